@@ -1,0 +1,23 @@
+"""The batch that every method receives."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """Images of one draw.
+
+    Attributes:
+        images: [B, C, H, W], normalised floats; with several views [V, B, C, H, W].
+        labels: [B], int64.
+        index: [B], int64, positions in the training split (the order of its hashed index list).
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)

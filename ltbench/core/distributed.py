@@ -1,0 +1,60 @@
+"""Sums, means and gathers over ranks; without a process group each is its local self."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Return the number of ranks."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return this process's rank."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def all_sum(value: Tensor) -> Tensor:
+    """Return the sum over ranks of a tensor of equal shape on each, without gradient."""
+    if world_size() == 1:
+        return value
+    total = value.detach().clone()
+    dist.all_reduce(total)
+    return total
+
+
+def gather(value: Tensor) -> Tensor:
+    """Return the ranks' tensors [B, ...] joined in rank order [sum B, ...], without gradient.
+
+    The first dimensions may differ between ranks.
+    """
+    if world_size() == 1:
+        return value.detach()
+    sizes = torch.zeros(world_size(), dtype=torch.int64, device=value.device)
+    sizes[rank()] = len(value)
+    sizes = all_sum(sizes)
+    longest = int(sizes.max())
+    padded = value.new_zeros((longest, *value.shape[1:]))
+    padded[: len(value)] = value.detach()
+    parts = [torch.empty_like(padded) for _ in range(world_size())]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[: int(size)] for part, size in zip(parts, sizes, strict=True)])
+
+
+def global_mean(values: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the (weighted) mean over the global batch, as seen by gradient averaging.
+
+    With W ranks the local sum is multiplied by W, so that the average over ranks that DDP takes of
+    the gradients (and any average of the returned losses) is that of the global mean.
+
+    Args:
+        values: [B] losses of this rank's samples.
+        weights: [B] weights, constants for the gradient; the mean divides by their global sum.
+    """
+    if weights is None:
+        local, total = values.sum(), values.new_tensor(float(values.numel()))
+    else:
+        weights = weights.to(values.dtype).detach()
+        local, total = (values * weights).sum(), weights.sum()
+    return local * world_size() / all_sum(total)

@@ -1,0 +1,40 @@
+"""Nouns that need no torch: a paper and a stage of training."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method comes from."""
+
+    title: str
+    authors: str
+    venue: str
+    year: int
+    arxiv: str | None = None
+
+    @property
+    def url(self) -> str | None:
+        """Address of the paper on arXiv, if it is there."""
+        return None if self.arxiv is None else f"https://arxiv.org/abs/{self.arxiv}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a method; each stage of a variant is a job of its own.
+
+    Attributes:
+        name: what the stage does, e.g. "train", "classifier", "statistics".
+        samplers: one sampler name a stream of batches; two make the batch a dict by sampler name.
+        trains: whether the optimiser runs; without, the stage only observes or adjusts.
+        observes: whether `Method.observe` sees the whole training set before the test.
+        second: whether the recipe's second-stage settings apply instead of its first.
+        views: independently augmented views of each image in a batch.
+    """
+
+    name: str
+    samplers: tuple[str, ...] = ("instance",)
+    trains: bool = True
+    observes: bool = False
+    second: bool = False
+    views: int = 1

@@ -1,0 +1,45 @@
+"""The optimisation step, owned by the suite so that many short steps fit into one Lightning step."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+Loss = Tensor | dict[str, Tensor]
+
+
+def total_loss(loss: Loss) -> Tensor:
+    """Return the scalar to differentiate: the loss itself, or the sum of the named losses."""
+    if isinstance(loss, Tensor):
+        return loss
+    return torch.stack(list(loss.values())).sum()
+
+
+class Stepper:
+    """Takes optimisation steps and sums their losses on the device.
+
+    No value is read back to the host in a step; `mean_loss` reads once a reporting interval.
+    """
+
+    def __init__(self, optimizer: Optimizer, backward: Callable[[Tensor], None]) -> None:
+        self.optimizer = optimizer
+        self.backward = backward
+        self.steps = 0
+        self._sum: Tensor | None = None
+
+    def step(self, loss: Loss) -> None:
+        """Move the parameters against the gradient of a loss."""
+        total = total_loss(loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.backward(total)
+        self.optimizer.step()
+        self.steps += 1
+        value = total.detach().double()
+        self._sum = value if self._sum is None else self._sum + value
+
+    def mean_loss(self) -> float:
+        """Return the mean loss since the last call (NaN or infinite once any step was) and reset."""
+        mean = float("nan") if self._sum is None else float(self._sum) / self.steps
+        self.steps, self._sum = 0, None
+        return mean
