@@ -1,0 +1,236 @@
+"""What is known of the methods without importing one: the generated catalogue, and plugins."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from operator import or_
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from ltbench.config.errors import ConfigError, Problem, Source, did_you_mean, either, show
+from ltbench.config.keys import content_hash
+from ltbench.config.models import Model
+from ltbench.config.validation import validate
+from ltbench.config.yaml_file import display
+from ltbench.core.nouns import Paper, Stage
+
+CATALOGUE = Path(__file__).parent.parent / "methods" / "catalogue.json"
+
+METHODS = Source("methods")
+HYPER = Source("hyper")
+
+JSON_TYPES: dict[str, Any] = {
+    "number": float,
+    "integer": int,
+    "boolean": bool,
+    "string": str,
+    "null": None,
+}
+TYPE_WORDS = {
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "string": "text",
+    "null": "nothing",
+}
+BOUNDS = {
+    "exclusiveMinimum": ("gt", "above"),
+    "minimum": ("ge", "at least"),
+    "exclusiveMaximum": ("lt", "below"),
+    "maximum": ("le", "at most"),
+}
+
+
+class MethodInfo(Model):
+    """What a method says of itself (see `ltbench.methods.base.Method`).
+
+    Attributes:
+        hyper: JSON schema of its hyper-parameters.
+    """
+
+    key: str
+    title: str
+    paper: Paper | None
+    category: str
+    family: str
+    version: int
+    stages: tuple[Stage, ...]
+    start_from: str | None
+    coupling: Literal["none", "gathered", "per_rank"]
+    balanced_equals: str | None
+    oracle: str | None
+    hyper: dict[str, Any]
+
+    @cached_property
+    def hyper_model(self) -> type[BaseModel]:
+        """The model that the schema describes."""
+        fields: dict[str, Any] = {
+            name: (_annotation(schema), schema.get("default", ...))
+            for name, schema in self._hyper_schemas.items()
+        }
+        config = ConfigDict(
+            extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
+        )
+        return create_model(self.key, __config__=config, **fields)
+
+    @property
+    def _hyper_schemas(self) -> dict[str, Any]:
+        schemas: dict[str, Any] = self.hyper.get("properties", {})
+        return schemas
+
+    def check_hyper(self, values: Mapping[str, Any], source: Source = HYPER) -> dict[str, Any]:
+        """Return hyper-parameters with the defaults filled in.
+
+        Args:
+            values: those that are set.
+            source: where they were written.
+
+        Raises:
+            ConfigError: naming every unknown, missing or unfit one.
+        """
+        try:
+            checked = self.hyper_model.model_validate(dict(values), strict=True)
+        except ValidationError as failure:
+            names = dict.fromkeys(str(error["loc"][0]) for error in failure.errors())
+            problems = [self._unfit(name, values, source.at(name)) for name in names]
+            raise ConfigError(problems) from None
+        return checked.model_dump(mode="json")
+
+    def _unfit(self, name: str, values: Mapping[str, Any], source: Source) -> Problem:
+        schemas = self._hyper_schemas
+        if name not in schemas:
+            message = f"{self.key} has no such hyper-parameter"
+            return source.problem(message, did_you_mean(name, schemas))
+        if name not in values:
+            return source.problem("is missing")
+        return source.problem(f"expected {_words(schemas[name])}, got {show(values[name])}")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Methods by key, in the order of the file, plugins last."""
+
+    methods: Mapping[str, MethodInfo]
+
+    def __getitem__(self, name: str) -> MethodInfo:
+        return self.methods[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.methods
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.methods)
+
+    def __len__(self) -> int:
+        return len(self.methods)
+
+    def get(self, name: str, source: Source = METHODS) -> MethodInfo:
+        """Return a method.
+
+        Args:
+            name: its key.
+            source: where the name was written.
+
+        Raises:
+            ConfigError: if there is no such method, with the nearest key.
+        """
+        if name not in self.methods:
+            raise source.error(f"no method {show(name)}", did_you_mean(name, self.methods))
+        return self.methods[name]
+
+
+def load_catalogue(plugins: Sequence[Path] = ()) -> Catalogue:
+    """Return the methods of the package and of plugins; without plugins no torch is imported.
+
+    Raises:
+        ConfigError: if the catalogue or a plugin cannot be read, or a plugin takes a key that is
+            in use.
+    """
+    methods = _read_catalogue(CATALOGUE)
+    for path in plugins:
+        source = Source(display(path))
+        for key, method in import_plugin(path).items():
+            if key in methods:
+                raise source.error(f"there is a method {show(key)} already")
+            methods[key] = _describe(key, method, source)
+    return Catalogue(methods)
+
+
+def import_plugin(path: Path) -> dict[str, type]:
+    """Return the METHODS of a Python file of the user's own, running it once a process.
+
+    Raises:
+        ConfigError: if there is no such file, it fails, or it has no METHODS.
+    """
+    source = Source(display(path))
+    if not path.is_file():
+        raise source.error("no such plugin")
+    name = f"ltbench_plugin_{content_hash(str(path.resolve()))[:8]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise source.error("is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # before it runs, as for any import: classes look it up
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            reason = " ".join(str(error).split())
+            raise source.error(f"fails on import: {type(error).__name__}: {reason}") from error
+    methods = getattr(sys.modules[name], "METHODS", None)
+    if not isinstance(methods, dict):
+        raise source.error("has no METHODS, a dict from key to class")
+    return methods
+
+
+def _describe(key: str, method: type, source: Source) -> MethodInfo:
+    from ltbench.methods.catalogue import describe  # imports torch, as the plugin does
+
+    try:
+        described = describe(method)
+    except (AttributeError, TypeError) as error:
+        raise source.error(f"{show(key)} is not a method: {error}") from error
+    return validate(MethodInfo, described, source.at(key), {"key": key})
+
+
+def _read_catalogue(path: Path) -> dict[str, MethodInfo]:
+    source = Source(display(path))
+    try:
+        entries = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        message = f"cannot be read, `make catalogue` writes it anew: {error}"
+        raise source.error(message) from error
+    return {
+        key: validate(MethodInfo, entry, source.at(key), {"key": key})
+        for key, entry in entries.items()
+    }
+
+
+def _annotation(schema: Mapping[str, Any]) -> Any:
+    """Return the type that a JSON schema of a scalar describes."""
+    if "anyOf" in schema:
+        annotation = reduce(or_, (_annotation(choice) for choice in schema["anyOf"]))
+    elif "enum" in schema or "const" in schema:
+        annotation = Literal[tuple(schema.get("enum", [schema.get("const")]))]
+    else:
+        annotation = JSON_TYPES[schema["type"]]
+    bounds = {arg: schema[name] for name, (arg, _) in BOUNDS.items() if name in schema}
+    return Annotated[annotation, Field(**bounds)] if bounds else annotation
+
+
+def _words(schema: Mapping[str, Any]) -> str:
+    """Say what a JSON schema of a scalar wants."""
+    if "anyOf" in schema:
+        words = " or ".join(_words(choice) for choice in schema["anyOf"])
+    elif "enum" in schema or "const" in schema:
+        words = either(schema.get("enum", [schema.get("const")]))
+    else:
+        words = TYPE_WORDS[schema["type"]]
+    bounds = [f"{word} {schema[name]:g}" for name, (_, word) in BOUNDS.items() if name in schema]
+    return " ".join([words, " and ".join(bounds)]).strip()

@@ -1,0 +1,140 @@
+"""Problems of a configuration: what is wrong, where it stands, what was probably meant."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher, get_close_matches
+from typing import Any, Self
+
+Path = tuple[str | int, ...]
+"""Keys and list positions from the top of a file down to a value."""
+
+LONGEST = 60
+"""Characters of a value that a message shows."""
+
+MOST_CHOICES = 15
+"""Names that a message lists when none is near the unknown one."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        file: the file, or "--set" and the like for the command line.
+        line: its line, from 1, where there is one.
+        path: dotted path of the value, empty for the whole file.
+        message: what is wrong, a phrase without a full stop.
+        suggestion: what was probably meant, a phrase such as `did you mean "lr"?`.
+    """
+
+    file: str
+    line: int | None
+    path: str
+    message: str
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        text = ": ".join(part for part in (where, self.path, self.message) if part)
+        return text if self.suggestion is None else f"{text}; {self.suggestion}"
+
+
+class ConfigError(ValueError):
+    """Everything that is wrong with a configuration, one problem a line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(tuple(problems))
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a value was written: the file, the function that knows its lines, and the path."""
+
+    file: str
+    locate: Callable[[Path], int | None] = lambda _: None
+    path: Path = ()
+
+    def at(self, *path: str | int) -> Self:
+        """Return the source of a value further down."""
+        return replace(self, path=(*self.path, *path))
+
+    def problem(self, message: str, suggestion: str | None = None) -> Problem:
+        """Return a problem with the value at hand."""
+        return Problem(self.file, self.locate(self.path), dotted(self.path), message, suggestion)
+
+    def error(self, message: str, suggestion: str | None = None) -> ConfigError:
+        """Return a problem with the value at hand as an exception."""
+        return ConfigError([self.problem(message, suggestion)])
+
+
+COMMAND_LINE = Source("--set")
+
+
+@contextmanager
+def collecting(problems: list[Problem]) -> Iterator[None]:
+    """Add the problems that a block raises to a list, so that further checks can still run."""
+    try:
+        yield
+    except ConfigError as error:
+        problems.extend(error.problems)
+
+
+def raise_all(problems: Iterable[Problem]) -> None:
+    """Raise the problems, if there are any, each once and in the order given."""
+    if distinct := list(dict.fromkeys(problems)):
+        raise ConfigError(distinct)
+
+
+def show(value: Any) -> str:
+    """Return a value as messages show it: short, on one line, nothing that a terminal obeys."""
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+        case str() if len(value) > LONGEST:
+            return show(value[:LONGEST]) + "..."
+        case str():
+            return json.dumps(value, ensure_ascii=not value.isprintable())
+        case int() if abs(value) >= 10**LONGEST:
+            return "a huge number"
+        case _:
+            return json.dumps(value)
+
+
+def dotted(path: Path) -> str:
+    """Return a path as people write it: variants[2].hyper.tau."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part.replace("-", "_").isidentifier():
+            text += f".{part}"
+        else:
+            text += f"[{show(part)}]"
+    return text.removeprefix(".")
+
+
+def either(words: Iterable[str]) -> str:
+    """Return words quoted and joined: "a", "b" or "c"."""
+    *most, last = (show(word) for word in words)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str | None:
+    """Return a suggestion for an unknown word: the nearest words, else all if they are few."""
+    words = sorted(set(words))
+    near = get_close_matches(word[:LONGEST], words, n=3)
+    if near:
+        closeness = [SequenceMatcher(None, name, word).ratio() for name in near]
+        near = [n for n, c in zip(near, closeness, strict=True) if c > closeness[0] - 0.1]
+        return f"did you mean {either(near)}?"
+    return f"choose from {', '.join(words)}" if 0 < len(words) <= MOST_CHOICES else None

@@ -1,0 +1,279 @@
+"""From names to checked configuration: datasets, recipes, grids, and rules of methods.
+
+A name is looked for in ./configs of the working directory, then among the configurations that come
+with the package; the name of a thing is its file's.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from ltbench.config.catalogue import Catalogue
+from ltbench.config.errors import (
+    COMMAND_LINE,
+    Problem,
+    Source,
+    collecting,
+    did_you_mean,
+    raise_all,
+    show,
+)
+from ltbench.config.models import DatasetChoice, DatasetSpec, Grid, Model, Recipe
+from ltbench.config.overrides import Override, Target, changed, override_hyper
+from ltbench.config.rules import MethodRules
+from ltbench.config.validation import validate
+from ltbench.config.yaml_file import display, read_yaml
+
+Kind = Literal["datasets", "recipes", "methods", "grids"]
+ModelT = TypeVar("ModelT", bound=Model)
+
+PACKAGE = Path(__file__).parent.parent
+
+
+def available(kind: Kind) -> list[str]:
+    """Return the names of a kind of configuration, in order."""
+    return sorted(_files(kind))
+
+
+def load_dataset(
+    name: str, overrides: Sequence[Override] = (), source: Source | None = None
+) -> DatasetSpec:
+    """Return a dataset of configs/datasets.
+
+    Args:
+        name: its name.
+        overrides: those of the command line; the ones of datasets are made.
+        source: where the name was written, for messages.
+
+    Raises:
+        ConfigError: if there is no such dataset, or naming everything wrong with it.
+    """
+    path = _find("datasets", name, source)
+    return _overridden(DatasetSpec, *_read(path), overrides, "dataset", path.stem)
+
+
+def load_recipe(
+    name: str, overrides: Sequence[Override] = (), source: Source | None = None
+) -> Recipe:
+    """Return a recipe of configs/recipes; arguments and errors as of `load_dataset`."""
+    path = _find("recipes", name, source)
+    return _overridden(Recipe, *_read(path), overrides, "recipe", path.stem)
+
+
+def expand_dataset(
+    choice: DatasetChoice, overrides: Sequence[Override] = (), source: Source | None = None
+) -> list[DatasetSpec]:
+    """Return the datasets that a grid's choice stands for: one for each ratio.
+
+    A natural profile drops the ratio of the dataset's file. Overrides win over the choice.
+
+    Args:
+        choice: name, and the ratios and profile to impose.
+        overrides: those of the command line; the ones of datasets are made.
+        source: where the choice was written, for messages.
+
+    Raises:
+        ConfigError: naming what is wrong with the dataset, or with what is imposed on it.
+    """
+    path = _find("datasets", choice.name, source and source.at("name"))
+    value, file = _read(path)
+    validate(DatasetSpec, value, file, {"name": path.stem})
+    imposed: dict[str, Any] = {}
+    if choice.profile is not None:
+        imposed["profile"] = choice.profile
+    if choice.profile == "natural":
+        imposed["ratio"] = None
+    specs = [
+        _overridden(
+            DatasetSpec, value | imposed | ratio, source or file, overrides, "dataset", path.stem
+        )
+        for ratio in [{"ratio": r} for r in choice.ratio or ()] or [{}]
+    ]
+    return list(dict.fromkeys(specs))
+
+
+def load_grid(
+    name_or_path: str | Path,
+    overrides: Sequence[Override] = (),
+    catalogue: Catalogue | None = None,
+) -> Grid:
+    """Return a grid, with everything that it names checked.
+
+    Args:
+        name_or_path: a name in configs/grids, or a file's path (with a slash or ending in .yaml).
+        overrides: those of the command line; the ones of the grid and hyper-parameters are made.
+        catalogue: methods; with it names of methods, hyper-parameters and starts are checked too.
+
+    Raises:
+        ConfigError: naming everything wrong with the grid, its datasets, recipes and variants.
+    """
+    path = _grid_path(name_or_path)
+    value, source = _read(path)
+    grid = _checked_grid(path.stem, value, source, (), catalogue)
+    if not overrides:
+        return grid
+    problems: list[Problem] = []
+    source = COMMAND_LINE.at("grid")
+    with collecting(problems):
+        value = changed(value, [o for o in overrides if o.target == "grid"], source)
+        grid = _checked_grid(path.stem, value, source, overrides, catalogue)
+    with collecting(problems):
+        hypers = [o for o in overrides if o.target == "hyper"]
+        variants = override_hyper(grid.variants, hypers, catalogue)
+        grid = grid.model_copy(update={"variants": variants})
+    raise_all(problems)
+    return grid
+
+
+def method_rules(
+    method: str, spec: DatasetSpec, catalogue: Catalogue | None = None
+) -> dict[str, Any]:
+    """Return the hyper-parameters that configs/methods sets for a method on a dataset, if any.
+
+    Args:
+        method: its key.
+        spec: the dataset.
+        catalogue: methods; with it the hyper-parameters of every rule are checked.
+
+    Raises:
+        ConfigError: naming everything wrong with the rules.
+    """
+    path = _files("methods").get(method)
+    if path is None:
+        return {}
+    value, source = _read(path)
+    rules = validate(MethodRules, value, source)
+    problems: list[Problem] = []
+    for i, rule in enumerate(rules.rules):
+        here = source.at("rules", i)
+        for name in rule.when.dataset or ():
+            with collecting(problems):
+                _find("datasets", name, here.at("when", "dataset"))
+        if catalogue is not None:
+            with collecting(problems):
+                catalogue.get(method, source).check_hyper(rule.hyper, here.at("hyper"))
+    raise_all(problems)
+    return rules.hyper(spec)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schemas of the files, by kind, for editors."""
+    models: dict[str, type[Model]] = {
+        "dataset": DatasetSpec,
+        "recipe": Recipe,
+        "grid": Grid,
+        "method": MethodRules,
+    }
+    schemas = {kind: model.model_json_schema() for kind, model in models.items()}
+    for kind in ("dataset", "recipe", "grid"):
+        del schemas[kind]["properties"]["name"]
+        schemas[kind]["required"].remove("name")
+    return schemas
+
+
+def _files(kind: Kind) -> dict[str, Path]:
+    shipped = PACKAGE / "_configs"  # in a wheel; in a checkout they lie beside the package
+    roots = [shipped if shipped.is_dir() else PACKAGE.parent / "configs", Path.cwd() / "configs"]
+    return {path.stem: path for root in roots for path in (root / kind).glob("*.yaml")}
+
+
+def _find(kind: Kind, name: str, source: Source | None) -> Path:
+    files = _files(kind)
+    if name not in files:
+        source = source or Source(f"configs/{kind}")
+        raise source.error(f"no {kind[:-1]} {show(name)}", did_you_mean(name, files))
+    return files[name]
+
+
+def _grid_path(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if isinstance(name_or_path, Path) or path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+        return path
+    return _find("grids", name_or_path, None)
+
+
+def _read(path: Path) -> tuple[Any, Source]:
+    value, locate = read_yaml(path)
+    return value, Source(display(path), locate)
+
+
+def _overridden(
+    model: type[ModelT],
+    value: Any,
+    source: Source,
+    overrides: Sequence[Override],
+    target: Target,
+    name: str,
+) -> ModelT:
+    """Return a model of a file; what only goes wrong with overrides is their fault."""
+    result = validate(model, value, source, {"name": name})
+    if mine := [o for o in overrides if o.target == target]:
+        source = COMMAND_LINE.at(target)
+        result = validate(model, changed(value, mine, source), source, {"name": name})
+    return result
+
+
+def _checked_grid(
+    name: str,
+    value: Any,
+    source: Source,
+    overrides: Sequence[Override],
+    catalogue: Catalogue | None,
+) -> Grid:
+    problems: list[Problem] = []
+    for i, item in _items(value, "datasets", "name"):
+        here = source.at("datasets", i)
+        with collecting(problems):
+            expand_dataset(validate(DatasetChoice, item, here), overrides, here)
+    for i, item in _items(value, "recipes", "recipe"):
+        problems += _recipe_problems(item, overrides, source.at("recipes", i))
+    variants = list(_items(value, "variants", "method"))
+    labels = [item.get("label", item.get("method")) for _, item in variants]
+    for i, item in variants:
+        here = source.at("variants", i)
+        problems += _recipe_problems(item, overrides, here.at("recipe"))
+        if catalogue is not None:
+            problems += _method_problems(item, labels, catalogue, here)
+    with collecting(problems):
+        grid = validate(Grid, value, source, {"name": name})
+    raise_all(sorted(problems, key=lambda p: (p.file, p.line or 0)))
+    return grid
+
+
+def _items(value: Any, field: str, bare: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Entries of a grid's list, a bare name under a key; entries of a wrong type are left out."""
+    items = value.get(field) if isinstance(value, dict) else None
+    for i, item in enumerate(items if isinstance(items, list) else ()):
+        if isinstance(item, str | dict):
+            yield i, {bare: item} if isinstance(item, str) else item
+
+
+def _recipe_problems(
+    item: dict[str, Any], overrides: Sequence[Override], source: Source
+) -> list[Problem]:
+    problems: list[Problem] = []
+    name = item.get("recipe")
+    if isinstance(name, str):
+        with collecting(problems):
+            load_recipe(name, overrides, source)
+    return problems
+
+
+def _method_problems(
+    item: dict[str, Any], labels: list[Any], catalogue: Catalogue, source: Source
+) -> list[Problem]:
+    problems: list[Problem] = []
+    method, hyper, start = item.get("method"), item.get("hyper"), item.get("start_from")
+    if not isinstance(method, str):
+        return []
+    with collecting(problems):
+        info = catalogue.get(method, source.at("method"))
+        if isinstance(start, str) and info.start_from is None:
+            problems.append(source.at("start_from").problem(f"{method} starts from nothing"))
+        if isinstance(hyper, dict):
+            info.check_hyper(hyper, source.at("hyper"))
+    if isinstance(start, str) and start not in labels and start not in catalogue:
+        suggestion = did_you_mean(start, [*map(str, labels), *catalogue])
+        message = f"no variant or method {show(start)}"
+        problems.append(source.at("start_from").problem(message, suggestion))
+    return problems

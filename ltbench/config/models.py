@@ -1,0 +1,298 @@
+"""Typed, frozen configuration: datasets, recipes, variants, grids.
+
+Every model forbids unknown keys. A field marked `NOTE` describes or locates; it cannot change a
+number and so is left out of the job key (`identity`).
+"""
+
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from ltbench.config.keys import KEY_LENGTH, PROTOCOL, content_hash
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
+Split = Literal["longtailed", "balanced"]
+NOTE: dict[str, Any] = {"note": True}
+
+
+def one_or_many(value: Any) -> Any:
+    """Return a tuple of a list or of a lone value."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+Ratio = Annotated[float, Field(ge=1)]
+Ratios = Annotated[
+    tuple[Ratio, ...],
+    Field(min_length=1),
+    BeforeValidator(one_or_many, json_schema_input_type=Ratio | tuple[Ratio, ...]),
+]
+
+
+class Model(BaseModel):
+    """A frozen configuration model, built on first use so that importing it is cheap."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what can change a number, as plain JSON values."""
+        values = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra.get("note"):
+                del values[name]
+            elif isinstance(value := getattr(self, name), Model):
+                values[name] = value.identity()
+        return values
+
+
+class Normalisation(Model):
+    """Per-channel mean and standard deviation of pixels in [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        if len(self.mean) != len(self.std):
+            raise ValueError("mean and std need one value a channel each")
+        return self
+
+
+class DatasetSpec(Model):
+    """Facts of a dataset and of the long-tailed split made of it.
+
+    `fingerprint` is the SHA-256 of the images and labels (data/sources.py says over what). Pinned
+    in a configuration it lets jobs be planned without the images, and refuses other images.
+    """
+
+    name: Name
+    title: str = Field(json_schema_extra=NOTE)
+    source: Literal["digits", "cifar10", "cifar100", "fashion_mnist", "image_folder"]
+    folder: str | None = Field(None, json_schema_extra=NOTE)
+    train_folder: str = "train"
+    test_folder: str = "test"
+    classes: int = Field(ge=2)
+    image_size: int = Field(ge=1)
+    channels: Literal[1, 3] = 3
+    normalisation: Normalisation
+    test_per_class: int | None = Field(None, ge=1)
+    profile: Literal["natural", "exponential", "pareto", "step"]
+    ratio: float | None = Field(None, ge=1)
+    largest: int | None = Field(None, ge=1)
+    groups: Literal["shots", "rank_thirds"] = "shots"
+    split_seed: int = Field(0, ge=0)
+    fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _profile_and_ratio(self) -> Self:
+        if (self.profile == "natural") != (self.ratio is None):
+            raise ValueError("a natural profile has no ratio, every other profile needs one")
+        if len(self.normalisation.mean) != self.channels:
+            raise ValueError(
+                f"normalisation has {len(self.normalisation.mean)} values for "
+                f"{self.channels} channels"
+            )
+        return self
+
+    @property
+    def id(self) -> str:
+        """Name of the split family, as in folders and tables: cifar100_r100."""
+        if self.ratio is None:
+            return self.name
+        kind = "" if self.profile == "exponential" else f"_{self.profile}"
+        return f"{self.name}{kind}_r{self.ratio:g}"
+
+
+class Optimizer(Model):
+    """SGD with momentum, as in every paper of the field."""
+
+    lr: float = Field(gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    nesterov: bool = False
+
+
+class Schedule(Model):
+    """Learning-rate factor of an epoch e in 1..epochs.
+
+    Linear warm-up `e / warmup` up to and including the warm-up epochs; then `step`: times `gamma`
+    once after each milestone epoch; `cosine`: half a cosine from 1 to 0 over all epochs, by e - 1.
+    """
+
+    kind: Literal["constant", "step", "cosine"]
+    warmup: int = Field(0, ge=0)
+    milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    gamma: float = Field(0.1, gt=0)
+
+
+class StageRecipe(Model):
+    """How one stage is optimised.
+
+    `defer` is the number of epochs after which deferred switches (DRW, DRS) turn on; without it
+    they turn on after four fifths of the epochs, as in the paper of LDAM.
+    """
+
+    epochs: int = Field(ge=1)
+    optimizer: Optimizer
+    schedule: Schedule
+    defer: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        late = [m for m in self.schedule.milestones if m >= self.epochs]
+        if late:
+            raise ValueError(f"milestones {late} are not before the last of {self.epochs} epochs")
+        if self.defer is not None and self.defer > self.epochs:
+            raise ValueError(f"defer ({self.defer}) is after the last of {self.epochs} epochs")
+        return self
+
+    @property
+    def deferred_from(self) -> int:
+        """Epochs completed when deferred switches turn on."""
+        return self.epochs * 4 // 5 if self.defer is None else self.defer
+
+
+class Throughput(Model):
+    """Images a second that a recipe was measured at, for the cost shown by `plan`."""
+
+    hardware: str
+    images_per_second: float = Field(gt=0)
+
+
+class Recipe(Model):
+    """Network, data order and arithmetic, and how the first and the later stages are optimised.
+
+    `batch` is global: each of W devices takes batch / W images, and W must divide it. `first`
+    trains a network, `second` what is built on a trained one (decoupled classifiers).
+    """
+
+    name: Name = Field(json_schema_extra=NOTE)
+    title: str = Field(json_schema_extra=NOTE)
+    network: Name
+    norm: Literal["batch", "group"] = "batch"
+    batch: int = Field(ge=1)
+    precision: Literal["fp32", "bf16", "fp64"] = "fp32"
+    channels_last: bool = False
+    augment: Literal["none", "flip", "crop", "crop_flip"] = "crop_flip"
+    crop_padding: int = Field(4, ge=0)
+    eval_batch: int = Field(500, ge=1)
+    first: StageRecipe
+    second: StageRecipe
+    throughput: tuple[Throughput, ...] = Field((), json_schema_extra=NOTE)
+
+
+class Variant(Model):
+    """A row of a table: a label, a method with its hyper-parameters, and where it starts."""
+
+    label: str = Field(min_length=1, max_length=80)
+    method: Name
+    hyper: dict[str, Any] = Field(default_factory=dict)
+    start_from: str | None = None
+    recipe: Name | None = None
+
+    @field_validator("label")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not value.isprintable() or value != value.strip():
+            raise ValueError("a label is printable text without space around it")
+        return value
+
+
+class DatasetChoice(Model):
+    """A dataset of a grid, with the imbalance ratios (and profile) to impose on it."""
+
+    name: Name
+    ratio: Ratios | None = None
+    profile: Literal["natural", "exponential", "pareto", "step"] | None = None
+
+
+class Grid(Model):
+    """Datasets x recipes x splits x seeds x variants, as written."""
+
+    name: Name
+    title: str
+    datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
+    recipes: tuple[Name, ...] = Field(min_length=1)
+    splits: tuple[Split, ...] = Field(("longtailed",), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    variants: tuple[Variant, ...] = Field(min_length=1)
+
+    @field_validator("variants", mode="before", json_schema_input_type=tuple[str | Variant, ...])
+    @classmethod
+    def _bare_methods(cls, value: Any) -> Any:
+        """A bare name is the method under its own name."""
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple({"label": v, "method": v} if isinstance(v, str) else v for v in value)
+
+    @field_validator(
+        "datasets", mode="before", json_schema_input_type=tuple[str | DatasetChoice, ...]
+    )
+    @classmethod
+    def _bare_datasets(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple({"name": v} if isinstance(v, str) else v for v in value)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        listed: tuple[tuple[str, list[Any]], ...] = (
+            ("label", [v.label for v in self.variants]),
+            ("seed", list(self.seeds)),
+            ("split", list(self.splits)),
+            ("recipe", list(self.recipes)),
+        )
+        for what, names in listed:
+            doubles = sorted({str(n) for n in names if names.count(n) > 1})
+            if doubles:
+                raise ValueError(f"{what} given twice: {', '.join(doubles)}")
+        return self
+
+
+class Job(Model):
+    """One stage of one variant on one split with one seed: the unit that trains and has a record.
+
+    `label`, `recipe_name` and `stage` describe; the number depends on the rest. `start` holds the
+    keys of the jobs whose weights it needs, the one it continues from first.
+    """
+
+    label: str = Field(json_schema_extra=NOTE)
+    recipe_name: str = Field(json_schema_extra=NOTE)
+    dataset: DatasetSpec
+    split: Split
+    method: Name
+    version: int = Field(ge=1)
+    stage: Name
+    hyper: dict[str, Any]
+    recipe: Recipe
+    stage_recipe: StageRecipe | None
+    seed: int = Field(ge=0)
+    start: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = Field((), json_schema_extra=NOTE)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of what can change the number."""
+        identity = self.identity()
+        for stages in ("first", "second"):  # only this stage's settings count
+            del identity["recipe"][stages]
+        return content_hash({"protocol": PROTOCOL, **identity})[:KEY_LENGTH]
+
+    @property
+    def ad_hoc(self) -> bool:
+        """Whether the command line overrode the grid: such a record is shown, never ranked."""
+        return bool(self.overrides)
+
+    @property
+    def title(self) -> str:
+        """A line that tells the job from others to a person."""
+        where = f"{self.dataset.id} {self.split} seed {self.seed}"
+        return f"{self.label} [{self.stage}] on {where}, {self.recipe_name}"

@@ -1,0 +1,219 @@
+"""Changes and choices made on the command line: `--set recipe.first.epochs=5`, `--only seed=0`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol, get_args
+
+from ltbench.config.catalogue import Catalogue
+from ltbench.config.errors import (
+    COMMAND_LINE,
+    ConfigError,
+    Problem,
+    Source,
+    collecting,
+    did_you_mean,
+    raise_all,
+    show,
+)
+from ltbench.config.models import DatasetSpec, Recipe, Split, Variant
+from ltbench.config.yaml_file import parse_yaml
+
+ONLY = Source("--only")
+
+Target = Literal["grid", "recipe", "dataset", "hyper"]
+TARGETS: tuple[Target, ...] = get_args(Target)
+
+
+@dataclass(frozen=True)
+class Override:
+    """One `--set`.
+
+    Attributes:
+        text: as typed.
+        target: what it changes: fields of the grid, of each of its recipes or datasets, or a
+            hyper-parameter.
+        path: the field; of a hyper-parameter the variant's label (or its method) and the name.
+        value: parsed as YAML.
+    """
+
+    text: str
+    target: Target
+    path: tuple[str, ...]
+    value: Any
+
+
+def parse_overrides(texts: Sequence[str]) -> tuple[Override, ...]:
+    """Return the meaning of `--set PATH=VALUE` options.
+
+    Paths are `grid.FIELD`, `recipe.FIELD`, `dataset.FIELD` (fields of fields joined by dots) and
+    `hyper.VARIANT.NAME`, where VARIANT is a label, dots and all, or a method.
+
+    Raises:
+        ConfigError: naming every option that has no meaning.
+    """
+    problems: list[Problem] = []
+    overrides: list[Override] = []
+    for text in texts:
+        with collecting(problems):
+            overrides.append(_parse(text))
+    raise_all(problems)
+    return tuple(overrides)
+
+
+def _parse(text: str) -> Override:
+    name, equals, written = text.partition("=")
+    head, _, rest = name.strip().partition(".")
+    target = next((t for t in TARGETS if t == head), None)
+    if target is None:
+        raise COMMAND_LINE.error(f"no setting {show(name)}", did_you_mean(head, TARGETS))
+    path = tuple(rest.rsplit(".", 1) if head == "hyper" else rest.split("."))
+    source = COMMAND_LINE.at(head, *path)
+    if not all(path) or (head == "hyper" and len(path) < 2):
+        form = "hyper.VARIANT.NAME" if head == "hyper" else f"{head}.FIELD"
+        raise COMMAND_LINE.error(f"{show(name)} names no field, write {form}=VALUE")
+    if not equals:
+        raise source.error(f"has no value, write {name}=VALUE")
+    try:
+        value, _ = parse_yaml(written, "--set")
+    except ConfigError as error:
+        raise ConfigError([source.problem(p.message) for p in error.problems]) from None
+    return Override(text, target, path, value)
+
+
+def changed(
+    values: dict[str, Any], overrides: Sequence[Override], source: Source
+) -> dict[str, Any]:
+    """Return the values of a file with overrides made; the file's own stay as they are.
+
+    Raises:
+        ConfigError: for a path that leads through something that has no fields.
+    """
+    for override in overrides:
+        values = _replaced(values, override.path, override.value, source)
+    return values
+
+
+def _replaced(values: Any, path: tuple[str, ...], new: Any, source: Source) -> Any:
+    if not path:
+        return new
+    if not isinstance(values, dict):
+        raise source.error(f"{show(values)} has no fields")
+    field, *rest = path
+    old = values.get(field, {})
+    return {**values, field: _replaced(old, tuple(rest), new, source.at(field))}
+
+
+def override_hyper(
+    variants: Sequence[Variant], overrides: Sequence[Override], catalogue: Catalogue | None = None
+) -> tuple[Variant, ...]:
+    """Return variants with their hyper-parameters overridden: by label, else by method.
+
+    Raises:
+        ConfigError: for overrides that no variant heeds or that, by the catalogue, do not fit.
+    """
+    problems: list[Problem] = []
+    hypers = [dict(variant.hyper) for variant in variants]
+    for override in overrides:
+        who, name = override.path
+        meant = [i for i, v in enumerate(variants) if v.label == who]
+        meant = meant or [i for i, v in enumerate(variants) if v.method == who]
+        for i in meant:
+            hypers[i][name] = override.value
+            if catalogue is not None:
+                with collecting(problems):
+                    source = COMMAND_LINE.at("hyper", who)
+                    catalogue.get(variants[i].method).check_hyper({name: override.value}, source)
+        if not meant:
+            words = [word for v in variants for word in (v.label, v.method)]
+            message = f"the grid has no variant or method {show(who)}"
+            source = COMMAND_LINE.at("hyper", *override.path)
+            problems.append(source.problem(message, did_you_mean(who, words)))
+    raise_all(problems)
+    return tuple(
+        variant.model_copy(update={"hyper": hyper})
+        for variant, hyper in zip(variants, hypers, strict=True)
+    )
+
+
+class Cell(Protocol):
+    """A row of a plan, as far as a choice is concerned."""
+
+    @property
+    def dataset(self) -> DatasetSpec: ...  # noqa: D102
+    @property
+    def recipe(self) -> Recipe: ...  # noqa: D102
+    @property
+    def split(self) -> Split: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def variant(self) -> Variant: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Only:
+    """Which rows of a plan are wanted: in each field any of the words, all where there are none."""
+
+    variant: tuple[str, ...] = ()
+    dataset: tuple[str, ...] = ()
+    recipe: tuple[str, ...] = ()
+    split: tuple[str, ...] = ()
+    seed: tuple[str, ...] = ()
+
+    def wants(self, row: Cell) -> bool:
+        """Return whether a row is wanted."""
+        return all(
+            not (wanted := getattr(self, field)) or not names.isdisjoint(wanted)
+            for field, names in _names(row).items()
+        )
+
+    def check(self, rows: Iterable[Cell]) -> None:
+        """Refuse words that no row of a plan goes by.
+
+        Raises:
+            ConfigError: naming each, with the nearest that there is.
+        """
+        known: dict[str, set[str]] = {field.name: set() for field in fields(self)}
+        for row in rows:
+            for field, names in _names(row).items():
+                known[field] |= names
+        raise_all(
+            ONLY.at(field).problem(
+                f"the grid has no {field} {show(word)}", did_you_mean(word, names)
+            )
+            for field, names in known.items()
+            for word in getattr(self, field)
+            if word not in names
+        )
+
+
+def _names(row: Cell) -> dict[str, set[str]]:
+    """What a row goes by in each field: a variant by label and method, a dataset by name and id."""
+    return {
+        "variant": {row.variant.label, row.variant.method},
+        "dataset": {row.dataset.name, row.dataset.id},
+        "recipe": {row.recipe.name},
+        "split": {row.split},
+        "seed": {str(row.seed)},
+    }
+
+
+def parse_only(texts: Sequence[str]) -> Only:
+    """Return the choice that `--only FIELD=WORD,WORD` options make together.
+
+    Raises:
+        ConfigError: naming every option that is not of that form.
+    """
+    problems: list[Problem] = []
+    known = [field.name for field in fields(Only)]
+    chosen: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        field, _, listed = text.partition("=")
+        words = tuple(word.strip() for word in listed.split(",") if word.strip())
+        if field not in known:
+            problems.append(ONLY.problem(f"no field {show(field)}", did_you_mean(field, known)))
+        elif not words:
+            problems.append(ONLY.at(field).problem(f"has no value, write {field}=WORD,WORD"))
+        chosen[field] = chosen.get(field, ()) + words
+    raise_all(problems)
+    return Only(**chosen)

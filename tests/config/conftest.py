@@ -1,0 +1,40 @@
+import json
+from textwrap import dedent
+
+import pytest
+from toy_project import DATASET, GRID, METHODS, RECIPE
+
+from ltbench.config import catalogue as catalogue_module
+from ltbench.config import load
+
+
+@pytest.fixture
+def catalogue(tmp_path, monkeypatch):
+    path = tmp_path / "catalogue.json"
+    path.write_text(json.dumps(METHODS))
+    monkeypatch.setattr(catalogue_module, "CATALOGUE", path)
+    return catalogue_module.load_catalogue()
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Work in an empty folder without shipped configurations; write files of its configs/."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(load, "PACKAGE", tmp_path / "installed" / "ltbench")
+
+    def write(path, text):
+        file = tmp_path / "configs" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(dedent(text))
+        return file
+
+    return write
+
+
+@pytest.fixture
+def project(write):
+    """A small project: the dataset toys, the recipe short, the grid toys."""
+    write("datasets/toys.yaml", DATASET)
+    write("recipes/short.yaml", RECIPE)
+    write("grids/toys.yaml", GRID)
+    return write

@@ -1,0 +1,185 @@
+import json
+import subprocess
+import sys
+from textwrap import dedent
+
+import pytest
+from toy_project import METHODS, method
+
+from ltbench.config import catalogue as module
+from ltbench.config.catalogue import MethodInfo, import_plugin, load_catalogue
+from ltbench.config.errors import ConfigError, Source
+from ltbench.core.nouns import Paper, Stage
+
+HYPER = {
+    "tau": {"default": 1.0, "minimum": 0, "maximum": 1, "type": "number"},
+    "scale": {"default": 30.0, "exclusiveMinimum": 0, "type": "number"},
+    "experts": {"default": 3, "minimum": 1, "type": "integer"},
+    "cosine": {"default": False, "type": "boolean"},
+    "defer": {"default": "drw", "enum": ["none", "drw", "drs"], "type": "string"},
+    "form": {"const": "plain", "default": "plain", "type": "string"},
+    "power": {
+        "anyOf": [{"exclusiveMaximum": 2, "type": "number"}, {"type": "null"}],
+        "default": None,
+    },
+    "alpha": {
+        "anyOf": [{"type": "number"}, {"const": "auto", "type": "string"}],
+        "default": "auto",
+    },
+}
+DEFAULTS = {name: schema["default"] for name, schema in HYPER.items()}
+INFO = MethodInfo(key="toy", **method("Toy", **HYPER))
+
+
+def problems(check):
+    with pytest.raises(ConfigError) as error:
+        check()
+    return str(error.value).splitlines()
+
+
+def test_catalogue_is_a_mapping_of_typed_entries(catalogue):
+    assert list(catalogue) == list(METHODS)
+    assert len(catalogue) == len(METHODS)
+    info = catalogue["crt"]
+    assert (info.key, info.title, info.start_from) == ("crt", "cRT", "softmax")
+    assert info.paper == Paper("T", "A", "V", 2020, "2007.07314")
+    assert info.stages == (Stage("train"),)
+    assert catalogue.get("softmax") is catalogue["softmax"]
+
+
+def test_unknown_method_names_the_nearest(catalogue):
+    source = Source("g.yaml", lambda _: 12, ("variants", 2, "method"))
+    assert problems(lambda: catalogue.get("balanced_sofmax", source)) == [
+        (
+            'g.yaml:12: variants[2].method: no method "balanced_sofmax"; '
+            'did you mean "balanced_softmax"?'
+        )
+    ]
+
+
+def test_defaults_are_filled_in_and_whole_numbers_become_numbers():
+    assert INFO.check_hyper({}) == DEFAULTS
+    checked = INFO.check_hyper({"tau": 1, "power": 1, "defer": "none", "alpha": 0.5})
+    assert checked == DEFAULTS | {"tau": 1.0, "power": 1.0, "defer": "none", "alpha": 0.5}
+    assert isinstance(checked["tau"], float)
+
+
+def test_every_unfit_hyper_parameter_is_named():
+    values = {
+        "tau": 1.5,
+        "scale": 0,
+        "experts": 2.5,
+        "cosine": "yes",
+        "defer": "dwr",
+        "form": "sigmoid",
+        "power": 2,
+        "alpha": "atuo",
+        "tao": 1,
+    }
+    assert problems(lambda: INFO.check_hyper(values)) == [
+        "hyper: tau: expected a number at least 0 and at most 1, got 1.5",
+        "hyper: scale: expected a number above 0, got 0",
+        "hyper: experts: expected a whole number at least 1, got 2.5",
+        'hyper: cosine: expected true or false, got "yes"',
+        'hyper: defer: expected "none", "drw" or "drs", got "dwr"',
+        'hyper: form: expected "plain", got "sigmoid"',
+        "hyper: power: expected a number below 2 or nothing, got 2",
+        'hyper: alpha: expected a number or "auto", got "atuo"',
+        'hyper: tao: toy has no such hyper-parameter; did you mean "tau"?',
+    ]
+
+
+def test_a_hyper_parameter_without_default_has_to_be_given():
+    info = MethodInfo(key="toy", **method("Toy", tau={"type": "number"}))
+    assert problems(lambda: info.check_hyper({})) == ["hyper: tau: is missing"]
+    assert problems(lambda: info.check_hyper({"tau": 10**400})) == [
+        "hyper: tau: expected a number, got a huge number"
+    ]
+
+
+def test_missing_or_broken_catalogue(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "CATALOGUE", tmp_path / "c.json")
+    anew = "c.json: cannot be read, `make catalogue` writes it anew: "
+    assert problems(load_catalogue)[0].startswith(anew)
+    (tmp_path / "c.json").write_text("{")
+    assert problems(load_catalogue)[0].startswith(anew)
+    (tmp_path / "c.json").write_text(json.dumps({"a": method(3) | {"key": "a"}, "b": method("B")}))
+    assert problems(load_catalogue) == [
+        (
+            "c.json: a.key: unknown key; choose from balanced_equals, category, coupling, family, "
+            "hyper, oracle, paper, stages, start_from, title, version"
+        ),
+        "c.json: a.title: expected text, got 3",
+    ]
+
+
+PLUGIN = """
+from ltbench.methods.base import Hyper, Method
+from ltbench.core.nouns import Paper
+
+
+class MineHyper(Hyper):
+    power: float = 0.5
+
+
+class Mine(Method):
+    title = "Mine"
+    paper = None
+    category = "baseline"
+    oracle = None
+    Hyper = MineHyper
+
+
+METHODS = {"mine": Mine}
+"""
+
+
+def test_plugin_methods_join_the_catalogue(tmp_path):
+    plugin = tmp_path / "my_methods.py"
+    plugin.write_text(PLUGIN)
+    catalogue = load_catalogue([plugin])
+    assert list(catalogue)[-1] == "mine"
+    assert catalogue["mine"].title == "Mine"
+    assert catalogue["mine"].check_hyper({}) == {"power": 0.5}
+    assert import_plugin(plugin)["mine"] is import_plugin(plugin)["mine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "p.py: no such plugin"),
+        ("METHODS = [", "p.py: fails on import: SyntaxError: "),
+        ("1 / 0", "p.py: fails on import: ZeroDivisionError: division by zero"),
+        ("x = 1", "p.py: has no METHODS, a dict from key to class"),
+        ("METHODS = {'softmax': object}", 'p.py: there is a method "softmax" already'),
+        ("METHODS = {'mine': object}", 'p.py: "mine" is not a method: '),
+    ],
+)
+def test_broken_plugins_have_a_clear_error(tmp_path, monkeypatch, text, message):
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / "p.py").write_text(text)
+    assert problems(lambda: load_catalogue([tmp_path / "p.py"]))[0].startswith(message)
+
+
+def test_planning_imports_no_torch():
+    code = dedent("""
+        import sys
+        import ltbench.config.load
+        from ltbench.config.catalogue import load_catalogue
+        load_catalogue()
+        assert not {"torch", "lightning", "pytorch_lightning", "numpy"} & set(sys.modules)
+    """)
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_method_of_the_package_has_a_usable_schema():
+    catalogue = load_catalogue()
+    entries = json.loads(module.CATALOGUE.read_text())
+    assert list(catalogue) == list(entries)
+    for info in catalogue.methods.values():
+        checked = info.check_hyper({})
+        assert info.check_hyper(checked) == checked
+        assert info.start_from is None or info.start_from in catalogue
+        assert info.balanced_equals is None or info.balanced_equals in catalogue

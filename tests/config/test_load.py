@@ -1,0 +1,236 @@
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from toy_project import DATASET, GRID, RECIPE
+
+from ltbench.config.errors import ConfigError
+from ltbench.config.load import (
+    available,
+    expand_dataset,
+    load_dataset,
+    load_grid,
+    load_recipe,
+    method_rules,
+    schema,
+)
+from ltbench.config.models import DatasetChoice, Grid
+
+
+def problems(check):
+    with pytest.raises(ConfigError) as error:
+        check()
+    return str(error.value).splitlines()
+
+
+def test_names_are_those_of_the_files(project):
+    assert load_dataset("toys").name == "toys"
+    assert load_recipe("short").name == "short"
+    assert load_grid("toys").name == "toys"
+    assert available("grids") == ["toys"]
+    assert available("methods") == []
+
+
+def test_a_grid_is_read_as_written(project):
+    grid = load_grid("toys")
+    assert [(v.label, v.method, v.hyper) for v in grid.variants] == [
+        ("softmax", "softmax", {}),
+        ("LDAM", "ldam_drw", {"defer": "none"}),
+        ("LDAM-DRW", "ldam_drw", {}),
+    ]
+    assert (grid.splits, grid.seeds) == (("longtailed",), (0,))
+    assert grid.datasets == (DatasetChoice(name="toys"),)
+
+
+def test_a_name_inside_a_file_is_an_unknown_key(project):
+    project("recipes/short.yaml", "name: short\n" + RECIPE)
+    (message,) = problems(lambda: load_recipe("short"))
+    assert message.startswith("configs/recipes/short.yaml:1: name: unknown key; choose from augm")
+    assert ", name, " not in message
+
+
+def test_unknown_names_list_the_near_ones(project):
+    assert problems(lambda: load_dataset("toy")) == [
+        'configs/datasets: no dataset "toy"; did you mean "toys"?'
+    ]
+    assert problems(lambda: load_recipe("zzz")) == [
+        'configs/recipes: no recipe "zzz"; choose from short'
+    ]
+    assert problems(lambda: load_grid("tois")) == [
+        'configs/grids: no grid "tois"; did you mean "toys"?'
+    ]
+    for name in ("../grids/toys", "a\0b", "n" * 300, ""):
+        with pytest.raises(ConfigError, match="no dataset"):
+            load_dataset(name)
+
+
+def test_a_grid_is_found_by_name_or_path(project, tmp_path):
+    elsewhere = tmp_path / "elsewhere.yaml"
+    elsewhere.write_text(GRID)
+    for where in (elsewhere, str(elsewhere), "elsewhere.yaml", "./elsewhere.yaml"):
+        assert load_grid(where).name == "elsewhere"
+    assert problems(lambda: load_grid("none.yaml")) == ["none.yaml: no such file"]
+
+
+def test_the_working_directory_comes_before_the_package(project, tmp_path):
+    for root, title in (("installed/configs", "checkout"), ("installed/ltbench/_configs", "wheel")):
+        folder = tmp_path / root / "recipes"
+        folder.mkdir(parents=True)
+        for name in ("short", "long"):
+            (folder / f"{name}.yaml").write_text(RECIPE.replace("Short", title))
+        assert load_recipe("short").title == "Short"
+        assert load_recipe("long").title == title  # a wheel's own before what lies beside it
+    assert available("recipes") == ["long", "short"]
+
+
+def test_all_problems_of_a_grid_at_once(project, catalogue):
+    project(
+        "grids/toys.yaml",
+        """\
+        titel: Toys
+        datasets: [toy, {name: toys, profile: natural, ratio: 5}]
+        recipes: [shrot]
+        seeds: [0, one]
+        variants:
+          - softmax
+          - balanced_sofmax
+          - {label: A, method: ldam_drw, hyper: {defer: never, scael: 1}}
+          - {label: B, method: crt, start_from: balanced_softmaxx}
+          - {label: C, method: softmax, start_from: A}
+          - {label: D, method: crt, recipe: shor}
+        """,
+    )
+    found = problems(lambda: load_grid("toys", catalogue=catalogue))
+    assert [text.removeprefix("configs/grids/toys.yaml:") for text in found] == [
+        "1: title: is missing",
+        '1: titel: unknown key; did you mean "title"?',
+        '2: datasets[0].name: no dataset "toy"; did you mean "toys"?',
+        "2: datasets[1]: a natural profile has no ratio, every other profile needs one",
+        '3: recipes[0]: no recipe "shrot"; did you mean "short"?',
+        '4: seeds[1]: expected a whole number, got "one"',
+        '7: variants[1].method: no method "balanced_sofmax"; did you mean "balanced_softmax"?',
+        '8: variants[2].hyper.defer: expected "none", "drw" or "drs", got "never"',
+        '8: variants[2].hyper.scael: ldam_drw has no such hyper-parameter; did you mean "scale"?',
+        (
+            '9: variants[3].start_from: no variant or method "balanced_softmaxx"; '
+            'did you mean "balanced_softmax" or "balanced_sofmax"?'
+        ),
+        "10: variants[4].start_from: softmax starts from nothing",
+        '11: variants[5].recipe: no recipe "shor"; did you mean "short"?',
+    ]
+
+
+def test_a_variant_starts_from_a_label_or_a_method(project, catalogue):
+    for start in ("LDAM-DRW", "balanced_softmax"):
+        project("grids/toys.yaml", GRID + f"  - {{label: cRT, method: crt, start_from: {start}}}\n")
+        assert load_grid("toys", catalogue=catalogue).variants[-1].start_from == start
+
+
+def test_problems_of_named_files_show_in_the_grid(project, catalogue):
+    project("datasets/toys.yaml", DATASET.replace("classes: 10", "classes: 1"))
+    project("recipes/short.yaml", RECIPE.replace("defer: 24", "defer: 31"))
+    assert problems(lambda: load_grid("toys", catalogue=catalogue)) == [
+        "configs/datasets/toys.yaml:3: classes: expected at least 2, got 1",
+        "configs/recipes/short.yaml:4: first: defer (31) is after the last of 30 epochs",
+    ]
+
+
+def test_a_choice_imposes_ratios_and_profile(project):
+    def ids(**choice):
+        return [spec.id for spec in expand_dataset(DatasetChoice(name="toys", **choice))]
+
+    assert ids() == ["toys_r20"]
+    assert ids(ratio=50) == ["toys_r50"]
+    assert ids(ratio=(100, 10), profile="step") == ["toys_step_r100", "toys_step_r10"]
+    assert ids(ratio=(10, 10)) == ["toys_r10"]
+    assert ids(profile="natural") == ["toys"]
+
+
+RULES = """\
+rules:
+  - {when: {}, hyper: {scale: 20}, source: all}
+  - {when: {dataset: toys, ratio: [50, 100]}, hyper: {scale: 10, defer: drs}, source: Table 1}
+  - {when: {dataset: [other, toys], ratio: 100}, hyper: {scale: 5}, source: Table 2}
+"""
+
+
+def test_rules_match_dataset_and_ratio_and_later_ones_win(project, catalogue):
+    project("methods/ldam_drw.yaml", RULES)
+    project("datasets/other.yaml", DATASET)
+
+    def rules(**choice):
+        (spec,) = expand_dataset(DatasetChoice(**choice))
+        return method_rules("ldam_drw", spec, catalogue)
+
+    assert rules(name="toys") == {"scale": 20}
+    assert rules(name="toys", ratio=50) == {"scale": 10, "defer": "drs"}
+    assert rules(name="toys", ratio=100) == {"scale": 5, "defer": "drs"}
+    assert rules(name="other", ratio=50) == {"scale": 20}
+    assert rules(name="other", profile="natural") == {"scale": 20}
+    assert method_rules("softmax", load_dataset("toys"), catalogue) == {}
+
+
+def test_all_problems_of_rules_at_once(project, catalogue):
+    project("methods/ldam_drw.yaml", RULES.replace("scale: 20", "scale: 0").replace("drs", "rds"))
+
+    def found():
+        lines = problems(lambda: method_rules("ldam_drw", load_dataset("toys"), catalogue))
+        return [line.removeprefix("configs/methods/ldam_drw.yaml:") for line in lines]
+
+    assert found() == [
+        "2: rules[0].hyper.scale: expected a number above 0, got 0",
+        '3: rules[1].hyper.defer: expected "none", "drw" or "drs", got "rds"',
+        '4: rules[2].when.dataset: no dataset "other"; choose from toys',
+    ]
+    project("methods/ldam_drw.yaml", "rules:\n  - {when: {datasets: toys}, hyper: {}}\n")
+    assert found() == [
+        '2: rules[0].when.datasets: unknown key; did you mean "dataset"?',
+        "2: rules[0].hyper: needs 1 or more, got 0",
+        "2: rules[0].source: is missing",
+    ]
+
+
+def test_schemas_describe_the_files():
+    schemas = schema()
+    assert set(schemas) == {"dataset", "recipe", "grid", "method"}
+    assert "name" not in schemas["grid"]["properties"]
+    assert set(schemas["grid"]["required"]) == {"title", "datasets", "recipes", "variants"}
+    bare, _ = schemas["grid"]["properties"]["variants"]["items"]["anyOf"]
+    assert bare == {"type": "string"}
+    assert "name" in Grid.model_json_schema()["properties"]
+
+
+WORDS = st.sampled_from(
+    ["softmax", "toys", "short", "a b", "", "x", "crt", "longtailed", "\x1b", "é"]
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 200)
+    | st.integers()
+    | WORDS
+    | st.floats(allow_nan=False)
+)
+FIELDS = st.sampled_from(
+    [*Grid.model_fields, "label", "method", "hyper", "ratio", "profile", "start_from", "x"]
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=5),
+    max_leaves=10,
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.dictionaries(FIELDS, VALUES))
+def test_any_grid_loads_or_has_config_errors(project, catalogue, values):
+    project("grids/fuzz.yaml", yaml.safe_dump(values, allow_unicode=True))
+    try:
+        load_grid("fuzz", catalogue=catalogue)
+    except ConfigError as error:
+        text = str(error)
+    else:
+        return
+    assert all(line.startswith("configs/") for line in text.splitlines())

@@ -1,0 +1,179 @@
+from dataclasses import dataclass
+
+import pytest
+
+from ltbench.config.errors import ConfigError
+from ltbench.config.load import expand_dataset, load_dataset, load_grid, load_recipe
+from ltbench.config.models import DatasetChoice, DatasetSpec, Recipe, Variant
+from ltbench.config.overrides import Only, parse_only, parse_overrides
+
+
+def problems(check):
+    with pytest.raises(ConfigError) as error:
+        check()
+    return str(error.value).splitlines()
+
+
+def test_recipe_fields(project):
+    overrides = parse_overrides(
+        [
+            "recipe.first.optimizer.lr=5e-2",
+            "recipe.precision=bf16",
+            "recipe.first.schedule.milestones=[3, 4]",
+        ]
+    )
+    recipe = load_recipe("short", overrides)
+    assert recipe.first.optimizer.lr == 0.05
+    assert recipe.first.optimizer.weight_decay == 2e-4
+    assert recipe.precision == "bf16"
+    assert recipe.first.schedule.milestones == (3, 4)
+    assert load_recipe("short").precision == "fp32"
+
+
+def test_dataset_fields_win_over_the_grid(project):
+    overrides = parse_overrides(["dataset.ratio=5", "dataset.largest=50"])
+    assert load_dataset("toys", overrides).largest == 50
+    specs = expand_dataset(DatasetChoice(name="toys", ratio=(100, 10)), overrides)
+    assert [spec.id for spec in specs] == ["toys_r5"]
+
+
+def test_grid_fields_and_hyper_parameters(project, catalogue):
+    texts = [
+        "grid.seeds=[3, 4]",
+        "grid.title=A = B",
+        "hyper.LDAM.scale=10",
+        "hyper.LDAM-DRW.defer=drs",
+    ]
+    grid = load_grid("toys", parse_overrides(texts), catalogue)
+    assert grid.seeds == (3, 4)
+    assert grid.title == "A = B"
+    assert [v.hyper for v in grid.variants] == [
+        {},
+        {"defer": "none", "scale": 10},
+        {"defer": "drs"},
+    ]
+    by_method = load_grid("toys", parse_overrides(["hyper.ldam_drw.scale=1"]), catalogue)
+    assert [v.hyper for v in by_method.variants] == [
+        {},
+        {"defer": "none", "scale": 1},
+        {"scale": 1},
+    ]
+    assert load_grid("toys").seeds == (0,)
+
+
+def test_a_label_may_hold_dots_and_spaces():
+    (override,) = parse_overrides(["hyper.ResNet v1.5 [a].tau=null"])
+    assert override.path == ("ResNet v1.5 [a]", "tau")
+    assert override.value is None
+    assert override.text == "hyper.ResNet v1.5 [a].tau=null"
+
+
+def test_every_option_without_meaning_is_named():
+    texts = [
+        "recpie.batch=1",
+        "batch=1",
+        "recipe=1",
+        "recipe.first..lr=1",
+        "hyper.tau=1",
+        "recipe.batch",
+        "recipe.batch=",
+        "recipe.batch=[1",
+        "recipe.batch={a: 1, a: 2}",
+    ]
+    assert problems(lambda: parse_overrides(texts)) == [
+        '--set: no setting "recpie.batch"; did you mean "recipe"?',
+        '--set: no setting "batch"; choose from dataset, grid, hyper, recipe',
+        '--set: "recipe" names no field, write recipe.FIELD=VALUE',
+        '--set: "recipe.first..lr" names no field, write recipe.FIELD=VALUE',
+        '--set: "hyper.tau" names no field, write hyper.VARIANT.NAME=VALUE',
+        "--set: recipe.batch: has no value, write recipe.batch=VALUE",
+        "--set: recipe.batch: is empty",
+        "--set: recipe.batch: not valid YAML: expected ',' or ']', but got '<stream end>'",
+        "--set: recipe.batch: key given twice, first on line 1",
+    ]
+
+
+def test_values_go_through_the_same_models(project, catalogue):
+    def grid(*texts):
+        return problems(lambda: load_grid("toys", parse_overrides(texts), catalogue))
+
+    assert grid("recipe.first.epoch=5", "recipe.precision=half") == [
+        '--set: recipe.precision: expected "fp32", "bf16" or "fp64", got "half"',
+        '--set: recipe.first.epoch: unknown key; did you mean "epochs"?',
+    ]
+    assert grid("recipe.first.epochs=5") == [
+        "--set: recipe.first: milestones [24, 27] are not before the last of 5 epochs"
+    ]
+    assert grid("recipe.batch.size=5") == ["--set: recipe.batch: 32 has no fields"]
+    assert grid("dataset.profile=natural") == [
+        "--set: dataset: a natural profile has no ratio, every other profile needs one"
+    ]
+    assert grid("grid.seeds=[x]", "grid.recipes=[long]") == [
+        '--set: grid.recipes[0]: no recipe "long"; choose from short',
+        '--set: grid.seeds[0]: expected a whole number, got "x"',
+    ]
+    assert grid("grid.title.x=1", "recipe.batch=0", "hyper.LDAM.scale=x") == [
+        '--set: grid.title: "Toys" has no fields',
+        '--set: hyper.LDAM.scale: expected a number above 0, got "x"',
+    ]
+    assert grid("hyper.LDAN.scale=1", "hyper.LDAM.scale=0", "hyper.LDAM.tau=1") == [
+        '--set: hyper.LDAN.scale: the grid has no variant or method "LDAN"; did you mean "LDAM"?',
+        "--set: hyper.LDAM.scale: expected a number above 0, got 0",
+        "--set: hyper.LDAM.tau: ldam_drw has no such hyper-parameter; choose from defer, scale",
+    ]
+
+
+@dataclass(frozen=True)
+class Row:
+    dataset: DatasetSpec
+    recipe: Recipe
+    split: str
+    seed: int
+    variant: Variant
+
+
+@pytest.fixture
+def rows(project):
+    grid = load_grid("toys")
+    datasets = expand_dataset(DatasetChoice(name="toys", ratio=(20, 10)))
+    return [
+        Row(dataset, load_recipe("short"), split, seed, variant)
+        for dataset in datasets
+        for split in ("longtailed", "balanced")
+        for seed in (0, 1)
+        for variant in grid.variants
+    ]
+
+
+def test_only_keeps_what_is_wanted_in_every_field(rows):
+    assert all(Only().wants(row) for row in rows)
+    only = parse_only(["variant=LDAM, softmax", "seed=0", "split=balanced"])
+    kept = [row for row in rows if only.wants(row)]
+    assert [(row.dataset.id, row.variant.label) for row in kept] == [
+        ("toys_r20", "softmax"),
+        ("toys_r20", "LDAM"),
+        ("toys_r10", "softmax"),
+        ("toys_r10", "LDAM"),
+    ]
+    assert {(row.split, row.seed) for row in kept} == {("balanced", 0)}
+    only.check(rows)
+
+
+def test_only_knows_methods_and_ids(rows):
+    labels = {row.variant.label for row in rows if parse_only(["variant=ldam_drw"]).wants(row)}
+    assert labels == {"LDAM", "LDAM-DRW"}
+    ids = {row.dataset.id for row in rows if parse_only(["dataset=toys_r10"]).wants(row)}
+    assert ids == {"toys_r10"}
+    assert parse_only(["seed=0", "seed=1"]).seed == ("0", "1")
+
+
+def test_only_names_unknown_fields_and_words(rows):
+    assert problems(lambda: parse_only(["varaint=a", "seed=", "seed"])) == [
+        '--only: no field "varaint"; did you mean "variant"?',
+        "--only: seed: has no value, write seed=WORD,WORD",
+    ]
+    only = parse_only(["variant=LDAM-DWR", "seed=0,7", "recipe=short"])
+    assert problems(lambda: only.check(rows)) == [
+        '--only: variant: the grid has no variant "LDAM-DWR"; did you mean "LDAM-DRW"?',
+        '--only: seed: the grid has no seed "7"; choose from 0, 1',
+    ]

@@ -1,0 +1,86 @@
+"""Every YAML in configs/ loads, and those that stand for a paper's protocol say what it says."""
+
+from pathlib import Path
+
+import pytest
+
+from ltbench.config.catalogue import load_catalogue
+from ltbench.config.load import (
+    available,
+    expand_dataset,
+    load_dataset,
+    load_grid,
+    load_recipe,
+    method_rules,
+)
+from ltbench.config.models import Optimizer, Schedule
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def names(kind):
+    return sorted(path.stem for path in (CONFIGS / kind).glob("*.yaml"))
+
+
+def test_every_file_is_of_a_known_kind():
+    for path in CONFIGS.rglob("*"):
+        if path.is_file():
+            assert path.suffix == ".yaml"
+            assert path.parent.name in ("datasets", "recipes", "methods", "grids")
+            assert path.stem in available(path.parent.name)
+            assert path.read_text().startswith("# "), f"{path} has no header"
+
+
+@pytest.mark.parametrize("name", names("datasets"))
+def test_datasets(name):
+    assert load_dataset(name).name == name
+
+
+@pytest.mark.parametrize("name", names("recipes"))
+def test_recipes(name):
+    assert load_recipe(name).name == name
+
+
+@pytest.mark.parametrize("name", names("grids"))
+def test_grids_and_rules(name):
+    catalogue = load_catalogue()
+    grid = load_grid(name, catalogue=catalogue)
+    for choice in grid.datasets:
+        for spec in expand_dataset(choice):
+            for variant in grid.variants:
+                rules = method_rules(variant.method, spec, catalogue)
+                catalogue[variant.method].check_hyper(rules | variant.hyper)
+
+
+def test_rules_are_of_methods():
+    assert set(names("methods")) <= set(load_catalogue())
+
+
+def test_cifar_30_is_the_field_recipe_in_short():
+    recipe = load_recipe("cifar_30")
+    assert (recipe.network, recipe.norm, recipe.batch, recipe.precision) == (
+        "resnet20",
+        "batch",
+        128,
+        "fp32",
+    )
+    assert (recipe.augment, recipe.crop_padding) == ("crop_flip", 4)
+    assert (recipe.first.epochs, recipe.first.defer) == (30, 24)
+    assert recipe.first.optimizer == Optimizer(
+        lr=0.1, momentum=0.9, weight_decay=2e-4, nesterov=False
+    )
+    assert recipe.first.schedule == Schedule(kind="step", warmup=5, milestones=(24, 27), gamma=0.01)
+
+
+def test_quickstart_has_all_methods_on_both_splits():
+    grid = load_grid("quickstart")
+    assert {v.method for v in grid.variants} == {
+        *("softmax", "weighted_softmax", "balanced_softmax", "ldam_drw", "logit_adjustment"),
+        *("posthoc_logit_adjustment", "class_balanced_sampling", "crt", "lws", "ncm", "tau_norm"),
+    }
+    assert set(grid.splits) == {"longtailed", "balanced"}
+    assert len(grid.seeds) >= 2
+
+
+def test_digits_are_never_mirrored():
+    assert "flip" not in load_recipe("digits").augment

@@ -1,0 +1,183 @@
+import json
+import math
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ltbench.config.errors import ConfigError
+from ltbench.config.yaml_file import MAX_BYTES, parse_yaml, read_yaml
+
+
+def value(text):
+    return parse_yaml(text, "x.yaml")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1e-3", 0.001),
+        ("2E+2", 200.0),
+        ("-.5", -0.5),
+        ("5.", 5.0),
+        ("+7", 7),
+        ("0", 0),
+        ("true", True),
+        ("false", False),
+        ("null", None),
+        ("~", None),
+        ("---", None),
+        ("'1'", "1"),
+        ('"true"', "true"),
+    ],
+)
+def test_scalars_are_those_of_json(text, expected):
+    read = value(text)
+    assert read == expected
+    assert type(read) is type(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("on", "off", "yes", "no", "True", "NULL"),
+        *("010", "0o10", "0x1F", "1_000", "1:30", "2020-01-01"),
+        *(".inf", "-.inf", ".nan", "1e999", "e5", ".", "1.2.3", "9" * 5000, "<<"),
+    ],
+)
+def test_all_else_is_text(text):
+    assert value(text) == text
+
+
+def test_keys_are_text():
+    assert value("{1: a, null: b, true: c}") == {"1": "a", "null": "b", "true": "c"}
+
+
+def test_locate_points_at_keys_items_and_parents():
+    text = "a: 1\n\nb:\n  - x\n  - c:\n      d: 1\n    e: 2\n"
+    _, locate = parse_yaml(text, "x.yaml")
+    assert locate(()) == 1
+    assert locate(("a",)) == 1
+    assert locate(("b",)) == 3
+    assert locate(("b", 0)) == 4
+    assert locate(("b", 1)) == 5
+    assert locate(("b", 1, "c", "d")) == 6
+    assert locate(("b", 1, "e")) == 7
+    assert locate(("b", 1, "missing", "too")) == 5
+    assert locate(("missing",)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "x.yaml: is empty"),
+        ("# only a comment\n", "x.yaml: is empty"),
+        (
+            "a: 1\nb: {c: 1, c: 2}\na: 3\n",
+            (
+                "x.yaml:2: b.c: key given twice, first on line 2\nx.yaml:3: a: key given twice, "
+                "first on line 1"
+            ),
+        ),
+        (
+            "v:\n  - a: 1\n    a: 2\n    a: 3\n",
+            (
+                "x.yaml:3: v[0].a: key given twice, first on line 2\n"
+                "x.yaml:4: v[0].a: key given twice, first on line 2"
+            ),
+        ),
+        (
+            "a: 1\nb:\n\tc: 2\n",
+            "x.yaml:3: not valid YAML: a tab cannot indent or start a value, use spaces",
+        ),
+        ("a: 1\nb: c: d\n", "x.yaml:2: not valid YAML: mapping values are not allowed here"),
+        ("a: [1,\n2", "x.yaml:2: not valid YAML: expected ',' or ']', but got '<stream end>'"),
+        ("a: 1\nb: &x [1]\n", "x.yaml:2: anchors, aliases and tags are not allowed"),
+        ("a: *x\n", "x.yaml:1: anchors, aliases and tags are not allowed"),
+        (
+            "a: !!python/object/apply:os.system [ls]",
+            "x.yaml:1: anchors, aliases and tags are not allowed",
+        ),
+        ("a: !!str 1", "x.yaml:1: anchors, aliases and tags are not allowed"),
+        ("? &x a\n: 1", "x.yaml:1: a key must be a plain word"),
+        ("a: 1\n? [b]\n: 1", "x.yaml:2: a key must be a plain word"),
+        ("a: 1\n---\nb: 1\n", "x.yaml:2: more than one document in a file"),
+        ("a: 1\nb: \x07", "x.yaml:2: character U+0007 is not allowed"),
+        ('a: 1\nb: "\\ud800"', 'x.yaml:2: b: "\\ud800" is not Unicode text'),
+        ('a: "\\UFFFFFFFF"', "x.yaml:1: a number in an escape or a directive is out of range"),
+        ("[" * 10_000, "x.yaml:1: nested deeper than 30 levels"),
+        ("- " * 10_000, "x.yaml:1: nested deeper than 30 levels"),
+    ],
+    ids=lambda text: repr(text)[:30],
+)
+def test_broken_text_has_a_clear_error(text, message):
+    with pytest.raises(ConfigError) as error:
+        value(text)
+    assert str(error.value) == message
+
+
+def test_alias_bomb_is_refused():
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"
+        for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    with pytest.raises(ConfigError, match="aliases and tags are not allowed"):
+        value(bomb)
+
+
+def test_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "x.yaml"
+
+    def message(path):
+        with pytest.raises(ConfigError) as error:
+            read_yaml(path)
+        return str(error.value)
+
+    assert message(file) == "x.yaml: no such file"
+    assert message(tmp_path / ("n" * 300)).endswith(": cannot be read: File name too long")
+    assert message(tmp_path.parent) == f"{tmp_path.parent}: is not a file"
+    file.write_bytes(b"a: 1\nb: \xff\n")
+    assert message(file) == "x.yaml:2: is not UTF-8 text"
+    file.write_bytes(b"#" * (MAX_BYTES + 1))
+    assert message(file) == "x.yaml: is larger than 1 MB, too large for a configuration"
+    file.write_bytes("\ufeffa: é\n".encode())
+    assert read_yaml(file)[0] == {"a": "é"}
+
+
+ALPHABET = st.sampled_from(list("ab01.-+:,[]{}&*!|>'\"%@`#?~ \n\t\\xuU<=e\x85\ufeff\u2028\x00é/"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text() | st.text(ALPHABET, max_size=40))
+@example("%YAML " + "9" * 5000 + ".1\n---\na")
+@example("!%ff a")
+@example("? |\n")
+def test_any_text_is_json_or_a_config_error(text):
+    try:
+        read, locate = parse_yaml(text, "x.yaml")
+    except ConfigError as error:
+        message = str(error)
+    else:
+        message = "x.yaml:1"
+        json.dumps(read, allow_nan=False).encode()
+        assert locate(("a", 0)) >= 1
+    assert all(line.startswith("x.yaml") for line in message.split("\n"))
+    assert message.replace("\n", "").isprintable()
+
+
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+TEXT = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=9)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(JSON)
+def test_json_reads_as_itself(document):
+    read = value(json.dumps(document))
+    assert read == document
+    assert not isinstance(read, float) or math.isfinite(read)
