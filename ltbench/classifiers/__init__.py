@@ -1,0 +1,16 @@
+"""Classifiers: features [B, D] -> logits [B, C]."""
+
+from ltbench.classifiers.cosine import CosineClassifier
+from ltbench.classifiers.learnable_scale import LearnableScale
+from ltbench.classifiers.linear import linear, reset_linear
+from ltbench.classifiers.nearest_mean import NearestClassMean
+from ltbench.classifiers.tau_norm import tau_normalised
+
+__all__ = [
+    "CosineClassifier",
+    "LearnableScale",
+    "NearestClassMean",
+    "linear",
+    "reset_linear",
+    "tau_normalised",
+]

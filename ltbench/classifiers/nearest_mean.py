@@ -1,0 +1,73 @@
+"""The nearest-class-mean classifier."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FeatureKind = Literal["un", "l2n", "cl2n"]
+Distance = Literal["l2", "cos"]
+
+
+class NearestClassMean(nn.Module):
+    """Features [B, D] -> closeness [B, C] to the class means of the training set.
+
+    Kang et al., ICLR 2020 (arXiv:1910.09217), in the forms of their code.
+
+    Args:
+        width: D.
+        classes: C.
+        features: "un" as they are; "l2n" normalised to length 1 before averaging; "cl2n" less the
+            mean of all training features first, then normalised.
+        distance: "l2" for minus the squared Euclidean distance; "cos" for the dot product divided
+            by D, which is no cosine: class means are not normalised again.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        classes: int,
+        features: FeatureKind = "cl2n",
+        distance: Distance = "l2",
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.distance = distance
+        self.mean: Tensor
+        self.centroids: Tensor
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("centroids", torch.zeros(classes, width))
+
+    def fit(self, features: Tensor, labels: Tensor) -> None:
+        """Take the means of the training set, summed in double precision.
+
+        Args:
+            features: [N, D].
+            labels: [N], int64.
+
+        Raises:
+            ValueError: for a class without features.
+        """
+        totals = torch.bincount(labels, minlength=len(self.centroids))
+        empty = (totals == 0).nonzero().flatten().tolist()
+        if empty:
+            raise ValueError(f"classes without features: {', '.join(map(str, empty))}")
+        features = features.double()
+        mean = features.mean(dim=0)
+        sums = features.new_zeros(self.centroids.shape)
+        sums.index_add_(0, labels, self._transform(features, mean))
+        self.mean.copy_(mean)
+        self.centroids.copy_(sums / totals[:, None])
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return closeness [B, C] of features [B, D]."""
+        features = self._transform(features, self.mean)
+        if self.distance == "cos":
+            return features @ self.centroids.T / features.shape[1]
+        return -torch.cdist(features, self.centroids).square()
+
+    def _transform(self, features: Tensor, mean: Tensor) -> Tensor:
+        if self.features == "cl2n":
+            features = features - mean
+        return features if self.features == "un" else F.normalize(features)

@@ -1,0 +1,33 @@
+"""Class counts as the losses use them: checked, in double precision, then in that of the logits."""
+
+import torch
+from torch import Tensor
+
+
+def require_images(counts: Tensor) -> None:
+    """Check that every class has an image.
+
+    Raises:
+        ValueError: naming the classes without one.
+    """
+    empty = (counts < 1).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(f"classes without training images: {', '.join(map(str, empty))}")
+
+
+def class_sizes(counts: Tensor) -> Tensor:
+    """Return counts [C] as float64.
+
+    Counts on an accelerator are not checked: reading them back would make a training step wait.
+
+    Raises:
+        ValueError: for a class without images.
+    """
+    if counts.device.type == "cpu":
+        require_images(counts)
+    return counts.double()
+
+
+def as_constant(values: Tensor, logits: Tensor) -> Tensor:
+    """Return values in the precision of the logits, in float32 beside half-precision logits."""
+    return values.to(torch.promote_types(logits.dtype, torch.float32))

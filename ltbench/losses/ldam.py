@@ -1,0 +1,52 @@
+"""The label-distribution-aware margin loss.
+
+Cao et al., "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss", NeurIPS 2019
+(arXiv:1906.07413). The scale multiplies the logits after the margin is taken off, inside the loss:
+the input is a raw cosine, not a scaled one.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench.losses.counts import as_constant, class_sizes
+from ltbench.losses.cross_entropy import cross_entropy
+
+
+def ldam_margins(counts: Tensor, max_margin: float = 0.5) -> Tensor:
+    """Return margins [C] in float64, proportional to n^(-1/4); the smallest class has the largest.
+
+    Args:
+        counts: [C], training images a class.
+        max_margin: margin of the smallest class, in units of the cosine.
+
+    Raises:
+        ValueError: for a class without images.
+    """
+    sizes = class_sizes(counts)
+    return max_margin * (sizes.min() / sizes) ** 0.25
+
+
+def ldam(
+    cosines: Tensor,
+    labels: Tensor,
+    counts: Tensor,
+    max_margin: float = 0.5,
+    scale: float = 30.0,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Return the (weighted) cross-entropy of scale * (z - margin_y at the label).
+
+    Args:
+        cosines: [B, C], of a classifier with normalised weights and features.
+        labels: [B], int64.
+        counts: [C], training images a class.
+        max_margin: margin of the smallest class.
+        scale: inverse temperature.
+        weights: [C], one a class.
+
+    Raises:
+        ValueError: for a class without images.
+    """
+    margins = as_constant(ldam_margins(counts, max_margin), cosines)
+    shifted = cosines - F.one_hot(labels, len(counts)) * margins  # [B, C]
+    return cross_entropy(scale * shifted, labels, weights)

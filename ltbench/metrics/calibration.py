@@ -1,0 +1,52 @@
+"""Confidence against accuracy, in bins.
+
+Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (arXiv:1706.04599), with the
+intervals of the long-tailed literature (MiSLAS): equal bins (lo, hi], so that a confidence of
+exactly 0 lies in none and does not count.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CalibrationBins:
+    """What falls into each bin; fractions are 0 in an empty one.
+
+    Attributes:
+        counts: [bins], int64, predictions.
+        confidence: [bins], float64, mean confidence.
+        accuracy: [bins], float64, share of correct predictions.
+    """
+
+    counts: Tensor
+    confidence: Tensor
+    accuracy: Tensor
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error, a fraction: sum of n_b / n * |accuracy - confidence|."""
+        gaps = (self.accuracy - self.confidence).abs()
+        return float((self.counts * gaps).sum() / self.counts.sum().clamp_min(1))
+
+
+def calibration_bins(confidences: Tensor, correct: Tensor, bins: int = 15) -> CalibrationBins:
+    """Sort predictions into equal bins of confidence.
+
+    Args:
+        confidences: [N], probabilities of the predicted classes.
+        correct: [N], bool, whether the prediction is right.
+        bins: number of bins over [0, 1].
+    """
+    confidences = confidences.double().clamp(max=1)  # rounding may carry a softmax above 1
+    edges = torch.from_numpy(np.linspace(0, 1, bins + 1)).to(confidences.device)
+    position = torch.bucketize(confidences, edges)  # edges[p - 1] < confidence <= edges[p]
+    counts, confidence, accuracy = (
+        torch.bincount(position, weights, minlength=bins + 1)[1:]
+        for weights in (None, confidences, correct.double())
+    )
+    size = counts.clamp_min(1)
+    return CalibrationBins(counts, confidence / size, accuracy / size)

@@ -1,0 +1,67 @@
+"""The three-stage ResNet for 32x32 images that the field's CIFAR tables use.
+
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv:1512.03385), section 4.2,
+with parameter-free shortcuts (option A: every second pixel, new channels zero) and Kaiming-normal
+initialisation of convolutions. ResNet-(6n+2) has n blocks a stage of 16, 32 and 64 channels.
+"""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CIFAR_RESNETS = {"resnet8": 1, "resnet20": 3, "resnet32": 5}
+
+
+def _norm(kind: Literal["batch", "group"], channels: int) -> nn.Module:
+    return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(4, channels)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Literal["batch", "group"]) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = _norm(norm, outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = _norm(norm, outputs)
+        self.stride = stride
+        self.new_channels = outputs - inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        y = self.norm2(self.conv2(y))
+        if self.stride > 1 or self.new_channels:
+            half = self.new_channels // 2
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, half, half))
+        return F.relu(y + x, inplace=True)
+
+
+class CifarResNet(nn.Module):
+    """Images [B, C, 32, 32] (any size) -> features [B, 64]."""
+
+    def __init__(self, blocks: int, channels: int = 3, norm: Literal["batch", "group"] = "batch") -> None:
+        super().__init__()
+        self.width = 64
+        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
+        self.norm1 = _norm(norm, 16)
+        inputs = 16
+        stages = []
+        for outputs in (16, 32, 64):
+            stage = []
+            for i in range(blocks):
+                stride = 2 if i == 0 and outputs > 16 else 1
+                stage.append(BasicBlock(inputs, outputs, stride, norm))
+                inputs = outputs
+            stages.append(nn.Sequential(*stage))
+        self.stages = nn.Sequential(*stages)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features [B, 64]."""
+        x = F.relu(self.norm1(self.conv1(images)), inplace=True)
+        return self.stages(x).mean(dim=(2, 3))  # type: ignore[no-any-return]

@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from ltbench.metrics import calibration_bins, hits_and_totals
+
+
+@pytest.mark.oracle("ece", level="case")
+def test_calibration(oracle):
+    bins = calibration_bins(
+        oracle["confidences"], oracle["preds"] == oracle["labels"], oracle.hparams["num_bins"]
+    )
+    assert bins.counts.equal(oracle["bin_counts"])
+    torch.testing.assert_close(bins.confidence, oracle["bin_conf"], rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(bins.accuracy, oracle["bin_acc"], rtol=1e-6, atol=1e-9)
+    assert bins.ece == pytest.approx(float(oracle["ece"]), rel=1e-6)
+
+
+def test_bins_are_open_below_and_closed_above():
+    confidences = torch.tensor(
+        [0.0, 0.25, 0.25 + 1e-12, 0.5, 1.0, 1.0 + 1e-12], dtype=torch.float64
+    )
+    bins = calibration_bins(confidences, torch.ones(6, dtype=torch.bool), bins=4)
+    assert bins.counts.tolist() == [1, 2, 0, 2]
+
+
+def test_a_sure_and_right_classifier_is_calibrated():
+    assert calibration_bins(torch.ones(8), torch.ones(8, dtype=torch.bool)).ece == 0.0
+    assert calibration_bins(torch.ones(8), torch.zeros(8, dtype=torch.bool)).ece == 1.0
+    assert calibration_bins(torch.ones(0), torch.ones(0, dtype=torch.bool)).ece == 0.0
+
+
+def test_hits_and_totals():
+    labels = torch.tensor([0, 0, 2, 2, 2, 4])
+    predictions = torch.tensor([0, 1, 2, 2, 0, 3])
+    hits, totals = hits_and_totals(predictions, labels, 6)
+    assert hits.tolist() == [1, 0, 2, 0, 0, 0]
+    assert totals.tolist() == [2, 0, 3, 0, 1, 0]

@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from ltbench.classifiers import linear
+from ltbench.networks import Network, NetworkSpec, build_backbone
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+@pytest.mark.parametrize(
+    ("backbone", "expected"), [("resnet8", 75_290), ("resnet20", 269_722), ("resnet32", 464_154)]
+)
+def test_cifar_resnet_has_the_papers_parameters(backbone, expected, norm):
+    """0.27 M and 0.46 M with ten classes in He et al., table 6; parameter-free shortcuts."""
+    module, width = build_backbone(NetworkSpec(backbone, classes=10, norm=norm))
+    blocks = {"resnet8": 1, "resnet20": 3, "resnet32": 5}[backbone]
+    stem = 3 * 16 * 9 + 2 * 16
+    by_hand = stem + sum(
+        9 * inputs * outputs + 9 * outputs**2 * (2 * blocks - 1) + 2 * outputs * 2 * blocks
+        for inputs, outputs in ((16, 16), (16, 32), (32, 64))
+    )
+    assert width == 64
+    assert parameters(module) == by_hand
+    assert parameters(Network(module, linear(width, 10))) == expected
+
+
+@pytest.mark.parametrize("size", [8, 28, 32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_cifar_resnet_shapes(size, channels):
+    backbone, width = build_backbone(NetworkSpec("resnet8", classes=5, channels=channels))
+    network = Network(backbone, linear(width, 5))
+    images = torch.randn(2, channels, size, size)
+    assert network.features(images).shape == (2, 64)
+    assert network(images).shape == (2, 5)
+    assert network(images).equal(network.classifier(network.features(images)))
+
+
+def test_group_norm_makes_samples_independent_of_their_batch():
+    backbone, _ = build_backbone(NetworkSpec("resnet8", classes=5, norm="group"))
+    images = torch.randn(4, 3, 8, 8)
+    torch.testing.assert_close(backbone(images)[:1], backbone(images[:1]))
+
+
+def test_any_other_backbone_is_timms():
+    backbone, width = build_backbone(NetworkSpec("resnet18", classes=5, channels=1))
+    assert width == 512
+    assert backbone(torch.randn(2, 1, 32, 32)).shape == (2, 512)
+
+
+def test_an_unknown_backbone_is_refused_by_name():
+    with pytest.raises(ValueError, match="no backbone 'resnet9000'"):
+        build_backbone(NetworkSpec("resnet9000", classes=5))
+
+
+def test_group_norm_is_refused_where_it_cannot_be_had():
+    with pytest.raises(ValueError, match="norm 'group'"):
+        build_backbone(NetworkSpec("resnet18", classes=5, norm="group"))
