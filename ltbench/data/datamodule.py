@@ -1,0 +1,202 @@
+"""The one LightningDataModule: batches of a split, from bytes that stay on the device."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from ltbench.augment import ResidentImages, draw_placement
+from ltbench.config.models import DatasetSpec, Job, Recipe, Split
+from ltbench.core.batch import Batch
+from ltbench.core.distributed import rank, world_size
+from ltbench.core.streams import stream
+from ltbench.data.errors import DataError
+from ltbench.data.loader import EpochLoader, OrderedLoader, Step, shard
+from ltbench.data.sources import load_pool
+from ltbench.data.split import make_split
+from ltbench.samplers import draw_epoch, rank_columns
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+
+
+class DataModule(pl.LightningDataModule):
+    """Training and test batches of one split of a dataset.
+
+    Images are read and the split is made at once; the bytes move to the device with the first
+    batch. Every random draw of an epoch is made for the global batch, on the CPU, from streams
+    named after the seed, the purpose and the epoch; ranks take equal columns of it.
+
+    Args:
+        spec: the dataset.
+        split: the long-tailed split or its balanced twin.
+        recipe: batch, augmentation, precision and memory format.
+        seed: of the training.
+        epochs: of the stage, for samplers that change with its progress.
+        data_root: folder of all datasets.
+        device: where batches are made, unless a Trainer says so.
+
+    Attributes:
+        samplers: asked at the start of each epoch for the names of the samplers to draw from; two
+            names make each step a dict of batches.
+        views: independently augmented views of each image; with two, images are [2, B, C, H, W].
+        counts: [C] int64, training images a class.
+        longtailed_counts: [C] int64, those of the long-tailed split.
+        train_hash: hash of the training images' positions in the pool.
+        test_hash: hash of the test labels in order.
+
+    Raises:
+        DataError: when the images or the split cannot be had, or are fewer than a batch.
+    """
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        split: Split,
+        recipe: Recipe,
+        *,
+        seed: int,
+        epochs: int = 1,
+        data_root: str | Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+        # A rank may get no image of a tiny test set.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self.spec, self.recipe, self.seed, self.epochs = spec, recipe, seed, epochs
+        self.given_device = torch.device(device)
+        self.samplers: Callable[[], tuple[str, ...]] = lambda: ("instance",)
+        self.views = 1
+
+        pool = load_pool(spec, data_root)
+        chosen = make_split(spec, pool, split)
+        if recipe.batch > len(chosen.train):
+            raise DataError(
+                f"a batch of {recipe.batch} does not fit the {len(chosen.train)} training images "
+                f"of {spec.id} {split}"
+            )
+        self.counts = torch.tensor(chosen.counts)
+        self.longtailed_counts = torch.tensor(chosen.longtailed_counts)
+        self.train_hash, self.test_hash = chosen.train_hash, chosen.test_hash
+        self.labels = torch.from_numpy(pool.train_labels[chosen.train])  # [N], on the CPU
+        self.test_labels = torch.from_numpy(pool.test_labels)
+        self._train_pixels = torch.from_numpy(pool.train_images[chosen.train])
+        self._test_pixels = torch.from_numpy(np.array(pool.test_images))
+
+    @classmethod
+    def of_job(
+        cls, job: Job, data_root: str | Path | None, device: torch.device | str = "cpu"
+    ) -> Self:
+        """Return the data that a job trains and is tested on."""
+        return cls(
+            job.dataset,
+            job.split,
+            job.recipe,
+            seed=job.seed,
+            epochs=job.stage_recipe.epochs if job.stage_recipe else 1,
+            data_root=data_root,
+            device=device,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are made: the Trainer's device, else the one given."""
+        return self.trainer.strategy.root_device if self.trainer else self.given_device
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimisation steps of an epoch: full global batches."""
+        return len(self.labels) // self.recipe.batch
+
+    def train_dataloader(self) -> EpochLoader:
+        """Return the loader of this rank's training batches."""
+        return EpochLoader(self._begin_epoch, self.steps_per_epoch)
+
+    def test_dataloader(self) -> OrderedLoader:
+        """Return the loader of this rank's contiguous share of the test images, unpadded."""
+        span = shard(len(self.test_labels), rank(), world_size())
+        labels = self.test_labels.to(self.device)
+        return self._in_order(self._test_images, labels, span)
+
+    def observe_batches(self) -> OrderedLoader:
+        """Return the loader of all training images in order, as the test sees images.
+
+        Every rank goes through all of them, so that what a method observes is equal on all ranks.
+        """
+        labels = self.labels.to(self.device)
+        return self._in_order(self._train_images, labels, range(len(labels)))
+
+    def transfer_batch_to_device(
+        self,
+        batch: Any,
+        device: torch.device,  # noqa: ARG002 - Lightning's signature
+        dataloader_idx: int,  # noqa: ARG002
+    ) -> Any:
+        """Return the batch: it was made on the device."""
+        return batch
+
+    @cached_property
+    def _train_images(self) -> ResidentImages:
+        cropped = self.recipe.augment in ("crop", "crop_flip")
+        return self._resident(self._train_pixels, self.recipe.crop_padding if cropped else 0)
+
+    @cached_property
+    def _test_images(self) -> ResidentImages:
+        return self._resident(self._test_pixels, 0)
+
+    def _resident(self, pixels: Tensor, padding: int) -> ResidentImages:
+        return ResidentImages(
+            pixels,
+            self.spec.normalisation.mean,
+            self.spec.normalisation.std,
+            padding=padding,
+            dtype=DTYPES[self.recipe.precision],
+            channels_last=self.recipe.channels_last,
+            device=self.device,
+        )
+
+    def _in_order(self, images: ResidentImages, labels: Tensor, span: range) -> OrderedLoader:
+        def take(first: int, last: int) -> Batch:
+            index = torch.arange(first, last, device=self.device)
+            return Batch(images(index), labels[first:last], index)
+
+        return OrderedLoader(take, span, self.recipe.eval_batch)
+
+    def _begin_epoch(self, epoch: int) -> Callable[[int], Step]:
+        names = self.samplers()
+        draws = {name: self._draw(name, place, epoch) for place, name in enumerate(names)}
+        if len(names) == 1:
+            return draws[names[0]]
+        return lambda step: {name: assemble(step) for name, assemble in draws.items()}
+
+    def _draw(self, sampler: str, place: int, epoch: int) -> Callable[[int], Batch]:
+        """Draw an epoch of a step's `place`-th sampler; return what assembles its batches."""
+        recipe, images = self.recipe, self._train_images
+        sampling = stream(self.seed, "sampling", sampler, epoch)
+        index = self._share(
+            draw_epoch(sampler, self.labels, epoch, self.epochs, recipe.batch, sampling)
+        )
+        cuts = []
+        for view in range(self.views):
+            augmentation = stream(self.seed, "augmentation", epoch, place, view)
+            flip = recipe.augment in ("flip", "crop_flip")
+            drawn = draw_placement(
+                self.steps_per_epoch, recipe.batch, images.padding, augmentation, flip=flip
+            )
+            cuts.append(drawn.map(self._share))
+        labels = self.labels.to(self.device)
+
+        def assemble(step: int) -> Batch:
+            here = index[step]
+            views = [images(here, cut.map(lambda values: values[step])) for cut in cuts]
+            return Batch(views[0] if len(views) == 1 else torch.stack(views), labels[here], here)
+
+        return assemble
+
+    def _share(self, draws: Tensor) -> Tensor:
+        """Return this rank's columns of global draws [steps, B, ...], on the device."""
+        return rank_columns(draws, rank(), world_size()).to(self.device)

@@ -1,0 +1,23 @@
+"""The error of data that is missing, damaged or not what the configuration says."""
+
+from collections.abc import Sequence
+
+
+class DataError(ValueError):
+    """Data cannot be used; the message says what is wrong and where, all of it."""
+
+
+def listed(items: Sequence[str], most: int = 10) -> str:
+    """Return the first items, one an indented line, and how many more there are.
+
+    Items may hold names of files: characters that a terminal could obey are escaped.
+    """
+    lines = [f"  {printable(item)}" for item in items[:most]]
+    if len(items) > most:
+        lines.append(f"  and {len(items) - most} more")
+    return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Return text with every character escaped that does not print."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,105 @@
+"""The files of an image folder: `<train>/<class>/<file>` and `<test>/<class>/<file>`.
+
+Classes are numbered in the order of their names; images are ordered by class, then by name. Names
+that start with a dot are ignored.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ltbench.data.errors import DataError, listed
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A file: its path in the folder, its class, and what tells that it changed."""
+
+    path: str
+    label: int
+    size: int
+    changed_ns: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The classes of a folder and its files, in order."""
+
+    classes: tuple[str, ...]
+    train: tuple[ImageFile, ...]
+    test: tuple[ImageFile, ...]
+
+
+def list_folder(folder: Path, train: str, test: str) -> Listing:
+    """Walk a folder without opening its files.
+
+    Raises:
+        DataError: with everything that is wrong: parts, classes or images that are absent, classes
+            of one part alone, links that lead out of the folder, folders where files should be.
+    """
+    problems: list[str] = []
+    inside = folder.resolve()
+    classes = {part: _classes(folder, part, inside, problems) for part in (train, test)}
+    if classes[train] and classes[test]:
+        for here, there in ((train, test), (test, train)):
+            alone = sorted(set(classes[here]) - set(classes[there]))
+            problems += [f"class {name} is in {here}/ but not in {there}/" for name in alone]
+    files = {
+        part: tuple(
+            file
+            for label, name in enumerate(names)
+            for file in _files(folder, f"{part}/{name}", label, inside, problems)
+        )
+        for part, names in classes.items()
+    }
+    if problems:
+        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}")
+    return Listing(tuple(classes[train]), files[train], files[test])
+
+
+def _classes(folder: Path, part: str, inside: Path, problems: list[str]) -> list[str]:
+    path = folder / part
+    if not path.is_dir():
+        problems.append(f"there is no folder {part}/")
+        return []
+    if not path.resolve().is_relative_to(inside):
+        problems.append(f"{part}/ leads out of the folder")
+        return []
+    names = []
+    for entry in _visible(path):
+        if _leads_out(entry, inside):
+            problems.append(f"{part}/{entry.name} is a link that leads out of the folder")
+        elif not entry.is_dir():
+            problems.append(f"{part}/{entry.name} is not the folder of a class")
+        else:
+            names.append(entry.name)
+    if not names:
+        problems.append(f"{part}/ has no folders of classes")
+    return names
+
+
+def _files(
+    folder: Path, within: str, label: int, inside: Path, problems: list[str]
+) -> Iterator[ImageFile]:
+    entries = _visible(folder / within)
+    if not entries:
+        problems.append(f"{within}/ has no images")
+    for entry in entries:
+        path = f"{within}/{entry.name}"
+        if _leads_out(entry, inside):
+            problems.append(f"{path} is a link that leads out of the folder")
+        elif not entry.is_file():
+            problems.append(f"{path} is not a file")
+        else:
+            stat = entry.stat()
+            yield ImageFile(path, label, stat.st_size, stat.st_mtime_ns)
+
+
+def _visible(path: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(path) as entries:
+        return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+
+
+def _leads_out(entry: os.DirEntry[str], inside: Path) -> bool:
+    return entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside)

@@ -1,0 +1,91 @@
+"""Loaders that Lightning can iterate over: chunks of an epoch's batches, and shards in order."""
+
+import math
+from collections.abc import Callable, Iterator
+
+from ltbench.core.batch import Batch
+
+Step = Batch | dict[str, Batch]
+"""What one optimisation step sees: a batch, or one a sampler by its name."""
+
+CHUNK = 16
+"""Optimisation steps in one Lightning step."""
+
+
+class Chunk:
+    """Consecutive steps of an epoch; each is assembled when the iteration comes to it."""
+
+    def __init__(self, assemble: Callable[[int], Step], steps: range) -> None:
+        self.assemble = assemble
+        self.steps = steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Step]:
+        return map(self.assemble, self.steps)
+
+
+class EpochLoader:
+    """The training batches of one epoch after the other, in chunks.
+
+    Lightning calls `loader.sampler.set_epoch` before each epoch. The epoch begins (draws are made,
+    samplers are asked for) when its first chunk is taken, after all hooks of its start have run.
+
+    Args:
+        begin: given an epoch from 0, draws it and returns what assembles one of its steps.
+        steps: optimisation steps of an epoch.
+        chunk: steps of a chunk; the last one may be shorter.
+    """
+
+    def __init__(
+        self, begin: Callable[[int], Callable[[int], Step]], steps: int, chunk: int = CHUNK
+    ) -> None:
+        self.begin = begin
+        self.steps = steps
+        self.chunk = chunk
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> "EpochLoader":
+        """The object whose `set_epoch` Lightning calls."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, that the next iteration draws."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return math.ceil(self.steps / self.chunk)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        assemble = self.begin(self.epoch)
+        for first in range(0, self.steps, self.chunk):
+            yield Chunk(assemble, range(first, min(first + self.chunk, self.steps)))
+
+
+class OrderedLoader:
+    """Images in their stored order, none twice: all of them, or a rank's contiguous share.
+
+    Args:
+        take: returns the batch of positions first, first + 1, .. last - 1.
+        span: positions to go through.
+        batch: images of a batch; the last one may be smaller.
+    """
+
+    def __init__(self, take: Callable[[int, int], Batch], span: range, batch: int) -> None:
+        self.take = take
+        self.span = span
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.span) / self.batch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for first in self.span[:: self.batch]:
+            yield self.take(first, min(first + self.batch, self.span.stop))
+
+
+def shard(count: int, rank: int, world: int) -> range:
+    """Return a rank's contiguous share of `count` positions; shares differ by one at most."""
+    return range(count * rank // world, count * (rank + 1) // world)

@@ -1,0 +1,164 @@
+"""A folder of small images, decoded once into a packed cache that jobs map into memory.
+
+The cache stands under the dataset's name and a signature of the files (relative path, size, time of
+change) and of the decoder: a folder that changed gets a new one. The fingerprint is over the files'
+bytes and labels, not over pixels, which may differ by a grey level between decoders.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from numpy.lib.format import open_memmap
+from PIL import Image, UnidentifiedImageError, features
+
+from ltbench.config.keys import content_hash
+from ltbench.config.models import DatasetSpec
+from ltbench.data.errors import DataError, listed
+from ltbench.data.files import cache_root, locked, made_whole
+from ltbench.data.image_folder import ImageFile, Listing, list_folder
+from ltbench.data.pool import Images, Pool
+
+LAYOUT = 1
+"""Version of the cache's files."""
+
+FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "WEBP", "TIFF")
+"""What PIL may decode: formats that start no other program."""
+
+
+def open_packed(spec: DatasetSpec, folder: Path) -> Pool:
+    """Return a folder's images from the cache, which is made first where it is absent or damaged.
+
+    Args:
+        spec: names the train and test folders and says the images' size and channels.
+        folder: holds the train and the test folder.
+
+    Raises:
+        DataError: with everything that is wrong with the folder, or with all its bad images.
+    """
+    listing = list_folder(folder, spec.train_folder, spec.test_folder)
+    cache = cache_root() / f"{spec.name}-{_signature(spec, listing)}"
+    pool = _open(cache)
+    if pool is None:
+        with locked(cache.parent / f".{cache.name}.lock"):
+            pool = _open(cache)  # another process may have made it while this one waited
+            if pool is None:
+                with made_whole(cache) as temporary:
+                    _pack(spec, folder, listing, temporary)
+                pool = _open(cache)
+    if pool is None:
+        raise DataError(f"{spec.name}: the cache {cache} cannot be read back")
+    return pool
+
+
+def _signature(spec: DatasetSpec, listing: Listing) -> str:
+    files = [
+        [(f.path, f.size, f.changed_ns) for f in part] for part in (listing.train, listing.test)
+    ]
+    return content_hash([LAYOUT, _decoder(), spec.channels, spec.image_size, files])[:16]
+
+
+def _decoder() -> dict[str, str | None]:
+    return {"pillow": PIL.__version__, "jpeg": features.version("jpg")}
+
+
+def _open(cache: Path) -> Pool | None:
+    """Return the images of a cache, or None where it is absent, incomplete or altered."""
+    try:
+        manifest = json.loads((cache / "manifest.json").read_bytes())
+        content = manifest["content"]
+        whole = manifest["sha256"] == content_hash(content) and all(
+            (cache / name).stat().st_size == size for name, size in content["sizes"].items()
+        )
+        if not whole:
+            return None
+        return Pool(
+            _load(cache, "train_images", mapped=True),
+            _load(cache, "train_labels"),
+            _load(cache, "test_images", mapped=True),
+            _load(cache, "test_labels"),
+            tuple(content["classes"]),
+            content["fingerprint"],
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _load(cache: Path, name: str, *, mapped: bool = False) -> Any:
+    return np.load(cache / f"{name}.npy", mmap_mode="r" if mapped else None, allow_pickle=False)
+
+
+def _pack(spec: DatasetSpec, folder: Path, listing: Listing, cache: Path) -> None:
+    problems: list[str] = []
+    digests = [
+        _pack_part(spec, folder, name, files, cache, problems)
+        for name, files in (("train", listing.train), ("test", listing.test))
+    ]
+    if problems:
+        raise DataError(
+            f"{spec.name}: bad images in {folder.absolute()} ({len(problems)}):\n{listed(problems)}"
+        )
+    content = {
+        "classes": listing.classes,
+        "fingerprint": content_hash(digests),
+        "decoder": _decoder(),
+        "sizes": {path.name: path.stat().st_size for path in sorted(cache.iterdir())},
+    }
+    manifest = {"content": content, "sha256": content_hash(content)}
+    (cache / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+def _pack_part(
+    spec: DatasetSpec,
+    folder: Path,
+    name: str,
+    files: Sequence[ImageFile],
+    cache: Path,
+    problems: list[str],
+) -> list[tuple[str, int]]:
+    """Write a part's images, labels and `sha256sum` list; return each file's SHA-256 and label."""
+    shape = (len(files), spec.channels, spec.image_size, spec.image_size)
+    images = open_memmap(cache / f"{name}_images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    digests = []
+    for image, file in zip(images, files, strict=True):
+        data = (folder / file.path).read_bytes()
+        digests.append((hashlib.sha256(data).hexdigest(), file.label))
+        try:
+            image[...] = _decode(data, spec)
+        except _BadImageError as error:
+            problems.append(f"{file.path}: {error}")
+    images.flush()
+    np.save(cache / f"{name}_labels.npy", np.array([file.label for file in files], np.int64))
+    with (cache / f"{name}.sha256").open("w", errors="surrogateescape") as sums:
+        for (digest, _), file in zip(digests, files, strict=True):
+            sums.write(f"{digest}  {file.path}\n")
+    return digests
+
+
+class _BadImageError(Exception):
+    """An image cannot be decoded or is not like the others; the message says why."""
+
+
+def _decode(data: bytes, spec: DatasetSpec) -> Images:
+    """Return the pixels [C, H, W] of an image file. Orientation tags are ignored."""
+    if not data:
+        raise _BadImageError("is empty")
+    size = (spec.image_size, spec.image_size)
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.size != size:
+                width, height = image.size
+                raise _BadImageError(f"is {width}x{height}, not {size[0]}x{size[1]}")
+            if image.mode.startswith(("I", "F")):
+                raise _BadImageError(f"has more than 8 bits a channel (mode {image.mode})")
+            pixels = np.asarray(image.convert("L" if spec.channels == 1 else "RGB"))
+    except UnidentifiedImageError:
+        raise _BadImageError("is not an image") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _BadImageError(f"is damaged: {error}") from None
+    return np.atleast_3d(pixels).transpose(2, 0, 1)

@@ -1,0 +1,74 @@
+"""Training images a class: the curves that make a dataset long-tailed, and the balanced twin.
+
+Class 0 is always the largest. Counts are truncated, as the field's generators do it, so that the
+arithmetic below is part of the protocol: another order of evaluation may move a count by one.
+"""
+
+from collections.abc import Sequence
+
+from ltbench.config.models import DatasetSpec, Split
+
+PARETO_SHAPE = 6.0
+"""Power of the Pareto profile."""
+
+
+def exponential(classes: int, largest: int, ratio: float) -> list[int]:
+    """Return `largest * mu^(k / (C - 1))`, `mu = 1 / ratio` (Cui et al. 2019; Cao et al. 2019)."""
+    mu = 1 / ratio
+    return [int(largest * mu ** (k / (classes - 1.0))) for k in range(classes)]
+
+
+def step(classes: int, largest: int, ratio: float) -> list[int]:
+    """Return `largest` for the first half of the classes, `largest / ratio` for the others."""
+    head = classes // 2
+    return [largest] * head + [int(largest * (1 / ratio))] * (classes - head)
+
+
+def pareto(classes: int, largest: int, ratio: float) -> list[int]:
+    """Return a Pareto density sampled at equal steps, from `largest` down to `largest / ratio`.
+
+    The density of shape a = 6 falls like `x^-(a + 1)`; x runs from 1, at class 0, to where
+    it has fallen by `ratio`, at the last class:
+    `n_k = largest * (1 + (ratio^(1 / (a + 1)) - 1) * k / (C - 1))^-(a + 1)`.
+    Its head falls faster than the exponential's and its tail is flatter.
+    """
+    power = PARETO_SHAPE + 1
+    end = ratio ** (1 / power)
+    inner = [
+        int(largest * (1 + (end - 1) * k / (classes - 1)) ** -power) for k in range(classes - 1)
+    ]
+    return [*inner, int(largest * (1 / ratio))]  # the last point without the rounding of the powers
+
+
+PROFILES = {"exponential": exponential, "step": step, "pareto": pareto}
+
+
+def longtailed_counts(spec: DatasetSpec, pool: Sequence[int]) -> list[int]:
+    """Return the training images of each class in the long-tailed split.
+
+    Args:
+        spec: the dataset. Without `largest`, class 0 gets the mean size of the pool's classes,
+            which is all of class 0 in a balanced pool.
+        pool: [C] images of each class before any are left out.
+    """
+    if spec.ratio is None:
+        return list(pool)
+    largest = sum(pool) // spec.classes if spec.largest is None else spec.largest
+    return PROFILES[spec.profile](spec.classes, largest, spec.ratio)
+
+
+def balanced_counts(longtailed: Sequence[int]) -> list[int]:
+    """Return the counts of the balanced twin: the same total, `floor(n / C)` images a class."""
+    return [sum(longtailed) // len(longtailed)] * len(longtailed)
+
+
+def split_counts(spec: DatasetSpec, split: Split) -> list[int] | None:
+    """Return the training images of each class without looking at the images.
+
+    Returns:
+        [C] counts; None where they depend on the images: natural profiles, `largest` not given.
+    """
+    if spec.ratio is None or spec.largest is None:
+        return None
+    longtailed = longtailed_counts(spec, ())
+    return longtailed if split == "longtailed" else balanced_counts(longtailed)

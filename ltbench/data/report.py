@@ -1,0 +1,153 @@
+"""What `ltbench data check` and `ltbench data show` tell of a dataset. Imports no torch."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ltbench.config.models import DatasetSpec
+from ltbench.data.errors import DataError, printable
+from ltbench.data.sources import load_pool, resolve_root
+from ltbench.data.split import make_split
+from ltbench.results.groups import GROUPS, RULES, Group, class_groups
+
+BAR = 40
+"""Characters of the longest bar of the histogram."""
+
+COLOURS = {"many": "#4477aa", "medium": "#ccbb44", "few": "#ee6677"}
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """A dataset as it is on this machine.
+
+    Attributes:
+        root: folder of all datasets that was looked in.
+        class_names: as the source calls them, made printable.
+        pool_counts, counts, test_counts: [C] images of each class: all, of the long-tailed split,
+            of the test set.
+        groups: [C] group of each class by the dataset's rule.
+        train_hash, test_hash: of the long-tailed split.
+        twin_per_class: images of each class in the balanced twin; None where there is none.
+        twin_hash: hash of the twin; where there is none, None.
+        no_twin: why there is no balanced twin; None where there is one.
+    """
+
+    spec: DatasetSpec
+    root: Path
+    fingerprint: str
+    class_names: tuple[str, ...]
+    pool_counts: tuple[int, ...]
+    counts: tuple[int, ...]
+    test_counts: tuple[int, ...]
+    groups: tuple[Group, ...]
+    train_hash: str
+    test_hash: str
+    twin_per_class: int | None
+    twin_hash: str | None
+    no_twin: str | None
+
+
+def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
+    """Load a dataset and make both its splits.
+
+    Raises:
+        DataError: when the images or the long-tailed split cannot be had.
+    """
+    pool = load_pool(spec, data_root)
+    longtailed = make_split(spec, pool, "longtailed")
+    twin, no_twin = None, None
+    try:
+        twin = make_split(spec, pool, "balanced")
+    except DataError as error:
+        no_twin = str(error)
+    return DataReport(
+        spec=spec,
+        root=resolve_root(data_root).absolute(),
+        fingerprint=pool.fingerprint,
+        class_names=tuple(printable(name) for name in pool.class_names),
+        pool_counts=tuple(np.bincount(pool.train_labels, minlength=spec.classes).tolist()),
+        counts=longtailed.counts,
+        test_counts=tuple(np.bincount(pool.test_labels, minlength=spec.classes).tolist()),
+        groups=class_groups(longtailed.counts, spec.groups),
+        train_hash=longtailed.train_hash,
+        test_hash=longtailed.test_hash,
+        twin_per_class=twin.counts[0] if twin else None,
+        twin_hash=twin.train_hash if twin else None,
+        no_twin=no_twin,
+    )
+
+
+def describe(report: DataReport) -> str:
+    """Return a report as lines of text."""
+    spec, counts = report.spec, report.counts
+    sizes = Counter(report.groups)
+    pinned = "as pinned" if spec.fingerprint else "not pinned"
+    where = "" if spec.source == "digits" else f" in {report.root}"
+    shape = (spec.channels, spec.image_size, spec.image_size)
+    lines = [
+        f"{spec.id}: {spec.title}, {spec.source}{where}",
+        f"images       {' x '.join(map(str, shape))}, {spec.classes} classes",
+        f"pool         {_range(report.pool_counts)}",
+        f"long-tailed  {_range(counts)}, ratio {max(counts) / min(counts):.4g}",
+        f"balanced     {report.no_twin or f'{report.twin_per_class} a class'}",
+        f"test         {_range(report.test_counts)}",
+        f"groups       {', '.join(f'{sizes[g]} {g}' for g in GROUPS)} ({RULES[spec.groups]})",
+        f"fingerprint  {report.fingerprint} ({pinned})",
+        f"train hash   {report.train_hash}",
+        f"twin hash    {report.twin_hash or '-'}",
+        f"test hash    {report.test_hash}",
+    ]
+    return "\n".join(lines)
+
+
+def histogram(report: DataReport) -> str:
+    """Return the training images of each class of the long-tailed split, drawn in text."""
+    width = max(len(name) for name in report.class_names)
+    digits = len(str(max(report.counts)))
+    rows = zip(report.class_names, report.counts, report.groups, strict=True)
+    return "\n".join(
+        f"{name:{width}}  {count:{digits}d}  {group:6}  {_bar(count, max(report.counts))}"
+        for name, count, group in rows
+    )
+
+
+def write_figure(report: DataReport, path: Path) -> bool:
+    """Draw the histogram of the long-tailed split and its twin into a file.
+
+    Args:
+        report: what to draw.
+        path: the file, whose suffix says its format (.png, .svg, .pdf).
+
+    Returns:
+        Whether it was written; not without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    for group in GROUPS:
+        classes = [k for k, of in enumerate(report.groups) if of == group]
+        heights = [report.counts[k] for k in classes]
+        axes.bar(classes, heights, width=1, color=COLOURS[group], label=group)
+    if report.twin_per_class is not None:
+        axes.axhline(report.twin_per_class, color="black", linestyle="--", label="balanced twin")
+    axes.set(xlabel="class", ylabel="training images", title=report.spec.id, yscale="log")
+    axes.legend()
+    figure.savefig(path)
+    return True
+
+
+def _range(counts: tuple[int, ...]) -> str:
+    least, most = min(counts), max(counts)
+    each = f"{least}" if least == most else f"{least} to {most}"
+    return f"{sum(counts)} images, {each} a class"
+
+
+def _bar(count: int, largest: int) -> str:
+    """Return a bar in eighths of a character, at least one."""
+    whole, eighths = divmod(max(round(8 * BAR * count / largest), 1), 8)
+    return "█" * whole + " ▏▎▍▌▋▊▉"[eighths].strip()

@@ -1,0 +1,173 @@
+"""Where images come from: the pool of a dataset, before any split is made. Imports no torch."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltbench.config.models import DatasetSpec
+from ltbench.data.errors import DataError
+from ltbench.data.files import locked
+from ltbench.data.packed import open_packed
+from ltbench.data.pool import Images, Labels, Pool
+
+TORCHVISION = {
+    "cifar10": ("CIFAR10", "cifar-10-batches-py"),
+    "cifar100": ("CIFAR100", "cifar-100-python"),
+    "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw"),
+}
+"""Class of torchvision that reads a source, and the folder it reads."""
+
+UNREADABLE = (OSError, RuntimeError, ValueError, AssertionError)
+"""What torchvision raises for absent, damaged or undownloadable files."""
+
+
+def resolve_root(data_root: str | Path | None = None) -> Path:
+    """Return the folder of all datasets: the one given, else LTBENCH_DATA, else ./data."""
+    return Path(data_root or os.environ.get("LTBENCH_DATA") or "data").expanduser()
+
+
+def load_pool(
+    spec: DatasetSpec, data_root: str | Path | None = None, *, download: bool = True
+) -> Pool:
+    """Return the images of a dataset.
+
+    Args:
+        spec: the dataset.
+        data_root: folder of all datasets; see `resolve_root`.
+        download: whether torchvision may fetch a dataset that is not there.
+
+    Raises:
+        DataError: when images are missing, damaged, of the wrong size, number of channels or
+            classes, or not the ones whose fingerprint the configuration pins.
+    """
+    root = resolve_root(data_root)
+    if (spec.source == "digits") != (spec.test_per_class is not None):
+        raise DataError(f"{spec.name}: test_per_class is for digits, and needed there")
+    if spec.test_per_class is not None:
+        pool = _digits(spec.test_per_class)
+    elif spec.source == "image_folder":
+        pool = _folder(spec, root)
+    else:
+        pool = _torchvision(spec, root, download=download)
+    _check(spec, pool)
+    return pool
+
+
+def measure_fingerprint(spec: DatasetSpec, data_root: str | Path | None = None) -> str | None:
+    """Return the fingerprint that a dataset is planned with, as cheaply as possible.
+
+    The pinned one is believed without a look at the images (jobs check it when they load them); an
+    image folder answers from its cache, which is built if need be; nothing is ever downloaded.
+
+    Returns:
+        The fingerprint; None where the images are not there.
+
+    Raises:
+        DataError: when images are there but cannot be used.
+    """
+    if spec.fingerprint is not None:
+        return spec.fingerprint
+    if spec.source != "digits" and not _place(spec, resolve_root(data_root)).is_dir():
+        return None
+    return load_pool(spec, data_root, download=False).fingerprint
+
+
+def content_fingerprint(*arrays: NDArray[Any]) -> str:
+    """Return the SHA-256 of arrays: of each its type, its shape and its bytes in C order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _check(spec: DatasetSpec, pool: Pool) -> None:
+    size = (spec.channels, spec.image_size, spec.image_size)
+    problems = []
+    if len(pool.class_names) != spec.classes:
+        problems.append(f"has {len(pool.class_names)} classes, the configuration {spec.classes}")
+    if pool.train_images.shape[1:] != size:
+        problems.append(f"has images {pool.train_images.shape[1:]}, the configuration {size}")
+    if spec.fingerprint not in (None, pool.fingerprint):
+        problems.append(
+            f"has fingerprint {pool.fingerprint}, the configuration pins {spec.fingerprint}: "
+            "these are other images"
+        )
+    if problems:
+        raise DataError("\n".join(f"{spec.name} {problem}" for problem in problems))
+
+
+def _in_memory(
+    train: Images, train_labels: Labels, test: Images, test_labels: Labels, names: tuple[str, ...]
+) -> Pool:
+    fingerprint = content_fingerprint(train, train_labels, test, test_labels)
+    return Pool(train, train_labels, test, test_labels, names, fingerprint)
+
+
+def _digits(test_per_class: int) -> Pool:
+    """Scikit-learn's 8x8 digits, grey levels 0..16 scaled to 0..255.
+
+    They come without a test part: it is the last images of each class in the stored order.
+    """
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # [N, 1, 8, 8]
+    labels = bunch.target.astype(np.int64)
+    test = np.zeros(len(labels), bool)
+    for k in range(10):
+        test[np.flatnonzero(labels == k)[-test_per_class:]] = True
+    names = tuple(str(name) for name in bunch.target_names)
+    return _in_memory(images[~test], labels[~test], images[test], labels[test], names)
+
+
+def _torchvision(spec: DatasetSpec, root: Path, *, download: bool) -> Pool:
+    from torchvision import datasets
+
+    reader = getattr(datasets, TORCHVISION[spec.source][0])
+    missing = _missing(spec, root, "as torchvision stores it")
+    try:
+        train, test = reader(root, train=True), reader(root, train=False)
+    except UNREADABLE as error:
+        if not download:
+            raise DataError(f"{missing}: {error}") from error
+        try:
+            with locked(root / f".{spec.source}.lock"):
+                train = reader(root, train=True, download=True)
+                test = reader(root, train=False, download=True)
+        except UNREADABLE as error:
+            raise DataError(f"{missing}, and downloading it failed: {error}") from error
+    return _in_memory(*_pixels(train), *_pixels(test), tuple(train.classes))
+
+
+def _pixels(dataset: Any) -> tuple[Images, Labels]:
+    """Return the images [N, C, H, W] and labels of a torchvision dataset."""
+    images = np.asarray(dataset.data)
+    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(images), np.asarray(dataset.targets, np.int64)
+
+
+def _folder(spec: DatasetSpec, root: Path) -> Pool:
+    path = _place(spec, root)
+    if not path.is_dir():
+        expected = f"with {spec.train_folder}/<class>/* and {spec.test_folder}/<class>/*"
+        raise DataError(_missing(spec, root, expected))
+    return open_packed(spec, path)
+
+
+def _place(spec: DatasetSpec, root: Path) -> Path:
+    """Return the folder of a source's files."""
+    if spec.source == "image_folder":
+        return root / (spec.folder or spec.name)
+    return root / TORCHVISION[spec.source][1]
+
+
+def _missing(spec: DatasetSpec, root: Path, expected: str) -> str:
+    return (
+        f"{spec.name}: no usable {_place(spec, root).absolute()} ({expected}; --data-root or "
+        "LTBENCH_DATA name another root)"
+    )

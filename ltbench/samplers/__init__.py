@@ -1,0 +1,23 @@
+"""Samplers: which training images make up an epoch. Plain torch."""
+
+from ltbench.samplers.draw import SAMPLERS, draw_epoch, rank_columns
+from ltbench.samplers.probabilities import (
+    class_balanced,
+    effective_number,
+    instance,
+    progressive,
+    reversed_frequency,
+    square_root,
+)
+
+__all__ = [
+    "SAMPLERS",
+    "class_balanced",
+    "draw_epoch",
+    "effective_number",
+    "instance",
+    "progressive",
+    "rank_columns",
+    "reversed_frequency",
+    "square_root",
+]

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltbench.config.load import load_dataset
+from ltbench.config.models import DatasetSpec, Recipe
+
+STAGE = {"epochs": 3, "optimizer": {"lr": 0.1}, "schedule": {"kind": "constant"}}
+
+
+@pytest.fixture
+def digits():
+    return load_dataset("digits")
+
+
+@pytest.fixture
+def make_spec():
+    def make(**changes):
+        values = {
+            "name": "toy",
+            "title": "Toy",
+            "source": "image_folder",
+            "classes": 3,
+            "image_size": 8,
+            "normalisation": {"mean": (0.5,) * 3, "std": (0.5,) * 3},
+            "profile": "natural",
+        }
+        return DatasetSpec(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def make_recipe():
+    def make(**changes):
+        values = {
+            "name": "short",
+            "title": "Short",
+            "network": "resnet8",
+            "batch": 32,
+            "crop_padding": 1,
+            "first": STAGE,
+            "second": STAGE,
+        }
+        return Recipe(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of packed folders."""
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "ltbench"
+
+
+@pytest.fixture
+def root(tmp_path, cache):
+    """A data root with the folder toy: classes a, b, c with 6, 4, 2 training and 2 test PNGs."""
+    generator = np.random.default_rng(0)
+    for part, counts in (("train", (6, 4, 2)), ("test", (2, 2, 2))):
+        for name, count in zip("abc", counts, strict=True):
+            folder = tmp_path / "root" / "toy" / part / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return tmp_path / "root"

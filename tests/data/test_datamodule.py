@@ -1,0 +1,222 @@
+import pytest
+import pytorch_lightning as pl
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import distributed as dist
+from torch import multiprocessing as mp
+
+from ltbench.data.datamodule import DataModule
+from ltbench.data.errors import DataError
+from ltbench.data.loader import EpochLoader, shard
+from ltbench.data.sources import load_pool
+from ltbench.data.split import make_split
+
+
+@pytest.fixture
+def make_data(digits, make_recipe):
+    def make(split="longtailed", seed=0, **changes):
+        return DataModule(digits, split, make_recipe(**changes), seed=seed, epochs=3)
+
+    return make
+
+
+def epoch_of(data, epoch=0):
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    return [batch for chunk in loader for batch in chunk]
+
+
+def test_split_facts(make_data, digits):
+    data = make_data("balanced")
+    split = make_split(digits, load_pool(digits), "balanced")
+    assert data.counts.tolist() == [40] * 10
+    assert data.longtailed_counts.tolist() == list(split.longtailed_counts)
+    assert (data.train_hash, data.test_hash) == (split.train_hash, split.test_hash)
+    assert data.counts.dtype == torch.int64
+    assert data.steps_per_epoch == 400 // 32
+
+
+def test_an_epoch_in_chunks(make_data):
+    data = make_data(batch=16)
+    loader = data.train_dataloader()
+    chunks = [list(chunk) for chunk in loader]
+    assert [len(chunk) for chunk in chunks] == [16, 9]
+    assert len(loader) == 2
+    batches = [batch for chunk in chunks for batch in chunk]
+    index = torch.cat([batch.index for batch in batches])
+    assert len(index) == len(index.unique()) == 400
+    assert all(torch.equal(batch.labels, data.labels[batch.index]) for batch in batches)
+    assert batches[0].images.shape == (16, 1, 8, 8)
+
+
+def test_labels_and_pixels_belong_together(make_data, digits):
+    data = make_data(augment="none")
+    pool = load_pool(digits)
+    kept = make_split(digits, pool, "longtailed").train
+    batch = epoch_of(data)[0]
+    original = torch.from_numpy(pool.train_images[kept[batch.index]]) / 255
+    expected = (original - digits.normalisation.mean[0]) / digits.normalisation.std[0]
+    torch.testing.assert_close(batch.images, expected)
+    assert batch.labels.tolist() == pool.train_labels[kept[batch.index]].tolist()
+
+
+def test_epochs_differ_and_repeat(make_data):
+    data = make_data()
+    first, second = epoch_of(data, 0), epoch_of(data, 1)
+    assert not torch.equal(first[0].index, second[0].index)
+    again = epoch_of(make_data(), 1)
+    assert all(torch.equal(a.images, b.images) for a, b in zip(second, again, strict=True))
+    other = epoch_of(make_data(seed=1), 1)
+    assert not torch.equal(second[0].index, other[0].index)
+
+
+def test_epoch_is_drawn_when_its_first_chunk_is_taken():
+    begun = []
+
+    def begin(epoch):
+        begun.append(epoch)
+        return lambda step: (epoch, step)
+
+    loader = EpochLoader(begin, steps=3, chunk=2)
+    iterator = iter(loader)
+    loader.sampler.set_epoch(5)
+    assert begun == []
+    assert [list(chunk) for chunk in iterator] == [[(5, 0), (5, 1)], [(5, 2)]]
+    assert begun == [5]
+
+
+def test_samplers_are_asked_for_each_epoch(make_data):
+    data = make_data(batch=100)
+    names = iter([("instance",), ("class_balanced",), ("instance", "reversed")])
+    data.samplers = lambda: next(names)
+    plain, balanced = epoch_of(data, 0), epoch_of(data, 1)
+    assert len(torch.cat([b.index for b in plain]).unique()) == 400
+    assert len(torch.cat([b.index for b in balanced]).unique()) < 300
+    both = epoch_of(data, 2)
+    assert set(both[0]) == {"instance", "reversed"}
+    tail = {name: sum(int((step[name].labels >= 5).sum()) for step in both) for name in both[0]}
+    assert tail["reversed"] > 2 * tail["instance"]
+
+
+def test_views_are_augmented_independently(make_data):
+    data = make_data()
+    single = epoch_of(data)[0]
+    data.views = 2
+    batch = epoch_of(data)[0]
+    assert batch.images.shape == (2, 32, 1, 8, 8)
+    assert torch.equal(batch.images[0], single.images)
+    assert not torch.equal(batch.images[0], batch.images[1])
+    assert torch.equal(batch.labels, single.labels)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("fp32", torch.float32), ("fp64", torch.float64), ("bf16", torch.bfloat16)],
+)
+def test_precision_and_layout(make_data, precision, dtype):
+    data = make_data(precision=precision, channels_last=True)
+    images = epoch_of(data)[0].images
+    assert images.dtype == dtype
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_test_images_come_in_order(make_data, digits):
+    data = make_data(eval_batch=64)
+    batches = list(data.test_dataloader())
+    assert [len(batch) for batch in batches] == [64] * 7 + [52]
+    assert len(data.test_dataloader()) == 8
+    pool = load_pool(digits)
+    assert torch.cat([b.labels for b in batches]).tolist() == pool.test_labels.tolist()
+    assert torch.cat([b.index for b in batches]).tolist() == list(range(500))
+    mean, std = digits.normalisation.mean[0], digits.normalisation.std[0]
+    expected = (torch.from_numpy(pool.test_images) / 255 - mean) / std
+    torch.testing.assert_close(torch.cat([b.images for b in batches]), expected)
+
+
+def test_observed_images_are_the_training_images_in_order(make_data):
+    data = make_data(eval_batch=100)
+    batches = list(data.observe_batches())
+    assert torch.equal(torch.cat([b.labels for b in batches]), data.labels)
+    plain = make_data(augment="none")
+    for batch in epoch_of(plain)[:2]:
+        seen = torch.cat([b.images for b in batches])[batch.index]
+        assert torch.equal(seen, batch.images)
+
+
+def test_too_large_a_batch_is_refused(make_data):
+    with pytest.raises(DataError, match="a batch of 406 does not fit the 405 training images"):
+        make_data(batch=406)
+
+
+@given(count=st.integers(0, 60), world=st.sampled_from([1, 2, 4]))
+def test_shards_are_unpadded_and_contiguous(count, world):
+    shards = [shard(count, rank, world) for rank in range(world)]
+    assert [k for part in shards for k in part] == list(range(count))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+class Recorder(pl.LightningModule):
+    """Notes what Lightning hands it."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.epochs, self.tested = [], []
+
+    def on_train_epoch_start(self):
+        self.epochs.append([])
+
+    def training_step(self, chunk, batch_idx):
+        self.epochs[-1] += [batch.index for batch in chunk]
+
+    def test_step(self, batch, batch_idx):
+        self.tested.append(batch.labels)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_lightning_sees_each_epoch_once_and_all_test_images(make_data):
+    data = make_data(batch=100)
+    data.samplers = lambda: ("instance",)
+    module = Recorder()
+    quiet = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = pl.Trainer(max_epochs=2, **quiet)
+    trainer.fit(module, datamodule=data)
+    for epoch, seen in enumerate(module.epochs):
+        expected = [batch.index for batch in epoch_of(data, epoch)]
+        assert all(torch.equal(a, b) for a, b in zip(seen, expected, strict=True))
+    trainer.test(module, datamodule=data, verbose=False)
+    assert torch.equal(torch.cat(module.tested), data.test_labels)
+
+
+def take_part(rank, data, folder):
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+    train = [(batch.index, batch.images) for batch in epoch_of(data, 1)]
+    test = torch.cat([batch.index for batch in data.test_dataloader()])
+    seen = torch.cat([batch.index for batch in data.observe_batches()])
+    torch.save({"train": train, "test": test, "seen": seen}, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_ranks_share_the_global_draws(make_data, tmp_path):
+    data = make_data()
+    whole = [(batch.index, batch.images) for batch in epoch_of(data, 1)]
+    mp.start_processes(take_part, (make_data(), tmp_path), nprocs=2, start_method="fork")
+    parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    for step, (index, images) in enumerate(whole):
+        joined = [
+            torch.cat(values) for values in zip(*(p["train"][step] for p in parts), strict=True)
+        ]
+        assert torch.equal(joined[0], index)
+        assert torch.equal(joined[1], images)
+    assert torch.cat([part["test"] for part in parts]).tolist() == list(range(500))
+    assert all(part["seen"].tolist() == list(range(405)) for part in parts)

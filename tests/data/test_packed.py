@@ -1,0 +1,193 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltbench.data.errors import DataError
+from ltbench.data.sources import load_pool, measure_fingerprint
+
+
+def caches(cache):
+    return sorted(path for path in cache.iterdir() if not path.name.startswith("."))
+
+
+def test_pixels_labels_and_order(root, make_spec):
+    pool = load_pool(make_spec(), root)
+    folder = root / "toy" / "train"
+    files = [
+        folder / name / f"{i}.png"
+        for name, n in zip("abc", (6, 4, 2), strict=True)
+        for i in range(n)
+    ]
+    expected = [np.asarray(Image.open(path)).transpose(2, 0, 1) for path in files]
+    assert np.array_equal(pool.train_images, expected)
+    assert pool.train_labels.tolist() == [0] * 6 + [1] * 4 + [2] * 2
+    assert pool.test_labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert pool.class_names == ("a", "b", "c")
+    assert isinstance(pool.train_images, np.memmap)
+    assert not pool.train_images.flags.writeable
+
+
+def test_grey_images(root, make_spec):
+    grey = {"channels": 1, "normalisation": {"mean": (0.5,), "std": (0.5,)}}
+    pool = load_pool(make_spec(**grey), root)
+    expected = np.asarray(Image.open(root / "toy" / "train" / "a" / "0.png").convert("L"))
+    assert np.array_equal(pool.train_images[0, 0], expected)
+
+
+def test_second_opening_decodes_nothing(root, cache, make_spec):
+    first = load_pool(make_spec(), root)
+    (made,) = caches(cache)
+    before = {path.name: path.stat().st_mtime_ns for path in made.iterdir()}
+    second = load_pool(make_spec(), root)
+    assert np.array_equal(first.train_images, second.train_images)
+    assert caches(cache) == [made]
+    assert {path.name: path.stat().st_mtime_ns for path in made.iterdir()} == before
+
+
+def test_files_are_listed_for_sha256sum(root, cache, make_spec):
+    load_pool(make_spec(), root)
+    (made,) = caches(cache)
+    for part in ("train", "test"):
+        check = ["sha256sum", "--check", "--quiet", str(made / f"{part}.sha256")]
+        assert subprocess.run(check, cwd=root / "toy").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda made: os.truncate(made / "train_images.npy", 400),
+        lambda made: (made / "test_labels.npy").unlink(),
+        lambda made: (made / "manifest.json").write_text("{"),
+        lambda made: alter_manifest(made / "manifest.json"),
+    ],
+    ids=["truncated", "absent", "half-written", "altered"],
+)
+def test_damaged_cache_is_made_again(damage, root, cache, make_spec):
+    pool = load_pool(make_spec(), root)
+    pixels = np.array(pool.train_images)
+    (made,) = caches(cache)
+    damage(made)
+    again = load_pool(make_spec(), root)
+    assert np.array_equal(again.train_images, pixels)
+    assert again.fingerprint == pool.fingerprint
+    assert caches(cache) == [made]
+
+
+def test_remains_of_a_killed_process_are_removed(root, cache, make_spec):
+    load_pool(make_spec(), root)
+    (made,) = caches(cache)
+    (cache / f".{made.name}.killed").mkdir()
+    (made / "manifest.json").unlink()
+    load_pool(make_spec(), root)
+    assert not [path for path in cache.iterdir() if path.is_dir() and path != made]
+
+
+def alter_manifest(path):
+    manifest = json.loads(path.read_text())
+    manifest["content"]["fingerprint"] = "0" * 64
+    path.write_text(json.dumps(manifest))
+
+
+def test_changed_folder_gets_a_new_cache(root, cache, make_spec):
+    pool = load_pool(make_spec(), root)
+    path = root / "toy" / "train" / "b" / "0.png"
+    Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(path)
+    changed = load_pool(make_spec(), root)
+    assert (changed.train_images[6] == 7).all()
+    assert changed.fingerprint != pool.fingerprint
+    assert len(caches(cache)) == 2
+
+
+def test_fingerprint_is_of_bytes_and_labels_alone(root, cache, make_spec):
+    fingerprint = load_pool(make_spec(), root).fingerprint
+    for path in (root / "toy").rglob("*.png"):
+        os.utime(path, (1, 1))
+    (root / "toy" / "train" / "c").rename(root / "toy" / "train" / "d")
+    (root / "toy" / "test" / "c").rename(root / "toy" / "test" / "d")
+    assert measure_fingerprint(make_spec(), root) == fingerprint
+    (root / "toy" / "train" / "d").rename(root / "toy" / "train" / "A")
+    (root / "toy" / "test" / "d").rename(root / "toy" / "test" / "A")
+    assert measure_fingerprint(make_spec(), root) != fingerprint
+
+
+def test_all_bad_images_are_reported_together(root, cache, make_spec):
+    folder = root / "toy" / "train" / "a"
+    whole = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    whole.save(folder / "cut.jpg")
+    os.truncate(folder / "cut.jpg", (folder / "cut.jpg").stat().st_size - 40)
+    (folder / "empty.png").touch()
+    (folder / "notes.txt").write_text("not an image")
+    whole.resize((9, 8)).save(folder / "wide.png")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(folder / "deep.png")
+    with pytest.raises(DataError) as caught:
+        load_pool(make_spec(), root)
+    message = str(caught.value)
+    assert "(5)" in message
+    assert "train/a/cut.jpg: is damaged" in message
+    assert "train/a/empty.png: is empty" in message
+    assert "train/a/notes.txt: is not an image" in message
+    assert "train/a/wide.png: is 9x8, not 8x8" in message
+    assert "train/a/deep.png: has more than 8 bits" in message
+    assert caches(cache) == []
+    assert not [path for path in cache.iterdir() if path.is_dir()]
+
+
+def test_everything_wrong_with_the_folder_is_reported_together(root, make_spec):
+    toy = root / "toy"
+    (toy / "train" / "extra").mkdir()
+    (toy / "test" / "c").rename(toy / "test" / "other")
+    (toy / "train" / "a" / "deeper").mkdir()
+    (toy / "train" / "stray.png").touch()
+    (toy / "train" / ".hidden").touch()
+    with pytest.raises(DataError) as caught:
+        load_pool(make_spec(), root)
+    message = str(caught.value)
+    for problem in (
+        "class c is in train/ but not in test/",
+        "class other is in test/ but not in train/",
+        "train/extra/ has no images",
+        "train/a/deeper is not a file",
+        "train/stray.png is not the folder of a class",
+    ):
+        assert problem in message
+    assert "hidden" not in message
+
+
+def test_links_out_of_the_folder_are_refused(root, tmp_path, make_spec):
+    secret = tmp_path / "secret.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(secret)
+    (root / "toy" / "train" / "a" / "link.png").symlink_to(secret)
+    (root / "toy" / "train" / "out").symlink_to(tmp_path)
+    with pytest.raises(DataError) as caught:
+        load_pool(make_spec(), root)
+    assert "train/a/link.png is a link that leads out" in str(caught.value)
+    assert "train/out is a link that leads out" in str(caught.value)
+    with pytest.raises(DataError, match="leads out"):
+        load_pool(make_spec(train_folder="../../.."), root)
+
+
+def test_links_inside_the_folder_and_to_it_are_followed(root, tmp_path, make_spec):
+    (root / "toy" / "train" / "c" / "link.png").symlink_to(root / "toy" / "train" / "a" / "0.png")
+    (root / "alias").symlink_to(root / "toy")
+    pool = load_pool(make_spec(folder="alias"), root)
+    assert pool.train_labels.tolist() == [0] * 6 + [1] * 4 + [2] * 3
+    assert np.array_equal(pool.train_images[-1], pool.train_images[0])
+
+
+def test_two_processes_make_one_cache(root, cache, make_spec):
+    code = (
+        "import sys; from ltbench.config.models import DatasetSpec;"
+        "from ltbench.data.sources import load_pool;"
+        "spec = DatasetSpec.model_validate_json(sys.argv[1]);"
+        "print(load_pool(spec, sys.argv[2]).fingerprint)"
+    )
+    command = [sys.executable, "-c", code, make_spec().model_dump_json(), str(root)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers = {process.communicate()[0] for process in running}
+    assert answers == {load_pool(make_spec(), root).fingerprint + "\n"}
+    assert len(caches(cache)) == 1

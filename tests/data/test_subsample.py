@@ -1,0 +1,100 @@
+import hashlib
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ltbench.data.errors import DataError
+from ltbench.data.pool import Pool
+from ltbench.data.profiles import balanced_counts, exponential
+from ltbench.data.split import make_split
+from ltbench.data.subsample import split_hash, subsample
+
+
+@pytest.mark.oracle("cifar_lt_counts", level="case", has=["selected_indices"])
+def test_canonical_indices(oracle):
+    labels = oracle["targets_all"].numpy()
+    indices = subsample(labels, oracle["counts"].tolist(), oracle.hparams["np_random_seed"])
+    assert indices.tolist() == oracle["selected_indices"].tolist()
+    assert labels[indices].tolist() == oracle["selected_targets"].tolist()
+    factor = oracle.hparams["imb_factor"]
+    per_class = len(labels) // len(oracle["counts"])
+    assert exponential(len(oracle["counts"]), per_class, 1 / factor) == oracle["counts"].tolist()
+
+
+def shuffled_labels(sizes, seed):
+    return np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+
+
+@given(
+    sizes=st.lists(st.integers(20, 60), min_size=2, max_size=6),
+    ratios=st.tuples(st.floats(1, 9), st.floats(1, 9)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_smaller_splits_lie_inside_larger_ones(sizes, ratios, seed):
+    labels = shuffled_labels(sizes, seed)
+    larger, smaller = (
+        subsample(labels, exponential(len(sizes), 20, ratio), seed) for ratio in sorted(ratios)
+    )
+    assert set(smaller) <= set(larger)
+    assert len(set(larger)) == len(larger)
+    assert np.all(np.diff(labels[larger]) >= 0)
+
+
+@given(ratio=st.floats(1, 20), classes=st.integers(2, 8), seed=st.integers(0, 1000))
+def test_twin_takes_the_longtailed_images_first(ratio, classes, seed):
+    labels = shuffled_labels([40] * classes, seed)
+    counts = exponential(classes, 40, ratio)
+    longtailed, twin = subsample(labels, counts, 0), subsample(labels, balanced_counts(counts), 0)
+    for k in range(classes):
+        rare, even = longtailed[labels[longtailed] == k], twin[labels[twin] == k]
+        shared = min(len(rare), len(even))
+        assert rare[:shared].tolist() == even[:shared].tolist()
+    assert len(set(twin)) == len(twin)
+
+
+def test_another_seed_keeps_others():
+    labels = shuffled_labels([50] * 3, 1)
+    assert set(subsample(labels, [9] * 3, 0)) != set(subsample(labels, [9] * 3, 1))
+
+
+def test_all_classes_that_cannot_be_given_are_named():
+    with pytest.raises(DataError) as caught:
+        subsample(np.array([0, 0, 1, 3, 3]), [1, 2, 1, 0], 0)
+    message = str(caught.value)
+    assert "class 2 has no images" in message
+    assert "class 1 has 1 images, the split needs 2" in message
+    assert "class 3 would keep none of its 2 images" in message
+    assert "class 0" not in message
+
+
+def test_hash_is_of_little_endian_int64():
+    expected = hashlib.sha256(struct.pack("<3q", 5, 0, 300)).hexdigest()
+    assert split_hash(np.array([5, 0, 300])) == expected
+    assert split_hash(np.array([5, 0, 300], ">i4")) == expected
+
+
+def pool_of(counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    images = np.zeros((len(labels), 3, 8, 8), np.uint8)
+    test = np.arange(len(counts))
+    names = tuple(map(str, test))
+    return Pool(images, labels, images[: len(test)], test, names, "0" * 64)
+
+
+def test_natural_split_is_everything_and_may_have_no_twin(make_spec):
+    pool = pool_of([6, 4, 2])
+    split = make_split(make_spec(), pool, "longtailed")
+    assert sorted(split.train) == list(range(12))
+    assert split.counts == split.longtailed_counts == (6, 4, 2)
+    with pytest.raises(DataError, match=r"toy has no balanced twin.*\n  class 2 has 2 images"):
+        make_split(make_spec(), pool, "balanced")
+
+
+def test_twin_keeps_the_longtailed_counts_for_groups(make_spec):
+    spec = make_spec(profile="step", ratio=5, classes=2)
+    split = make_split(spec, pool_of([10, 10]), "balanced")
+    assert split.counts == (6, 6)
+    assert split.longtailed_counts == (10, 2)
