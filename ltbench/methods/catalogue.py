@@ -1,0 +1,52 @@
+"""What planning and tables need to know of the methods, as JSON that is read without torch.
+
+`python -m ltbench.methods.catalogue` writes `catalogue.json` beside this file from the classes.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ltbench.methods import METHODS
+from ltbench.methods.base import Method
+
+PATH = Path(__file__).with_name("catalogue.json")
+
+
+def describe(method: type[Method]) -> dict[str, Any]:
+    """Return what the catalogue says of a method, as plain JSON values.
+
+    `family` is the folder of its file; methods from outside the package have "own".
+    """
+    package = method.__module__.rpartition(".")[0]
+    described = {
+        "title": method.title,
+        "family": package.rpartition(".")[2] if package.startswith("ltbench.methods.") else "own",
+        "category": method.category,
+        "paper": None if method.paper is None else asdict(method.paper),
+        "version": method.version,
+        "stages": [asdict(stage) for stage in method.stages],
+        "start_from": method.start_from,
+        "coupling": method.coupling,
+        "balanced_equals": method.balanced_equals,
+        "oracle": method.oracle,
+        "hyper": method.Hyper.model_json_schema(),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(described))
+    return plain
+
+
+def catalogue() -> str:
+    """Return the text of the catalogue: every method by its key, always the same bytes."""
+    methods = {key: describe(method) for key, method in METHODS.items()}
+    return json.dumps(methods, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write the catalogue."""
+    PATH.write_text(catalogue(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

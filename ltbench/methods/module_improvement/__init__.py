@@ -1,0 +1,1 @@
+"""Module improvement: representation, classifier design, decoupled training."""

@@ -1,0 +1,54 @@
+"""LWS, learnable weight scaling: one learned factor a class on a fixed classifier.
+
+Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
+Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
+
+    w~_i = f_i w_i, f_i learned with class-balanced sampling    (4)    implemented
+
+The authors' code multiplies the whole logit, so that the bias is scaled too; so do we. Their
+backbone and classifier are fixed, and the factors begin at 1. A start without a bias counts as
+one with bias zero.
+"""
+
+from typing import cast
+
+from torch import nn
+
+from ltbench.classifiers import LearnableScale
+from ltbench.losses import cross_entropy
+from ltbench.methods.base import Batch, Loss, Method, Paper, Stage
+from ltbench.networks import Network, NetworkSpec, build_backbone
+
+
+class LWS(Method):
+    """A trained network of which only one scale a class is trained."""
+
+    title = "LWS"
+    paper = Paper(
+        title="Decoupling Representation and Classifier for Long-Tailed Recognition",
+        authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, "
+        "Jiashi Feng, Yannis Kalantidis",
+        venue="ICLR",
+        year=2020,
+        arxiv="1910.09217",
+    )
+    category = "decoupled"
+    stages = (Stage("scales", samplers=("class_balanced",), second=True),)
+    start_from = "softmax"
+    start_needs = ("weight",)
+    oracle = "classifiers"
+    network: Network
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return a network with a scale on every logit."""
+        backbone, width = build_backbone(spec)
+        return Network(backbone, LearnableScale(width, spec.classes))
+
+    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
+        """Freeze everything but the scales."""
+        self.freeze(self.network)
+        cast("LearnableScale", self.network.classifier).scale.requires_grad_()
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the cross-entropy."""
+        return cross_entropy(self.network(batch.images), batch.labels)

@@ -1,0 +1,75 @@
+"""NCM: the nearest class mean on a trained network's features.
+
+Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
+Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
+
+    class means of training features; the nearest by Euclidean distance or cosine    implemented
+
+The paper leaves the form of the features open. The authors' code has three (as they are,
+normalised, centred then normalised) and takes the last with the Euclidean distance; so do we. Its
+"cosine" is a dot product with class means that are not normalised again.
+
+The centred form needs the mean of all features before any class mean, so that the features of the
+training set are held in memory (N x D floats) from `observe` to `on_observed`.
+"""
+
+from typing import cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ltbench.classifiers import NearestClassMean
+from ltbench.classifiers.nearest_mean import Distance, FeatureKind
+from ltbench.methods.base import Batch, Hyper, Method, Paper, Stage
+from ltbench.networks import Network, NetworkSpec, build_backbone
+
+
+class NCMHyper(Hyper):
+    """Hyper-parameters of NCM."""
+
+    features: FeatureKind = Field(
+        "cl2n", description="as they are, normalised, or centred and then normalised"
+    )
+    distance: Distance = Field("l2", description="Euclidean distance or dot product")
+
+
+class NCM(Method):
+    """Class means in place of a classifier; nothing is trained."""
+
+    title = "NCM"
+    paper = Paper(
+        title="Decoupling Representation and Classifier for Long-Tailed Recognition",
+        authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, "
+        "Jiashi Feng, Yannis Kalantidis",
+        venue="ICLR",
+        year=2020,
+        arxiv="1910.09217",
+    )
+    category = "decoupled"
+    stages = (Stage("means", trains=False, observes=True, second=True),)
+    start_from = "softmax"
+    oracle = "ncm"
+    Hyper = NCMHyper
+    hyper: NCMHyper
+    network: Network
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return a network that ends in distances to class means."""
+        backbone, width = build_backbone(spec)
+        means = NearestClassMean(width, spec.classes, self.hyper.features, self.hyper.distance)
+        return Network(backbone, means)
+
+    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
+        """Begin to gather features."""
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def observe(self, batch: Batch) -> None:
+        """Gather features and labels on the CPU."""
+        self.seen.append((self.network.features(batch.images).cpu(), batch.labels.cpu()))
+
+    def on_observed(self) -> None:
+        """Take the class means."""
+        features, labels = (torch.cat(part) for part in zip(*self.seen, strict=True))
+        cast("NearestClassMean", self.network.classifier).fit(features, labels)
+        self.seen = []

@@ -1,0 +1,57 @@
+"""tau-normalised classifier: class weights divided by a power of their norm.
+
+Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
+Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
+
+    w~_i = w_i / ||w_i||^tau    (3)    implemented
+
+The bias is dropped, as in the paper and its code. The paper chooses tau on a validation set for
+each dataset. Here it is a fixed hyper-parameter, never chosen on the test set: a grid names a value
+that was found on validation images, otherwise it is 0.7. A tau that is learned with class-balanced
+sampling is left out.
+"""
+
+from typing import cast
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from ltbench.classifiers import tau_normalised
+from ltbench.methods.base import Hyper, Method, Paper, Stage
+from ltbench.networks import Network
+
+
+class TauNormHyper(Hyper):
+    """Hyper-parameters of tau-normalisation."""
+
+    tau: float = Field(0.7, ge=0, le=1, description="power of the norm, to be found on validation")
+
+
+class TauNorm(Method):
+    """A trained network with its class weights rescaled; nothing is trained."""
+
+    title = "tau-norm"
+    paper = Paper(
+        title="Decoupling Representation and Classifier for Long-Tailed Recognition",
+        authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, "
+        "Jiashi Feng, Yannis Kalantidis",
+        venue="ICLR",
+        year=2020,
+        arxiv="1910.09217",
+    )
+    category = "decoupled"
+    stages = (Stage("rescale", trains=False, second=True),)
+    start_from = "softmax"
+    start_needs = ("weight",)
+    oracle = "classifiers"
+    Hyper = TauNormHyper
+    hyper: TauNormHyper
+    network: Network
+
+    @torch.no_grad()
+    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
+        """Normalise the weights and drop the bias."""
+        classifier = cast("nn.Linear", self.network.classifier)
+        classifier.weight.copy_(tau_normalised(classifier.weight, self.hyper.tau))
+        classifier.bias.zero_()

@@ -1,0 +1,1 @@
+"""Re-balancing: sampling, weights, margins and logit adjustment."""

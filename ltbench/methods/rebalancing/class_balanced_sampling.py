@@ -1,0 +1,35 @@
+"""Class-balanced sampling: cross-entropy on batches in which every class is equally likely.
+
+Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
+Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217).
+
+    p_j = n_j^q / sum_i n_i^q    (1)    implemented with q = 0 (q = 1 is `softmax`; q = 1/2 and the
+                                        progressive mixture (2) are methods of their own)
+
+Equal counts do not make it `softmax`: it draws classes with replacement, softmax goes through
+the images.
+"""
+
+from ltbench.losses import cross_entropy
+from ltbench.methods.base import Batch, Loss, Method, Paper, Stage
+
+
+class ClassBalancedSampling(Method):
+    """Cross-entropy on class-balanced batches, joint training."""
+
+    title = "Class-balanced sampling"
+    paper = Paper(
+        title="Decoupling Representation and Classifier for Long-Tailed Recognition",
+        authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, "
+        "Jiashi Feng, Yannis Kalantidis",
+        venue="ICLR",
+        year=2020,
+        arxiv="1910.09217",
+    )
+    category = "re-sampling"
+    stages = (Stage("train", samplers=("class_balanced",)),)
+    oracle = "samplers"
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the cross-entropy."""
+        return cross_entropy(self.network(batch.images), batch.labels)

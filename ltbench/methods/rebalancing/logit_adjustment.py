@@ -1,0 +1,46 @@
+"""Logit adjustment in the loss: cross-entropy that is consistent for the balanced error.
+
+Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-tail learning via logit adjustment", ICLR 2021
+(arXiv:2007.07314).
+
+    argmax_y z_y - tau log pi_y              (9)     in `posthoc_logit_adjustment`
+    L = -log softmax(z + tau log pi)_y       (10)    implemented
+    pairwise margins Delta_{yy'}, weights    (11)    left out: (10) is its consistent member
+
+The authors' code adds log(pi^tau + 1e-12); so do we, less its maximum, which softmax does not see.
+"""
+
+from pydantic import Field
+
+from ltbench.losses import logit_adjustment
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+
+
+class LogitAdjustmentHyper(Hyper):
+    """Hyper-parameters of logit adjustment."""
+
+    tau: float = Field(1.0, ge=0, description="strength; 1 is consistent for the balanced error")
+
+
+class LogitAdjustment(Method):
+    """Cross-entropy of logits shifted by the log-prior."""
+
+    title = "Logit adjustment (loss)"
+    paper = Paper(
+        title="Long-tail learning via logit adjustment",
+        authors="Aditya Krishna Menon, Sadeep Jayasumana, Ankit Singh Rawat, Himanshu Jain, "
+        "Andreas Veit, Sanjiv Kumar",
+        venue="ICLR",
+        year=2021,
+        arxiv="2007.07314",
+    )
+    category = "logit adjustment"
+    balanced_equals = "softmax"
+    oracle = "logit_adjustment"
+    Hyper = LogitAdjustmentHyper
+    hyper: LogitAdjustmentHyper
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the logit-adjusted cross-entropy."""
+        logits = self.network(batch.images)
+        return logit_adjustment(logits, batch.labels, self.counts, self.hyper.tau)

@@ -1,0 +1,52 @@
+"""Logit adjustment after training: the training prior is taken off a trained network's logits.
+
+Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-tail learning via logit adjustment", ICLR 2021
+(arXiv:2007.07314).
+
+    argmax_y z_y - tau log pi_y              (9)     implemented
+    L = -log softmax(z + tau log pi)_y       (10)    in `logit_adjustment`
+
+Where the test prior is known its logarithm is added, as in the PC-softmax of Hong et al.,
+"Disentangling Label Distribution for Long-tailed Visual Recognition", CVPR 2021 (arXiv:2012.00321):
+z - tau log pi_train + log pi_test. The authors' code has log(pi^tau + 1e-12); so do we, less its
+maximum, which no softmax sees.
+"""
+
+from pydantic import Field
+from torch import Tensor
+
+from ltbench.losses import posthoc_adjustment
+from ltbench.methods.base import Hyper, Method, Paper, Stage
+
+
+class PosthocLogitAdjustmentHyper(Hyper):
+    """Hyper-parameters of post-hoc logit adjustment."""
+
+    tau: float = Field(1.0, ge=0, description="strength; 1 is consistent for the balanced error")
+
+
+class PosthocLogitAdjustment(Method):
+    """A trained network with its logits shifted; nothing is trained."""
+
+    title = "Logit adjustment (post-hoc)"
+    paper = Paper(
+        title="Long-tail learning via logit adjustment",
+        authors="Aditya Krishna Menon, Sadeep Jayasumana, Ankit Singh Rawat, Himanshu Jain, "
+        "Andreas Veit, Sanjiv Kumar",
+        venue="ICLR",
+        year=2021,
+        arxiv="2007.07314",
+    )
+    category = "logit adjustment"
+    stages = (Stage("posthoc", trains=False, second=True),)
+    start_from = "softmax"
+    start_needs = ("weight", "bias")
+    balanced_equals = "softmax"
+    oracle = "logit_adjustment"
+    Hyper = PosthocLogitAdjustmentHyper
+    hyper: PosthocLogitAdjustmentHyper
+
+    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
+        """Return adjusted logits [B, classes] of images [B, C, H, W]."""
+        logits = posthoc_adjustment(self.network(images), self.counts, self.hyper.tau)
+        return logits if target_prior is None else logits + target_prior.log().to(logits.dtype)

@@ -1,0 +1,52 @@
+"""Weighted softmax: cross-entropy with larger weights for smaller classes.
+
+Zhang, Kang, Hooi, Yan, Feng, "Deep Long-Tailed Learning: A Survey", TPAMI 2023 (arXiv:2110.04596).
+
+    L = -(1 / pi_y) log p_y          the survey's table of losses   implemented: `weights: inverse`
+    L = -(1 + ln(n_max / n_y)) log p_y    the survey's code         implemented: the default
+
+The survey writes the inverse prior, but its code, which its row of results comes from, uses the
+logarithmic weights; so do we. The mean over a batch divides by the sum of its weights, as
+PyTorch's weighted cross-entropy does, so that a common factor of the weights has no effect.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ltbench.losses import cross_entropy, inverse_weights, survey_weights
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+
+WEIGHTS = {"survey": survey_weights, "inverse": inverse_weights}
+
+
+class WeightedSoftmaxHyper(Hyper):
+    """Hyper-parameters of weighted softmax."""
+
+    weights: Literal["survey", "inverse"] = Field(
+        "survey", description="class weights: 1 + ln(n_max / n), or the inverse prior"
+    )
+
+
+class WeightedSoftmax(Method):
+    """Cross-entropy weighted by class."""
+
+    title = "Weighted Softmax"
+    paper = Paper(
+        title="Deep Long-Tailed Learning: A Survey",
+        authors="Yifan Zhang, Bingyi Kang, Bryan Hooi, Shuicheng Yan, Jiashi Feng",
+        venue="TPAMI",
+        year=2023,
+        arxiv="2110.04596",
+    )
+    category = "cost-sensitive"
+    coupling = "gathered"
+    balanced_equals = "softmax"
+    oracle = "weighted_ce"
+    Hyper = WeightedSoftmaxHyper
+    hyper: WeightedSoftmaxHyper
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the weighted cross-entropy."""
+        weights = WEIGHTS[self.hyper.weights](self.counts)
+        return cross_entropy(self.network(batch.images), batch.labels, weights)
