@@ -1,0 +1,1 @@
+"""Records, and everything computed from them. Imports no torch."""

@@ -1,0 +1,318 @@
+"""What the records of a grid say, one dataset and recipe at a time: the numbers under tables."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ltbench.config.expand import BASELINE, Plan, Row
+from ltbench.config.models import DatasetSpec, Job, Recipe, Variant
+from ltbench.results.groups import GROUPS, balanced_accuracy, class_groups, group_accuracies
+from ltbench.results.record import Record
+from ltbench.results.relative import Relative, relative_accuracy
+from ltbench.results.statistics import summarise
+from ltbench.results.store import Stored
+
+Metric = Literal["acc", "balanced_acc", "ua", "ra", "many", "medium", "few"]
+State = Literal["complete", "partial", "missing", "stale", "failed", "not available", "empty"]
+
+DECIMALS = 1
+"""Of a percentage in a table for people."""
+
+EMPTY = "\N{EN DASH}"
+"""Stands for what does not exist: the accuracy of an empty group."""
+
+DECOUPLED = ("ncm", "crt", "lws", "tau_norm")
+"""Methods that give a trained network another classifier, in the order of the survey's table."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number over seeds, in percent, or why there is none.
+
+    Attributes:
+        mean, std: over the seeds that are there; no deviation with one seed.
+        interval: 95 % bootstrap interval, of RA only.
+        n, planned: seeds that are there and that the grid asks for.
+        state: "partial" has a mean; "stale" is a record of an older version or configuration;
+            "empty" is a group without classes.
+        failed: seeds whose job failed.
+        reason: why a value is not available.
+        keys: of the records that it was computed from.
+    """
+
+    mean: float | None = None
+    std: float | None = None
+    interval: tuple[float, float] | None = None
+    n: int = 0
+    planned: int = 0
+    state: State = "missing"
+    failed: int = 0
+    reason: str = ""
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A variant on a board.
+
+    Attributes:
+        variant: as the grid names it.
+        keys: of its long-tailed jobs that are reported, in the order of seeds.
+        start: keys of the jobs whose weights they start from; empty where trained from scratch.
+        start_method: method of those jobs.
+        values: by metric.
+        remarks: what a reader must know of its runs, for footnotes.
+    """
+
+    variant: Variant
+    keys: tuple[str, ...]
+    start: tuple[str, ...]
+    start_method: str | None
+    values: dict[Metric, Value]
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trained network that decoupled classifiers were put on; `joint` is with its own."""
+
+    label: str
+    keys: tuple[str, ...]
+    joint: dict[Metric, Value]
+
+
+@dataclass(frozen=True)
+class Board:
+    """The variants of a grid on one dataset under one recipe; boards are never mixed."""
+
+    grid: str
+    dataset: DatasetSpec
+    recipe: Recipe
+    seeds: tuple[int, ...]
+    entries: tuple[Entry, ...]
+    starts: tuple[Start, ...]
+    uneven_test: bool
+
+    @property
+    def id(self) -> str:
+        """Name of the board within its grid."""
+        return f"{self.dataset.id}, {self.recipe.name}"
+
+    @property
+    def title(self) -> str:
+        """The dataset and ratio as a heading names them."""
+        ratio = self.dataset.ratio
+        return self.dataset.title + ("" if ratio is None else f", ratio {ratio:g}")
+
+    def started_from(self, start: Start) -> list[Entry]:
+        """Return the decoupled entries that were built on a start."""
+        return [e for e in self.entries if e.variant.method in DECOUPLED and e.start == start.keys]
+
+
+def boards(
+    plan: Plan, records: Mapping[str, Stored], failed: Collection[str] = frozenset()
+) -> list[Board]:
+    """Return the boards of a grid, in its order.
+
+    Args:
+        plan: rows and jobs of the grid.
+        records: sound records by key.
+        failed: keys of jobs whose last attempt failed.
+    """
+    cells: dict[tuple[str, str], list[Row]] = {}
+    for row in plan.rows:
+        cells.setdefault((row.dataset.id, row.recipe.name), []).append(row)
+    older = _Older(records, plan)
+    made = [_Builder(plan, rows, records, failed, older).board() for rows in cells.values()]
+    return [board for board in made if board.entries]
+
+
+def _place(job: Job) -> tuple[str, ...]:
+    """Return what a job is to a reader, whatever its configuration."""
+    return (job.dataset.id, job.split, job.label, job.recipe_name, str(job.seed), job.stage)
+
+
+class _Older:
+    """Finds records of the same place in a table whose version or configuration has moved."""
+
+    def __init__(self, records: Mapping[str, Stored], plan: Plan) -> None:
+        self.jobs = plan.jobs
+        self.places = {
+            _place(stored.record.job)
+            for key, stored in records.items()
+            if key not in plan.jobs and not stored.record.job.ad_hoc
+        }
+
+    def has(self, key: str) -> bool:
+        return _place(self.jobs[key]) in self.places
+
+
+class _Builder:
+    """Computes one board."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        rows: list[Row],
+        records: Mapping[str, Stored],
+        failed: Collection[str],
+        older: _Older,
+    ) -> None:
+        self.plan = plan
+        self.rows = rows
+        self.records = records
+        self.failed = failed
+        self.older = older
+        self.dataset, self.recipe = rows[0].dataset, rows[0].recipe
+        self._metrics: dict[str, dict[Metric, float | None]] = {}
+
+    def board(self) -> Board:
+        longtailed = [r for r in self.rows if r.split == "longtailed" and not r.needed_for_ua]
+        balanced = [r for r in self.rows if r.split == "balanced"]
+        variants = list(dict.fromkeys(r.variant.label for r in longtailed))
+        vanilla = next((r.variant.label for r in balanced if _is_baseline(r.variant)), None)
+        entries = []
+        for label in variants:
+            own = {r.seed: r for r in longtailed if r.variant.label == label}
+            twin = {r.seed: r.key for r in balanced if r.variant.label == label}
+            plain = {r.seed: r.key for r in balanced if r.variant.label == vanilla}
+            entries.append(self._entry(own, twin, plain))
+        seeds = tuple(dict.fromkeys(r.seed for r in longtailed))
+        found = (self.records[key].record for e in entries for key in e.keys if key in self.records)
+        uneven = any(len(set(record.test.totals)) > 1 for record in found)
+        starts = self._starts(entries)
+        grid = self.plan.grid.name
+        return Board(grid, self.dataset, self.recipe, seeds, tuple(entries), starts, uneven)
+
+    def _entry(self, own: dict[int, Row], twin: dict[int, str], plain: dict[int, str]) -> Entry:
+        rows = list(own.values())
+        keys = tuple(row.key for row in rows)
+        parents = [self.plan.jobs[row.jobs[0]].start for row in rows]
+        start = tuple(parent[0] for parent in parents if parent)
+        values = self._values(keys)
+        longtailed = {seed: row.key for seed, row in own.items()}
+        values["ua"], values["ra"] = self._relative(longtailed, twin, plain)
+        return Entry(
+            variant=rows[0].variant,
+            keys=keys,
+            start=start,
+            start_method=self.plan.jobs[start[0]].method if start else None,
+            values=values,
+            remarks=self._remarks(rows[0], twin),
+        )
+
+    def _remarks(self, row: Row, twin: dict[int, str]) -> tuple[str, ...]:
+        remarks = []
+        own, base = row.variant.recipe, row.recipe.name
+        if own not in (None, base):
+            remarks.append(f"Trained with recipe {own}; the A_v of its UA with {base}.")
+        if twin:
+            job = self.plan.jobs[next(iter(twin.values()))]
+            if job.method != row.variant.method:
+                remarks.append(
+                    f"A_b is the balanced run of {job.label}: with equal counts the same."
+                )
+        return tuple(remarks)
+
+    def _starts(self, entries: list[Entry]) -> tuple[Start, ...]:
+        labels = {entry.keys: entry.variant.label for entry in entries}
+        keys = (e.start for e in entries if e.start and e.variant.method in DECOUPLED)
+        return tuple(
+            Start(labels.get(start, self.plan.jobs[start[0]].label), start, self._values(start))
+            for start in dict.fromkeys(keys)
+        )
+
+    def _values(self, keys: tuple[str, ...]) -> dict[Metric, Value]:
+        names: tuple[Metric, ...] = ("acc", "balanced_acc", *GROUPS)
+        return {name: self._value(keys, name) for name in names}
+
+    def _metric(self, key: str) -> dict[Metric, float | None]:
+        """Return the fractions of a record; groups by the plan's rule, which can change freely."""
+        if key not in self._metrics:
+            record = self.records[key].record
+            hits, totals = record.test.hits, record.test.totals
+            groups = class_groups(record.split.longtailed_counts, self.dataset.groups)
+            within = group_accuracies(hits, totals, groups)
+            self._metrics[key] = {
+                "acc": record.accuracy,
+                "balanced_acc": balanced_accuracy(hits, totals),
+                **{group: within[group] for group in GROUPS},
+            }
+        return self._metrics[key]
+
+    def _value(self, keys: tuple[str, ...], name: Metric) -> Value:
+        there = tuple(key for key in keys if key in self.records)
+        failed = sum(key in self.failed for key in keys if key not in self.records)
+        n, planned = len(there), len(keys)
+        if not there:
+            stale = any(self.older.has(key) for key in keys)
+            absent: State = "failed" if failed else "stale" if stale else "missing"
+            return Value(planned=planned, state=absent, failed=failed)
+        fractions = [self._metric(key)[name] for key in there]
+        known = [100 * fraction for fraction in fractions if fraction is not None]
+        if len(known) < n:
+            return Value(n=n, planned=planned, state="empty", keys=there)
+        summary = summarise(known)
+        state: State = "complete" if n == planned else "partial"
+        return Value(summary.mean, summary.std, None, n, planned, state, failed, "", there)
+
+    def _relative(
+        self, own: dict[int, str], twin: dict[int, str], plain: dict[int, str]
+    ) -> tuple[Value, Value]:
+        """Return UA and RA over the seeds that have all three runs."""
+        planned = len(own)
+
+        def none(reason: str) -> tuple[Value, Value]:
+            value = Value(planned=planned, state="not available", reason=reason)
+            return value, value
+
+        if not twin or not plain:
+            return none("UA needs the balanced split, which this grid does not have here.")
+        found = self.records
+        runs = {
+            seed: (own[seed], plain[seed], twin[seed])
+            for seed in own
+            if seed in plain and seed in twin
+        }
+        whole = {seed: keys for seed, keys in runs.items() if all(key in found for key in keys)}
+        if not whole:
+            parts = ("its long-tailed run", "A_v (softmax, balanced)", "A_b (its own balanced run)")
+            lacking = [
+                part
+                for i, part in enumerate(parts)
+                if not any(keys[i] in found for keys in runs.values())
+            ]
+            return none(
+                f"UA and RA lack {' and '.join(lacking or ['a seed that has all three runs'])}."
+            )
+        accuracy, vanilla, balanced = (
+            [found[keys[i]].record.accuracy for keys in whole.values()] for i in range(3)
+        )
+        if not any((*vanilla, *balanced)):
+            return none("UA is zero: no balanced run got an image right.")
+        result = relative_accuracy(accuracy, vanilla, balanced)
+        n = len(whole)
+        state: State = "complete" if n == planned else "partial"
+        used = tuple(dict.fromkeys(key for keys in whole.values() for key in keys))
+        failed = sum(any(key in self.failed for key in keys) for keys in runs.values())
+        return _in_percent(
+            result, Value(n=n, planned=planned, state=state, failed=failed, keys=used)
+        )
+
+
+def _is_baseline(variant: Variant) -> bool:
+    return variant.method == BASELINE and variant.recipe is None
+
+
+def _in_percent(result: Relative, seeds: Value) -> tuple[Value, Value]:
+    upper, interval = result.upper, result.interval
+    ua = replace(seeds, mean=100 * upper.mean, std=None if upper.std is None else 100 * upper.std)
+    scaled = None if interval is None else (100 * interval[0], 100 * interval[1])
+    return ua, replace(seeds, mean=100 * result.relative, interval=scaled)
+
+
+def ad_hoc_records(plan: Plan, records: Mapping[str, Stored]) -> list[Record]:
+    """Return the records of a grid whose settings the command line overrode, sorted."""
+    found = (stored.record for key, stored in records.items() if key not in plan.jobs)
+    mine = [record for record in found if record.job.ad_hoc and record.grid == plan.grid.name]
+    return sorted(mine, key=lambda record: (*_place(record.job), record.key))

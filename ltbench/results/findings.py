@@ -1,0 +1,199 @@
+"""Claims of the literature as predicates over records: published, ours, and whether they hold.
+
+The predicates are data in `results/findings.yaml`; nothing in it is ever run as code.
+"""
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ltbench.config.errors import Source
+from ltbench.config.models import Model, Name
+from ltbench.config.validation import validate
+from ltbench.config.yaml_file import display, read_yaml
+from ltbench.results.board import DECIMALS, Board, Entry, Metric
+from ltbench.results.tables import TITLES, Cell, Table
+
+ANY = "*"
+MOST_SHOWN = 6
+"""Comparisons whose figures a table shows one by one."""
+
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+
+Verdict = Literal["holds", "does not hold", "not testable"]
+
+
+class Term(Model):
+    """A metric of a variant, in percent, less that of another where `minus` names one."""
+
+    method: Name | Literal["*"]
+    hyper: dict[str, Any] = Field(default_factory=dict)
+    start: Name | None = None
+    metric: Metric = "acc"
+    minus: "Term | None" = None
+
+
+class Comparison(Model):
+    """left op right + margin; the margin is in points."""
+
+    left: Term
+    op: Literal[">", ">=", "<", "<="]
+    right: Term
+    margin: float = 0.0
+
+    @model_validator(mode="after")
+    def _any_alone(self) -> Self:
+        """The wildcard is one side's variant: there it stands for every variant but the other's."""
+        inner = (self.left.minus, self.right, self.right.minus)
+        if any(term is not None and term.method == ANY for term in inner):
+            raise ValueError(f"the method {ANY!r} can only stand on the left, without minus")
+        return self
+
+
+class Finding(Model):
+    """A claim, where it was made, and the comparisons that it comes to."""
+
+    id: Name
+    claim: str
+    source: str
+    published: str
+    compare: tuple[Comparison, ...] = Field(min_length=1)
+    share: float = Field(1.0, gt=0, le=1)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finding on a board: our figures, or what is missing for them."""
+
+    finding: Finding
+    verdict: Verdict
+    ours: str
+
+
+class _Findings(Model):
+    """The file."""
+
+    findings: tuple[Finding, ...]
+
+
+class _MissingError(Exception):
+    """A term has no complete value on a board; the message says which."""
+
+
+def load_findings(path: Path) -> tuple[Finding, ...]:
+    """Read findings from a YAML file.
+
+    Raises:
+        ConfigError: saying everything that is wrong and where.
+    """
+    value, locate = read_yaml(path)
+    return validate(_Findings, value, Source(display(path), locate)).findings
+
+
+def evaluate(finding: Finding, board: Board) -> Result:
+    """Test a finding on a board. Only complete values count: all seeds of the grid are there."""
+    held: dict[str, bool] = {}
+    missing: list[str] = []
+    for comparison in _expanded(finding.compare, board):
+        try:
+            left, right = _value(comparison.left, board), _value(comparison.right, board)
+        except _MissingError as error:
+            missing.append(str(error))
+            continue
+        words = f"{_words(comparison.left, board, left)}, {_words(comparison.right, board, right)}"
+        held[words] = OPERATORS[comparison.op](left, right + comparison.margin)
+    if missing or not held:
+        why = "; ".join(dict.fromkeys(missing)) or "no other variant to compare"
+        return Result(finding, "not testable", why)
+    holds = sum(held.values()) >= finding.share * len(held)
+    return Result(finding, "holds" if holds else "does not hold", _ours(held))
+
+
+def _ours(held: dict[str, bool]) -> str:
+    """Return our figures; of many comparisons only those that fail."""
+    if len(held) <= MOST_SHOWN:
+        return "; ".join(held)
+    text = f"{sum(held.values())} of {len(held)}"
+    failing = [words for words, ok in held.items() if not ok]
+    return f"{text}; not {'; '.join(failing)}" if failing else text
+
+
+def _expanded(comparisons: Sequence[Comparison], board: Board) -> Iterator[Comparison]:
+    """Yield comparisons, the wildcard as each variant but the one it is compared to."""
+    for comparison in comparisons:
+        if comparison.left.method != ANY:
+            yield comparison
+            continue
+        other = _find(comparison.right, board)
+        for entry in board.entries:
+            if entry is not other:
+                which = {"method": entry.variant.method, "hyper": entry.variant.hyper}
+                left = comparison.left.model_copy(update={**which, "start": entry.start_method})
+                yield comparison.model_copy(update={"left": left})
+
+
+def _find(term: Term, board: Board) -> Entry | None:
+    """Return the variant that a term names, under the recipe of the board."""
+    identity = (term.method, term.hyper, term.start)
+    for entry in board.entries:
+        variant = entry.variant
+        if identity == (variant.method, variant.hyper, entry.start_method):
+            return entry
+    return None
+
+
+def _value(term: Term, board: Board) -> float:
+    """Return a term in percent."""
+    entry = _find(term, board)
+    if entry is None:
+        parts = [f"{name} {value}" for name, value in term.hyper.items()]
+        parts += [] if term.start is None else [f"from {term.start}"]
+        raise _MissingError(" ".join([f"no {term.method}", *parts]))
+    value = entry.values[term.metric]
+    if value.state != "complete" or value.mean is None:
+        raise _MissingError(f"{entry.variant.label} {TITLES[term.metric]} is {value.state}")
+    return value.mean if term.minus is None else value.mean - _value(term.minus, board)
+
+
+def _words(term: Term, board: Board, value: float) -> str:
+    """Return a term as a person reads it: label, metric unless it is accuracy, figure."""
+    entry = _find(term, board)
+    label = term.method if entry is None else entry.variant.label
+    metric = "" if term.metric == "acc" else f" {TITLES[term.metric]}"
+    sign = "" if term.minus is None else "+"
+    return f"{label}{metric} {value:{sign}.{DECIMALS}f}"
+
+
+def findings_table(findings: Sequence[Finding], boards: Sequence[Board]) -> Table:
+    """Return a row for each finding and each board that can test it.
+
+    A finding that no board can test has one row that says what it lacks on the first.
+    """
+    rows = []
+    for finding in findings:
+        results = [(board, evaluate(finding, board)) for board in boards]
+        testable = [
+            (board, result) for board, result in results if result.verdict != "not testable"
+        ]
+        for board, result in testable or results[:1]:
+            words = (
+                *(finding.claim, finding.source, finding.published),
+                *(f"{board.grid}: {board.id}", result.ours, result.verdict),
+            )
+            rows.append(tuple(Cell(word) for word in words))
+    return Table(
+        name="findings",
+        title="Findings",
+        caption="Claims of the literature, the published figures, and whether they hold here.",
+        columns=("Claim", "Source", "Published", "Board", "Ours", "Verdict"),
+        rows=tuple(rows),
+    )

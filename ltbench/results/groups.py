@@ -1,0 +1,71 @@
+"""Classes with many, a medium number of and few training images, and accuracies over them."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+Rule = Literal["shots", "rank_thirds"]
+Group = Literal["many", "medium", "few"]
+GROUPS: tuple[Group, ...] = ("many", "medium", "few")
+
+RULES: dict[Rule, str] = {
+    "shots": "many > 100, medium 20 to 100, few < 20 training images",
+    "rank_thirds": "many, medium and few are thirds of the classes by training images",
+}
+"""What each rule says, for a table's caption."""
+
+
+def class_groups(counts: Sequence[int], rule: Rule) -> tuple[Group, ...]:
+    """Return the group of each class.
+
+    `shots` is the rule of Liu et al., CVPR 2019 (arXiv:1904.05160): more than 100 training images
+    is many, fewer than 20 few. `rank_thirds` is for datasets where that rule leaves a group empty:
+    the round(C / 3) largest of C classes are many, as many of the smallest few, and what is between
+    is medium (3, 4 and 3 of ten classes); of equal counts the lower class index ranks first.
+
+    Args:
+        counts: [C], long-tailed training images of each class, also where the balanced twin trains.
+        rule: how groups are drawn.
+    """
+    if rule == "shots":
+        return tuple("many" if n > 100 else "few" if n < 20 else "medium" for n in counts)
+    third = round(len(counts) / 3)
+    order = sorted(range(len(counts)), key=lambda k: (-counts[k], k))
+    groups: list[Group] = ["medium"] * len(counts)
+    for k in order[:third]:
+        groups[k] = "many"
+    for k in order[len(counts) - third :]:
+        groups[k] = "few"
+    return tuple(groups)
+
+
+def group_accuracies(
+    hits: Sequence[int], totals: Sequence[int], groups: Sequence[Group]
+) -> dict[Group, float | None]:
+    """Return the mean per-class accuracy within each group, a fraction.
+
+    Classes without a test image are left out; a group that is empty then has no accuracy.
+
+    Args:
+        hits: [C], right predictions of each class.
+        totals: [C], test images of each class.
+        groups: [C], from `class_groups`.
+    """
+    of = np.asarray(groups)
+    return {group: _mean_accuracy(hits, totals, of == group) for group in GROUPS}
+
+
+def balanced_accuracy(hits: Sequence[int], totals: Sequence[int]) -> float | None:
+    """Return the mean per-class accuracy over all classes that the test set has, a fraction."""
+    return _mean_accuracy(hits, totals, np.ones(len(totals), bool))
+
+
+def _mean_accuracy(
+    hits: Sequence[int], totals: Sequence[int], chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> float | None:
+    images = np.asarray(totals)
+    chosen = chosen & (images > 0)
+    if not chosen.any():
+        return None
+    return float((np.asarray(hits)[chosen] / images[chosen]).mean())

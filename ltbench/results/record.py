@@ -1,0 +1,168 @@
+"""The record of a job: its schema. A record that exists is the only proof that a job is done."""
+
+import base64
+from datetime import datetime
+from operator import gt
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ltbench.config.models import Job, Model
+
+SCHEMA_VERSION = 1
+HEX64 = r"^[0-9a-f]{64}$"
+
+
+class SplitFacts(Model):
+    """What the job was trained and tested on."""
+
+    train_hash: str = Field(pattern=HEX64)
+    train_counts: tuple[int, ...]
+    longtailed_counts: tuple[int, ...]
+    test_hash: str = Field(pattern=HEX64)
+
+
+class Calibration(Model):
+    """Confidence against accuracy on the test set in 15 equal bins (lo, hi], as fractions."""
+
+    counts: tuple[int, ...]
+    confidence: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    ece: float
+
+
+class TestResult(Model):
+    """Exact test counts. `correct`: one bit an image in hashed test order (big-endian, base64)."""
+
+    hits: tuple[int, ...]
+    totals: tuple[int, ...]
+    correct: str
+    calibration: Calibration
+    selection: Literal["last_epoch"] = "last_epoch"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(self.hits) != len(self.totals):
+            raise ValueError("hits and totals need one value a class each")
+        if min(self.hits, default=0) < 0 or any(map(gt, self.hits, self.totals)):
+            raise ValueError("hits of a class lie between 0 and its total")
+        images, hits = sum(self.totals), sum(self.hits)
+        if images == 0:
+            raise ValueError("no test images")
+        packed = base64.b64decode(self.correct, validate=True)
+        if len(packed) != (images + 7) // 8:
+            raise ValueError(f"correctness bits do not fit {images} test images")
+        number = int.from_bytes(packed, "big")
+        if number % (1 << -images % 8):
+            raise ValueError("bits are set after the last test image")
+        if number.bit_count() != hits:
+            raise ValueError(f"correctness bits ({number.bit_count()}) disagree with hits ({hits})")
+        return self
+
+    def bits(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Return one correctness value for each test image."""
+        packed = np.frombuffer(base64.b64decode(self.correct, validate=True), np.uint8)
+        return np.unpackbits(packed, count=sum(self.totals)).astype(bool)
+
+    @staticmethod
+    def pack(bits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+        """Return the text form of correctness values."""
+        return base64.b64encode(np.packbits(bits).tobytes()).decode()
+
+
+class Training(Model):
+    """What the optimiser did: mean loss of each epoch, steps taken."""
+
+    epochs: int
+    steps: int
+    losses: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _one_loss_an_epoch(self) -> Self:
+        if len(self.losses) != self.epochs:
+            raise ValueError(f"{len(self.losses)} losses for {self.epochs} epochs")
+        return self
+
+
+class Cost(Model):
+    """What the job took; no two runs agree on it. `peak_memory_mb` is of the largest process."""
+
+    train_seconds: float
+    test_seconds: float
+    images_per_second: float | None
+    peak_memory_mb: float
+    devices: int
+    attempts: int
+
+
+class Environment(Model):
+    """Where the job ran."""
+
+    ltbench: str
+    commit: str | None
+    python: str
+    torch: str
+    lightning: str
+    hardware: str
+    threads: int
+    finished: datetime
+
+
+class Weights(Model):
+    """The safetensors file that the job left beside its log, outside git."""
+
+    sha256: str = Field(pattern=HEX64)
+    parameters: int
+
+
+class Record(Model):
+    """One finished job. What time and place can change stands in `cost` and `environment` alone."""
+
+    schema_version: Literal[1]
+    key: str
+    grid: str
+    method: str
+    job: Job
+    split: SplitFacts
+    training: Training | None
+    test: TestResult
+    weights: Weights
+    cost: Cost
+    environment: Environment
+
+    @model_validator(mode="after")
+    def _belongs_to_its_job(self) -> Self:
+        if self.key != self.job.key:
+            raise ValueError(f"key {self.key} is not the key of its job ({self.job.key})")
+        if self.method != self.job.method:
+            raise ValueError(f"method {self.method!r} is not that of its job ({self.job.method!r})")
+        planned = self.job.stage_recipe
+        if (
+            self.training is not None
+            and planned is not None
+            and self.training.epochs != planned.epochs
+        ):
+            raise ValueError(f"trained {self.training.epochs} of {planned.epochs} epochs")
+        classes = self.job.dataset.classes
+        for what, values in (
+            ("train_counts", self.split.train_counts),
+            ("longtailed_counts", self.split.longtailed_counts),
+            ("totals", self.test.totals),
+        ):
+            if len(values) != classes:
+                raise ValueError(f"{what} has {len(values)} values for {classes} classes")
+        return self
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1 accuracy on the test set, a fraction."""
+        return sum(self.test.hits) / sum(self.test.totals)
+
+    def numbers(self) -> dict[str, object]:
+        """Return what an equal job must repeat bit for bit (on a CPU with equal threads).
+
+        The job's label and other notes are left out: variants share jobs.
+        """
+        values = self.model_dump(mode="json", exclude={"cost", "environment", "grid", "job"})
+        return {**values, "job": self.job.identity()}

@@ -1,0 +1,312 @@
+"""Boards as tables: pure functions to a small model that `render` turns into text."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ltbench.config.catalogue import MethodInfo
+from ltbench.results.board import DECIMALS, DECOUPLED, EMPTY, Board, Entry, Metric, Value
+from ltbench.results.groups import GROUPS, RULES
+from ltbench.results.published import Comparable, Figure, PublishedBy, comparable, misprints
+from ltbench.results.record import Record
+from ltbench.results.store import Stored
+
+TITLES: dict[Metric, str] = {
+    "acc": "Acc",
+    "balanced_acc": "Balanced acc",
+    "ua": "UA",
+    "ra": "RA",
+    "many": "Many",
+    "medium": "Medium",
+    "few": "Few",
+}
+PUBLISHERS: dict[PublishedBy, str] = {"survey": "Survey", "papers": "Papers"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text or a value. `rank` 1 is best, 2 second; `notes` number the table's notes from 1."""
+
+    text: str = ""
+    value: Value | None = None
+    rank: int = 0
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns, rows of one cell a column, and notes.
+
+    `name` tells the tables of a board apart; the first `names` columns tell its rows apart.
+    """
+
+    name: str
+    title: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    names: int = 1
+
+
+@dataclass
+class _Notes:
+    """Footnotes in the order of their first use, each once."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def number(self, text: str) -> int:
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text) + 1
+
+    def value(self, value: Value) -> Cell:
+        """Return the cell of a value, its reason as a note."""
+        return Cell(value=value, notes=(self.number(value.reason),) if value.reason else ())
+
+
+def main_table(board: Board, methods: Mapping[str, MethodInfo]) -> Table:
+    """Return Acc, UA and RA of each variant; balanced accuracy too where the test set is uneven."""
+    metrics: tuple[Metric, ...] = ("acc", "balanced_acc", "ua", "ra")
+    if not board.uneven_test:
+        metrics = ("acc", "ua", "ra")
+    notes = _Notes()
+    rows = [
+        [
+            Cell(entry.variant.label, notes=tuple(notes.number(text) for text in entry.remarks)),
+            *_about(methods.get(entry.variant.method)),
+            *(notes.value(entry.values[metric]) for metric in metrics),
+        ]
+        for entry in board.entries
+    ]
+    for column, metric in enumerate(metrics, start=3):
+        if metric != "ua":
+            _rank_column(rows, column)
+    published = _published(board, ("acc", "ua", "ra"), notes)
+    return Table(
+        name="main",
+        title=f"{board.title}: accuracy, upper reference and relative accuracy",
+        caption=f"{_setting(board)} UA is the better of softmax and the method itself, trained on "
+        "the balanced twin; RA is Acc / UA, with its 95 % bootstrap interval over seeds."
+        f"{published.caption}",
+        columns=("Method", "Category", "Year", *(TITLES[m] for m in metrics), *published.columns),
+        rows=published.beside(rows),
+        notes=tuple(notes.texts),
+    )
+
+
+def groups_table(board: Board) -> Table:
+    """Return the accuracy of each variant on classes with many, medium and few training images."""
+    notes = _Notes()
+    metrics: tuple[Metric, ...] = ("acc", *GROUPS)
+    rows = [
+        [Cell(entry.variant.label), *(notes.value(entry.values[metric]) for metric in metrics)]
+        for entry in board.entries
+    ]
+    for column in range(1, len(metrics) + 1):
+        _rank_column(rows, column)
+    published = _published(board, GROUPS, notes)
+    return Table(
+        name="groups",
+        title=f"{board.title}: many, medium and few",
+        caption=f"{_setting(board)} Groups: {RULES[board.dataset.groups]}. "
+        f"A group's accuracy is the mean over its classes.{published.caption}",
+        columns=("Method", *(TITLES[metric] for metric in metrics), *published.columns),
+        rows=published.beside(rows),
+        notes=tuple(notes.texts),
+    )
+
+
+def decoupling_table(board: Board, methods: Mapping[str, MethodInfo]) -> Table | None:
+    """Return what other classifiers make of each trained network, or None where none was tried."""
+    kinds: dict[tuple[int, str], str] = {}
+    for start in board.starts:
+        for entry in board.started_from(start):
+            method = entry.variant.method
+            title = methods[method].title if method in methods else method
+            hyper = ", ".join(
+                f"{name} {value}" for name, value in sorted(entry.variant.hyper.items())
+            )
+            kinds[_classifier(entry)] = f"{title} ({hyper})" if hyper else title
+    if not kinds:
+        return None
+    order = sorted(kinds)
+    metrics: tuple[Metric, ...] = ("acc", *GROUPS)
+    rows: list[list[Cell]] = []
+    for start in board.starts:
+        built = {_classifier(entry): entry for entry in board.started_from(start)}
+        for metric in metrics:
+            classes = "All" if metric == "acc" else TITLES[metric]
+            row = [Cell(start.label), Cell(classes), Cell(value=start.joint[metric])]
+            values = (built[kind].values[metric] if kind in built else None for kind in order)
+            row += [Cell(value=value) for value in values]
+            _rank(row, range(2, len(row)))
+            rows.append(row)
+    return Table(
+        name="decoupling",
+        title=f"{board.title}: classifiers on decoupled representations",
+        caption=f"{_setting(board)} Groups: {RULES[board.dataset.groups]}. Joint is the network "
+        "with the classifier that it was trained with. Best and second are marked along a row; "
+        "what is blank is not in the grid.",
+        columns=("Stage 1", "Classes", "Joint", *(kinds[kind] for kind in order)),
+        rows=tuple(tuple(row) for row in rows),
+        names=2,
+    )
+
+
+def ad_hoc_table(records: Sequence[Record]) -> Table | None:
+    """Return records whose settings the command line overrode, or None without any."""
+    if not records:
+        return None
+    rows = []
+    for record in records:
+        job = record.job
+        value = Value(
+            mean=100 * record.accuracy, n=1, planned=1, state="complete", keys=(record.key,)
+        )
+        words = (job.label, job.stage, job.dataset.id, job.recipe_name, job.split, str(job.seed))
+        rows.append((*(Cell(w) for w in words), Cell(", ".join(job.overrides)), Cell(value=value)))
+    return Table(
+        name="ad hoc",
+        title="Ad hoc",
+        caption="Run with settings from the command line; not ranked and in no other table.",
+        columns=("Method", "Stage", "Dataset", "Recipe", "Split", "Seed", "Settings", "Acc"),
+        rows=tuple(rows),
+        names=7,
+    )
+
+
+def records_table(board: Board, records: Mapping[str, Stored]) -> Table:
+    """Return the record behind every number of a board, by its path below its store's root."""
+    rows: list[tuple[Cell, ...]] = []
+    for entry in board.entries:
+        keys = [*entry.values["acc"].keys, *entry.start, *entry.values["ra"].keys]
+        for key in dict.fromkeys(keys):
+            if key in records:
+                stored = records[key]
+                job = stored.record.job
+                words = (job.split, str(job.seed), stored.provenance, stored.place)
+                rows.append((Cell(entry.variant.label), *(Cell(word) for word in words)))
+    return Table(
+        name="records",
+        title=f"{board.title}: records",
+        caption="The files behind the numbers, below the folder of published or of run records.",
+        columns=("Method", "Split", "Seed", "Store", "Record"),
+        rows=tuple(rows),
+    )
+
+
+def _about(facts: MethodInfo | None) -> tuple[Cell, Cell]:
+    """Return category and year; a method that is not installed here has neither."""
+    if facts is None:
+        return Cell(EMPTY), Cell(EMPTY)
+    return Cell(facts.category), Cell(EMPTY if facts.paper is None else str(facts.paper.year))
+
+
+def _classifier(entry: Entry) -> tuple[int, str]:
+    """Return which classifier of the decoupling table an entry is, in the order of columns."""
+    variant = entry.variant
+    hyper = json.dumps(variant.hyper, sort_keys=True) if variant.hyper else ""
+    return DECOUPLED.index(variant.method), hyper
+
+
+def _setting(board: Board) -> str:
+    """Return what all numbers of a board share."""
+    dataset, recipe, n = board.dataset, board.recipe, len(board.seeds)
+    ratio = "" if dataset.ratio is None else f", {dataset.profile}, ratio {dataset.ratio:g}"
+    spread = f"mean ± sample standard deviation over n = {n} seeds" if n > 1 else "n = 1 seed"
+    return (
+        f"{dataset.id}: {dataset.classes} classes{ratio}. Recipe {recipe.name}: {recipe.network}, "
+        f"{recipe.first.epochs} epochs, global batch {recipe.batch}. Test accuracy after the last "
+        f"epoch in %, {spread}."
+    )
+
+
+def _rank_column(rows: list[list[Cell]], column: int) -> None:
+    cells = [row[column] for row in rows]
+    _rank(cells, range(len(cells)))
+    for row, cell in zip(rows, cells, strict=True):
+        row[column] = cell
+
+
+def _rank(cells: list[Cell], positions: range) -> None:
+    """Mark the best and, where it is alone, the second of the complete values.
+
+    What prints alike ties; a value without another to compare with is not marked.
+    """
+    shown = {
+        i: round(value.mean, DECIMALS)
+        for i in positions
+        if (value := cells[i].value) and value.state == "complete" and value.mean is not None
+    }
+    if len(shown) < 2:
+        return
+    best, *rest = sorted(set(shown.values()), reverse=True)
+    alone = list(shown.values()).count(best) == 1
+    for i, number in shown.items():
+        if number == best:
+            cells[i] = replace(cells[i], rank=1)
+        elif alone and number == rest[0]:
+            cells[i] = replace(cells[i], rank=2)
+
+
+@dataclass(frozen=True)
+class _Published:
+    """Columns of published figures, and their cells for each row."""
+
+    columns: tuple[str, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def caption(self) -> str:
+        """What a reader must know of the columns."""
+        if not self.columns:
+            return ""
+        return (
+            " Survey and papers: the same dataset, ratio, network and number of epochs; "
+            "other settings may differ."
+        )
+
+    def beside(self, rows: list[list[Cell]]) -> tuple[tuple[Cell, ...], ...]:
+        return tuple((*row, *more) for row, more in zip(rows, self.cells, strict=True))
+
+
+def _published(board: Board, metrics: Sequence[Metric], notes: _Notes) -> _Published:
+    """Return a column for each publisher and metric with a figure for a variant of the board."""
+    beside = comparable(board)
+    wanted: list[tuple[PublishedBy, Metric]] = [(by, m) for by in PUBLISHERS for m in metrics]
+    columns = [
+        (by, metric)
+        for by, metric in wanted
+        if any(beside.of(entry, metric, by) for entry in board.entries)
+    ]
+    return _Published(
+        columns=tuple(f"{PUBLISHERS[by]} {TITLES[metric]}" for by, metric in columns),
+        cells=tuple(
+            tuple(_figures(beside.of(entry, metric, by), beside, notes) for by, metric in columns)
+            for entry in board.entries
+        ),
+    )
+
+
+def _figures(figures: list[Figure], beside: Comparable, notes: _Notes) -> Cell:
+    """Return published figures as one cell, a range where they differ, the sources as notes."""
+    if not figures:
+        return Cell(EMPTY)
+    values = sorted({figure.value for figure in figures})
+    if len(values) == 1:
+        text = _printed(values[0])
+        numbers = [notes.number(f"{figure.source}.") for figure in figures]
+    else:
+        text = f"{_printed(values[0])} to {_printed(values[-1])}"
+        numbers = [notes.number(f"{f.source}: {_printed(f.value)}.") for f in figures]
+    for figure, computed in misprints(beside.figures).items():
+        if figure in figures:
+            wrong = f"Printed as {_printed(figure.value)}; Acc / UA is {computed:.1f}."
+            numbers.append(notes.number(wrong))
+    return Cell(text, notes=tuple(numbers))
+
+
+def _printed(value: float) -> str:
+    """Return a published figure with the decimals that it came with, at least one."""
+    return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"

@@ -1,0 +1,235 @@
+"""A small world to compute tables from: six classes, plans and records made by hand."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ltbench.config.catalogue import MethodInfo
+from ltbench.config.expand import Plan, Row
+from ltbench.config.models import DatasetSpec, Grid, Job, Recipe, Variant
+from ltbench.core.nouns import Paper, Stage
+from ltbench.results.record import (
+    Calibration,
+    Cost,
+    Environment,
+    Record,
+    SplitFacts,
+    TestResult,
+    Training,
+    Weights,
+)
+from ltbench.results.store import Stored, record_path
+
+STAGE = {
+    "epochs": 3,
+    "optimizer": {"lr": 0.1},
+    "schedule": {"kind": "constant"},
+}
+SECOND = {"crt": "classifier", "lws": "classifier", "ncm": "statistics", "tau_norm": "adjust"}
+UNTRAINED = {"statistics", "adjust"}
+
+
+def dataset(**changes):
+    values = {
+        "name": "toy",
+        "title": "Toy",
+        "source": "digits",
+        "classes": 6,
+        "image_size": 8,
+        "normalisation": {"mean": (0.5,) * 3, "std": (0.5,) * 3},
+        "profile": "exponential",
+        "ratio": 40,
+        "groups": "shots",
+    }
+    return DatasetSpec(**{**values, **changes})
+
+
+def recipe(**changes):
+    values = {
+        "name": "short",
+        "title": "Short",
+        "network": "resnet8",
+        "batch": 32,
+        "first": STAGE,
+        "second": STAGE,
+    }
+    return Recipe(**{**values, **changes})
+
+
+TOY, SHORT = dataset(), recipe()
+
+
+def plan(
+    variants,
+    *,
+    seeds=(0, 1),
+    splits=("longtailed", "balanced"),
+    dataset=TOY,
+    recipe=SHORT,
+    name="toy_grid",
+    balanced_equals=("balanced_softmax",),
+    versions: Mapping[str, int] = {},
+    overrides=(),
+    extra=(),
+):
+    """Build a plan as the planner would; `extra` variants are rows that UA needs."""
+    grid = Grid(
+        name=name,
+        title="A toy grid",
+        datasets=(dataset.name,),
+        recipes=(recipe.name,),
+        splits=splits,
+        seeds=seeds,
+        variants=variants,
+    )
+    jobs, rows = {}, []
+    wanted = {v.label: v for v in (*grid.variants, *(Variant(**v) for v in extra))}
+
+    def keys(variant, split, seed):
+        if split == "balanced" and variant.method in balanced_equals:
+            return keys(wanted["Softmax"], split, seed)
+        start = variant.start_from and keys(wanted[variant.start_from], split, seed)[-1]
+        stage = SECOND.get(variant.method, "train")
+        trains = stage not in UNTRAINED
+        job = Job(
+            label=variant.label,
+            recipe_name=recipe.name,
+            dataset=dataset,
+            split=split,
+            method=variant.method,
+            version=versions.get(variant.label, 1),
+            stage=stage,
+            hyper=variant.hyper,
+            recipe=recipe,
+            stage_recipe=(recipe.second if start else recipe.first) if trains else None,
+            seed=seed,
+            start=(start,) if start else (),
+            overrides=overrides,
+        )
+        jobs.setdefault(job.key, job)
+        return (job.key,)
+
+    for split in splits:
+        for seed in seeds:
+            rows += [
+                Row(dataset, recipe, split, seed, v, keys(v, split, seed), v.label not in asked)
+                for asked in [{v.label for v in grid.variants}]
+                for v in wanted.values()
+                if v.label in asked or split == "balanced"
+            ]
+    return Plan(grid, tuple(rows), jobs)
+
+
+def record(job, hits, *, counts=(200, 150, 60, 30, 10, 5), totals=None, grid="toy_grid", **changes):
+    """Build the record of a job with the given hits of each class, of 50 unless told."""
+    totals = tuple(totals or (50,) * len(hits))
+    images = sum(totals)
+    bits = np.arange(images) < sum(hits)
+    values = {
+        "schema_version": 1,
+        "key": job.key,
+        "grid": grid,
+        "method": job.method,
+        "job": job,
+        "split": SplitFacts(
+            train_hash="a" * 64,
+            train_counts=tuple(counts),
+            longtailed_counts=tuple(counts),
+            test_hash="b" * 64,
+        ),
+        "training": Training(epochs=3, steps=45, losses=(2.0, 1.0, 0.5))
+        if job.stage_recipe
+        else None,
+        "test": TestResult(
+            hits=tuple(hits),
+            totals=totals,
+            correct=TestResult.pack(bits),
+            calibration=Calibration(counts=(images,), confidence=(0.5,), accuracy=(0.5,), ece=0.0),
+        ),
+        "weights": Weights(sha256="c" * 64, parameters=1000),
+        "cost": Cost(
+            train_seconds=1.0,
+            test_seconds=0.1,
+            images_per_second=455.0,
+            peak_memory_mb=300.0,
+            devices=1,
+            attempts=1,
+        ),
+        "environment": Environment(
+            ltbench="0.1.0",
+            commit=None,
+            python="3.11",
+            torch="2.11",
+            lightning="2.6",
+            hardware="CPU",
+            threads=1,
+            finished=datetime(2026, 1, 1, tzinfo=UTC),
+        ),
+    }
+    return Record(**{**values, **changes})
+
+
+def stored(*records):
+    """Return records as a store would, all published."""
+    root = Path("records")
+    found = {}
+    for one in records:
+        path = record_path(root, one.job)
+        found[one.key] = Stored(one, path, path.relative_to(root).as_posix(), "published")
+    return found
+
+
+def key_of(plan, label, seed=0, split="longtailed"):
+    """Return the key that a variant is reported by."""
+    return next(
+        row.key
+        for row in plan.rows
+        if (row.variant.label, row.seed, row.split) == (label, seed, split)
+    )
+
+
+def method(key, title, category, year):
+    return MethodInfo(
+        key=key,
+        title=title,
+        paper=None if year is None else Paper("A title", "A. Author", "A venue", year),
+        category=category,
+        family="rebalancing",
+        version=1,
+        stages=(Stage("train"),),
+        start_from=None,
+        coupling="none",
+        balanced_equals=None,
+        oracle=None,
+        hyper={},
+    )
+
+
+METHODS = {
+    "softmax": method("softmax", "Softmax", "baseline", None),
+    "weighted_softmax": method("weighted_softmax", "Weighted Softmax", "cost-sensitive", None),
+    "balanced_softmax": method("balanced_softmax", "Balanced Softmax", "cost-sensitive", 2020),
+    "ldam_drw": method("ldam_drw", "LDAM-DRW", "re-margining", 2019),
+    "crt": method("crt", "cRT", "decoupled", 2020),
+    "lws": method("lws", "LWS", "decoupled", 2020),
+    "ncm": method("ncm", "NCM", "decoupled", 2020),
+    "tau_norm": method("tau_norm", "tau-norm", "decoupled", 2020),
+}
+
+
+@pytest.fixture(scope="session")
+def toy():
+    """The world's makers, by name."""
+    return SimpleNamespace(
+        dataset=dataset,
+        recipe=recipe,
+        plan=plan,
+        record=record,
+        stored=stored,
+        key_of=key_of,
+        methods=METHODS,
+    )

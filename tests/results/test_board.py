@@ -1,0 +1,234 @@
+import pytest
+
+from ltbench.results.board import ad_hoc_records, boards
+from ltbench.results.tables import (
+    ad_hoc_table,
+    decoupling_table,
+    groups_table,
+    main_table,
+    records_table,
+)
+
+HITS = (45, 40, 30, 20, 5, 1)
+SOFTMAX = {"label": "Softmax", "method": "softmax"}
+PLUGIN = {"label": "Mine", "method": "mine"}
+
+
+def fill(toy, plan, hits=HITS, skip=(), **changes):
+    """Return a record of the same hits for every job but some, by label, split and seed."""
+    chosen = [
+        job for job in plan.jobs.values() if (job.label, job.split, job.seed) not in set(skip)
+    ]
+    return toy.stored(*(toy.record(job, hits, **changes) for job in chosen))
+
+
+def column(table, name):
+    index = table.columns.index(name)
+    return [row[index] for row in table.rows]
+
+
+def test_one_seed_has_no_bar_and_no_interval(toy):
+    plan = toy.plan([SOFTMAX, PLUGIN], seeds=(3,))
+    [board] = boards(plan, fill(toy, plan))
+    value = board.entries[0].values["acc"]
+    assert (value.mean, value.std, value.n, value.state) == (47.0, None, 1, "complete")
+    assert board.entries[0].values["ra"].mean == 100.0
+    assert board.entries[0].values["ra"].interval is None
+    assert "n = 1 seed." in main_table(board, toy.methods).caption
+
+
+def test_reference_needs_both_balanced_runs_of_a_seed(toy):
+    plan = toy.plan([SOFTMAX, PLUGIN])
+    skip = [("Softmax", "balanced", 0), ("Mine", "balanced", 1)]
+    [board] = boards(plan, fill(toy, plan, skip=skip))
+    softmax, mine = (entry.values["ra"] for entry in board.entries)
+    assert (softmax.state, softmax.n, softmax.planned) == ("partial", 1, 2)
+    assert mine.state == "not available"
+    assert mine.mean is None
+    assert mine.reason == "UA and RA lack a seed that has all three runs."
+
+
+def test_reference_is_softmax_under_the_recipe_of_the_grid(toy):
+    """The grid does not ask for softmax: the planner brought it for UA; it is in no table."""
+    plan = toy.plan([PLUGIN], seeds=(0,), extra=[SOFTMAX])
+    records = {}
+    for label, split, hits in (
+        ("Mine", "longtailed", (30,) * 6),
+        ("Mine", "balanced", (35,) * 6),
+        ("Softmax", "balanced", (40,) * 6),
+    ):
+        job = plan.jobs[toy.key_of(plan, label, 0, split)]
+        records |= toy.stored(toy.record(job, hits))
+    [board] = boards(plan, records)
+    assert [entry.variant.label for entry in board.entries] == ["Mine"]
+    assert board.entries[0].values["ua"].mean == pytest.approx(80.0)
+    assert board.entries[0].values["ra"].mean == pytest.approx(75.0)
+
+
+def test_softmax_of_another_recipe_is_not_the_reference(toy):
+    other = {"label": "Long softmax", "method": "softmax", "recipe": "long"}
+    plan = toy.plan([other], seeds=(0,))
+    [board] = boards(plan, fill(toy, plan))
+    assert board.entries[0].values["ua"].state == "not available"
+
+
+def test_no_twin_is_not_available_with_a_note(toy):
+    plan = toy.plan([SOFTMAX], splits=("longtailed",))
+    [board] = boards(plan, fill(toy, plan))
+    table = main_table(board, toy.methods)
+    assert [cell.notes for cell in column(table, "RA")] == [(1,)]
+    assert table.notes == ("UA needs the balanced split, which this grid does not have here.",)
+
+
+def test_zero_reference_is_not_a_ratio(toy):
+    plan = toy.plan([SOFTMAX])
+    [board] = boards(plan, fill(toy, plan, hits=(0,) * 6))
+    assert board.entries[0].values["ra"].reason.startswith("UA is zero")
+
+
+def test_empty_group_is_not_zero(toy):
+    plan = toy.plan([SOFTMAX])
+    [board] = boards(plan, fill(toy, plan, counts=(500, 400, 300, 200, 150, 101)))
+    table = groups_table(board)
+    assert column(table, "Many")[0].value.mean == 47.0
+    for name in ("Medium", "Few"):
+        value = column(table, name)[0].value
+        assert (value.state, value.mean) == ("empty", None)
+
+
+def test_groups_follow_the_dataset_of_the_grid_and_its_rule_stands_in_the_caption(toy):
+    plan = toy.plan([SOFTMAX], dataset=toy.dataset(groups="rank_thirds"))
+    [board] = boards(plan, fill(toy, plan, counts=(500, 400, 300, 200, 150, 101)))
+    table = groups_table(board)
+    assert "thirds of the classes" in table.caption
+    means = [column(table, name)[0].value.mean for name in ("Many", "Medium", "Few")]
+    assert means == pytest.approx([85, 50, 6])
+
+
+def test_groups_come_from_long_tailed_counts_whatever_was_trained_on(toy):
+    plan = toy.plan([SOFTMAX], seeds=(0,))
+    job = plan.jobs[toy.key_of(plan, "Softmax")]
+    record = toy.record(job, HITS)
+    trained_on = record.split.model_copy(update={"train_counts": (75,) * 6})
+    [board] = boards(plan, toy.stored(record.model_copy(update={"split": trained_on})))
+    values = board.entries[0].values
+    assert [values[g].mean for g in ("many", "medium", "few")] == pytest.approx([85, 50, 6])
+
+
+def test_uneven_test_set_shows_balanced_accuracy(toy):
+    plan = toy.plan([SOFTMAX, PLUGIN], seeds=(0,))
+    records = fill(toy, plan, totals=(100, 50, 50, 50, 50, 10), hits=(90, 40, 30, 20, 5, 1))
+    [board] = boards(plan, records)
+    table = main_table(board, toy.methods)
+    assert column(table, "Acc")[0].value.mean == pytest.approx(100 * 186 / 310)
+    balanced = (0.9 + 0.8 + 0.6 + 0.4 + 0.1 + 0.1) / 6
+    assert column(table, "Balanced acc")[0].value.mean == pytest.approx(100 * balanced)
+    even = main_table(boards(plan, fill(toy, plan))[0], toy.methods)
+    assert "Balanced acc" not in even.columns
+
+
+def test_boards_are_never_mixed(toy):
+    one, two = (toy.plan([SOFTMAX], recipe=toy.recipe(name=name)) for name in ("a", "b"))
+    both = type(one)(one.grid, one.rows + two.rows, one.jobs | two.jobs)
+    assert [board.id for board in boards(both, {})] == ["toy_r40, a", "toy_r40, b"]
+
+
+def test_states_without_a_record(toy):
+    plan = toy.plan([SOFTMAX, PLUGIN, {"label": "Other", "method": "other"}])
+    old = toy.plan([SOFTMAX], versions={"Softmax": 2})
+    failed = {toy.key_of(plan, "Mine", 1)}
+    [board] = boards(plan, fill(toy, old), failed)
+    values = [entry.values["acc"] for entry in board.entries]
+    assert [value.state for value in values] == ["stale", "failed", "missing"]
+    assert all(value.mean is None for value in values)
+    assert not any(cell.rank for row in main_table(board, toy.methods).rows for cell in row)
+
+
+def test_ad_hoc_and_foreign_records_change_no_table(toy):
+    plan = toy.plan([SOFTMAX])
+    changed = toy.recipe(batch=64)
+    ad_hoc = toy.plan([SOFTMAX], recipe=changed, overrides=("recipe.batch=64",))
+    [board] = boards(plan, fill(toy, ad_hoc))
+    assert board.entries[0].values["acc"].state == "missing"  # not even stale
+
+
+def test_ad_hoc_table_is_unranked_and_of_its_grid(toy):
+    plan = toy.plan([SOFTMAX], seeds=(0,), splits=("longtailed",))
+    ad_hoc = toy.plan(
+        [SOFTMAX], recipe=toy.recipe(batch=64), overrides=("recipe.batch=64",), seeds=(0, 1)
+    )
+    mine = fill(toy, ad_hoc)
+    other = fill(toy, ad_hoc, grid="other")
+    table = ad_hoc_table(ad_hoc_records(plan, mine))
+    assert [cell.text for cell in column(table, "Settings")] == ["recipe.batch=64"] * 4
+    assert not any(cell.rank for cell in column(table, "Acc"))
+    assert ad_hoc_table(ad_hoc_records(plan, other)) is None
+    planned = toy.plan([SOFTMAX], recipe=toy.recipe(batch=64))
+    assert ad_hoc_records(planned, mine) == []  # the grid has come to ask for just this
+
+
+def test_ties_are_both_best_and_then_there_is_no_second(toy):
+    plan = toy.plan([SOFTMAX, PLUGIN, {"label": "Third", "method": "third"}], seeds=(0,))
+    records = {}
+    for label, first in (("Softmax", 40), ("Mine", 40), ("Third", 30)):
+        job = plan.jobs[toy.key_of(plan, label)]
+        records |= toy.stored(toy.record(job, (first, 40, 30, 20, 5, 1)))
+    table = main_table(boards(plan, records)[0], toy.methods)
+    assert [cell.rank for cell in column(table, "Acc")] == [1, 1, 0]
+
+
+def test_incomplete_values_are_not_ranked(toy):
+    variants = [SOFTMAX, PLUGIN, {"label": "Third", "method": "third"}]
+    plan = toy.plan(variants)
+    records = fill(toy, plan, skip=[("Softmax", "longtailed", 1)])
+    job = plan.jobs[toy.key_of(plan, "Softmax")]
+    records |= toy.stored(toy.record(job, (50,) * 6))
+    job = plan.jobs[toy.key_of(plan, "Third")]
+    records |= toy.stored(toy.record(job, (40, 40, 30, 20, 5, 1)))
+    table = main_table(boards(plan, records)[0], toy.methods)
+    assert [cell.rank for cell in column(table, "Acc")] == [0, 1, 2]
+
+
+def test_decoupling_rows_are_what_stage_one_was(toy):
+    """A start that is no row of the grid still has its joint accuracy, from its record."""
+    plan = toy.plan(
+        [
+            {"label": "cRT", "method": "crt", "start_from": "Softmax"},
+            {"label": "tau 1", "method": "tau_norm", "start_from": "Softmax"},
+            {
+                "label": "tau 2",
+                "method": "tau_norm",
+                "start_from": "Softmax",
+                "hyper": {"tau": 2},
+            },
+        ],
+        extra=[SOFTMAX],
+    )
+    [board] = boards(plan, fill(toy, plan))
+    table = decoupling_table(board, toy.methods)
+    assert table.columns == ("Stage 1", "Classes", "Joint", "cRT", "tau-norm", "tau-norm (tau 2)")
+    assert [row[0].text for row in table.rows] == ["Softmax"] * 4
+    assert [cell.value.mean for cell in column(table, "Joint")] == pytest.approx([47, 85, 50, 6])
+    assert decoupling_table(boards(toy.plan([SOFTMAX]), {})[0], toy.methods) is None
+
+
+def test_every_number_leads_to_its_records(toy):
+    variants = [SOFTMAX, {"label": "cRT", "method": "crt", "start_from": "Softmax"}]
+    plan = toy.plan(variants, seeds=(0,))
+    records = fill(toy, plan)
+    table = records_table(boards(plan, records)[0], records)
+    of_crt = {cell.text for row in table.rows for cell in row[-1:] if row[0].text == "cRT"}
+    assert of_crt == {stored.place for stored in records.values()}
+
+
+def test_remarks(toy):
+    variants = [
+        SOFTMAX,
+        {"label": "BS", "method": "balanced_softmax"},
+        {"label": "Long", "method": "mine", "recipe": "long"},
+    ]
+    plan = toy.plan(variants)
+    [board] = boards(plan, fill(toy, plan))
+    assert [len(entry.remarks) for entry in board.entries] == [0, 1, 1]
+    assert "balanced run of Softmax" in board.entries[1].remarks[0]
+    assert "recipe long" in board.entries[2].remarks[0]

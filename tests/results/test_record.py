@@ -1,0 +1,84 @@
+import base64
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from ltbench.results import record as schema
+from ltbench.results.record import Record
+
+HITS = (45, 40, 30, 20, 5, 1)
+
+
+@pytest.fixture
+def record(toy):
+    plan = toy.plan([{"label": "Softmax", "method": "softmax"}])
+    return toy.record(plan.jobs[toy.key_of(plan, "Softmax")], HITS)
+
+
+def change(record, **values):
+    """Return the record's JSON values with some replaced by dotted name."""
+    data = record.model_dump(mode="json")
+    for path, value in values.items():
+        *parents, last = path.split("__")
+        place = data
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return data
+
+
+def test_round_trip(record):
+    assert Record.model_validate_json(record.model_dump_json(), strict=True) == record
+
+
+@pytest.mark.parametrize("images", [1, 7, 8, 9, 300])
+def test_bits_round_trip(images):
+    bits = np.random.default_rng(images).random(images) < 0.5
+    packed = schema.TestResult.pack(bits)
+    calibration = {"counts": [images], "confidence": [0.5], "accuracy": [0.5], "ece": 0.0}
+    result = schema.TestResult(
+        hits=(int(bits.sum()),), totals=(images,), correct=packed, calibration=calibration
+    )
+    assert (result.bits() == bits).all()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("key", "0" * 16, "is not the key of its job"),
+        ("method", "balanced_softmax", "is not that of its job"),
+        ("job__seed", 5, "is not the key of its job"),
+        ("test__hits", [45, 40, 30, 20, 5, 2], "disagree with hits"),
+        ("test__hits", [51, 34, 30, 20, 5, 1], "between 0 and its total"),
+        ("test__totals", [0] * 6, "between 0 and its total"),
+        ("test__correct", "AAAA", "do not fit 300 test images"),
+        ("test__correct", "not base64!", "base64"),
+        ("test__calibration__ece", float("nan"), "finite"),
+        ("training__losses", [2.0, 1.0], "2 losses for 3 epochs"),
+        ("training__losses", [2.0, 1.0, float("inf")], "finite"),
+        ("training", {"epochs": 2, "steps": 30, "losses": [2.0, 1.0]}, "trained 2 of 3 epochs"),
+        ("split__train_counts", [1, 2], "2 values for 6 classes"),
+        ("extra", 1, "Extra inputs"),
+    ],
+)
+def test_refuses(record, path, value, message):
+    with pytest.raises(ValidationError, match=message):
+        Record.model_validate(change(record, **{path: value}))
+
+
+def test_refuses_bits_after_the_last_image(record):
+    packed = bytearray(base64.b64decode(record.test.correct))
+    packed[0] ^= 0x80  # one hit less ...
+    packed[-1] |= 1  # ... and one in the padding: 300 images leave four bits
+    text = base64.b64encode(packed).decode()
+    with pytest.raises(ValidationError, match="after the last test image"):
+        Record.model_validate(change(record, test__correct=text))
+
+
+def test_numbers_leave_out_time_place_and_names(record):
+    other = change(record, cost__train_seconds=9.0, environment__hardware="other", grid="other")
+    other["job"]["label"] = "Another name"
+    assert Record.model_validate(other).numbers() == record.numbers()
+    moved = change(record, weights__sha256="d" * 64)
+    assert Record.model_validate(moved).numbers() != record.numbers()
