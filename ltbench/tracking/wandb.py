@@ -1,0 +1,196 @@
+"""Weights & Biases: one run mirrors one job.
+
+Nothing is ever read back, nobody is asked for anything, and no failure here stops a job: it is
+reported as a warning, and the job goes on. The package is imported only when a run is opened.
+"""
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ltbench.config.models import Job
+from ltbench.results.groups import Group, class_groups, group_accuracies
+from ltbench.results.record import Record
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import WandbLogger
+
+Mode = Literal["auto", "offline", "online", "off"]
+
+PATIENCE = 20.0
+"""Seconds that a server may keep a job waiting, once at its start and once at its end."""
+
+NAME_LENGTH = 128
+TAG_LENGTH = 64
+"""Longest name and tag that the server takes."""
+
+
+def open_run(job: Job, grid: str, directory: Path, mode: Mode) -> "WandbLogger | None":
+    """Open the run of a job, under the job's key.
+
+    Args:
+        job: what is about to run.
+        grid: name of the grid, which groups the runs.
+        directory: the job's folder; the package's own `wandb` folder is made in it.
+        mode: "auto" is online where credentials lie ready (and `WANDB_MODE` does not say
+            otherwise), else offline; a server that does not answer means offline too.
+
+    Returns:
+        Lightning's logger around the run. None when off, on every rank but the first, and where
+        no run could be opened.
+    """
+    disabled = mode == "auto" and os.environ.get("WANDB_MODE") == "disabled"
+    if mode == "off" or disabled or os.environ.get("RANK", "0") != "0":
+        return None
+    online = False
+    if mode != "offline":
+        with _Reported("looking for credentials"):
+            online = _logged_in()
+            if mode == "online" and not online:
+                raise PermissionError("not logged in (`wandb login`), so the run stays offline")
+    for attempt in ("online", "offline") if online else ("offline",):
+        with _Reported(f"opening an {attempt} run"):
+            return _open(job, grid, directory, attempt)
+        _end_service()
+    return None
+
+
+def log_epoch(logger: "WandbLogger", epoch: int, metrics: dict[str, float]) -> None:
+    """Log what an epoch (from 1) measured."""
+    with _Reported("logging an epoch"):
+        logger.experiment.log({"epoch": epoch, **metrics})
+
+
+def finish(logger: "WandbLogger", record: Record | None) -> None:
+    """Close the run of a job, with the result that its record holds.
+
+    Args:
+        logger: the job's logger, of no use afterwards.
+        record: None marks the job as failed. To be called for such a job too: an offline run that
+            is not closed before its process ends loses what it logged.
+    """
+    if record is not None:
+        with _Reported("logging the result"):
+            run, split = logger.experiment, record.split
+            run.config.update({"train_hash": split.train_hash, "test_hash": split.test_hash})
+            run.log({"per_class": _per_class(record)})
+            run.summary.update(_summary(record))
+    with _Reported("closing the run"):
+        logger.experiment.finish(exit_code=int(record is None))
+    _end_service()
+
+
+def _logged_in() -> bool:
+    """Whether credentials lie ready, by the package's own rules: no prompt, no network."""
+    import wandb
+
+    wandb.setup(settings=wandb.Settings(silent=True))
+    return bool(wandb.login(prompt=False, verify=False))
+
+
+def _open(job: Job, grid: str, directory: Path, mode: str) -> "WandbLogger":
+    import wandb
+    from pytorch_lightning.loggers import WandbLogger
+
+    directory.mkdir(parents=True, exist_ok=True)
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        raise PermissionError(f"{directory} is not writable")  # the package would turn to /tmp
+    tags = (job.dataset.id, job.split, job.method, job.recipe_name)
+    run = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", "ltbench"),
+        id=job.key,
+        resume="allow",
+        reinit="finish_previous",
+        dir=directory,
+        group=grid,
+        job_type=_job_type(job),
+        tags=[tag[:TAG_LENGTH] for tag in tags],
+        name=job.title[:NAME_LENGTH],
+        config=job.model_dump(mode="json"),
+        settings=wandb.Settings(
+            mode=mode,
+            silent=True,
+            console="off",
+            init_timeout=PATIENCE,
+            finish_timeout=PATIENCE,
+            disable_git=True,
+            save_code=False,
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            x_disable_stats=True,
+            x_save_requirements=False,
+        ),
+    )
+    run.define_metric("epoch", hidden=True)
+    run.define_metric("*", step_metric="epoch")
+    return WandbLogger(experiment=run, id=run.id, project=run.project, name=run.name)
+
+
+def _end_service() -> None:
+    """Wait for the package's own process to write everything and end; the next run starts anew."""
+    import wandb
+
+    with _Reported("ending the service"):
+        wandb.teardown()
+
+
+def _job_type(job: Job) -> str:
+    if job.split == "balanced":
+        return "balanced-ref"
+    return "train" if job.stage_recipe else "adjust"
+
+
+def _groups(record: Record) -> tuple[Group, ...]:
+    return class_groups(record.split.longtailed_counts, record.job.dataset.groups)
+
+
+def _summary(record: Record) -> dict[str, float]:
+    """Headline numbers: accuracies are fractions, times seconds."""
+    test = record.test
+    by_group = group_accuracies(test.hits, test.totals, _groups(record))
+    return {
+        "acc": record.accuracy,
+        **{f"acc_{group}": value for group, value in by_group.items() if value is not None},
+        "ece": test.calibration.ece,
+        "train_seconds": record.cost.train_seconds,
+        "test_seconds": record.cost.test_seconds,
+    }
+
+
+def _per_class(record: Record) -> Any:
+    """A table with one row a class."""
+    import wandb
+
+    test = record.test
+    rows = zip(record.split.train_counts, _groups(record), test.hits, test.totals, strict=True)
+    return wandb.Table(
+        columns=["class", "training images", "group", "hits", "test images", "accuracy"],
+        data=[
+            [label, count, group, hits, total, hits / total if total else None]
+            for label, (count, group, hits, total) in enumerate(rows)
+        ],
+    )
+
+
+@dataclass(frozen=True)
+class _Reported:
+    """Turns an error into a warning, which Python shows once.
+
+    It takes any error: what the package raises has no common base.
+    """
+
+    doing: str
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        message = f"Weights & Biases, {self.doing}: {type(error).__name__}: {error}"
+        warnings.warn(message, stacklevel=3)
+        return True

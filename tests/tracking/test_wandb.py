@@ -1,0 +1,388 @@
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wandb
+from wandb.proto import wandb_internal_pb2 as proto
+
+from ltbench.config.models import Job
+from ltbench.results import record as schema
+from ltbench.results.record import Record
+from ltbench.tracking import wandb as tracking
+from ltbench.tracking.wandb import finish, log_epoch, open_run
+
+HOSTILE = "<script>alert(1)</script> | ../../etc \"'$(id) {{x}} %s \N{SNOWMAN}"
+FIRST = {"epochs": 3, "optimizer": {"lr": 0.1}, "schedule": {"kind": "constant"}}
+JOB = {
+    "label": "LDAM-DRW",
+    "recipe_name": "digits_3",
+    "dataset": {
+        "name": "digits",
+        "title": "Digits",
+        "source": "digits",
+        "classes": 4,
+        "image_size": 8,
+        "channels": 1,
+        "normalisation": {"mean": [0.5], "std": [0.5]},
+        "profile": "exponential",
+        "ratio": 10,
+    },
+    "split": "longtailed",
+    "method": "ldam_drw",
+    "version": 1,
+    "stage": "train",
+    "hyper": {"max_margin": 0.5},
+    "recipe": {
+        "name": "digits_3",
+        "title": "Digits, 3 epochs",
+        "network": "resnet8",
+        "batch": 32,
+        "first": FIRST,
+        "second": FIRST,
+    },
+    "stage_recipe": FIRST,
+    "seed": 1,
+}
+
+
+def make_job(**changes):
+    return Job.model_validate(JOB | changes)
+
+
+def make_record(job):
+    hits, totals = (10, 8, 5, 0), (10, 10, 10, 0)
+    bits = np.array([i < h for h, t in zip(hits, totals, strict=True) for i in range(t)])
+    return Record.model_validate(
+        {
+            "schema_version": 1,
+            "key": job.key,
+            "grid": "quickstart",
+            "method": job.method,
+            "job": job,
+            "split": {
+                "train_hash": "a" * 64,
+                "train_counts": (50, 50, 50, 50),
+                "longtailed_counts": (130, 50, 20, 5),
+                "test_hash": "b" * 64,
+            },
+            "training": {"epochs": 3, "steps": 9, "losses": (3.0, 2.0, 1.0)},
+            "test": {
+                "hits": hits,
+                "totals": totals,
+                "correct": schema.TestResult.pack(bits),
+                "calibration": {"counts": (), "confidence": (), "accuracy": (), "ece": 0.125},
+            },
+            "weights": {"sha256": "c" * 64, "parameters": 10},
+            "cost": {
+                "train_seconds": 1.5,
+                "test_seconds": 0.25,
+                "images_per_second": 100.0,
+                "peak_memory_mb": 300.0,
+                "devices": 1,
+                "attempts": 1,
+            },
+            "environment": {
+                "ltbench": "0.1.0",
+                "commit": None,
+                "python": "3.11.7",
+                "torch": "2.15.0",
+                "lightning": "2.6.6",
+                "hardware": "cpu",
+                "threads": 1,
+                "finished": datetime(2026, 1, 1, tzinfo=UTC),
+            },
+        }
+    )
+
+
+def messages(path):
+    """Decode a .wandb file: 7 bytes of header, then a LevelDB log of serialised messages."""
+    data = path.read_bytes()
+    assert data[:4] == b":W&B"
+    position, parts = 7, b""
+    while position + 7 <= len(data):
+        left = 32768 - position % 32768
+        if left < 7:
+            position += left
+            continue
+        length = int.from_bytes(data[position + 4 : position + 6], "little")
+        kind = data[position + 6]  # 1 whole, 2 first, 3 middle, 4 last
+        chunk = data[position + 7 : position + 7 + length]
+        parts = chunk if kind in (1, 2) else parts + chunk
+        if kind in (1, 4):
+            yield proto.Record.FromString(parts)
+        position += 7 + length
+
+
+def read_run(directory):
+    """Return what the one offline run below a directory holds."""
+    (path,) = directory.glob("wandb/offline-run-*/*.wandb")
+    found = {"config": {}, "history": [], "summary": {}, "metrics": {}, "folder": path.parent}
+    for message in messages(path):
+        if message.HasField("run"):
+            found["run"] = message.run
+            updates, into = message.run.config.update, found["config"]
+        elif message.HasField("config"):
+            updates, into = message.config.update, found["config"]
+        elif message.HasField("summary"):
+            updates, into = message.summary.update, found["summary"]
+        elif message.HasField("history"):
+            found["history"].append({})
+            updates, into = message.history.item, found["history"][-1]
+        elif message.HasField("metric"):
+            name = message.metric.name or message.metric.glob_name
+            found["metrics"][name] = message.metric.step_metric
+            continue
+        elif message.HasField("exit"):
+            found["exit_code"] = message.exit.exit_code
+            continue
+        else:
+            continue
+        for item in updates:
+            name = item.key or ".".join(item.nested_key)
+            into[name] = json.loads(item.value_json)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _no_account(monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "home" / "netrc"))
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+@pytest.fixture
+def log_in(monkeypatch, tmp_path):
+    """Credentials for a server at which nobody listens."""
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    netrc = tmp_path / "home" / "netrc"
+    netrc.parent.mkdir()
+    netrc.write_text(f"machine 127.0.0.1:9 login user password {'k' * 40}\n")
+    netrc.chmod(0o600)
+
+
+def test_an_offline_run_holds_the_whole_job(tmp_path):
+    job = make_job()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        logger = open_run(job, "quickstart", tmp_path, "auto")
+        for epoch, loss in enumerate((3.0, 2.0, 1.0), 1):
+            log_epoch(logger, epoch, {"train/loss": loss})
+        finish(logger, make_record(job))
+
+    found = read_run(tmp_path)
+    run = found["run"]
+    assert found["exit_code"] == 0
+    assert (run.run_id, run.run_group, run.job_type) == (job.key, "quickstart", "train")
+    assert run.project == "ltbench"
+    assert set(run.tags) == {"digits_r10", "longtailed", "ldam_drw", "digits_3"}
+    assert run.display_name == "LDAM-DRW [train] on digits_r10 longtailed seed 1, digits_3"
+    config = {key: found["config"][key] for key in job.model_dump()}
+    assert config == job.model_dump(mode="json")
+    assert found["config"]["train_hash"] == "a" * 64
+
+    epochs = [row for row in found["history"] if "train/loss" in row]
+    assert [(row["epoch"], row["train/loss"]) for row in epochs] == [(1, 3.0), (2, 2.0), (3, 1.0)]
+    assert found["metrics"]["epoch"] == ""
+    assert found["metrics"]["*"] == "epoch"
+
+    headline = {
+        "acc": 23 / 30,
+        "acc_many": 1.0,
+        "acc_medium": (0.8 + 0.5) / 2,
+        "ece": 0.125,
+        "train_seconds": 1.5,
+        "test_seconds": 0.25,
+    }
+    assert {key: found["summary"][key] for key in headline} == pytest.approx(headline)
+    assert "acc_few" not in found["summary"]  # its one class has no test image
+
+    (row,) = [row for row in found["history"] if "per_class._type" in row]
+    assert row["per_class._type"] == "table-file"
+    table = json.loads((found["folder"] / "files" / row["per_class.path"]).read_text())
+    columns = ["class", "training images", "group", "hits", "test images", "accuracy"]
+    assert table["columns"] == columns
+    assert table["data"] == [
+        [0, 50, "many", 10, 10, 1.0],
+        [1, 50, "medium", 8, 10, 0.8],
+        [2, 50, "medium", 5, 10, 0.5],
+        [3, 50, "few", 0, 0, None],
+    ]
+
+
+def test_the_mirror_is_light(tmp_path):
+    logger = open_run(make_job(), "quickstart", tmp_path, "offline")
+    finish(logger, make_record(make_job()))
+    (folder,) = tmp_path.glob("wandb/offline-run-*")
+    files = [path for path in (folder / "files").rglob("*") if path.is_file()]
+    assert [path.suffixes for path in files] == [[".table", ".json"]]  # no code, no package list
+    assert not any(message.HasField("stats") for message in messages(*folder.glob("*.wandb")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "job_type"),
+    [
+        ({"split": "balanced"}, "balanced-ref"),
+        ({"split": "balanced", "stage_recipe": None}, "balanced-ref"),
+        ({"stage_recipe": None}, "adjust"),
+    ],
+)
+def test_job_type(tmp_path, changes, job_type):
+    job = make_job(**changes)
+    finish(open_run(job, "quickstart", tmp_path, "offline"), make_record(job))
+    assert read_run(tmp_path)["run"].job_type == job_type
+
+
+def test_hostile_and_long_names_are_only_text(tmp_path):
+    job = make_job(label=HOSTILE, recipe_name="r" * 80)
+    finish(open_run(job, "quickstart", tmp_path / "job", "offline"), make_record(job))
+    found = read_run(tmp_path / "job")
+    assert found["config"]["label"] == HOSTILE
+    assert found["run"].display_name == job.title[:128]
+    assert "r" * 64 in found["run"].tags
+    assert {path.name for path in tmp_path.iterdir()} <= {"job", "home"}
+
+
+def test_a_run_left_open_does_not_swallow_the_next(tmp_path):
+    first, second = make_job(), make_job(seed=2)
+    open_run(first, "quickstart", tmp_path / "first", "offline")
+    finish(open_run(second, "quickstart", tmp_path / "second", "offline"), make_record(second))
+    assert read_run(tmp_path / "first")["run"].run_id == first.key
+    assert read_run(tmp_path / "second")["run"].run_id == second.key
+
+
+def test_a_job_that_fails_keeps_what_it_logged(tmp_path):
+    logger = open_run(make_job(), "quickstart", tmp_path, "offline")
+    log_epoch(logger, 1, {"train/loss": 3.0})
+    finish(logger, None)
+    found = read_run(tmp_path)
+    assert found["history"][0]["train/loss"] == 3.0
+    assert found["exit_code"] == 1
+
+
+@pytest.mark.parametrize("variable", ["RANK", "WANDB_MODE"])
+def test_other_ranks_and_a_disabled_package_open_nothing(tmp_path, monkeypatch, variable):
+    monkeypatch.setenv(variable, {"RANK": "1", "WANDB_MODE": "disabled"}[variable])
+    assert open_run(make_job(), "quickstart", tmp_path / "job", "auto") is None
+    assert not (tmp_path / "job").exists()
+
+
+def test_off_imports_nothing(tmp_path):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from ltbench.config.models import Job; from ltbench.tracking.wandb import open_run\n"
+        "job = Job.model_validate_json(sys.argv[1])\n"
+        "assert open_run(job, 'quickstart', Path(sys.argv[2]), 'off') is None\n"
+        "assert not {'wandb', 'torch', 'pytorch_lightning'} & set(sys.modules)\n"
+    )
+    job = make_job().model_dump_json()
+    subprocess.run([sys.executable, "-c", code, job, str(tmp_path / "job")], check=True)
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_terminal_is_never_asked():
+    code = "from ltbench.tracking.wandb import _logged_in; raise SystemExit(_logged_in())"
+    ours, theirs = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, timeout=60
+        )
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert done.returncode == 0
+
+
+def test_online_without_an_account_stays_offline(tmp_path):
+    with pytest.warns(UserWarning, match="not logged in"):
+        logger = open_run(make_job(), "quickstart", tmp_path, "online")
+    finish(logger, make_record(make_job()))
+    assert read_run(tmp_path)["run"].run_id == make_job().key
+
+
+@pytest.mark.usefixtures("log_in")
+def test_a_dead_server_costs_seconds_and_no_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking, "PATIENCE", 1.0)
+    with pytest.warns(UserWarning, match="opening an online run"):
+        logger = open_run(make_job(), "quickstart", tmp_path, "auto")
+    finish(logger, make_record(make_job()))
+    assert read_run(tmp_path)["summary"]["acc"] == pytest.approx(23 / 30)
+
+
+@pytest.mark.usefixtures("log_in")
+def test_the_users_own_mode_is_respected(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        finish(open_run(make_job(), "quickstart", tmp_path, "auto"), make_record(make_job()))
+    assert read_run(tmp_path)["run"].run_id == make_job().key
+
+
+def test_a_malformed_key_does_not_stop_the_job(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    with pytest.warns(UserWarning, match="looking for credentials"):
+        logger = open_run(make_job(), "quickstart", tmp_path, "auto")
+    finish(logger, make_record(make_job()))
+    assert read_run(tmp_path)["run"].run_id == make_job().key
+
+
+def read_only(path):
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    path.mkdir()
+    path.chmod(0o500)
+
+
+def a_file(path):
+    path.write_text("in the way")
+
+
+def a_file_inside(path):
+    path.mkdir()
+    (path / "wandb").write_text("in the way")
+
+
+@pytest.mark.parametrize("spoil", [read_only, a_file, a_file_inside])
+def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path, spoil):
+    spoil(tmp_path / "job")
+    with pytest.warns(UserWarning, match="opening an offline run"):
+        assert open_run(make_job(), "quickstart", tmp_path / "job", "auto") is None
+
+
+def children(name):
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            pid, rest = stat.read_text().split(" (", 1)
+            comm, rest = rest.rsplit(") ", 1)
+            if comm == name and int(rest.split()[1]) == os.getpid():
+                yield int(pid)
+
+
+def test_a_service_that_dies_does_not_stop_the_job(tmp_path):
+    logger = open_run(make_job(), "quickstart", tmp_path, "offline")
+    (service,) = children("wandb-core")
+    os.kill(service, signal.SIGKILL)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for epoch in range(1, 20):
+            log_epoch(logger, epoch, {"train/loss": 1.0})
+            time.sleep(0.02)
+        finish(logger, make_record(make_job()))
+    said = [str(warning.message) for warning in caught if warning.category is UserWarning]
+    for doing in ("logging an epoch", "logging the result", "closing the run"):
+        assert sum(doing in text for text in said) == 1
