@@ -1,0 +1,1 @@
+"""One job: its data, its method, its test, its record."""

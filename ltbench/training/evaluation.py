@@ -1,0 +1,43 @@
+"""From predictions to exact test counts, the same under any number of ranks."""
+
+import torch
+from torch import Tensor
+
+from ltbench.core.distributed import gather
+from ltbench.metrics.calibration import calibration_bins
+from ltbench.metrics.per_class import hits_and_totals
+from ltbench.results.record import Calibration, TestResult
+
+
+class Evaluation:
+    """Gathers predictions of this rank's contiguous share of the test set, unpadded."""
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self.classes = classes
+        none = torch.empty(0, dtype=torch.int64, device=device)
+        self.parts: list[tuple[Tensor, Tensor, Tensor]] = [(none, none.double(), none)]
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Take note of logits [B, classes] and labels [B]."""
+        confidence, prediction = logits.double().softmax(dim=1).max(dim=1)
+        self.parts.append((prediction, confidence, labels))
+
+    def result(self) -> TestResult:
+        """Return the counts over all ranks, in the order of the test set."""
+        prediction, confidence, labels = (
+            gather(torch.cat(part)).cpu() for part in zip(*self.parts, strict=True)
+        )
+        correct = prediction == labels
+        hits, totals = hits_and_totals(prediction, labels, self.classes)
+        bins = calibration_bins(confidence, correct)
+        return TestResult(
+            hits=tuple(hits.tolist()),
+            totals=tuple(totals.tolist()),
+            correct=TestResult.pack(correct.numpy()),
+            calibration=Calibration(
+                counts=tuple(bins.counts.tolist()),
+                confidence=tuple(bins.confidence.tolist()),
+                accuracy=tuple(bins.accuracy.tolist()),
+                ece=float(bins.ece),
+            ),
+        )

@@ -1,0 +1,266 @@
+"""One job from its data to its record."""
+
+import hashlib
+import logging
+import os
+import platform
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
+from safetensors.torch import load_file, save
+
+import ltbench
+from ltbench.config.catalogue import import_plugin
+from ltbench.config.models import Job
+from ltbench.core.distributed import rank
+from ltbench.core.streams import derive
+from ltbench.data.datamodule import DataModule
+from ltbench.methods import METHODS
+from ltbench.methods.base import Method
+from ltbench.networks import NetworkSpec
+from ltbench.results.record import (
+    SCHEMA_VERSION,
+    Cost,
+    Environment,
+    Record,
+    SplitFacts,
+    Training,
+    Weights,
+)
+from ltbench.results.store import record_path, write_record
+from ltbench.results.workspace import JobFolder, Workspace, read_json, write_atomically, write_json
+from ltbench.tracking.wandb import finish, log_epoch, open_run
+from ltbench.training.checkpoint import load_checkpoint, save_checkpoint
+from ltbench.training.module import History, TrainingModule
+from ltbench.training.options import Options
+
+log = logging.getLogger(__name__)
+
+
+def run_job(job: Job, workspace: Workspace, options: Options) -> Record:
+    """Train (or only adjust) and test one job, resuming where a former attempt stood.
+
+    Returns:
+        The record, which is then also on the disk.
+
+    Raises:
+        DivergedError: when a loss is not finite.
+        FileNotFoundError: when the weights of a start are not there.
+        ConfigError, DataError: when the data is not what the job says.
+    """
+    folder = workspace.job(job.key)
+    attempts = _count_attempt(folder)
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+
+    data = DataModule.of_job(job, options.data_root, device)
+    method = build_method(job, data.counts, options.plugins)
+    if job.recipe.precision == "fp64":
+        method.double()
+    if job.start:
+        method.load_start(load_file(workspace.job(job.start[0]).weights))
+    stage = next(stage for stage in method.stages if stage.name == job.stage)
+    method.stage = stage
+    method.on_stage_start(stage)
+    if job.recipe.channels_last:
+        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    data.samplers, data.views = method.samplers, stage.views
+
+    logger = open_run(job, options.grid, folder.path, options.tracking) if rank() == 0 else None
+    saved = time.monotonic()
+
+    def after_epoch(module: TrainingModule) -> None:
+        nonlocal saved
+        history, epochs = module.history, module.settings.epochs
+        _report(folder, history, epochs)
+        if logger is not None:
+            log_epoch(logger, len(history.losses), {"train/loss": history.losses[-1]})
+        if len(history.losses) < epochs and time.monotonic() - saved >= options.checkpoint_every:
+            _save(folder, job, module)
+            saved = time.monotonic()
+
+    module = TrainingModule(method, job, after_epoch)
+    trainer = _trainer(job, device)
+    if stage.trains:
+        _resume(folder, job, module, trainer, device)
+        trainer.fit(module, datamodule=data)
+        if trainer.interrupted or len(module.history.losses) < module.settings.epochs:
+            raise InterruptedError("training was stopped before its last epoch")
+    trainer.test(module, datamodule=data, verbose=False)
+    record = _record(job, data, module, folder, options, attempts)
+    if rank() == 0:
+        write_record(record, record_path(workspace.records, job))
+        for path in folder.checkpoints.glob("*.pt"):
+            path.unlink(missing_ok=True)
+        folder.failure.unlink(missing_ok=True)
+        if logger is not None:
+            finish(logger, record)
+    return record
+
+
+def build_method(job: Job, counts: torch.Tensor, plugins: Sequence[str] = ()) -> Method:
+    """Return a job's method, initialised from the job's own stream.
+
+    Raises:
+        KeyError: for a method that neither METHODS nor a plugin has.
+    """
+    recipe, dataset = job.recipe, job.dataset
+    spec = NetworkSpec(recipe.network, dataset.classes, dataset.channels, recipe.norm)
+    methods = dict(METHODS)
+    for path in plugins:
+        methods |= import_plugin(Path(path))
+    kind = methods[job.method]
+    torch.manual_seed(derive(job.seed, "init", job.stage))  # alike for all methods: runs are paired
+    return kind(spec, counts, kind.Hyper(**job.hyper))
+
+
+def _trainer(job: Job, device: torch.device) -> pl.Trainer:
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    strategy: Strategy | Literal["auto"] = "auto"
+    plugins: list[Any] = []
+    if world > 1:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        strategy = DDPStrategy(process_group_backend=backend, broadcast_buffers=False)
+        plugins = [TorchElasticEnvironment()]
+    else:
+        strategy = SingleDeviceStrategy(device)
+    return pl.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        num_nodes=world // int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        strategy=strategy,
+        plugins=plugins,
+        max_epochs=job.stage_recipe.epochs if job.stage_recipe else 0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+        log_every_n_steps=0,
+    )
+
+
+def _save(folder: JobFolder, job: Job, module: TrainingModule) -> None:
+    if rank() == 0:
+        state = {
+            "key": job.key,
+            "method": module.method.state_dict(),
+            "optimizer": module.optimizer.state_dict(),
+            "history": asdict(module.history),
+        }
+        save_checkpoint(folder.checkpoints, len(module.history.losses), state)
+
+
+def _resume(
+    folder: JobFolder, job: Job, module: TrainingModule, trainer: pl.Trainer, device: torch.device
+) -> None:
+    state = load_checkpoint(folder.checkpoints, device)
+    if state is None or state["key"] != job.key:
+        return
+    module.method.load_state_dict(state["method"])
+    module.optimizer_state = state["optimizer"]
+    module.history = History(**state["history"])
+    done = len(module.history.losses)
+    log.info("resuming after epoch %d", done)
+    progress = trainer.fit_loop.epoch_progress.current
+    progress.ready = progress.started = progress.processed = progress.completed = done
+
+
+def _report(folder: JobFolder, history: History, epochs: int) -> None:
+    if rank() == 0:
+        rate = history.images / history.seconds if history.seconds else None
+        state = {"epoch": len(history.losses), "epochs": epochs, "images_per_second": rate}
+        write_json(folder.progress, state)
+
+
+def _count_attempt(folder: JobFolder) -> int:
+    path = folder.path / "attempts.json"
+    attempts = int(read_json(path) or 0) + 1
+    if rank() == 0:
+        write_json(path, attempts)
+    return attempts
+
+
+def _record(
+    job: Job,
+    data: DataModule,
+    module: TrainingModule,
+    folder: JobFolder,
+    options: Options,
+    attempts: int,
+) -> Record:
+    if module.test_result is None:
+        raise RuntimeError("the test did not run")
+    weights = save({k: v.contiguous().cpu() for k, v in module.method.state_dict().items()})
+    if rank() == 0:
+        write_atomically(folder.weights, weights)
+    history = module.history
+    trained = job.stage_recipe is not None
+    return Record(
+        schema_version=SCHEMA_VERSION,
+        key=job.key,
+        grid=options.grid,
+        method=job.method,
+        job=job,
+        split=SplitFacts(
+            train_hash=data.train_hash,
+            train_counts=tuple(data.counts.tolist()),
+            longtailed_counts=tuple(data.longtailed_counts.tolist()),
+            test_hash=data.test_hash,
+        ),
+        training=Training(
+            epochs=len(history.losses), steps=history.steps, losses=tuple(history.losses)
+        )
+        if trained
+        else None,
+        test=module.test_result,
+        weights=Weights(
+            sha256=hashlib.sha256(weights).hexdigest(),
+            parameters=sum(p.numel() for p in module.method.parameters()),
+        ),
+        cost=Cost(
+            train_seconds=round(history.seconds, 3),
+            test_seconds=round(module.test_seconds, 3),
+            images_per_second=round(history.images / history.seconds, 1) if trained else None,
+            peak_memory_mb=round(_peak_memory_mb(), 1),
+            devices=int(os.environ.get("WORLD_SIZE", "1")),
+            attempts=attempts,
+        ),
+        environment=Environment(
+            ltbench=ltbench.__version__,
+            commit=options.commit,
+            python=platform.python_version(),
+            torch=str(torch.__version__),
+            lightning=pl.__version__,
+            hardware=hardware(torch.device(options.device)),
+            threads=options.threads,
+            finished=datetime.now(UTC).replace(microsecond=0),
+        ),
+    )
+
+
+def _peak_memory_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def hardware(device: torch.device) -> str:
+    """Return the name of the processor or GPU that a device stands for."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()} ({os.cpu_count()} cores)"
+    return platform.processor() or platform.machine()

@@ -1,0 +1,159 @@
+"""The one LightningModule: it trains and tests any method, stage by stage."""
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from ltbench.config.models import Job, StageRecipe
+from ltbench.core.batch import Batch
+from ltbench.core.distributed import all_sum, world_size
+from ltbench.core.stepping import Stepper
+from ltbench.core.streams import derive
+from ltbench.methods.base import Method, Progress
+from ltbench.results.record import TestResult
+from ltbench.training.evaluation import Evaluation
+from ltbench.training.schedule import build_optimizer, lr_factor
+
+
+class DivergedError(RuntimeError):
+    """The loss of an epoch was not finite."""
+
+
+@dataclass
+class History:
+    """What training has done so far; part of every checkpoint."""
+
+    losses: list[float] = field(default_factory=list)
+    steps: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+def average_batchnorm(module: nn.Module) -> None:
+    """Give every rank the mean of the ranks' running statistics.
+
+    The running statistics are linear in the batch statistics, so that averaging at an epoch's end
+    equals averaging after every step.
+    """
+    if world_size() == 1:
+        return
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - torch's own base
+            for statistic in (layer.running_mean, layer.running_var):
+                if statistic is not None:
+                    statistic.copy_(all_sum(statistic) / world_size())
+
+
+class TrainingModule(pl.LightningModule):
+    """Wraps a method for one stage.
+
+    Lightning drives epochs, devices and ranks; a Lightning step is a chunk of optimisation steps
+    (core/stepping.py), so that short steps do not wait for it.
+
+    Args:
+        method: ready to train: start loaded, stage begun.
+        job: the stage's settings and seed.
+        on_epoch_end: called with the history after every epoch, for checkpoints and trackers.
+    """
+
+    def __init__(
+        self, method: Method, job: Job, on_epoch_end: Callable[["TrainingModule"], None]
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.method = method
+        self.job = job
+        self.on_epoch_end = on_epoch_end
+        self.history = History()
+        self.optimizer_state: dict[str, Any] | None = None
+        self.test_result: TestResult | None = None
+        self.test_seconds = 0.0
+
+    @property
+    def settings(self) -> StageRecipe:
+        """How the stage is optimised."""
+        if self.job.stage_recipe is None:
+            raise RuntimeError(f"stage {self.job.stage!r} of {self.job.method} does not train")
+        return self.job.stage_recipe
+
+    def arithmetic(self) -> AbstractContextManager[Any]:
+        """Return the context that forward passes run in: bf16 autocast where the recipe says so."""
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.job.recipe.precision == "bf16"
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Build the optimiser and give it the state of a checkpoint."""
+        self.optimizer = build_optimizer(self.settings.optimizer, self.method.parameters())
+        if self.optimizer_state is not None:
+            self.optimizer.load_state_dict(self.optimizer_state)
+            self.optimizer_state = None
+        return self.optimizer
+
+    def on_train_start(self) -> None:
+        """Make the stepper once Lightning has placed the parameters."""
+        self.stepper = Stepper(self.optimizer, self.manual_backward)
+
+    def on_train_epoch_start(self) -> None:
+        """Set what changes by epoch: learning rate, the method's schedule, the global generator."""
+        settings, epoch = self.settings, self.current_epoch
+        factor = lr_factor(settings.schedule, epoch + 1, settings.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.optimizer.lr * factor
+        deferred = epoch >= settings.deferred_from
+        self.method.progress = Progress(epoch, settings.epochs, deferred)
+        self.method.on_epoch_start(self.method.progress)
+        torch.manual_seed(derive(self.job.seed, "epoch", epoch))  # dropout, and whatever asks torch
+        self.epoch_began = time.perf_counter()
+
+    def training_step(self, chunk: Iterable[Batch | dict[str, Batch]], _: int) -> None:
+        """Take one optimisation step for each batch of the chunk."""
+        for batch in chunk:
+            with self.arithmetic():
+                loss = self.method.training_loss(batch)  # type: ignore[arg-type]
+            self.stepper.step(loss)
+
+    def on_train_epoch_end(self) -> None:
+        """Read the epoch's mean loss, refuse to go on from a loss that is not finite."""
+        history, steps = self.history, self.stepper.steps
+        mean = self.stepper.mean_loss()
+        local = torch.tensor(mean, dtype=torch.float64, device=self.device)
+        history.losses.append(float(all_sum(local)) / world_size())
+        history.steps += steps
+        history.images += steps * self.job.recipe.batch
+        history.seconds += time.perf_counter() - self.epoch_began
+        if not torch.isfinite(torch.tensor(history.losses[-1])):
+            raise DivergedError(
+                f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}; "
+                "a smaller learning rate or a longer warm-up may help"
+            )
+        average_batchnorm(self.method)
+        self.on_epoch_end(self)
+
+    def on_test_start(self) -> None:
+        """Let the method observe the training set where its stage does, and start counting."""
+        self.test_began = time.perf_counter()
+        self.method.eval()
+        with torch.inference_mode(), self.arithmetic():
+            if self.method.stage.observes:
+                for batch in self.trainer.datamodule.observe_batches():  # type: ignore[attr-defined]
+                    self.method.observe(batch)
+                self.method.on_observed()
+        self.evaluation = Evaluation(self.method.spec.classes, self.device)
+
+    def test_step(self, batch: Batch, _: int) -> None:
+        """Predict one batch."""
+        with self.arithmetic():
+            logits: Tensor = self.method.predict(batch.images)
+        self.evaluation.add(logits, batch.labels)
+
+    def on_test_epoch_end(self) -> None:
+        """Add the ranks' counts."""
+        self.test_result = self.evaluation.result()
+        self.test_seconds = time.perf_counter() - self.test_began

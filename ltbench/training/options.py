@@ -1,0 +1,31 @@
+"""What a run decides about its jobs' processes; imports no torch."""
+
+from dataclasses import dataclass
+
+from ltbench.tracking.wandb import Mode
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings that cannot change a number on one kind of hardware.
+
+    Attributes:
+        grid: name of the grid that asked for the job first.
+        data_root: folder of the images.
+        device: "cpu", or "cuda:0" for the first GPU that the process sees.
+        threads: CPU threads of the process.
+        tracking: how Weights & Biases mirrors the job.
+        commit: git commit of the code, where it is known.
+        checkpoint_every: least seconds between two checkpoints; the last epoch has none, it is
+            followed by the record.
+        plugins: Python files with methods of the user's own.
+    """
+
+    grid: str
+    data_root: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+    tracking: Mode = "off"
+    commit: str | None = None
+    checkpoint_every: float = 30.0
+    plugins: tuple[str, ...] = ()

@@ -1,0 +1,35 @@
+"""Recipe to optimiser and learning rate."""
+
+import math
+from collections.abc import Iterable
+
+from torch import Tensor
+from torch.optim import SGD
+
+from ltbench.config.models import Optimizer, Schedule
+
+
+def build_optimizer(settings: Optimizer, parameters: Iterable[Tensor]) -> SGD:
+    """Return SGD over the parameters that train; weight decay is on all of them, as the field has it."""
+    return SGD(
+        [p for p in parameters if p.requires_grad],
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=settings.nesterov,
+    )
+
+
+def lr_factor(schedule: Schedule, epoch: int, epochs: int) -> float:
+    """Return the factor on the learning rate in an epoch counted from 1.
+
+    Warm-up epochs use `epoch / warmup`. A step schedule multiplies by `gamma` once after each
+    milestone (in epochs above it); a cosine one is half a period over all epochs.
+    """
+    if epoch <= schedule.warmup:
+        return epoch / schedule.warmup
+    if schedule.kind == "step":
+        return schedule.gamma ** sum(epoch > milestone for milestone in schedule.milestones)
+    if schedule.kind == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
+    return 1.0

@@ -1,0 +1,119 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from training.jobs import job, options, weights
+
+from ltbench.core.streams import derive
+from ltbench.data.datamodule import DataModule
+from ltbench.results.store import read_record, record_path
+from ltbench.results.workspace import Workspace
+from ltbench.training import fit
+from ltbench.training.checkpoint import load_checkpoint
+from ltbench.training.module import DivergedError
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path / "runs")
+
+
+def test_training_is_a_plain_loop_bit_for_bit(workspace):
+    one = job(precision="fp32", norm="batch", channels_last=True)
+    fit.run_job(one, workspace, options())
+
+    data = DataModule.of_job(one, None)
+    method = fit.build_method(one, data.counts)
+    network = method.network.to(memory_format=torch.channels_last).train()
+    settings = one.stage_recipe
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.1, momentum=0.9, weight_decay=settings.optimizer.weight_decay
+    )
+    loader = data.train_dataloader()
+    for epoch, lr in enumerate((0.1, 0.1, 0.1 * settings.schedule.gamma)):
+        optimizer.param_groups[0]["lr"] = lr
+        loader.set_epoch(epoch)
+        for chunk in loader:
+            for batch in chunk:
+                optimizer.zero_grad()
+                F.cross_entropy(network(batch.images), batch.labels).backward()
+                optimizer.step()
+    trained = load_file(workspace.job(one.key).weights)
+    for name, value in network.state_dict().items():
+        assert torch.equal(trained[f"network.{name}"], value), name
+
+
+def test_a_resumed_job_ends_with_the_same_record(workspace, tmp_path, monkeypatch):
+    one = job(precision="fp32", norm="batch", epochs=4)
+    whole = fit.run_job(one, workspace, options())
+
+    other = Workspace(tmp_path / "broken")
+    save = fit.save_checkpoint
+
+    def save_then_die(folder, epoch, state):
+        save(folder, epoch, state)
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "save_checkpoint", save_then_die)
+    with pytest.raises((KeyboardInterrupt, SystemExit, InterruptedError)):
+        fit.run_job(one, other, options())
+    assert not record_path(other.records, one).exists()
+    assert len(load_checkpoint(other.job(one.key).checkpoints, torch.device("cpu"))["history"]["losses"]) == 2
+    monkeypatch.setattr(fit, "save_checkpoint", save)
+    resumed = fit.run_job(one, other, options())
+    assert resumed.cost.attempts == 2
+    assert resumed.numbers() == whole.numbers()
+    assert weights(other, one.key) == weights(workspace, one.key)
+
+
+def test_the_record_on_disk_is_the_one_returned(workspace):
+    one = job()
+    record = fit.run_job(one, workspace, options())
+    assert read_record(record_path(workspace.records, one)) == record
+    assert record.training.steps == 3 * (404 // one.recipe.batch)
+    assert sum(record.test.totals) == 500
+    assert not list(workspace.job(one.key).checkpoints.glob("*.pt"))
+
+
+def test_a_second_stage_continues_from_its_start(workspace):
+    first = job()
+    second = job("crt", start=[first.key])
+    fit.run_job(first, workspace, options())
+    fit.run_job(second, workspace, options())
+    before, after = (load_file(workspace.job(k).weights) for k in (first.key, second.key))
+    for name in before:
+        same = torch.equal(before[name], after[name])
+        assert same == name.startswith("network.backbone"), name
+
+
+def test_a_start_without_weights_is_named(workspace):
+    with pytest.raises(FileNotFoundError, match="weights"):
+        fit.run_job(job("crt", start=["0" * 16]), workspace, options())
+
+
+def test_deferred_sampling_switches_in_its_epoch(workspace, monkeypatch):
+    asked = []
+    kind = fit.METHODS["ldam_drw"]
+    plain = kind.samplers
+    monkeypatch.setattr(kind, "samplers", lambda self: asked.append(plain(self)) or asked[-1])
+    fit.run_job(job("ldam_drw", hyper={"defer": "drs"}, epochs=5), workspace, options())
+    assert asked == [("instance",)] * 4 + [("class_balanced",)]
+
+
+def test_a_diverged_loss_is_said(workspace):
+    one = job(first={
+        "epochs": 3,
+        "optimizer": {"lr": 1e30},
+        "schedule": {"kind": "constant"},
+    })
+    with pytest.raises(DivergedError, match="loss of epoch"):
+        fit.run_job(one, workspace, options())
+    assert not record_path(workspace.records, one).exists()
+
+
+def test_equal_seeds_give_equal_initialisation_across_methods():
+    counts = torch.full((10,), 40)
+    ones = [fit.build_method(job(m), counts).network.state_dict() for m in ("softmax", "balanced_softmax")]
+    assert all(torch.equal(ones[0][name], ones[1][name]) for name in ones[0])
+    assert derive(0, "init", "train") != derive(1, "init", "train")
