@@ -1,1 +1,1 @@
-"""Nouns that everyone shares, the optimisation step, distributed helpers and named random streams."""
+"""What everyone shares: nouns, the optimisation step, sums over ranks, named random streams."""

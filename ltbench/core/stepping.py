@@ -1,4 +1,4 @@
-"""The optimisation step, owned by the suite so that many short steps fit into one Lightning step."""
+"""The optimisation step, owned by the suite: many short ones fit into one Lightning step."""
 
 from collections.abc import Callable
 
@@ -39,7 +39,7 @@ class Stepper:
         self._sum = value if self._sum is None else self._sum + value
 
     def mean_loss(self) -> float:
-        """Return the mean loss since the last call (NaN or infinite once any step was) and reset."""
+        """Return the mean loss since the last call, not finite if any was not, and begin anew."""
         mean = float("nan") if self._sum is None else float(self._sum) / self.steps
         self.steps, self._sum = 0, None
         return mean

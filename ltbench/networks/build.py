@@ -34,6 +34,8 @@ def build_backbone(spec: NetworkSpec) -> tuple[nn.Module, int]:
     if not timm.is_model(spec.backbone):
         raise ValueError(f"no backbone {spec.backbone!r}: not a CIFAR ResNet and not in timm")
     if spec.norm != "batch":
-        raise ValueError(f"norm {spec.norm!r} is for the CIFAR ResNets; {spec.backbone} is timm's own")
+        raise ValueError(
+            f"norm {spec.norm!r} is for the CIFAR ResNets; {spec.backbone} is timm's own"
+        )
     model = timm.create_model(spec.backbone, num_classes=0, in_chans=spec.channels)
     return model, int(model.num_features)

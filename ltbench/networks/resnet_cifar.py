@@ -1,8 +1,9 @@
 """The three-stage ResNet for 32x32 images that the field's CIFAR tables use.
 
-He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv:1512.03385), section 4.2,
-with parameter-free shortcuts (option A: every second pixel, new channels zero) and Kaiming-normal
-initialisation of convolutions. ResNet-(6n+2) has n blocks a stage of 16, 32 and 64 channels.
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv:1512.03385),
+section 4.2, with parameter-free shortcuts (option A: every second pixel, new channels zero) and
+Kaiming-normal initialisation of convolutions. ResNet-(6n+2) has n blocks in each stage of 16, 32
+and 64 channels.
 """
 
 from typing import Literal
@@ -20,7 +21,9 @@ def _norm(kind: Literal["batch", "group"], channels: int) -> nn.Module:
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, norm: Literal["batch", "group"]) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, norm: Literal["batch", "group"]
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.norm1 = _norm(norm, outputs)
@@ -42,7 +45,9 @@ class BasicBlock(nn.Module):
 class CifarResNet(nn.Module):
     """Images [B, C, 32, 32] (any size) -> features [B, 64]."""
 
-    def __init__(self, blocks: int, channels: int = 3, norm: Literal["batch", "group"] = "batch") -> None:
+    def __init__(
+        self, blocks: int, channels: int = 3, norm: Literal["batch", "group"] = "batch"
+    ) -> None:
         super().__init__()
         self.width = 64
         self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)

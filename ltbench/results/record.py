@@ -3,14 +3,14 @@
 import base64
 from datetime import datetime
 from operator import gt
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from ltbench.config.models import Job, Model
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 HEX64 = r"^[0-9a-f]{64}$"
 
 

@@ -9,12 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from safetensors.torch import load_file, save
 
@@ -43,6 +44,9 @@ from ltbench.training.checkpoint import load_checkpoint, save_checkpoint
 from ltbench.training.module import History, TrainingModule
 from ltbench.training.options import Options
 
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import WandbLogger
+
 log = logging.getLogger(__name__)
 
 
@@ -55,45 +59,20 @@ def run_job(job: Job, workspace: Workspace, options: Options) -> Record:
     Raises:
         DivergedError: when a loss is not finite.
         FileNotFoundError: when the weights of a start are not there.
-        ConfigError, DataError: when the data is not what the job says.
+        ValueError: when the data or the start is not what the job says.
     """
     folder = workspace.job(job.key)
     attempts = _count_attempt(folder)
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
-
-    data = DataModule.of_job(job, options.data_root, device)
-    method = build_method(job, data.counts, options.plugins)
-    if job.recipe.precision == "fp64":
-        method.double()
-    if job.start:
-        method.load_start(load_file(workspace.job(job.start[0]).weights))
-    stage = next(stage for stage in method.stages if stage.name == job.stage)
-    method.stage = stage
-    method.on_stage_start(stage)
-    if job.recipe.channels_last:
-        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    data.samplers, data.views = method.samplers, stage.views
-
-    logger = open_run(job, options.grid, folder.path, options.tracking) if rank() == 0 else None
-    saved = time.monotonic()
-
-    def after_epoch(module: TrainingModule) -> None:
-        nonlocal saved
-        history, epochs = module.history, module.settings.epochs
-        _report(folder, history, epochs)
-        if logger is not None:
-            log_epoch(logger, len(history.losses), {"train/loss": history.losses[-1]})
-        if len(history.losses) < epochs and time.monotonic() - saved >= options.checkpoint_every:
-            _save(folder, job, module)
-            saved = time.monotonic()
-
-    module = TrainingModule(method, job, after_epoch)
+    data, method = prepare(job, workspace, options)
+    logger = open_run(job, options.grid, folder.path, options.tracking)
+    module = TrainingModule(method, job, _Scribe(job, folder, logger, options.checkpoint_every))
     trainer = _trainer(job, device)
-    if stage.trains:
+    if method.stage.trains:
         _resume(folder, job, module, trainer, device)
         trainer.fit(module, datamodule=data)
-        if trainer.interrupted or len(module.history.losses) < module.settings.epochs:
+        if len(module.history.losses) < module.settings.epochs:
             raise InterruptedError("training was stopped before its last epoch")
     trainer.test(module, datamodule=data, verbose=False)
     record = _record(job, data, module, folder, options, attempts)
@@ -102,9 +81,58 @@ def run_job(job: Job, workspace: Workspace, options: Options) -> Record:
         for path in folder.checkpoints.glob("*.pt"):
             path.unlink(missing_ok=True)
         folder.failure.unlink(missing_ok=True)
-        if logger is not None:
-            finish(logger, record)
+    if logger is not None:
+        finish(logger, record)
     return record
+
+
+def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModule, Method]:
+    """Return a job's data, and its method at the beginning of its stage."""
+    data = DataModule.of_job(job, options.data_root, options.device)
+    method = build_method(job, data.counts, options.plugins)
+    if job.recipe.precision == "fp64":
+        method.double()
+    if job.start:
+        method.load_start(load_file(workspace.job(job.start[0]).weights))
+    method.stage = next(stage for stage in method.stages if stage.name == job.stage)
+    method.on_stage_start(method.stage)
+    if job.recipe.channels_last:
+        method.to(memory_format=torch.channels_last)
+    data.samplers, data.views = method.samplers, method.stage.views
+    return data, method
+
+
+class _Scribe:
+    """Writes down after every epoch how far a job is, and now and then a checkpoint."""
+
+    def __init__(
+        self, job: Job, folder: JobFolder, logger: "WandbLogger | None", every: float
+    ) -> None:
+        self.job, self.folder, self.logger, self.every = job, folder, logger, every
+        self.saved = time.monotonic()
+
+    def __call__(self, module: TrainingModule) -> None:
+        if rank() != 0:
+            return
+        history, epochs = module.history, module.settings.epochs
+        epoch = len(history.losses)
+        rate = history.images / history.seconds
+        state = {"epoch": epoch, "epochs": epochs, "images_per_second": rate}
+        write_json(self.folder.progress, state)
+        if self.logger is not None:
+            log_epoch(self.logger, epoch, {"train/loss": history.losses[-1]})
+        if epoch < epochs and time.monotonic() - self.saved >= self.every:
+            save_checkpoint(
+                self.folder.checkpoints,
+                epoch,
+                {
+                    "key": self.job.key,
+                    "method": module.method.state_dict(),
+                    "optimizer": module.optimizer.state_dict(),
+                    "history": asdict(history),
+                },
+            )
+            self.saved = time.monotonic()
 
 
 def build_method(job: Job, counts: torch.Tensor, plugins: Sequence[str] = ()) -> Method:
@@ -151,17 +179,6 @@ def _trainer(job: Job, device: torch.device) -> pl.Trainer:
     )
 
 
-def _save(folder: JobFolder, job: Job, module: TrainingModule) -> None:
-    if rank() == 0:
-        state = {
-            "key": job.key,
-            "method": module.method.state_dict(),
-            "optimizer": module.optimizer.state_dict(),
-            "history": asdict(module.history),
-        }
-        save_checkpoint(folder.checkpoints, len(module.history.losses), state)
-
-
 def _resume(
     folder: JobFolder, job: Job, module: TrainingModule, trainer: pl.Trainer, device: torch.device
 ) -> None:
@@ -173,15 +190,8 @@ def _resume(
     module.history = History(**state["history"])
     done = len(module.history.losses)
     log.info("resuming after epoch %d", done)
-    progress = trainer.fit_loop.epoch_progress.current
-    progress.ready = progress.started = progress.processed = progress.completed = done
-
-
-def _report(folder: JobFolder, history: History, epochs: int) -> None:
-    if rank() == 0:
-        rate = history.images / history.seconds if history.seconds else None
-        state = {"epoch": len(history.losses), "epochs": epochs, "images_per_second": rate}
-        write_json(folder.progress, state)
+    counters = dict.fromkeys(("ready", "started", "processed", "completed"), done)
+    trainer.fit_loop.epoch_progress.current.load_state_dict(counters)
 
 
 def _count_attempt(folder: JobFolder) -> int:
@@ -242,7 +252,7 @@ def _record(
             commit=options.commit,
             python=platform.python_version(),
             torch=str(torch.__version__),
-            lightning=pl.__version__,
+            lightning=version("pytorch-lightning"),
             hardware=hardware(torch.device(options.device)),
             threads=options.threads,
             finished=datetime.now(UTC).replace(microsecond=0),

@@ -112,7 +112,7 @@ class TrainingModule(pl.LightningModule):
         torch.manual_seed(derive(self.job.seed, "epoch", epoch))  # dropout, and whatever asks torch
         self.epoch_began = time.perf_counter()
 
-    def training_step(self, chunk: Iterable[Batch | dict[str, Batch]], _: int) -> None:
+    def training_step(self, chunk: Iterable[Batch | dict[str, Batch]]) -> None:
         """Take one optimisation step for each batch of the chunk."""
         for batch in chunk:
             with self.arithmetic():
@@ -147,7 +147,7 @@ class TrainingModule(pl.LightningModule):
                 self.method.on_observed()
         self.evaluation = Evaluation(self.method.spec.classes, self.device)
 
-    def test_step(self, batch: Batch, _: int) -> None:
+    def test_step(self, batch: Batch) -> None:
         """Predict one batch."""
         with self.arithmetic():
             logits: Tensor = self.method.predict(batch.images)

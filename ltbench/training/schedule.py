@@ -10,7 +10,7 @@ from ltbench.config.models import Optimizer, Schedule
 
 
 def build_optimizer(settings: Optimizer, parameters: Iterable[Tensor]) -> SGD:
-    """Return SGD over the parameters that train; weight decay is on all of them, as the field has it."""
+    """Return SGD over the parameters that train, with weight decay on all of them."""
     return SGD(
         [p for p in parameters if p.requires_grad],
         lr=settings.lr,
