@@ -43,14 +43,17 @@ class Model(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return what can change a number, as plain JSON values."""
-        values = self.model_dump(mode="json")
-        for name, field in type(self).model_fields.items():
-            extra = field.json_schema_extra
-            if isinstance(extra, dict) and extra.get("note"):
-                del values[name]
-            elif isinstance(value := getattr(self, name), Model):
-                values[name] = value.identity()
-        return values
+        return _without_notes(self, self.model_dump(mode="json"))
+
+
+def _without_notes(model: Model, values: dict[str, Any]) -> dict[str, Any]:
+    for name, field in type(model).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("note"):
+            del values[name]
+        elif isinstance(value := getattr(model, name), Model):
+            _without_notes(value, values[name])
+    return values
 
 
 class Normalisation(Model):

@@ -170,13 +170,13 @@ class _Builder:
         longtailed = [r for r in self.rows if r.split == "longtailed" and not r.needed_for_ua]
         balanced = [r for r in self.rows if r.split == "balanced"]
         variants = list(dict.fromkeys(r.variant.label for r in longtailed))
-        vanilla = next((r.variant.label for r in balanced if _is_baseline(r.variant)), None)
+        vanilla = next((r.variant for r in balanced if _is_baseline(r.variant)), None)
+        plain = {r.seed: r.key for r in balanced if r.variant == vanilla}
         entries = []
         for label in variants:
             own = {r.seed: r for r in longtailed if r.variant.label == label}
-            twin = {r.seed: r.key for r in balanced if r.variant.label == label}
-            plain = {r.seed: r.key for r in balanced if r.variant.label == vanilla}
-            entries.append(self._entry(own, twin, plain))
+            twin = [r for r in balanced if r.variant.label == label and not r.needed_for_ua]
+            entries.append(self._entry(own, {r.seed: r.key for r in twin}, plain))
         seeds = tuple(dict.fromkeys(r.seed for r in longtailed))
         found = (self.records[key].record for e in entries for key in e.keys if key in self.records)
         uneven = any(len(set(record.test.totals)) > 1 for record in found)

@@ -161,6 +161,7 @@ def _no_account(monkeypatch, tmp_path):
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NETRC", str(tmp_path / "home" / "netrc"))
+    monkeypatch.setattr(wandb, "run", None)  # of a test whose service was killed
     wandb.teardown()
     yield
     wandb.teardown()
