@@ -17,7 +17,7 @@ from ltbench.config.keys import content_hash
 from ltbench.config.models import Model
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display
-from ltbench.core.nouns import Paper, Stage
+from ltbench.core.nouns import Paper, Stage, Teacher
 
 CATALOGUE = Path(__file__).parent.parent / "methods" / "catalogue.json"
 
@@ -61,6 +61,7 @@ class MethodInfo(Model):
     version: int
     stages: tuple[Stage, ...]
     start_from: str | None
+    teachers: tuple[Teacher, ...] = ()
     coupling: Literal["none", "gathered", "per_rank"]
     balanced_equals: str | None
     oracle: str | None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ltbench.config.catalogue import Catalogue, MethodInfo
 from ltbench.config.errors import Problem, Source, raise_all, show
 from ltbench.config.models import DatasetSpec, Grid, Job, Recipe, Split, Variant
+from ltbench.core.nouns import Teacher
 
 Rules = Callable[[str, DatasetSpec], dict[str, object]]
 BASELINE = "softmax"
@@ -98,10 +99,12 @@ class _Expander:
         info = self.catalogue[variant.method]
         start = self.start_of(variant, info)
         if cell.split == "balanced" and info.balanced_equals is not None:
-            return self.chain(cell, start or self.baseline(variant))
+            own = start if start is not None and info.start_from is not None else None
+            return self.chain(cell, own or self.baseline(variant))
         recipe = self.recipes[variant.recipe] if variant.recipe else cell.recipe
         hyper = info.check_hyper({**self.rules(variant.method, cell.dataset), **variant.hyper})
         parents = self.chain(cell, start)[-1:] if start else ()
+        teachers = tuple(self.chain(cell, self.teacher(t, variant))[-1] for t in info.teachers)
         keys: list[str] = []
         for stage in info.stages:
             job = Job(
@@ -116,13 +119,19 @@ class _Expander:
                 recipe=recipe,
                 stage_recipe=(recipe.second if stage.second else recipe.first) if stage.trains else None,
                 seed=cell.seed,
-                start=parents,
+                start=(*parents, *teachers),
                 overrides=self.overrides,
             )
             self.jobs.setdefault(job.key, job)
             keys.append(job.key)
             parents = (job.key,)
         return tuple(keys)
+
+    def teacher(self, teacher: Teacher, variant: Variant) -> Variant:
+        """Return the variant that another learns from, trained under the same recipe."""
+        label = f"{self.catalogue[teacher.method].title}, teacher"
+        hyper = dict(teacher.hyper)
+        return Variant(label=label, method=teacher.method, hyper=hyper, recipe=variant.recipe)
 
     def start_of(self, variant: Variant, info: MethodInfo) -> Variant | None:
         """Return the variant that another continues from: by label, else by method key."""
@@ -136,11 +145,13 @@ class _Expander:
         return Variant(label=self.catalogue[name].title, method=name)
 
     def baseline(self, variant: Variant) -> Variant:
-        """Return plain softmax under the recipe of a variant."""
+        """Return plain softmax under the recipe and from the start of a variant."""
+        recipe, start = variant.recipe, variant.start_from
         for candidate in self.grid.variants:
-            if candidate.method == BASELINE and candidate.recipe == variant.recipe:
+            if (candidate.method, candidate.recipe, candidate.start_from) == (BASELINE, recipe, start):
                 return candidate
-        return Variant(label=self.catalogue[BASELINE].title, method=BASELINE, recipe=variant.recipe)
+        label = self.catalogue[BASELINE].title
+        return Variant(label=label, method=BASELINE, recipe=recipe, start_from=start)
 
 
 def check(grid: Grid, catalogue: Catalogue, recipes: Mapping[str, Recipe]) -> None:

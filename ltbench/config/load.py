@@ -268,8 +268,6 @@ def _method_problems(
         return []
     with collecting(problems):
         info = catalogue.get(method, source.at("method"))
-        if isinstance(start, str) and info.start_from is None:
-            problems.append(source.at("start_from").problem(f"{method} starts from nothing"))
         if isinstance(hyper, dict):
             info.check_hyper(hyper, source.at("hyper"))
     if isinstance(start, str) and start not in labels and start not in catalogue:

@@ -1,6 +1,8 @@
-"""Nouns that need no torch: a paper and a stage of training."""
+"""Nouns that need no torch: a paper, a stage of training, a teacher."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,11 @@ class Stage:
     observes: bool = False
     second: bool = False
     views: int = 1
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Another method, trained on the same split with the same seed, that a method learns from."""
+
+    method: str
+    hyper: Mapping[str, Any] = field(default_factory=dict)

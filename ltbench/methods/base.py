@@ -1,20 +1,21 @@
 """The contract of a method: an ordinary module, which the suite trains, tests and records."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
 from ltbench.core.batch import Batch
-from ltbench.core.nouns import Paper, Stage
+from ltbench.core.draws import Draws
+from ltbench.core.nouns import Paper, Stage, Teacher
 from ltbench.core.stepping import Loss
 from ltbench.losses.counts import require_images
 from ltbench.methods.start import continued
 from ltbench.methods.terms import Category, Hyper, Progress
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
-__all__ = ["Batch", "Category", "Hyper", "Loss", "Method", "Paper", "Progress", "Stage"]
+__all__ = ["Batch", "Category", "Hyper", "Loss", "Method", "Paper", "Progress", "Stage", "Teacher"]
 
 
 class Method(nn.Module):
@@ -25,7 +26,9 @@ class Method(nn.Module):
         paper, category: where it comes from and where the survey files it.
         version: bumped when the method's behaviour moves.
         stages: the stages that are jobs of their own, in order.
-        start_from: variant whose trained network the first stage needs, unless the grid names one.
+        start_from: variant whose trained network the first stage needs, unless the grid names one;
+            a method without it begins anew, unless the grid names one.
+        teachers: methods whose trained weights `load_teachers` gets, in this order.
         start_needs: classifier tensors that this network must have.
         coupling: how samples of a batch meet: not at all or through gathered values ("none",
             "gathered": any number of ranks agrees), or within a rank ("per_rank").
@@ -39,6 +42,7 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     stages: ClassVar[tuple[Stage, ...]] = (Stage("train"),)
     start_from: ClassVar[str | None] = None
+    teachers: ClassVar[tuple[Teacher, ...]] = ()
     start_needs: ClassVar[tuple[str, ...]] = ()
     coupling: ClassVar[Literal["none", "gathered", "per_rank"]] = "none"
     balanced_equals: ClassVar[str | None] = None
@@ -66,6 +70,7 @@ class Method(nn.Module):
         self.register_buffer("counts", counts, persistent=False)
         self.stage = self.stages[0]
         self.progress = Progress(0, 1, deferred=False)
+        self.draws: Draws
         self.frozen: list[nn.Module] = []
         self.network = self.build_network(spec)
 
@@ -74,10 +79,14 @@ class Method(nn.Module):
         backbone, width = build_backbone(spec)
         return Network(backbone, linear(width, spec.classes))
 
-    def training_loss(self, batch: Batch) -> Loss:
-        """Return the loss of a batch: a scalar, or named scalars to be summed.
+    def training_loss(self, batch: Any) -> Loss:
+        """Return the loss of a step: a scalar, or named scalars to be summed.
 
-        A mean over samples is `core.distributed.global_mean`, so that ranks agree.
+        A mean over samples is `core.distributed.global_mean`, and random numbers are `self.draws`,
+        new in each epoch, so that ranks agree.
+
+        Args:
+            batch: a `Batch`; for a stage with several samplers a dict of them by sampler name.
         """
         raise NotImplementedError(f"{type(self).__name__} has no trained stage")
 
@@ -108,6 +117,12 @@ class Method(nn.Module):
             ValueError: naming what the start lacks.
         """
         self.load_state_dict(continued(self.state_dict(), weights, self.start_needs))
+
+    def load_teachers(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
+        """Take the states of the trained `teachers`."""
+
+    def adapt(self, batches: Iterable[Tensor]) -> None:
+        """Adapt to unlabelled test images [B, C, H, W] before a test that allows it."""
 
     def on_stage_start(self, stage: Stage) -> None:
         """Prepare a stage: freeze, re-initialise. Runs after the start is loaded."""

@@ -28,6 +28,7 @@ def describe(method: type[Method]) -> dict[str, Any]:
         "version": method.version,
         "stages": [asdict(stage) for stage in method.stages],
         "start_from": method.start_from,
+        "teachers": [asdict(teacher) for teacher in method.teachers],
         "coupling": method.coupling,
         "balanced_equals": method.balanced_equals,
         "oracle": method.oracle,

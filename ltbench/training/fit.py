@@ -92,8 +92,12 @@ def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModul
     method = build_method(job, data.counts, options.plugins)
     if job.recipe.precision == "fp64":
         method.double()
-    if job.start:
-        method.load_start(load_file(workspace.job(job.start[0]).weights))
+    states = [load_file(workspace.job(key).weights) for key in job.start]
+    teachers = states[len(states) - len(method.teachers) :]
+    for state in states[: len(states) - len(teachers)]:
+        method.load_start(state)
+    if teachers:
+        method.load_teachers(teachers)
     method.stage = next(stage for stage in method.stages if stage.name == job.stage)
     method.on_stage_start(method.stage)
     if job.recipe.channels_last:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from ltbench.config.models import Job, StageRecipe
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import all_sum, world_size
+from ltbench.core.draws import Draws
 from ltbench.core.stepping import Stepper
-from ltbench.core.streams import derive
+from ltbench.core.streams import derive, stream
 from ltbench.methods.base import Method, Progress
 from ltbench.results.record import TestResult
 from ltbench.training.evaluation import Evaluation
@@ -108,6 +109,7 @@ class TrainingModule(pl.LightningModule):
             group["lr"] = settings.optimizer.lr * factor
         deferred = epoch >= settings.deferred_from
         self.method.progress = Progress(epoch, settings.epochs, deferred)
+        self.method.draws = Draws(stream(self.job.seed, "method", epoch))
         self.method.on_epoch_start(self.method.progress)
         torch.manual_seed(derive(self.job.seed, "epoch", epoch))  # dropout, and whatever asks torch
         self.epoch_began = time.perf_counter()
@@ -116,7 +118,7 @@ class TrainingModule(pl.LightningModule):
         """Take one optimisation step for each batch of the chunk."""
         for batch in chunk:
             with self.arithmetic():
-                loss = self.method.training_loss(batch)  # type: ignore[arg-type]
+                loss = self.method.training_loss(batch)
             self.stepper.step(loss)
 
     def on_train_epoch_end(self) -> None:

@@ -2,7 +2,7 @@ import json
 from textwrap import dedent
 
 import pytest
-from toy_project import DATASET, GRID, METHODS, RECIPE
+from config.toy_project import DATASET, GRID, METHODS, RECIPE
 
 from ltbench.config import catalogue as catalogue_module
 from ltbench.config import load

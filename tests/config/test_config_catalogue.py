@@ -4,7 +4,7 @@ import sys
 from textwrap import dedent
 
 import pytest
-from toy_project import METHODS, method
+from config.toy_project import METHODS, method
 
 from ltbench.config import catalogue as module
 from ltbench.config.catalogue import MethodInfo, import_plugin, load_catalogue

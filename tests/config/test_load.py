@@ -2,7 +2,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from toy_project import DATASET, GRID, RECIPE
+from config.toy_project import DATASET, GRID, RECIPE
 
 from ltbench.config.errors import ConfigError
 from ltbench.config.load import (
@@ -96,7 +96,7 @@ def test_all_problems_of_a_grid_at_once(project, catalogue):
           - balanced_sofmax
           - {label: A, method: ldam_drw, hyper: {defer: never, scael: 1}}
           - {label: B, method: crt, start_from: balanced_softmaxx}
-          - {label: C, method: softmax, start_from: A}
+          - {label: C, method: softmax, start_from: AA}
           - {label: D, method: crt, recipe: shor}
         """,
     )
@@ -115,7 +115,7 @@ def test_all_problems_of_a_grid_at_once(project, catalogue):
             '9: variants[3].start_from: no variant or method "balanced_softmaxx"; '
             'did you mean "balanced_softmax" or "balanced_sofmax"?'
         ),
-        "10: variants[4].start_from: softmax starts from nothing",
+        '10: variants[4].start_from: no variant or method "AA"',
         '11: variants[5].recipe: no recipe "shor"; did you mean "short"?',
     ]
 

@@ -1,0 +1,77 @@
+"""What the documents show is run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+LTBENCH = [sys.executable, "-m", "ltbench"]
+
+GRID = """
+title: one method on the digits
+datasets: [digits]
+recipes: [short]
+variants: [gce]
+"""
+
+
+def blocks(document, language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+
+
+def test_the_method_of_the_guide_trains(tmp_path):
+    (example,) = blocks("CONTRIBUTING.md", "python")
+    (tmp_path / "gce.py").write_text(example)
+    (tmp_path / "grid.yaml").write_text(GRID)
+    recipe = yaml.safe_load((ROOT / "configs/recipes/digits.yaml").read_text())
+    for stage in ("first", "second"):
+        recipe[stage] |= {"epochs": 2, "schedule": {"kind": "constant"}}
+        recipe[stage].pop("defer", None)
+    folder = tmp_path / "configs/recipes"
+    folder.mkdir(parents=True)
+    (folder / "short.yaml").write_text(yaml.safe_dump(recipe))
+    words = ["run", "--grid", "grid.yaml", "--plugin", "gce.py", "--wandb", "off", "--device", "cpu"]
+    done = subprocess.run([*LTBENCH, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((tmp_path / "runs/records/digits_r20/longtailed/gce").glob("*.json"))) == 1
+
+
+def test_the_readme_example_of_a_loss_runs():
+    (example,) = blocks("README.md", "python")
+    subprocess.run([sys.executable, "-c", example], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def test_the_readme_dataset_is_checked(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    (example,) = blocks("README.md", "yaml")
+    (tmp_path / "configs/datasets").mkdir(parents=True)
+    (tmp_path / "configs/datasets/pets.yaml").write_text(example)
+    noise = np.random.default_rng(0)
+    for part, count in (("train", 4), ("test", 2)):
+        for kind in ("cat", "dog", "owl"):
+            folder = tmp_path / "data/pets" / part / kind
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = noise.integers(0, 256, (32, 32, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.jpg")
+    environment = os.environ | {"LTBENCH_CACHE": str(tmp_path / "cache")}
+    environment.pop("LTBENCH_DATA", None)
+    words = ["data", "check", "pets"]
+    done = subprocess.run(
+        [*LTBENCH, *words], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "12" in done.stdout
+
+
+def test_every_command_of_the_readme_is_known():
+    known = subprocess.run([*LTBENCH, "--help"], capture_output=True, text=True, check=True).stdout
+    for block in blocks("README.md", "sh"):
+        for verb in re.findall(r"^ltbench (\w+)", block, re.MULTILINE):
+            assert verb in known
