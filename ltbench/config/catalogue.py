@@ -1,9 +1,7 @@
-"""What is known of the methods without importing one: the generated catalogue, and plugins."""
+"""What is known of the methods without importing one: the generated catalogue."""
 
-import importlib.util
 import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
@@ -13,7 +11,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ltbench.config.errors import ConfigError, Problem, Source, did_you_mean, either, show
-from ltbench.config.keys import content_hash
 from ltbench.config.models import Model
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display
@@ -145,72 +142,28 @@ class Catalogue:
         return self.methods[name]
 
 
-def load_catalogue(plugins: Sequence[Path] = ()) -> Catalogue:
-    """Return the methods of the package and of plugins; without plugins no torch is imported.
+def load_catalogue() -> Catalogue:
+    """Return the methods of the package.
 
     Raises:
-        ConfigError: if the catalogue or a plugin cannot be read, or a plugin takes a key that is
-            in use.
+        ConfigError: if the catalogue cannot be read.
     """
-    methods = _read_catalogue(CATALOGUE)
-    for path in plugins:
-        source = Source(display(path))
-        for key, method in import_plugin(path).items():
-            if key in methods:
-                raise source.error(f"there is a method {show(key)} already")
-            methods[key] = _describe(key, method, source)
-    return Catalogue(methods)
-
-
-def import_plugin(path: Path) -> dict[str, type]:
-    """Return the METHODS of a Python file of the user's own, running it once a process.
-
-    Raises:
-        ConfigError: if there is no such file, it fails, or it has no METHODS.
-    """
-    source = Source(display(path))
-    if not path.is_file():
-        raise source.error("no such plugin")
-    name = f"ltbench_plugin_{content_hash(str(path.resolve()))[:8]}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise source.error("is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # before it runs, as for any import: classes look it up
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[name]
-            reason = " ".join(str(error).split())
-            raise source.error(f"fails on import: {type(error).__name__}: {reason}") from error
-    methods = getattr(sys.modules[name], "METHODS", None)
-    if not isinstance(methods, dict):
-        raise source.error("has no METHODS, a dict from key to class")
-    return methods
-
-
-def _describe(key: str, method: type, source: Source) -> MethodInfo:
-    from ltbench.methods.catalogue import describe  # imports torch, as the plugin does
-
+    source = Source(display(CATALOGUE))
     try:
-        described = describe(method)
-    except (AttributeError, TypeError) as error:
-        raise source.error(f"{show(key)} is not a method: {error}") from error
-    return validate(MethodInfo, described, source.at(key), {"key": key})
-
-
-def _read_catalogue(path: Path) -> dict[str, MethodInfo]:
-    source = Source(display(path))
-    try:
-        entries = json.loads(path.read_bytes())
+        entries = json.loads(CATALOGUE.read_bytes())
     except (OSError, ValueError) as error:
         message = f"cannot be read, `make catalogue` writes it anew: {error}"
         raise source.error(message) from error
-    return {
-        key: validate(MethodInfo, entry, source.at(key), {"key": key})
-        for key, entry in entries.items()
-    }
+    return Catalogue({key: method_info(key, entry, source) for key, entry in entries.items()})
+
+
+def method_info(key: str, described: Any, source: Source) -> MethodInfo:
+    """Return what a method says of itself, checked.
+
+    Raises:
+        ConfigError: naming everything wrong with it.
+    """
+    return validate(MethodInfo, described, source.at(key), {"key": key})
 
 
 def _annotation(schema: Mapping[str, Any]) -> Any:

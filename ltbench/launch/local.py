@@ -16,6 +16,9 @@ from ltbench.launch.state import finished
 from ltbench.results.workspace import Workspace, read_json
 from ltbench.training.options import Options
 
+TRACKING = ["wandb", "wandb.apis.public"]
+"""Preloaded too where jobs are mirrored."""
+
 PRELOAD = ["ltbench.cli", "ltbench.training.fit", "ltbench.tracking.wandb"]
 FORKSERVER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -113,7 +116,8 @@ class LocalRunner:
         for name, value in FORKSERVER_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self.context = get_context("forkserver")
-        self.context.set_forkserver_preload(PRELOAD)
+        tracked = options.tracking != "off"
+        self.context.set_forkserver_preload(PRELOAD + TRACKING * tracked)
 
     def run(self) -> Outcome:
         """Train every job; returns when nothing is left that can be trained."""

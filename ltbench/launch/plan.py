@@ -49,7 +49,11 @@ def read_grid(request: Request) -> tuple[Grid, Catalogue, tuple[Override, ...]]:
         overrides = parse_overrides(request.sets)
     with collecting(problems):
         parse_only(request.only)
-    catalogue = load_catalogue(request.plugins)
+    catalogue = load_catalogue()
+    if request.plugins:
+        from ltbench.methods.plugins import with_plugins  # imports torch, as plugins do
+
+        catalogue = with_plugins(catalogue, request.plugins)
     grid = None
     with collecting(problems):
         grid = load_grid(request.grid, overrides, catalogue)

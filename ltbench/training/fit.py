@@ -20,13 +20,13 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Stra
 from safetensors.torch import load_file, save
 
 import ltbench
-from ltbench.config.catalogue import import_plugin
 from ltbench.config.models import Job
 from ltbench.core.distributed import rank
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
 from ltbench.methods import METHODS
 from ltbench.methods.base import Method
+from ltbench.methods.plugins import import_plugin
 from ltbench.networks import NetworkSpec
 from ltbench.results.record import (
     SCHEMA_VERSION,
@@ -67,23 +67,26 @@ def run_job(job: Job, workspace: Workspace, options: Options) -> Record:
     device = torch.device(options.device)
     data, method = prepare(job, workspace, options)
     logger = open_run(job, options.grid, folder.path, options.tracking)
-    module = TrainingModule(method, job, _Scribe(job, folder, logger, options.checkpoint_every))
-    trainer = _trainer(job, device)
-    if method.stage.trains:
-        _resume(folder, job, module, trainer, device)
-        trainer.fit(module, datamodule=data)
-        if len(module.history.losses) < module.settings.epochs:
-            raise InterruptedError("training was stopped before its last epoch")
-    trainer.test(module, datamodule=data, verbose=False)
-    record = _record(job, data, module, folder, options, attempts)
-    if rank() == 0:
-        write_record(record, record_path(workspace.records, job))
-        for path in folder.checkpoints.glob("*.pt"):
-            path.unlink(missing_ok=True)
-        folder.failure.unlink(missing_ok=True)
-    if logger is not None:
-        finish(logger, record)
-    return record
+    record = None
+    try:
+        module = TrainingModule(method, job, _Scribe(job, folder, logger, options.checkpoint_every))
+        trainer = _trainer(job, device)
+        if method.stage.trains:
+            _resume(folder, job, module, trainer, device)
+            trainer.fit(module, datamodule=data)
+            if len(module.history.losses) < module.settings.epochs:
+                raise InterruptedError("training was stopped before its last epoch")
+        trainer.test(module, datamodule=data, verbose=False)
+        record = _record(job, data, module, folder, options, attempts)
+        if rank() == 0:
+            write_record(record, record_path(workspace.records, job))
+            for path in folder.checkpoints.glob("*.pt"):
+                path.unlink(missing_ok=True)
+            folder.failure.unlink(missing_ok=True)
+        return record
+    finally:
+        if logger is not None:
+            finish(logger, record)
 
 
 def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModule, Method]:
@@ -201,7 +204,7 @@ def _resume(
 def _count_attempt(folder: JobFolder) -> int:
     path = folder.path / "attempts.json"
     attempts = int(read_json(path) or 0) + 1
-    if rank() == 0:
+    if os.environ.get("RANK", "0") == "0":  # the process group is not there yet
         write_json(path, attempts)
     return attempts
 

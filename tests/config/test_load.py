@@ -1,8 +1,8 @@
 import pytest
 import yaml
+from config.toy_project import DATASET, GRID, RECIPE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from config.toy_project import DATASET, GRID, RECIPE
 
 from ltbench.config.errors import ConfigError
 from ltbench.config.load import (
@@ -115,7 +115,7 @@ def test_all_problems_of_a_grid_at_once(project, catalogue):
             '9: variants[3].start_from: no variant or method "balanced_softmaxx"; '
             'did you mean "balanced_softmax" or "balanced_sofmax"?'
         ),
-        '10: variants[4].start_from: no variant or method "AA"',
+        '10: variants[4].start_from: no variant or method "AA"; did you mean "A"?',
         '11: variants[5].recipe: no recipe "shor"; did you mean "short"?',
     ]
 
