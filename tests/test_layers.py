@@ -1,0 +1,137 @@
+"""The one-way rule of imports, and what stays unloaded where nobody needs it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ltbench
+
+PACKAGE = Path(ltbench.__file__).parent
+TOOLBOX = {"losses", "samplers", "classifiers", "augment", "networks", "metrics"}
+NOUNS = "core.nouns"  # the part of core that needs no torch
+
+BASE = {"core": set(), "config": {NOUNS}}
+RESULTS = {"results": {"config", NOUNS}, "tracking": {"config", "results"}}
+TOOLS = {name: {"core"} | TOOLBOX for name in TOOLBOX}
+SIBLINGS = {
+    "data": {"core", "config", "results"} | TOOLBOX,
+    "methods": {"core", "config"} | TOOLBOX,
+}
+MAY_IMPORT = BASE | RESULTS | TOOLS | SIBLINGS
+for upper in ("training", "launch", "cli"):  # each may import all that is listed before it
+    MAY_IMPORT[upper] = set(MAY_IMPORT)
+
+TORCH = {"torch", "torchvision", "torchmetrics", "timm", "safetensors"}
+LIGHTNING = {"pytorch_lightning", "lightning", "lightning_fabric"}
+NEVER = {
+    "config": TORCH | LIGHTNING,
+    "results": TORCH | LIGHTNING,
+    "core": LIGHTNING,
+    **dict.fromkeys(TOOLBOX, LIGHTNING),
+    "methods": LIGHTNING,
+}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def dotted(path):
+    """Return a module's name below ltbench: `core.nouns`, `config` for its `__init__`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports(path):
+    """Return the full names of all that a module imports, wherever in its text."""
+    package = ["ltbench", *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) + 1 - node.level] if node.level else []
+            source = ".".join([*start, *filter(None, [node.module])])
+            if source == "ltbench":
+                yield from (f"ltbench.{alias.name}" for alias in node.names)
+            elif node.module is None or is_package(source):
+                yield from (f"{source}.{alias.name}" for alias in node.names)
+            else:
+                yield source
+
+
+def is_package(name):
+    return name.startswith("ltbench.") and PACKAGE.parent.joinpath(*name.split(".")).is_dir()
+
+
+def reaches(target, allowed):
+    return any(target == name or target.startswith(f"{name}.") for name in allowed)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: dotted(path) or "ltbench")
+def test_imports_run_one_way(path):
+    name = dotted(path)
+    if not name:
+        assert list(imports(path)) == [], "the package itself imports nothing"
+        return
+    layer = name.split(".")[0]
+    assert layer in MAY_IMPORT, f"give {layer} its place among the layers"
+    inside = {layer} | MAY_IMPORT[layer] | {"__version__"}
+    for target in imports(path):
+        root, _, rest = target.partition(".")
+        if root == "ltbench" and rest:
+            assert reaches(rest, inside), f"{name} may not import {target}"
+        assert root not in NEVER.get(layer, ()), f"{name} may not import {target}"
+
+
+def test_the_nouns_that_results_may_use_need_nothing():
+    nouns = PACKAGE / "core" / "nouns.py"
+    outside = {target.split(".")[0] for target in imports(nouns)} - set(sys.stdlib_module_names)
+    assert outside == set()
+
+
+def test_the_contract_of_a_method_stays_short():
+    assert len((PACKAGE / "methods" / "base.py").read_text().splitlines()) < 150
+
+
+def loaded_by(code, *argv):
+    """Return the top-level modules that a fresh interpreter holds after running some code."""
+    code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_the_toolbox_loads_without_lightning():
+    loaded = loaded_by("\n".join(f"import ltbench.{name}" for name in sorted(TOOLBOX)))
+    assert "torch" in loaded
+    assert not loaded & LIGHTNING
+
+
+COMMAND = """
+from ltbench.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "methods",
+        "config show quickstart --resolved",
+        "plan --grid quickstart --out {out} --published {out}",
+        "status --grid quickstart --out {out} --published {out}",
+        "leaderboard --grid quickstart --out {out} --published {out} --to {out}",
+    ],
+    ids=lambda command: command.split(" -")[0],
+)
+def test_what_trains_nothing_loads_no_torch(command, tmp_path):
+    loaded = loaded_by(COMMAND, *command.format(out=tmp_path).split())
+    assert "ltbench" in loaded
+    assert not loaded & (TORCH | LIGHTNING | {"wandb"})

@@ -1,0 +1,88 @@
+"""The project's own papers: versions, changelog, licence, and nothing of anybody's machine."""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+
+import ltbench
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+# Written in pieces, so that this file is none of the finds.
+PRIVATE = re.compile(r"(?<![\w.~/$}-])/(?:" + "|".join(["work", "root", "home", "Users"]) + r")/\w")
+HOSTS = re.compile(r"\b(?:" + "|".join(["pypi", "pythonhosted", "npmjs"]) + r")\.(?:org|com)\b")
+
+
+def own_files():
+    """Return the files that git has or would take."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    files = [ROOT / os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+    return [path for path in files if path.is_file()]
+
+
+def test_git_leaves_no_source_out():
+    sources = {path for folder in ("ltbench", "tests") for path in (ROOT / folder).rglob("*.py")}
+    assert sources - set(own_files()) == set()
+
+
+def test_no_file_names_a_machine_or_a_registry():
+    finds = []
+    for path in own_files():
+        data = path.read_bytes()
+        if b"\0" in data:
+            continue
+        for number, line in enumerate(data.decode("utf-8").splitlines(), 1):
+            if PRIVATE.search(line) or HOSTS.search(line):
+                finds.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert finds == []
+
+
+def test_the_search_finds_what_it_should():
+    for folder in ("work", "root", "home"):
+        assert PRIVATE.search(f"see /{folder}/x")
+        assert PRIVATE.search(f"path='/{folder}/x'")
+        for other in (f"net/{folder}/x", f"https://host/{folder}/x", f"./{folder}/x", f"/{folder}"):
+            assert not PRIVATE.search(other)
+    assert HOSTS.search("from files." + "pythonhosted" + ".org")
+
+
+def test_one_version_everywhere():
+    assert "version" in PROJECT["dynamic"]
+    assert metadata.version("ltbench") == ltbench.__version__
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == ltbench.__version__
+
+
+def test_the_changelog_is_up_to_date():
+    headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert headings[1] == ltbench.__version__
+
+
+def test_one_licence_everywhere():
+    assert PROJECT["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["license"] == "MIT"
+
+
+def test_ci_can_be_run():
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
+
+
+def test_every_target_of_the_makefile_is_described_and_known_to_make():
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split()
+    assert re.findall(r"^([a-z-]+):.*  ## \w", text, re.MULTILINE) == phony
+    if shutil.which("make"):
+        subprocess.run(["make", "--dry-run", *phony], cwd=ROOT, capture_output=True, check=True)
