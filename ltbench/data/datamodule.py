@@ -17,6 +17,7 @@ from ltbench.core.distributed import rank, world_size
 from ltbench.core.streams import stream
 from ltbench.data.errors import DataError
 from ltbench.data.loader import EpochLoader, OrderedLoader, Step, shard
+from ltbench.data.pool import Pool
 from ltbench.data.sources import load_pool
 from ltbench.data.split import make_split
 from ltbench.samplers import draw_epoch, rank_columns
@@ -39,6 +40,7 @@ class DataModule(pl.LightningDataModule):
         epochs: of the stage, for samplers that change with its progress.
         data_root: folder of all datasets.
         device: where batches are made, unless a Trainer says so.
+        pool: the dataset's images, where they are at hand already.
 
     Attributes:
         samplers: asked at the start of each epoch for the names of the samplers to draw from; two
@@ -63,6 +65,7 @@ class DataModule(pl.LightningDataModule):
         epochs: int = 1,
         data_root: str | Path | None = None,
         device: torch.device | str = "cpu",
+        pool: Pool | None = None,
     ) -> None:
         super().__init__()
         # A rank may get no image of a tiny test set.
@@ -72,7 +75,7 @@ class DataModule(pl.LightningDataModule):
         self.samplers: Callable[[], tuple[str, ...]] = lambda: ("instance",)
         self.views = 1
 
-        pool = load_pool(spec, data_root)
+        pool = pool or load_pool(spec, data_root)
         chosen = make_split(spec, pool, split)
         if recipe.batch > len(chosen.train):
             raise DataError(

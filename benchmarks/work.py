@@ -1,0 +1,102 @@
+"""The work that benchmarks time: images of CIFAR's shape and the field's usual loop on them."""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from ltbench.config.load import load_dataset, load_recipe
+from ltbench.config.models import Recipe
+from ltbench.data.datamodule import DataModule
+from ltbench.data.pool import Pool
+from ltbench.data.profiles import exponential
+from ltbench.networks import Network, NetworkSpec, build_backbone
+
+COUNTS = exponential(10, 5000, 100)  # CIFAR-10-LT, ratio 100: 12,406 images
+SPEC = load_dataset("cifar10").model_copy(
+    update={"profile": "natural", "ratio": None, "largest": None}
+)
+"""A dataset whose split is all of its pool."""
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+
+
+def pool(train: int = sum(COUNTS), test: int = 1000) -> Pool:
+    """Return noise in CIFAR's shape: what images show does not change what they cost."""
+    noise = np.random.default_rng(0)
+    labels, test_labels = np.arange(train) % 10, np.arange(test) % 10
+    images = [noise.integers(0, 256, (n, 3, 32, 32), np.uint8) for n in (len(labels), test)]
+    names = tuple(map(str, range(10)))
+    return Pool(images[0], labels, images[1], test_labels, names, "0" * 64)
+
+
+def recipe(name: str = "cifar_200", **changes: object) -> Recipe:
+    """Return a recipe with fields changed."""
+    return load_recipe(name).model_copy(update=changes)
+
+
+def data_module(settings: Recipe, images: Pool) -> DataModule:
+    """Return our data module over the pool."""
+    return DataModule(SPEC, "longtailed", settings, seed=0, pool=images)
+
+
+class PilDataset(Dataset[tuple[Tensor, int]]):
+    """Arrays to PIL images, transforms one by one: what CIFAR loaders of the field do."""
+
+    def __init__(
+        self, images: NDArray[np.uint8], labels: NDArray[np.int64], *, train: bool
+    ) -> None:
+        self.images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        self.labels = labels.tolist()
+        crop = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
+        normalise = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+        self.transform = transforms.Compose((crop if train else []) + normalise)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        image: Tensor = self.transform(Image.fromarray(self.images[i]))
+        return image, self.labels[i]
+
+
+def network(name: str = "resnet32") -> nn.Module:
+    """Return a backbone with a linear classifier of ten classes."""
+    backbone, width = build_backbone(NetworkSpec(name, 10))
+    return Network(backbone, nn.Linear(width, 10))
+
+
+def usual_loader(images: Pool) -> "DataLoader[tuple[Tensor, int]]":
+    """Return a shuffling DataLoader of the field's usual dataset."""
+    dataset = PilDataset(images.train_images, images.train_labels, train=True)
+    return DataLoader(dataset, batch_size=128, shuffle=True, num_workers=0)
+
+
+def usual_steps(images: Pool, model: nn.Module, device: torch.device, steps: int) -> float:
+    """Return images a second of the field's usual loop: fp32, `.item()` and top-k each step."""
+    model.to(device).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=2e-4)
+    batches = _endless(usual_loader(images))
+    began, seen, losses, hits = time.perf_counter(), 0, 0.0, 0.0
+    for _ in range(steps):
+        inputs, labels = (t.to(device) for t in next(batches))
+        logits = model(inputs)
+        loss = F.cross_entropy(logits, labels)
+        losses += loss.item() * len(labels)
+        hits += (logits.topk(5, 1).indices == labels[:, None]).sum().item()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seen += len(labels)
+    return seen / (time.perf_counter() - began)
+
+
+def _endless(loader: "DataLoader[tuple[Tensor, int]]") -> Iterator[tuple[Tensor, Tensor]]:
+    while True:
+        yield from loader  # type: ignore[misc]
