@@ -17,6 +17,7 @@ from ltbench.results.tables import (
     groups_table,
     main_table,
     records_table,
+    shifts_table,
 )
 from ltbench.results.workspace import write_atomically
 
@@ -62,7 +63,11 @@ def write_leaderboard(
     for plan in plans:
         found = boards(plan, loaded.records, failed)
         every += found
-        tables = [(board.id, table) for board in found for table in board_tables(board, methods)]
+        tables = [
+            (board.id, table)
+            for board in found
+            for table in (*board_tables(board, methods), shifts_table(board, loaded.records))
+        ]
         ad_hoc = ad_hoc_table(ad_hoc_records(plan, loaded.records))
         if ad_hoc is not None:
             tables.append(("", ad_hoc))

@@ -9,6 +9,8 @@ from ltbench.results.board import DECIMALS, DECOUPLED, EMPTY, Board, Entry, Metr
 from ltbench.results.groups import GROUPS, RULES
 from ltbench.results.published import Comparable, Figure, PublishedBy, comparable, misprints
 from ltbench.results.record import Record
+from ltbench.results.shifts import SHIFTS, shifted_accuracy
+from ltbench.results.statistics import summarise
 from ltbench.results.store import Stored
 
 TITLES: dict[Metric, str] = {
@@ -151,6 +153,38 @@ def decoupling_table(board: Board, methods: Mapping[str, MethodInfo]) -> Table |
         columns=("Stage 1", "Classes", "Joint", *(kinds[kind] for kind in order)),
         rows=tuple(tuple(row) for row in rows),
         names=2,
+    )
+
+
+def shifts_table(board: Board, records: Mapping[str, Stored]) -> Table:
+    """Return the accuracy of each variant under long-tailed test sets, forward to backward."""
+    rows = []
+    for entry in board.entries:
+        acc = entry.values["acc"]
+        row = [Cell(entry.variant.label)]
+        for shift in SHIFTS:
+            found = []
+            for key in acc.keys:
+                test, split = records[key].record.test, records[key].record.split
+                counts = split.longtailed_counts
+                found.append(shifted_accuracy(test.hits, test.totals, counts, shift))
+            known = [100 * accuracy for accuracy in found if accuracy is not None]
+            if known:
+                summary = summarise(known)
+                row.append(Cell(value=replace(acc, mean=summary.mean, std=summary.std)))
+            else:
+                row.append(Cell(value=acc))
+        rows.append(row)
+    for column in range(1, len(SHIFTS) + 1):
+        _rank_column(rows, column)
+    return Table(
+        name="shifts",
+        title=f"{board.title}: under other test frequencies",
+        caption=f"{_setting(board)} Expected accuracy where the test classes are exponentially "
+        "long-tailed by the ratio named: forward like training, backward its reverse. Predictors "
+        "are fixed: nothing adapts to the test set.",
+        columns=("Method", *(shift.title for shift in SHIFTS)),
+        rows=tuple(tuple(row) for row in rows),
     )
 
 

@@ -1,0 +1,60 @@
+"""Accuracy under test sets whose own class frequencies are long-tailed, from per-class counts.
+
+A predictor that is fixed answers each test image alike whatever the others are, so that its
+accuracy under other class frequencies is its per-class accuracies weighted by them. Forward shifts
+have the head of training as their head, backward ones its tail (Hong et al., CVPR 2021,
+arXiv:2012.00321; Zhang et al., NeurIPS 2022, arXiv:2107.09249).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Class frequencies of a test set, falling exponentially by `ratio` from head to tail."""
+
+    direction: Literal["forward", "uniform", "backward"]
+    ratio: int = 1
+
+    @property
+    def title(self) -> str:
+        """The shift as a column names it."""
+        return "Uniform" if self.ratio == 1 else f"{self.direction.capitalize()} {self.ratio}"
+
+
+RATIOS = (50, 25, 10, 5, 2)
+SHIFTS = (
+    *(Shift("forward", ratio) for ratio in RATIOS),
+    Shift("uniform"),
+    *(Shift("backward", ratio) for ratio in reversed(RATIOS)),
+)
+"""From a test set like a long-tailed training set to its reverse."""
+
+
+def shifted_accuracy(
+    hits: Sequence[int], totals: Sequence[int], counts: Sequence[int], shift: Shift
+) -> float | None:
+    """Return the expected accuracy under a shift, a fraction; None without a test image.
+
+    Args:
+        hits: [C], right predictions of each class on the test set at hand.
+        totals: [C], its images of each class; classes without one are left out.
+        counts: [C], long-tailed training images of each class, which say what is head; of equal
+            counts the lower class index comes first.
+        shift: the class frequencies.
+    """
+    order = sorted(range(len(counts)), key=lambda k: (-counts[k], k))
+    places = np.empty(len(counts))
+    places[order] = np.linspace(0, 1, len(counts))  # 0 for the largest class, 1 for the smallest
+    if shift.direction == "backward":
+        places = 1 - places
+    images = np.asarray(totals)
+    frequencies = np.where(images > 0, float(shift.ratio) ** -places, 0)
+    if not frequencies.any():
+        return None
+    accuracies = np.asarray(hits) / np.maximum(images, 1)
+    return float(np.average(accuracies, weights=frequencies))
