@@ -1,35 +1,46 @@
 """Reference numbers: arrays `<case>/<array>` and `<case>/<variant>/<array>` of an oracle file.
 
+Files without slashes name them `c0_<array>`, `c1_<array>`, and hyper-parameters `c0_hp_<name>`.
+
 A test claims a file with the marker `oracle` and receives each of its cases or variants as the
 argument `oracle`. Files that no test claims are ignored.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+FLAT = re.compile(r"^(c\d+)_")
+
 
 @dataclass
 class Oracle:
-    """A case of a file, or a variant of one; the arrays of a variant's case are at hand too."""
+    """A case of a file, or a variant of one; the arrays of a variant's case are at hand too.
+
+    Those of another case have the name `<case>/<array>`.
+    """
 
     id: str
     own: dict
     case: dict
+    file: dict
 
     def __getitem__(self, name):
         """Return an array as a tensor, floats in double precision."""
-        array = self.own[name] if name in self.own else self.case[name]
+        array = next(part[name] for part in (self.own, self.case, self.file) if name in part)
         tensor = torch.from_numpy(np.asarray(array))
         return tensor.double() if tensor.is_floating_point() else tensor
 
     @property
     def hparams(self):
         text = self.own.get("hparams", self.case.get("hparams"))
-        return {} if text is None else json.loads(str(text))
+        if text is not None:
+            return json.loads(str(text))
+        return {n.removeprefix("hp_"): v.item() for n, v in self.own.items() if n.startswith("hp_")}
 
 
 def discover(path: Path, has=(), variants=None, level=None):
@@ -43,14 +54,14 @@ def discover(path: Path, has=(), variants=None, level=None):
     """
     if not path.exists():
         return []
+    with np.load(path, allow_pickle=False) as arrays:
+        file = {FLAT.sub(r"\1/", name): arrays[name] for name in arrays.files if name != "meta"}
     cases = {}
-    with np.load(path, allow_pickle=False) as file:
-        for name in file.files:
-            if name != "meta":
-                case, *variant, array = name.split("/")
-                cases.setdefault(case, {}).setdefault("/".join(variant), {})[array] = file[name]
+    for name, value in file.items():
+        case, *variant, array = name.split("/")
+        cases.setdefault(case, {}).setdefault("/".join(variant), {})[array] = value
     return [
-        Oracle(f"{case}-{variant}".rstrip("-"), own, parts.get("", {}))
+        Oracle(f"{case}-{variant}".rstrip("-"), own, parts.get("", {}), file)
         for case, parts in cases.items()
         for variant, own in parts.items()
         if set(has) <= own.keys()

@@ -1,14 +1,18 @@
 """Classifiers: features [B, D] -> logits [B, C]."""
 
+from ltbench.classifiers.causal_norm import CausalNormClassifier
 from ltbench.classifiers.cosine import CosineClassifier
 from ltbench.classifiers.learnable_scale import LearnableScale
 from ltbench.classifiers.linear import linear, reset_linear
+from ltbench.classifiers.meta_embedding import MetaEmbedding
 from ltbench.classifiers.nearest_mean import NearestClassMean
 from ltbench.classifiers.tau_norm import tau_normalised
 
 __all__ = [
+    "CausalNormClassifier",
     "CosineClassifier",
     "LearnableScale",
+    "MetaEmbedding",
     "NearestClassMean",
     "linear",
     "reset_linear",

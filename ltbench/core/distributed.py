@@ -1,5 +1,7 @@
 """Sums, means and gathers over ranks; without a process group each is its local self."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -18,7 +20,7 @@ def rank() -> int:
 def all_sum(value: Tensor) -> Tensor:
     """Return the sum over ranks of a tensor of equal shape on each, without gradient."""
     if world_size() == 1:
-        return value
+        return value.detach()
     total = value.detach().clone()
     dist.all_reduce(total)
     return total
@@ -40,6 +42,30 @@ def gather(value: Tensor) -> Tensor:
     parts = [torch.empty_like(padded) for _ in range(world_size())]
     dist.all_gather(parts, padded)
     return torch.cat([part[: int(size)] for part, size in zip(parts, sizes, strict=True)])
+
+
+class _Gather(torch.autograd.Function):
+    """Gathers forward; backward, a rank's own part collects what all ranks have for it."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        ctx.count = len(value)
+        return gather(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return all_sum(gradient)[rank() * ctx.count : (rank() + 1) * ctx.count]
+
+
+def gather_with_gradient(value: Tensor) -> Tensor:
+    """Return the ranks' tensors [B, ...] joined in rank order [W * B, ...], with gradient.
+
+    Every rank must hold equally many, and use what it gets in the backward pass.
+    """
+    if world_size() == 1:
+        return value
+    joined: Tensor = _Gather.apply(value)
+    return joined
 
 
 def global_mean(values: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -1,6 +1,7 @@
 """Losses: functions of logits, labels and class counts, averaged over the global batch."""
 
 from ltbench.losses.balanced_softmax import balanced_softmax
+from ltbench.losses.class_balanced import class_balanced
 from ltbench.losses.class_weights import (
     cost_sensitive_weights,
     effective_number_weights,
@@ -8,20 +9,46 @@ from ltbench.losses.class_weights import (
     survey_weights,
 )
 from ltbench.losses.cross_entropy import cross_entropy
+from ltbench.losses.disc_centroids import disc_centroids
+from ltbench.losses.diversity import class_temperatures, diversity
+from ltbench.losses.equalization import equalization
+from ltbench.losses.focal import focal, sigmoid_focal
+from ltbench.losses.inverse_softmax import inverse_counts, inverse_softmax
+from ltbench.losses.label_aware_smoothing import label_aware_smoothing, label_smoothing
+from ltbench.losses.lade import lader
 from ltbench.losses.ldam import ldam, ldam_margins
 from ltbench.losses.log_prior import log_prior
 from ltbench.losses.logit_adjustment import logit_adjustment, posthoc_adjustment
+from ltbench.losses.paco import paco
+from ltbench.losses.prior_rebalancing import prior_rebalancing
+from ltbench.losses.residual_branches import branch_loss, class_groups
 
 __all__ = [
     "balanced_softmax",
+    "branch_loss",
+    "class_balanced",
+    "class_groups",
+    "class_temperatures",
     "cost_sensitive_weights",
     "cross_entropy",
+    "disc_centroids",
+    "diversity",
     "effective_number_weights",
+    "equalization",
+    "focal",
+    "inverse_counts",
+    "inverse_softmax",
     "inverse_weights",
+    "label_aware_smoothing",
+    "label_smoothing",
+    "lader",
     "ldam",
     "ldam_margins",
     "log_prior",
     "logit_adjustment",
+    "paco",
     "posthoc_adjustment",
+    "prior_rebalancing",
+    "sigmoid_focal",
     "survey_weights",
 ]

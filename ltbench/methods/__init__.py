@@ -1,28 +1,70 @@
 """METHODS: every method by its key, which is also its file name and its record folder."""
 
+from ltbench.methods.augmentation.mixup import Mixup
 from ltbench.methods.base import Method
+from ltbench.methods.ensembles.bbn import BBN
+from ltbench.methods.ensembles.reslt import ResLT
+from ltbench.methods.ensembles.ride import RIDE
+from ltbench.methods.ensembles.ride_distill import RIDEDistill
+from ltbench.methods.ensembles.ride_router import RIDERouter
+from ltbench.methods.ensembles.sade import SADE
+from ltbench.methods.module_improvement.causal_tde import CausalTDE
+from ltbench.methods.module_improvement.cosine import Cosine
 from ltbench.methods.module_improvement.crt import CRT
 from ltbench.methods.module_improvement.lws import LWS
+from ltbench.methods.module_improvement.mislas import MiSLAS
 from ltbench.methods.module_improvement.ncm import NCM
+from ltbench.methods.module_improvement.oltr import OLTR
+from ltbench.methods.module_improvement.paco import PaCo
 from ltbench.methods.module_improvement.tau_norm import TauNorm
 from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
+from ltbench.methods.rebalancing.class_balanced import ClassBalanced
 from ltbench.methods.rebalancing.class_balanced_sampling import ClassBalancedSampling
+from ltbench.methods.rebalancing.equalization import Equalization
+from ltbench.methods.rebalancing.focal import Focal
+from ltbench.methods.rebalancing.lade import LADE
 from ltbench.methods.rebalancing.ldam_drw import LDAMDRW
 from ltbench.methods.rebalancing.logit_adjustment import LogitAdjustment
+from ltbench.methods.rebalancing.oversampling import Oversampling
 from ltbench.methods.rebalancing.posthoc_logit_adjustment import PosthocLogitAdjustment
+from ltbench.methods.rebalancing.progressively_balanced_sampling import (
+    ProgressivelyBalancedSampling,
+)
 from ltbench.methods.rebalancing.softmax import Softmax
+from ltbench.methods.rebalancing.square_root_sampling import SquareRootSampling
+from ltbench.methods.rebalancing.undersampling import Undersampling
 from ltbench.methods.rebalancing.weighted_softmax import WeightedSoftmax
 
 METHODS: dict[str, type[Method]] = {
     "softmax": Softmax,
     "weighted_softmax": WeightedSoftmax,
+    "focal": Focal,
+    "class_balanced": ClassBalanced,
+    "equalization": Equalization,
     "balanced_softmax": BalancedSoftmax,
     "ldam_drw": LDAMDRW,
+    "lade": LADE,
     "logit_adjustment": LogitAdjustment,
     "posthoc_logit_adjustment": PosthocLogitAdjustment,
+    "oversampling": Oversampling,
+    "undersampling": Undersampling,
     "class_balanced_sampling": ClassBalancedSampling,
+    "square_root_sampling": SquareRootSampling,
+    "progressively_balanced_sampling": ProgressivelyBalancedSampling,
     "crt": CRT,
     "lws": LWS,
     "ncm": NCM,
     "tau_norm": TauNorm,
+    "mixup": Mixup,
+    "cosine": Cosine,
+    "mislas": MiSLAS,
+    "causal_tde": CausalTDE,
+    "bbn": BBN,
+    "ride": RIDE,
+    "ride_router": RIDERouter,
+    "ride_distill": RIDEDistill,
+    "sade": SADE,
+    "reslt": ResLT,
+    "paco": PaCo,
+    "oltr": OLTR,
 }

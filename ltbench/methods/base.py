@@ -130,6 +130,10 @@ class Method(nn.Module):
     def on_epoch_start(self, progress: Progress) -> None:
         """Take note of where training stands; `self.progress` is set before."""
 
+    def lr_factor(self, parameter: str) -> float:  # noqa: ARG002
+        """Return the multiple of the recipe's learning rate that a named parameter trains with."""
+        return 1.0
+
     def freeze(self, module: nn.Module) -> None:
         """Train a part no more, and keep it in evaluation mode whatever mode the rest is in."""
         module.requires_grad_(requires_grad=False).eval()

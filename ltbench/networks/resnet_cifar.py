@@ -14,7 +14,8 @@ from torch import Tensor, nn
 CIFAR_RESNETS = {"resnet8": 1, "resnet20": 3, "resnet32": 5}
 
 
-def _norm(kind: Literal["batch", "group"], channels: int) -> nn.Module:
+def norm_layer(kind: Literal["batch", "group"], channels: int) -> nn.Module:
+    """Return BatchNorm, or GroupNorm with four groups."""
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(4, channels)
 
 
@@ -26,9 +27,9 @@ class BasicBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm1 = _norm(norm, outputs)
+        self.norm1 = norm_layer(norm, outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.norm2 = _norm(norm, outputs)
+        self.norm2 = norm_layer(norm, outputs)
         self.stride = stride
         self.new_channels = outputs - inputs
 
@@ -43,21 +44,25 @@ class BasicBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """Images [B, C, 32, 32] (any size) -> features [B, 64]."""
+    """Images [B, C, 32, 32] (any size) -> features [B, D], D the last of the stages' widths."""
 
     def __init__(
-        self, blocks: int, channels: int = 3, norm: Literal["batch", "group"] = "batch"
+        self,
+        blocks: int,
+        channels: int = 3,
+        norm: Literal["batch", "group"] = "batch",
+        widths: tuple[int, int, int] = (16, 32, 64),
     ) -> None:
         super().__init__()
-        self.width = 64
-        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
-        self.norm1 = _norm(norm, 16)
-        inputs = 16
-        stages = []
-        for outputs in (16, 32, 64):
+        inputs = widths[0]
+        self.width = widths[-1]
+        self.conv1 = nn.Conv2d(channels, inputs, 3, 1, 1, bias=False)
+        self.norm1 = norm_layer(norm, inputs)
+        stages: list[nn.Module] = []
+        for outputs in widths:
             stage = []
             for i in range(blocks):
-                stride = 2 if i == 0 and outputs > 16 else 1
+                stride = 2 if i == 0 and stages else 1
                 stage.append(BasicBlock(inputs, outputs, stride, norm))
                 inputs = outputs
             stages.append(nn.Sequential(*stage))
@@ -67,6 +72,6 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features [B, 64]."""
+        """Return features [B, D]."""
         x = F.relu(self.norm1(self.conv1(images)), inplace=True)
         return self.stages(x).mean(dim=(2, 3))  # type: ignore[no-any-return]

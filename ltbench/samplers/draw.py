@@ -17,6 +17,7 @@ from ltbench.samplers.probabilities import (
     reversed_frequency,
     square_root,
 )
+from ltbench.samplers.resampled import oversampled, undersampled
 
 PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
     "class_balanced": class_balanced,
@@ -25,7 +26,12 @@ PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
     "effective_number": effective_number,
 }
 
-SAMPLERS = ("instance", "class_aware", "progressive", *PROBABILITIES)
+RESAMPLED: dict[str, Callable[[Tensor, int, Generator], Tensor]] = {
+    "oversampled": oversampled,
+    "undersampled": undersampled,
+}
+
+SAMPLERS = ("instance", "class_aware", *RESAMPLED, "progressive", *PROBABILITIES)
 """Names that `draw_epoch` takes."""
 
 
@@ -36,7 +42,8 @@ def draw_epoch(
 
     Args:
         name: one of SAMPLERS. "instance" is a fresh permutation without its remainder;
-            "class_aware" cycles through classes and their images (`class_aware`); the others draw
+            "class_aware" cycles through classes and their images (`class_aware`); "oversampled" and
+            "undersampled" go through a balanced set (samplers/resampled.py); the others draw
             classes and images with replacement. "progressive" takes `t = epoch / (epochs - 1)` as
             its authors' code does, so that the last epoch is class-balanced.
         labels: [N] class of each training image, on the CPU.
@@ -61,6 +68,8 @@ def draw_epoch(
         drawn = torch.randperm(len(labels), generator=generator)[:draws]
     elif name == "class_aware":
         drawn = class_aware(labels, draws, generator)
+    elif name in RESAMPLED:
+        drawn = RESAMPLED[name](labels, draws, generator)
     else:
         counts = torch.bincount(labels)
         if name == "progressive":

@@ -40,12 +40,13 @@ def average_batchnorm(module: nn.Module) -> None:
     """Give every rank the mean of the ranks' running statistics.
 
     The running statistics are linear in the batch statistics, so that averaging at an epoch's end
-    equals averaging after every step.
+    equals averaging after every step. Those of frozen layers stay as they are, bit for bit.
     """
     if world_size() == 1:
         return
+    batchnorm = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 - torch's own base
     for layer in module.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - torch's own base
+        if isinstance(layer, batchnorm) and layer.training:
             for statistic in (layer.running_mean, layer.running_var):
                 if statistic is not None:
                     statistic.copy_(all_sum(statistic) / world_size())
@@ -91,7 +92,8 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build the optimiser and give it the state of a checkpoint."""
-        self.optimizer = build_optimizer(self.settings.optimizer, self.method.parameters())
+        self.optimizer = build_optimizer(self.settings.optimizer, self.method)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
         if self.optimizer_state is not None:
             self.optimizer.load_state_dict(self.optimizer_state)
             self.optimizer_state = None
@@ -105,8 +107,8 @@ class TrainingModule(pl.LightningModule):
         """Set what changes by epoch: learning rate, the method's schedule, the global generator."""
         settings, epoch = self.settings, self.current_epoch
         factor = lr_factor(settings.schedule, epoch + 1, settings.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.optimizer.lr * factor
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
         deferred = epoch >= settings.deferred_from
         self.method.progress = Progress(epoch, settings.epochs, deferred)
         self.method.draws = Draws(stream(self.job.seed, "method", epoch))

@@ -1,18 +1,25 @@
 """Recipe to optimiser and learning rate."""
 
 import math
-from collections.abc import Iterable
 
 from torch import Tensor
 from torch.optim import SGD
 
 from ltbench.config.models import Optimizer, Schedule
+from ltbench.methods.base import Method
 
 
-def build_optimizer(settings: Optimizer, parameters: Iterable[Tensor]) -> SGD:
-    """Return SGD over the parameters that train, with weight decay on all of them."""
+def build_optimizer(settings: Optimizer, method: Method) -> SGD:
+    """Return SGD over the parameters that train, with weight decay on all of them.
+
+    Parameters that share a learning rate are one group.
+    """
+    groups: dict[float, list[Tensor]] = {}
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(settings.lr * method.lr_factor(name), []).append(parameter)
     return SGD(
-        [p for p in parameters if p.requires_grad],
+        [{"params": parameters, "lr": lr} for lr, parameters in groups.items()],
         lr=settings.lr,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,

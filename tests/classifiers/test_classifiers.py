@@ -37,6 +37,16 @@ def test_cosine(oracle):
     check(oracle, classifier, {"weight": classifier.weight})
 
 
+@pytest.mark.oracle("classifiers", variants=["cosnorm_oltr", "cos_robal"])
+def test_scaled_cosine(oracle):
+    classes, width = oracle["weight"].shape
+    squash = "squash" in oracle.hparams.get("note", "")
+    scale = oracle.hparams["scale"]
+    classifier = CosineClassifier(width, classes, scale, squash=squash).double()
+    classifier.load_state_dict({"weight": oracle["weight"]})
+    check(oracle, classifier, {"weight": classifier.weight})
+
+
 @pytest.mark.oracle("classifiers", variants=["lws"])
 def test_learnable_scale(oracle):
     classes, width = oracle["weight"].shape

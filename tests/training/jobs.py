@@ -23,11 +23,13 @@ def recipe(**changes) -> Recipe:
     return Recipe(**values)
 
 
-def job(method="softmax", stage=None, seed=0, split="longtailed", start=(), hyper=None, **changes) -> Job:
+def job(
+    method="softmax", stage=None, seed=0, split="longtailed", start=(), hyper=None, **changes
+) -> Job:
     info = CATALOGUE[method]
     declared = next(s for s in info.stages if stage in (None, s.name))
     settings = recipe(**changes)
-    stage_recipe = (settings.second if declared.second else settings.first) if declared.trains else None
+    stage_recipe = settings.second if declared.second else settings.first
     return Job(
         label=info.title,
         recipe_name="test",
@@ -38,7 +40,7 @@ def job(method="softmax", stage=None, seed=0, split="longtailed", start=(), hype
         stage=declared.name,
         hyper=info.check_hyper(hyper or {}),
         recipe=settings,
-        stage_recipe=stage_recipe,
+        stage_recipe=stage_recipe if declared.trains else None,
         seed=seed,
         start=tuple(start),
     )

@@ -59,7 +59,8 @@ def test_a_resumed_job_ends_with_the_same_record(workspace, tmp_path, monkeypatc
     with pytest.raises((KeyboardInterrupt, SystemExit, InterruptedError)):
         fit.run_job(one, other, options())
     assert not record_path(other.records, one).exists()
-    assert len(load_checkpoint(other.job(one.key).checkpoints, torch.device("cpu"))["history"]["losses"]) == 2
+    state = load_checkpoint(other.job(one.key).checkpoints, torch.device("cpu"))
+    assert len(state["history"]["losses"]) == 2
     monkeypatch.setattr(fit, "save_checkpoint", save)
     resumed = fit.run_job(one, other, options())
     assert resumed.cost.attempts == 2
@@ -102,11 +103,9 @@ def test_deferred_sampling_switches_in_its_epoch(workspace, monkeypatch):
 
 
 def test_a_diverged_loss_is_said(workspace):
-    one = job(first={
-        "epochs": 3,
-        "optimizer": {"lr": 1e30},
-        "schedule": {"kind": "constant"},
-    })
+    one = job(
+        first={"epochs": 3, "optimizer": {"lr": 1e30}, "schedule": {"kind": "constant"}},
+    )
     with pytest.raises(DivergedError, match="loss of epoch"):
         fit.run_job(one, workspace, options())
     assert not record_path(workspace.records, one).exists()
@@ -114,6 +113,7 @@ def test_a_diverged_loss_is_said(workspace):
 
 def test_equal_seeds_give_equal_initialisation_across_methods():
     counts = torch.full((10,), 40)
-    ones = [fit.build_method(job(m), counts).network.state_dict() for m in ("softmax", "balanced_softmax")]
+    methods = ("softmax", "balanced_softmax")
+    ones = [fit.build_method(job(m), counts).network.state_dict() for m in methods]
     assert all(torch.equal(ones[0][name], ones[1][name]) for name in ones[0])
     assert derive(0, "init", "train") != derive(1, "init", "train")

@@ -1,0 +1,45 @@
+"""The class-balanced loss.
+
+Cui, Jia, Lin, Song, Belongie, "Class-Balanced Loss Based on Effective Number of Samples", CVPR 2019
+(arXiv:1901.05555), section 4.
+"""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench.core.distributed import global_mean
+from ltbench.losses.class_weights import effective_number_weights
+from ltbench.losses.counts import as_constant
+from ltbench.losses.focal import sigmoid_focal
+
+ClassBalancedForm = Literal["softmax", "sigmoid", "focal"]
+
+
+def class_balanced(
+    logits: Tensor,
+    labels: Tensor,
+    counts: Tensor,
+    beta: float = 0.9999,
+    form: ClassBalancedForm = "softmax",
+    gamma: float = 1.0,
+) -> Tensor:
+    """Return the mean of w_y * loss, with effective-number weights w; it divides by the batch size.
+
+    Args:
+        logits: [B, C].
+        labels: [B], int64.
+        counts: [C], training images a class.
+        beta: in [0, 1), see `effective_number_weights`.
+        form: what is weighted: cross-entropy, or per class binary cross-entropy or its focal loss.
+        gamma: focus of the focal form.
+
+    Raises:
+        ValueError: for a class without images.
+    """
+    weights = effective_number_weights(counts, beta)
+    if form == "softmax":
+        losses = F.cross_entropy(logits, labels, reduction="none")  # [B]
+        return global_mean(as_constant(weights, logits)[labels] * losses)
+    return sigmoid_focal(logits, labels, gamma if form == "focal" else 0.0, weights)

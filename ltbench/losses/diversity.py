@@ -1,0 +1,44 @@
+"""The divergence of experts from their mean.
+
+Wang et al., "Long-tailed Recognition by Routing Diverse Distribution-Aware Experts", ICLR 2021
+(arXiv:2010.01809), section 3.2, in the form of the authors' code.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench.core.distributed import global_mean
+from ltbench.losses.counts import as_constant, class_sizes
+
+
+def diversity(logits: Tensor, temperature: Tensor) -> Tensor:
+    """Return the mean of t^2 sum_k KL(softmax(mean_k z / tau) || softmax(z_k / tau)).
+
+    The mean distribution is a constant for the gradient; t is the mean of tau.
+
+    Args:
+        logits: [E, B, C].
+        temperature: tau, a scalar or [C], which then divides each class's logits.
+    """
+    tau = as_constant(temperature, logits)
+    mean = (logits.detach().mean(dim=0) / tau).softmax(dim=1)  # [B, C]
+    log_own = (logits / tau).log_softmax(dim=2)  # [E, B, C]
+    divergence = F.kl_div(log_own, mean.expand_as(log_own), reduction="none").sum(dim=(0, 2))
+    return tau.mean().square() * global_mean(divergence)
+
+
+def class_temperatures(counts: Tensor, spread: float) -> Tensor:
+    """Return temperatures [C] in float64 that grow with a class's size; the largest class has 1.
+
+    Proportional to `1 - spread + spread * C * pi_c`.
+
+    Args:
+        counts: [C], training images a class.
+        spread: 0 for the same temperature everywhere, 1 for one proportional to the class size.
+
+    Raises:
+        ValueError: for a class without images.
+    """
+    sizes = class_sizes(counts)
+    relative = 1 - spread + spread * sizes / sizes.mean()
+    return relative / relative.max()

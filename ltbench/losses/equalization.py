@@ -1,0 +1,41 @@
+"""The softmax equalization loss.
+
+Tan et al., "Equalization Loss for Long-Tailed Object Recognition", CVPR 2020 (arXiv:2003.05176).
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench.core.distributed import global_mean
+from ltbench.losses.counts import class_sizes
+
+
+def equalization(
+    logits: Tensor,
+    labels: Tensor,
+    counts: Tensor,
+    uniform: Tensor,
+    gamma: float = 0.9,
+    threshold: float = 4.3e-4,
+) -> Tensor:
+    """Return the cross-entropy in which tail classes mostly do not suffer from others' samples.
+
+    A class k is left out of a sample's softmax where it is not the label, its share of the training
+    images is at most `threshold`, and the sample's number for it is at most `gamma`.
+
+    Args:
+        logits: [B, C].
+        labels: [B], int64.
+        counts: [C], training images a class.
+        uniform: [B, C], random numbers in [0, 1).
+        gamma: probability of being left out.
+        threshold: largest share of the images that makes a tail class (lambda of the paper).
+
+    Raises:
+        ValueError: for a class without images.
+    """
+    sizes = class_sizes(counts)
+    tail = sizes / sizes.sum() <= threshold  # [C]
+    left_out = (uniform <= gamma) & tail & ~F.one_hot(labels, len(counts)).bool()  # [B, C]
+    logits = logits.masked_fill(left_out, -float("inf"))
+    return global_mean(F.cross_entropy(logits, labels, reduction="none"))

@@ -1,0 +1,61 @@
+"""Focal loss, of softmax probabilities and one-vs-all.
+
+Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017 (arXiv:1708.02002), equation 4, which
+is binary: `sigmoid_focal`. The long-tailed literature uses its softmax form: `focal`.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench.core.distributed import global_mean
+from ltbench.losses.counts import as_constant
+
+
+def focal(
+    logits: Tensor,
+    labels: Tensor,
+    gamma: float = 2.0,
+    weights: Tensor | None = None,
+    *,
+    detach: bool = False,
+) -> Tensor:
+    """Return the mean of (1 - q)^gamma * (-log q), with q = p_y and p = softmax(z).
+
+    With class weights q is p_y^w, as in the code of Cao et al. (LDAM, 2019), and the mean divides
+    by the size of the batch, not by the sum of its weights.
+
+    Args:
+        logits: [B, C].
+        labels: [B], int64.
+        gamma: focus, at least 0; 0 is cross-entropy.
+        weights: [C], one a class.
+        detach: whether the factor is a constant for the gradient.
+    """
+    losses = F.cross_entropy(logits, labels, reduction="none")  # [B]
+    if weights is not None:
+        losses = as_constant(weights, logits)[labels] * losses
+    # A loss of exactly 0 would have an infinite slope to the power of gamma < 1.
+    missed = -torch.expm1(-losses.clamp_min(torch.finfo(losses.dtype).tiny))  # 1 - q
+    factors = missed**gamma
+    return global_mean((factors.detach() if detach else factors) * losses)
+
+
+def sigmoid_focal(
+    logits: Tensor, labels: Tensor, gamma: float = 2.0, weights: Tensor | None = None
+) -> Tensor:
+    """Return the mean over samples of w_y * sum_c (1 - p_c)^gamma * (-log p_c).
+
+    Here p_c is the probability sigmoid(+-z_c) of the right answer to "is it class c?".
+
+    Args:
+        logits: [B, C].
+        labels: [B], int64.
+        gamma: focus, at least 0; 0 is binary cross-entropy.
+        weights: [C], one a class, for whole samples; the mean divides by the size of the batch.
+    """
+    logits = as_constant(logits, logits)
+    signed = torch.where(F.one_hot(labels, logits.shape[1]).bool(), logits, -logits)  # [B, C]
+    factors = (gamma * F.logsigmoid(-signed)).exp()  # (1 - p)^gamma with a finite slope
+    losses = -(factors * F.logsigmoid(signed)).sum(dim=1)  # [B]
+    return global_mean(losses if weights is None else as_constant(weights, logits)[labels] * losses)

@@ -1,0 +1,39 @@
+"""The loss of an expert for inversely long-tailed tests.
+
+Zhang et al., "Self-Supervised Aggregation of Diverse Experts for Test-Agnostic Long-Tailed
+Recognition", NeurIPS 2022 (arXiv:2107.09249), equation 4.
+"""
+
+from torch import Tensor
+
+from ltbench.losses.counts import as_constant
+from ltbench.losses.cross_entropy import cross_entropy
+from ltbench.losses.log_prior import log_prior
+
+
+def inverse_counts(counts: Tensor) -> Tensor:
+    """Return the counts [C] dealt out the other way round: the largest class gets the smallest."""
+    ascending, order = counts.sort(stable=True)
+    inverse = counts.new_empty(counts.shape)
+    inverse[order] = ascending.flip(0)
+    return inverse
+
+
+def inverse_softmax(
+    logits: Tensor, labels: Tensor, counts: Tensor, tau: float = 2.0, epsilon: float = 0.0
+) -> Tensor:
+    """Return the cross-entropy of z + log pi - tau log pi', with pi' the prior dealt out inversely.
+
+    Args:
+        logits: [B, C].
+        labels: [B], int64.
+        counts: [C], training images a class.
+        tau: strength; 0 gives balanced softmax.
+        epsilon: what the authors' code adds to each prior inside its logarithm.
+
+    Raises:
+        ValueError: for a class without images, unless epsilon keeps its logarithm finite.
+    """
+    inverse = log_prior(inverse_counts(counts), epsilon=epsilon)
+    shift = log_prior(counts, epsilon=epsilon) - tau * inverse
+    return cross_entropy(logits + as_constant(shift, logits), labels)

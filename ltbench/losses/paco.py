@@ -1,0 +1,54 @@
+"""The parametric contrastive loss.
+
+Cui, Zhong, Liu, Yu, Jia, "Parametric Contrastive Learning", ICCV 2021 (arXiv:2107.12028).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench.core.distributed import global_mean
+from ltbench.losses.counts import as_constant
+
+
+def paco(
+    logits: Tensor,
+    labels: Tensor,
+    similarities: Tensor,
+    contrast_labels: Tensor,
+    itself: Tensor,
+    counts: Tensor,
+    *,
+    alpha: float,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+) -> Tensor:
+    """Return the mean over anchors of their positives' weighted mean of -log p.
+
+    p is a softmax over the classes, scored z + log(pi + 1e-9), and the contrast set together.
+    Positives are the anchor's class, with weight beta, and the others of its class in the contrast
+    set, with weight alpha. Because samples stand beside the classes the prior is not centred.
+
+    Args:
+        logits: [B, C].
+        labels: [B], int64.
+        similarities: [B, M], of the anchors to the contrast set, divided by the temperature.
+        contrast_labels: [M], int64.
+        itself: [B], int64, the anchor's own place in the contrast set, which does not count.
+        counts: [C], training images a class.
+        alpha: weight of a positive sample.
+        beta: weight of the class.
+        gamma: weight of the contrast set in the denominator.
+    """
+    prior = counts.double() / counts.sum()
+    classes = logits + as_constant((prior + 1e-9).log(), logits)  # [B, C]
+    others = torch.ones_like(similarities).scatter(1, itself[:, None], 0.0)  # [B, M]
+    same = others * (labels[:, None] == contrast_labels)
+    one_hot = F.one_hot(labels, len(counts))
+
+    scores = torch.cat([classes, similarities], dim=1)  # [B, C + M]
+    scores = scores - scores.detach().amax(dim=1, keepdim=True)
+    counted = torch.cat([torch.ones_like(classes), gamma * others], dim=1)
+    log_p = scores - ((scores.exp() * counted).sum(dim=1, keepdim=True) + 1e-12).log()
+    positive = torch.cat([beta * one_hot, alpha * same], dim=1)
+    return -global_mean((positive * log_p).sum(dim=1) / positive.sum(dim=1))

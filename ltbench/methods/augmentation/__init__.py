@@ -1,0 +1,1 @@
+"""Information augmentation: transfer, distillation, mixing, generated samples."""

@@ -1,0 +1,1 @@
+"""Ensembles: experts and branches that share a network."""

@@ -1,0 +1,91 @@
+"""BBN, the bilateral-branch network: from ordinary to reversed sampling, a branch for each.
+
+Zhou, Cui, Wei, Chen, "BBN: Bilateral-Branch Network with Cumulative Learning for Long-Tailed Visual
+Recognition", CVPR 2020 (arXiv:1912.02413).
+
+    z = alpha W_c^T f_c + (1 - alpha) W_r^T f_r                               (1)    implemented
+    L = alpha E(p, y_c) + (1 - alpha) E(p, y_r)                               (3)    implemented
+    reversed sampler, P_i ~ N_max / N_i                                       (4)    implemented
+    alpha = 1 - (T / T_max)^2                                                 (5)    implemented
+    test with alpha = 0.5                                                            implemented
+
+f_c are features of a batch of the ordinary sampler through the conventional branch, f_r of one of
+the reversed sampler through the re-balancing branch; W_c and W_r are one linear layer with a single
+bias. Where the code differs we follow it: both features are doubled in training and neither is in
+the test; T counts epochs from 0; and schedules of 90 and 180 epochs have T_max = 100 and 200, which
+is `horizon` here, 10/9.
+
+The branches share all but the last block. On timm's ResNets and ResNeXts and the CIFAR ResNets this
+is the authors' network; ConvNeXts have their last stage copied, and other backbones are shared as a
+whole, so that the branches differ in their half of the linear layer alone.
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ltbench.classifiers import linear
+from ltbench.losses import cross_entropy
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
+from ltbench.networks import Network, NetworkSpec
+from ltbench.networks.multi_expert import ExpertBackbone, build_branches
+
+
+class BBNHyper(Hyper):
+    """Hyper-parameters of BBN."""
+
+    horizon: float = Field(
+        1.0, ge=1, description="T_max as a multiple of the epochs: alpha ends at 1 - horizon^-2"
+    )
+
+
+class BBN(Method):
+    """Two branches on batches of two samplers; attention moves from the first to the second."""
+
+    title = "BBN"
+    paper = Paper(
+        title="BBN: Bilateral-Branch Network with Cumulative Learning for Long-Tailed "
+        "Visual Recognition",
+        authors="Boyan Zhou, Quan Cui, Xiu-Shen Wei, Zhao-Min Chen",
+        venue="CVPR",
+        year=2020,
+        arxiv="1912.02413",
+    )
+    category = "ensemble"
+    stages = (Stage("train", samplers=("instance", "reversed")),)
+    oracle = "bbn"
+    Hyper = BBNHyper
+    hyper: BBNHyper
+    network: Network
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return two branches on shared maps, and a classifier of both features."""
+        backbone = build_branches(spec, 2)
+        return Network(backbone, linear(2 * backbone.width, spec.classes))
+
+    @property
+    def alpha(self) -> float:
+        """Weight of the conventional branch in this epoch."""
+        return 1 - (self.progress.fraction / self.hyper.horizon) ** 2
+
+    def training_loss(self, batch: Mapping[str, Batch]) -> Loss:
+        """Return the cross-entropies of the mixed logits with either batch's labels."""
+        backbone = cast("ExpertBackbone", self.network.backbone)
+        ordinary, reverse, alpha = batch["instance"], batch["reversed"], self.alpha
+        conventional = backbone.features_of(0, ordinary.images)  # [B, D]
+        rebalancing = backbone.features_of(1, reverse.images)  # [B, D]
+        mixed = torch.cat([2 * alpha * conventional, 2 * (1 - alpha) * rebalancing], dim=1)
+        logits = self.network.classifier(mixed)
+        return {
+            "conventional": alpha * cross_entropy(logits, ordinary.labels),
+            "rebalancing": (1 - alpha) * cross_entropy(logits, reverse.labels),
+        }
+
+    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Return logits [B, classes] of both branches on the same images [B, C, H, W]."""
+        features = self.network.features(images)  # [2, B, D]
+        logits: Tensor = self.network.classifier(torch.cat(tuple(features), dim=1))
+        return logits

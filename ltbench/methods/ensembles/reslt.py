@@ -1,0 +1,87 @@
+"""ResLT: branches for all, for medium and few-shot, and for few-shot classes, added up.
+
+Cui, Liu, Tian, Zhong, Jia, "ResLT: Residual Learning for Long-tailed Recognition", TPAMI 2022
+(arXiv:2101.10633).
+
+    L_fce = J(N_h(X) + N_m(X) + N_t(X), Y)                          implemented
+    L_ice = J(N_h(X), Y) + J(N_m(S_m), Y) + J(N_t(S_t), Y)          implemented
+    L = (1 - beta) L_fce + beta L_ice                               implemented
+
+S_m are the samples of medium and few-shot classes, S_t those of few-shot classes. As in the code of
+the authors L_ice has one common denominator, the pairs of a branch and a sample of its own, and
+1e-7 is added inside its logarithm. Their code names the classes of S_m and S_t by position; here
+they are shares of the classes in order of size. The classifier is shared.
+
+Network: on CIFAR ResNets a branch is a normalisation of its own before the pooling, as in the code
+(the paper draws a 1x1 convolution). Elsewhere it is a 1x1 convolution with normalisation and ReLU,
+before the pooling in training and after it in the test, the classifier has no bias, and in the test
+its weights are divided by a power `gamma` of their norms, as in the authors' ImageNet code. Where a
+backbone is not a ResNet, ResNeXt or ConvNeXt the branches stand behind its pooling.
+Left out: the two branches of their iNaturalist network, and label smoothing.
+"""
+
+from typing import cast
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from ltbench.classifiers import tau_normalised
+from ltbench.losses import branch_loss, class_groups, cross_entropy
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.networks import Network, NetworkSpec
+from ltbench.networks.residual_branches import build_residual_branches
+
+
+class ResLTHyper(Hyper):
+    """Hyper-parameters of ResLT; the defaults are those of CIFAR-100-LT at ratio 100."""
+
+    beta: float = Field(0.995, ge=0, le=1, description="weight of the branches' own losses")
+    medium_from: float = Field(
+        0.35, ge=0, le=1, description="share of the classes, largest first, before the medium ones"
+    )
+    few_from: float = Field(
+        0.7, ge=0, le=1, description="share of the classes, largest first, before the few-shot ones"
+    )
+    gamma: float = Field(0.0, ge=0, description="power of the class norms taken off in the test")
+
+
+class ResLT(Method):
+    """Three branches on one backbone; the smaller classes are in more of them."""
+
+    title = "ResLT"
+    paper = Paper(
+        title="ResLT: Residual Learning for Long-tailed Recognition",
+        authors="Jiequan Cui, Shu Liu, Zhuotao Tian, Zhisheng Zhong, Jiaya Jia",
+        venue="TPAMI",
+        year=2022,
+        arxiv="2101.10633",
+    )
+    category = "ensemble"
+    coupling = "gathered"
+    oracle = "reslt"
+    Hyper = ResLTHyper
+    hyper: ResLTHyper
+    network: Network
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return three branches and their classifier."""
+        hyper = self.hyper
+        self.groups: Tensor
+        groups = class_groups(self.counts, hyper.medium_from, hyper.few_from)
+        self.register_buffer("groups", groups, persistent=False)
+        return build_residual_branches(spec, len(groups))
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the loss of the sum and those of the branches."""
+        logits, beta = self.network(batch.images), self.hyper.beta  # [3, B, C]
+        return {
+            "fused": (1 - beta) * cross_entropy(logits.sum(dim=0), batch.labels),
+            "branches": beta * branch_loss(logits, batch.labels, self.groups),
+        }
+
+    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Return the sum of the branches' logits [B, classes]."""
+        classifier = cast("nn.Linear", self.network.classifier)
+        weight = tau_normalised(classifier.weight, self.hyper.gamma)
+        return F.linear(self.network.features(images), weight, classifier.bias).sum(dim=0)

@@ -1,0 +1,92 @@
+"""RIDE: experts with margins by class that are driven apart from each other.
+
+Wang, Lian, Miao, Liu, Yu, "Long-tailed Recognition by Routing Diverse Distribution-Aware Experts",
+ICLR 2021 (arXiv:2010.01809).
+
+    L = sum_k LDAM(z_k) + lambda D(z_k)                                              implemented
+    D: KL divergence of the experts, tau by class size                               implemented
+    dynamic routing: `ride_router`; distillation from more experts: `ride_distill`
+
+As in the authors' code the divergence is from the mean of the experts, a constant for the gradient:
+KL(softmax(mean z / tau) || softmax(z_k / tau)) t^2 with t the mean of tau and lambda below 0.
+LDAM's weights and the temperatures by class are switched on late, both at once (`defer` of the
+recipe; epoch 160 of 200 on CIFAR). Their code multiplies cosines by 30 inside the network; so does
+`predict`, which averages the experts.
+
+A CIFAR ResNet shares its stem and first stage, one of timm's ResNets or ResNeXts its stem and two
+stages; the later stages are the experts' own, with three quarters of the channels (`reduced`).
+ConvNeXts are cut in the same place at full width; other backbones are shared as a whole, so that
+experts differ in their classifiers alone.
+"""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ltbench.losses import class_temperatures, diversity, effective_number_weights, ldam
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.networks import NetworkSpec
+from ltbench.networks.multi_expert import build_cosine_experts
+
+
+class RIDEHyper(Hyper):
+    """Hyper-parameters of RIDE; the defaults are those of CIFAR-100-LT."""
+
+    experts: int = Field(3, ge=1, description="number of experts; the paper has 2, 3 and 4")
+    reduced: bool = Field(
+        True, description="whether a ResNet's own stages have 3/4 of the channels"
+    )
+    diversity: float = Field(-0.45, description="weight of the divergence (lambda)")
+    temperature: float = Field(1.0, gt=0, description="temperature of the divergence")
+    spread: float = Field(
+        0.05, ge=0, le=1, description="how much class size moves the temperature once deferred"
+    )
+    max_margin: float = Field(0.5, ge=0, description="margin of the smallest class, on cosines")
+    scale: float = Field(30.0, gt=0, description="factor of the cosines (s)")
+    beta: float = Field(0.9999, ge=0, lt=1, description="effective-number weights once deferred")
+
+
+class RIDE(Method):
+    """Experts that share their first stages, each with LDAM, kept diverse."""
+
+    title = "RIDE"
+    paper = Paper(
+        title="Long-tailed Recognition by Routing Diverse Distribution-Aware Experts",
+        authors="Xudong Wang, Long Lian, Zhongqi Miao, Ziwei Liu, Stella X. Yu",
+        venue="ICLR",
+        year=2021,
+        arxiv="2010.01809",
+    )
+    category = "ensemble"
+    coupling = "gathered"
+    oracle = "ride"
+    Hyper: ClassVar[type[RIDEHyper]] = RIDEHyper
+    hyper: RIDEHyper
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return experts that end in cosines."""
+        return build_cosine_experts(spec, self.hyper.experts, reduced=self.hyper.reduced)
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the experts' margin losses and their diversity."""
+        return self.expert_losses(self.network(batch.images), batch.labels)
+
+    def expert_losses(self, cosines: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the losses of cosines [E, B, C] with labels [B]."""
+        hyper, weights = self.hyper, None
+        temperature = torch.tensor(hyper.temperature, device=cosines.device, dtype=torch.float64)
+        if self.progress.deferred:
+            weights = effective_number_weights(self.counts, hyper.beta)
+            temperature = temperature * class_temperatures(self.counts, hyper.spread)
+        margins = [
+            ldam(each, labels, self.counts, hyper.max_margin, hyper.scale, weights)
+            for each in cosines
+        ]
+        divergence = diversity(hyper.scale * cosines, temperature)
+        return {"margin": torch.stack(margins).sum(), "diversity": hyper.diversity * divergence}
+
+    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
+        """Return the mean of the experts' scaled cosines [B, classes]."""
+        return self.hyper.scale * super().predict(images, target_prior).mean(dim=0)

@@ -1,0 +1,100 @@
+"""RIDE with expert assignment: easy samples ask one expert, harder ones further experts.
+
+Wang, Lian, Miao, Liu, Yu, "Long-tailed Recognition by Routing Diverse Distribution-Aware Experts",
+ICLR 2021 (arXiv:2010.01809), section 3.3.
+
+    r_i = W_2 [S(W_1 x / ||x||), largest means of z_1 .. z_i]       implemented
+    weighted binary cross-entropy of r_i                            implemented
+    an expert is asked while sigmoid(r_i) > 0.5                     implemented
+
+The second stage of a trained RIDE, all of which is fixed. As in the authors' code a sample should
+go on from expert i where the first i experts together are wrong and the first j, for some j above
+i, are right; W_2 is the same for all i; and batches are class-balanced. Their second stage has 5
+epochs of batch 512 and a cosine from rate 0.01.
+
+`predict` computes all experts and averages those that the router asks for: the predictions are
+those of dynamic inference, its speed is not. The network is that of `ride`.
+"""
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from ltbench.core.distributed import global_mean
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
+from ltbench.networks import Network, NetworkSpec
+from ltbench.networks.expert_router import ExpertRouter
+from ltbench.networks.multi_expert import ExpertBackbone, build_cosine_experts
+
+
+class RIDERouterHyper(Hyper):
+    """Hyper-parameters of the router; `experts`, `reduced` and `scale` are those of the start."""
+
+    experts: int = Field(3, ge=2, description="number of experts")
+    reduced: bool = Field(
+        True, description="whether a ResNet's own stages have 3/4 of the channels"
+    )
+    scale: float = Field(30.0, gt=0, description="factor of the cosines (s)")
+    top: int = Field(30, ge=1, description="largest logits that the router sees, at most all")
+    positive_weight: float = Field(100.0, gt=0, description="weight of samples that should go on")
+
+
+class RIDERouter(Method):
+    """A router on fixed experts."""
+
+    title = "RIDE + router"
+    paper = Paper(
+        title="Long-tailed Recognition by Routing Diverse Distribution-Aware Experts",
+        authors="Xudong Wang, Long Lian, Zhongqi Miao, Ziwei Liu, Stella X. Yu",
+        venue="ICLR",
+        year=2021,
+        arxiv="2010.01809",
+    )
+    category = "ensemble"
+    stages = (Stage("router", samplers=("class_balanced",), second=True),)
+    start_from = "ride"
+    oracle = "ride"
+    Hyper = RIDERouterHyper
+    hyper: RIDERouterHyper
+    network: Network
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return RIDE's network; its router stands beside it."""
+        hyper = self.hyper
+        network = build_cosine_experts(spec, hyper.experts, reduced=hyper.reduced)
+        width = cast("ExpertBackbone", network.backbone).width
+        self.router = ExpertRouter(width, hyper.experts, min(hyper.top, spec.classes))
+        return network
+
+    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
+        """Freeze the experts."""
+        self.freeze(self.network)
+
+    def experts(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the experts' logits [E, B, C] and the routing logits [E - 1, B]."""
+        features = self.network.features(images)
+        logits = self.hyper.scale * self.network.classifier(features)
+        return logits, self.router(features, logits)
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the weighted binary cross-entropy of going on, averaged over the routers."""
+        logits, routes = self.experts(batch.images)
+        right = logits.cumsum(dim=0).argmax(dim=2) == batch.labels  # [E, B], of the first experts
+        later = torch.stack([right[i:].any(dim=0) for i in range(1, len(right))])
+        losses = F.binary_cross_entropy_with_logits(
+            routes,
+            (~right[:-1] & later).to(routes.dtype),
+            pos_weight=routes.new_tensor(self.hyper.positive_weight),
+            reduction="none",
+        )
+        return global_mean(losses.flatten())
+
+    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Return the mean logits [B, classes] of the experts that each image asks."""
+        logits, routes = self.experts(images)
+        asked = torch.cat([torch.ones_like(routes[:1]), (routes > 0).to(routes.dtype)])  # [E, B]
+        asked = asked.cumprod(dim=0)
+        return (asked[..., None] * logits).sum(dim=0) / asked.sum(dim=0)[:, None]

@@ -1,0 +1,124 @@
+"""SADE (TADE in its first version): experts for three class priors, weighted on test images.
+
+Zhang, Hooi, Hong, Feng, "Self-Supervised Aggregation of Diverse Experts for Test-Agnostic
+Long-Tailed Recognition", NeurIPS 2022 (arXiv:2107.09249; first as "Test-Agnostic Long-Tailed
+Recognition by Test-Time Aggregating Diverse Experts with Self-Supervision").
+
+    expert 1: CE(z_1)                                               (2)    implemented
+    expert 2: CE(z_2 + log pi)                                      (3)    implemented
+    expert 3: CE(z_3 + log pi - tau log pi')                        (4)    implemented
+    test time: max_w mean_x cos(p(view 1 of x), p(view 2 of x)),
+        p = softmax(sum_k softmax(w)_k z_k)                         (5)    implemented in `adapt`
+
+pi' deals the prior out the other way round. As in the authors' code each prior has 1e-9 added in
+its logarithm, w begins equal and is trained by SGD (rate 0.1, Nesterov momentum 0.9, decay 5e-4 on
+w), for 5 epochs or until a weight is below 0.05. Without `adapt` the prediction is their mean.
+
+The network is that of `ride` with three experts: cosines times 30, and the same cuts and widths.
+Left out: rates by layer (Places: 0.01 for classifiers, 0.001 else).
+"""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from ltbench.losses import cross_entropy, inverse_softmax, logit_adjustment
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.networks import NetworkSpec
+from ltbench.networks.multi_expert import build_cosine_experts
+
+EXPERTS = 3
+EPSILON = 1e-9
+
+
+class SADEHyper(Hyper):
+    """Hyper-parameters of SADE."""
+
+    tau: float = Field(2.0, ge=0, description="strength of the inverse prior")
+    reduced: bool = Field(
+        True, description="whether a ResNet's own stages have 3/4 of the channels"
+    )
+    scale: float = Field(30.0, gt=0, description="factor of the cosines")
+    test_epochs: int = Field(5, ge=1, description="passes over the test images in `adapt`")
+    test_lr: float = Field(0.1, gt=0, description="learning rate of the experts' weights")
+    least_weight: float = Field(0.05, ge=0, description="weight of an expert that ends `adapt`")
+
+
+class SADE(Method):
+    """Experts for the training prior, a uniform one and the inverse one."""
+
+    title = "SADE"
+    paper = Paper(
+        title="Self-Supervised Aggregation of Diverse Experts for Test-Agnostic "
+        "Long-Tailed Recognition",
+        authors="Yifan Zhang, Bryan Hooi, Lanqing Hong, Jiashi Feng",
+        venue="NeurIPS",
+        year=2022,
+        arxiv="2107.09249",
+    )
+    category = "ensemble"
+    oracle = "sade"
+    Hyper = SADEHyper
+    hyper: SADEHyper
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return three experts that end in cosines, and their weights in the prediction."""
+        self.weights: Tensor
+        self.register_buffer("weights", torch.full((EXPERTS,), 1 / EXPERTS))
+        return build_cosine_experts(spec, EXPERTS, reduced=self.hyper.reduced)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the experts' logits [E, B, C]."""
+        logits: Tensor = self.hyper.scale * self.network(images)
+        return logits
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the losses of the three experts."""
+        (first, second, third), labels = self.logits(batch.images), batch.labels
+        return {
+            "training prior": cross_entropy(first, labels),
+            "uniform prior": logit_adjustment(second, labels, self.counts, epsilon=EPSILON),
+            "inverse prior": inverse_softmax(third, labels, self.counts, self.hyper.tau, EPSILON),
+        }
+
+    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Return the weighted sum of the experts' logits [B, classes]."""
+        return aggregate(self.weights, self.logits(images))
+
+    def adapt(self, batches: Iterable[Tensor]) -> None:
+        """Weigh the experts so that predictions agree between views of unlabelled test images.
+
+        Args:
+            batches: [2, B, C, H, W], two views of each image, augmented as in training; gone
+                through once an epoch, and the same on every rank.
+        """
+        hyper = self.hyper
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            free = nn.Parameter(torch.full_like(self.weights, 1 / EXPERTS))
+            optimizer = torch.optim.SGD(
+                [free], lr=hyper.test_lr, momentum=0.9, weight_decay=5e-4, nesterov=True
+            )
+            for _ in range(hyper.test_epochs):
+                for views in batches:
+                    with torch.no_grad():
+                        first, second = map(self.logits, views)
+                    disagreement = -agreement(free.softmax(dim=0), first, second)
+                    (free.grad,) = torch.autograd.grad(disagreement, free)
+                    optimizer.step()
+                if (free.detach().softmax(dim=0).round(decimals=2) < hyper.least_weight).any():
+                    break
+            self.weights.copy_(free.detach().softmax(dim=0))
+
+
+def aggregate(weights: Tensor, logits: Tensor) -> Tensor:
+    """Return the weighted sum [B, C] of logits [E, B, C] with weights [E]."""
+    return torch.einsum("e,ebc->bc", weights, logits)
+
+
+def agreement(weights: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return the mean cosine of the class probabilities of two views, of logits [E, B, C] each."""
+    one, two = (aggregate(weights, logits).softmax(dim=1) for logits in (first, second))
+    return F.cosine_similarity(one, two, eps=1e-6).mean()

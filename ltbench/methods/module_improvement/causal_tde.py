@@ -1,0 +1,78 @@
+"""De-confound-TDE: a causal classifier, and predictions without the pull of the mean feature.
+
+Tang, Huang, Zhang, "Long-Tailed Classification by Keeping the Good and Removing the Bad Momentum
+Causal Effect", NeurIPS 2020 (arXiv:2009.12991).
+
+    z = tau / K sum_k w_k . x_k / ((||w_k|| + gamma) ||x_k||), cross-entropy          implemented
+    mean feature m_t = mu m_(t-1) + mean of the batch's features                      implemented
+    TDE: z of x_k / ||x_k|| less alpha cos(x_k, m_k) m_k / ||m_k||                    implemented
+    TDE with a background class, for detection                                        left out
+
+Of the mean feature only the direction is used, so that it needs no factor (1 - mu). The features
+are averaged over the global batch. On CIFAR the authors' mu is fixed, as here; on ImageNet their
+code lets it rise from 0.9 towards 1 once the learning rate is below 0.02, which is left out.
+"""
+
+from typing import cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ltbench.classifiers import CausalNormClassifier
+from ltbench.core.distributed import gather
+from ltbench.losses import cross_entropy
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.networks import Network, NetworkSpec, build_backbone
+
+
+class CausalTDEHyper(Hyper):
+    """Hyper-parameters of De-confound-TDE."""
+
+    heads: int = Field(2, ge=1, description="groups of channels that are normalised apart (K)")
+    scale: float = Field(16.0, gt=0, description="inverse temperature (tau)")
+    gamma: float = Field(1 / 32, ge=0, description="added to the norms of class weights")
+    mu: float = Field(0.9, ge=0, lt=1, description="how slowly the mean feature forgets")
+    alpha: float = Field(3.0, ge=0, description="strength of what is removed at test time")
+
+
+class CausalTDE(Method):
+    """Cross-entropy on a multi-head normalised classifier; its direct effect at test time."""
+
+    title = "De-confound-TDE"
+    paper = Paper(
+        title="Long-Tailed Classification by Keeping the Good and Removing the Bad Momentum "
+        "Causal Effect",
+        authors="Kaihua Tang, Jianqiang Huang, Hanwang Zhang",
+        venue="NeurIPS",
+        year=2020,
+        arxiv="2009.12991",
+    )
+    category = "classifier design"
+    coupling = "gathered"
+    oracle = "causal_tde"
+    Hyper = CausalTDEHyper
+    hyper: CausalTDEHyper
+    network: Network
+    mean: Tensor
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return a network with the causal classifier, and begin the mean feature at zero."""
+        hyper = self.hyper
+        backbone, width = build_backbone(spec)
+        self.register_buffer("mean", torch.zeros(width))
+        classifier = CausalNormClassifier(
+            width, spec.classes, hyper.heads, hyper.scale, hyper.gamma
+        )
+        return Network(backbone, classifier)
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the cross-entropy, and let the mean feature follow the batch."""
+        features = self.network.features(batch.images)
+        self.mean.mul_(self.hyper.mu).add_(gather(features).mean(dim=0))
+        return cross_entropy(self.network.classifier(features), batch.labels)
+
+    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002 - not used
+        """Return the total direct effect [B, classes] of images [B, C, H, W]."""
+        classifier = cast("CausalNormClassifier", self.network.classifier)
+        return classifier.direct_effect(self.network.features(images), self.mean, self.hyper.alpha)

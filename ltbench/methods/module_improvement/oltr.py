@@ -1,0 +1,126 @@
+"""OLTR: features enriched by a memory of class centroids, and modulated attention.
+
+Liu, Miao, Zhan, Wang, Gong, Yu, "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019
+(arXiv:1904.05160).
+
+    v_meta = (1/gamma) (v + e * v_memory), gamma the distance to the nearest centroid    implemented
+    v_memory = o^T M, o and e from the feature                                           implemented
+    f_att = f + MA(f) * SA(f), after the last stage of a ResNet                          implemented
+    logits: cosines of the squashed v_meta                                               implemented
+    L = CE + lambda L_LM, centroids that attract their class and repel others            implemented
+    a fully connected layer (512) between features and memory         left out: features as they are
+    rejection of unknown classes by a threshold                       left out: a matter of the test
+
+Stage 1 of the paper is any trained network, softmax by default. Its class means become the
+centroids; then all of it is trained with class-aware batches. As in the authors' code 1/gamma is
+ten over the distance, features are squashed by ||v|| / (1 + ||v||) (the paper squares the norms)
+and centroids learn from L_LM alone. Backbone and centroids have a tenth of the classifier's
+learning rate. Attention is for ResNets; other backbones go without.
+"""
+
+from typing import cast
+
+import torch
+from pydantic import Field
+from timm.models.resnet import ResNet
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ltbench.classifiers import MetaEmbedding
+from ltbench.losses import cross_entropy, disc_centroids
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
+from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.networks.modulated_attention import ModulatedAttention
+from ltbench.networks.resnet_cifar import CifarResNet
+
+
+class OLTRHyper(Hyper):
+    """Hyper-parameters of OLTR."""
+
+    centroid_weight: float = Field(0.01, ge=0, description="of the centroids' loss (lambda)")
+    margin: float = Field(10.0, ge=0, description="squared distance at which repulsion ends")
+    feature_lr: float = Field(0.1, ge=0, description="rate of backbone, relative to classifier")
+    centroid_lr: float = Field(0.1, ge=0, description="rate of centroids, relative to classifier")
+
+
+class AttentiveNetwork(Network):
+    """A network whose last maps go through modulated attention where the backbone has maps."""
+
+    def __init__(self, backbone: nn.Module, width: int, classes: int) -> None:
+        super().__init__(backbone, MetaEmbedding(width, classes))
+        has_maps = isinstance(backbone, CifarResNet | ResNet)
+        self.attention = ModulatedAttention(width) if has_maps else None
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return features [B, D] of images [B, C, H, W]."""
+        if self.attention is None:
+            return super().features(images)
+        if isinstance(self.backbone, CifarResNet):
+            maps = self.backbone.stages(F.relu(self.backbone.norm1(self.backbone.conv1(images))))
+        else:
+            maps = cast("ResNet", self.backbone).forward_features(images)
+        attended: Tensor = self.attention(maps)  # [B, D, H', W']
+        return attended.mean(dim=(2, 3))
+
+
+class OLTR(Method):
+    """Meta-embeddings: a first stage takes class means, a second trains all with them."""
+
+    title = "OLTR"
+    paper = Paper(
+        title="Large-Scale Long-Tailed Recognition in an Open World",
+        authors="Ziwei Liu, Zhongqi Miao, Xiaohang Zhan, Jiayun Wang, Boqing Gong, Stella X. Yu",
+        venue="CVPR",
+        year=2019,
+        arxiv="1904.05160",
+    )
+    category = "representation"
+    stages = (
+        Stage("centroids", trains=False, observes=True),
+        Stage("memory", samplers=("class_aware",)),
+    )
+    start_from = "softmax"
+    coupling = "gathered"
+    oracle = "oltr"
+    Hyper = OLTRHyper
+    hyper: OLTRHyper
+    network: AttentiveNetwork
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return a network with attention and a memory."""
+        backbone, width = build_backbone(spec)
+        return AttentiveNetwork(backbone, width, spec.classes)
+
+    @property
+    def memory(self) -> MetaEmbedding:
+        """The classifier."""
+        return cast("MetaEmbedding", self.network.classifier)
+
+    def on_stage_start(self, stage: Stage) -> None:
+        """Begin to sum features where the stage observes."""
+        if stage.observes:
+            self.sums = torch.zeros_like(self.memory.centroids, dtype=torch.float64)
+
+    def observe(self, batch: Batch) -> None:
+        """Add the features of each class."""
+        features = self.network.features(batch.images).double()
+        self.sums = self.sums.to(features.device).index_add(0, batch.labels, features)
+
+    def on_observed(self) -> None:
+        """Take the class means as centroids."""
+        self.memory.centroids.copy_(self.sums / self.counts[:, None])
+
+    def lr_factor(self, parameter: str) -> float:
+        """Return the multiple of the classifier's learning rate."""
+        if parameter == "network.classifier.centroids":
+            return self.hyper.centroid_lr
+        return 1.0 if parameter.startswith("network.classifier.") else self.hyper.feature_lr
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the cross-entropy and the centroids' loss."""
+        features = self.network.features(batch.images)
+        pull = disc_centroids(features, batch.labels, self.memory.centroids, self.hyper.margin)
+        return {
+            "classes": cross_entropy(self.memory(features), batch.labels),
+            "centroids": self.hyper.centroid_weight * pull,
+        }

@@ -1,0 +1,117 @@
+"""PaCo: supervised contrast with the classifier's weights as one more set of samples.
+
+Cui, Zhong, Liu, Yu, Jia, "Parametric Contrastive Learning", ICCV 2021 (arXiv:2107.12028).
+
+    L_i = sum over P(i) and the centre of y_i of -w log p, w = alpha or 1    (5)   implemented
+    class scores with the log prior added, as in balanced softmax                  implemented
+    momentum encoder and queue (MoCo), projection with one hidden layer            implemented
+    shuffled BatchNorm of MoCo      left out: the momentum encoder uses its rank's batch
+    RandAugment and other strong augmentation      left to the recipe, which all methods share
+
+As in the authors' code the positives' weights are divided by their sum, classes are scored from the
+pooled features and samples from their projections. Every rank contrasts with the queries and keys
+of the whole global batch. The initial queue has unit rows; theirs is normalised along the other
+axis. Prediction is the linear classifier's, without prior.
+"""
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from ltbench.classifiers import linear
+from ltbench.core.distributed import gather, gather_with_gradient, rank
+from ltbench.losses import paco
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
+from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.networks.momentum import KeyQueue, MomentumCopy, projection
+
+
+class PaCoHyper(Hyper):
+    """Hyper-parameters of PaCo."""
+
+    alpha: float = Field(0.05, ge=0, description="weight of a positive sample; the class has 1")
+    gamma: float = Field(1.0, ge=0, description="weight of samples in the denominator")
+    temperature: float = Field(0.2, gt=0, description="of the similarities between samples")
+    queue: int = Field(8192, ge=1, description="keys kept from former batches")
+    width: int = Field(128, ge=1, description="numbers in a projection")
+    momentum: float = Field(0.999, ge=0, lt=1, description="of the encoder that makes keys")
+
+
+class PaCoNetwork(Network):
+    """A network with a projection, its slow copy and the copy's latest keys."""
+
+    def __init__(self, spec: NetworkSpec, width: int, queue: int) -> None:
+        backbone, features = build_backbone(spec)
+        super().__init__(backbone, linear(features, spec.classes))
+        self.projection = projection(features, width, spec.norm)
+        self.copy = MomentumCopy(self.backbone, self.projection)
+        self.queue = KeyQueue(queue, width, spec.classes)
+
+    def follow(self, momentum: float) -> None:
+        """Move the copy towards the encoder."""
+        self.copy.follow(self.backbone, self.projection, momentum=momentum)
+
+
+class PaCo(Method):
+    """A linear classifier and a contrastive space, trained by one softmax over both."""
+
+    title = "PaCo"
+    paper = Paper(
+        title="Parametric Contrastive Learning",
+        authors="Jiequan Cui, Zhisheng Zhong, Shu Liu, Bei Yu, Jiaya Jia",
+        venue="ICCV",
+        year=2021,
+        arxiv="2107.12028",
+    )
+    category = "representation"
+    stages = (Stage("train", views=2),)
+    coupling = "gathered"
+    oracle = "paco"
+    Hyper = PaCoHyper
+    hyper: PaCoHyper
+    network: PaCoNetwork
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return the network with its copy and queue."""
+        return PaCoNetwork(spec, self.hyper.width, self.hyper.queue)
+
+    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
+        """Begin with a copy of whatever network training begins with."""
+        self.network.follow(momentum=0.0)
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the contrastive loss of the first views; the second ones are their keys."""
+        first, second = batch.images
+        features = self.network.features(first)
+        queries = F.normalize(self.network.projection(features))
+        self.network.follow(self.hyper.momentum)
+        keys, labels = gather(self.network.copy(second)), gather(batch.labels)
+        loss = self.loss(self.network.classifier(features), batch.labels, queries, keys, labels)
+        self.network.queue.push(keys, labels)
+        return loss
+
+    def loss(
+        self, logits: Tensor, labels: Tensor, queries: Tensor, keys: Tensor, key_labels: Tensor
+    ) -> Tensor:
+        """Return the loss of this rank's queries [B, D] against all queries, keys and the queue.
+
+        Args:
+            logits: [B, C] of the queries.
+            labels: [B] of the queries.
+            queries: [B, D], of length 1.
+            keys: [N, D] of the global batch.
+            key_labels: [N].
+        """
+        hyper, queue = self.hyper, self.network.queue
+        contrast = torch.cat([gather_with_gradient(queries), keys, queue.keys.to(keys.dtype)])
+        return paco(
+            logits,
+            labels,
+            queries @ contrast.T / hyper.temperature,
+            torch.cat([key_labels, key_labels, queue.labels]),
+            rank() * len(labels) + torch.arange(len(labels), device=labels.device),
+            self.counts,
+            alpha=hyper.alpha,
+            gamma=hyper.gamma,
+        )

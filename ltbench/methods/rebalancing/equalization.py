@@ -1,0 +1,59 @@
+"""Softmax equalization loss: tail classes are mostly spared the gradients of others' images.
+
+Tan, Wang, Li, Li, Ouyang, Yin, Yan, "Equalization Loss for Long-Tailed Object Recognition",
+CVPR 2020 (arXiv:2003.05176).
+
+    L = -log( exp(z_y) / sum_k w_k exp(z_k) )                            implemented
+    w_k = 1 - beta [pi_k < lambda] (1 - [k = y]), beta = 1 with probability gamma    implemented
+    sigmoid form with the exclusion of background                        left out: for detection
+
+pi_k is the share of class k in the training images. No code of the authors is public for this form;
+ours is that of the survey's code, which gave its row "ESQL": beta is drawn anew for each image and
+class, and pi_k = lambda counts as tail. A share means little without the number of classes C, so
+`threshold` is lambda C, the size of a class against the mean: 0.43 is the survey's 4.3e-4 on the
+1,000 classes of ImageNet-LT, 0.3 the paper's 3e-3 on CIFAR-100-LT. Below 1 equal counts leave no
+tail, and the loss is cross-entropy bit for bit.
+"""
+
+from pydantic import Field
+
+from ltbench.losses import equalization
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+
+
+class EqualizationHyper(Hyper):
+    """Hyper-parameters of the softmax equalization loss."""
+
+    gamma: float = Field(
+        0.9, ge=0, le=1, description="probability that an image spares a tail class"
+    )
+    threshold: float = Field(
+        0.43, ge=0, lt=1, description="size of the largest tail class, over the mean size"
+    )
+
+
+class Equalization(Method):
+    """Cross-entropy without the suppression of tail classes."""
+
+    title = "ESQL"
+    paper = Paper(
+        title="Equalization Loss for Long-Tailed Object Recognition",
+        authors="Jingru Tan, Changbao Wang, Buyu Li, Quanquan Li, Wanli Ouyang, Changqing Yin, "
+        "Junjie Yan",
+        venue="CVPR",
+        year=2020,
+        arxiv="2003.05176",
+    )
+    category = "cost-sensitive"
+    balanced_equals = "softmax"
+    oracle = "softmax_eql"
+    Hyper = EqualizationHyper
+    hyper: EqualizationHyper
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the equalization loss."""
+        classes = self.spec.classes
+        uniform = self.draws.uniform(batch.labels, classes)  # [B, classes]
+        logits = self.network(batch.images)
+        share = self.hyper.threshold / classes
+        return equalization(logits, batch.labels, self.counts, uniform, self.hyper.gamma, share)

@@ -1,0 +1,36 @@
+"""Random over-sampling: images of small classes are repeated until all classes are as large.
+
+Buda, Maki, Mazurowski, "A systematic study of the class imbalance problem in convolutional neural
+networks", Neural Networks 2018 (arXiv:1710.05381), section 2.1.
+
+    every class filled up to n_max with copies of its random images    implemented
+    copies beside new, synthetic images (SMOTE)                        left out: another method
+
+The balanced set has each image of a class of n images n_max // n times and, to fill up, random ones
+once more, other ones each epoch. An epoch is a random part of it without repetition, of as many
+steps as with any other sampler, so that methods are compared at equal cost. Unlike in
+`class_balanced_sampling`, no copy is drawn twice: an image of the largest class comes at most once
+an epoch.
+"""
+
+from ltbench.losses import cross_entropy
+from ltbench.methods.base import Batch, Loss, Method, Paper, Stage
+
+
+class Oversampling(Method):
+    """Cross-entropy on a training set with copies, shuffled."""
+
+    title = "Random over-sampling"
+    paper = Paper(
+        title="A systematic study of the class imbalance problem in convolutional neural networks",
+        authors="Mateusz Buda, Atsuto Maki, Maciej A. Mazurowski",
+        venue="Neural Networks",
+        year=2018,
+        arxiv="1710.05381",
+    )
+    category = "re-sampling"
+    stages = (Stage("train", samplers=("oversampled",)),)
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the cross-entropy."""
+        return cross_entropy(self.network(batch.images), batch.labels)

@@ -1,0 +1,35 @@
+"""Progressively-balanced sampling: from the natural distribution to the balanced one.
+
+Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
+Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217).
+
+    p_j(t) = (1 - t / T) n_j / N + (t / T) / C    (2)    implemented
+
+t counts epochs from 0 and T is their number less one, as in the authors' code: the last epoch is
+class-balanced. A class is drawn, then one of its images uniformly, with replacement, in the first
+epoch too.
+"""
+
+from ltbench.losses import cross_entropy
+from ltbench.methods.base import Batch, Loss, Method, Paper, Stage
+
+
+class ProgressivelyBalancedSampling(Method):
+    """Cross-entropy on batches that become class-balanced, joint training."""
+
+    title = "Progressively-balanced sampling"
+    paper = Paper(
+        title="Decoupling Representation and Classifier for Long-Tailed Recognition",
+        authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, "
+        "Jiashi Feng, Yannis Kalantidis",
+        venue="ICLR",
+        year=2020,
+        arxiv="1910.09217",
+    )
+    category = "re-sampling"
+    stages = (Stage("train", samplers=("progressive",)),)
+    oracle = "samplers"
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the cross-entropy."""
+        return cross_entropy(self.network(batch.images), batch.labels)

@@ -1,0 +1,53 @@
+"""The modulated attention of OLTR.
+
+Liu, Miao, Zhan, Wang, Gong, Yu, "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019
+(arXiv:1904.05160).
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ModulatedAttention(nn.Module):
+    """Maps [B, C, H, W] -> x + spatial(x) * mask(x), which is x at first.
+
+    The mask is self-attention between places, with half the channels; the spatial attention is a
+    softmax over places, linear in all of x.
+
+    The authors have maps of 7 x 7. For others the spatial attention is computed on a grid of that
+    size, to and from which maps are averaged.
+
+    Args:
+        channels: C, even.
+        grid: height and width of the spatial attention.
+    """
+
+    def __init__(self, channels: int, grid: int = 7) -> None:
+        super().__init__()
+        half = channels // 2
+        self.grid = grid
+        self.g = nn.Conv2d(channels, half, 1)
+        self.theta = nn.Conv2d(channels, half, 1)
+        self.phi = nn.Conv2d(channels, half, 1)
+        self.conv_mask = nn.Conv2d(half, channels, 1, bias=False)
+        self.fc_spatial = nn.Linear(grid * grid * channels, grid * grid)
+        nn.init.zeros_(self.conv_mask.weight)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps [B, C, H, W] of maps [B, C, H, W]."""
+        return maps + self.spatial(maps) * self.mask(maps)
+
+    def mask(self, maps: Tensor) -> Tensor:
+        """Return what the places gather from each other [B, C, H, W]."""
+        theta, phi, g = (layer(maps).flatten(2) for layer in (self.theta, self.phi, self.g))
+        between = (theta.mT @ phi).softmax(dim=2)  # [B, H * W, H * W]
+        gathered = g @ between.mT  # [B, C / 2, H * W]
+        masked: Tensor = self.conv_mask(gathered.unflatten(2, maps.shape[2:]))
+        return masked
+
+    def spatial(self, maps: Tensor) -> Tensor:
+        """Return the attention to each place [B, 1, H, W]."""
+        on_grid = F.adaptive_avg_pool2d(maps, self.grid)
+        attention = self.fc_spatial(on_grid.flatten(1)).softmax(dim=1)  # [B, grid * grid]
+        attention = attention.view(-1, 1, self.grid, self.grid)
+        return F.adaptive_avg_pool2d(attention, (maps.shape[2], maps.shape[3]))

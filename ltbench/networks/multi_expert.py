@@ -1,0 +1,146 @@
+"""Networks that share their first blocks and have the later ones once an expert.
+
+Every expert is a network of its own, initialised on its own, of which only the later blocks are
+kept; the first blocks are those of the first one. CIFAR ResNets and timm's ResNets and ResNeXts can
+be made narrower in the later half of their stages. ConvNeXts are cut in the same places, at full
+width and by whole stages. Of any other backbone everything is shared, and only what a method puts
+behind its features is the expert's own.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+
+import timm
+import torch
+from timm.models.convnext import ConvNeXt
+from timm.models.resnet import ResNet
+from torch import Tensor, nn
+
+from ltbench.classifiers import CosineClassifier
+from ltbench.networks.build import NetworkSpec, build_backbone
+from ltbench.networks.network import Network
+from ltbench.networks.resnet_cifar import CIFAR_RESNETS, CifarResNet
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A backbone taken apart: stem, blocks and pool in turn are the backbone.
+
+    Attributes:
+        stem: images [B, C, H, W] -> maps.
+        stages: blocks by stage, maps -> maps; none where the stem is all of the backbone.
+        pool: maps -> features [B, width].
+        width: number of features.
+    """
+
+    stem: nn.Module
+    stages: list[list[nn.Module]]
+    pool: nn.Module
+    width: int
+
+    def cut(self, own: int) -> tuple[nn.Sequential, nn.Sequential]:
+        """Return what comes before the last `own` blocks, and those blocks with the pool."""
+        blocks = list(chain.from_iterable(self.stages))
+        place = max(len(blocks) - own, 0)
+        return nn.Sequential(self.stem, *blocks[:place]), nn.Sequential(*blocks[place:], self.pool)
+
+
+def take_apart(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
+    """Return a new backbone in parts.
+
+    Args:
+        spec: the backbone.
+        reduced: whether the later half of a ResNet's stages has three quarters of its channels.
+    """
+    if spec.backbone in CIFAR_RESNETS:
+        widths = (16, 24, 48) if reduced else (16, 32, 64)
+        cifar = CifarResNet(CIFAR_RESNETS[spec.backbone], spec.channels, spec.norm, widths)
+        stem = nn.Sequential(cifar.conv1, cifar.norm1, nn.ReLU(inplace=True))
+        pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return Parts(stem, [list(stage.children()) for stage in cifar.stages], pool, cifar.width)
+    model, width = build_backbone(spec)
+    if isinstance(model, ResNet):
+        if reduced:
+            model = timm.create_model(
+                spec.backbone, num_classes=0, in_chans=spec.channels, channels=_reduced(model)
+            )
+        stem = nn.Sequential(model.conv1, model.bn1, model.act1, model.maxpool)
+        layers = (model.layer1, model.layer2, model.layer3, model.layer4)
+        return Parts(
+            stem,
+            [list(layer.children()) for layer in layers],
+            model.global_pool,
+            model.num_features,
+        )
+    if isinstance(model, ConvNeXt):
+        pool = nn.Sequential(model.norm_pre, model.head)
+        return Parts(model.stem, [[stage] for stage in model.stages], pool, width)
+    return Parts(nn.Sequential(model, nn.Unflatten(1, (width, 1, 1))), [], nn.Flatten(), width)
+
+
+def _reduced(model: ResNet) -> tuple[int, ...]:
+    """Return a ResNet's channels by stage, before expansion; three quarters in the last two."""
+    expansion = model.layer1[0].expansion
+    first, second, third, fourth = (s["num_chs"] // expansion for s in model.feature_info[-4:])
+    return first, second, third * 3 // 4, fourth * 3 // 4
+
+
+class ExpertBackbone(nn.Module):
+    """Images [B, C, H, W] -> features [E, B, width] of E experts on shared maps."""
+
+    def __init__(self, shared: nn.Module, experts: Iterable[nn.Module], width: int) -> None:
+        super().__init__()
+        self.shared = shared
+        self.experts = nn.ModuleList(experts)
+        self.width = width
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features [E, B, width]."""
+        maps = self.shared(images)
+        return torch.stack([expert(maps) for expert in self.experts])
+
+    def features_of(self, expert: int, images: Tensor) -> Tensor:
+        """Return features [B, width] of one expert."""
+        features: Tensor = self.experts[expert](self.shared(images))
+        return features
+
+
+class ExpertClassifiers(nn.ModuleList):
+    """Features [E, B, D] -> logits [E, B, classes], a classifier an expert."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits [E, B, classes]."""
+        return torch.stack([classify(x) for classify, x in zip(self, features, strict=True)])
+
+
+def build_experts(spec: NetworkSpec, experts: int, *, reduced: bool) -> ExpertBackbone:
+    """Return experts that have the later half of the stages of their own.
+
+    So a CIFAR ResNet shares its stem and first of three stages, a ResNet two of four, as in RIDE.
+
+    Args:
+        spec: the backbone.
+        experts: number of experts E.
+        reduced: whether the experts' stages have three quarters of a ResNet's channels.
+    """
+    parts = [take_apart(spec, reduced=reduced) for _ in range(experts)]
+    stages = parts[0].stages
+    return _join(parts, own=sum(map(len, stages[len(stages) // 2 :])))
+
+
+def build_cosine_experts(spec: NetworkSpec, experts: int, *, reduced: bool) -> Network:
+    """Return images -> cosines [E, B, classes]: experts of RIDE, a cosine classifier each."""
+    backbone = build_experts(spec, experts, reduced=reduced)
+    classifiers = (CosineClassifier(backbone.width, spec.classes) for _ in range(experts))
+    return Network(backbone, ExpertClassifiers(classifiers))
+
+
+def build_branches(spec: NetworkSpec, branches: int) -> ExpertBackbone:
+    """Return branches that have the last block of their own, as in BBN."""
+    return _join([take_apart(spec) for _ in range(branches)], own=1)
+
+
+def _join(parts: list[Parts], own: int) -> ExpertBackbone:
+    shared, _ = parts[0].cut(own)
+    return ExpertBackbone(shared, (each.cut(own)[1] for each in parts), parts[0].width)

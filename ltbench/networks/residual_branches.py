@@ -1,0 +1,55 @@
+"""The networks of ResLT: a backbone's last maps through several light branches.
+
+Cui et al., "ResLT: Residual Learning for Long-tailed Recognition", TPAMI 2022 (arXiv:2101.10633),
+in the form of the authors' code.
+"""
+
+from copy import deepcopy
+
+from torch import Tensor, nn
+
+from ltbench.classifiers import linear
+from ltbench.networks.build import NetworkSpec
+from ltbench.networks.multi_expert import ExpertBackbone, take_apart
+from ltbench.networks.network import Network
+from ltbench.networks.resnet_cifar import CIFAR_RESNETS, norm_layer
+
+
+class PointwiseBranch(nn.Module):
+    """Maps -> features [B, D]: a 1x1 convolution before the pooling, and in the test after it."""
+
+    def __init__(self, width: int, pool: nn.Module) -> None:
+        super().__init__()
+        self.transform = nn.Sequential(
+            nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        )
+        self.pool = pool
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return features [B, D]."""
+        features: Tensor
+        if self.training:
+            features = self.pool(self.transform(maps))
+        else:
+            features = self.transform(self.pool(maps)[..., None, None]).flatten(1)
+        return features
+
+
+def build_residual_branches(spec: NetworkSpec, branches: int) -> Network:
+    """Return images -> logits [K, B, classes] of K branches with one linear classifier.
+
+    On a CIFAR ResNet a branch is a normalisation; on other backbones it is a `PointwiseBranch`, and
+    the classifier has no bias.
+    """
+    parts = take_apart(spec)
+    shared, pool = parts.cut(0)
+    pools = [deepcopy(pool) for _ in range(branches)]
+    if spec.backbone in CIFAR_RESNETS:
+        experts: list[nn.Module] = [
+            nn.Sequential(norm_layer(spec.norm, parts.width), pool) for pool in pools
+        ]
+        classifier = linear(parts.width, spec.classes)
+    else:
+        experts = [PointwiseBranch(parts.width, pool) for pool in pools]
+        classifier = nn.Linear(parts.width, spec.classes, bias=False)
+    return Network(ExpertBackbone(shared, experts, parts.width), classifier)

@@ -1,0 +1,222 @@
+"""Representation, classifier design and decoupled training against the authors' numbers."""
+
+import pytest
+import torch
+from torch import nn
+
+from ltbench.classifiers import CausalNormClassifier, LearnableScale
+from ltbench.config.models import Optimizer
+from ltbench.core.batch import Batch
+from ltbench.core.draws import Draws
+from ltbench.core.stepping import Stepper
+from ltbench.core.streams import stream
+from ltbench.methods import METHODS
+from ltbench.networks import Network, NetworkSpec
+from ltbench.training.schedule import build_optimizer
+
+EXACT = {"rtol": 1e-6, "atol": 1e-9}
+COUNTS = torch.tensor([40, 12, 5, 1])
+
+
+class GivenDraws(Draws):
+    """Draws that the authors' run made."""
+
+    def __init__(self, share, order):
+        super().__init__(stream(0))
+        self.share, self.given_order = share, order
+
+    def beta(self, alpha):
+        return self.share
+
+    def order(self, samples):
+        return self.given_order
+
+
+def build(key, counts=COUNTS, **hyper):
+    torch.manual_seed(0)
+    spec = NetworkSpec("resnet8", classes=len(counts), norm="group")
+    return METHODS[key](spec, counts, METHODS[key].Hyper(**hyper)).double()
+
+
+def batch_of(images, labels):
+    return Batch(images, labels.long(), torch.arange(len(labels)))
+
+
+def digits_like(size=6):
+    images = torch.randn(size, 3, 8, 8, generator=stream(1)).double()
+    return batch_of(images, torch.arange(size) % len(COUNTS))
+
+
+@pytest.mark.oracle("mix_family", has=["mixup_loss"])
+def test_mixup(oracle):
+    seen = []
+
+    def network(images):
+        seen.append(images)
+        return logits
+
+    logits = oracle["logits"].requires_grad_()
+    method = build("mixup", oracle["counts"])
+    method.network = nn.Identity()
+    method.network.forward = network
+    method.draws = GivenDraws(oracle.hparams["lambda"], oracle["perm"].long())
+    loss = method.training_loss(batch_of(oracle["images"], oracle["labels"]))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(seen[0], oracle["mixup_images"], **EXACT)
+    torch.testing.assert_close(loss, oracle["mixup_loss"], **EXACT)
+    torch.testing.assert_close(gradient, oracle["mixup_grad_logits"], **EXACT)
+
+
+class Pooled(nn.Module):
+    """The small network of the MiSLAS oracle."""
+
+    def __init__(self, oracle):
+        super().__init__()
+        outputs, inputs, size, _ = oracle["in/conv_weight"].shape
+        self.conv = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
+        self.conv.weight.data = oracle["in/conv_weight"]
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            getattr(self.bn, name).data = oracle[f"in/bn_{name}"]
+
+    def forward(self, images):
+        return self.bn(self.conv(images)).relu().mean(dim=(2, 3))
+
+
+def mislas_second_stage(oracle):
+    h = oracle.hparams
+    method = build(
+        "mislas",
+        oracle["in/counts"],
+        smooth_head=h["smooth_head"],
+        smooth_tail=h["smooth_tail"],
+        shape=h["shape"],
+        shift_bn=h["shift_bn"],
+        classifier_lr=h["lr_factor"],
+    )
+    classes, width = oracle["in/fc_weight"].shape
+    classifier = LearnableScale(width, classes)
+    classifier.weight.data, classifier.bias.data = oracle["in/fc_weight"], oracle["in/fc_bias"]
+    method.network = Network(Pooled(oracle), classifier).double()
+    method.stage = method.stages[1]
+    method.on_stage_start(method.stage)
+    return method.train()
+
+
+@pytest.mark.oracle("mislas_stage2", has=["loss_per_batch"])
+def test_mislas_second_stage(oracle):
+    h, method = oracle.hparams, mislas_second_stage(oracle)
+    settings = Optimizer(lr=h["lr"], momentum=h["momentum"], weight_decay=h["weight_decay"])
+    optimizer = build_optimizer(settings, method)
+    assert sorted(group["lr"] for group in optimizer.param_groups) == pytest.approx(
+        [float(oracle["lr_classifier"]), float(oracle["lr_lws"])]
+    )
+    stepper = Stepper(optimizer, torch.Tensor.backward)
+    for step, labels in enumerate(oracle["in/labels"]):
+        loss = method.training_loss(batch_of(oracle["in/images"][step], labels))
+        torch.testing.assert_close(loss, oracle["loss_per_batch"][step], **EXACT)
+        stepper.step(loss)
+    backbone, classifier = method.network.backbone, method.network.classifier
+    torch.testing.assert_close(backbone.bn.running_mean, oracle["bn_running_mean"], **EXACT)
+    torch.testing.assert_close(backbone.bn.running_var, oracle["bn_running_var"], **EXACT)
+    torch.testing.assert_close(classifier.weight.data, oracle["fc_weight"], **EXACT)
+    torch.testing.assert_close(classifier.bias.data, oracle["fc_bias"], **EXACT)
+    torch.testing.assert_close(classifier.scale.data, oracle["learned_norm"].flatten(), **EXACT)
+    logits = method.eval().predict(oracle["in/images"][0])
+    torch.testing.assert_close(logits, oracle["eval_logits_batch0"], **EXACT)
+
+
+def test_mislas_trains_all_but_scales_first_then_scales_and_a_slow_classifier():
+    method = build("mislas", classifier_lr=0.25)
+    method.on_stage_start(method.stage)
+    rates = {p: method.lr_factor(p) for p, v in method.named_parameters() if v.requires_grad}
+    assert set(rates.values()) == {1.0}
+    assert "network.backbone.conv1.weight" in rates
+    assert "network.classifier.scale" not in rates
+
+    method = build("mislas", classifier_lr=0.25)
+    method.stage = method.stages[1]
+    method.on_stage_start(method.stage)
+    assert {p: method.lr_factor(p) for p, v in method.named_parameters() if v.requires_grad} == {
+        "network.classifier.scale": 1.0,
+        "network.classifier.weight": 0.25,
+        "network.classifier.bias": 0.25,
+    }
+
+
+@pytest.mark.oracle("causal_tde", has=["tde_logits"])
+def test_causal_tde(oracle):
+    h, weight = oracle.hparams, oracle["weight"]
+    method = build(
+        "causal_tde",
+        torch.arange(len(weight)) + 1,
+        heads=h["num_head"],
+        scale=h["tau"],
+        gamma=h["gamma"],
+        mu=h["mu"],
+        alpha=h["alpha"],
+    )
+    classes, width = weight.shape
+    classifier = CausalNormClassifier(width, classes, h["num_head"], h["tau"], h["gamma"])
+    classifier.weight.data = weight
+    method.network = Network(nn.Identity(), classifier)
+    method.mean = torch.zeros(width).double()
+    for features, mean in zip(
+        oracle["train_feature_batches"], oracle["embed_mean_after_each_batch"], strict=True
+    ):
+        method.training_loss(batch_of(features, oracle["labels"]))
+        torch.testing.assert_close(method.mean, mean, **EXACT)
+    logits = method.predict(oracle["test_features"])
+    torch.testing.assert_close(logits, oracle["tde_logits"], **EXACT)
+    torch.testing.assert_close(method.mean, oracle["embed_mean_after_each_batch"][-1], **EXACT)
+
+
+def test_the_mean_feature_is_saved_with_the_weights():
+    method = build("causal_tde")
+    method.training_loss(digits_like())
+    assert method.state_dict()["mean"].any()
+
+
+def test_paco_adds_its_keys_to_the_queue_and_moves_the_copy_slowly():
+    method = build("paco", queue=16, momentum=0.9)
+    method.on_stage_start(method.stage)
+    network, batch = method.network, digits_like()
+    copy, own = network.copy.encoder[0].conv1.weight, network.backbone.conv1.weight
+    assert copy.equal(own)
+    own.data += 1
+    method.training_loss(Batch(torch.stack([batch.images] * 2), batch.labels, batch.index))
+    torch.testing.assert_close(copy, own - 0.9)
+    assert network.queue.labels[:6].equal(batch.labels)
+    torch.testing.assert_close(network.queue.keys[:6].norm(dim=1), torch.ones(6).double())
+
+
+def test_oltr_begins_with_class_means_and_the_features_of_its_start():
+    start, method, batch = build("softmax"), build("oltr"), digits_like()
+    method.load_start(start.state_dict())
+    method.on_stage_start(method.stage)
+    features = start.network.features(batch.images)
+    torch.testing.assert_close(method.network.features(batch.images), features)
+    method.counts = torch.bincount(batch.labels)
+    with torch.inference_mode():
+        method.observe(batch)
+        method.on_observed()
+    means = torch.stack([features[batch.labels == label].mean(dim=0) for label in range(4)])
+    torch.testing.assert_close(method.memory.centroids.data, means)
+
+    memory = build("oltr")
+    memory.load_start(method.state_dict())
+    memory.stage = memory.stages[1]
+    memory.on_stage_start(memory.stage)
+    assert memory.memory.centroids.equal(method.memory.centroids)
+    assert {memory.lr_factor(name) for name, _ in memory.named_parameters()} == {0.1, 1.0}
+    sum(memory.training_loss(batch).values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in memory.parameters())
+
+
+@pytest.mark.parametrize("backbone", ["resnet8", "resnet10t", "convnext_atto"])
+def test_oltr_and_paco_build_on_every_kind_of_backbone(backbone):
+    spec, images = NetworkSpec(backbone, classes=4), torch.randn(2, 3, 32, 32)
+    for key in ("oltr", "paco"):
+        method = METHODS[key](spec, COUNTS).eval()
+        with torch.inference_mode():
+            assert method.predict(images).shape == (2, 4)

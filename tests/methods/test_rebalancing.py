@@ -1,0 +1,103 @@
+"""Re-balancing methods against the authors' numbers, and what each promises by itself."""
+
+import math
+
+import pytest
+import torch
+from losses.test_loss_oracles import EXACT
+from methods.test_method_oracles import build, check
+
+from ltbench.core.batch import Batch
+from ltbench.core.draws import Draws
+from ltbench.core.stepping import total_loss
+from ltbench.core.streams import stream
+from ltbench.methods import METHODS
+from ltbench.networks import NetworkSpec
+
+COUNTS = torch.tensor([40, 12, 5, 1])
+SPEC = NetworkSpec("resnet8", classes=4, channels=1, norm="group")
+
+
+class Given(Draws):
+    """Draws that are given."""
+
+    def __init__(self, drawn):
+        self.drawn = drawn
+
+    def uniform(self, samples, *shape):
+        assert (len(samples), *shape) == self.drawn.shape
+        return self.drawn
+
+
+@pytest.mark.oracle("focal", variants=["softmax_g", "softmax_detached"])
+def test_focal(oracle):
+    detach = "detached" in oracle.hparams.get("note", "")
+    check(build("focal", oracle, gamma=oracle.hparams["gamma"], detach=detach), oracle)
+
+
+@pytest.mark.oracle("class_balanced", variants=["tf", "port_focal"])
+def test_class_balanced(oracle):
+    hparams = oracle.hparams
+    hyper = {"form": hparams["loss_type"], "beta": hparams["beta"], "gamma": hparams["gamma"]}
+    method = build("class_balanced", oracle, **hyper)
+    check(method, oracle)
+
+
+@pytest.mark.oracle("softmax_eql", has=["loss"])
+def test_equalization(oracle):
+    gamma, share = oracle.hparams["gamma"], oracle.hparams["lambda_"]
+    threshold = share * len(oracle["counts"])
+    method = build("equalization", oracle, gamma=gamma, threshold=threshold)
+    method.draws = Given(oracle["rand_u"])
+    check(method, oracle)
+
+
+@pytest.mark.oracle("lade", variants=["total"])
+def test_lade(oracle):
+    hparams = oracle.hparams
+    method = build("lade", oracle, penalty=hparams["remine_lambda"], alpha=hparams["alpha"])
+    logits = oracle["logits"].requires_grad_()
+    loss = total_loss(method.training_loss(Batch(logits, oracle["labels"], oracle["labels"])))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(loss, oracle["loss"], **EXACT)
+    torch.testing.assert_close(gradient, oracle["grad_logits"], **EXACT)
+
+
+@pytest.mark.oracle("lade", has=["pc_lade_logits_first8"])
+def test_lade_with_a_known_test_prior(oracle):
+    expected, target = oracle["pc_lade_logits_first8"], oracle["pc_target_prior"]
+    method = build("lade", oracle)
+    logits = oracle["logits"][: len(expected)]
+    torch.testing.assert_close(method.predict(logits, target), expected, **EXACT)
+    assert method.predict(logits).equal(logits)
+
+
+@pytest.mark.parametrize("form", ["softmax", "sigmoid", "focal"])
+def test_one_vs_all_classifiers_begin_at_one_of_c(form):
+    method = METHODS["class_balanced"](SPEC, COUNTS, METHODS["class_balanced"].Hyper(form=form))
+    expected = 0.0 if form == "softmax" else math.log((1 / 4) / (3 / 4))
+    bias = method.network.classifier.bias
+    torch.testing.assert_close(bias, torch.full_like(bias, expected))
+
+
+def test_equalization_draws_anew_for_each_step():
+    method = METHODS["equalization"](SPEC, COUNTS)
+    method.draws = Draws(stream(0, "method"))
+    batch = Batch(torch.randn(32, 1, 8, 8), torch.zeros(32, dtype=torch.int64), torch.arange(32))
+    losses = {method.training_loss(batch).item() for _ in range(4)}
+    plain = METHODS["softmax"].training_loss(method, batch)
+    assert len(losses) == 4
+    assert max(losses) < plain
+
+
+@pytest.mark.parametrize(
+    ("key", "sampler"),
+    [
+        ("oversampling", "oversampled"),
+        ("undersampling", "undersampled"),
+        ("square_root_sampling", "square_root"),
+        ("progressively_balanced_sampling", "progressive"),
+    ],
+)
+def test_resampling_methods_name_their_sampler(key, sampler):
+    assert METHODS[key](SPEC, COUNTS).samplers() == (sampler,)
