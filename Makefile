@@ -18,8 +18,8 @@ help:  ## list the targets
 quickstart: $(READY)  ## run every method on the embedded digits and print the table
 	$(BIN)/ltbench run --grid quickstart
 
-leaderboard: $(READY)  ## write results/leaderboard from the records
-	$(BIN)/ltbench leaderboard
+leaderboard: $(READY)  ## write results/leaderboard and the README's tables from the records
+	$(BIN)/ltbench leaderboard --readme README.md
 
 catalogue: $(READY)  ## write ltbench/methods/catalogue.json from the classes
 	$(BIN)/python -m ltbench.methods.catalogue

@@ -21,7 +21,8 @@ SIBLINGS = {
     "methods": {"core", "config"} | TOOLBOX,
 }
 MAY_IMPORT = BASE | RESULTS | TOOLS | SIBLINGS
-for upper in ("training", "launch", "cli", "__main__"):  # each may import all that is listed before it
+# Each of these may import all that is listed before it.
+for upper in ("training", "launch", "cli", "__main__"):
     MAY_IMPORT[upper] = set(MAY_IMPORT)
 
 TORCH = {"torch", "torchvision", "torchmetrics", "timm", "safetensors"}
