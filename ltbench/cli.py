@@ -1,37 +1,52 @@
 """The command line: verbs only. Nothing here imports torch before a job or its data is touched."""
 
+import contextlib
 import json
-import os
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 import yaml
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 import ltbench
-from ltbench.config.catalogue import Catalogue, load_catalogue
+from ltbench.config.catalogue import Catalogue
 from ltbench.config.errors import ConfigError
-from ltbench.config.expand import Plan
+from ltbench.config.expand import Plan, Row
 from ltbench.config.load import available, load_dataset, schema
-from ltbench.data.errors import DataError
-from ltbench.launch.cost import CostModel
-from ltbench.launch.display import duration
-from ltbench.launch.plan import Request, grid_size, make_plan, read_grid
-from ltbench.launch.session import code_commit, run_plan, this_machine
-from ltbench.launch.state import job_states, to_train
+from ltbench.config.overrides import parse_overrides
+from ltbench.data.errors import DataError, printable
+from ltbench.data.report import DataReport, check, describe, histogram, write_figure
+from ltbench.launch.cost import CostModel, duration, time_left
+from ltbench.launch.machine import Device, local_slots
+from ltbench.launch.plan import Request, make_plan, read_catalogue, read_grid
+from ltbench.launch.session import code_commit, run_plan
+from ltbench.launch.state import failed_jobs, job_states, tail, to_train
 from ltbench.results.board import boards
 from ltbench.results.findings import load_findings
 from ltbench.results.leaderboard import board_tables, write_leaderboard
+from ltbench.results.readme import refresh_readme
 from ltbench.results.render import markdown
-from ltbench.results.store import Loaded, RecordError, RecordStore, publish
+from ltbench.results.store import BadRecord, Loaded, RecordError, RecordStore, publish
+from ltbench.results.tables import ad_hoc_table
 from ltbench.results.workspace import Workspace
+from ltbench.tracking.wandb import Mode
 from ltbench.training.options import Options
+
+MOST_CELLS = 5_000
+"""Cells of a grid above which a person has to say yes."""
+
+RUNS = Path("runs")
+PUBLISHED = Path("results/records")
+LEADERBOARD = Path("results/leaderboard")
+FINDINGS = Path("results/findings.yaml")
+FIGURES = (".png", ".svg", ".pdf")
 
 app = typer.Typer(
     name="ltbench",
@@ -47,42 +62,62 @@ app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")
 
-console = Console()
+PIPED_WIDTH = 400
+"""Characters that a table may take where no terminal limits it."""
+
+console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 errors = Console(stderr=True)
 
-GridName = Annotated[str, typer.Option("--grid", "-g", help="A grid's name, or the path of its YAML file.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. recipe.first.epochs=5.")]
-Only = Annotated[list[str] | None, typer.Option("--only", help="Filter, e.g. variant=Softmax,LDAM.")]
-DataRoot = Annotated[Path | None, typer.Option(help="Folder of the images; else LTBENCH_DATA, else ./data.")]
-Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="Python file with methods of your own.")]
+GridName = Annotated[
+    str, typer.Option("--grid", "-g", help="A grid's name, or the path of its YAML file.")
+]
+GridNames = Annotated[
+    list[str] | None, typer.Option("--grid", "-g", help="Grids; default: those of configs/grids.")
+]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="Override, e.g. recipe.first.epochs=5.")
+]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Filter, e.g. variant=LDAM,NCM.")]
+DataRoot = Annotated[
+    Path | None, typer.Option(help="Folder of the images; else LTBENCH_DATA, else ./data.")
+]
+Plugins = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="Python file with methods of your own.")
+]
 Out = Annotated[Path, typer.Option(help="Folder that runs are written to.")]
 Published = Annotated[Path, typer.Option(help="Folder of the published records.")]
-CONFIRM_ABOVE = 5_000
-"""Cells of a grid above which a person has to say yes."""
-
-RUNS = Path("runs")
-PUBLISHED = Path("results/records")
+Where = Annotated[Device, typer.Option("--device", help="Where to train.")]
+Slots = Annotated[
+    int | None, typer.Option(min=1, help="Jobs at a time; default: one a GPU, else one a core.")
+]
+JobsPerGpu = Annotated[int, typer.Option(min=1, help="Jobs that share a GPU.")]
+Huge = Annotated[bool, typer.Option("--yes", help="Do not ask about a huge grid.")]
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     if version:
         console.print(f"ltbench {ltbench.__version__}", highlight=False)
         raise typer.Exit
 
 
 def _request(
-    grid: str, sets: list[str] | None, only: list[str] | None, data_root: Path | None, plugins: list[Path] | None
+    grid: str,
+    data_root: Path | None = None,
+    plugins: list[Path] | None = None,
+    sets: list[str] | None = None,
+    only: list[str] | None = None,
 ) -> Request:
     return Request(grid, tuple(sets or ()), tuple(only or ()), data_root, tuple(plugins or ()))
 
 
-def _confirm_size(request: Request, *, yes: bool) -> None:
-    """Ask before a grid is planned that nobody can want by accident."""
-    rows = grid_size(read_grid(request)[0])
-    if rows > CONFIRM_ABOVE and not yes:
-        errors.print(f"The grid has {rows:,} cells; say --yes if that is what you want.", style="red")
-        raise typer.Exit(2)
+def _plans(
+    grids: list[str] | None, data_root: Path | None, plugins: list[Path] | None
+) -> list[Plan]:
+    names = grids or available("grids")
+    return [make_plan(_request(name, data_root, plugins))[0] for name in names]
 
 
 def _load(out: Path, published: Path) -> Loaded:
@@ -98,46 +133,76 @@ def run(
     sets: Sets = None,
     only: Only = None,
     plugins: Plugins = None,
-    device: Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to train.")] = "auto",
-    slots: Annotated[int | None, typer.Option(min=1, help="Jobs at a time; default: GPUs, else cores.")] = None,
-    jobs_per_gpu: Annotated[int, typer.Option(min=1, help="Jobs that share a GPU.")] = 1,
-    wandb: Annotated[
-        Literal["auto", "offline", "online", "off"], typer.Option(help="Weights & Biases mirror.")
-    ] = "auto",
-    checkpoint_every: Annotated[float, typer.Option(min=0, help="Least seconds between checkpoints.")] = 30.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a huge grid.")] = False,
+    device: Where = "auto",
+    slots: Slots = None,
+    jobs_per_gpu: JobsPerGpu = 1,
+    wandb: Annotated[Mode, typer.Option(help="Weights & Biases mirror.")] = "auto",
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, help="Least seconds between checkpoints.")
+    ] = 30.0,
+    yes: Huge = False,
 ) -> None:
-    """Train what a grid is missing, then print its tables. Typing it again goes on where it stopped."""
-    request = _request(grid, sets, only, data_root, plugins)
-    _confirm_size(request, yes=yes)
-    plan, catalogue = make_plan(request)
-    machine = this_machine(device, slots, jobs_per_gpu)
+    """Train what a grid is missing, then print its tables; typed again, go on where it stopped."""
+    request = _request(grid, data_root, plugins, sets, only)
+    plan, catalogue = make_plan(request, None if yes else MOST_CELLS)
+    places = local_slots(device, slots, jobs_per_gpu)
     options = Options(
         grid=plan.grid.name,
         data_root=None if data_root is None else str(data_root.absolute()),
-        device="cuda:0" if machine.gpus else "cpu",
+        device="cuda:0" if any(places) else "cpu",
         tracking=wandb,
         commit=code_commit(),
         checkpoint_every=checkpoint_every,
         plugins=tuple(str(path.absolute()) for path in request.plugins),
     )
     workspace = Workspace(out)
-    outcome = run_plan(plan, workspace, published, machine, options, console)
-    _print_tables(plan, catalogue, _load(out, published))
-    console.print(f"Records: {workspace.records}   logs and weights: {workspace.root / 'jobs'}", highlight=False)
+    try:
+        outcome = run_plan(plan, workspace, published, places, options, console)
+    except KeyboardInterrupt:
+        errors.print("Interrupted; the same command goes on from here.", style="yellow")
+        raise typer.Exit(130) from None
+    _print_tables(plan, catalogue, _load(out, published), workspace)
+    _print(f"Records: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
     if outcome.failed or outcome.blocked:
         errors.print(
             f"{len(outcome.failed)} jobs failed, {len(outcome.blocked)} had nothing to start from; "
             "the same command tries them again.",
             style="red",
+            soft_wrap=True,
         )
         raise typer.Exit(1)
 
 
-def _print_tables(plan: Plan, catalogue: Catalogue, loaded: Loaded) -> None:
-    for board in boards(plan, loaded.records):
-        for table in board_tables(board, catalogue.methods):
-            console.print(markdown(table), markup=False, highlight=False, soft_wrap=True)
+def _print_tables(plan: Plan, catalogue: Catalogue, loaded: Loaded, workspace: Workspace) -> None:
+    """Print the tables of a plan; one whose settings were overridden is shown, never ranked."""
+    if any(job.ad_hoc for job in plan.jobs.values()):
+        keys = dict.fromkeys(row.key for row in plan.rows if row.key in loaded.records)
+        records = [loaded.records[key].record for key in keys]
+        table = ad_hoc_table([record for record in records if record.job.ad_hoc])
+        tables = [] if table is None else [table]
+    else:
+        found = boards(plan, loaded.records, failed_jobs(plan, workspace))
+        tables = [table for board in found for table in board_tables(board, catalogue.methods)]
+    for table in tables:
+        _print(markdown(table))
+
+
+def _print(text: str) -> None:
+    """Print text as it is, however long its lines."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(Text(printable(cell), overflow="fold") for cell in row))
+    console.print(table)
+
+
+def _print_bad(bad: Iterable[BadRecord]) -> None:
+    for record in bad:
+        message = printable(f"Record {record.place} is set aside: {record.reason}")
+        errors.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -149,47 +214,42 @@ def plan(
     sets: Sets = None,
     only: Only = None,
     plugins: Plugins = None,
-    slots: Annotated[int | None, typer.Option(min=1, help="Jobs at a time; default: GPUs, else cores.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a huge grid.")] = False,
+    device: Where = "auto",
+    slots: Slots = None,
+    jobs_per_gpu: JobsPerGpu = 1,
+    yes: Huge = False,
 ) -> None:
     """Say which jobs a grid needs, which are shared, and what they cost."""
-    request = _request(grid, sets, only, data_root, plugins)
-    _confirm_size(request, yes=yes)
-    made, _ = make_plan(request)
+    request = _request(grid, data_root, plugins, sets, only)
+    made, _ = make_plan(request, None if yes else MOST_CELLS)
+    places = local_slots(device, slots, jobs_per_gpu)
     loaded = _load(out, published)
     missing = to_train(made, loaded, Workspace(out))
-    cost = CostModel(stored.record for stored in loaded.records.values())
-    table = Table("Variant", "Split", "Cells", "Own jobs", "Shares", title=escape(made.grid.title))
-    users = Counter(row.key for row in made.rows)
-    first = {key: row.variant.label for row in reversed(made.rows) for key in row.jobs}
-    for (label, split), rows in _grouped(made).items():
-        own = [key for row in rows for key in row.jobs if first[key] == label]
-        shared = sorted({first[row.key] for row in rows if first[row.key] != label})
-        starts = sorted({first[s] for row in rows for k in row.jobs for s in made.jobs[k].start if s in first})
-        words = [f"is {name}'s run" for name in shared] + [f"starts from {n}" for n in starts if n != label]
-        table.add_row(escape(label), split, str(len(rows)), str(len(own)), escape(", ".join(words)))
-    console.print(table)
+    cost = CostModel(loaded)
     seconds = [cost.seconds(made.jobs[key]) for key in missing]
-    machine = this_machine(slots=slots)
-    console.print(
-        f"{len(made.rows)} cells from {len(made.jobs)} jobs ({sum(users.values()) - len(users)} cells shared); "
-        f"{len(missing)} to train: {_cost(seconds, machine.slots)}.",
-        highlight=False,
-    )
+    expected = time_left(seconds, len(places))
+    unknown = f"cost unknown: nothing like {seconds.count(None)} of them was measured yet"
+    about = unknown if expected is None else f"about {duration(expected)} in {len(places)} slots"
+    needed = f"{len(missing)} to train, {about}" if missing else "all have their records"
+    _print_table(("Variant", "Split", "Cells", "Own jobs", "Shares"), _sharing(made))
+    _print(f"{made.grid.title}: {len(made.rows)} cells from {len(made.jobs)} jobs; {needed}.")
 
 
-def _grouped(made: Plan) -> dict[tuple[str, str], list]:  # type: ignore[type-arg]
-    groups: dict[tuple[str, str], list] = {}  # type: ignore[type-arg]
+def _sharing(made: Plan) -> Iterator[tuple[str, ...]]:
+    """Yield variant, split, cells, jobs of its own, and whose other jobs it uses."""
+    owner = {key: row.variant.label for row in reversed(made.rows) for key in row.jobs}
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in made.rows:
         groups.setdefault((row.variant.label, row.split), []).append(row)
-    return groups
-
-
-def _cost(seconds: list[float | None], slots: int) -> str:
-    known = [s for s in seconds if s is not None]
-    if len(known) < len(seconds):
-        return f"cost unknown for {len(seconds) - len(known)} of them (nothing like them was measured yet)"
-    return f"about {duration(sum(known) / slots)} in {slots} slots"
+    for (label, split), rows in groups.items():
+        keys = dict.fromkeys(key for row in rows for key in row.jobs)
+        others = dict.fromkeys(owner[key] for key in keys if owner[key] != label)
+        starts = dict.fromkeys(s for key in keys for s in made.jobs[key].start if s not in keys)
+        froms = dict.fromkeys(owner.get(start, made.jobs[start].label) for start in starts)
+        words = [f"is the run of {name}" for name in others] + [f"needs {name}" for name in froms]
+        own = sum(owner[key] == label for key in keys)
+        shown = f"{label} (for UA)" if rows[0].needed_for_ua else label
+        yield shown, split, str(len(rows)), str(own), ", ".join(words)
 
 
 @app.command()
@@ -204,107 +264,132 @@ def status(
     every: Annotated[bool, typer.Option("--all", help="List finished jobs too.")] = False,
 ) -> None:
     """Say which jobs are done, running, failed, stale or missing, and why."""
-    made, _ = make_plan(_request(grid, sets, only, data_root, plugins))
+    made, _ = make_plan(_request(grid, data_root, plugins, sets, only))
+    workspace = Workspace(out)
     loaded = _load(out, published)
-    states = job_states(made, loaded, Workspace(out))
-    table = Table("Status", "Key", "Job", "Reason")
+    states = job_states(made, loaded, workspace)
+    rows = [
+        (state.status, key, made.jobs[key].title, state.reason)
+        for key, state in states.items()
+        if every or state.status != "done"
+    ]
+    if rows:
+        _print_table(("Status", "Key", "Job", "Reason"), rows)
     for key, state in states.items():
-        if every or state.status != "done":
-            table.add_row(state.status, key, escape(made.jobs[key].title), escape(state.reason))
-    if table.row_count:
-        console.print(table)
+        if state.status == "failed":
+            log = workspace.job(key).log
+            _print(f"{log} ends with:\n{tail(log)}")
     counts = Counter(state.status for state in states.values())
-    console.print(", ".join(f"{n} {status}" for status, n in counts.items()), highlight=False)
-    for bad in loaded.bad:
-        console.print(f"set aside: {bad.place}: {bad.reason}", style="yellow", markup=False)
+    _print(", ".join(f"{n} {status}" for status, n in counts.items()))
+    _print_bad(loaded.bad)
 
 
 @app.command()
 def leaderboard(
-    grids: Annotated[
-        list[str] | None, typer.Option("--grid", "-g", help="Grids; default: all that have a record.")
-    ] = None,
+    grids: GridNames = None,
     out: Out = RUNS,
     published: Published = PUBLISHED,
-    to: Annotated[Path, typer.Option(help="Folder of the leaderboard.")] = Path("results/leaderboard"),
-    findings: Annotated[Path, typer.Option(help="Claims to test.")] = Path("results/findings.yaml"),
+    to: Annotated[Path, typer.Option(help="Folder of the leaderboard.")] = LEADERBOARD,
+    findings: Annotated[Path, typer.Option(help="Claims to test.")] = FINDINGS,
     data_root: DataRoot = None,
+    plugins: Plugins = None,
     published_only: Annotated[bool, typer.Option(help="Leave unpublished runs out.")] = True,
+    readme: Annotated[Path | None, typer.Option(help="README to refresh, too.")] = None,
 ) -> None:
-    """Write the tables from the records: markdown, CSV and LaTeX."""
-    loaded = RecordStore(published, None if published_only else Workspace(out).records).load()
-    plans = [make_plan(Request(name, data_root=data_root))[0] for name in grids or available("grids")]
+    """Write the tables from the records: markdown, CSV and LaTeX.
+
+    Without --grid it has the grids that records were trained for.
+    """
+    workspace = Workspace(out)
+    loaded = RecordStore(published, None if published_only else workspace.records).load()
+    plans = _plans(grids, data_root, plugins)
     if not grids:
-        plans = [made for made in plans if any(key in loaded.records for key in made.jobs)]
+        run = {stored.record.grid for stored in loaded.records.values()}
+        plans = [made for made in plans if made.grid.name in run]
+    failed: set[str] = set()
+    if not published_only:
+        failed = set().union(*(failed_jobs(made, workspace) for made in plans))
     claims = load_findings(findings) if findings.exists() else ()
-    for path in write_leaderboard(plans, loaded, load_catalogue().methods, to, claims):
-        console.print(str(path), highlight=False)
+    methods = read_catalogue(plugins or ()).methods
+    for path in write_leaderboard(plans, loaded, methods, to, claims, failed):
+        _print(str(path))
+    if readme is not None:
+        refresh_readme(readme, plans, loaded, methods, claims)
+        _print(str(readme))
+    _print_bad(loaded.bad)
 
 
 @app.command()
-def methods() -> None:
+def methods(plugins: Plugins = None) -> None:
     """List the methods: key, name, paper, category, stages."""
-    table = Table("Key", "Method", "Paper", "Category", "Stages")
-    for key, info in load_catalogue().methods.items():
-        paper = f"{info.paper.venue} {info.paper.year}" if info.paper else "–"
-        stages = ([f"({info.start_from})"] if info.start_from else []) + [s.name for s in info.stages]
-        table.add_row(key, info.title, paper, info.category, " → ".join(stages))
-    console.print(table)
+    rows = []
+    for key, info in read_catalogue(plugins or ()).methods.items():
+        paper = f"{info.paper.venue} {info.paper.year}" if info.paper else "-"
+        start = [f"({info.start_from})"] if info.start_from else []
+        stages = " > ".join([*start, *(stage.name for stage in info.stages)])
+        rows.append((key, info.title, paper, info.category, stages))
+    _print_table(("Key", "Method", "Paper", "Category", "Stages"), rows)
 
 
 @config_app.command("show")
 def config_show(
     grid: Annotated[str, typer.Argument(help="A grid's name or path.")],
-    resolved: Annotated[bool, typer.Option("--resolved", help="Every job with all its settings.")] = False,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Every job with all its settings.")
+    ] = False,
     data_root: DataRoot = None,
     sets: Sets = None,
     only: Only = None,
     plugins: Plugins = None,
 ) -> None:
     """Print a grid as it is understood, or every job that it means."""
-    request = _request(grid, sets, only, data_root, plugins)
+    request = _request(grid, data_root, plugins, sets, only)
     if resolved:
         made, _ = make_plan(request)
         value = {key: job.model_dump(mode="json") for key, job in made.jobs.items()}
     else:
         value = read_grid(request)[0].model_dump(mode="json")
-    console.print(yaml.safe_dump(value, sort_keys=False), markup=False, highlight=False, soft_wrap=True)
+    _print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip())
 
 
 @config_app.command("schema")
 def config_schema() -> None:
     """Print the JSON schemas of the configuration files."""
-    console.print(json.dumps(schema(), indent=1), markup=False, highlight=False, soft_wrap=True)
+    _print(json.dumps(schema(), indent=1))
+
+
+DatasetName = Annotated[str, typer.Argument(help="A dataset of configs/datasets.")]
 
 
 @data_app.command("check")
-def data_check(
-    name: Annotated[str, typer.Argument(help="A dataset of configs/datasets.")],
-    data_root: DataRoot = None,
-    sets: Sets = None,
-) -> None:
+def data_check(name: DatasetName, data_root: DataRoot = None, sets: Sets = None) -> None:
     """Say what is there: images, classes, counts, groups, hashes of both splits."""
-    from ltbench.config.overrides import parse_overrides
-    from ltbench.data.report import check_report
-
-    spec = load_dataset(name, parse_overrides(sets or ()))
-    console.print(check_report(spec, data_root), markup=False, highlight=False, soft_wrap=True)
+    _print(describe(_report(name, data_root, sets)))
 
 
 @data_app.command("show")
 def data_show(
-    name: Annotated[str, typer.Argument(help="A dataset of configs/datasets.")],
-    figure: Annotated[Path | None, typer.Option(help="Figure to write.")] = None,
+    name: DatasetName,
+    figure: Annotated[
+        Path | None, typer.Option(help="Figure to write; default: the dataset's .png.")
+    ] = None,
     data_root: DataRoot = None,
     sets: Sets = None,
 ) -> None:
     """Draw the training images of each class, here and into a figure."""
-    from ltbench.config.overrides import parse_overrides
-    from ltbench.data.report import show_report
+    if figure is not None and figure.suffix not in FIGURES:
+        raise typer.BadParameter(f"a figure ends in {', '.join(FIGURES)}", param_hint="--figure")
+    report = _report(name, data_root, sets)
+    path = figure or Path(f"{report.spec.id}.png")
+    _print(histogram(report))
+    if write_figure(report, path):
+        _print(f"Figure: {path}")
+    else:
+        _print("No figure: it needs matplotlib (`pip install 'ltbench[plots]'`).")
 
-    spec = load_dataset(name, parse_overrides(sets or ()))
-    text = show_report(spec, data_root, figure or Path(f"{spec.id}.png"))
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+def _report(name: str, data_root: Path | None, sets: list[str] | None) -> DataReport:
+    return check(load_dataset(name, parse_overrides(sets or ())), data_root)
 
 
 @results_app.command("publish")
@@ -314,51 +399,49 @@ def results_publish(
     published: Published = PUBLISHED,
     data_root: DataRoot = None,
     only: Only = None,
+    plugins: Plugins = None,
 ) -> None:
     """Copy the records of a grid's finished jobs into the published ones."""
-    made, _ = make_plan(_request(grid, None, only, data_root, None))
+    made, _ = make_plan(_request(grid, data_root, plugins, only=only))
     records = Workspace(out).records
-    ours = RecordStore(runs=records).load().records
-    written = publish(records, [key for key in made.jobs if key in ours], published)
-    console.print(f"{len(written)} records published to {published}", highlight=False)
+    ours = RecordStore(runs=records).load()
+    _print_bad(ours.bad)
+    written = publish(records, [key for key in made.jobs if key in ours.records], published)
+    _print(f"{len(written)} records published to {published}")
 
 
 @app.command()
 def gc(
-    grids: Annotated[list[str] | None, typer.Option("--grid", "-g", help="Grids to keep the jobs of.")] = None,
+    grids: GridNames = None,
     out: Out = RUNS,
-    published: Published = PUBLISHED,
     data_root: DataRoot = None,
+    plugins: Plugins = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it only say what.")] = False,
 ) -> None:
-    """Remove job folders (weights, logs, checkpoints) that no grid and no missing job needs.
+    """Remove the folders (weights, logs, checkpoints) of jobs that none of the grids has.
 
     Records are never removed.
     """
     workspace = Workspace(out)
-    kept: set[str] = set()
-    for name in grids or available("grids"):
-        kept |= set(make_plan(Request(name, data_root=data_root))[0].jobs)
-    folders = sorted((out / "jobs").glob("*")) if (out / "jobs").is_dir() else []
-    lost = [path for path in folders if path.name not in kept and not workspace.job(path.name).is_claimed()]
-    size = sum(file.stat().st_size for path in lost for file in path.rglob("*") if file.is_file())
-    for path in lost:
-        if yes:
-            shutil.rmtree(path)
+    kept = {key for made in _plans(grids, data_root, plugins) for key in made.jobs}
+    folders = sorted((out / "jobs").glob("*/"))
+    lost, size = 0, 0
+    for folder in folders:
+        with contextlib.ExitStack() as stack:
+            if folder.name in kept or not stack.enter_context(workspace.job(folder.name).claim()):
+                continue
+            lost += 1
+            size += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            if yes:
+                shutil.rmtree(folder)
     word = "Removed" if yes else "Would remove (say --yes)"
-    console.print(f"{word} {len(lost)} of {len(folders)} job folders, {size / 1e6:.1f} MB.", highlight=False)
+    _print(f"{word} {lost} of {len(folders)} job folders, {size / 1e6:.1f} MB.")
 
 
 def main() -> None:
     """Run the command line; what a user did wrong is a message, not a traceback."""
     try:
         app()
-    except (ConfigError, DataError, RecordError, ValueError) as error:
+    except (ConfigError, DataError, RecordError, OSError) as error:
         errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("Interrupted; the same command goes on from here.", style="yellow")
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)

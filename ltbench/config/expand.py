@@ -1,9 +1,10 @@
 """From a grid to its rows and jobs: which stage of which variant trains on which split, once."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
-from ltbench.config.catalogue import Catalogue, MethodInfo
+from ltbench.config.catalogue import Catalogue
 from ltbench.config.errors import Problem, Source, raise_all, show
 from ltbench.config.models import DatasetSpec, Grid, Job, Recipe, Split, Variant
 from ltbench.core.nouns import Teacher
@@ -12,13 +13,18 @@ Rules = Callable[[str, DatasetSpec], dict[str, object]]
 BASELINE = "softmax"
 
 
+def is_baseline(variant: Variant) -> bool:
+    """Return whether a variant is softmax under the recipe of the grid."""
+    return variant.method == BASELINE and variant.recipe is None
+
+
 @dataclass(frozen=True)
 class Row:
     """One cell of a table: a variant on a split with a seed.
 
     Attributes:
         jobs: keys of its stages in order, starts of other variants left out; the last is reported.
-        needed_for_ua: added because UA needs it, not asked for by the grid.
+        needed_for_ua: added because UA needs it, not asked for.
     """
 
     dataset: DatasetSpec
@@ -34,6 +40,11 @@ class Row:
         """Key of the job whose record is the cell."""
         return self.jobs[-1]
 
+    @property
+    def place(self) -> tuple[str, str, Split, int]:
+        """What the cell shares with those of other variants."""
+        return (self.dataset.id, self.recipe.name, self.split, self.seed)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -44,8 +55,17 @@ class Plan:
     jobs: dict[str, Job]
 
     def only(self, wanted: Callable[[Row], bool]) -> "Plan":
-        """Return the plan of the rows that are wanted, with the jobs these need."""
-        rows = tuple(row for row in self.rows if wanted(row))
+        """Return the plan of the rows that are wanted, with the jobs these need.
+
+        Balanced rows bring softmax on the twin with them, as they do in the whole plan.
+        """
+        twins = {row.place for row in self.rows if wanted(row) and row.split == "balanced"}
+        rows: list[Row] = []
+        for row in self.rows:
+            if wanted(row):
+                rows.append(row)
+            elif row.place in twins and is_baseline(row.variant):
+                rows.append(replace(row, needed_for_ua=True))
         needed: set[str] = set()
 
         def need(key: str) -> None:
@@ -56,7 +76,8 @@ class Plan:
 
         for row in rows:
             need(row.key)
-        return Plan(self.grid, rows, {key: job for key, job in self.jobs.items() if key in needed})
+        jobs = {key: job for key, job in self.jobs.items() if key in needed}
+        return Plan(self.grid, tuple(rows), jobs)
 
 
 @dataclass(frozen=True)
@@ -87,26 +108,45 @@ class _Expander:
         self.overrides = overrides
         self.jobs: dict[str, Job] = {}
         self.chains: dict[tuple[_Cell, str], tuple[str, ...]] = {}
+        self.begun: dict[tuple[_Cell, str], str] = {}
+
+    def row(self, cell: _Cell, variant: Variant, *, needed_for_ua: bool = False) -> Row:
+        """Return the row of a variant on a cell; its jobs are among `jobs` then."""
+        keys = self.chain(cell, variant)
+        return Row(cell.dataset, cell.recipe, cell.split, cell.seed, variant, keys, needed_for_ua)
 
     def chain(self, cell: _Cell, variant: Variant) -> tuple[str, ...]:
-        """Return the keys of a variant's own stages on a cell."""
+        """Return the keys of a variant's own stages on a cell.
+
+        Raises:
+            ConfigError: if it cannot start before it has finished.
+        """
         known = (cell, variant.model_dump_json())
+        if known in self.begun:
+            circle = [show(label) for label in self.begun.values()]
+            message = f"starts in a circle: {', '.join([*circle, show(variant.label)])}"
+            raise Source(f"grid {self.grid.name}").at("variants").error(message)
         if known not in self.chains:
+            self.begun[known] = variant.label
             self.chains[known] = self._build(cell, variant)
+            del self.begun[known]
         return self.chains[known]
 
     def _build(self, cell: _Cell, variant: Variant) -> tuple[str, ...]:
         info = self.catalogue[variant.method]
-        start = self.start_of(variant, info)
+        start = self.start_of(variant)
         if cell.split == "balanced" and info.balanced_equals is not None:
-            own = start if start is not None and info.start_from is not None else None
-            return self.chain(cell, own or self.baseline(variant))
+            if start is not None and info.start_from is not None:  # an adjustment by the prior
+                return self.chain(cell, start)
+            equal = self.plain(info.balanced_equals, variant.recipe, variant.start_from)
+            return self.chain(cell, equal)
         recipe = self.recipes[variant.recipe] if variant.recipe else cell.recipe
         hyper = info.check_hyper({**self.rules(variant.method, cell.dataset), **variant.hyper})
         parents = self.chain(cell, start)[-1:] if start else ()
-        teachers = tuple(self.chain(cell, self.teacher(t, variant))[-1] for t in info.teachers)
+        teachers = [self.chain(cell, self.teacher(t, variant))[-1] for t in info.teachers]
         keys: list[str] = []
         for stage in info.stages:
+            settings = recipe.second if stage.second else recipe.first
             job = Job(
                 label=variant.label,
                 recipe_name=cell.recipe.name,
@@ -117,7 +157,7 @@ class _Expander:
                 stage=stage.name,
                 hyper=hyper,
                 recipe=recipe,
-                stage_recipe=(recipe.second if stage.second else recipe.first) if stage.trains else None,
+                stage_recipe=settings if stage.trains else None,
                 seed=cell.seed,
                 start=(*parents, *teachers),
                 overrides=self.overrides,
@@ -127,56 +167,45 @@ class _Expander:
             parents = (job.key,)
         return tuple(keys)
 
+    def start_of(self, variant: Variant) -> Variant | None:
+        """Return the variant that another continues from: by label, else a method as it is."""
+        name = variant.start_from or self.catalogue[variant.method].start_from
+        if name is None:
+            return None
+        return next((v for v in self.grid.variants if v.label == name), None) or self.plain(name)
+
+    def plain(
+        self, method: str, recipe: str | None = None, start_from: str | None = None
+    ) -> Variant:
+        """Return a method as it is: the grid's variant that says no more of it, else a new one."""
+        wanted = (method, recipe, start_from)
+        for variant in self.grid.variants:
+            if (variant.method, variant.recipe, variant.start_from) == wanted and not variant.hyper:
+                return variant
+        label = self.catalogue[method].title
+        return Variant(label=label, method=method, recipe=recipe, start_from=start_from)
+
     def teacher(self, teacher: Teacher, variant: Variant) -> Variant:
         """Return the variant that another learns from, trained under the same recipe."""
         label = f"{self.catalogue[teacher.method].title}, teacher"
         hyper = dict(teacher.hyper)
         return Variant(label=label, method=teacher.method, hyper=hyper, recipe=variant.recipe)
 
-    def start_of(self, variant: Variant, info: MethodInfo) -> Variant | None:
-        """Return the variant that another continues from: by label, else by method key."""
-        name = variant.start_from or info.start_from
-        if name is None:
-            return None
-        named = [v for v in self.grid.variants if v.label == name]
-        plain = [v for v in self.grid.variants if v.method == name and not v.hyper and not v.recipe]
-        for candidate in (*named, *plain):
-            return candidate
-        return Variant(label=self.catalogue[name].title, method=name)
 
-    def baseline(self, variant: Variant) -> Variant:
-        """Return plain softmax under the recipe and from the start of a variant."""
-        recipe, start = variant.recipe, variant.start_from
-        for candidate in self.grid.variants:
-            if (candidate.method, candidate.recipe, candidate.start_from) == (BASELINE, recipe, start):
-                return candidate
-        label = self.catalogue[BASELINE].title
-        return Variant(label=label, method=BASELINE, recipe=recipe, start_from=start)
-
-
-def check(grid: Grid, catalogue: Catalogue, recipes: Mapping[str, Recipe]) -> None:
-    """Check what only shows when variants and recipes are seen together.
+def _check_networks(grid: Grid, recipes: Mapping[str, Recipe]) -> None:
+    """Refuse variants whose own recipe has another network than the grid's.
 
     Raises:
-        ConfigError: naming every variant that starts from itself, and every recipe of a variant
-            whose network is not that of the grid's.
+        ConfigError: naming each.
     """
-    source = Source(f"grid {grid.name}")
     problems: list[Problem] = []
-    starts = {v.label: v.start_from or catalogue[v.method].start_from for v in grid.variants}
     for i, variant in enumerate(grid.variants):
-        here = source.at("variants", i)
-        seen, start = {variant.label}, starts[variant.label]
-        while start in starts and start not in seen:
-            seen.add(start)
-            start = starts[start]
-        if start in seen:
-            problems.append(here.at("start_from").problem(f"{show(variant.label)} starts from itself"))
+        here = Source(f"grid {grid.name}").at("variants", i, "recipe")
         own = recipes[variant.recipe] if variant.recipe else None
         for base in (recipes[name] for name in grid.recipes):
             if own and (own.network, own.norm) != (base.network, base.norm):
                 message = f"{show(own.name)} has another network than {show(base.name)}"
-                problems.append(here.at("recipe").problem(message))
+                problems.append(here.problem(message))
     raise_all(problems)
 
 
@@ -202,25 +231,18 @@ def expand(
         overrides: what the command line changed, for the record.
 
     Raises:
-        ConfigError: for starts that go in circles and recipes that do not fit together.
+        ConfigError: for starts that go in circles, and recipes of variants whose network is not
+            that of the grid's.
     """
-    check(grid, catalogue, recipes)
+    _check_networks(grid, recipes)
     expander = _Expander(grid, catalogue, recipes, rules, overrides)
+    bases = [recipes[name] for name in grid.recipes]
     rows: list[Row] = []
-    for dataset in datasets:
-        for recipe in (recipes[name] for name in grid.recipes):
-            for split in grid.splits:
-                if split == "balanced" and dataset.profile == "natural":
-                    continue
-                for seed in grid.seeds:
-                    cell = _Cell(dataset, recipe, split, seed)
-                    for variant in grid.variants:
-                        keys = expander.chain(cell, variant)
-                        rows.append(Row(dataset, recipe, split, seed, variant, keys))
-                    if split == "balanced" and not any(
-                        v.method == BASELINE and v.recipe is None for v in grid.variants
-                    ):
-                        plain = Variant(label=catalogue[BASELINE].title, method=BASELINE)
-                        keys = expander.chain(cell, plain)
-                        rows.append(Row(dataset, recipe, split, seed, plain, keys, needed_for_ua=True))
+    for dataset, recipe, split, seed in product(datasets, bases, grid.splits, grid.seeds):
+        if split == "balanced" and dataset.profile == "natural":
+            continue
+        cell = _Cell(dataset, recipe, split, seed)
+        rows += [expander.row(cell, variant) for variant in grid.variants]
+        if split == "balanced" and not any(map(is_baseline, grid.variants)):
+            rows.append(expander.row(cell, expander.plain(BASELINE), needed_for_ua=True))
     return Plan(grid, tuple(rows), expander.jobs)

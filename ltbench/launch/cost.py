@@ -1,44 +1,73 @@
-"""What a job will take: images to train on, over images a second measured before."""
+"""What jobs will take: images to train on, over images a second measured before."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from statistics import median
 
 from ltbench.config.models import Job
 from ltbench.data.profiles import split_counts
-from ltbench.results.record import Record
+from ltbench.results.store import Loaded
+
+OVERHEAD = 1.0
+"""Seconds that a job takes beside its training: its start, its test, its record."""
 
 
 class CostModel:
-    """Estimates seconds of a job from records of like jobs, else from its recipe's measured rate."""
+    """Estimates seconds of a job from records of like jobs, else from its recipe's measured rate.
 
-    def __init__(self, records: Iterable[Record], hardware: str | None = None) -> None:
+    Records of the run folder count before published ones, which another machine may have made.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
         self.rates: dict[tuple[object, ...], list[float]] = {}
-        for record in records:
-            rate = record.cost.images_per_second
-            if rate is not None and (hardware is None or record.environment.hardware == hardware):
-                for like in _likeness(record.job):
-                    self.rates.setdefault(like, []).append(rate)
+        for stored in loaded.records.values():
+            rate = stored.record.cost.images_per_second
+            if rate is not None:
+                for like in _likeness(stored.record.job):
+                    self.rates.setdefault((stored.provenance, *like), []).append(rate)
 
     def seconds(self, job: Job) -> float | None:
-        """Return the seconds a job will train on one device; None where nothing like it was measured."""
+        """Return the seconds that a job will take, None where nothing like it was measured."""
         if job.stage_recipe is None:
-            return 0.0
+            return OVERHEAD
         counts = split_counts(job.dataset, job.split)
-        rate = self.rate(job)
+        rate = self._rate(job)
         if counts is None or rate is None:
             return None
         steps = sum(counts) // job.recipe.batch
-        return steps * job.recipe.batch * job.stage_recipe.epochs / rate
+        return OVERHEAD + steps * job.recipe.batch * job.stage_recipe.epochs / rate
 
-    def rate(self, job: Job) -> float | None:
+    def _rate(self, job: Job) -> float | None:
         """Return images a second of the likest jobs measured."""
-        for like in _likeness(job):
-            if like in self.rates:
-                return median(self.rates[like])
+        for provenance in ("run", "published"):
+            for like in _likeness(job):
+                if rates := self.rates.get((provenance, *like)):
+                    return median(rates)
         return job.recipe.throughput[0].images_per_second if job.recipe.throughput else None
+
+
+def time_left(seconds: Collection[float | None], slots: int) -> float | None:
+    """Return the seconds until jobs are done in a number of slots, None where one is unknown.
+
+    It is at least the longest job; that some jobs wait for others is not counted.
+    """
+    known = [each for each in seconds if each is not None]
+    if len(known) < len(seconds):
+        return None
+    return max(sum(known) / slots, max(known, default=0.0))
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words: 45 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
 
 
 def _likeness(job: Job) -> list[tuple[object, ...]]:
     """Keys of ever looser likeness; the network, the images and the arithmetic always count."""
-    base = (job.recipe.network, job.dataset.image_size, job.recipe.precision, job.recipe.channels_last)
+    recipe = job.recipe
+    base = (recipe.network, job.dataset.image_size, recipe.precision, recipe.channels_last)
     return [(*base, job.method, job.stage), (*base, job.stage)]

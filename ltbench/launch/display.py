@@ -1,26 +1,27 @@
 """What a run looks like: a live table on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from ltbench.config.models import Job
+from ltbench.data.errors import printable
+from ltbench.launch.cost import duration, time_left
 
-
-def duration(seconds: float | None) -> str:
-    """Return seconds in words a person reads: 45 s, 12 min, 3 h 20 min; a dash where unknown."""
-    if seconds is None:
-        return "–"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min"
+LINE_EVERY = 60.0
+"""Seconds between plain lines about one running job."""
 
 
 class RunDisplay:
@@ -28,19 +29,18 @@ class RunDisplay:
 
     Args:
         console: where to write; without a terminal each event is a line.
-        total: jobs to train.
-        seconds: estimated seconds of all jobs on one slot, where they are known.
+        seconds: estimated seconds of each job to train, None where it is not known.
         slots: jobs at a time.
     """
 
-    def __init__(self, console: Console, total: int, seconds: dict[str, float | None], slots: int) -> None:
+    def __init__(self, console: Console, seconds: Mapping[str, float | None], slots: int) -> None:
         self.console = console
         self.seconds = seconds
         self.slots = slots
-        self.began = time.monotonic()
+        self.left = dict(seconds)
         self.failures = 0
-        self.finished = 0
-        self.total = total
+        self.began: float | None = None
+        self.lined: dict[str, float] = {}
         self.live = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -51,68 +51,95 @@ class RunDisplay:
             disable=not console.is_terminal,
         )
         self.tasks: dict[str, TaskID] = {}
-        self.overall = self.live.add_task("jobs", total=total, note="")
+        self.overall = self.live.add_task("jobs", total=len(seconds), note="")
 
     def __enter__(self) -> Self:
         self.live.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.live.stop()
 
     def started(self, job: Job) -> None:
-        """Add a line for a job."""
-        epochs = job.stage_recipe.epochs if job.stage_recipe else 1
+        """Tell that a job's process started."""
+        if self.began is None:  # the first has waited for the forkserver
+            self.began = time.monotonic()
+        epochs = job.stage_recipe.epochs if job.stage_recipe else None
         self.tasks[job.key] = self.live.add_task(escape(job.title), total=epochs, note="")
-        self._line(f"start   {job.title}")
+        self.lined[job.key] = time.monotonic()
+        self._event("start", job)
 
-    def progress(self, job: Job, state: dict[str, float]) -> None:
-        """Move a job's line."""
-        rate = state.get("images_per_second")
-        note = f"{rate:,.0f} img/s" if rate else ""
-        self.live.update(self.tasks[job.key], completed=state["epoch"], note=note)
+    def progress(self, job: Job, state: Mapping[str, float]) -> None:
+        """Tell how far a job is: epoch, epochs, images_per_second."""
+        epoch, epochs = state["epoch"], state["epochs"]
+        rate = f"{state['images_per_second']:,.0f} images/s"
+        whole = self.seconds[job.key]
+        self.left[job.key] = None if whole is None else whole * (1 - epoch / epochs)
+        self.live.update(self.tasks[job.key], completed=epoch, note=rate)
         self._overall()
+        if time.monotonic() - self.lined[job.key] >= LINE_EVERY:
+            self.lined[job.key] = time.monotonic()
+            self._event("running", job, f"epoch {epoch}/{epochs}, {rate}; {self._summary()}")
 
-    def done(self, job: Job) -> None:
-        """Take a finished job's line away."""
+    def elsewhere(self, job: Job) -> None:
+        """Tell that another run is training a job."""
+        self.live.remove_task(self.tasks.pop(job.key))
+        self._event("wait", job, "another run is training it")
+
+    def done(self, job: Job, *, changed: bool) -> None:
+        """Tell that a job has its record, and whether that differs from the one it had before."""
         self._end(job)
-        self._line(f"done    {job.title}  ({self.finished}/{self.total}, {self._left()} left)")
+        self._event("done", job, self._summary())
+        if changed:
+            message = f"CHANGED {job.title}: trained again, it did not repeat its record"
+            self._print(message, "yellow")
 
     def failed(self, job: Job, reason: str, log_tail: str) -> None:
-        """Say why a job failed, with the end of its log."""
+        """Tell that a job failed and why, with the end of its log."""
         self.failures += 1
         self._end(job)
-        self.console.print(f"FAILED  {job.title}\n        {reason}", markup=False, style="red")
-        if log_tail:
-            self.console.print(log_tail, markup=False, highlight=False, style="dim")
+        lines = "\n".join(f"        {printable(line)}" for line in reason.splitlines())
+        self._print(f"FAILED  {job.title}\n{lines}", "red")
+        self._print(log_tail, "dim")
 
     def blocked(self, job: Job) -> None:
-        """Say that a job has nothing to start from."""
+        """Tell that a job has nothing to start from."""
         self._end(job)
-        self.console.print(f"BLOCKED {job.title}: what it starts from failed", markup=False)
+        self._print(f"BLOCKED {job.title}: what it starts from failed", "red")
 
     def _end(self, job: Job) -> None:
-        self.finished += 1
-        self.seconds.pop(job.key, None)
+        del self.left[job.key]
         if job.key in self.tasks:
             self.live.remove_task(self.tasks.pop(job.key))
         self._overall()
 
     def _overall(self) -> None:
-        note = f"{self.failures} failed, {self._left()} left" if self.failures else f"{self._left()} left"
-        self.live.update(self.overall, completed=self.finished, note=note)
+        completed = len(self.seconds) - len(self.left)
+        self.live.update(self.overall, completed=completed, note=self._summary())
 
-    def _left(self) -> str:
-        """Return the time left by estimate, else by the jobs' mean so far."""
-        known = [s for s in self.seconds.values() if s is not None]
-        if len(known) == len(self.seconds):
-            return duration(sum(known) / self.slots)
-        if not self.finished:
-            return "–"
-        return duration((time.monotonic() - self.began) / self.finished * (self.total - self.finished))
+    def _summary(self) -> str:
+        ended, total = len(self.seconds) - len(self.left), len(self.seconds)
+        failures = f", {self.failures} failed" if self.failures else ""
+        seconds = self._seconds_left(ended)
+        left = "time left unknown" if seconds is None else f"{duration(seconds)} left"
+        return f"{ended}/{total}{failures}, {left}"
 
-    def _line(self, text: str) -> None:
+    def _seconds_left(self, ended: int) -> float | None:
+        """Return the time left by estimate, else by the mean of the jobs so far."""
+        estimate = time_left(self.left.values(), self.slots)
+        if estimate is None and ended and self.began is not None:
+            return (time.monotonic() - self.began) / ended * len(self.left)
+        return estimate
+
+    def _event(self, what: str, job: Job, more: str = "") -> None:
+        """Write a line, where no live table shows the same."""
         if not self.console.is_terminal:
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._print(f"{what:7} {job.title}{more and f': {more}'}")
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

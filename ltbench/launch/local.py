@@ -1,25 +1,25 @@
-"""Local slots: cores or GPUs that each train one job at a time, every job a fork of one forkserver."""
+"""Local slots: cores or GPUs that train a job at a time, each job a fork of one forkserver."""
 
+import contextlib
 import os
 import signal
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from multiprocessing.context import ForkServerProcess
-from typing import Protocol
 
-from ltbench.config.expand import Plan
 from ltbench.config.models import Job
+from ltbench.launch.display import RunDisplay
 from ltbench.launch.process import BUSY, main
-from ltbench.launch.state import finished
-from ltbench.results.workspace import Workspace, read_json
+from ltbench.launch.state import failure_of, finished, tail
+from ltbench.results.record import Record
+from ltbench.results.workspace import Workspace, read_json, write_json
 from ltbench.training.options import Options
 
+PRELOAD = ["ltbench.cli", "ltbench.training.fit", "ltbench.tracking.wandb"]
 TRACKING = ["wandb", "wandb.apis.public"]
 """Preloaded too where jobs are mirrored."""
 
-PRELOAD = ["ltbench.cli", "ltbench.training.fit", "ltbench.tracking.wandb"]
 FORKSERVER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     # glibc gives large blocks back to the system at every free unless told not to; keeping them
@@ -32,32 +32,11 @@ FORKSERVER_ENVIRONMENT = {
 
 POLL = 0.5
 """Seconds between looks at running jobs."""
-GRACE = 10.0
-"""Seconds that stopped jobs get to end by themselves."""
-
-
-class Display(Protocol):
-    """Shows what happens to jobs."""
-
-    def started(self, job: Job) -> None:
-        """Tell that a job's process started."""
-
-    def progress(self, job: Job, state: dict[str, float]) -> None:
-        """Tell how far a job is: epoch, epochs, images_per_second."""
-
-    def done(self, job: Job) -> None:
-        """Tell that a job has its record."""
-
-    def failed(self, job: Job, reason: str, log_tail: str) -> None:
-        """Tell that a job failed, and why."""
-
-    def blocked(self, job: Job) -> None:
-        """Tell that a job cannot start because what it starts from failed."""
 
 
 @dataclass
 class Outcome:
-    """What became of the jobs of a run."""
+    """Keys of the jobs of a run by what became of them."""
 
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -67,104 +46,92 @@ class Outcome:
 @dataclass
 class _Running:
     job: Job
-    slot: dict[str, str]
+    slot: str
     process: ForkServerProcess
-
-
-def cpu_slots(count: int) -> list[dict[str, str]]:
-    """Return the environments of CPU slots."""
-    return [{"CUDA_VISIBLE_DEVICES": ""} for _ in range(count)]
-
-
-def gpu_slots(devices: Sequence[str], jobs_per_gpu: int) -> list[dict[str, str]]:
-    """Return the environments of GPU slots, first each GPU once, then each again."""
-    return [{"CUDA_VISIBLE_DEVICES": device} for _ in range(jobs_per_gpu) for device in devices]
 
 
 class LocalRunner:
     """Trains jobs in slots, starts first, the longest chains first.
 
     Args:
-        plan: where the jobs come from.
-        keys: jobs to train; their starts are trained already or among them.
+        jobs: by key, starts before what starts from them; starts that are not among them have
+            their weights.
+        before: records of jobs that are trained again for their weights.
         workspace: where records and weights go.
         options: what every job's process is told.
-        slots: the environment variables of each slot.
-        seconds: estimated seconds of a job, for the order.
+        slots: GPU of each slot, as CUDA_VISIBLE_DEVICES names it; empty for a CPU slot.
+        seconds: estimated seconds of each job, for the order.
+        display: told what happens.
     """
 
     def __init__(
         self,
-        plan: Plan,
-        keys: Iterable[str],
+        jobs: Mapping[str, Job],
+        before: Mapping[str, Record],
         workspace: Workspace,
         options: Options,
-        slots: list[dict[str, str]],
-        seconds: Callable[[Job], float | None],
-        display: Display,
+        slots: Sequence[str],
+        seconds: Mapping[str, float | None],
+        display: RunDisplay,
     ) -> None:
-        self.jobs = {key: plan.jobs[key] for key in keys}
+        self.before = before
         self.workspace = workspace
         self.options = options
         self.free = list(slots)
         self.display = display
-        self.waiting = dict(self.jobs)
+        self.waiting = dict(jobs)
         self.running: dict[str, _Running] = {}
         self.elsewhere: dict[str, Job] = {}
         self.outcome = Outcome()
-        self.length = self._lengths(seconds)
+        self.length = chain_lengths(jobs, seconds)
         for name, value in FORKSERVER_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self.context = get_context("forkserver")
-        tracked = options.tracking != "off"
-        self.context.set_forkserver_preload(PRELOAD + TRACKING * tracked)
+        self.context.set_forkserver_preload(
+            PRELOAD if options.tracking == "off" else PRELOAD + TRACKING
+        )
 
     def run(self) -> Outcome:
-        """Train every job; returns when nothing is left that can be trained."""
+        """Train every job; returns when nothing is left that can be trained.
+
+        Whatever interrupts it, no process is left behind.
+        """
         try:
             while self.waiting or self.running or self.elsewhere:
                 self._block()
                 self._start()
                 self._watch()
-        except KeyboardInterrupt:
-            self.stop()
-            raise
+        finally:
+            self._stop()
         return self.outcome
 
-    def stop(self) -> None:
-        """End the running jobs: ask, then insist."""
+    def _stop(self) -> None:
+        """Kill what is running: a job resumes from its last checkpoint."""
         for running in self.running.values():
-            if running.process.pid is not None and running.process.is_alive():
-                os.kill(running.process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE
-        for running in self.running.values():
-            running.process.join(max(0.0, deadline - time.monotonic()))
+            if running.process.pid is not None:
+                with contextlib.suppress(ProcessLookupError):  # not yet a leader, or gone
+                    os.killpg(running.process.pid, signal.SIGKILL)
             running.process.kill()
-
-    def _lengths(self, seconds: Callable[[Job], float | None]) -> dict[str, float]:
-        """Return the seconds from each job's start to the end of the longest chain behind it."""
-        length = {key: seconds(job) or 1.0 for key, job in self.jobs.items()}
-        for key, job in reversed(self.jobs.items()):
-            for start in job.start:
-                if start in length:
-                    own = seconds(self.jobs[start]) or 1.0
-                    length[start] = max(length[start], own + length[key])
-        return length
+        for running in self.running.values():
+            running.process.join()
 
     def _block(self) -> None:
         lost = {*self.outcome.failed, *self.outcome.blocked}
-        for key in [k for k, job in self.waiting.items() if lost & set(job.start)]:
-            self.display.blocked(self.waiting.pop(key))
-            self.outcome.blocked.append(key)
+        for key, job in list(self.waiting.items()):
+            if not lost.isdisjoint(job.start):
+                lost.add(key)
+                del self.waiting[key]
+                self.outcome.blocked.append(key)
+                self.display.blocked(job)
 
     def _start(self) -> None:
         pending = {*self.waiting, *self.running, *self.elsewhere}
-        ready = [k for k, job in self.waiting.items() if not pending & set(job.start)]
-        for key in sorted(ready, key=lambda k: -self.length[k])[: len(self.free)]:
+        ready = [key for key, job in self.waiting.items() if pending.isdisjoint(job.start)]
+        for key in sorted(ready, key=lambda key: -self.length[key])[: len(self.free)]:
             job, slot = self.waiting.pop(key), self.free.pop(0)
-            text = job.model_dump_json()
             process = self.context.Process(
-                target=main, args=(text, str(self.workspace.root), self.options, slot)
+                target=main,
+                args=(job.model_dump_json(), str(self.workspace.root), self.options, slot),
             )
             process.start()
             self.running[key] = _Running(job, slot, process)
@@ -174,8 +141,7 @@ class LocalRunner:
         connection.wait([r.process.sentinel for r in self.running.values()], timeout=POLL)
         for key, running in list(self.running.items()):
             if running.process.is_alive():
-                state = read_json(self.workspace.job(key).progress)
-                if state:
+                if state := read_json(self.workspace.job(key).progress):
                     self.display.progress(running.job, state)
                 continue
             running.process.join()
@@ -183,32 +149,52 @@ class LocalRunner:
             self.free.append(running.slot)
             if running.process.exitcode == BUSY:
                 self.elsewhere[key] = running.job
+                self.display.elsewhere(running.job)
             else:
-                self._settle(running.job)
-        for key, job in list(self.elsewhere.items()):
+                self._settle(running.job, running.process.exitcode)
+        for key in list(self.elsewhere):
             if not self.workspace.job(key).is_claimed():
-                del self.elsewhere[key]
-                if finished(job, self.workspace) or self.workspace.job(key).failure.exists():
-                    self._settle(job)
-                else:  # whoever had it is gone
-                    self.waiting[key] = job
+                self.waiting[key] = self.elsewhere.pop(key)  # to find its record, or to train it
 
-    def _settle(self, job: Job) -> None:
+    def _settle(self, job: Job, exit_code: int | None) -> None:
         """Believe the record alone, never the exit code."""
-        folder = self.workspace.job(job.key)
-        if finished(job, self.workspace):
+        record = finished(job, self.workspace)
+        if record is not None:
+            before = self.before.get(job.key)
             self.outcome.done.append(job.key)
-            self.display.done(job)
+            self.display.done(
+                job, changed=before is not None and before.numbers() != record.numbers()
+            )
             return
-        failure = read_json(folder.failure) or {"kind": "died", "message": "its process was killed"}
+        folder = self.workspace.job(job.key)
+        if failure_of(folder) is None:
+            write_json(folder.failure, {"kind": "Ended", "message": _end(exit_code)})
         self.outcome.failed.append(job.key)
-        self.display.failed(job, f"{failure['kind']}: {failure['message']}", tail(folder.log))
+        self.display.failed(job, str(failure_of(folder)), tail(folder.log))
 
 
-def tail(path: os.PathLike[str], lines: int = 12) -> str:
-    """Return the last lines of a log, or nothing where there is none."""
-    try:
-        with open(path, errors="replace") as file:  # noqa: PTH123 - any path-like
-            return "".join(file.readlines()[-lines:])
-    except OSError:
-        return ""
+def chain_lengths(jobs: Mapping[str, Job], seconds: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the seconds from each job's start to the end of the longest chain behind it.
+
+    A job of unknown length counts as a second.
+
+    Args:
+        jobs: by key, starts before what starts from them.
+        seconds: of each job.
+    """
+    own = {key: seconds[key] or 1.0 for key in jobs}
+    length = dict(own)
+    for key in reversed(list(jobs)):
+        for start in jobs[key].start:
+            if start in length:
+                length[start] = max(length[start], own[start] + length[key])
+    return length
+
+
+def _end(exit_code: int | None) -> str:
+    """Say how a process ended that did not say it itself."""
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        return f"the process was ended by {name}{hint}"
+    return f"the process ended with code {exit_code} and left no record"

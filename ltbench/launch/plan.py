@@ -1,13 +1,15 @@
 """From the command line's words to a checked plan."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ltbench.config.catalogue import Catalogue, load_catalogue
-from ltbench.config.errors import Problem, collecting, raise_all
+from ltbench.config.errors import ConfigError, Problem, Source, collecting, raise_all
 from ltbench.config.expand import Plan, expand
 from ltbench.config.load import expand_dataset, load_grid, load_recipe, method_rules
-from ltbench.config.models import DatasetSpec, Grid, Recipe
+from ltbench.config.models import DatasetSpec, Grid
 from ltbench.config.overrides import Override, parse_only, parse_overrides
 from ltbench.data.sources import measure_fingerprint
 
@@ -31,10 +33,18 @@ class Request:
     plugins: tuple[Path, ...] = ()
 
 
-def grid_size(grid: Grid) -> int:
-    """Return how many rows a grid has, without making them."""
-    datasets = sum(len(choice.ratio or (0,)) for choice in grid.datasets)
-    return datasets * len(grid.recipes) * len(grid.splits) * len(grid.seeds) * len(grid.variants)
+def read_catalogue(plugins: Sequence[Path] = ()) -> Catalogue:
+    """Return the methods of the package and of plugins; without plugins no torch is imported.
+
+    Raises:
+        ConfigError: if the catalogue or a plugin cannot be read.
+    """
+    catalogue = load_catalogue()
+    if not plugins:
+        return catalogue
+    from ltbench.methods.plugins import with_plugins
+
+    return with_plugins(catalogue, plugins)
 
 
 def read_grid(request: Request) -> tuple[Grid, Catalogue, tuple[Override, ...]]:
@@ -49,38 +59,48 @@ def read_grid(request: Request) -> tuple[Grid, Catalogue, tuple[Override, ...]]:
         overrides = parse_overrides(request.sets)
     with collecting(problems):
         parse_only(request.only)
-    catalogue = load_catalogue()
-    if request.plugins:
-        from ltbench.methods.plugins import with_plugins  # imports torch, as plugins do
-
-        catalogue = with_plugins(catalogue, request.plugins)
-    grid = None
-    with collecting(problems):
+    catalogue = read_catalogue(request.plugins)
+    try:
         grid = load_grid(request.grid, overrides, catalogue)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
     raise_all(problems)
-    assert grid is not None  # noqa: S101 - else its problems were raised
     return grid, catalogue, overrides
 
 
-def make_plan(request: Request) -> tuple[Plan, Catalogue]:
+def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Catalogue]:
     """Return the plan of a request and the catalogue it was made with.
+
+    Args:
+        request: what is asked for.
+        largest: cells that the grid may have, before any are left out; checked before any is made.
 
     Raises:
         ConfigError: naming everything wrong with what was asked for.
         DataError: when images are there but cannot be used.
     """
     grid, catalogue, overrides = read_grid(request)
+    cells = _cells(grid)
+    if largest is not None and cells > largest:
+        message = f"has {cells:,} cells; say --yes if that is what you want"
+        raise Source(f"grid {grid.name}").error(message)
     datasets = [
         _with_fingerprint(spec, request.data_root)
         for choice in grid.datasets
         for spec in expand_dataset(choice, overrides)
     ]
+    names = dict.fromkeys([*grid.recipes, *(v.recipe for v in grid.variants if v.recipe)])
+
+    @cache
+    def rules(method: str, spec: DatasetSpec) -> dict[str, object]:
+        return method_rules(method, spec, catalogue)
+
     plan = expand(
         grid,
         datasets,
-        _recipes(grid, overrides),
+        {name: load_recipe(name, overrides) for name in names},
         catalogue,
-        lambda method, spec: method_rules(method, spec, catalogue),
+        rules,
         tuple(override.text for override in overrides),
     )
     only = parse_only(request.only)
@@ -88,9 +108,10 @@ def make_plan(request: Request) -> tuple[Plan, Catalogue]:
     return plan.only(only.wants), catalogue
 
 
-def _recipes(grid: Grid, overrides: tuple[Override, ...]) -> dict[str, Recipe]:
-    names = [*grid.recipes, *(v.recipe for v in grid.variants if v.recipe)]
-    return {name: load_recipe(name, overrides) for name in names}
+def _cells(grid: Grid) -> int:
+    """Return how many cells a grid has, without making them."""
+    datasets = sum(len(choice.ratio or (None,)) for choice in grid.datasets)
+    return datasets * len(grid.recipes) * len(grid.splits) * len(grid.seeds) * len(grid.variants)
 
 
 def _with_fingerprint(spec: DatasetSpec, data_root: Path | None) -> DatasetSpec:

@@ -1,25 +1,20 @@
 """What the disk says of each job of a plan."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from ltbench.config.expand import Plan
 from ltbench.config.models import Job
+from ltbench.data.errors import printable
 from ltbench.results.record import Record
-from ltbench.results.store import Loaded, read_record, record_path
-from ltbench.results.workspace import Workspace, read_json
+from ltbench.results.store import Loaded, RecordError, read_record, record_path
+from ltbench.results.workspace import JobFolder, Workspace, read_json
 
 Status = Literal["done", "running", "failed", "stale", "missing"]
-
-
-def finished(job: Job, workspace: Workspace) -> Record | None:
-    """Return the record of a job whose record and weights are both there, else None."""
-    path = record_path(workspace.records, job)
-    if not path.exists():
-        return None
-    record = read_record(path)
-    return record if workspace.job(job.key).has_weights(record.weights.sha256) else None
 
 
 @dataclass(frozen=True)
@@ -30,10 +25,43 @@ class JobState:
     reason: str
 
 
+def finished(job: Job, workspace: Workspace) -> Record | None:
+    """Return the record of a job whose record and weights are both there, else None."""
+    try:
+        record = read_record(record_path(workspace.records, job))
+    except RecordError:
+        return None
+    return record if workspace.job(job.key).has_weights(record.weights.sha256) else None
+
+
+def failure_of(folder: JobFolder) -> str | None:
+    """Return why the last attempt at a job failed, None where it did not."""
+    failure = read_json(folder.failure)
+    return None if failure is None else f"{failure['kind']}: {failure['message']}"
+
+
+def failed_jobs(plan: Plan, workspace: Workspace) -> set[str]:
+    """Return the keys of jobs whose last attempt failed."""
+    return {key for key in plan.jobs if workspace.job(key).failure.exists()}
+
+
+def tail(path: Path, lines: int = 12) -> str:
+    """Return the last lines of a log, nothing that a terminal obeys; empty where there is none."""
+    try:
+        with path.open(errors="replace") as file:
+            return "\n".join(printable(line.rstrip("\n")) for line in deque(file, lines))
+    except OSError:
+        return ""
+
+
 def job_states(plan: Plan, loaded: Loaded, workspace: Workspace) -> dict[str, JobState]:
     """Return the state of every job of a plan."""
-    outdated = {_place(stored.record): key for key, stored in loaded.records.items()}
-    return {key: _state(key, plan, loaded, workspace, outdated) for key in plan.jobs}
+    older = {
+        _place(stored.record.job): stored.record.job
+        for key, stored in loaded.records.items()
+        if key not in plan.jobs and not stored.record.job.ad_hoc
+    }
+    return {key: _state(key, plan, loaded, workspace, older) for key in plan.jobs}
 
 
 def _state(
@@ -41,32 +69,30 @@ def _state(
     plan: Plan,
     loaded: Loaded,
     workspace: Workspace,
-    outdated: Mapping[tuple[object, ...], str],
+    older: Mapping[tuple[object, ...], Job],
 ) -> JobState:
     if key in loaded.records:
         return JobState("done", f"{loaded.records[key].provenance} record")
-    folder = workspace.job(key)
+    job, folder = plan.jobs[key], workspace.job(key)
     if folder.is_claimed():
-        progress = read_json(folder.progress) or {}
+        progress = read_json(folder.progress)
         at = f"epoch {progress['epoch']}/{progress['epochs']}" if progress else "starting"
         return JobState("running", at)
-    failure = read_json(folder.failure)
-    if failure is not None:
-        return JobState("failed", f"{failure.get('kind')}: {failure.get('message')}")
-    job = plan.jobs[key]
-    place = (job.dataset.id, job.split, job.label, job.stage, job.recipe_name, job.seed)
-    if place in outdated:
-        old = loaded.records[outdated[place]].record.job
-        if old.version != job.version:
-            return JobState("stale", f"record is of {job.method} version {old.version}, now {job.version}")
-        return JobState("stale", "record is of other settings")
+    if failure := failure_of(folder):
+        return JobState("failed", failure)
+    for start in job.start:
+        if failure_of(workspace.job(start)):
+            return JobState("missing", f"waits for {start}, which failed")
+    if old := older.get(_place(job)):
+        what = "other settings" if old.version == job.version else f"version {old.version}"
+        return JobState("stale", f"its record is of {what} ({old.key})")
     if any(folder.checkpoints.glob("*.pt")):
         return JobState("missing", "interrupted, will resume")
     return JobState("missing", "never trained")
 
 
-def _place(record: Record) -> tuple[object, ...]:
-    job = record.job
+def _place(job: Job) -> tuple[object, ...]:
+    """Return what a job is to a reader, whatever its settings."""
     return (job.dataset.id, job.split, job.label, job.stage, job.recipe_name, job.seed)
 
 
@@ -77,17 +103,19 @@ def to_train(plan: Plan, loaded: Loaded, workspace: Workspace) -> list[str]:
     """
     needed: dict[str, None] = {}
 
+    @cache
+    def usable(start: str) -> bool:
+        stored = loaded.records.get(start)
+        return stored is not None and workspace.job(start).has_weights(stored.record.weights.sha256)
+
     def need(key: str) -> None:
-        if key in needed:
-            return
-        for start in plan.jobs[key].start:
-            record = loaded.records[start].record if start in loaded.records else None
-            if record is None or not workspace.job(start).has_weights(record.weights.sha256):
-                need(start)
-        needed[key] = None
+        if key not in needed:
+            for start in plan.jobs[key].start:
+                if not usable(start):
+                    need(start)
+            needed[key] = None
 
     for key in plan.jobs:
         if key not in loaded.records:
             need(key)
     return list(needed)
-

@@ -61,16 +61,17 @@ def run_job(job: Job, workspace: Workspace, options: Options) -> Record:
         FileNotFoundError: when the weights of a start are not there.
         ValueError: when the data or the start is not what the job says.
     """
-    folder = workspace.job(job.key)
-    attempts = _count_attempt(folder)
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
+    trainer = make_trainer(job, device)
+    trainer.strategy.setup_environment()  # the ranks meet: from here on `rank` tells them apart
+    folder = workspace.job(job.key)
+    attempts = _count_attempt(folder)
     data, method = prepare(job, workspace, options)
     logger = open_run(job, options.grid, folder.path, options.tracking)
     record = None
     try:
         module = TrainingModule(method, job, _Scribe(job, folder, logger, options.checkpoint_every))
-        trainer = _trainer(job, device)
         if method.stage.trains:
             _resume(folder, job, module, trainer, device)
             trainer.fit(module, datamodule=data)
@@ -158,7 +159,8 @@ def build_method(job: Job, counts: torch.Tensor, plugins: Sequence[str] = ()) ->
     return kind(spec, counts, kind.Hyper(**job.hyper))
 
 
-def _trainer(job: Job, device: torch.device) -> pl.Trainer:
+def make_trainer(job: Job, device: torch.device) -> pl.Trainer:
+    """Return the Trainer of a job: on one device, or as one rank where torchrun's words say so."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     strategy: Strategy | Literal["auto"] = "auto"
     plugins: list[Any] = []

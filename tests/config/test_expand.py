@@ -1,0 +1,260 @@
+"""Which jobs a grid means, and which of them are one."""
+
+import json
+
+import pytest
+
+from ltbench.config.catalogue import Catalogue, load_catalogue
+from ltbench.config.errors import ConfigError
+from ltbench.config.expand import expand
+from ltbench.config.load import load_dataset, load_recipe
+from ltbench.config.models import Grid, Recipe
+from ltbench.core.nouns import Stage, Teacher
+
+CATALOGUE = load_catalogue()
+DIGITS = load_dataset("digits")
+BASE = load_recipe("digits")
+SPLITS = ("longtailed", "balanced")
+
+
+def recipe(name, **changes):
+    return Recipe(**json.loads(BASE.model_dump_json()) | changes | {"name": name})
+
+
+RECIPES = {
+    "digits": BASE,
+    "slow": recipe("slow", batch=64),
+    "deep": recipe("deep", network="resnet20"),
+    "group": recipe("group", norm="group"),
+}
+
+
+def plan(*variants, splits=("longtailed",), dataset=DIGITS, catalogue=CATALOGUE, **fields):
+    how = {name: fields.pop(name) for name in ("rules", "overrides") if name in fields}
+    values = {"recipes": ("digits",), "seeds": (0,)} | fields
+    grid = Grid(
+        name="toy",
+        title="Toy",
+        datasets=(dataset.name,),
+        splits=splits,
+        variants=variants,
+        **values,
+    )
+    return expand(grid, [dataset], RECIPES, catalogue, **how)
+
+
+def v(label, method, **fields):
+    return {"label": label, "method": method, **fields}
+
+
+def row(plan, label, split="longtailed"):
+    (found,) = (r for r in plan.rows if (r.variant.label, r.split) == (label, split))
+    return found
+
+
+def job(plan, label, split="longtailed"):
+    return plan.jobs[row(plan, label, split).key]
+
+
+def with_method(key, **changes):
+    """Return the catalogue with one more method, like softmax but for the changes."""
+    info = CATALOGUE["softmax"].model_copy(update={"key": key, "title": key.upper(), **changes})
+    return Catalogue({**CATALOGUE.methods, key: info})
+
+
+def test_every_cell_is_a_row():
+    made = plan("softmax", "ldam_drw", splits=SPLITS, seeds=(0, 1), recipes=("digits", "slow"))
+    assert len(made.rows) == len(made.jobs) == 2 * 2 * 2 * 2
+    assert len({row.key for row in made.rows}) == 16
+
+
+def test_starts_come_before_what_starts_from_them():
+    made = plan(v("cRT", "crt"), v("LWS", "lws", start_from="LDAM"), v("LDAM", "ldam_drw"))
+    seen = set()
+    for key, each in made.jobs.items():
+        assert seen.issuperset(each.start)
+        seen.add(key)
+
+
+def test_decoupled_methods_share_their_start():
+    made = plan(
+        "crt", "lws", "ncm", "tau_norm", v("My softmax", "softmax"), "posthoc_logit_adjustment"
+    )
+    start = row(made, "My softmax").key
+    for label in ("crt", "lws", "ncm", "tau_norm", "posthoc_logit_adjustment"):
+        assert job(made, label).start == (start,)
+    assert len(made.jobs) == 6
+
+
+def test_a_start_that_no_variant_asks_for_is_a_job_without_a_row():
+    made = plan("crt")
+    assert len(made.rows) == 1
+    (start,) = job(made, "crt").start
+    assert (made.jobs[start].method, made.jobs[start].label) == ("softmax", "Softmax")
+
+
+def test_a_start_is_meant_by_label_before_method():
+    made = plan(v("softmax", "ldam_drw"), v("plain", "softmax"), "crt")
+    assert job(made, "crt").start == (row(made, "softmax").key,)
+
+
+def test_a_method_as_it_is_has_no_settings_of_its_own():
+    made = plan(
+        v("LDAM, large", "ldam_drw", hyper={"scale": 60.0}),
+        v("LDAM, slow", "ldam_drw", recipe="slow"),
+        v("LDAM", "ldam_drw"),
+        v("cRT", "crt", start_from="ldam_drw"),
+    )
+    assert job(made, "cRT").start == (row(made, "LDAM").key,)
+    made = plan(
+        v("CB-cRT", "crt", start_from="class_balanced_sampling"), v("LWS", "lws", start_from="crt")
+    )
+    assert made.jobs[job(made, "LWS").start[0]].start == job(plan("crt"), "crt").start
+
+
+def test_equal_settings_are_one_job_whatever_the_label():
+    made = plan(v("A", "tau_norm"), v("B", "tau_norm", hyper=CATALOGUE["tau_norm"].check_hyper({})))
+    assert row(made, "A").key == row(made, "B").key
+    assert job(made, "B").label == "A"
+
+
+def test_stages_are_a_chain_of_jobs():
+    stages = (Stage("network"), Stage("classifier", second=True), Stage("means", trains=False))
+    made = plan("two", catalogue=with_method("two", stages=stages))
+    first, second, third = (made.jobs[key] for key in row(made, "two").jobs)
+    assert [first.start, second.start, third.start] == [(), (first.key,), (second.key,)]
+    assert [first.stage_recipe, second.stage_recipe] == [BASE.first, BASE.second]
+    assert third.stage_recipe is None
+
+
+def test_teachers_are_trained_under_the_same_recipe_and_come_last():
+    teachers = (Teacher("softmax"), Teacher("ldam_drw", {"scale": 10.0}))
+    catalogue = with_method("pupil", teachers=teachers, start_from="softmax")
+    made = plan(v("pupil", "pupil", recipe="slow"), "softmax", catalogue=catalogue)
+    start, softmax, ldam = (made.jobs[key] for key in job(made, "pupil").start)
+    assert start.key == row(made, "softmax").key
+    assert (softmax.method, softmax.recipe.name) == ("softmax", "slow")
+    assert (ldam.hyper["scale"], ldam.recipe.name) == (10.0, "slow")
+
+
+def test_with_equal_counts_a_method_that_is_softmax_takes_its_run():
+    made = plan("softmax", "balanced_softmax", "logit_adjustment", "ldam_drw", splits=SPLITS)
+    twin = row(made, "softmax", "balanced").key
+    assert row(made, "balanced_softmax", "balanced").key == twin
+    assert row(made, "logit_adjustment", "balanced").key == twin
+    assert row(made, "ldam_drw", "balanced").key != twin
+    assert row(made, "balanced_softmax").key != row(made, "softmax").key
+
+
+def test_with_equal_counts_an_adjustment_takes_the_run_of_its_start():
+    made = plan(
+        v("PH", "posthoc_logit_adjustment"),
+        v("CB-PH", "posthoc_logit_adjustment", start_from="CB"),
+        v("CB", "class_balanced_sampling"),
+        "softmax",
+        splits=SPLITS,
+    )
+    assert row(made, "PH", "balanced").key == row(made, "softmax", "balanced").key
+    assert row(made, "CB-PH", "balanced").key == row(made, "CB", "balanced").key
+
+
+def test_the_run_that_is_taken_has_the_same_recipe_and_start():
+    made = plan(
+        v("slow", "balanced_softmax", recipe="slow"),
+        v("continued", "balanced_softmax", start_from="LDAM"),
+        v("LDAM", "ldam_drw"),
+        splits=SPLITS,
+    )
+    slow, continued = job(made, "slow", "balanced"), job(made, "continued", "balanced")
+    assert (slow.method, slow.recipe.name, slow.start) == ("softmax", "slow", ())
+    assert (continued.method, continued.start) == ("softmax", (row(made, "LDAM", "balanced").key,))
+
+
+def test_the_balanced_split_brings_softmax_with_it():
+    made = plan("ldam_drw", v("Slow softmax", "softmax", recipe="slow"), splits=SPLITS)
+    added = [r for r in made.rows if r.needed_for_ua]
+    assert [(r.variant.method, r.variant.recipe, r.split) for r in added] == [
+        ("softmax", None, "balanced")
+    ]
+    assert not any(r.needed_for_ua for r in plan("softmax", "ldam_drw", splits=SPLITS).rows)
+    assert not any(r.needed_for_ua for r in plan("ldam_drw").rows)
+
+
+def test_a_dataset_as_it_is_has_no_twin():
+    natural = DIGITS.model_copy(update={"profile": "natural", "ratio": None})
+    made = plan("ldam_drw", splits=SPLITS, dataset=natural)
+    assert [r.split for r in made.rows] == ["longtailed"]
+
+
+def test_hyper_parameters_of_a_variant_win_over_rules():
+    asked = []
+
+    def rules(method, dataset):
+        asked.append((method, dataset.id))
+        return {"scale": 10.0, "max_margin": 0.3} if method == "ldam_drw" else {}
+
+    made = plan("softmax", "ldam_drw", v("own", "ldam_drw", hyper={"scale": 20.0}), rules=rules)
+    assert (job(made, "ldam_drw").hyper["scale"], job(made, "own").hyper["scale"]) == (10.0, 20.0)
+    assert job(made, "own").hyper["max_margin"] == 0.3
+    assert set(asked) == {("softmax", "digits_r20"), ("ldam_drw", "digits_r20")}
+
+
+def test_overrides_are_noted_and_change_no_key():
+    made, noted = plan("softmax"), plan("softmax", overrides=("recipe.batch=32",))
+    assert made.jobs.keys() == noted.jobs.keys()
+    assert job(noted, "softmax").ad_hoc
+    assert not job(made, "softmax").ad_hoc
+
+
+def test_only_keeps_the_jobs_that_are_needed():
+    made = plan("softmax", "crt", "ldam_drw", seeds=(0, 1))
+    chosen = made.only(lambda r: r.variant.label == "crt" and r.seed == 1)
+    assert [(r.variant.label, r.seed) for r in chosen.rows] == [("crt", 1)]
+    assert [(j.method, j.seed) for j in chosen.jobs.values()] == [("softmax", 1), ("crt", 1)]
+
+
+def test_only_brings_softmax_on_the_twins_of_balanced_rows():
+    made = plan("softmax", "ldam_drw", splits=SPLITS, seeds=(0, 1))
+    chosen = made.only(lambda r: r.variant.label == "ldam_drw" and r.seed == 0)
+    assert [(r.variant.label, r.split, r.needed_for_ua) for r in chosen.rows] == [
+        ("ldam_drw", "longtailed", False),
+        ("softmax", "balanced", True),
+        ("ldam_drw", "balanced", False),
+    ]
+    assert {r.seed for r in chosen.rows} == {0}
+    longtailed = made.only(lambda r: r.variant.label == "ldam_drw" and r.split == "longtailed")
+    assert not any(r.needed_for_ua for r in longtailed.rows)
+
+
+@pytest.mark.parametrize(
+    ("variants", "circle"),
+    [
+        ([v("A", "crt", start_from="A")], '"A", "A"'),
+        ([v("A", "crt", start_from="B"), v("B", "lws", start_from="A")], '"A", "B", "A"'),
+        ([v("A", "crt", start_from="B"), v("B", "lws", start_from="B")], '"A", "B", "B"'),
+        ([v("softmax", "crt")], '"softmax", "softmax"'),
+    ],
+)
+def test_starts_in_a_circle(variants, circle):
+    with pytest.raises(ConfigError, match=f"grid toy: variants: starts in a circle: {circle}$"):
+        plan(*variants)
+
+
+def test_a_method_that_starts_from_itself_or_teaches_itself():
+    for changes in ({"start_from": "me"}, {"teachers": (Teacher("me"),)}):
+        with pytest.raises(ConfigError, match="starts in a circle"):
+            plan("me", catalogue=with_method("me", **changes))
+
+
+def test_recipes_of_variants_have_the_network_of_the_grid():
+    with pytest.raises(ConfigError) as error:
+        plan(
+            "softmax",
+            v("A", "crt", recipe="deep"),
+            v("B", "lws", recipe="group"),
+            v("C", "ncm", recipe="slow"),
+        )
+    assert [str(problem) for problem in error.value.problems] == [
+        'grid toy: variants[1].recipe: "deep" has another network than "digits"',
+        'grid toy: variants[2].recipe: "group" has another network than "digits"',
+    ]

@@ -1,0 +1,127 @@
+"""Processes that run a function side by side, as the ranks of one gloo group."""
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from functools import cache
+from multiprocessing import connection, get_context
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from ltbench.launch.local import PRELOAD
+
+LOCALHOST = "127.0.0.1"
+
+
+class RankError(Exception):
+    """A rank raised an exception, died, or did not answer in time."""
+
+
+class Ranks:
+    """As many processes as there are ranks, forked when first called and kept for further calls.
+
+    They have torchrun's variables, and this process holds their store as torchrun's agent does, so
+    that no port has to be guessed.
+
+    Args:
+        world: number of ranks.
+        joined: whether the process group is there before the first call.
+    """
+
+    def __init__(self, world: int, *, joined: bool = True) -> None:
+        self.world = world
+        self.joined = joined
+        self.processes: list[Any] = []
+        self.pipes: list[connection.Connection] = []
+
+    def __call__(
+        self, function: Callable[..., Any], *arguments: Any, timeout: float = 300
+    ) -> list[Any]:
+        """Return what a function that can be imported returns on each rank.
+
+        Raises:
+            RankError: after which the next call begins with new processes.
+        """
+        if not self.processes:
+            self._start()
+        for pipe in self.pipes:
+            pipe.send((function, arguments))
+        answers: dict[int, Any] = {}
+        deadline = time.monotonic() + timeout
+        while len(answers) < self.world:
+            silent = [pipe for rank, pipe in enumerate(self.pipes) if rank not in answers]
+            ready = connection.wait(silent, deadline - time.monotonic())
+            if not ready:
+                self._fail(f"no answer within {timeout:g} s")
+            for pipe in ready:
+                rank = self.pipes.index(pipe)
+                try:
+                    failure, answers[rank] = pipe.recv()
+                except EOFError:
+                    failure = "died"
+                if failure:
+                    self._fail(f"rank {rank}: {failure}")
+        return [answers[rank] for rank in range(self.world)]
+
+    def stop(self) -> None:
+        """End the processes, whatever they are doing."""
+        for process in self.processes:
+            process.kill()
+            process.join()
+        self.processes, self.pipes = [], []
+
+    def _fail(self, message: str) -> None:
+        self.stop()
+        raise RankError(message)
+
+    def _start(self) -> None:
+        context = get_context("forkserver")
+        context.set_forkserver_preload(PRELOAD)
+        self.store = dist.TCPStore(LOCALHOST, 0, is_master=True, wait_for_workers=False)
+        for rank in range(self.world):
+            variables = {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(self.world),
+                "LOCAL_WORLD_SIZE": str(self.world),
+                "MASTER_ADDR": LOCALHOST,
+                "MASTER_PORT": str(self.store.port),
+                "TORCHELASTIC_USE_AGENT_STORE": "True",
+                "TORCHELASTIC_RUN_ID": "tests",
+                "TORCHELASTIC_RESTART_COUNT": "0",
+                "GLOO_SOCKET_IFNAME": "lo",
+            }
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=_serve, args=(theirs, variables, self.joined), daemon=True
+            )
+            process.start()
+            theirs.close()  # so that the end of the process ends the pipe
+            self.processes.append(process)
+            self.pipes.append(ours)
+
+
+@cache
+def ranks(world: int) -> Ranks:
+    """Return the processes that all tests share."""
+    return Ranks(world)
+
+
+def _serve(pipe: connection.Connection, variables: dict[str, str], joined: bool) -> None:
+    os.environ.update(variables)
+    torch.set_num_threads(1)
+    if joined:
+        dist.init_process_group("gloo")
+    while True:
+        try:
+            function, arguments = pipe.recv()
+        except EOFError:  # the tests are over
+            return
+        try:
+            answer = (None, function(*arguments))
+        except Exception:  # noqa: BLE001 - the caller raises it
+            answer = (traceback.format_exc(), None)
+        pipe.send(answer)

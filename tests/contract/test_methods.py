@@ -1,0 +1,228 @@
+"""What every method promises, through the training and testing that a run does."""
+
+import logging
+import math
+
+import pytest
+import torch
+from contract.jobs import (
+    BATCH,
+    EPOCHS,
+    Bench,
+    batchnorm_after_averaging,
+    chain,
+    joined_when_counting_attempts,
+    train,
+    train_in_turn,
+    train_interrupted,
+)
+from contract.ranks import Ranks, ranks
+from training.jobs import weights
+
+from ltbench.core.batch import Batch
+from ltbench.core.draws import Draws
+from ltbench.core.stepping import total_loss
+from ltbench.core.streams import stream
+from ltbench.methods import METHODS
+from ltbench.methods.base import Progress
+from ltbench.networks import NetworkSpec
+from ltbench.results.store import read_record, record_path
+from ltbench.results.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+CLASSES = 4
+RTOL = 1e-9
+
+STAGES = [
+    pytest.param(key, number, id=f"{key}-{stage.name}")
+    for key, method in METHODS.items()
+    for number, stage in enumerate(method.stages)
+]
+PER_RANK = [key for key, method in METHODS.items() if method.coupling == "per_rank"]
+TWO_RANKS = [
+    pytest.param(*stage.values, 2, BATCH, id=f"{stage.id}-2")
+    for stage in STAGES
+    if stage.values[0] not in PER_RANK
+]
+# One image a rank, in more steps than Lightning sees as one.
+FOUR_RANKS = [
+    pytest.param(key, -1, 4, 4, id=f"{key}-4") for key in ("softmax", "ldam_drw", "crt", "ncm")
+]
+EQUAL = [key for key, method in METHODS.items() if method.balanced_equals]
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory):
+    return Bench(tmp_path_factory.mktemp("bench"))
+
+
+def trains(key, stage):
+    return METHODS[key].stages[stage].trains
+
+
+def largest_difference(ours, theirs):
+    """Return the largest difference of two states, each tensor's relative to its largest value."""
+    assert ours.keys() == theirs.keys()
+    largest = 0.0
+    for name, expected in theirs.items():
+        if expected.is_floating_point():
+            assert expected.dtype == torch.float64, name
+            gap = (ours[name] - expected).abs().max() / expected.abs().max()
+            largest = max(largest, float(gap.nan_to_num(0.0)))  # 0 / 0: all are zero in both
+        else:
+            assert ours[name].equal(expected), name
+    return largest
+
+
+@pytest.mark.parametrize(("key", "stage"), STAGES)
+def test_trains_to_a_valid_record(key, stage, bench):
+    jobs = chain(key, stage)
+    record, job = bench.train(jobs), jobs[-1]
+    assert read_record(record_path(bench.workspace.records, job)) == record
+    assert record.split.train_counts[-1] == 1
+    assert all(value.isfinite().all() for value in bench.state(job).values())
+    if trains(key, stage):
+        assert len(record.training.losses) == EPOCHS
+        assert all(map(math.isfinite, record.training.losses))
+        assert record.training.steps == EPOCHS * (sum(record.split.train_counts) // BATCH)
+    else:
+        assert record.training is None
+
+
+@pytest.mark.parametrize(("key", "stage"), STAGES)
+def test_an_interrupted_job_ends_like_an_unbroken_one(key, stage, bench, tmp_path):
+    job = bench.lend_starts(chain(key, stage), tmp_path)
+    assert train_interrupted(job, tmp_path) == int(trains(key, stage))
+    record, hashes = train(job, tmp_path)
+    assert len(hashes) == (EPOCHS - 1 if trains(key, stage) else 0)
+    assert record.cost.attempts == 2
+    assert record.numbers() == bench.records[job.key].numbers()
+    assert weights(Workspace(tmp_path), job.key) == weights(bench.workspace, job.key)
+
+
+@pytest.mark.parametrize(("key", "stage", "world", "batch"), TWO_RANKS + FOUR_RANKS)
+def test_ranks_agree_with_one_process(key, stage, world, batch, bench, tmp_path):
+    job = bench.lend_starts(chain(key, stage, batch=batch), tmp_path)
+    alone = bench.records[job.key]
+    answers = ranks(world)(train, job, tmp_path)
+    record, hashes = answers[0]
+    for other, same_hashes in answers:
+        assert other.numbers() == record.numbers()
+        assert same_hashes == hashes
+    assert len(hashes) == (EPOCHS if trains(key, stage) else 0)
+
+    assert record.cost.devices == world
+    for field in ("hits", "totals", "correct"):
+        assert getattr(record.test, field) == getattr(alone.test, field)
+    if trains(key, stage):
+        assert record.training.losses == pytest.approx(alone.training.losses, rel=RTOL, abs=0)
+    difference = largest_difference(Bench(tmp_path).state(job), bench.state(job))
+    log.info("largest relative difference: %.1e", difference)
+    assert difference <= RTOL
+
+
+@pytest.mark.parametrize("key", ["softmax", *PER_RANK])
+def test_coupling_within_a_rank_is_that_of_shares_in_turn(key, bench, tmp_path):
+    job = bench.lend_starts(chain(key, norm="batch"), tmp_path)
+    answers = ranks(2)(train, job, tmp_path)
+    assert answers[0][1] == answers[1][1]
+    in_turn = train_in_turn(job, Workspace(tmp_path), 2)
+    difference = largest_difference(Bench(tmp_path).state(job), in_turn)
+    log.info("largest relative difference: %.1e", difference)
+    assert difference <= RTOL
+    assert largest_difference(bench.state(job), in_turn) > 1e-3  # one process couples all samples
+
+
+def test_batchnorm_in_single_precision_is_equal_on_all_ranks(tmp_path):
+    (job,) = chain("softmax", norm="batch", precision="fp32")
+    (record, hashes), (_, same) = ranks(2)(train, job, tmp_path)
+    assert hashes == same
+    assert all(map(math.isfinite, record.training.losses))
+
+
+def test_only_batchnorm_layers_that_train_are_averaged():
+    training, frozen = torch.arange(6.0).view(2, 3), torch.arange(6.0, 12).view(2, 3)
+    answers = ranks(2)(batchnorm_after_averaging, training, frozen)
+    for rank, (moved, kept) in enumerate(answers):
+        assert moved == training.mean(0).tolist()
+        assert kept == frozen[rank].tolist()
+
+
+def test_ranks_resume_together(bench, tmp_path):
+    job = bench.lend_starts(chain("ldam_drw"), tmp_path)
+    whole = ranks(2)(train, job, tmp_path / "whole")
+    assert ranks(2)(train_interrupted, job, tmp_path / "broken") == [1, 1]
+    resumed = ranks(2)(train, job, tmp_path / "broken")
+    for (record, hashes), (expected, all_hashes) in zip(resumed, whole, strict=True):
+        assert record.numbers() == expected.numbers()
+        assert hashes == all_hashes[1:]
+
+
+def test_ranks_meet_before_they_count_attempts(tmp_path):
+    (job,) = chain("softmax", epochs=1)
+    fresh = Ranks(2, joined=False)
+    try:
+        assert fresh(joined_when_counting_attempts, job, tmp_path) == [[True], [True]]
+    finally:
+        fresh.stop()
+    assert read_record(record_path(Workspace(tmp_path).records, job)).cost.attempts == 1
+
+
+@pytest.mark.parametrize("key", EQUAL)
+def test_equal_counts_give_the_same_run_bit_for_bit(key, bench):
+    ours, theirs = (chain(name, split="balanced") for name in (key, METHODS[key].balanced_equals))
+    record, expected = bench.train(ours), bench.train(theirs)
+    assert len(set(record.split.train_counts)) == 1
+    assert weights(bench.workspace, ours[-1].key) == weights(bench.workspace, theirs[-1].key)
+    assert record.test == expected.test
+    if trains(key, -1):
+        assert record.training == expected.training
+
+
+def step_of(method):
+    """Return what the method's stage trains on: its batch, views and samplers."""
+    labels = torch.tensor([0, 0, 0, 0, 0, 1, 2, 3])
+    images = torch.randn(method.stage.views, len(labels), 1, 8, 8).squeeze(0)
+    batch = Batch(images, labels, torch.arange(len(labels)))
+    names = method.samplers()
+    return batch if len(names) == 1 else dict.fromkeys(names, batch)
+
+
+@pytest.mark.parametrize("counts", [[5000, 40, 1, 1], [1, 1, 1, 1]], ids=["tail", "all"])
+@pytest.mark.parametrize("key", METHODS)
+def test_classes_of_a_single_image(key, counts):
+    torch.manual_seed(0)
+    kind, counts = METHODS[key], torch.tensor(counts)
+
+    def untrained(name, **hyper):
+        spec = NetworkSpec("resnet8", CLASSES, channels=1, norm="group")
+        return METHODS[name](spec, counts, METHODS[name].Hyper(**hyper))
+
+    state = untrained(kind.start_from).state_dict() if kind.start_from else None
+    for stage in kind.stages:
+        method = untrained(key)
+        if state is not None:
+            method.load_start(state)
+        method.load_teachers([untrained(t.method, **t.hyper).state_dict() for t in kind.teachers])
+        method.stage = stage
+        method.on_stage_start(stage)
+        for epoch in range(2 if stage.trains else 0):
+            method.train().zero_grad()
+            method.progress = Progress(epoch, 2, deferred=epoch == 1)
+            method.draws = Draws(stream(0, "method", epoch))
+            method.on_epoch_start(method.progress)
+            loss = total_loss(method.training_loss(step_of(method)))
+            loss.backward()
+            gradients = [p.grad for p in method.parameters() if p.grad is not None]
+            assert loss.isfinite()
+            assert gradients
+            assert all(gradient.isfinite().all() for gradient in gradients)
+        method.eval()
+        images, labels = torch.randn(CLASSES, 1, 8, 8), torch.arange(CLASSES)
+        with torch.inference_mode():
+            if stage.observes:
+                method.observe(Batch(images, labels, labels))
+                method.on_observed()
+            assert method.predict(images).isfinite().all()
+        state = method.state_dict()

@@ -1,0 +1,50 @@
+"""Methods of somebody's own: one that works, and the ways in which one can fail."""
+
+import os
+import signal
+import sys
+
+from ltbench.losses import cross_entropy
+from ltbench.methods.base import Method, Stage
+
+
+class Twice(Method):
+    """Twice the cross-entropy."""
+
+    title = "Twice"
+    paper = None
+    category = "baseline"
+
+    def training_loss(self, batch):
+        return {"loss": 2 * cross_entropy(self.network(batch.images), batch.labels)}
+
+
+class Diverges(Twice):
+    def training_loss(self, batch):
+        return super().training_loss(batch)["loss"] * float("nan")
+
+
+class Raises(Twice):
+    def training_loss(self, batch):
+        sys.stdout.write("about to fail\n")
+        raise RuntimeError("no such \x1b[31mluck")
+
+
+class Dies(Twice):
+    def training_loss(self, batch):
+        sys.stdout.write("about to die\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Continues(Twice):
+    stages = (Stage("first"), Stage("second", second=True))
+    start_from = "raises"
+
+
+METHODS = {
+    "twice": Twice,
+    "diverges": Diverges,
+    "raises": Raises,
+    "dies": Dies,
+    "continues": Continues,
+}

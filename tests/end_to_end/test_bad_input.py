@@ -1,0 +1,162 @@
+"""Bad input: a clear message on stderr, a non-zero exit code, no traceback."""
+
+import json
+import os
+
+import pytest
+from end_to_end.project import FOLDER, images
+from PIL import Image
+
+
+def refused(project, grid, *words, code=2):
+    done = project.run(grid, *words, code=code)
+    assert not list(project.out.glob("records/**/*.json"))
+    return done.stderr
+
+
+def test_everything_wrong_with_a_grid_is_said_at_once(project):
+    grid = project.grid(
+        "{label: A, method: sofmax}",
+        "{label: B, method: tau_norm, hyper: {tau: much}}",
+        "{label: C, method: softmax, hypr: {}}",
+        "{label: D, method: softmax}",
+        seeds="[zero]",
+        seedz="[0]",
+    )
+    said = refused(project, grid).splitlines()
+    for words in (
+        ("grid.yaml:7", "variants[0].method", '"sofmax"', 'did you mean "softmax"?'),
+        ("grid.yaml:8", "tau", "a number"),
+        ("grid.yaml:9", "hypr", "unknown key", 'did you mean "hyper"?'),
+        ("grid.yaml:4", "seeds[0]", "a whole number", '"zero"'),
+        ("grid.yaml:5", "seedz", "unknown key", 'did you mean "seeds"?'),
+    ):
+        assert any(all(word in line for word in words) for line in said), (words, said)
+    assert len(said) == 5
+
+
+def test_a_key_given_twice(project):
+    grid = project.write("grid.yaml", "title: A\nseeds: [0]\nseeds: [1]\n")
+    assert "grid.yaml:3: seeds: key given twice, first on line 2" in refused(project, grid)
+
+
+def test_starts_in_a_circle(project):
+    grid = project.grid(
+        "{label: A, method: crt, start_from: B}", "{label: B, method: lws, start_from: A}"
+    )
+    assert 'starts in a circle: "A", "B", "A"' in refused(project, grid)
+
+
+def test_a_recipe_with_another_network(project):
+    recipe = (project.folder / "configs/recipes/tiny.yaml").read_text()
+    project.write("configs/recipes/large.yaml", recipe.replace("resnet8", "resnet20"))
+    grid = project.grid("softmax", "{label: cRT, method: crt, recipe: large}")
+    assert '"large" has another network than "tiny"' in refused(project, grid)
+
+
+def test_a_batch_larger_than_the_split(project):
+    said = refused(project, "tiny.yaml", "--set", "recipe.batch=402")
+    assert "402 of recipe tiny does not fit the 400 training images of digits_r20 balanced" in said
+    assert "longtailed" not in said  # has 405
+
+
+def test_unknown_words_of_the_command_line(project):
+    said = refused(project, "tiny.yaml", "--set", "recip.batch=3", "--only", "seeds=1")
+    assert '--set: no setting "recip.batch"; did you mean "recipe"?' in said
+    assert '--only: no field "seeds"; did you mean "seed"?' in said
+    assert 'the grid has no seed "1"' in refused(project, "tiny.yaml", "--only", "seed=1")
+    assert "--slots: 999 asked for" in refused(project, "tiny.yaml", "--slots", "999")
+
+
+@pytest.mark.parametrize("name", ["absent.yaml", "quickstrat"])
+def test_a_grid_that_is_not_there(project, name):
+    said = refused(project, name)
+    assert ("no such file" if name.endswith("yaml") else 'did you mean "quickstart"?') in said
+
+
+def test_a_huge_grid_is_asked_about_before_anything_heavy(project):
+    grid = project.grid(
+        *(f"{{label: V{i}, method: softmax}}" for i in range(100)),
+        seeds=str(list(range(1000))),
+        datasets="[own]",
+    )
+    project.write("configs/datasets/own.yaml", FOLDER)
+    for verb in ("run", "plan"):
+        said = project.verb(verb, grid, code=2, torch=False).stderr
+        assert "100,000 cells; say --yes" in said
+
+
+def test_a_missing_root(project):
+    project.write("configs/datasets/own.yaml", FOLDER)
+    grid = project.grid("softmax", datasets="[own]")
+    said = refused(project, grid, "--data-root", "/nowhere/at/all")
+    assert "own: no usable /nowhere/at/all/own" in said
+    assert "--data-root or LTBENCH_DATA" in said
+
+
+def test_a_class_without_images(project):
+    grid = images(project, counts=(40, 0, 10))
+    assert "train/class1/ has no images" in refused(project, grid)
+
+
+def test_truncated_and_odd_images_are_all_named(project):
+    grid = images(project)
+    train = project.folder / "data" / "own" / "train"
+    cut = train / "class0" / "3.png"
+    cut.write_bytes(cut.read_bytes()[:60])
+    (train / "class1" / "5.png").write_text("no image")
+    Image.new("RGB", (9, 8)).save(train / "class2" / "0.png")
+    said = refused(project, grid)
+    assert "bad images" in said
+    assert "train/class0/3.png: is damaged" in said
+    assert "train/class1/5.png: is not an image" in said
+    assert "train/class2/0.png: is 9x8, not 8x8" in said
+
+
+def test_a_folder_that_cannot_be_written_to(project):
+    project.out.write_text("a file, not a folder")
+    assert f"--out: {project.out} cannot be written to: " in refused(project, "tiny.yaml")
+    if os.geteuid() != 0:  # who may write everywhere
+        project.out.unlink()
+        project.out.mkdir(mode=0o555)
+        assert "cannot be written to: Permission denied" in refused(project, "tiny.yaml")
+
+
+def test_corrupt_and_foreign_records_are_set_aside_and_in_no_table(copied):
+    sound = next(copied.workspace.records.glob("digits_r20/longtailed/ncm/*.json"))
+    text = sound.read_text()
+    altered = json.loads(text)
+    altered["test"]["hits"][0] -= 1
+    bad = {
+        "torn.json": text[: len(text) // 2],
+        "altered.json": json.dumps(altered),
+        "forged.json": text.replace('"seed": 0', '"seed": 1'),
+        "newer.json": text.replace('"schema_version": 1', '"schema_version": 2'),
+        "foreign.json": '{"accuracy": 99.9}',
+        "copy.json": text,
+    }
+    for name, content in bad.items():
+        (sound.parent / name).write_text(content)
+    foreign = copied.folder / "published" / "a\x1b[2Jb.json"
+    foreign.parent.mkdir()
+    foreign.write_text("[]")
+
+    reasons = copied.verb("status", torch=False).stderr
+    for name in bad:
+        assert f"ncm/{name} is set aside: " in reasons
+    assert "a\\x1b[2Jb.json is set aside" in reasons
+    board = copied.folder / "board"
+    words = ("--no-published-only", "--to", str(board))
+    copied.verb("leaderboard", "tiny.yaml", *words, torch=False)
+    index = (board / "README.md").read_text()
+    assert all(name in index for name in bad)
+    assert "12 of 12" in index
+
+    said = copied.run(torch=False).stdout
+    assert "Nothing to train" in said
+    tables = (copied.folder / "said").read_text()
+    assert said[said.index("### ") : said.index("Records: ")] in tables
+    quarantine = copied.out / "quarantine" / "digits_r20" / "longtailed" / "ncm"
+    assert {path.name for path in quarantine.iterdir()} == set(bad) - {"copy.json"}
+    assert {path.read_text() for path in sound.parent.iterdir()} == {text}
+    assert foreign.exists()

@@ -1,0 +1,105 @@
+"""Jobs that fail: each is marked with its reason, the others go on, the next run tries again."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from end_to_end.project import Project
+
+PLUGIN = Path(__file__).with_name("plugin.py")
+pytestmark = pytest.mark.slow
+VARIANTS = (
+    "dies",
+    "raises",
+    "continues",
+    "diverges",
+    "twice",
+    "{label: LWS, method: lws, start_from: twice}",
+)
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    """A project after a run in which methods of a plugin failed, what it said, and its grid."""
+    project = Project(tmp_path_factory.mktemp("failed"))
+    plugin = project.folder / "my_methods.py"
+    shutil.copy(PLUGIN, plugin)
+    grid = project.grid(*VARIANTS)
+    return project, project.run(grid, "--plugin", str(plugin), code=1), grid
+
+
+def test_others_go_on_and_the_exit_code_says_so(failed):
+    project, done, _ = failed
+    assert {name for name, _ in project.by_name()} == {"twice", "LWS"}
+    assert "3 jobs failed, 2 had nothing to start from" in done.stderr
+    twice = next(line for line in done.stdout.splitlines() if line.startswith("| twice"))
+    assert re.search(r" \d+\.\d", twice.split("|")[4].replace("*", ""))
+    raises = next(line for line in done.stdout.splitlines() if line.startswith("| raises"))
+    assert raises.split("|")[4].strip(" *") == "failed"
+
+
+def test_a_run_tells_reasons_and_logs(failed):
+    said = failed[1].stdout
+    for words in (
+        "FAILED  raises [train] on digits_r20 longtailed seed 0, tiny\n",
+        "        RuntimeError: no such \\x1b[31mluck\n",
+        "FAILED  dies [train] on digits_r20 longtailed seed 0, tiny\n",
+        "        Ended: the process was ended by SIGKILL",
+        "DivergedError: the loss of epoch 1 is nan",
+        "BLOCKED continues [first]",
+        "BLOCKED continues [second]",
+        "about to die",
+    ):
+        assert words in said, said
+    assert "\x1b" not in said
+
+
+def test_status_tells_reasons_and_logs(failed):
+    project, _, grid = failed
+    plugin = ("--plugin", str(project.folder / "my_methods.py"))
+    counts, text = project.status(grid, *plugin)
+    assert counts == {"failed": 3, "missing": 2, "done": 2}
+    for words in (
+        "no such \\x1b[31mluck",
+        "DivergedError: ",
+        "ended by SIGKILL",
+        "about to die",
+        "which failed",
+    ):
+        assert words in text
+
+
+def test_what_a_job_printed_before_it_failed_is_in_its_log(failed):
+    project, _, _ = failed
+    logs = [path.read_text() for path in project.out.glob("jobs/*/log.txt")]
+    for words in ("about to fail", "about to die"):
+        assert sum(words in log for log in logs) == 1
+
+
+def test_a_plugin_that_is_none_is_said(project):
+    plugin = project.folder / "mine.py"
+    plugin.write_text("import nothing_at_all")
+    said = project.run("tiny.yaml", "--plugin", str(plugin), code=2).stderr
+    assert said.startswith("mine.py: fails on import: ModuleNotFoundError")
+
+
+def test_the_next_run_tries_again(failed):
+    project, _, grid = failed
+    plugin = project.folder / "my_methods.py"
+    text = plugin.read_text()
+    for failing in (
+        'raise RuntimeError("no such \\x1b[31mluck")',
+        "os.kill(os.getpid(), signal.SIGKILL)",
+    ):
+        assert failing in text
+        text = text.replace(failing, "return super().training_loss(batch)")
+    plugin.write_text(text)
+    done = project.run(grid, "--plugin", str(plugin), code=1)
+    assert "7 jobs, 5 to train" in done.stdout
+    assert "1 jobs failed, 0 had nothing" in done.stderr
+    attempts = {name: record.cost.attempts for (name, _), record in project.by_name().items()}
+    assert attempts == {"dies": 2, "raises": 2, "continues": 1, "twice": 1, "LWS": 1}
+    counts, text = project.status(grid, "--plugin", str(plugin))
+    assert counts == {"done": 6, "failed": 1}
+    assert "luck" not in text

@@ -1,0 +1,168 @@
+"""Every verb on a finished run; none but `run` (where something is missing) may load torch."""
+
+import json
+import re
+import subprocess
+import sys
+
+import yaml
+
+import ltbench
+
+
+def test_a_run_ends_with_tables_and_records(finished):
+    said = (finished.folder / "said").read_text()
+    assert "12 jobs, 12 to train" in said
+    for table in ("relative accuracy", "many, medium and few", "decoupled representations"):
+        assert table in said
+    records = finished.by_name()
+    assert len(records) == 12
+    assert all(record.cost.attempts == 1 for record in records.values())
+    accuracy = f"{100 * records['NCM', 'longtailed'].accuracy:.1f}"
+    assert accuracy in next(line for line in said.splitlines() if line.startswith("| NCM"))
+
+
+def test_without_a_terminal_events_are_lines(finished):
+    lines = (finished.folder / "said").read_text().splitlines()
+    assert sum(line.startswith("start   ") for line in lines) == 12
+    done = [line for line in lines if line.startswith("done    ")]
+    assert [re.search(r": (\d+)/12, ", line)[1] for line in done] == [str(n) for n in range(1, 13)]
+    assert done[-1].endswith("0 s left")
+    assert all("\x1b" not in line for line in lines)
+
+
+def test_stages_that_are_alike_are_one_job(finished):
+    records = finished.by_name()
+    for split in ("longtailed", "balanced"):
+        start = records["Softmax", split].key
+        decoupled = [records[name, split] for name in ("cRT", "LWS", "NCM", "tau-norm")]
+        assert {record.job.start for record in decoupled} == {(start,)}
+    assert records["Post-hoc", "longtailed"].job.start == (records["Softmax", "longtailed"].key,)
+    assert ("Balanced Softmax", "balanced") not in records
+    assert ("Post-hoc", "balanced") not in records
+
+
+def test_the_log_of_a_job_has_what_it_printed(finished):
+    key = finished.by_name()["Softmax", "longtailed"].key
+    log = finished.workspace.job(key).log.read_text()
+    assert "Softmax [train] on digits_r20 longtailed seed 0, tiny" in log
+    assert "GPU available: False" in log  # Lightning's own words
+
+
+def test_typed_again_a_run_trains_nothing(finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.out.rglob("*") if path.is_file()}
+    said = finished.run(torch=False).stdout
+    assert said.startswith("Nothing to train: all 12 jobs have their records.")
+    assert "| NCM" in said
+    assert {p: p.stat().st_mtime_ns for p in finished.out.rglob("*") if p.is_file()} == before
+
+
+def test_plan_tells_what_is_shared(finished):
+    said = finished.verb("plan", torch=False).stdout
+    row = {
+        (name, split): rest
+        for line in said.splitlines()
+        if line.startswith("│")
+        for name, split, *rest in [[cell.strip() for cell in line.strip("│").split("│")]]
+    }
+    assert row["Softmax", "longtailed"] == ["1", "1", ""]
+    assert row["cRT", "balanced"] == ["1", "1", "needs Softmax"]
+    assert row["Balanced Softmax", "balanced"] == ["1", "0", "is the run of Softmax"]
+    assert "14 cells from 12 jobs; all have their records" in said
+
+
+def test_plan_tells_the_cost_of_what_is_missing(finished):
+    words = ("--set", "grid.seeds=[0, 1]", "--slots", "1")
+    said = finished.verb("plan", "tiny.yaml", *words, torch=False).stdout
+    assert re.search(r"28 cells from 24 jobs; 12 to train, about \d+ s in 1 slots", said)
+
+
+def test_status_tells_done(finished):
+    counts, text = finished.status(torch=False)
+    assert counts == {"done": 12}
+    assert text.count("run record") == 12
+
+
+def test_leaderboard_writes_every_format(finished, tmp_path):
+    words = ("--no-published-only", "--to", str(tmp_path / "board"))
+    said = finished.verb("leaderboard", "tiny.yaml", *words, torch=False).stdout
+    files = ["README.md", "tiny.md", "tiny.csv", "tiny.tex"]
+    assert said.split() == [str(tmp_path / "board" / name) for name in files]
+    assert {path.name for path in (tmp_path / "board").iterdir()} == set(files)
+    assert "12 of 12 jobs are done" in (tmp_path / "board" / "tiny.md").read_text()
+
+
+def test_publish_then_the_runs_are_not_needed(copied):
+    said = copied.verb("results publish", torch=False).stdout
+    assert said.startswith("12 records published")
+    assert copied.verb("results publish", torch=False).stdout.startswith("0 records published")
+    copied.out.rename(copied.folder / "away")
+    counts, text = copied.status(torch=False)
+    assert counts == {"done": 12}
+    assert text.count("published record") == 12
+    assert "Nothing to train" in copied.run(torch=False).stdout
+
+
+def test_gc_removes_what_no_grid_has(copied):
+    small = copied.grid("softmax", "ncm", name="small")
+    where = ("--out", str(copied.out))
+    said = copied.call("gc", "-g", small, *where, torch=False).stdout
+    assert said.startswith("Would remove (say --yes) 10 of 12 job folders")
+    assert len(list(copied.out.glob("jobs/*"))) == 12
+    copied.call("gc", "-g", small, *where, "--yes", torch=False)
+    kept = {path.name for path in copied.out.glob("jobs/*")}
+    records = copied.by_name()
+    assert kept == {records[name, "longtailed"].key for name in ("Softmax", "NCM")}
+    assert copied.status()[0] == {"done": 12}
+    assert copied.call("gc", "-g", "tiny.yaml", *where, "--yes").stdout.startswith("Removed 0 of 2")
+
+
+def test_config_show_and_schema(project):
+    grid = yaml.safe_load(project.call("config", "show", "tiny.yaml", torch=False).stdout)
+    assert grid["variants"][0]["label"] == "Softmax"
+    resolved = project.call("config", "show", "tiny.yaml", "--resolved", torch=False).stdout
+    jobs = yaml.safe_load(resolved)
+    assert len(jobs) == 12
+    assert {job["recipe"]["network"] for job in jobs.values()} == {"resnet8"}
+    schema = json.loads(project.call("config", "schema", torch=False).stdout)
+    assert set(schema) == {"dataset", "recipe", "grid", "method"}
+
+
+def test_methods_help_and_version(project):
+    assert "balanced_softmax" in project.call("methods", torch=False).stdout
+    version = project.call("--version", torch=False).stdout
+    assert version == f"ltbench {ltbench.__version__}\n"
+    assert "leaderboard" in project.call("--help", torch=False).stdout
+
+
+def test_data_check_and_show(project):
+    said = project.call("data", "check", "digits").stdout
+    assert "digits_r20" in said
+    assert "405 images, 6 to 120 a class, ratio 20" in said
+    words = ("--figure", "digits.svg", "--set", "dataset.ratio=10")
+    said = project.call("data", "show", "digits", *words).stdout
+    assert "█" in said
+    assert said.endswith("Figure: digits.svg\n")
+    assert "<svg" in (project.folder / "digits.svg").read_text()
+
+
+def test_a_reader_that_stops_is_no_error(project):
+    command = f"{sys.executable} -m ltbench config show tiny.yaml --resolved | head -1"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=project.folder, env=project.environment, capture_output=True
+    )
+    assert done.stdout.count(b"\n") == 1
+    assert done.stderr == b""
+
+
+def test_only_brings_what_ua_needs(finished):
+    said = finished.verb("plan", "tiny.yaml", "--only", "variant=LWS", torch=False).stdout
+    assert "Softmax (for UA)" in said
+    assert "3 cells from 4 jobs" in said
+    said = finished.run("tiny.yaml", "--only", "variant=LWS", torch=False).stdout
+    row = next(line for line in said.splitlines() if line.startswith("| LWS"))
+    tables = (finished.folder / "said").read_text()
+    whole = next(line for line in tables.splitlines() if line.startswith("| LWS"))
+    numbers = r"\d+\.\d"
+    assert len(re.findall(numbers, row)) == 3
+    assert re.findall(numbers, row) == re.findall(numbers, whole)

@@ -1,0 +1,47 @@
+"""Ways to ask for more than the plain grid: overrides, own images."""
+
+import pytest
+from end_to_end.project import images
+
+pytestmark = pytest.mark.slow
+
+
+def test_what_was_overridden_is_shown_and_never_ranked(copied):
+    only = ("--only", "variant=Softmax", "--only", "split=longtailed")
+    said = copied.run("tiny.yaml", "--set", "recipe.first.epochs=1", *only).stdout
+    assert "### Ad hoc" in said
+    assert "recipe.first.epochs=1" in said
+    assert "relative accuracy" not in said
+    records = copied.records()
+    assert len(records) == 13
+    assert sum(record.job.ad_hoc for record in records.values()) == 1
+    assert copied.status()[0] == {"done": 12}  # the grid's own
+
+    board = copied.folder / "board"
+    copied.verb("leaderboard", "tiny.yaml", "--no-published-only", "--to", str(board))
+    text = (board / "tiny.md").read_text()
+    main, _, ad_hoc = text.partition("Ad hoc")
+    assert "recipe.first.epochs=1" in ad_hoc
+    assert "recipe.first.epochs=1" not in main
+    assert copied.verb("results publish").stdout.startswith("12 records published")
+
+
+def test_other_settings_make_records_stale(copied):
+    recipe = copied.folder / "configs" / "recipes" / "tiny.yaml"
+    recipe.write_text(recipe.read_text().replace("batch: 64", "batch: 32"))
+    counts, text = copied.status()
+    assert counts == {"stale": 12}
+    assert "its record is of other settings" in text
+
+
+def test_own_images_train_as_they_are(project):
+    grid = images(project, counts=(70, 40, 30))
+    said = project.run(grid, "--set", "recipe.batch=32").stdout
+    assert "1 jobs, 1 to train" in said
+    (record,) = project.records().values()
+    assert record.split.train_counts == (70, 40, 30)
+    assert record.test.totals == (4, 4, 4)
+    assert "Nothing to train" in project.run(grid, "--set", "recipe.batch=32").stdout
+    image = project.folder / "data" / "own" / "train" / "class0" / "0.png"
+    image.write_bytes((image.parent / "1.png").read_bytes())
+    assert project.status(grid, "--set", "recipe.batch=32")[0] == {"missing": 1}  # other images

@@ -1,0 +1,64 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+from launch.grids import quickstart
+
+import ltbench
+from ltbench.config.errors import ConfigError
+from ltbench.data.errors import DataError
+from ltbench.launch.session import check_data, check_writable, code_commit
+
+
+@pytest.fixture(scope="module")
+def jobs():
+    return list(quickstart("seed=0", "variant=softmax").jobs.values())
+
+
+def with_batch(job, batch):
+    return job.model_copy(update={"recipe": job.recipe.model_copy(update={"batch": batch})})
+
+
+def test_data_that_is_there_is_fine(jobs):
+    check_data(jobs, None)
+
+
+def test_all_that_is_wrong_with_the_data_is_said(jobs):
+    longtailed, balanced = jobs
+    wanting = longtailed.dataset.model_copy(update={"largest": 200})
+    other = balanced.dataset.model_copy(update={"fingerprint": "0" * 64})
+    with pytest.raises(DataError) as error:
+        check_data(
+            [
+                with_batch(longtailed, 32),
+                with_batch(longtailed, 405),
+                with_batch(balanced, 401),
+                longtailed.model_copy(update={"dataset": wanting}),
+                balanced.model_copy(update={"dataset": other}),
+            ],
+            None,
+        )
+    said = str(error.value)
+    assert "405" not in said
+    assert "the batch of 401 of recipe digits does not fit the 400 training images" in said
+    assert "of digits_r20 balanced" in said
+    assert "digits_r20 has no long-tailed split" in said
+    assert "these are other images" in said
+
+
+def test_a_folder_is_made_and_left_empty(tmp_path):
+    check_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"--out: .*runs cannot be written to: Not a directory"):
+        check_writable(tmp_path / "file" / "runs")
+
+
+def test_the_commit_is_that_of_the_code():
+    root = Path(ltbench.__file__).parent.parent
+    git = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    head = subprocess.run(git, capture_output=True, text=True)
+    if (root / ".git").exists() and head.returncode == 0:
+        assert code_commit().removesuffix("+changes") == head.stdout.strip()
+    else:
+        assert code_commit() is None
