@@ -114,7 +114,7 @@ class ResidentImages:
             pixels = self._cut(index, placement.top, placement.left)
             if placement.mirrored is not None:
                 pixels = self._mirror(pixels, placement.mirrored)
-        values = pixels.view(len(index), -1).to(self.scale.dtype).mul_(self.scale).add_(self.shift)
+        values = pixels.flatten(1).to(self.scale.dtype).mul_(self.scale).add_(self.shift)
         return self._as_images(values.to(self.dtype))
 
     def _cut(self, index: Tensor, top: Tensor | int, left: Tensor | int) -> Tensor:

@@ -67,6 +67,9 @@ class EpochLoader:
 class OrderedLoader:
     """Images in their stored order, none twice: all of them, or a rank's contiguous share.
 
+    An empty share is one empty batch: Lightning would skip the test of a rank without any, hooks
+    included, and the other ranks would wait for it.
+
     Args:
         take: returns the batch of positions first, first + 1, .. last - 1.
         span: positions to go through.
@@ -79,10 +82,10 @@ class OrderedLoader:
         self.batch = batch
 
     def __len__(self) -> int:
-        return math.ceil(len(self.span) / self.batch)
+        return max(math.ceil(len(self.span) / self.batch), 1)
 
     def __iter__(self) -> Iterator[Batch]:
-        for first in self.span[:: self.batch]:
+        for first in self.span[:: self.batch] or [self.span.start]:
             yield self.take(first, min(first + self.batch, self.span.stop))
 
 

@@ -19,7 +19,7 @@ from ltbench.config.expand import expand
 from ltbench.config.models import DatasetSpec, Grid, Job
 from ltbench.core.batch import Batch
 from ltbench.core.stepping import total_loss
-from ltbench.results.record import Record
+from ltbench.results.record import Record, TestResult
 from ltbench.results.workspace import JobFolder, Workspace
 from ltbench.training import fit
 from ltbench.training.module import TrainingModule, average_batchnorm
@@ -187,6 +187,15 @@ def batchnorm_after_averaging(training: Tensor, frozen: Tensor) -> list[list[flo
         layer.running_mean.copy_(rows[torch.distributed.get_rank()])
     average_batchnorm(layers)
     return [layer.running_mean.tolist() for layer in layers]
+
+
+def try_few_images(job: Job, root: Path, count: int) -> TestResult | None:
+    """Test an untrained job on its first test images alone."""
+    data, method = fit.prepare(job, Workspace(root), options())
+    data.test_labels = data.test_labels[:count]
+    module = TrainingModule(method, job, lambda _: None)
+    fit.make_trainer(job, torch.device("cpu")).test(module, datamodule=data, verbose=False)
+    return module.test_result
 
 
 def joined_when_counting_attempts(job: Job, root: Path) -> list[bool]:

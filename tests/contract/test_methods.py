@@ -15,6 +15,7 @@ from contract.jobs import (
     train,
     train_in_turn,
     train_interrupted,
+    try_few_images,
 )
 from contract.ranks import Ranks, ranks
 from training.jobs import weights
@@ -139,6 +140,13 @@ def test_batchnorm_in_single_precision_is_equal_on_all_ranks(tmp_path):
     (record, hashes), (_, same) = ranks(2)(train, job, tmp_path)
     assert hashes == same
     assert all(map(math.isfinite, record.training.losses))
+
+
+def test_more_ranks_than_test_images(bench, tmp_path):
+    job = bench.lend_starts(chain("ncm"), tmp_path)
+    alone = try_few_images(job, tmp_path, 3)
+    assert sum(alone.totals) == 3
+    assert ranks(4)(try_few_images, job, tmp_path, 3) == [alone] * 4
 
 
 def test_only_batchnorm_layers_that_train_are_averaged():

@@ -163,6 +163,10 @@ class Project:
         """Return the ids of the processes that hold a job of this project."""
         return sorted({pid for claim in self.out.glob("jobs/*/claim") for pid in holders(claim)})
 
+    def processes(self):
+        """Return the ids of all processes that work in this project."""
+        return processes_with("cwd", self.folder)
+
 
 def images(project, counts=(40, 20, 10)):
     """Write a folder of images and a dataset of it, as it is; return a grid."""
@@ -180,8 +184,12 @@ def images(project, counts=(40, 20, 10)):
 
 def holders(path):
     """Return the ids of the processes that have a file open."""
+    return processes_with("fd/*", path)
+
+
+def processes_with(links, path):
     found = []
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+    for link in Path("/proc").glob(f"[0-9]*/{links}"):
         try:
             if link.readlink() == path.resolve():
                 found.append(int(link.parts[2]))

@@ -84,23 +84,15 @@ def test_killed_trainers_end_with_the_unbroken_records(project, whole):
 def test_a_killed_runner_leaves_no_trainer_and_the_next_ends_the_work(project, whole):
     for delay in (0.1, 2.0):
         run = project.start("long.yaml", *EVERY_EPOCH)
-        trainers = wait_until(project.trainers)
+        wait_until(project.trainers)
         time.sleep(delay)
         run.kill()
         run.wait()
         wait_until(lambda: not project.trainers(), seconds=5)
-        wait_until(lambda pids=trainers: not any(map(is_alive, pids)), seconds=5)
+        wait_until(lambda: not project.processes(), seconds=10)
     assert "failed" not in project.status("long.yaml")[0]
     project.run("long.yaml")
     assert_same(project, whole)
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_ctrl_c_ends_everything_at_once(project, whole):
@@ -109,6 +101,7 @@ def test_ctrl_c_ends_everything_at_once(project, whole):
     os.killpg(run.pid, signal.SIGINT)
     assert run.wait(timeout=20) == 130
     assert project.trainers() == []
+    wait_until(lambda: not project.processes(), seconds=10)
     said = (project.folder / "run.log").read_text()
     assert "Interrupted; the same command goes on from here." in said
     assert "Traceback" not in said
