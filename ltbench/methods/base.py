@@ -122,7 +122,7 @@ class Method(nn.Module):
         """Take the states of the trained `teachers`."""
 
     def adapt(self, batches: Iterable[Tensor]) -> None:
-        """Adapt to unlabelled test images [B, C, H, W] before a test that allows it."""
+        """Adapt to unlabelled test views [V, B, C, H, W], alike on every rank, before a test."""
 
     def on_stage_start(self, stage: Stage) -> None:
         """Prepare a stage: freeze, re-initialise. Runs after the start is loaded."""
