@@ -19,7 +19,7 @@ quickstart: $(READY)  ## run every method on the embedded digits and print the t
 	$(BIN)/ltbench run --grid quickstart
 
 leaderboard: $(READY)  ## write results/leaderboard and the README's tables from the records
-	$(BIN)/ltbench leaderboard --readme README.md
+	$(BIN)/ltbench leaderboard --published-only --readme README.md
 
 catalogue: $(READY)  ## write ltbench/methods/catalogue.json from the classes
 	$(BIN)/python -m ltbench.methods.catalogue

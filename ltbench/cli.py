@@ -113,10 +113,7 @@ def _request(
     return Request(grid, tuple(sets or ()), tuple(only or ()), data_root, tuple(plugins or ()))
 
 
-def _plans(
-    grids: list[str] | None, data_root: Path | None, plugins: list[Path] | None
-) -> list[Plan]:
-    names = grids or available("grids")
+def _plans(names: list[str], data_root: Path | None, plugins: list[Path] | None) -> list[Plan]:
     return [make_plan(_request(name, data_root, plugins))[0] for name in names]
 
 
@@ -293,7 +290,9 @@ def leaderboard(
     findings: Annotated[Path, typer.Option(help="Claims to test.")] = FINDINGS,
     data_root: DataRoot = None,
     plugins: Plugins = None,
-    published_only: Annotated[bool, typer.Option(help="Leave unpublished runs out.")] = True,
+    published_only: Annotated[
+        bool, typer.Option("--published-only", help="Leave unpublished runs out.")
+    ] = False,
     readme: Annotated[Path | None, typer.Option(help="README to refresh, too.")] = None,
 ) -> None:
     """Write the tables from the records: markdown, CSV and LaTeX.
@@ -302,10 +301,9 @@ def leaderboard(
     """
     workspace = Workspace(out)
     loaded = RecordStore(published, None if published_only else workspace.records).load()
-    plans = _plans(grids, data_root, plugins)
-    if not grids:
-        run = {stored.record.grid for stored in loaded.records.values()}
-        plans = [made for made in plans if made.grid.name in run]
+    trained = {stored.record.grid for stored in loaded.records.values()}
+    names = grids or [name for name in available("grids") if name in trained]
+    plans = _plans(names, data_root, plugins)
     failed: set[str] = set()
     if not published_only:
         failed = set().union(*(failed_jobs(made, workspace) for made in plans))
@@ -423,7 +421,8 @@ def gc(
     Records are never removed.
     """
     workspace = Workspace(out)
-    kept = {key for made in _plans(grids, data_root, plugins) for key in made.jobs}
+    plans = _plans(grids or available("grids"), data_root, plugins)
+    kept = {key for made in plans for key in made.jobs}
     folders = sorted((out / "jobs").glob("*/"))
     lost, size = 0, 0
     for folder in folders:

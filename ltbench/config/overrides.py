@@ -1,5 +1,6 @@
 """Changes and choices made on the command line: `--set recipe.first.epochs=5`, `--only seed=0`."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, get_args
@@ -199,7 +200,7 @@ def _names(row: Cell) -> dict[str, set[str]]:
 
 
 def parse_only(texts: Sequence[str]) -> Only:
-    """Return the choice that `--only FIELD=WORD,WORD` options make together.
+    """Return the choice that `--only FIELD=WORD,WORD[,FIELD=WORD]` options make together.
 
     Raises:
         ConfigError: naming every option that is not of that form.
@@ -207,8 +208,9 @@ def parse_only(texts: Sequence[str]) -> Only:
     problems: list[Problem] = []
     known = [field.name for field in fields(Only)]
     chosen: dict[str, tuple[str, ...]] = {}
-    for text in texts:
-        field, _, listed = text.partition("=")
+    next_field = re.compile(rf",\s*(?=(?:{'|'.join(known)})=)")
+    for option in (option for text in texts for option in next_field.split(text)):
+        field, _, listed = option.partition("=")
         words = tuple(word.strip() for word in listed.split(",") if word.strip())
         if field not in known:
             problems.append(ONLY.problem(f"no field {show(field)}", did_you_mean(field, known)))

@@ -119,15 +119,18 @@ class RunDisplay:
         self._overall()
 
     def _overall(self) -> None:
-        completed = len(self.seconds) - len(self.left)
-        self.live.update(self.overall, completed=completed, note=self._summary())
+        ended = len(self.seconds) - len(self.left)
+        self.live.update(self.overall, completed=ended, note=self._outlook(ended))
 
     def _summary(self) -> str:
-        ended, total = len(self.seconds) - len(self.left), len(self.seconds)
-        failures = f", {self.failures} failed" if self.failures else ""
+        ended = len(self.seconds) - len(self.left)
+        return f"{ended}/{len(self.seconds)}, {self._outlook(ended)}"
+
+    def _outlook(self, ended: int) -> str:
+        failures = f"{self.failures} failed, " if self.failures else ""
         seconds = self._seconds_left(ended)
         left = "time left unknown" if seconds is None else f"{duration(seconds)} left"
-        return f"{ended}/{total}{failures}, {left}"
+        return failures + left
 
     def _seconds_left(self, ended: int) -> float | None:
         """Return the time left by estimate, else by the mean of the jobs so far."""

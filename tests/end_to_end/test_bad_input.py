@@ -146,7 +146,7 @@ def test_corrupt_and_foreign_records_are_set_aside_and_in_no_table(copied):
         assert f"ncm/{name} is set aside: " in reasons
     assert "a\\x1b[2Jb.json is set aside" in reasons
     board = copied.folder / "board"
-    words = ("--no-published-only", "--to", str(board))
+    words = ("--to", str(board))
     copied.verb("leaderboard", "tiny.yaml", *words, torch=False)
     index = (board / "README.md").read_text()
     assert all(name in index for name in bad)

@@ -84,7 +84,7 @@ def test_status_tells_done(finished):
 
 
 def test_leaderboard_writes_every_format(finished, tmp_path):
-    words = ("--no-published-only", "--to", str(tmp_path / "board"))
+    words = ("--to", str(tmp_path / "board"))
     said = finished.verb("leaderboard", "tiny.yaml", *words, torch=False).stdout
     files = ["README.md", "tiny.md", "tiny.csv", "tiny.tex"]
     assert said.split() == [str(tmp_path / "board" / name) for name in files]

@@ -18,7 +18,7 @@ def test_what_was_overridden_is_shown_and_never_ranked(copied):
     assert copied.status()[0] == {"done": 12}  # the grid's own
 
     board = copied.folder / "board"
-    copied.verb("leaderboard", "tiny.yaml", "--no-published-only", "--to", str(board))
+    copied.verb("leaderboard", "tiny.yaml", "--to", str(board))
     text = (board / "tiny.md").read_text()
     main, _, ad_hoc = text.partition("Ad hoc")
     assert "recipe.first.optimizer.lr=0.05" in ad_hoc
