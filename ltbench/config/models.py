@@ -164,9 +164,10 @@ class StageRecipe(Model):
 
 
 class Throughput(Model):
-    """Images a second that a recipe was measured at, for the cost shown by `plan`."""
+    """Images a second that a stage of a recipe was measured at, for the cost shown by `plan`."""
 
     hardware: str
+    stage: Literal["first", "second"] = "first"
     images_per_second: float = Field(gt=0)
 
 

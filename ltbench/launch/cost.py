@@ -42,7 +42,9 @@ class CostModel:
             for like in _likeness(job):
                 if rates := self.rates.get((provenance, *like)):
                     return median(rates)
-        return job.recipe.throughput[0].images_per_second if job.recipe.throughput else None
+        stage = "second" if job.stage_recipe == job.recipe.second else "first"
+        measured = [t for t in job.recipe.throughput if t.stage == stage] or job.recipe.throughput
+        return measured[0].images_per_second if measured else None
 
 
 def time_left(seconds: Collection[float | None], slots: int) -> float | None:

@@ -52,6 +52,11 @@ def test_without_records_the_recipe_says_or_nobody_knows(plan):
     recipe = type(recipe)(**recipe.model_dump() | {"throughput": measured})
     known = CostModel(Loaded()).seconds(softmax.model_copy(update={"recipe": recipe}))
     assert known == pytest.approx(OVERHEAD + IMAGES / 100)
+    measured.append({"hardware": "two cores", "stage": "second", "images_per_second": 400.0})
+    recipe = type(recipe)(**recipe.model_dump() | {"throughput": measured})
+    again = job(plan, "Decouple-IB-CRT").model_copy(update={"recipe": recipe})
+    quarter = IMAGES / recipe.first.epochs * recipe.second.epochs / 400
+    assert CostModel(Loaded()).seconds(again) == pytest.approx(OVERHEAD + quarter)
 
 
 def test_what_does_not_train_takes_little(plan):
