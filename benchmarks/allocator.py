@@ -59,7 +59,7 @@ def main() -> None:
         "glibc's defaults": lambda: measured({}),
         "as jobs have it": lambda: measured(FORKSERVER_ENVIRONMENT),
     }
-    report("allocator", "images a second", interleaved(variants), "glibc's defaults")
+    report("allocator", "images a second", interleaved(variants, rounds=3), "glibc's defaults")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ TRACKING = ["wandb", "wandb.apis.public"]
 FORKSERVER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     # glibc gives large blocks back to the system at every free unless told not to; keeping them
-    # makes a CPU training step about a tenth faster (benchmarks/allocator.py).
+    # makes a CPU training step about a seventh faster (benchmarks/allocator.py).
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     "MALLOC_TOP_PAD_": str(1 << 26),
