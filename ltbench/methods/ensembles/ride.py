@@ -26,7 +26,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.losses import class_temperatures, diversity, effective_number_weights, ldam
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.base import Batch, Hyper, Loss, Method
+from ltbench.methods.papers import RIDE_PAPER
 from ltbench.networks import NetworkSpec
 from ltbench.networks.multi_expert import build_cosine_experts
 
@@ -52,13 +53,7 @@ class RIDE(Method):
     """Experts that share their first stages, each with LDAM, kept diverse."""
 
     title = "RIDE"
-    paper = Paper(
-        title="Long-tailed Recognition by Routing Diverse Distribution-Aware Experts",
-        authors="Xudong Wang, Long Lian, Zhongqi Miao, Ziwei Liu, Stella X. Yu",
-        venue="ICLR",
-        year=2021,
-        arxiv="2010.01809",
-    )
+    paper = RIDE_PAPER
     category = "ensemble"
     coupling = "gathered"
     oracle = "ride"

@@ -24,7 +24,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.core.distributed import global_mean
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Stage
+from ltbench.methods.papers import RIDE_PAPER
 from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.expert_router import ExpertRouter
 from ltbench.networks.multi_expert import ExpertBackbone, build_cosine_experts
@@ -46,13 +47,7 @@ class RIDERouter(Method):
     """A router on fixed experts."""
 
     title = "RIDE + router"
-    paper = Paper(
-        title="Long-tailed Recognition by Routing Diverse Distribution-Aware Experts",
-        authors="Xudong Wang, Long Lian, Zhongqi Miao, Ziwei Liu, Stella X. Yu",
-        venue="ICLR",
-        year=2021,
-        arxiv="2010.01809",
-    )
+    paper = RIDE_PAPER
     category = "ensemble"
     stages = (Stage("router", samplers=("class_balanced",), second=True),)
     start_from = "ride"

@@ -17,7 +17,8 @@ from torch import nn
 
 from ltbench.classifiers import reset_linear
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method, Paper, Stage
+from ltbench.methods.base import Batch, Loss, Method, Stage
+from ltbench.methods.papers import DECOUPLING
 from ltbench.networks import Network
 
 
@@ -25,14 +26,7 @@ class CRT(Method):
     """A linear classifier trained anew on fixed features."""
 
     title = "cRT"
-    paper = Paper(
-        title="Decoupling Representation and Classifier for Long-Tailed Recognition",
-        authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, "
-        "Jiashi Feng, Yannis Kalantidis",
-        venue="ICLR",
-        year=2020,
-        arxiv="1910.09217",
-    )
+    paper = DECOUPLING
     category = "decoupled"
     stages = (Stage("classifier", samplers=("class_balanced",), second=True),)
     start_from = "softmax"

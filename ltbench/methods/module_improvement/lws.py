@@ -16,7 +16,8 @@ from torch import nn
 
 from ltbench.classifiers import LearnableScale
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method, Paper, Stage
+from ltbench.methods.base import Batch, Loss, Method, Stage
+from ltbench.methods.papers import DECOUPLING
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
@@ -24,14 +25,7 @@ class LWS(Method):
     """A trained network of which only one scale a class is trained."""
 
     title = "LWS"
-    paper = Paper(
-        title="Decoupling Representation and Classifier for Long-Tailed Recognition",
-        authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, "
-        "Jiashi Feng, Yannis Kalantidis",
-        venue="ICLR",
-        year=2020,
-        arxiv="1910.09217",
-    )
+    paper = DECOUPLING
     category = "decoupled"
     stages = (Stage("scales", samplers=("class_balanced",), second=True),)
     start_from = "softmax"

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import NearestClassMean
 from ltbench.classifiers.nearest_mean import Distance, FeatureKind
-from ltbench.methods.base import Batch, Hyper, Method, Paper, Stage
+from ltbench.methods.base import Batch, Hyper, Method, Stage
+from ltbench.methods.papers import DECOUPLING
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
@@ -38,14 +39,7 @@ class NCM(Method):
     """Class means in place of a classifier; nothing is trained."""
 
     title = "NCM"
-    paper = Paper(
-        title="Decoupling Representation and Classifier for Long-Tailed Recognition",
-        authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, "
-        "Jiashi Feng, Yannis Kalantidis",
-        venue="ICLR",
-        year=2020,
-        arxiv="1910.09217",
-    )
+    paper = DECOUPLING
     category = "decoupled"
     stages = (Stage("means", trains=False, observes=True, second=True),)
     start_from = "softmax"

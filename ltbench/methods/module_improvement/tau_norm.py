@@ -18,7 +18,8 @@ from pydantic import Field
 from torch import nn
 
 from ltbench.classifiers import tau_normalised
-from ltbench.methods.base import Hyper, Method, Paper, Stage
+from ltbench.methods.base import Hyper, Method, Stage
+from ltbench.methods.papers import DECOUPLING
 from ltbench.networks import Network
 
 
@@ -32,14 +33,7 @@ class TauNorm(Method):
     """A trained network with its class weights rescaled; nothing is trained."""
 
     title = "tau-norm"
-    paper = Paper(
-        title="Decoupling Representation and Classifier for Long-Tailed Recognition",
-        authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, "
-        "Jiashi Feng, Yannis Kalantidis",
-        venue="ICLR",
-        year=2020,
-        arxiv="1910.09217",
-    )
+    paper = DECOUPLING
     category = "decoupled"
     stages = (Stage("rescale", trains=False, second=True),)
     start_from = "softmax"

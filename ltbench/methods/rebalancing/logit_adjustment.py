@@ -13,7 +13,8 @@ The authors' code adds log(pi^tau + 1e-12); so do we, less its maximum, which so
 from pydantic import Field
 
 from ltbench.losses import logit_adjustment
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.base import Batch, Hyper, Loss, Method
+from ltbench.methods.papers import LOGIT_ADJUSTMENT
 
 
 class LogitAdjustmentHyper(Hyper):
@@ -26,14 +27,7 @@ class LogitAdjustment(Method):
     """Cross-entropy of logits shifted by the log-prior."""
 
     title = "Logit adjustment (loss)"
-    paper = Paper(
-        title="Long-tail learning via logit adjustment",
-        authors="Aditya Krishna Menon, Sadeep Jayasumana, Ankit Singh Rawat, Himanshu Jain, "
-        "Andreas Veit, Sanjiv Kumar",
-        venue="ICLR",
-        year=2021,
-        arxiv="2007.07314",
-    )
+    paper = LOGIT_ADJUSTMENT
     category = "logit adjustment"
     balanced_equals = "softmax"
     oracle = "logit_adjustment"

@@ -14,20 +14,15 @@ an epoch.
 """
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method, Paper, Stage
+from ltbench.methods.base import Batch, Loss, Method, Stage
+from ltbench.methods.papers import IMBALANCE_STUDY
 
 
 class Oversampling(Method):
     """Cross-entropy on a training set with copies, shuffled."""
 
     title = "Random over-sampling"
-    paper = Paper(
-        title="A systematic study of the class imbalance problem in convolutional neural networks",
-        authors="Mateusz Buda, Atsuto Maki, Maciej A. Mazurowski",
-        venue="Neural Networks",
-        year=2018,
-        arxiv="1710.05381",
-    )
+    paper = IMBALANCE_STUDY
     category = "re-sampling"
     stages = (Stage("train", samplers=("oversampled",)),)
 

@@ -16,7 +16,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ltbench.losses import posthoc_adjustment
-from ltbench.methods.base import Hyper, Method, Paper, Stage
+from ltbench.methods.base import Hyper, Method, Stage
+from ltbench.methods.papers import LOGIT_ADJUSTMENT
 
 
 class PosthocLogitAdjustmentHyper(Hyper):
@@ -29,14 +30,7 @@ class PosthocLogitAdjustment(Method):
     """A trained network with its logits shifted; nothing is trained."""
 
     title = "Logit adjustment (post-hoc)"
-    paper = Paper(
-        title="Long-tail learning via logit adjustment",
-        authors="Aditya Krishna Menon, Sadeep Jayasumana, Ankit Singh Rawat, Himanshu Jain, "
-        "Andreas Veit, Sanjiv Kumar",
-        venue="ICLR",
-        year=2021,
-        arxiv="2007.07314",
-    )
+    paper = LOGIT_ADJUSTMENT
     category = "logit adjustment"
     stages = (Stage("posthoc", trains=False, second=True),)
     start_from = "softmax"

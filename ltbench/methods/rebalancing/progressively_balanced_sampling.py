@@ -11,21 +11,15 @@ epoch too.
 """
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method, Paper, Stage
+from ltbench.methods.base import Batch, Loss, Method, Stage
+from ltbench.methods.papers import DECOUPLING
 
 
 class ProgressivelyBalancedSampling(Method):
     """Cross-entropy on batches that become class-balanced, joint training."""
 
     title = "Progressively-balanced sampling"
-    paper = Paper(
-        title="Decoupling Representation and Classifier for Long-Tailed Recognition",
-        authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, "
-        "Jiashi Feng, Yannis Kalantidis",
-        venue="ICLR",
-        year=2020,
-        arxiv="1910.09217",
-    )
+    paper = DECOUPLING
     category = "re-sampling"
     stages = (Stage("train", samplers=("progressive",)),)
     oracle = "samplers"

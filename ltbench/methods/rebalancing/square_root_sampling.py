@@ -10,21 +10,15 @@ An image of the class is then drawn uniformly, with replacement.
 """
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method, Paper, Stage
+from ltbench.methods.base import Batch, Loss, Method, Stage
+from ltbench.methods.papers import DECOUPLING
 
 
 class SquareRootSampling(Method):
     """Cross-entropy on square-root-balanced batches, joint training."""
 
     title = "Square-root sampling"
-    paper = Paper(
-        title="Decoupling Representation and Classifier for Long-Tailed Recognition",
-        authors="Bingyi Kang, Saining Xie, Marcus Rohrbach, Zhicheng Yan, Albert Gordo, "
-        "Jiashi Feng, Yannis Kalantidis",
-        venue="ICLR",
-        year=2020,
-        arxiv="1910.09217",
-    )
+    paper = DECOUPLING
     category = "re-sampling"
     stages = (Stage("train", samplers=("square_root",)),)
     oracle = "samplers"

@@ -13,20 +13,15 @@ class: the known weakness of the method.
 """
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method, Paper, Stage
+from ltbench.methods.base import Batch, Loss, Method, Stage
+from ltbench.methods.papers import IMBALANCE_STUDY
 
 
 class Undersampling(Method):
     """Cross-entropy on a training set with classes cut down to the smallest."""
 
     title = "Random under-sampling"
-    paper = Paper(
-        title="A systematic study of the class imbalance problem in convolutional neural networks",
-        authors="Mateusz Buda, Atsuto Maki, Maciej A. Mazurowski",
-        venue="Neural Networks",
-        year=2018,
-        arxiv="1710.05381",
-    )
+    paper = IMBALANCE_STUDY
     category = "re-sampling"
     stages = (Stage("train", samplers=("undersampled",)),)
 
