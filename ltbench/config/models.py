@@ -1,7 +1,8 @@
 """Typed, frozen configuration: datasets, recipes, variants, grids.
 
 Every model forbids unknown keys. A field marked `NOTE` describes or locates; it cannot change a
-number and so is left out of the job key (`identity`).
+number and so is left out of the job key (`identity`). A field marked `LATER` came after records
+were published: its default is what they did, and is left out, so that their keys still hold.
 """
 
 from functools import cached_property
@@ -21,6 +22,7 @@ from ltbench.config.keys import KEY_LENGTH, PROTOCOL, content_hash
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
 Split = Literal["longtailed", "balanced"]
 NOTE: dict[str, Any] = {"note": True}
+LATER: dict[str, Any] = {"later": True}
 
 
 def one_or_many(value: Any) -> Any:
@@ -43,16 +45,17 @@ class Model(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return what can change a number, as plain JSON values."""
-        return _without_notes(self, self.model_dump(mode="json"))
+        return _what_counts(self, self.model_dump(mode="json"))
 
 
-def _without_notes(model: Model, values: dict[str, Any]) -> dict[str, Any]:
+def _what_counts(model: Model, values: dict[str, Any]) -> dict[str, Any]:
     for name, field in type(model).model_fields.items():
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get("note"):
+        value, extra = getattr(model, name), field.json_schema_extra
+        marks = extra if isinstance(extra, dict) else {}
+        if marks.get("note") or (marks.get("later") and value == field.default):
             del values[name]
-        elif isinstance(value := getattr(model, name), Model):
-            _without_notes(value, values[name])
+        elif isinstance(value, Model):
+            _what_counts(value, values[name])
     return values
 
 
