@@ -143,13 +143,16 @@ class StageRecipe(Model):
     """How one stage is optimised.
 
     `defer` is the number of epochs after which deferred switches (DRW, DRS) turn on; without it
-    they turn on after four fifths of the epochs, as in the paper of LDAM.
+    they turn on after four fifths of the epochs, as in the paper of LDAM. With `cached_features` a
+    frozen backbone sees each training image once, as a test would, and what is trained on top of
+    it learns from these features, without augmentation; nothing changes where the backbone trains.
     """
 
     epochs: int = Field(ge=1)
     optimizer: Optimizer
     schedule: Schedule
     defer: int | None = Field(None, ge=0)
+    cached_features: bool = Field(False, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _inside(self) -> Self:
@@ -179,6 +182,11 @@ class Recipe(Model):
 
     `batch` is global: each of W devices takes batch / W images, and W must divide it. `first`
     trains a network, `second` what is built on a trained one (decoupled classifiers).
+
+    `precision` is exact single precision, TF32 on GPUs, bfloat16 autocast or double precision.
+    `compile: auto` compiles the backbone where the stage is long enough to pay for it.
+    `fold_batchnorm` tests with BatchNorm folded into the convolutions. `evaluate_every` adds a test
+    every so many epochs, for curves; the result is that of the last epoch in any case.
     """
 
     name: Name = Field(json_schema_extra=NOTE)
@@ -186,11 +194,14 @@ class Recipe(Model):
     network: Name
     norm: Literal["batch", "group"] = "batch"
     batch: int = Field(ge=1)
-    precision: Literal["fp32", "bf16", "fp64"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"
     channels_last: bool = False
+    compile: Literal["off", "on", "auto"] = Field("off", json_schema_extra=LATER)
+    fold_batchnorm: bool = Field(False, json_schema_extra=LATER)
     augment: Literal["none", "flip", "crop", "crop_flip"] = "crop_flip"
     crop_padding: int = Field(4, ge=0)
     eval_batch: int = Field(500, ge=1)
+    evaluate_every: int | None = Field(None, ge=1, json_schema_extra=NOTE)
     first: StageRecipe
     second: StageRecipe
     throughput: tuple[Throughput, ...] = Field((), json_schema_extra=NOTE)

@@ -22,7 +22,12 @@ from ltbench.data.sources import load_pool
 from ltbench.data.split import make_split
 from ltbench.samplers import draw_epoch, rank_columns
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp64": torch.float64,
+}
 
 
 class DataModule(pl.LightningDataModule):
@@ -89,6 +94,7 @@ class DataModule(pl.LightningDataModule):
         self.test_labels = torch.from_numpy(pool.test_labels)
         self._train_pixels = torch.from_numpy(pool.train_images[chosen.train])
         self._test_pixels = torch.from_numpy(np.array(pool.test_images))
+        self._features: Tensor | None = None
 
     @classmethod
     def of_job(
@@ -132,6 +138,15 @@ class DataModule(pl.LightningDataModule):
         """
         labels = self.labels.to(self.device)
         return self._in_order(self._train_images, labels, range(len(labels)))
+
+    def cache_features(self, backbone: Callable[[Tensor], Tensor]) -> None:
+        """Let training batches hold features [B, D] of the images, unaugmented, from now on."""
+        seen = [backbone(batch.images) for batch in self.observe_batches()]
+        self._features = torch.cat(seen)
+
+    def images_like(self, count: int) -> Tensor:
+        """Return `count` times the first test image, [count, C, H, W], in the form of batches."""
+        return self._test_images(torch.zeros(count, dtype=torch.int64, device=self.device))
 
     def transfer_batch_to_device(
         self,
@@ -195,6 +210,8 @@ class DataModule(pl.LightningDataModule):
 
         def assemble(step: int) -> Batch:
             here = index[step]
+            if self._features is not None:
+                return Batch(self._features[here], labels[here], here)
             views = [images(here, cut.map(lambda values: values[step])) for cut in cuts]
             return Batch(views[0] if len(views) == 1 else torch.stack(views), labels[here], here)
 

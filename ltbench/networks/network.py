@@ -12,8 +12,8 @@ class Network(nn.Module):
         self.classifier = classifier
 
     def features(self, images: Tensor) -> Tensor:
-        """Return features [B, D] of images [B, C, H, W]."""
-        features: Tensor = self.backbone(images)
+        """Return features [B, D] of images [B, C, H, W]; features made before pass as they are."""
+        features: Tensor = images if images.dim() == 2 else self.backbone(images)
         return features
 
     def forward(self, images: Tensor) -> Tensor:

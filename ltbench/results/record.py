@@ -71,12 +71,20 @@ class TestResult(Model):
         return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 
+class CurvePoint(Model):
+    """Hits of each class on the test set after an epoch."""
+
+    epoch: int
+    hits: tuple[int, ...]
+
+
 class Training(Model):
-    """What the optimiser did: mean loss of each epoch, steps taken."""
+    """What the optimiser did: mean loss of each epoch, steps taken, tests on the way if any."""
 
     epochs: int
     steps: int
     losses: tuple[float, ...]
+    curve: tuple[CurvePoint, ...] = ()
 
     @model_validator(mode="after")
     def _one_loss_an_epoch(self) -> Self:
@@ -162,7 +170,10 @@ class Record(Model):
     def numbers(self) -> dict[str, object]:
         """Return what an equal job must repeat bit for bit (on a CPU with equal threads).
 
-        The job's label and other notes are left out: variants share jobs.
+        The job's label and other notes are left out, for variants share jobs, and so are tests on
+        the way, which a run may ask for or not.
         """
         values = self.model_dump(mode="json", exclude={"cost", "environment", "grid", "job"})
+        if values["training"]:
+            del values["training"]["curve"]
         return {**values, "job": self.job.identity()}

@@ -31,6 +31,7 @@ from ltbench.networks import NetworkSpec
 from ltbench.results.record import (
     SCHEMA_VERSION,
     Cost,
+    CurvePoint,
     Environment,
     Record,
     SplitFacts,
@@ -40,6 +41,7 @@ from ltbench.results.record import (
 from ltbench.results.store import record_path, write_record
 from ltbench.results.workspace import JobFolder, Workspace, read_json, write_atomically, write_json
 from ltbench.tracking.wandb import finish, log_epoch, open_run
+from ltbench.training.arithmetic import set_precision
 from ltbench.training.checkpoint import load_checkpoint, save_checkpoint
 from ltbench.training.module import History, TrainingModule
 from ltbench.training.options import Options
@@ -62,6 +64,7 @@ def run_job(job: Job, workspace: Workspace, options: Options) -> Record:
         ValueError: when the data or the start is not what the job says.
     """
     torch.set_num_threads(options.threads)
+    set_precision(job.recipe)
     device = torch.device(options.device)
     trainer = make_trainer(job, device)
     trainer.strategy.setup_environment()  # the ranks meet: from here on `rank` tells them apart
@@ -128,7 +131,10 @@ class _Scribe:
         state = {"epoch": epoch, "epochs": epochs, "images_per_second": rate}
         write_json(self.folder.progress, state)
         if self.logger is not None:
-            log_epoch(self.logger, epoch, {"train/loss": history.losses[-1]})
+            measured = {"train/loss": history.losses[-1]}
+            if history.curve and history.curve[-1][0] == epoch:
+                measured["test/accuracy"] = sum(history.curve[-1][1]) / len(module.data.test_labels)
+            log_epoch(self.logger, epoch, measured)
         if epoch < epochs and time.monotonic() - self.saved >= self.every:
             save_checkpoint(
                 self.folder.checkpoints,
@@ -239,7 +245,10 @@ def _record(
             test_hash=data.test_hash,
         ),
         training=Training(
-            epochs=len(history.losses), steps=history.steps, losses=tuple(history.losses)
+            epochs=len(history.losses),
+            steps=history.steps,
+            losses=tuple(history.losses),
+            curve=tuple(CurvePoint(epoch=epoch, hits=tuple(hits)) for epoch, hits in history.curve),
         )
         if trained
         else None,

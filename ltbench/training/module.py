@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,11 @@ from ltbench.core.distributed import all_sum, world_size
 from ltbench.core.draws import Draws
 from ltbench.core.stepping import Stepper
 from ltbench.core.streams import derive, stream
+from ltbench.data.datamodule import DataModule
 from ltbench.methods.base import Method, Progress
+from ltbench.networks.folding import folded_batchnorm
 from ltbench.results.record import TestResult
+from ltbench.training.arithmetic import autocast, compile_backbone, compiles, eager
 from ltbench.training.evaluation import Evaluation
 from ltbench.training.schedule import build_optimizer, lr_factor
 
@@ -31,6 +34,7 @@ class History:
     """What training has done so far; part of every checkpoint."""
 
     losses: list[float] = field(default_factory=list)
+    curve: list[tuple[int, list[int]]] = field(default_factory=list)  # epoch, hits of each class
     steps: int = 0
     images: int = 0
     seconds: float = 0.0
@@ -50,6 +54,14 @@ def average_batchnorm(module: nn.Module) -> None:
             for statistic in (layer.running_mean, layer.running_var):
                 if statistic is not None:
                     statistic.copy_(all_sum(statistic) / world_size())
+
+
+def frozen_backbone(method: Method) -> nn.Module | None:
+    """Return a method's backbone where nothing in it trains, None elsewhere."""
+    backbone: nn.Module | None = getattr(method.network, "backbone", None)
+    if backbone is None or any(p.requires_grad for p in backbone.parameters()):
+        return None
+    return None if any(module.training for module in backbone.modules()) else backbone
 
 
 class TrainingModule(pl.LightningModule):
@@ -76,6 +88,8 @@ class TrainingModule(pl.LightningModule):
         self.optimizer_state: dict[str, Any] | None = None
         self.test_result: TestResult | None = None
         self.test_seconds = 0.0
+        self.test_context = ExitStack()
+        self.compiled = False
 
     @property
     def settings(self) -> StageRecipe:
@@ -84,11 +98,11 @@ class TrainingModule(pl.LightningModule):
             raise RuntimeError(f"stage {self.job.stage!r} of {self.job.method} does not train")
         return self.job.stage_recipe
 
-    def arithmetic(self) -> AbstractContextManager[Any]:
-        """Return the context that forward passes run in: bf16 autocast where the recipe says so."""
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.job.recipe.precision == "bf16"
-        )
+    @property
+    def data(self) -> DataModule:
+        """What the job trains and is tested on."""
+        data: DataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build the optimiser and give it the state of a checkpoint."""
@@ -100,8 +114,16 @@ class TrainingModule(pl.LightningModule):
         return self.optimizer
 
     def on_train_start(self) -> None:
-        """Make the stepper once Lightning has placed the parameters."""
+        """Make the stepper once Lightning has placed the parameters; compile, cache features."""
         self.stepper = Stepper(self.optimizer, self.manual_backward)
+        recipe, settings = self.job.recipe, self.settings
+        backbone = frozen_backbone(self.method)
+        if settings.cached_features and backbone is not None:
+            with torch.no_grad(), autocast(recipe, self.device):
+                self.data.cache_features(backbone)
+        elif compiles(recipe, self.data.steps_per_epoch * settings.epochs):
+            compile_backbone(self.method, self.device)
+            self.compiled = True
 
     def on_train_epoch_start(self) -> None:
         """Set what changes by epoch: learning rate, the method's schedule, the global generator."""
@@ -119,7 +141,9 @@ class TrainingModule(pl.LightningModule):
     def training_step(self, chunk: Iterable[Batch | dict[str, Batch]]) -> None:
         """Take one optimisation step for each batch of the chunk."""
         for batch in chunk:
-            with self.arithmetic():
+            if self.compiled:
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+            with autocast(self.job.recipe, self.device):
                 loss = self.method.training_loss(batch)
             self.stepper.step(loss)
 
@@ -138,28 +162,48 @@ class TrainingModule(pl.LightningModule):
                 "a smaller learning rate or a longer warm-up may help"
             )
         average_batchnorm(self.method)
+        epoch, every = self.current_epoch + 1, self.job.recipe.evaluate_every
+        if every and epoch % every == 0 and epoch < self.settings.epochs:
+            history.curve.append((epoch, list(self.evaluate().hits)))
         self.on_epoch_end(self)
+
+    def evaluate(self) -> TestResult:
+        """Return the test's result between two epochs, of what the method predicts as it is."""
+        evaluation = Evaluation(self.method.spec.classes, self.device)
+        self.method.eval()
+        with torch.inference_mode(), eager(), autocast(self.job.recipe, self.device):
+            for batch in self.data.test_dataloader():
+                if len(batch) > 0:
+                    evaluation.add(self.method.predict(batch.images), batch.labels)
+        self.method.train()
+        return evaluation.result()
 
     def on_test_start(self) -> None:
         """Let the method observe the training set where its stage does, and start counting."""
         self.test_began = time.perf_counter()
         self.method.eval()
-        with torch.inference_mode(), self.arithmetic():
+        self.test_context.enter_context(eager())
+        with torch.inference_mode(), autocast(self.job.recipe, self.device):
             if self.method.stage.observes:
-                for batch in self.trainer.datamodule.observe_batches():  # type: ignore[attr-defined]
+                for batch in self.data.observe_batches():
                     self.method.observe(batch)
                 self.method.on_observed()
+            if self.job.recipe.fold_batchnorm:
+                images = self.data.images_like(2)
+                fold = folded_batchnorm(self.method, lambda: self.method.predict(images))
+                self.test_context.enter_context(fold)
         self.evaluation = Evaluation(self.method.spec.classes, self.device)
 
     def test_step(self, batch: Batch) -> None:
         """Predict one batch; a rank without test images has one that is empty."""
         if len(batch) == 0:
             return
-        with self.arithmetic():
+        with autocast(self.job.recipe, self.device):
             logits: Tensor = self.method.predict(batch.images)
         self.evaluation.add(logits, batch.labels)
 
     def on_test_epoch_end(self) -> None:
         """Add the ranks' counts."""
+        self.test_context.close()
         self.test_result = self.evaluation.result()
         self.test_seconds = time.perf_counter() - self.test_began

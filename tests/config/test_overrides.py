@@ -98,7 +98,7 @@ def test_values_go_through_the_same_models(project, catalogue):
         return problems(lambda: load_grid("toys", parse_overrides(texts), catalogue))
 
     assert grid("recipe.first.epoch=5", "recipe.precision=half") == [
-        '--set: recipe.precision: expected "fp32", "bf16" or "fp64", got "half"',
+        '--set: recipe.precision: expected "fp32", "tf32", "bf16" or "fp64", got "half"',
         '--set: recipe.first.epoch: unknown key; did you mean "epochs"?',
     ]
     assert grid("recipe.first.epochs=5") == [

@@ -1,8 +1,10 @@
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from training.jobs import job, options, weights
+from training.jobs import job, options, recipe, weights
 
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
@@ -11,6 +13,10 @@ from ltbench.results.workspace import Workspace
 from ltbench.training import fit
 from ltbench.training.checkpoint import load_checkpoint
 from ltbench.training.module import DivergedError
+
+
+def recipe_values(stage, **changes):
+    return getattr(recipe(), stage).model_dump() | changes
 
 
 @pytest.fixture
@@ -117,3 +123,62 @@ def test_equal_seeds_give_equal_initialisation_across_methods():
     ones = [fit.build_method(job(m), counts).network.state_dict() for m in methods]
     assert all(torch.equal(ones[0][name], ones[1][name]) for name in ones[0])
     assert derive(0, "init", "train") != derive(1, "init", "train")
+
+
+def test_cached_features_train_the_classifier_on_what_a_test_would_see(workspace):
+    first = job()
+    fit.run_job(first, workspace, options())
+    cached = recipe_values("second", cached_features=True)
+    plain = job("crt", start=[first.key], augment="none")
+    quick = job("crt", start=[first.key], second=cached)
+    fit.run_job(plain, workspace, options())
+    fit.run_job(quick, workspace, options())
+    assert plain.key != quick.key
+    states = [load_file(workspace.job(one.key).weights) for one in (plain, quick)]
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-9, atol=1e-12)
+
+
+def test_cached_features_leave_a_backbone_that_trains_alone(workspace):
+    plain, asked = job(), job(first=recipe_values("first", cached_features=True))
+    losses = [fit.run_job(one, workspace, options()).training.losses for one in (plain, asked)]
+    assert losses[0] == losses[1]
+
+
+def test_tests_on_the_way_move_nothing(workspace, tmp_path):
+    plain, watched = job(norm="batch"), job(norm="batch", evaluate_every=2, epochs=3)
+    assert plain.key == watched.key
+    other = Workspace(tmp_path / "watched")
+    records = fit.run_job(plain, workspace, options()), fit.run_job(watched, other, options())
+    assert records[0].numbers() == records[1].numbers()
+    assert [point.epoch for point in records[1].training.curve] == [2]
+    assert max(records[1].training.curve[0].hits) > 0
+    assert weights(workspace, plain.key) == weights(other, plain.key)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same(workspace, tmp_path):
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        pytest.skip("no C++ compiler")
+    plain, compiled = job(epochs=1), job(epochs=1, compile="on")
+    records = [fit.run_job(one, workspace, options()) for one in (plain, compiled)]
+    assert plain.key != compiled.key
+    assert records[1].training.losses == pytest.approx(records[0].training.losses, rel=1e-9)
+    names = [set(load_file(workspace.job(one.key).weights)) for one in (plain, compiled)]
+    assert names[0] == names[1]
+
+
+def test_folded_batchnorm_tests_the_same_network(workspace):
+    plain, folded = job(norm="batch"), job(norm="batch", fold_batchnorm=True)
+    assert plain.key != folded.key
+    records = [fit.run_job(one, workspace, options()) for one in (plain, folded)]
+    assert records[0].test.hits == records[1].test.hits
+    assert weights(workspace, plain.key) == weights(workspace, folded.key)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_single_precision_is_exact_unless_the_recipe_says_otherwise(workspace, precision):
+    fit.run_job(job(precision=precision, epochs=1), workspace, options())
+    meaning = {"fp32": "ieee", "tf32": "tf32"}[precision]
+    assert torch.backends.cudnn.conv.fp32_precision == meaning
+    assert torch.backends.cuda.matmul.fp32_precision == meaning
