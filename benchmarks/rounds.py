@@ -5,6 +5,7 @@ figures to trust are ratios of medians within one run.
 """
 
 import json
+import logging
 import platform
 import statistics
 from collections.abc import Callable, Mapping
@@ -17,11 +18,14 @@ from ltbench.training.fit import hardware
 
 RESULTS = Path(__file__).parent / "results"
 
+for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+    logging.getLogger(name).setLevel(logging.WARNING)  # a word a run would bury the figures
+
 
 def interleaved(
     variants: Mapping[str, Callable[[], float]], rounds: int = 5
 ) -> dict[str, list[float]]:
-    """Return each variant's figures (higher is better), one a round, after a round of warm-up."""
+    """Return each variant's figures (rates or seconds), one a round, after a round of warm-up."""
     for variant in variants.values():
         variant()
     figures: dict[str, list[float]] = {name: [] for name in variants}
@@ -31,22 +35,34 @@ def interleaved(
     return figures
 
 
-def report(name: str, unit: str, figures: Mapping[str, list[float]], reference: str) -> None:
-    """Print medians and ratios to the reference, and write them to results/<name>.json."""
+def report(
+    name: str, unit: str, figures: Mapping[str, list[float]], reference: str | Mapping[str, str]
+) -> None:
+    """Print medians and ratios to a reference, and write them to results/<name>.json.
+
+    Args:
+        name: of the benchmark.
+        unit: of the figures.
+        figures: of each variant, one a round.
+        reference: the variant that the others are divided by, or each variant's own.
+    """
     medians = {variant: statistics.median(values) for variant, values in figures.items()}
-    print(f"{name} [{unit}], medians of {len(figures[reference])} rounds")
+    of = dict.fromkeys(figures, reference) if isinstance(reference, str) else reference
+    ratios = {variant: median / medians[of[variant]] for variant, median in medians.items()}
+    print(f"{name} [{unit}], medians of {max(map(len, figures.values()))} rounds")
     for variant, median in medians.items():
         low, high = min(figures[variant]), max(figures[variant])
-        ratio = median / medians[reference]
-        print(f"  {variant:<40} {median:>12,.1f}  ({low:,.1f} to {high:,.1f})  x{ratio:.2f}")
+        print(
+            f"  {variant:<40} {median:>12,.1f}  ({low:,.1f} to {high:,.1f})  x{ratios[variant]:.2f}"
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     value = {
         "name": name,
         "unit": unit,
-        "reference": reference,
+        "reference": reference if isinstance(reference, str) else dict(reference),
         "figures": figures,
         "medians": medians,
-        "ratios": {variant: median / medians[reference] for variant, median in medians.items()},
+        "ratios": ratios,
         "hardware": hardware(device),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

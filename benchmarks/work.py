@@ -1,4 +1,8 @@
-"""The work that benchmarks time: images of CIFAR's shape and the field's usual loop on them."""
+"""The work that benchmarks time: images of CIFAR's shape, our loop and the usual one.
+
+Ours is the whole way of a job: data module, Lightning, the suite's stepping. The usual loop is
+fp32, contiguous, fed by PIL and DataLoader, and reads the loss and top-k back every step.
+"""
 
 import time
 from collections.abc import Iterator
@@ -13,11 +17,16 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from ltbench.config.load import load_dataset, load_recipe
-from ltbench.config.models import Recipe
+from ltbench.config.models import Job, Recipe, Schedule
+from ltbench.core.nouns import Stage
 from ltbench.data.datamodule import DataModule
 from ltbench.data.pool import Pool
 from ltbench.data.profiles import exponential
+from ltbench.methods import METHODS
+from ltbench.methods.base import Method
 from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.training.fit import make_trainer
+from ltbench.training.module import TrainingModule
 
 COUNTS = exponential(10, 5000, 100)  # CIFAR-10-LT, ratio 100: 12,406 images
 SPEC = load_dataset("cifar10").model_copy(
@@ -46,6 +55,48 @@ def data_module(settings: Recipe, images: Pool) -> DataModule:
     return DataModule(SPEC, "longtailed", settings, seed=0, pool=images)
 
 
+def job(settings: Recipe, method: str = "softmax", stage: str = "train", epochs: int = 1) -> Job:
+    """Return a job of a few epochs at a constant rate."""
+    changes = {"epochs": epochs, "schedule": Schedule(kind="constant"), "defer": None}
+    return Job(
+        label=method,
+        recipe_name=settings.name,
+        dataset=SPEC,
+        split="longtailed",
+        method=method,
+        version=1,
+        stage=stage,
+        hyper={},
+        recipe=settings,
+        stage_recipe=settings.first.model_copy(update=changes),
+        seed=0,
+    )
+
+
+def ready(
+    settings: Recipe, kind: type[Method] = METHODS["softmax"], stage: Stage | None = None
+) -> Method:
+    """Return an untrained method at the beginning of a stage."""
+    method = kind(NetworkSpec(settings.network, 10), torch.tensor(COUNTS))
+    method.stage = stage or method.stages[0]
+    method.on_stage_start(method.stage)
+    if settings.channels_last:
+        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return method
+
+
+def our_steps(
+    settings: Recipe, images: Pool, device: torch.device, method: Method, epochs: int = 1
+) -> float:
+    """Return images a second of a method's steps, through the ordinary runner."""
+    one = job(settings, epochs=epochs)
+    module = TrainingModule(method, one, lambda _: None)
+    data = data_module(settings, images)
+    data.samplers, data.views = method.samplers, method.stage.views
+    make_trainer(one, device).fit(module, datamodule=data)
+    return module.history.images / module.history.seconds
+
+
 class PilDataset(Dataset[tuple[Tensor, int]]):
     """Arrays to PIL images, transforms one by one: what CIFAR loaders of the field do."""
 
@@ -72,10 +123,13 @@ def network(name: str = "resnet32") -> nn.Module:
     return Network(backbone, nn.Linear(width, 10))
 
 
-def usual_loader(images: Pool) -> "DataLoader[tuple[Tensor, int]]":
-    """Return a shuffling DataLoader of the field's usual dataset."""
-    dataset = PilDataset(images.train_images, images.train_labels, train=True)
-    return DataLoader(dataset, batch_size=128, shuffle=True, num_workers=0)
+def usual_loader(images: Pool, *, train: bool = True) -> "DataLoader[tuple[Tensor, int]]":
+    """Return a DataLoader of the field's usual dataset, shuffled for training."""
+    if train:
+        dataset = PilDataset(images.train_images, images.train_labels, train=True)
+    else:
+        dataset = PilDataset(images.test_images, images.test_labels, train=False)
+    return DataLoader(dataset, batch_size=128, shuffle=train, num_workers=0)
 
 
 def usual_steps(images: Pool, model: nn.Module, device: torch.device, steps: int) -> float:
@@ -95,6 +149,25 @@ def usual_steps(images: Pool, model: nn.Module, device: torch.device, steps: int
         optimizer.step()
         seen += len(labels)
     return seen / (time.perf_counter() - began)
+
+
+@torch.no_grad()
+def usual_validation(images: Pool, model: nn.Module, device: torch.device) -> float:
+    """Return test images a second of the field's usual validation."""
+    model.to(device).eval()
+    began, seen, losses, hits = time.perf_counter(), 0, 0.0, 0.0
+    for batch in usual_loader(images, train=False):
+        inputs, labels = (t.to(device) for t in batch)
+        logits = model(inputs)
+        losses += F.cross_entropy(logits, labels).item() * len(labels)
+        hits += (logits.topk(5, 1).indices == labels[:, None]).sum().item()
+        seen += len(labels)
+    return seen / (time.perf_counter() - began)
+
+
+def device() -> torch.device:
+    """Return the first GPU, or the CPU where there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _endless(loader: "DataLoader[tuple[Tensor, int]]") -> Iterator[tuple[Tensor, Tensor]]:

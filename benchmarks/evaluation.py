@@ -1,0 +1,46 @@
+"""The test of a job against the field's usual validation, images a second."""
+
+import argparse
+from functools import partial
+
+import torch
+from rounds import interleaved, report
+from work import data_module, device, job, network, pool, ready, recipe, usual_validation
+
+from ltbench.training.fit import make_trainer
+from ltbench.training.module import TrainingModule
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", default="resnet32")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--bf16", action="store_true", help="also bf16, where the hardware has it")
+    words = parser.parse_args()
+    torch.set_num_threads(1)
+    images, where = pool(128, words.images), device()
+
+    def ours(**changes: object) -> float:
+        settings = recipe(network=words.network, channels_last=True, **changes)
+        one = job(settings)
+        module = TrainingModule(ready(settings), one, lambda _: None)
+        data = data_module(settings, images)
+        make_trainer(one, where).test(module, datamodule=data, verbose=False)
+        return words.images / module.test_seconds
+
+    variants = {
+        "usual validation": lambda: usual_validation(images, network(words.network), where),
+        "ours, fp32": ours,
+        "ours, fp32 folded": partial(ours, fold_batchnorm=True),
+    }
+    if words.bf16:
+        variants["ours, bf16"] = partial(ours, precision="bf16")
+        variants["ours, bf16 folded"] = partial(ours, precision="bf16", fold_batchnorm=True)
+    figures = interleaved(variants, words.rounds)
+    report(f"evaluation_{words.network}", "images a second", figures, "usual validation")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""A grid whose rows share their first stage, against separate runs of the usual loop, in seconds.
+
+Softmax, post-hoc logit adjustment, tau-norm, NCM, cRT and LWS with two seeds, ResNet-8 on
+CIFAR-10-LT (JPEG). The usual code trains each of the twelve from the start on every core and
+validates after each epoch; its second stages are not even counted. Needs the images.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+
+import torch
+from rounds import interleaved, report
+from work import COUNTS, device, network, pool, usual_steps, usual_validation
+
+LTBENCH = shutil.which("ltbench") or "ltbench"
+ROWS = ("Softmax", "Post-hoc logit adjustment", "tau-norm", "NCM")
+ROWS += ("Decouple-IB-CRT", "Decouple-IB-LWS")
+SEEDS = 2
+TEST_IMAGES = 10_000
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
+    words = parser.parse_args()
+    images, where = pool(test=TEST_IMAGES), device()
+
+    def separate() -> float:
+        torch.set_num_threads(os.cpu_count() or 1)
+        began, model = time.perf_counter(), network("resnet8")
+        for _ in range(words.epochs):
+            usual_steps(images, model, where, sum(COUNTS) // 128)
+            usual_validation(images, model, where)
+        return len(ROWS) * SEEDS * (time.perf_counter() - began)
+
+    def shared() -> float:
+        settings = (
+            f"first.epochs={words.epochs}",
+            "first.schedule.milestones=[]",
+            "first.schedule.warmup=0",
+            f"first.defer={words.epochs}",
+            "second.epochs=1",
+            "second.cached_features=true",
+        )
+        command = [LTBENCH, "run", "--grid", "cifar10_jpeg_lt_small", "--wandb", "off", "--only"]
+        command.append(f"variant={','.join(ROWS)},split=longtailed")
+        for setting in settings:
+            command += ["--set", f"recipe.{setting}"]
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            subprocess.run([*command, "--out", folder], check=True, stdout=subprocess.DEVNULL)
+            return time.perf_counter() - began
+
+    variants = {"grid": shared, "separate runs": separate}
+    report("grid", "seconds", interleaved(variants, words.rounds), "grid")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Training steps of every method relative to softmax, images a second.
+
+Every stage that trains, with its samplers, views, teachers and batches as in a job; untrained
+weights, which cost the same.
+"""
+
+import argparse
+from functools import partial
+
+import torch
+from rounds import interleaved, report
+from work import device, our_steps, pool, ready, recipe
+
+from ltbench.core.nouns import Stage
+from ltbench.methods import METHODS
+from ltbench.methods.base import Method
+
+STEPS = 6
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", default="resnet32")
+    parser.add_argument("--rounds", type=int, default=5)
+    words = parser.parse_args()
+    torch.set_num_threads(1)
+    images, where = pool(128 * STEPS), device()
+    settings = recipe(network=words.network, channels_last=True)
+
+    def measured(kind: type[Method], stage: Stage) -> float:
+        return our_steps(settings, images, where, ready(settings, kind, stage))
+
+    variants = {}
+    for key, kind in METHODS.items():
+        trained = [stage for stage in kind.stages if stage.trains]
+        for stage in trained:
+            name = key if len(trained) == 1 else f"{key}, {stage.name}"
+            variants[name] = partial(measured, kind, stage)
+    figures = interleaved(variants, words.rounds)
+    report(f"methods_{words.network}", "images a second", figures, "softmax")
+
+
+if __name__ == "__main__":
+    main()

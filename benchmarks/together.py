@@ -1,0 +1,83 @@
+"""Several jobs at once: images a second of all together, against the usual loop on every core.
+
+Each process trains ResNet-32 at a batch of 128. On CPUs ours have a core each and the usual loop
+has all of them, as its authors run it; on a GPU all processes share it.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+
+import torch
+from rounds import interleaved, report
+from work import device, network, our_steps, pool, ready, recipe, usual_steps
+
+STEPS = 16
+
+
+def work(kind: str, name: str, threads: int) -> float:
+    """Return images a second of one process that has warmed up."""
+    torch.set_num_threads(threads)
+    images, where = pool(128 * STEPS), device()
+    settings = recipe(network=name, channels_last=True)
+
+    def once() -> float:
+        if kind == "usual":
+            return usual_steps(images, network(name), where, STEPS)
+        return our_steps(settings, images, where, ready(settings))
+
+    once()
+    print("warm", flush=True)
+    sys.stdin.readline()
+    return once()
+
+
+def together(kind: str, count: int, name: str, threads: int) -> float:
+    """Return the images a second of so many processes, begun together once all are warm."""
+    words = [sys.executable, __file__, "--work", kind, "--network", name, "--threads", str(threads)]
+    silent = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    workers = [
+        subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=silent,
+        )
+        for _ in range(count)
+    ]
+    for worker in workers:
+        while worker.stdout.readline().strip() != "warm":  # type: ignore[union-attr]
+            time.sleep(0.01)
+    for worker in workers:
+        print(file=worker.stdin, flush=True)
+    return sum(float(worker.communicate()[0].split()[-1]) for worker in workers)
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", default="resnet32")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, nargs="+", help="numbers of jobs; default: by cores")
+    parser.add_argument("--work", choices=("ours", "usual"), help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
+    words = parser.parse_args()
+    if words.work:
+        print(work(words.work, words.network, words.threads))
+        return
+    cores = os.cpu_count() or 1
+    numbers = words.jobs or ([1, 2, 4, 8] if torch.cuda.is_available() else sorted({1, cores}))
+    variants = {"usual loop, all cores": partial(together, "usual", 1, words.network, cores)}
+    for count in numbers:
+        variants[f"ours, {count} at once"] = partial(together, "ours", count, words.network, 1)
+    figures = interleaved(variants, words.rounds)
+    report(f"together_{words.network}", "images a second", figures, "usual loop, all cores")
+
+
+if __name__ == "__main__":
+    main()
