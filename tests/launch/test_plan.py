@@ -1,9 +1,11 @@
 import pytest
 
 from ltbench.config.errors import ConfigError
-from ltbench.config.load import load_dataset
+from ltbench.config.load import load_dataset, load_grid
 from ltbench.launch import plan as module
 from ltbench.launch.plan import Request, make_plan, read_grid
+
+CELLS = len(load_grid("cifar100_lt").variants) * 3 * 2 * 3  # ratios, splits, seeds
 
 
 def test_everything_wrong_is_said_together():
@@ -18,13 +20,13 @@ def test_everything_wrong_is_said_together():
 
 def test_a_huge_grid_is_refused_before_any_cell_is_made(monkeypatch):
     monkeypatch.setattr(module, "expand_dataset", None)
-    with pytest.raises(ConfigError, match=r"grid cifar100_lt: has 234 cells; say --yes"):
-        make_plan(Request("cifar100_lt"), largest=233)
+    with pytest.raises(ConfigError, match=rf"grid cifar100_lt: has {CELLS} cells; say --yes"):
+        make_plan(Request("cifar100_lt"), largest=CELLS - 1)
 
 
 def test_a_grid_may_have_as_many_cells_as_it_has():
-    plan, _ = make_plan(Request("cifar100_lt"), largest=234)
-    assert len(plan.rows) == 234
+    plan, _ = make_plan(Request("cifar100_lt"), largest=CELLS)
+    assert len(plan.rows) == CELLS
 
 
 def test_rules_are_read_once_a_method_and_dataset(monkeypatch):
