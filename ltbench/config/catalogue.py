@@ -64,6 +64,11 @@ class MethodInfo(Model):
     oracle: str | None
     hyper: dict[str, Any]
 
+    @property
+    def needs_auxiliary(self) -> bool:
+        """Whether a stage chooses on auxiliary images."""
+        return any(stage.validates for stage in self.stages)
+
     @cached_property
     def hyper_model(self) -> type[BaseModel]:
         """The model that the schema describes."""

@@ -11,6 +11,8 @@ from ltbench.core.nouns import Teacher
 
 Rules = Callable[[str, DatasetSpec], dict[str, object]]
 BASELINE = "softmax"
+HELD_OUT = "less held-out images"
+"""Added to the label of a start that is trained without the images that a later job needs."""
 
 
 def is_baseline(variant: Variant) -> bool:
@@ -82,12 +84,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Cell:
-    """Where a chain of jobs belongs."""
+    """Where a chain of jobs belongs, and whether it leads to a method that holds images out.
+
+    No job of such a chain may train on these images: what has been fitted to them cannot be
+    validated on them.
+    """
 
     dataset: DatasetSpec
     recipe: Recipe
     split: Split
     seed: int
+    holds_out: bool = False
 
 
 class _Expander:
@@ -140,6 +147,10 @@ class _Expander:
                 return self.chain(cell, start)
             equal = self.plain(info.balanced_equals, variant.recipe, variant.start_from)
             return self.chain(cell, equal)
+        label = f"{variant.label}, {HELD_OUT}" if cell.holds_out else variant.label
+        auxiliary = cell.dataset.auxiliary_or_default
+        if info.needs_auxiliary and auxiliary.source == "train_holdout":
+            cell = replace(cell, holds_out=True)
         recipe = self.recipes[variant.recipe] if variant.recipe else cell.recipe
         hyper = info.check_hyper({**self.rules(variant.method, cell.dataset), **variant.hyper})
         parents = self.chain(cell, start)[-1:] if start else ()
@@ -147,10 +158,11 @@ class _Expander:
         keys: list[str] = []
         for stage in info.stages:
             settings = recipe.second if stage.second else recipe.first
+            needed = auxiliary if stage.validates or cell.holds_out else None
             job = Job(
-                label=variant.label,
+                label=label,
                 recipe_name=cell.recipe.name,
-                dataset=cell.dataset,
+                dataset=cell.dataset.model_copy(update={"auxiliary": needed}),
                 split=cell.split,
                 method=variant.method,
                 version=info.version,

@@ -24,6 +24,9 @@ Split = Literal["longtailed", "balanced"]
 NOTE: dict[str, Any] = {"note": True}
 LATER: dict[str, Any] = {"later": True}
 
+HOLDOUT = 10
+"""Images a class held out where a dataset has no validation images, as many as in meta sets."""
+
 
 def one_or_many(value: Any) -> Any:
     """Return a tuple of a list or of a lone value."""
@@ -72,11 +75,35 @@ class Normalisation(Model):
         return self
 
 
+class Auxiliary(Model):
+    """Labelled images on which methods choose what they leave open; never those of the test.
+
+    `official_val`: the validation images that the dataset comes with. `train_holdout`: the given
+    number of images a class, at most half of a class, taken out of the training images.
+    `unused_pool`: as many images a class that neither the long-tailed split nor its twin keeps.
+    """
+
+    source: Literal["official_val", "train_holdout", "unused_pool"]
+    per_class: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _number(self) -> Self:
+        if (self.source == "official_val") != (self.per_class == 0):
+            raise ValueError("train_holdout and unused_pool need per_class, official_val has none")
+        return self
+
+    @property
+    def id(self) -> str:
+        """The source and number, as tables name them: train_holdout(10)."""
+        return self.source if self.per_class == 0 else f"{self.source}({self.per_class})"
+
+
 class DatasetSpec(Model):
     """Facts of a dataset and of the long-tailed split made of it.
 
     `fingerprint` is the SHA-256 of the images and labels (data/sources.py says over what). Pinned
     in a configuration it lets jobs be planned without the images, and refuses other images.
+    `auxiliary` is for jobs that need such images alone; in the dataset of any other it is None.
     """
 
     name: Name
@@ -96,6 +123,17 @@ class DatasetSpec(Model):
     groups: Literal["shots", "rank_thirds"] = "shots"
     split_seed: int = Field(0, ge=0)
     fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    val_folder: str | None = Field(None, json_schema_extra=LATER)
+    auxiliary: Auxiliary | None = Field(None, json_schema_extra=LATER)
+
+    @model_validator(mode="after")
+    def _own_validation_images(self) -> Self:
+        if self.val_folder in (self.train_folder, self.test_folder):
+            raise ValueError("val_folder is a folder of its own, not that of training or test")
+        wanted = self.auxiliary is not None and self.auxiliary.source == "official_val"
+        if wanted and not self.has_validation_images:
+            raise ValueError("official_val needs a val_folder, this dataset has none")
+        return self
 
     @model_validator(mode="after")
     def _profile_and_ratio(self) -> Self:
@@ -107,6 +145,20 @@ class DatasetSpec(Model):
                 f"{self.channels} channels"
             )
         return self
+
+    @property
+    def has_validation_images(self) -> bool:
+        """Whether the dataset comes with validation images."""
+        return self.val_folder is not None
+
+    @property
+    def auxiliary_or_default(self) -> Auxiliary:
+        """The auxiliary images of methods that need some: official ones before held-out ones."""
+        if self.auxiliary is not None:
+            return self.auxiliary
+        if self.has_validation_images:
+            return Auxiliary(source="official_val")
+        return Auxiliary(source="train_holdout", per_class=HOLDOUT)
 
     @property
     def id(self) -> str:

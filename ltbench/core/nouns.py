@@ -30,6 +30,7 @@ class Stage:
         samplers: one sampler name a stream of batches; two make the batch a dict by sampler name.
         trains: whether the optimiser runs; without, the stage only observes or adjusts.
         observes: whether `Method.observe` sees the whole training set before the test.
+        validates: whether `Method.validate` sees the auxiliary images before the test.
         second: whether the recipe's second-stage settings apply instead of its first.
         views: independently augmented views of each image in a batch.
     """
@@ -38,6 +39,7 @@ class Stage:
     samplers: tuple[str, ...] = ("instance",)
     trains: bool = True
     observes: bool = False
+    validates: bool = False
     second: bool = False
     views: int = 1
 

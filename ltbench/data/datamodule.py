@@ -55,6 +55,7 @@ class DataModule(pl.LightningDataModule):
         longtailed_counts: [C] int64, those of the long-tailed split.
         train_hash: hash of the training images' positions in the pool.
         test_hash: hash of the test labels in order.
+        auxiliary: the images set apart for choices; None where the job has none.
 
     Raises:
         DataError: when the images or the split cannot be had, or are fewer than a batch.
@@ -90,6 +91,7 @@ class DataModule(pl.LightningDataModule):
         self.counts = torch.tensor(chosen.counts)
         self.longtailed_counts = torch.tensor(chosen.longtailed_counts)
         self.train_hash, self.test_hash = chosen.train_hash, chosen.test_hash
+        self.auxiliary = chosen.auxiliary
         self.labels = torch.from_numpy(pool.train_labels[chosen.train])  # [N], on the CPU
         self.test_labels = torch.from_numpy(pool.test_labels)
         self._train_pixels = torch.from_numpy(pool.train_images[chosen.train])
@@ -147,6 +149,20 @@ class DataModule(pl.LightningDataModule):
     def images_like(self, count: int) -> Tensor:
         """Return `count` times the first test image, [count, C, H, W], in the form of batches."""
         return self._test_images(torch.zeros(count, dtype=torch.int64, device=self.device))
+
+    def auxiliary_batches(self) -> OrderedLoader:
+        """Return the loader of all auxiliary images in order, as the test sees images.
+
+        Every rank goes through all of them, so that what a method chooses is equal on all ranks.
+
+        Raises:
+            DataError: where the job has none.
+        """
+        if self.auxiliary is None:
+            raise DataError(f"{self.spec.id}: this job has no auxiliary images")
+        images = self._resident(torch.from_numpy(np.array(self.auxiliary.images)), 0)
+        labels = torch.from_numpy(self.auxiliary.labels).to(self.device)
+        return self._in_order(images, labels, range(len(labels)))
 
     def transfer_batch_to_device(
         self,

@@ -1,15 +1,19 @@
-"""The files of an image folder: `<train>/<class>/<file>` and `<test>/<class>/<file>`.
+"""The files of an image folder: `<train>/<class>/<file>`, the same for test and validation.
 
 Classes are numbered in the order of their names; images are ordered by class, then by name. Names
 that start with a dot are ignored.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations, permutations
 from pathlib import Path
+from typing import Literal
 
 from ltbench.data.errors import DataError, listed
+
+Part = Literal["train", "test", "val"]
 
 
 @dataclass(frozen=True)
@@ -24,38 +28,49 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The classes of a folder and its files, in order."""
+    """The classes of a folder and the files of its parts, in order."""
 
     classes: tuple[str, ...]
-    train: tuple[ImageFile, ...]
-    test: tuple[ImageFile, ...]
+    parts: dict[Part, tuple[ImageFile, ...]]
 
 
-def list_folder(folder: Path, train: str, test: str) -> Listing:
+def list_folder(folder: Path, names: Mapping[Part, str]) -> Listing:
     """Walk a folder without opening its files.
+
+    Args:
+        folder: holds a folder for each part.
+        names: of these folders; training and test are among them.
 
     Raises:
         DataError: with everything that is wrong: parts, classes or images that are absent, classes
-            of one part alone, links that lead out of the folder, folders where files should be.
+            of one part alone, parts that are one folder, links that lead out of the folder, folders
+            where files should be.
     """
     problems: list[str] = []
     inside = folder.resolve()
-    classes = {part: _classes(folder, part, inside, problems) for part in (train, test)}
-    if classes[train] and classes[test]:
-        for here, there in ((train, test), (test, train)):
-            alone = sorted(set(classes[here]) - set(classes[there]))
-            problems += [f"class {name} is in {here}/ but not in {there}/" for name in alone]
+    classes = {part: _classes(folder, name, inside, problems) for part, name in names.items()}
+    for one, other in permutations(names, 2):
+        if "train" in (one, other) and classes[one] and classes[other]:
+            problems += [
+                f"class {name} is in {names[one]}/ but not in {names[other]}/"
+                for name in sorted(set(classes[one]) - set(classes[other]))
+            ]
+    problems += [
+        f"{names[one]}/ and {names[other]}/ are the same folder"
+        for one, other in combinations(names, 2)
+        if (folder / names[one]).resolve() == (folder / names[other]).resolve()
+    ]
     files = {
         part: tuple(
             file
-            for label, name in enumerate(names)
-            for file in _files(folder, f"{part}/{name}", label, inside, problems)
+            for label, name in enumerate(classes[part])
+            for file in _files(folder, f"{folder_name}/{name}", label, inside, problems)
         )
-        for part, names in classes.items()
+        for part, folder_name in names.items()
     }
     if problems:
         raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}")
-    return Listing(tuple(classes[train]), files[train], files[test])
+    return Listing(tuple(classes["train"]), files)
 
 
 def _classes(folder: Path, part: str, inside: Path, problems: list[str]) -> list[str]:

@@ -21,7 +21,7 @@ from ltbench.config.keys import content_hash
 from ltbench.config.models import DatasetSpec
 from ltbench.data.errors import DataError, listed
 from ltbench.data.files import cache_root, locked, made_whole
-from ltbench.data.image_folder import ImageFile, Listing, list_folder
+from ltbench.data.image_folder import ImageFile, Listing, Part, list_folder
 from ltbench.data.pool import Images, Pool
 
 LAYOUT = 1
@@ -35,13 +35,16 @@ def open_packed(spec: DatasetSpec, folder: Path) -> Pool:
     """Return a folder's images from the cache, which is made first where it is absent or damaged.
 
     Args:
-        spec: names the train and test folders and says the images' size and channels.
-        folder: holds the train and the test folder.
+        spec: names the folders of the parts and says the images' size and channels.
+        folder: holds them.
 
     Raises:
         DataError: with everything that is wrong with the folder, or with all its bad images.
     """
-    listing = list_folder(folder, spec.train_folder, spec.test_folder)
+    names: dict[Part, str] = {"train": spec.train_folder, "test": spec.test_folder}
+    if spec.val_folder is not None:
+        names["val"] = spec.val_folder
+    listing = list_folder(folder, names)
     cache = cache_root() / f"{spec.name}-{_signature(spec, listing)}"
     pool = _open(cache)
     if pool is None:
@@ -57,9 +60,7 @@ def open_packed(spec: DatasetSpec, folder: Path) -> Pool:
 
 
 def _signature(spec: DatasetSpec, listing: Listing) -> str:
-    files = [
-        [(f.path, f.size, f.changed_ns) for f in part] for part in (listing.train, listing.test)
-    ]
+    files = [[(f.path, f.size, f.changed_ns) for f in part] for part in listing.parts.values()]
     return content_hash([LAYOUT, _decoder(), spec.channels, spec.image_size, files])[:16]
 
 
@@ -77,14 +78,11 @@ def _open(cache: Path) -> Pool | None:
         )
         if not whole:
             return None
-        return Pool(
-            _load(cache, "train_images", mapped=True),
-            _load(cache, "train_labels"),
-            _load(cache, "test_images", mapped=True),
-            _load(cache, "test_labels"),
-            tuple(content["classes"]),
-            content["fingerprint"],
-        )
+        parts = ["train", "test", *(["val"] if "val_images.npy" in content["sizes"] else [])]
+        arrays = {f"{part}_images": _load(cache, f"{part}_images", mapped=True) for part in parts}
+        arrays |= {f"{part}_labels": _load(cache, f"{part}_labels") for part in parts}
+        names, fingerprint = tuple(content["classes"]), content["fingerprint"]
+        return Pool(**arrays, class_names=names, fingerprint=fingerprint)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -97,7 +95,7 @@ def _pack(spec: DatasetSpec, folder: Path, listing: Listing, cache: Path) -> Non
     problems: list[str] = []
     digests = [
         _pack_part(spec, folder, name, files, cache, problems)
-        for name, files in (("train", listing.train), ("test", listing.test))
+        for name, files in listing.parts.items()
     ]
     if problems:
         raise DataError(

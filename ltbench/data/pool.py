@@ -18,6 +18,7 @@ class Pool:
         train_labels, test_labels: [N].
         class_names: as the source calls them.
         fingerprint: SHA-256 of the images and labels; of the files' bytes for image folders.
+        val_images, val_labels: the validation images that a source comes with, if it does.
     """
 
     train_images: Images
@@ -26,3 +27,5 @@ class Pool:
     test_labels: Labels
     class_names: tuple[str, ...]
     fingerprint: str
+    val_images: Images | None = None
+    val_labels: Labels | None = None

@@ -62,6 +62,17 @@ def balanced_counts(longtailed: Sequence[int]) -> list[int]:
     return [sum(longtailed) // len(longtailed)] * len(longtailed)
 
 
+def held_out_counts(spec: DatasetSpec, counts: Sequence[int]) -> list[int]:
+    """Return the images of each class that `train_holdout` takes out of a split's `counts`.
+
+    Never more than half of a class: one with a single image keeps it and lends none.
+    """
+    auxiliary = spec.auxiliary
+    if auxiliary is None or auxiliary.source != "train_holdout":
+        return [0] * len(counts)
+    return [min(auxiliary.per_class, n // 2) for n in counts]
+
+
 def split_counts(spec: DatasetSpec, split: Split) -> list[int] | None:
     """Return the training images of each class without looking at the images.
 
@@ -71,4 +82,5 @@ def split_counts(spec: DatasetSpec, split: Split) -> list[int] | None:
     if spec.ratio is None or spec.largest is None:
         return None
     longtailed = longtailed_counts(spec, ())
-    return longtailed if split == "longtailed" else balanced_counts(longtailed)
+    counts = longtailed if split == "longtailed" else balanced_counts(longtailed)
+    return [n - out for n, out in zip(counts, held_out_counts(spec, counts), strict=True)]

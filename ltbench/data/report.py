@@ -8,6 +8,7 @@ import numpy as np
 
 from ltbench.config.models import DatasetSpec
 from ltbench.data.errors import DataError, printable
+from ltbench.data.pool import Pool
 from ltbench.data.sources import load_pool, resolve_root
 from ltbench.data.split import make_split
 from ltbench.results.groups import GROUPS, RULES, Group, class_groups
@@ -32,6 +33,7 @@ class DataReport:
         twin_per_class: images of each class in the balanced twin; None where there is none.
         twin_hash: hash of the twin; where there is none, None.
         no_twin: why there is no balanced twin; None where there is one.
+        auxiliary: how many images methods choose on that need such, or why there are none.
     """
 
     spec: DatasetSpec
@@ -47,6 +49,7 @@ class DataReport:
     twin_per_class: int | None
     twin_hash: str | None
     no_twin: str | None
+    auxiliary: str
 
 
 def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
@@ -56,10 +59,11 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
         DataError: when the images or the long-tailed split cannot be had.
     """
     pool = load_pool(spec, data_root)
-    longtailed = make_split(spec, pool, "longtailed")
+    plain = spec.model_copy(update={"auxiliary": None})
+    longtailed = make_split(plain, pool, "longtailed")
     twin, no_twin = None, None
     try:
-        twin = make_split(spec, pool, "balanced")
+        twin = make_split(plain, pool, "balanced")
     except DataError as error:
         no_twin = str(error)
     return DataReport(
@@ -76,7 +80,18 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
         twin_per_class=twin.counts[0] if twin else None,
         twin_hash=twin.train_hash if twin else None,
         no_twin=no_twin,
+        auxiliary=_auxiliary(spec, pool),
     )
+
+
+def _auxiliary(spec: DatasetSpec, pool: Pool) -> str:
+    wanted = spec.auxiliary_or_default
+    try:
+        split = make_split(spec.model_copy(update={"auxiliary": wanted}), pool, "longtailed")
+    except DataError as error:
+        return str(error)
+    images = 0 if split.auxiliary is None else len(split.auxiliary.labels)
+    return f"{wanted.id}, {images} images"
 
 
 def describe(report: DataReport) -> str:
@@ -93,6 +108,7 @@ def describe(report: DataReport) -> str:
         f"long-tailed  {_range(counts)}, ratio {max(counts) / min(counts):.4g}",
         f"balanced     {report.no_twin or f'{report.twin_per_class} a class'}",
         f"test         {_range(report.test_counts)}",
+        f"auxiliary    {report.auxiliary}",
         f"groups       {', '.join(f'{sizes[g]} {g}' for g in GROUPS)} ({RULES[spec.groups]})",
         f"fingerprint  {report.fingerprint} ({pinned})",
         f"train hash   {report.train_hash}",

@@ -154,7 +154,8 @@ def _pixels(dataset: Any) -> tuple[Images, Labels]:
 def _folder(spec: DatasetSpec, root: Path) -> Pool:
     path = _place(spec, root)
     if not path.is_dir():
-        expected = f"with {spec.train_folder}/<class>/* and {spec.test_folder}/<class>/*"
+        names = filter(None, (spec.train_folder, spec.test_folder, spec.val_folder))
+        expected = f"with {' and '.join(f'{name}/<class>/*' for name in names)}"
         raise DataError(_missing(spec, root, expected))
     return open_packed(spec, path)
 

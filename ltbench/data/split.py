@@ -1,14 +1,34 @@
-"""The two splits of a dataset: the long-tailed one and its balanced twin."""
+"""The two splits of a dataset, long-tailed and its balanced twin, and the images set apart."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ltbench.config.models import DatasetSpec, Split
 from ltbench.data.errors import DataError
-from ltbench.data.pool import Pool
-from ltbench.data.profiles import balanced_counts, longtailed_counts
+from ltbench.data.pool import Images, Labels, Pool
+from ltbench.data.profiles import balanced_counts, held_out_counts, longtailed_counts
 from ltbench.data.subsample import Indices, split_hash, subsample
+
+
+@dataclass(frozen=True)
+class AuxiliaryImages:
+    """Images that are neither trained nor tested on, ordered by class.
+
+    Attributes:
+        images: [N, C, H, W], possibly mapped from a file.
+        labels: [N].
+        hash: SHA-256 of their positions in the pool; of official ones, of their labels in order.
+    """
+
+    images: Images
+    labels: Labels
+    hash: str
+
+    def counts(self, classes: int) -> tuple[int, ...]:
+        """Return the images of each class."""
+        return tuple(np.bincount(self.labels, minlength=classes).tolist())
 
 
 @dataclass(frozen=True)
@@ -21,6 +41,7 @@ class SplitIndices:
         longtailed_counts: [C] those of the long-tailed split, from which groups are made.
         train_hash: SHA-256 of `train`.
         test_hash: SHA-256 of the test labels in their order, which is the order of the pool.
+        auxiliary: what the dataset's `auxiliary` asks for; None where it asks for none.
     """
 
     train: Indices
@@ -28,26 +49,74 @@ class SplitIndices:
     longtailed_counts: tuple[int, ...]
     train_hash: str
     test_hash: str
+    auxiliary: AuxiliaryImages | None
 
 
 def make_split(spec: DatasetSpec, pool: Pool, split: Split) -> SplitIndices:
     """Choose the training images of a split; all test images are always used.
 
     Raises:
-        DataError: when classes have too few images, so that the split (or the twin) is impossible.
+        DataError: when classes have too few images, so that the split, the twin or the auxiliary
+            images are impossible.
     """
     pool_counts = np.bincount(pool.train_labels, minlength=spec.classes).tolist()
     longtailed = longtailed_counts(spec, pool_counts)
     counts = longtailed if split == "longtailed" else balanced_counts(longtailed)
     try:
-        train = subsample(pool.train_labels, counts, spec.split_seed)
+        kept = subsample(pool.train_labels, counts, spec.split_seed)
     except DataError as error:
         kind = "balanced twin" if split == "balanced" else "long-tailed split"
         raise DataError(f"{spec.id} has no {kind}: {error}") from None
+    train, held_out = _last_of_each(kept, counts, held_out_counts(spec, counts))
     return SplitIndices(
         train=train,
-        counts=tuple(counts),
+        counts=tuple(np.bincount(pool.train_labels[train], minlength=spec.classes).tolist()),
         longtailed_counts=tuple(longtailed),
         train_hash=split_hash(train),
         test_hash=split_hash(pool.test_labels),
+        auxiliary=_auxiliary(spec, pool, longtailed, held_out),
     )
+
+
+def _last_of_each(
+    positions: Indices, counts: Sequence[int], last: Sequence[int]
+) -> tuple[Indices, Indices]:
+    """Divide positions, `counts` of each class, into the `last` ones of each class and the rest."""
+    place = np.concatenate([np.arange(n) for n in counts])
+    late = place >= np.repeat(np.subtract(counts, last), counts)
+    return positions[~late], positions[late]
+
+
+def _auxiliary(
+    spec: DatasetSpec, pool: Pool, longtailed: Sequence[int], held_out: Indices
+) -> AuxiliaryImages | None:
+    """Return the auxiliary images, the same in both splits unless they are held out of each.
+
+    Raises:
+        DataError: where there are none, or too few.
+    """
+    if spec.auxiliary is None:
+        return None
+    if spec.auxiliary.source == "official_val":
+        if pool.val_images is None or pool.val_labels is None:
+            raise DataError(f"{spec.id} has no validation images")
+        return AuxiliaryImages(pool.val_images, pool.val_labels, split_hash(pool.val_labels))
+    chosen = held_out
+    if spec.auxiliary.source == "unused_pool":
+        chosen = _unused(spec, pool, longtailed, spec.auxiliary.per_class)
+    elif len(held_out) == 0:
+        raise DataError(f"{spec.id} has no class with two images, of which one can be held out")
+    return AuxiliaryImages(pool.train_images[chosen], pool.train_labels[chosen], split_hash(chosen))
+
+
+def _unused(spec: DatasetSpec, pool: Pool, longtailed: Sequence[int], per_class: int) -> Indices:
+    """Return the images of each class that come after those of both splits."""
+    wanted = [
+        max(pair) + per_class for pair in zip(longtailed, balanced_counts(longtailed), strict=True)
+    ]
+    try:
+        positions = subsample(pool.train_labels, wanted, spec.split_seed)
+    except DataError as error:
+        raise DataError(f"{spec.id} has no unused_pool({per_class}): {error}") from None
+    _, unused = _last_of_each(positions, wanted, [per_class] * len(wanted))
+    return unused

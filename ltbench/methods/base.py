@@ -22,12 +22,11 @@ class Method(nn.Module):
     """Base of every method; only `training_loss` has to be given (none for untrained stages).
 
     Class attributes, read into the catalogue:
-        title: name in tables.
-        paper, category: where it comes from and where the survey files it.
+        title, paper, category: name in tables, where it comes from, where the survey files it.
         version: bumped when the method's behaviour moves.
         stages: the stages that are jobs of their own, in order.
-        start_from: variant whose trained network the first stage needs, unless the grid names one;
-            a method without it begins anew, unless the grid names one.
+        start_from: variant whose trained network the first stage needs, if any; a grid may name
+            another, also for a method that else begins anew.
         teachers: methods whose trained weights `load_teachers` gets, in this order.
         start_needs: classifier tensors that this network must have.
         coupling: how samples of a batch meet: not at all or through gathered values ("none",
@@ -109,6 +108,9 @@ class Method(nn.Module):
 
     def on_observed(self) -> None:
         """Finish what `observe` gathered."""
+
+    def validate(self, batches: Iterable[Batch]) -> None:
+        """Choose what is open on auxiliary images: seen as by `observe`, alike on every rank."""
 
     def load_start(self, weights: Mapping[str, Tensor]) -> None:
         """Continue from a trained method's state: its backbone, its classifier where that fits.

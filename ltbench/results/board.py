@@ -24,6 +24,14 @@ EMPTY = "\N{EN DASH}"
 DECOUPLED = ("ncm", "crt", "lws", "tau_norm")
 """Methods that give a trained network another classifier, in the order of the survey's table."""
 
+AUXILIARY = {
+    "official_val": "the dataset's own validation images",
+    "train_holdout": "so many images a class, half of it at most, are left out of its training and "
+    "of that of what it starts from",
+    "unused_pool": "so many images a class that neither the long-tailed split nor its twin has",
+}
+"""What auxiliary images are, by their source, for footnotes."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -202,7 +210,11 @@ class _Builder:
         )
 
     def _remarks(self, row: Row, twin: dict[int, str]) -> tuple[str, ...]:
-        remarks = []
+        used = (self.plan.jobs[key].dataset.auxiliary for key in row.jobs)
+        remarks = [
+            f"Chooses on {auxiliary.id}: {AUXILIARY[auxiliary.source]}."
+            for auxiliary in dict.fromkeys(filter(None, used))
+        ]
         own, base = row.variant.recipe, row.recipe.name
         if own not in (None, base):
             remarks.append(f"Trained with recipe {own}; the A_v of its UA with {base}.")

@@ -15,12 +15,14 @@ HEX64 = r"^[0-9a-f]{64}$"
 
 
 class SplitFacts(Model):
-    """What the job was trained and tested on."""
+    """What the job was trained and tested on, and what set apart: no auxiliary images are None."""
 
     train_hash: str = Field(pattern=HEX64)
     train_counts: tuple[int, ...]
     longtailed_counts: tuple[int, ...]
     test_hash: str = Field(pattern=HEX64)
+    auxiliary_hash: str | None = Field(None, pattern=HEX64)
+    auxiliary_counts: tuple[int, ...] | None = None
 
 
 class Calibration(Model):
@@ -157,9 +159,13 @@ class Record(Model):
             ("train_counts", self.split.train_counts),
             ("longtailed_counts", self.split.longtailed_counts),
             ("totals", self.test.totals),
+            ("auxiliary_counts", self.split.auxiliary_counts),
         ):
-            if len(values) != classes:
+            if values is not None and len(values) != classes:
                 raise ValueError(f"{what} has {len(values)} values for {classes} classes")
+        apart = (self.job.dataset.auxiliary, self.split.auxiliary_hash, self.split.auxiliary_counts)
+        if any(part is None for part in apart) and any(part is not None for part in apart):
+            raise ValueError("a job has auxiliary images, their hash and their counts, or neither")
         return self
 
     @property

@@ -230,7 +230,7 @@ def _record(
     weights = save({k: v.contiguous().cpu() for k, v in module.method.state_dict().items()})
     if rank() == 0:
         write_atomically(folder.weights, weights)
-    history = module.history
+    history, auxiliary = module.history, data.auxiliary
     trained = job.stage_recipe is not None
     return Record(
         schema_version=SCHEMA_VERSION,
@@ -243,6 +243,8 @@ def _record(
             train_counts=tuple(data.counts.tolist()),
             longtailed_counts=tuple(data.longtailed_counts.tolist()),
             test_hash=data.test_hash,
+            auxiliary_hash=auxiliary.hash if auxiliary else None,
+            auxiliary_counts=auxiliary.counts(job.dataset.classes) if auxiliary else None,
         ),
         training=Training(
             epochs=len(history.losses),

@@ -179,7 +179,7 @@ class TrainingModule(pl.LightningModule):
         return evaluation.result()
 
     def on_test_start(self) -> None:
-        """Let the method observe the training set where its stage does, and start counting."""
+        """Show the method the images that its stage asks for, and start counting."""
         self.test_began = time.perf_counter()
         self.method.eval()
         self.test_context.enter_context(eager())
@@ -188,6 +188,8 @@ class TrainingModule(pl.LightningModule):
                 for batch in self.data.observe_batches():
                     self.method.observe(batch)
                 self.method.on_observed()
+            if self.method.stage.validates:
+                self.method.validate(self.data.auxiliary_batches())
             if self.job.recipe.fold_batchnorm:
                 images = self.data.images_like(2)
                 fold = folded_batchnorm(self.method, lambda: self.method.predict(images))

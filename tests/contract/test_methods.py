@@ -232,5 +232,7 @@ def test_classes_of_a_single_image(key, counts):
             if stage.observes:
                 method.observe(Batch(images, labels, labels))
                 method.on_observed()
+            if stage.validates:
+                method.validate([Batch(images, labels, labels)])
             assert method.predict(images).isfinite().all()
         state = method.state_dict()

@@ -1,5 +1,6 @@
 import pytest
 
+from ltbench.config.expand import Plan
 from ltbench.results.board import ad_hoc_records, boards
 from ltbench.results.tables import (
     ad_hoc_table,
@@ -232,3 +233,24 @@ def test_remarks(toy):
     assert [len(entry.remarks) for entry in board.entries] == [0, 1, 1]
     assert "balanced run of Softmax" in board.entries[1].remarks[0]
     assert "recipe long" in board.entries[2].remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("auxiliary", "words"),
+    [
+        ({"source": "train_holdout", "per_class": 5}, "Chooses on train_holdout(5): so many"),
+        ({"source": "unused_pool", "per_class": 2}, "Chooses on unused_pool(2): so many"),
+        ({"source": "official_val"}, "Chooses on official_val: the dataset's own"),
+    ],
+)
+def test_auxiliary_images_are_a_footnote_of_the_rows_that_use_them(toy, auxiliary, words):
+    plan = toy.plan([SOFTMAX, PLUGIN], seeds=(0,))
+    key = toy.key_of(plan, "Mine")
+    apart = toy.dataset(val_folder="val", auxiliary=auxiliary)
+    changed = plan.jobs[key].model_copy(update={"dataset": apart})
+    plan = Plan(plan.grid, plan.rows, plan.jobs | {key: changed})
+    table = main_table(boards(plan, {})[0], toy.methods)
+    softmax, mine = column(table, "Method")
+    assert softmax.notes == ()
+    (note,) = mine.notes
+    assert table.notes[note - 1].startswith(words)

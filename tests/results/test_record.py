@@ -82,3 +82,22 @@ def test_numbers_leave_out_time_place_and_names(record):
     assert Record.model_validate(other).numbers() == record.numbers()
     moved = change(record, weights__sha256="d" * 64)
     assert Record.model_validate(moved).numbers() != record.numbers()
+
+
+def test_auxiliary_images_stand_in_the_record_of_jobs_that_have_them(toy):
+    apart = toy.dataset(auxiliary={"source": "train_holdout", "per_class": 5})
+    plan = toy.plan([{"label": "Softmax", "method": "softmax"}], dataset=apart)
+    job = plan.jobs[toy.key_of(plan, "Softmax")]
+    with pytest.raises(ValidationError, match="their hash and their counts, or neither"):
+        toy.record(job, HITS)
+    plain = toy.plan([{"label": "Softmax", "method": "softmax"}])
+    other = toy.record(plain.jobs[toy.key_of(plain, "Softmax")], HITS)
+    facts = other.split.model_copy(
+        update={"auxiliary_hash": "d" * 64, "auxiliary_counts": (5, 5, 5, 5, 5, 2)}
+    )
+    assert toy.record(job, HITS, split=facts).split == facts
+    with pytest.raises(ValidationError, match="their hash and their counts, or neither"):
+        Record.model_validate(other.model_dump() | {"split": facts.model_dump()})
+    short = facts.model_copy(update={"auxiliary_counts": (5,)})
+    with pytest.raises(ValidationError, match="auxiliary_counts has 1 values for 6 classes"):
+        toy.record(job, HITS, split=short)

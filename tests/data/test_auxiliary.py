@@ -1,0 +1,167 @@
+"""Images set apart for choices: which, and that nobody trains on them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from ltbench.config.models import Auxiliary
+from ltbench.data.datamodule import DataModule
+from ltbench.data.errors import DataError
+from ltbench.data.pool import Pool
+from ltbench.data.profiles import held_out_counts, split_counts
+from ltbench.data.report import check, describe
+from ltbench.data.sources import load_pool
+from ltbench.data.split import make_split
+from ltbench.data.subsample import split_hash
+
+SPLITS = ("longtailed", "balanced")
+
+
+def apart(spec, source, per_class=0, **changes):
+    auxiliary = Auxiliary(source=source, per_class=per_class)
+    return spec.model_copy(update={"auxiliary": auxiliary, **changes})
+
+
+def places(pool, images):
+    """Return the positions in the pool of images that are there once."""
+    known = {image.tobytes(): place for place, image in enumerate(pool.train_images)}
+    return [known[image.tobytes()] for image in images]
+
+
+@pytest.fixture
+def pool(digits):
+    """As many images as the digits have, all different."""
+    pool = load_pool(digits)
+    images = np.arange(len(pool.train_labels), dtype="<u4").view(np.uint8).reshape(-1, 1, 2, 2)
+    return Pool(images, pool.train_labels, images, pool.test_labels, pool.class_names, "")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_held_out_images_are_the_last_of_a_split(digits, pool, split):
+    whole, divided = (
+        make_split(s, pool, split) for s in (digits, apart(digits, "train_holdout", 5))
+    )
+    held_out = places(pool, divided.auxiliary.images)
+    for k in range(digits.classes):
+        kept, mine, ordered = (
+            [i for i in part if pool.train_labels[i] == k]
+            for part in (divided.train, held_out, whole.train)
+        )
+        assert kept + mine == ordered
+        assert len(mine) == min(5, len(ordered) // 2)
+    assert divided.counts == tuple(np.bincount(pool.train_labels[divided.train]))
+    assert divided.auxiliary.counts(10) == tuple(np.subtract(whole.counts, divided.counts))
+    assert divided.auxiliary.hash == split_hash(np.array(held_out))
+    assert divided.train_hash == split_hash(divided.train) != whole.train_hash
+    assert divided.longtailed_counts == whole.longtailed_counts
+    assert divided.test_hash == whole.test_hash
+    assert tuple(split_counts(apart(digits, "train_holdout", 5), split)) == divided.counts
+
+
+@given(counts=st.lists(st.integers(1, 300), min_size=1), per_class=st.integers(1, 100))
+def test_a_class_keeps_half_of_its_images_and_its_last_one(counts, per_class):
+    spec = SimpleNamespace(auxiliary=Auxiliary(source="train_holdout", per_class=per_class))
+    for n, out in zip(counts, held_out_counts(spec, counts), strict=True):
+        assert out == min(per_class, n // 2)
+        assert n - out >= max(1, n / 2)
+
+
+def test_unused_images_are_in_neither_split_and_the_same_for_both(digits, pool):
+    spec = apart(digits, "unused_pool", 4)
+    splits = [make_split(spec, pool, split) for split in SPLITS]
+    plain = [make_split(digits, pool, split) for split in SPLITS]
+    unused = places(pool, splits[0].auxiliary.images)
+    assert splits[0].auxiliary.counts(10) == (4,) * 10
+    assert splits[0].auxiliary.hash == splits[1].auxiliary.hash == split_hash(np.array(unused))
+    for split, same in zip(splits, plain, strict=True):
+        assert split.train.tolist() == same.train.tolist()
+        assert split.counts == same.counts
+        assert not set(unused) & set(split.train)
+
+
+def test_a_pool_without_unused_images_is_refused(digits, pool):
+    largest = int(np.bincount(pool.train_labels)[0])
+    with pytest.raises(DataError) as caught:
+        make_split(apart(digits, "unused_pool", 4, largest=largest), pool, "longtailed")
+    message = str(caught.value)
+    assert "digits_r20 has no unused_pool(4)" in message
+    assert f"class 0 has {largest} images, the split needs {largest + 4}" in message
+
+
+def test_classes_of_one_image_have_none_to_hold_out(make_spec):
+    images, labels = np.zeros((3, 3, 8, 8), np.uint8), np.arange(3)
+    pool = Pool(images, labels, images, labels, ("a", "b", "c"), "")
+    with pytest.raises(DataError, match="toy has no class with two images"):
+        make_split(apart(make_spec(), "train_holdout", 1), pool, "longtailed")
+
+
+@pytest.fixture
+def validated(root):
+    """The data root with three validation images in the folder toy, one a class."""
+    for value, name in enumerate("abc"):
+        folder = root / "toy" / "val" / name
+        folder.mkdir(parents=True)
+        Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(folder / "0.png")
+    return root
+
+
+def test_official_images_are_those_of_the_folder(validated, make_spec):
+    plain, spec = make_spec(), make_spec(val_folder="val")
+    pool = load_pool(spec, validated)
+    assert pool.val_images.shape == (3, 3, 8, 8)
+    assert pool.val_images[:, 0, 0, 0].tolist() == pool.val_labels.tolist() == [0, 1, 2]
+    without = load_pool(plain, validated)
+    assert without.val_images is None
+    assert without.fingerprint != pool.fingerprint
+    split = make_split(apart(spec, "official_val"), pool, "longtailed")
+    assert split.auxiliary.counts(3) == (1, 1, 1)
+    assert split.counts == (6, 4, 2)
+    assert load_pool(spec, validated).val_labels.tolist() == [0, 1, 2]  # from the cache
+
+
+def test_validation_images_are_never_those_of_the_test(validated, make_spec):
+    (validated / "toy" / "alias").symlink_to(validated / "toy" / "test")
+    with pytest.raises(DataError, match="test/ and alias/ are the same folder"):
+        load_pool(make_spec(val_folder="alias"), validated)
+
+
+def test_validation_folders_have_the_classes_of_training(validated, make_spec):
+    (validated / "toy" / "val" / "c").rename(validated / "toy" / "val" / "d")
+    with pytest.raises(DataError) as caught:
+        load_pool(make_spec(val_folder="val"), validated)
+    assert "class d is in val/ but not in train/" in str(caught.value)
+    assert "class c is in train/ but not in val/" in str(caught.value)
+
+
+def test_batches_are_whole_in_order_and_seen_as_in_the_test(digits, make_recipe):
+    spec = apart(digits, "train_holdout", 5)
+    data = DataModule(spec, "longtailed", make_recipe(eval_batch=8), seed=0)
+    batches = list(data.auxiliary_batches())
+    expected = make_split(spec, load_pool(digits), "longtailed").auxiliary
+    assert [len(batch) for batch in batches] == [8] * 5 + [7]
+    assert torch.cat([b.labels for b in batches]).tolist() == expected.labels.tolist()
+    mean, std = digits.normalisation.mean[0], digits.normalisation.std[0]
+    images = (torch.from_numpy(expected.images) / 255 - mean) / std
+    torch.testing.assert_close(torch.cat([b.images for b in batches]), images)
+    assert data.counts.tolist() == [115, 81, 56, 39, 26, 17, 11, 6, 4, 3]
+
+
+def test_other_jobs_have_none(digits, make_recipe):
+    data = DataModule(digits, "longtailed", make_recipe(), seed=0)
+    assert data.auxiliary is None
+    with pytest.raises(DataError, match="digits_r20: this job has no auxiliary images"):
+        data.auxiliary_batches()
+
+
+def test_the_report_says_what_there_is(digits):
+    report = check(digits)
+    assert "auxiliary    train_holdout(10), 80 images" in describe(report)
+    chosen = check(apart(digits, "train_holdout", 2))
+    assert chosen.auxiliary == "train_holdout(2), 20 images"
+    assert (chosen.counts, chosen.train_hash) == (report.counts, report.train_hash)
+    assert "has no unused_pool(99)" in check(apart(digits, "unused_pool", 99)).auxiliary
