@@ -17,6 +17,7 @@ from ltbench.methods.module_improvement.ncm import NCM
 from ltbench.methods.module_improvement.oltr import OLTR
 from ltbench.methods.module_improvement.paco import PaCo
 from ltbench.methods.module_improvement.tau_norm import TauNorm
+from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
 from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
 from ltbench.methods.rebalancing.class_balanced import ClassBalanced
 from ltbench.methods.rebalancing.class_balanced_sampling import ClassBalancedSampling
@@ -33,6 +34,7 @@ from ltbench.methods.rebalancing.progressively_balanced_sampling import (
 from ltbench.methods.rebalancing.softmax import Softmax
 from ltbench.methods.rebalancing.square_root_sampling import SquareRootSampling
 from ltbench.methods.rebalancing.undersampling import Undersampling
+from ltbench.methods.rebalancing.uno_ic import UNOIC
 from ltbench.methods.rebalancing.weighted_softmax import WeightedSoftmax
 
 METHODS: dict[str, type[Method]] = {
@@ -46,6 +48,7 @@ METHODS: dict[str, type[Method]] = {
     "lade": LADE,
     "logit_adjustment": LogitAdjustment,
     "posthoc_logit_adjustment": PosthocLogitAdjustment,
+    "uno_ic": UNOIC,
     "oversampling": Oversampling,
     "undersampling": Undersampling,
     "class_balanced_sampling": ClassBalancedSampling,
@@ -55,6 +58,7 @@ METHODS: dict[str, type[Method]] = {
     "lws": LWS,
     "ncm": NCM,
     "tau_norm": TauNorm,
+    "tau_norm_validated": TauNormValidated,
     "mixup": Mixup,
     "cosine": Cosine,
     "mislas": MiSLAS,

@@ -1,4 +1,4 @@
-"""Confidence against accuracy, in bins.
+"""Confidence against accuracy, in bins, and the temperature that brings them together.
 
 Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (arXiv:1706.04599), with the
 intervals of the long-tailed literature (MiSLAS): equal bins (lo, hi], so that a confidence of
@@ -9,7 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
+from torch.nn import functional as F
+
+TEMPERATURES = (0.05, 20.0)
+"""Between which a temperature is looked for."""
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,19 @@ def calibration_bins(confidences: Tensor, correct: Tensor, bins: int = 15) -> Ca
     )
     size = counts.clamp_min(1)
     return CalibrationBins(counts, confidence / size, accuracy / size)
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """Return the T > 0 for which softmax(logits / T) fits labels best, by mean log-likelihood.
+
+    Args:
+        logits: [N, C].
+        labels: [N], int64.
+    """
+    logits = logits.double()
+
+    def loss(log_temperature: float) -> float:
+        return float(F.cross_entropy(logits / np.exp(log_temperature), labels))
+
+    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
+    return float(np.exp(found.x))

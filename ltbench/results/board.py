@@ -21,7 +21,7 @@ DECIMALS = 1
 EMPTY = "\N{EN DASH}"
 """Stands for what does not exist: the accuracy of an empty group."""
 
-DECOUPLED = ("ncm", "crt", "lws", "tau_norm")
+DECOUPLED = ("ncm", "crt", "lws", "tau_norm", "tau_norm_validated")
 """Methods that give a trained network another classifier, in the order of the survey's table."""
 
 AUXILIARY = {

@@ -220,3 +220,24 @@ def test_oltr_and_paco_build_on_every_kind_of_backbone(backbone):
         method = METHODS[key](spec, COUNTS).eval()
         with torch.inference_mode():
             assert method.predict(images).shape == (2, 4)
+
+
+@pytest.mark.oracle("classifiers", has=["features"])
+def test_tau_is_the_one_that_classifies_best(oracle):
+    features, weight, labels = oracle["features"], oracle["weight"], oracle["labels"]
+    method = build("tau_norm_validated", torch.arange(len(weight)) + 1)
+    classifier = nn.Linear(weight.shape[1], len(weight)).double()
+    classifier.weight.data = weight.clone()
+    method.network = Network(nn.Identity(), classifier)
+    with torch.inference_mode():
+        method.validate([batch_of(features, labels)])
+
+    def accuracy(logits):
+        right = logits.argmax(dim=1) == labels
+        return torch.stack([right[labels == k].double().mean() for k in labels.unique()]).mean()
+
+    norms = weight.norm(dim=1, keepdim=True)
+    best = max(accuracy(features @ (weight / norms ** (step / 10)).T) for step in range(21))
+    assert accuracy(method.predict(features)) == best
+    torch.testing.assert_close(classifier.weight.data, weight / norms**method.tau)
+    assert not classifier.bias.any()

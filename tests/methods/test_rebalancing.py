@@ -101,3 +101,38 @@ def test_equalization_draws_anew_for_each_step():
 )
 def test_resampling_methods_name_their_sampler(key, sampler):
     assert METHODS[key](SPEC, COUNTS).samplers() == (sampler,)
+
+
+@pytest.mark.oracle("uno_ic", has=["posterior_uniform_target"])
+def test_uno_ic(oracle):
+    method, logits = build("uno_ic", oracle).double(), oracle["logits"]
+    for name, target in (
+        ("posterior_uniform_target", None),
+        ("posterior_given_target", oracle["target_prior"]),
+    ):
+        for strength, expected in zip(oracle["hp_lambda_grid"].tolist(), oracle[name], strict=True):
+            method.strength.fill_(strength)
+            posterior = method.predict(logits, target).softmax(dim=1)
+            torch.testing.assert_close(posterior, expected, **EXACT)
+
+
+@pytest.mark.parametrize(("strength", "temperature"), [(0.0, 2.0), (0.7, 0.5), (1.3, 1.0)])
+def test_uno_ic_finds_the_strength_and_temperature_that_fit(strength, temperature):
+    """Posteriors of a balanced set, made over-confident in the prior by `strength`."""
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.tensor([1000, 100, 10])
+    balanced = 2 * torch.randn(20000, 3, generator=generator).double()
+    labels = torch.multinomial(balanced.softmax(dim=1), 1, generator=generator)[:, 0]
+    logits = temperature * balanced + strength * (counts / counts.sum()).log()
+    method = build("uno_ic", {"counts": counts}).double()
+    index = torch.arange(len(labels))
+    batches = (Batch(logits[i], labels[i], i) for i in index.split(7000))
+    with torch.inference_mode():
+        method.validate(batches)
+        predictions = method.predict(logits)
+    assert float(method.strength) == pytest.approx(strength, abs=0.11)
+    assert float(method.temperature) == pytest.approx(temperature, rel=0.1)
+    assert (predictions.argmax(dim=1) == labels).double().mean() > 0.99 * (
+        balanced.argmax(dim=1) == labels
+    ).double().mean()
+    assert {"strength", "temperature"} <= method.state_dict().keys()

@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from ltbench.metrics import calibration_bins, hits_and_totals
+from ltbench.metrics import (
+    calibration_bins,
+    fit_temperature,
+    grid_search,
+    hits_and_totals,
+    mean_class_accuracy,
+)
 
 
 @pytest.mark.oracle("ece", level="case")
@@ -35,3 +41,23 @@ def test_hits_and_totals():
     hits, totals = hits_and_totals(predictions, labels, 6)
     assert hits.tolist() == [1, 0, 2, 0, 0, 0]
     assert totals.tolist() == [2, 0, 3, 0, 1, 0]
+
+
+def test_classes_count_alike_and_those_without_images_not_at_all():
+    labels = torch.tensor([0, 0, 0, 0, 2, 2])
+    predictions = torch.tensor([0, 0, 0, 1, 0, 2])
+    assert mean_class_accuracy(predictions, labels, 4) == (3 / 4 + 1 / 2) / 2
+
+
+def test_of_the_best_candidates_the_one_in_the_middle_is_taken():
+    assert grid_search([0.0, 0.5, 1.0], lambda value: -abs(value - 0.4)) == 0.5
+    assert grid_search(range(10), lambda value: min(value, 3)) == 6
+    assert grid_search(range(4), lambda value: 1.0) == 1
+
+
+@pytest.mark.parametrize("temperature", [0.2, 1.0, 3.0])
+def test_a_temperature_undoes_the_one_that_labels_were_drawn_at(temperature):
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(20000, 5, generator=generator)
+    labels = torch.multinomial(logits.softmax(dim=1), 1, generator=generator)[:, 0]
+    assert fit_temperature(temperature * logits, labels) == pytest.approx(temperature, rel=0.05)

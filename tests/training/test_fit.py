@@ -4,10 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from training.jobs import job, options, recipe, weights
+from training.jobs import DIGITS, job, options, recipe, weights
 
+from ltbench.config.models import Auxiliary
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
+from ltbench.data.errors import DataError
 from ltbench.results.store import read_record, record_path
 from ltbench.results.workspace import Workspace
 from ltbench.training import fit
@@ -182,3 +184,39 @@ def test_single_precision_is_exact_unless_the_recipe_says_otherwise(workspace, p
     meaning = {"fp32": "ieee", "tf32": "tf32"}[precision]
     assert torch.backends.cudnn.conv.fp32_precision == meaning
     assert torch.backends.cuda.matmul.fp32_precision == meaning
+
+
+def test_a_choice_is_made_on_images_that_nothing_trained_on(workspace):
+    apart = {"auxiliary": Auxiliary(source="train_holdout", per_class=5)}
+    dataset = DIGITS.model_copy(update=apart)
+    first = job().model_copy(update={"dataset": dataset})
+    second = job("uno_ic", start=[first.key]).model_copy(update={"dataset": dataset})
+    start, chosen = (fit.run_job(one, workspace, options()) for one in (first, second))
+
+    assert start.split == chosen.split
+    assert chosen.split.train_counts == (115, 81, 56, 39, 26, 17, 11, 6, 4, 3)
+    assert chosen.split.auxiliary_counts == (5,) * 8 + (4, 3)
+    assert chosen.training is None
+    assert read_record(record_path(workspace.records, second)) == chosen
+
+    before, after = (load_file(workspace.job(one.key).weights) for one in (first, second))
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    strength, temperature = after["strength"], after["temperature"]
+    data = DataModule.of_job(second, None)
+    method = fit.build_method(second, data.counts).double().eval()
+    method.load_state_dict(before | {"strength": strength, "temperature": temperature})
+    with torch.inference_mode():
+        (batch,) = data.auxiliary_batches()
+        nll = {
+            scale: float(F.cross_entropy(method.predict(batch.images) / scale, batch.labels))
+            for scale in (0.9, 1.0, 1.1)
+        }
+    assert 0 <= strength <= 2
+    assert min(nll, key=nll.get) == 1.0
+
+
+def test_a_job_that_chooses_needs_auxiliary_images(workspace):
+    first = job(epochs=1)
+    fit.run_job(first, workspace, options())
+    with pytest.raises(DataError, match="no auxiliary images"):
+        fit.run_job(job("uno_ic", start=[first.key]), workspace, options())

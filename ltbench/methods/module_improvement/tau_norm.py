@@ -5,9 +5,9 @@ Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
 
     w~_i = w_i / ||w_i||^tau    (3)    implemented
 
-The bias is dropped, as in the paper and its code. The paper chooses tau on a validation set for
-each dataset. Here it is a fixed hyper-parameter, never chosen on the test set: a grid names a value
-that was found on validation images, otherwise it is 0.7. A tau that is learned with class-balanced
+The bias is dropped, as in the paper and its code. Here tau is a fixed hyper-parameter: a grid names
+a value that was found on validation images, otherwise it is 0.7. The paper chooses it on validation
+images for each dataset, as `tau_norm_validated` does. A tau that is learned with class-balanced
 sampling is left out.
 """
 

@@ -1,0 +1,122 @@
+"""Which jobs have auxiliary images, and in whose keys they are."""
+
+import pytest
+from config.test_expand import CATALOGUE, DIGITS, SPLITS, job, plan, row, v, with_method
+
+from ltbench.config.errors import ConfigError, Source
+from ltbench.config.models import Auxiliary, DatasetSpec
+from ltbench.config.validation import validate
+from ltbench.core.nouns import Stage, Teacher
+
+
+def apart(source, per_class=0, **changes):
+    auxiliary = Auxiliary(source=source, per_class=per_class)
+    return DIGITS.model_copy(update={"auxiliary": auxiliary, **changes})
+
+
+def keys(made):
+    return {row.key for row in made.rows}
+
+
+VALIDATING = (Stage("train"), Stage("choose", trains=False, validates=True))
+
+
+def test_images_are_held_out_where_a_dataset_has_no_validation_images():
+    assert job(plan("uno_ic"), "uno_ic").dataset.auxiliary == Auxiliary(
+        source="train_holdout", per_class=10
+    )
+    official = DIGITS.model_copy(update={"val_folder": "val"})
+    auxiliary = job(plan("uno_ic", dataset=official), "uno_ic").dataset.auxiliary
+    assert auxiliary == Auxiliary(source="official_val")
+
+
+@pytest.mark.parametrize(
+    "dataset", [apart("train_holdout", 5), apart("unused_pool", 5)], ids=["held-out", "unused"]
+)
+def test_other_methods_keep_their_keys(dataset):
+    methods = ("softmax", "crt", "ldam_drw", "ride_distill")
+    plain, beside = (
+        plan(*methods, *more, splits=SPLITS, dataset=each)
+        for each, more in ((DIGITS, ()), (dataset, ("uno_ic",)))
+    )
+    assert keys(plain) < keys(beside)
+    assert "auxiliary" not in job(beside, "softmax").identity()["dataset"]
+
+
+def test_auxiliary_images_are_in_the_key_of_what_chooses_on_them():
+    sources = (
+        apart("train_holdout", 5),
+        apart("train_holdout", 6),
+        apart("unused_pool", 5),
+        apart("official_val", val_folder="val"),
+    )
+    assert len({row(plan("uno_ic", dataset=each), "uno_ic").key for each in sources}) == 4
+    default, same = plan("uno_ic"), plan("uno_ic", dataset=apart("train_holdout", 10))
+    assert keys(default) == keys(same)
+
+
+def test_what_holds_images_out_starts_from_what_did_not_train_on_them():
+    made = plan("softmax", "crt", "uno_ic", "tau_norm_validated", splits=SPLITS)
+    for split in SPLITS:
+        (start,) = job(made, "uno_ic", split).start
+        assert job(made, "tau_norm_validated", split).start == (start,)
+        assert start != row(made, "softmax", split).key
+        assert made.jobs[start].label == "softmax, less held-out images"
+        assert made.jobs[start].dataset == job(made, "uno_ic", split).dataset
+        assert job(made, "crt", split).start == (row(made, "softmax", split).key,)
+
+
+def test_unused_images_leave_starts_alone():
+    made = plan("softmax", "uno_ic", dataset=apart("unused_pool", 5))
+    assert job(made, "uno_ic").start == (row(made, "softmax").key,)
+
+
+def test_no_start_or_teacher_or_stage_before_trains_on_held_out_images():
+    catalogue = with_method(
+        "choosy", stages=VALIDATING, teachers=(Teacher("ldam_drw"),), start_from="crt"
+    )
+    made = plan("choosy", catalogue=catalogue)
+    assert {each.method for each in made.jobs.values()} == {"softmax", "crt", "ldam_drw", "choosy"}
+    assert all(each.dataset.auxiliary is not None for each in made.jobs.values())
+
+    made = plan("choosy", catalogue=catalogue, dataset=apart("unused_pool", 5))
+    with_images = [each.stage for each in made.jobs.values() if each.dataset.auxiliary]
+    assert with_images == ["choose"]
+
+
+def test_what_starts_from_a_method_that_holds_out_trains_on_everything():
+    catalogue = with_method("choosy", stages=VALIDATING)
+    made = plan(v("cRT", "crt", start_from="choosy"), "choosy", catalogue=catalogue)
+    assert job(made, "cRT").dataset.auxiliary is None
+    assert job(made, "cRT").start == (row(made, "choosy").key,)
+
+
+def test_the_catalogue_says_who_chooses():
+    assert [key for key in CATALOGUE if CATALOGUE[key].needs_auxiliary] == [
+        "uno_ic",
+        "tau_norm_validated",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"auxiliary": {"source": "test"}},
+            'auxiliary.source: expected "official_val", "train_holdout" or "unused_pool"',
+        ),
+        (
+            {"auxiliary": {"source": "train_holdout"}},
+            "auxiliary: train_holdout and unused_pool need per_class",
+        ),
+        ({"auxiliary": {"source": "unused_pool", "per_class": -1}}, "expected at least 0, got -1"),
+        ({"auxiliary": {"source": "train_holdout", "k": 3}}, "auxiliary.k: unknown key"),
+        ({"auxiliary": {"source": "official_val"}}, "official_val needs a val_folder"),
+        ({"val_folder": "test"}, "val_folder is a folder of its own"),
+    ],
+)
+def test_bad_auxiliary_data_is_refused(changes, message):
+    values = DIGITS.model_dump(mode="json") | changes
+    with pytest.raises(ConfigError) as caught:
+        validate(DatasetSpec, values, Source("x"))
+    assert message in str(caught.value)
