@@ -101,12 +101,19 @@ class ResidentImages:
             )
         )
 
-    def __call__(self, index: Tensor, placement: Placement | None = None) -> Tensor:
+    def __call__(
+        self,
+        index: Tensor,
+        placement: Placement | None = None,
+        alter: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Return images as floats [B, C, H, W].
 
         Args:
             index: [B] positions of the images, on the device.
             placement: of [B] tensors on the device; None for the images as they are.
+            alter: what becomes of the bytes [B, C, H, W] before they are normalised; None for what
+                they are.
         """
         if placement is None:
             pixels = self._cut(index, self.padding, self.padding)
@@ -114,7 +121,10 @@ class ResidentImages:
             pixels = self._cut(index, placement.top, placement.left)
             if placement.mirrored is not None:
                 pixels = self._mirror(pixels, placement.mirrored)
-        values = pixels.flatten(1).to(self.scale.dtype).mul_(self.scale).add_(self.shift)
+        pixels = pixels.flatten(1)
+        if alter is not None:
+            pixels = self._in_memory_order(alter(self._as_images(pixels)))
+        values = pixels.to(self.scale.dtype).mul_(self.scale).add_(self.shift)
         return self._as_images(values.to(self.dtype))
 
     def _cut(self, index: Tensor, top: Tensor | int, left: Tensor | int) -> Tensor:
@@ -140,3 +150,9 @@ class ResidentImages:
         if self.channels_last:
             return values.view(-1, height, width, step).permute(0, 3, 1, 2)
         return values.view(-1, planes, height, width)
+
+    def _in_memory_order(self, images: Tensor) -> Tensor:
+        """Return images [B, C, H, W] as values [B, C * H * W], the inverse of `_as_images`."""
+        if self.channels_last:
+            images = images.permute(0, 2, 3, 1)
+        return images.flatten(1)

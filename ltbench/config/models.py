@@ -221,6 +221,26 @@ class StageRecipe(Model):
         return self.epochs * 4 // 5 if self.defer is None else self.defer
 
 
+class Policy(Model):
+    """What training images go through after crop and flip, before they are normalised.
+
+    `count` operations of `magnitude` 0..30 an image are RandAugment's, whose defaults are those of
+    its authors for ResNet-50 on ImageNet. `cutout` is the side in pixels of a square put to zero.
+    """
+
+    kind: Literal["none", "randaugment", "autoaugment_cifar10", "autoaugment_imagenet"] = "none"
+    count: int = Field(default=2, ge=1)
+    magnitude: int = Field(default=9, ge=0, le=30)
+    cutout: int = Field(default=0, ge=0)
+
+    @field_validator("cutout")
+    @classmethod
+    def _even(cls, value: int) -> int:
+        if value % 2:
+            raise ValueError("a square has a middle between pixels: its side must be even")
+        return value
+
+
 class Throughput(Model):
     """Images a second that a stage of a recipe was measured at, for the cost shown by `plan`."""
 
@@ -252,6 +272,7 @@ class Recipe(Model):
     fold_batchnorm: bool = Field(False, json_schema_extra=LATER)
     augment: Literal["none", "flip", "crop", "crop_flip"] = "crop_flip"
     crop_padding: int = Field(4, ge=0)
+    policy: Policy = Field(Policy(), json_schema_extra=LATER)
     eval_batch: int = Field(500, ge=1)
     evaluate_every: int | None = Field(None, ge=1, json_schema_extra=NOTE)
     first: StageRecipe

@@ -1,7 +1,7 @@
 """The one LightningDataModule: batches of a split, from bytes that stay on the device."""
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from ltbench.augment import ResidentImages, draw_placement
+from ltbench.augment import PolicyEpoch, ResidentImages, draw_placement, draw_policy
 from ltbench.config.models import DatasetSpec, Job, Recipe, Split
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import rank, world_size
@@ -214,7 +214,7 @@ class DataModule(pl.LightningDataModule):
         index = self._share(
             draw_epoch(sampler, self.labels, epoch, self.epochs, recipe.batch, sampling)
         )
-        cuts = []
+        cuts, policies = [], []
         for view in range(self.views):
             augmentation = stream(self.seed, "augmentation", epoch, place, view)
             flip = recipe.augment in ("flip", "crop_flip")
@@ -222,16 +222,43 @@ class DataModule(pl.LightningDataModule):
                 self.steps_per_epoch, recipe.batch, images.padding, augmentation, flip=flip
             )
             cuts.append(drawn.map(self._share))
+            policies.append(self._draw_policy(place, view, epoch))
         labels = self.labels.to(self.device)
 
         def assemble(step: int) -> Batch:
             here = index[step]
             if self._features is not None:
                 return Batch(self._features[here], labels[here], here)
-            views = [images(here, cut.map(lambda values: values[step])) for cut in cuts]
+            views = [
+                images(
+                    here,
+                    cut.map(lambda values: values[step]),
+                    None if policy is None else partial(policy, step),
+                )
+                for cut, policy in zip(cuts, policies, strict=True)
+            ]
             return Batch(views[0] if len(views) == 1 else torch.stack(views), labels[here], here)
 
         return assemble
+
+    def _draw_policy(self, place: int, view: int, epoch: int) -> PolicyEpoch | None:
+        """Return what applies an epoch's policy to this rank's images, None where there is none."""
+        policy = self.recipe.policy
+        if policy.kind == "none" and not policy.cutout:
+            return None
+        height, width = self._train_pixels.shape[2:]
+        draws = draw_policy(
+            policy.kind,
+            self.steps_per_epoch,
+            self.recipe.batch,
+            (height, width),
+            stream(self.seed, "policy", epoch, place, view),
+            count=policy.count,
+            magnitude=policy.magnitude,
+            cutout=policy.cutout > 0,
+        )
+        share = draws.map(lambda values: rank_columns(values, rank(), world_size()))
+        return PolicyEpoch(share, policy.cutout, self.device)
 
     def _share(self, draws: Tensor) -> Tensor:
         """Return this rank's columns of global draws [steps, B, ...], on the device."""

@@ -43,9 +43,9 @@ def test_a_grid_is_read_as_written(project):
 
 
 def test_a_name_inside_a_file_is_an_unknown_key(project):
-    project("recipes/short.yaml", "name: short\n" + RECIPE)
-    (message,) = problems(lambda: load_recipe("short"))
-    assert message.startswith("configs/recipes/short.yaml:1: name: unknown key; choose from augm")
+    project("grids/toys.yaml", "name: toys\n" + GRID)
+    (message,) = problems(lambda: load_grid("toys"))
+    assert message.startswith("configs/grids/toys.yaml:1: name: unknown key; choose from datasets")
     assert ", name, " not in message
 
 

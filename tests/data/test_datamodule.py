@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
+from ltbench.config.models import Policy
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
 from ltbench.data.loader import EpochLoader, shard
@@ -108,6 +109,51 @@ def test_views_are_augmented_independently(make_data):
     assert torch.equal(batch.images[0], single.images)
     assert not torch.equal(batch.images[0], batch.images[1])
     assert torch.equal(batch.labels, single.labels)
+
+
+def test_a_policy_changes_training_images_alone(make_data):
+    plain, altered = make_data(), make_data(policy=Policy(kind="randaugment"))
+    changed = []
+    for before, after in zip(epoch_of(plain), epoch_of(altered), strict=True):
+        assert torch.equal(before.index, after.index)
+        changed.append((before.images != after.images).flatten(1).any(1))
+    assert 0.8 < torch.cat(changed).double().mean() < 1
+    for loader in ("test_dataloader", "observe_batches"):
+        for before, after in zip(*(getattr(d, loader)() for d in (plain, altered)), strict=True):
+            assert torch.equal(before.images, after.images)
+
+
+def test_a_policy_is_drawn_anew_by_epoch_seed_and_view(make_data):
+    policy = Policy(kind="autoaugment_cifar10", cutout=4)
+    data = make_data(policy=policy, augment="none")
+    first = epoch_of(data)[0].images
+    assert torch.equal(first, epoch_of(make_data(policy=policy, augment="none"))[0].images)
+    other_layout = make_data(policy=policy, augment="none", channels_last=True)
+    assert torch.equal(first, epoch_of(other_layout)[0].images)
+    data.views = 2
+    both = epoch_of(data)[0].images
+    assert torch.equal(both[0], first)
+    assert not torch.equal(both[0], both[1])
+
+
+def test_a_hole_is_black_before_pixels_are_normalised(make_data, digits):
+    data = make_data(policy=Policy(cutout=4))
+    black = -digits.normalisation.mean[0] / digits.normalisation.std[0]
+    plain = epoch_of(make_data())[0].images
+    images = epoch_of(data)[0].images
+    assert torch.isclose(images[images != plain], torch.tensor(black)).all()
+    assert (images != plain).any()
+
+
+def test_ranks_see_columns_of_one_batch(make_data, monkeypatch):
+    policy = Policy(kind="randaugment", cutout=4)
+    whole = epoch_of(make_data(policy=policy))[0].images
+    monkeypatch.setattr("ltbench.data.datamodule.world_size", lambda: 4)
+    parts = []
+    for rank in range(4):
+        monkeypatch.setattr("ltbench.data.datamodule.rank", lambda rank=rank: rank)
+        parts.append(epoch_of(make_data(policy=policy))[0].images)
+    assert torch.equal(torch.cat(parts), whole)
 
 
 @pytest.mark.parametrize(
