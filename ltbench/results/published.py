@@ -95,13 +95,18 @@ def misprints(figures: Iterable[Figure]) -> dict[Figure, float]:
 
 @dataclass(frozen=True)
 class Comparable:
-    """The figures that may stand beside a board."""
+    """The figures that may stand beside a board.
+
+    Attributes:
+        ending: of the methods' names, which says under which augmentation they were trained.
+    """
 
     figures: tuple[Figure, ...]
+    ending: str = ""
 
     def of(self, entry: Entry, metric: Metric, by: PublishedBy) -> list[Figure]:
         """Return the figures of a variant, in the order of the file."""
-        names = _published_names(entry)
+        names = {name + self.ending for name in _published_names(entry)}
         return [
             figure
             for figure in self.figures
@@ -112,13 +117,16 @@ class Comparable:
 
 
 def comparable(board: Board) -> Comparable:
-    """Return the figures for a board's dataset, ratio, network and number of epochs."""
-    ours = board.dataset
+    """Return the figures for a board's dataset, ratio, network, epochs and augmentation policy."""
+    ours, policy = board.dataset, board.recipe.policy
     dataset = _names()["datasets"].get(ours.name)
     network = _names()["networks"].get(board.recipe.network)
     if dataset is None or network is None or ours.profile != dataset["profile"]:
         return Comparable(())
     if ours.largest not in (None, dataset.get("largest")):
+        return Comparable(())
+    ending = _names()["policies"].get(policy.kind)
+    if ending is None or policy.cutout:
         return Comparable(())
     ratio = None if ours.ratio is None else f"{ours.ratio:g}"
     return Comparable(
@@ -130,7 +138,8 @@ def comparable(board: Board) -> Comparable:
             and figure.epochs == str(board.recipe.first.epochs)
             and ratio in (None, figure.ratio)
             and not any(word in figure.source for word in _names()["second_hand"])
-        )
+        ),
+        ending,
     )
 
 

@@ -13,7 +13,7 @@ from ltbench.config.load import (
     load_recipe,
     method_rules,
 )
-from ltbench.config.models import Optimizer, Schedule
+from ltbench.config.models import Optimizer, Policy, Schedule
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -70,6 +70,20 @@ def test_cifar_30_is_the_field_recipe_in_short():
         lr=0.1, momentum=0.9, weight_decay=2e-4, nesterov=False
     )
     assert recipe.first.schedule == Schedule(kind="step", warmup=5, milestones=(24, 27), gamma=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "policy"),
+    [
+        ("cifar_200_randaugment", "cifar_200", Policy(kind="randaugment")),
+        ("cifar_200_autoaugment", "cifar_200", Policy(kind="autoaugment_cifar10", cutout=16)),
+        ("cifar_small_randaugment", "cifar_small", Policy(kind="randaugment")),
+    ],
+)
+def test_recipes_with_a_policy_change_nothing_else(name, plain, policy):
+    altered, before = load_recipe(name), load_recipe(plain)
+    assert altered.policy == policy
+    assert altered.identity() == {**before.identity(), "policy": policy.model_dump(mode="json")}
 
 
 def test_quickstart_has_all_methods_on_both_splits():

@@ -21,9 +21,9 @@ VARIANTS = [
 ]
 
 
-def board(toy, dataset, network, epochs=200):
-    recipe = toy.recipe(network=network, first={**STAGE, "epochs": epochs})
-    plan = toy.plan(VARIANTS, dataset=toy.dataset(**dataset), recipe=recipe, splits=("longtailed",))
+def board(toy, dataset, network, epochs=200, variants=VARIANTS, **changes):
+    recipe = toy.recipe(network=network, first={**STAGE, "epochs": epochs}, **changes)
+    plan = toy.plan(variants, dataset=toy.dataset(**dataset), recipe=recipe, splits=("longtailed",))
     return boards(plan, {})[0]
 
 
@@ -67,6 +67,18 @@ def test_papers_beside_cifar(toy):
     assert papers["LDAM-DRW"] == "42.0 to 42.47"
     assert papers["Tuned"] == papers["Longer"] == EMPTY
     assert not any("copied" in note or "re-run" in note for note in table.notes)
+
+
+def test_figures_of_the_same_augmentation_only(toy):
+    variants = [{"label": m, "method": m} for m in ("softmax", "balanced_softmax", "sade")]
+    plain, altered, other = (
+        board(toy, IMAGENET, "resnext50_32x4d", variants=variants, policy=policy)
+        for policy in ({}, {"kind": "randaugment"}, {"kind": "randaugment", "cutout": 16})
+    )
+    survey = {"softmax": EMPTY, "balanced_softmax": "53.2", "sade": "61.2"}
+    assert texts(main_table(plain, toy.methods), "Survey Acc")["balanced_softmax"] == "51.2"
+    assert texts(main_table(altered, toy.methods), "Survey Acc") == survey
+    assert comparable(other).figures == ()
 
 
 @pytest.mark.parametrize(
