@@ -4,7 +4,11 @@ import time
 
 import torch
 from rounds import interleaved, report
+from torch import nn
+from torchvision.transforms import RandAugment
 from work import data_module, pool, recipe, usual_loader
+
+from ltbench.config.models import Policy
 
 STEPS = 60
 
@@ -13,15 +17,15 @@ def main() -> None:
     """Measure and report."""
     torch.set_num_threads(1)
     images = pool()
-    loader = usual_loader(images)
 
-    def usual() -> float:
-        began, batches = time.perf_counter(), iter(loader)
+    def usual(*policy: nn.Module) -> float:
+        began, batches = time.perf_counter(), iter(usual_loader(images, *policy))
         seen = sum(len(next(batches)[1]) for _ in range(STEPS))
         return seen / (time.perf_counter() - began)
 
-    def ours(*, channels_last: bool) -> float:
-        module = data_module(recipe(channels_last=channels_last), images)
+    def ours(*, channels_last: bool, **policy: object) -> float:
+        settings = recipe(channels_last=channels_last, policy=Policy.model_validate(policy))
+        module = data_module(settings, images)
         chunks = iter(module.train_dataloader())
         next(chunks)  # moves the bytes and draws the epoch
         began, seen = time.perf_counter(), 0
@@ -32,8 +36,13 @@ def main() -> None:
     figures = interleaved(
         {
             "PIL and DataLoader": usual,
+            "PIL and DataLoader, RandAugment": lambda: usual(RandAugment()),
             "resident, contiguous": lambda: ours(channels_last=False),
             "resident, channels last": lambda: ours(channels_last=True),
+            "the same, RandAugment": lambda: ours(channels_last=True, kind="randaugment"),
+            "the same, AutoAugment and Cutout": lambda: ours(
+                channels_last=True, kind="autoaugment_cifar10", cutout=16
+            ),
         }
     )
     report("batches", "images a second", figures, "PIL and DataLoader")

@@ -101,11 +101,15 @@ class PilDataset(Dataset[tuple[Tensor, int]]):
     """Arrays to PIL images, transforms one by one: what CIFAR loaders of the field do."""
 
     def __init__(
-        self, images: NDArray[np.uint8], labels: NDArray[np.int64], *, train: bool
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        *policy: nn.Module,
+        train: bool,
     ) -> None:
         self.images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
         self.labels = labels.tolist()
-        crop = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
+        crop = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), *policy]
         normalise = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
         self.transform = transforms.Compose((crop if train else []) + normalise)
 
@@ -123,10 +127,12 @@ def network(name: str = "resnet32") -> nn.Module:
     return Network(backbone, nn.Linear(width, 10))
 
 
-def usual_loader(images: Pool, *, train: bool = True) -> "DataLoader[tuple[Tensor, int]]":
-    """Return a DataLoader of the field's usual dataset, shuffled for training."""
+def usual_loader(
+    images: Pool, *policy: nn.Module, train: bool = True
+) -> "DataLoader[tuple[Tensor, int]]":
+    """Return a DataLoader of the field's usual dataset, shuffled and augmented for training."""
     if train:
-        dataset = PilDataset(images.train_images, images.train_labels, train=True)
+        dataset = PilDataset(images.train_images, images.train_labels, *policy, train=True)
     else:
         dataset = PilDataset(images.test_images, images.test_labels, train=False)
     return DataLoader(dataset, batch_size=128, shuffle=train, num_workers=0)
