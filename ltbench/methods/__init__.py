@@ -1,6 +1,7 @@
 """METHODS: every method by its key, which is also its file name and its record folder."""
 
 from ltbench.methods.augmentation.mixup import Mixup
+from ltbench.methods.augmentation.rsg import RSG
 from ltbench.methods.base import Method
 from ltbench.methods.ensembles.bbn import BBN
 from ltbench.methods.ensembles.reslt import ResLT
@@ -60,6 +61,7 @@ METHODS: dict[str, type[Method]] = {
     "tau_norm": TauNorm,
     "tau_norm_validated": TauNormValidated,
     "mixup": Mixup,
+    "rsg": RSG,
     "cosine": Cosine,
     "mislas": MiSLAS,
     "causal_tde": CausalTDE,

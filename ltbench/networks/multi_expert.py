@@ -30,12 +30,14 @@ class Parts:
     Attributes:
         stem: images [B, C, H, W] -> maps.
         stages: blocks by stage, maps -> maps; none where the stem is all of the backbone.
+        channels: of the maps behind each stage.
         pool: maps -> features [B, width].
         width: number of features.
     """
 
     stem: nn.Module
     stages: list[list[nn.Module]]
+    channels: list[int]
     pool: nn.Module
     width: int
 
@@ -58,7 +60,8 @@ def take_apart(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
         cifar = CifarResNet(CIFAR_RESNETS[spec.backbone], spec.channels, spec.norm, widths)
         stem = nn.Sequential(cifar.conv1, cifar.norm1, nn.ReLU(inplace=True))
         pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        return Parts(stem, [list(stage.children()) for stage in cifar.stages], pool, cifar.width)
+        blocks = [list(stage.children()) for stage in cifar.stages]
+        return Parts(stem, blocks, list(widths), pool, cifar.width)
     model, width = build_backbone(spec)
     if isinstance(model, ResNet):
         if reduced:
@@ -70,19 +73,25 @@ def take_apart(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
         return Parts(
             stem,
             [list(layer.children()) for layer in layers],
+            _channels(model)[-4:],
             model.global_pool,
             model.num_features,
         )
     if isinstance(model, ConvNeXt):
         pool = nn.Sequential(model.norm_pre, model.head)
-        return Parts(model.stem, [[stage] for stage in model.stages], pool, width)
-    return Parts(nn.Sequential(model, nn.Unflatten(1, (width, 1, 1))), [], nn.Flatten(), width)
+        return Parts(model.stem, [[s] for s in model.stages], _channels(model), pool, width)
+    return Parts(nn.Sequential(model, nn.Unflatten(1, (width, 1, 1))), [], [], nn.Flatten(), width)
+
+
+def _channels(model: ResNet | ConvNeXt) -> list[int]:
+    """Return the channels of the maps that a timm model can hand out, those of its stages last."""
+    return [int(info["num_chs"]) for info in model.feature_info]
 
 
 def _reduced(model: ResNet) -> tuple[int, ...]:
     """Return a ResNet's channels by stage, before expansion; three quarters in the last two."""
     expansion = model.layer1[0].expansion
-    first, second, third, fourth = (s["num_chs"] // expansion for s in model.feature_info[-4:])
+    first, second, third, fourth = (c // expansion for c in _channels(model)[-4:])
     return first, second, third * 3 // 4, fourth * 3 // 4
 
 

@@ -15,14 +15,14 @@ the loss saw them. Algorithm 1 weighs by inverse frequency, the code by the effe
 number (beta 0.9999) with a mean that divides by the sum of weights: ours is the code's form.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
 from ltbench.losses import effective_number_weights, ldam
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.base import Batch, Category, Hyper, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
@@ -48,10 +48,10 @@ class LDAMDRW(Method):
         year=2019,
         arxiv="1906.07413",
     )
-    category = "re-margining"
+    category: ClassVar[Category] = "re-margining"
     coupling = "gathered"
     oracle = "ldam"
-    Hyper = LDAMDRWHyper
+    Hyper: ClassVar[type[LDAMDRWHyper]] = LDAMDRWHyper
     hyper: LDAMDRWHyper
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
@@ -68,12 +68,15 @@ class LDAMDRW(Method):
         return ("class_balanced",) if self.switched_on("drs") else super().samplers()
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the margin loss, weighted once DRW is on."""
+        """Return the margin loss."""
+        return self.margin_loss(self.network(batch.images), batch.labels)
+
+    def margin_loss(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        """Return the margin loss of cosines [B, C] with labels [B], weighted once DRW is on."""
         hyper, weights = self.hyper, None
         if self.switched_on("drw"):
             weights = effective_number_weights(self.counts, hyper.beta)
-        cosines = self.network(batch.images)
-        return ldam(cosines, batch.labels, self.counts, hyper.max_margin, hyper.scale, weights)
+        return ldam(cosines, labels, self.counts, hyper.max_margin, hyper.scale, weights)
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
         """Return scaled cosines [B, classes] of images [B, C, H, W]."""
