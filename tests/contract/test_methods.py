@@ -123,6 +123,16 @@ def test_ranks_agree_with_one_process(key, stage, world, batch, bench, tmp_path)
     assert difference <= RTOL
 
 
+def test_ranks_augment_alike(bench, tmp_path):
+    policy = {"kind": "randaugment", "cutout": 2}
+    (job,) = chain("softmax", policy=policy)
+    alone = bench.train([job])
+    assert alone.training != bench.train(chain("softmax")).training
+    (record, hashes), (_, same_hashes) = ranks(2)(train, job, tmp_path)
+    assert hashes == same_hashes
+    assert record.training.losses == pytest.approx(alone.training.losses, rel=RTOL, abs=0)
+
+
 @pytest.mark.parametrize("key", ["softmax", *PER_RANK])
 def test_coupling_within_a_rank_is_that_of_shares_in_turn(key, bench, tmp_path):
     job = bench.lend_starts(chain(key, norm="batch"), tmp_path)
