@@ -57,12 +57,12 @@ def brightness(images: Tensor, strengths: Tensor) -> Tensor:
 
 def color(images: Tensor, strengths: Tensor) -> Tensor:
     """Move pixels away from their grey by a strength above -1; grey images stay as they are."""
-    return images if images.shape[1] == 1 else _blend(_grey(images), images, strengths)
+    return images if images.shape[1] == 1 else _blend(grey(images), images, strengths)
 
 
 def contrast(images: Tensor, strengths: Tensor) -> Tensor:
     """Move pixels away from the image's mean grey by a strength above -1."""
-    mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
+    mean = grey(images).mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
     return _blend(mean, images, strengths)
 
 
@@ -125,6 +125,14 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Operations by torchvision's names; the first fourteen are those of RandAugment."""
 
 
+def grey(images: Tensor) -> Tensor:
+    """Return luminances [B, 1, H, W] in whole numbers."""
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = images.int().unbind(1)
+    return ((2989 * red + 5870 * green + 1140 * blue) // 10000)[:, None]
+
+
 def _warp(images: Tensor, source: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Tensor:
     """Take each pixel from the nearest to a place in the image, places from its centre.
 
@@ -151,11 +159,3 @@ def _blend(origin: Tensor, images: Tensor, strengths: Tensor) -> Tensor:
     factors = (1 + strengths).float()[:, None, None, None]
     origin = origin.float()
     return (origin + factors * (images - origin)).clamp_(0, 255).to(torch.uint8)
-
-
-def _grey(images: Tensor) -> Tensor:
-    """Return luminances [B, 1, H, W] in whole numbers."""
-    if images.shape[1] == 1:
-        return images
-    red, green, blue = images.int().unbind(1)
-    return ((2989 * red + 5870 * green + 1140 * blue) // 10000)[:, None]

@@ -14,7 +14,7 @@ from ltbench.config.errors import ConfigError, Problem, Source, did_you_mean, ei
 from ltbench.config.models import Model
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display
-from ltbench.core.nouns import Paper, Stage, Teacher
+from ltbench.core.nouns import Paper, Stage, Teacher, TestTime
 
 CATALOGUE = Path(__file__).parent.parent / "methods" / "catalogue.json"
 
@@ -61,6 +61,7 @@ class MethodInfo(Model):
     teachers: tuple[Teacher, ...] = ()
     coupling: Literal["none", "gathered", "per_rank"]
     balanced_equals: str | None
+    test_time: TestTime = "fixed"
     oracle: str | None
     hyper: dict[str, Any]
 

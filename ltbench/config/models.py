@@ -279,6 +279,16 @@ class Recipe(Model):
     second: StageRecipe
     throughput: tuple[Throughput, ...] = Field((), json_schema_extra=NOTE)
 
+    @property
+    def padding(self) -> int:
+        """Pixels that a training image may be shifted by to each side."""
+        return self.crop_padding if self.augment in ("crop", "crop_flip") else 0
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether training images are mirrored at random."""
+        return self.augment in ("flip", "crop_flip")
+
 
 class Variant(Model):
     """A row of a table: a label, a method with its hyper-parameters, and where it starts."""

@@ -1,8 +1,11 @@
-"""Nouns that need no torch: a paper, a stage of training, a teacher."""
+"""Nouns that need no torch: a paper, a stage of training, a teacher, what a test tells."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+TestTime = Literal["fixed", "adapted", "prior-known"]
+"""What a method knows of a test beside the image at hand: nothing, its images, its class prior."""
 
 
 @dataclass(frozen=True)

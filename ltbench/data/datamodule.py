@@ -20,6 +20,7 @@ from ltbench.data.loader import EpochLoader, OrderedLoader, Step, shard
 from ltbench.data.pool import Pool
 from ltbench.data.sources import load_pool
 from ltbench.data.split import make_split
+from ltbench.data.views import Views
 from ltbench.samplers import draw_epoch, rank_columns
 
 DTYPES = {
@@ -76,7 +77,8 @@ class DataModule(pl.LightningDataModule):
         super().__init__()
         # A rank may get no image of a tiny test set.
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self.spec, self.recipe, self.seed, self.epochs = spec, recipe, seed, epochs
+        self.spec, self.split, self.recipe = spec, split, recipe
+        self.seed, self.epochs = seed, epochs
         self.given_device = torch.device(device)
         self.samplers: Callable[[], tuple[str, ...]] = lambda: ("instance",)
         self.views = 1
@@ -129,17 +131,40 @@ class DataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> OrderedLoader:
         """Return the loader of this rank's contiguous share of the test images, unpadded."""
-        span = shard(len(self.test_labels), rank(), world_size())
-        labels = self.test_labels.to(self.device)
-        return self._in_order(self._test_images, labels, span)
+        return self.test_batches(torch.arange(len(self.test_labels)))
+
+    def test_batches(self, index: Tensor) -> OrderedLoader:
+        """Return the loader of this rank's contiguous share of chosen test images, unpadded.
+
+        Args:
+            index: [N] their positions in the test set.
+        """
+        span = shard(len(index), rank(), world_size())
+        return self._in_order(self._test_images, self.test_labels, span, index)
+
+    def test_views(self, index: Tensor, name: str) -> Views:
+        """Return unlabelled views of chosen test images, the same on every rank.
+
+        Args:
+            index: [N] their positions in the test set.
+            name: of what they are drawn for.
+        """
+        return Views(
+            self._test_pixels[index],
+            self.spec.normalisation,
+            self.recipe,
+            dtype=DTYPES[self.recipe.precision],
+            device=self.device,
+            seed=self.seed,
+            name=name,
+        )
 
     def observe_batches(self) -> OrderedLoader:
         """Return the loader of all training images in order, as the test sees images.
 
         Every rank goes through all of them, so that what a method observes is equal on all ranks.
         """
-        labels = self.labels.to(self.device)
-        return self._in_order(self._train_images, labels, range(len(labels)))
+        return self._in_order(self._train_images, self.labels, range(len(self.labels)))
 
     def cache_features(self, backbone: Callable[[Tensor], Tensor]) -> None:
         """Let training batches hold features [B, D] of the images, unaugmented, from now on."""
@@ -161,7 +186,7 @@ class DataModule(pl.LightningDataModule):
         if self.auxiliary is None:
             raise DataError(f"{self.spec.id}: this job has no auxiliary images")
         images = self._resident(torch.from_numpy(np.array(self.auxiliary.images)), 0)
-        labels = torch.from_numpy(self.auxiliary.labels).to(self.device)
+        labels = torch.from_numpy(self.auxiliary.labels)
         return self._in_order(images, labels, range(len(labels)))
 
     def transfer_batch_to_device(
@@ -175,8 +200,7 @@ class DataModule(pl.LightningDataModule):
 
     @cached_property
     def _train_images(self) -> ResidentImages:
-        cropped = self.recipe.augment in ("crop", "crop_flip")
-        return self._resident(self._train_pixels, self.recipe.crop_padding if cropped else 0)
+        return self._resident(self._train_pixels, self.recipe.padding)
 
     @cached_property
     def _test_images(self) -> ResidentImages:
@@ -193,10 +217,16 @@ class DataModule(pl.LightningDataModule):
             device=self.device,
         )
 
-    def _in_order(self, images: ResidentImages, labels: Tensor, span: range) -> OrderedLoader:
+    def _in_order(
+        self, images: ResidentImages, labels: Tensor, span: range, index: Tensor | None = None
+    ) -> OrderedLoader:
+        """Return the loader of a span of chosen images, or of all."""
+        labels = labels.to(self.device)
+        index = (torch.arange(len(labels)) if index is None else index).to(self.device)
+
         def take(first: int, last: int) -> Batch:
-            index = torch.arange(first, last, device=self.device)
-            return Batch(images(index), labels[first:last], index)
+            here = index[first:last]
+            return Batch(images(here), labels[here], here)
 
         return OrderedLoader(take, span, self.recipe.eval_batch)
 
@@ -217,9 +247,12 @@ class DataModule(pl.LightningDataModule):
         cuts, policies = [], []
         for view in range(self.views):
             augmentation = stream(self.seed, "augmentation", epoch, place, view)
-            flip = recipe.augment in ("flip", "crop_flip")
             drawn = draw_placement(
-                self.steps_per_epoch, recipe.batch, images.padding, augmentation, flip=flip
+                self.steps_per_epoch,
+                recipe.batch,
+                images.padding,
+                augmentation,
+                flip=recipe.mirrors,
             )
             cuts.append(drawn.map(self._share))
             policies.append(self._draw_policy(place, view, epoch))

@@ -162,9 +162,7 @@ class LocalRunner:
         if record is not None:
             before = self.before.get(job.key)
             self.outcome.done.append(job.key)
-            self.display.done(
-                job, changed=before is not None and before.numbers() != record.numbers()
-            )
+            self.display.done(job, changed=before is not None and not before.repeats(record))
             return
         folder = self.workspace.job(job.key)
         if failure_of(folder) is None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ltbench.classifiers import linear
 from ltbench.core.batch import Batch
 from ltbench.core.draws import Draws
-from ltbench.core.nouns import Paper, Stage, Teacher
+from ltbench.core.nouns import Paper, Stage, Teacher, TestTime
 from ltbench.core.stepping import Loss
 from ltbench.losses.counts import require_images
 from ltbench.methods.start import continued
@@ -25,13 +25,12 @@ class Method(nn.Module):
         title, paper, category: name in tables, where it comes from, where the survey files it.
         version: bumped when the method's behaviour moves.
         stages: the stages that are jobs of their own, in order.
-        start_from: variant whose trained network the first stage needs, if any; a grid may name
-            another, also for a method that else begins anew.
+        start_from: variant whose trained network the first stage needs; a grid may name another.
         teachers: methods whose trained weights `load_teachers` gets, in this order.
         start_needs: classifier tensors that this network must have.
-        coupling: how samples of a batch meet: not at all or through gathered values ("none",
-            "gathered": any number of ranks agrees), or within a rank ("per_rank").
+        coupling: how samples of a batch meet: "none", "gathered" from all ranks, or "per_rank".
         balanced_equals: method that this one computes bit for bit when all counts are equal.
+        test_time: whether shifted tests are run again, after `adapt` or with their prior given.
         oracle: file of reference numbers that checks it.
     """
 
@@ -45,6 +44,7 @@ class Method(nn.Module):
     start_needs: ClassVar[tuple[str, ...]] = ()
     coupling: ClassVar[Literal["none", "gathered", "per_rank"]] = "none"
     balanced_equals: ClassVar[str | None] = None
+    test_time: ClassVar[TestTime] = "fixed"
     oracle: ClassVar[str | None] = None
     Hyper: ClassVar[type[Hyper]] = Hyper
 

@@ -31,6 +31,7 @@ def describe(method: type[Method]) -> dict[str, Any]:
         "teachers": [asdict(teacher) for teacher in method.teachers],
         "coupling": method.coupling,
         "balanced_equals": method.balanced_equals,
+        "test_time": method.test_time,
         "oracle": method.oracle,
         "hyper": method.Hyper.model_json_schema(),
     }

@@ -9,9 +9,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ltbench.config.models import Job, Model
+from ltbench.results.shifts import Direction, Shift
 
 SCHEMA_VERSION: Final = 1
 HEX64 = r"^[0-9a-f]{64}$"
+
+LATER_TESTS = ("shifted",)
+"""Fields that records have only since there are such tests."""
 
 
 class SplitFacts(Model):
@@ -34,24 +38,38 @@ class Calibration(Model):
     ece: float
 
 
-class TestResult(Model):
-    """Exact test counts. `correct`: one bit an image in hashed test order (big-endian, base64)."""
+class Counts(Model):
+    """Right predictions and images of each class."""
 
     hits: tuple[int, ...]
     totals: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _within_totals(self) -> Self:
+        if len(self.hits) != len(self.totals):
+            raise ValueError("hits and totals need one value a class each")
+        if min(self.hits, default=0) < 0 or any(map(gt, self.hits, self.totals)):
+            raise ValueError("hits of a class lie between 0 and its total")
+        if sum(self.totals) == 0:
+            raise ValueError("no test images")
+        return self
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1 accuracy, a fraction."""
+        return sum(self.hits) / sum(self.totals)
+
+
+class TestResult(Counts):
+    """Exact test counts. `correct`: one bit an image in hashed test order (big-endian, base64)."""
+
     correct: str
     calibration: Calibration
     selection: Literal["last_epoch"] = "last_epoch"
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if len(self.hits) != len(self.totals):
-            raise ValueError("hits and totals need one value a class each")
-        if min(self.hits, default=0) < 0 or any(map(gt, self.hits, self.totals)):
-            raise ValueError("hits of a class lie between 0 and its total")
+    def _bits_fit(self) -> Self:
         images, hits = sum(self.totals), sum(self.hits)
-        if images == 0:
-            raise ValueError("no test images")
         packed = base64.b64decode(self.correct, validate=True)
         if len(packed) != (images + 7) // 8:
             raise ValueError(f"correctness bits do not fit {images} test images")
@@ -78,6 +96,30 @@ class CurvePoint(Model):
 
     epoch: int
     hits: tuple[int, ...]
+
+
+class ShiftedTest(Counts):
+    """A test on chosen test images; `index_hash` is of their positions in the test set."""
+
+    direction: Direction
+    ratio: int = Field(ge=1)
+    index_hash: str = Field(pattern=HEX64)
+
+    @property
+    def shift(self) -> Shift:
+        """The class frequencies that the images were chosen by."""
+        return Shift(self.direction, self.ratio)
+
+
+class ShiftedTests(Model):
+    """The test run again under every shift by a method that knows something of the test set."""
+
+    test_time: Literal["adapted", "prior-known"]
+    tests: tuple[ShiftedTest, ...]
+
+    def accuracy(self, shift: Shift) -> float | None:
+        """Return the accuracy under a shift, a fraction; None where it was not tested."""
+        return next((test.accuracy for test in self.tests if test.shift == shift), None)
 
 
 class Training(Model):
@@ -137,6 +179,7 @@ class Record(Model):
     split: SplitFacts
     training: Training | None
     test: TestResult
+    shifted: ShiftedTests | None = None
     weights: Weights
     cost: Cost
     environment: Environment
@@ -155,11 +198,13 @@ class Record(Model):
         ):
             raise ValueError(f"trained {self.training.epochs} of {planned.epochs} epochs")
         classes = self.job.dataset.classes
+        shifted = self.shifted.tests if self.shifted else ()
         for what, values in (
             ("train_counts", self.split.train_counts),
             ("longtailed_counts", self.split.longtailed_counts),
             ("totals", self.test.totals),
             ("auxiliary_counts", self.split.auxiliary_counts),
+            *((f"totals of {test.shift.title}", test.totals) for test in shifted),
         ):
             if values is not None and len(values) != classes:
                 raise ValueError(f"{what} has {len(values)} values for {classes} classes")
@@ -171,7 +216,7 @@ class Record(Model):
     @property
     def accuracy(self) -> float:
         """Top-1 accuracy on the test set, a fraction."""
-        return sum(self.test.hits) / sum(self.test.totals)
+        return self.test.accuracy
 
     def numbers(self) -> dict[str, object]:
         """Return what an equal job must repeat bit for bit (on a CPU with equal threads).
@@ -183,3 +228,12 @@ class Record(Model):
         if values["training"]:
             del values["training"]["curve"]
         return {**values, "job": self.job.identity()}
+
+    def repeats(self, other: "Record") -> bool:
+        """Whether two records have equal numbers, as far as both have them.
+
+        Tests that came later (`shifted`) are not in every record of a job.
+        """
+        ours, theirs = self.numbers(), other.numbers()
+        later = {name for name in LATER_TESTS if None in (ours[name], theirs[name])}
+        return all(ours[name] == theirs[name] for name in ours if name not in later)

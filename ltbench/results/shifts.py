@@ -12,18 +12,32 @@ from typing import Literal
 
 import numpy as np
 
+Direction = Literal["forward", "uniform", "backward"]
+
 
 @dataclass(frozen=True)
 class Shift:
     """Class frequencies of a test set, falling exponentially by `ratio` from head to tail."""
 
-    direction: Literal["forward", "uniform", "backward"]
+    direction: Direction
     ratio: int = 1
 
     @property
     def title(self) -> str:
         """The shift as a column names it."""
         return "Uniform" if self.ratio == 1 else f"{self.direction.capitalize()} {self.ratio}"
+
+    def places(self, counts: Sequence[int]) -> list[int]:
+        """Return the place of each class among the frequencies, 0 for the most frequent.
+
+        Args:
+            counts: [C], long-tailed training images of each class, which say what is head; of equal
+                counts the lower class index comes first.
+        """
+        order = sorted(range(len(counts)), key=lambda k: (-counts[k], k))
+        if self.direction == "backward":
+            order.reverse()
+        return sorted(range(len(order)), key=order.__getitem__)
 
 
 RATIOS = (50, 25, 10, 5, 2)
@@ -43,17 +57,12 @@ def shifted_accuracy(
     Args:
         hits: [C], right predictions of each class on the test set at hand.
         totals: [C], its images of each class; classes without one are left out.
-        counts: [C], long-tailed training images of each class, which say what is head; of equal
-            counts the lower class index comes first.
+        counts: [C], long-tailed training images of each class.
         shift: the class frequencies.
     """
-    order = sorted(range(len(counts)), key=lambda k: (-counts[k], k))
-    places = np.empty(len(counts))
-    places[order] = np.linspace(0, 1, len(counts))  # 0 for the largest class, 1 for the smallest
-    if shift.direction == "backward":
-        places = 1 - places
+    falling = float(shift.ratio) ** -np.linspace(0, 1, len(counts))
     images = np.asarray(totals)
-    frequencies = np.where(images > 0, float(shift.ratio) ** -places, 0)
+    frequencies = np.where(images > 0, falling[shift.places(counts)], 0)
     if not frequencies.any():
         return None
     accuracies = np.asarray(hits) / np.maximum(images, 1)

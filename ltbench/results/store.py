@@ -189,7 +189,7 @@ def _is_sound(path: Path) -> bool:
 
 def _conflict(first: Stored, second: Stored) -> str | None:
     """Say what is wrong with two files of one key, if anything is."""
-    same = first.record.numbers() == second.record.numbers()
+    same = first.record.repeats(second.record)
     if first.provenance != second.provenance:
         return None if same else f"other numbers than the {first.provenance} {first.place}"
     return f"{'a copy of' if same else 'other numbers than'} {first.place}"
@@ -226,7 +226,7 @@ def publish(runs: Path, keys: Iterable[str], published: Path) -> list[Path]:
             new[path] = record
             if path.exists():
                 problems.append(f"{key}: {path} is not a sound record and in the way")
-        elif theirs[key].record.numbers() != record.numbers():
+        elif not theirs[key].record.repeats(record):
             problems.append(f"{key}: published with other numbers in {theirs[key].path}")
     if problems:
         raise RecordError("; ".join(problems))

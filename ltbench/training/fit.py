@@ -255,6 +255,7 @@ def _record(
         if trained
         else None,
         test=module.test_result,
+        shifted=module.shifted,
         weights=Weights(
             sha256=hashlib.sha256(weights).hexdigest(),
             parameters=sum(p.numel() for p in module.method.parameters()),

@@ -19,10 +19,11 @@ from ltbench.core.streams import derive, stream
 from ltbench.data.datamodule import DataModule
 from ltbench.methods.base import Method, Progress
 from ltbench.networks.folding import folded_batchnorm
-from ltbench.results.record import TestResult
+from ltbench.results.record import ShiftedTests, TestResult
 from ltbench.training.arithmetic import autocast, compile_backbone, compiles, eager
 from ltbench.training.evaluation import Evaluation
 from ltbench.training.schedule import build_optimizer, lr_factor
+from ltbench.training.shifted import shifted_tests
 
 
 class DivergedError(RuntimeError):
@@ -87,6 +88,7 @@ class TrainingModule(pl.LightningModule):
         self.history = History()
         self.optimizer_state: dict[str, Any] | None = None
         self.test_result: TestResult | None = None
+        self.shifted: ShiftedTests | None = None
         self.test_seconds = 0.0
         self.test_context = ExitStack()
         self.compiled = False
@@ -205,7 +207,8 @@ class TrainingModule(pl.LightningModule):
         self.evaluation.add(logits, batch.labels)
 
     def on_test_epoch_end(self) -> None:
-        """Add the ranks' counts."""
+        """Add the ranks' counts, then test again under shifts where the method calls for it."""
         self.test_context.close()
         self.test_result = self.evaluation.result()
+        self.shifted = shifted_tests(self.method, self.data)
         self.test_seconds = time.perf_counter() - self.test_began

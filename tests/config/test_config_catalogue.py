@@ -108,7 +108,7 @@ def test_missing_or_broken_catalogue(tmp_path, monkeypatch):
     assert problems(load_catalogue) == [
         (
             "c.json: a.key: unknown key; choose from balanced_equals, category, coupling, family, "
-            "hyper, oracle, paper, stages, start_from, teachers, title, version"
+            "hyper, oracle, paper, stages, start_from, teachers, test_time, title, version"
         ),
         "c.json: a.title: expected text, got 3",
     ]

@@ -116,6 +116,7 @@ def test_ranks_agree_with_one_process(key, stage, world, batch, bench, tmp_path)
     assert record.cost.devices == world
     for field in ("hits", "totals", "correct"):
         assert getattr(record.test, field) == getattr(alone.test, field)
+    assert record.shifted == alone.shifted
     if trains(key, stage):
         assert record.training.losses == pytest.approx(alone.training.losses, rel=RTOL, abs=0)
     difference = largest_difference(Bench(tmp_path).state(job), bench.state(job))

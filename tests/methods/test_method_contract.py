@@ -13,7 +13,7 @@ from ltbench.core.draws import Draws
 from ltbench.core.stepping import total_loss
 from ltbench.core.streams import stream
 from ltbench.methods import METHODS
-from ltbench.methods.base import Category, Progress
+from ltbench.methods.base import Category, Method, Progress
 from ltbench.networks import NetworkSpec
 
 CLASSES = 4
@@ -113,6 +113,18 @@ def test_declarations(key):
         docstring = __import__(method.__module__, fromlist=["_"]).__doc__
         assert method.paper.arxiv in docstring
         assert str(method.paper.year) in docstring
+
+
+@pytest.mark.parametrize("key", METHODS)
+def test_what_a_method_knows_of_a_test_is_declared(key):
+    method = observed(ready(key)).eval()
+    if key == "uno_ic":
+        method.strength.fill_(1.0)  # until it is chosen, on validation images, nothing is adjusted
+    assert (type(method).adapt is not Method.adapt) == (method.test_time == "adapted")
+    images, prior = batch().images, torch.tensor([0.6, 0.2, 0.1, 0.1])
+    with torch.inference_mode():
+        plain, told = method.predict(images), method.predict(images, prior)
+    assert torch.equal(plain, told) == (method.test_time != "prior-known")
 
 
 def test_base_is_short():

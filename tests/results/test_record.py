@@ -1,4 +1,5 @@
 import base64
+import json
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from pydantic import ValidationError
 
 from ltbench.results import record as schema
 from ltbench.results.record import Record
+from ltbench.results.shifts import Shift
 
 HITS = (45, 40, 30, 20, 5, 1)
 
@@ -65,6 +67,44 @@ def test_bits_round_trip(images):
 def test_refuses(record, path, value, message):
     with pytest.raises(ValidationError, match=message):
         Record.model_validate(change(record, **{path: value}))
+
+
+SHIFTED = {
+    "direction": "forward",
+    "ratio": 50,
+    "index_hash": "e" * 64,
+    "hits": [5, 2, 1, 1, 0, 0],
+    "totals": [5, 3, 2, 1, 1, 1],
+}
+
+
+def test_shifted_tests_are_part_of_a_record(record):
+    data = change(record, shifted={"test_time": "adapted", "tests": [SHIFTED]})
+    read = Record.model_validate_json(json.dumps(data), strict=True)
+    assert read.shifted.accuracy(Shift("forward", 50)) == 9 / 13
+    assert read.shifted.accuracy(Shift("forward", 25)) is None
+    assert read.numbers() != record.numbers()
+    assert read.repeats(record)  # which has none
+    assert record.repeats(read)
+    other = change(read, shifted__test_time="prior-known")
+    assert not read.repeats(Record.model_validate(other))
+    other = change(record, test__selection="last_epoch", weights__sha256="d" * 64)
+    assert not read.repeats(Record.model_validate(other))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"hits": [6, 2, 1, 1, 0, 0]}, "between 0 and its total"),
+        ({"hits": [5], "totals": [5]}, "totals of Forward 50 has 1 values for 6 classes"),
+        ({"index_hash": "e"}, "index_hash"),
+        ({"direction": "sideways"}, "direction"),
+    ],
+)
+def test_refuses_shifted_tests(record, values, message):
+    data = change(record, shifted={"test_time": "adapted", "tests": [SHIFTED | values]})
+    with pytest.raises(ValidationError, match=message):
+        Record.model_validate(data)
 
 
 def test_refuses_bits_after_the_last_image(record):

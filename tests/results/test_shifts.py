@@ -33,6 +33,11 @@ def test_uniform_is_balanced_accuracy_and_shifts_stay_within_the_classes(classes
         assert min(fractions) - 1e-12 <= accuracy <= max(fractions) + 1e-12
 
 
+def test_places_follow_the_training_counts():
+    assert Shift("forward", 4).places((5, 100, 7, 5)) == [2, 0, 1, 3]
+    assert Shift("backward", 4).places((5, 100, 7, 5)) == [1, 3, 2, 0]
+
+
 def test_classes_without_test_images_are_left_out():
     assert shifted_accuracy((0, 5), (0, 10), (9, 1), Shift("forward", 50)) == 0.5
     assert shifted_accuracy((0, 0), (0, 0), (9, 1), Shift("uniform")) is None

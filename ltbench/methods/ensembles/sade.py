@@ -60,6 +60,7 @@ class SADE(Method):
         arxiv="2107.09249",
     )
     category = "ensemble"
+    test_time = "adapted"
     oracle = "sade"
     Hyper = SADEHyper
     hyper: SADEHyper

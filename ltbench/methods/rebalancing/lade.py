@@ -45,6 +45,7 @@ class LADE(Method):
     )
     category = "logit adjustment"
     coupling = "gathered"
+    test_time = "prior-known"
     oracle = "lade"
     Hyper = LADEHyper
     hyper: LADEHyper

@@ -36,6 +36,7 @@ class PosthocLogitAdjustment(Method):
     start_from = "softmax"
     start_needs = ("weight", "bias")
     balanced_equals = "softmax"
+    test_time = "prior-known"
     oracle = "logit_adjustment"
     Hyper = PosthocLogitAdjustmentHyper
     hyper: PosthocLogitAdjustmentHyper

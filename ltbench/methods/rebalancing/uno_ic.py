@@ -43,6 +43,7 @@ class UNOIC(Method):
     stages = (Stage("rebalance", trains=False, validates=True, second=True),)
     start_from = "softmax"
     start_needs = ("weight", "bias")
+    test_time = "prior-known"
     oracle = "uno_ic"
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
