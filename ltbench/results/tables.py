@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ltbench.config.catalogue import MethodInfo
-from ltbench.results.board import DECIMALS, DECOUPLED, EMPTY, Board, Entry, Metric, Value
+from ltbench.core.nouns import TestTime
+from ltbench.results.board import DECIMALS, DECOUPLED, EMPTY, Board, Entry, Metric, State, Value
 from ltbench.results.groups import GROUPS, RULES
 from ltbench.results.published import Comparable, Figure, PublishedBy, comparable, misprints
 from ltbench.results.record import Record
-from ltbench.results.shifts import SHIFTS, shifted_accuracy
+from ltbench.results.shifts import SHIFTS, Shift, shifted_accuracy
 from ltbench.results.statistics import summarise
 from ltbench.results.store import Stored
 
@@ -21,6 +22,11 @@ TITLES: dict[Metric, str] = {
     "many": "Many",
     "medium": "Medium",
     "few": "Few",
+}
+TEST_TIME: dict[TestTime, str] = {
+    "fixed": "nothing",
+    "adapted": "unlabelled images",
+    "prior-known": "class frequencies",
 }
 PUBLISHERS: dict[PublishedBy, str] = {"survey": "Survey", "papers": "Papers"}
 
@@ -157,35 +163,54 @@ def decoupling_table(board: Board, methods: Mapping[str, MethodInfo]) -> Table |
 
 
 def shifts_table(board: Board, records: Mapping[str, Stored]) -> Table:
-    """Return the accuracy of each variant under long-tailed test sets, forward to backward."""
-    rows = []
+    """Return the accuracy of each variant under long-tailed test sets, forward to backward.
+
+    A variant that was tested again under the shifts has a second row, which is not ranked.
+    """
+    fixed: list[list[Cell]] = []
+    again: list[list[Cell]] = []
     for entry in board.entries:
-        acc = entry.values["acc"]
-        row = [Cell(entry.variant.label)]
-        for shift in SHIFTS:
-            found = []
-            for key in acc.keys:
-                test, split = records[key].record.test, records[key].record.split
-                counts = split.longtailed_counts
-                found.append(shifted_accuracy(test.hits, test.totals, counts, shift))
-            known = [100 * accuracy for accuracy in found if accuracy is not None]
-            if known:
-                summary = summarise(known)
-                row.append(Cell(value=replace(acc, mean=summary.mean, std=summary.std)))
-            else:
-                row.append(Cell(value=acc))
-        rows.append(row)
-    for column in range(1, len(SHIFTS) + 1):
-        _rank_column(rows, column)
+        acc, label = entry.values["acc"], Cell(entry.variant.label)
+        found = [records[key].record for key in acc.keys]
+        expected = (_over_seeds(acc, {r.key: _expected(r, s) for r in found}) for s in SHIFTS)
+        fixed.append([label, Cell(TEST_TIME["fixed"]), *(Cell(value=v) for v in expected)])
+        tested = {record.key: record.shifted for record in found if record.shifted}
+        kinds = " or ".join(sorted({TEST_TIME[tests.test_time] for tests in tested.values()}))
+        measured = (
+            _over_seeds(acc, {key: tests.accuracy(s) for key, tests in tested.items()})
+            for s in SHIFTS
+        )
+        again.append([label, Cell(kinds), *(Cell(value=v) for v in measured)] if tested else [])
+    for column in range(2, len(SHIFTS) + 2):
+        _rank_column(fixed, column)
+    rows = [row for pair in zip(fixed, again, strict=True) for row in pair if row]
     return Table(
         name="shifts",
         title=f"{board.title}: under other test frequencies",
-        caption=f"{_setting(board)} Expected accuracy where the test classes are exponentially "
-        "long-tailed by the ratio named: forward like training, backward its reverse. Predictors "
-        "are fixed: nothing adapts to the test set.",
-        columns=("Method", *(shift.title for shift in SHIFTS)),
+        caption=f"{_setting(board)} The test classes are exponentially long-tailed by the ratio "
+        "named: forward like training, backward its reverse. What sees nothing of the test set is "
+        "a fixed predictor: its expected accuracy, from the counts of the whole test, is ranked. "
+        "What adapts to unlabelled test images, or is told how frequent their classes are, was "
+        "tested again on images chosen for each shift; the accuracy on them is not ranked.",
+        columns=("Method", "Seen of the test", *(shift.title for shift in SHIFTS)),
         rows=tuple(tuple(row) for row in rows),
+        names=2,
     )
+
+
+def _expected(record: Record, shift: Shift) -> float | None:
+    test = record.test
+    return shifted_accuracy(test.hits, test.totals, record.split.longtailed_counts, shift)
+
+
+def _over_seeds(acc: Value, fractions: Mapping[str, float | None]) -> Value:
+    """Return what records behind an accuracy have in its place, by their keys, in percent."""
+    known = {key: 100 * value for key, value in fractions.items() if value is not None}
+    if not known:
+        return acc
+    n, summary = len(known), summarise(list(known.values()))
+    state: State = acc.state if n == acc.n else "partial"
+    return replace(acc, mean=summary.mean, std=summary.std, n=n, state=state, keys=tuple(known))
 
 
 def ad_hoc_table(records: Sequence[Record]) -> Table | None:

@@ -2,12 +2,15 @@ import pytest
 
 from ltbench.config.expand import Plan
 from ltbench.results.board import ad_hoc_records, boards
+from ltbench.results.record import ShiftedTest, ShiftedTests
+from ltbench.results.shifts import SHIFTS
 from ltbench.results.tables import (
     ad_hoc_table,
     decoupling_table,
     groups_table,
     main_table,
     records_table,
+    shifts_table,
 )
 
 HITS = (45, 40, 30, 20, 5, 1)
@@ -254,3 +257,48 @@ def test_auxiliary_images_are_a_footnote_of_the_rows_that_use_them(toy, auxiliar
     assert softmax.notes == ()
     (note,) = mine.notes
     assert table.notes[note - 1].startswith(words)
+
+
+def shifted(test_time, hits):
+    """Return tests of 10 images in the first and 2 in each other class, equal under all shifts."""
+    facts = {"totals": (10, 2, 2, 2, 2, 2), "index_hash": "e" * 64}
+    tests = (ShiftedTest(direction=s.direction, ratio=s.ratio, hits=hits, **facts) for s in SHIFTS)
+    return ShiftedTests(test_time=test_time, tests=tuple(tests))
+
+
+def test_what_saw_something_of_the_test_has_a_row_of_its_own(toy):
+    plan = toy.plan([SOFTMAX, PLUGIN], splits=("longtailed",))
+    records = fill(toy, plan)
+    for seed, hits in enumerate([(9, 2, 2, 2, 1, 1), (10, 2, 2, 2, 1, 1)]):
+        job = plan.jobs[toy.key_of(plan, "Mine", seed)]
+        record = toy.record(job, HITS, shifted=shifted("adapted", hits))
+        records |= toy.stored(record)
+    [board] = boards(plan, records)
+    table = shifts_table(board, records)
+    assert table.names == 2
+    assert [(row[0].text, row[1].text) for row in table.rows] == [
+        ("Softmax", "nothing"),
+        ("Mine", "nothing"),
+        ("Mine", "unlabelled images"),
+    ]
+    softmax, fixed, adapted = column(table, "Forward 50")
+    assert fixed.value.mean == softmax.value.mean
+    assert softmax.rank == fixed.rank == 1
+    assert adapted.value.mean == pytest.approx(100 * 17.5 / 20)
+    assert adapted.value.n == 2
+    assert adapted.rank == 0
+
+
+def test_seeds_without_shifted_tests_are_lacking(toy):
+    plan = toy.plan([PLUGIN], splits=("longtailed",))
+    records = fill(toy, plan)
+    key = toy.key_of(plan, "Mine", 1)
+    tests = shifted("prior-known", (5, 1, 1, 1, 1, 1))
+    records |= toy.stored(toy.record(plan.jobs[key], HITS, shifted=tests))
+    [board] = boards(plan, records)
+    _, told = shifts_table(board, records).rows
+    assert told[1].text == "class frequencies"
+    value = told[2].value
+    assert (value.mean, value.std, value.n, value.planned) == (50.0, None, 1, 2)
+    assert value.state == "partial"
+    assert value.keys == (key,)
