@@ -31,7 +31,7 @@ from ltbench.launch.state import failed_jobs, job_states, tail, to_train
 from ltbench.results.board import boards
 from ltbench.results.findings import load_findings
 from ltbench.results.leaderboard import board_tables, write_leaderboard
-from ltbench.results.readme import refresh_readme
+from ltbench.results.readme import methods_table, published_methods, refresh_readme
 from ltbench.results.render import markdown
 from ltbench.results.store import BadRecord, Loaded, RecordError, RecordStore, publish
 from ltbench.results.tables import ad_hoc_table
@@ -318,15 +318,12 @@ def leaderboard(
 
 
 @app.command()
-def methods(plugins: Plugins = None) -> None:
-    """List the methods: key, name, paper, category, stages."""
-    rows = []
-    for key, info in read_catalogue(plugins or ()).methods.items():
-        paper = f"{info.paper.venue} {info.paper.year}" if info.paper else "-"
-        start = [f"({info.start_from})"] if info.start_from else []
-        stages = " > ".join([*start, *(stage.name for stage in info.stages)])
-        rows.append((key, info.title, paper, info.category, stages))
-    _print_table(("Key", "Method", "Paper", "Category", "Stages"), rows)
+def methods(plugins: Plugins = None, published: Published = PUBLISHED) -> None:
+    """List the methods: where they come from, what they cost, how they are checked."""
+    recorded = published_methods(RecordStore(published).load())
+    table = methods_table(read_catalogue(plugins or ()).methods, recorded)
+    _print_table(table.columns, ([cell.text for cell in row] for row in table.rows))
+    _print(table.caption)
 
 
 @config_app.command("show")

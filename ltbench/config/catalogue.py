@@ -14,7 +14,10 @@ from ltbench.config.errors import ConfigError, Problem, Source, did_you_mean, ei
 from ltbench.config.models import Model
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display
-from ltbench.core.nouns import Paper, Stage, Teacher, TestTime
+from ltbench.core.nouns import NetworkCost, Paper, Stage, Teacher, TestTime
+
+OWN = "own"
+"""Family of the methods from outside the package."""
 
 CATALOGUE = Path(__file__).parent.parent / "methods" / "catalogue.json"
 
@@ -48,6 +51,7 @@ class MethodInfo(Model):
 
     Attributes:
         hyper: JSON schema of its hyper-parameters.
+        cost: of its network, where it was measured; never of plugins.
     """
 
     key: str
@@ -64,6 +68,7 @@ class MethodInfo(Model):
     test_time: TestTime = "fixed"
     oracle: str | None
     hyper: dict[str, Any]
+    cost: NetworkCost | None = None
 
     @property
     def needs_auxiliary(self) -> bool:

@@ -1,4 +1,4 @@
-"""Nouns that need no torch: a paper, a stage of training, a teacher, what a test tells."""
+"""Nouns that need no torch: what a method says of itself, and what it costs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,3 +53,16 @@ class Teacher:
 
     method: str
     hyper: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """Size of a method's network and arithmetic of one prediction.
+
+    Attributes:
+        parameters: of the method's module, whether they train or not.
+        megaflops: millions of multiplications and additions for one image.
+    """
+
+    parameters: int
+    megaflops: float

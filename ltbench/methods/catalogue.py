@@ -5,11 +5,14 @@
 
 import json
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ltbench.config.catalogue import OWN
 from ltbench.methods import METHODS
 from ltbench.methods.base import Method
+from ltbench.methods.cost import network_cost
 
 PATH = Path(__file__).with_name("catalogue.json")
 
@@ -17,12 +20,12 @@ PATH = Path(__file__).with_name("catalogue.json")
 def describe(method: type[Method]) -> dict[str, Any]:
     """Return what the catalogue says of a method, as plain JSON values.
 
-    `family` is the folder of its file; methods from outside the package have "own".
+    `family` is the folder of its file; methods from outside the package have `OWN`.
     """
     package = method.__module__.rpartition(".")[0]
     described = {
         "title": method.title,
-        "family": package.rpartition(".")[2] if package.startswith("ltbench.methods.") else "own",
+        "family": package.rpartition(".")[2] if package.startswith("ltbench.methods.") else OWN,
         "category": method.category,
         "paper": None if method.paper is None else asdict(method.paper),
         "version": method.version,
@@ -39,9 +42,13 @@ def describe(method: type[Method]) -> dict[str, Any]:
     return plain
 
 
+@cache
 def catalogue() -> str:
     """Return the text of the catalogue: every method by its key, always the same bytes."""
-    methods = {key: describe(method) for key, method in METHODS.items()}
+    methods = {
+        key: describe(method) | {"cost": asdict(network_cost(method))}
+        for key, method in METHODS.items()
+    }
     return json.dumps(methods, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,9 +1,14 @@
 import json
+import re
+from pathlib import Path
+
+import pytest
 
 from ltbench.methods import METHODS
 from ltbench.methods.base import Hyper, Method
 from ltbench.methods.catalogue import PATH, catalogue, describe
 
+TESTS = Path(__file__).parent.parent
 SCALARS = {"number", "integer", "boolean", "string", "null"}
 
 
@@ -24,6 +29,27 @@ def test_every_method_has_what_planning_needs():
             assert {"default", "description"} <= field.keys()
             kinds = field.get("anyOf", [field])
             assert all(kind["type"] in SCALARS for kind in kinds)
+
+
+def test_parameters_are_those_that_records_count():
+    methods = json.loads(catalogue())
+    # ResNet-32 (option A, He et al. 2016) has 464,154 with ten classes; a class more costs 65.
+    assert methods["softmax"]["cost"]["parameters"] == 464_154 + 90 * 65
+    assert methods["softmax"]["cost"]["megaflops"] == pytest.approx(2 * 68.9, abs=0.2)
+    extra = {key: m["cost"]["parameters"] - 470_004 for key, m in methods.items()}
+    assert extra["balanced_softmax"] == 0
+    assert extra["lws"] == 100
+    assert extra["ride"] > 0
+
+
+def test_oracles_that_methods_name_are_there_and_tested():
+    tested = set()
+    for path in TESTS.rglob("test_*.py"):
+        tested |= set(re.findall(r'\boracle\(\s*"(\w+)"', path.read_text(encoding="utf-8")))
+    for key, method in METHODS.items():
+        if method.oracle is not None:
+            assert (TESTS / "oracles" / f"{method.oracle}.npz").exists(), key
+            assert method.oracle in tested, key
 
 
 def test_a_method_from_outside_the_package_is_described():
