@@ -49,7 +49,10 @@ def load_dataset(
         ConfigError: if there is no such dataset, or naming everything wrong with it.
     """
     path = _find("datasets", name, source)
-    return _overridden(DatasetSpec, *_read(path), overrides, "dataset", path.stem)
+    value, file = _read(path)
+    spec = _overridden(DatasetSpec, value, file, overrides, "dataset", path.stem)
+    _check_open_set(spec, file)
+    return spec
 
 
 def load_recipe(
@@ -89,7 +92,23 @@ def expand_dataset(
         )
         for ratio in [{"ratio": r} for r in choice.ratio or ()] or [{}]
     ]
+    for spec in specs:
+        _check_open_set(spec, source or file)
     return list(dict.fromkeys(specs))
+
+
+def _check_open_set(spec: DatasetSpec, source: Source) -> None:
+    """Refuse an open set that is no dataset, the dataset itself, or of images of another shape."""
+    if spec.open_set is None:
+        return
+    source = source.at("open_set")
+    value, file = _read(_find("datasets", spec.open_set, source))
+    other = validate(DatasetSpec, value, file, {"name": spec.open_set})
+    shapes = [f"{s.channels}x{s.image_size}x{s.image_size}" for s in (other, spec)]
+    if other.name == spec.name:
+        raise source.error("is the dataset itself")
+    if shapes[0] != shapes[1]:
+        raise source.error(f"has images {shapes[0]}, {spec.name} has {shapes[1]}")
 
 
 def load_grid(

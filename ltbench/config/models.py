@@ -104,6 +104,8 @@ class DatasetSpec(Model):
     `fingerprint` is the SHA-256 of the images and labels (data/sources.py says over what). Pinned
     in a configuration it lets jobs be planned without the images, and refuses other images.
     `auxiliary` is for jobs that need such images alone; in the dataset of any other it is None.
+    `open_set` names a dataset of images of equal size that show none of its classes, by and large:
+    where they are there, a test also says how many of them are taken for known.
     """
 
     name: Name
@@ -125,6 +127,7 @@ class DatasetSpec(Model):
     fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     val_folder: str | None = Field(None, json_schema_extra=LATER)
     auxiliary: Auxiliary | None = Field(None, json_schema_extra=LATER)
+    open_set: Name | None = Field(None, json_schema_extra=NOTE)
 
     @model_validator(mode="after")
     def _own_validation_images(self) -> Self:

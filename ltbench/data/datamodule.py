@@ -17,6 +17,7 @@ from ltbench.core.distributed import rank, world_size
 from ltbench.core.streams import stream
 from ltbench.data.errors import DataError
 from ltbench.data.loader import EpochLoader, OrderedLoader, Step, shard
+from ltbench.data.open_set import load_open_set
 from ltbench.data.pool import Pool
 from ltbench.data.sources import load_pool
 from ltbench.data.split import make_split
@@ -57,6 +58,7 @@ class DataModule(pl.LightningDataModule):
         train_hash: hash of the training images' positions in the pool.
         test_hash: hash of the test labels in order.
         auxiliary: the images set apart for choices; None where the job has none.
+        open_set: images of a dataset without its classes, where a job's dataset names one.
 
     Raises:
         DataError: when the images or the split cannot be had, or are fewer than a batch.
@@ -99,13 +101,14 @@ class DataModule(pl.LightningDataModule):
         self._train_pixels = torch.from_numpy(pool.train_images[chosen.train])
         self._test_pixels = torch.from_numpy(np.array(pool.test_images))
         self._features: Tensor | None = None
+        self.open_set: Pool | None = None
 
     @classmethod
     def of_job(
         cls, job: Job, data_root: str | Path | None, device: torch.device | str = "cpu"
     ) -> Self:
         """Return the data that a job trains and is tested on."""
-        return cls(
+        data = cls(
             job.dataset,
             job.split,
             job.recipe,
@@ -114,6 +117,8 @@ class DataModule(pl.LightningDataModule):
             data_root=data_root,
             device=device,
         )
+        data.open_set = load_open_set(job.dataset, data_root)
+        return data
 
     @property
     def device(self) -> torch.device:
@@ -141,6 +146,15 @@ class DataModule(pl.LightningDataModule):
         """
         span = shard(len(index), rank(), world_size())
         return self._in_order(self._test_images, self.test_labels, span, index)
+
+    def open_batches(self, pool: Pool) -> OrderedLoader:
+        """Return the loader of this rank's share of another dataset's test images, as its own.
+
+        Labels are -1.
+        """
+        images = self._resident(torch.from_numpy(np.array(pool.test_images)), 0)
+        unknown = torch.full((len(pool.test_labels),), -1)
+        return self._in_order(images, unknown, shard(len(unknown), rank(), world_size()))
 
     def test_views(self, index: Tensor, name: str) -> Views:
         """Return unlabelled views of chosen test images, the same on every rank.

@@ -57,6 +57,11 @@ def load_pool(
     return pool
 
 
+def is_there(spec: DatasetSpec, data_root: str | Path | None = None) -> bool:
+    """Return whether there is a folder that the images of a dataset may lie in."""
+    return spec.source == "digits" or _place(spec, resolve_root(data_root)).is_dir()
+
+
 def measure_fingerprint(spec: DatasetSpec, data_root: str | Path | None = None) -> str | None:
     """Return the fingerprint that a dataset is planned with, as cheaply as possible.
 
@@ -71,7 +76,7 @@ def measure_fingerprint(spec: DatasetSpec, data_root: str | Path | None = None) 
     """
     if spec.fingerprint is not None:
         return spec.fingerprint
-    if spec.source != "digits" and not _place(spec, resolve_root(data_root)).is_dir():
+    if not is_there(spec, data_root):
         return None
     return load_pool(spec, data_root, download=False).fingerprint
 

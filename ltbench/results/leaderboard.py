@@ -16,6 +16,7 @@ from ltbench.results.tables import (
     decoupling_table,
     groups_table,
     main_table,
+    open_set_table,
     records_table,
     shifts_table,
 )
@@ -66,7 +67,12 @@ def write_leaderboard(
         tables = [
             (board.id, table)
             for board in found
-            for table in (*board_tables(board, methods), shifts_table(board, loaded.records))
+            for table in (
+                *board_tables(board, methods),
+                shifts_table(board, loaded.records),
+                open_set_table(board, loaded.records),
+            )
+            if table is not None
         ]
         ad_hoc = ad_hoc_table(ad_hoc_records(plan, loaded.records))
         if ad_hoc is not None:

@@ -3,18 +3,19 @@
 import base64
 from datetime import datetime
 from operator import gt
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from ltbench.config.models import Job, Model
+from ltbench.results.open_set import f_measure
 from ltbench.results.shifts import Direction, Shift
 
 SCHEMA_VERSION: Final = 1
 HEX64 = r"^[0-9a-f]{64}$"
 
-LATER_TESTS = ("shifted",)
+LATER_TESTS = ("shifted", "open_set")
 """Fields that records have only since there are such tests."""
 
 
@@ -89,6 +90,29 @@ class TestResult(Counts):
     def pack(bits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
         """Return the text form of correctness values."""
         return base64.b64encode(np.packbits(bits).tobytes()).decode()
+
+
+class OpenSetTest(Model):
+    """What is taken for known at each threshold on the largest class probability.
+
+    `right` are own test images, classified right, `mistaken` those of another dataset's `images`
+    that lie at or above it.
+    """
+
+    dataset: str
+    fingerprint: str = Field(pattern=HEX64)
+    images: int = Field(ge=1)
+    thresholds: tuple[float, ...]
+    right: tuple[Annotated[int, Field(ge=0)], ...]
+    mistaken: tuple[Annotated[int, Field(ge=0)], ...]
+
+    @model_validator(mode="after")
+    def _one_count_a_threshold(self) -> Self:
+        if not len(self.thresholds) == len(self.right) == len(self.mistaken):
+            raise ValueError("an open-set test needs one count of each kind a threshold")
+        if max(self.mistaken, default=0) > self.images:
+            raise ValueError(f"more than all {self.images} images of the open set are mistaken")
+        return self
 
 
 class CurvePoint(Model):
@@ -180,6 +204,7 @@ class Record(Model):
     training: Training | None
     test: TestResult
     shifted: ShiftedTests | None = None
+    open_set: OpenSetTest | None = None
     weights: Weights
     cost: Cost
     environment: Environment
@@ -218,6 +243,14 @@ class Record(Model):
         """Top-1 accuracy on the test set, a fraction."""
         return self.test.accuracy
 
+    def f_measures(self) -> dict[float, float]:
+        """Return the open-set F-measure by threshold, fractions; empty without an open set."""
+        test, images = self.open_set, sum(self.test.totals)
+        if test is None:
+            return {}
+        counts = zip(test.thresholds, test.right, test.mistaken, strict=True)
+        return {t: f_measure(right, images, mistaken) for t, right, mistaken in counts}
+
     def numbers(self) -> dict[str, object]:
         """Return what an equal job must repeat bit for bit (on a CPU with equal threads).
 
@@ -232,7 +265,7 @@ class Record(Model):
     def repeats(self, other: "Record") -> bool:
         """Whether two records have equal numbers, as far as both have them.
 
-        Tests that came later (`shifted`) are not in every record of a job.
+        Tests that came later (shifted, open-set) are not in every record of a job.
         """
         ours, theirs = self.numbers(), other.numbers()
         later = {name for name in LATER_TESTS if None in (ours[name], theirs[name])}

@@ -8,6 +8,7 @@ from ltbench.config.catalogue import MethodInfo
 from ltbench.core.nouns import TestTime
 from ltbench.results.board import DECIMALS, DECOUPLED, EMPTY, Board, Entry, Metric, State, Value
 from ltbench.results.groups import GROUPS, RULES
+from ltbench.results.open_set import THRESHOLDS
 from ltbench.results.published import Comparable, Figure, PublishedBy, comparable, misprints
 from ltbench.results.record import Record
 from ltbench.results.shifts import SHIFTS, Shift, shifted_accuracy
@@ -211,6 +212,38 @@ def _over_seeds(acc: Value, fractions: Mapping[str, float | None]) -> Value:
     n, summary = len(known), summarise(list(known.values()))
     state: State = acc.state if n == acc.n else "partial"
     return replace(acc, mean=summary.mean, std=summary.std, n=n, state=state, keys=tuple(known))
+
+
+def open_set_table(board: Board, records: Mapping[str, Stored]) -> Table | None:
+    """Return open-set F-measures of the variants, or None where no record has any."""
+    rows = []
+    for entry in board.entries:
+        acc = entry.values["acc"]
+        tested = {
+            key: record.f_measures()
+            for key, record in ((key, records[key].record) for key in acc.keys)
+            if record.open_set and record.open_set.dataset == board.dataset.open_set
+        }
+        if tested:
+            values = (
+                _over_seeds(acc, {key: measures.get(t) for key, measures in tested.items()})
+                for t in THRESHOLDS
+            )
+            rows.append([Cell(entry.variant.label), *(Cell(value=value) for value in values)])
+    if not rows:
+        return None
+    for column in range(1, len(THRESHOLDS) + 1):
+        _rank_column(rows, column)
+    return Table(
+        name="open set",
+        title=f"{board.title}: open set {board.dataset.open_set}",
+        caption=f"{_setting(board)} F-measure in % on these test images together with those of "
+        f"{board.dataset.open_set}, which are right where they are rejected: where the largest "
+        "class probability is below the threshold of the column. 0.1 is that of Liu et al. (CVPR "
+        "2019), for hundreds of classes; ten never fall below it.",
+        columns=("Method", *(f"F at {threshold}" for threshold in THRESHOLDS)),
+        rows=tuple(tuple(row) for row in rows),
+    )
 
 
 def ad_hoc_table(records: Sequence[Record]) -> Table | None:

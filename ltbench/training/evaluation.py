@@ -9,6 +9,12 @@ from ltbench.metrics.per_class import hits_and_totals
 from ltbench.results.record import Calibration, TestResult
 
 
+def predicted(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the largest class probability [B], float64, and its class [B] of logits [B, C]."""
+    confidence, prediction = logits.double().softmax(dim=1).max(dim=1)
+    return confidence, prediction
+
+
 class Evaluation:
     """Gathers predictions of this rank's contiguous share of the test set, unpadded."""
 
@@ -19,8 +25,13 @@ class Evaluation:
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Take note of logits [B, classes] and labels [B]."""
-        confidence, prediction = logits.double().softmax(dim=1).max(dim=1)
+        confidence, prediction = predicted(logits)
         self.parts.append((prediction, confidence, labels))
+
+    def confidence_where_right(self) -> Tensor:
+        """Return the confidence of this rank's right predictions."""
+        prediction, confidence, labels = map(torch.cat, zip(*self.parts, strict=True))
+        return confidence[prediction == labels]
 
     def result(self) -> TestResult:
         """Return the counts over all ranks, in the order of the test set."""

@@ -256,6 +256,7 @@ def _record(
         else None,
         test=module.test_result,
         shifted=module.shifted,
+        open_set=module.open_set,
         weights=Weights(
             sha256=hashlib.sha256(weights).hexdigest(),
             parameters=sum(p.numel() for p in module.method.parameters()),

@@ -19,9 +19,10 @@ from ltbench.core.streams import derive, stream
 from ltbench.data.datamodule import DataModule
 from ltbench.methods.base import Method, Progress
 from ltbench.networks.folding import folded_batchnorm
-from ltbench.results.record import ShiftedTests, TestResult
+from ltbench.results.record import OpenSetTest, ShiftedTests, TestResult
 from ltbench.training.arithmetic import autocast, compile_backbone, compiles, eager
 from ltbench.training.evaluation import Evaluation
+from ltbench.training.open_set import open_set_test
 from ltbench.training.schedule import build_optimizer, lr_factor
 from ltbench.training.shifted import shifted_tests
 
@@ -89,6 +90,7 @@ class TrainingModule(pl.LightningModule):
         self.optimizer_state: dict[str, Any] | None = None
         self.test_result: TestResult | None = None
         self.shifted: ShiftedTests | None = None
+        self.open_set: OpenSetTest | None = None
         self.test_seconds = 0.0
         self.test_context = ExitStack()
         self.compiled = False
@@ -207,8 +209,9 @@ class TrainingModule(pl.LightningModule):
         self.evaluation.add(logits, batch.labels)
 
     def on_test_epoch_end(self) -> None:
-        """Add the ranks' counts, then test again under shifts where the method calls for it."""
-        self.test_context.close()
+        """Add the ranks' counts; test an open set and shifts where job and method call for it."""
         self.test_result = self.evaluation.result()
+        self.open_set = open_set_test(self.method, self.data, self.evaluation)
+        self.test_context.close()
         self.shifted = shifted_tests(self.method, self.data)
         self.test_seconds = time.perf_counter() - self.test_began

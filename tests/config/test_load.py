@@ -234,3 +234,28 @@ def test_any_grid_loads_or_has_config_errors(project, catalogue, values):
     else:
         return
     assert all(line.startswith("configs/") for line in text.splitlines())
+
+
+def test_an_open_set_has_images_of_the_same_shape(project):
+    project("datasets/others.yaml", DATASET.replace("Toy-LT", "Others"))
+    project("datasets/large.yaml", DATASET.replace("image_size: 8", "image_size: 9"))
+    for path, name, message in (
+        ("datasets/a.yaml", "others", None),
+        ("datasets/b.yaml", "large", "has images 1x9x9, b has 1x8x8"),
+        ("datasets/c.yaml", "other", 'no dataset "other"; did you mean "others"?'),
+        ("datasets/d.yaml", "d", "is the dataset itself"),
+    ):
+        file = project(path, f"{DATASET}open_set: {name}\n")
+        for load in (load_dataset, lambda name: expand_dataset(DatasetChoice(name=name))[0]):
+            if message is None:
+                assert load(file.stem).open_set == name
+            else:
+                (problem,) = problems(lambda load=load, file=file: load(file.stem))
+                assert problem == f"configs/{path}:9: open_set: {message}"
+
+
+def test_an_open_set_moves_no_key(project):
+    project("datasets/others.yaml", DATASET)
+    project("datasets/open.yaml", f"{DATASET}open_set: others\n")
+    identities = [load_dataset(name).identity() for name in ("open", "toys")]
+    assert identities[0] | {"name": "toys"} == identities[1]

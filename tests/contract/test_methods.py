@@ -7,6 +7,7 @@ import pytest
 import torch
 from contract.jobs import (
     BATCH,
+    DATASET,
     EPOCHS,
     Bench,
     batchnorm_after_averaging,
@@ -20,6 +21,7 @@ from contract.jobs import (
 from contract.ranks import Ranks, ranks
 from training.jobs import weights
 
+from ltbench.config.models import Job
 from ltbench.core.batch import Batch
 from ltbench.core.draws import Draws
 from ltbench.core.stepping import total_loss
@@ -158,6 +160,17 @@ def test_more_ranks_than_test_images(bench, tmp_path):
     alone = try_few_images(job, tmp_path, 3)
     assert sum(alone.totals) == 3
     assert ranks(4)(try_few_images, job, tmp_path, 3) == [alone] * 4
+
+
+def test_ranks_share_an_open_set(tmp_path):
+    (job,) = chain("softmax", epochs=1)
+    open_set = {"dataset": DATASET.model_copy(update={"open_set": "digits"})}
+    job, plain = Job(**job.model_dump() | open_set), job
+    assert job.key == plain.key
+    alone, _ = train(job, tmp_path / "alone")
+    assert alone.open_set.images == 500
+    for record, _ in ranks(4)(train, job, tmp_path / "ranks"):
+        assert record.open_set == alone.open_set
 
 
 def test_only_batchnorm_layers_that_train_are_averaged():

@@ -12,7 +12,9 @@ Recognition by Test-Time Aggregating Diverse Experts with Self-Supervision").
 
 pi' deals the prior out the other way round. As in the authors' code each prior has 1e-9 added in
 its logarithm, w begins equal and is trained by SGD (rate 0.1, Nesterov momentum 0.9, decay 5e-4 on
-w), for 5 epochs or until a weight is below 0.05. Without `adapt` the prediction is their mean.
+w), for 5 epochs or until a weight is below 0.05. Without `adapt`, as in the main test, the
+prediction is their mean. The authors' script for CIFAR adapts to training images drawn with the
+frequencies of the test; we adapt to the test images, as the paper and their other scripts do.
 
 The network is that of `ride` with three experts: cosines times 30, and the same cuts and widths.
 Left out: rates by layer (Places: 0.01 for classifiers, 0.001 else).
@@ -93,8 +95,8 @@ class SADE(Method):
         """Weigh the experts so that predictions agree between views of unlabelled test images.
 
         Args:
-            batches: [2, B, C, H, W], two views of each image, augmented as in training; gone
-                through once an epoch, and the same on every rank.
+            batches: [2, B, C, H, W], two views of each image; gone through once an epoch, and the
+                same on every rank.
         """
         hyper = self.hyper
         with torch.inference_mode(mode=False), torch.enable_grad():

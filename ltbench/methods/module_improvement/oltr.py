@@ -9,7 +9,7 @@ Liu, Miao, Zhan, Wang, Gong, Yu, "Large-Scale Long-Tailed Recognition in an Open
     logits: cosines of the squashed v_meta                                               implemented
     L = CE + lambda L_LM, centroids that attract their class and repel others            implemented
     a fully connected layer (512) between features and memory         left out: features as they are
-    rejection of unknown classes by a threshold                       left out: a matter of the test
+    rejection of unknown classes by a threshold            in the test of every method (open sets)
 
 Stage 1 of the paper is any trained network, softmax by default. Its class means become the
 centroids; then all of it is trained with class-aware batches. As in the authors' code 1/gamma is

@@ -1,0 +1,53 @@
+"""The open-set test: images of another dataset among the own, rejected by the largest probability.
+
+As in Liu et al., CVPR 2019 (arXiv:1904.05160), for any method; `results/open_set.py` says what the
+counts mean.
+"""
+
+import torch
+from torch import Tensor
+
+from ltbench.core.distributed import all_sum
+from ltbench.data.datamodule import DataModule
+from ltbench.methods.base import Method
+from ltbench.results.open_set import THRESHOLDS
+from ltbench.results.record import OpenSetTest
+from ltbench.training.arithmetic import autocast
+from ltbench.training.evaluation import Evaluation, predicted
+
+
+def open_set_test(method: Method, data: DataModule, own: Evaluation) -> OpenSetTest | None:
+    """Return how many images are taken for known, over all ranks.
+
+    Args:
+        method: in evaluation mode.
+        data: its data.
+        own: what it predicted of its own test images.
+
+    Returns:
+        None without an open set, and for the balanced split.
+    """
+    pool, name = data.open_set, data.spec.open_set
+    if pool is None or name is None or data.split != "longtailed":
+        return None
+    right = reaching(own.confidence_where_right())
+    mistaken = torch.zeros_like(right)
+    with autocast(data.recipe, data.device):
+        for batch in data.open_batches(pool):
+            if len(batch) > 0:
+                confidence, _ = predicted(method.predict(batch.images))
+                mistaken += reaching(confidence)
+    return OpenSetTest(
+        dataset=name,
+        fingerprint=pool.fingerprint,
+        images=len(pool.test_labels),
+        thresholds=THRESHOLDS,
+        right=tuple(all_sum(right).tolist()),
+        mistaken=tuple(all_sum(mistaken).tolist()),
+    )
+
+
+def reaching(confidence: Tensor) -> Tensor:
+    """Return how many values [N] are at or above each threshold, int64."""
+    thresholds = torch.tensor(THRESHOLDS, dtype=confidence.dtype, device=confidence.device)
+    return (confidence[:, None] >= thresholds).sum(dim=0)
