@@ -1,23 +1,25 @@
 """From a grid to its rows and jobs: which stage of which variant trains on which split, once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import get_args
 
 from ltbench.config.catalogue import Catalogue
 from ltbench.config.errors import Problem, Source, raise_all, show
 from ltbench.config.models import DatasetSpec, Grid, Job, Recipe, Split, Variant
-from ltbench.core.nouns import Teacher
+from ltbench.core.nouns import Subset, Teacher
 
 Rules = Callable[[str, DatasetSpec], dict[str, object]]
+Present = Callable[[DatasetSpec], Collection[Subset]]
 BASELINE = "softmax"
 HELD_OUT = "less held-out images"
 """Added to the label of a start that is trained without the images that a later job needs."""
 
 
 def is_baseline(variant: Variant) -> bool:
-    """Return whether a variant is softmax under the recipe of the grid."""
-    return variant.method == BASELINE and variant.recipe is None
+    """Return whether a variant is softmax from scratch under the recipe of the grid."""
+    return variant.method == BASELINE and variant.recipe is None and variant.start_from is None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class _Cell:
     """Where a chain of jobs belongs, and whether it leads to a method that holds images out.
 
     No job of such a chain may train on these images: what has been fitted to them cannot be
-    validated on them.
+    validated on them. Chains of teachers may be on a subset, in smaller batches.
     """
 
     dataset: DatasetSpec
@@ -95,6 +97,8 @@ class _Cell:
     split: Split
     seed: int
     holds_out: bool = False
+    subset: Subset = "all"
+    batch_share: float = 1.0
 
 
 class _Expander:
@@ -106,12 +110,14 @@ class _Expander:
         catalogue: Catalogue,
         recipes: Mapping[str, Recipe],
         rules: Rules,
+        present: Present,
         overrides: tuple[str, ...],
     ) -> None:
         self.grid = grid
         self.catalogue = catalogue
         self.recipes = recipes
         self.rules = rules
+        self.present = present
         self.overrides = overrides
         self.jobs: dict[str, Job] = {}
         self.chains: dict[tuple[_Cell, str], tuple[str, ...]] = {}
@@ -151,10 +157,13 @@ class _Expander:
         auxiliary = cell.dataset.auxiliary_or_default
         if info.needs_auxiliary and auxiliary.source == "train_holdout":
             cell = replace(cell, holds_out=True)
-        recipe = self.recipes[variant.recipe] if variant.recipe else cell.recipe
+        recipe = self.recipe_of(cell, variant)
         hyper = info.check_hyper({**self.rules(variant.method, cell.dataset), **variant.hyper})
         parents = self.chain(cell, start)[-1:] if start else ()
-        teachers = [self.chain(cell, self.teacher(t, variant))[-1] for t in info.teachers]
+        teachers = [
+            self.chain(place, self.teacher(teacher, variant))[-1]
+            for teacher, place in self.taught_on(cell, info.teachers)
+        ]
         keys: list[str] = []
         for stage in info.stages:
             settings = recipe.second if stage.second else recipe.first
@@ -172,6 +181,7 @@ class _Expander:
                 stage_recipe=settings if stage.trains else None,
                 seed=cell.seed,
                 start=(*parents, *teachers),
+                subset=cell.subset,
                 overrides=self.overrides,
             )
             self.jobs.setdefault(job.key, job)
@@ -197,9 +207,25 @@ class _Expander:
         label = self.catalogue[method].title
         return Variant(label=label, method=method, recipe=recipe, start_from=start_from)
 
+    def recipe_of(self, cell: _Cell, variant: Variant) -> Recipe:
+        """Return what a variant is trained with on a cell."""
+        recipe = self.recipes[variant.recipe] if variant.recipe else cell.recipe
+        batch = max(int(recipe.batch * cell.batch_share), 1)
+        return recipe.model_copy(update={"batch": batch})
+
+    def taught_on(
+        self, cell: _Cell, teachers: Collection[Teacher]
+    ) -> Iterator[tuple[Teacher, _Cell]]:
+        """Yield the teachers there are and where each is trained: an empty group has none."""
+        for teacher in teachers:
+            if teacher.subset == "all" or teacher.subset in self.present(cell.dataset):
+                share = teacher.batch_share
+                yield teacher, replace(cell, subset=teacher.subset, batch_share=share)
+
     def teacher(self, teacher: Teacher, variant: Variant) -> Variant:
         """Return the variant that another learns from, trained under the same recipe."""
-        label = f"{self.catalogue[teacher.method].title}, teacher"
+        role = "teacher" if teacher.subset == "all" else f"{teacher.subset}-shot expert"
+        label = f"{self.catalogue[teacher.method].title}, {role}"
         hyper = dict(teacher.hyper)
         return Variant(label=label, method=teacher.method, hyper=hyper, recipe=variant.recipe)
 
@@ -227,6 +253,7 @@ def expand(
     recipes: Mapping[str, Recipe],
     catalogue: Catalogue,
     rules: Rules = lambda _method, _dataset: {},
+    present: Present = lambda _dataset: get_args(Subset),
     overrides: tuple[str, ...] = (),
 ) -> Plan:
     """Return the rows and jobs of a grid.
@@ -240,6 +267,7 @@ def expand(
         recipes: by name, those of the grid and of its variants.
         catalogue: what is known of the methods.
         rules: hyper-parameters that a paper changes by dataset.
+        present: groups of a dataset that have classes.
         overrides: what the command line changed, for the record.
 
     Raises:
@@ -247,7 +275,7 @@ def expand(
             that of the grid's.
     """
     _check_networks(grid, recipes)
-    expander = _Expander(grid, catalogue, recipes, rules, overrides)
+    expander = _Expander(grid, catalogue, recipes, rules, present, overrides)
     bases = [recipes[name] for name in grid.recipes]
     rows: list[Row] = []
     for dataset, recipe, split, seed in product(datasets, bases, grid.splits, grid.seeds):

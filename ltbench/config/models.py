@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from ltbench.config.keys import KEY_LENGTH, PROTOCOL, content_hash
+from ltbench.core.nouns import Subset
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
 Split = Literal["longtailed", "balanced"]
@@ -365,7 +366,8 @@ class Job(Model):
     """One stage of one variant on one split with one seed: the unit that trains and has a record.
 
     `label`, `recipe_name` and `stage` describe; the number depends on the rest. `start` holds the
-    keys of the jobs whose weights it needs, the one it continues from first.
+    keys of the jobs whose weights it needs, the one it continues from first. A job on a `subset` of
+    the classes has no others: it is trained on their images alone and predicts no other.
     """
 
     label: str = Field(json_schema_extra=NOTE)
@@ -380,6 +382,7 @@ class Job(Model):
     stage_recipe: StageRecipe | None
     seed: int = Field(ge=0)
     start: tuple[str, ...] = ()
+    subset: Subset = Field("all", json_schema_extra=LATER)
     overrides: tuple[str, ...] = Field((), json_schema_extra=NOTE)
 
     @cached_property

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 TestTime = Literal["fixed", "adapted", "prior-known"]
 """What a method knows of a test beside the image at hand: nothing, its images, its class prior."""
+Subset = Literal["all", "many", "medium", "few"]
+"""Classes that a job knows: all, or one group of the dataset's rule."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,19 @@ class Stage:
 
 @dataclass(frozen=True)
 class Teacher:
-    """Another method, trained on the same split with the same seed, that a method learns from."""
+    """Another method, trained on the same split with the same seed, that a method learns from.
+
+    Attributes:
+        method: its key.
+        hyper: its hyper-parameters, where they are not the defaults.
+        subset: the classes that it is trained on, alone; for an empty group there is no teacher.
+        batch_share: its batch as a share of the recipe's, for subsets with few images.
+    """
 
     method: str
     hyper: Mapping[str, Any] = field(default_factory=dict)
+    subset: Subset = "all"
+    batch_share: float = 1.0
 
 
 @dataclass(frozen=True)

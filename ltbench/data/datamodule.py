@@ -14,14 +14,16 @@ from ltbench.augment import PolicyEpoch, ResidentImages, draw_placement, draw_po
 from ltbench.config.models import DatasetSpec, Job, Recipe, Split
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import rank, world_size
+from ltbench.core.nouns import Subset
 from ltbench.core.streams import stream
 from ltbench.data.errors import DataError
 from ltbench.data.loader import EpochLoader, OrderedLoader, Step, shard
 from ltbench.data.open_set import load_open_set
 from ltbench.data.pool import Pool
 from ltbench.data.sources import load_pool
-from ltbench.data.split import make_split
+from ltbench.data.split import make_split, split_name
 from ltbench.data.views import Views
+from ltbench.results.groups import subset_classes
 from ltbench.samplers import draw_epoch, rank_columns
 
 DTYPES = {
@@ -44,6 +46,7 @@ class DataModule(pl.LightningDataModule):
         split: the long-tailed split or its balanced twin.
         recipe: batch, augmentation, precision and memory format.
         seed: of the training.
+        subset: classes to train on; the test always has all of them.
         epochs: of the stage, for samplers that change with its progress.
         data_root: folder of all datasets.
         device: where batches are made, unless a Trainer says so.
@@ -53,7 +56,9 @@ class DataModule(pl.LightningDataModule):
         samplers: asked at the start of each epoch for the names of the samplers to draw from; two
             names make each step a dict of batches.
         views: independently augmented views of each image; with two, images are [2, B, C, H, W].
-        counts: [C] int64, training images a class.
+        classes: [K] int64, the classes of the subset; training labels are positions in it.
+        counts: [K] int64, training images of each.
+        train_counts: [C], those of all classes.
         longtailed_counts: [C] int64, those of the long-tailed split.
         train_hash: hash of the training images' positions in the pool.
         test_hash: hash of the test labels in order.
@@ -71,6 +76,7 @@ class DataModule(pl.LightningDataModule):
         recipe: Recipe,
         *,
         seed: int,
+        subset: Subset = "all",
         epochs: int = 1,
         data_root: str | Path | None = None,
         device: torch.device | str = "cpu",
@@ -86,17 +92,19 @@ class DataModule(pl.LightningDataModule):
         self.views = 1
 
         pool = pool or load_pool(spec, data_root)
-        chosen = make_split(spec, pool, split)
+        chosen = make_split(spec, pool, split, subset)
         if recipe.batch > len(chosen.train):
             raise DataError(
                 f"a batch of {recipe.batch} does not fit the {len(chosen.train)} training images "
-                f"of {spec.id} {split}"
+                f"of {split_name(spec, split, subset)}"
             )
-        self.counts = torch.tensor(chosen.counts)
+        self.classes, self.train_counts = torch.tensor(chosen.classes), chosen.counts
+        self.counts = torch.tensor(chosen.counts)[self.classes]
         self.longtailed_counts = torch.tensor(chosen.longtailed_counts)
         self.train_hash, self.test_hash = chosen.train_hash, chosen.test_hash
         self.auxiliary = chosen.auxiliary
-        self.labels = torch.from_numpy(pool.train_labels[chosen.train])  # [N], on the CPU
+        labels = torch.from_numpy(pool.train_labels[chosen.train])
+        self.labels = torch.searchsorted(self.classes, labels)  # [N], on the CPU
         self.test_labels = torch.from_numpy(pool.test_labels)
         self._train_pixels = torch.from_numpy(pool.train_images[chosen.train])
         self._test_pixels = torch.from_numpy(np.array(pool.test_images))
@@ -113,12 +121,19 @@ class DataModule(pl.LightningDataModule):
             job.split,
             job.recipe,
             seed=job.seed,
+            subset=job.subset,
             epochs=job.stage_recipe.epochs if job.stage_recipe else 1,
             data_root=data_root,
             device=device,
         )
-        data.open_set = load_open_set(job.dataset, data_root)
+        if job.subset == "all":
+            data.open_set = load_open_set(job.dataset, data_root)
         return data
+
+    def classes_of(self, subset: Subset) -> Tensor:
+        """Return the classes [K] of a subset; none for an empty group."""
+        counts, rule = self.longtailed_counts.tolist(), self.spec.groups
+        return torch.tensor(subset_classes(subset, counts, rule), dtype=torch.int64)
 
     @property
     def device(self) -> torch.device:

@@ -7,6 +7,8 @@ arithmetic below is part of the protocol: another order of evaluation may move a
 from collections.abc import Sequence
 
 from ltbench.config.models import DatasetSpec, Split
+from ltbench.core.nouns import Subset
+from ltbench.results.groups import subset_classes
 
 PARETO_SHAPE = 6.0
 """Power of the Pareto profile."""
@@ -73,14 +75,15 @@ def held_out_counts(spec: DatasetSpec, counts: Sequence[int]) -> list[int]:
     return [min(auxiliary.per_class, n // 2) for n in counts]
 
 
-def split_counts(spec: DatasetSpec, split: Split) -> list[int] | None:
-    """Return the training images of each class without looking at the images.
+def split_counts(spec: DatasetSpec, split: Split, subset: Subset = "all") -> list[int] | None:
+    """Return the training images of each class of a subset without looking at the images.
 
     Returns:
-        [C] counts; None where they depend on the images: natural profiles, `largest` not given.
+        [K] counts; None where they depend on the images: natural profiles, `largest` not given.
     """
     if spec.ratio is None or spec.largest is None:
         return None
     longtailed = longtailed_counts(spec, ())
     counts = longtailed if split == "longtailed" else balanced_counts(longtailed)
-    return [n - out for n, out in zip(counts, held_out_counts(spec, counts), strict=True)]
+    held_out = held_out_counts(spec, counts)
+    return [counts[k] - held_out[k] for k in subset_classes(subset, longtailed, spec.groups)]

@@ -1,15 +1,22 @@
-"""The two splits of a dataset, long-tailed and its balanced twin, and the images set apart."""
+"""The two splits of a dataset, long-tailed and its balanced twin, and the images set apart.
+
+Imports no torch.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ltbench.config.models import DatasetSpec, Split
+from ltbench.core.nouns import Subset
 from ltbench.data.errors import DataError
 from ltbench.data.pool import Images, Labels, Pool
 from ltbench.data.profiles import balanced_counts, held_out_counts, longtailed_counts
+from ltbench.data.sources import is_there, load_pool
 from ltbench.data.subsample import Indices, split_hash, subsample
+from ltbench.results.groups import GROUPS, Group, class_groups, subset_classes
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,8 @@ class SplitIndices:
 
     Attributes:
         train: [N] positions in the pool, ordered by class.
-        counts: [C] training images a class.
+        classes: [K] the classes of the subset.
+        counts: [C] training images a class, 0 outside the subset.
         longtailed_counts: [C] those of the long-tailed split, from which groups are made.
         train_hash: SHA-256 of `train`.
         test_hash: SHA-256 of the test labels in their order, which is the order of the pool.
@@ -45,6 +53,7 @@ class SplitIndices:
     """
 
     train: Indices
+    classes: tuple[int, ...]
     counts: tuple[int, ...]
     longtailed_counts: tuple[int, ...]
     train_hash: str
@@ -52,12 +61,14 @@ class SplitIndices:
     auxiliary: AuxiliaryImages | None
 
 
-def make_split(spec: DatasetSpec, pool: Pool, split: Split) -> SplitIndices:
+def make_split(spec: DatasetSpec, pool: Pool, split: Split, subset: Subset = "all") -> SplitIndices:
     """Choose the training images of a split; all test images are always used.
+
+    A subset has the split's own images of its classes, on the twin those of the long-tailed groups.
 
     Raises:
         DataError: when classes have too few images, so that the split, the twin or the auxiliary
-            images are impossible.
+            images are impossible, or the subset has no classes.
     """
     pool_counts = np.bincount(pool.train_labels, minlength=spec.classes).tolist()
     longtailed = longtailed_counts(spec, pool_counts)
@@ -67,9 +78,14 @@ def make_split(spec: DatasetSpec, pool: Pool, split: Split) -> SplitIndices:
     except DataError as error:
         kind = "balanced twin" if split == "balanced" else "long-tailed split"
         raise DataError(f"{spec.id} has no {kind}: {error}") from None
+    classes = subset_classes(subset, longtailed, spec.groups)
+    if not classes:
+        raise DataError(f"{spec.id} has no {subset}-shot classes")
     train, held_out = _last_of_each(kept, counts, held_out_counts(spec, counts))
+    train = train[np.isin(pool.train_labels[train], classes)]
     return SplitIndices(
         train=train,
+        classes=classes,
         counts=tuple(np.bincount(pool.train_labels[train], minlength=spec.classes).tolist()),
         longtailed_counts=tuple(longtailed),
         train_hash=split_hash(train),
@@ -120,3 +136,26 @@ def _unused(spec: DatasetSpec, pool: Pool, longtailed: Sequence[int], per_class:
         raise DataError(f"{spec.id} has no unused_pool({per_class}): {error}") from None
     _, unused = _last_of_each(positions, wanted, [per_class] * len(wanted))
     return unused
+
+
+def split_name(spec: DatasetSpec, split: Split, subset: Subset = "all") -> str:
+    """Return the words for a split and subset in messages."""
+    return f"{spec.id} {split}" + ("" if subset == "all" else f", {subset}-shot classes")
+
+
+def present_groups(spec: DatasetSpec, data_root: str | Path | None = None) -> frozenset[Group]:
+    """Return the groups that have classes, as cheaply as possible; nothing is ever downloaded.
+
+    Returns:
+        The groups; all of them where only images could tell that are not there.
+
+    Raises:
+        DataError: when images are there but cannot be used.
+    """
+    pool_counts: list[int] = []
+    if spec.ratio is None or spec.largest is None:
+        if not is_there(spec, data_root):
+            return frozenset(GROUPS)
+        labels = load_pool(spec, data_root, download=False).train_labels
+        pool_counts = np.bincount(labels, minlength=spec.classes).tolist()
+    return frozenset(class_groups(longtailed_counts(spec, pool_counts), spec.groups))

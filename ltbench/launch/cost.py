@@ -29,7 +29,7 @@ class CostModel:
         """Return the seconds that a job will take, None where nothing like it was measured."""
         if job.stage_recipe is None:
             return OVERHEAD
-        counts = split_counts(job.dataset, job.split)
+        counts = split_counts(job.dataset, job.split, job.subset)
         rate = self._rate(job)
         if counts is None or rate is None:
             return None

@@ -1,6 +1,6 @@
 """From the command line's words to a checked plan."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,9 @@ from ltbench.config.expand import Plan, expand
 from ltbench.config.load import expand_dataset, load_grid, load_recipe, method_rules
 from ltbench.config.models import DatasetSpec, Grid
 from ltbench.config.overrides import Override, parse_only, parse_overrides
+from ltbench.core.nouns import Subset
 from ltbench.data.sources import measure_fingerprint
+from ltbench.data.split import present_groups
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,17 @@ def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Catal
     def rules(method: str, spec: DatasetSpec) -> dict[str, object]:
         return method_rules(method, spec, catalogue)
 
+    @cache
+    def present(spec: DatasetSpec) -> Collection[Subset]:
+        return present_groups(spec, request.data_root)
+
     plan = expand(
         grid,
         datasets,
         {name: load_recipe(name, overrides) for name in names},
         catalogue,
         rules,
+        present,
         tuple(override.text for override in overrides),
     )
     only = parse_only(request.only)

@@ -85,20 +85,21 @@ def check_data(jobs: Iterable[Job], data_root: str | None) -> None:
         DataError: naming everything that is missing, damaged or impossible.
     """
     from ltbench.data.sources import load_pool
-    from ltbench.data.split import make_split
+    from ltbench.data.split import make_split, split_name
 
     problems: list[str] = []
     jobs = list(jobs)
     for spec in dict.fromkeys(job.dataset for job in jobs):
         with _collecting(problems):
             pool = load_pool(spec, data_root)
-            for split in dict.fromkeys(job.split for job in jobs if job.dataset == spec):
+            mine = [job for job in jobs if job.dataset == spec]
+            for split, subset in dict.fromkeys((job.split, job.subset) for job in mine):
                 with _collecting(problems):
-                    images = len(make_split(spec, pool, split).train)
-                    used = (j.recipe for j in jobs if (j.dataset, j.split) == (spec, split))
+                    images = len(make_split(spec, pool, split, subset).train)
+                    used = (j.recipe for j in mine if (j.split, j.subset) == (split, subset))
                     problems += (
                         f"the batch of {recipe.batch} of recipe {recipe.name} does not fit the "
-                        f"{images} training images of {spec.id} {split}"
+                        f"{images} training images of {split_name(spec, split, subset)}"
                         for recipe in dict.fromkeys(used)
                         if recipe.batch > images
                     )

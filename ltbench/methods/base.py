@@ -12,7 +12,7 @@ from ltbench.core.nouns import Paper, Stage, Teacher, TestTime
 from ltbench.core.stepping import Loss
 from ltbench.losses.counts import require_images
 from ltbench.methods.start import continued
-from ltbench.methods.terms import Category, Hyper, Progress
+from ltbench.methods.terms import Category, Hyper, Progress, TrainedTeacher
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
 __all__ = ["Batch", "Category", "Hyper", "Loss", "Method", "Paper", "Progress", "Stage", "Teacher"]
@@ -120,8 +120,8 @@ class Method(nn.Module):
         """
         self.load_state_dict(continued(self.state_dict(), weights, self.start_needs))
 
-    def load_teachers(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
-        """Take the states of the trained `teachers`."""
+    def load_teachers(self, teachers: Sequence[TrainedTeacher]) -> None:
+        """Take the trained `teachers`: those there are, in order; an empty group has none."""
 
     def adapt(self, batches: Iterable[Tensor]) -> None:
         """Adapt to unlabelled test views [V, B, C, H, W], alike on every rank, before a test."""

@@ -1,9 +1,11 @@
-"""The words of the contract: category, hyper-parameters, progress."""
+"""The words of the contract: category, hyper-parameters, progress, trained teachers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
 Category = Literal[
     "baseline",
@@ -44,3 +46,16 @@ class Progress:
     def fraction(self) -> float:
         """Completed share of the stage, in [0, 1)."""
         return self.epoch / self.epochs
+
+
+@dataclass(frozen=True)
+class TrainedTeacher:
+    """The state of a trained teacher.
+
+    Attributes:
+        weights: its state.
+        classes: [K] the classes that it was trained on, which its logits [B, K] stand for.
+    """
+
+    weights: Mapping[str, Tensor]
+    classes: Tensor

@@ -5,6 +5,8 @@ from typing import Literal
 
 import numpy as np
 
+from ltbench.core.nouns import Subset
+
 Rule = Literal["shots", "rank_thirds"]
 Group = Literal["many", "medium", "few"]
 GROUPS: tuple[Group, ...] = ("many", "medium", "few")
@@ -38,6 +40,18 @@ def class_groups(counts: Sequence[int], rule: Rule) -> tuple[Group, ...]:
     for k in order[len(counts) - third :]:
         groups[k] = "few"
     return tuple(groups)
+
+
+def subset_classes(subset: Subset, counts: Sequence[int], rule: Rule) -> tuple[int, ...]:
+    """Return the classes of a subset in ascending order; none for an empty group.
+
+    Args:
+        subset: all classes, or a group.
+        counts: [C], as of `class_groups`.
+        rule: how groups are drawn.
+    """
+    groups = class_groups(counts, rule)
+    return tuple(k for k, group in enumerate(groups) if subset in ("all", group))
 
 
 def group_accuracies(

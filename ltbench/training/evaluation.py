@@ -16,17 +16,23 @@ def predicted(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Evaluation:
-    """Gathers predictions of this rank's contiguous share of the test set, unpadded."""
+    """Gathers predictions of this rank's contiguous share of the test set, unpadded.
 
-    def __init__(self, classes: int, device: torch.device) -> None:
-        self.classes = classes
+    Args:
+        classes: C, of the test set.
+        known: [K] those that logits stand for; images of others count as wrong.
+        device: of logits and labels.
+    """
+
+    def __init__(self, classes: int, known: Tensor, device: torch.device) -> None:
+        self.classes, self.known = classes, known.to(device)
         none = torch.empty(0, dtype=torch.int64, device=device)
         self.parts: list[tuple[Tensor, Tensor, Tensor]] = [(none, none.double(), none)]
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Take note of logits [B, classes] and labels [B]."""
+        """Take note of logits [B, K] and labels [B]."""
         confidence, prediction = predicted(logits)
-        self.parts.append((prediction, confidence, labels))
+        self.parts.append((self.known[prediction], confidence, labels))
 
     def confidence_where_right(self) -> Tensor:
         """Return the confidence of this rank's right predictions."""

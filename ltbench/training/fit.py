@@ -27,6 +27,7 @@ from ltbench.data.datamodule import DataModule
 from ltbench.methods import METHODS
 from ltbench.methods.base import Method
 from ltbench.methods.plugins import import_plugin
+from ltbench.methods.terms import TrainedTeacher
 from ltbench.networks import NetworkSpec
 from ltbench.results.record import (
     SCHEMA_VERSION,
@@ -100,11 +101,13 @@ def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModul
     if job.recipe.precision == "fp64":
         method.double()
     states = [load_file(workspace.job(key).weights) for key in job.start]
-    teachers = states[len(states) - len(method.teachers) :]
-    for state in states[: len(states) - len(teachers)]:
+    taught = [data.classes_of(teacher.subset) for teacher in method.teachers]
+    taught = [classes for classes in taught if len(classes)]  # an empty group has no teacher
+    own = len(states) - len(taught)
+    for state in states[:own]:
         method.load_start(state)
-    if teachers:
-        method.load_teachers(teachers)
+    if taught:
+        method.load_teachers(list(map(TrainedTeacher, states[own:], taught)))
     method.stage = next(stage for stage in method.stages if stage.name == job.stage)
     method.on_stage_start(method.stage)
     if job.recipe.channels_last:
@@ -155,8 +158,8 @@ def build_method(job: Job, counts: torch.Tensor, plugins: Sequence[str] = ()) ->
     Raises:
         KeyError: for a method that neither METHODS nor a plugin has.
     """
-    recipe, dataset = job.recipe, job.dataset
-    spec = NetworkSpec(recipe.network, dataset.classes, dataset.channels, recipe.norm)
+    recipe = job.recipe
+    spec = NetworkSpec(recipe.network, len(counts), job.dataset.channels, recipe.norm)
     methods = dict(METHODS)
     for path in plugins:
         methods |= import_plugin(Path(path))
@@ -240,7 +243,7 @@ def _record(
         job=job,
         split=SplitFacts(
             train_hash=data.train_hash,
-            train_counts=tuple(data.counts.tolist()),
+            train_counts=data.train_counts,
             longtailed_counts=tuple(data.longtailed_counts.tolist()),
             test_hash=data.test_hash,
             auxiliary_hash=auxiliary.hash if auxiliary else None,

@@ -171,9 +171,13 @@ class TrainingModule(pl.LightningModule):
             history.curve.append((epoch, list(self.evaluate().hits)))
         self.on_epoch_end(self)
 
+    def new_evaluation(self) -> Evaluation:
+        """Return what gathers predictions of the classes that the method knows."""
+        return Evaluation(self.job.dataset.classes, self.data.classes, self.device)
+
     def evaluate(self) -> TestResult:
         """Return the test's result between two epochs, of what the method predicts as it is."""
-        evaluation = Evaluation(self.method.spec.classes, self.device)
+        evaluation = self.new_evaluation()
         self.method.eval()
         with torch.inference_mode(), eager(), autocast(self.job.recipe, self.device):
             for batch in self.data.test_dataloader():
@@ -198,7 +202,7 @@ class TrainingModule(pl.LightningModule):
                 images = self.data.images_like(2)
                 fold = folded_batchnorm(self.method, lambda: self.method.predict(images))
                 self.test_context.enter_context(fold)
-        self.evaluation = Evaluation(self.method.spec.classes, self.device)
+        self.evaluation = self.new_evaluation()
 
     def test_step(self, batch: Batch) -> None:
         """Predict one batch; a rank without test images has one that is empty."""

@@ -68,7 +68,7 @@ def _test(method: Method, data: DataModule, shift: Shift, totals: Sequence[int])
     chosen = subsample(data.test_labels.numpy(), counts, data.spec.split_seed)
     index, prior = torch.from_numpy(chosen), None
     method = copy.deepcopy(method)
-    evaluation = Evaluation(data.spec.classes, data.device)
+    evaluation = Evaluation(data.spec.classes, data.classes, data.device)
     with autocast(data.recipe, data.device):
         if method.test_time == "adapted":
             method.adapt(data.test_views(index, shift.title))

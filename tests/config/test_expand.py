@@ -30,7 +30,7 @@ RECIPES = {
 
 
 def plan(*variants, splits=("longtailed",), dataset=DIGITS, catalogue=CATALOGUE, **fields):
-    how = {name: fields.pop(name) for name in ("rules", "overrides") if name in fields}
+    how = {name: fields.pop(name) for name in ("rules", "present", "overrides") if name in fields}
     values = {"recipes": ("digits",), "seeds": (0,)} | fields
     grid = Grid(
         name="toy",
@@ -135,6 +135,45 @@ def test_teachers_are_trained_under_the_same_recipe_and_come_last():
     assert start.key == row(made, "softmax").key
     assert (softmax.method, softmax.recipe.name) == ("softmax", "slow")
     assert (ldam.hyper["scale"], ldam.recipe.name) == (10.0, "slow")
+
+
+EXPERTS = (
+    Teacher("softmax", subset="many", batch_share=1 / 2),
+    Teacher("softmax", subset="few", batch_share=1 / 8),
+)
+
+
+def test_experts_are_trained_on_their_group_in_smaller_batches():
+    catalogue = with_method("pupil", teachers=EXPERTS)
+    made = plan("pupil", "softmax", catalogue=catalogue, seeds=(0, 1), splits=SPLITS)
+    many, few = (made.jobs[key] for key in job(made.only(lambda r: r.seed == 0), "pupil").start)
+    assert [(e.method, e.subset, e.recipe.batch) for e in (many, few)] == [
+        ("softmax", "many", 16),
+        ("softmax", "few", 4),
+    ]
+    assert (many.label, few.label) == ("Softmax, many-shot expert", "Softmax, few-shot expert")
+    assert job(made.only(lambda r: r.seed == 0), "softmax").subset == "all"
+    assert len(made.rows) == 2 * 2 * 2
+    assert len(made.jobs) == 2 * 2 * 4
+
+
+def test_experts_are_shared_and_a_tiny_batch_is_one_image():
+    more = CATALOGUE["softmax"].model_copy(update={"key": "other", "teachers": EXPERTS})
+    both = Catalogue({**with_method("pupil", teachers=EXPERTS).methods, "other": more})
+    made = plan("pupil", "other", catalogue=both)
+    assert job(made, "pupil").start == job(made, "other").start
+    assert len(made.jobs) == 4
+    one = (Teacher("softmax", subset="few", batch_share=1e-3),)
+    made = plan("pupil", catalogue=with_method("pupil", teachers=one))
+    assert made.jobs[job(made, "pupil").start[0]].recipe.batch == 1
+
+
+def test_an_empty_group_has_no_expert():
+    catalogue = with_method("pupil", teachers=EXPERTS)
+    made = plan("pupil", catalogue=catalogue, present=lambda _: ("many", "medium"))
+    assert [made.jobs[key].subset for key in job(made, "pupil").start] == ["many"]
+    made = plan("pupil", catalogue=catalogue, present=lambda _: ())
+    assert job(made, "pupil").start == ()
 
 
 def test_with_equal_counts_a_method_that_is_softmax_takes_its_run():

@@ -28,7 +28,9 @@ from ltbench.core.stepping import total_loss
 from ltbench.core.streams import stream
 from ltbench.methods import METHODS
 from ltbench.methods.base import Progress
+from ltbench.methods.terms import TrainedTeacher
 from ltbench.networks import NetworkSpec
+from ltbench.results.groups import subset_classes
 from ltbench.results.store import read_record, record_path
 from ltbench.results.workspace import Workspace
 
@@ -227,16 +229,21 @@ def test_classes_of_a_single_image(key, counts):
     torch.manual_seed(0)
     kind, counts = METHODS[key], torch.tensor(counts)
 
-    def untrained(name, **hyper):
-        spec = NetworkSpec("resnet8", CLASSES, channels=1, norm="group")
-        return METHODS[name](spec, counts, METHODS[name].Hyper(**hyper))
+    def untrained(name, classes=tuple(range(CLASSES)), **hyper):
+        spec = NetworkSpec("resnet8", len(classes), channels=1, norm="group")
+        return METHODS[name](spec, counts[list(classes)], METHODS[name].Hyper(**hyper))
+
+    def taught(teacher):
+        classes = subset_classes(teacher.subset, counts.tolist(), "rank_thirds")
+        trained = untrained(teacher.method, classes, **teacher.hyper)
+        return TrainedTeacher(trained.state_dict(), torch.tensor(classes))
 
     state = untrained(kind.start_from).state_dict() if kind.start_from else None
     for stage in kind.stages:
         method = untrained(key)
         if state is not None:
             method.load_start(state)
-        method.load_teachers([untrained(t.method, **t.hyper).state_dict() for t in kind.teachers])
+        method.load_teachers([taught(teacher) for teacher in kind.teachers])
         method.stage = stage
         method.on_stage_start(stage)
         for epoch in range(2 if stage.trains else 0):

@@ -16,8 +16,9 @@ from ltbench.data.split import make_split
 
 @pytest.fixture
 def make_data(digits, make_recipe):
-    def make(split="longtailed", seed=0, **changes):
-        return DataModule(digits, split, make_recipe(**changes), seed=seed, epochs=3)
+    def make(split="longtailed", seed=0, subset="all", **changes):
+        how = make_recipe(**changes)
+        return DataModule(digits, split, how, seed=seed, subset=subset, epochs=3)
 
     return make
 
@@ -36,6 +37,24 @@ def test_split_facts(make_data, digits):
     assert (data.train_hash, data.test_hash) == (split.train_hash, split.test_hash)
     assert data.counts.dtype == torch.int64
     assert data.steps_per_epoch == 400 // 32
+
+
+def test_a_subset_is_trained_on_alone_and_tested_with_all(make_data):
+    data = make_data(subset="few", batch=8)
+    whole = make_data()
+    assert data.classes.tolist() == [7, 8, 9]
+    assert data.counts.tolist() == [11, 8, 6]
+    assert data.train_counts == (0,) * 7 + (11, 8, 6)
+    assert data.longtailed_counts.equal(whole.counts)
+    assert torch.bincount(data.labels).tolist() == [11, 8, 6]
+    assert data.steps_per_epoch == 3
+    observed = torch.cat([batch.images for batch in data.observe_batches()])
+    everything = torch.cat([batch.images for batch in whole.observe_batches()])
+    assert observed.equal(everything[whole.labels >= 7])
+    assert data.test_labels.equal(whole.test_labels)
+    assert whole.classes_of("medium").tolist() == [3, 4, 5, 6]
+    with pytest.raises(DataError, match="25 training images of digits_r20 longtailed, few-shot"):
+        make_data(subset="few", batch=26)
 
 
 def test_an_epoch_in_chunks(make_data):

@@ -60,6 +60,10 @@ def test_pareto_has_a_thinner_middle_than_the_exponential():
 def test_counts_without_images(digits):
     assert split_counts(digits, "longtailed") == [120, 86, 61, 44, 31, 22, 16, 11, 8, 6]
     assert split_counts(digits, "balanced") == [40] * 10
+    assert split_counts(digits, "longtailed", "few") == [11, 8, 6]
+    assert split_counts(digits, "balanced", "many") == [40] * 3
+    by_shots = digits.model_copy(update={"groups": "shots"})
+    assert split_counts(by_shots, "balanced", "few") == [40] * 4
     assert split_counts(digits.model_copy(update={"largest": None}), "longtailed") is None
     natural = digits.model_copy(update={"profile": "natural", "ratio": None})
     assert split_counts(natural, "longtailed") is None

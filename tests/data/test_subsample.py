@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ltbench.config.load import load_dataset
 from ltbench.data.errors import DataError
 from ltbench.data.pool import Pool
 from ltbench.data.profiles import balanced_counts, exponential
-from ltbench.data.split import make_split
+from ltbench.data.sources import load_pool
+from ltbench.data.split import make_split, present_groups
 from ltbench.data.subsample import split_hash, subsample
+from ltbench.results.groups import GROUPS
 
 
 @pytest.mark.oracle("cifar_lt_counts", level="case", has=["selected_indices"])
@@ -91,6 +94,32 @@ def test_natural_split_is_everything_and_may_have_no_twin(make_spec):
     assert split.counts == split.longtailed_counts == (6, 4, 2)
     with pytest.raises(DataError, match=r"toy has no balanced twin.*\n  class 2 has 2 images"):
         make_split(make_spec(), pool, "balanced")
+
+
+def test_a_subset_has_the_images_of_its_group_alone(digits):
+    pool = load_pool(digits)
+    whole = make_split(digits, pool, "longtailed")
+    parts = [make_split(digits, pool, "longtailed", group) for group in GROUPS]
+    assert [part.classes for part in parts] == [(0, 1, 2), (3, 4, 5, 6), (7, 8, 9)]
+    assert np.concatenate([part.train for part in parts]).tolist() == whole.train.tolist()
+    assert parts[2].counts == (0,) * 7 + (11, 8, 6)
+    assert parts[2].longtailed_counts == whole.counts
+    assert whole.classes == tuple(range(10))
+    twin = make_split(digits, pool, "balanced", "few")  # equal counts, the long-tailed groups
+    assert (twin.classes, twin.counts) == ((7, 8, 9), (0,) * 7 + (40,) * 3)
+
+
+def test_an_empty_group_has_no_split(make_spec):
+    with pytest.raises(DataError, match="toy has no many-shot classes"):
+        make_split(make_spec(), pool_of([6, 4, 2]), "longtailed", "many")
+
+
+def test_groups_are_told_by_the_profile_or_by_the_images_that_are_there(make_spec, root, tmp_path):
+    cifar = load_dataset("cifar10")
+    assert present_groups(cifar, tmp_path) == set(GROUPS)
+    assert present_groups(cifar.model_copy(update={"groups": "shots"})) == {"many", "medium"}
+    assert present_groups(make_spec(), root) == {"few"}
+    assert present_groups(make_spec(), tmp_path / "nowhere") == set(GROUPS)
 
 
 def test_twin_keeps_the_longtailed_counts_for_groups(make_spec):

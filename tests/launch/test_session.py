@@ -46,6 +46,14 @@ def test_all_that_is_wrong_with_the_data_is_said(jobs):
     assert "these are other images" in said
 
 
+def test_the_batch_of_an_expert_has_to_fit_its_group(jobs):
+    longtailed, _ = jobs
+    expert = with_batch(longtailed.model_copy(update={"subset": "few"}), 25)
+    check_data([longtailed, expert], None)
+    with pytest.raises(DataError, match=r"of 26 .* the 25 training images of .*, few-shot classes"):
+        check_data([longtailed, with_batch(expert, 26)], None)
+
+
 def test_a_folder_is_made_and_left_empty(tmp_path):
     check_writable(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []

@@ -8,6 +8,7 @@ from ltbench.core.batch import Batch
 from ltbench.core.stepping import total_loss
 from ltbench.methods import METHODS
 from ltbench.methods.base import Progress
+from ltbench.methods.terms import TrainedTeacher
 from ltbench.networks import NetworkSpec
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
@@ -177,7 +178,7 @@ def test_ride_distill_learns_from_the_trained_teacher():
     teacher = build("ride", experts=6)
     for parameter in teacher.parameters():
         nn.init.normal_(parameter)
-    method.load_teachers([teacher.state_dict()])
+    method.load_teachers([TrainedTeacher(teacher.state_dict(), torch.arange(len(COUNTS)))])
     images = torch.randn(3, 3, 8, 8)
     assert method.train().teacher.predict(images).equal(teacher.eval().predict(images))
     assert not any(p.requires_grad for p in method.teacher.parameters())

@@ -24,7 +24,14 @@ def recipe(**changes) -> Recipe:
 
 
 def job(
-    method="softmax", stage=None, seed=0, split="longtailed", start=(), hyper=None, **changes
+    method="softmax",
+    stage=None,
+    seed=0,
+    split="longtailed",
+    start=(),
+    hyper=None,
+    subset="all",
+    **changes,
 ) -> Job:
     info = CATALOGUE[method]
     declared = next(s for s in info.stages if stage in (None, s.name))
@@ -43,6 +50,7 @@ def job(
         stage_recipe=stage_recipe if declared.trains else None,
         seed=seed,
         start=tuple(start),
+        subset=subset,
     )
 
 

@@ -96,6 +96,18 @@ def test_a_second_stage_continues_from_its_start(workspace):
         assert same == name.startswith("network.backbone"), name
 
 
+def test_an_expert_predicts_its_own_classes_alone(workspace):
+    one = job(subset="few", batch=4)
+    record = fit.run_job(one, workspace, options())
+    assert record.split.train_counts == (0,) * 7 + (11, 8, 6)
+    assert record.test.totals == (50,) * 10
+    assert not any(record.test.hits[:7])
+    assert sum(record.test.hits) > 0
+    state = load_file(workspace.job(one.key).weights)
+    assert state["network.classifier.weight"].shape == (3, 64)
+    assert one.key != job(batch=4).key
+
+
 def test_a_start_without_weights_is_named(workspace):
     with pytest.raises(FileNotFoundError, match="weights"):
         fit.run_job(job("crt", start=["0" * 16]), workspace, options())

@@ -13,7 +13,7 @@ The teacher is a job of its own: RIDE with six experts under the same recipe. Th
 is that of `ride`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor
 from ltbench.core.distributed import global_mean
 from ltbench.methods.base import Batch, Loss, Teacher
 from ltbench.methods.ensembles.ride import RIDE, RIDEHyper
+from ltbench.methods.terms import TrainedTeacher
 from ltbench.networks import NetworkSpec
 
 
@@ -48,10 +49,10 @@ class RIDEDistill(RIDE):
         self.teacher = RIDE(spec, counts, RIDEHyper(**declared.hyper))
         self.freeze(self.teacher)
 
-    def load_teachers(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
+    def load_teachers(self, teachers: Sequence[TrainedTeacher]) -> None:
         """Take the trained teacher's state."""
-        (state,) = weights
-        self.teacher.load_state_dict(state)
+        (trained,) = teachers
+        self.teacher.load_state_dict(trained.weights)
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return RIDE's losses and the divergence from the teacher, times the number of experts."""
