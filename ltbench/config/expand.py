@@ -1,6 +1,6 @@
 """From a grid to its rows and jobs: which stage of which variant trains on which split, once."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import get_args
@@ -29,6 +29,9 @@ class Row:
     Attributes:
         jobs: keys of its stages in order, starts of other variants left out; the last is reported.
         needed_for_ua: added because UA needs it, not asked for.
+        start: key of the job that it continues from; None where it is trained from scratch.
+        start_method: method of that job; `ssp+softmax` where that itself continued from another
+            than its method always does.
     """
 
     dataset: DatasetSpec
@@ -38,6 +41,8 @@ class Row:
     variant: Variant
     jobs: tuple[str, ...]
     needed_for_ua: bool = False
+    start: str | None = None
+    start_method: str | None = None
 
     @property
     def key(self) -> str:
@@ -126,7 +131,18 @@ class _Expander:
     def row(self, cell: _Cell, variant: Variant, *, needed_for_ua: bool = False) -> Row:
         """Return the row of a variant on a cell; its jobs are among `jobs` then."""
         keys = self.chain(cell, variant)
-        return Row(cell.dataset, cell.recipe, cell.split, cell.seed, variant, keys, needed_for_ua)
+        start = self.start_of(variant)
+        return Row(
+            dataset=cell.dataset,
+            recipe=cell.recipe,
+            split=cell.split,
+            seed=cell.seed,
+            variant=variant,
+            jobs=keys,
+            needed_for_ua=needed_for_ua,
+            start=self.continued_from(keys[0]),
+            start_method=self.lineage(start) if start else None,
+        )
 
     def chain(self, cell: _Cell, variant: Variant) -> tuple[str, ...]:
         """Return the keys of a variant's own stages on a cell.
@@ -161,8 +177,11 @@ class _Expander:
         hyper = info.check_hyper({**self.rules(variant.method, cell.dataset), **variant.hyper})
         parents = self.chain(cell, start)[-1:] if start else ()
         teachers = [
-            self.chain(place, self.teacher(teacher, variant))[-1]
-            for teacher, place in self.taught_on(cell, info.teachers)
+            self.chain(
+                replace(cell, subset=teacher.subset, batch_share=teacher.batch_share),
+                self.teacher(teacher, variant),
+            )[-1]
+            for teacher in self.teachers(variant.method, cell.dataset)
         ]
         keys: list[str] = []
         for stage in info.stages:
@@ -196,6 +215,21 @@ class _Expander:
             return None
         return next((v for v in self.grid.variants if v.label == name), None) or self.plain(name)
 
+    def continued_from(self, key: str) -> str | None:
+        """Return the key of the job that one continues from: it stands before its teachers."""
+        job = self.jobs[key]
+        teachers = self.teachers(job.method, job.dataset)
+        return job.start[0] if len(job.start) > len(teachers) else None
+
+    def lineage(self, variant: Variant) -> str:
+        """Return a variant's method, behind that of its start unless the method always has it."""
+        start = self.start_of(variant)
+        if start is None:
+            return variant.method
+        before = self.lineage(start)
+        usual = before == self.catalogue[variant.method].start_from
+        return variant.method if usual else f"{before}+{variant.method}"
+
     def plain(
         self, method: str, recipe: str | None = None, start_from: str | None = None
     ) -> Variant:
@@ -213,14 +247,13 @@ class _Expander:
         batch = max(int(recipe.batch * cell.batch_share), 1)
         return recipe.model_copy(update={"batch": batch})
 
-    def taught_on(
-        self, cell: _Cell, teachers: Collection[Teacher]
-    ) -> Iterator[tuple[Teacher, _Cell]]:
-        """Yield the teachers there are and where each is trained: an empty group has none."""
-        for teacher in teachers:
-            if teacher.subset == "all" or teacher.subset in self.present(cell.dataset):
-                share = teacher.batch_share
-                yield teacher, replace(cell, subset=teacher.subset, batch_share=share)
+    def teachers(self, method: str, dataset: DatasetSpec) -> list[Teacher]:
+        """Return the teachers that a method has on a dataset: an empty group has none."""
+        return [
+            teacher
+            for teacher in self.catalogue[method].teachers
+            if teacher.subset == "all" or teacher.subset in self.present(dataset)
+        ]
 
     def teacher(self, teacher: Teacher, variant: Variant) -> Variant:
         """Return the variant that another learns from, trained under the same recipe."""

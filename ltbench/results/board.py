@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ltbench.config.expand import BASELINE, Plan, Row
+from ltbench.config.expand import Plan, Row, is_baseline
 from ltbench.config.models import DatasetSpec, Job, Recipe, Variant
 from ltbench.results.groups import GROUPS, balanced_accuracy, class_groups, group_accuracies
 from ltbench.results.record import Record
@@ -67,7 +67,7 @@ class Entry:
         variant: as the grid names it.
         keys: of its long-tailed jobs that are reported, in the order of seeds.
         start: keys of the jobs whose weights they start from; empty where trained from scratch.
-        start_method: method of those jobs.
+        start_method: method of those jobs, as of `Row`.
         values: by metric.
         remarks: what a reader must know of its runs, for footnotes.
     """
@@ -178,7 +178,7 @@ class _Builder:
         longtailed = [r for r in self.rows if r.split == "longtailed" and not r.needed_for_ua]
         balanced = [r for r in self.rows if r.split == "balanced"]
         variants = list(dict.fromkeys(r.variant.label for r in longtailed))
-        vanilla = next((r.variant for r in balanced if _is_baseline(r.variant)), None)
+        vanilla = next((r.variant for r in balanced if is_baseline(r.variant)), None)
         plain = {r.seed: r.key for r in balanced if r.variant == vanilla}
         entries = []
         for label in variants:
@@ -195,16 +195,14 @@ class _Builder:
     def _entry(self, own: dict[int, Row], twin: dict[int, str], plain: dict[int, str]) -> Entry:
         rows = list(own.values())
         keys = tuple(row.key for row in rows)
-        parents = [self.plan.jobs[row.jobs[0]].start for row in rows]
-        start = tuple(parent[0] for parent in parents if parent)
         values = self._values(keys)
         longtailed = {seed: row.key for seed, row in own.items()}
         values["ua"], values["ra"] = self._relative(longtailed, twin, plain)
         return Entry(
             variant=rows[0].variant,
             keys=keys,
-            start=start,
-            start_method=self.plan.jobs[start[0]].method if start else None,
+            start=tuple(row.start for row in rows if row.start),
+            start_method=rows[0].start_method,
             values=values,
             remarks=self._remarks(rows[0], twin),
         )
@@ -310,10 +308,6 @@ class _Builder:
         return _in_percent(
             result, Value(n=n, planned=planned, state=state, failed=failed, keys=used)
         )
-
-
-def _is_baseline(variant: Variant) -> bool:
-    return variant.method == BASELINE and variant.recipe is None
 
 
 def _in_percent(result: Relative, seeds: Value) -> tuple[Value, Value]:

@@ -112,6 +112,40 @@ def test_a_method_as_it_is_has_no_settings_of_its_own():
     assert made.jobs[job(made, "LWS").start[0]].start == job(plan("crt"), "crt").start
 
 
+def test_a_row_names_its_start_and_what_that_started_from():
+    catalogue = with_method("pupil", teachers=(Teacher("ldam_drw"),))
+    made = plan(
+        "softmax",
+        "crt",
+        "pupil",
+        v("S2", "softmax", start_from="ldam_drw"),
+        v("cRT of S2", "crt", start_from="S2"),
+        v("LWS of cRT", "lws", start_from="crt"),
+        v("LWS of cRT of S2", "lws", start_from="cRT of S2"),
+        catalogue=catalogue,
+    )
+    starts = {r.variant.label: r.start_method for r in made.rows}
+    assert starts == {
+        "softmax": None,
+        "crt": "softmax",
+        "pupil": None,  # what it learns from is not what it continues from
+        "S2": "ldam_drw",
+        "cRT of S2": "ldam_drw+softmax",
+        "LWS of cRT": "crt",
+        "LWS of cRT of S2": "ldam_drw+softmax+crt",
+    }
+    assert row(made, "cRT of S2").start == row(made, "S2").key
+    assert row(made, "pupil").start is None
+    made = plan("softmax", "uno_ic")  # whose start is trained without the images that it needs
+    assert (row(made, "uno_ic").start,) == job(made, "uno_ic").start
+    assert len(made.jobs) == 3
+
+
+def test_softmax_that_continues_from_another_is_not_the_reference():
+    made = plan(v("S2", "softmax", start_from="ldam_drw"), splits=SPLITS)
+    assert [r.variant.label for r in made.rows if r.needed_for_ua] == ["Softmax"]
+
+
 def test_equal_settings_are_one_job_whatever_the_label():
     made = plan(v("A", "tau_norm"), v("B", "tau_norm", hyper=CATALOGUE["tau_norm"].check_hyper({})))
     assert row(made, "A").key == row(made, "B").key

@@ -113,10 +113,17 @@ def plan(
         jobs.setdefault(job.key, job)
         return (job.key,)
 
+    def start(variant, split, seed):
+        before = variant.start_from and wanted[variant.start_from]
+        return (keys(before, split, seed)[-1], before.method) if before else (None, None)
+
     for split in splits:
         for seed in seeds:
             rows += [
-                Row(dataset, recipe, split, seed, v, keys(v, split, seed), v.label not in asked)
+                Row(
+                    *(dataset, recipe, split, seed, v, keys(v, split, seed), v.label not in asked),
+                    *start(v, split, seed),
+                )
                 for asked in [{v.label for v in grid.variants}]
                 for v in wanted.values()
                 if v.label in asked or split == "balanced"
