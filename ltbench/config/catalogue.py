@@ -88,6 +88,11 @@ class MethodInfo(Model):
         return create_model(self.key, __config__=config, **fields)
 
     @property
+    def predicts(self) -> bool:
+        """Whether its last stage is tested; else it is only a start for others."""
+        return self.stages[-1].tests
+
+    @property
     def _hyper_schemas(self) -> dict[str, Any]:
         schemas: dict[str, Any] = self.hyper.get("properties", {})
         return schemas

@@ -280,6 +280,20 @@ def _check_networks(grid: Grid, recipes: Mapping[str, Recipe]) -> None:
     raise_all(problems)
 
 
+def _check_pretraining(grid: Grid, catalogue: Catalogue) -> None:
+    """Refuse variants that only pre-train and that no other starts from.
+
+    Raises:
+        ConfigError: naming each.
+    """
+    source, starts = Source(f"grid {grid.name}"), {v.start_from for v in grid.variants}
+    raise_all(
+        source.at("variants", i).problem(f"{show(v.label)} only pre-trains; nothing starts from it")
+        for i, v in enumerate(grid.variants)
+        if not catalogue[v.method].predicts and starts.isdisjoint((v.label, v.method))
+    )
+
+
 def expand(
     grid: Grid,
     datasets: list[DatasetSpec],
@@ -292,7 +306,8 @@ def expand(
     """Return the rows and jobs of a grid.
 
     The balanced split brings softmax on the twin with it, which UA needs; a dataset taken as it is
-    has no twin and no balanced rows.
+    has no twin and no balanced rows. A variant that only pre-trains has no rows: its jobs are there
+    for what starts from it.
 
     Args:
         grid: what to run.
@@ -304,10 +319,11 @@ def expand(
         overrides: what the command line changed, for the record.
 
     Raises:
-        ConfigError: for starts that go in circles, and recipes of variants whose network is not
-            that of the grid's.
+        ConfigError: for starts that go in circles, recipes of variants whose network is not that of
+            the grid's, and pre-training that nothing starts from.
     """
     _check_networks(grid, recipes)
+    _check_pretraining(grid, catalogue)
     expander = _Expander(grid, catalogue, recipes, rules, present, overrides)
     bases = [recipes[name] for name in grid.recipes]
     rows: list[Row] = []
@@ -315,7 +331,7 @@ def expand(
         if split == "balanced" and dataset.profile == "natural":
             continue
         cell = _Cell(dataset, recipe, split, seed)
-        rows += [expander.row(cell, variant) for variant in grid.variants]
+        rows += [expander.row(cell, v) for v in grid.variants if catalogue[v.method].predicts]
         if split == "balanced" and not any(map(is_baseline, grid.variants)):
             rows.append(expander.row(cell, expander.plain(BASELINE), needed_for_ua=True))
     return Plan(grid, tuple(rows), expander.jobs)

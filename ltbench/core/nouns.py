@@ -38,6 +38,8 @@ class Stage:
         validates: whether `Method.validate` sees the auxiliary images before the test.
         second: whether the recipe's second-stage settings apply instead of its first.
         views: independently augmented views of each image in a batch.
+        tests: whether the trained stage predicts classes, and so is tested; pre-training does not:
+            its record has no test, and no table a row of it.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Stage:
     validates: bool = False
     second: bool = False
     views: int = 1
+    tests: bool = True
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ class _Builder:
             entries.append(self._entry(own, {r.seed: r.key for r in twin}, plain))
         seeds = tuple(dict.fromkeys(r.seed for r in longtailed))
         found = (self.records[key].record for e in entries for key in e.keys if key in self.records)
-        uneven = any(len(set(record.test.totals)) > 1 for record in found)
+        uneven = any(record.test and len(set(record.test.totals)) > 1 for record in found)
         starts = self._starts(entries)
         grid = self.plan.grid.name
         return Board(grid, self.dataset, self.recipe, seeds, tuple(entries), starts, uneven)
@@ -240,6 +240,8 @@ class _Builder:
         """Return the fractions of a record; groups by the plan's rule, which can change freely."""
         if key not in self._metrics:
             record = self.records[key].record
+            if record.test is None:
+                return dict.fromkeys(("acc", "balanced_acc", *GROUPS))
             hits, totals = record.test.hits, record.test.totals
             groups = class_groups(record.split.longtailed_counts, self.dataset.groups)
             within = group_accuracies(hits, totals, groups)
@@ -278,11 +280,15 @@ class _Builder:
 
         if not twin or not plain:
             return none("UA needs the balanced split, which this grid does not have here.")
-        found = self.records
         runs = {
             seed: (own[seed], plain[seed], twin[seed])
             for seed in own
             if seed in plain and seed in twin
+        }
+        found = {
+            key: fraction
+            for key in {key for keys in runs.values() for key in keys} & self.records.keys()
+            if (fraction := self.records[key].record.accuracy) is not None
         }
         whole = {seed: keys for seed, keys in runs.items() if all(key in found for key in keys)}
         if not whole:
@@ -296,7 +302,7 @@ class _Builder:
                 f"UA and RA lack {' and '.join(lacking or ['a seed that has all three runs'])}."
             )
         accuracy, vanilla, balanced = (
-            [found[keys[i]].record.accuracy for keys in whole.values()] for i in range(3)
+            [found[keys[i]] for keys in whole.values()] for i in range(3)
         )
         if not any((*vanilla, *balanced)):
             return none("UA is zero: no balanced run got an image right.")
@@ -318,7 +324,15 @@ def _in_percent(result: Relative, seeds: Value) -> tuple[Value, Value]:
 
 
 def ad_hoc_records(plan: Plan, records: Mapping[str, Stored]) -> list[Record]:
-    """Return the records of a grid whose settings the command line overrode, sorted."""
+    """Return the records of a grid whose settings the command line overrode, sorted.
+
+    Experts on a subset and what has no test are left out: they are there for others.
+    """
     found = (stored.record for key, stored in records.items() if key not in plan.jobs)
-    mine = [record for record in found if record.job.ad_hoc and record.grid == plan.grid.name]
+    mine = [
+        record
+        for record in found
+        if record.job.ad_hoc and record.grid == plan.grid.name
+        if record.job.subset == "all" and record.test is not None
+    ]
     return sorted(mine, key=lambda record: (*_place(record.job), record.key))

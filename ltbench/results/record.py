@@ -193,7 +193,10 @@ class Weights(Model):
 
 
 class Record(Model):
-    """One finished job. What time and place can change stands in `cost` and `environment` alone."""
+    """One finished job. What time and place can change stands in `cost` and `environment` alone.
+
+    Pre-training does not predict classes and has no `test`.
+    """
 
     schema_version: Literal[1]
     key: str
@@ -202,7 +205,7 @@ class Record(Model):
     job: Job
     split: SplitFacts
     training: Training | None
-    test: TestResult
+    test: TestResult | None
     shifted: ShiftedTests | None = None
     open_set: OpenSetTest | None = None
     weights: Weights
@@ -222,12 +225,14 @@ class Record(Model):
             and self.training.epochs != planned.epochs
         ):
             raise ValueError(f"trained {self.training.epochs} of {planned.epochs} epochs")
+        if self.training is None and self.test is None:
+            raise ValueError("neither trained nor tested")
         classes = self.job.dataset.classes
         shifted = self.shifted.tests if self.shifted else ()
         for what, values in (
             ("train_counts", self.split.train_counts),
             ("longtailed_counts", self.split.longtailed_counts),
-            ("totals", self.test.totals),
+            ("totals", self.test.totals if self.test else None),
             ("auxiliary_counts", self.split.auxiliary_counts),
             *((f"totals of {test.shift.title}", test.totals) for test in shifted),
         ):
@@ -239,15 +244,16 @@ class Record(Model):
         return self
 
     @property
-    def accuracy(self) -> float:
-        """Top-1 accuracy on the test set, a fraction."""
-        return self.test.accuracy
+    def accuracy(self) -> float | None:
+        """Top-1 accuracy on the test set, a fraction; None without a test."""
+        return None if self.test is None else self.test.accuracy
 
     def f_measures(self) -> dict[float, float]:
         """Return the open-set F-measure by threshold, fractions; empty without an open set."""
-        test, images = self.open_set, sum(self.test.totals)
-        if test is None:
+        test = self.open_set
+        if test is None or self.test is None:
             return {}
+        images = sum(self.test.totals)
         counts = zip(test.thresholds, test.right, test.mistaken, strict=True)
         return {t: f_measure(right, images, mistaken) for t, right, mistaken in counts}
 

@@ -200,8 +200,8 @@ def shifts_table(board: Board, records: Mapping[str, Stored]) -> Table:
 
 
 def _expected(record: Record, shift: Shift) -> float | None:
-    test = record.test
-    return shifted_accuracy(test.hits, test.totals, record.split.longtailed_counts, shift)
+    test, counts = record.test, record.split.longtailed_counts
+    return None if test is None else shifted_accuracy(test.hits, test.totals, counts, shift)
 
 
 def _over_seeds(acc: Value, fractions: Mapping[str, float | None]) -> Value:
@@ -252,10 +252,10 @@ def ad_hoc_table(records: Sequence[Record]) -> Table | None:
         return None
     rows = []
     for record in records:
-        job = record.job
-        value = Value(
-            mean=100 * record.accuracy, n=1, planned=1, state="complete", keys=(record.key,)
-        )
+        job, accuracy = record.job, record.accuracy
+        value = Value(state="empty", keys=(record.key,))
+        if accuracy is not None:
+            value = replace(value, mean=100 * accuracy, n=1, planned=1, state="complete")
         words = (job.label, job.stage, job.dataset.id, job.recipe_name, job.split, str(job.seed))
         rows.append((*(Cell(w) for w in words), Cell(", ".join(job.overrides)), Cell(value=value)))
     return Table(

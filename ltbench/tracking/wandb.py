@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ltbench.config.models import Job
 from ltbench.results.groups import Group, class_groups, group_accuracies
-from ltbench.results.record import Record
+from ltbench.results.record import Record, TestResult
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
@@ -75,7 +75,8 @@ def finish(logger: "WandbLogger", record: Record | None) -> None:
         with _Reported("logging the result"):
             run, split = logger.experiment, record.split
             run.config.update({"train_hash": split.train_hash, "test_hash": split.test_hash})
-            run.log({"per_class": _per_class(record)})
+            if record.test is not None:
+                run.log({"per_class": _per_class(record, record.test)})
             run.summary.update(_summary(record))
     with _Reported("closing the run"):
         logger.experiment.finish(exit_code=int(record is None))
@@ -147,23 +148,21 @@ def _groups(record: Record) -> tuple[Group, ...]:
 
 
 def _summary(record: Record) -> dict[str, float]:
-    """Headline numbers: accuracies are fractions, times seconds."""
-    test = record.test
-    by_group = group_accuracies(test.hits, test.totals, _groups(record))
-    return {
-        "acc": record.accuracy,
-        **{f"acc_{group}": value for group, value in by_group.items() if value is not None},
-        "ece": test.calibration.ece,
-        "train_seconds": record.cost.train_seconds,
-        "test_seconds": record.cost.test_seconds,
-    }
+    """Headline numbers, where there are any: accuracies are fractions, times seconds."""
+    numbers: dict[str, float | None] = {"acc": record.accuracy}
+    if (test := record.test) is not None:
+        by_group = group_accuracies(test.hits, test.totals, _groups(record))
+        numbers |= {f"acc_{group}": value for group, value in by_group.items()}
+        numbers["ece"] = test.calibration.ece
+    numbers["train_seconds"] = record.cost.train_seconds
+    numbers["test_seconds"] = record.cost.test_seconds
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
-def _per_class(record: Record) -> Any:
+def _per_class(record: Record, test: TestResult) -> Any:
     """A table with one row a class."""
     import wandb
 
-    test = record.test
     rows = zip(record.split.train_counts, _groups(record), test.hits, test.totals, strict=True)
     return wandb.Table(
         columns=["class", "training images", "group", "hits", "test images", "accuracy"],

@@ -81,7 +81,8 @@ def run_job(job: Job, workspace: Workspace, options: Options) -> Record:
             trainer.fit(module, datamodule=data)
             if len(module.history.losses) < module.settings.epochs:
                 raise InterruptedError("training was stopped before its last epoch")
-        trainer.test(module, datamodule=data, verbose=False)
+        if method.stage.tests:
+            trainer.test(module, datamodule=data, verbose=False)
         record = _record(job, data, module, folder, options, attempts)
         if rank() == 0:
             write_record(record, record_path(workspace.records, job))
@@ -228,7 +229,7 @@ def _record(
     options: Options,
     attempts: int,
 ) -> Record:
-    if module.test_result is None:
+    if module.test_result is None and module.method.stage.tests:
         raise RuntimeError("the test did not run")
     weights = save({k: v.contiguous().cpu() for k, v in module.method.state_dict().items()})
     if rank() == 0:

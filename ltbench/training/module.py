@@ -167,7 +167,8 @@ class TrainingModule(pl.LightningModule):
             )
         average_batchnorm(self.method)
         epoch, every = self.current_epoch + 1, self.job.recipe.evaluate_every
-        if every and epoch % every == 0 and epoch < self.settings.epochs:
+        tests = self.method.stage.tests and epoch < self.settings.epochs
+        if tests and every and epoch % every == 0:
             history.curve.append((epoch, list(self.evaluate().hits)))
         self.on_epoch_end(self)
 

@@ -146,6 +146,36 @@ def test_softmax_that_continues_from_another_is_not_the_reference():
     assert [r.variant.label for r in made.rows if r.needed_for_ua] == ["Softmax"]
 
 
+PRETRAINING = with_method("pre", stages=(Stage("pretrain", tests=False),))
+
+
+def test_pretraining_is_a_job_of_its_own_without_a_row():
+    made = plan(
+        v("Pre", "pre", recipe="slow"),
+        v("Softmax + Pre", "softmax", start_from="Pre"),
+        v("LDAM + Pre", "ldam_drw", start_from="Pre"),
+        v("cRT + Pre", "crt", start_from="Softmax + Pre"),
+        "softmax",
+        catalogue=PRETRAINING,
+    )
+    assert "Pre" not in {r.variant.label for r in made.rows}
+    (pre,) = (key for key, each in made.jobs.items() if each.method == "pre")
+    assert made.jobs[pre].recipe.name == "slow"
+    assert job(made, "Softmax + Pre").start == job(made, "LDAM + Pre").start == (pre,)
+    assert row(made, "cRT + Pre").start_method == "pre+softmax"
+    assert len(made.jobs) == 5
+    assert "pre" in {
+        each.method for each in made.only(lambda r: "cRT" in r.variant.label).jobs.values()
+    }
+
+
+def test_pretraining_that_nothing_starts_from_is_refused():
+    message = r'grid toy: variants\[1\]: "Pre" only pre-trains; nothing starts from it'
+    with pytest.raises(ConfigError, match=message):
+        plan("softmax", v("Pre", "pre"), catalogue=PRETRAINING)
+    plan("pre", v("S", "softmax", start_from="pre"), catalogue=PRETRAINING)
+
+
 def test_equal_settings_are_one_job_whatever_the_label():
     made = plan(v("A", "tau_norm"), v("B", "tau_norm", hyper=CATALOGUE["tau_norm"].check_hyper({})))
     assert row(made, "A").key == row(made, "B").key

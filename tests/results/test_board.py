@@ -216,6 +216,51 @@ def test_decoupling_rows_are_what_stage_one_was(toy):
     assert decoupling_table(boards(toy.plan([SOFTMAX]), {})[0], toy.methods) is None
 
 
+def test_pretraining_has_no_accuracy_anywhere(toy):
+    """A classifier put on it right away has one; nothing is joint with pre-training."""
+    variant = {"label": "cRT", "method": "crt", "start_from": "Pre"}
+    plan = toy.plan([variant], extra=[{"label": "Pre", "method": "pre"}], splits=("longtailed",))
+    records = {}
+    for job in plan.jobs.values():
+        changes = {"test": None} if job.method == "pre" else {}
+        records |= toy.stored(toy.record(job, HITS, **changes))
+    [board] = boards(plan, records)
+    assert [entry.variant.label for entry in board.entries] == ["cRT"]
+    joint = column(decoupling_table(board, toy.methods), "Joint")
+    assert {(cell.value.state, cell.value.mean) for cell in joint} == {("empty", None)}
+    assert not board.uneven_test
+    assert len(records_table(board, records).rows) == 4
+
+
+def test_a_row_without_a_test_is_no_number(toy):
+    plan = toy.plan([SOFTMAX, PLUGIN], seeds=(0,))
+    records = fill(toy, plan)
+    key = toy.key_of(plan, "Mine")
+    records |= toy.stored(toy.record(plan.jobs[key], HITS, test=None))
+    [board] = boards(plan, records)
+    mine = board.entries[1].values
+    assert (mine["acc"].state, mine["many"].state) == ("empty", "empty")
+    assert mine["ra"].reason == "UA and RA lack its long-tailed run."
+    assert [cell.value.state for cell in shifts_table(board, records).rows[1][1:]] == ["empty"] * 11
+
+
+def test_experts_and_pretraining_are_not_among_ad_hoc_records(toy):
+    plan = toy.plan([SOFTMAX], seeds=(0,), splits=("longtailed",))
+    changed = toy.plan(
+        [SOFTMAX],
+        seeds=(0, 1, 2),
+        overrides=("recipe.batch=64",),
+        splits=("longtailed",),
+        recipe=toy.recipe(batch=64),
+    )
+    whole, expert, untested = changed.jobs.values()
+    expert = type(expert)(**expert.model_dump() | {"subset": "few"})
+    records = toy.stored(
+        toy.record(whole, HITS), toy.record(expert, HITS), toy.record(untested, HITS, test=None)
+    )
+    assert [record.key for record in ad_hoc_records(plan, records)] == [whole.key]
+
+
 def test_every_number_leads_to_its_records(toy):
     variants = [SOFTMAX, {"label": "cRT", "method": "crt", "start_from": "Softmax"}]
     plan = toy.plan(variants, seeds=(0,))

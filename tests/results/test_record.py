@@ -107,6 +107,14 @@ def test_refuses_shifted_tests(record, values, message):
         Record.model_validate(data)
 
 
+def test_pretraining_is_trained_and_not_tested(record):
+    untested = Record.model_validate(change(record, test=None))
+    assert untested.accuracy is None
+    assert Record.model_validate_json(untested.model_dump_json(), strict=True) == untested
+    with pytest.raises(ValidationError, match="neither trained nor tested"):
+        Record.model_validate(change(record, test=None, training=None))
+
+
 def test_refuses_bits_after_the_last_image(record):
     packed = bytearray(base64.b64decode(record.test.correct))
     packed[0] ^= 0x80  # one hit less ...

@@ -226,6 +226,15 @@ def test_an_offline_run_holds_the_whole_job(tmp_path):
     ]
 
 
+def test_pretraining_has_no_result_to_mirror(tmp_path):
+    job = make_job()
+    untested = make_record(job).model_copy(update={"test": None})
+    assert tracking._summary(untested) == {"train_seconds": 1.5, "test_seconds": 0.25}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        finish(open_run(job, "quickstart", tmp_path, "offline"), untested)
+
+
 def test_the_mirror_is_light(tmp_path):
     logger = open_run(make_job(), "quickstart", tmp_path, "offline")
     finish(logger, make_record(make_job()))
