@@ -34,7 +34,8 @@ class Stage:
         name: what the stage does, e.g. "train", "classifier", "statistics".
         samplers: one sampler name a stream of batches; two make the batch a dict by sampler name.
         trains: whether the optimiser runs; without, the stage only observes or adjusts.
-        observes: whether `Method.observe` sees the whole training set before the test.
+        observes: whether `Method.observe` sees the whole training set: before training, or before
+            the test where nothing is trained.
         validates: whether `Method.validate` sees the auxiliary images before the test.
         second: whether the recipe's second-stage settings apply instead of its first.
         views: independently augmented views of each image in a batch.

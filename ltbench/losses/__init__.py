@@ -10,6 +10,7 @@ from ltbench.losses.class_weights import (
 )
 from ltbench.losses.cross_entropy import cross_entropy
 from ltbench.losses.disc_centroids import disc_centroids
+from ltbench.losses.distillation import distillation
 from ltbench.losses.diversity import class_temperatures, diversity
 from ltbench.losses.equalization import equalization
 from ltbench.losses.focal import focal, sigmoid_focal
@@ -22,6 +23,7 @@ from ltbench.losses.logit_adjustment import logit_adjustment, posthoc_adjustment
 from ltbench.losses.paco import paco
 from ltbench.losses.prior_rebalancing import prior_rebalancing
 from ltbench.losses.residual_branches import branch_loss, class_groups
+from ltbench.losses.self_paced import curriculum_weights, ease_within_classes, expert_weight
 
 __all__ = [
     "balanced_softmax",
@@ -31,10 +33,14 @@ __all__ = [
     "class_temperatures",
     "cost_sensitive_weights",
     "cross_entropy",
+    "curriculum_weights",
     "disc_centroids",
+    "distillation",
     "diversity",
+    "ease_within_classes",
     "effective_number_weights",
     "equalization",
+    "expert_weight",
     "focal",
     "inverse_counts",
     "inverse_softmax",

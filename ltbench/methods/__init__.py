@@ -1,5 +1,6 @@
 """METHODS: every method by its key, which is also its file name and its record folder."""
 
+from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.mixup import Mixup
 from ltbench.methods.augmentation.rsg import RSG
 from ltbench.methods.base import Method
@@ -62,6 +63,7 @@ METHODS: dict[str, type[Method]] = {
     "tau_norm_validated": TauNormValidated,
     "mixup": Mixup,
     "rsg": RSG,
+    "lfme": LFME,
     "cosine": Cosine,
     "mislas": MiSLAS,
     "causal_tde": CausalTDE,

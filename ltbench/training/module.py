@@ -118,8 +118,11 @@ class TrainingModule(pl.LightningModule):
         return self.optimizer
 
     def on_train_start(self) -> None:
-        """Make the stepper once Lightning has placed the parameters; compile, cache features."""
+        """Make the stepper once Lightning has placed the parameters; observe, compile, cache."""
         self.stepper = Stepper(self.optimizer, self.manual_backward)
+        if self.method.stage.observes and not self.history.losses:  # else the checkpoint has it
+            self.observe()
+            self.method.train()
         recipe, settings = self.job.recipe, self.settings
         backbone = frozen_backbone(self.method)
         if settings.cached_features and backbone is not None:
@@ -172,6 +175,14 @@ class TrainingModule(pl.LightningModule):
             history.curve.append((epoch, list(self.evaluate().hits)))
         self.on_epoch_end(self)
 
+    def observe(self) -> None:
+        """Let the method see the whole training set, as the test would."""
+        self.method.eval()
+        with torch.inference_mode(), autocast(self.job.recipe, self.device):
+            for batch in self.data.observe_batches():
+                self.method.observe(batch)
+            self.method.on_observed()
+
     def new_evaluation(self) -> Evaluation:
         """Return what gathers predictions of the classes that the method knows."""
         return Evaluation(self.job.dataset.classes, self.data.classes, self.device)
@@ -192,11 +203,9 @@ class TrainingModule(pl.LightningModule):
         self.test_began = time.perf_counter()
         self.method.eval()
         self.test_context.enter_context(eager())
+        if self.method.stage.observes and not self.method.stage.trains:
+            self.observe()
         with torch.inference_mode(), autocast(self.job.recipe, self.device):
-            if self.method.stage.observes:
-                for batch in self.data.observe_batches():
-                    self.method.observe(batch)
-                self.method.on_observed()
             if self.method.stage.validates:
                 self.method.validate(self.data.auxiliary_batches())
             if self.job.recipe.fold_batchnorm:

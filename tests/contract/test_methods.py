@@ -218,7 +218,7 @@ def step_of(method):
     """Return what the method's stage trains on: its batch, views and samplers."""
     labels = torch.tensor([0, 0, 0, 0, 0, 1, 2, 3])
     images = torch.randn(method.stage.views, len(labels), 1, 8, 8).squeeze(0)
-    batch = Batch(images, labels, torch.arange(len(labels)))
+    batch = Batch(images, labels, torch.arange(len(labels)) % int(method.counts.sum()))
     names = method.samplers()
     return batch if len(names) == 1 else dict.fromkeys(names, batch)
 
@@ -246,6 +246,12 @@ def test_classes_of_a_single_image(key, counts):
         method.load_teachers([taught(teacher) for teacher in kind.teachers])
         method.stage = stage
         method.on_stage_start(stage)
+        images, labels = torch.randn(CLASSES, 1, 8, 8), torch.arange(CLASSES)
+        method.eval()
+        with torch.inference_mode():
+            if stage.observes:
+                method.observe(Batch(images, labels, labels))
+                method.on_observed()
         for epoch in range(2 if stage.trains else 0):
             method.train().zero_grad()
             method.progress = Progress(epoch, 2, deferred=epoch == 1)
@@ -257,13 +263,8 @@ def test_classes_of_a_single_image(key, counts):
             assert loss.isfinite()
             assert gradients
             assert all(gradient.isfinite().all() for gradient in gradients)
-        method.eval()
-        images, labels = torch.randn(CLASSES, 1, 8, 8), torch.arange(CLASSES)
         with torch.inference_mode():
-            if stage.observes:
-                method.observe(Batch(images, labels, labels))
-                method.on_observed()
             if stage.validates:
-                method.validate([Batch(images, labels, labels)])
-            assert method.predict(images).isfinite().all()
+                method.eval().validate([Batch(images, labels, labels)])
+            assert method.eval().predict(images).isfinite().all()
         state = method.state_dict()

@@ -17,11 +17,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from ltbench.core.distributed import global_mean
+from ltbench.losses import distillation
 from ltbench.methods.base import Batch, Loss, Teacher
 from ltbench.methods.ensembles.ride import RIDE, RIDEHyper
 from ltbench.methods.terms import TrainedTeacher
@@ -60,15 +59,8 @@ class RIDEDistill(RIDE):
         with torch.no_grad():
             taught = self.teacher.predict(batch.images)
         losses = self.expert_losses(cosines, batch.labels)
-        losses["distillation"] = self.hyper.distillation * self.divergence(
-            taught, self.hyper.scale * cosines.mean(dim=0)
-        )
-        return {name: len(cosines) * loss for name, loss in losses.items()}
-
-    def divergence(self, taught: Tensor, logits: Tensor) -> Tensor:
-        """Return T^2 KL(softmax(taught / T) || softmax(logits / T)) of logits [B, C]."""
         temperature = self.hyper.teacher_temperature
-        log_target = (taught / temperature).log_softmax(dim=1)
-        log_own = (logits / temperature).log_softmax(dim=1)
-        divergence = F.kl_div(log_own, log_target, reduction="none", log_target=True).sum(dim=1)
-        return temperature**2 * global_mean(divergence)
+        logits = self.hyper.scale * cosines.mean(dim=0)  # [B, C]
+        divergence = temperature**2 * distillation(logits, taught, temperature)
+        losses["distillation"] = self.hyper.distillation * divergence
+        return {name: len(cosines) * loss for name, loss in losses.items()}

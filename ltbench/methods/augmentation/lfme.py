@@ -1,0 +1,143 @@
+"""LFME: a student of three experts, for the classes with many, a medium number of and few images.
+
+Xiang, Ding, Han, "Learning From Multiple Experts: Self-paced Knowledge Distillation for Long-tailed
+Classification", ECCV 2020 (arXiv:2001.01536).
+
+    L = CE(v z, y) + sum_E w_E KL(softmax(z_E / T) || softmax(v z / T) on E's classes)   implemented
+    w_E: 1 until the student has a share of E's accuracy, then linearly to 0             implemented
+    v(e) = v_0 + (1 - v_0) e / (epochs / 2)                                              implemented
+    v_0: E's confidence, scaled within each class to [n_few / n_E, 1]                    implemented
+    experts: softmax on one group's images and classes alone, jobs of their own          implemented
+
+Ours is the form of the authors' code, which gave the published numbers: v multiplies the logits and
+not the loss, and goes on growing past 1 in the second half; the divergence has no factor T^2; n are
+mean images a class. Experts have 1/2, 1/4 and 1/8 of the student's batch as theirs do, but its
+recipe otherwise (theirs: 4/3 of its epochs and a cosine). Accuracies for w_E are theirs on a set of
+validation images after each epoch; here, without one, those on the training images of the epoch
+before, as drawn and augmented, an expert's among its own classes. Class-aware batches take one
+image of a class at a time, theirs four. An empty group has no expert.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ltbench.core.distributed import all_sum
+from ltbench.losses import (
+    cross_entropy,
+    curriculum_weights,
+    distillation,
+    ease_within_classes,
+    expert_weight,
+)
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Progress, Stage, Teacher
+from ltbench.methods.rebalancing.softmax import Softmax
+from ltbench.methods.terms import TrainedTeacher
+from ltbench.networks import NetworkSpec
+from ltbench.networks.partial import PartialNetwork
+
+
+class LFMEHyper(Hyper):
+    """Hyper-parameters of LFME."""
+
+    temperature: float = Field(2.0, gt=0, description="of student and experts in distillation (T)")
+    decay_from: float = Field(
+        0.3, ge=0, lt=1, description="share of an expert's accuracy from which it counts less"
+    )
+
+
+class LFME(Method):
+    """Self-paced distillation from experts; easy images of large classes count first."""
+
+    title = "LFME"
+    paper = Paper(
+        title="Learning From Multiple Experts: Self-paced Knowledge Distillation for Long-tailed "
+        "Classification",
+        authors="Liuyu Xiang, Guiguang Ding, Jungong Han",
+        venue="ECCV",
+        year=2020,
+        arxiv="2001.01536",
+    )
+    category = "transfer"
+    stages = (Stage("train", samplers=("class_aware",), observes=True),)
+    teachers = (
+        Teacher("softmax", subset="many", batch_share=1 / 2),
+        Teacher("softmax", subset="medium", batch_share=1 / 4),
+        Teacher("softmax", subset="few", batch_share=1 / 8),
+    )
+    coupling = "gathered"
+    oracle = "lfme"
+    Hyper = LFMEHyper
+    hyper: LFMEHyper
+
+    def __init__(self, spec: NetworkSpec, counts: Tensor, hyper: Any = None) -> None:
+        super().__init__(spec, counts, hyper)
+        self.panel = nn.ModuleList()
+        self.ease: Tensor  # of each training image
+        self.weights: Tensor  # of each expert
+        self.tally: Tensor  # of each expert and the epoch: images, those student and expert know
+        self.labels: Tensor
+        images = int(counts.sum())
+        self.register_buffer("ease", torch.ones(images))
+        self.register_buffer("labels", torch.zeros(images, dtype=torch.int64), persistent=False)
+        self.register_buffer("weights", torch.ones(len(self.teachers)))
+        self.register_buffer("tally", torch.zeros(len(self.teachers), 3, dtype=torch.int64))
+
+    @property
+    def experts(self) -> list[PartialNetwork]:
+        """The experts there are."""
+        return [cast("PartialNetwork", expert) for expert in self.panel]
+
+    def load_teachers(self, teachers: Sequence[TrainedTeacher]) -> None:
+        """Build the experts."""
+        for teacher in teachers:
+            classes = teacher.classes
+            expert = Softmax(replace(self.spec, classes=len(classes)), self.counts[classes])
+            expert.load_state_dict(teacher.weights, assign=True)
+            self.panel.append(PartialNetwork(expert.network, classes))
+        self.freeze(self.panel)
+
+    def observe(self, batch: Batch) -> None:
+        """Take down the experts' confidence in each image's own class."""
+        known = self.ease.new_zeros(len(batch), self.spec.classes)
+        for expert in self.experts:
+            known[:, expert.classes] = expert(batch.images).softmax(dim=1).to(known.dtype)
+        self.ease[batch.index] = known.gather(1, batch.labels[:, None])[:, 0]
+        self.labels[batch.index] = batch.labels
+
+    def on_observed(self) -> None:
+        """Scale the confidence within each class."""
+        sizes = self.ease.new_ones(self.spec.classes)
+        for expert in self.experts:
+            sizes[expert.classes] = self.counts[expert.classes].to(sizes.dtype).mean()
+        self.ease.copy_(ease_within_classes(self.ease, self.labels, sizes.min() / sizes))
+
+    def on_epoch_start(self, progress: Progress) -> None:  # noqa: ARG002
+        """Weigh the experts by how near the student came to them in the epoch before."""
+        for i, (images, student, expert) in enumerate(self.tally.tolist()):
+            if images:
+                accuracies = student / images, expert / images
+                self.weights[i] = expert_weight(*accuracies, self.hyper.decay_from)
+        self.tally.zero_()
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the cross-entropy of weighted logits and the divergences from the experts."""
+        progress = (self.progress.epoch + 1) / self.progress.epochs
+        weights = curriculum_weights(self.ease[batch.index], progress)
+        logits = weights[:, None] * self.network(batch.images)  # [B, C]
+        losses = {"classes": cross_entropy(logits, batch.labels)}
+        right = logits.argmax(dim=1) == batch.labels
+        tally = torch.zeros_like(self.tally)
+        for i, expert in enumerate(self.experts):
+            classes, taught = expert.classes, expert(batch.images)  # [K], [B, K]
+            divergence = distillation(logits[:, classes], taught, self.hyper.temperature)
+            losses[f"expert {i}"] = self.weights[i] * divergence
+            mine = torch.isin(batch.labels, classes)
+            knows = classes[taught.argmax(dim=1)] == batch.labels
+            tally[i] = torch.stack([mine, mine & right, knows]).sum(dim=1)
+        self.tally += all_sum(tally)
+        return losses

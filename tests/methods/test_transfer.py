@@ -1,0 +1,176 @@
+"""Transfer and augmentation as a whole against the authors' numbers, and what they promise more."""
+
+import pytest
+import torch
+from torch import nn
+
+from ltbench.core.batch import Batch
+from ltbench.core.stepping import total_loss
+from ltbench.methods import METHODS
+from ltbench.methods.base import Progress
+from ltbench.methods.terms import TrainedTeacher
+from ltbench.networks import NetworkSpec
+from ltbench.networks.partial import PartialNetwork
+
+EXACT = {"rtol": 1e-9, "atol": 1e-12}
+COUNTS = torch.tensor([40, 12, 5, 1])
+GROUPS = {"many": [0], "medium": [1, 2], "few": [3]}
+KINDS = {"resnet8": 16, "test_resnet": 32, "test_convnext": 32, "test_vit": 160}
+
+
+def build(key, counts=COUNTS, backbone="resnet8", norm="batch", **hyper):
+    torch.manual_seed(0)
+    kind = METHODS[key]
+    return kind(NetworkSpec(backbone, classes=len(counts), norm=norm), counts, kind.Hyper(**hyper))
+
+
+class Known(nn.Module):
+    """A network that knows its logits."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images):
+        return self.logits
+
+
+@pytest.mark.oracle("lfme", level="case")
+def test_lfme(oracle):
+    hparams, groups = oracle.hparams, ("low", "median", "many")
+    labels = oracle["labels"].long()
+    method = build(
+        "lfme", oracle["counts"], temperature=hparams["T"], decay_from=hparams["decay_thresh"]
+    ).double()
+    method.network = nn.Identity()
+    for group in groups:
+        logits = Known(oracle[f"expert_logits_{group}_shot"])
+        method.panel.append(PartialNetwork(logits, oracle[f"classes_{group}_shot"].long()))
+    method.ease = oracle["batch_w0"]
+    epoch = Progress(hparams["epoch_1based"] - 1, hparams["total_epochs"], deferred=False)
+    accuracies = oracle["student_acc_low_median_many"], oracle["expert_val_acc_low_median_many"]
+    images = torch.full((3,), 100, dtype=torch.float64)
+    method.tally.copy_(torch.stack([images, *(100 * of for of in accuracies)], dim=1).round())
+    method.progress = epoch
+    method.on_epoch_start(epoch)
+
+    student = oracle["student_logits"].requires_grad_()
+    losses = method.training_loss(Batch(student, labels, torch.arange(len(labels))))
+    torch.testing.assert_close(losses["classes"], oracle["loss_perf"], **EXACT)
+    divergences = torch.stack([losses[f"expert {i}"] for i in range(3)]).sum()
+    torch.testing.assert_close(divergences, oracle["loss_distill_total"], **EXACT)
+    loss = total_loss(losses)
+    torch.testing.assert_close(loss, oracle["loss"], **EXACT)
+    (gradient,) = torch.autograd.grad(loss, student)
+    torch.testing.assert_close(gradient, oracle["grad_student"], rtol=1e-8, atol=1e-12)
+
+
+def with_experts(groups=GROUPS, **changes):
+    """Return LFME with trained experts, and their states."""
+    method = build("lfme", **changes)
+    teachers = []
+    for classes in groups.values():
+        expert = build("softmax", COUNTS[classes], **changes)
+        for parameter in expert.parameters():
+            nn.init.normal_(parameter, std=0.3)
+        teachers.append(TrainedTeacher(expert.state_dict(), torch.tensor(classes)))
+    method.load_teachers(teachers)
+    return method, teachers
+
+
+def batch(size=8, images=16):
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.arange(size) % len(COUNTS)
+    return Batch(torch.randn(size, 3, images, images, generator=generator), labels, labels + 10)
+
+
+def observed(method, one):
+    with torch.inference_mode():
+        method.eval().observe(one)
+        method.on_observed()
+    return method.train()
+
+
+def test_lfme_knows_its_experts_and_does_not_train_them():
+    method, teachers = with_experts()
+    one = batch()
+    for expert, (teacher, classes) in zip(
+        method.train().experts, zip(teachers, GROUPS.values(), strict=True), strict=True
+    ):
+        alone = build("softmax", COUNTS[classes])
+        alone.load_state_dict(teacher.weights)
+        assert expert.classes.tolist() == classes
+        assert expert(one.images).equal(alone.eval().predict(one.images))
+    assert not any(p.requires_grad for p in method.panel.parameters())
+
+
+def test_experts_have_the_precision_they_were_trained_in():
+    method = build("lfme").double()
+    expert = build("softmax", COUNTS[[3]]).double()
+    method.load_teachers([TrainedTeacher(expert.state_dict(), torch.tensor([3]))])
+    assert method.experts[0](torch.randn(2, 3, 16, 16).double()).dtype == torch.float64
+
+
+def everything():
+    """Return the whole training set of COUNTS, in its order."""
+    labels = torch.repeat_interleave(torch.arange(len(COUNTS)), COUNTS)
+    return Batch(torch.zeros(len(labels)), labels, torch.arange(len(labels)))
+
+
+def knowing(*groups):
+    """Return LFME with experts on groups of classes who know logits of the whole training set."""
+    method = build("lfme")
+    for classes in groups:
+        logits = Known(torch.randn(int(COUNTS.sum()), len(classes)))
+        method.panel.append(PartialNetwork(logits, torch.tensor(classes)))
+    return method
+
+
+def test_lfme_begins_with_the_easy_images_of_large_classes():
+    method = knowing([0, 1], [2, 3])
+    observed(method, everything())
+    ease, labels = method.ease, everything().labels
+    for k, least in enumerate((3 / 26, 3 / 26, 1.0, 1.0)):  # mean images a class: 26 and 3
+        assert ease[labels == k].max() == 1
+        assert float(ease[labels == k].min()) == pytest.approx(least if COUNTS[k] > 1 else 1.0)
+    confidence = method.experts[0].network.logits.softmax(dim=1)[:40, 0]
+    assert ease[:40].argsort().equal(confidence.argsort())
+
+
+def test_without_a_group_the_others_teach():
+    method = knowing([0, 1, 2, 3])
+    observed(method, everything())
+    assert method.ease.eq(1).all()  # the smallest group's images are all easy
+    method.network = nn.Identity()
+    few = Batch(torch.randn(58, 4), everything().labels, everything().index)
+    assert list(method.training_loss(few)) == ["classes", "expert 0"]
+    nobody = build("lfme")
+    assert list(observed(nobody, batch()).training_loss(batch())) == ["classes"]
+
+
+def test_lfme_counts_who_is_right_and_hears_less_of_experts_it_has_reached():
+    method = build("lfme")
+    method.network = nn.Identity()
+    expert = Known(torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]))
+    method.panel.append(PartialNetwork(expert, torch.tensor([1, 3])))
+    labels = torch.tensor([1, 1, 3, 0])
+    student = 5.0 * nn.functional.one_hot(torch.tensor([1, 3, 3, 0]), 4)
+    method.training_loss(Batch(student, labels, labels))
+    assert method.tally.tolist() == [[3, 2, 2], [0, 0, 0], [0, 0, 0]]
+    method.on_epoch_start(Progress(1, 4, deferred=False))
+    assert method.weights.tolist() == [
+        0.0,
+        1.0,
+        1.0,
+    ]  # the student is as good; nobody else was seen
+    assert not method.tally.any()
+
+
+@pytest.mark.parametrize("backbone", KINDS)
+def test_lfme_trains_on_every_kind_of_backbone(backbone):
+    method, _ = with_experts(backbone=backbone)
+    one = batch(images=KINDS[backbone])
+    total_loss(observed(method, one).training_loss(one)).backward()
+    idle = [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None]
+    assert not idle
+    assert method.eval().predict(one.images).shape == (8, 4)
