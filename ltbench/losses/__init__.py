@@ -14,6 +14,7 @@ from ltbench.losses.distillation import distillation
 from ltbench.losses.diversity import class_temperatures, diversity
 from ltbench.losses.equalization import equalization
 from ltbench.losses.focal import focal, sigmoid_focal
+from ltbench.losses.info_nce import info_nce
 from ltbench.losses.inverse_softmax import inverse_counts, inverse_softmax
 from ltbench.losses.label_aware_smoothing import label_aware_smoothing, label_smoothing
 from ltbench.losses.lade import lader
@@ -42,6 +43,7 @@ __all__ = [
     "equalization",
     "expert_weight",
     "focal",
+    "info_nce",
     "inverse_counts",
     "inverse_softmax",
     "inverse_weights",

@@ -3,6 +3,7 @@
 from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.mixup import Mixup
 from ltbench.methods.augmentation.rsg import RSG
+from ltbench.methods.augmentation.ssp import SSP
 from ltbench.methods.base import Method
 from ltbench.methods.ensembles.bbn import BBN
 from ltbench.methods.ensembles.reslt import ResLT
@@ -64,6 +65,7 @@ METHODS: dict[str, type[Method]] = {
     "mixup": Mixup,
     "rsg": RSG,
     "lfme": LFME,
+    "ssp": SSP,
     "cosine": Cosine,
     "mislas": MiSLAS,
     "causal_tde": CausalTDE,

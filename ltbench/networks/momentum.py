@@ -12,12 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def projection(width: int, outputs: int, norm: Literal["batch", "group"] = "batch") -> nn.Module:
+def projection(
+    width: int, outputs: int, norm: Literal["batch", "group", "none"] = "batch"
+) -> nn.Module:
     """Return a perceptron with one hidden layer, features [B, width] -> [B, outputs]."""
-    normalise = nn.BatchNorm1d(width) if norm == "batch" else nn.GroupNorm(4, width)
-    return nn.Sequential(
-        nn.Linear(width, width), normalise, nn.ReLU(inplace=True), nn.Linear(width, outputs)
-    )
+    layers: list[nn.Module] = [nn.Linear(width, width)]
+    if norm != "none":
+        layers.append(nn.BatchNorm1d(width) if norm == "batch" else nn.GroupNorm(4, width))
+    return nn.Sequential(*layers, nn.ReLU(inplace=True), nn.Linear(width, outputs))
 
 
 class MomentumCopy(nn.Module):
@@ -41,28 +43,34 @@ class MomentumCopy(nn.Module):
 
 
 class KeyQueue(nn.Module):
-    """The latest keys and their labels, random ones at first.
+    """The latest keys, random ones at first.
 
     Args:
         size: number of keys kept.
         width: D.
-        classes: C, among which the first labels are drawn.
     """
 
-    def __init__(self, size: int, width: int, classes: int) -> None:
+    def __init__(self, size: int, width: int) -> None:
         super().__init__()
         self.keys: Tensor
-        self.labels: Tensor
         self.place: Tensor
         self.register_buffer("keys", F.normalize(torch.randn(size, width)))
-        self.register_buffer("labels", torch.randint(classes, (size,)))
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
 
-    def push(self, keys: Tensor, labels: Tensor) -> None:
-        """Replace the oldest by new keys [N, D] with labels [N]: those of all ranks."""
-        size = len(self.keys)
-        keys, labels = keys[-size:], labels[-size:]
-        places = (self.place + torch.arange(len(keys), device=keys.device)) % size
-        self.keys.index_copy_(0, places, keys.to(self.keys.dtype))
-        self.labels.index_copy_(0, places, labels)
-        self.place.add_(len(keys)).remainder_(size)
+    def push(self, **latest: Tensor) -> None:
+        """Replace the oldest by the latest of all ranks: `keys` [N, D], and `labels` [N] if any."""
+        size, count = len(self.keys), min(len(self.keys), len(latest["keys"]))
+        places = (self.place + torch.arange(count, device=self.place.device)) % size
+        for name, values in latest.items():
+            kept = self.get_buffer(name)
+            kept.index_copy_(0, places, values[-size:].to(kept.dtype))
+        self.place.add_(count).remainder_(size)
+
+
+class LabelledQueue(KeyQueue):
+    """The latest keys and their labels, random ones of `classes` at first."""
+
+    def __init__(self, size: int, width: int, classes: int) -> None:
+        super().__init__(size, width)
+        self.labels: Tensor
+        self.register_buffer("labels", torch.randint(classes, (size,)))

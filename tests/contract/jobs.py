@@ -19,6 +19,7 @@ from ltbench.config.expand import expand
 from ltbench.config.models import DatasetSpec, Grid, Job
 from ltbench.core.batch import Batch
 from ltbench.core.stepping import total_loss
+from ltbench.methods import METHODS
 from ltbench.results.record import Record, TestResult
 from ltbench.results.workspace import JobFolder, Workspace
 from ltbench.training import fit
@@ -40,8 +41,14 @@ UNSHARED = Catalogue(
 )
 
 
-def chain(method: str, stage: int = -1, split: str = "longtailed", **changes) -> list[Job]:
+# Methods as they are, and settings in which one does something else altogether.
+CASES = {key: (key, {}) for key in METHODS}
+CASES["ssp-moco"] = ("ssp", {"task": "moco", "queue": 40, "width": 8})
+
+
+def chain(case: str, stage: int = -1, split: str = "longtailed", **changes) -> list[Job]:
     """Return the jobs that lead to a stage of a method, starts and teachers first."""
+    method, hyper = CASES[case]
     settings = recipe(**{"batch": BATCH, "epochs": EPOCHS} | changes)
     grid = Grid(
         name="contract",
@@ -49,13 +56,19 @@ def chain(method: str, stage: int = -1, split: str = "longtailed", **changes) ->
         datasets=[DATASET.name],
         recipes=[settings.name],
         splits=[split],
-        variants=[method],
+        variants=[
+            {"label": case, "method": method, "hyper": hyper},
+            {"label": "start", "method": "softmax", "start_from": case},
+        ],
     )
     plan = expand(grid, [DATASET], {settings.name: settings}, UNSHARED)
-    plan = plan.only(lambda row: row.variant.method == method)
-    needed = list(plan.jobs)
-    last = needed.index(plan.rows[0].jobs[stage])
-    return [plan.jobs[key] for key in needed[: last + 1]]
+    own = [job.key for job in plan.jobs.values() if job.label == case]
+    needed, jobs = {own[stage]}, []
+    for key, job in reversed(plan.jobs.items()):
+        if key in needed:
+            needed.update(job.start)
+            jobs.append(job)
+    return jobs[::-1]
 
 
 class Bench:

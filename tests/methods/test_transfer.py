@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from ltbench.augment import turned
 from ltbench.core.batch import Batch
+from ltbench.core.draws import Draws
 from ltbench.core.stepping import total_loss
+from ltbench.core.streams import stream
 from ltbench.methods import METHODS
 from ltbench.methods.base import Progress
 from ltbench.methods.terms import TrainedTeacher
@@ -174,3 +177,127 @@ def test_lfme_trains_on_every_kind_of_backbone(backbone):
     idle = [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None]
     assert not idle
     assert method.eval().predict(one.images).shape == (8, 4)
+
+
+@pytest.mark.oracle("ssp", level="case")
+def test_ssp_turns_images_and_tells_how_far(oracle):
+    images, turns = oracle["images"], oracle["rotation_labels"].long()
+    assert turned(images, turns).equal(oracle["rotated_images"])
+    method = build("ssp").double()
+    method.network = nn.Sequential(nn.Flatten(), nn.Linear(75, 4, bias=False))
+    method.network[1].weight = nn.Parameter(oracle["rot_W"])
+    logits = method.network(turned(images, turns))
+    torch.testing.assert_close(logits, oracle["rot_logits"], **EXACT)
+    loss = nn.functional.cross_entropy(logits, turns)
+    torch.testing.assert_close(loss, oracle["rot_ce"], **EXACT)
+    (expected,) = torch.autograd.grad(loss, method.network[1].weight)
+
+    method.draws = Drawn(turns)
+    value = method.training_loss(Batch(torch.stack([images, images]), turns, turns))
+    (gradient,) = torch.autograd.grad(value, method.network[1].weight)
+    torch.testing.assert_close(value, oracle["rot_ce"], **EXACT)
+    torch.testing.assert_close(gradient, expected, **EXACT)
+
+
+class Drawn(Draws):
+    """Draws that are known."""
+
+    def __init__(self, order):
+        super().__init__(torch.Generator())
+        self.known = order
+
+    def order(self, samples):
+        return self.known
+
+
+def pair(size=16):
+    views = torch.randn(2, size, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    return Batch(views, torch.zeros(size, dtype=torch.int64), torch.arange(size))
+
+
+def ssp(task, norm="batch", **hyper):
+    method = build("ssp", norm=norm, task=task, queue=12, width=8, **hyper)
+    method.on_stage_start(method.stage)
+    method.draws = Draws(stream(0, "method", 0))
+    return method.train()
+
+
+@pytest.mark.parametrize("task", ["rotation", "moco"])
+def test_ssp_looks_at_no_label(task):
+    losses = []
+    for label in (0, 3):
+        one = pair()
+        one.labels += label
+        losses.append(ssp(task).training_loss(one))
+    assert losses[0].equal(losses[1])
+
+
+def test_all_turns_are_given_equally_often():
+    seen = []
+    method = ssp("rotation")
+    method.network = nn.Sequential(nn.Flatten(), nn.LazyLinear(4))
+    method.network.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    one = pair()
+    method.training_loss(one)
+    turns = [
+        next(t for t in range(4) if given.equal(image.rot90(t, dims=(1, 2))))
+        for given, image in zip(seen[0], one.images[0], strict=True)
+    ]
+    assert sorted(turns) == sorted([0, 1, 2, 3] * 4)
+    assert turns != sorted(turns)
+
+
+def test_keys_belong_to_their_images_however_they_were_shuffled():
+    method = ssp("moco", norm="group")
+    images = pair().images[1]
+    torch.testing.assert_close(method.keys(images), method.slow(images))
+
+
+def test_keys_are_normalised_in_parts_of_the_shuffled_batch():
+    images = pair().images[1]
+    keys = {groups: ssp("moco", norm_groups=groups).keys(images) for groups in (1, 4)}
+    assert not torch.allclose(keys[1], keys[4])
+    method = ssp("moco", norm_groups=4)
+    order = Draws(stream(0, "method", 0)).order(images)
+    part = order[4:8]  # the second of four parts
+    torch.testing.assert_close(keys[4][part], method.slow(images[part]))
+
+
+def test_ssp_contrasts_with_the_queue_of_former_batches():
+    method = ssp("moco", norm="group", temperature=0.5, momentum=0.9)
+    one = pair()
+    before = method.queue.keys.clone()
+    loss = method.training_loss(one)
+    queries = nn.functional.normalize(method.network(one.images[0]))
+    keys = method.slow(one.images[1])
+    similarities = torch.cat([(queries * keys).sum(dim=1, keepdim=True), queries @ before.T], dim=1)
+    expected = nn.functional.cross_entropy(similarities / 0.5, torch.zeros(16, dtype=torch.int64))
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(method.queue.keys.roll(-int(method.queue.place), 0), keys[-12:])
+
+
+def test_ssp_hands_on_its_backbone_alone():
+    method = ssp("moco")
+    start = method.state_dict()
+    for key in ("softmax", "paco", "oltr", "lfme"):
+        other = build(key)
+        torch.manual_seed(3)
+        classifier = {n: v.clone() for n, v in other.state_dict().items() if "classifier" in n}
+        other.load_start(start)
+        own = other.state_dict()
+        for name, value in method.network.backbone.state_dict().items():
+            assert own[f"network.backbone.{name}"].equal(value), name
+        assert all(own[name].equal(value) for name, value in classifier.items())
+
+
+@pytest.mark.parametrize("task", ["rotation", "moco"])
+@pytest.mark.parametrize("backbone", KINDS)
+def test_ssp_trains_every_kind_of_backbone(backbone, task):
+    method = build("ssp", backbone=backbone, task=task, queue=12, width=8, norm_groups=2)
+    method.on_stage_start(method.stage)
+    method.draws = Draws(stream(0, "method", 0))
+    size = KINDS[backbone]
+    images = torch.randn(2, 8, 3, size, size)
+    method.train().training_loss(Batch(images, torch.arange(8), torch.arange(8))).backward()
+    idle = [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None]
+    assert not idle

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from ltbench.networks.momentum import KeyQueue, MomentumCopy, projection
+from ltbench.networks.momentum import KeyQueue, LabelledQueue, MomentumCopy, projection
 
 
 def test_a_copy_follows_slowly_and_without_gradient():
@@ -20,23 +20,25 @@ def test_a_copy_follows_slowly_and_without_gradient():
 
 
 def test_a_queue_forgets_the_oldest_first():
-    queue = KeyQueue(5, 2, classes=3)
+    queue = LabelledQueue(5, 2, classes=3)
     torch.testing.assert_close(queue.keys.norm(dim=1), torch.ones(5))
     for start in (0, 3):
         labels = torch.arange(start, start + 3)
-        queue.push(labels[:, None].expand(3, 2).float(), labels)
+        queue.push(keys=labels[:, None].expand(3, 2).float(), labels=labels)
     assert queue.labels.tolist() == [5, 1, 2, 3, 4]
     assert queue.keys[:, 0].tolist() == [5, 1, 2, 3, 4]
     assert queue.place == 1
 
 
 def test_a_queue_smaller_than_a_batch_keeps_its_end():
-    queue = KeyQueue(2, 1, classes=3)
-    queue.push(torch.arange(5.0)[:, None], torch.arange(5))
-    assert sorted(queue.labels.tolist()) == [3, 4]
+    queue = KeyQueue(2, 1)
+    queue.push(keys=torch.arange(5.0)[:, None])
+    assert sorted(queue.keys[:, 0].tolist()) == [3, 4]
+    assert queue.place == 0
 
 
 def test_a_projection_needs_no_batch_where_the_network_needs_none():
-    head = projection(8, 3, "group")
-    features = torch.randn(4, 8)
-    torch.testing.assert_close(head(features)[:1], head(features[:1]))
+    for norm in ("group", "none"):
+        head = projection(8, 3, norm)
+        features = torch.randn(4, 8)
+        torch.testing.assert_close(head(features)[:1], head(features[:1]))

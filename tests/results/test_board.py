@@ -241,7 +241,7 @@ def test_a_row_without_a_test_is_no_number(toy):
     mine = board.entries[1].values
     assert (mine["acc"].state, mine["many"].state) == ("empty", "empty")
     assert mine["ra"].reason == "UA and RA lack its long-tailed run."
-    assert [cell.value.state for cell in shifts_table(board, records).rows[1][1:]] == ["empty"] * 11
+    assert [cell.value.state for cell in shifts_table(board, records).rows[1][2:]] == ["empty"] * 11
 
 
 def test_experts_and_pretraining_are_not_among_ad_hoc_records(toy):

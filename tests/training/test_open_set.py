@@ -38,7 +38,7 @@ def test_the_own_images_as_their_open_set():
             first, self.place = self.place, self.place + len(images)
             return answers[first : self.place]
 
-    evaluation = Evaluation(10, torch.device("cpu"))
+    evaluation = Evaluation(10, torch.arange(10), torch.device("cpu"))
     evaluation.add(answers, data.test_labels)
     result = open_set_test(Answers(), data, evaluation)
     confidence, prediction = answers.softmax(dim=1).max(dim=1)

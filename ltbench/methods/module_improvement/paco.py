@@ -24,7 +24,7 @@ from ltbench.core.distributed import gather, gather_with_gradient, rank
 from ltbench.losses import paco
 from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.networks.momentum import KeyQueue, MomentumCopy, projection
+from ltbench.networks.momentum import LabelledQueue, MomentumCopy, projection
 
 
 class PaCoHyper(Hyper):
@@ -46,7 +46,7 @@ class PaCoNetwork(Network):
         super().__init__(backbone, linear(features, spec.classes))
         self.projection = projection(features, width, spec.norm)
         self.copy = MomentumCopy(self.backbone, self.projection)
-        self.queue = KeyQueue(queue, width, spec.classes)
+        self.queue = LabelledQueue(queue, width, spec.classes)
 
     def follow(self, momentum: float) -> None:
         """Move the copy towards the encoder."""
@@ -88,7 +88,7 @@ class PaCo(Method):
         self.network.follow(self.hyper.momentum)
         keys, labels = gather(self.network.copy(second)), gather(batch.labels)
         loss = self.loss(self.network.classifier(features), batch.labels, queries, keys, labels)
-        self.network.queue.push(keys, labels)
+        self.network.queue.push(keys=keys, labels=labels)
         return loss
 
     def loss(

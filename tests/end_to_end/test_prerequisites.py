@@ -1,0 +1,92 @@
+"""Jobs that are there for others: pre-training, and experts on groups of classes."""
+
+import pytest
+from end_to_end.project import Project
+
+VARIANTS = (
+    "softmax",
+    "{label: LFME, method: lfme}",
+    "{label: LFME at once, method: lfme, hyper: {decay_from: 0.0}}",
+    "{label: Pre, method: ssp, hyper: {task: moco, queue: 64, width: 8}}",
+    "{label: Softmax + Pre, method: softmax, start_from: Pre}",
+    "{label: Focal + Pre, method: focal, start_from: Pre}",
+    "{label: cRT + Pre, method: crt, start_from: Softmax + Pre}",
+)
+ROWS = ["softmax", "LFME", "LFME at once", "Softmax + Pre", "Focal + Pre", "cRT + Pre"]
+EXPERTS = {f"Softmax, {group}-shot expert": group for group in ("many", "medium", "few")}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("prerequisites"))
+    project.write("said", project.run(project.grid(*VARIANTS)).stdout)
+    return project
+
+
+def test_each_is_trained_once_and_shared(project):
+    assert "10 jobs, 10 to train" in (project.folder / "said").read_text()
+    records = {record.job.label: record for record in project.records().values()}
+    experts = tuple(records[label].key for label in EXPERTS)
+    assert records["LFME"].job.start == records["LFME at once"].job.start == experts
+    for label in ("Softmax + Pre", "Focal + Pre"):
+        assert records[label].job.start == (records["Pre"].key,)
+    assert records["LFME"].numbers() != records["LFME at once"].numbers()
+
+
+def test_experts_are_tested_on_everything_and_pretraining_on_nothing(project):
+    records = {record.job.label: record for record in project.records().values()}
+    for label, group in EXPERTS.items():
+        assert records[label].job.subset == group
+        assert sum(records[label].test.totals) == 500
+    assert records["Pre"].test is None
+    assert len(records["Pre"].training.losses) == 2
+
+
+def table_rows(text, title):
+    """Return the first cells of the table below a heading."""
+    lines = text.split(f"{title}\n")[1].split("\n|", 3)[3].splitlines()
+    rows = [line.strip("| ").split("|")[0].strip() for line in lines]
+    return rows[: rows.index("")]
+
+
+def test_neither_is_in_a_table(project):
+    project.verb("leaderboard", "grid.yaml", "--to", str(project.folder / "board"), torch=False)
+    page = (project.folder / "board" / "grid.md").read_text()
+    for text in ((project.folder / "said").read_text(), page):
+        assert table_rows(text, "relative accuracy") == ROWS
+        assert table_rows(text, "many, medium and few") == ROWS
+    assert table_rows(page, "under other test frequencies") == ROWS
+    tables = page.split(": records")[0]
+    assert "expert" not in tables
+    assert "10 of 10 jobs are done" in page
+
+
+def test_plan_and_status_name_them(project):
+    said = project.verb("plan", "grid.yaml", torch=False).stdout
+    assert "6 cells from 10 jobs; all have their records" in said
+    assert "needs Pre" in said
+    assert "needs Softmax, few-shot expert" in said
+    counts, text = project.status("grid.yaml", torch=False)
+    assert counts == {"done": 10}
+    assert "Pre [pretrain] on digits_r20 longtailed seed 0" in text
+    again = project.run("grid.yaml", torch=False).stdout
+    assert again.startswith("Nothing to train: all 10 jobs have their records.")
+
+
+def test_they_are_published_with_what_starts_from_them(project):
+    said = project.verb("results publish", "grid.yaml", torch=False).stdout
+    assert said.startswith("10 records published")
+
+
+def test_pretraining_that_nothing_starts_from_is_said(project):
+    alone = project.grid("softmax", VARIANTS[3], name="alone")
+    said = project.verb("plan", alone, code=2, torch=False).stderr
+    assert 'variants[1]: "Pre" only pre-trains; nothing starts from it' in said
+
+
+def test_an_override_leaves_it_out_of_the_tables_too(project):
+    words = ("--set", "recipe.first.optimizer.lr=0.2", "--only", "variant=Softmax + Pre")
+    assert table_rows(project.run("grid.yaml", *words).stdout, "Ad hoc") == ["Softmax + Pre"]
+    project.verb("leaderboard", "grid.yaml", "--to", str(project.folder / "board"), torch=False)
+    page = (project.folder / "board" / "grid.md").read_text()
+    assert table_rows(page, "Ad hoc") == ["Softmax + Pre"]
