@@ -22,7 +22,16 @@ from ltbench.config.expand import Plan, Row
 from ltbench.config.load import available, load_dataset, schema
 from ltbench.config.overrides import parse_overrides
 from ltbench.data.errors import DataError, printable
-from ltbench.data.report import DataReport, check, describe, histogram, write_figure
+from ltbench.data.prepare import prepare
+from ltbench.data.report import (
+    DataReport,
+    check,
+    describe,
+    describe_prepared,
+    histogram,
+    write_figure,
+)
+from ltbench.data.sources import place_of, resolve_root
 from ltbench.launch.cost import CostModel, duration, time_left
 from ltbench.launch.machine import Device, local_slots
 from ltbench.launch.plan import Request, make_plan, read_catalogue, read_grid
@@ -385,6 +394,19 @@ def data_show(
 
 def _report(name: str, data_root: Path | None, sets: list[str] | None) -> DataReport:
     return check(load_dataset(name, parse_overrides(sets or ())), data_root)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    name: DatasetName,
+    root: Annotated[Path, typer.Option(help="Folder of the images.")],
+    lists: Annotated[Path, typer.Option(help="Folder of the official lists.")],
+    data_root: DataRoot = None,
+    sets: Sets = None,
+) -> None:
+    """Check a listed dataset's lists and images, choose its balanced twin, and write that down."""
+    spec = load_dataset(name, parse_overrides(sets or ()))
+    _print(describe_prepared(prepare(spec, root, lists, place_of(spec, resolve_root(data_root)))))
 
 
 @results_app.command("publish")

@@ -305,9 +305,9 @@ def expand(
 ) -> Plan:
     """Return the rows and jobs of a grid.
 
-    The balanced split brings softmax on the twin with it, which UA needs; a dataset taken as it is
-    has no twin and no balanced rows. A variant that only pre-trains has no rows: its jobs are there
-    for what starts from it.
+    The balanced split brings softmax on the twin with it, which UA needs; a dataset without a twin
+    has no balanced rows. A variant that only pre-trains has no rows: its jobs are there for what
+    starts from it.
 
     Args:
         grid: what to run.
@@ -328,7 +328,7 @@ def expand(
     bases = [recipes[name] for name in grid.recipes]
     rows: list[Row] = []
     for dataset, recipe, split, seed in product(datasets, bases, grid.splits, grid.seeds):
-        if split == "balanced" and dataset.profile == "natural":
+        if split == "balanced" and not dataset.has_twin:
             continue
         cell = _Cell(dataset, recipe, split, seed)
         rows += [expander.row(cell, v) for v in grid.variants if catalogue[v.method].predicts]

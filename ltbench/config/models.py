@@ -21,6 +21,9 @@ from ltbench.config.keys import KEY_LENGTH, PROTOCOL, content_hash
 from ltbench.core.nouns import Subset
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
+PathForm = Annotated[
+    str, Field(pattern=r"^([^/{}][^{}]*)?(\{(class|initial|nested|name)\}[^{}]*)+$")
+]
 Split = Literal["longtailed", "balanced"]
 NOTE: dict[str, Any] = {"note": True}
 LATER: dict[str, Any] = {"later": True}
@@ -99,19 +102,78 @@ class Auxiliary(Model):
         return self.source if self.per_class == 0 else f"{self.source}({self.per_class})"
 
 
+class ListFile(Model):
+    """A text file of paths and class numbers.
+
+    Attributes:
+        file: its usual name.
+        images: lines that it has.
+        blob: git blob id (`git hash-object FILE`) of the official file; without it any will do.
+    """
+
+    file: str = Field(min_length=1)
+    images: int = Field(ge=1)
+    blob: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+
+
+class ListedPart(ListFile):
+    """A list of training or test images, and where they lie.
+
+    Attributes:
+        paths: forms of a path below the images' root, as in `train/{class}/{name}`; the first is
+            that of the official list. `{initial}` is the class's first letter, `{nested}` the class
+            with slashes for hyphens.
+        archive: what the images come in, for messages.
+    """
+
+    paths: tuple[PathForm, ...] = Field(min_length=1)
+    archive: str = Field(min_length=1)
+
+
+class ImageLists(Model):
+    """The lists that make a dataset, and the facts that they are checked against.
+
+    Attributes:
+        val: of images among the training ones, which the balanced twin leaves out.
+        largest, smallest: training images of the largest and the smallest class.
+        group_sizes: classes with many, a medium number of and few training images.
+    """
+
+    train: ListedPart
+    test: ListedPart
+    val: ListFile | None = None
+    largest: int = Field(ge=1)
+    smallest: int = Field(ge=1)
+    group_sizes: tuple[int, int, int] | None = None
+
+    @property
+    def files(self) -> dict[str, ListFile]:
+        """The lists there are, by part."""
+        files: dict[str, ListFile | None] = {
+            "train": self.train,
+            "val": self.val,
+            "test": self.test,
+        }
+        return {part: file for part, file in files.items() if file is not None}
+
+
 class DatasetSpec(Model):
     """Facts of a dataset and of the long-tailed split made of it.
 
     `fingerprint` is the SHA-256 of the images and labels (data/sources.py says over what). Pinned
-    in a configuration it lets jobs be planned without the images, and refuses other images.
-    `auxiliary` is for jobs that need such images alone; in the dataset of any other it is None.
-    `open_set` names a dataset of images of equal size that show none of its classes, by and large:
-    where they are there, a test also says how many of them are taken for known.
+    in a configuration it lets jobs be planned without the images, and refuses other images. For
+    `lists` it is made of their blob ids (data/lists.py): who pins these pins the fingerprint.
+
+    `pool_images` are the images that lists were drawn from, where the balanced twin may take more;
+    without them a dataset taken as it is has no twin, and `no_twin` may say why. `auxiliary` is for
+    jobs that need such images alone; in the dataset of any other it is None. `open_set` names a
+    dataset of images of equal size that show none of its classes, by and large: where they are
+    there, a test also says how many of them are taken for known.
     """
 
     name: Name
     title: str = Field(json_schema_extra=NOTE)
-    source: Literal["digits", "cifar10", "cifar100", "fashion_mnist", "image_folder"]
+    source: Literal["digits", "cifar10", "cifar100", "fashion_mnist", "image_folder", "lists"]
     folder: str | None = Field(None, json_schema_extra=NOTE)
     train_folder: str = "train"
     test_folder: str = "test"
@@ -129,6 +191,9 @@ class DatasetSpec(Model):
     val_folder: str | None = Field(None, json_schema_extra=LATER)
     auxiliary: Auxiliary | None = Field(None, json_schema_extra=LATER)
     open_set: Name | None = Field(None, json_schema_extra=NOTE)
+    lists: ImageLists | None = Field(None, json_schema_extra=NOTE)
+    pool_images: int | None = Field(None, ge=1, json_schema_extra=LATER)
+    no_twin: str | None = Field(None, json_schema_extra=NOTE)
 
     @model_validator(mode="after")
     def _own_validation_images(self) -> Self:
@@ -136,7 +201,17 @@ class DatasetSpec(Model):
             raise ValueError("val_folder is a folder of its own, not that of training or test")
         wanted = self.auxiliary is not None and self.auxiliary.source == "official_val"
         if wanted and not self.has_validation_images:
-            raise ValueError("official_val needs a val_folder, this dataset has none")
+            raise ValueError("official_val needs validation images, this dataset has none")
+        return self
+
+    @model_validator(mode="after")
+    def _lists(self) -> Self:
+        if (self.source == "lists") != (self.lists is not None):
+            raise ValueError('lists are for the source "lists", and needed there')
+        if self.lists is not None and self.profile != "natural":
+            raise ValueError("images of lists are taken as they are: the profile is natural")
+        if self.lists is None and self.pool_images is not None:
+            raise ValueError('pool_images are for the source "lists"')
         return self
 
     @model_validator(mode="after")
@@ -153,7 +228,9 @@ class DatasetSpec(Model):
     @property
     def has_validation_images(self) -> bool:
         """Whether the dataset comes with validation images."""
-        return self.val_folder is not None
+        return self.val_folder is not None or (
+            self.lists is not None and self.lists.val is not None
+        )
 
     @property
     def auxiliary_or_default(self) -> Auxiliary:
@@ -163,6 +240,11 @@ class DatasetSpec(Model):
         if self.has_validation_images:
             return Auxiliary(source="official_val")
         return Auxiliary(source="train_holdout", per_class=HOLDOUT)
+
+    @property
+    def has_twin(self) -> bool:
+        """Whether a balanced twin can be made."""
+        return self.profile != "natural" or self.pool_images is not None
 
     @property
     def id(self) -> str:

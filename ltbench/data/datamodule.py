@@ -19,7 +19,7 @@ from ltbench.core.streams import stream
 from ltbench.data.errors import DataError
 from ltbench.data.loader import EpochLoader, OrderedLoader, Step, shard
 from ltbench.data.open_set import load_open_set
-from ltbench.data.pool import Pool
+from ltbench.data.pool import ImageFiles, Pool
 from ltbench.data.sources import load_pool
 from ltbench.data.split import make_split, split_name
 from ltbench.data.views import Views
@@ -106,6 +106,8 @@ class DataModule(pl.LightningDataModule):
         labels = torch.from_numpy(pool.train_labels[chosen.train])
         self.labels = torch.searchsorted(self.classes, labels)  # [N], on the CPU
         self.test_labels = torch.from_numpy(pool.test_labels)
+        if isinstance(pool.train_images, ImageFiles) or isinstance(pool.test_images, ImageFiles):
+            raise DataError(f"{spec.id}: images that stay in their files cannot be trained on yet")
         self._train_pixels = torch.from_numpy(pool.train_images[chosen.train])
         self._test_pixels = torch.from_numpy(np.array(pool.test_images))
         self._features: Tensor | None = None

@@ -1,12 +1,18 @@
-"""Locks and atomically made folders, for what several processes prepare at once."""
+"""Locks, atomically made folders and manifests, for what several processes prepare at once."""
 
 import fcntl
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from ltbench.config.keys import content_hash
+
+MANIFEST = "manifest.json"
 
 
 def cache_root() -> Path:
@@ -42,3 +48,19 @@ def made_whole(folder: Path) -> Iterator[Path]:
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_manifest(folder: Path, content: dict[str, Any]) -> None:
+    """Write what a prepared folder holds, with a hash of it."""
+    manifest = {"content": content, "sha256": content_hash(content)}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return what a prepared folder holds; None where nobody wrote it or somebody altered it."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        content: dict[str, Any] = manifest["content"]
+        return content if manifest["sha256"] == content_hash(content) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -7,7 +7,6 @@ bytes and labels, not over pixels, which may differ by a grey level between deco
 
 import hashlib
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from PIL import Image, UnidentifiedImageError, features
 from ltbench.config.keys import content_hash
 from ltbench.config.models import DatasetSpec
 from ltbench.data.errors import DataError, listed
-from ltbench.data.files import cache_root, locked, made_whole
+from ltbench.data.files import cache_root, locked, made_whole, read_manifest, write_manifest
 from ltbench.data.image_folder import ImageFile, Listing, Part, list_folder
 from ltbench.data.pool import Images, Pool
 
@@ -70,13 +69,11 @@ def _decoder() -> dict[str, str | None]:
 
 def _open(cache: Path) -> Pool | None:
     """Return the images of a cache, or None where it is absent, incomplete or altered."""
+    content = read_manifest(cache)
+    if content is None:
+        return None
     try:
-        manifest = json.loads((cache / "manifest.json").read_bytes())
-        content = manifest["content"]
-        whole = manifest["sha256"] == content_hash(content) and all(
-            (cache / name).stat().st_size == size for name, size in content["sizes"].items()
-        )
-        if not whole:
+        if any((cache / name).stat().st_size != size for name, size in content["sizes"].items()):
             return None
         parts = ["train", "test", *(["val"] if "val_images.npy" in content["sizes"] else [])]
         arrays = {f"{part}_images": _load(cache, f"{part}_images", mapped=True) for part in parts}
@@ -107,8 +104,7 @@ def _pack(spec: DatasetSpec, folder: Path, listing: Listing, cache: Path) -> Non
         "decoder": _decoder(),
         "sizes": {path.name: path.stat().st_size for path in sorted(cache.iterdir())},
     }
-    manifest = {"content": content, "sha256": content_hash(content)}
-    (cache / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    write_manifest(cache, content)
 
 
 def _pack_part(

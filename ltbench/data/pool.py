@@ -1,12 +1,46 @@
 """The pool of a dataset: all its images, before any split is made."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ltbench.config.models import Split
+
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images of any size that stay in their files.
+
+    Attributes:
+        root: folder that paths start from.
+        paths: of the images.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+
+    def __getitem__(self, positions: Labels) -> "ImageFiles":
+        """Return some of the images."""
+        return ImageFiles(self.root, tuple(self.paths[position] for position in positions))
+
+
+@dataclass(frozen=True)
+class GivenSplit:
+    """A split that lists say.
+
+    Attributes:
+        train: [N] positions in the pool.
+        hash: SHA-256 of the split's list.
+    """
+
+    train: Labels
+    hash: str
 
 
 @dataclass(frozen=True)
@@ -14,18 +48,23 @@ class Pool:
     """All images of a dataset.
 
     Attributes:
-        train_images, test_images: [N, C, H, W], possibly mapped from a file.
+        train_images, test_images: [N, C, H, W], possibly mapped from a file; or files.
         train_labels, test_labels: [N].
         class_names: as the source calls them.
-        fingerprint: SHA-256 of the images and labels; of the files' bytes for image folders.
+        fingerprint: SHA-256 of the images and labels; of the files' bytes for image folders, of the
+            lists for listed images.
         val_images, val_labels: the validation images that a source comes with, if it does.
+        given: splits that are not drawn but listed.
+        no_twin: why a balanced twin is not among these.
     """
 
-    train_images: Images
+    train_images: Images | ImageFiles
     train_labels: Labels
-    test_images: Images
+    test_images: Images | ImageFiles
     test_labels: Labels
     class_names: tuple[str, ...]
     fingerprint: str
-    val_images: Images | None = None
+    val_images: Images | ImageFiles | None = None
     val_labels: Labels | None = None
+    given: Mapping[Split, GivenSplit] = field(default_factory=dict)
+    no_twin: str | None = None

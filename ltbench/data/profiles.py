@@ -87,3 +87,15 @@ def split_counts(spec: DatasetSpec, split: Split, subset: Subset = "all") -> lis
     counts = longtailed if split == "longtailed" else balanced_counts(longtailed)
     held_out = held_out_counts(spec, counts)
     return [counts[k] - held_out[k] for k in subset_classes(subset, longtailed, spec.groups)]
+
+
+def split_size(spec: DatasetSpec, split: Split, subset: Subset = "all") -> int | None:
+    """Return the number of training images of a split without looking at them, None as above.
+
+    What is held out of lists is not counted: how many images that is depends on their classes.
+    """
+    if spec.lists is not None and subset == "all":
+        total = spec.lists.train.images
+        return total if split == "longtailed" else total // spec.classes * spec.classes
+    counts = split_counts(spec, split, subset)
+    return None if counts is None else sum(counts)

@@ -8,7 +8,9 @@ import numpy as np
 
 from ltbench.config.models import DatasetSpec
 from ltbench.data.errors import DataError, printable
+from ltbench.data.lists import pinned_fingerprint
 from ltbench.data.pool import Pool
+from ltbench.data.prepare import Prepared
 from ltbench.data.sources import load_pool, resolve_root
 from ltbench.data.split import make_split
 from ltbench.results.groups import GROUPS, RULES, Group, class_groups
@@ -98,7 +100,8 @@ def describe(report: DataReport) -> str:
     """Return a report as lines of text."""
     spec, counts = report.spec, report.counts
     sizes = Counter(report.groups)
-    pinned = "as pinned" if spec.fingerprint else "not pinned"
+    known = spec.fingerprint or (spec.lists and pinned_fingerprint(spec.lists))
+    pinned = "as pinned" if known else "not pinned"
     where = "" if spec.source == "digits" else f" in {report.root}"
     shape = (spec.channels, spec.image_size, spec.image_size)
     lines = [
@@ -116,6 +119,17 @@ def describe(report: DataReport) -> str:
         f"test hash    {report.test_hash}",
     ]
     return "\n".join(lines)
+
+
+def describe_prepared(prepared: Prepared) -> str:
+    """Return what was prepared as lines of text."""
+    words = {"train": "training", "val": "validation", "test": "test", "twin": "balanced twin"}
+    lines = [f"prepared      {prepared.folder.absolute()}", f"images        {prepared.root}"]
+    lines += [f"{words[part]:14}{count:,} images" for part, count in prepared.images.items()]
+    if prepared.no_twin is not None:
+        lines.append(f"{words['twin']:14}none: {prepared.no_twin}")
+    lines += [f"paths         {form} ({words[part]})" for part, form in prepared.paths.items()]
+    return "\n".join([*lines, f"fingerprint   {prepared.fingerprint}"])
 
 
 def histogram(report: DataReport) -> str:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from ltbench.config.models import DatasetSpec
 from ltbench.data.errors import DataError
 from ltbench.data.files import locked
+from ltbench.data.lists import pinned_fingerprint
 from ltbench.data.packed import open_packed
 from ltbench.data.pool import Images, Labels, Pool
+from ltbench.data.prepare import open_prepared
 
 TORCHVISION = {
     "cifar10": ("CIFAR10", "cifar-10-batches-py"),
@@ -51,6 +53,8 @@ def load_pool(
         pool = _digits(spec.test_per_class)
     elif spec.source == "image_folder":
         pool = _folder(spec, root)
+    elif spec.source == "lists":
+        pool = open_prepared(spec, place_of(spec, root))
     else:
         pool = _torchvision(spec, root, download=download)
     _check(spec, pool)
@@ -59,14 +63,15 @@ def load_pool(
 
 def is_there(spec: DatasetSpec, data_root: str | Path | None = None) -> bool:
     """Return whether there is a folder that the images of a dataset may lie in."""
-    return spec.source == "digits" or _place(spec, resolve_root(data_root)).is_dir()
+    return spec.source == "digits" or place_of(spec, resolve_root(data_root)).is_dir()
 
 
 def measure_fingerprint(spec: DatasetSpec, data_root: str | Path | None = None) -> str | None:
     """Return the fingerprint that a dataset is planned with, as cheaply as possible.
 
-    The pinned one is believed without a look at the images (jobs check it when they load them); an
-    image folder answers from its cache, which is built if need be; nothing is ever downloaded.
+    The pinned one is believed without a look at the images (jobs check it when they load them), and
+    so are pinned lists; an image folder answers from its cache, which is built if need be; nothing
+    is ever downloaded.
 
     Returns:
         The fingerprint; None where the images are not there.
@@ -76,6 +81,8 @@ def measure_fingerprint(spec: DatasetSpec, data_root: str | Path | None = None) 
     """
     if spec.fingerprint is not None:
         return spec.fingerprint
+    if spec.lists is not None and (pinned := pinned_fingerprint(spec.lists)) is not None:
+        return pinned
     if not is_there(spec, data_root):
         return None
     return load_pool(spec, data_root, download=False).fingerprint
@@ -95,7 +102,7 @@ def _check(spec: DatasetSpec, pool: Pool) -> None:
     problems = []
     if len(pool.class_names) != spec.classes:
         problems.append(f"has {len(pool.class_names)} classes, the configuration {spec.classes}")
-    if pool.train_images.shape[1:] != size:
+    if isinstance(pool.train_images, np.ndarray) and pool.train_images.shape[1:] != size:
         problems.append(f"has images {pool.train_images.shape[1:]}, the configuration {size}")
     if spec.fingerprint not in (None, pool.fingerprint):
         problems.append(
@@ -157,7 +164,7 @@ def _pixels(dataset: Any) -> tuple[Images, Labels]:
 
 
 def _folder(spec: DatasetSpec, root: Path) -> Pool:
-    path = _place(spec, root)
+    path = place_of(spec, root)
     if not path.is_dir():
         names = filter(None, (spec.train_folder, spec.test_folder, spec.val_folder))
         expected = f"with {' and '.join(f'{name}/<class>/*' for name in names)}"
@@ -165,15 +172,15 @@ def _folder(spec: DatasetSpec, root: Path) -> Pool:
     return open_packed(spec, path)
 
 
-def _place(spec: DatasetSpec, root: Path) -> Path:
+def place_of(spec: DatasetSpec, root: Path) -> Path:
     """Return the folder of a source's files."""
-    if spec.source == "image_folder":
+    if spec.source in ("image_folder", "lists"):
         return root / (spec.folder or spec.name)
     return root / TORCHVISION[spec.source][1]
 
 
 def _missing(spec: DatasetSpec, root: Path, expected: str) -> str:
     return (
-        f"{spec.name}: no usable {_place(spec, root).absolute()} ({expected}; --data-root or "
+        f"{spec.name}: no usable {place_of(spec, root).absolute()} ({expected}; --data-root or "
         "LTBENCH_DATA name another root)"
     )

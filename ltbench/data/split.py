@@ -12,7 +12,7 @@ import numpy as np
 from ltbench.config.models import DatasetSpec, Split
 from ltbench.core.nouns import Subset
 from ltbench.data.errors import DataError
-from ltbench.data.pool import Images, Labels, Pool
+from ltbench.data.pool import ImageFiles, Images, Labels, Pool
 from ltbench.data.profiles import balanced_counts, held_out_counts, longtailed_counts
 from ltbench.data.sources import is_there, load_pool
 from ltbench.data.subsample import Indices, split_hash, subsample
@@ -24,12 +24,12 @@ class AuxiliaryImages:
     """Images that are neither trained nor tested on, ordered by class.
 
     Attributes:
-        images: [N, C, H, W], possibly mapped from a file.
+        images: [N, C, H, W], possibly mapped from a file; or files.
         labels: [N].
         hash: SHA-256 of their positions in the pool; of official ones, of their labels in order.
     """
 
-    images: Images
+    images: Images | ImageFiles
     labels: Labels
     hash: str
 
@@ -43,11 +43,11 @@ class SplitIndices:
     """What a job trains and is tested on.
 
     Attributes:
-        train: [N] positions in the pool, ordered by class.
+        train: [N] positions in the pool, ordered by class, or as listed.
         classes: [K] the classes of the subset.
         counts: [C] training images a class, 0 outside the subset.
         longtailed_counts: [C] those of the long-tailed split, from which groups are made.
-        train_hash: SHA-256 of `train`.
+        train_hash: SHA-256 of `train`; of the list, where there is one.
         test_hash: SHA-256 of the test labels in their order, which is the order of the pool.
         auxiliary: what the dataset's `auxiliary` asks for; None where it asks for none.
     """
@@ -70,28 +70,53 @@ def make_split(spec: DatasetSpec, pool: Pool, split: Split, subset: Subset = "al
         DataError: when classes have too few images, so that the split, the twin or the auxiliary
             images are impossible, or the subset has no classes.
     """
-    pool_counts = np.bincount(pool.train_labels, minlength=spec.classes).tolist()
-    longtailed = longtailed_counts(spec, pool_counts)
-    counts = longtailed if split == "longtailed" else balanced_counts(longtailed)
-    try:
-        kept = subsample(pool.train_labels, counts, spec.split_seed)
-    except DataError as error:
-        kind = "balanced twin" if split == "balanced" else "long-tailed split"
-        raise DataError(f"{spec.id} has no {kind}: {error}") from None
+    kept = _keep(spec, pool, split)
+    labels = pool.train_labels
+    counts = np.bincount(labels[kept], minlength=spec.classes).tolist()
+    longtailed = counts if split == "longtailed" else _longtailed_counts(spec, pool)
     classes = subset_classes(subset, longtailed, spec.groups)
     if not classes:
         raise DataError(f"{spec.id} has no {subset}-shot classes")
-    train, held_out = _last_of_each(kept, counts, held_out_counts(spec, counts))
-    train = train[np.isin(pool.train_labels[train], classes)]
+    train, held_out = kept, kept[:0]
+    if any(out := held_out_counts(spec, counts)):
+        by_class = kept[np.argsort(labels[kept], kind="stable")]
+        train, held_out = _last_of_each(by_class, counts, out)
+    if subset != "all":
+        train = train[np.isin(labels[train], classes)]
+    listed = split in pool.given and train is kept
     return SplitIndices(
         train=train,
         classes=classes,
-        counts=tuple(np.bincount(pool.train_labels[train], minlength=spec.classes).tolist()),
+        counts=tuple(np.bincount(labels[train], minlength=spec.classes).tolist()),
         longtailed_counts=tuple(longtailed),
-        train_hash=split_hash(train),
+        train_hash=pool.given[split].hash if listed else split_hash(train),
         test_hash=split_hash(pool.test_labels),
         auxiliary=_auxiliary(spec, pool, longtailed, held_out),
     )
+
+
+def _longtailed_counts(spec: DatasetSpec, pool: Pool) -> list[int]:
+    """Return the images of each class in the long-tailed split, nothing held out."""
+    labels = pool.train_labels
+    if pool.given:
+        labels = labels[pool.given["longtailed"].train]
+    counts = np.bincount(labels, minlength=spec.classes).tolist()
+    return counts if pool.given else longtailed_counts(spec, counts)
+
+
+def _keep(spec: DatasetSpec, pool: Pool, split: Split) -> Indices:
+    """Return the images of a split before any are held out, as listed or ordered by class."""
+    kind = "balanced twin" if split == "balanced" else "long-tailed split"
+    if split in pool.given:
+        return pool.given[split].train
+    if pool.given:
+        raise DataError(f"{spec.id} has no {kind}: {pool.no_twin}")
+    longtailed = _longtailed_counts(spec, pool)
+    counts = longtailed if split == "longtailed" else balanced_counts(longtailed)
+    try:
+        return subsample(pool.train_labels, counts, spec.split_seed)
+    except DataError as error:
+        raise DataError(f"{spec.id} has no {kind}: {error}") from None
 
 
 def _last_of_each(
@@ -119,6 +144,8 @@ def _auxiliary(
         return AuxiliaryImages(pool.val_images, pool.val_labels, split_hash(pool.val_labels))
     chosen = held_out
     if spec.auxiliary.source == "unused_pool":
+        if pool.given:
+            raise DataError(f"{spec.id} has no unused_pool: it is taken as it is listed")
         chosen = _unused(spec, pool, longtailed, spec.auxiliary.per_class)
     elif len(held_out) == 0:
         raise DataError(f"{spec.id} has no class with two images, of which one can be held out")
@@ -152,10 +179,13 @@ def present_groups(spec: DatasetSpec, data_root: str | Path | None = None) -> fr
     Raises:
         DataError: when images are there but cannot be used.
     """
-    pool_counts: list[int] = []
-    if spec.ratio is None or spec.largest is None:
-        if not is_there(spec, data_root):
-            return frozenset(GROUPS)
-        labels = load_pool(spec, data_root, download=False).train_labels
-        pool_counts = np.bincount(labels, minlength=spec.classes).tolist()
-    return frozenset(class_groups(longtailed_counts(spec, pool_counts), spec.groups))
+    if spec.lists is not None and spec.lists.group_sizes is not None:
+        sizes = zip(GROUPS, spec.lists.group_sizes, strict=True)
+        return frozenset(group for group, size in sizes if size > 0)
+    if spec.ratio is not None and spec.largest is not None:
+        longtailed = longtailed_counts(spec, ())
+    elif is_there(spec, data_root):
+        longtailed = _longtailed_counts(spec, load_pool(spec, data_root, download=False))
+    else:
+        return frozenset(GROUPS)
+    return frozenset(class_groups(longtailed, spec.groups))

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from statistics import median
 
 from ltbench.config.models import Job
-from ltbench.data.profiles import split_counts
+from ltbench.data.profiles import split_size
 from ltbench.results.store import Loaded
 
 OVERHEAD = 1.0
@@ -29,11 +29,11 @@ class CostModel:
         """Return the seconds that a job will take, None where nothing like it was measured."""
         if job.stage_recipe is None:
             return OVERHEAD
-        counts = split_counts(job.dataset, job.split, job.subset)
+        images = split_size(job.dataset, job.split, job.subset)
         rate = self._rate(job)
-        if counts is None or rate is None:
+        if images is None or rate is None:
             return None
-        steps = sum(counts) // job.recipe.batch
+        steps = images // job.recipe.batch
         return OVERHEAD + steps * job.recipe.batch * job.stage_recipe.epochs / rate
 
     def _rate(self, job: Job) -> float | None:

@@ -279,7 +279,8 @@ class _Builder:
             return value, value
 
         if not twin or not plain:
-            return none("UA needs the balanced split, which this grid does not have here.")
+            absent = "UA needs the balanced split, which this grid does not have here."
+            return none(self.dataset.no_twin or absent)
         runs = {
             seed: (own[seed], plain[seed], twin[seed])
             for seed in own

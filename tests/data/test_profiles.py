@@ -9,6 +9,7 @@ from ltbench.data.profiles import (
     exponential,
     longtailed_counts,
     split_counts,
+    split_size,
     step,
 )
 
@@ -64,9 +65,10 @@ def test_counts_without_images(digits):
     assert split_counts(digits, "balanced", "many") == [40] * 3
     by_shots = digits.model_copy(update={"groups": "shots"})
     assert split_counts(by_shots, "balanced", "few") == [40] * 4
+    assert (split_size(digits, "longtailed"), split_size(digits, "balanced")) == (405, 400)
     assert split_counts(digits.model_copy(update={"largest": None}), "longtailed") is None
     natural = digits.model_copy(update={"profile": "natural", "ratio": None})
-    assert split_counts(natural, "longtailed") is None
+    assert split_counts(natural, "longtailed") is split_size(natural, "longtailed") is None
     assert longtailed_counts(natural, [3, 1, 2]) == [3, 1, 2]
 
 

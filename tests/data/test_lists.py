@@ -1,0 +1,142 @@
+import subprocess
+
+import pytest
+from data.listed import COUNTS, TEST_FORMS, images, listed_spec, write_lists
+from pydantic import ValidationError
+
+from ltbench.config.load import load_dataset
+from ltbench.data.errors import DataError
+from ltbench.data.lists import (
+    blob_id,
+    blobs_of,
+    canonical_text,
+    lists_fingerprint,
+    path_of,
+    pinned_fingerprint,
+    read_lists,
+)
+from ltbench.data.profiles import split_size
+from ltbench.data.sources import measure_fingerprint
+
+
+@pytest.mark.parametrize("form", [0, 1])
+def test_lists_are_the_same_in_every_form(tmp_path, form):
+    spec = listed_spec()
+    write_lists(tmp_path, spec, form)
+    found = read_lists(spec, spec.lists, tmp_path)
+    assert found.classes == ("n01", "n02-outdoor", "n03")
+    assert {part: list(of) for part, of in found.parts.items()} == {
+        part: images(part) for part in ("train", "val", "test")
+    }
+    blobs = blobs_of(spec.lists, found)
+    assert blobs == {part: file.blob for part, file in spec.lists.files.items()}
+    assert lists_fingerprint(blobs) == pinned_fingerprint(spec.lists)
+
+
+def test_forms_of_a_path():
+    image = images("train")[6]
+    assert path_of(image, "train/{class}/{name}") == "train/n02-outdoor/0.jpg"
+    assert path_of(image, "data/{initial}/{nested}/{name}") == "data/n/n02/outdoor/0.jpg"
+    for bad in ("/train/{name}", "train/{kind}/{name}", "train/x.jpg"):
+        with pytest.raises(ValidationError):
+            listed_spec(lists=listed_spec().lists.model_dump() | {"train": {"paths": [bad]}})
+
+
+def test_a_blob_is_what_git_says(tmp_path):
+    text = canonical_text(images("test"), TEST_FORMS[0])
+    (tmp_path / "list.txt").write_text(text)
+    command = ["git", "hash-object", "--no-filters", str(tmp_path / "list.txt")]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except FileNotFoundError:
+        pytest.skip("no git")
+    assert blob_id(text) == done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "problem"),
+    [
+        ("train", lambda text: "", "train_list.txt has 0 images, expected 9"),
+        ("train", lambda text: text + "train/n01/7.jpg 0\n", "has 10 images, expected 9"),
+        ("train", lambda text: text.replace("0.jpg", "9.jpg", 1), "is not the official list"),
+        ("train", lambda text: text.replace(" 2\n", "\n"), "train_list.txt:9: is not a path"),
+        ("train", lambda text: text.replace(" 2\n", " 3\n"), "class 3 is not below 3"),
+        ("train", lambda text: text.replace("n03", "n01"), "n01 stands for several classes"),
+        (
+            "test",
+            lambda text: text.replace("n03", "n01"),
+            "test_list.txt:5: class 2 is n03, not n01",
+        ),
+        ("train", lambda text: text.replace("1.jpg", "0.jpg", 1), "n01/0.jpg is listed twice"),
+        ("val", lambda text: text.replace("train/", "other/"), "none of the forms of path"),
+        ("val", lambda text: text.replace("7.jpg", ".."), "none of the forms of path"),
+        ("val", lambda text: text.replace("train/", "train/../"), "none of the forms of path"),
+    ],
+)
+def test_damaged_lists_are_refused(tmp_path, part, change, problem):
+    spec = listed_spec()
+    write_lists(tmp_path, spec)
+    path = tmp_path / spec.lists.files[part].file
+    path.write_text(change(path.read_text()))
+    with pytest.raises(DataError) as caught:
+        read_lists(spec, spec.lists, tmp_path)
+    assert problem in str(caught.value)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path):
+    spec = listed_spec()
+    write_lists(tmp_path, spec)
+    (tmp_path / "val_list.txt").unlink()
+    (tmp_path / "test_list.txt").write_bytes(b"\xff\n")
+    (tmp_path / "train_list.txt").write_text("train/n01/0.jpg\n")
+    with pytest.raises(DataError) as caught:
+        read_lists(spec, spec.lists, tmp_path)
+    for problem in ("val_list.txt is not", "test_list.txt cannot be read", "train_list.txt:1"):
+        assert problem in str(caught.value)
+
+
+def test_facts_are_checked_where_no_list_is_pinned(tmp_path):
+    spec = listed_spec()
+    lists = spec.lists.model_dump()
+    for part in ("train", "val", "test"):
+        lists[part]["blob"] = None
+    spec = listed_spec(lists=lists | {"largest": 7, "group_sizes": (1, 0, 2)})
+    write_lists(tmp_path, spec)
+    assert pinned_fingerprint(spec.lists) is None
+    with pytest.raises(DataError) as caught:
+        read_lists(spec, spec.lists, tmp_path)
+    assert "6 to 1 images a class, expected 7 to 1" in str(caught.value)
+    assert "0/0/3 classes" in str(caught.value)
+
+
+def test_planning_needs_neither_lists_nor_images(tmp_path):
+    spec = listed_spec()
+    assert measure_fingerprint(spec, tmp_path) == pinned_fingerprint(spec.lists)
+    assert split_size(spec, "longtailed") == sum(COUNTS)
+    assert split_size(spec, "balanced") == sum(COUNTS) // 3 * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "fingerprint", "twin"),
+    [
+        ("imagenet_lt", "08ae0dea4ba7570a85632ef014533641d52686690f5ac4512dceedd1ad02e9a3", 115000),
+        ("places_lt", "184d20ec0543183e41be6c9847ec6735682e70c38a799e9502942645a8622f71", 62415),
+        ("inaturalist2018", "98008f4124475baf9ee6ac1600b0cb01700bd83064f7e0bec8754ef2d26cd5ed", 0),
+    ],
+)
+def test_the_official_lists_are_pinned_for_good(name, fingerprint, twin):
+    spec = load_dataset(name)
+    assert pinned_fingerprint(spec.lists) == fingerprint
+    assert spec.has_twin == bool(twin)
+    assert not twin or split_size(spec, "balanced") == twin
+    if spec.lists.group_sizes is not None:
+        assert sum(spec.lists.group_sizes) == spec.classes
+
+
+def test_lists_belong_to_their_source(digits):
+    with pytest.raises(ValidationError, match="needed there"):
+        listed_spec(lists=None)
+    with pytest.raises(ValidationError, match="the profile is natural"):
+        listed_spec(profile="step", ratio=10)
+    with pytest.raises(ValidationError, match="pool_images"):
+        type(digits)(**digits.model_dump() | {"pool_images": 5})

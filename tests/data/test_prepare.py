@@ -1,0 +1,232 @@
+import hashlib
+import json
+
+import pytest
+from data.listed import (
+    CLASSES,
+    TRAIN_FORMS,
+    images,
+    listed_spec,
+    write_images,
+    write_lists,
+)
+
+from ltbench.data.errors import DataError
+from ltbench.data.lists import canonical_text, pinned_fingerprint
+from ltbench.data.prepare import open_prepared, prepare
+from ltbench.data.report import check, describe, describe_prepared
+from ltbench.data.sources import load_pool, measure_fingerprint
+from ltbench.data.split import make_split
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with lists, images, and the root of what is prepared."""
+    write_lists(tmp_path / "lists", listed_spec())
+    write_images(tmp_path / "images")
+    return tmp_path
+
+
+def prepared(place, spec=None):
+    spec = spec or listed_spec()
+    return prepare(spec, place / "images", place / "lists", place / "data" / spec.name)
+
+
+def test_a_prepared_dataset_is_a_pool(place):
+    spec = listed_spec()
+    found = prepared(place)
+    assert found.paths == {"train": "train/{class}/{name}", "test": "val/{class}/{name}"}
+    assert found.images == {"train": 9, "val": 3, "test": 6, "twin": 9}
+    pool = load_pool(spec.model_copy(update={"fingerprint": found.fingerprint}), place / "data")
+    assert pool.fingerprint == pinned_fingerprint(spec.lists)
+    assert pool.class_names == CLASSES
+    for files, labels in (
+        (pool.train_images, pool.train_labels),
+        (pool.test_images, pool.test_labels),
+    ):
+        assert len(files.paths) == len(labels)
+        assert all((files.root / path).is_file() for path in files.paths)
+    split = make_split(spec, pool, "longtailed")
+    assert split.train.tolist() == list(range(9))
+    assert split.counts == split.longtailed_counts == (6, 2, 1)
+    official = canonical_text(images("train"), TRAIN_FORMS[0])
+    assert split.train_hash == hashlib.sha256(official.encode()).hexdigest()
+
+
+def test_the_twin_follows_its_rule(place):
+    spec = listed_spec()
+    prepared(place)
+    pool = load_pool(spec, place / "data")
+    twin = make_split(spec, pool, "balanced")
+    assert twin.counts == (3, 3, 3)
+    assert twin.longtailed_counts == (6, 2, 1)
+    chosen = [pool.train_images.paths[i] for i in twin.train]
+    by_class = [chosen[3 * k : 3 * k + 3] for k in range(3)]
+    assert [CLASSES.index(path.split("/")[1]) for path in chosen] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert pool.train_labels[twin.train].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    listed = {f"train/{i.folder}/{i.name}" for i in images("train")}
+    assert [len(listed.intersection(paths)) for paths in by_class] == [3, 2, 1]
+    assert len(set(chosen)) == 9
+    assert not {f"train/{i.folder}/{i.name}" for i in images("val")} & set(chosen)
+
+
+def test_the_twin_is_the_same_wherever_the_images_are(place, tmp_path):
+    spec = listed_spec()
+    prepared(place)
+    other = tmp_path / "other"
+    write_lists(other / "lists", spec, form=1)
+    write_images(other / "images", form=1)
+    found = prepared(other)
+    assert found.paths == {"train": "data/{initial}/{nested}/{name}", "test": "val/{name}"}
+    here, there = (load_pool(spec, p / "data") for p in (place, other))
+    for split in ("longtailed", "balanced"):
+        a, b = (make_split(spec, pool, split) for pool in (here, there))
+        assert (a.train_hash, a.test_hash) == (b.train_hash, b.test_hash)
+        assert a.train.tolist() == b.train.tolist()
+    assert here.fingerprint == there.fingerprint
+    assert here.train_images.paths[6] == "train/n02-outdoor/0.jpg"
+    assert there.train_images.paths[6] == "data/n/n02/outdoor/0.jpg"
+
+
+def test_the_seed_draws_another_twin(place):
+    def chosen(seed):
+        spec = listed_spec(split_seed=seed)
+        prepared(place, spec)
+        return make_split(spec, load_pool(spec, place / "data"), "balanced").train_hash
+
+    assert chosen(2020) == chosen(2020)
+    assert len({chosen(seed) for seed in range(4)}) == 4
+
+
+def test_missing_images_are_named_at_once_with_their_archive(place):
+    for i in range(6):
+        (place / f"images/train/n01/{i}.jpg").unlink()
+    (place / "images/val/n03/104.jpg").unlink()
+    with pytest.raises(DataError) as caught:
+        prepared(place)
+    text = str(caught.value)
+    assert "6 of 12 train images are not in" in text
+    assert "train.tar" in text
+    assert "train/n01/0.jpg" in text
+    assert "and 1 more" in text
+    assert "1 of 6 test images" in text
+    assert "val.tar" in text
+    assert not (place / "data" / "toy_lt").exists()
+
+
+def test_lists_and_root_are_refused_together(place):
+    (place / "lists/train_list.txt").unlink()
+    with pytest.raises(DataError) as caught:
+        prepare(listed_spec(), place / "nowhere", place / "lists", place / "data")
+    assert "no folder" in str(caught.value)
+    assert "train_list.txt is not there" in str(caught.value)
+
+
+def test_a_part_of_the_pool_makes_no_twin(place):
+    spec = listed_spec()
+    (place / "images/train/n01/6.jpg").unlink()  # in no list
+    found = prepared(place)
+    assert "all 24 training images, 23 are here" in found.no_twin
+    assert found.no_twin in describe_prepared(found)
+    pool = load_pool(spec, place / "data")
+    assert make_split(spec, pool, "longtailed").counts == (6, 2, 1)
+    with pytest.raises(DataError, match="toy_lt has no balanced twin: it is drawn from all 24"):
+        make_split(spec, pool, "balanced")
+
+
+def test_a_dataset_may_say_why_it_has_no_twin(place):
+    spec = listed_spec(pool_images=None, no_twin="small classes are all there is")
+    assert not spec.has_twin
+    assert prepared(place, spec).no_twin == "small classes are all there is"
+    assert "twin" not in prepared(place, spec).images
+
+
+def test_hidden_files_are_no_images(place):
+    (place / "images/train/n01/.DS_Store").touch()
+    assert prepared(place).no_twin is None
+
+
+def test_what_was_not_prepared_or_was_altered_is_refused(place):
+    spec = listed_spec()
+    folder = place / "data" / "toy_lt"
+    with pytest.raises(DataError, match="ltbench data prepare toy_lt --root"):
+        load_pool(spec, place / "data")
+    prepared(place)
+    (folder / "twin.txt").write_text("")
+    with pytest.raises(DataError, match=r"twin\.txt was altered"):
+        open_prepared(spec, folder)
+    (folder / "twin.txt").unlink()
+    with pytest.raises(DataError, match=r"twin\.txt cannot be read"):
+        open_prepared(spec, folder)
+    prepared(place)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["content"]["root"] = "elsewhere"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="not prepared"):
+        open_prepared(spec, folder)
+
+
+def test_lists_without_a_pin_are_planned_once_prepared(place):
+    lists = listed_spec().lists.model_dump()
+    for part in ("train", "val", "test"):
+        lists[part]["blob"] = None
+    spec = listed_spec(lists=lists)
+    assert measure_fingerprint(spec, place / "data") is None
+    found = prepared(place, spec)
+    assert measure_fingerprint(spec, place / "data") == found.fingerprint
+    assert found.fingerprint == pinned_fingerprint(listed_spec().lists)
+
+
+def test_other_lists_than_the_planned_ones_are_refused(place):
+    prepared(place)
+    other = listed_spec(fingerprint="0" * 64)
+    with pytest.raises(DataError, match="0000"):
+        load_pool(other, place / "data")
+
+
+def test_reports(place):
+    assert "balanced twin 9 images" in describe_prepared(prepared(place))
+    spec = listed_spec()
+    report = check(spec, place / "data")
+    assert report.counts == (6, 2, 1)
+    assert "3 a class" in describe(report)
+    assert sum(report.pool_counts) == 9 + 3
+
+
+def test_only_lists_can_be_prepared(digits, tmp_path):
+    with pytest.raises(DataError, match="not made of lists"):
+        prepare(digits, tmp_path, tmp_path, tmp_path / "out")
+
+
+def test_validation_images_are_those_of_their_list(place):
+    spec = listed_spec()
+    assert spec.auxiliary_or_default.id == "official_val"
+    spec = spec.model_copy(update={"auxiliary": spec.auxiliary_or_default})
+    prepared(place)
+    pool = load_pool(spec, place / "data")
+    split = make_split(spec, pool, "longtailed")
+    assert split.auxiliary.images.paths == tuple(f"train/{i.folder}/7.jpg" for i in images("val"))
+    assert split.auxiliary.counts(3) == (1, 1, 1)
+    assert split.train_hash == make_split(listed_spec(), pool, "longtailed").train_hash
+
+
+def test_without_a_validation_list_images_are_held_out(place):
+    lists = listed_spec().lists.model_dump() | {"val": None}
+    spec = listed_spec(lists=lists)
+    spec = spec.model_copy(update={"auxiliary": spec.auxiliary_or_default})
+    prepared(place, spec)
+    pool = load_pool(spec, place / "data")
+    split = make_split(spec, pool, "longtailed")
+    assert split.counts == (3, 1, 1)
+    assert split.longtailed_counts == (6, 2, 1)
+    assert split.auxiliary.counts(3) == (3, 1, 0)
+    held_out = set(split.auxiliary.images.paths)
+    assert held_out.isdisjoint(pool.train_images[split.train].paths)
+    assert len(held_out) + len(split.train) == 9
+
+
+def test_lists_leave_no_pool_unused(place):
+    spec = listed_spec(auxiliary={"source": "unused_pool", "per_class": 1})
+    prepared(place, spec)
+    with pytest.raises(DataError, match="as it is listed"):
+        make_split(spec, load_pool(spec, place / "data"), "longtailed")
