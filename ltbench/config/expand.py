@@ -1,6 +1,6 @@
 """From a grid to its rows and jobs: which stage of which variant trains on which split, once."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import get_args
@@ -263,20 +263,28 @@ class _Expander:
         return Variant(label=label, method=teacher.method, hyper=hyper, recipe=variant.recipe)
 
 
-def _check_networks(grid: Grid, recipes: Mapping[str, Recipe]) -> None:
-    """Refuse variants whose own recipe has another network than the grid's.
+def _check_recipes(
+    grid: Grid, datasets: Sequence[DatasetSpec], recipes: Mapping[str, Recipe]
+) -> None:
+    """Refuse recipes whose network is not the grid's, or that are for images of another kind.
 
     Raises:
         ConfigError: naming each.
     """
     problems: list[Problem] = []
+    source = Source(f"grid {grid.name}")
     for i, variant in enumerate(grid.variants):
-        here = Source(f"grid {grid.name}").at("variants", i, "recipe")
+        here = source.at("variants", i, "recipe")
         own = recipes[variant.recipe] if variant.recipe else None
         for base in (recipes[name] for name in grid.recipes):
             if own and (own.network, own.norm) != (base.network, base.norm):
                 message = f"{show(own.name)} has another network than {show(base.name)}"
                 problems.append(here.problem(message))
+    for dataset, recipe in product(datasets, recipes.values()):
+        if (dataset.lists is None) != (recipe.short_side is None):
+            have = "one size" if dataset.lists is None else "any size and need a short_side"
+            message = f"{show(recipe.name)} is not for {dataset.id}, whose images have {have}"
+            problems.append(source.at("recipes").problem(message))
     raise_all(problems)
 
 
@@ -319,10 +327,10 @@ def expand(
         overrides: what the command line changed, for the record.
 
     Raises:
-        ConfigError: for starts that go in circles, recipes of variants whose network is not that of
-            the grid's, and pre-training that nothing starts from.
+        ConfigError: for starts that go in circles, recipes whose network is not that of the grid's
+            or that are for images of another kind, and pre-training that nothing starts from.
     """
-    _check_networks(grid, recipes)
+    _check_recipes(grid, datasets, recipes)
     _check_pretraining(grid, catalogue)
     expander = _Expander(grid, catalogue, recipes, rules, present, overrides)
     bases = [recipes[name] for name in grid.recipes]

@@ -25,6 +25,7 @@ PathForm = Annotated[
     str, Field(pattern=r"^([^/{}][^{}]*)?(\{(class|initial|nested|name)\}[^{}]*)+$")
 ]
 Split = Literal["longtailed", "balanced"]
+Augment = Literal["none", "flip", "crop", "crop_flip", "resized_crop", "resized_crop_flip"]
 NOTE: dict[str, Any] = {"note": True}
 LATER: dict[str, Any] = {"later": True}
 
@@ -256,9 +257,13 @@ class DatasetSpec(Model):
 
 
 class Optimizer(Model):
-    """SGD with momentum, as in every paper of the field."""
+    """SGD with momentum, as in every paper of the field.
+
+    `backbone_lr` is the rate of the backbone, relative to that of the rest.
+    """
 
     lr: float = Field(gt=0)
+    backbone_lr: float = Field(1.0, gt=0, json_schema_extra=LATER)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
     nesterov: bool = False
@@ -327,6 +332,24 @@ class Policy(Model):
         return value
 
 
+class Pretrained(Model):
+    """Weights that a backbone begins with: those of a timm tag, or of a safetensors file.
+
+    The tag is what follows the dot in timm's names: `resnet152.tv_in1k`. The file is looked for
+    below the data root; it counts by its SHA-256, not by its name.
+    """
+
+    tag: Name | None = None
+    file: str | None = Field(None, json_schema_extra=NOTE)
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _tag_or_file(self) -> Self:
+        if (self.tag is None) != (self.file is not None) or bool(self.file) != bool(self.sha256):
+            raise ValueError("pretrained weights are a tag, or a file with its sha256")
+        return self
+
+
 class Throughput(Model):
     """Images a second that a stage of a recipe was measured at, for the cost shown by `plan`."""
 
@@ -345,25 +368,41 @@ class Recipe(Model):
     `compile: auto` compiles the backbone where the stage is long enough to pay for it.
     `fold_batchnorm` tests with BatchNorm folded into the convolutions. `evaluate_every` adds a test
     every so many epochs, for curves; the result is that of the last epoch in any case.
+
+    `short_side` is for images of any size, which are first resized to it. A resized crop then is a
+    random part, made as large as the dataset's images; the test sees the middle of that size.
+    `colour_jitter` j changes brightness, contrast and saturation by factors in 1 - j .. 1 + j.
     """
 
     name: Name = Field(json_schema_extra=NOTE)
     title: str = Field(json_schema_extra=NOTE)
     network: Name
+    pretrained: Pretrained | None = Field(None, json_schema_extra=LATER)
     norm: Literal["batch", "group"] = "batch"
     batch: int = Field(ge=1)
     precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"
     channels_last: bool = False
     compile: Literal["off", "on", "auto"] = Field("off", json_schema_extra=LATER)
     fold_batchnorm: bool = Field(False, json_schema_extra=LATER)
-    augment: Literal["none", "flip", "crop", "crop_flip"] = "crop_flip"
+    augment: Augment = "crop_flip"
     crop_padding: int = Field(4, ge=0)
     policy: Policy = Field(Policy(), json_schema_extra=LATER)
+    short_side: int | None = Field(None, ge=1, json_schema_extra=LATER)
+    colour_jitter: float = Field(0.0, ge=0, lt=1, json_schema_extra=LATER)
     eval_batch: int = Field(500, ge=1)
     evaluate_every: int | None = Field(None, ge=1, json_schema_extra=NOTE)
     first: StageRecipe
     second: StageRecipe
     throughput: tuple[Throughput, ...] = Field((), json_schema_extra=NOTE)
+
+    @model_validator(mode="after")
+    def _of_any_size(self) -> Self:
+        resized = self.short_side is not None
+        if resized != self.augment.startswith("resized_crop"):
+            raise ValueError("a short_side goes with a resized_crop, and a resized_crop with it")
+        if self.colour_jitter and not resized:
+            raise ValueError("colour_jitter is for images with a short_side")
+        return self
 
     @property
     def padding(self) -> int:
@@ -373,7 +412,7 @@ class Recipe(Model):
     @property
     def mirrors(self) -> bool:
         """Whether training images are mirrored at random."""
-        return self.augment in ("flip", "crop_flip")
+        return self.augment.endswith("flip")
 
 
 class Variant(Model):

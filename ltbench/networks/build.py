@@ -1,9 +1,11 @@
 """From a backbone's name to a module that ends in features."""
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import timm
+from safetensors.torch import load_file
 from torch import nn
 
 from ltbench.networks.resnet_cifar import CIFAR_RESNETS, CifarResNet
@@ -11,12 +13,18 @@ from ltbench.networks.resnet_cifar import CIFAR_RESNETS, CifarResNet
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What a method needs to know to build its network."""
+    """What a method needs to know to build its network.
+
+    Attributes:
+        backbone: its name.
+        weights: that the backbone begins with: timm's by tag, or those of a safetensors file.
+    """
 
     backbone: str
     classes: int
     channels: int = 3
     norm: Literal["batch", "group"] = "batch"
+    weights: str | Path | None = None
 
 
 def build_backbone(spec: NetworkSpec) -> tuple[nn.Module, int]:
@@ -26,9 +34,11 @@ def build_backbone(spec: NetworkSpec) -> tuple[nn.Module, int]:
     other name is timm's, without its classifier.
 
     Raises:
-        ValueError: for a name that neither has.
+        ValueError: for a name that neither has, and for weights that do not fit.
     """
     if spec.backbone in CIFAR_RESNETS:
+        if spec.weights is not None:
+            raise ValueError(f"there are no weights for {spec.backbone}; timm has other networks")
         network = CifarResNet(CIFAR_RESNETS[spec.backbone], spec.channels, spec.norm)
         return network, network.width
     if not timm.is_model(spec.backbone):
@@ -37,5 +47,27 @@ def build_backbone(spec: NetworkSpec) -> tuple[nn.Module, int]:
         raise ValueError(
             f"norm {spec.norm!r} is for the CIFAR ResNets; {spec.backbone} is timm's own"
         )
-    model = timm.create_model(spec.backbone, num_classes=0, in_chans=spec.channels)
+    model = timm_model(spec)
     return model, int(model.num_features)
+
+
+def timm_model(spec: NetworkSpec, **settings: Any) -> Any:
+    """Return a model of timm's that ends in features, with its weights.
+
+    Raises:
+        ValueError: for weights that are not those of such a model.
+    """
+    settings |= {"num_classes": 0, "in_chans": spec.channels}
+    if isinstance(spec.weights, str):
+        name = f"{spec.backbone}.{spec.weights}"
+        return timm.create_model(name, pretrained=True, **settings)
+    model = timm.create_model(spec.backbone, **settings)
+    if spec.weights is not None:
+        classifier = f"{model.pretrained_cfg.get('classifier') or 'fc'}."
+        found = load_file(spec.weights)
+        kept = {name: value for name, value in found.items() if not name.startswith(classifier)}
+        try:
+            model.load_state_dict(kept)
+        except RuntimeError as error:
+            raise ValueError(f"{spec.weights} is not of a {spec.backbone}: {error}") from None
+    return model

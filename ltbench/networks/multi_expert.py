@@ -11,14 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
-import timm
 import torch
 from timm.models.convnext import ConvNeXt
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
-from ltbench.networks.build import NetworkSpec, build_backbone
+from ltbench.networks.build import NetworkSpec, build_backbone, timm_model
 from ltbench.networks.network import Network
 from ltbench.networks.resnet_cifar import CIFAR_RESNETS, CifarResNet
 
@@ -54,6 +53,9 @@ def take_apart(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
     Args:
         spec: the backbone.
         reduced: whether the later half of a ResNet's stages has three quarters of its channels.
+
+    Raises:
+        ValueError: for a reduced backbone that should begin with weights.
     """
     if spec.backbone in CIFAR_RESNETS:
         widths = (16, 24, 48) if reduced else (16, 32, 64)
@@ -64,10 +66,10 @@ def take_apart(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
         return Parts(stem, blocks, list(widths), pool, cifar.width)
     model, width = build_backbone(spec)
     if isinstance(model, ResNet):
+        if reduced and spec.weights is not None:
+            raise ValueError("narrower stages have no pretrained weights: say reduced: false")
         if reduced:
-            model = timm.create_model(
-                spec.backbone, num_classes=0, in_chans=spec.channels, channels=_reduced(model)
-            )
+            model = timm_model(spec, channels=_reduced(model))
         stem = nn.Sequential(model.conv1, model.bn1, model.act1, model.maxpool)
         layers = (model.layer1, model.layer2, model.layer3, model.layer4)
         return Parts(

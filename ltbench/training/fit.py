@@ -46,6 +46,7 @@ from ltbench.training.arithmetic import set_precision
 from ltbench.training.checkpoint import load_checkpoint, save_checkpoint
 from ltbench.training.module import History, TrainingModule
 from ltbench.training.options import Options
+from ltbench.training.pretrained import pretrained_weights
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
@@ -98,7 +99,7 @@ def run_job(job: Job, workspace: Workspace, options: Options) -> Record:
 def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModule, Method]:
     """Return a job's data, and its method at the beginning of its stage."""
     data = DataModule.of_job(job, options.data_root, options.device)
-    method = build_method(job, data.counts, options.plugins)
+    method = build_method(job, data.counts, options.plugins, options.data_root)
     if job.recipe.precision == "fp64":
         method.double()
     states = [load_file(workspace.job(key).weights) for key in job.start]
@@ -153,14 +154,19 @@ class _Scribe:
             self.saved = time.monotonic()
 
 
-def build_method(job: Job, counts: torch.Tensor, plugins: Sequence[str] = ()) -> Method:
+def build_method(
+    job: Job, counts: torch.Tensor, plugins: Sequence[str] = (), data_root: str | None = None
+) -> Method:
     """Return a job's method, initialised from the job's own stream.
 
     Raises:
         KeyError: for a method that neither METHODS nor a plugin has.
+        FileNotFoundError: where pretrained weights are not there.
+        ValueError: where they are others than the recipe says, or of another network.
     """
     recipe = job.recipe
-    spec = NetworkSpec(recipe.network, len(counts), job.dataset.channels, recipe.norm)
+    weights = pretrained_weights(recipe, data_root)
+    spec = NetworkSpec(recipe.network, len(counts), job.dataset.channels, recipe.norm, weights)
     methods = dict(METHODS)
     for path in plugins:
         methods |= import_plugin(Path(path))

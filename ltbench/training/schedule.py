@@ -17,7 +17,9 @@ def build_optimizer(settings: Optimizer, method: Method) -> SGD:
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault(settings.lr * method.lr_factor(name), []).append(parameter)
+            share = settings.backbone_lr if name.startswith("network.backbone.") else 1.0
+            lr = settings.lr * share * method.lr_factor(name)
+            groups.setdefault(lr, []).append(parameter)
     return SGD(
         [{"params": parameters, "lr": lr} for lr, parameters in groups.items()],
         lr=settings.lr,

@@ -31,6 +31,7 @@ RECIPES = {
 
 def plan(*variants, splits=("longtailed",), dataset=DIGITS, catalogue=CATALOGUE, **fields):
     how = {name: fields.pop(name) for name in ("rules", "present", "overrides") if name in fields}
+    known = fields.pop("known", RECIPES)
     values = {"recipes": ("digits",), "seeds": (0,)} | fields
     grid = Grid(
         name="toy",
@@ -40,7 +41,7 @@ def plan(*variants, splits=("longtailed",), dataset=DIGITS, catalogue=CATALOGUE,
         variants=variants,
         **values,
     )
-    return expand(grid, [dataset], RECIPES, catalogue, **how)
+    return expand(grid, [dataset], known, catalogue, **how)
 
 
 def v(label, method, **fields):
@@ -361,3 +362,27 @@ def test_recipes_of_variants_have_the_network_of_the_grid():
         'grid toy: variants[1].recipe: "deep" has another network than "digits"',
         'grid toy: variants[2].recipe: "group" has another network than "digits"',
     ]
+
+
+def test_recipes_fit_the_images():
+    lists = load_dataset("inaturalist2018")
+    with pytest.raises(ConfigError) as error:
+        plan("softmax", dataset=lists)
+    assert len(error.value.problems) == len(RECIPES)
+    assert str(error.value.problems[0]) == (
+        'grid toy: recipes: "digits" is not for inaturalist2018, whose images have any size and '
+        "need a short_side"
+    )
+
+
+def test_lists_have_a_twin_where_there_is_more_to_draw_from():
+    resized = {
+        name: Recipe(
+            **json.loads(r.model_dump_json()) | {"augment": "resized_crop", "short_side": 9}
+        )
+        for name, r in RECIPES.items()
+    }
+    for name, splits in (("places_lt", list(SPLITS)), ("inaturalist2018", ["longtailed"])):
+        spec = load_dataset(name)
+        made = plan("softmax", splits=SPLITS, dataset=spec, known=resized)
+        assert [r.split for r in made.rows] == splits

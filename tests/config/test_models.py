@@ -1,8 +1,10 @@
 """What of a model is part of a key."""
 
-from pydantic import Field
+import pytest
+from pydantic import Field, ValidationError
 
-from ltbench.config.models import LATER, NOTE, Model
+from ltbench.config.load import load_recipe
+from ltbench.config.models import LATER, NOTE, Model, Recipe
 
 
 class Inner(Model):
@@ -26,3 +28,15 @@ def test_a_later_field_counts_once_it_differs_from_what_was_done_before():
         "inner": {"kept": 1, "later": "new"},
         "later": 3,
     }
+
+
+def test_resized_crops_go_with_a_short_side():
+    values = load_recipe("digits").model_dump()
+    assert Recipe(**values | {"augment": "resized_crop", "short_side": 256}).short_side == 256
+    for wrong, problem in (
+        ({"augment": "resized_crop_flip"}, "short_side goes with a resized_crop"),
+        ({"short_side": 256}, "short_side goes with a resized_crop"),
+        ({"colour_jitter": 0.4}, "colour_jitter is for images with a short_side"),
+    ):
+        with pytest.raises(ValidationError, match=problem):
+            Recipe(**values | wrong)

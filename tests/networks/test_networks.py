@@ -1,8 +1,11 @@
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from ltbench.classifiers import linear
 from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.networks.multi_expert import take_apart
 
 
 def parameters(module):
@@ -58,3 +61,53 @@ def test_an_unknown_backbone_is_refused_by_name():
 def test_group_norm_is_refused_where_it_cannot_be_had():
     with pytest.raises(ValueError, match="norm 'group'"):
         build_backbone(NetworkSpec("resnet18", classes=5, norm="group"))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "millions", "width"),
+    [  # the encoders of torchvision's models: 25.03 and 25.56 and 60.19 M with their classifiers
+        ("resnet10", 4.90, 512),
+        ("resnet50", 23.51, 2048),
+        ("resnext50_32x4d", 22.98, 2048),
+        ("resnet152", 58.14, 2048),
+    ],
+)
+def test_backbones_of_the_large_tables(backbone, millions, width):
+    with torch.device("meta"):
+        module, found = build_backbone(NetworkSpec(backbone, classes=5))
+    assert found == width
+    assert parameters(module) / 1e6 == pytest.approx(millions, abs=0.006)
+
+
+def test_a_backbone_begins_with_the_weights_of_a_file(tmp_path):
+    donor = timm.create_model("resnet10", num_classes=7)
+    save_file(donor.state_dict(), tmp_path / "weights.safetensors")
+    spec = NetworkSpec("resnet10", classes=5, weights=tmp_path / "weights.safetensors")
+    module, _ = build_backbone(spec)
+    kept = {k: v for k, v in donor.state_dict().items() if not k.startswith("fc.")}
+    assert all(torch.equal(module.state_dict()[k], v) for k, v in kept.items())
+    assert module.state_dict().keys() == kept.keys()
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_file(timm.create_model("resnet10").state_dict(), tmp_path / "weights.safetensors")
+    for backbone, problem in (("resnet18", "is not of a resnet18"), ("resnet8", "no weights for")):
+        spec = NetworkSpec(backbone, classes=5, weights=tmp_path / "weights.safetensors")
+        with pytest.raises(ValueError, match=problem):
+            build_backbone(spec)
+    spec = NetworkSpec("resnet10", classes=5, weights=tmp_path / "weights.safetensors")
+    with pytest.raises(ValueError, match="reduced: false"):
+        take_apart(spec, reduced=True)
+
+
+def test_a_tag_is_timms_and_comes_from_its_hub(monkeypatch):
+    create, asked = timm.create_model, []
+
+    def offline(name, pretrained=False, **settings):
+        asked.append((name, pretrained))
+        return create(name, **settings)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    module, width = build_backbone(NetworkSpec("resnet18", classes=5, weights="a1_in1k"))
+    assert asked == [("resnet18.a1_in1k", True)]
+    assert module(torch.zeros(2, 3, 64, 64)).shape == (2, width)

@@ -1,0 +1,74 @@
+import hashlib
+
+import pytest
+import timm
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from training.jobs import job, recipe
+
+from ltbench.config.models import Pretrained
+from ltbench.training.fit import build_method
+from ltbench.training.pretrained import pretrained_weights
+from ltbench.training.schedule import build_optimizer
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "resnet10.safetensors"
+    save_file(timm.create_model("resnet10", in_chans=1).state_dict(), path)
+    return path
+
+
+def start(file, sha256=None):
+    sha256 = sha256 or hashlib.sha256(file.read_bytes()).hexdigest()
+    return {"file": file.name, "sha256": sha256}
+
+
+def test_a_method_begins_with_the_weights_of_its_recipe(file, tmp_path):
+    one = job(network="resnet10", norm="batch", pretrained=start(file))
+    counts = torch.full((10,), 5)
+    network = build_method(one, counts, data_root=str(tmp_path)).network
+    again = build_method(one, counts, data_root=str(tmp_path)).network
+    plain = build_method(job(network="resnet10", norm="batch"), counts).network
+    assert torch.equal(network.backbone.conv1.weight, again.backbone.conv1.weight)
+    assert not torch.equal(network.backbone.conv1.weight, plain.backbone.conv1.weight)
+    assert torch.equal(network.classifier.weight, plain.classifier.weight)
+
+
+def test_a_file_counts_by_its_content(file, tmp_path):
+    one, other = recipe(pretrained=start(file)), recipe(pretrained=start(file, "0" * 64))
+    moved = recipe(pretrained=start(file) | {"file": "elsewhere"})
+    assert one.identity() == moved.identity()
+    assert one.identity() != other.identity() != recipe().identity()
+    assert "pretrained" not in recipe().identity()
+    assert pretrained_weights(one, str(tmp_path)) == file
+    with pytest.raises(ValueError, match="SHA-256"):
+        pretrained_weights(other, str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="elsewhere"):
+        pretrained_weights(moved, str(tmp_path))
+
+
+def test_a_tag_or_a_file_but_not_both(tmp_path):
+    assert pretrained_weights(recipe(pretrained={"tag": "tv_in1k"})) == "tv_in1k"
+    assert pretrained_weights(recipe()) is None
+    for wrong in (
+        {},
+        {"file": "x"},
+        {"sha256": "0" * 64},
+        {"tag": "a", "sha256": "0" * 64},
+        {"tag": "a", "file": "x", "sha256": "0" * 64},
+    ):
+        with pytest.raises(ValidationError, match="a tag, or a file"):
+            Pretrained(**wrong)
+
+
+def test_the_backbone_may_learn_more_slowly():
+    one = job()
+    settings = one.stage_recipe.optimizer.model_copy(update={"lr": 0.5, "backbone_lr": 0.02})
+    method = build_method(one, torch.full((10,), 5))
+    rates = {
+        group["lr"]: len(group["params"])
+        for group in build_optimizer(settings, method).param_groups
+    }
+    assert rates == {0.01: len(list(method.network.backbone.parameters())), 0.5: 2}
