@@ -1,0 +1,101 @@
+"""The grids of datasets that nobody has at hand here: they plan, and are what the tables say."""
+
+import pytest
+import timm
+import torch
+
+from ltbench.config.load import load_recipe
+from ltbench.launch.cost import CostModel
+from ltbench.launch.plan import Request, make_plan
+from ltbench.networks import NetworkSpec, build_backbone
+from ltbench.results.board import boards
+from ltbench.results.published import comparable
+from ltbench.results.store import Loaded
+
+LARGE = (
+    "imagenet_lt",
+    "decoupling_imagenet_lt",
+    "losses_decoupled_imagenet_lt",
+    "places_lt",
+    "inaturalist2018",
+)
+
+
+def plan_of(name, tmp_path, *only):
+    return make_plan(Request(name, only=only, data_root=tmp_path / "nowhere"))[0]
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_plan_needs_neither_lists_nor_images(name, tmp_path):
+    plan = plan_of(name, tmp_path)
+    assert all(job.dataset.fingerprint is not None for job in plan.jobs.values())
+    cost = CostModel(Loaded())
+    hours = [cost.seconds(job) / 3600 for job in plan.jobs.values()]
+    assert all(0 <= each < 24 for each in hours)
+
+
+def test_keys_are_final(tmp_path):
+    """A change here means that everybody's runs of these grids are lost."""
+    keys = {
+        (row.recipe.name, row.split): row.key
+        for name in ("imagenet_lt", "places_lt", "inaturalist2018")
+        for row in plan_of(name, tmp_path, "variant=Softmax").rows
+    }
+    assert keys == {
+        ("imagenet_lt_90", "longtailed"): "c195a8c4b383a332",
+        ("imagenet_lt_90", "balanced"): "72d760d6fa41e229",
+        ("imagenet_lt_200", "longtailed"): "bf9bf95b4ad746b0",
+        ("imagenet_lt_200", "balanced"): "b749589ee5704679",
+        ("places_lt_30", "longtailed"): "4e76fee20850dd07",
+        ("places_lt_30", "balanced"): "c6c565d8622616c9",
+        ("inaturalist_200", "longtailed"): "a29585b05a97575a",
+    }
+
+
+def test_the_survey_stands_beside_every_row_of_its_tables(tmp_path):
+    for name, metrics in (
+        ("imagenet_lt", ("acc", "ua", "ra", "many", "medium", "few")),
+        ("losses_decoupled_imagenet_lt", ("acc", "many", "medium", "few")),
+        ("inaturalist2018", ("acc", "many", "medium", "few")),
+    ):
+        for board in boards(plan_of(name, tmp_path), {}):
+            figures = comparable(board)
+            for entry in board.entries:
+                for metric in metrics:
+                    assert figures.of(entry, metric, "survey"), (name, entry.variant.label, metric)
+
+
+def test_inaturalist_says_why_it_has_no_ua(tmp_path):
+    (board,) = boards(plan_of("inaturalist2018", tmp_path), {})
+    value = board.entries[0].values["ua"]
+    assert value.state == "not available"
+    assert "cannot be drawn" in value.reason
+
+
+def test_the_networks_of_the_recipes_can_be_built():
+    for name in ("imagenet_lt_90", "imagenet_lt_200", "inaturalist_200", "places_lt_30"):
+        recipe = load_recipe(name)
+        with torch.device("meta"):
+            _, width = build_backbone(NetworkSpec(recipe.network, classes=5))
+        assert width == 2048
+
+
+def test_the_tag_of_places_is_one_of_timms():
+    recipe = load_recipe("places_lt_30")
+    assert timm.is_model_pretrained(f"{recipe.network}.{recipe.pretrained.tag}")
+
+
+@pytest.mark.parametrize(
+    ("short", "long"), [("cifar_small", "cifar_small_long"), ("cifar_90", "cifar_200")]
+)
+def test_budgets_differ_in_epochs_alone(short, long):
+    one, other = load_recipe(short), load_recipe(long)
+    assert one.first.epochs < other.first.epochs
+    first = {"epochs": 1, "schedule": one.first.schedule, "defer": None}
+    same = {"name": "", "title": "", "throughput": ()}
+    assert one.model_copy(
+        update=same | {"first": one.first.model_copy(update=first)}
+    ) == other.model_copy(update=same | {"first": other.first.model_copy(update=first)})
+    for recipe in (one, other):
+        share = recipe.first.defer / recipe.first.epochs
+        assert share == pytest.approx(one.first.defer / one.first.epochs, abs=0.02)
