@@ -6,28 +6,23 @@ bytes and labels, not over pixels, which may differ by a grey level between deco
 """
 
 import hashlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL
 from numpy.lib.format import open_memmap
-from PIL import Image, UnidentifiedImageError, features
 
 from ltbench.config.keys import content_hash
 from ltbench.config.models import DatasetSpec
+from ltbench.data.decode import BadImageError, decode, decoder
 from ltbench.data.errors import DataError, listed
 from ltbench.data.files import cache_root, locked, made_whole, read_manifest, write_manifest
 from ltbench.data.image_folder import ImageFile, Listing, Part, list_folder
-from ltbench.data.pool import Images, Pool
+from ltbench.data.pool import Pool
 
 LAYOUT = 1
 """Version of the cache's files."""
-
-FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "WEBP", "TIFF")
-"""What PIL may decode: formats that start no other program."""
 
 
 def open_packed(spec: DatasetSpec, folder: Path) -> Pool:
@@ -60,11 +55,7 @@ def open_packed(spec: DatasetSpec, folder: Path) -> Pool:
 
 def _signature(spec: DatasetSpec, listing: Listing) -> str:
     files = [[(f.path, f.size, f.changed_ns) for f in part] for part in listing.parts.values()]
-    return content_hash([LAYOUT, _decoder(), spec.channels, spec.image_size, files])[:16]
-
-
-def _decoder() -> dict[str, str | None]:
-    return {"pillow": PIL.__version__, "jpeg": features.version("jpg")}
+    return content_hash([LAYOUT, decoder(), spec.channels, spec.image_size, files])[:16]
 
 
 def _open(cache: Path) -> Pool | None:
@@ -101,7 +92,7 @@ def _pack(spec: DatasetSpec, folder: Path, listing: Listing, cache: Path) -> Non
     content = {
         "classes": listing.classes,
         "fingerprint": content_hash(digests),
-        "decoder": _decoder(),
+        "decoder": decoder(),
         "sizes": {path.name: path.stat().st_size for path in sorted(cache.iterdir())},
     }
     write_manifest(cache, content)
@@ -123,8 +114,9 @@ def _pack_part(
         data = (folder / file.path).read_bytes()
         digests.append((hashlib.sha256(data).hexdigest(), file.label))
         try:
-            image[...] = _decode(data, spec)
-        except _BadImageError as error:
+            pixels = np.asarray(decode(data, spec.channels, (spec.image_size, spec.image_size)))
+            image[...] = np.atleast_3d(pixels).transpose(2, 0, 1)
+        except BadImageError as error:
             problems.append(f"{file.path}: {error}")
     images.flush()
     np.save(cache / f"{name}_labels.npy", np.array([file.label for file in files], np.int64))
@@ -132,27 +124,3 @@ def _pack_part(
         for (digest, _), file in zip(digests, files, strict=True):
             sums.write(f"{digest}  {file.path}\n")
     return digests
-
-
-class _BadImageError(Exception):
-    """An image cannot be decoded or is not like the others; the message says why."""
-
-
-def _decode(data: bytes, spec: DatasetSpec) -> Images:
-    """Return the pixels [C, H, W] of an image file. Orientation tags are ignored."""
-    if not data:
-        raise _BadImageError("is empty")
-    size = (spec.image_size, spec.image_size)
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.size != size:
-                width, height = image.size
-                raise _BadImageError(f"is {width}x{height}, not {size[0]}x{size[1]}")
-            if image.mode.startswith(("I", "F")):
-                raise _BadImageError(f"has more than 8 bits a channel (mode {image.mode})")
-            pixels = np.asarray(image.convert("L" if spec.channels == 1 else "RGB"))
-    except UnidentifiedImageError:
-        raise _BadImageError("is not an image") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _BadImageError(f"is damaged: {error}") from None
-    return np.atleast_3d(pixels).transpose(2, 0, 1)

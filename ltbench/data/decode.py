@@ -1,0 +1,59 @@
+"""From the bytes of an image file to pixels, or a word on what is wrong with it."""
+
+import io
+
+import PIL
+from PIL import Image, UnidentifiedImageError, features
+
+FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "WEBP", "TIFF")
+"""What PIL may decode: formats that start no other program."""
+
+MODES = {1: "L", 3: "RGB"}
+
+
+class BadImageError(Exception):
+    """An image cannot be decoded or is not like the others; the message says why."""
+
+
+def decoder() -> dict[str, str | None]:
+    """Return the versions that pixels may depend on."""
+    return {"pillow": PIL.__version__, "jpeg": features.version("jpg")}
+
+
+def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> Image.Image:
+    """Return the image of a file's bytes, whatever its name said; orientation tags are ignored.
+
+    Args:
+        data: the file's.
+        channels: 1 for grey, 3 for colour, which others are converted to.
+        size: width and height that it must have; None for any.
+
+    Raises:
+        BadImageError: for what is no image, is damaged, has another size or more than 8 bits.
+    """
+    if not data:
+        raise BadImageError("is empty")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if size is not None and image.size != size:
+                width, height = image.size
+                raise BadImageError(f"is {width}x{height}, not {size[0]}x{size[1]}")
+            if image.mode.startswith(("I", "F")):
+                raise BadImageError(f"has more than 8 bits a channel (mode {image.mode})")
+            return image.convert(MODES[channels])
+    except UnidentifiedImageError:
+        raise BadImageError("is not an image") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadImageError(f"is damaged: {error}") from None
+
+
+def with_short_side(image: Image.Image, side: int) -> Image.Image:
+    """Return an image whose shorter side has so many pixels, bilinear with antialiasing.
+
+    The longer one is cut to whole pixels, as by torchvision's `Resize`.
+    """
+    short = min(image.size)
+    if short == side:
+        return image
+    width, height = (side * length // short for length in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
