@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import Annotated
 import typer
 import yaml
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -22,16 +24,18 @@ from ltbench.config.expand import Plan, Row
 from ltbench.config.load import available, load_dataset, schema
 from ltbench.config.overrides import parse_overrides
 from ltbench.data.errors import DataError, printable
+from ltbench.data.image_cache import OnBad, build_cache, cache_folder, drop_damaged
 from ltbench.data.prepare import prepare
 from ltbench.data.report import (
     DataReport,
     check,
     describe,
+    describe_built,
     describe_prepared,
     histogram,
     write_figure,
 )
-from ltbench.data.sources import place_of, resolve_root
+from ltbench.data.sources import load_pool, place_of, resolve_root
 from ltbench.launch.cost import CostModel, duration, time_left
 from ltbench.launch.machine import Device, local_slots
 from ltbench.launch.plan import Request, make_plan, read_catalogue, read_grid
@@ -407,6 +411,40 @@ def data_prepare(
     """Check a listed dataset's lists and images, choose its balanced twin, and write that down."""
     spec = load_dataset(name, parse_overrides(sets or ()))
     _print(describe_prepared(prepare(spec, root, lists, place_of(spec, resolve_root(data_root)))))
+
+
+@data_app.command("cache")
+def data_cache(
+    name: DatasetName,
+    data_root: DataRoot = None,
+    short_side: Annotated[int, typer.Option(min=1, help="The recipe's short_side.")] = 256,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes that decode; default: one a core.")
+    ] = None,
+    on_bad: Annotated[OnBad, typer.Option(help="What becomes of images that are bad.")] = "error",
+    verify: Annotated[bool, typer.Option("--verify", help="Read all of it again first.")] = False,
+    sets: Sets = None,
+) -> None:
+    """Decode a dataset's images once, for all jobs; typed again, go on where it stopped."""
+    spec = load_dataset(name, parse_overrides(sets or ()))
+    pool = load_pool(spec, data_root)
+    if not pool.files:
+        raise DataError(f"{spec.name} needs no cache: its images are small and of one size")
+    if verify:
+        for shard in drop_damaged(cache_folder(spec, pool, short_side)):
+            _print(f"{shard} was damaged and is made again")
+    cores = len(os.sched_getaffinity(0))
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("decoding")
+        built = build_cache(
+            spec,
+            pool,
+            short_side,
+            processes=processes or cores,
+            on_bad=on_bad,
+            progress=lambda done, all_: bar.update(task, completed=done, total=all_),
+        )
+    _print(describe_built(built))
 
 
 @results_app.command("publish")

@@ -285,6 +285,9 @@ def _check_recipes(
             have = "one size" if dataset.lists is None else "any size and need a short_side"
             message = f"{show(recipe.name)} is not for {dataset.id}, whose images have {have}"
             problems.append(source.at("recipes").problem(message))
+        elif recipe.short_side is not None and recipe.short_side < dataset.image_size:
+            message = f"{show(recipe.name)} has a short_side below the size of {dataset.id}"
+            problems.append(source.at("recipes").problem(message))
     raise_all(problems)
 
 

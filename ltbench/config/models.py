@@ -202,7 +202,10 @@ class DatasetSpec(Model):
             raise ValueError("val_folder is a folder of its own, not that of training or test")
         wanted = self.auxiliary is not None and self.auxiliary.source == "official_val"
         if wanted and not self.has_validation_images:
-            raise ValueError("official_val needs validation images, this dataset has none")
+            raise ValueError(
+                "official_val needs a val_folder or a list of validation images, "
+                "this dataset has neither"
+            )
         return self
 
     @model_validator(mode="after")

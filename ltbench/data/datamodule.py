@@ -1,6 +1,6 @@
 """The one LightningDataModule: batches of a split, from bytes that stay on the device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
@@ -10,18 +10,28 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from ltbench.augment import PolicyEpoch, ResidentImages, draw_placement, draw_policy
+from ltbench.augment import (
+    PolicyEpoch,
+    ResidentImages,
+    draw_crops,
+    draw_jitter,
+    draw_placement,
+    draw_policy,
+)
 from ltbench.config.models import DatasetSpec, Job, Recipe, Split
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import rank, world_size
 from ltbench.core.nouns import Subset
 from ltbench.core.streams import stream
 from ltbench.data.errors import DataError
+from ltbench.data.image_cache import open_stores
+from ltbench.data.image_store import FileStore, ImageStore
 from ltbench.data.loader import EpochLoader, OrderedLoader, Step, shard
 from ltbench.data.open_set import load_open_set
-from ltbench.data.pool import ImageFiles, Pool
+from ltbench.data.pool import ImageFiles, Images, Labels, Pool
 from ltbench.data.sources import load_pool
 from ltbench.data.split import make_split, split_name
+from ltbench.data.streamed import Stored, StreamedImages
 from ltbench.data.views import Views
 from ltbench.results.groups import subset_classes
 from ltbench.samplers import draw_epoch, rank_columns
@@ -64,6 +74,7 @@ class DataModule(pl.LightningDataModule):
         test_hash: hash of the test labels in order.
         auxiliary: the images set apart for choices; None where the job has none.
         open_set: images of a dataset without its classes, where a job's dataset names one.
+        bad_images: images that the cache of decoded ones left out or shows black.
 
     Raises:
         DataError: when the images or the split cannot be had, or are fewer than a batch.
@@ -92,6 +103,7 @@ class DataModule(pl.LightningDataModule):
         self.views = 1
 
         pool = pool or load_pool(spec, data_root)
+        pool, stores, self.bad_images = self._open(pool)
         chosen = make_split(spec, pool, split, subset)
         if recipe.batch > len(chosen.train):
             raise DataError(
@@ -106,10 +118,9 @@ class DataModule(pl.LightningDataModule):
         labels = torch.from_numpy(pool.train_labels[chosen.train])
         self.labels = torch.searchsorted(self.classes, labels)  # [N], on the CPU
         self.test_labels = torch.from_numpy(pool.test_labels)
-        if isinstance(pool.train_images, ImageFiles) or isinstance(pool.test_images, ImageFiles):
-            raise DataError(f"{spec.id}: images that stay in their files cannot be trained on yet")
-        self._train_pixels = torch.from_numpy(pool.train_images[chosen.train])
-        self._test_pixels = torch.from_numpy(np.array(pool.test_images))
+        every = np.arange(len(self.test_labels))
+        self._train_source = _source(pool.train_images, chosen.train, stores.get("train"))
+        self._test_source = _source(pool.test_images, every, stores.get("test"))
         self._features: Tensor | None = None
         self.open_set: Pool | None = None
 
@@ -169,8 +180,8 @@ class DataModule(pl.LightningDataModule):
 
         Labels are -1.
         """
-        images = self._resident(torch.from_numpy(np.array(pool.test_images)), 0)
         unknown = torch.full((len(pool.test_labels),), -1)
+        images = self._outside(pool.test_images, len(unknown))
         return self._in_order(images, unknown, shard(len(unknown), rank(), world_size()))
 
     def test_views(self, index: Tensor, name: str) -> Views:
@@ -181,10 +192,10 @@ class DataModule(pl.LightningDataModule):
             name: of what they are drawn for.
         """
         return Views(
-            self._test_pixels[index],
-            self.spec.normalisation,
-            self.recipe,
-            dtype=DTYPES[self.recipe.precision],
+            self._images(self._test_source[index], self.recipe.padding),
+            len(index),
+            coloured=self.spec.channels == 3,
+            mirrors=self.recipe.mirrors,
             device=self.device,
             seed=self.seed,
             name=name,
@@ -216,8 +227,8 @@ class DataModule(pl.LightningDataModule):
         """
         if self.auxiliary is None:
             raise DataError(f"{self.spec.id}: this job has no auxiliary images")
-        images = self._resident(torch.from_numpy(np.array(self.auxiliary.images)), 0)
         labels = torch.from_numpy(self.auxiliary.labels)
+        images = self._outside(self.auxiliary.images, len(labels))
         return self._in_order(images, labels, range(len(labels)))
 
     def transfer_batch_to_device(
@@ -229,27 +240,66 @@ class DataModule(pl.LightningDataModule):
         """Return the batch: it was made on the device."""
         return batch
 
-    @cached_property
-    def _train_images(self) -> ResidentImages:
-        return self._resident(self._train_pixels, self.recipe.padding)
+    def _open(self, pool: Pool) -> tuple[Pool, Mapping[str, ImageStore], int]:
+        """Return a pool's usable images, by part what those in files are read from, and bad ones.
+
+        Raises:
+            DataError: where the recipe is for images of another kind.
+        """
+        side = self.recipe.short_side
+        if (side is None) == bool(pool.files):
+            have = "any size" if pool.files else "one size"
+            raise DataError(
+                f"{self.spec.id} has images of {have}, {self.recipe.name} is for others"
+            )
+        if side is None:
+            return pool, {}, 0
+        return open_stores(self.spec, pool, side, torch.get_num_threads())
 
     @cached_property
-    def _test_images(self) -> ResidentImages:
-        return self._resident(self._test_pixels, 0)
+    def _train_images(self) -> ResidentImages | StreamedImages:
+        return self._images(self._train_source, self.recipe.padding)
 
-    def _resident(self, pixels: Tensor, padding: int) -> ResidentImages:
+    @cached_property
+    def _test_images(self) -> ResidentImages | StreamedImages:
+        return self._images(self._test_source)
+
+    def _outside(self, images: Images | ImageFiles, count: int) -> ResidentImages | StreamedImages:
+        """Return images that no cache has: where they are in files they are read from there."""
+        store = None
+        if isinstance(images, ImageFiles):
+            side = self.recipe.short_side or self.spec.image_size
+            store = FileStore(images, self.spec.channels, side, torch.get_num_threads())
+        return self._images(_source(images, np.arange(count), store))
+
+    def _images(self, source: Tensor | Stored, padding: int = 0) -> ResidentImages | StreamedImages:
+        normalisation, recipe = self.spec.normalisation, self.recipe
+        if isinstance(source, Stored):
+            return StreamedImages(
+                source,
+                self.spec.image_size,
+                normalisation.mean,
+                normalisation.std,
+                dtype=DTYPES[recipe.precision],
+                channels_last=recipe.channels_last,
+                device=self.device,
+            )
         return ResidentImages(
-            pixels,
-            self.spec.normalisation.mean,
-            self.spec.normalisation.std,
+            source,
+            normalisation.mean,
+            normalisation.std,
             padding=padding,
-            dtype=DTYPES[self.recipe.precision],
-            channels_last=self.recipe.channels_last,
+            dtype=DTYPES[recipe.precision],
+            channels_last=recipe.channels_last,
             device=self.device,
         )
 
     def _in_order(
-        self, images: ResidentImages, labels: Tensor, span: range, index: Tensor | None = None
+        self,
+        images: ResidentImages | StreamedImages,
+        labels: Tensor,
+        span: range,
+        index: Tensor | None = None,
     ) -> OrderedLoader:
         """Return the loader of a span of chosen images, or of all."""
         labels = labels.to(self.device)
@@ -270,60 +320,74 @@ class DataModule(pl.LightningDataModule):
 
     def _draw(self, sampler: str, place: int, epoch: int) -> Callable[[int], Batch]:
         """Draw an epoch of a step's `place`-th sampler; return what assembles its batches."""
-        recipe, images = self.recipe, self._train_images
-        sampling = stream(self.seed, "sampling", sampler, epoch)
-        index = self._share(
-            draw_epoch(sampler, self.labels, epoch, self.epochs, recipe.batch, sampling)
-        )
-        cuts, policies = [], []
-        for view in range(self.views):
-            augmentation = stream(self.seed, "augmentation", epoch, place, view)
-            drawn = draw_placement(
-                self.steps_per_epoch,
-                recipe.batch,
-                images.padding,
-                augmentation,
-                flip=recipe.mirrors,
-            )
-            cuts.append(drawn.map(self._share))
-            policies.append(self._draw_policy(place, view, epoch))
-        labels = self.labels.to(self.device)
+        batch, sampling = self.recipe.batch, stream(self.seed, "sampling", sampler, epoch)
+        drawn = draw_epoch(sampler, self.labels, epoch, self.epochs, batch, sampling)
+        mine = self._columns(drawn)  # [steps, B of this rank]
+        views = [self._view(mine, place, view, epoch) for view in range(self.views)]
+        index, labels = mine.to(self.device), self.labels.to(self.device)
 
         def assemble(step: int) -> Batch:
             here = index[step]
             if self._features is not None:
                 return Batch(self._features[here], labels[here], here)
-            views = [
-                images(
-                    here,
-                    cut.map(lambda values: values[step]),
-                    None if policy is None else partial(policy, step),
-                )
-                for cut, policy in zip(cuts, policies, strict=True)
-            ]
-            return Batch(views[0] if len(views) == 1 else torch.stack(views), labels[here], here)
+            images = [view(step) for view in views]
+            return Batch(images[0] if len(images) == 1 else torch.stack(images), labels[here], here)
 
         return assemble
+
+    def _view(self, index: Tensor, place: int, view: int, epoch: int) -> Callable[[int], Tensor]:
+        """Draw a view of an epoch's images [steps, B]; return what makes those of a step."""
+        recipe, images, steps = self.recipe, self._train_images, self.steps_per_epoch
+        augmentation = stream(self.seed, "augmentation", epoch, place, view)
+        policy = self._draw_policy(place, view, epoch)
+        if isinstance(images, StreamedImages):
+            crops = draw_crops(steps, recipe.batch, augmentation, flip=recipe.mirrors)
+            colours = None
+            if recipe.colour_jitter:
+                changes = stream(self.seed, "colour", epoch, place, view)
+                drawn = draw_jitter(steps, recipe.batch, recipe.colour_jitter, changes)
+                colours = drawn.map(self._columns)
+            return images.epoch(index, crops.map(self._columns), colours, policy)
+        cuts = draw_placement(
+            steps, recipe.batch, images.padding, augmentation, flip=recipe.mirrors
+        ).map(lambda values: self._columns(values).to(self.device))
+        there = index.to(self.device)
+
+        def make(step: int) -> Tensor:
+            cut = cuts.map(lambda values: values[step])
+            return images(there[step], cut, None if policy is None else partial(policy, step))
+
+        return make
 
     def _draw_policy(self, place: int, view: int, epoch: int) -> PolicyEpoch | None:
         """Return what applies an epoch's policy to this rank's images, None where there is none."""
         policy = self.recipe.policy
         if policy.kind == "none" and not policy.cutout:
             return None
-        height, width = self._train_pixels.shape[2:]
         draws = draw_policy(
             policy.kind,
             self.steps_per_epoch,
             self.recipe.batch,
-            (height, width),
+            (self.spec.image_size, self.spec.image_size),
             stream(self.seed, "policy", epoch, place, view),
             count=policy.count,
             magnitude=policy.magnitude,
             cutout=policy.cutout > 0,
         )
-        share = draws.map(lambda values: rank_columns(values, rank(), world_size()))
-        return PolicyEpoch(share, policy.cutout, self.device)
+        return PolicyEpoch(draws.map(self._columns), policy.cutout, self.device)
 
-    def _share(self, draws: Tensor) -> Tensor:
-        """Return this rank's columns of global draws [steps, B, ...], on the device."""
-        return rank_columns(draws, rank(), world_size()).to(self.device)
+    @staticmethod
+    def _columns(draws: Tensor) -> Tensor:
+        """Return this rank's columns of global draws [steps, B, ...]."""
+        return rank_columns(draws, rank(), world_size())
+
+
+def _source(
+    images: Images | ImageFiles, positions: Labels, store: ImageStore | None
+) -> Tensor | Stored:
+    """Return the images at some positions: their bytes, or what they are read from."""
+    if isinstance(images, ImageFiles):
+        if store is None:
+            raise DataError("images in files are read from a store")
+        return Stored(store, positions)
+    return torch.from_numpy(images[positions])

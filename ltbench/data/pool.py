@@ -1,12 +1,13 @@
 """The pool of a dataset: all its images, before any split is made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ltbench.config.keys import content_hash
 from ltbench.config.models import Split
 
 Images = NDArray[np.uint8]
@@ -36,7 +37,7 @@ class GivenSplit:
 
     Attributes:
         train: [N] positions in the pool.
-        hash: SHA-256 of the split's list.
+        hash: SHA-256 of the split's list; of that and what is left out of it, where anything is.
     """
 
     train: Labels
@@ -68,3 +69,21 @@ class Pool:
     val_labels: Labels | None = None
     given: Mapping[Split, GivenSplit] = field(default_factory=dict)
     no_twin: str | None = None
+
+    @property
+    def files(self) -> dict[str, ImageFiles]:
+        """The images by part that stay in their files."""
+        parts = {"train": self.train_images, "test": self.test_images}
+        return {part: images for part, images in parts.items() if isinstance(images, ImageFiles)}
+
+
+def without(pool: Pool, positions: Labels) -> Pool:
+    """Return a pool whose given splits leave out some training images."""
+    if len(positions) == 0:
+        return pool
+    given: dict[Split, GivenSplit] = {}
+    for split, whole in pool.given.items():
+        left_out = np.isin(whole.train, positions)
+        paths = [pool.files["train"].paths[k] for k in whole.train[left_out]]
+        given[split] = GivenSplit(whole.train[~left_out], content_hash([whole.hash, paths]))
+    return replace(pool, given=given)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ltbench.config.models import DatasetSpec
-from ltbench.data.errors import DataError, printable
+from ltbench.data.errors import DataError, listed, printable
+from ltbench.data.image_cache import Built
 from ltbench.data.lists import pinned_fingerprint
 from ltbench.data.pool import Pool
 from ltbench.data.prepare import Prepared
@@ -130,6 +131,16 @@ def describe_prepared(prepared: Prepared) -> str:
         lines.append(f"{words['twin']:14}none: {prepared.no_twin}")
     lines += [f"paths         {form} ({words[part]})" for part, form in prepared.paths.items()]
     return "\n".join([*lines, f"fingerprint   {prepared.fingerprint}"])
+
+
+def describe_built(built: Built) -> str:
+    """Return what a cache holds as lines of text."""
+    bad = [f"{path} {why}" for path, why in built.bad.items()]
+    lines = [
+        f"cache   {built.folder}",
+        f"images  {built.images:,}, {built.bytes / 1e9:.2f} GB, {len(bad):,} bad",
+    ]
+    return "\n".join([*lines, listed(bad)]) if bad else "\n".join(lines)
 
 
 def histogram(report: DataReport) -> str:

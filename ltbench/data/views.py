@@ -12,9 +12,9 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
-from ltbench.augment import ResidentImages, distort, draw_placement
-from ltbench.config.models import Normalisation, Recipe
+from ltbench.augment import ResidentImages, distort, draw_crops, draw_placement
 from ltbench.core.streams import stream
+from ltbench.data.streamed import StreamedImages
 
 BATCH = 128
 """Images of a batch, as SADE's authors have it on every dataset."""
@@ -26,10 +26,10 @@ class Views:
     """Batches of views [2, B, C, H, W], another epoch of them each time they are gone through.
 
     Args:
-        pixels: [N, C, H, W] uint8.
-        normalisation: of the batches.
-        recipe: cut, mirroring and memory format.
-        dtype: of the batches.
+        images: of the test.
+        count: how many there are.
+        coloured: whether they have colours that can be distorted.
+        mirrors: whether they are mirrored at random.
         device: where batches are made.
         seed: of the job.
         name: of what is drawn for, beside the seed and the epoch.
@@ -37,26 +37,17 @@ class Views:
 
     def __init__(
         self,
-        pixels: Tensor,
-        normalisation: Normalisation,
-        recipe: Recipe,
+        images: ResidentImages | StreamedImages,
+        count: int,
         *,
-        dtype: torch.dtype,
+        coloured: bool,
+        mirrors: bool,
         device: torch.device,
         seed: int,
         name: str,
     ) -> None:
-        self.count = len(pixels)
-        self.images = ResidentImages(
-            pixels,
-            normalisation.mean,
-            normalisation.std,
-            padding=recipe.padding,
-            dtype=dtype,
-            channels_last=recipe.channels_last,
-            device=device,
-        )
-        self.coloured, self.mirrors, self.device = pixels.shape[1] == 3, recipe.mirrors, device
+        self.images, self.count = images, count
+        self.coloured, self.mirrors, self.device = coloured, mirrors, device
         self.seed, self.name = seed, name
         self.epoch = 0
 
@@ -73,10 +64,10 @@ class Views:
 
     def _view(self, index: Tensor, generator: Generator) -> Tensor:
         """Return one view [B, C, H, W] of images [B]."""
-        padding = self.images.padding
-        drawn = draw_placement(1, len(index), padding, generator, flip=self.mirrors)
-        return self.images(
-            index,
-            drawn.map(lambda values: values[0].to(self.device)),
-            partial(distort, generator=generator, blurred=BLURRED) if self.coloured else None,
-        )
+        images, count, flip = self.images, len(index), self.mirrors
+        alter = partial(distort, generator=generator, blurred=BLURRED) if self.coloured else None
+        if isinstance(images, StreamedImages):
+            crops = draw_crops(1, count, generator, flip=flip).map(lambda values: values[0])
+            return images(index, crops, alter)
+        drawn = draw_placement(1, count, images.padding, generator, flip=flip)
+        return images(index, drawn.map(lambda values: values[0].to(self.device)), alter)

@@ -20,7 +20,10 @@ LATER_TESTS = ("shifted", "open_set")
 
 
 class SplitFacts(Model):
-    """What the job was trained and tested on, and what set apart: no auxiliary images are None."""
+    """What the job was trained and tested on, and what set apart: no auxiliary images are None.
+
+    `bad_images` could not be decoded: training images were left out, or images are black.
+    """
 
     train_hash: str = Field(pattern=HEX64)
     train_counts: tuple[int, ...]
@@ -28,6 +31,7 @@ class SplitFacts(Model):
     test_hash: str = Field(pattern=HEX64)
     auxiliary_hash: str | None = Field(None, pattern=HEX64)
     auxiliary_counts: tuple[int, ...] | None = None
+    bad_images: int = 0
 
 
 class Calibration(Model):

@@ -255,6 +255,7 @@ def _record(
             test_hash=data.test_hash,
             auxiliary_hash=auxiliary.hash if auxiliary else None,
             auxiliary_counts=auxiliary.counts(job.dataset.classes) if auxiliary else None,
+            bad_images=data.bad_images,
         ),
         training=Training(
             epochs=len(history.losses),

@@ -378,7 +378,7 @@ def test_recipes_fit_the_images():
 def test_lists_have_a_twin_where_there_is_more_to_draw_from():
     resized = {
         name: Recipe(
-            **json.loads(r.model_dump_json()) | {"augment": "resized_crop", "short_side": 9}
+            **json.loads(r.model_dump_json()) | {"augment": "resized_crop", "short_side": 256}
         )
         for name, r in RECIPES.items()
     }

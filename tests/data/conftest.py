@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+from data.listed import listed_spec, picture, write_images, write_lists
 from PIL import Image
 
 from ltbench.config.load import load_dataset
 from ltbench.config.models import DatasetSpec, Recipe
+from ltbench.data.prepare import prepare
+from ltbench.data.sources import load_pool
 
 STAGE = {"epochs": 3, "optimizer": {"lr": 0.1}, "schedule": {"kind": "constant"}}
 
@@ -66,3 +69,13 @@ def root(tmp_path, cache):
                 pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     return tmp_path / "root"
+
+
+@pytest.fixture
+def listed(tmp_path, cache):
+    """A prepared dataset of lists with photographs of several sizes: its specification and pool."""
+    spec = listed_spec()
+    write_lists(tmp_path / "lists", spec)
+    write_images(tmp_path / "images", content=picture)
+    prepare(spec, tmp_path / "images", tmp_path / "lists", tmp_path / "data" / spec.name)
+    return spec, load_pool(spec, tmp_path / "data")

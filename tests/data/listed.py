@@ -1,5 +1,11 @@
 """A tiny dataset of lists: three classes with 6, 2 and 1 images, a few more in their folders."""
 
+import hashlib
+import io
+
+import numpy as np
+from PIL import Image
+
 from ltbench.config.models import DatasetSpec
 from ltbench.data.lists import ListedImage, blob_id, canonical_text, forms_of
 
@@ -70,3 +76,25 @@ def write_images(root, form=0, content=lambda path: b"x"):
             path = root / line.rpartition(" ")[0]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content(path))
+
+
+def resized_recipe(**changes):
+    """Return the values of a recipe for images of any size, cut to a side of 8."""
+    return {
+        "augment": "resized_crop_flip",
+        "short_side": 12,
+        "colour_jitter": 0.4,
+        "batch": 4,
+        "eval_batch": 4,
+    } | changes
+
+
+def picture(path):
+    """Return the bytes of a JPEG whose size and pixels depend on its path, at least 10 x 10."""
+    digest = hashlib.sha256(path.name.encode() + path.parent.name.encode()).digest()
+    generator = np.random.default_rng(list(digest))
+    height, width = generator.integers(10, 30, 2)
+    coarse = Image.fromarray(generator.integers(0, 256, (4, 5, 3), dtype=np.uint8))
+    file = io.BytesIO()
+    coarse.resize((int(width), int(height))).save(file, "JPEG", quality=95)
+    return file.getvalue()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ltbench.config.models import Normalisation
+from ltbench.augment import ResidentImages
 from ltbench.data.datamodule import DataModule
 from ltbench.data.sources import load_pool
 from ltbench.data.views import BATCH, Views
@@ -15,11 +15,11 @@ def make_data(digits, make_recipe):
     return make
 
 
-def colour_views(recipe, **changes):
+def colour_views(**settings):
     pixels = torch.randint(256, (10, 3, 12, 12), dtype=torch.uint8)
-    constants = Normalisation(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
-    settings = {"dtype": torch.float32, "device": torch.device("cpu"), "seed": 0, "name": "x"}
-    return Views(pixels, constants, recipe, **settings | changes)
+    images = ResidentImages(pixels, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), **settings)
+    place = {"device": torch.device("cpu"), "seed": 0, "name": "x"}
+    return Views(images, 10, coloured=True, mirrors=False, **place)
 
 
 def test_an_epoch_goes_through_all_images_once(make_data):
@@ -54,9 +54,8 @@ def test_epochs_differ_and_repeat(make_data):
     assert not torch.equal(first, epochs(name="two")[0])
 
 
-def test_colour_images_are_distorted(make_recipe):
-    views = colour_views(make_recipe(augment="none"))
-    (batch,) = views
+def test_colour_images_are_distorted():
+    (batch,) = colour_views()
     assert batch.shape == (2, 10, 3, 12, 12)
     assert not torch.equal(batch[0], batch[1])
 
@@ -64,9 +63,8 @@ def test_colour_images_are_distorted(make_recipe):
 @pytest.mark.parametrize(
     ("dtype", "channels_last"), [(torch.bfloat16, True), (torch.float64, False)]
 )
-def test_type_of_the_batches(make_recipe, dtype, channels_last):
-    recipe = make_recipe(channels_last=channels_last)
-    views = colour_views(recipe, dtype=dtype)
+def test_type_of_the_batches(dtype, channels_last):
+    views = colour_views(dtype=dtype, channels_last=channels_last)
     assert next(iter(views)).dtype == dtype
 
 

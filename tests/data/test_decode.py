@@ -1,0 +1,72 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision.transforms.functional import resize
+
+from ltbench.data.decode import BadImageError, decode, with_short_side
+
+
+def noise(height, width, channels=3):
+    return np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def encoded(image, kind="JPEG", **settings):
+    file = io.BytesIO()
+    image.save(file, kind, **settings)
+    return file.getvalue()
+
+
+PLAIN = Image.fromarray(noise(20, 30))
+
+
+def test_what_a_file_is_called_does_not_matter():
+    assert np.array_equal(decode(encoded(PLAIN, "PNG"), 3), PLAIN)
+    assert decode(encoded(PLAIN), 3).size == (30, 20)
+
+
+def test_other_colours_are_converted():
+    orange = Image.new("RGB", (30, 20), (200, 100, 50))
+    from_inks = decode(encoded(orange.convert("CMYK")), 3)
+    assert from_inks.mode == "RGB"
+    assert np.abs(np.asarray(from_inks, int) - np.asarray(orange)).max() < 8
+    assert decode(encoded(PLAIN.convert("L")), 3).mode == "RGB"
+    assert decode(encoded(PLAIN), 1).mode == "L"
+    assert decode(encoded(PLAIN.convert("RGBA"), "PNG"), 3).mode == "RGB"
+
+
+def test_orientation_is_ignored():
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    assert decode(encoded(PLAIN, exif=tags), 3).size == (30, 20)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "is empty"),
+        (b"hello", "is not an image"),
+        (encoded(PLAIN)[:-200], "is damaged"),
+        (encoded(Image.fromarray(np.zeros((4, 4), np.uint16)), "PNG"), "more than 8 bits"),
+    ],
+)
+def test_bad_images_say_why(data, problem):
+    with pytest.raises(BadImageError, match=problem):
+        decode(data, 3)
+
+
+def test_a_size_may_be_asked_for():
+    assert decode(encoded(PLAIN), 3, (30, 20)).size == (30, 20)
+    with pytest.raises(BadImageError, match="is 30x20, not 20x20"):
+        decode(encoded(PLAIN), 3, (20, 20))
+
+
+@pytest.mark.parametrize(
+    "size", [(20, 30), (30, 20), (16, 16), (16, 40), (1, 1), (7, 90), (33, 100)]
+)
+def test_the_short_side_is_that_of_torchvision(size):
+    image = Image.fromarray(noise(*size))
+    ours, theirs = with_short_side(image, 16), resize(image, 16)
+    assert ours.size == theirs.size
+    assert np.array_equal(ours, theirs)

@@ -1,0 +1,203 @@
+import os
+
+import numpy as np
+import pytest
+
+from ltbench.data import image_cache
+from ltbench.data.decode import decode, with_short_side
+from ltbench.data.errors import DataError
+from ltbench.data.files import read_manifest
+from ltbench.data.image_cache import (
+    build_cache,
+    cache_folder,
+    drop_damaged,
+    open_cache,
+    open_stores,
+)
+from ltbench.data.image_store import FileStore
+from ltbench.data.report import describe_built
+from ltbench.data.split import make_split
+
+SIDE = 12
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(image_cache, "SHARD", 4)
+
+
+def every(files):
+    return list(range(len(files.paths)))
+
+
+def expected(files):
+    for path in files.paths:
+        image = decode((files.root / path).read_bytes(), 3)
+        yield np.asarray(with_short_side(image, SIDE))
+
+
+def written(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*-*")}
+
+
+def test_a_cache_holds_the_resized_images(listed):
+    spec, pool = listed
+    assert open_cache(spec, pool, SIDE) is None
+    seen = []
+    built = build_cache(spec, pool, SIDE, processes=2, progress=lambda *of: seen.append(of))
+    assert seen == [(n, 5) for n in range(6)]  # three shards of training images, two of the test
+    assert built.images == 12 + 6
+    assert not built.bad
+    parts, bad = open_cache(spec, pool, SIDE)
+    assert bad == 0
+    for part, files in pool.files.items():
+        store = FileStore(files, 3, SIDE, threads=2)
+        images = zip(
+            expected(files), parts[part].load(every(files)), store.load(every(files)), strict=True
+        )
+        for image, cached, read in images:
+            assert min(image.shape[:2]) == SIDE
+            assert np.array_equal(image, cached)
+            assert np.array_equal(image, read)
+    assert f"{built.images} " in describe_built(built).replace(",", " ")
+
+
+def test_stores_are_the_cache_or_the_files(listed):
+    spec, pool = listed
+    same, stores, bad = open_stores(spec, pool, SIDE)
+    assert same is pool
+    assert bad == 0
+    assert all(isinstance(store, FileStore) for store in stores.values())
+    build_cache(spec, pool, SIDE)
+    same, cached, _ = open_stores(spec, pool, SIDE)
+    assert same is pool
+    assert not any(isinstance(store, FileStore) for store in cached.values())
+    assert open_cache(spec, pool, SIDE + 1) is None
+
+
+def test_a_build_goes_on_where_it_stopped(listed):
+    spec, pool = listed
+    folder = cache_folder(spec, pool, SIDE)
+    build_cache(spec, pool, SIDE)
+    before = written(folder)
+    (folder / "manifest.json").unlink()
+    (folder / "train-00001.json").unlink()
+    (folder / ".train-00001.bin").write_bytes(b"half")
+    assert open_cache(spec, pool, SIDE) is None
+    seen = []
+    build_cache(spec, pool, SIDE, progress=lambda *of: seen.append(of))
+    assert seen == [(4, 5), (5, 5)]
+    after = written(folder)
+    changed = {name for name, when in after.items() if when != before[name]}
+    assert changed == {"train-00001.json", "train-00001.bin"}
+    assert not list(folder.glob(".*"))
+    assert open_cache(spec, pool, SIDE) is not None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: os.truncate(folder / "train-00001.bin", 5),
+        lambda folder: (folder / "test-00000.bin").unlink(),
+        lambda folder: (folder / "manifest.json").write_text("{"),
+    ],
+    ids=["truncated", "absent", "manifest"],
+)
+def test_a_damaged_cache_is_not_used_and_mended(damage, listed):
+    spec, pool = listed
+    folder = cache_folder(spec, pool, SIDE)
+    build_cache(spec, pool, SIDE)
+    damage(folder)
+    assert open_cache(spec, pool, SIDE) is None
+    build_cache(spec, pool, SIDE)
+    parts, _ = open_cache(spec, pool, SIDE)
+    files = pool.files["train"]
+    images = zip(expected(files), parts["train"].load(every(files)), strict=True)
+    assert all(np.array_equal(*pair) for pair in images)
+
+
+def test_altered_bytes_are_found_when_all_is_read(listed):
+    spec, pool = listed
+    folder = cache_folder(spec, pool, SIDE)
+    build_cache(spec, pool, SIDE)
+    assert drop_damaged(folder) == []
+    path = folder / "train-00002.bin"
+    data = bytearray(path.read_bytes())
+    data[7] ^= 1
+    path.write_bytes(data)
+    assert open_cache(spec, pool, SIDE) is not None
+    assert drop_damaged(folder) == ["train-00002"]
+    assert open_cache(spec, pool, SIDE) is None
+    build_cache(spec, pool, SIDE)
+    assert drop_damaged(folder) == []
+
+
+@pytest.fixture
+def with_bad(listed):
+    """Two training images that are bad; one is in both splits."""
+    spec, pool = listed
+    root = pool.files["train"].root
+    (root / "train/n03/0.jpg").write_bytes(b"")
+    (root / "train/n01/1.jpg").write_bytes((root / "train/n01/1.jpg").read_bytes()[:-60])
+    return spec, pool
+
+
+def test_bad_images_are_an_error_that_names_them_all(with_bad):
+    spec, pool = with_bad
+    with pytest.raises(DataError) as caught:
+        build_cache(spec, pool, SIDE)
+    assert "2 images cannot be used" in str(caught.value)
+    assert "train/n03/0.jpg is empty" in str(caught.value)
+    assert "train/n01/1.jpg is damaged" in str(caught.value)
+    assert open_cache(spec, pool, SIDE) is None
+    with pytest.raises(DataError, match=r"n03/0\.jpg is empty"):
+        FileStore(pool.files["train"], 3, SIDE).load([8])
+
+
+def test_bad_training_images_may_be_left_out(with_bad):
+    spec, pool = with_bad
+    whole = make_split(spec, pool, "longtailed")
+    built = build_cache(spec, pool, SIDE, on_bad="skip")
+    assert set(built.bad) == {"train/n03/0.jpg", "train/n01/1.jpg"}
+    assert "train/n03/0.jpg is empty" in describe_built(built)
+    rest, _, bad = open_stores(spec, pool, SIDE)
+    assert bad == 2
+    split = make_split(spec, rest, "longtailed")
+    assert split.counts == (5, 2, 0)
+    assert split.train_hash != whole.train_hash
+    assert set(whole.train.tolist()) - set(split.train.tolist()) == {1, 8}
+
+
+def test_a_bad_test_image_is_never_left_out(listed):
+    spec, pool = listed
+    files = pool.files["test"]
+    (files.root / files.paths[2]).write_bytes(b"hello")
+    for policy in ("error", "skip"):
+        with pytest.raises(DataError, match="1 images cannot be used"):
+            build_cache(spec, pool, SIDE, on_bad=policy)
+    assert list(build_cache(spec, pool, SIDE, on_bad="report").bad) == [files.paths[2]]
+
+
+def test_bad_images_may_stand_black_until_they_are_mended(with_bad):
+    spec, pool = with_bad
+    files = pool.files["train"]
+    good = dict(zip(files.paths, every(files), strict=True))
+    build_cache(spec, pool, SIDE, on_bad="report")
+    rest, stores, bad = open_stores(spec, pool, SIDE)
+    assert rest is pool
+    assert bad == 2
+    (image,) = stores["train"].load([good["train/n03/0.jpg"]])
+    assert image.shape == (SIDE, SIDE, 3)
+    assert not image.any()
+    for path in ("train/n03/0.jpg", "train/n01/1.jpg"):
+        (files.root / path).write_bytes((files.root / files.paths[3]).read_bytes())
+    assert not build_cache(spec, pool, SIDE, on_bad="error").bad
+    assert open_stores(spec, pool, SIDE)[2] == 0
+    assert read_manifest(cache_folder(spec, pool, SIDE))["bad"] == {}
+
+
+def test_a_missing_file_is_a_bad_image(listed):
+    spec, pool = listed
+    (pool.files["train"].root / "train/n01/2.jpg").unlink()
+    with pytest.raises(DataError, match=r"n01/2\.jpg cannot be read: No such file"):
+        build_cache(spec, pool, SIDE)

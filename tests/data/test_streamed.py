@@ -1,0 +1,218 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+from data.listed import resized_recipe
+from torch import distributed as dist
+from torch import multiprocessing as mp
+from torchvision.transforms import functional as reference
+
+from ltbench.augment import crop_boxes, draw_crops, draw_jitter, jitter
+from ltbench.config.load import load_recipe
+from ltbench.config.models import Recipe
+from ltbench.core.streams import stream
+from ltbench.data.datamodule import DataModule
+from ltbench.data.errors import DataError
+from ltbench.data.image_cache import build_cache
+from ltbench.data.streamed import AHEAD, Stored, StreamedImages
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
+SIDE = 8
+
+
+class Memory:
+    """Images in memory, and which were asked for, in which thread."""
+
+    def __init__(self, count=20):
+        generator = np.random.default_rng(0)
+        sizes = generator.integers(9, 16, (count, 2))
+        self.images = [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+        self.asked = []
+
+    def load(self, positions):
+        self.asked.append((list(positions), threading.current_thread() is threading.main_thread()))
+        return [self.images[position] for position in positions]
+
+
+def normalised(images):
+    mean, std = (torch.tensor(v, dtype=images.dtype).view(3, 1, 1) for v in (MEAN, STD))
+    return (images - mean) / std
+
+
+def image_of(store, position):
+    return torch.from_numpy(store.images[position]).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_test_sees_the_middle(dtype, channels_last):
+    store, positions = Memory(), np.array([3, 1, 4, 1, 5, 9])
+    images = StreamedImages(
+        Stored(store, positions), SIDE, MEAN, STD, dtype=dtype, channels_last=channels_last
+    )
+    found = images(torch.tensor([5, 0, 2]))
+    assert found.dtype == dtype
+    assert found.is_contiguous(
+        memory_format=torch.channels_last if channels_last else torch.contiguous_format
+    )
+    for position, image in zip((9, 3, 4), found, strict=True):
+        middle = reference.center_crop(image_of(store, position), [SIDE, SIDE])
+        expected = normalised(middle.double() / 255).to(dtype)
+        torch.testing.assert_close(image, expected)
+
+
+def test_an_epoch_equals_torchvisions_steps_one_by_one():
+    store = Memory()
+    index = torch.randint(20, (5, 4), generator=torch.Generator().manual_seed(1))
+    crops = draw_crops(5, 4, stream(0, "crops"), flip=True)
+    colours = draw_jitter(5, 4, 0.4, stream(0, "colours"))
+    images = StreamedImages(Stored(store, np.arange(20)), SIDE, MEAN, STD, dtype=torch.float64)
+    make = images.epoch(index, crops, colours)
+    for step in range(5):
+
+        def at(values, step=step):
+            return values[step]
+
+        sizes = torch.tensor([store.images[k].shape[:2] for k in index[step]])
+        boxes = crop_boxes(crops.map(at), sizes).tolist()
+        cut = []
+        for k, box, flip in zip(index[step], boxes, crops.mirrored[step], strict=True):
+            image = image_of(store, k).double() / 255
+            image = reference.resized_crop(image, *box, [SIDE, SIDE], antialias=True)
+            cut.append(reference.hflip(image) if flip < 0.5 else image)
+        expected = normalised(jitter(torch.stack(cut), colours.map(at)))
+        torch.testing.assert_close(make(step), expected, rtol=0, atol=1e-5)
+
+
+def test_windows_are_read_ahead_in_another_thread():
+    store = Memory()
+    index = torch.arange(20).view(10, 2)
+    images = StreamedImages(Stored(store, np.arange(20)), SIDE, MEAN, STD)
+    make = images.epoch(index, draw_crops(10, 2, stream(0), flip=False), None)
+    assert store.asked == []
+    make(0)
+    images.reader.submit(int).result()
+    assert store.asked == [([0, 1], False), ([2, 3], False), ([4, 5], False)][: AHEAD + 1]
+    for step in range(1, 10):
+        make(step)
+    assert [asked for asked, _ in store.asked] == index.tolist()
+
+
+def test_a_bad_image_stops_the_step_that_needs_it(listed):
+    spec, pool = listed
+    (pool.files["train"].root / pool.files["train"].paths[2]).write_bytes(b"")
+    data = DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool)
+    with pytest.raises(DataError, match="is empty"):
+        epoch_of(data)
+
+
+def recipe_of(**changes):
+    return Recipe(**load_recipe("digits").model_dump() | resized_recipe(**changes))
+
+
+def epoch_of(data, epoch=0):
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    return [batch for chunk in loader for batch in chunk]
+
+
+@pytest.mark.parametrize("split", ["longtailed", "balanced"])
+def test_a_cache_moves_no_number(listed, split):
+    spec, pool = listed
+    data = DataModule(spec, split, recipe_of(), seed=3, pool=pool)
+    plain = [epoch_of(data), list(data.test_dataloader()), list(data.observe_batches())]
+    build_cache(spec, pool, 12)
+    data = DataModule(spec, split, recipe_of(), seed=3, pool=pool)
+    cached = [epoch_of(data), list(data.test_dataloader()), list(data.observe_batches())]
+    for ours, theirs in zip(plain, cached, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.labels, other.labels)
+            assert torch.equal(one.index, other.index)
+
+
+def test_batches_of_listed_images(listed):
+    spec, pool = listed
+    data = DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool)
+    assert data.counts.tolist() == [6, 2, 1]
+    first, second = epoch_of(data, 0), epoch_of(data, 1)
+    assert [len(batch) for batch in first] == [4, 4]
+    assert first[0].images.shape == (4, 3, 8, 8)
+    assert not torch.equal(first[0].index, second[0].index)
+    again = epoch_of(DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool), 1)
+    assert all(torch.equal(a.images, b.images) for a, b in zip(second, again, strict=True))
+    plain = DataModule(spec, "longtailed", recipe_of(colour_jitter=0), seed=0, pool=pool)
+    assert torch.equal(epoch_of(plain)[0].index, first[0].index)
+    assert not torch.equal(epoch_of(plain)[0].images, first[0].images)
+    data.views = 2
+    (batch, _) = epoch_of(data)
+    assert torch.equal(batch.images[0], first[0].images)
+    assert not torch.equal(batch.images[0], batch.images[1])
+    assert data.images_like(3).shape == (3, 3, 8, 8)
+    assert [len(b) for b in data.test_dataloader()] == [4, 2]
+
+
+def test_views_of_test_images_are_cut_as_in_training(listed):
+    spec, pool = listed
+    data = DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool)
+    index = torch.tensor([0, 3, 5])
+    views = data.test_views(index, "some")
+    (first,), (second,) = views, views
+    assert first.shape == (2, 3, 3, 8, 8)
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first, second)
+    (again,) = data.test_views(index, "some")
+    assert torch.equal(again, first)
+
+
+def test_a_policy_comes_after_crop_and_colours(listed):
+    spec, pool = listed
+    black = {"kind": "none", "cutout": 4}
+    plain, holed = (
+        epoch_of(DataModule(spec, "longtailed", recipe, seed=0, pool=pool))[0].images
+        for recipe in (recipe_of(), recipe_of(policy=black))
+    )
+    mean, std = (
+        torch.tensor(v).view(3, 1, 1) for v in (spec.normalisation.mean, spec.normalisation.std)
+    )
+    pixels, left = (255 * (images * std + mean) for images in (plain, holed))
+    hole = left.abs() < 1e-3
+    assert 0 < hole.float().mean() < 1
+    assert ((left - pixels).abs() < 0.51)[~hole].all()
+
+
+def test_auxiliary_images_are_read_from_their_files(listed):
+    spec, pool = listed
+    spec = spec.model_copy(update={"auxiliary": spec.auxiliary_or_default})
+    data = DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool)
+    (batch,) = data.auxiliary_batches()
+    assert batch.images.shape == (3, 3, 8, 8)
+    assert batch.labels.tolist() == [0, 1, 2]
+
+
+def test_recipes_of_another_kind_are_refused(listed, digits):
+    spec, pool = listed
+    with pytest.raises(DataError, match="images of any size, digits is for others"):
+        DataModule(spec, "longtailed", load_recipe("digits"), seed=0, pool=pool)
+    with pytest.raises(DataError, match="images of one size, digits is for others"):
+        DataModule(digits, "longtailed", recipe_of(), seed=0)
+
+
+def take_part(rank, spec, pool, folder):
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+    data = DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool)
+    torch.save([(b.index, b.images) for b in epoch_of(data, 1)], folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_ranks_share_the_global_draws(listed, tmp_path):
+    spec, pool = listed
+    arguments = (spec, pool, tmp_path)
+    mp.start_processes(take_part, arguments, nprocs=2, start_method="fork")
+    parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    whole = epoch_of(DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool), 1)
+    for step, batch in enumerate(whole):
+        index, images = (torch.cat(v) for v in zip(*(p[step] for p in parts), strict=True))
+        assert torch.equal(index, batch.index)
+        torch.testing.assert_close(images, batch.images, rtol=0, atol=1e-6)

@@ -1,0 +1,78 @@
+"""Jobs on images of any size, from lists, through the ordinary runner."""
+
+import pytest
+import torch
+from data.listed import listed_spec, picture, resized_recipe, write_images, write_lists
+from safetensors.torch import load_file
+from training.jobs import job, options
+
+from ltbench.config.models import Job
+from ltbench.data.image_cache import build_cache
+from ltbench.data.prepare import prepare
+from ltbench.data.sources import load_pool, measure_fingerprint
+from ltbench.results.store import read_record, record_path
+from ltbench.results.workspace import Workspace
+from ltbench.training import fit
+
+RECIPE = resized_recipe(network="resnet10", norm="batch", precision="fp32", epochs=2)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
+    spec = listed_spec()
+    write_lists(tmp_path / "lists", spec)
+    write_images(tmp_path / "images", content=picture)
+    prepare(spec, tmp_path / "images", tmp_path / "lists", tmp_path / "data" / spec.name)
+    return tmp_path
+
+
+def listed_job(place, method="softmax", split="longtailed", **changes) -> Job:
+    spec = listed_spec()
+    spec = spec.model_copy(update={"fingerprint": measure_fingerprint(spec, place / "data")})
+    return job(method, split=split, **RECIPE | changes).model_copy(update={"dataset": spec})
+
+
+def run(place, one, name="runs"):
+    workspace = Workspace(place / name)
+    record = fit.run_job(one, workspace, options(data_root=str(place / "data")))
+    assert read_record(record_path(workspace.records, one)) == record
+    return record, load_file(workspace.job(one.key).weights)
+
+
+@pytest.mark.parametrize("split", ["longtailed", "balanced"])
+def test_a_job_trains_and_tests_with_and_without_a_cache(place, split):
+    one = listed_job(place, split=split)
+    record, weights = run(place, one)
+    assert record.training.steps == 4
+    assert record.test.totals == (2, 2, 2)
+    assert record.split.train_counts == ((6, 2, 1) if split == "longtailed" else (3, 3, 3))
+    assert record.split.longtailed_counts == (6, 2, 1)
+    assert record.split.bad_images == 0
+    pool = load_pool(one.dataset, place / "data")
+    build_cache(one.dataset, pool, one.recipe.short_side)
+    again, same = run(place, one, "cached")
+    assert again.numbers() == record.numbers()
+    assert all(torch.equal(weights[name], same[name]) for name in weights)
+
+
+def test_images_left_out_are_counted_in_the_record(place):
+    one = listed_job(place)
+    pool = load_pool(one.dataset, place / "data")
+    (pool.files["train"].root / "train/n01/4.jpg").write_bytes(b"not an image")
+    build_cache(one.dataset, pool, one.recipe.short_side, on_bad="skip")
+    record, _ = run(place, one)
+    assert record.split.bad_images == 1
+    assert record.split.train_counts == (5, 2, 1)
+
+
+@pytest.mark.parametrize("method", ["class_balanced_sampling", "paco", "ncm"])
+def test_other_samplers_views_and_observers_work_too(place, method):
+    start = []
+    if method == "ncm":
+        first = listed_job(place)
+        run(place, first)
+        start = [first.key]
+    one = listed_job(place, method).model_copy(update={"start": tuple(start)})
+    record, _ = run(place, one)
+    assert sum(record.test.totals) == 6
