@@ -159,7 +159,7 @@ def run(
     options = Options(
         grid=plan.grid.name,
         data_root=None if data_root is None else str(data_root.absolute()),
-        device="cuda:0" if any(places) else "cpu",
+        device="cuda" if any(places) else "cpu",
         tracking=wandb,
         commit=code_commit(),
         checkpoint_every=checkpoint_every,

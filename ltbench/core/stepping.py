@@ -38,6 +38,16 @@ class Stepper:
         value = total.detach().double()
         self._sum = value if self._sum is None else self._sum + value
 
+    def go_on(self, steps: int, loss_sum: float) -> None:
+        """Count as if these steps had been taken here, for an epoch that began elsewhere."""
+        self.steps = steps
+        parameter = self.optimizer.param_groups[0]["params"][0]
+        self._sum = torch.tensor(loss_sum, dtype=torch.float64, device=parameter.device)
+
+    def loss_sum(self) -> float:
+        """Return the sum of losses since the last mean."""
+        return 0.0 if self._sum is None else float(self._sum)
+
     def mean_loss(self) -> float:
         """Return the mean loss since the last call, not finite if any was not, and begin anew."""
         mean = float("nan") if self._sum is None else float(self._sum) / self.steps

@@ -66,6 +66,7 @@ class DataModule(pl.LightningDataModule):
         samplers: asked at the start of each epoch for the names of the samplers to draw from; two
             names make each step a dict of batches.
         views: independently augmented views of each image; with two, images are [2, B, C, H, W].
+        steps_done: steps of the first epoch to come that were taken before.
         classes: [K] int64, the classes of the subset; training labels are positions in it.
         counts: [K] int64, training images of each.
         train_counts: [C], those of all classes.
@@ -101,6 +102,7 @@ class DataModule(pl.LightningDataModule):
         self.given_device = torch.device(device)
         self.samplers: Callable[[], tuple[str, ...]] = lambda: ("instance",)
         self.views = 1
+        self.steps_done = 0
 
         pool = pool or load_pool(spec, data_root)
         pool, stores, self.bad_images = self._open(pool)
@@ -160,7 +162,7 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> EpochLoader:
         """Return the loader of this rank's training batches."""
-        return EpochLoader(self._begin_epoch, self.steps_per_epoch)
+        return EpochLoader(self._begin_epoch, self.steps_per_epoch, done=self.steps_done)
 
     def test_dataloader(self) -> OrderedLoader:
         """Return the loader of this rank's contiguous share of the test images, unpadded."""

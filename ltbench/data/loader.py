@@ -36,14 +36,20 @@ class EpochLoader:
         begin: given an epoch from 0, draws it and returns what assembles one of its steps.
         steps: optimisation steps of an epoch.
         chunk: steps of a chunk; the last one may be shorter.
+        done: steps of the first epoch that were taken before; its chunks have only the others.
     """
 
     def __init__(
-        self, begin: Callable[[int], Callable[[int], Step]], steps: int, chunk: int = CHUNK
+        self,
+        begin: Callable[[int], Callable[[int], Step]],
+        steps: int,
+        chunk: int = CHUNK,
+        done: int = 0,
     ) -> None:
         self.begin = begin
         self.steps = steps
         self.chunk = chunk
+        self.done = done
         self.epoch = 0
 
     @property
@@ -60,8 +66,9 @@ class EpochLoader:
 
     def __iter__(self) -> Iterator[Chunk]:
         assemble = self.begin(self.epoch)
+        done, self.done = self.done, 0
         for first in range(0, self.steps, self.chunk):
-            yield Chunk(assemble, range(first, min(first + self.chunk, self.steps)))
+            yield Chunk(assemble, range(max(first, done), min(first + self.chunk, self.steps)))
 
 
 class OrderedLoader:

@@ -1,8 +1,9 @@
-"""Checkpoints at epoch ends: hashed in their name, the last two kept, never unpickled unsafely."""
+"""Checkpoints: hashed in their name, the last two kept, never unpickled unsafely."""
 
 import hashlib
 import io
 import logging
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -12,33 +13,51 @@ import torch
 from ltbench.results.workspace import write_atomically
 
 KEPT = 2
-NAME = re.compile(r"epoch-(\d{5})-([0-9a-f]{16})\.pt")
+NAME = re.compile(r"epoch-(\d{5})(?:-step-(\d{7}))?-([0-9a-f]{16})\.pt")
 log = logging.getLogger(__name__)
 
 
-def _newest_first(folder: Path) -> list[tuple[int, str, Path]]:
+def _newest_first(folder: Path) -> list[tuple[int, int, str, Path]]:
+    """Return epoch, steps of the next epoch, hash and path of each."""
     found = [(NAME.fullmatch(path.name), path) for path in folder.glob("epoch-*.pt")]
-    named = [(int(match[1]), match[2], path) for match, path in found if match]
+    named = [(int(m[1]), int(m[2] or 0), m[3], path) for m, path in found if m]
     return sorted(named, reverse=True)
 
 
-def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any]) -> None:
-    """Write the state after an epoch (counted from 1) and drop all but the last two."""
+def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any], step: int = 0) -> None:
+    """Write a state and drop all but the last two.
+
+    Args:
+        folder: of the job's checkpoints.
+        epoch: whole epochs done.
+        state: what `torch.load` may read without running any code.
+        step: optimisation steps done of the epoch after them.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()[:16]
-    write_atomically(folder / f"epoch-{epoch:05d}-{digest}.pt", data)
-    for _, _, path in _newest_first(folder)[KEPT:]:
+    within = f"-step-{step:07d}" if step else ""
+    write_atomically(folder / f"epoch-{epoch:05d}{within}-{digest}.pt", data)
+    for *_, path in _newest_first(folder)[KEPT:]:
         path.unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """Return the newest whole checkpoint, or None; a damaged one is said and passed over."""
-    for epoch, digest, path in _newest_first(folder):
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest()[:16] == digest:
-            state: dict[str, Any] = torch.load(io.BytesIO(data), device, weights_only=True)
-            return state
-        log.warning("the checkpoint of epoch %d is damaged and passed over: %s", epoch, path.name)
+    """Return the newest sound checkpoint, or None; a damaged one is said and passed over."""
+    for epoch, step, digest, path in _newest_first(folder):
+        try:
+            return _read(path, digest, device)
+        except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+            reason = str(error).partition("\n")[0]
+            where = f"epoch {epoch}" + (f", step {step}" if step else "")
+            log.warning("the checkpoint of %s is passed over: %s: %s", where, path.name, reason)
     return None
+
+
+def _read(path: Path, digest: str, device: torch.device) -> dict[str, Any]:
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest()[:16] != digest:
+        raise ValueError("its bytes are not those that were written")
+    state: dict[str, Any] = torch.load(io.BytesIO(data), device, weights_only=True)
+    return state

@@ -6,7 +6,8 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from safetensors.torch import load_file, save
 
 import ltbench
 from ltbench.config.models import Job
-from ltbench.core.distributed import rank
+from ltbench.core.distributed import all_sum, rank
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
 from ltbench.methods import METHODS
@@ -44,6 +45,7 @@ from ltbench.results.workspace import JobFolder, Workspace, read_json, write_ato
 from ltbench.tracking.wandb import finish, log_epoch, open_run
 from ltbench.training.arithmetic import set_precision
 from ltbench.training.checkpoint import load_checkpoint, save_checkpoint
+from ltbench.training.lifeline import Lifeline, StoppedError
 from ltbench.training.module import History, TrainingModule
 from ltbench.training.options import Options
 from ltbench.training.pretrained import pretrained_weights
@@ -54,8 +56,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def run_job(job: Job, workspace: Workspace, options: Options) -> Record:
+def run_job(
+    job: Job, workspace: Workspace, options: Options, lifeline: Lifeline | None = None
+) -> Record:
     """Train (or only adjust) and test one job, resuming where a former attempt stood.
+
+    With torchrun's variables in the environment this is one rank of it.
 
     Returns:
         The record, which is then also on the disk.
@@ -63,11 +69,12 @@ def run_job(job: Job, workspace: Workspace, options: Options) -> Record:
     Raises:
         DivergedError: when a loss is not finite.
         FileNotFoundError: when the weights of a start are not there.
+        StoppedError: when the lifeline asked for it; what was done is saved.
         ValueError: when the data or the start is not what the job says.
     """
     torch.set_num_threads(options.threads)
     set_precision(job.recipe)
-    device = torch.device(options.device)
+    device = local_device(options)
     trainer = make_trainer(job, device)
     trainer.strategy.setup_environment()  # the ranks meet: from here on `rank` tells them apart
     folder = workspace.job(job.key)
@@ -76,9 +83,10 @@ def run_job(job: Job, workspace: Workspace, options: Options) -> Record:
     logger = open_run(job, options.grid, folder.path, options.tracking)
     record = None
     try:
-        module = TrainingModule(method, job, _Scribe(job, folder, logger, options.checkpoint_every))
+        scribe = _Scribe(job, folder, logger, options.checkpoint_every, lifeline or Lifeline())
+        module = TrainingModule(method, job, scribe.epoch_ended, scribe.chunk_begins)
         if method.stage.trains:
-            _resume(folder, job, module, trainer, device)
+            _resume(folder, job, module, data, trainer, device)
             trainer.fit(module, datamodule=data)
             if len(module.history.losses) < module.settings.epochs:
                 raise InterruptedError("training was stopped before its last epoch")
@@ -98,7 +106,7 @@ def run_job(job: Job, workspace: Workspace, options: Options) -> Record:
 
 def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModule, Method]:
     """Return a job's data, and its method at the beginning of its stage."""
-    data = DataModule.of_job(job, options.data_root, options.device)
+    data = DataModule.of_job(job, options.data_root, local_device(options))
     method = build_method(job, data.counts, options.plugins, options.data_root)
     if job.recipe.precision == "fp64":
         method.double()
@@ -119,39 +127,75 @@ def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModul
 
 
 class _Scribe:
-    """Writes down after every epoch how far a job is, and now and then a checkpoint."""
+    """Writes down after every epoch how far a job is, and now and then a checkpoint.
+
+    When asked to stop it saves at once: during training at the next chunk of steps, within the
+    epoch, on which the ranks agree; during the test what training has ended with.
+    """
 
     def __init__(
-        self, job: Job, folder: JobFolder, logger: "WandbLogger | None", every: float
+        self,
+        job: Job,
+        folder: JobFolder,
+        logger: "WandbLogger | None",
+        every: float,
+        lifeline: Lifeline,
     ) -> None:
         self.job, self.folder, self.logger, self.every = job, folder, logger, every
+        self.lifeline = lifeline
         self.saved = time.monotonic()
 
-    def __call__(self, module: TrainingModule) -> None:
+    def epoch_ended(self, module: TrainingModule) -> None:
         if rank() != 0:
             return
         history, epochs = module.history, module.settings.epochs
         epoch = len(history.losses)
         rate = history.images / history.seconds
         state = {"epoch": epoch, "epochs": epochs, "images_per_second": rate}
-        write_json(self.folder.progress, state)
+        with _noted("the progress"):
+            write_json(self.folder.progress, state)
         if self.logger is not None:
             measured = {"train/loss": history.losses[-1]}
             if history.curve and history.curve[-1][0] == epoch:
                 measured["test/accuracy"] = sum(history.curve[-1][1]) / len(module.data.test_labels)
             log_epoch(self.logger, epoch, measured)
         if epoch < epochs and time.monotonic() - self.saved >= self.every:
-            save_checkpoint(
-                self.folder.checkpoints,
-                epoch,
-                {
-                    "key": self.job.key,
-                    "method": module.method.state_dict(),
-                    "optimizer": module.optimizer.state_dict(),
-                    "history": asdict(history),
-                },
-            )
-            self.saved = time.monotonic()
+            self._save(module, None)
+
+    def chunk_begins(self, module: TrainingModule) -> None:
+        self.lifeline.beat()
+        asked, training = self.lifeline.stop_asked(), module.trainer.training
+        if training:  # ranks take steps together; each tests its own share
+            asked = bool(all_sum(torch.tensor(float(asked), device=module.device)))
+        if asked:
+            position = module.pause() if training else None
+            module.test_context.close()  # the state is that of training again
+            if module.method.stage.trains and rank() == 0:
+                self._save(module, position)
+            raise StoppedError("asked to stop")
+
+    def _save(self, module: TrainingModule, position: dict[str, Any] | None) -> None:
+        epoch = len(module.history.losses)
+        state = {
+            "key": self.job.key,
+            "method": module.method.state_dict(),
+            "optimizer": module.optimizer.state_dict(),
+            "history": asdict(module.history),
+            "position": position,
+        }
+        step = position["steps"] if position else 0
+        with _noted("a checkpoint"):
+            save_checkpoint(self.folder.checkpoints, epoch, state, step)
+        self.saved = time.monotonic()
+
+
+@contextmanager
+def _noted(what: str) -> Iterator[None]:
+    """Go on where something that only saves time cannot be written: a full disk may clear again."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s could not be written: %s", what, error)
 
 
 def build_method(
@@ -205,7 +249,12 @@ def make_trainer(job: Job, device: torch.device) -> pl.Trainer:
 
 
 def _resume(
-    folder: JobFolder, job: Job, module: TrainingModule, trainer: pl.Trainer, device: torch.device
+    folder: JobFolder,
+    job: Job,
+    module: TrainingModule,
+    data: DataModule,
+    trainer: pl.Trainer,
+    device: torch.device,
 ) -> None:
     state = load_checkpoint(folder.checkpoints, device)
     if state is None or state["key"] != job.key:
@@ -213,8 +262,11 @@ def _resume(
     module.method.load_state_dict(state["method"])
     module.optimizer_state = state["optimizer"]
     module.history = History(**state["history"])
-    done = len(module.history.losses)
-    log.info("resuming after epoch %d", done)
+    done, position = len(module.history.losses), state.get("position")
+    if position is not None:
+        module.position = {**position, "method": state["method"]}
+        data.steps_done = position["steps"]
+    log.info("resuming after epoch %d and %d steps", done, data.steps_done)
     counters = dict.fromkeys(("ready", "started", "processed", "completed"), done)
     trainer.fit_loop.epoch_progress.current.load_state_dict(counters)
 
@@ -286,11 +338,18 @@ def _record(
             python=platform.python_version(),
             torch=str(torch.__version__),
             lightning=version("pytorch-lightning"),
-            hardware=hardware(torch.device(options.device)),
+            hardware=hardware(local_device(options)),
             threads=options.threads,
             finished=datetime.now(UTC).replace(microsecond=0),
         ),
     )
+
+
+def local_device(options: Options) -> torch.device:
+    """Return this process's device: of the GPUs that it sees, the one with its local rank."""
+    if options.device == "cpu":
+        return torch.device("cpu")
+    return torch.device(options.device, int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def _peak_memory_mb() -> float:

@@ -75,19 +75,27 @@ class TrainingModule(pl.LightningModule):
     Args:
         method: ready to train: start loaded, stage begun.
         job: the stage's settings and seed.
-        on_epoch_end: called with the history after every epoch, for checkpoints and trackers.
+        on_epoch_end: called after every epoch, for checkpoints and trackers.
+        on_chunk: called before every chunk of steps and every test batch; what it raises ends the
+            job.
     """
 
     def __init__(
-        self, method: Method, job: Job, on_epoch_end: Callable[["TrainingModule"], None]
+        self,
+        method: Method,
+        job: Job,
+        on_epoch_end: Callable[["TrainingModule"], None],
+        on_chunk: Callable[["TrainingModule"], None] = lambda _: None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.method = method
         self.job = job
         self.on_epoch_end = on_epoch_end
+        self.on_chunk = on_chunk
         self.history = History()
         self.optimizer_state: dict[str, Any] | None = None
+        self.position: dict[str, Any] | None = None
         self.test_result: TestResult | None = None
         self.shifted: ShiftedTests | None = None
         self.open_set: OpenSetTest | None = None
@@ -144,9 +152,41 @@ class TrainingModule(pl.LightningModule):
         self.method.on_epoch_start(self.method.progress)
         torch.manual_seed(derive(self.job.seed, "epoch", epoch))  # dropout, and whatever asks torch
         self.epoch_began = time.perf_counter()
+        if self.position is not None:
+            self._go_on(self.position)
+            self.position = None
+
+    def pause(self) -> dict[str, Any]:
+        """Return where in the epoch training stands; every rank must call this.
+
+        Together with the states of the method and the optimiser it makes the rest of the epoch what
+        it would have been: bit for bit on one rank, up to rounding on several, whose running
+        statistics and losses are averaged here as they are at an epoch's end.
+        """
+        average_batchnorm(self.method)
+        loss = torch.tensor(self.stepper.loss_sum(), dtype=torch.float64, device=self.device)
+        return {
+            "steps": self.stepper.steps,
+            "loss_sum": float(all_sum(loss)) / world_size(),
+            "seconds": time.perf_counter() - self.epoch_began,
+            "draws": self.method.draws.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+
+    def _go_on(self, position: dict[str, Any]) -> None:
+        """Take up an epoch, whose start has just been prepared once more, where it was left."""
+        self.method.load_state_dict(position["method"])
+        self.stepper.go_on(position["steps"], position["loss_sum"])
+        self.method.draws.generator.set_state(position["draws"].cpu())
+        torch.set_rng_state(position["torch"].cpu())
+        if position["cuda"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(position["cuda"].cpu(), self.device)
+        self.epoch_began -= position["seconds"]
 
     def training_step(self, chunk: Iterable[Batch | dict[str, Batch]]) -> None:
         """Take one optimisation step for each batch of the chunk."""
+        self.on_chunk(self)
         for batch in chunk:
             if self.compiled:
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
@@ -216,6 +256,7 @@ class TrainingModule(pl.LightningModule):
 
     def test_step(self, batch: Batch) -> None:
         """Predict one batch; a rank without test images has one that is empty."""
+        self.on_chunk(self)
         if len(batch) == 0:
             return
         with autocast(self.job.recipe, self.device):

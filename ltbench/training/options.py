@@ -12,12 +12,12 @@ class Options:
     Attributes:
         grid: name of the grid that asked for the job first.
         data_root: folder of the images.
-        device: "cpu", or "cuda:0" for the first GPU that the process sees.
-        threads: CPU threads of the process.
+        device: "cpu", or "cuda": each process has the GPU of its local rank.
+        threads: CPU threads of each process.
         tracking: how Weights & Biases mirrors the job.
         commit: git commit of the code, where it is known.
-        checkpoint_every: least seconds between two checkpoints; the last epoch has none, it is
-            followed by the record.
+        checkpoint_every: least seconds between two checkpoints, at epoch ends; the last epoch has
+            none, it is followed by the record.
         plugins: Python files with methods of the user's own.
     """
 

@@ -3,9 +3,11 @@
 import copy
 import hashlib
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -19,10 +21,13 @@ from ltbench.config.expand import expand
 from ltbench.config.models import DatasetSpec, Grid, Job
 from ltbench.core.batch import Batch
 from ltbench.core.stepping import total_loss
+from ltbench.data import datamodule
+from ltbench.data.loader import EpochLoader
 from ltbench.methods import METHODS
 from ltbench.results.record import Record, TestResult
 from ltbench.results.workspace import JobFolder, Workspace
 from ltbench.training import fit
+from ltbench.training.lifeline import Lifeline, StoppedError
 from ltbench.training.module import TrainingModule, average_batchnorm
 
 # 90 training images in classes of 30 down to a single one; 4 ranks cannot share the 30 test images
@@ -149,6 +154,31 @@ def train_interrupted(job: Job, root: Path) -> int:
         except Interrupted as interrupted:
             return int(interrupted.args[0])
     raise AssertionError("the job was not interrupted")
+
+
+class StopAfter(Lifeline):
+    """Asks to stop when this many chunks of steps have begun."""
+
+    def __init__(self, chunks: int) -> None:
+        self.chunks = chunks
+
+    def beat(self) -> None:
+        self.chunks -= 1
+
+    def stop_asked(self) -> bool:
+        return self.chunks < 0
+
+
+def train_stopped(job: Job, root: Path, steps: int) -> None:
+    """Ask the last rank of a job to stop after some optimisation steps."""
+    last = os.environ.get("RANK", "0") == str(int(os.environ.get("WORLD_SIZE", "1")) - 1)
+    lifeline = StopAfter(steps) if last else Lifeline()
+    with patch.object(datamodule, "EpochLoader", partial(EpochLoader, chunk=1)):
+        try:
+            fit.run_job(job, Workspace(root), options(), lifeline)
+        except StoppedError:
+            return
+    raise AssertionError("the job was not stopped")
 
 
 def train_in_turn(job: Job, workspace: Workspace, world: int) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from contract.jobs import (
     train,
     train_in_turn,
     train_interrupted,
+    train_stopped,
     try_few_images,
 )
 from contract.ranks import Ranks, ranks
@@ -106,9 +107,11 @@ def test_trains_to_a_valid_record(key, stage, bench):
 def test_an_interrupted_job_ends_like_an_unbroken_one(key, stage, bench, tmp_path):
     job = bench.lend_starts(chain(key, stage), tmp_path)
     assert train_interrupted(job, tmp_path) == int(trains(key, stage))
+    if trains(key, stage):
+        train_stopped(job, tmp_path, 2)  # two steps into the second epoch
     record, hashes = train(job, tmp_path)
     assert len(hashes) == (EPOCHS - 1 if trains(key, stage) else 0)
-    assert record.cost.attempts == 2
+    assert record.cost.attempts == 2 + trains(key, stage)
     assert record.numbers() == bench.records[job.key].numbers()
     assert weights(Workspace(tmp_path), job.key) == weights(bench.workspace, job.key)
 
@@ -198,6 +201,19 @@ def test_ranks_resume_together(bench, tmp_path):
     for (record, hashes), (expected, all_hashes) in zip(resumed, whole, strict=True):
         assert record.numbers() == expected.numbers()
         assert hashes == all_hashes[1:]
+
+
+def test_a_job_changes_its_number_of_ranks_within_an_epoch(bench, tmp_path):
+    job = bench.lend_starts(chain("ldam_drw", batch=4), tmp_path)
+    ranks(4)(train_stopped, job, tmp_path, 3)
+    ranks(2)(train_stopped, job, tmp_path, 30)
+    record, _ = train(job, tmp_path)
+    alone = bench.records[job.key]
+    assert record.cost.attempts == 3
+    assert record.test.correct == alone.test.correct
+    assert record.training.steps == alone.training.steps
+    assert record.training.losses == pytest.approx(alone.training.losses, rel=RTOL, abs=0)
+    assert largest_difference(Bench(tmp_path).state(job), bench.state(job)) <= RTOL
 
 
 def test_ranks_meet_before_they_count_attempts(tmp_path):

@@ -106,6 +106,12 @@ def test_epoch_is_drawn_when_its_first_chunk_is_taken():
     assert begun == [5]
 
 
+def test_steps_taken_before_are_left_out_of_the_first_epoch_alone():
+    loader = EpochLoader(lambda epoch: lambda step: step, steps=5, chunk=2, done=3)
+    assert [list(chunk) for chunk in loader] == [[], [3], [4]]
+    assert [list(chunk) for chunk in loader] == [[0, 1], [2, 3], [4]]
+
+
 def test_samplers_are_asked_for_each_epoch(make_data):
     data = make_data(batch=100)
     names = iter([("instance",), ("class_balanced",), ("instance", "reversed")])

@@ -14,6 +14,7 @@ from ltbench.results.store import read_record, record_path
 from ltbench.results.workspace import Workspace
 from ltbench.training import fit
 from ltbench.training.checkpoint import load_checkpoint
+from ltbench.training.lifeline import Lifeline, StoppedError
 from ltbench.training.module import DivergedError
 
 
@@ -58,8 +59,8 @@ def test_a_resumed_job_ends_with_the_same_record(workspace, tmp_path, monkeypatc
     other = Workspace(tmp_path / "broken")
     save = fit.save_checkpoint
 
-    def save_then_die(folder, epoch, state):
-        save(folder, epoch, state)
+    def save_then_die(folder, epoch, *state):
+        save(folder, epoch, *state)
         if epoch == 2:
             raise KeyboardInterrupt
 
@@ -74,6 +75,54 @@ def test_a_resumed_job_ends_with_the_same_record(workspace, tmp_path, monkeypatc
     assert resumed.cost.attempts == 2
     assert resumed.numbers() == whole.numbers()
     assert weights(other, one.key) == weights(workspace, one.key)
+
+
+class StopInTheTest(Lifeline):
+    """Asks to stop when the test begins: after the chunks of all epochs."""
+
+    def __init__(self, chunks):
+        self.left = chunks
+
+    def beat(self):
+        self.left -= 1
+
+    def stop_asked(self):
+        return self.left < 0
+
+
+def test_a_job_stopped_in_its_test_has_only_that_to_repeat(workspace, tmp_path, monkeypatch):
+    one = job()
+    whole = fit.run_job(one, workspace, options())
+    other = Workspace(tmp_path / "broken")
+    with pytest.raises(StoppedError):
+        fit.run_job(one, other, options(checkpoint_every=1e9), StopInTheTest(3))
+    state = load_checkpoint(other.job(one.key).checkpoints, torch.device("cpu"))
+    assert len(state["history"]["losses"]) == 3
+
+    def again(self, chunk):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(fit.TrainingModule, "training_step", again)
+    assert fit.run_job(one, other, options()).numbers() == whole.numbers()
+
+
+def test_what_only_saves_time_may_fail_to_be_written(workspace, monkeypatch, caplog):
+    def full(*words, **how):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fit, "write_json", full)
+    monkeypatch.setattr(fit, "save_checkpoint", full)
+    monkeypatch.setattr(fit, "_count_attempt", lambda folder: 1)
+    fit.run_job(job(), workspace, options())
+    assert "a checkpoint could not be written: [Errno 28] No space left on device" in caplog.text
+
+
+def test_a_device_is_that_of_the_local_rank(monkeypatch):
+    assert fit.local_device(options()) == torch.device("cpu")
+    assert fit.local_device(options(device="cuda")) == torch.device("cuda:0")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert fit.local_device(options()) == torch.device("cpu")
+    assert fit.local_device(options(device="cuda")) == torch.device("cuda:3")
 
 
 def test_the_record_on_disk_is_the_one_returned(workspace):

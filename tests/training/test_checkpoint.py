@@ -1,0 +1,105 @@
+import hashlib
+import logging
+import pickle
+
+import pytest
+import torch
+
+from ltbench.training.checkpoint import load_checkpoint, save_checkpoint
+
+CPU = torch.device("cpu")
+
+
+def state(epoch):
+    return {"epoch": epoch, "weights": torch.full((50,), float(epoch))}
+
+
+def newest(folder):
+    return max(folder.iterdir())
+
+
+def load(folder):
+    found = load_checkpoint(folder, CPU)
+    return None if found is None else found["epoch"]
+
+
+def write(folder, epoch, data):
+    """Write bytes under the name that belongs to them."""
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    (folder / f"epoch-{epoch:05d}-{digest}.pt").write_bytes(data)
+
+
+def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path):
+    assert load(tmp_path) is None
+    for epoch in (1, 2, 10):
+        save_checkpoint(tmp_path, epoch, state(epoch))
+    assert len(list(tmp_path.iterdir())) == 2
+    assert load(tmp_path) == 10
+
+
+def test_steps_of_the_next_epoch_count(tmp_path):
+    save_checkpoint(tmp_path, 3, state(3.0))
+    save_checkpoint(tmp_path, 3, state(3.2), step=2)
+    save_checkpoint(tmp_path, 3, state(3.1), step=1)
+    assert load(tmp_path) == 3.2
+    save_checkpoint(tmp_path, 4, state(4.0))
+    assert load(tmp_path) == 4.0
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "first", "middle", "last"])
+def test_a_damaged_one_is_said_and_the_one_before_is_used(tmp_path, caplog, damage):
+    save_checkpoint(tmp_path, 1, state(1))
+    save_checkpoint(tmp_path, 2, state(2), step=7)
+    path = newest(tmp_path)
+    data = bytearray(path.read_bytes())
+    place = {"first": 0, "middle": len(data) // 2, "last": len(data) - 1}.get(damage)
+    if place is None:
+        data = data[: {"empty": 0, "cut": len(data) // 2}[damage]]
+    else:
+        data[place] ^= 1
+    path.write_bytes(data)
+    with caplog.at_level(logging.WARNING):
+        assert load(tmp_path) == 1
+    assert f"the checkpoint of epoch 2, step 7 is passed over: {path.name}: " in caplog.text
+
+
+class Malicious:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return (type(self.target).touch, (self.target,))
+
+
+def test_a_checkpoint_never_runs_code(tmp_path, caplog):
+    folder, target = tmp_path / "checkpoints", tmp_path / "code_was_run"
+    save_checkpoint(folder, 1, state(1))
+    torch.save(Malicious(target), tmp_path / "zipped.pt")
+    write(folder, 2, (tmp_path / "zipped.pt").read_bytes())
+    write(folder, 3, pickle.dumps(Malicious(target)))
+    pickle.loads(pickle.dumps(Malicious(target)))
+    assert target.exists()  # it would have worked
+    target.unlink()
+    assert load(folder) == 1
+    assert not target.exists()
+    assert caplog.text.count("is passed over") == 2
+
+
+def test_what_cannot_be_read_is_passed_over(tmp_path):
+    save_checkpoint(tmp_path, 1, state(1))
+    (tmp_path / f"epoch-00002-{'0' * 16}.pt").mkdir()
+    (tmp_path / "epoch-00003-notes.pt").write_text("no checkpoint")
+    assert load(tmp_path) == 1
+
+
+def test_a_full_disk_leaves_the_ones_before_as_they_are(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, 1, state(1))
+
+    def full(*words):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint(tmp_path, 2, state(2))
+    assert len(list(tmp_path.iterdir())) == 1
+    assert load(tmp_path) == 1
