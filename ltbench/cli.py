@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -37,6 +38,7 @@ from ltbench.data.report import (
 )
 from ltbench.data.sources import load_pool, place_of, resolve_root
 from ltbench.launch.cost import CostModel, duration, time_left
+from ltbench.launch.local import Outcome
 from ltbench.launch.machine import Device, local_slots
 from ltbench.launch.plan import Request, make_plan, read_catalogue, read_grid
 from ltbench.launch.session import code_commit, run_plan
@@ -104,6 +106,7 @@ Slots = Annotated[
     int | None, typer.Option(min=1, help="Jobs at a time; default: one a GPU, else one a core.")
 ]
 JobsPerGpu = Annotated[int, typer.Option(min=1, help="Jobs that share a GPU.")]
+Devices = Annotated[int, typer.Option(min=1, help="GPUs (or cores) of each job.")]
 Huge = Annotated[bool, typer.Option("--yes", help="Do not ask about a huge grid.")]
 
 
@@ -146,31 +149,38 @@ def run(
     device: Where = "auto",
     slots: Slots = None,
     jobs_per_gpu: JobsPerGpu = 1,
+    devices: Devices = 1,
     wandb: Annotated[Mode, typer.Option(help="Weights & Biases mirror.")] = "auto",
     checkpoint_every: Annotated[
         float, typer.Option(min=0, help="Least seconds between checkpoints.")
     ] = 30.0,
+    hung_after: Annotated[
+        float, typer.Option(min=1, help="Seconds without a step before a job is tried again.")
+    ] = 1800.0,
     yes: Huge = False,
 ) -> None:
     """Train what a grid is missing, then print its tables; typed again, go on where it stopped."""
     request = _request(grid, data_root, plugins, sets, only)
     plan, catalogue = make_plan(request, None if yes else MOST_CELLS)
-    places = local_slots(device, slots, jobs_per_gpu)
+    places = local_slots(device, slots, jobs_per_gpu, devices)
     options = Options(
         grid=plan.grid.name,
         data_root=None if data_root is None else str(data_root.absolute()),
-        device="cuda" if any(places) else "cpu",
+        device="cuda" if any(places[0]) else "cpu",
         tracking=wandb,
         commit=code_commit(),
         checkpoint_every=checkpoint_every,
+        hung_after=hung_after,
         plugins=tuple(str(path.absolute()) for path in request.plugins),
     )
     workspace = Workspace(out)
     try:
         outcome = run_plan(plan, workspace, published, places, options, console)
     except KeyboardInterrupt:
+        outcome = Outcome(signal=signal.SIGINT)
+    if outcome.signal is not None:
         errors.print("Interrupted; the same command goes on from here.", style="yellow")
-        raise typer.Exit(130) from None
+        raise typer.Exit(128 + outcome.signal)
     _print_tables(plan, catalogue, _load(out, published), workspace)
     _print(f"Records: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
     if outcome.failed or outcome.blocked:
@@ -227,12 +237,13 @@ def plan(
     device: Where = "auto",
     slots: Slots = None,
     jobs_per_gpu: JobsPerGpu = 1,
+    devices: Devices = 1,
     yes: Huge = False,
 ) -> None:
     """Say which jobs a grid needs, which are shared, and what they cost."""
     request = _request(grid, data_root, plugins, sets, only)
     made, _ = make_plan(request, None if yes else MOST_CELLS)
-    places = local_slots(device, slots, jobs_per_gpu)
+    places = local_slots(device, slots, jobs_per_gpu, devices)
     loaded = _load(out, published)
     missing = to_train(made, loaded, Workspace(out))
     cost = CostModel(loaded)

@@ -88,8 +88,17 @@ class RunDisplay:
 
     def elsewhere(self, job: Job) -> None:
         """Tell that another run is training a job."""
-        self.live.remove_task(self.tasks.pop(job.key))
+        self._remove(job)
         self._event("wait", job, "another run is training it")
+
+    def again(self, job: Job, reason: str) -> None:
+        """Tell that something has ended a job, which will go on from its last checkpoint."""
+        self._remove(job)
+        self._print(f"AGAIN   {job.title}: {printable(reason)}", "yellow")
+
+    def stopping(self, running: int) -> None:
+        """Tell that no job will be started any more, and those that run were asked to save."""
+        self._print(f"Stopping: {running} jobs save first; once more stops at once.", "yellow")
 
     def done(self, job: Job, *, changed: bool) -> None:
         """Tell that a job has its record, and whether that differs from the one it had before."""
@@ -114,9 +123,12 @@ class RunDisplay:
 
     def _end(self, job: Job) -> None:
         del self.left[job.key]
+        self._remove(job)
+        self._overall()
+
+    def _remove(self, job: Job) -> None:
         if job.key in self.tasks:
             self.live.remove_task(self.tasks.pop(job.key))
-        self._overall()
 
     def _overall(self) -> None:
         ended = len(self.seconds) - len(self.left)

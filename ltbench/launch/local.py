@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
@@ -10,13 +11,16 @@ from multiprocessing.context import ForkServerProcess
 
 from ltbench.config.models import Job
 from ltbench.launch.display import RunDisplay
+from ltbench.launch.machine import Slot
 from ltbench.launch.process import BUSY, main
-from ltbench.launch.state import failure_of, finished, tail
+from ltbench.launch.state import ENDED, ending, failure_of, finished, note_failure, tail
+from ltbench.launch.stopping import StopRequests
+from ltbench.results.claim import Watch
 from ltbench.results.record import Record
-from ltbench.results.workspace import Workspace, read_json, write_json
+from ltbench.results.workspace import Workspace, read_json
 from ltbench.training.options import Options
 
-PRELOAD = ["ltbench.cli", "ltbench.training.fit", "ltbench.tracking.wandb"]
+PRELOAD = ["ltbench.cli", "ltbench.launch.preload"]
 TRACKING = ["wandb", "wandb.apis.public"]
 """Preloaded too where jobs are mirrored."""
 
@@ -33,20 +37,31 @@ FORKSERVER_ENVIRONMENT = {
 POLL = 0.5
 """Seconds between looks at running jobs."""
 
+LOOK_ELSEWHERE = 2.0
+"""Seconds between looks at jobs that other runs hold."""
+
+ATTEMPTS = 3
+"""Attempts in a row at a job that something outside ends, before it has trained another epoch."""
+
 
 @dataclass
 class Outcome:
-    """Keys of the jobs of a run by what became of them."""
+    """Keys of the jobs of a run by what became of them.
+
+    Attributes:
+        signal: number of the signal that the run was stopped by.
+    """
 
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
+    signal: int | None = None
 
 
 @dataclass
 class _Running:
     job: Job
-    slot: str
+    slot: Slot
     process: ForkServerProcess
 
 
@@ -59,7 +74,7 @@ class LocalRunner:
         before: records of jobs that are trained again for their weights.
         workspace: where records and weights go.
         options: what every job's process is told.
-        slots: GPU of each slot, as CUDA_VISIBLE_DEVICES names it; empty for a CPU slot.
+        slots: GPUs of each slot, as CUDA_VISIBLE_DEVICES names them; empty texts for cores.
         seconds: estimated seconds of each job, for the order.
         display: told what happens.
     """
@@ -70,7 +85,7 @@ class LocalRunner:
         before: Mapping[str, Record],
         workspace: Workspace,
         options: Options,
-        slots: Sequence[str],
+        slots: Sequence[Slot],
         seconds: Mapping[str, float | None],
         display: RunDisplay,
     ) -> None:
@@ -82,8 +97,12 @@ class LocalRunner:
         self.waiting = dict(jobs)
         self.running: dict[str, _Running] = {}
         self.elsewhere: dict[str, Job] = {}
+        self.looked = 0.0
+        self.watch = Watch()
+        self.ended: dict[str, tuple[int, int]] = {}
         self.outcome = Outcome()
         self.length = chain_lengths(jobs, seconds)
+        self.place = workspace.root.stat()
         for name, value in FORKSERVER_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self.context = get_context("forkserver")
@@ -94,18 +113,51 @@ class LocalRunner:
     def run(self) -> Outcome:
         """Train every job; returns when nothing is left that can be trained.
 
-        Whatever interrupts it, no process is left behind.
+        When asked to stop it lets the jobs under way save first. Whatever interrupts it, no process
+        is left behind.
+
+        Raises:
+            OSError: when the folder of the runs is gone.
+            KeyboardInterrupt: when asked twice.
         """
-        try:
-            while self.waiting or self.running or self.elsewhere:
-                self._block()
-                self._start()
-                self._watch()
-        finally:
-            self._stop()
+        with StopRequests() as requests:
+            try:
+                while self.running or (self._left() and requests.signal is None):
+                    self._check_place()
+                    if requests.signal is None:
+                        self._look_elsewhere()
+                        self._block()
+                        self._start()
+                    else:
+                        self._ask_to_stop(requests.signal)
+                    self._watch()
+            finally:
+                self._kill()
         return self.outcome
 
-    def _stop(self) -> None:
+    def _left(self) -> bool:
+        return bool(self.waiting or self.elsewhere)
+
+    def _check_place(self) -> None:
+        """Refuse to go on where another file system, or nothing, is in the place of the folder."""
+        try:
+            same = os.path.samestat(self.workspace.root.stat(), self.place)
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise FileNotFoundError(f"{self.workspace.root}, where the runs are, is gone")
+
+    def _ask_to_stop(self, number: int) -> None:
+        """Ask, again and again: a process may have come too late to hear the first time."""
+        if self.outcome.signal is None:
+            self.outcome.signal = number
+            self.display.stopping(len(self.running))
+        for running in self.running.values():
+            if running.process.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(running.process.pid, signal.SIGTERM)
+
+    def _kill(self) -> None:
         """Kill what is running: a job resumes from its last checkpoint."""
         for running in self.running.values():
             if running.process.pid is not None:
@@ -127,8 +179,17 @@ class LocalRunner:
     def _start(self) -> None:
         pending = {*self.waiting, *self.running, *self.elsewhere}
         ready = [key for key, job in self.waiting.items() if pending.isdisjoint(job.start)]
-        for key in sorted(ready, key=lambda key: -self.length[key])[: len(self.free)]:
-            job, slot = self.waiting.pop(key), self.free.pop(0)
+        for key in sorted(ready, key=lambda key: -self.length[key]):
+            if not self.free:
+                return
+            job = self.waiting.pop(key)
+            if self._done(job):
+                continue  # by another run
+            if self.workspace.job(key).claims.holder() is not None:
+                self.elsewhere[key] = job
+                self.display.elsewhere(job)
+                continue
+            slot = self.free.pop(0)
             process = self.context.Process(
                 target=main,
                 args=(job.model_dump_json(), str(self.workspace.root), self.options, slot),
@@ -147,28 +208,74 @@ class LocalRunner:
             running.process.join()
             del self.running[key]
             self.free.append(running.slot)
-            if running.process.exitcode == BUSY:
-                self.elsewhere[key] = running.job
-                self.display.elsewhere(running.job)
-            else:
-                self._settle(running.job, running.process.exitcode)
-        for key in list(self.elsewhere):
-            if not self.workspace.job(key).is_claimed():
-                self.waiting[key] = self.elsewhere.pop(key)  # to find its record, or to train it
+            self._settle(running.job, running.process.exitcode)
+
+    def _look_elsewhere(self) -> None:
+        """Take back the jobs of other runs that they let go of, or died over."""
+        if time.monotonic() - self.looked < LOOK_ELSEWHERE:
+            return
+        self.looked = time.monotonic()
+        for key, job in list(self.elsewhere.items()):
+            claims = self.workspace.job(key).claims
+            holder = claims.holder()
+            if holder is None:
+                del self.elsewhere[key]
+                self._settle_elsewhere(job)
+            elif self.watch.is_dead(claims, holder):
+                claims.free(holder)
 
     def _settle(self, job: Job, exit_code: int | None) -> None:
         """Believe the record alone, never the exit code."""
-        record = finished(job, self.workspace)
-        if record is not None:
-            before = self.before.get(job.key)
-            self.outcome.done.append(job.key)
-            self.display.done(job, changed=before is not None and not before.repeats(record))
+        if self._done(job):
             return
         folder = self.workspace.job(job.key)
-        if failure_of(folder) is None:
-            write_json(folder.failure, {"kind": "Ended", "message": _end(exit_code)})
+        if exit_code == BUSY or folder.claims.holder() is not None:
+            self.elsewhere[job.key] = job
+            self.display.elsewhere(job)
+            return
+        failure = read_json(folder.failure)
+        if failure is None and self.outcome.signal is not None:
+            return  # it saved and stopped
+        if failure is None:
+            note_failure(folder, ENDED, f"the process {ending(exit_code)}")
+        if (failure is None or failure["kind"] == ENDED) and self._may_try_again(job):
+            self.waiting[job.key] = job
+            self.display.again(job, str(failure_of(folder)))
+            return
+        self._fail(job)
+
+    def _settle_elsewhere(self, job: Job) -> None:
+        """Take over what another run says of a job, or the job."""
+        failure = read_json(self.workspace.job(job.key).failure)
+        if self._done(job):
+            return
+        if failure is not None and failure["kind"] != ENDED:
+            self._fail(job)
+            return
+        self.waiting[job.key] = job
+
+    def _done(self, job: Job) -> bool:
+        record = finished(job, self.workspace)
+        if record is None:
+            return False
+        before = self.before.get(job.key)
+        self.outcome.done.append(job.key)
+        self.display.done(job, changed=before is not None and not before.repeats(record))
+        return True
+
+    def _fail(self, job: Job) -> None:
+        folder = self.workspace.job(job.key)
         self.outcome.failed.append(job.key)
         self.display.failed(job, str(failure_of(folder)), tail(folder.log))
+
+    def _may_try_again(self, job: Job) -> bool:
+        """Return whether a job that something has ended gets another attempt."""
+        progress = read_json(self.workspace.job(job.key).progress)
+        epoch = progress["epoch"] if progress else 0
+        times, before = self.ended.get(job.key, (0, 0))
+        times = 1 if epoch > before else times + 1
+        self.ended[job.key] = (times, max(epoch, before))
+        return times < ATTEMPTS
 
 
 def chain_lengths(jobs: Mapping[str, Job], seconds: Mapping[str, float | None]) -> dict[str, float]:
@@ -187,12 +294,3 @@ def chain_lengths(jobs: Mapping[str, Job], seconds: Mapping[str, float | None]) 
             if start in length:
                 length[start] = max(length[start], own[start] + length[key])
     return length
-
-
-def _end(exit_code: int | None) -> str:
-    """Say how a process ended that did not say it itself."""
-    if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-        return f"the process was ended by {name}{hint}"
-    return f"the process ended with code {exit_code} and left no record"

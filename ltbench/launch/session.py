@@ -8,13 +8,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ltbench.config.errors import Source
+from ltbench.config.errors import Source, raise_all
 from ltbench.config.expand import Plan
 from ltbench.config.models import Job
 from ltbench.data.errors import DataError, printable
 from ltbench.launch.cost import CostModel, duration, time_left
 from ltbench.launch.display import RunDisplay
 from ltbench.launch.local import LocalRunner, Outcome
+from ltbench.launch.machine import Slot
 from ltbench.launch.state import to_train
 from ltbench.results.store import Loaded, RecordStore
 from ltbench.results.workspace import Workspace
@@ -25,7 +26,7 @@ def run_plan(
     plan: Plan,
     workspace: Workspace,
     published: Path,
-    slots: Sequence[str],
+    slots: Sequence[Slot],
     options: Options,
     console: Console,
 ) -> Outcome:
@@ -35,12 +36,12 @@ def run_plan(
         plan: the jobs.
         workspace: where records and weights go.
         published: folder of the published records.
-        slots: GPU of each slot, empty for a CPU slot.
+        slots: GPUs of each slot, empty texts for cores.
         options: what every job's process is told.
         console: where to say what happens.
 
     Raises:
-        ConfigError: when the workspace cannot be written to.
+        ConfigError: when the workspace cannot be written to, or a batch cannot be shared.
         DataError: when images or splits that are needed cannot be had.
     """
     check_writable(workspace.root)
@@ -49,6 +50,7 @@ def run_plan(
     if not jobs:
         console.print(f"Nothing to train: all {len(plan.jobs)} jobs have their records.")
         return Outcome()
+    check_shares(jobs.values(), len(slots[0]))
     check_data(jobs.values(), options.data_root)
     cost = CostModel(loaded)
     seconds = {key: cost.seconds(job) for key, job in jobs.items()}
@@ -76,6 +78,22 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         message = f"{folder} cannot be written to: {error.strerror}"
         raise Source("--out").error(message) from error
+
+
+def check_shares(jobs: Iterable[Job], devices: int) -> None:
+    """Refuse batches that the devices of a job cannot share equally.
+
+    Raises:
+        ConfigError: naming every such recipe.
+    """
+    recipes = dict.fromkeys(job.recipe for job in jobs)
+    raise_all(
+        Source("--devices").problem(
+            f"{devices} cannot share the batch of {recipe.batch} of recipe {recipe.name} equally"
+        )
+        for recipe in recipes
+        if recipe.batch % devices
+    )
 
 
 def check_data(jobs: Iterable[Job], data_root: str | None) -> None:

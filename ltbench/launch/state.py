@@ -1,5 +1,7 @@
 """What the disk says of each job of a plan."""
 
+import contextlib
+import signal
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +14,10 @@ from ltbench.config.models import Job
 from ltbench.data.errors import printable
 from ltbench.results.record import Record
 from ltbench.results.store import Loaded, RecordError, read_record, record_path
-from ltbench.results.workspace import JobFolder, Workspace, read_json
+from ltbench.results.workspace import JobFolder, Workspace, read_json, write_json
+
+ENDED = "Ended"
+"""Kind of failure of an attempt that something outside it has ended; the next may do better."""
 
 Status = Literal["done", "running", "failed", "stale", "missing"]
 
@@ -38,6 +43,21 @@ def failure_of(folder: JobFolder) -> str | None:
     """Return why the last attempt at a job failed, None where it did not."""
     failure = read_json(folder.failure)
     return None if failure is None else f"{failure['kind']}: {failure['message']}"
+
+
+def note_failure(folder: JobFolder, kind: str, message: str) -> None:
+    """Write down why an attempt failed, if the disk takes it."""
+    with contextlib.suppress(OSError):
+        write_json(folder.failure, {"kind": kind, "message": message})
+
+
+def ending(exit_code: int | None) -> str:
+    """Say how a process ended that did not say it itself."""
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        return f"was ended by {name}{hint}"
+    return f"ended with code {exit_code} and left no record"
 
 
 def failed_jobs(plan: Plan, workspace: Workspace) -> set[str]:
@@ -74,10 +94,10 @@ def _state(
     if key in loaded.records:
         return JobState("done", f"{loaded.records[key].provenance} record")
     job, folder = plan.jobs[key], workspace.job(key)
-    if folder.is_claimed():
+    if holder := folder.claims.holder():
         progress = read_json(folder.progress)
         at = f"epoch {progress['epoch']}/{progress['epochs']}" if progress else "starting"
-        return JobState("running", at)
+        return JobState("running", at if holder.here else f"{at} on {holder.host}")
     if failure := failure_of(folder):
         return JobState("failed", failure)
     for start in job.start:

@@ -1,7 +1,6 @@
 """Where a run keeps things: records, and a folder a job with its log, checkpoints, weights."""
 
 import contextlib
-import fcntl
 import json
 import os
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ltbench.config.keys import file_hash
+from ltbench.results.claim import Claim, Claims
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -90,27 +90,20 @@ class JobFolder:
         """Return whether the weights of a record are here, byte for byte."""
         return self.weights.exists() and file_hash(self.weights) == sha256
 
+    @property
+    def claims(self) -> Claims:
+        """Who works on the job, and who did."""
+        return Claims(self.path / "claims")
+
     @contextlib.contextmanager
-    def claim(self) -> Iterator[bool]:
-        """Hold the job for this process; yields False where another process holds it.
-
-        The kernel lets go of the claim when its holder dies, however it dies.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "claim").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
-
-    def is_claimed(self) -> bool:
-        """Return whether a process holds the job at this moment."""
-        if not (self.path / "claim").exists():
-            return False
-        with self.claim() as free:
-            return not free
+    def claim(self, **details: str) -> Iterator[Claim | None]:
+        """Hold the job for this process; yields None where another process holds it."""
+        claim = self.claims.take(**details)
+        try:
+            yield claim
+        finally:
+            if claim is not None:
+                claim.release()
 
 
 @dataclass(frozen=True)

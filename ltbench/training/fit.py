@@ -130,7 +130,8 @@ class _Scribe:
     """Writes down after every epoch how far a job is, and now and then a checkpoint.
 
     When asked to stop it saves at once: during training at the next chunk of steps, within the
-    epoch, on which the ranks agree; during the test what training has ended with.
+    epoch, on which the ranks agree; during the test what training has ended with, unless the method
+    has observed more since.
     """
 
     def __init__(
@@ -170,7 +171,8 @@ class _Scribe:
         if asked:
             position = module.pause() if training else None
             module.test_context.close()  # the state is that of training again
-            if module.method.stage.trains and rank() == 0:
+            stage = module.method.stage
+            if stage.trains and (training or not stage.observes) and rank() == 0:
                 self._save(module, position)
             raise StoppedError("asked to stop")
 

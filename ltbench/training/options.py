@@ -18,6 +18,7 @@ class Options:
         commit: git commit of the code, where it is known.
         checkpoint_every: least seconds between two checkpoints, at epoch ends; the last epoch has
             none, it is followed by the record.
+        hung_after: seconds without a step after which an attempt is given up.
         plugins: Python files with methods of the user's own.
     """
 
@@ -28,4 +29,5 @@ class Options:
     tracking: Mode = "off"
     commit: str | None = None
     checkpoint_every: float = 30.0
+    hung_after: float = 1800.0
     plugins: tuple[str, ...] = ()

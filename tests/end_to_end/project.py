@@ -161,7 +161,8 @@ class Project:
 
     def trainers(self):
         """Return the ids of the processes that hold a job of this project."""
-        return sorted({pid for claim in self.out.glob("jobs/*/claim") for pid in holders(claim)})
+        claims = self.out.glob("jobs/*/claims/*")
+        return sorted({pid for claim in claims for pid in holders(claim)})
 
     def processes(self):
         """Return the ids of all processes that work in this project."""
@@ -196,6 +197,12 @@ def processes_with(links, path):
         except OSError:
             continue  # a process that ended, or another user's
     return found
+
+
+def children(pid):
+    """Return the ids of a process's children."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in lists for child in path.read_text().split()]
 
 
 def wait_until(condition, seconds=PATIENCE, every=0.02):

@@ -102,6 +102,16 @@ def test_a_job_of_another_run_is_waited_for_and_may_come_back(jobs):
     assert display.tasks == {}
 
 
+def test_what_was_ended_comes_again(jobs):
+    display, lines = shown(jobs, (1.0, 1.0, 1.0))
+    display.started(jobs[0])
+    display.again(jobs[0], "Ended: by \x1b[2J")
+    display.started(jobs[0])
+    display.stopping(1)
+    assert lines()[1] == f"AGAIN   {jobs[0].title}: Ended: by \\x1b[2J"
+    assert lines()[-1] == "Stopping: 1 jobs save first; once more stops at once."
+
+
 def test_on_a_terminal_a_live_table_stands_for_the_lines(jobs):
     display, lines = shown(jobs, (40.0, 20.0, 1.0), terminal=True)
     with display:

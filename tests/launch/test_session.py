@@ -7,7 +7,7 @@ from launch.grids import quickstart
 import ltbench
 from ltbench.config.errors import ConfigError
 from ltbench.data.errors import DataError
-from ltbench.launch.session import check_data, check_writable, code_commit
+from ltbench.launch.session import check_data, check_shares, check_writable, code_commit
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +17,16 @@ def jobs():
 
 def with_batch(job, batch):
     return job.model_copy(update={"recipe": job.recipe.model_copy(update={"batch": batch})})
+
+
+def test_batches_that_devices_cannot_share_are_refused(jobs):
+    check_shares(jobs, 4)
+    with pytest.raises(ConfigError) as error:
+        check_shares([*jobs, with_batch(jobs[0], 33), with_batch(jobs[1], 34)], 4)
+    assert [str(problem) for problem in error.value.problems] == [
+        f"--devices: 4 cannot share the batch of {batch} of recipe digits equally"
+        for batch in (33, 34)
+    ]
 
 
 def test_data_that_is_there_is_fine(jobs):

@@ -5,6 +5,7 @@ from launch.grids import finish, key, load, quickstart, record
 
 from ltbench.config.models import Job
 from ltbench.launch.state import (
+    ending,
     failed_jobs,
     failure_of,
     finished,
@@ -68,6 +69,14 @@ def test_states_from_never_trained_to_done(plan, workspace):
     assert failed_jobs(plan, workspace) == {softmax}
     finish(workspace, plan.jobs[softmax])
     assert state(plan, workspace, softmax) == ("done", "run record")
+
+
+def test_a_job_that_runs_elsewhere_names_the_machine(plan, workspace):
+    softmax = key(plan, "Softmax")
+    with workspace.job(softmax).claim() as claim:
+        said = json.loads(claim.path.read_text()) | {"machine": "other", "host": "node7"}
+        claim.path.write_text(json.dumps(said))
+        assert state(plan, workspace, softmax) == ("running", "starting on node7")
 
 
 def test_what_waits_for_a_failed_start_says_so(plan, workspace):
@@ -141,6 +150,18 @@ def test_a_damaged_failure_is_none(workspace):
     assert failure_of(folder) == "DivergedError: the loss is nan"
     folder.failure.write_text(json.dumps(FAILURE)[:9])
     assert failure_of(folder) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-9, "was ended by SIGKILL, as the system does when memory runs out"),
+        (-11, "was ended by SIGSEGV"),
+        (3, "ended with code 3 and left no record"),
+    ],
+)
+def test_the_end_of_a_process_in_words(code, words):
+    assert ending(code) == words
 
 
 def test_hand_made_records_are_sound(plan):

@@ -1,0 +1,182 @@
+"""The ranks of a job: processes forked by the one that watches over them."""
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from ctypes import c_bool, c_double
+from dataclasses import dataclass
+from multiprocessing.context import ForkProcess
+from multiprocessing.sharedctypes import RawValue
+
+from ltbench.config.models import Job
+from ltbench.launch.state import note_failure
+from ltbench.results.workspace import Workspace
+from ltbench.training.lifeline import Lifeline, StoppedError
+from ltbench.training.options import Options
+
+log = logging.getLogger(__name__)
+
+STOPPED = 76
+"""Exit code of a process that was asked to stop and has saved what it has."""
+
+LOCALHOST = "127.0.0.1"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals on which a job saves and stops: Ctrl-C, the usual one, and those of schedulers."""
+
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Team:
+    """Which of a job's ranks are processes of this one; the defaults are a job of a single rank.
+
+    Attributes:
+        world: ranks of the job.
+        here: ranks that this process starts.
+        first: the first of them.
+        node: number of this machine among those of the job.
+        on_node: ranks on this machine.
+        first_on_node: the first rank here counted within this machine.
+    """
+
+    world: int = 1
+    here: int = 1
+    first: int = 0
+    node: int = 0
+    on_node: int = 1
+    first_on_node: int = 0
+
+    @classmethod
+    def of_one_machine(cls, world: int) -> "Team":
+        """Return the team whose ranks are all started here."""
+        return cls(world=world, here=world, on_node=world)
+
+    def variables(self, place: int, address: str, port: int) -> dict[str, str]:
+        """Return torchrun's variables for the rank at a place among those here.
+
+        Args:
+            place: from 0.
+            address: of the machine that holds the store through which ranks meet.
+            port: of the store.
+        """
+        return {
+            "RANK": str(self.first + place),
+            "LOCAL_RANK": str(self.first_on_node + place),
+            "GROUP_RANK": str(self.node),
+            "WORLD_SIZE": str(self.world),
+            "LOCAL_WORLD_SIZE": str(self.on_node),
+            "MASTER_ADDR": address,
+            "MASTER_PORT": str(port),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "TORCHELASTIC_RUN_ID": "ltbench",
+            "TORCHELASTIC_RESTART_COUNT": "0",
+        }
+
+
+class SharedLifeline(Lifeline):
+    """A lifeline in memory that a rank shares with the process that forked it, without locks."""
+
+    def __init__(self) -> None:
+        self._stop = RawValue(c_bool, False)
+        self._beat = RawValue(c_double, 0.0)
+
+    def beat(self) -> None:
+        """Note the time."""
+        self._beat.value = time.monotonic()
+
+    def stop_asked(self) -> bool:
+        """Return whether the other side has called `ask_to_stop`."""
+        return bool(self._stop.value)
+
+    def ask_to_stop(self) -> None:
+        """Ask the rank to save and stop."""
+        self._stop.value = True
+
+    def silence(self) -> float:
+        """Return the seconds since the last beat, 0 before the first."""
+        last: float = self._beat.value
+        return time.monotonic() - last if last else 0.0
+
+
+def start_rank(
+    job: Job,
+    workspace: Workspace,
+    options: Options,
+    lifeline: Lifeline,
+    variables: Mapping[str, str],
+) -> ForkProcess:
+    """Fork the process of one rank.
+
+    It dies with this one, whatever ends it, and leaves signals to it.
+
+    Args:
+        job: to be run.
+        workspace: where its record goes.
+        options: of the run.
+        lifeline: between the rank and this process.
+        variables: torchrun's; none for a job of one rank.
+    """
+    context = multiprocessing.get_context("fork")
+    arguments = (os.getpid(), job, workspace, options, lifeline, variables)
+    process = context.Process(target=_run, args=arguments)
+    process.start()
+    return process
+
+
+def _run(
+    parent: int,
+    job: Job,
+    workspace: Workspace,
+    options: Options,
+    lifeline: Lifeline,
+    variables: Mapping[str, str],
+) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before this was asked for
+        os.kill(os.getpid(), signal.SIGKILL)
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, {*STOP_SIGNALS, signal.SIGHUP}
+    )  # Lightning would obey some of them
+    for name in Team().variables(0, "", 0):
+        os.environ.pop(name, None)  # of a launcher around this one
+    os.environ.update(variables)
+    try:
+        from ltbench.training.fit import run_job
+
+        run_job(job, workspace, options, lifeline)
+    except StoppedError:
+        log.info("stopped, and saved for the next attempt")
+        sys.exit(STOPPED)
+    except Exception as error:
+        log.exception("the job failed")
+        folder = workspace.job(job.key)
+        if not folder.failure.exists():  # ranks may fail because another did
+            note_failure(folder, type(error).__name__, str(error))
+        sys.exit(1)
+
+
+def listen(address: str) -> socket.socket:
+    """Return a socket at a free port, for the store through which ranks meet."""
+    server = socket.socket()
+    server.bind((address, 0))
+    server.listen()
+    return server
+
+
+def serve_store(server: socket.socket) -> object:
+    """Hold the store through which ranks meet, as torchrun does, for as long as it is referenced.
+
+    It has threads, so that nothing may be forked afterwards.
+    """
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # re-exported
+
+    host, port = server.getsockname()
+    return TCPStore(
+        host, port, is_master=True, wait_for_workers=False, master_listen_fd=server.detach()
+    )

@@ -1,0 +1,174 @@
+import os
+import signal
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+from end_to_end.project import children, wait_until
+from training.jobs import job, options, weights
+
+from ltbench.launch.local import PRELOAD
+from ltbench.launch.process import BUSY, main
+from ltbench.launch.state import failure_of, finished
+from ltbench.results.workspace import Workspace, read_json
+
+LONG = 400
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path)
+
+
+@pytest.fixture
+def start(workspace):
+    """Start jobs as a runner does; whatever a test leaves is ended."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    started = []
+
+    def begin(one, ranks=1, **changes):
+        arguments = (one.model_dump_json(), str(workspace.root), options(**changes), ("",) * ranks)
+        process = context.Process(target=main, args=arguments)
+        process.start()
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.is_alive():
+            os.killpg(process.pid, signal.SIGKILL)
+        process.join()
+
+
+def under_way(workspace, one, epoch=1):
+    """Wait until a job has trained some epochs."""
+    progress = workspace.job(one.key).progress
+    wait_until(lambda: (read_json(progress) or {"epoch": 0})["epoch"] >= epoch)
+
+
+def checkpoints(workspace, one):
+    return sorted(path.name for path in workspace.job(one.key).checkpoints.glob("*.pt"))
+
+
+def ended(process, code):
+    process.join(60)
+    assert process.exitcode == code
+
+
+def test_one_rank_and_two_give_the_same_counts(workspace, start, tmp_path):
+    one = job()
+    ended(start(one), 0)
+    alone = finished(one, workspace)
+    workspace.job(one.key).path.rename(tmp_path / "alone")
+    ended(start(one, ranks=2), 0)
+    shared = finished(one, workspace)
+    assert (alone.cost.devices, shared.cost.devices) == (1, 2)
+    assert shared.test.correct == alone.test.correct
+    assert shared.training.losses == pytest.approx(alone.training.losses, rel=1e-9)
+
+
+def test_a_claimed_job_is_left_alone(workspace, start):
+    one = job()
+    with workspace.job(one.key).claim():
+        ended(start(one), BUSY)
+    assert not workspace.job(one.key).log.exists()
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_sigterm_saves_within_the_epoch_and_stops(workspace, start, ranks):
+    one = job(epochs=LONG)
+    process = start(one, ranks, checkpoint_every=1e9)
+    under_way(workspace, one)
+    assert checkpoints(workspace, one) == []
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(60)
+    assert len(checkpoints(workspace, one)) == 1
+    assert failure_of(workspace.job(one.key)) is None
+    assert workspace.job(one.key).claims.holder() is None
+    assert "stopped, and saved" in workspace.job(one.key).log.read_text()
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_rank_ends_the_job_at_once_and_is_named(workspace, start, victim):
+    one = job(epochs=LONG)
+    process = start(one, ranks=2)
+    under_way(workspace, one)
+    ranks = sorted(children(process.pid))
+    os.kill(ranks[victim], signal.SIGKILL)
+    process.join(30)
+    assert not process.is_alive()
+    said = f"Ended: rank {victim} of 2 was ended by SIGKILL, as the system does"
+    assert failure_of(workspace.job(one.key)).startswith(said)
+    wait_until(lambda: not any(map(alive, ranks)), seconds=5)
+
+
+def test_ranks_die_with_the_process_that_watches_them(workspace, start):
+    one = job(epochs=LONG)
+    process = start(one, ranks=2)
+    under_way(workspace, one)
+    ranks = children(process.pid)
+    assert len(ranks) == 2
+    process.kill()
+    process.join()
+    wait_until(lambda: not any(map(alive, ranks)), seconds=5)
+    wait_until(lambda: workspace.job(one.key).claims.holder() is None, seconds=5)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_job_that_hangs_is_given_up(workspace, start, ranks):
+    one = job(epochs=LONG)
+    process = start(one, ranks, hung_after=3.0)
+    under_way(workspace, one)
+    os.kill(max(children(process.pid)), signal.SIGSTOP)
+    process.join(60)
+    assert not process.is_alive()
+    assert failure_of(workspace.job(one.key)) == "Ended: the job did not move on for 3 s"
+
+
+def test_a_job_whose_folder_is_gone_ends(workspace, start, tmp_path):
+    one = job(epochs=LONG)
+    process = start(one)
+    under_way(workspace, one)
+    workspace.job(one.key).path.rename(tmp_path / "away")
+    process.join(30)
+    assert not process.is_alive()
+    assert "claims/00001 is gone: this attempt ends" in (tmp_path / "away/log.txt").read_text()
+
+
+def test_a_job_that_another_process_took_over_ends(workspace, start):
+    one = job(epochs=LONG)
+    process = start(one)
+    under_way(workspace, one)
+    claims = workspace.job(one.key).claims
+    claims.free(claims.holder())
+    with workspace.job(one.key).claim() as claim:
+        assert claim is not None
+        process.join(30)
+        assert not process.is_alive()
+        assert claims.holder().pid == os.getpid()
+    assert failure_of(workspace.job(one.key)) is None
+
+
+def test_a_resumed_job_ends_like_an_unbroken_one(workspace, start, tmp_path):
+    one = job(epochs=20, precision="fp32", norm="batch")
+    ended(start(one), 0)
+    whole, trained = finished(one, workspace), weights(workspace, one.key)
+    workspace.job(one.key).path.rename(tmp_path / "whole")
+    for how in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+        process = start(one)
+        under_way(workspace, one)
+        os.kill(process.pid, how)
+        process.join(60)
+        wait_until(lambda: workspace.job(one.key).claims.holder() is None, seconds=5)
+    ended(start(one), 0)
+    record = finished(one, workspace)
+    assert record.numbers() == whole.numbers()
+    assert weights(workspace, one.key) == trained
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
