@@ -92,9 +92,9 @@ def split_counts(spec: DatasetSpec, split: Split, subset: Subset = "all") -> lis
 def split_size(spec: DatasetSpec, split: Split, subset: Subset = "all") -> int | None:
     """Return the number of training images of a split without looking at them, None as above.
 
-    What is held out of lists is not counted: how many images that is depends on their classes.
+    Lists do not say how many images are held out of them or belong to a subset: all are counted.
     """
-    if spec.lists is not None and subset == "all":
+    if spec.lists is not None:
         total = spec.lists.train.images
         return total if split == "longtailed" else total // spec.classes * spec.classes
     counts = split_counts(spec, split, subset)

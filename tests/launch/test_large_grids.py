@@ -60,9 +60,14 @@ def test_the_survey_stands_beside_every_row_of_its_tables(tmp_path):
     ):
         for board in boards(plan_of(name, tmp_path), {}):
             figures = comparable(board)
-            for entry in board.entries:
-                for metric in metrics:
-                    assert figures.of(entry, metric, "survey"), (name, entry.variant.label, metric)
+            lacking = {
+                entry.variant.label
+                for entry in board.entries
+                if not all(figures.of(entry, metric, "survey") for metric in metrics)
+            }
+            # What SSP's row starts from is no row of the survey; its SSP has a ResNet-50.
+            assert lacking <= {"Softmax + SSP", "SSP"}
+            assert name != "inaturalist2018" or "SSP" not in lacking
 
 
 def test_inaturalist_says_why_it_has_no_ua(tmp_path):
