@@ -7,10 +7,11 @@ READY := $(VENV)/.ready
 PYTHON ?= python3 python3.12 python3.11
 # Processes that run tests, each with one thread of arithmetic.
 WORKERS ?= 2
+MINUTES ?= 10
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart leaderboard catalogue test test-slow check format
+.PHONY: help quickstart leaderboard catalogue test test-slow chaos ddp-table check format
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -30,6 +31,12 @@ test: check  ## check the code and run the fast tests
 # pytest ends with 5 where it finds no test; there may be no slow one.
 test-slow: $(READY)  ## run the long end-to-end tests
 	$(TESTS) -m slow --durations 10 || test $$? -eq 5
+
+chaos: $(READY)  ## kill workers and trainers at random for MINUTES (10), and compare the records
+	OMP_NUM_THREADS=1 $(BIN)/python tests/end_to_end/chaos.py --minutes $(MINUTES)
+
+ddp-table: $(READY)  ## write docs/ddp.md: every method on 1, 2 and 4 ranks
+	OMP_NUM_THREADS=1 $(BIN)/python tests/contract/ddp_table.py docs/ddp.md
 
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

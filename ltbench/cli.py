@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 import yaml
@@ -37,12 +37,14 @@ from ltbench.data.report import (
     write_figure,
 )
 from ltbench.data.sources import load_pool, place_of, resolve_root
+from ltbench.launch import emit, slurm
 from ltbench.launch.cost import CostModel, duration, time_left
 from ltbench.launch.local import Outcome
-from ltbench.launch.machine import Device, local_slots
+from ltbench.launch.machine import Slot, local_slots
 from ltbench.launch.plan import Request, make_plan, read_catalogue, read_grid
-from ltbench.launch.session import code_commit, run_plan
+from ltbench.launch.session import code_commit, find_work, run_here
 from ltbench.launch.state import failed_jobs, job_states, tail, to_train
+from ltbench.launch.task import run_task
 from ltbench.results.board import boards
 from ltbench.results.findings import load_findings
 from ltbench.results.leaderboard import board_tables, write_leaderboard
@@ -52,7 +54,7 @@ from ltbench.results.store import BadRecord, Loaded, RecordError, RecordStore, p
 from ltbench.results.tables import ad_hoc_table
 from ltbench.results.workspace import Workspace
 from ltbench.tracking.wandb import Mode
-from ltbench.training.options import Options
+from ltbench.training.options import Device, Options
 
 MOST_CELLS = 5_000
 """Cells of a grid above which a person has to say yes."""
@@ -107,6 +109,13 @@ Slots = Annotated[
 ]
 JobsPerGpu = Annotated[int, typer.Option(min=1, help="Jobs that share a GPU.")]
 Devices = Annotated[int, typer.Option(min=1, help="GPUs (or cores) of each job.")]
+Tracking = Annotated[Mode, typer.Option("--wandb", help="Weights & Biases mirror.")]
+CheckpointEvery = Annotated[float, typer.Option(min=0, help="Least seconds between checkpoints.")]
+HungAfter = Annotated[
+    float, typer.Option(min=1, help="Seconds without a step before a job is tried again.")
+]
+Launcher = Literal["local", "slurm"]
+Emitted = Literal["commands", "sbatch"]
 Huge = Annotated[bool, typer.Option("--yes", help="Do not ask about a huge grid.")]
 
 
@@ -137,6 +146,29 @@ def _load(out: Path, published: Path) -> Loaded:
     return RecordStore(published, Workspace(out).records).load()
 
 
+def _options(
+    made: Plan,
+    request: Request,
+    device: Device,
+    devices: int,
+    tracking: Mode,
+    checkpoint_every: float = 30.0,
+    hung_after: float = 1800.0,
+) -> Options:
+    root = request.data_root
+    return Options(
+        grid=made.grid.name,
+        data_root=None if root is None else str(root.absolute()),
+        device=device,
+        devices=devices,
+        tracking=tracking,
+        commit=code_commit(),
+        checkpoint_every=checkpoint_every,
+        hung_after=hung_after,
+        plugins=tuple(str(path.absolute()) for path in request.plugins),
+    )
+
+
 @app.command()
 def run(
     grid: GridName,
@@ -150,39 +182,82 @@ def run(
     slots: Slots = None,
     jobs_per_gpu: JobsPerGpu = 1,
     devices: Devices = 1,
-    wandb: Annotated[Mode, typer.Option(help="Weights & Biases mirror.")] = "auto",
-    checkpoint_every: Annotated[
-        float, typer.Option(min=0, help="Least seconds between checkpoints.")
-    ] = 30.0,
-    hung_after: Annotated[
-        float, typer.Option(min=1, help="Seconds without a step before a job is tried again.")
-    ] = 1800.0,
+    wandb: Tracking = "auto",
+    checkpoint_every: CheckpointEvery = 30.0,
+    hung_after: HungAfter = 1800.0,
+    launcher: Annotated[Launcher, typer.Option(help="What runs the jobs.")] = "local",
+    partition: Annotated[str | None, typer.Option(help="Slurm: partition.")] = None,
+    time: Annotated[str | None, typer.Option(help="Slurm: time limit of a turn.")] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Slurm: machines of each job.")] = 1,
+    sbatch: Annotated[
+        list[str] | None, typer.Option(help="Slurm: another word, e.g. account=lab or mem=32G.")
+    ] = None,
     yes: Huge = False,
 ) -> None:
     """Train what a grid is missing, then print its tables; typed again, go on where it stopped."""
     request = _request(grid, data_root, plugins, sets, only)
-    plan, catalogue = make_plan(request, None if yes else MOST_CELLS)
-    places = local_slots(device, slots, jobs_per_gpu, devices)
-    options = Options(
-        grid=plan.grid.name,
-        data_root=None if data_root is None else str(data_root.absolute()),
-        device="cuda" if any(places[0]) else "cpu",
-        tracking=wandb,
-        commit=code_commit(),
-        checkpoint_every=checkpoint_every,
-        hung_after=hung_after,
-        plugins=tuple(str(path.absolute()) for path in request.plugins),
-    )
+    made, catalogue = make_plan(request, None if yes else MOST_CELLS)
     workspace = Workspace(out)
+    if launcher == "slurm":
+        where: Device = "cpu" if device == "cpu" else "gpu"
+        options = _options(made, request, where, devices, wandb, checkpoint_every, hung_after)
+        settings = slurm.Settings(partition, time, nodes, slurm.parse_words(sbatch or ()))
+        work = find_work(made, workspace, published, options, console)
+        numbers = slurm.submit(work.jobs, workspace, options, settings)
+        _print(f"{len(numbers)} jobs are with Slurm; `ltbench status` says how far they are.")
+        return
+    places = local_slots(device, slots, jobs_per_gpu, devices)
+    where = "gpu" if any(places[0]) else "cpu"
+    options = _options(made, request, where, devices, wandb, checkpoint_every, hung_after)
+    outcome = _run_here(made, workspace, published, places, options)
+    _print_tables(made, catalogue, _load(out, published), workspace)
+    _print(f"Records: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
+    _exit(outcome)
+
+
+@app.command()
+def worker(
+    grid: GridName,
+    out: Out = RUNS,
+    published: Published = PUBLISHED,
+    data_root: DataRoot = None,
+    sets: Sets = None,
+    only: Only = None,
+    plugins: Plugins = None,
+    device: Where = "auto",
+    slots: Slots = None,
+    jobs_per_gpu: JobsPerGpu = 1,
+    devices: Devices = 1,
+    wandb: Tracking = "auto",
+    checkpoint_every: CheckpointEvery = 30.0,
+    hung_after: HungAfter = 1800.0,
+) -> None:
+    """Train what a grid is missing, one of any number that share its folder; take over the dead's.
+
+    It ends when every job has its record, or cannot have one.
+    """
+    request = _request(grid, data_root, plugins, sets, only)
+    made, _ = make_plan(request)
+    places = local_slots(device, slots, jobs_per_gpu, devices)
+    where: Device = "gpu" if any(places[0]) else "cpu"
+    options = _options(made, request, where, devices, wandb, checkpoint_every, hung_after)
+    _exit(_run_here(made, Workspace(out), published, places, options))
+
+
+def _run_here(
+    made: Plan, workspace: Workspace, published: Path, places: list[Slot], options: Options
+) -> Outcome:
     try:
-        outcome = run_plan(plan, workspace, published, places, options, console)
+        outcome = run_here(made, workspace, published, places, options, console)
     except KeyboardInterrupt:
         outcome = Outcome(signal=signal.SIGINT)
     if outcome.signal is not None:
         errors.print("Interrupted; the same command goes on from here.", style="yellow")
         raise typer.Exit(128 + outcome.signal)
-    _print_tables(plan, catalogue, _load(out, published), workspace)
-    _print(f"Records: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
+    return outcome
+
+
+def _exit(outcome: Outcome) -> None:
     if outcome.failed or outcome.blocked:
         errors.print(
             f"{len(outcome.failed)} jobs failed, {len(outcome.blocked)} had nothing to start from; "
@@ -191,6 +266,33 @@ def run(
             soft_wrap=True,
         )
         raise typer.Exit(1)
+
+
+@app.command(hidden=True)
+def job(
+    folder: Annotated[Path, typer.Argument(help="A job's folder, in which it is written down.")],
+    requeue: Annotated[bool, typer.Option("--requeue", help="Slurm may run it again.")] = False,
+) -> None:
+    """Run one job that `plan --emit` or a launcher has written down."""
+    raise typer.Exit(slurm.run_and_requeue(folder) if requeue else run_task(folder))
+
+
+@app.command()
+def cancel(
+    grid: GridName,
+    out: Out = RUNS,
+    data_root: DataRoot = None,
+    sets: Sets = None,
+    only: Only = None,
+    plugins: Plugins = None,
+) -> None:
+    """Cancel the jobs of a grid that wait or run in Slurm's queue."""
+    made, _ = make_plan(_request(grid, data_root, plugins, sets, only))
+    known = slurm.tickets(made.jobs, Workspace(out)).values()
+    numbers = [ticket.number for ticket in known if ticket.words is not None]
+    if numbers:
+        slurm.cancel(numbers)
+    _print(f"{len(numbers)} jobs cancelled.")
 
 
 def _print_tables(plan: Plan, catalogue: Catalogue, loaded: Loaded, workspace: Workspace) -> None:
@@ -238,11 +340,22 @@ def plan(
     slots: Slots = None,
     jobs_per_gpu: JobsPerGpu = 1,
     devices: Devices = 1,
+    wandb: Tracking = "auto",
+    emitted: Annotated[
+        Emitted | None, typer.Option("--emit", help="Print what trains the missing jobs elsewhere.")
+    ] = None,
     yes: Huge = False,
 ) -> None:
     """Say which jobs a grid needs, which are shared, and what they cost."""
     request = _request(grid, data_root, plugins, sets, only)
     made, _ = make_plan(request, None if yes else MOST_CELLS)
+    if emitted is not None:
+        options, workspace = _options(made, request, device, devices, wandb), Workspace(out)
+        keys = to_train(made, _load(out, published), workspace)
+        write = emit.commands if emitted == "commands" else emit.sbatch_script
+        for line in write({key: made.jobs[key] for key in keys}, workspace, options):
+            _print(line)
+        return
     places = local_slots(device, slots, jobs_per_gpu, devices)
     loaded = _load(out, published)
     missing = to_train(made, loaded, Workspace(out))
@@ -284,11 +397,11 @@ def status(
     plugins: Plugins = None,
     every: Annotated[bool, typer.Option("--all", help="List finished jobs too.")] = False,
 ) -> None:
-    """Say which jobs are done, running, failed, stale or missing, and why."""
+    """Say which jobs are done, running, queued, failed, stale or missing, and why."""
     made, _ = make_plan(_request(grid, data_root, plugins, sets, only))
     workspace = Workspace(out)
     loaded = _load(out, published)
-    states = job_states(made, loaded, workspace)
+    states = job_states(made, loaded, workspace, slurm.tickets(made.jobs, workspace))
     rows = [
         (state.status, key, made.jobs[key].title, state.reason)
         for key, state in states.items()

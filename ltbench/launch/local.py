@@ -12,8 +12,18 @@ from multiprocessing.context import ForkServerProcess
 from ltbench.config.models import Job
 from ltbench.launch.display import RunDisplay
 from ltbench.launch.machine import Slot
+from ltbench.launch.order import chain_lengths
 from ltbench.launch.process import BUSY, main
-from ltbench.launch.state import ENDED, ending, failure_of, finished, note_failure, tail
+from ltbench.launch.state import (
+    ENDED,
+    ending,
+    failure_of,
+    finished,
+    forget_ends,
+    may_try_again,
+    note_failure,
+    tail,
+)
 from ltbench.launch.stopping import StopRequests
 from ltbench.results.claim import Watch
 from ltbench.results.record import Record
@@ -39,9 +49,6 @@ POLL = 0.5
 
 LOOK_ELSEWHERE = 2.0
 """Seconds between looks at jobs that other runs hold."""
-
-ATTEMPTS = 3
-"""Attempts in a row at a job that something outside ends, before it has trained another epoch."""
 
 
 @dataclass
@@ -99,10 +106,11 @@ class LocalRunner:
         self.elsewhere: dict[str, Job] = {}
         self.looked = 0.0
         self.watch = Watch()
-        self.ended: dict[str, tuple[int, int]] = {}
         self.outcome = Outcome()
         self.length = chain_lengths(jobs, seconds)
         self.place = workspace.root.stat()
+        for key in jobs:
+            forget_ends(workspace.job(key))
         for name, value in FORKSERVER_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self.context = get_context("forkserver")
@@ -233,26 +241,28 @@ class LocalRunner:
             self.elsewhere[job.key] = job
             self.display.elsewhere(job)
             return
-        failure = read_json(folder.failure)
-        if failure is None and self.outcome.signal is not None:
+        reason = failure_of(folder)
+        if reason is None and self.outcome.signal is not None:
             return  # it saved and stopped
-        if failure is None:
-            note_failure(folder, ENDED, f"the process {ending(exit_code)}")
-        if (failure is None or failure["kind"] == ENDED) and self._may_try_again(job):
+        if reason is None:
+            message = f"the process {ending(exit_code)}"
+            problem = note_failure(folder, ENDED, message)
+            reason = f"{ENDED}: {message}" + (f"; {problem}" if problem else "")
+        if reason.startswith(ENDED) and may_try_again(folder):
             self.waiting[job.key] = job
-            self.display.again(job, str(failure_of(folder)))
-            return
-        self._fail(job)
+            self.display.again(job, reason)
+        else:
+            self._fail(job, reason)
 
     def _settle_elsewhere(self, job: Job) -> None:
         """Take over what another run says of a job, or the job."""
-        failure = read_json(self.workspace.job(job.key).failure)
+        reason = failure_of(self.workspace.job(job.key))
         if self._done(job):
             return
-        if failure is not None and failure["kind"] != ENDED:
-            self._fail(job)
-            return
-        self.waiting[job.key] = job
+        if reason is None or reason.startswith(ENDED):
+            self.waiting[job.key] = job
+        else:
+            self._fail(job, reason)
 
     def _done(self, job: Job) -> bool:
         record = finished(job, self.workspace)
@@ -263,34 +273,6 @@ class LocalRunner:
         self.display.done(job, changed=before is not None and not before.repeats(record))
         return True
 
-    def _fail(self, job: Job) -> None:
-        folder = self.workspace.job(job.key)
+    def _fail(self, job: Job, reason: str) -> None:
         self.outcome.failed.append(job.key)
-        self.display.failed(job, str(failure_of(folder)), tail(folder.log))
-
-    def _may_try_again(self, job: Job) -> bool:
-        """Return whether a job that something has ended gets another attempt."""
-        progress = read_json(self.workspace.job(job.key).progress)
-        epoch = progress["epoch"] if progress else 0
-        times, before = self.ended.get(job.key, (0, 0))
-        times = 1 if epoch > before else times + 1
-        self.ended[job.key] = (times, max(epoch, before))
-        return times < ATTEMPTS
-
-
-def chain_lengths(jobs: Mapping[str, Job], seconds: Mapping[str, float | None]) -> dict[str, float]:
-    """Return the seconds from each job's start to the end of the longest chain behind it.
-
-    A job of unknown length counts as a second.
-
-    Args:
-        jobs: by key, starts before what starts from them.
-        seconds: of each job.
-    """
-    own = {key: seconds[key] or 1.0 for key in jobs}
-    length = dict(own)
-    for key in reversed(list(jobs)):
-        for start in jobs[key].start:
-            if start in length:
-                length[start] = max(length[start], own[start] + length[key])
-    return length
+        self.display.failed(job, reason, tail(self.workspace.job(job.key).log))

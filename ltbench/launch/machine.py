@@ -3,11 +3,9 @@
 import os
 from itertools import takewhile
 from pathlib import Path
-from typing import Literal
 
 from ltbench.config.errors import Source
-
-Device = Literal["auto", "cpu", "gpu"]
+from ltbench.training.options import Device
 
 Slot = tuple[str, ...]
 """What one job runs on: for each of its ranks the GPU, as CUDA_VISIBLE_DEVICES names it, or an

@@ -4,9 +4,10 @@ import io
 import logging
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from multiprocessing import connection, parent_process
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -36,6 +37,9 @@ BUSY = 75
 POLL = 0.5
 """Seconds between looks at the ranks."""
 
+PATIENCE = 300.0
+"""Seconds that the processes of a job on several machines wait for the first of them."""
+
 LEAVE = 10.0
 """Seconds that ranks get to end after one of them has stopped."""
 
@@ -56,7 +60,12 @@ def main(job_text: str, root: str, options: Options, slot: Sequence[str]) -> Non
         raise RuntimeError("a job runs in a process of its own")
     job, workspace = Job.model_validate_json(job_text), Workspace(Path(root))
     attempt = Attempt(job, workspace, options, Team.of_one_machine(len(slot)), runner.sentinel)
-    code = attempt.run()
+    try:
+        code = attempt.run()
+    except OSError as error:  # of the folder of the job: a full disk, say
+        note_failure(attempt.folder, type(error).__name__, str(error))
+        sys.stderr.write(f"{job.title}: {error}\n")
+        code = 1
     if code != 0 and attempt.ranks:  # what they started may live on
         os.killpg(0, signal.SIGKILL)
     sys.exit(code)
@@ -96,7 +105,16 @@ class Attempt:
 
     def run(self) -> int:
         """Return the code for the process to exit with; what became of the job is on the disk."""
-        with self.folder.claim() as claim:
+        return self._follow() if self.team.first > 0 else self._lead()
+
+    def _lead(self) -> int:
+        """Claim the job and run it, with the first ranks here."""
+        alone = self.team.world == self.team.here
+        server = listen(LOCALHOST if alone else "")
+        host = LOCALHOST if alone else socket.gethostname()
+        address = f"{host}:{server.getsockname()[1]}"
+        store: object = None
+        with self.folder.claim(launch=self.team.launch, address=address) as claim:
             if claim is None:
                 return BUSY
             if finished(self.job, self.workspace):
@@ -105,8 +123,10 @@ class Attempt:
                 left.unlink(missing_ok=True)
             redirect(self.folder.log)
             log.info("%s, process %d", self.job.title, os.getpid())
-            store = self._start()
             try:
+                self._fork(address)
+                if self.team.world > 1:
+                    store = serve_store(server)
                 self._watch(claim)
                 return self._settle()
             except ClaimLostError as error:
@@ -116,23 +136,39 @@ class Attempt:
                 self._kill()
                 del store
 
-    def _start(self) -> object:
-        """Fork the ranks; return the store that has to stay while they run."""
-        if self.team.world == 1:
-            self._fork([{}])
-            return None
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        server = listen(LOCALHOST)
-        port = server.getsockname()[1]
-        self._fork(self.team.variables(place, LOCALHOST, port) for place in range(self.team.here))
-        return serve_store(server)
+    def _follow(self) -> int:
+        """Run the ranks here of a job that another process of the team has claimed."""
+        deadline = time.monotonic() + PATIENCE
+        while not (address := self._address()):
+            if self.interrupts or finished(self.job, self.workspace):
+                return 0
+            if time.monotonic() > deadline:
+                return BUSY
+            time.sleep(POLL)
+        try:
+            self._fork(address)
+            self._watch(None)
+            code = self._settle()
+        finally:
+            self._kill()
+        return 0 if code == STOPPED else code  # whose end the first process tells
 
-    def _fork(self, variables: Iterable[Mapping[str, str]]) -> None:
-        for lifeline, words in zip(self.lifelines, variables, strict=True):
+    def _address(self) -> str | None:
+        """Return where the first process of the team waits, None before it has claimed the job."""
+        holder = self.folder.claims.holder()
+        if holder is None or holder.details.get("launch") != self.team.launch:
+            return None
+        return holder.details.get("address")
+
+    def _fork(self, address: str) -> None:
+        if self.team.world == self.team.on_node:  # no need to know the name of the machine
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        for place, lifeline in enumerate(self.lifelines):
+            words = self.team.variables(place, address) if self.team.world > 1 else {}
             rank = start_rank(self.job, self.workspace, self.options, lifeline, words)
             self.ranks.append(rank)
 
-    def _watch(self, claim: Claim) -> None:
+    def _watch(self, claim: Claim | None) -> None:
         """Return when all ranks have ended, or one of them in a way that ends the others."""
         while True:
             alive = [rank for rank in self.ranks if rank.is_alive()]
@@ -141,7 +177,8 @@ class Attempt:
             ready = connection.wait([*self.runner, *(rank.sentinel for rank in alive)], POLL)
             if not set(self.runner).isdisjoint(ready):
                 os.killpg(0, signal.SIGKILL)
-            self._beat(claim)
+            if claim is not None:
+                self._beat(claim)
             if max(lifeline.silence() for lifeline in self.lifelines) > self.options.hung_after:
                 return
 

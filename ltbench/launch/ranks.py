@@ -43,6 +43,7 @@ class Team:
         node: number of this machine among those of the job.
         on_node: ranks on this machine.
         first_on_node: the first rank here counted within this machine.
+        launch: what its processes on several machines know each other by.
     """
 
     world: int = 1
@@ -51,28 +52,45 @@ class Team:
     node: int = 0
     on_node: int = 1
     first_on_node: int = 0
+    launch: str = ""
 
     @classmethod
     def of_one_machine(cls, world: int) -> "Team":
         """Return the team whose ranks are all started here."""
         return cls(world=world, here=world, on_node=world)
 
-    def variables(self, place: int, address: str, port: int) -> dict[str, str]:
+    @classmethod
+    def of_srun(cls, world: int) -> "Team | None":
+        """Return this process's rank where srun has started one process a rank, None elsewhere."""
+        said = os.environ.get
+        if world == 1 or said("SLURM_STEP_NUM_TASKS") != str(world):
+            return None
+        restarts = said("SLURM_RESTART_COUNT", "0")
+        return cls(
+            world=world,
+            first=int(os.environ["SLURM_PROCID"]),
+            node=int(os.environ["SLURM_NODEID"]),
+            on_node=world // int(os.environ["SLURM_STEP_NUM_NODES"]),
+            first_on_node=int(os.environ["SLURM_LOCALID"]),
+            launch=f"slurm {os.environ['SLURM_JOB_ID']}.{os.environ['SLURM_STEP_ID']}, {restarts}",
+        )
+
+    def variables(self, place: int, address: str) -> dict[str, str]:
         """Return torchrun's variables for the rank at a place among those here.
 
         Args:
             place: from 0.
-            address: of the machine that holds the store through which ranks meet.
-            port: of the store.
+            address: host:port of the store through which ranks meet.
         """
+        host, _, port = address.rpartition(":")
         return {
             "RANK": str(self.first + place),
             "LOCAL_RANK": str(self.first_on_node + place),
             "GROUP_RANK": str(self.node),
             "WORLD_SIZE": str(self.world),
             "LOCAL_WORLD_SIZE": str(self.on_node),
-            "MASTER_ADDR": address,
-            "MASTER_PORT": str(port),
+            "MASTER_ADDR": host,
+            "MASTER_PORT": port,
             "TORCHELASTIC_USE_AGENT_STORE": "True",
             "TORCHELASTIC_RUN_ID": "ltbench",
             "TORCHELASTIC_RESTART_COUNT": "0",
@@ -143,7 +161,7 @@ def _run(
     signal.pthread_sigmask(
         signal.SIG_BLOCK, {*STOP_SIGNALS, signal.SIGHUP}
     )  # Lightning would obey some of them
-    for name in Team().variables(0, "", 0):
+    for name in Team().variables(0, ""):
         os.environ.pop(name, None)  # of a launcher around this one
     os.environ.update(variables)
     try:
@@ -157,8 +175,16 @@ def _run(
         log.exception("the job failed")
         folder = workspace.job(job.key)
         if not folder.failure.exists():  # ranks may fail because another did
-            note_failure(folder, type(error).__name__, str(error))
+            note_failure(folder, type(error).__name__, f"{error}{_advice(error)}")
         sys.exit(1)
+
+
+def _advice(error: Exception) -> str:
+    """Return what a user can do about an error that says only what happened."""
+    name, words = type(error).__name__, str(error)
+    if name in ("OutOfMemoryError", "MemoryError") or "can't allocate memory" in words:
+        return "; more devices a job (--devices) or fewer jobs at a time (--slots) need less memory"
+    return ""
 
 
 def listen(address: str) -> socket.socket:

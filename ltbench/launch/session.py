@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -17,12 +18,57 @@ from ltbench.launch.display import RunDisplay
 from ltbench.launch.local import LocalRunner, Outcome
 from ltbench.launch.machine import Slot
 from ltbench.launch.state import to_train
+from ltbench.results.record import Record
 from ltbench.results.store import Loaded, RecordStore
 from ltbench.results.workspace import Workspace
 from ltbench.training.options import Options
 
 
-def run_plan(
+@dataclass(frozen=True)
+class Work:
+    """What a run has to train.
+
+    Attributes:
+        jobs: by key, starts before what starts from them.
+        before: records of jobs that are trained again for their weights.
+        seconds: estimated seconds of each job, None where it is not known.
+    """
+
+    jobs: dict[str, Job]
+    before: dict[str, Record]
+    seconds: dict[str, float | None]
+
+
+def find_work(
+    plan: Plan, workspace: Workspace, published: Path, options: Options, console: Console
+) -> Work:
+    """Return every job of a plan that has no record yet, its data checked.
+
+    Args:
+        plan: the jobs.
+        workspace: where records and weights go.
+        published: folder of the published records.
+        options: what every job's process is told.
+        console: where to say what happens.
+
+    Raises:
+        ConfigError: when the workspace cannot be written to, or a batch cannot be shared.
+        DataError: when images or splits that are needed cannot be had.
+    """
+    check_writable(workspace.root)
+    loaded = _quarantined(RecordStore(published, workspace.records), console)
+    jobs = {key: plan.jobs[key] for key in to_train(plan, loaded, workspace)}
+    if not jobs:
+        console.print(f"Nothing to train: all {len(plan.jobs)} jobs have their records.")
+        return Work({}, {}, {})
+    check_shares(jobs.values(), options.devices)
+    check_data(jobs.values(), options.data_root)
+    cost = CostModel(loaded)
+    before = {key: loaded.records[key].record for key in jobs if key in loaded.records}
+    return Work(jobs, before, {key: cost.seconds(job) for key, job in jobs.items()})
+
+
+def run_here(
     plan: Plan,
     workspace: Workspace,
     published: Path,
@@ -30,7 +76,7 @@ def run_plan(
     options: Options,
     console: Console,
 ) -> Outcome:
-    """Train every job of a plan that has no record yet.
+    """Train what a plan is missing on this machine.
 
     Args:
         plan: the jobs.
@@ -44,25 +90,20 @@ def run_plan(
         ConfigError: when the workspace cannot be written to, or a batch cannot be shared.
         DataError: when images or splits that are needed cannot be had.
     """
-    check_writable(workspace.root)
-    loaded = _quarantined(RecordStore(published, workspace.records), console)
-    jobs = {key: plan.jobs[key] for key in to_train(plan, loaded, workspace)}
-    if not jobs:
-        console.print(f"Nothing to train: all {len(plan.jobs)} jobs have their records.")
+    work = find_work(plan, workspace, published, options, console)
+    if not work.jobs:
         return Outcome()
-    check_shares(jobs.values(), len(slots[0]))
-    check_data(jobs.values(), options.data_root)
-    cost = CostModel(loaded)
-    seconds = {key: cost.seconds(job) for key, job in jobs.items()}
-    expected = time_left(seconds.values(), len(slots))
+    expected = time_left(work.seconds.values(), len(slots))
     about = "" if expected is None else f", about {duration(expected)}"
     console.print(
-        f"{len(plan.jobs)} jobs, {len(jobs)} to train in {len(slots)} slots{about}.",
+        f"{len(plan.jobs)} jobs, {len(work.jobs)} to train in {len(slots)} slots{about}.",
         highlight=False,
     )
-    before = {key: loaded.records[key].record for key in jobs if key in loaded.records}
-    with RunDisplay(console, seconds, len(slots)) as display:
-        return LocalRunner(jobs, before, workspace, options, slots, seconds, display).run()
+    with RunDisplay(console, work.seconds, len(slots)) as display:
+        runner = LocalRunner(
+            work.jobs, work.before, workspace, options, slots, work.seconds, display
+        )
+        return runner.run()
 
 
 def check_writable(folder: Path) -> None:

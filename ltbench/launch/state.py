@@ -1,6 +1,5 @@
 """What the disk says of each job of a plan."""
 
-import contextlib
 import signal
 from collections import deque
 from collections.abc import Mapping
@@ -19,7 +18,10 @@ from ltbench.results.workspace import JobFolder, Workspace, read_json, write_jso
 ENDED = "Ended"
 """Kind of failure of an attempt that something outside it has ended; the next may do better."""
 
-Status = Literal["done", "running", "failed", "stale", "missing"]
+ATTEMPTS = 3
+"""Attempts in a row at a job that something outside ends, before it has trained another epoch."""
+
+Status = Literal["done", "running", "queued", "failed", "stale", "missing"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,14 @@ class JobState:
 
     status: Status
     reason: str
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What a scheduler calls a job, and says of it; None where it no longer knows it."""
+
+    number: str
+    words: str | None
 
 
 def finished(job: Job, workspace: Workspace) -> Record | None:
@@ -45,10 +55,32 @@ def failure_of(folder: JobFolder) -> str | None:
     return None if failure is None else f"{failure['kind']}: {failure['message']}"
 
 
-def note_failure(folder: JobFolder, kind: str, message: str) -> None:
-    """Write down why an attempt failed, if the disk takes it."""
-    with contextlib.suppress(OSError):
+def note_failure(folder: JobFolder, kind: str, message: str) -> str | None:
+    """Write down why an attempt failed; return why that cannot be done, None where it is."""
+    try:
         write_json(folder.failure, {"kind": kind, "message": message})
+    except OSError as error:
+        return f"{folder.path} cannot be written to: {error.strerror}"
+    return None
+
+
+def may_try_again(folder: JobFolder) -> bool:
+    """Count an attempt that something outside has ended; return whether another is worth while."""
+    progress, before = read_json(folder.progress), read_json(folder.ends)
+    epoch = progress["epoch"] if progress else 0
+    ends = {"times": 1, "epoch": epoch}
+    if before is not None and epoch <= before["epoch"]:
+        ends = {"times": before["times"] + 1, "epoch": before["epoch"]}
+    try:
+        write_json(folder.ends, ends)
+    except OSError:  # what cannot count cannot train
+        return False
+    return ends["times"] < ATTEMPTS
+
+
+def forget_ends(folder: JobFolder) -> None:
+    """Begin to count anew, because somebody asks for the job again."""
+    folder.ends.unlink(missing_ok=True)
 
 
 def ending(exit_code: int | None) -> str:
@@ -74,14 +106,17 @@ def tail(path: Path, lines: int = 12) -> str:
         return ""
 
 
-def job_states(plan: Plan, loaded: Loaded, workspace: Workspace) -> dict[str, JobState]:
-    """Return the state of every job of a plan."""
+def job_states(
+    plan: Plan, loaded: Loaded, workspace: Workspace, tickets: Mapping[str, Ticket] | None = None
+) -> dict[str, JobState]:
+    """Return the state of every job of a plan; `tickets` are those of submitted jobs by key."""
     older = {
         _place(stored.record.job): stored.record.job
         for key, stored in loaded.records.items()
         if key not in plan.jobs and not stored.record.job.ad_hoc
     }
-    return {key: _state(key, plan, loaded, workspace, older) for key in plan.jobs}
+    tickets = tickets or {}
+    return {key: _state(key, plan, loaded, workspace, older, tickets.get(key)) for key in plan.jobs}
 
 
 def _state(
@@ -90,6 +125,7 @@ def _state(
     loaded: Loaded,
     workspace: Workspace,
     older: Mapping[tuple[object, ...], Job],
+    ticket: Ticket | None,
 ) -> JobState:
     if key in loaded.records:
         return JobState("done", f"{loaded.records[key].provenance} record")
@@ -98,6 +134,8 @@ def _state(
         progress = read_json(folder.progress)
         at = f"epoch {progress['epoch']}/{progress['epochs']}" if progress else "starting"
         return JobState("running", at if holder.here else f"{at} on {holder.host}")
+    if ticket is not None and ticket.words is not None:
+        return JobState("queued", f"Slurm job {ticket.number}: {ticket.words}")
     if failure := failure_of(folder):
         return JobState("failed", failure)
     for start in job.start:
@@ -106,6 +144,8 @@ def _state(
     if old := older.get(_place(job)):
         what = "other settings" if old.version == job.version else f"version {old.version}"
         return JobState("stale", f"its record is of {what} ({old.key})")
+    if ticket is not None:
+        return JobState("missing", f"Slurm job {ticket.number} is over and left no record")
     if any(folder.checkpoints.glob("*.pt")):
         return JobState("missing", "interrupted, will resume")
     return JobState("missing", "never trained")

@@ -117,7 +117,13 @@ class Claims:
         if self._holder(number) is not None:
             return None
         made = self._make(number + 1)
-        return None if made is None else Claim(*made, details)
+        if made is None:
+            return None
+        try:
+            return Claim(*made, details)
+        except OSError:  # a full disk: nobody has seen more than that the number is being used
+            made[0].unlink(missing_ok=True)
+            raise
 
     def holder(self) -> Holder | None:
         """Return who holds the job, None where it is free or its holder on this machine is dead."""

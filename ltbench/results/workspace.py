@@ -86,6 +86,16 @@ class JobFolder:
         """Why the last attempt failed; absent where none did."""
         return self.path / "failure.json"
 
+    @property
+    def ends(self) -> Path:
+        """How often something outside has ended attempts at the epoch that it stands at."""
+        return self.path / "ends.json"
+
+    @property
+    def ticket(self) -> Path:
+        """What a scheduler calls the job."""
+        return self.path / "ticket.json"
+
     def has_weights(self, sha256: str) -> bool:
         """Return whether the weights of a record are here, byte for byte."""
         return self.weights.exists() and file_hash(self.weights) == sha256

@@ -12,17 +12,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from safetensors.torch import load_file, save
 
 import ltbench
 from ltbench.config.models import Job
-from ltbench.core.distributed import all_sum, rank
+from ltbench.core.distributed import all_sum, rank, world_size
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
 from ltbench.methods import METHODS
@@ -166,7 +168,7 @@ class _Scribe:
     def chunk_begins(self, module: TrainingModule) -> None:
         self.lifeline.beat()
         asked, training = self.lifeline.stop_asked(), module.trainer.training
-        if training:  # ranks take steps together; each tests its own share
+        if training and world_size() > 1:  # ranks step together; each tests its own share
             asked = bool(all_sum(torch.tensor(float(asked), device=module.device)))
         if asked:
             position = module.pause() if training else None
@@ -224,20 +226,20 @@ def build_method(
 def make_trainer(job: Job, device: torch.device) -> pl.Trainer:
     """Return the Trainer of a job: on one device, or as one rank where torchrun's words say so."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    strategy: Strategy | Literal["auto"] = "auto"
-    plugins: list[Any] = []
+    strategy: Strategy
+    cluster: ClusterEnvironment
     if world > 1:
         backend = "nccl" if device.type == "cuda" else "gloo"
         strategy = DDPStrategy(process_group_backend=backend, broadcast_buffers=False)
-        plugins = [TorchElasticEnvironment()]
+        cluster = TorchElasticEnvironment()
     else:
-        strategy = SingleDeviceStrategy(device)
+        strategy, cluster = SingleDeviceStrategy(device), LightningEnvironment()
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         num_nodes=world // int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         strategy=strategy,
-        plugins=plugins,
+        plugins=[cluster],  # named, as Lightning would restore and requeue by itself under Slurm
         max_epochs=job.stage_recipe.epochs if job.stage_recipe else 0,
         logger=False,
         enable_checkpointing=False,
@@ -351,7 +353,7 @@ def local_device(options: Options) -> torch.device:
     """Return this process's device: of the GPUs that it sees, the one with its local rank."""
     if options.device == "cpu":
         return torch.device("cpu")
-    return torch.device(options.device, int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def _peak_memory_mb() -> float:

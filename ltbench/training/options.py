@@ -1,8 +1,11 @@
 """What a run decides about its jobs' processes; imports no torch."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ltbench.tracking.wandb import Mode
+
+Device = Literal["auto", "cpu", "gpu"]
 
 
 @dataclass(frozen=True)
@@ -12,7 +15,9 @@ class Options:
     Attributes:
         grid: name of the grid that asked for the job first.
         data_root: folder of the images.
-        device: "cpu", or "cuda": each process has the GPU of its local rank.
+        device: where to train; each process has the GPU of its local rank. "auto" is decided where
+            the job runs.
+        devices: ranks of each job, with a device each.
         threads: CPU threads of each process.
         tracking: how Weights & Biases mirrors the job.
         commit: git commit of the code, where it is known.
@@ -24,7 +29,8 @@ class Options:
 
     grid: str
     data_root: str | None = None
-    device: str = "cpu"
+    device: Device = "cpu"
+    devices: int = 1
     threads: int = 1
     tracking: Mode = "off"
     commit: str | None = None

@@ -232,6 +232,20 @@ def batchnorm_after_averaging(training: Tensor, frozen: Tensor) -> list[list[flo
     return [layer.running_mean.tolist() for layer in layers]
 
 
+def largest_difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+    """Return the largest difference of two states, each tensor's relative to its largest value."""
+    assert ours.keys() == theirs.keys()
+    largest = 0.0
+    for name, expected in theirs.items():
+        if expected.is_floating_point():
+            assert expected.dtype == torch.float64, name
+            gap = (ours[name] - expected).abs().max() / expected.abs().max()
+            largest = max(largest, float(gap.nan_to_num(0.0)))  # 0 / 0: all are zero in both
+        else:
+            assert ours[name].equal(expected), name
+    return largest
+
+
 def try_few_images(job: Job, root: Path, count: int) -> TestResult | None:
     """Test an untrained job on its first test images alone."""
     data, method = fit.prepare(job, Workspace(root), options())

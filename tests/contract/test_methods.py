@@ -14,6 +14,7 @@ from contract.jobs import (
     batchnorm_after_averaging,
     chain,
     joined_when_counting_attempts,
+    largest_difference,
     train,
     train_in_turn,
     train_interrupted,
@@ -71,20 +72,6 @@ def stage_of(case, stage):
 
 def trains(case, stage):
     return stage_of(case, stage).trains
-
-
-def largest_difference(ours, theirs):
-    """Return the largest difference of two states, each tensor's relative to its largest value."""
-    assert ours.keys() == theirs.keys()
-    largest = 0.0
-    for name, expected in theirs.items():
-        if expected.is_floating_point():
-            assert expected.dtype == torch.float64, name
-            gap = (ours[name] - expected).abs().max() / expected.abs().max()
-            largest = max(largest, float(gap.nan_to_num(0.0)))  # 0 / 0: all are zero in both
-        else:
-            assert ours[name].equal(expected), name
-    return largest
 
 
 @pytest.mark.parametrize(("key", "stage"), STAGES)

@@ -125,9 +125,9 @@ class Project:
     def run(self, grid="tiny.yaml", *words, **how):
         return self.verb("run", grid, "--wandb", "off", "--device", "cpu", *words, **how)
 
-    def start(self, grid="tiny.yaml", *words, log="run.log"):
-        """Start a run and return its process; what it prints goes to a file."""
-        command = ("run", "--grid", grid, *self.stores, "--wandb", "off", "--device", "cpu", *words)
+    def start(self, grid="tiny.yaml", *words, log="run.log", verb="run"):
+        """Start a run or a worker and return its process; what it prints goes to a file."""
+        command = (verb, "--grid", grid, *self.stores, "--wandb", "off", "--device", "cpu", *words)
         with (self.folder / log).open("w") as file:
             return subprocess.Popen(
                 [sys.executable, "-m", "ltbench", *command],
@@ -203,6 +203,14 @@ def children(pid):
     """Return the ids of a process's children."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for path in lists for child in path.read_text().split()]
+
+
+def parent(pid):
+    """Return the id of a process's parent, 0 where it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except FileNotFoundError:
+        return 0
 
 
 def wait_until(condition, seconds=PATIENCE, every=0.02):

@@ -44,6 +44,7 @@ def test_a_run_tells_reasons_and_logs(failed):
     for words in (
         "FAILED  raises [train] on digits_r20 longtailed seed 0, tiny\n",
         "        RuntimeError: no such \\x1b[31mluck\n",
+        "AGAIN   dies [train] on digits_r20 longtailed seed 0, tiny: Ended: the process was ended",
         "FAILED  dies [train] on digits_r20 longtailed seed 0, tiny\n",
         "        Ended: the process was ended by SIGKILL",
         "DivergedError: the loss of epoch 1 is nan",
@@ -73,8 +74,9 @@ def test_status_tells_reasons_and_logs(failed):
 def test_what_a_job_printed_before_it_failed_is_in_its_log(failed):
     project, _, _ = failed
     logs = [path.read_text() for path in project.out.glob("jobs/*/log.txt")]
-    for words in ("about to fail", "about to die"):
+    for words, times in (("about to fail", 1), ("about to die", 3)):  # three attempts
         assert sum(words in log for log in logs) == 1
+        assert "".join(logs).count(words) == times
 
 
 def test_a_plugin_that_is_none_is_said(project):
@@ -99,7 +101,7 @@ def test_the_next_run_tries_again(failed):
     assert "7 jobs, 5 to train" in done.stdout
     assert "1 jobs failed, 0 had nothing" in done.stderr
     attempts = {name: record.cost.attempts for (name, _), record in project.by_name().items()}
-    assert attempts == {"dies": 2, "raises": 2, "continues": 1, "twice": 1, "LWS": 1}
+    assert attempts == {"dies": 4, "raises": 2, "continues": 1, "twice": 1, "LWS": 1}
     counts, text = project.status(grid, "--plugin", str(plugin))
     assert counts == {"done": 6, "failed": 1}
     assert "luck" not in text

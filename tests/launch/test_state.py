@@ -5,11 +5,14 @@ from launch.grids import finish, key, load, quickstart, record
 
 from ltbench.config.models import Job
 from ltbench.launch.state import (
+    Ticket,
     ending,
     failed_jobs,
     failure_of,
     finished,
+    forget_ends,
     job_states,
+    may_try_again,
     tail,
     to_train,
 )
@@ -77,6 +80,32 @@ def test_a_job_that_runs_elsewhere_names_the_machine(plan, workspace):
         said = json.loads(claim.path.read_text()) | {"machine": "other", "host": "node7"}
         claim.path.write_text(json.dumps(said))
         assert state(plan, workspace, softmax) == ("running", "starting on node7")
+
+
+def test_a_submitted_job_waits_in_its_queue(plan, workspace):
+    softmax = key(plan, "Softmax")
+    loaded = load(workspace)
+
+    def told(words):
+        ticket = {softmax: Ticket("7_1", words)}
+        found = job_states(plan, loaded, workspace, ticket)[softmax]
+        return found.status, found.reason
+
+    assert told("PENDING (Priority)") == ("queued", "Slurm job 7_1: PENDING (Priority)")
+    assert told(None) == ("missing", "Slurm job 7_1 is over and left no record")
+    with workspace.job(softmax).claim():
+        assert told("RUNNING") == ("running", "starting")
+    write_json(workspace.job(softmax).failure, FAILURE)
+    assert told(None)[0] == "failed"
+
+
+def test_attempts_that_are_ended_are_counted_by_epoch(workspace):
+    folder = workspace.job("a")
+    assert [may_try_again(folder) for _ in range(3)] == [True, True, False]
+    write_json(folder.progress, {"epoch": 1, "epochs": 9, "images_per_second": 1.0})
+    assert [may_try_again(folder) for _ in range(3)] == [True, True, False]
+    forget_ends(folder)
+    assert may_try_again(folder)
 
 
 def test_what_waits_for_a_failed_start_says_so(plan, workspace):

@@ -197,6 +197,20 @@ def test_without_locks_signs_of_life_count(claims, monkeypatch):
     assert claims.take() is not None
 
 
+def test_a_full_disk_leaves_no_claim(claims, monkeypatch):
+    claims.take().release()
+
+    def full(handle, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        claims.take()
+    monkeypatch.undo()
+    assert claims.holder() is None
+    assert claims.take() is not None
+
+
 def test_a_removed_folder_is_noticed(claims):
     claim = claims.take()
     claim.beat()

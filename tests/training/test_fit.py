@@ -119,10 +119,10 @@ def test_what_only_saves_time_may_fail_to_be_written(workspace, monkeypatch, cap
 
 def test_a_device_is_that_of_the_local_rank(monkeypatch):
     assert fit.local_device(options()) == torch.device("cpu")
-    assert fit.local_device(options(device="cuda")) == torch.device("cuda:0")
+    assert fit.local_device(options(device="gpu")) == torch.device("cuda:0")
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert fit.local_device(options()) == torch.device("cpu")
-    assert fit.local_device(options(device="cuda")) == torch.device("cuda:3")
+    assert fit.local_device(options(device="gpu")) == torch.device("cuda:3")
 
 
 def test_the_record_on_disk_is_the_one_returned(workspace):

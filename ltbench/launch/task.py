@@ -1,0 +1,74 @@
+"""A job written down, so that one command runs it on any machine that sees the folder of runs."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ltbench.config.errors import Source
+from ltbench.config.models import Job, Model
+from ltbench.launch.machine import local_slots, visible_gpus
+from ltbench.launch.process import BUSY, Attempt
+from ltbench.launch.ranks import Team
+from ltbench.results.workspace import Workspace, write_atomically
+from ltbench.training.options import Options
+
+
+class Task(Model):
+    """A job and what the run that asks for it has decided."""
+
+    job: Job
+    options: Options
+
+
+def write_task(job: Job, workspace: Workspace, options: Options) -> Path:
+    """Write a job down in its folder; return the folder."""
+    folder = workspace.job(job.key)
+    task = Task(job=job, options=options)
+    write_atomically(folder.path / "job.json", task.model_dump_json().encode())
+    return folder.path.absolute()
+
+
+def read_task(folder: Path) -> Task:
+    """Return what was written down in a job's folder.
+
+    Raises:
+        ConfigError: when that is no job, or another folder's.
+    """
+    path = folder / "job.json"
+    try:
+        task = Task.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise Source(str(path)).error(f"no job: {error.errors()[0]['msg']}") from error
+    if task.job.key != folder.name:
+        raise Source(str(path)).error(f"is job {task.job.key}, not that of its folder")
+    return task
+
+
+def command(folder: Path) -> list[str]:
+    """Return the words of the command that runs the job of a folder."""
+    return [sys.executable, "-m", "ltbench", "job", str(folder)]
+
+
+def run_task(folder: Path) -> int:
+    """Run the job of a folder, or this process's share of it under `srun`, if it can start.
+
+    Returns:
+        The code to exit with: 0 where the job has its record.
+    """
+    folder = folder.absolute()
+    task, workspace = read_task(folder), Workspace(folder.parent.parent)
+    job, options = task.job, task.options
+    if any(not workspace.job(start).weights.exists() for start in job.start):
+        return BUSY  # what it starts from is still to be trained
+    team = Team.of_srun(options.devices)
+    if team is None:
+        slot = local_slots(options.device, 1, devices=options.devices)[0]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(filter(None, slot))
+        on_gpu, team = any(slot), Team.of_one_machine(options.devices)
+    else:
+        on_gpu = options.device != "cpu" and bool(visible_gpus())
+    options = replace(options, device="gpu" if on_gpu else "cpu")
+    return Attempt(job, workspace, options, team).run()

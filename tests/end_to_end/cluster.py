@@ -1,0 +1,161 @@
+"""A real Slurm on this machine alone: two nodes, false GPUs, a partition that preempts another."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
+
+CONFIGURATION = """\
+ClusterName=ltbench
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={root}/run/munge.socket
+StateSaveLocation={root}/state
+SlurmdSpoolDir={root}/spool-%n
+SlurmctldPidFile={root}/run/slurmctld.pid
+SlurmdPidFile={root}/run/slurmd-%n.pid
+SlurmctldLogFile={root}/log/slurmctld.log
+SlurmdLogFile={root}/log/slurmd-%n.log
+SlurmctldPort={ports[0]}
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SwitchType=switch/none
+MpiDefault=none
+ReturnToService=2
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SlurmdParameters=config_overrides
+GresTypes=gpu
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+KillWait=10
+SchedulerParameters=sched_interval=2,bf_interval=2
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=2000 Gres=gpu:2
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=2000 Gres=gpu:2
+PartitionName=low Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=20
+PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10
+"""
+
+
+def missing():
+    """Return why no cluster can be started here, None where one can."""
+    if os.geteuid() != 0:
+        return "a Slurm of its own needs root"
+    absent = [name for name in PROGRAMS if shutil.which(name, path=search_path()) is None]
+    return f"Slurm is not installed: no {', '.join(absent)}" if absent else None
+
+
+def search_path():
+    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+class Cluster:
+    """Runs until `stop`; `environment` is what commands for it need.
+
+    Args:
+        root: an empty folder for everything the cluster writes.
+    """
+
+    def __init__(self, root):
+        self.root = root
+        self.environment = os.environ | {
+            "SLURM_CONF": str(root / "slurm.conf"),
+            "PATH": search_path(),
+        }
+        for name in ("state", "log", "run", "gpu"):
+            (root / name).mkdir(parents=True)
+        root.chmod(0o755)
+        (root / "run").chmod(0o755)
+        key = root / "munge.key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o400)
+        host = socket.gethostname().partition(".")[0]
+        text = CONFIGURATION.format(host=host, root=root, ports=free_ports(3))
+        (root / "slurm.conf").write_text(text)
+        for number in range(2):
+            os.mknod(root / "gpu" / str(number), 0o666 | 0o020000, os.makedev(1, 3))
+        (root / "gres.conf").write_text(f"Name=gpu File={root}/gpu/[0-1]\n")
+        run = root / "run"
+        self.call(
+            "munged",
+            "--force",
+            f"--key-file={key}",
+            f"--socket={run}/munge.socket",
+            f"--pid-file={run}/munged.pid",
+            f"--log-file={root}/log/munged.log",
+            f"--seed-file={run}/munged.seed",
+        )
+        self.call("slurmctld", "-c")
+        for node in ("n1", "n2"):
+            self.call("slurmd", "-N", node)
+        self.wait_for(lambda: set(self.call("sinfo", "-h", "-N", "-o", "%T").split()) == {"idle"})
+
+    def call(self, *words):
+        """Run a command of the cluster; return what it prints."""
+        done = subprocess.run(
+            words, env=self.environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def wait_for(self, condition, seconds=60.0):
+        """Wait for a condition, hastening jobs that Slurm holds for two minutes after a requeue."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.call("squeue") + self.log()
+            self.hasten()
+            time.sleep(0.5)
+
+    def hasten(self):
+        """Let jobs that were requeued start now."""
+        for line in self.call("squeue", "-h", "-r", "-o", "%i %r").splitlines():
+            job, _, reason = line.partition(" ")
+            if reason == "BeginTime":
+                self.call("scontrol", "update", f"jobid={job}", "StartTime=now")
+
+    def queue(self):
+        """Return state by job id."""
+        lines = self.call("squeue", "-h", "-r", "-o", "%i %T").splitlines()
+        return dict(line.split() for line in lines)
+
+    def log(self):
+        return (self.root / "log" / "slurmctld.log").read_text()[-3000:]
+
+    def stop(self):
+        """End all jobs and daemons."""
+        self.call("scancel", "--user", "root")
+        for name in ("slurmd-n1", "slurmd-n2", "slurmctld", "munged"):
+            file = self.root / "run" / f"{name}.pid"
+            if file.exists():
+                end(int(file.read_text()))
+
+
+def end(pid):
+    """End a process that is no child of this one."""
+    for number, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            try:
+                os.kill(pid, number if patience == 5.0 or deadline - time.monotonic() > 9.9 else 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.05)
+
+
+def free_ports(count):
+    """Return ports that are free at this moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports

@@ -1,0 +1,165 @@
+"""Faults of the machine: a hanging rank, a full or vanished disk, one rank's NaN, no memory."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+from end_to_end.project import Project, children, holders, wait_until
+
+from ltbench.results.workspace import read_json
+
+pytestmark = pytest.mark.slow
+
+PLUGIN = """\
+import torch
+
+from ltbench.core.distributed import rank
+from ltbench.losses import cross_entropy
+from ltbench.methods.base import Method
+
+
+class Sound(Method):
+    title = "Sound"
+    paper = None
+    category = "baseline"
+
+    def training_loss(self, batch):
+        return cross_entropy(self.network(batch.images), batch.labels)
+
+
+class OneRankDiverges(Sound):
+    def training_loss(self, batch):
+        return super().training_loss(batch) * (float("nan") if rank() == 1 else 1.0)
+
+
+class OneRankFails(Sound):
+    def training_loss(self, batch):
+        if rank() == 1:
+            raise RuntimeError("no luck here")
+        return super().training_loss(batch)
+
+
+class NeedsMuch(Sound):
+    def training_loss(self, batch):
+        return torch.empty(1 << 50).sum()
+
+
+class NeedsMuchOfAGpu(Sound):
+    def training_loss(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+METHODS = {
+    "sound": Sound,
+    "one_rank_diverges": OneRankDiverges,
+    "one_rank_fails": OneRankFails,
+    "needs_much": NeedsMuch,
+    "needs_much_of_a_gpu": NeedsMuchOfAGpu,
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Records of a run with two devices a job that nobody disturbed."""
+    project = Project(tmp_path_factory.mktemp("whole"))
+    project.run(grid(project), "--devices", "2")
+    return project.records()
+
+
+def grid(project):
+    return project.grid("softmax", "ncm", seeds="[0, 1]", recipes="[tiny]")
+
+
+def assert_same(project, whole):
+    records = project.records()
+    assert records.keys() == whole.keys()
+    assert all(record.numbers() == whole[key].numbers() for key, record in records.items())
+
+
+def small_disk(folder, *options):
+    """Mount a small disk of its own, or skip the test."""
+    folder.mkdir(exist_ok=True)
+    words = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def mounted(project):
+    yield project.out
+    subprocess.run(["umount", "--lazy", str(project.out)], check=True)
+
+
+def test_a_rank_that_hangs_is_noticed_and_the_job_goes_on(project, whole):
+    recipe = project.folder / "configs/recipes/tiny.yaml"
+    recipe.write_text(recipe.read_text().replace("epochs: 2", "epochs: 200", 1))
+    words = ("--devices", "2", "--hung-after", "4", "--checkpoint-every", "0")
+    run = project.start("tiny.yaml", "--only", "variant=Softmax", "--only", "seed=0", *words)
+    (path,) = wait_until(lambda: list(project.out.glob("jobs/*/progress.json")))
+    wait_until(lambda: read_json(path)["epoch"] > 5)
+    (claim,) = path.parent.glob("claims/*")
+    leader = next(pid for pid in holders(claim) if len(children(pid)) == 2)
+    os.kill(max(children(leader)), signal.SIGSTOP)
+    assert run.wait(300) == 0
+    said = (project.folder / "run.log").read_text()
+    assert said.count("Ended: the job did not move on for 4 s") == 1
+    assert all(record.training.epochs == 200 for record in project.records().values())
+
+
+def test_one_rank_that_fails_ends_the_job_with_its_reason(project):
+    plugin = project.write("mine.py", PLUGIN)
+    variants = ("one_rank_diverges", "one_rank_fails", "sound")
+    done = project.run(project.grid(*variants), "--plugin", plugin, "--devices", "2", code=1)
+    assert "DivergedError: the loss of epoch 1 is nan" in done.stdout
+    assert "RuntimeError: no luck here" in done.stdout
+    assert "AGAIN" not in done.stdout
+    assert [record.method for record in project.records().values()] == ["sound"]
+    assert project.processes() == []
+
+
+def test_no_memory_is_said_with_what_helps_and_the_others_go_on(project):
+    plugin = project.write("mine.py", PLUGIN)
+    variants = ("needs_much", "needs_much_of_a_gpu", "sound")
+    done = project.run(project.grid(*variants), "--plugin", plugin, code=1)
+    assert "RuntimeError: " in done.stdout
+    assert "OutOfMemoryError: CUDA out of memory" in done.stdout
+    assert done.stdout.count("more devices a job (--devices) or fewer jobs at a time") == 2
+    assert "AGAIN" not in done.stdout
+    assert [record.method for record in project.records().values()] == ["sound"]
+
+
+def test_a_full_disk_is_said_and_what_was_done_stays(project, whole, mounted):
+    small_disk(mounted, "size=500k")  # weights take about 330 kB
+    words = ("--devices", "2", "--slots", "1", "--checkpoint-every", "0")
+    done = project.run(grid(project), *words, code=1)
+    assert "No space left on device" in done.stdout + done.stderr
+    first = project.records()
+    assert 0 < len(first) < len(whole)
+    assert project.processes() == []
+    subprocess.run(["mount", "-o", "remount,size=64m", str(mounted)], check=True)
+    project.run(grid(project), "--devices", "2")
+    assert_same(project, whole)
+    attempts = {key: record.cost.attempts for key, record in project.records().items()}
+    assert all(attempts[key] == record.cost.attempts for key, record in first.items())
+
+
+def test_a_read_only_disk_is_refused_at_once(project, mounted):
+    small_disk(mounted, "ro")
+    said = project.run(code=2, torch=False).stderr
+    assert said == f"--out: {mounted} cannot be written to: Read-only file system\n"
+
+
+def test_a_folder_that_is_gone_ends_the_run(project, whole):
+    recipe = project.folder / "configs/recipes/tiny.yaml"
+    short = recipe.read_text()
+    recipe.write_text(short.replace("epochs: 2", "epochs: 400", 1))
+    run = project.start("tiny.yaml")
+    wait_until(lambda: list(project.out.glob("jobs/*/progress.json")))
+    project.out.rename(project.folder / "away")
+    assert run.wait(30) == 2
+    said = (project.folder / "run.log").read_text()
+    assert said.endswith(f"{project.out}, where the runs are, is gone\n")
+    wait_until(lambda: not project.processes(), seconds=10)

@@ -1,0 +1,206 @@
+"""Grids on a real Slurm: prerequisites, several nodes, preemption, cancelling, lost nodes."""
+
+import json
+
+import pytest
+from end_to_end.cluster import Cluster, missing
+from end_to_end.project import Project, wait_until
+
+from ltbench.results.workspace import read_json
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+]
+EPOCHS = 200
+RECIPE = f"""\
+title: Long enough to be preempted
+network: resnet8
+batch: 64
+norm: group
+augment: crop
+crop_padding: 1
+first:
+  epochs: {EPOCHS}
+  optimizer: {{lr: 0.1, momentum: 0.9}}
+  schedule: {{kind: cosine}}
+second:
+  epochs: 20
+  optimizer: {{lr: 0.1}}
+  schedule: {{kind: constant}}
+"""
+SLURM = ("--launcher", "slurm", "--checkpoint-every", "1000")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("slurm"))
+    yield cluster
+    cluster.stop()
+
+
+def long_grids(folder):
+    """Return a project with a grid of six jobs, three of which start from the others."""
+    project = Project(folder)
+    project.write("configs/recipes/long.yaml", RECIPE)
+    project.grid("softmax", "crt", name="long", recipes="[long]", seeds="[0, 1, 2]")
+    project.grid("balanced_softmax", name="pair", recipes="[long]")
+    return project
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """Records of both grids from runs without Slurm that nobody disturbed."""
+    project = long_grids(tmp_path_factory.mktemp("local"))
+    project.run("long.yaml")
+    project.run("pair.yaml", "--devices", "2")
+    return project.records()
+
+
+@pytest.fixture
+def project(tmp_path, cluster):
+    project = long_grids(tmp_path)
+    project.environment |= {"SLURM_CONF": cluster.environment["SLURM_CONF"]}
+    project.environment["PATH"] = cluster.environment["PATH"]
+    yield project
+    cluster.call("scancel", "--user", "root")
+    wait_until(lambda: not cluster.queue())
+    wait_until(lambda: not project.processes())
+
+
+def under_way(project, count=1):
+    """Wait until jobs have trained for some time, and return their keys."""
+
+    def found():
+        files = project.out.glob("jobs/*/progress.json")
+        return [
+            path.parent.name for path in files if (read_json(path) or {"epoch": 0})["epoch"] > 3
+        ]
+
+    wait_until(lambda: len(found()) >= count)
+    return found()
+
+
+def preempt(cluster):
+    """Let something more urgent take the whole cluster for a moment."""
+    words = ("--partition=high", "--nodes=2", "--ntasks-per-node=2", "--output=/dev/null")
+    cluster.call("sbatch", *words, "--wrap", "sleep 1")
+
+
+def assert_as_local(project, local):
+    records = project.records()
+    assert records
+    for key, record in records.items():
+        assert record.numbers() == local[key].numbers(), record.job.title
+
+
+def test_a_grid_with_prerequisites_is_preempted_and_ends_as_without_slurm(cluster, project, local):
+    said = project.run("long.yaml", *SLURM, "--time", "30").stdout
+    assert "6 jobs are with Slurm" in said
+    counts, text = project.status("long.yaml")
+    assert counts.keys() <= {"queued", "running"}
+    assert text.count("PENDING (Dependency)") == 3
+    assert project.run("long.yaml", *SLURM).stdout.count("6 jobs are with Slurm") == 1
+    assert len(cluster.queue()) == 6  # none twice
+    for _ in range(2):
+        under_way(project)
+        preempt(cluster)
+        wait_until(lambda: stops(project) > 0)
+        cluster.wait_for(lambda: "RUNNING" in cluster.queue().values(), 120)
+        for log in project.out.glob("jobs/*/log.txt"):
+            log.unlink()
+    cluster.wait_for(lambda: not cluster.queue(), 900)
+    assert project.status("long.yaml")[0] == {"done": 6}
+    records = project.records()
+    assert len(records) == 6
+    assert_as_local(project, local)
+    assert sum(record.cost.attempts for record in records.values()) >= 8
+
+
+def stops(project):
+    logs = "".join(log.read_text() for log in project.out.glob("jobs/*/log.txt"))
+    return logs.count("stopped, and saved for the next attempt")
+
+
+def test_two_nodes_train_one_job_and_are_preempted(cluster, project, local):
+    project.run("pair.yaml", *SLURM, "--devices", "2", "--nodes", "2", "--sbatch", "gres=gpu:1")
+    (key,) = under_way(project)
+    holder = project.workspace.job(key).claims.holder()
+    assert holder.details["launch"].startswith("slurm ")
+    preempt(cluster)
+    wait_until(lambda: stops(project))
+    cluster.wait_for(lambda: not cluster.queue(), 600)
+    record = project.records()[key]
+    assert record.cost.devices == 2
+    assert record.cost.attempts == 2
+    assert record.test == local[key].test
+    assert record.weights == local[key].weights
+    # Ranks that stop within an epoch average its losses once more than others.
+    assert record.training.losses == pytest.approx(local[key].training.losses, rel=1e-12)
+
+
+def test_what_is_cancelled_is_not_requeued_and_goes_on_later(cluster, project, local):
+    only = ("--only", "seed=0")
+    project.run("long.yaml", *SLURM, *only)
+    under_way(project)
+    assert "2 jobs cancelled" in project.verb("cancel", "long.yaml", *only).stdout
+    wait_until(lambda: not cluster.queue())
+    counts, text = project.status("long.yaml", *only)
+    assert counts == {"missing": 2}
+    assert "is over and left no record" in text
+    project.run("long.yaml", *only)  # without Slurm
+    assert_as_local(project, local)
+
+
+def test_a_job_that_slurm_has_completed_is_not_done_without_its_record(cluster, project):
+    said = project.verb("plan", "pair.yaml", "--emit", "commands").stdout
+    key = said.split()[-1].rpartition("/")[2]
+    number = cluster.call("sbatch", "--parsable", "--output=/dev/null", "--wrap", "true").strip()
+    folder = project.workspace.job(key)
+    folder.ticket.write_text(json.dumps({"slurm": number}))
+    wait_until(lambda: not cluster.queue())
+    counts, text = project.status("pair.yaml")
+    assert counts == {"missing": 1}
+    assert f"Slurm job {number} is over and left no record" in text
+
+
+def test_a_lost_node_is_survived(cluster, project, local):
+    only = ("--only", "seed=0", "--only", "variant=softmax")
+    project.run("long.yaml", *SLURM, *only)
+    (key,) = under_way(project)
+    node = cluster.call("squeue", "-h", "-o", "%N").strip()
+    cluster.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    try:
+        wait_until(lambda: project.workspace.job(key).claims.holder() is None)
+        cluster.wait_for(lambda: not cluster.queue(), 600)
+    finally:
+        cluster.call("scontrol", "update", f"nodename={node}", "state=resume")
+    assert_as_local(project, local)
+    assert project.records()[key].cost.attempts >= 2
+
+
+def test_what_starts_from_a_failed_job_is_not_kept_waiting(cluster, project):
+    plugin = project.write("mine.py", FAILING)
+    grid = project.grid("fails", "{label: after, method: crt, start_from: fails}", recipes="[long]")
+    project.run(grid, *SLURM, "--plugin", plugin)
+    wait_until(lambda: not cluster.queue())
+    counts, text = project.status(grid, "--plugin", plugin)
+    assert counts == {"failed": 1, "missing": 1}
+    assert "RuntimeError: no luck" in text
+
+
+FAILING = """\
+from ltbench.methods.base import Method
+
+
+class Fails(Method):
+    title = "Fails"
+    paper = None
+    category = "baseline"
+
+    def training_loss(self, batch):
+        raise RuntimeError("no luck")
+
+
+METHODS = {"fails": Fails}
+"""

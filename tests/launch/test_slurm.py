@@ -1,0 +1,108 @@
+import os
+
+import pytest
+from training.jobs import job, options
+
+from ltbench.config.errors import ConfigError
+from ltbench.launch import slurm
+from ltbench.launch.ranks import STOPPED
+from ltbench.launch.state import ENDED, Ticket, note_failure
+from ltbench.results.workspace import Workspace, write_json
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path / "runs")
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Put programs of these names and texts before all others."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def make(**texts):
+        for name, text in texts.items():
+            (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+            (folder / name).chmod(0o755)
+
+    return make
+
+
+def test_words_of_sbatch():
+    assert slurm.parse_words(["account=lab", "mem=32G", "constraint=a=b"]) == {
+        "account": "lab",
+        "mem": "32G",
+        "constraint": "a=b",
+    }
+    for wrong in ("--mem=3G", "Mem=3", "mem=3\n#SBATCH --uid=0", "=x"):
+        with pytest.raises(ConfigError, match="is no name of a word"):
+            slurm.parse_words([wrong])
+
+
+def test_nodes_that_cannot_share_the_devices_are_refused(workspace):
+    with pytest.raises(ConfigError, match="--nodes: 3 nodes cannot share 4 devices equally"):
+        slurm.submit({}, workspace, options(devices=4), slurm.Settings(nodes=3))
+
+
+def test_without_slurm_nothing_is_queued(workspace, monkeypatch):
+    write_json(workspace.job("a").ticket, {"slurm": "7"})
+    monkeypatch.setenv("PATH", "")
+    assert slurm.tickets(["a", "b"], workspace) == {"a": Ticket("7", None)}
+    one = job()
+    pytest.importorskip("submitit")
+    with pytest.raises(ConfigError, match="--launcher: no Slurm here"):
+        slurm.submit({one.key: one}, workspace, options(), slurm.Settings())
+
+
+def test_what_the_queue_says(workspace, programs):
+    programs(squeue='printf "7 RUNNING None\\n8_0 PENDING Resources\\n8_1 PENDING (null)\\n"')
+    for key, number in (("a", "7"), ("b", "8_0"), ("c", "9")):
+        write_json(workspace.job(key).ticket, {"slurm": number})
+    assert slurm.tickets("abcd", workspace) == {
+        "a": Ticket("7", "RUNNING"),
+        "b": Ticket("8_0", "PENDING (Resources)"),
+        "c": Ticket("9", None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "state", "requeued"),
+    [
+        (STOPPED, None, "RUNNING", True),
+        (STOPPED, None, "SIGNALING", True),
+        (STOPPED, None, "COMPLETING", False),  # cancelled, or requeued by Slurm
+        (STOPPED, None, "CANCELLED", False),
+        (1, ENDED, "RUNNING", True),
+        (1, "RuntimeError", "RUNNING", False),
+        (0, None, "RUNNING", False),
+    ],
+)
+def test_a_job_is_requeued_where_it_may_go_on(
+    workspace, programs, monkeypatch, tmp_path, code, kind, state, requeued
+):
+    said = tmp_path / "said"
+    programs(scontrol=f'echo "$@" >> {said}; echo "JobId=7 JobState={state} Reason=None"')
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(slurm, "run_task", lambda folder: code)
+    folder = workspace.job("a")
+    folder.path.mkdir(parents=True)
+    if kind is not None:
+        note_failure(folder, kind, "")
+    assert slurm.run_and_requeue(folder.path) == code
+    assert (said.exists() and "requeue 7" in said.read_text()) == requeued
+
+
+def test_a_job_that_is_ended_again_and_again_is_given_up(
+    workspace, programs, monkeypatch, tmp_path
+):
+    programs(scontrol=f'echo "$@" >> {tmp_path}/said; echo "JobState=RUNNING"')
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(slurm, "run_task", lambda folder: 1)
+    folder = workspace.job("a")
+    folder.path.mkdir(parents=True)
+    note_failure(folder, ENDED, "")
+    for _ in range(5):
+        slurm.run_and_requeue(folder.path)
+    assert (tmp_path / "said").read_text().count("requeue 7") == 2

@@ -1,0 +1,169 @@
+import json
+import multiprocessing
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from end_to_end.project import wait_until
+from launch.grids import key, quickstart
+from training.jobs import job, options
+
+from ltbench.config.errors import ConfigError
+from ltbench.launch import emit, task
+from ltbench.launch.order import levels
+from ltbench.launch.process import BUSY
+from ltbench.launch.ranks import STOPPED, Team
+from ltbench.launch.state import finished
+from ltbench.results.workspace import Workspace
+from ltbench.training import fit
+
+assert fit  # loaded here once, for the processes that are forked
+
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path / "runs")
+
+
+def start(folder):
+    """Run a job's command in a fork of this process, which has loaded everything."""
+    process = FORK.Process(target=lambda: sys.exit(task.run_task(folder)))
+    process.start()
+    return process
+
+
+def ended(process):
+    process.join(300)
+    return process.exitcode
+
+
+def test_a_job_that_is_written_down_is_read_again(workspace):
+    one = job("ldam_drw")
+    decided = options(device="cpu", devices=2, plugins=("a.py",), checkpoint_every=3.5)
+    folder = task.write_task(one, workspace, decided)
+    read = task.read_task(folder)
+    assert read.job == one
+    assert read.job.key == one.key
+    assert read.options == decided
+
+
+def test_what_is_no_job_of_its_folder_is_refused(workspace):
+    folder = task.write_task(job(), workspace, options())
+    other = task.write_task(job(seed=1), workspace, options())
+    text = (folder / "job.json").read_text()
+    (other / "job.json").write_text(text)
+    with pytest.raises(ConfigError, match="not that of its folder"):
+        task.read_task(other)
+    for wrong in ("", "[]", text.replace('"seed":0', '"seed":"0; touch x"'), text[:-9]):
+        (folder / "job.json").write_text(wrong)
+        with pytest.raises(ConfigError, match="no job"):
+            task.read_task(folder)
+
+
+def test_a_command_runs_its_job_once(workspace):
+    one, second = job(epochs=10), job("crt", start=(job(epochs=10).key,))
+    folders = [task.write_task(each, workspace, options(device="auto")) for each in (one, second)]
+    assert ended(start(folders[1])) == BUSY
+    assert not workspace.job(second.key).claims.folder.exists()
+    process = start(folders[0])
+    wait_until(lambda: workspace.job(one.key).claims.holder() is not None)
+    assert ended(start(folders[0])) == BUSY
+    assert ended(process) == 0
+    assert finished(one, workspace).cost.attempts == 1
+    assert ended(start(folders[0])) == 0  # it has its record
+    assert finished(one, workspace).cost.attempts == 1
+
+
+def test_a_command_saves_and_stops(workspace):
+    one = job(epochs=400)
+    process = start(task.write_task(one, workspace, options()))
+    wait_until(workspace.job(one.key).progress.exists)
+    process.terminate()
+    assert ended(process) == STOPPED
+    assert list(workspace.job(one.key).checkpoints.glob("*.pt"))
+
+
+def test_more_devices_than_there_are_are_refused(workspace):
+    many = len(os.sched_getaffinity(0)) + 1
+    folder = task.write_task(job(), workspace, options(devices=many))
+    with pytest.raises(ConfigError, match=f"--devices: {many} asked for"):
+        task.run_task(folder)
+
+
+@pytest.mark.parametrize(("world", "said"), [(1, "1"), (2, None), (2, "4")])
+def test_without_srun_a_job_is_all_here(monkeypatch, world, said):
+    monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("SLURM_STEP_NUM_TASKS", said)
+    assert Team.of_srun(world) is None
+
+
+def test_srun_says_which_rank_a_process_is(monkeypatch):
+    words = {
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_STEP_NUM_NODES": "2",
+        "SLURM_PROCID": "3",
+        "SLURM_NODEID": "1",
+        "SLURM_LOCALID": "1",
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_ID": "0",
+    }
+    for name, value in words.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    team = Team.of_srun(4)
+    assert team.launch == "slurm 7.0, 0"
+    variables = team.variables(0, "node:123")
+    assert {name: variables[name] for name in variables if "TORCHELASTIC" not in name} == {
+        "RANK": "3",
+        "LOCAL_RANK": "1",
+        "GROUP_RANK": "1",
+        "WORLD_SIZE": "4",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "node",
+        "MASTER_PORT": "123",
+    }
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    assert Team.of_srun(4).launch == "slurm 7.0, 2"
+
+
+@pytest.fixture(scope="module")
+def jobs():
+    return quickstart("seed=0", "variant=softmax,ncm,Decouple-IB-CRT").jobs
+
+
+def test_commands_come_with_what_they_start_from_before_them(jobs, workspace):
+    lines = list(emit.commands(jobs, workspace, options()))
+    assert [line for line in lines if line.startswith("#")] == [
+        "# step 1",
+        "# step 2, when all before have ended",
+    ]
+    folders = [shlex.split(line)[-1] for line in lines if not line.startswith("#")]
+    assert [Path(folder).name for folder in folders] == [k for level in levels(jobs) for k in level]
+    assert all(json.loads(Path(folder, "job.json").read_text()) for folder in folders)
+    assert shlex.split(lines[1])[:-1] == [sys.executable, "-m", "ltbench", "job"]
+
+
+def test_a_script_submits_each_job_after_what_it_starts_from(tmp_path, workspace):
+    plan = quickstart("seed=0", "split=longtailed", "variant=softmax,ncm")
+    script = tmp_path / "submit.sh"
+    asked = options(devices=2, device="gpu")
+    script.write_text("\n".join(emit.sbatch_script(plan.jobs, workspace, asked)))
+    (tmp_path / "sbatch").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\necho 412\n')
+    (tmp_path / "sbatch").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    words = ["sh", str(script), "--partition=a b"]
+    subprocess.run(words, check=True, env=os.environ | {"PATH": path})
+    softmax, ncm = (tmp_path / "said").read_text().splitlines()
+    assert "--ntasks-per-node=2 --signal=USR2@120 --gpus-per-node=2" in softmax
+    assert "--requeue" in softmax
+    assert "--partition=a b --job-name=Softmax" in softmax
+    assert "--dependency" not in softmax
+    assert "--job-name=NCM" in ncm
+    assert "--dependency=afterok:412 " in ncm
+    assert f"ltbench job {workspace.root}/jobs/{key(plan, 'NCM')} --requeue" in ncm
