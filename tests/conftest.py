@@ -1,7 +1,11 @@
 import os
 from pathlib import Path
 
+from hypothesis import settings
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: threads only wait for each other
+settings.register_profile("untimed", deadline=None)  # a busy machine is no wrong result
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser):
