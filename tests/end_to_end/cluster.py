@@ -7,6 +7,8 @@ import socket
 import subprocess
 import time
 
+from end_to_end.project import is_alive
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 
 CONFIGURATION = """\
@@ -116,10 +118,13 @@ class Cluster:
 
     def hasten(self):
         """Let jobs that were requeued start now."""
-        for line in self.call("squeue", "-h", "-r", "-o", "%i %r").splitlines():
-            job, _, reason = line.partition(" ")
-            if reason == "BeginTime":
-                self.call("scontrol", "update", f"jobid={job}", "StartTime=now")
+        for job in self.held():
+            self.call("scontrol", "update", f"jobid={job}", "StartTime=now")
+
+    def held(self):
+        """Return the jobs that Slurm lets wait because they were requeued."""
+        lines = self.call("squeue", "-h", "-r", "-o", "%i %r").splitlines()
+        return [line.split()[0] for line in lines if line.endswith("BeginTime")]
 
     def queue(self):
         """Return state by job id."""
@@ -134,20 +139,18 @@ class Cluster:
         self.call("scancel", "--user", "root")
         for name in ("slurmd-n1", "slurmd-n2", "slurmctld", "munged"):
             file = self.root / "run" / f"{name}.pid"
-            if file.exists():
+            if file.exists() and is_alive(int(file.read_text())):
                 end(int(file.read_text()))
 
 
 def end(pid):
     """End a process that is no child of this one."""
-    for number, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
-        deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
-            try:
-                os.kill(pid, number if patience == 5.0 or deadline - time.monotonic() > 9.9 else 0)
-            except ProcessLookupError:
-                return
-            time.sleep(0.05)
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 10
+    while is_alive(pid):
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
 
 
 def free_ports(count):

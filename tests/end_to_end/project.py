@@ -199,6 +199,14 @@ def processes_with(links, path):
     return found
 
 
+def is_alive(pid):
+    """Return whether a process is there and has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
 def children(pid):
     """Return the ids of a process's children."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")

@@ -1,10 +1,9 @@
 import os
 import signal
 from multiprocessing import get_context
-from pathlib import Path
 
 import pytest
-from end_to_end.project import children, wait_until
+from end_to_end.project import children, is_alive, wait_until
 from training.jobs import job, options, weights
 
 from ltbench.launch.local import PRELOAD
@@ -100,7 +99,7 @@ def test_a_killed_rank_ends_the_job_at_once_and_is_named(workspace, start, victi
     assert not process.is_alive()
     said = f"Ended: rank {victim} of 2 was ended by SIGKILL, as the system does"
     assert failure_of(workspace.job(one.key)).startswith(said)
-    wait_until(lambda: not any(map(alive, ranks)), seconds=5)
+    wait_until(lambda: not any(map(is_alive, ranks)), seconds=5)
 
 
 def test_ranks_die_with_the_process_that_watches_them(workspace, start):
@@ -111,7 +110,7 @@ def test_ranks_die_with_the_process_that_watches_them(workspace, start):
     assert len(ranks) == 2
     process.kill()
     process.join()
-    wait_until(lambda: not any(map(alive, ranks)), seconds=5)
+    wait_until(lambda: not any(map(is_alive, ranks)), seconds=5)
     wait_until(lambda: workspace.job(one.key).claims.holder() is None, seconds=5)
 
 
@@ -165,10 +164,3 @@ def test_a_resumed_job_ends_like_an_unbroken_one(workspace, start, tmp_path):
     record = finished(one, workspace)
     assert record.numbers() == whole.numbers()
     assert weights(workspace, one.key) == trained
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
