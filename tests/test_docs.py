@@ -81,3 +81,13 @@ def test_every_command_of_the_readme_is_known():
     for block in blocks("README.md", "sh"):
         for verb in re.findall(r"^ltbench (\w+)", block, re.MULTILINE):
             assert verb in known
+
+
+def test_every_fault_has_its_row_and_tests_that_are_there():
+    text = (ROOT / "docs/reliability.md").read_text()
+    rows = re.findall(r"^\| (\d+) \|.*\|(.*)\|$", text, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 27))
+    for number, tests in rows:
+        files = re.findall(r"`(\S+\.py)`", tests)
+        assert files, f"row {number} names no test"
+        assert all((ROOT / "tests" / file).is_file() for file in files), f"row {number}: {files}"

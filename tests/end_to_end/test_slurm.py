@@ -144,7 +144,8 @@ def test_what_is_cancelled_is_not_requeued_and_goes_on_later(cluster, project, l
     only = ("--only", "seed=0")
     project.run("long.yaml", *SLURM, *only)
     under_way(project)
-    assert "2 jobs cancelled" in project.verb("cancel", "long.yaml", *only).stdout
+    words = ("--grid", "long.yaml", "--out", str(project.out), *only)
+    assert "2 jobs cancelled" in project.call("cancel", *words, torch=False).stdout
     wait_until(lambda: not cluster.queue())
     counts, text = project.status("long.yaml", *only)
     assert counts == {"missing": 2}
