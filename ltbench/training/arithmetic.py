@@ -17,8 +17,8 @@ from ltbench.methods.base import Method
 COMPILE_FROM = 5_000
 """Steps of a stage from which `compile: auto` compiles.
 
-A compiled step saves some 5 to 8 % of a ResNet-32 on a CPU and most of its launches on a GPU, and
-compiling costs about a minute (benchmarks/results/compile_*.json).
+Compiling takes as long as hundreds of steps; a compiled step saves little on a CPU and most of its
+launches on a GPU (`benchmarks/steps.py --compile`).
 """
 
 
