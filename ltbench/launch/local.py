@@ -47,6 +47,9 @@ FORKSERVER_ENVIRONMENT = {
 POLL = 0.5
 """Seconds between looks at running jobs."""
 
+FORKSERVERS = 4
+"""Forkservers that may die over the start of one job."""
+
 LOOK_ELSEWHERE = 2.0
 """Seconds between looks at jobs that other runs hold."""
 
@@ -198,13 +201,24 @@ class LocalRunner:
                 self.display.elsewhere(job)
                 continue
             slot = self.free.pop(0)
-            process = self.context.Process(
-                target=main,
-                args=(job.model_dump_json(), str(self.workspace.root), self.options, slot),
-            )
-            process.start()
-            self.running[key] = _Running(job, slot, process)
+            self.running[key] = _Running(job, slot, self._fork(job, slot))
             self.display.started(job)
+
+    def _fork(self, job: Job, slot: Slot) -> ForkServerProcess:
+        """Start the process of a job, by a new forkserver where the old one dies over it."""
+        process = self.context.Process(
+            target=main,
+            args=(job.model_dump_json(), str(self.workspace.root), self.options, slot),
+        )
+        for _ in range(FORKSERVERS - 1):
+            try:
+                process.start()
+            except (EOFError, ConnectionError):
+                time.sleep(POLL)  # until the system knows that it is gone
+            else:
+                return process
+        process.start()
+        return process
 
     def _watch(self) -> None:
         connection.wait([r.process.sentinel for r in self.running.values()], timeout=POLL)

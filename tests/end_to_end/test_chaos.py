@@ -108,7 +108,7 @@ def test_a_killed_forkserver_is_survived(project, whole):
     wait_until(project.trainers)
     (server,) = {parent(pid) for pid in project.trainers()} & set(children(run.pid))
     kill(server)
-    assert run.wait(PATIENCE) == 0
+    assert run.wait(PATIENCE) == 0, (project.folder / "run.log").read_text()
     assert_same(project, whole)
 
 
