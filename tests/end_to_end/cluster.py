@@ -131,6 +131,11 @@ class Cluster:
         lines = self.call("squeue", "-h", "-r", "-o", "%i %T").splitlines()
         return dict(line.split() for line in lines)
 
+    def resume(self, node):
+        """Bring back a node that was set down, unless it has registered again by itself."""
+        if "down" in self.call("sinfo", "-h", "-n", node, "-o", "%T"):
+            self.call("scontrol", "update", f"nodename={node}", "state=resume")
+
     def log(self):
         return (self.root / "log" / "slurmctld.log").read_text()[-3000:]
 

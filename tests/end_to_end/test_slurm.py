@@ -176,7 +176,7 @@ def test_a_lost_node_is_survived(cluster, project, local):
         wait_until(lambda: project.workspace.job(key).claims.holder() is None)
         cluster.wait_for(lambda: not cluster.queue(), 600)
     finally:
-        cluster.call("scontrol", "update", f"nodename={node}", "state=resume")
+        cluster.resume(node)
     assert_as_local(project, local)
     assert project.records()[key].cost.attempts >= 2
 
