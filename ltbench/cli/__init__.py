@@ -1,0 +1,48 @@
+"""The command line: verbs only. Nothing here imports torch before a job or its data is touched."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+import ltbench
+from ltbench.cli.config import config_app
+from ltbench.cli.data import data_app
+from ltbench.cli.results import results_app
+from ltbench.cli.runs import cancel, gc, job, plan, run, status, worker
+from ltbench.cli.screen import console, errors
+from ltbench.cli.tables import leaderboard, methods
+from ltbench.config.errors import ConfigError
+from ltbench.data.errors import DataError
+from ltbench.results.store import RecordError
+
+app = typer.Typer(
+    name="ltbench",
+    help="Train every long-tailed method on the same splits and collect Acc / UA / RA tables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for verb in (run, plan, status, leaderboard, methods, worker, cancel, gc):
+    app.command()(verb)
+app.command(hidden=True)(job)
+for group, name in ((config_app, "config"), (data_app, "data"), (results_app, "results")):
+    app.add_typer(group, name=name)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        console.print(f"ltbench {ltbench.__version__}", highlight=False)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; what a user did wrong is a message, not a traceback."""
+    try:
+        app()
+    except (ConfigError, DataError, RecordError, OSError) as error:
+        errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,110 @@
+"""Verbs of `ltbench data`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from ltbench.cli.options import DataRoot, DatasetName, Sets
+from ltbench.cli.screen import console, print_text
+from ltbench.config.load import load_dataset
+from ltbench.config.overrides import parse_overrides
+from ltbench.data.errors import DataError
+from ltbench.data.image_cache import OnBad, build_cache, cache_folder, drop_damaged
+from ltbench.data.prepare import prepare
+from ltbench.data.report import (
+    DataReport,
+    check,
+    describe,
+    describe_built,
+    describe_prepared,
+    histogram,
+    write_figure,
+)
+from ltbench.data.sources import load_pool, place_of, resolve_root
+
+FIGURES = (".png", ".svg", ".pdf")
+
+data_app = typer.Typer(help="Look at datasets and their long-tailed splits.", no_args_is_help=True)
+
+
+@data_app.command("check")
+def data_check(name: DatasetName, data_root: DataRoot = None, sets: Sets = None) -> None:
+    """Say what is there: images, classes, counts, groups, hashes of both splits."""
+    print_text(describe(_report(name, data_root, sets)))
+
+
+@data_app.command("show")
+def data_show(
+    name: DatasetName,
+    figure: Annotated[
+        Path | None, typer.Option(help="Figure to write; default: the dataset's .png.")
+    ] = None,
+    data_root: DataRoot = None,
+    sets: Sets = None,
+) -> None:
+    """Draw the training images of each class, here and into a figure."""
+    if figure is not None and figure.suffix not in FIGURES:
+        raise typer.BadParameter(f"a figure ends in {', '.join(FIGURES)}", param_hint="--figure")
+    report = _report(name, data_root, sets)
+    path = figure or Path(f"{report.spec.id}.png")
+    print_text(histogram(report))
+    if write_figure(report, path):
+        print_text(f"Figure: {path}")
+    else:
+        print_text("No figure: it needs matplotlib (`pip install 'ltbench[plots]'`).")
+
+
+def _report(name: str, data_root: Path | None, sets: list[str] | None) -> DataReport:
+    return check(load_dataset(name, parse_overrides(sets or ())), data_root)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    name: DatasetName,
+    root: Annotated[Path, typer.Option(help="Folder of the images.")],
+    lists: Annotated[Path, typer.Option(help="Folder of the official lists.")],
+    data_root: DataRoot = None,
+    sets: Sets = None,
+) -> None:
+    """Check a listed dataset's lists and images, choose its balanced twin, and write that down."""
+    spec = load_dataset(name, parse_overrides(sets or ()))
+    print_text(
+        describe_prepared(prepare(spec, root, lists, place_of(spec, resolve_root(data_root))))
+    )
+
+
+@data_app.command("cache")
+def data_cache(
+    name: DatasetName,
+    data_root: DataRoot = None,
+    short_side: Annotated[int, typer.Option(min=1, help="The recipe's short_side.")] = 256,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes that decode; default: one a core.")
+    ] = None,
+    on_bad: Annotated[OnBad, typer.Option(help="What becomes of images that are bad.")] = "error",
+    verify: Annotated[bool, typer.Option("--verify", help="Read all of it again first.")] = False,
+    sets: Sets = None,
+) -> None:
+    """Decode a dataset's images once, for all jobs; typed again, go on where it stopped."""
+    spec = load_dataset(name, parse_overrides(sets or ()))
+    pool = load_pool(spec, data_root)
+    if not pool.files:
+        raise DataError(f"{spec.name} needs no cache: its images are small and of one size")
+    if verify:
+        for shard in drop_damaged(cache_folder(spec, pool, short_side)):
+            print_text(f"{shard} was damaged and is made again")
+    cores = len(os.sched_getaffinity(0))
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("decoding")
+        built = build_cache(
+            spec,
+            pool,
+            short_side,
+            processes=processes or cores,
+            on_bad=on_bad,
+            progress=lambda done, all_: bar.update(task, completed=done, total=all_),
+        )
+    print_text(describe_built(built))

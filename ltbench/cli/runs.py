@@ -1,0 +1,314 @@
+"""Verbs that train a grid, say what it needs and how far it is."""
+
+import contextlib
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ltbench.cli.options import (
+    PUBLISHED,
+    RUNS,
+    CheckpointEvery,
+    DataRoot,
+    Devices,
+    GridName,
+    GridNames,
+    Huge,
+    HungAfter,
+    JobsPerGpu,
+    Only,
+    Out,
+    Plugins,
+    Published,
+    Sets,
+    Slots,
+    Tracking,
+    Where,
+    load_records,
+    make_options,
+    make_plans,
+    make_request,
+)
+from ltbench.cli.screen import console, errors, print_bad, print_table, print_text
+from ltbench.config.catalogue import Catalogue
+from ltbench.config.expand import Plan, Row
+from ltbench.config.load import available
+from ltbench.launch import emit, slurm
+from ltbench.launch.cost import CostModel, duration, time_left
+from ltbench.launch.local import Outcome
+from ltbench.launch.machine import Slot, local_slots
+from ltbench.launch.plan import make_plan
+from ltbench.launch.session import find_work, run_here
+from ltbench.launch.state import failed_jobs, job_states, tail, to_train
+from ltbench.launch.task import run_task
+from ltbench.results.board import boards
+from ltbench.results.leaderboard import board_tables
+from ltbench.results.render import markdown
+from ltbench.results.store import Loaded
+from ltbench.results.tables import ad_hoc_table
+from ltbench.results.workspace import Workspace
+from ltbench.training.options import Device, Options
+
+MOST_CELLS = 5_000
+"""Cells of a grid above which a person has to say yes."""
+
+Launcher = Literal["local", "slurm"]
+Emitted = Literal["commands", "sbatch"]
+
+
+def run(
+    grid: GridName,
+    out: Out = RUNS,
+    published: Published = PUBLISHED,
+    data_root: DataRoot = None,
+    sets: Sets = None,
+    only: Only = None,
+    plugins: Plugins = None,
+    device: Where = "auto",
+    slots: Slots = None,
+    jobs_per_gpu: JobsPerGpu = 1,
+    devices: Devices = 1,
+    wandb: Tracking = "auto",
+    checkpoint_every: CheckpointEvery = 30.0,
+    hung_after: HungAfter = 1800.0,
+    launcher: Annotated[Launcher, typer.Option(help="What runs the jobs.")] = "local",
+    partition: Annotated[str | None, typer.Option(help="Slurm: partition.")] = None,
+    time: Annotated[str | None, typer.Option(help="Slurm: time limit of a turn.")] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Slurm: machines of each job.")] = 1,
+    sbatch: Annotated[
+        list[str] | None, typer.Option(help="Slurm: another word, e.g. account=lab or mem=32G.")
+    ] = None,
+    yes: Huge = False,
+) -> None:
+    """Train what a grid is missing, then print its tables; typed again, go on where it stopped."""
+    request = make_request(grid, data_root, plugins, sets, only)
+    made, catalogue = make_plan(request, None if yes else MOST_CELLS)
+    workspace = Workspace(out)
+    if launcher == "slurm":
+        where: Device = "cpu" if device == "cpu" else "gpu"
+        options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
+        settings = slurm.Settings(partition, time, nodes, slurm.parse_words(sbatch or ()))
+        work = find_work(made, workspace, published, options, console)
+        numbers = slurm.submit(work.jobs, workspace, options, settings)
+        print_text(f"{len(numbers)} jobs are with Slurm; `ltbench status` says how far they are.")
+        return
+    places = local_slots(device, slots, jobs_per_gpu, devices)
+    where = "gpu" if any(places[0]) else "cpu"
+    options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
+    outcome = _run_here(made, workspace, published, places, options)
+    _print_tables(made, catalogue, load_records(out, published), workspace)
+    print_text(f"Records: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
+    _exit(outcome)
+
+
+def worker(
+    grid: GridName,
+    out: Out = RUNS,
+    published: Published = PUBLISHED,
+    data_root: DataRoot = None,
+    sets: Sets = None,
+    only: Only = None,
+    plugins: Plugins = None,
+    device: Where = "auto",
+    slots: Slots = None,
+    jobs_per_gpu: JobsPerGpu = 1,
+    devices: Devices = 1,
+    wandb: Tracking = "auto",
+    checkpoint_every: CheckpointEvery = 30.0,
+    hung_after: HungAfter = 1800.0,
+) -> None:
+    """Train what a grid is missing, one of any number that share its folder; take over the dead's.
+
+    It ends when every job has its record, or cannot have one.
+    """
+    request = make_request(grid, data_root, plugins, sets, only)
+    made, _ = make_plan(request)
+    places = local_slots(device, slots, jobs_per_gpu, devices)
+    where: Device = "gpu" if any(places[0]) else "cpu"
+    options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
+    _exit(_run_here(made, Workspace(out), published, places, options))
+
+
+def _run_here(
+    made: Plan, workspace: Workspace, published: Path, places: list[Slot], options: Options
+) -> Outcome:
+    try:
+        outcome = run_here(made, workspace, published, places, options, console)
+    except KeyboardInterrupt:
+        outcome = Outcome(signal=signal.SIGINT)
+    if outcome.signal is not None:
+        errors.print("Interrupted; the same command goes on from here.", style="yellow")
+        raise typer.Exit(128 + outcome.signal)
+    return outcome
+
+
+def _exit(outcome: Outcome) -> None:
+    if outcome.failed or outcome.blocked:
+        errors.print(
+            f"{len(outcome.failed)} jobs failed, {len(outcome.blocked)} had nothing to start from; "
+            "the same command tries them again.",
+            style="red",
+            soft_wrap=True,
+        )
+        raise typer.Exit(1)
+
+
+def job(
+    folder: Annotated[Path, typer.Argument(help="A job's folder, in which it is written down.")],
+    requeue: Annotated[bool, typer.Option("--requeue", help="Slurm may run it again.")] = False,
+) -> None:
+    """Run one job that `plan --emit` or a launcher has written down."""
+    raise typer.Exit(slurm.run_and_requeue(folder) if requeue else run_task(folder))
+
+
+def cancel(
+    grid: GridName,
+    out: Out = RUNS,
+    data_root: DataRoot = None,
+    sets: Sets = None,
+    only: Only = None,
+    plugins: Plugins = None,
+) -> None:
+    """Cancel the jobs of a grid that wait or run in Slurm's queue."""
+    made, _ = make_plan(make_request(grid, data_root, plugins, sets, only))
+    known = slurm.tickets(made.jobs, Workspace(out)).values()
+    numbers = [ticket.number for ticket in known if ticket.words is not None]
+    if numbers:
+        slurm.cancel(numbers)
+    print_text(f"{len(numbers)} jobs cancelled.")
+
+
+def _print_tables(plan: Plan, catalogue: Catalogue, loaded: Loaded, workspace: Workspace) -> None:
+    """Print the tables of a plan; one whose settings were overridden is shown, never ranked."""
+    if any(job.ad_hoc for job in plan.jobs.values()):
+        keys = dict.fromkeys(row.key for row in plan.rows if row.key in loaded.records)
+        records = [loaded.records[key].record for key in keys]
+        table = ad_hoc_table([record for record in records if record.job.ad_hoc])
+        tables = [] if table is None else [table]
+    else:
+        found = boards(plan, loaded.records, failed_jobs(plan, workspace))
+        tables = [table for board in found for table in board_tables(board, catalogue.methods)]
+    for table in tables:
+        print_text(markdown(table))
+
+
+def plan(
+    grid: GridName,
+    out: Out = RUNS,
+    published: Published = PUBLISHED,
+    data_root: DataRoot = None,
+    sets: Sets = None,
+    only: Only = None,
+    plugins: Plugins = None,
+    device: Where = "auto",
+    slots: Slots = None,
+    jobs_per_gpu: JobsPerGpu = 1,
+    devices: Devices = 1,
+    wandb: Tracking = "auto",
+    emitted: Annotated[
+        Emitted | None, typer.Option("--emit", help="Print what trains the missing jobs elsewhere.")
+    ] = None,
+    yes: Huge = False,
+) -> None:
+    """Say which jobs a grid needs, which are shared, and what they cost."""
+    request = make_request(grid, data_root, plugins, sets, only)
+    made, _ = make_plan(request, None if yes else MOST_CELLS)
+    if emitted is not None:
+        options, workspace = make_options(made, request, device, devices, wandb), Workspace(out)
+        keys = to_train(made, load_records(out, published), workspace)
+        write = emit.commands if emitted == "commands" else emit.sbatch_script
+        for line in write({key: made.jobs[key] for key in keys}, workspace, options):
+            print_text(line)
+        return
+    places = local_slots(device, slots, jobs_per_gpu, devices)
+    loaded = load_records(out, published)
+    missing = to_train(made, loaded, Workspace(out))
+    cost = CostModel(loaded)
+    seconds = [cost.seconds(made.jobs[key]) for key in missing]
+    expected = time_left(seconds, len(places))
+    unknown = f"cost unknown: nothing like {seconds.count(None)} of them was measured yet"
+    about = unknown if expected is None else f"about {duration(expected)} in {len(places)} slots"
+    needed = f"{len(missing)} to train, {about}" if missing else "all have their records"
+    print_table(("Variant", "Split", "Cells", "Own jobs", "Shares"), _sharing(made))
+    print_text(f"{made.grid.title}: {len(made.rows)} cells from {len(made.jobs)} jobs; {needed}.")
+
+
+def _sharing(made: Plan) -> Iterator[tuple[str, ...]]:
+    """Yield variant, split, cells, jobs of its own, and whose other jobs it uses."""
+    owner = {key: row.variant.label for row in reversed(made.rows) for key in row.jobs}
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in made.rows:
+        groups.setdefault((row.variant.label, row.split), []).append(row)
+    for (label, split), rows in groups.items():
+        keys = dict.fromkeys(key for row in rows for key in row.jobs)
+        others = dict.fromkeys(owner[key] for key in keys if owner[key] != label)
+        starts = dict.fromkeys(s for key in keys for s in made.jobs[key].start if s not in keys)
+        froms = dict.fromkeys(owner.get(start, made.jobs[start].label) for start in starts)
+        words = [f"is the run of {name}" for name in others] + [f"needs {name}" for name in froms]
+        own = sum(owner[key] == label for key in keys)
+        shown = f"{label} (for UA)" if rows[0].needed_for_ua else label
+        yield shown, split, str(len(rows)), str(own), ", ".join(words)
+
+
+def status(
+    grid: GridName,
+    out: Out = RUNS,
+    published: Published = PUBLISHED,
+    data_root: DataRoot = None,
+    sets: Sets = None,
+    only: Only = None,
+    plugins: Plugins = None,
+    every: Annotated[bool, typer.Option("--all", help="List finished jobs too.")] = False,
+) -> None:
+    """Say which jobs are done, running, queued, failed, stale or missing, and why."""
+    made, _ = make_plan(make_request(grid, data_root, plugins, sets, only))
+    workspace = Workspace(out)
+    loaded = load_records(out, published)
+    states = job_states(made, loaded, workspace, slurm.tickets(made.jobs, workspace))
+    rows = [
+        (state.status, key, made.jobs[key].title, state.reason)
+        for key, state in states.items()
+        if every or state.status != "done"
+    ]
+    if rows:
+        print_table(("Status", "Key", "Job", "Reason"), rows)
+    for key, state in states.items():
+        if state.status == "failed":
+            log = workspace.job(key).log
+            print_text(f"{log} ends with:\n{tail(log)}")
+    counts = Counter(state.status for state in states.values())
+    print_text(", ".join(f"{n} {status}" for status, n in counts.items()))
+    print_bad(loaded.bad)
+
+
+def gc(
+    grids: GridNames = None,
+    out: Out = RUNS,
+    data_root: DataRoot = None,
+    plugins: Plugins = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it only say what.")] = False,
+) -> None:
+    """Remove the folders (weights, logs, checkpoints) of jobs that none of the grids has.
+
+    Records are never removed.
+    """
+    workspace = Workspace(out)
+    plans = make_plans(grids or available("grids"), data_root, plugins)
+    kept = {key for made in plans for key in made.jobs}
+    folders = sorted((out / "jobs").glob("*/"))
+    lost, size = 0, 0
+    for folder in folders:
+        with contextlib.ExitStack() as stack:
+            if folder.name in kept or not stack.enter_context(workspace.job(folder.name).claim()):
+                continue
+            lost += 1
+            size += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            if yes:
+                shutil.rmtree(folder)
+    word = "Removed" if yes else "Would remove (say --yes)"
+    print_text(f"{word} {lost} of {len(folders)} job folders, {size / 1e6:.1f} MB.")
