@@ -8,7 +8,11 @@ from ltbench.data.profiles import split_size
 from ltbench.results.store import Loaded
 
 OVERHEAD = 1.0
-"""Seconds that a job takes beside its training: its start, its test, its record."""
+"""Seconds that a job takes beside its training and its tests: its start, its record."""
+
+
+Measures = dict[tuple[object, ...], list[float]]
+"""What was measured, by where the records are and a key of likeness."""
 
 
 class CostModel:
@@ -18,33 +22,46 @@ class CostModel:
     """
 
     def __init__(self, loaded: Loaded) -> None:
-        self.rates: dict[tuple[object, ...], list[float]] = {}
+        self.rates: Measures = {}
+        self.tests: Measures = {}
         for stored in loaded.records.values():
-            rate = stored.record.cost.images_per_second
-            if rate is not None:
-                for like in _likeness(stored.record.job):
-                    self.rates.setdefault((stored.provenance, *like), []).append(rate)
+            job, cost = stored.record.job, stored.record.cost
+            for like in _likeness(job):
+                where = (stored.provenance, *like)
+                if cost.images_per_second is not None:
+                    self.rates.setdefault(where, []).append(cost.images_per_second)
+                self.tests.setdefault((*where, job.dataset.name), []).append(cost.test_seconds)
 
     def seconds(self, job: Job) -> float | None:
-        """Return the seconds that a job will take, None where nothing like it was measured."""
+        """Return the seconds that a job will take, None where nothing like it was measured.
+
+        Tests count, shifted and open ones too, where like ones were measured on the same images.
+        """
+        around = OVERHEAD + (_likest(job, self.tests, job.dataset.name) or 0.0)
         if job.stage_recipe is None:
-            return OVERHEAD
+            return around
         images = split_size(job.dataset, job.split, job.subset)
-        rate = self._rate(job)
+        rate = _likest(job, self.rates) or _stated_rate(job)
         if images is None or rate is None:
             return None
         steps = images // job.recipe.batch
-        return OVERHEAD + steps * job.recipe.batch * job.stage_recipe.epochs / rate
+        return around + steps * job.recipe.batch * job.stage_recipe.epochs / rate
 
-    def _rate(self, job: Job) -> float | None:
-        """Return images a second of the likest jobs measured."""
-        for provenance in ("run", "published"):
-            for like in _likeness(job):
-                if rates := self.rates.get((provenance, *like)):
-                    return median(rates)
-        stage = "second" if job.stage_recipe == job.recipe.second else "first"
-        measured = [t for t in job.recipe.throughput if t.stage == stage] or job.recipe.throughput
-        return measured[0].images_per_second if measured else None
+
+def _likest(job: Job, measures: Measures, *more: object) -> float | None:
+    """Return the median of what the likest jobs took."""
+    for provenance in ("run", "published"):
+        for like in _likeness(job):
+            if found := measures.get((provenance, *like, *more)):
+                return median(found)
+    return None
+
+
+def _stated_rate(job: Job) -> float | None:
+    """Return images a second as the job's recipe states them."""
+    stage = "second" if job.stage_recipe == job.recipe.second else "first"
+    measured = [t for t in job.recipe.throughput if t.stage == stage] or job.recipe.throughput
+    return measured[0].images_per_second if measured else None
 
 
 def time_left(seconds: Collection[float | None], slots: int) -> float | None:

@@ -18,12 +18,13 @@ def job(plan, label):
     return plan.jobs[key(plan, label)]
 
 
+TESTS = 0.1  # seconds, in the records made here
 IMAGES = 405 // 32 * 32 * 40  # of an epoch's full batches, in 40 epochs
 
 
 def test_images_over_images_a_second(plan):
     cost = CostModel(loaded(record(job(plan, "Softmax"), rate=500.0)))
-    assert cost.seconds(job(plan, "Softmax")) == pytest.approx(OVERHEAD + IMAGES / 500)
+    assert cost.seconds(job(plan, "Softmax")) == pytest.approx(OVERHEAD + TESTS + IMAGES / 500)
 
 
 def test_the_same_method_counts_before_another_and_a_run_before_published(plan):
@@ -34,14 +35,14 @@ def test_the_same_method_counts_before_another_and_a_run_before_published(plan):
     own, theirs = loaded(softmax), loaded(ldam, provenance="published")
     both = Loaded(own.records | theirs.records)
     rates = {
-        label: IMAGES / (CostModel(both).seconds(job(plan, label)) - OVERHEAD)
+        label: IMAGES / (CostModel(both).seconds(job(plan, label)) - OVERHEAD - TESTS)
         for label in ("Softmax", "LDAM-DRW")
     }
     assert rates == pytest.approx({"Softmax": 500.0, "LDAM-DRW": 500.0})
     all_own = CostModel(loaded(softmax, ldam))
-    assert all_own.seconds(job(plan, "LDAM-DRW")) == pytest.approx(OVERHEAD + IMAGES / 250)
+    assert all_own.seconds(job(plan, "LDAM-DRW")) == pytest.approx(OVERHEAD + TESTS + IMAGES / 250)
     middle = all_own.seconds(job(plan, "Logit adjustment"))
-    assert middle == pytest.approx(OVERHEAD + IMAGES / 375)
+    assert middle == pytest.approx(OVERHEAD + TESTS + IMAGES / 375)
 
 
 def test_without_records_the_recipe_says_or_nobody_knows(plan):
@@ -57,6 +58,17 @@ def test_without_records_the_recipe_says_or_nobody_knows(plan):
     again = job(plan, "Decouple-IB-CRT").model_copy(update={"recipe": recipe})
     quarter = IMAGES / recipe.first.epochs * recipe.second.epochs / 400
     assert CostModel(Loaded()).seconds(again) == pytest.approx(OVERHEAD + quarter)
+
+
+def test_the_tests_of_like_jobs_count_on_the_same_images(plan):
+    measured = record(job(plan, "NCM"))
+    measured = measured.model_copy(
+        update={"cost": measured.cost.model_copy(update={"test_seconds": 20.0})}
+    )
+    cost = CostModel(loaded(measured))
+    assert cost.seconds(job(plan, "NCM")) == OVERHEAD + 20
+    other = job(plan, "NCM").dataset.model_copy(update={"name": "other"})
+    assert cost.seconds(job(plan, "NCM").model_copy(update={"dataset": other})) == OVERHEAD
 
 
 def test_what_does_not_train_takes_little(plan):
