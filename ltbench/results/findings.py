@@ -43,31 +43,45 @@ class Term(Model):
 
 
 class Comparison(Model):
-    """left op right + margin; the margin is in points."""
+    """left op right + margin; the margin is in points.
+
+    Without `right`, a variant is compared to itself under the finding's other recipe.
+    """
 
     left: Term
     op: Literal[">", ">=", "<", "<="]
-    right: Term
+    right: Term | None = None
     margin: float = 0.0
 
     @model_validator(mode="after")
     def _any_alone(self) -> Self:
         """The wildcard is one side's variant: there it stands for every variant but the other's."""
-        inner = (self.left.minus, self.right, self.right.minus)
+        inner = (self.left.minus, self.right, self.right.minus if self.right else None)
         if any(term is not None and term.method == ANY for term in inner):
             raise ValueError(f"the method {ANY!r} can only stand on the left, without minus")
         return self
 
 
 class Finding(Model):
-    """A claim, where it was made, and the comparisons that it comes to."""
+    """A claim, where it was made, and the comparisons that it comes to.
+
+    A claim about recipes says in `over` which recipe is compared to which: terms without a right
+    side are then those of the board of the other recipe, in the same grid and dataset.
+    """
 
     id: Name
     claim: str
     source: str
     published: str
+    over: dict[Name, Name] = Field(default_factory=dict)
     compare: tuple[Comparison, ...] = Field(min_length=1)
     share: float = Field(1.0, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _two_sides(self) -> Self:
+        if not self.over and any(comparison.right is None for comparison in self.compare):
+            raise ValueError("a comparison has a right side, or the finding two recipes (`over`)")
+        return self
 
 
 @dataclass(frozen=True)
@@ -99,18 +113,27 @@ def load_findings(path: Path) -> tuple[Finding, ...]:
     return validate(_Findings, value, Source(display(path), locate)).findings
 
 
-def evaluate(finding: Finding, board: Board) -> Result:
-    """Test a finding on a board. Only complete values count: all seeds of the grid are there."""
+def evaluate(finding: Finding, board: Board, other: Board | None = None) -> Result:
+    """Test a finding on a board. Only complete values count: all seeds of the grid are there.
+
+    Args:
+        finding: the claim.
+        board: where terms are looked up.
+        other: of a claim about recipes, the board of the other recipe.
+    """
     held: dict[str, bool] = {}
     missing: list[str] = []
-    for comparison in _expanded(finding.compare, board):
+    for left, right, comparison in _sides(finding, board, other or board):
         try:
-            left, right = _value(comparison.left, board), _value(comparison.right, board)
+            values = [_value(term, where) for term, where in (left, right)]
         except _MissingError as error:
             missing.append(str(error))
             continue
-        words = f"{_words(comparison.left, board, left)}, {_words(comparison.right, board, right)}"
-        held[words] = OPERATORS[comparison.op](left, right + comparison.margin)
+        words = [_words(*side, value) for side, value in zip((left, right), values, strict=True)]
+        if left[1] is not right[1]:
+            words[1] = f"with {right[1].recipe.name} {values[1]:.{DECIMALS}f}"
+        holds = OPERATORS[comparison.op](values[0], values[1] + comparison.margin)
+        held[", ".join(words)] = holds
     if missing or not held:
         why = "; ".join(dict.fromkeys(missing)) or "no other variant to compare"
         return Result(finding, "not testable", why)
@@ -127,18 +150,26 @@ def _ours(held: dict[str, bool]) -> str:
     return f"{text}; not {'; '.join(failing)}" if failing else text
 
 
-def _expanded(comparisons: Sequence[Comparison], board: Board) -> Iterator[Comparison]:
-    """Yield comparisons, the wildcard as each variant but the one it is compared to."""
-    for comparison in comparisons:
-        if comparison.left.method != ANY:
-            yield comparison
-            continue
-        other = _find(comparison.right, board)
-        for entry in board.entries:
-            if entry is not other:
-                which = {"method": entry.variant.method, "hyper": entry.variant.hyper}
-                left = comparison.left.model_copy(update={**which, "start": entry.start_method})
-                yield comparison.model_copy(update={"left": left})
+Side = tuple[Term, Board]
+
+
+def _sides(finding: Finding, board: Board, other: Board) -> Iterator[tuple[Side, Side, Comparison]]:
+    """Yield both sides of each comparison; the wildcard is each variant but the right one."""
+    for comparison in finding.compare:
+        left, right = comparison.left, comparison.right
+        terms = [left]
+        if left.method == ANY:
+            against = None if right is None else _find(right, board)
+            terms = [_named(left, entry) for entry in board.entries if entry is not against]
+        for term in terms:
+            yield (term, board), (right or term, board if right else other), comparison
+
+
+def _named(term: Term, entry: Entry) -> Term:
+    """Return a wildcard's term as that of one variant."""
+    variant = entry.variant
+    words = {"method": variant.method, "hyper": variant.hyper, "start": entry.start_method}
+    return term.model_copy(update=words)
 
 
 def _find(term: Term, board: Board) -> Entry | None:
@@ -176,20 +207,18 @@ def _words(term: Term, board: Board, value: float) -> str:
 def findings_table(findings: Sequence[Finding], boards: Sequence[Board]) -> Table:
     """Return a row for each finding and each board that can test it.
 
-    A finding that no board can test has one row that says what it lacks on the first.
+    A finding that no board can test has one row that says what it lacks on the first. A claim about
+    recipes is about boards of these recipes alone.
     """
     rows = []
     for finding in findings:
-        results = [(board, evaluate(finding, board)) for board in boards]
-        testable = [
-            (board, result) for board, result in results if result.verdict != "not testable"
-        ]
-        for board, result in testable or results[:1]:
-            words = (
-                *(finding.claim, finding.source, finding.published),
-                *(f"{board.grid}: {board.id}", result.ours, result.verdict),
-            )
-            rows.append(tuple(Cell(word) for word in words))
+        pairs = _pairs(finding, boards) if finding.over else [(board, None) for board in boards]
+        results = [(f"{b.grid}: {b.id}", evaluate(finding, b, other)) for b, other in pairs]
+        testable = [each for each in results if each[1].verdict != "not testable"]
+        none = [("", Result(finding, "not testable", "no board has its recipes"))]
+        for board, result in testable or results[:1] or none:
+            words = (finding.claim, finding.source, finding.published)
+            rows.append(tuple(Cell(word) for word in (*words, board, result.ours, result.verdict)))
     return Table(
         name="findings",
         title="Findings",
@@ -197,3 +226,10 @@ def findings_table(findings: Sequence[Finding], boards: Sequence[Board]) -> Tabl
         columns=("Claim", "Source", "Published", "Board", "Ours", "Verdict"),
         rows=tuple(rows),
     )
+
+
+def _pairs(finding: Finding, boards: Sequence[Board]) -> list[tuple[Board, Board | None]]:
+    """Return the boards of a finding's recipes with those that they are compared to."""
+    by_place = {(b.grid, b.dataset.id, b.recipe.name): b for b in boards}
+    places = [(b, (b.grid, b.dataset.id, finding.over.get(b.recipe.name, ""))) for b in boards]
+    return [(board, by_place[place]) for board, place in places if place in by_place]

@@ -127,6 +127,26 @@ def test_table_has_a_row_a_board_that_can_test(toy, board):
     ]
 
 
+def test_a_claim_about_recipes_compares_a_row_to_itself(toy, board):
+    longer = make_board(toy, recipe=toy.recipe(name="longer"))
+    claim = finding({"left": term("*"), "op": ">=", "margin": -0.1}, over={"longer": "short"})
+    table = findings_table([claim], [board, longer])
+    [row] = [[cell.text for cell in row] for row in table.rows]
+    assert row[3] == "toy_grid: toy_r40, longer"
+    assert row[4].startswith("Softmax 48.7, with short 48.7; BS 55.0, with short 55.0")
+    assert row[5] == "holds"
+    worse = finding({"left": term("*"), "op": ">"}, over={"longer": "short"})
+    assert findings_table([worse], [board, longer]).rows[0][5].text == "does not hold"
+
+
+def test_a_claim_about_recipes_needs_both(toy, board):
+    claim = finding({"left": term("*"), "op": ">"}, over={"longer": "short"})
+    [row] = findings_table([claim], [board]).rows
+    assert [cell.text for cell in row[3:]] == ["", "no board has its recipes", "not testable"]
+    with pytest.raises(ValidationError, match="a right side"):
+        finding({"left": term("*"), "op": ">"})
+
+
 @pytest.mark.parametrize(
     "compare",
     [
