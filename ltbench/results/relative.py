@@ -12,14 +12,10 @@ the ratio: a maximum within each seed would be biased upwards.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
-from ltbench.results.statistics import Summary, summarise
-
-RESAMPLES = 2000
-COVERAGE = 0.95
+from ltbench.results.statistics import Summary, covered, seed_draws, summarise
 
 
 @dataclass(frozen=True)
@@ -64,14 +60,6 @@ def relative_accuracy(
     upper = summarise(list(vanilla if a_v >= a_b else balanced))
     interval = None
     if n > 1 and runs[1:].any(axis=0).all():
-        means = runs[:, _draws(n)].mean(axis=2)  # [3, RESAMPLES]
-        ratios = means[0] / np.maximum(means[1], means[2])
-        low, high = np.quantile(ratios, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-        interval = (float(low), float(high))
+        means = runs[:, seed_draws(n)].mean(axis=2)  # [3, RESAMPLES]
+        interval = covered(means[0] / np.maximum(means[1], means[2]))
     return Relative(upper, float(acc / max(a_v, a_b)), interval)
-
-
-@cache
-def _draws(n: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    """Return which seeds each resample takes, [RESAMPLES, n]."""
-    return np.random.default_rng(0).integers(n, size=(RESAMPLES, n))

@@ -1,6 +1,6 @@
 import pytest
 
-from ltbench.results.statistics import Summary, summarise
+from ltbench.results.statistics import Summary, holm, summarise
 
 
 def test_sample_deviation():
@@ -12,3 +12,9 @@ def test_sample_deviation():
 
 def test_one_seed_has_no_deviation():
     assert summarise([0.5]) == Summary(0.5, None, 1)
+
+
+def test_holm_steps_down_in_the_order_given():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
