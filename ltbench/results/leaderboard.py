@@ -7,6 +7,7 @@ from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import Plan
 from ltbench.results.board import Board, ad_hoc_records, boards
 from ltbench.results.findings import Finding, findings_table
+from ltbench.results.paired_tables import paired_table
 from ltbench.results.render import csv_text, escape_markdown, latex, markdown
 from ltbench.results.store import BadRecord, Loaded, Stored
 from ltbench.results.tables import (
@@ -38,6 +39,19 @@ def board_tables(board: Board, methods: Mapping[str, MethodInfo]) -> list[Table]
     return tables if decoupling is None else [*tables, decoupling]
 
 
+def every_table(
+    board: Board, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
+) -> list[Table]:
+    """Return all tables of a board that its records can fill."""
+    tables = (
+        *board_tables(board, methods),
+        paired_table(board, records),
+        shifts_table(board, records),
+        open_set_table(board, records),
+    )
+    return [table for table in tables if table is not None]
+
+
 def write_leaderboard(
     plans: Sequence[Plan],
     loaded: Loaded,
@@ -67,12 +81,7 @@ def write_leaderboard(
         tables = [
             (board.id, table)
             for board in found
-            for table in (
-                *board_tables(board, methods),
-                shifts_table(board, loaded.records),
-                open_set_table(board, loaded.records),
-            )
-            if table is not None
+            for table in every_table(board, methods, loaded.records)
         ]
         ad_hoc = ad_hoc_table(ad_hoc_records(plan, loaded.records))
         if ad_hoc is not None:

@@ -80,7 +80,7 @@ def value_text(value: Value) -> str:
 
 
 def _text(cell: Cell) -> str:
-    return cell.text if cell.value is None else value_text(cell.value)
+    return cell.text if cell.text or cell.value is None else value_text(cell.value)
 
 
 def _width(text: str) -> int:

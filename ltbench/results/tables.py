@@ -34,7 +34,10 @@ PUBLISHERS: dict[PublishedBy, str] = {"survey": "Survey", "papers": "Papers"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A text or a value. `rank` 1 is best, 2 second; `notes` number the table's notes from 1."""
+    """A text, a value, or a value with the text that a person reads in its place.
+
+    `rank` 1 is best, 2 second; `notes` number the table's notes from 1.
+    """
 
     text: str = ""
     value: Value | None = None
@@ -90,12 +93,12 @@ def main_table(board: Board, methods: Mapping[str, MethodInfo]) -> Table:
     ]
     for column, metric in enumerate(metrics, start=3):
         if metric != "ua":
-            _rank_column(rows, column)
+            rank_column(rows, column)
     published = _published(board, ("acc", "ua", "ra"), notes)
     return Table(
         name="main",
         title=f"{board.title}: accuracy, upper reference and relative accuracy",
-        caption=f"{_setting(board)} UA is the better of softmax and the method itself, trained on "
+        caption=f"{setting(board)} UA is the better of softmax and the method itself, trained on "
         "the balanced twin; RA is Acc / UA, with its 95 % bootstrap interval over seeds."
         f"{published.caption}",
         columns=("Method", "Category", "Year", *(TITLES[m] for m in metrics), *published.columns),
@@ -113,12 +116,12 @@ def groups_table(board: Board) -> Table:
         for entry in board.entries
     ]
     for column in range(1, len(metrics) + 1):
-        _rank_column(rows, column)
+        rank_column(rows, column)
     published = _published(board, GROUPS, notes)
     return Table(
         name="groups",
         title=f"{board.title}: many, medium and few",
-        caption=f"{_setting(board)} Groups: {RULES[board.dataset.groups]}. "
+        caption=f"{setting(board)} Groups: {RULES[board.dataset.groups]}. "
         f"A group's accuracy is the mean over its classes.{published.caption}",
         columns=("Method", *(TITLES[metric] for metric in metrics), *published.columns),
         rows=published.beside(rows),
@@ -154,7 +157,7 @@ def decoupling_table(board: Board, methods: Mapping[str, MethodInfo]) -> Table |
     return Table(
         name="decoupling",
         title=f"{board.title}: classifiers on decoupled representations",
-        caption=f"{_setting(board)} Groups: {RULES[board.dataset.groups]}. Joint is the network "
+        caption=f"{setting(board)} Groups: {RULES[board.dataset.groups]}. Joint is the network "
         "with the classifier that it was trained with. Best and second are marked along a row; "
         "what is blank is not in the grid.",
         columns=("Stage 1", "Classes", "Joint", *(kinds[kind] for kind in order)),
@@ -173,22 +176,22 @@ def shifts_table(board: Board, records: Mapping[str, Stored]) -> Table:
     for entry in board.entries:
         acc, label = entry.values["acc"], Cell(entry.variant.label)
         found = [records[key].record for key in acc.keys]
-        expected = (_over_seeds(acc, {r.key: _expected(r, s) for r in found}) for s in SHIFTS)
+        expected = (over_seeds(acc, {r.key: _expected(r, s) for r in found}) for s in SHIFTS)
         fixed.append([label, Cell(TEST_TIME["fixed"]), *(Cell(value=v) for v in expected)])
         tested = {record.key: record.shifted for record in found if record.shifted}
         kinds = " or ".join(sorted({TEST_TIME[tests.test_time] for tests in tested.values()}))
         measured = (
-            _over_seeds(acc, {key: tests.accuracy(s) for key, tests in tested.items()})
+            over_seeds(acc, {key: tests.accuracy(s) for key, tests in tested.items()})
             for s in SHIFTS
         )
         again.append([label, Cell(kinds), *(Cell(value=v) for v in measured)] if tested else [])
     for column in range(2, len(SHIFTS) + 2):
-        _rank_column(fixed, column)
+        rank_column(fixed, column)
     rows = [row for pair in zip(fixed, again, strict=True) for row in pair if row]
     return Table(
         name="shifts",
         title=f"{board.title}: under other test frequencies",
-        caption=f"{_setting(board)} The test classes are exponentially long-tailed by the ratio "
+        caption=f"{setting(board)} The test classes are exponentially long-tailed by the ratio "
         "named: forward like training, backward its reverse. What sees nothing of the test set is "
         "a fixed predictor: its expected accuracy, from the counts of the whole test, is ranked. "
         "What adapts to unlabelled test images, or is told how frequent their classes are, was "
@@ -204,7 +207,7 @@ def _expected(record: Record, shift: Shift) -> float | None:
     return None if test is None else shifted_accuracy(test.hits, test.totals, counts, shift)
 
 
-def _over_seeds(acc: Value, fractions: Mapping[str, float | None]) -> Value:
+def over_seeds(acc: Value, fractions: Mapping[str, float | None]) -> Value:
     """Return what records behind an accuracy have in its place, by their keys, in percent."""
     known = {key: 100 * value for key, value in fractions.items() if value is not None}
     if not known:
@@ -226,18 +229,18 @@ def open_set_table(board: Board, records: Mapping[str, Stored]) -> Table | None:
         }
         if tested:
             values = (
-                _over_seeds(acc, {key: measures.get(t) for key, measures in tested.items()})
+                over_seeds(acc, {key: measures.get(t) for key, measures in tested.items()})
                 for t in THRESHOLDS
             )
             rows.append([Cell(entry.variant.label), *(Cell(value=value) for value in values)])
     if not rows:
         return None
     for column in range(1, len(THRESHOLDS) + 1):
-        _rank_column(rows, column)
+        rank_column(rows, column)
     return Table(
         name="open set",
         title=f"{board.title}: open set {board.dataset.open_set}",
-        caption=f"{_setting(board)} F-measure in % on these test images together with those of "
+        caption=f"{setting(board)} F-measure in % on these test images together with those of "
         f"{board.dataset.open_set}, which are right where they are rejected: where the largest "
         "class probability is below the threshold of the column. 0.1 is that of Liu et al. (CVPR "
         "2019), for hundreds of classes; ten never fall below it.",
@@ -302,7 +305,7 @@ def _classifier(entry: Entry) -> tuple[int, str]:
     return DECOUPLED.index(variant.method), hyper
 
 
-def _setting(board: Board) -> str:
+def setting(board: Board) -> str:
     """Return what all numbers of a board share."""
     dataset, recipe, n = board.dataset, board.recipe, len(board.seeds)
     ratio = "" if dataset.ratio is None else f", {dataset.profile}, ratio {dataset.ratio:g}"
@@ -314,7 +317,8 @@ def _setting(board: Board) -> str:
     )
 
 
-def _rank_column(rows: list[list[Cell]], column: int) -> None:
+def rank_column(rows: list[list[Cell]], column: int) -> None:
+    """Mark best and second in a column; the larger number is the better."""
     cells = [row[column] for row in rows]
     _rank(cells, range(len(cells)))
     for row, cell in zip(rows, cells, strict=True):
