@@ -11,7 +11,7 @@ from ltbench.cli.data import data_app
 from ltbench.cli.results import results_app
 from ltbench.cli.runs import cancel, gc, job, plan, run, status, worker
 from ltbench.cli.screen import console, errors
-from ltbench.cli.tables import leaderboard, methods
+from ltbench.cli.tables import compare, leaderboard, methods
 from ltbench.config.errors import ConfigError
 from ltbench.data.errors import DataError
 from ltbench.results.store import RecordError
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verb in (run, plan, status, leaderboard, methods, worker, cancel, gc):
+for verb in (run, plan, status, leaderboard, compare, methods, worker, cancel, gc):
     app.command()(verb)
 app.command(hidden=True)(job)
 for group, name in ((config_app, "config"), (data_app, "data"), (results_app, "results")):

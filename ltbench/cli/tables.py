@@ -13,20 +13,28 @@ from ltbench.cli.options import (
     Out,
     Plugins,
     Published,
+    load_records,
     make_plans,
 )
 from ltbench.cli.screen import print_bad, print_table, print_text
+from ltbench.config.errors import Problem, Source, did_you_mean, raise_all, show
+from ltbench.config.expand import Plan
 from ltbench.config.load import available
+from ltbench.config.models import Split
+from ltbench.data.errors import printable
 from ltbench.launch.plan import read_catalogue
 from ltbench.launch.state import failed_jobs
 from ltbench.results.findings import load_findings
+from ltbench.results.head_to_head import HeadToHead, head_to_head_tables, head_to_heads
 from ltbench.results.leaderboard import write_leaderboard
 from ltbench.results.readme import methods_table, published_methods, refresh_readme
-from ltbench.results.store import RecordStore
+from ltbench.results.render import cell_text
+from ltbench.results.store import Loaded, RecordStore
 from ltbench.results.workspace import Workspace
 
 LEADERBOARD = Path("results/leaderboard")
 FINDINGS = Path("results/findings.yaml")
+COMPARE = Source("compare")
 
 
 def leaderboard(
@@ -48,9 +56,7 @@ def leaderboard(
     """
     workspace = Workspace(out)
     loaded = RecordStore(published, None if published_only else workspace.records).load()
-    trained = {stored.record.grid for stored in loaded.records.values()}
-    names = grids or [name for name in available("grids") if name in trained]
-    plans = make_plans(names, data_root, plugins)
+    plans = make_plans(grids or _trained_grids(loaded), data_root, plugins)
     failed: set[str] = set()
     if not published_only:
         failed = set().union(*(failed_jobs(made, workspace) for made in plans))
@@ -62,6 +68,86 @@ def leaderboard(
         refresh_readme(readme, plans, loaded, methods, claims)
         print_text(str(readme))
     print_bad(loaded.bad)
+
+
+def _trained_grids(loaded: Loaded) -> list[str]:
+    """Return the grids that records were trained for."""
+    trained = {stored.record.grid for stored in loaded.records.values()}
+    return [name for name in available("grids") if name in trained]
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="A variant's label.", metavar="A")],
+    second: Annotated[str, typer.Argument(help="The label of another.", metavar="B")],
+    grids: GridNames = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Only this recipe.")] = None,
+    split: Annotated[Split, typer.Option(help="What both were trained on.")] = "longtailed",
+    classes: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 10,
+    out: Out = RUNS,
+    published: Published = PUBLISHED,
+    data_root: DataRoot = None,
+    plugins: Plugins = None,
+) -> None:
+    """Compare two variants on the same test images: overall, by group and by class.
+
+    Without --grid, in every grid that records were trained for.
+    """
+    if first == second:
+        raise COMPARE.error(f"two variants are needed, not {show(first)} twice")
+    loaded = load_records(out, published)
+    plans = make_plans(grids or _trained_grids(loaded), data_root, plugins)
+    rows = [(made, row) for made in plans for row in made.rows if not row.needed_for_ua]
+    words: tuple[tuple[str, str | None, set[str]], ...] = (
+        ("variant", first, {row.variant.label for _, row in rows}),
+        ("variant", second, {row.variant.label for _, row in rows}),
+        ("dataset", dataset, {name for _, r in rows for name in (r.dataset.id, r.dataset.name)}),
+        ("recipe", recipe, {row.recipe.name for _, row in rows}),
+    )
+    raise_all(
+        COMPARE.problem(f"no {kind} {show(word)} in {_named(plans)}", did_you_mean(word, known))
+        for kind, word, known in words
+        if word is not None and word not in known
+    )
+    chosen = [
+        (made, row)
+        for made, row in rows
+        if row.split == split
+        if dataset in (None, row.dataset.id, row.dataset.name)
+        if recipe in (None, row.recipe.name)
+    ]
+    matches = head_to_heads(chosen, loaded.records, (first, second))
+    if not matches:
+        raise COMPARE.error(f"{show(first)} and {show(second)} are nowhere planned together there")
+    problems: list[Problem] = []
+    for match in matches:
+        comparison = match.compare()
+        if comparison is None:
+            problems.append(COMPARE.problem(*_incomparable(match)))
+            continue
+        for table in head_to_head_tables(match, comparison, classes):
+            print_text(f"\n{printable(table.title)}\n{printable(table.caption)}")
+            print_table(table.columns, (map(cell_text, row) for row in table.rows))
+    print_bad(loaded.bad)
+    if len(problems) == len(matches):
+        raise_all(problems)
+    for problem in problems:
+        print_text(str(problem))
+
+
+def _named(plans: list[Plan]) -> str:
+    """Return the grids of plans in words."""
+    names = [made.grid.name for made in plans]
+    return f"the grids {', '.join(names)}" if len(names) > 1 else f"the grid {', '.join(names)}"
+
+
+def _incomparable(match: HeadToHead) -> tuple[str, str]:
+    """Return why two variants cannot be compared somewhere, and what to do."""
+    without = [label for label, runs in zip(match.labels, match.runs, strict=True) if not runs]
+    why = "no seed has both, tested on the same images"
+    if without:
+        why = f"no record of {' or '.join(map(show, without))}"
+    return f"{match.place}: {why}", f"ltbench run --grid {match.grid} trains what is missing"
 
 
 def methods(plugins: Plugins = None, published: Published = PUBLISHED) -> None:

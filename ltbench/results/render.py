@@ -79,7 +79,8 @@ def value_text(value: Value) -> str:
     return text
 
 
-def _text(cell: Cell) -> str:
+def cell_text(cell: Cell) -> str:
+    """Return a cell for a person, its notes left out."""
     return cell.text if cell.text or cell.value is None else value_text(cell.value)
 
 
@@ -118,7 +119,7 @@ def markdown(table: Table, level: int = 3) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = escape_markdown(_text(cell))
+    text = escape_markdown(cell_text(cell))
     text = {0: "{}", 1: "**{}**", 2: "<u>{}</u>"}[cell.rank].format(text)
     return text + _marks(cell, "<sup>{}</sup>")
 
@@ -154,7 +155,7 @@ def latex(table: Table) -> str:
 
 
 def _latex_cell(cell: Cell) -> str:
-    text = escape_latex(_text(cell))
+    text = escape_latex(cell_text(cell))
     text = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}[cell.rank].format(text)
     return text + _marks(cell, r"\textsuperscript{{{}}}")
 

@@ -166,3 +166,32 @@ def test_only_brings_what_ua_needs(finished):
     numbers = r"\d+\.\d"
     assert len(re.findall(numbers, row)) == 3
     assert re.findall(numbers, row) == re.findall(numbers, whole)
+
+
+def test_two_variants_are_compared(finished):
+    said = finished.verb("compare NCM cRT", "tiny.yaml", "--classes", "2", torch=False).stdout
+    records = finished.by_name()
+    row = next(line for line in said.splitlines() if line.startswith("│ All"))
+    for label in ("NCM", "cRT"):
+        assert f" {100 * records[label, 'longtailed'].accuracy:.1f} " in row
+    assert "1 of 1 seeds, so that it speaks of these trained networks alone" in said
+    assert "2 of 10 classes, the largest change first." in said
+
+
+def test_a_comparison_says_all_that_it_does_not_know(finished):
+    words = ("--dataset", "digit", "--recipe", "teeny")
+    said = finished.verb("compare NCN cRT", "tiny.yaml", *words, torch=False, code=2).stderr
+    for line in (
+        'no variant "NCN" in the grid tiny; did you mean "NCM"?',
+        'no dataset "digit" in the grid tiny; did you mean "digits"',
+        'no recipe "teeny" in the grid tiny; did you mean "tiny"?',
+    ):
+        assert line in said
+
+
+def test_a_comparison_needs_records_of_both(finished, tmp_path):
+    empty = ("--grid", "tiny.yaml", "--out", str(tmp_path), "--published", str(tmp_path))
+    said = finished.call("compare", "NCM", "cRT", *empty, torch=False, code=2).stderr
+    assert 'no record of "NCM" or "cRT"; ltbench run --grid tiny' in said
+    said = finished.call("compare", "NCM", "NCM", *empty, torch=False, code=2).stderr
+    assert 'two variants are needed, not "NCM" twice' in said
