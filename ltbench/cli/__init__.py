@@ -8,6 +8,8 @@ import typer
 import ltbench
 from ltbench.cli.config import config_app
 from ltbench.cli.data import data_app
+from ltbench.cli.evaluate import evaluate
+from ltbench.cli.reproduce import reproduce
 from ltbench.cli.results import results_app
 from ltbench.cli.runs import cancel, gc, job, plan, run, status, worker
 from ltbench.cli.screen import console, errors
@@ -23,7 +25,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verb in (run, plan, status, leaderboard, compare, methods, worker, cancel, gc):
+VERBS = (
+    run,
+    plan,
+    status,
+    leaderboard,
+    compare,
+    methods,
+    reproduce,
+    evaluate,
+    worker,
+    cancel,
+    gc,
+)
+for verb in VERBS:
     app.command()(verb)
 app.command(hidden=True)(job)
 for group, name in ((config_app, "config"), (data_app, "data"), (results_app, "results")):

@@ -100,10 +100,10 @@ def run(
     places = local_slots(device, slots, jobs_per_gpu, devices)
     where = "gpu" if any(places[0]) else "cpu"
     options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
-    outcome = _run_here(made, workspace, published, places, options)
+    outcome = train_here(made, workspace, published, places, options)
     _print_tables(made, catalogue, load_records(out, published), workspace)
     print_text(f"Records: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
-    _exit(outcome)
+    exit_on_failure(outcome)
 
 
 def worker(
@@ -131,12 +131,13 @@ def worker(
     places = local_slots(device, slots, jobs_per_gpu, devices)
     where: Device = "gpu" if any(places[0]) else "cpu"
     options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
-    _exit(_run_here(made, Workspace(out), published, places, options))
+    exit_on_failure(train_here(made, Workspace(out), published, places, options))
 
 
-def _run_here(
-    made: Plan, workspace: Workspace, published: Path, places: list[Slot], options: Options
+def train_here(
+    made: Plan, workspace: Workspace, published: Path | None, places: list[Slot], options: Options
 ) -> Outcome:
+    """Train what a plan is missing on this machine; leave the program where it is stopped."""
     try:
         outcome = run_here(made, workspace, published, places, options, console)
     except KeyboardInterrupt:
@@ -147,7 +148,8 @@ def _run_here(
     return outcome
 
 
-def _exit(outcome: Outcome) -> None:
+def exit_on_failure(outcome: Outcome) -> None:
+    """Leave the program where jobs failed."""
     if outcome.failed or outcome.blocked:
         errors.print(
             f"{len(outcome.failed)} jobs failed, {len(outcome.blocked)} had nothing to start from; "

@@ -40,14 +40,14 @@ class Work:
 
 
 def find_work(
-    plan: Plan, workspace: Workspace, published: Path, options: Options, console: Console
+    plan: Plan, workspace: Workspace, published: Path | None, options: Options, console: Console
 ) -> Work:
     """Return every job of a plan that has no record yet, its data checked.
 
     Args:
         plan: the jobs.
         workspace: where records and weights go.
-        published: folder of the published records.
+        published: folder of the published records; None trains what these have, too.
         options: what every job's process is told.
         console: where to say what happens.
 
@@ -71,7 +71,7 @@ def find_work(
 def run_here(
     plan: Plan,
     workspace: Workspace,
-    published: Path,
+    published: Path | None,
     slots: Sequence[Slot],
     options: Options,
     console: Console,
@@ -81,7 +81,7 @@ def run_here(
     Args:
         plan: the jobs.
         workspace: where records and weights go.
-        published: folder of the published records.
+        published: folder of the published records; None trains what these have, too.
         slots: GPUs of each slot, empty texts for cores.
         options: what every job's process is told.
         console: where to say what happens.

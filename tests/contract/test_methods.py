@@ -29,6 +29,7 @@ from ltbench.core.batch import Batch
 from ltbench.core.draws import Draws
 from ltbench.core.stepping import total_loss
 from ltbench.core.streams import stream
+from ltbench.data.labelled import part_of_dataset
 from ltbench.methods import METHODS
 from ltbench.methods.base import Progress
 from ltbench.methods.terms import TrainedTeacher
@@ -36,6 +37,7 @@ from ltbench.networks import NetworkSpec
 from ltbench.results.groups import subset_classes
 from ltbench.results.store import read_record, record_path
 from ltbench.results.workspace import Workspace
+from ltbench.training.restored import evaluate, restore
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,17 @@ def test_trains_to_a_valid_record(key, stage, bench):
         assert record.training.steps == EPOCHS * (sum(record.split.train_counts) // BATCH)
     else:
         assert record.training is None
+
+
+@pytest.mark.parametrize(("key", "stage"), STAGES)
+def test_its_weights_are_all_that_a_test_needs(key, stage, bench):
+    if not stage_of(key, stage).tests:
+        pytest.skip("this stage predicts no classes")
+    jobs = chain(key, stage)
+    record, job = bench.train(jobs), jobs[-1]
+    method = restore(record, bench.workspace.job(job.key).weights)
+    images = part_of_dataset(DATASET, "test", job.split)
+    assert evaluate(method, record, images, torch.device("cpu")) == record.test
 
 
 @pytest.mark.parametrize(("key", "stage"), STAGES)

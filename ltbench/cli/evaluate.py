@@ -1,0 +1,98 @@
+"""The verb that tests exported weights again."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ltbench.cli.options import DataRoot, Plugins, Where
+from ltbench.cli.screen import print_text
+from ltbench.config.errors import Source
+from ltbench.config.load import load_dataset
+from ltbench.config.models import DatasetSpec
+from ltbench.launch.machine import local_slots
+from ltbench.launch.plan import read_catalogue
+from ltbench.results.export import accuracy_table, read_export
+from ltbench.results.record import Record, TestResult
+from ltbench.results.render import markdown
+
+Part = Literal["test", "train", "val"]
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder that `ltbench results export` wrote.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="A dataset of configs/datasets; default: that of the run.")
+    ] = None,
+    part: Annotated[Part, typer.Option(help="Which of its images.")] = "test",
+    images: Annotated[
+        Path | None, typer.Option(help="A folder with a folder of images a class, instead.")
+    ] = None,
+    data_root: DataRoot = None,
+    plugins: Plugins = None,
+    device: Where = "auto",
+) -> None:
+    """Test exported weights on a dataset's images or on a folder's, and print the accuracies."""
+    export = read_export(run)
+    record = export.record
+    _check(record, dataset, images, part)
+    read_catalogue(plugins or ()).get(record.method, Source("config.yaml").at("job", "method"))
+    on_gpu = any(local_slots(device, 1)[0])
+
+    import torch
+
+    from ltbench.data.labelled import images_of_folder, part_of_dataset
+    from ltbench.training.restored import evaluate as test
+    from ltbench.training.restored import restore
+
+    own = record.job.dataset
+    if images is not None:
+        if export.config.classes is None:
+            raise Source("--images").error(
+                "the export does not name its classes; export the run where its images are"
+            )
+        found = images_of_folder(images, own, record.job.recipe, export.config.classes)
+    else:
+        spec = own if dataset is None else _like(load_dataset(dataset), own)
+        found = part_of_dataset(spec, part, record.job.split, data_root, export.config.classes)
+    method = restore(record, export.weights, tuple(map(str, plugins or ())))
+    result = test(method, record, found, torch.device("cuda" if on_gpu else "cpu"))
+    what = str(images) if images else f"{dataset or own.id}, {part} images"
+    print_text(markdown(accuracy_table(result, record, f"{record.job.label} on {what}")))
+    if dataset is None and images is None and part == "test":
+        print_text(_agreement(result, record))
+
+
+def _check(record: Record, dataset: str | None, images: Path | None, part: Part) -> None:
+    """Refuse words that contradict each other, and a run that predicts nothing.
+
+    Raises:
+        ConfigError: saying which.
+    """
+    if images is not None and (dataset is not None or part != "test"):
+        raise Source("--images").error("is instead of --dataset and --part")
+    if record.test is None:
+        raise Source("RUN").error("is pre-training, which predicts no classes")
+
+
+def _like(spec: DatasetSpec, own: DatasetSpec) -> DatasetSpec:
+    """Return a dataset whose images and classes are like those of the run.
+
+    Raises:
+        ConfigError: where they are not.
+    """
+    for field in ("channels", "image_size", "classes"):
+        if (theirs := getattr(spec, field)) != (ours := getattr(own, field)):
+            message = f"{spec.name} has {field} {theirs}, the run was trained with {ours}"
+            raise Source("--dataset").error(message)
+    return spec
+
+
+def _agreement(result: TestResult, record: Record) -> str:
+    """Say whether a test of the run's own test images came out as its record says."""
+    if record.test is None or result == record.test:
+        return "Equal to the run's record, bit for bit."
+    if result.totals != record.test.totals:
+        return "The run's record is of other test images."
+    differ = int((result.bits() != record.test.bits()).sum())
+    return f"The run's record differs in {differ} of {sum(result.totals)} images."

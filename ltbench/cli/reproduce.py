@@ -1,0 +1,153 @@
+"""The verb that trains one published row and says whether it comes out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ltbench.cli.options import (
+    PUBLISHED,
+    DataRoot,
+    Devices,
+    GridNames,
+    JobsPerGpu,
+    Out,
+    Plugins,
+    Published,
+    Slots,
+    Where,
+    load_records,
+    make_options,
+    make_plans,
+    make_request,
+)
+from ltbench.cli.runs import exit_on_failure, train_here
+from ltbench.cli.screen import print_table, print_text
+from ltbench.config.expand import Plan
+from ltbench.config.load import available
+from ltbench.launch.cost import CostModel, duration, time_left
+from ltbench.launch.machine import Slot, local_slots
+from ltbench.launch.reproduction import PublishedRow, published_row, published_rows
+from ltbench.launch.state import to_train
+from ltbench.results.board import DECIMALS, boards
+from ltbench.results.reproduction import NEED_TWIN, Verdict, claims, verdicts
+from ltbench.results.store import RecordStore, Stored
+from ltbench.results.tables import TITLES
+from ltbench.results.workspace import Workspace
+
+REPRODUCTIONS = Path("reproductions")
+
+
+def reproduce(
+    row: Annotated[
+        str | None,
+        typer.Argument(help="For example imagenet_lt/ride/200; without it all are listed."),
+    ] = None,
+    grids: GridNames = None,
+    out: Out = REPRODUCTIONS,
+    published: Published = PUBLISHED,
+    data_root: DataRoot = None,
+    plugins: Plugins = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the grid's seeds.")] = None,
+    ua: Annotated[
+        bool, typer.Option("--ua", help="Train the balanced twin, for UA and RA.")
+    ] = False,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Points that are always within tolerance.")
+    ] = 1.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it takes.")] = False,
+    device: Where = "auto",
+    slots: Slots = None,
+    jobs_per_gpu: JobsPerGpu = 1,
+    devices: Devices = 1,
+) -> None:
+    """Train a published row anew, and say whether its figures come out within tolerance.
+
+    A difference is within tolerance up to --tolerance points, and up to twice its standard error
+    where the spread over seeds is known. The exit code is 1 where a figure is outside.
+    """
+    theirs = RecordStore(published).load().records
+    rows = published_rows(make_plans(grids or available("grids"), data_root, plugins), theirs)
+    if row is None:
+        print_table(("Row", "Published", "Grid"), map(_listed, rows.values()))
+        return
+    found = published_row(row, rows)
+    made = found.plan(seeds or (), twin=ua)
+    places = local_slots(device, slots, jobs_per_gpu, devices)
+    _announce(found, made, theirs, out, published, places)
+    if dry_run:
+        return
+    request = make_request(made.grid.name, data_root, plugins)
+    options = make_options(made, request, "gpu" if any(places[0]) else "cpu", devices, "off")
+    exit_on_failure(train_here(made, Workspace(out), None, places, options))
+    _judge(made, theirs, RecordStore(runs=Workspace(out).records).load().records, tolerance)
+
+
+def _listed(row: PublishedRow) -> tuple[str, str, str]:
+    figures = [claim for claim in row.claims if claim.metric == "acc"] or row.claims
+    said = "; ".join(f"{c.value:.{DECIMALS}f} ({c.source})" for c in figures)
+    return row.name, said, row.grid.grid.name
+
+
+def _announce(
+    row: PublishedRow,
+    made: Plan,
+    published: dict[str, Stored],
+    out: Path,
+    records: Path,
+    places: list[Slot],
+) -> None:
+    """Print what is published of a row, what trains it, and what that costs."""
+    (board,) = boards(made, published)
+    print_text(f"{row.name}: {row.label} on {board.title}, {board.recipe.title}")
+    said = (
+        (TITLES[claim.metric], f"{claim.value:.{DECIMALS}f}", claim.source)
+        for claim in claims(board, board.entries[0])
+    )
+    print_table(("Figure", "Published", "Source"), said)
+    workspace = Workspace(out)
+    missing = to_train(made, RecordStore(runs=workspace.records).load(), workspace)
+    cost = CostModel(load_records(out, records))
+    expected = time_left([cost.seconds(made.jobs[key]) for key in missing], len(places))
+    about = "an unknown time" if expected is None else f"about {duration(expected)}"
+    print_text(
+        f"{len(made.jobs)} jobs of grid {made.grid.name}, {len(missing)} to train: {about} in "
+        f"{len(places)} slots, into {out}."
+    )
+
+
+def _judge(
+    made: Plan, published: dict[str, Stored], ours: dict[str, Stored], tolerance: float
+) -> None:
+    """Print each published figure beside ours; leave with 1 where one is outside tolerance."""
+    (theirs,), (mine,) = boards(made, published), boards(made, ours)
+    judged = verdicts(claims(theirs, theirs.entries[0]), mine.entries[0], tolerance)
+    print_table(
+        ("Figure", "Published", "Ours", "Difference", "Tolerance", "Verdict", "Source"),
+        map(_judged, judged),
+    )
+    both = [key for key in made.jobs if key in published and key in ours]
+    if both:
+        same = sum(published[key].record.repeats(ours[key].record) for key in both)
+        print_text(f"{same} of {len(both)} published records are repeated bit for bit.")
+    outside = sum(verdict.word == "outside" for verdict in judged)
+    within = sum(verdict.word == "within" for verdict in judged)
+    print_text(f"{within} figures within tolerance, {outside} outside.")
+    if outside:
+        raise typer.Exit(1)
+
+
+def _judged(verdict: Verdict) -> tuple[str, ...]:
+    claim, difference = verdict.claim, verdict.difference
+    word: str = verdict.word
+    if word == "not run" and claim.metric in NEED_TWIN:
+        word = "needs --ua"
+    return (
+        TITLES[claim.metric],
+        f"{claim.value:.{DECIMALS}f}",
+        "" if verdict.ours.mean is None else f"{verdict.ours.mean:.{DECIMALS}f}",
+        "" if difference is None else f"{difference:+.{DECIMALS}f}",
+        "" if difference is None else f"{verdict.tolerance:.{DECIMALS}f}",
+        word,
+        claim.source,
+    )

@@ -1,0 +1,78 @@
+"""A trained method made from its weights again, and tested on any labelled images."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ltbench.config.models import Job
+from ltbench.data.labelled import LabelledImages, in_order
+from ltbench.methods.base import Method
+from ltbench.networks.folding import folded_batchnorm
+from ltbench.results.groups import subset_classes
+from ltbench.results.record import Record, TestResult
+from ltbench.results.store import RecordError
+from ltbench.training.arithmetic import autocast, set_precision
+from ltbench.training.evaluation import Evaluation
+from ltbench.training.fit import build_method
+
+
+def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Method:
+    """Return a method as it was at the end of a job, in evaluation mode on the CPU.
+
+    Args:
+        record: of the job.
+        weights: safetensors file of its state.
+        plugins: Python files with methods of the user's own.
+
+    Raises:
+        RecordError: where the weights do not fit the method.
+    """
+    job = record.job
+    counts = torch.tensor(record.split.train_counts)[_known(record)]
+    recipe = job.recipe.model_copy(update={"pretrained": None})  # its weights are among ours
+    try:
+        method = build_method(job.model_copy(update={"recipe": recipe}), counts, plugins)
+        if recipe.precision == "fp64":
+            method.double()
+        method.stage = {stage.name: stage for stage in method.stages}[job.stage]
+        method.on_stage_start(method.stage)
+        lost, left = method.load_state_dict(load_file(weights), strict=False)
+    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise RecordError(f"{weights} does not fit {job.method}: {error}") from error
+    if lost or (left and not method.teachers):  # a teacher predicts nothing
+        raise RecordError(f"{weights} does not fit {job.method}: {', '.join([*lost, *left])}")
+    return method.eval()
+
+
+def evaluate(
+    method: Method, record: Record, labelled: LabelledImages, device: torch.device
+) -> TestResult:
+    """Return the test of a restored method, equal to the job's own where the images are."""
+    job = record.job
+    torch.set_num_threads(record.environment.threads)
+    set_precision(job.recipe)
+    method.to(device)
+    if job.recipe.channels_last:
+        method.to(memory_format=torch.channels_last)
+    loader = in_order(labelled, job.dataset, job.recipe, device)
+    evaluation = Evaluation(job.dataset.classes, _known(record), device)
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(autocast(job.recipe, device))
+        if job.recipe.fold_batchnorm:
+            images = loader.take(0, 1).images.repeat_interleave(2, dim=0)
+            stack.enter_context(folded_batchnorm(method, lambda: method.predict(images)))
+        for batch in loader:
+            evaluation.add(method.predict(batch.images), batch.labels)
+    return evaluation.result()
+
+
+def _known(record: Record) -> torch.Tensor:
+    """Return the classes [K] that a job was trained on."""
+    job: Job = record.job
+    counts = record.split.longtailed_counts
+    return torch.tensor(subset_classes(job.subset, counts, job.dataset.groups))

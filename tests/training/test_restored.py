@@ -1,0 +1,92 @@
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from training.jobs import CATALOGUE, DIGITS, job, options
+
+from ltbench.data.errors import DataError
+from ltbench.data.labelled import images_of_folder, part_of_dataset
+from ltbench.data.sources import load_pool
+from ltbench.results.export import read_export, write_export
+from ltbench.results.store import RecordError
+from ltbench.results.workspace import Workspace
+from ltbench.training.fit import run_job
+from ltbench.training.restored import evaluate, restore
+
+CPU = torch.device("cpu")
+NAMES = tuple(map(str, range(10)))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return Workspace(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def softmax(workspace):
+    return run_job(job("softmax", epochs=1), workspace, options())
+
+
+def export(record, workspace, folder, classes=NAMES):
+    info = CATALOGUE[record.method]
+    write_export(record, workspace.job(record.key), classes, info, folder)
+    return read_export(folder)
+
+
+def retest(exported, part="test"):
+    record = exported.record
+    images = part_of_dataset(DIGITS, part, record.job.split)
+    return evaluate(restore(record, exported.weights), record, images, CPU)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"fold_batchnorm": True, "precision": "fp32"}, {"channels_last": True}]
+)
+def test_a_recipe_is_followed(workspace, tmp_path, changes):
+    one = job("ride", epochs=1, norm="batch", **changes)
+    record = run_job(one, workspace, options())
+    assert retest(export(record, workspace, tmp_path)) == record.test
+
+
+def test_other_images_are_tested_too(softmax, workspace, tmp_path):
+    assert retest(export(softmax, workspace, tmp_path)) == softmax.test
+    exported = export(softmax, workspace, tmp_path)
+    result = retest(exported, "train")
+    assert result.totals == softmax.split.train_counts
+    with pytest.raises(DataError, match="no validation images"):
+        retest(exported, "val")
+
+
+def test_a_folder_is_tested_by_the_names_of_its_classes(softmax, workspace, tmp_path):
+    exported = export(softmax, workspace, tmp_path / "export")
+    pool = load_pool(DIGITS)
+    for label in (7, 3):
+        (tmp_path / "images" / str(label)).mkdir(parents=True)
+        for i in np.flatnonzero(pool.test_labels == label):
+            path = tmp_path / "images" / str(label) / f"{i:04d}.png"
+            Image.fromarray(pool.test_images[i, 0]).save(path)
+    recipe = softmax.job.recipe
+    found = images_of_folder(tmp_path / "images", DIGITS, recipe, NAMES)
+    result = evaluate(restore(softmax, exported.weights), softmax, found, CPU)
+    expected = [h if k in (3, 7) else 0 for k, h in enumerate(softmax.test.hits)]
+    assert list(result.hits) == expected
+    (tmp_path / "images" / "owl").mkdir()
+    shutil.copy(next((tmp_path / "images" / "3").iterdir()), tmp_path / "images" / "owl")
+    with pytest.raises(DataError, match="classes that this run does not know:\n  owl"):
+        images_of_folder(tmp_path / "images", DIGITS, recipe, NAMES)
+
+
+def test_weights_of_another_shape_are_refused(softmax, workspace, tmp_path):
+    exported = export(softmax, workspace, tmp_path)
+    state = load_file(exported.weights)
+    for name in list(state)[:1]:
+        del state[name]
+    save_file(state, exported.weights)
+    with pytest.raises(RecordError, match="does not fit softmax"):
+        restore(softmax, exported.weights)
+    exported.weights.write_bytes(b"\x80\x04no pickle is read")
+    with pytest.raises(RecordError, match="does not fit softmax"):
+        restore(softmax, exported.weights)
