@@ -56,14 +56,14 @@ def published_rows(
 ) -> dict[str, PublishedRow]:
     """Return the rows that something is published of by name, sorted.
 
-    Of grids that share a row one with the balanced split comes first.
+    Of grids that share a row the one with most seeds comes first, then one with the balanced split.
 
     Args:
         plans: one a grid.
         published: published records by key.
     """
     found: dict[str, PublishedRow] = {}
-    for plan in sorted(plans, key=lambda plan: "balanced" not in plan.grid.splits):
+    for plan in sorted(plans, key=lambda p: (-len(p.grid.seeds), "balanced" not in p.grid.splits)):
         for board in boards(plan, published):
             for entry in board.entries:
                 name, said = row_name(board, entry), tuple(claims(board, entry))
