@@ -6,8 +6,12 @@ from pathlib import Path
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import Plan
 from ltbench.results.board import Board, ad_hoc_records, boards
+from ltbench.results.calibration_table import calibration_table
+from ltbench.results.cost_table import cost_table
 from ltbench.results.findings import Finding, findings_table
 from ltbench.results.paired_tables import paired_table
+from ltbench.results.ranks import ranks_table
+from ltbench.results.recipes_table import recipes_tables
 from ltbench.results.render import csv_text, escape_markdown, latex, markdown
 from ltbench.results.store import BadRecord, Loaded, Stored
 from ltbench.results.tables import (
@@ -46,8 +50,10 @@ def every_table(
     tables = (
         *board_tables(board, methods),
         paired_table(board, records),
+        calibration_table(board, records),
         shifts_table(board, records),
         open_set_table(board, records),
+        cost_table(board, methods, records),
     )
     return [table for table in tables if table is not None]
 
@@ -83,6 +89,7 @@ def write_leaderboard(
             for board in found
             for table in every_table(board, methods, loaded.records)
         ]
+        tables += [("", table) for table in recipes_tables(found)]
         ad_hoc = ad_hoc_table(ad_hoc_records(plan, loaded.records))
         if ad_hoc is not None:
             tables.append(("", ad_hoc))
@@ -90,7 +97,7 @@ def write_leaderboard(
         texts[f"{name}.md"] = _grid_page(plan, found, tables, loaded.records, failed)
         texts[f"{name}.csv"] = csv_text(tables)
         texts[f"{name}.tex"] = "\n".join(latex(table) for _, table in tables)
-    index = _index(plans, loaded, findings_table(findings, every))
+    index = _index(plans, loaded, [findings_table(findings, every), ranks_table(every)])
     texts = {"README.md": index, **texts}
     for name, text in texts.items():
         write_atomically(out_dir / name, text.encode(), durable=False)
@@ -130,10 +137,9 @@ def _grid_page(
     return "\n".join(parts)
 
 
-def _index(plans: Sequence[Plan], loaded: Loaded, findings: Table) -> str:
+def _index(plans: Sequence[Plan], loaded: Loaded, tables: Sequence[Table | None]) -> str:
     parts = ["# Leaderboard\n", f"{GENERATED}\n"]
-    if findings.rows:
-        parts.append(markdown(findings, level=2))
+    parts += [markdown(table, level=2) for table in tables if table is not None and table.rows]
     parts.append(markdown(_grids_table(plans, loaded.records), level=2))
     links = (f"- [{escape_markdown(p.grid.title)}]({p.grid.name}.md)\n" for p in plans)
     parts.append("".join(links))

@@ -42,6 +42,12 @@ class Calibration(Model):
     accuracy: tuple[float, ...]
     ece: float
 
+    @property
+    def mean_confidence(self) -> float:
+        """Mean confidence over all test images."""
+        bins = zip(self.counts, self.confidence, strict=True)
+        return sum(count * mean for count, mean in bins) / sum(self.counts)
+
 
 class Counts(Model):
     """Right predictions and images of each class."""

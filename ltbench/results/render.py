@@ -73,10 +73,15 @@ def value_text(value: Value) -> str:
         text += f" ± {value.std:.{DECIMALS}f}"
     if value.interval is not None:
         text += " ({:.{d}f} to {:.{d}f})".format(*value.interval, d=DECIMALS)
-    if value.state == "partial":
-        failed = f", {value.failed} failed" if value.failed else ""
-        text += f" ({value.n}/{value.planned} seeds{failed})"
-    return text
+    return text + seeds_text(value)
+
+
+def seeds_text(value: Value) -> str:
+    """Return which seeds a value has, where it has not all of them."""
+    if value.state != "partial":
+        return ""
+    failed = f", {value.failed} failed" if value.failed else ""
+    return f" ({value.n}/{value.planned} seeds{failed})"
 
 
 def cell_text(cell: Cell) -> str:
@@ -163,7 +168,8 @@ def _latex_cell(cell: Cell) -> str:
 def csv_text(tables: Sequence[tuple[str, Table]]) -> str:
     """Return tables in one long form for programs: a line for each cell beside a row's name.
 
-    Values are in percent with four decimals; `text` holds what is not a value.
+    Values are in percent, or in what their column names, with four decimals; `text` holds what is
+    not a value, or what a person reads in its place.
 
     Args:
         tables: each with the name of its board.

@@ -317,15 +317,15 @@ def setting(board: Board) -> str:
     )
 
 
-def rank_column(rows: list[list[Cell]], column: int) -> None:
-    """Mark best and second in a column; the larger number is the better."""
+def rank_column(rows: list[list[Cell]], column: int, *, lowest: bool = False) -> None:
+    """Mark best and second in a column, the largest numbers or the lowest."""
     cells = [row[column] for row in rows]
-    _rank(cells, range(len(cells)))
+    _rank(cells, range(len(cells)), lowest=lowest)
     for row, cell in zip(rows, cells, strict=True):
         row[column] = cell
 
 
-def _rank(cells: list[Cell], positions: range) -> None:
+def _rank(cells: list[Cell], positions: range, *, lowest: bool = False) -> None:
     """Mark the best and, where it is alone, the second of the complete values.
 
     What prints alike ties; a value without another to compare with is not marked.
@@ -337,7 +337,7 @@ def _rank(cells: list[Cell], positions: range) -> None:
     }
     if len(shown) < 2:
         return
-    best, *rest = sorted(set(shown.values()), reverse=True)
+    best, *rest = sorted(set(shown.values()), reverse=not lowest)
     alone = list(shown.values()).count(best) == 1
     for i, number in shown.items():
         if number == best:

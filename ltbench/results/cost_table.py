@@ -1,0 +1,108 @@
+"""What the variants of a board cost: to train with all they need, and to predict with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ltbench.config.catalogue import MethodInfo
+from ltbench.config.expand import BASELINE
+from ltbench.results.board import EMPTY, Board, Entry, State, Value
+from ltbench.results.paired import find_plain
+from ltbench.results.record import Record
+from ltbench.results.render import seeds_text
+from ltbench.results.statistics import summarise
+from ltbench.results.store import Stored
+from ltbench.results.tables import Cell, Table, setting
+from ltbench.results.training_cost import Training, training_cost
+
+COLUMNS = (
+    *("Method", "Device-hours", "Over softmax", "Images a second", "Peak memory, MB"),
+    *("Parameters", "Forward cost", "Hardware"),
+)
+
+
+def cost_table(
+    board: Board, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
+) -> Table:
+    """Return training time, throughput, memory and size of each variant, as measured."""
+    plain = find_plain(board, BASELINE)
+    unit = None if plain is None else training_cost(plain, records)
+    rows = []
+    for entry in board.entries:
+        found = [records[key].record for key in entry.values["acc"].keys]
+        spent = training_cost(entry, records)
+        hardware = sorted(spent.hardware if spent else {r.environment.hardware for r in found})
+        row = (
+            Cell(entry.variant.label),
+            _hours(entry, spent),
+            _over(entry, spent, unit),
+            _measured(entry, {r.key: r.cost.images_per_second for r in found}),
+            _measured(entry, {r.key: r.cost.peak_memory_mb for r in found}),
+            _parameters(entry, found),
+            Cell(_forward(entry, methods)),
+            Cell("; ".join(hardware) or EMPTY),
+        )
+        rows.append(row)
+    return Table(
+        name="cost",
+        title=f"{board.title}: cost",
+        caption=f"{setting(board)} Device-hours: of a GPU, or of one process on a CPU, to train a "
+        "variant and all that it starts or learns from, mean over seeds; ~ where softmax had other "
+        "hardware. Images a second and the memory of the largest process are those of its last "
+        "stage; what did not train has no rate. All are as measured: a busy machine is slower. "
+        "Forward cost: multiplications and additions of one prediction beside softmax's, with "
+        "ResNet-32 and default hyper-parameters.",
+        columns=COLUMNS,
+        rows=tuple(rows),
+    )
+
+
+def _hours(entry: Entry, spent: Training | None) -> Cell:
+    acc = entry.values["acc"]
+    if spent is None:
+        state: State = "not available" if acc.keys else acc.state
+        return Cell(value=Value(planned=acc.planned, state=state))
+    hours = spent.seconds / 3600
+    value = _value(acc, hours, spent.n, spent.keys)
+    return Cell(f"{_short(hours)}{seeds_text(value)}", value)
+
+
+def _over(entry: Entry, spent: Training | None, unit: Training | None) -> Cell:
+    if spent is None or unit is None or unit.seconds == 0:
+        return Cell(EMPTY)
+    ratio = spent.seconds / unit.seconds
+    about = "" if spent.hardware == unit.hardware else "~"
+    keys = tuple(dict.fromkeys((*spent.keys, *unit.keys)))
+    return Cell(f"{about}{ratio:.1f}x", _value(entry.values["acc"], ratio, spent.n, keys))
+
+
+def _measured(entry: Entry, numbers: Mapping[str, float | None]) -> Cell:
+    known = {key: number for key, number in numbers.items() if number is not None}
+    if not known:
+        return Cell(EMPTY)
+    mean, acc = summarise(list(known.values())).mean, entry.values["acc"]
+    return Cell(f"{mean:,.0f}", _value(acc, mean, len(known), tuple(known)))
+
+
+def _parameters(entry: Entry, found: Sequence[Record]) -> Cell:
+    if not found:
+        return Cell(EMPTY)
+    number, acc = found[0].weights.parameters, entry.values["acc"]
+    return Cell(f"{number:,}", _value(acc, number, acc.n, acc.keys))
+
+
+def _value(acc: Value, number: float, n: int, keys: tuple[str, ...]) -> Value:
+    state: State = "complete" if n == acc.planned else "partial"
+    return replace(acc, mean=number, std=None, n=n, state=state, keys=keys)
+
+
+def _forward(entry: Entry, methods: Mapping[str, MethodInfo]) -> str:
+    """Return the arithmetic of one prediction beside softmax's, as the catalogue has it."""
+    own, plain = (methods.get(method) for method in (entry.variant.method, BASELINE))
+    if own is None or plain is None or own.cost is None or plain.cost is None:
+        return EMPTY
+    return f"{own.cost.megaflops / plain.cost.megaflops:.2f}x"
+
+
+def _short(number: float) -> str:
+    """Return a number with three significant digits, or all of those before the point."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

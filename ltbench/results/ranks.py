@@ -1,0 +1,150 @@
+"""Variants over several datasets: mean ranks, and which of them differ.
+
+Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006: on a dataset
+the best variant has rank 1, and equal ones share the mean of their ranks. The Friedman test asks
+whether any differ; mean ranks further apart than Nemenyi's critical difference do. Benavoli et al.,
+"Should We Really Use Post-Hoc Tests Based on Mean-Ranks?", JMLR 2016, compare every two by
+themselves: Wilcoxon's signed-rank test with Holm's correction. All depend on what is compared.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import sqrt
+
+import numpy as np
+
+from ltbench.results.board import Board
+from ltbench.results.paired import SIGNIFICANT
+from ltbench.results.statistics import holm
+from ltbench.results.tables import Cell, Table
+
+FEWEST = 5
+"""Datasets below which nothing is said."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """What can be said of variants over datasets.
+
+    Attributes:
+        means: mean rank of each variant, the best first.
+        friedman: p of the hypothesis that all are equal.
+        critical_difference: of mean ranks, by Nemenyi at 5 %.
+        wilcoxon: corrected p of every two variants, in the order of `means`.
+        datasets: their number.
+    """
+
+    means: dict[str, float]
+    friedman: float
+    critical_difference: float
+    wilcoxon: dict[tuple[str, str], float]
+    datasets: int
+
+    def alike(self) -> list[tuple[str, ...]]:
+        """Return the largest runs of neighbours by rank of which no two differ by Wilcoxon-Holm."""
+        names, found = list(self.means), list[tuple[int, int]]()
+        for first in range(len(names)):
+            last = first
+            while last + 1 < len(names) and self._inseparable(names[first : last + 2]):
+                last += 1
+            if last > first and not any(last <= end for _, end in found):
+                found.append((first, last))
+        return [tuple(names[first : last + 1]) for first, last in found]
+
+    def _inseparable(self, names: Sequence[str]) -> bool:
+        return all(self.wilcoxon[pair] >= SIGNIFICANT for pair in combinations(names, 2))
+
+
+def rank_variants(scores: Mapping[str, Sequence[float]]) -> Ranks:
+    """Return the ranks of three variants or more.
+
+    Args:
+        scores: of each variant, one a dataset, the larger the better.
+
+    Raises:
+        ValueError: with fewer variants, or scores of unequal numbers.
+    """
+    from scipy import stats
+
+    if len(scores) < 3:
+        raise ValueError("ranks are for three variants or more")
+    values = np.array(list(scores.values()), dtype=np.float64)  # [V, D]; raises if ragged
+    variants, datasets = values.shape
+    by_dataset = stats.rankdata(-values, axis=0)
+    order = np.argsort(by_dataset.mean(axis=1), kind="stable").tolist()
+    names = [list(scores)[i] for i in order]
+    pairs = list(combinations(order, 2))
+    corrected = holm([_wilcoxon(values[i] - values[j]) for i, j in pairs])
+    equal = bool((values == values[0]).all())
+    range_ = stats.studentized_range.ppf(1 - SIGNIFICANT, variants, np.inf)
+    return Ranks(
+        means=dict(zip(names, by_dataset.mean(axis=1)[order].tolist(), strict=True)),
+        friedman=1.0 if equal else float(stats.friedmanchisquare(*values).pvalue),
+        critical_difference=float(
+            range_ / sqrt(2) * sqrt(variants * (variants + 1) / 6 / datasets)
+        ),
+        wilcoxon=dict(zip(combinations(names, 2), corrected, strict=True)),
+        datasets=datasets,
+    )
+
+
+def _wilcoxon(differences: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    """Return the two-sided p-value; equal scores are half for either (zsplit)."""
+    from scipy import stats
+
+    if not differences.any():
+        return 1.0
+    return float(stats.wilcoxon(differences, zero_method="zsplit").pvalue)
+
+
+def accuracies(boards: Sequence[Board]) -> tuple[tuple[str, ...], dict[str, list[float]]]:
+    """Return datasets, and the accuracies on them of the variants that are complete on each.
+
+    A dataset counts once, whatever its ratios and recipes: by the board with the most complete
+    variants, the first of equals.
+    """
+    chosen: dict[str, tuple[Board, dict[str, float]]] = {}
+    for board in boards:
+        known = _complete(board)
+        before = chosen.get(board.dataset.name)
+        if known and (before is None or len(known) > len(before[1])):
+            chosen[board.dataset.name] = (board, known)
+    tables = [known for _, known in chosen.values()]
+    names = [name for name in tables[0] if all(name in known for known in tables)] if tables else []
+    return tuple(chosen), {name: [known[name] for known in tables] for name in names}
+
+
+def _complete(board: Board) -> dict[str, float]:
+    values = {entry.variant.label: entry.values["acc"] for entry in board.entries}
+    return {
+        label: value.mean
+        for label, value in values.items()
+        if value.state == "complete" and value.mean is not None
+    }
+
+
+def ranks_table(boards: Sequence[Board]) -> Table | None:
+    """Return mean ranks over datasets; None below five of them, or three variants on all."""
+    datasets, scores = accuracies(boards)
+    if len(datasets) < FEWEST or len(scores) < 3:
+        return None
+    ranks = rank_variants(scores)
+    alike: dict[str, list[str]] = {}
+    for number, names in enumerate(ranks.alike(), start=1):
+        for name in names:
+            alike.setdefault(name, []).append(str(number))
+    return Table(
+        name="ranks",
+        title=f"Ranks over {len(datasets)} datasets",
+        caption=f"Mean rank by accuracy on {', '.join(datasets)}, of the variants that are "
+        f"complete on all of them. Friedman test: p = {ranks.friedman:.3g}; Nemenyi's critical "
+        f"difference at 5 %: {ranks.critical_difference:.2f}. Neighbours that share a number "
+        "cannot be told apart (Wilcoxon's signed-rank test on every two, Holm's correction, 5 %). "
+        "Ranks change with the variants that are compared.",
+        columns=("Method", "Mean rank", "Alike"),
+        rows=tuple(
+            (Cell(name), Cell(f"{mean:.2f}"), Cell(" ".join(alike.get(name, []))))
+            for name, mean in ranks.means.items()
+        ),
+    )
