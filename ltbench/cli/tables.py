@@ -50,7 +50,7 @@ def leaderboard(
     ] = False,
     readme: Annotated[Path | None, typer.Option(help="README to refresh, too.")] = None,
 ) -> None:
-    """Write the tables from the records: markdown, CSV and LaTeX.
+    """Write the tables from the records: markdown, CSV, LaTeX, JSON and HTML.
 
     Without --grid it has the grids that records were trained for.
     """

@@ -13,6 +13,8 @@ from ltbench.results.paired_tables import paired_table
 from ltbench.results.ranks import ranks_table
 from ltbench.results.recipes_table import recipes_tables
 from ltbench.results.render import csv_text, escape_markdown, latex, markdown
+from ltbench.results.render_html import html
+from ltbench.results.render_json import json_text
 from ltbench.results.store import BadRecord, Loaded, Stored
 from ltbench.results.tables import (
     Cell,
@@ -66,7 +68,9 @@ def write_leaderboard(
     findings: Sequence[Finding] = (),
     failed: Collection[str] = frozenset(),
 ) -> list[Path]:
-    """Write the index and each grid as markdown, CSV and LaTeX. Equal records give equal bytes.
+    """Write the index, and each grid as markdown, CSV, LaTeX, JSON and HTML tables.
+
+    Equal records give equal bytes.
 
     Args:
         plans: one a grid.
@@ -97,6 +101,8 @@ def write_leaderboard(
         texts[f"{name}.md"] = _grid_page(plan, found, tables, loaded.records, failed)
         texts[f"{name}.csv"] = csv_text(tables)
         texts[f"{name}.tex"] = "\n".join(latex(table) for _, table in tables)
+        texts[f"{name}.json"] = json_text(tables)
+        texts[f"{name}.html"] = "\n".join(html(table) for _, table in tables)
     index = _index(plans, loaded, [findings_table(findings, every), ranks_table(every)])
     texts = {"README.md": index, **texts}
     for name, text in texts.items():

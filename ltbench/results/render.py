@@ -36,7 +36,7 @@ FORMULA = (*"=+-@", *(chr(ord(c) + 0xFEE0) for c in "=+-@"))
 """Characters that a spreadsheet takes for the start of a formula, also in full width."""
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Return a text on one line: no control, direction or other unprintable characters."""
     if not text.isprintable():
         text = "".join(c if c.isprintable() else " " for c in text)
@@ -45,18 +45,18 @@ def _plain(text: str) -> str:
 
 def escape_markdown(text: str) -> str:
     """Return a text that GitHub's markdown shows as it is, also within a table."""
-    escaped = _plain(text).translate(MARKDOWN)
+    escaped = plain_text(text).translate(MARKDOWN)
     return re.sub(r"(?i)(https?|ftp)://", r"\1:&#47;/", escaped).replace("www.", "www&#46;")
 
 
 def escape_latex(text: str) -> str:
     """Return a text that LaTeX sets as it is."""
-    return _plain(text).translate(LATEX)
+    return plain_text(text).translate(LATEX)
 
 
 def escape_csv(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula."""
-    text = _plain(text)
+    text = plain_text(text)
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
@@ -97,7 +97,7 @@ def _width(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(c) != 0 for c in text)
 
 
-def _numeric(table: Table) -> list[bool]:
+def numeric_columns(table: Table) -> list[bool]:
     """Return whether each column holds values."""
     return [any(row[i].value is not None for row in table.rows) for i in range(len(table.columns))]
 
@@ -107,7 +107,7 @@ def markdown(table: Table, level: int = 3) -> str:
     body = [[_markdown_cell(cell) for cell in row] for row in table.rows]
     head = [escape_markdown(column) for column in table.columns]
     widths = [max(3, *(_width(line[i]) for line in [head, *body])) for i in range(len(head))]
-    right = _numeric(table)
+    right = numeric_columns(table)
     rule = ["-" * (w - 1) + ":" if r else "-" * w for w, r in zip(widths, right, strict=True)]
 
     def line(cells: list[str]) -> str:
@@ -136,7 +136,7 @@ def _marks(cell: Cell, mark: str) -> str:
 
 def latex(table: Table) -> str:
     """Return a table for the booktabs package, best in bold, second underlined, notes below."""
-    columns = "".join("r" if numeric else "l" for numeric in _numeric(table))
+    columns = "".join("r" if numeric else "l" for numeric in numeric_columns(table))
     body = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in table.rows]
     notes = [
         rf"\\ \textsuperscript{{{i}}} {escape_latex(text)}"

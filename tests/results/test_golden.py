@@ -84,7 +84,10 @@ def written(tmp_path_factory, toy):
     return texts
 
 
-@pytest.mark.parametrize("name", ["README.md", "toy_grid.md", "toy_grid.csv", "toy_grid.tex"])
+NAMES = ["README.md", *(f"toy_grid.{form}" for form in ("md", "csv", "tex", "json", "html"))]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_leaderboard_is_byte_for_byte(written, name):
     golden = GOLDEN / name
     if os.environ.get("LTBENCH_UPDATE_GOLDEN"):

@@ -1,6 +1,8 @@
 import csv
 import io
+import json
 import re
+from html.parser import HTMLParser
 
 import pytest
 from hypothesis import example, given
@@ -9,6 +11,8 @@ from markdown_it import MarkdownIt
 
 from ltbench.results.board import EMPTY, Value
 from ltbench.results.render import csv_text, latex, markdown, value_text
+from ltbench.results.render_html import html
+from ltbench.results.render_json import json_text
 from ltbench.results.tables import Cell, Table
 
 NASTY = [
@@ -168,3 +172,91 @@ def test_latex_marks():
     assert r"a & \textbf{50.0 $\pm$ 1.0} \\" in source
     assert r"b & \underline{50.0 $\pm$ 1.0}\textsuperscript{1} \\" in source
     assert r"\begin{tabular}{lr}" in source
+
+
+class Cells(HTMLParser):
+    """Collects the text of every element; attributes and elements other than ours are errors."""
+
+    KNOWN = frozenset(("table", "caption", "thead", "tbody", "tr", "th", "td", "b", "ol", "li"))
+
+    def __init__(self, source):
+        super().__init__(convert_charrefs=True)
+        self.cells = [""]
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        assert tag in self.KNOWN
+        assert {name for name, _ in attrs} <= {"scope", "align"}
+        self.cells.append("")
+
+    def handle_data(self, data):
+        self.cells[-1] += data
+
+    def handle_comment(self, data):
+        raise AssertionError(data)
+
+    handle_decl = handle_pi = unknown_decl = handle_comment
+
+
+@nasty
+def test_html_shows_any_text_as_it_is(text):
+    found = Cells(html(table(text, title=text, caption="C", notes=(text,)))).cells
+    shown = [cell.strip() for cell in found if cell.strip()]
+    expected = [words(f"{text} C"), "Name", "Text", "row", words(text), words(text)]
+    assert shown == [cell for cell in expected if cell]
+
+
+@nasty
+def test_json_is_read_back_and_ends_no_script(text):
+    source = json_text([(text, table(text, title=text))])
+    assert not set(source) & set("<>&")
+    assert source.isascii()
+    (found,) = json.loads(source)["tables"]
+    assert (found["board"], found["title"]) == (text, text)
+    assert found["rows"] == [[{"text": "row"}, {"text": text}] if text else [{"text": "row"}, {}]]
+
+
+def test_json_has_all_of_a_value():
+    value = Value(50.0, 1.0, (1 / 3, 60.0), 1, 2, "partial", 1, "why", ("k",))
+    cell = Cell(value=value, rank=2, notes=(1,))
+    (found,) = json.loads(json_text([("b", Table("x", "T", "", ("A",), ((cell,),), ("n",)))]))[
+        "tables"
+    ]
+    assert found["rows"] == [
+        [
+            {
+                "text": "50.0 ± 1.0 (0.3 to 60.0) (1/2 seeds, 1 failed)",
+                "rank": 2,
+                "notes": [1],
+                "mean": 50.0,
+                "std": 1.0,
+                "interval": [0.333333, 60.0],
+                "n": 1,
+                "planned": 2,
+                "state": "partial",
+                "failed": 1,
+                "reason": "why",
+                "keys": ["k"],
+            }
+        ]
+    ]
+
+
+def test_json_keeps_a_zero_and_leaves_out_what_there_is_not():
+    value = Value(0.0, None, None, 1, 1, "complete", keys=("k",))
+    source = json_text([("b", Table("x", "T", "", ("A",), ((Cell(value=value),),)))])
+    (((cell,),),) = (found["rows"] for found in json.loads(source)["tables"])
+    assert (cell["mean"], cell["failed"]) == (0.0, 0)
+    assert cell.keys() == {"text", "mean", "n", "planned", "state", "failed", "keys"}
+
+
+def test_html_marks_and_names():
+    value = Value(50.0, None, None, 1, 1, "complete")
+    row = (Cell("a"), Cell(value=value, rank=1, notes=(2, 1)))
+    source = html(Table("x", "T", "C", ("A", "B"), (row,), ("n", "m")))
+    expected = (
+        '<tr><th scope="row">a</th><td align="right"><strong>50.0</strong><sup>1,2</sup></td></tr>'
+    )
+    assert expected in source
+    assert source.endswith("<ol>\n<li>n</li>\n<li>m</li>\n</ol>\n")
