@@ -9,9 +9,10 @@ from ltbench.config.models import DatasetSpec, Recipe, Split
 from ltbench.results.board import State, Value
 from ltbench.results.groups import GROUPS, RULES, class_groups
 from ltbench.results.paired import Comparison, Verdict, answers_of, compare_answers
-from ltbench.results.paired_tables import HOW, p_text, signed
+from ltbench.results.paired_tables import HOW, p_text
 from ltbench.results.per_class import Change, Pair, change
 from ltbench.results.record import Record, TestResult
+from ltbench.results.render import signed_text
 from ltbench.results.store import Stored
 from ltbench.results.tables import TITLES, Cell, Table
 
@@ -113,7 +114,7 @@ def head_to_head_tables(
             return (Cell(value=replace(base, state="empty")),) * 3
         gap = replace(base, mean=found.difference, interval=found.interval)
         means = (replace(base, mean=mean) for mean in (found.ours, found.theirs))
-        return (*(Cell(value=value) for value in means), Cell(signed(gap), gap))
+        return (*(Cell(value=value) for value in means), Cell(signed_text(gap), gap))
 
     counts = next(iter(match.runs[0].values())).split.longtailed_counts
     group_of = class_groups(counts, rule)

@@ -10,6 +10,7 @@ from ltbench.results.calibration_table import calibration_table
 from ltbench.results.cost_table import cost_table
 from ltbench.results.findings import Finding, findings_table
 from ltbench.results.paired_tables import paired_table
+from ltbench.results.published_table import published_table
 from ltbench.results.ranks import ranks_table
 from ltbench.results.recipes_table import recipes_tables
 from ltbench.results.render import csv_text, escape_markdown, latex, markdown
@@ -56,6 +57,7 @@ def every_table(
         shifts_table(board, records),
         open_set_table(board, records),
         cost_table(board, methods, records),
+        published_table(board),
     )
     return [table for table in tables if table is not None]
 

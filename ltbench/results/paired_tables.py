@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ltbench.results.board import EMPTY, Board, State, Value
 from ltbench.results.paired import Comparison, Verdict, compare_rows, find_plain
-from ltbench.results.render import value_text
+from ltbench.results.render import signed_text
 from ltbench.results.store import Stored
 from ltbench.results.tables import Cell, Table, setting
 
@@ -68,13 +68,7 @@ def difference(comparison: Comparison, planned: int) -> Cell:
         state=state,
         keys=comparison.keys,
     )
-    return Cell(signed(value), value)
-
-
-def signed(value: Value) -> str:
-    """Return the text of a difference with its sign."""
-    text = value_text(value)
-    return text if text.startswith("-") or value.mean is None else f"+{text}"
+    return Cell(signed_text(value), value)
 
 
 def verdict_text(comparison: Comparison) -> str:

@@ -104,15 +104,15 @@ class Comparable:
     figures: tuple[Figure, ...]
     ending: str = ""
 
-    def of(self, entry: Entry, metric: Metric, by: PublishedBy) -> list[Figure]:
-        """Return the figures of a variant, in the order of the file."""
+    def of(self, entry: Entry, metric: Metric, by: PublishedBy | None = None) -> list[Figure]:
+        """Return the figures of a variant in the order of the file, of one publisher or of both."""
         names = {name + self.ending for name in _published_names(entry)}
         return [
             figure
             for figure in self.figures
             if figure.method in names
             and figure.metric == METRICS.get(metric)
-            and figure.by_survey == (by == "survey")
+            and by in (None, "survey" if figure.by_survey else "papers")
         ]
 
 

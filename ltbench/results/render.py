@@ -76,6 +76,12 @@ def value_text(value: Value) -> str:
     return text + seeds_text(value)
 
 
+def signed_text(value: Value) -> str:
+    """Return the text of a difference, with its sign."""
+    text = value_text(value)
+    return text if value.mean is None or text.startswith("-") else f"+{text}"
+
+
 def seeds_text(value: Value) -> str:
     """Return which seeds a value has, where it has not all of them."""
     if value.state != "partial":

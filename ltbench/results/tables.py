@@ -391,18 +391,18 @@ def _figures(figures: list[Figure], beside: Comparable, notes: _Notes) -> Cell:
         return Cell(EMPTY)
     values = sorted({figure.value for figure in figures})
     if len(values) == 1:
-        text = _printed(values[0])
+        text = printed(values[0])
         numbers = [notes.number(f"{figure.source}.") for figure in figures]
     else:
-        text = f"{_printed(values[0])} to {_printed(values[-1])}"
-        numbers = [notes.number(f"{f.source}: {_printed(f.value)}.") for f in figures]
+        text = f"{printed(values[0])} to {printed(values[-1])}"
+        numbers = [notes.number(f"{f.source}: {printed(f.value)}.") for f in figures]
     for figure, computed in misprints(beside.figures).items():
         if figure in figures:
-            wrong = f"Printed as {_printed(figure.value)}; Acc / UA is {computed:.1f}."
+            wrong = f"Printed as {printed(figure.value)}; Acc / UA is {computed:.1f}."
             numbers.append(notes.number(wrong))
     return Cell(text, notes=tuple(numbers))
 
 
-def _printed(value: float) -> str:
+def printed(value: float) -> str:
     """Return a published figure with the decimals that it came with, at least one."""
     return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"

@@ -3,7 +3,16 @@ import pytest
 from ltbench.config.yaml_file import read_yaml
 from ltbench.results import tables
 from ltbench.results.board import EMPTY, boards
-from ltbench.results.published import REFERENCE, Comparable, comparable, published_figures
+from ltbench.results.published import (
+    REFERENCE,
+    Comparable,
+    comparable,
+    misprints,
+    published_figures,
+)
+from ltbench.results.published_table import published_table
+from ltbench.results.relative import relative_accuracy
+from ltbench.results.render import cell_text
 from ltbench.results.tables import groups_table, main_table
 
 STAGE = {"epochs": 200, "optimizer": {"lr": 0.1}, "schedule": {"kind": "constant"}}
@@ -120,3 +129,45 @@ def test_a_misprinted_ratio_is_shown_as_printed_with_a_note():
     cell = tables._figures([ratio], Comparable(survey), notes)
     assert cell.text == "81.4"
     assert notes.texts[-1] == "Printed as 81.4; Acc / UA is 79.8."
+
+
+def test_our_ratio_is_the_surveys_in_its_46_pairs_but_for_one_misprint():
+    figures = [f for f in published_figures() if f.source == "Survey v1 Table 5 / v2 Table 4"]
+    rows = {}
+    for figure in figures:
+        rows.setdefault((figure.method, figure.epochs), {})[figure.metric] = figure.value / 100
+    assert len(rows) == 46
+    missed = {}
+    for (method, epochs), row in rows.items():
+        vanilla = rows["Softmax", epochs]["UA"]
+        ours = relative_accuracy([row["top1"]], [vanilla], [row["UA"]])
+        assert ours.upper.mean == row["UA"]  # what is printed is never below softmax's
+        if abs(ours.relative - row["RA"]) > 0.0015:  # rounding, by the survey's own decimals
+            missed[method, epochs] = round(100 * ours.relative, 1)
+    assert missed == {("UNO-IC", "90"): 79.8}
+    assert {(f.method, f.epochs) for f in misprints(figures)} == set(missed)
+
+
+def test_each_published_figure_stands_beside_ours_with_source_and_difference(toy):
+    recipe = toy.recipe(network="resnext50_32x4d", first={**STAGE, "epochs": 90})
+    plan = toy.plan(
+        [{"label": "UNO", "method": "uno_ic", "start_from": "S"}, {**VARIANTS[0], "label": "S"}],
+        dataset=toy.dataset(**{**IMAGENET, "classes": 6}),
+        recipe=recipe,
+        seeds=(0,),
+    )
+    job = plan.jobs[toy.key_of(plan, "UNO")]
+    records = toy.stored(toy.record(job, (40, 30, 20, 20, 10, 10)))
+    [here] = boards(plan, records)
+    table = published_table(here)
+    rows = {tuple(c.text for c in row[:3]): row[3:] for row in table.rows}
+    source = "Survey v1 Table 5 / v2 Table 4"
+    acc = rows["UNO", "Acc", source]
+    assert [cell_text(cell) for cell in acc] == ["43.3", "45.7", "-2.4"]
+    assert acc[-1].value.keys == (job.key,)
+    ratio = rows["UNO", "RA", source]
+    assert [cell_text(cell) for cell in ratio] == ["n/a", "81.4", ""]
+    assert table.notes == ("Printed so; Acc / UA is 79.8.",)
+    assert ratio[1].notes == (1,)
+    assert [cell_text(cell) for cell in rows["S", "Acc", source]] == ["missing", "45.5", ""]
+    assert published_table(board(toy, CIFAR, "resnet20")) is None
