@@ -1,6 +1,8 @@
 """Verbs of `ltbench results`."""
 
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -15,16 +17,26 @@ from ltbench.cli.options import (
     Plugins,
     Published,
     load_records,
+    make_plans,
     make_request,
 )
 from ltbench.cli.screen import print_bad, print_text
+from ltbench.cli.tables import FINDINGS, LEADERBOARD, trained_grids, write_tables
+from ltbench.data.errors import printable
 from ltbench.data.sources import is_there, load_pool
 from ltbench.launch.plan import make_plan, read_catalogue
+from ltbench.launch.verification import (
+    difference,
+    file_problems,
+    record_problems,
+    split_problems,
+)
 from ltbench.results.export import find_run, write_export
 from ltbench.results.store import RecordStore, publish
 from ltbench.results.workspace import Workspace
 
 EXPORTS = Path("exports")
+README = Path("README.md")
 
 results_app = typer.Typer(help="Look after records.", no_args_is_help=True)
 
@@ -67,3 +79,40 @@ def results_export(
     folder = to or EXPORTS / record.key
     for path in write_export(record, Workspace(out).job(record.key), classes, info, folder):
         print_text(str(path))
+
+
+@results_app.command("verify")
+def results_verify(
+    published: Published = PUBLISHED,
+    written: Annotated[Path, typer.Option("--leaderboard", help="Folder to check.")] = LEADERBOARD,
+    findings: Annotated[Path, typer.Option(help="Claims that it tests.")] = FINDINGS,
+    readme: Annotated[Path, typer.Option(help="README to check, where it is.")] = README,
+    data_root: DataRoot = None,
+    plugins: Plugins = None,
+) -> None:
+    """Check that published records, splits, method versions and the leaderboard agree.
+
+    Splits are also made anew from the images of the datasets that are there. The exit code is 1
+    where anything disagrees; every disagreement is a line.
+    """
+    loaded = RecordStore(published).load()
+    plans = make_plans(trained_grids(loaded), data_root, plugins)
+    methods = read_catalogue(plugins or ()).methods
+    problems = record_problems(loaded, published, plans, methods)
+    problems += split_problems(loaded.records, data_root)
+    with TemporaryDirectory() as folder:
+        tables, copy = Path(folder, "leaderboard"), Path(folder, "readme")
+        made = Path(shutil.copy(readme, copy)) if readme.exists() else None
+        files = list(write_tables(plans, loaded, methods, tables, findings, readme=made))
+        problems += file_problems(written, tables)
+        if made and (reason := difference(readme.read_bytes(), made.read_bytes())):
+            problems.append(f"{readme}{reason}")
+    for problem in problems:
+        print_text(printable(problem))
+    planned = {key for made in plans for key in made.jobs}
+    extra = sum(key not in planned for key in loaded.records)
+    said = f"{len(loaded.records)} records ({extra} that no grid plans) and {len(files)} files"
+    if problems:
+        print_text(f"{said}: {len(problems)} disagreements.")
+        raise typer.Exit(1)
+    print_text(f"{said} agree.")

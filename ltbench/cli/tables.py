@@ -1,5 +1,6 @@
 """Verbs that write and print tables of records."""
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from ltbench.cli.options import (
     make_plans,
 )
 from ltbench.cli.screen import print_bad, print_table, print_text
+from ltbench.config.catalogue import MethodInfo
 from ltbench.config.errors import Problem, Source, did_you_mean, raise_all, show
 from ltbench.config.expand import Plan
 from ltbench.config.load import available
@@ -56,21 +58,34 @@ def leaderboard(
     """
     workspace = Workspace(out)
     loaded = RecordStore(published, None if published_only else workspace.records).load()
-    plans = make_plans(grids or _trained_grids(loaded), data_root, plugins)
+    plans = make_plans(grids or trained_grids(loaded), data_root, plugins)
     failed: set[str] = set()
     if not published_only:
         failed = set().union(*(failed_jobs(made, workspace) for made in plans))
-    claims = load_findings(findings) if findings.exists() else ()
     methods = read_catalogue(plugins or ()).methods
-    for path in write_leaderboard(plans, loaded, methods, to, claims, failed):
+    for path in write_tables(plans, loaded, methods, to, findings, failed, readme):
         print_text(str(path))
-    if readme is not None:
-        refresh_readme(readme, plans, loaded, methods, claims)
-        print_text(str(readme))
     print_bad(loaded.bad)
 
 
-def _trained_grids(loaded: Loaded) -> list[str]:
+def write_tables(
+    plans: Sequence[Plan],
+    loaded: Loaded,
+    methods: Mapping[str, MethodInfo],
+    to: Path,
+    findings: Path = FINDINGS,
+    failed: Collection[str] = frozenset(),
+    readme: Path | None = None,
+) -> Iterator[Path]:
+    """Write everything that is made of records, and yield the files."""
+    claims = load_findings(findings) if findings.exists() else ()
+    yield from write_leaderboard(plans, loaded, methods, to, claims, failed)
+    if readme is not None:
+        refresh_readme(readme, plans, loaded, methods, claims)
+        yield readme
+
+
+def trained_grids(loaded: Loaded) -> list[str]:
     """Return the grids that records were trained for."""
     trained = {stored.record.grid for stored in loaded.records.values()}
     return [name for name in available("grids") if name in trained]
@@ -96,7 +111,7 @@ def compare(
     if first == second:
         raise COMPARE.error(f"two variants are needed, not {show(first)} twice")
     loaded = load_records(out, published)
-    plans = make_plans(grids or _trained_grids(loaded), data_root, plugins)
+    plans = make_plans(grids or trained_grids(loaded), data_root, plugins)
     rows = [(made, row) for made in plans for row in made.rows if not row.needed_for_ua]
     words: tuple[tuple[str, str | None, set[str]], ...] = (
         ("variant", first, {row.variant.label for _, row in rows}),

@@ -135,7 +135,7 @@ def boards(
     return [board for board in made if board.entries]
 
 
-def _place(job: Job) -> tuple[str, ...]:
+def place_of(job: Job) -> tuple[str, ...]:
     """Return what a job is to a reader, whatever its configuration."""
     return (job.dataset.id, job.split, job.label, job.recipe_name, str(job.seed), job.stage)
 
@@ -146,13 +146,13 @@ class _Older:
     def __init__(self, records: Mapping[str, Stored], plan: Plan) -> None:
         self.jobs = plan.jobs
         self.places = {
-            _place(stored.record.job)
+            place_of(stored.record.job)
             for key, stored in records.items()
             if key not in plan.jobs and not stored.record.job.ad_hoc
         }
 
     def has(self, key: str) -> bool:
-        return _place(self.jobs[key]) in self.places
+        return place_of(self.jobs[key]) in self.places
 
 
 class _Builder:
@@ -336,4 +336,4 @@ def ad_hoc_records(plan: Plan, records: Mapping[str, Stored]) -> list[Record]:
         if record.job.ad_hoc and record.grid == plan.grid.name
         if record.job.subset == "all" and record.test is not None
     ]
-    return sorted(mine, key=lambda record: (*_place(record.job), record.key))
+    return sorted(mine, key=lambda record: (*place_of(record.job), record.key))
