@@ -5,7 +5,7 @@ number and so is left out of the job key (`identity`). A field marked `LATER` ca
 were published: its default is what they did, and is left out, so that their keys still hold.
 """
 
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -57,14 +57,24 @@ class Model(BaseModel):
 
 
 def _what_counts(model: Model, values: dict[str, Any]) -> dict[str, Any]:
-    for name, field in type(model).model_fields.items():
-        value, extra = getattr(model, name), field.json_schema_extra
-        marks = extra if isinstance(extra, dict) else {}
-        if marks.get("note") or (marks.get("later") and value == field.default):
+    for name, later, default in _marked(type(model)):
+        if not later or getattr(model, name) == default:
             del values[name]
-        elif isinstance(value, Model):
-            _what_counts(value, values[name])
+    for name, value in values.items():
+        if isinstance(value, dict) and isinstance(inner := getattr(model, name), Model):
+            _what_counts(inner, value)
     return values
+
+
+@cache
+def _marked(model: type[Model]) -> tuple[tuple[str, bool, Any], ...]:
+    """Return the fields that are notes or came later: name, whether it came later, default."""
+    found = []
+    for name, field in model.model_fields.items():
+        marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        if marks.keys() & {"note", "later"}:
+            found.append((name, "note" not in marks, field.default))
+    return tuple(found)
 
 
 class Normalisation(Model):

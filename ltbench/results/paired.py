@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from ltbench.config.expand import BASELINE
 from ltbench.results.board import Board, Entry
 from ltbench.results.record import Record
-from ltbench.results.statistics import RESAMPLES, covered, holm, seed_draws
+from ltbench.results.statistics import RESAMPLES, covered, holm, seed_weights
 from ltbench.results.store import Stored
 
 SIGNIFICANT: Final = 0.05
@@ -148,9 +148,7 @@ def bootstrap(means: Floats, spread: Floats) -> tuple[float, float]:
         means: [S], of each seed over its images.
         spread: [S, S], covariance of these means over draws of images.
     """
-    seeds = len(means)
-    drawn = seed_draws(seeds)  # [RESAMPLES, S]
-    weights = (drawn[:, :, None] == np.arange(seeds)).mean(axis=1)  # [RESAMPLES, S]
+    weights = seed_weights(len(means))  # [RESAMPLES, S]
     variances = ((weights @ spread) * weights).sum(axis=1)
     return covered(weights @ means + _normal_draws() * np.sqrt(variances.clip(min=0)))
 

@@ -106,7 +106,7 @@ class Comparable:
 
     def of(self, entry: Entry, metric: Metric, by: PublishedBy | None = None) -> list[Figure]:
         """Return the figures of a variant in the order of the file, of one publisher or of both."""
-        names = {name + self.ending for name in _published_names(entry)}
+        names = {name + self.ending for name in _published_names(entry)} if self.figures else ()
         return [
             figure
             for figure in self.figures

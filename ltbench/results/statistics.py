@@ -1,12 +1,14 @@
 """Means over seeds and their spread, resampled seeds, and corrections for many tests."""
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import fsum, sqrt
+from statistics import fmean
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 RESAMPLES: Final = 2000
 COVERAGE: Final = 0.95
@@ -23,17 +25,25 @@ class Summary:
 
 def summarise(values: Sequence[float]) -> Summary:
     """Return the summary of one value or more, of any unit."""
-    std = statistics.stdev(values) if len(values) > 1 else None
-    return Summary(statistics.fmean(values), std, len(values))
+    mean, n = fmean(values), len(values)
+    std = sqrt(fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else None
+    return Summary(mean, std, n)
 
 
 @cache
-def seed_draws(n: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def seed_draws(n: int) -> NDArray[np.int64]:
     """Return which of n seeds each resample takes, [RESAMPLES, n]; always the same draws."""
     return np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
 
 
-def covered(draws: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float]:
+@cache
+def seed_weights(n: int) -> NDArray[np.float64]:
+    """Return the share of each of n seeds in each resample, [RESAMPLES, n]."""
+    drawn = seed_draws(n)
+    return np.stack([(drawn == seed).mean(axis=1) for seed in range(n)], axis=1)
+
+
+def covered(draws: NDArray[np.float64]) -> tuple[float, float]:
     """Return the interval between the quantiles that leave equal shares of the draws out."""
     low, high = np.quantile(draws, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return float(low), float(high)

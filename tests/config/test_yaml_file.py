@@ -1,12 +1,17 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ltbench.config import yaml_file
 from ltbench.config.errors import ConfigError
 from ltbench.config.yaml_file import MAX_BYTES, parse_yaml, read_yaml
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def value(text):
@@ -181,3 +186,18 @@ def test_json_reads_as_itself(document):
     read = value(json.dumps(document))
     assert read == document
     assert not isinstance(read, float) or math.isfinite(read)
+
+
+def everything(value, locate, at=()):
+    """Yield path, line and value of all that a file holds."""
+    inner = isinstance(value, dict | list)
+    yield at, locate(at), None if inner else value
+    for name in value if isinstance(value, dict) else range(len(value)) if inner else ():
+        yield from everything(value[name], locate, (*at, name))
+
+
+def test_the_fast_parser_reads_what_the_slow_one_reads(monkeypatch):
+    paths = sorted(CONFIGS.rglob("*.yaml"))
+    fast = [list(everything(*read_yaml(path))) for path in paths]
+    monkeypatch.setattr(yaml_file, "FAST", yaml.SafeLoader)
+    assert [list(everything(*read_yaml(path))) for path in paths] == fast
