@@ -1,0 +1,153 @@
+"""Tables of a thousand records: milliseconds to read them, to compute markdown, to write all files.
+
+The records are those of a grid of 30 seeds on 10,000 test images, made from noise.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rounds import interleaved, report
+
+from ltbench.config.catalogue import load_catalogue
+from ltbench.config.expand import Plan
+from ltbench.config.models import Job
+from ltbench.data.profiles import exponential
+from ltbench.launch.plan import Request, make_plan
+from ltbench.results.board import boards
+from ltbench.results.leaderboard import every_table, write_leaderboard
+from ltbench.results.record import (
+    Calibration,
+    Cost,
+    Environment,
+    Record,
+    SplitFacts,
+    TestResult,
+    Training,
+    Weights,
+)
+from ltbench.results.render import markdown
+from ltbench.results.store import Loaded, RecordStore, record_path, write_record
+
+METHODS = load_catalogue().methods
+COUNTS = tuple(exponential(10, 5000, 100))
+VARIANTS = (
+    *("softmax", "weighted_softmax", "focal", "class_balanced", "equalization", "ldam_drw"),
+    *("balanced_softmax", "logit_adjustment", "lade", "class_balanced_sampling", "mixup"),
+    *("square_root_sampling", "undersampling", "oversampling", "cosine", "paco", "bbn", "sade"),
+    *("ride", "reslt"),
+)
+GRID = f"""\
+title: A thousand records
+datasets: [{{name: cifar10, ratio: 100}}]
+recipes: [cifar_200]
+splits: [longtailed, balanced]
+seeds: [{", ".join(map(str, range(30)))}]
+variants: [{", ".join(VARIANTS)}]
+"""
+
+
+def record(job: Job, noise: np.random.Generator) -> Record:
+    """Return a record of a job whose answers are noise."""
+    right = noise.random((10, 1000)) < 0.5
+    hits = tuple(right.sum(axis=1).tolist())
+    epochs = job.stage_recipe.epochs if job.stage_recipe else 0
+    bins = Calibration(counts=(10000,), confidence=(0.6,), accuracy=(sum(hits) / 1e4,), ece=0.1)
+    return Record(
+        schema_version=1,
+        key=job.key,
+        grid="thousand",
+        method=job.method,
+        job=job,
+        split=SplitFacts(
+            train_hash="a" * 64,
+            train_counts=COUNTS,
+            longtailed_counts=COUNTS,
+            test_hash="b" * 64,
+        ),
+        training=Training(epochs=epochs, steps=97 * epochs, losses=(1.0,) * epochs),
+        test=TestResult(
+            hits=hits,
+            totals=(1000,) * 10,
+            correct=TestResult.pack(right.ravel()),
+            calibration=bins,
+        ),
+        weights=Weights(sha256="c" * 64, parameters=464154),
+        cost=Cost(
+            train_seconds=600.0,
+            test_seconds=1.0,
+            images_per_second=4000.0,
+            peak_memory_mb=900.0,
+            devices=1,
+            attempts=1,
+        ),
+        environment=Environment(
+            ltbench="0.1.0",
+            commit=None,
+            python="3.12",
+            torch="2.11",
+            lightning="2.6",
+            hardware="CPU",
+            threads=1,
+            finished=datetime(2026, 1, 1, tzinfo=UTC),
+        ),
+    )
+
+
+def thousand(folder: Path) -> Plan:
+    """Write a thousand records below a folder; return their plan."""
+    (folder / "thousand.yaml").write_text(GRID)
+    plan, _ = make_plan(Request(str(folder / "thousand.yaml")))
+    noise = np.random.default_rng(0)
+    for job in list(plan.jobs.values())[:1000]:
+        write_record(record(job, noise), record_path(folder / "records", job))
+    return plan
+
+
+def read(folder: Path) -> Loaded:
+    """Read the records."""
+    return RecordStore(folder / "records").load()
+
+
+def to_markdown(plan: Plan, loaded: Loaded) -> str:
+    """Compute every table and its markdown."""
+    found = boards(plan, loaded.records)
+    tables = (table for board in found for table in every_table(board, METHODS, loaded.records))
+    return "".join(map(markdown, tables))
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """Return how long some work takes."""
+    began = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - began)
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    words = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plan = thousand(folder)
+        loaded = read(folder)
+        print(f"{len(loaded.records)} records of {len(plan.jobs)} jobs")
+        every = partial(write_leaderboard, [plan], loaded, METHODS, folder / "leaderboard")
+        work: dict[str, Callable[[], object]] = {
+            "read the records": partial(read, folder),
+            "compute tables as markdown": partial(to_markdown, plan, loaded),
+            "write every file": every,
+        }
+        variants = {name: partial(milliseconds, each) for name, each in work.items()}
+        figures = interleaved(variants, words.rounds)
+    report("leaderboard", "milliseconds", figures, "read the records")
+
+
+if __name__ == "__main__":
+    main()
