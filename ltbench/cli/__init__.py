@@ -16,7 +16,7 @@ from ltbench.cli.screen import console, errors
 from ltbench.cli.tables import compare, leaderboard, methods
 from ltbench.config.errors import ConfigError
 from ltbench.data.errors import DataError
-from ltbench.results.store import RecordError
+from ltbench.results.errors import RecordError
 
 app = typer.Typer(
     name="ltbench",

@@ -4,12 +4,9 @@ import json
 from typing import Annotated
 
 import typer
-import yaml
 
 from ltbench.cli.options import DataRoot, Only, Plugins, Sets, make_request
 from ltbench.cli.screen import print_text
-from ltbench.config.load import schema
-from ltbench.launch.plan import make_plan, read_grid
 
 config_app = typer.Typer(help="Look at configurations.", no_args_is_help=True)
 
@@ -26,6 +23,10 @@ def config_show(
     plugins: Plugins = None,
 ) -> None:
     """Print a grid as it is understood, or every job that it means."""
+    import yaml
+
+    from ltbench.launch.plan import make_plan, read_grid
+
     request = make_request(grid, data_root, plugins, sets, only)
     if resolved:
         made, _ = make_plan(request)
@@ -38,4 +39,6 @@ def config_show(
 @config_app.command("schema")
 def config_schema() -> None:
     """Print the JSON schemas of the configuration files."""
+    from ltbench.config.load import schema
+
     print_text(json.dumps(schema(), indent=1))

@@ -2,28 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress
 
 from ltbench.cli.options import DataRoot, DatasetName, Sets
 from ltbench.cli.screen import console, print_text
-from ltbench.config.load import load_dataset
-from ltbench.config.overrides import parse_overrides
-from ltbench.data.errors import DataError
-from ltbench.data.image_cache import OnBad, build_cache, cache_folder, drop_damaged
-from ltbench.data.prepare import prepare
-from ltbench.data.report import (
-    DataReport,
-    check,
-    describe,
-    describe_built,
-    describe_prepared,
-    histogram,
-    write_figure,
-)
-from ltbench.data.sources import load_pool, place_of, resolve_root
+from ltbench.data.errors import DataError, OnBad
+
+if TYPE_CHECKING:
+    from ltbench.data.report import DataReport
 
 FIGURES = (".png", ".svg", ".pdf")
 
@@ -33,6 +21,8 @@ data_app = typer.Typer(help="Look at datasets and their long-tailed splits.", no
 @data_app.command("check")
 def data_check(name: DatasetName, data_root: DataRoot = None, sets: Sets = None) -> None:
     """Say what is there: images, classes, counts, groups, hashes of both splits."""
+    from ltbench.data.report import describe
+
     print_text(describe(_report(name, data_root, sets)))
 
 
@@ -46,6 +36,8 @@ def data_show(
     sets: Sets = None,
 ) -> None:
     """Draw the training images of each class, here and into a figure."""
+    from ltbench.data.report import histogram, write_figure
+
     if figure is not None and figure.suffix not in FIGURES:
         raise typer.BadParameter(f"a figure ends in {', '.join(FIGURES)}", param_hint="--figure")
     report = _report(name, data_root, sets)
@@ -57,7 +49,11 @@ def data_show(
         print_text("No figure: it needs matplotlib (`pip install 'ltbench[plots]'`).")
 
 
-def _report(name: str, data_root: Path | None, sets: list[str] | None) -> DataReport:
+def _report(name: str, data_root: Path | None, sets: list[str] | None) -> "DataReport":
+    from ltbench.config.load import load_dataset
+    from ltbench.config.overrides import parse_overrides
+    from ltbench.data.report import check
+
     return check(load_dataset(name, parse_overrides(sets or ())), data_root)
 
 
@@ -70,6 +66,12 @@ def data_prepare(
     sets: Sets = None,
 ) -> None:
     """Check a listed dataset's lists and images, choose its balanced twin, and write that down."""
+    from ltbench.config.load import load_dataset
+    from ltbench.config.overrides import parse_overrides
+    from ltbench.data.prepare import prepare
+    from ltbench.data.report import describe_prepared
+    from ltbench.data.sources import place_of, resolve_root
+
     spec = load_dataset(name, parse_overrides(sets or ()))
     print_text(
         describe_prepared(prepare(spec, root, lists, place_of(spec, resolve_root(data_root))))
@@ -89,6 +91,14 @@ def data_cache(
     sets: Sets = None,
 ) -> None:
     """Decode a dataset's images once, for all jobs; typed again, go on where it stopped."""
+    from rich.progress import Progress
+
+    from ltbench.config.load import load_dataset
+    from ltbench.config.overrides import parse_overrides
+    from ltbench.data.image_cache import build_cache, cache_folder, drop_damaged
+    from ltbench.data.report import describe_built
+    from ltbench.data.sources import load_pool
+
     spec = load_dataset(name, parse_overrides(sets or ()))
     pool = load_pool(spec, data_root)
     if not pool.files:

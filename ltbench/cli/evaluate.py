@@ -1,20 +1,18 @@
 """The verb that tests exported weights again."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ltbench.cli.options import DataRoot, Plugins, Where
 from ltbench.cli.screen import print_text
 from ltbench.config.errors import Source
-from ltbench.config.load import load_dataset
-from ltbench.config.models import DatasetSpec
-from ltbench.launch.machine import local_slots
-from ltbench.launch.plan import read_catalogue
-from ltbench.results.export import accuracy_table, read_export
-from ltbench.results.record import Record, TestResult
-from ltbench.results.render import markdown
+
+if TYPE_CHECKING:
+    from ltbench.config.models import DatasetSpec
+    from ltbench.results.record import Record, TestResult
+
 
 Part = Literal["test", "train", "val"]
 
@@ -33,6 +31,12 @@ def evaluate(
     device: Where = "auto",
 ) -> None:
     """Test exported weights on a dataset's images or on a folder's, and print the accuracies."""
+    from ltbench.config.load import load_dataset
+    from ltbench.launch.machine import local_slots
+    from ltbench.launch.plan import read_catalogue
+    from ltbench.results.export import accuracy_table, read_export
+    from ltbench.results.render import markdown
+
     export = read_export(run)
     record = export.record
     _check(record, dataset, images, part)
@@ -63,7 +67,7 @@ def evaluate(
         print_text(_agreement(result, record))
 
 
-def _check(record: Record, dataset: str | None, images: Path | None, part: Part) -> None:
+def _check(record: "Record", dataset: str | None, images: Path | None, part: Part) -> None:
     """Refuse words that contradict each other, and a run that predicts nothing.
 
     Raises:
@@ -75,7 +79,7 @@ def _check(record: Record, dataset: str | None, images: Path | None, part: Part)
         raise Source("RUN").error("is pre-training, which predicts no classes")
 
 
-def _like(spec: DatasetSpec, own: DatasetSpec) -> DatasetSpec:
+def _like(spec: "DatasetSpec", own: "DatasetSpec") -> "DatasetSpec":
     """Return a dataset whose images and classes are like those of the run.
 
     Raises:
@@ -88,7 +92,7 @@ def _like(spec: DatasetSpec, own: DatasetSpec) -> DatasetSpec:
     return spec
 
 
-def _agreement(result: TestResult, record: Record) -> str:
+def _agreement(result: "TestResult", record: "Record") -> str:
     """Say whether a test of the run's own test images came out as its record says."""
     if record.test is None or result == record.test:
         return "Equal to the run's record, bit for bit."

@@ -1,17 +1,17 @@
 """Words that several verbs understand, and what they become."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ltbench.config.expand import Plan
-from ltbench.launch.plan import Request, make_plan
-from ltbench.launch.session import code_commit
-from ltbench.results.store import Loaded, RecordStore
-from ltbench.results.workspace import Workspace
-from ltbench.tracking.wandb import Mode
+from ltbench.tracking.mode import Mode
 from ltbench.training.options import Device, Options
+
+if TYPE_CHECKING:
+    from ltbench.config.expand import Plan
+    from ltbench.launch.plan import Request
+    from ltbench.results.store import Loaded
 
 RUNS = Path("runs")
 PUBLISHED = Path("results/records")
@@ -55,24 +55,33 @@ def make_request(
     plugins: list[Path] | None = None,
     sets: list[str] | None = None,
     only: list[str] | None = None,
-) -> Request:
+) -> "Request":
     """Return what a user asks for."""
+    from ltbench.launch.plan import Request
+
     return Request(grid, tuple(sets or ()), tuple(only or ()), data_root, tuple(plugins or ()))
 
 
-def make_plans(names: list[str], data_root: Path | None, plugins: list[Path] | None) -> list[Plan]:
+def make_plans(
+    names: list[str], data_root: Path | None, plugins: list[Path] | None
+) -> "list[Plan]":
     """Return the plans of whole grids."""
+    from ltbench.launch.plan import make_plan
+
     return [make_plan(make_request(name, data_root, plugins))[0] for name in names]
 
 
-def load_records(out: Path, published: Path) -> Loaded:
+def load_records(out: Path, published: Path) -> "Loaded":
     """Return the published records and those of the runs."""
+    from ltbench.results.store import RecordStore
+    from ltbench.results.workspace import Workspace
+
     return RecordStore(published, Workspace(out).records).load()
 
 
 def make_options(
-    made: Plan,
-    request: Request,
+    made: "Plan",
+    request: "Request",
     device: Device,
     devices: int,
     tracking: Mode,
@@ -80,6 +89,8 @@ def make_options(
     hung_after: float = 1800.0,
 ) -> Options:
     """Return what every job's process is told."""
+    from ltbench.launch.session import code_commit
+
     root = request.data_root
     return Options(
         grid=made.grid.name,

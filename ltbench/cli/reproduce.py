@@ -1,7 +1,7 @@
 """The verb that trains one published row and says whether it comes out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,17 +23,14 @@ from ltbench.cli.options import (
 )
 from ltbench.cli.runs import exit_on_failure, train_here
 from ltbench.cli.screen import print_table, print_text
-from ltbench.config.expand import Plan
-from ltbench.config.load import available
-from ltbench.launch.cost import CostModel, duration, time_left
-from ltbench.launch.machine import Slot, local_slots
-from ltbench.launch.reproduction import PublishedRow, published_row, published_rows
-from ltbench.launch.state import to_train
-from ltbench.results.board import DECIMALS, boards
-from ltbench.results.reproduction import NEED_TWIN, Verdict, claims, verdicts
-from ltbench.results.store import RecordStore, Stored
-from ltbench.results.tables import TITLES
-from ltbench.results.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ltbench.config.expand import Plan
+    from ltbench.launch.machine import Slot
+    from ltbench.launch.reproduction import PublishedRow
+    from ltbench.results.reproduction import Verdict
+    from ltbench.results.store import Stored
+
 
 REPRODUCTIONS = Path("reproductions")
 
@@ -66,6 +63,12 @@ def reproduce(
     A difference is within tolerance up to --tolerance points, and up to twice its standard error
     where the spread over seeds is known. The exit code is 1 where a figure is outside.
     """
+    from ltbench.config.load import available
+    from ltbench.launch.machine import local_slots
+    from ltbench.launch.reproduction import published_row, published_rows
+    from ltbench.results.store import RecordStore
+    from ltbench.results.workspace import Workspace
+
     theirs = RecordStore(published).load().records
     rows = published_rows(make_plans(grids or available("grids"), data_root, plugins), theirs)
     if row is None:
@@ -83,21 +86,31 @@ def reproduce(
     _judge(made, theirs, RecordStore(runs=Workspace(out).records).load().records, tolerance)
 
 
-def _listed(row: PublishedRow) -> tuple[str, str, str]:
+def _listed(row: "PublishedRow") -> tuple[str, str, str]:
+    from ltbench.results.board import DECIMALS
+
     figures = [claim for claim in row.claims if claim.metric == "acc"] or row.claims
     said = "; ".join(f"{c.value:.{DECIMALS}f} ({c.source})" for c in figures)
     return row.name, said, row.grid.grid.name
 
 
 def _announce(
-    row: PublishedRow,
-    made: Plan,
-    published: dict[str, Stored],
+    row: "PublishedRow",
+    made: "Plan",
+    published: "dict[str, Stored]",
     out: Path,
     records: Path,
-    places: list[Slot],
+    places: "list[Slot]",
 ) -> None:
     """Print what is published of a row, what trains it, and what that costs."""
+    from ltbench.launch.cost import CostModel, duration, time_left
+    from ltbench.launch.state import to_train
+    from ltbench.results.board import DECIMALS, boards
+    from ltbench.results.reproduction import claims
+    from ltbench.results.store import RecordStore
+    from ltbench.results.tables import TITLES
+    from ltbench.results.workspace import Workspace
+
     (board,) = boards(made, published)
     print_text(f"{row.name}: {row.label} on {board.title}, {board.recipe.title}")
     said = (
@@ -117,9 +130,12 @@ def _announce(
 
 
 def _judge(
-    made: Plan, published: dict[str, Stored], ours: dict[str, Stored], tolerance: float
+    made: "Plan", published: "dict[str, Stored]", ours: "dict[str, Stored]", tolerance: float
 ) -> None:
     """Print each published figure beside ours; leave with 1 where one is outside tolerance."""
+    from ltbench.results.board import boards
+    from ltbench.results.reproduction import claims, verdicts
+
     (theirs,), (mine,) = boards(made, published), boards(made, ours)
     judged = verdicts(claims(theirs, theirs.entries[0]), mine.entries[0], tolerance)
     print_table(
@@ -137,7 +153,11 @@ def _judge(
         raise typer.Exit(1)
 
 
-def _judged(verdict: Verdict) -> tuple[str, ...]:
+def _judged(verdict: "Verdict") -> tuple[str, ...]:
+    from ltbench.results.board import DECIMALS
+    from ltbench.results.reproduction import NEED_TWIN
+    from ltbench.results.tables import TITLES
+
     claim, difference = verdict.claim, verdict.difference
     word: str = verdict.word
     if word == "not run" and claim.metric in NEED_TWIN:

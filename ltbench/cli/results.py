@@ -23,17 +23,6 @@ from ltbench.cli.options import (
 from ltbench.cli.screen import print_bad, print_text
 from ltbench.cli.tables import FINDINGS, LEADERBOARD, trained_grids, write_tables
 from ltbench.data.errors import printable
-from ltbench.data.sources import is_there, load_pool
-from ltbench.launch.plan import make_plan, read_catalogue
-from ltbench.launch.verification import (
-    difference,
-    file_problems,
-    record_problems,
-    split_problems,
-)
-from ltbench.results.export import find_run, write_export
-from ltbench.results.store import RecordStore, publish
-from ltbench.results.workspace import Workspace
 
 EXPORTS = Path("exports")
 README = Path("README.md")
@@ -51,6 +40,10 @@ def results_publish(
     plugins: Plugins = None,
 ) -> None:
     """Copy the records of a grid's finished jobs into the published ones."""
+    from ltbench.launch.plan import make_plan
+    from ltbench.results.store import RecordStore, publish
+    from ltbench.results.workspace import Workspace
+
     made, _ = make_plan(make_request(grid, data_root, plugins, only=only))
     records = Workspace(out).records
     ours = RecordStore(runs=records).load()
@@ -71,6 +64,11 @@ def results_export(
     plugins: Plugins = None,
 ) -> None:
     """Write a run's weights, configuration, record and model card into a folder."""
+    from ltbench.data.sources import is_there, load_pool
+    from ltbench.launch.plan import read_catalogue
+    from ltbench.results.export import find_run, write_export
+    from ltbench.results.workspace import Workspace
+
     record = find_run(run, load_records(out, published).records)
     info = read_catalogue(plugins or ()).get(record.method)
     spec, classes = record.job.dataset, None
@@ -95,6 +93,15 @@ def results_verify(
     Splits are also made anew from the images of the datasets that are there. The exit code is 1
     where anything disagrees; every disagreement is a line.
     """
+    from ltbench.launch.plan import read_catalogue
+    from ltbench.launch.verification import (
+        difference,
+        file_problems,
+        record_problems,
+        split_problems,
+    )
+    from ltbench.results.store import RecordStore
+
     loaded = RecordStore(published).load()
     plans = make_plans(trained_grids(loaded), data_root, plugins)
     methods = read_catalogue(plugins or ()).methods

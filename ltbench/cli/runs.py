@@ -6,7 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -35,24 +35,16 @@ from ltbench.cli.options import (
     make_request,
 )
 from ltbench.cli.screen import console, errors, print_bad, print_table, print_text
-from ltbench.config.catalogue import Catalogue
-from ltbench.config.expand import Plan, Row
-from ltbench.config.load import available
-from ltbench.launch import emit, slurm
-from ltbench.launch.cost import CostModel, duration, time_left
-from ltbench.launch.local import Outcome
-from ltbench.launch.machine import Slot, local_slots
-from ltbench.launch.plan import make_plan
-from ltbench.launch.session import find_work, run_here
-from ltbench.launch.state import failed_jobs, job_states, tail, to_train
-from ltbench.launch.task import run_task
-from ltbench.results.board import boards
-from ltbench.results.leaderboard import board_tables
-from ltbench.results.render import markdown
-from ltbench.results.store import Loaded
-from ltbench.results.tables import ad_hoc_table
-from ltbench.results.workspace import Workspace
 from ltbench.training.options import Device, Options
+
+if TYPE_CHECKING:
+    from ltbench.config.catalogue import Catalogue
+    from ltbench.config.expand import Plan, Row
+    from ltbench.launch.local import Outcome
+    from ltbench.launch.machine import Slot
+    from ltbench.results.store import Loaded
+    from ltbench.results.workspace import Workspace
+
 
 MOST_CELLS = 5_000
 """Cells of a grid above which a person has to say yes."""
@@ -86,6 +78,12 @@ def run(
     yes: Huge = False,
 ) -> None:
     """Train what a grid is missing, then print its tables; typed again, go on where it stopped."""
+    from ltbench.launch import slurm
+    from ltbench.launch.machine import local_slots
+    from ltbench.launch.plan import make_plan
+    from ltbench.launch.session import find_work
+    from ltbench.results.workspace import Workspace
+
     request = make_request(grid, data_root, plugins, sets, only)
     made, catalogue = make_plan(request, None if yes else MOST_CELLS)
     workspace = Workspace(out)
@@ -126,6 +124,10 @@ def worker(
 
     It ends when every job has its record, or cannot have one.
     """
+    from ltbench.launch.machine import local_slots
+    from ltbench.launch.plan import make_plan
+    from ltbench.results.workspace import Workspace
+
     request = make_request(grid, data_root, plugins, sets, only)
     made, _ = make_plan(request)
     places = local_slots(device, slots, jobs_per_gpu, devices)
@@ -135,9 +137,16 @@ def worker(
 
 
 def train_here(
-    made: Plan, workspace: Workspace, published: Path | None, places: list[Slot], options: Options
-) -> Outcome:
+    made: "Plan",
+    workspace: "Workspace",
+    published: Path | None,
+    places: "list[Slot]",
+    options: Options,
+) -> "Outcome":
     """Train what a plan is missing on this machine; leave the program where it is stopped."""
+    from ltbench.launch.local import Outcome
+    from ltbench.launch.session import run_here
+
     try:
         outcome = run_here(made, workspace, published, places, options, console)
     except KeyboardInterrupt:
@@ -148,7 +157,7 @@ def train_here(
     return outcome
 
 
-def exit_on_failure(outcome: Outcome) -> None:
+def exit_on_failure(outcome: "Outcome") -> None:
     """Leave the program where jobs failed."""
     if outcome.failed or outcome.blocked:
         errors.print(
@@ -165,6 +174,9 @@ def job(
     requeue: Annotated[bool, typer.Option("--requeue", help="Slurm may run it again.")] = False,
 ) -> None:
     """Run one job that `plan --emit` or a launcher has written down."""
+    from ltbench.launch import slurm
+    from ltbench.launch.task import run_task
+
     raise typer.Exit(slurm.run_and_requeue(folder) if requeue else run_task(folder))
 
 
@@ -177,6 +189,10 @@ def cancel(
     plugins: Plugins = None,
 ) -> None:
     """Cancel the jobs of a grid that wait or run in Slurm's queue."""
+    from ltbench.launch import slurm
+    from ltbench.launch.plan import make_plan
+    from ltbench.results.workspace import Workspace
+
     made, _ = make_plan(make_request(grid, data_root, plugins, sets, only))
     known = slurm.tickets(made.jobs, Workspace(out)).values()
     numbers = [ticket.number for ticket in known if ticket.words is not None]
@@ -185,8 +201,16 @@ def cancel(
     print_text(f"{len(numbers)} jobs cancelled.")
 
 
-def _print_tables(plan: Plan, catalogue: Catalogue, loaded: Loaded, workspace: Workspace) -> None:
+def _print_tables(
+    plan: "Plan", catalogue: "Catalogue", loaded: "Loaded", workspace: "Workspace"
+) -> None:
     """Print the tables of a plan; one whose settings were overridden is shown, never ranked."""
+    from ltbench.launch.state import failed_jobs
+    from ltbench.results.board import boards
+    from ltbench.results.leaderboard import board_tables
+    from ltbench.results.render import markdown
+    from ltbench.results.tables import ad_hoc_table
+
     if any(job.ad_hoc for job in plan.jobs.values()):
         keys = dict.fromkeys(row.key for row in plan.rows if row.key in loaded.records)
         records = [loaded.records[key].record for key in keys]
@@ -218,6 +242,13 @@ def plan(
     yes: Huge = False,
 ) -> None:
     """Say which jobs a grid needs, which are shared, and what they cost."""
+    from ltbench.launch import emit
+    from ltbench.launch.cost import CostModel, duration, time_left
+    from ltbench.launch.machine import local_slots
+    from ltbench.launch.plan import make_plan
+    from ltbench.launch.state import to_train
+    from ltbench.results.workspace import Workspace
+
     request = make_request(grid, data_root, plugins, sets, only)
     made, _ = make_plan(request, None if yes else MOST_CELLS)
     if emitted is not None:
@@ -240,7 +271,7 @@ def plan(
     print_text(f"{made.grid.title}: {len(made.rows)} cells from {len(made.jobs)} jobs; {needed}.")
 
 
-def _sharing(made: Plan) -> Iterator[tuple[str, ...]]:
+def _sharing(made: "Plan") -> Iterator[tuple[str, ...]]:
     """Yield variant, split, cells, jobs of its own, and whose other jobs it uses."""
     owner = {key: row.variant.label for row in reversed(made.rows) for key in row.jobs}
     groups: dict[tuple[str, str], list[Row]] = {}
@@ -268,6 +299,11 @@ def status(
     every: Annotated[bool, typer.Option("--all", help="List finished jobs too.")] = False,
 ) -> None:
     """Say which jobs are done, running, queued, failed, stale or missing, and why."""
+    from ltbench.launch import slurm
+    from ltbench.launch.plan import make_plan
+    from ltbench.launch.state import job_states, tail
+    from ltbench.results.workspace import Workspace
+
     made, _ = make_plan(make_request(grid, data_root, plugins, sets, only))
     workspace = Workspace(out)
     loaded = load_records(out, published)
@@ -299,6 +335,9 @@ def gc(
 
     Records are never removed.
     """
+    from ltbench.config.load import available
+    from ltbench.results.workspace import Workspace
+
     workspace = Workspace(out)
     plans = make_plans(grids or available("grids"), data_root, plugins)
     kept = {key for made in plans for key in made.jobs}

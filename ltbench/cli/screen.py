@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ltbench.data.errors import printable
-from ltbench.results.store import BadRecord
+
+if TYPE_CHECKING:
+    from ltbench.results.store import BadRecord
 
 PIPED_WIDTH = 400
 """Characters that a table may take where no terminal limits it."""
@@ -24,13 +25,16 @@ def print_text(text: str) -> None:
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """Print a table whose cells are text, nothing that a terminal obeys."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(*columns)
     for row in rows:
         table.add_row(*(Text(printable(cell), overflow="fold") for cell in row))
     console.print(table)
 
 
-def print_bad(bad: Iterable[BadRecord]) -> None:
+def print_bad(bad: "Iterable[BadRecord]") -> None:
     """Say which records are set aside, and why."""
     for record in bad:
         message = printable(f"Record {record.place} is set aside: {record.reason}")

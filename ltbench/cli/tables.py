@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,21 +18,15 @@ from ltbench.cli.options import (
     make_plans,
 )
 from ltbench.cli.screen import print_bad, print_table, print_text
-from ltbench.config.catalogue import MethodInfo
 from ltbench.config.errors import Problem, Source, did_you_mean, raise_all, show
-from ltbench.config.expand import Plan
-from ltbench.config.load import available
-from ltbench.config.models import Split
 from ltbench.data.errors import printable
-from ltbench.launch.plan import read_catalogue
-from ltbench.launch.state import failed_jobs
-from ltbench.results.findings import load_findings
-from ltbench.results.head_to_head import HeadToHead, head_to_head_tables, head_to_heads
-from ltbench.results.leaderboard import write_leaderboard
-from ltbench.results.readme import methods_table, published_methods, refresh_readme
-from ltbench.results.render import cell_text
-from ltbench.results.store import Loaded, RecordStore
-from ltbench.results.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ltbench.config.catalogue import MethodInfo
+    from ltbench.config.expand import Plan
+    from ltbench.results.head_to_head import HeadToHead
+    from ltbench.results.store import Loaded
+
 
 LEADERBOARD = Path("results/leaderboard")
 FINDINGS = Path("results/findings.yaml")
@@ -56,6 +50,11 @@ def leaderboard(
 
     Without --grid it has the grids that records were trained for.
     """
+    from ltbench.launch.plan import read_catalogue
+    from ltbench.launch.state import failed_jobs
+    from ltbench.results.store import RecordStore
+    from ltbench.results.workspace import Workspace
+
     workspace = Workspace(out)
     loaded = RecordStore(published, None if published_only else workspace.records).load()
     plans = make_plans(grids or trained_grids(loaded), data_root, plugins)
@@ -69,15 +68,19 @@ def leaderboard(
 
 
 def write_tables(
-    plans: Sequence[Plan],
-    loaded: Loaded,
-    methods: Mapping[str, MethodInfo],
+    plans: "Sequence[Plan]",
+    loaded: "Loaded",
+    methods: "Mapping[str, MethodInfo]",
     to: Path,
     findings: Path = FINDINGS,
     failed: Collection[str] = frozenset(),
     readme: Path | None = None,
 ) -> Iterator[Path]:
     """Write everything that is made of records, and yield the files."""
+    from ltbench.results.findings import load_findings
+    from ltbench.results.leaderboard import write_leaderboard
+    from ltbench.results.readme import refresh_readme
+
     claims = load_findings(findings) if findings.exists() else ()
     yield from write_leaderboard(plans, loaded, methods, to, claims, failed)
     if readme is not None:
@@ -85,8 +88,10 @@ def write_tables(
         yield readme
 
 
-def trained_grids(loaded: Loaded) -> list[str]:
+def trained_grids(loaded: "Loaded") -> list[str]:
     """Return the grids that records were trained for."""
+    from ltbench.config.load import available
+
     trained = {stored.record.grid for stored in loaded.records.values()}
     return [name for name in available("grids") if name in trained]
 
@@ -97,7 +102,9 @@ def compare(
     grids: GridNames = None,
     dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Only this recipe.")] = None,
-    split: Annotated[Split, typer.Option(help="What both were trained on.")] = "longtailed",
+    split: Annotated[
+        Literal["longtailed", "balanced"], typer.Option(help="What both were trained on.")
+    ] = "longtailed",
     classes: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 10,
     out: Out = RUNS,
     published: Published = PUBLISHED,
@@ -108,6 +115,9 @@ def compare(
 
     Without --grid, in every grid that records were trained for.
     """
+    from ltbench.results.head_to_head import head_to_head_tables, head_to_heads
+    from ltbench.results.render import cell_text
+
     if first == second:
         raise COMPARE.error(f"two variants are needed, not {show(first)} twice")
     loaded = load_records(out, published)
@@ -150,13 +160,13 @@ def compare(
         print_text(str(problem))
 
 
-def _named(plans: list[Plan]) -> str:
+def _named(plans: "list[Plan]") -> str:
     """Return the grids of plans in words."""
     names = [made.grid.name for made in plans]
     return f"the grids {', '.join(names)}" if len(names) > 1 else f"the grid {', '.join(names)}"
 
 
-def _incomparable(match: HeadToHead) -> tuple[str, str]:
+def _incomparable(match: "HeadToHead") -> tuple[str, str]:
     """Return why two variants cannot be compared somewhere, and what to do."""
     without = [label for label, runs in zip(match.labels, match.runs, strict=True) if not runs]
     why = "no seed has both, tested on the same images"
@@ -167,6 +177,10 @@ def _incomparable(match: HeadToHead) -> tuple[str, str]:
 
 def methods(plugins: Plugins = None, published: Published = PUBLISHED) -> None:
     """List the methods: where they come from, what they cost, how they are checked."""
+    from ltbench.launch.plan import read_catalogue
+    from ltbench.results.readme import methods_table, published_methods
+    from ltbench.results.store import RecordStore
+
     recorded = published_methods(RecordStore(published).load())
     table = methods_table(read_catalogue(plugins or ()).methods, recorded)
     print_table(table.columns, ([cell.text for cell in row] for row in table.rows))

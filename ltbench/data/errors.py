@@ -1,6 +1,14 @@
 """The error of data that is missing, damaged or not what the configuration says."""
 
 from collections.abc import Sequence
+from typing import Literal
+
+OnBad = Literal["error", "skip", "report"]
+"""What becomes of images that cannot be decoded.
+
+The build fails and names them (`error`); training images are left out, while a bad test image is an
+error all the same (`skip`); or they stand as black images (`report`).
+"""
 
 
 class DataError(ValueError):

@@ -15,14 +15,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ltbench.config.keys import content_hash, file_hash
 from ltbench.config.models import DatasetSpec
 from ltbench.data.decode import BadImageError, decoder
-from ltbench.data.errors import DataError, listed
+from ltbench.data.errors import DataError, OnBad, listed
 from ltbench.data.files import MANIFEST, cache_root, locked, read_manifest, write_manifest
 from ltbench.data.image_store import FileStore, ImageStore, read_image
 from ltbench.data.pool import ImageFiles, Images, Labels, Pool, without
@@ -33,13 +33,6 @@ LAYOUT = 1
 
 SHARD = 4096
 """Images of a shard: about 1 GB at a short side of 256."""
-
-OnBad = Literal["error", "skip", "report"]
-"""What becomes of images that cannot be decoded.
-
-The build fails and names them (`error`); training images are left out, while a bad test image is an
-error all the same (`skip`); or they stand as black images (`report`).
-"""
 
 
 @dataclass(frozen=True)

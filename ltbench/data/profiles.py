@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ltbench.config.models import DatasetSpec, Split
 from ltbench.core.nouns import Subset
-from ltbench.results.groups import subset_classes
+from ltbench.results.groups import GROUPS, Group, class_groups, subset_classes
 
 PARETO_SHAPE = 6.0
 """Power of the Pareto profile."""
@@ -99,3 +99,13 @@ def split_size(spec: DatasetSpec, split: Split, subset: Subset = "all") -> int |
         return total if split == "longtailed" else total // spec.classes * spec.classes
     counts = split_counts(spec, split, subset)
     return None if counts is None else sum(counts)
+
+
+def planned_groups(spec: DatasetSpec) -> frozenset[Group] | None:
+    """Return the groups that have classes, None where only images can tell."""
+    if spec.lists is not None and spec.lists.group_sizes is not None:
+        sizes = zip(GROUPS, spec.lists.group_sizes, strict=True)
+        return frozenset(group for group, size in sizes if size > 0)
+    if spec.ratio is None or spec.largest is None:
+        return None
+    return frozenset(class_groups(longtailed_counts(spec, ()), spec.groups))

@@ -13,7 +13,12 @@ from ltbench.config.models import DatasetSpec, Split
 from ltbench.core.nouns import Subset
 from ltbench.data.errors import DataError
 from ltbench.data.pool import ImageFiles, Images, Labels, Pool
-from ltbench.data.profiles import balanced_counts, held_out_counts, longtailed_counts
+from ltbench.data.profiles import (
+    balanced_counts,
+    held_out_counts,
+    longtailed_counts,
+    planned_groups,
+)
 from ltbench.data.sources import is_there, load_pool
 from ltbench.data.subsample import Indices, split_hash, subsample
 from ltbench.results.groups import GROUPS, Group, class_groups, subset_classes
@@ -179,13 +184,9 @@ def present_groups(spec: DatasetSpec, data_root: str | Path | None = None) -> fr
     Raises:
         DataError: when images are there but cannot be used.
     """
-    if spec.lists is not None and spec.lists.group_sizes is not None:
-        sizes = zip(GROUPS, spec.lists.group_sizes, strict=True)
-        return frozenset(group for group, size in sizes if size > 0)
-    if spec.ratio is not None and spec.largest is not None:
-        longtailed = longtailed_counts(spec, ())
-    elif is_there(spec, data_root):
-        longtailed = _longtailed_counts(spec, load_pool(spec, data_root, download=False))
-    else:
+    if (planned := planned_groups(spec)) is not None:
+        return planned
+    if not is_there(spec, data_root):
         return frozenset(GROUPS)
+    longtailed = _longtailed_counts(spec, load_pool(spec, data_root, download=False))
     return frozenset(class_groups(longtailed, spec.groups))

@@ -12,8 +12,7 @@ from ltbench.config.load import expand_dataset, load_grid, load_recipe, method_r
 from ltbench.config.models import DatasetSpec, Grid
 from ltbench.config.overrides import Override, parse_only, parse_overrides
 from ltbench.core.nouns import Subset
-from ltbench.data.sources import measure_fingerprint
-from ltbench.data.split import present_groups
+from ltbench.data.profiles import planned_groups
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,10 @@ def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Catal
 
     @cache
     def present(spec: DatasetSpec) -> Collection[Subset]:
+        if (planned := planned_groups(spec)) is not None:  # as below
+            return planned
+        from ltbench.data.split import present_groups
+
         return present_groups(spec, request.data_root)
 
     plan = expand(
@@ -122,4 +125,8 @@ def _cells(grid: Grid) -> int:
 
 
 def _with_fingerprint(spec: DatasetSpec, data_root: Path | None) -> DatasetSpec:
+    if spec.fingerprint is not None:  # as pinned; what reads images is not even loaded
+        return spec
+    from ltbench.data.sources import measure_fingerprint
+
     return spec.model_copy(update={"fingerprint": measure_fingerprint(spec, data_root)})

@@ -11,8 +11,9 @@ from typing import Literal
 from ltbench.config.expand import Plan
 from ltbench.config.models import Job
 from ltbench.data.errors import printable
+from ltbench.results.errors import RecordError
 from ltbench.results.record import Record
-from ltbench.results.store import Loaded, RecordError, read_record, record_path
+from ltbench.results.store import Loaded, read_record, record_path
 from ltbench.results.workspace import JobFolder, Workspace, read_json, write_json
 
 ENDED = "Ended"

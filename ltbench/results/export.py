@@ -17,10 +17,11 @@ from ltbench.config.models import Job, Model
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 from ltbench.results.board import DECIMALS, EMPTY
+from ltbench.results.errors import RecordError
 from ltbench.results.groups import GROUPS, RULES, balanced_accuracy, class_groups, group_accuracies
 from ltbench.results.record import Record, TestResult
 from ltbench.results.render import escape_markdown, markdown
-from ltbench.results.store import RecordError, Stored, read_record, write_record
+from ltbench.results.store import Stored, read_record, write_record
 from ltbench.results.tables import Cell, Table
 from ltbench.results.workspace import JobFolder, write_atomically
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
 from ltbench.core.nouns import Subset
 
 Rule = Literal["shots", "rank_thirds"]
@@ -66,20 +64,23 @@ def group_accuracies(
         totals: [C], test images of each class.
         groups: [C], from `class_groups`.
     """
-    of = np.asarray(groups)
-    return {group: _mean_accuracy(hits, totals, of == group) for group in GROUPS}
+    return {
+        group: _mean_accuracy(hits, totals, [each == group for each in groups]) for group in GROUPS
+    }
 
 
 def balanced_accuracy(hits: Sequence[int], totals: Sequence[int]) -> float | None:
     """Return the mean per-class accuracy over all classes that the test set has, a fraction."""
-    return _mean_accuracy(hits, totals, np.ones(len(totals), bool))
+    return _mean_accuracy(hits, totals, [True] * len(totals))
 
 
 def _mean_accuracy(
-    hits: Sequence[int], totals: Sequence[int], chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    hits: Sequence[int], totals: Sequence[int], chosen: Sequence[bool]
 ) -> float | None:
+    import numpy as np
+
     images = np.asarray(totals)
-    chosen = chosen & (images > 0)
-    if not chosen.any():
+    kept = np.asarray(chosen) & (images > 0)
+    if not kept.any():
         return None
-    return float((np.asarray(hits)[chosen] / images[chosen]).mean())
+    return float((np.asarray(hits)[kept] / images[kept]).mean())

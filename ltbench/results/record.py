@@ -3,14 +3,16 @@
 import base64
 from datetime import datetime
 from operator import gt
-from typing import Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from ltbench.config.models import Job, Model
 from ltbench.results.open_set import f_measure
 from ltbench.results.shifts import Direction, Shift
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SCHEMA_VERSION: Final = 1
 HEX64 = r"^[0-9a-f]{64}$"
@@ -91,14 +93,18 @@ class TestResult(Counts):
             raise ValueError(f"correctness bits ({number.bit_count()}) disagree with hits ({hits})")
         return self
 
-    def bits(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def bits(self) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
         """Return one correctness value for each test image."""
+        import numpy as np
+
         packed = np.frombuffer(base64.b64decode(self.correct, validate=True), np.uint8)
         return np.unpackbits(packed, count=sum(self.totals)).astype(bool)
 
     @staticmethod
-    def pack(bits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+    def pack(bits: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> str:
         """Return the text form of correctness values."""
+        import numpy as np
+
         return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 

@@ -9,10 +9,11 @@ arXiv:2012.00321; Zhang et al., NeurIPS 2022, arXiv:2107.09249).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Direction = Literal["forward", "uniform", "backward"]
 
@@ -65,14 +66,18 @@ def shifted_accuracy(
     weights = _weights(tuple(totals), tuple(counts), shift)
     if weights is None:
         return None
+    import numpy as np
+
     return float(weights @ (np.asarray(hits) / np.maximum(totals, 1)))
 
 
 @lru_cache(maxsize=64)
 def _weights(
     totals: tuple[int, ...], counts: tuple[int, ...], shift: Shift
-) -> NDArray[np.float64] | None:
+) -> "NDArray[np.float64] | None":
     """Return the share of each class in a shifted test, [C]; None without a test image."""
+    import numpy as np
+
     falling = float(shift.ratio) ** -np.linspace(0, 1, len(counts))
     frequencies = np.where(np.asarray(totals) > 0, falling[shift.places(counts)], 0)
     return frequencies / frequencies.sum() if frequencies.any() else None

@@ -11,15 +11,12 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from ltbench.config.models import Job
+from ltbench.results.errors import RecordError
 from ltbench.results.record import SCHEMA_VERSION, Record
 from ltbench.results.workspace import write_atomically
 
 Provenance = Literal["published", "run"]
 SLUG_LENGTH = 40
-
-
-class RecordError(ValueError):
-    """A file that is not a sound record."""
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,15 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ltbench.config.models import Job
 from ltbench.results.groups import Group, class_groups, group_accuracies
 from ltbench.results.record import Record, TestResult
+from ltbench.tracking.mode import Mode
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
-
-Mode = Literal["auto", "offline", "online", "off"]
 
 PATIENCE = 20.0
 """Seconds that a server may keep a job waiting, once at its start and once at its end."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ltbench.tracking.wandb import Mode
+from ltbench.tracking.mode import Mode
 
 Device = Literal["auto", "cpu", "gpu"]
 

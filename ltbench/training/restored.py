@@ -12,9 +12,9 @@ from ltbench.config.models import Job
 from ltbench.data.labelled import LabelledImages, in_order
 from ltbench.methods.base import Method
 from ltbench.networks.folding import folded_batchnorm
+from ltbench.results.errors import RecordError
 from ltbench.results.groups import subset_classes
 from ltbench.results.record import Record, TestResult
-from ltbench.results.store import RecordError
 from ltbench.training.arithmetic import autocast, set_precision
 from ltbench.training.evaluation import Evaluation
 from ltbench.training.fit import build_method

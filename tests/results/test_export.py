@@ -4,6 +4,7 @@ import json
 import pytest
 
 from ltbench.config.errors import ConfigError
+from ltbench.results.errors import RecordError
 from ltbench.results.export import (
     CARD,
     CONFIG,
@@ -14,7 +15,6 @@ from ltbench.results.export import (
     write_export,
 )
 from ltbench.results.record import Weights
-from ltbench.results.store import RecordError
 from ltbench.results.workspace import Workspace
 
 HOSTILE = "<script>alert(1)</script> | [x](http://y) `z`"

@@ -5,8 +5,8 @@ import textwrap
 
 import pytest
 
+from ltbench.results.errors import RecordError
 from ltbench.results.store import (
-    RecordError,
     RecordStore,
     publish,
     read_record,

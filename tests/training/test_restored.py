@@ -10,8 +10,8 @@ from training.jobs import CATALOGUE, DIGITS, job, options
 from ltbench.data.errors import DataError
 from ltbench.data.labelled import images_of_folder, part_of_dataset
 from ltbench.data.sources import load_pool
+from ltbench.results.errors import RecordError
 from ltbench.results.export import read_export, write_export
-from ltbench.results.store import RecordError
 from ltbench.results.workspace import Workspace
 from ltbench.training.fit import run_job
 from ltbench.training.restored import evaluate, restore
