@@ -52,8 +52,10 @@ def report(
     print(f"{name} [{unit}], medians of {max(map(len, figures.values()))} rounds")
     for variant, median in medians.items():
         low, high = min(figures[variant]), max(figures[variant])
+        digits = 1 if median >= 10 else 3
         print(
-            f"  {variant:<40} {median:>12,.1f}  ({low:,.1f} to {high:,.1f})  x{ratios[variant]:.2f}"
+            f"  {variant:<40} {median:>12,.{digits}f}  ({low:,.{digits}f} to {high:,.{digits}f})"
+            f"  x{ratios[variant]:.2f}"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     value = {

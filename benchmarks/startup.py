@@ -1,44 +1,80 @@
 """What is not training: seconds of the verbs that only look, and of a run around its work.
 
-`ltbench run` is timed for one job of one epoch on the digits, in a folder of its own: all its
-seconds but those of the epoch and of the test. Caches are warm, as in every run but the first.
+`ltbench run` trains jobs of one epoch on the digits, one after the other, in a folder of its own.
+Timed are the seconds to its first step, those of each job to its own first step, and those between
+the end of one job and the claim of the next. Caches are warm, as in every run but the first.
 """
 
 import argparse
 import json
 import shutil
+import statistics
 import subprocess
 import tempfile
 import time
+from datetime import datetime
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from rounds import interleaved, report
 
+from ltbench.results.workspace import Workspace
+
 LTBENCH = shutil.which("ltbench") or "ltbench"
-JOB = (
-    "run --grid quickstart --only variant=Softmax,split=longtailed,seed=0 "
+VERBS = (
+    "--help",
+    "methods",
+    "plan --grid cifar10_jpeg_lt_small",
+    "status --grid cifar10_jpeg_lt_small",
+    "leaderboard --published-only --to {folder}",
+)
+RUN = (
+    "run --grid quickstart --only variant=Softmax,LDAM-DRW,split=longtailed "
     "--set recipe.first.epochs=1 --set recipe.first.schedule.milestones=[] "
-    "--set recipe.first.schedule.warmup=0 --set recipe.first.defer=1 --wandb off"
+    "--set recipe.first.schedule.warmup=0 --set recipe.first.defer=1 "
+    "--wandb off --slots 1 --device cpu --out {folder}"
 )
 
 
-def verb(words: str) -> float:
-    """Return the seconds of a verb."""
-    began = time.perf_counter()
-    subprocess.run([LTBENCH, *words.split()], check=True, capture_output=True)
-    return time.perf_counter() - began
-
-
-def around() -> float:
-    """Return the seconds of a run of one job that are not its work."""
+def call(words: str) -> float:
+    """Return the seconds of a command."""
     with tempfile.TemporaryDirectory() as folder:
+        command = [LTBENCH, *words.format(folder=folder).split()]
         began = time.perf_counter()
-        subprocess.run([LTBENCH, *JOB.split(), "--out", folder], check=True, capture_output=True)
-        seconds = time.perf_counter() - began
-        (path,) = Path(folder, "records").rglob("*.json")
-        cost = json.loads(path.read_text())["cost"]
-    return float(seconds - cost["train_seconds"] - cost["test_seconds"])
+        subprocess.run(command, check=True, capture_output=True)
+        return time.perf_counter() - began
+
+
+def a_run() -> dict[str, float]:
+    """Return the seconds of a run that are not its work."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.time()
+        command = [LTBENCH, *RUN.format(folder=folder).split()]
+        subprocess.run(command, check=True, capture_output=True)
+        jobs = sorted(map(times, Path(folder).rglob("records/**/*.json")))
+    return {
+        "run, to the first step": jobs[0][1] - began,
+        "a job, to its first step": statistics.mean(step - claim for claim, step, _ in jobs),
+        "between two jobs": statistics.mean(
+            later[0] - earlier[2] for earlier, later in pairwise(jobs)
+        ),
+    }
+
+
+def times(path: Path) -> tuple[float, float, float]:
+    """Return when the job of a record was claimed, took its first step, and was let go of."""
+    record = json.loads(path.read_text())
+    (root,) = (parent.parent for parent in path.parents if parent.name == "records")
+    job = Workspace(root).job(record["key"])
+    claimed = datetime.strptime(job.log.read_text()[:23], "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007 - local time
+    trained = job.progress.stat().st_mtime
+    (claim,) = job.claims.folder.iterdir()
+    return (
+        claimed.timestamp(),
+        trained - record["cost"]["train_seconds"],
+        claim.stat().st_mtime,
+    )
 
 
 def main() -> None:
@@ -46,10 +82,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     words = parser.parse_args()
-    verbs = ("--help", "plan --grid quickstart", "status --grid quickstart", "methods")
-    variants = {f"ltbench {each}": partial(verb, each) for each in verbs}
-    variants["ltbench run, around one job"] = around
-    report("startup", "seconds", interleaved(variants, words.rounds), "ltbench --help")
+    verbs = {each.partition(" -")[0]: partial(call, each) for each in VERBS}
+    figures = interleaved(verbs, words.rounds)
+    for _ in range(words.rounds):
+        for name, seconds in a_run().items():
+            figures.setdefault(name, []).append(seconds)
+    report("startup", "seconds", figures, "--help")
 
 
 if __name__ == "__main__":

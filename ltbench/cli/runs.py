@@ -78,20 +78,22 @@ def run(
     yes: Huge = False,
 ) -> None:
     """Train what a grid is missing, then print its tables; typed again, go on where it stopped."""
-    from ltbench.launch import slurm
     from ltbench.launch.machine import local_slots
     from ltbench.launch.plan import make_plan
-    from ltbench.launch.session import find_work
     from ltbench.results.workspace import Workspace
 
     request = make_request(grid, data_root, plugins, sets, only)
     made, catalogue = make_plan(request, None if yes else MOST_CELLS)
     workspace = Workspace(out)
     if launcher == "slurm":
+        from ltbench.launch import slurm
+        from ltbench.launch.session import check_data, find_work
+
         where: Device = "cpu" if device == "cpu" else "gpu"
         options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
         settings = slurm.Settings(partition, time, nodes, slurm.parse_words(sbatch or ()))
         work = find_work(made, workspace, published, options, console)
+        check_data(work.jobs.values(), options.data_root)
         numbers = slurm.submit(work.jobs, workspace, options, settings)
         print_text(f"{len(numbers)} jobs are with Slurm; `ltbench status` says how far they are.")
         return

@@ -4,9 +4,9 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context
+from multiprocessing import connection, forkserver, get_context
 from multiprocessing.context import ForkServerProcess
 
 from ltbench.config.models import Job
@@ -30,9 +30,11 @@ from ltbench.results.record import Record
 from ltbench.results.workspace import Workspace, read_json
 from ltbench.training.options import Options
 
-PRELOAD = ["ltbench.cli", "ltbench.launch.preload"]
+PRELOAD = ["ltbench.launch.preload", "ltbench.launch.process", "ltbench.cli"]
 TRACKING = ["wandb", "wandb.apis.public"]
 """Preloaded too where jobs are mirrored."""
+DIGITS = ["sklearn.datasets"]
+"""Preloaded too where jobs train on them."""
 
 FORKSERVER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -75,8 +77,21 @@ class _Running:
     process: ForkServerProcess
 
 
+def warm_up(jobs: Iterable[Job], options: Options) -> None:
+    """Start the forkserver, which takes seconds to load what jobs need while others work."""
+    for name, value in FORKSERVER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    modules = [*PRELOAD]
+    if options.tracking != "off":
+        modules += TRACKING
+    if any(job.dataset.source == "digits" for job in jobs):
+        modules += DIGITS
+    get_context("forkserver").set_forkserver_preload(modules)
+    forkserver.ensure_running()
+
+
 class LocalRunner:
-    """Trains jobs in slots, starts first, the longest chains first.
+    """Trains jobs in slots, starts first, the longest chains first; `warm_up` goes before.
 
     Args:
         jobs: by key, starts before what starts from them; starts that are not among them have
@@ -114,12 +129,7 @@ class LocalRunner:
         self.place = workspace.root.stat()
         for key in jobs:
             forget_ends(workspace.job(key))
-        for name, value in FORKSERVER_ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
         self.context = get_context("forkserver")
-        self.context.set_forkserver_preload(
-            PRELOAD if options.tracking == "off" else PRELOAD + TRACKING
-        )
 
     def run(self) -> Outcome:
         """Train every job; returns when nothing is left that can be trained.

@@ -2,15 +2,20 @@
 
 The forkserver tells how its children ended, and must outlive them: a signal that is sent to whole
 groups or sessions, as schedulers do, is not for it. It ends with the runner, and at once: taking
-down an interpreter that holds torch takes seconds.
+down an interpreter that holds torch takes seconds. Until it has loaded everything, it dies with a
+runner that ends before.
 """
 
 import atexit
 import os
 import signal
 
-import ltbench.tracking.wandb
-import ltbench.training.fit  # noqa: F401
+from ltbench.launch.ranks import die_with_parent
+
+die_with_parent(signal.SIGTERM)
+
+import ltbench.tracking.wandb  # noqa: E402 - takes the seconds during which it may die
+import ltbench.training.fit  # noqa: E402, F401
 
 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
     signal.signal(number, signal.SIG_IGN)

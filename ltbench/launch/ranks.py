@@ -147,6 +147,11 @@ def start_rank(
     return process
 
 
+def die_with_parent(number: int) -> None:
+    """Have the kernel send this process a signal when the one that started it is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+
+
 def _run(
     parent: int,
     job: Job,
@@ -155,7 +160,7 @@ def _run(
     lifeline: Lifeline,
     variables: Mapping[str, str],
 ) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # it died before this was asked for
         os.kill(os.getpid(), signal.SIGKILL)
     signal.pthread_sigmask(

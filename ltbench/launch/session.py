@@ -15,7 +15,7 @@ from ltbench.config.models import Job
 from ltbench.data.errors import DataError, printable
 from ltbench.launch.cost import CostModel, duration, time_left
 from ltbench.launch.display import RunDisplay
-from ltbench.launch.local import LocalRunner, Outcome
+from ltbench.launch.local import LocalRunner, Outcome, warm_up
 from ltbench.launch.machine import Slot
 from ltbench.launch.state import to_train
 from ltbench.results.record import Record
@@ -42,7 +42,7 @@ class Work:
 def find_work(
     plan: Plan, workspace: Workspace, published: Path | None, options: Options, console: Console
 ) -> Work:
-    """Return every job of a plan that has no record yet, its data checked.
+    """Return every job of a plan that has no record yet; its data is still to be checked.
 
     Args:
         plan: the jobs.
@@ -53,7 +53,6 @@ def find_work(
 
     Raises:
         ConfigError: when the workspace cannot be written to, or a batch cannot be shared.
-        DataError: when images or splits that are needed cannot be had.
     """
     check_writable(workspace.root)
     loaded = _quarantined(RecordStore(published, workspace.records), console)
@@ -62,7 +61,6 @@ def find_work(
         console.print(f"Nothing to train: all {len(plan.jobs)} jobs have their records.")
         return Work({}, {}, {})
     check_shares(jobs.values(), options.devices)
-    check_data(jobs.values(), options.data_root)
     cost = CostModel(loaded)
     before = {key: loaded.records[key].record for key in jobs if key in loaded.records}
     return Work(jobs, before, {key: cost.seconds(job) for key, job in jobs.items()})
@@ -93,6 +91,8 @@ def run_here(
     work = find_work(plan, workspace, published, options, console)
     if not work.jobs:
         return Outcome()
+    warm_up(work.jobs.values(), options)
+    check_data(work.jobs.values(), options.data_root)
     expected = time_left(work.seconds.values(), len(slots))
     about = "" if expected is None else f", about {duration(expected)}"
     console.print(
