@@ -3,8 +3,9 @@
 import contextlib
 import shutil
 import signal
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -40,8 +41,8 @@ from ltbench.training.options import Device, Options
 if TYPE_CHECKING:
     from ltbench.config.catalogue import Catalogue
     from ltbench.config.expand import Plan, Row
-    from ltbench.launch.local import Outcome
     from ltbench.launch.machine import Slot
+    from ltbench.launch.runner import Outcome
     from ltbench.results.store import Loaded
     from ltbench.results.workspace import Workspace
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 MOST_CELLS = 5_000
 """Cells of a grid above which a person has to say yes."""
 
-Launcher = Literal["local", "slurm"]
+Launcher = Literal["local", "slurm", "ray"]
 Emitted = Literal["commands", "sbatch"]
 
 
@@ -75,6 +76,10 @@ def run(
     sbatch: Annotated[
         list[str] | None, typer.Option(help="Slurm: another word, e.g. account=lab or mem=32G.")
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray: the cluster's host:port, or auto; else one of this machine alone."),
+    ] = None,
     yes: Huge = False,
 ) -> None:
     """Train what a grid is missing, then print its tables; typed again, go on where it stopped."""
@@ -97,10 +102,18 @@ def run(
         numbers = slurm.submit(work.jobs, workspace, options, settings)
         print_text(f"{len(numbers)} jobs are with Slurm; `ltbench status` says how far they are.")
         return
-    places = local_slots(device, slots, jobs_per_gpu, devices)
-    where = "gpu" if any(places[0]) else "cpu"
-    options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
-    outcome = train_here(made, workspace, published, places, options)
+    if launcher == "ray":
+        from ltbench.launch.session import run_on_ray
+
+        options = make_options(made, request, device, devices, wandb, checkpoint_every, hung_after)
+        outcome = _interruptible(
+            lambda: run_on_ray(made, workspace, published, address, options, console)
+        )
+    else:
+        places = local_slots(device, slots, jobs_per_gpu, devices)
+        where = "gpu" if any(places[0]) else "cpu"
+        options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
+        outcome = train_here(made, workspace, published, places, options)
     _print_tables(made, catalogue, load_records(out, published), workspace)
     print_text(f"Records: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
     exit_on_failure(outcome)
@@ -146,11 +159,16 @@ def train_here(
     options: Options,
 ) -> "Outcome":
     """Train what a plan is missing on this machine; leave the program where it is stopped."""
-    from ltbench.launch.local import Outcome
     from ltbench.launch.session import run_here
 
+    return _interruptible(lambda: run_here(made, workspace, published, places, options, console))
+
+
+def _interruptible(train: Callable[[], "Outcome"]) -> "Outcome":
+    from ltbench.launch.runner import Outcome
+
     try:
-        outcome = run_here(made, workspace, published, places, options, console)
+        outcome = train()
     except KeyboardInterrupt:
         outcome = Outcome(signal=signal.SIGINT)
     if outcome.signal is not None:
@@ -174,12 +192,14 @@ def exit_on_failure(outcome: "Outcome") -> None:
 def job(
     folder: Annotated[Path, typer.Argument(help="A job's folder, in which it is written down.")],
     requeue: Annotated[bool, typer.Option("--requeue", help="Slurm may run it again.")] = False,
+    leash: Annotated[bool, typer.Option("--leash", help="End when standard input does.")] = False,
 ) -> None:
     """Run one job that `plan --emit` or a launcher has written down."""
     from ltbench.launch import slurm
     from ltbench.launch.task import run_task
 
-    raise typer.Exit(slurm.run_and_requeue(folder) if requeue else run_task(folder))
+    runner = sys.stdin.fileno() if leash else None
+    raise typer.Exit(slurm.run_and_requeue(folder) if requeue else run_task(folder, runner))
 
 
 def cancel(

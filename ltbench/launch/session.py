@@ -15,8 +15,9 @@ from ltbench.config.models import Job
 from ltbench.data.errors import DataError, printable
 from ltbench.launch.cost import CostModel, duration, time_left
 from ltbench.launch.display import RunDisplay
-from ltbench.launch.local import LocalRunner, Outcome, warm_up
+from ltbench.launch.local import LocalRunner, warm_up
 from ltbench.launch.machine import Slot
+from ltbench.launch.runner import Outcome
 from ltbench.launch.state import to_train
 from ltbench.results.record import Record
 from ltbench.results.store import Loaded, RecordStore
@@ -93,17 +94,60 @@ def run_here(
         return Outcome()
     warm_up(work.jobs.values(), options)
     check_data(work.jobs.values(), options.data_root)
-    expected = time_left(work.seconds.values(), len(slots))
-    about = "" if expected is None else f", about {duration(expected)}"
-    console.print(
-        f"{len(plan.jobs)} jobs, {len(work.jobs)} to train in {len(slots)} slots{about}.",
-        highlight=False,
-    )
-    with RunDisplay(console, work.seconds, len(slots)) as display:
+    with _display(plan, work, len(slots), console) as display:
         runner = LocalRunner(
-            work.jobs, work.before, workspace, options, slots, work.seconds, display
+            work.jobs, work.before, workspace, work.seconds, display, options, slots
         )
         return runner.run()
+
+
+def run_on_ray(
+    plan: Plan,
+    workspace: Workspace,
+    published: Path,
+    address: str | None,
+    options: Options,
+    console: Console,
+) -> Outcome:
+    """Train what a plan is missing on the nodes of a Ray cluster.
+
+    Args:
+        plan: the jobs.
+        workspace: where records and weights go; on all nodes in the same place.
+        published: folder of the published records.
+        address: of the cluster; None for one of this machine alone, for this run.
+        options: what every job's process is told.
+        console: where to say what happens.
+
+    Raises:
+        ConfigError: as of `run_here`, and where there is no Ray, no cluster at the address or no
+            node that can take a job.
+        DataError: as of `run_here`.
+    """
+    from ltbench.launch.ray_cluster import RayRunner, connected
+
+    work = find_work(plan, workspace, published, options, console)
+    if not work.jobs:
+        return Outcome()
+    check_data(work.jobs.values(), options.data_root)
+    with connected(address, options) as needs:
+        places = needs.places()
+        with _display(plan, work, places, console) as display:
+            runner = RayRunner(
+                work.jobs, work.before, workspace, work.seconds, display, options, needs
+            )
+            return runner.run()
+
+
+def _display(plan: Plan, work: Work, places: int, console: Console) -> RunDisplay:
+    """Say what is to be trained in how many places, and return what shows it."""
+    expected = time_left(work.seconds.values(), places)
+    about = "" if expected is None else f", about {duration(expected)}"
+    console.print(
+        f"{len(plan.jobs)} jobs, {len(work.jobs)} to train in {places} slots{about}.",
+        highlight=False,
+    )
+    return RunDisplay(console, work.seconds, places)
 
 
 def check_writable(folder: Path) -> None:

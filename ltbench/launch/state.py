@@ -85,8 +85,10 @@ def forget_ends(folder: JobFolder) -> None:
 
 
 def ending(exit_code: int | None) -> str:
-    """Say how a process ended that did not say it itself."""
-    if exit_code is not None and exit_code < 0:
+    """Say how a process ended that did not say it itself; one without a code was lost."""
+    if exit_code is None:
+        return "was lost with its node"
+    if exit_code < 0:
         name = signal.Signals(-exit_code).name
         hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
         return f"was ended by {name}{hint}"

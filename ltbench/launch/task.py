@@ -52,8 +52,12 @@ def command(folder: Path) -> list[str]:
     return [sys.executable, "-m", "ltbench", "job", str(folder)]
 
 
-def run_task(folder: Path) -> int:
+def run_task(folder: Path, runner: int | None = None) -> int:
     """Run the job of a folder, or this process's share of it under `srun`, if it can start.
+
+    Args:
+        folder: of the job.
+        runner: what is ready to read when whoever asked for the job is gone, and the job with it.
 
     Returns:
         The code to exit with: 0 where the job has its record.
@@ -71,4 +75,4 @@ def run_task(folder: Path) -> int:
     else:
         on_gpu = options.device != "cpu" and bool(visible_gpus())
     options = replace(options, device="gpu" if on_gpu else "cpu")
-    return Attempt(job, workspace, options, team).run()
+    return Attempt(job, workspace, options, team, runner).run()

@@ -1,0 +1,240 @@
+"""What runs jobs, wherever they run: in which order, until which end, believing records alone."""
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ltbench.config.models import Job
+from ltbench.launch.display import RunDisplay
+from ltbench.launch.order import chain_lengths
+from ltbench.launch.process import BUSY
+from ltbench.launch.state import (
+    ENDED,
+    ending,
+    failure_of,
+    finished,
+    forget_ends,
+    may_try_again,
+    note_failure,
+    tail,
+)
+from ltbench.launch.stopping import StopRequests
+from ltbench.results.claim import Watch
+from ltbench.results.record import Record
+from ltbench.results.workspace import Workspace, read_json
+
+POLL = 0.5
+"""Seconds between looks at running jobs."""
+
+LOOK_ELSEWHERE = 2.0
+"""Seconds between looks at jobs that other runs hold."""
+
+
+@dataclass
+class Outcome:
+    """Keys of the jobs of a run by what became of them.
+
+    Attributes:
+        signal: number of the signal that the run was stopped by.
+    """
+
+    done: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    blocked: list[str] = field(default_factory=list)
+    signal: int | None = None
+
+
+class Runner(ABC):
+    """Trains jobs, starts first, the longest chains first, wherever there is room for them.
+
+    Args:
+        jobs: by key, starts before what starts from them; starts that are not among them have
+            their weights.
+        before: records of jobs that are trained again for their weights.
+        workspace: where records and weights go.
+        seconds: estimated seconds of each job, for the order.
+        display: told what happens.
+    """
+
+    def __init__(
+        self,
+        jobs: Mapping[str, Job],
+        before: Mapping[str, Record],
+        workspace: Workspace,
+        seconds: Mapping[str, float | None],
+        display: RunDisplay,
+    ) -> None:
+        self.before = before
+        self.workspace = workspace
+        self.display = display
+        self.waiting = dict(jobs)
+        self.running: dict[str, Job] = {}
+        self.elsewhere: dict[str, Job] = {}
+        self.looked = 0.0
+        self.watch = Watch()
+        self.outcome = Outcome()
+        self.length = chain_lengths(jobs, seconds)
+        self.place = workspace.root.stat()
+        for key in jobs:
+            forget_ends(workspace.job(key))
+
+    @abstractmethod
+    def has_room(self) -> bool:
+        """Return whether another job can be started."""
+
+    @abstractmethod
+    def start(self, job: Job) -> None:
+        """Start the process of a job."""
+
+    @abstractmethod
+    def ended(self) -> Iterable[tuple[str, int | None]]:
+        """Wait a moment; return the keys of jobs whose processes have ended since, and their codes.
+
+        A code of None is that of a process that was lost.
+        """
+
+    @abstractmethod
+    def ask_to_stop(self) -> None:
+        """Ask all processes to save and stop; they may have been asked before."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """Kill what is running: a job resumes from its last checkpoint."""
+
+    def run(self) -> Outcome:
+        """Train every job; returns when nothing is left that can be trained.
+
+        When asked to stop it lets the jobs under way save first. Whatever interrupts it, no process
+        is left behind.
+
+        Raises:
+            OSError: when the folder of the runs is gone.
+            KeyboardInterrupt: when asked twice.
+        """
+        with StopRequests() as requests:
+            try:
+                while self.running or (self._left() and requests.signal is None):
+                    self._check_place()
+                    if requests.signal is None:
+                        self._look_elsewhere()
+                        self._block()
+                        self._start()
+                    else:
+                        self._stop(requests.signal)
+                    self._watch()
+            finally:
+                self.kill()
+        return self.outcome
+
+    def _left(self) -> bool:
+        return bool(self.waiting or self.elsewhere)
+
+    def _check_place(self) -> None:
+        """Refuse to go on where another file system, or nothing, is in the place of the folder."""
+        try:
+            same = os.path.samestat(self.workspace.root.stat(), self.place)
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise FileNotFoundError(f"{self.workspace.root}, where the runs are, is gone")
+
+    def _stop(self, number: int) -> None:
+        """Ask, again and again: a process may have come too late to hear the first time."""
+        if self.outcome.signal is None:
+            self.outcome.signal = number
+            self.display.stopping(len(self.running))
+        self.ask_to_stop()
+
+    def _block(self) -> None:
+        lost = {*self.outcome.failed, *self.outcome.blocked}
+        for key, job in list(self.waiting.items()):
+            if not lost.isdisjoint(job.start):
+                lost.add(key)
+                del self.waiting[key]
+                self.outcome.blocked.append(key)
+                self.display.blocked(job)
+
+    def _start(self) -> None:
+        pending = {*self.waiting, *self.running, *self.elsewhere}
+        ready = [key for key, job in self.waiting.items() if pending.isdisjoint(job.start)]
+        for key in sorted(ready, key=lambda key: -self.length[key]):
+            if not self.has_room():
+                return
+            job = self.waiting.pop(key)
+            if self._done(job):
+                continue  # by another run
+            if self.workspace.job(key).claims.holder() is not None:
+                self.elsewhere[key] = job
+                self.display.elsewhere(job)
+                continue
+            self.running[key] = job
+            self.start(job)
+            self.display.started(job)
+
+    def _watch(self) -> None:
+        for key, code in self.ended():
+            self._settle(self.running.pop(key), code)
+        for key, job in self.running.items():
+            if state := read_json(self.workspace.job(key).progress):
+                self.display.progress(job, state)
+
+    def _look_elsewhere(self) -> None:
+        """Take back the jobs of other runs that they let go of, or died over."""
+        if time.monotonic() - self.looked < LOOK_ELSEWHERE:
+            return
+        self.looked = time.monotonic()
+        for key, job in list(self.elsewhere.items()):
+            claims = self.workspace.job(key).claims
+            holder = claims.holder()
+            if holder is None:
+                del self.elsewhere[key]
+                self._settle_elsewhere(job)
+            elif self.watch.is_dead(claims, holder):
+                claims.free(holder)
+
+    def _settle(self, job: Job, exit_code: int | None) -> None:
+        """Believe the record alone, never the exit code."""
+        if self._done(job):
+            return
+        folder = self.workspace.job(job.key)
+        if exit_code == BUSY or folder.claims.holder() is not None:
+            self.elsewhere[job.key] = job
+            self.display.elsewhere(job)
+            return
+        reason = failure_of(folder)
+        if reason is None and self.outcome.signal is not None:
+            return  # it saved and stopped
+        if reason is None:
+            message = f"the process {ending(exit_code)}"
+            problem = note_failure(folder, ENDED, message)
+            reason = f"{ENDED}: {message}" + (f"; {problem}" if problem else "")
+        if reason.startswith(ENDED) and may_try_again(folder):
+            self.waiting[job.key] = job
+            self.display.again(job, reason)
+        else:
+            self._fail(job, reason)
+
+    def _settle_elsewhere(self, job: Job) -> None:
+        """Take over what another run says of a job, or the job."""
+        reason = failure_of(self.workspace.job(job.key))
+        if self._done(job):
+            return
+        if reason is None or reason.startswith(ENDED):
+            self.waiting[job.key] = job
+        else:
+            self._fail(job, reason)
+
+    def _done(self, job: Job) -> bool:
+        record = finished(job, self.workspace)
+        if record is None:
+            return False
+        before = self.before.get(job.key)
+        self.outcome.done.append(job.key)
+        self.display.done(job, changed=before is not None and not before.repeats(record))
+        return True
+
+    def _fail(self, job: Job, reason: str) -> None:
+        self.outcome.failed.append(job.key)
+        self.display.failed(job, reason, tail(self.workspace.job(job.key).log))

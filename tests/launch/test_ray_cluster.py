@@ -1,0 +1,26 @@
+import sys
+
+import pytest
+from training.jobs import options
+
+from ltbench.config.errors import ConfigError
+from ltbench.launch.ray_cluster import Needs, connected
+
+
+@pytest.mark.parametrize(
+    ("needs", "jobs"),
+    [(Needs(1, 0), 8), (Needs(3, 0), 2), (Needs(1, 1), 4), (Needs(3, 3), 1), (Needs(5, 5), 0)],
+)
+def test_jobs_that_a_node_can_take(needs, jobs):
+    assert needs.fit({"CPU": 8.0, "GPU": 4.0, "memory": 1e9}) == jobs
+
+
+def test_a_node_without_gpus_takes_no_job_that_needs_one():
+    assert Needs(1, 1).fit({"CPU": 8.0}) == 0
+
+
+def test_without_the_extra_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    message = r"--launcher: ray needs Ray: pip install 'ltbench\[ray\]'"
+    with pytest.raises(ConfigError, match=message), connected(None, options()):
+        pass
