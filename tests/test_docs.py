@@ -2,11 +2,18 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
+from typer.main import get_command
+
+from ltbench.cli import app
+from ltbench.cli.options import make_request
+from ltbench.launch.plan import make_plan
 
 ROOT = Path(__file__).parent.parent
 LTBENCH = [sys.executable, "-m", "ltbench"]
@@ -81,6 +88,22 @@ def test_every_command_of_the_readme_is_known():
     for block in blocks("README.md", "sh"):
         for verb in re.findall(r"^ltbench (\w+)", block, re.MULTILINE):
             assert verb in known
+
+
+def commands(document):
+    """Return the words of every `ltbench` command that a document shows."""
+    for block in blocks(document, "sh"):
+        for line in block.splitlines():
+            _, found, words = line.partition("ltbench ")
+            if found and not line.startswith("pip"):
+                yield shlex.split(words, comments=True)
+
+
+@pytest.mark.parametrize("words", commands("docs/clusters.md"), ids=" ".join)
+def test_every_command_for_clusters_is_understood_and_can_be_planned(words):
+    verb, *rest = words
+    values = get_command(app).commands[verb].make_context(verb, rest).params
+    assert make_plan(make_request(values["grid"]))[0].jobs
 
 
 def test_every_fault_has_its_row_and_tests_that_are_there():
