@@ -6,13 +6,19 @@ from typing import Literal
 
 from ltbench.config.expand import Plan, Row, is_baseline
 from ltbench.config.models import DatasetSpec, Job, Recipe, Variant
-from ltbench.results.groups import GROUPS, balanced_accuracy, class_groups, group_accuracies
+from ltbench.results.groups import (
+    GROUPS,
+    balanced_accuracy,
+    class_groups,
+    group_accuracies,
+    macro_f1,
+)
 from ltbench.results.record import Record
 from ltbench.results.relative import Relative, relative_accuracy
 from ltbench.results.statistics import summarise
 from ltbench.results.store import Stored
 
-Metric = Literal["acc", "balanced_acc", "ua", "ra", "many", "medium", "few"]
+Metric = Literal["acc", "balanced_acc", "macro_f1", "ua", "ra", "many", "medium", "few"]
 State = Literal["complete", "partial", "missing", "stale", "failed", "not available", "empty"]
 
 DECIMALS = 1
@@ -233,7 +239,7 @@ class _Builder:
         )
 
     def _values(self, keys: tuple[str, ...]) -> dict[Metric, Value]:
-        names: tuple[Metric, ...] = ("acc", "balanced_acc", *GROUPS)
+        names: tuple[Metric, ...] = ("acc", "balanced_acc", "macro_f1", *GROUPS)
         return {name: self._value(keys, name) for name in names}
 
     def _metric(self, key: str) -> dict[Metric, float | None]:
@@ -241,13 +247,14 @@ class _Builder:
         if key not in self._metrics:
             record = self.records[key].record
             if record.test is None:
-                return dict.fromkeys(("acc", "balanced_acc", *GROUPS))
-            hits, totals = record.test.hits, record.test.totals
+                return dict.fromkeys(("acc", "balanced_acc", "macro_f1", *GROUPS))
+            hits, totals, predicted = record.test.hits, record.test.totals, record.test.predicted
             groups = class_groups(record.split.longtailed_counts, self.dataset.groups)
             within = group_accuracies(hits, totals, groups)
             self._metrics[key] = {
                 "acc": record.accuracy,
                 "balanced_acc": balanced_accuracy(hits, totals),
+                "macro_f1": None if predicted is None else macro_f1(hits, totals, predicted),
                 **{group: within[group] for group in GROUPS},
             }
         return self._metrics[key]

@@ -74,6 +74,25 @@ def balanced_accuracy(hits: Sequence[int], totals: Sequence[int]) -> float | Non
     return _mean_accuracy(hits, totals, [True] * len(totals))
 
 
+def macro_f1(hits: Sequence[int], totals: Sequence[int], predicted: Sequence[int]) -> float | None:
+    """Return the mean F1 of the classes that the test set has, a fraction.
+
+    F1 of a class is the harmonic mean of recall, hits / totals, and precision, hits / predicted:
+    2 hits / (totals + predicted).
+
+    Args:
+        hits: [C], right predictions of each class.
+        totals: [C], test images of each class.
+        predicted: [C], test images taken for each class.
+    """
+    images = np.asarray(totals)
+    there = images > 0
+    if not there.any():
+        return None
+    both = images + np.asarray(predicted)
+    return float((2 * np.asarray(hits)[there] / both[there]).mean())
+
+
 def _mean_accuracy(
     hits: Sequence[int], totals: Sequence[int], chosen: Sequence[bool]
 ) -> float | None:

@@ -7,6 +7,7 @@ from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import Plan
 from ltbench.results.board import Board, ad_hoc_records, boards
 from ltbench.results.calibration_table import calibration_table
+from ltbench.results.classes_table import classes_table
 from ltbench.results.cost_table import cost_table
 from ltbench.results.findings import Finding, findings_table
 from ltbench.results.paired_tables import paired_table
@@ -56,6 +57,7 @@ def every_table(
         calibration_table(board, records),
         shifts_table(board, records),
         open_set_table(board, records),
+        classes_table(board, records),
         cost_table(board, methods, records),
         published_table(board),
     )

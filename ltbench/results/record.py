@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 HEX64 = r"^[0-9a-f]{64}$"
 
-LATER_TESTS = ("shifted", "open_set")
-"""Fields that records have only since there are such tests."""
+LATER_FIELDS = ("shifted", "open_set", "predicted", "class_names")
+"""Fields that came after records were published; these have None."""
 
 
 class SplitFacts(Model):
     """What the job was trained and tested on, and what set apart: no auxiliary images are None.
 
     `bad_images` could not be decoded: training images were left out, or images are black.
+    `class_names` are printable.
     """
 
     train_hash: str = Field(pattern=HEX64)
@@ -34,6 +35,7 @@ class SplitFacts(Model):
     auxiliary_hash: str | None = Field(None, pattern=HEX64)
     auxiliary_counts: tuple[int, ...] | None = None
     bad_images: int = 0
+    class_names: tuple[str, ...] | None = None
 
 
 class Calibration(Model):
@@ -74,11 +76,24 @@ class Counts(Model):
 
 
 class TestResult(Counts):
-    """Exact test counts. `correct`: one bit an image in hashed test order (big-endian, base64)."""
+    """Exact test counts. `correct`: one bit an image in hashed test order (big-endian, base64).
+
+    `predicted` are the images taken for each class, rightly or not.
+    """
 
     correct: str
     calibration: Calibration
     selection: Literal["last_epoch"] = "last_epoch"
+    predicted: tuple[int, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_prediction_an_image(self) -> Self:
+        if self.predicted is not None:
+            if sum(self.predicted) != sum(self.totals) or len(self.predicted) != len(self.totals):
+                raise ValueError("predicted needs one value a class, of all test images")
+            if any(map(gt, self.hits, self.predicted)):
+                raise ValueError("hits of a class are more than its predictions")
+        return self
 
     @model_validator(mode="after")
     def _bits_fit(self) -> Self:
@@ -248,6 +263,7 @@ class Record(Model):
         for what, values in (
             ("train_counts", self.split.train_counts),
             ("longtailed_counts", self.split.longtailed_counts),
+            ("class_names", self.split.class_names),
             ("totals", self.test.totals if self.test else None),
             ("auxiliary_counts", self.split.auxiliary_counts),
             *((f"totals of {test.shift.title}", test.totals) for test in shifted),
@@ -285,10 +301,16 @@ class Record(Model):
         return {**values, "job": self.job.identity()}
 
     def repeats(self, other: "Record") -> bool:
-        """Whether two records have equal numbers, as far as both have them.
+        """Whether two records have equal numbers, as far as both have them."""
+        return _agree(self.numbers(), other.numbers())
 
-        Tests that came later (shifted, open-set) are not in every record of a job.
-        """
-        ours, theirs = self.numbers(), other.numbers()
-        later = {name for name in LATER_TESTS if None in (ours[name], theirs[name])}
-        return all(ours[name] == theirs[name] for name in ours if name not in later)
+
+def _agree(one: object, other: object) -> bool:
+    """Whether values are equal, apart from fields that only one record has, as it came later."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return one == other
+    return one.keys() == other.keys() and all(
+        (name in LATER_FIELDS and None in (one[name], other[name]))
+        or _agree(one[name], other[name])
+        for name in one
+    )

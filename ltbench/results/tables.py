@@ -18,6 +18,7 @@ from ltbench.results.store import Stored
 TITLES: dict[Metric, str] = {
     "acc": "Acc",
     "balanced_acc": "Balanced acc",
+    "macro_f1": "Macro F1",
     "ua": "UA",
     "ra": "RA",
     "many": "Many",
@@ -78,8 +79,8 @@ class _Notes:
 
 
 def main_table(board: Board, methods: Mapping[str, MethodInfo]) -> Table:
-    """Return Acc, UA and RA of each variant; balanced accuracy too where the test set is uneven."""
-    metrics: tuple[Metric, ...] = ("acc", "balanced_acc", "ua", "ra")
+    """Return Acc, UA and RA of each variant, and on uneven test sets what weighs classes alike."""
+    metrics: tuple[Metric, ...] = ("acc", "balanced_acc", "macro_f1", "ua", "ra")
     if not board.uneven_test:
         metrics = ("acc", "ua", "ra")
     notes = _Notes()
@@ -152,7 +153,7 @@ def decoupling_table(board: Board, methods: Mapping[str, MethodInfo]) -> Table |
             row = [Cell(start.label), Cell(classes), Cell(value=start.joint[metric])]
             values = (built[kind].values[metric] if kind in built else None for kind in order)
             row += [Cell(value=value) for value in values]
-            _rank(row, range(2, len(row)))
+            rank_cells(row, range(2, len(row)))
             rows.append(row)
     return Table(
         name="decoupling",
@@ -320,12 +321,12 @@ def setting(board: Board) -> str:
 def rank_column(rows: list[list[Cell]], column: int, *, lowest: bool = False) -> None:
     """Mark best and second in a column, the largest numbers or the lowest."""
     cells = [row[column] for row in rows]
-    _rank(cells, range(len(cells)), lowest=lowest)
+    rank_cells(cells, range(len(cells)), lowest=lowest)
     for row, cell in zip(rows, cells, strict=True):
         row[column] = cell
 
 
-def _rank(cells: list[Cell], positions: range, *, lowest: bool = False) -> None:
+def rank_cells(cells: list[Cell], positions: range, *, lowest: bool = False) -> None:
     """Mark the best and, where it is alone, the second of the complete values.
 
     What prints alike ties; a value without another to compare with is not marked.

@@ -50,6 +50,7 @@ class Evaluation:
         return TestResult(
             hits=tuple(hits.tolist()),
             totals=tuple(totals.tolist()),
+            predicted=tuple(torch.bincount(prediction, minlength=self.classes).tolist()),
             correct=TestResult.pack(correct.numpy()),
             calibration=Calibration(
                 counts=tuple(bins.counts.tolist()),

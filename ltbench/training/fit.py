@@ -312,6 +312,7 @@ def _record(
             auxiliary_hash=auxiliary.hash if auxiliary else None,
             auxiliary_counts=auxiliary.counts(job.dataset.classes) if auxiliary else None,
             bad_images=data.bad_images,
+            class_names=data.class_names,
         ),
         training=Training(
             epochs=len(history.losses),

@@ -2,6 +2,7 @@ import pytest
 
 from ltbench.config.expand import Plan
 from ltbench.results.board import ad_hoc_records, boards
+from ltbench.results.classes_table import classes_table
 from ltbench.results.record import ShiftedTest, ShiftedTests
 from ltbench.results.shifts import SHIFTS
 from ltbench.results.tables import (
@@ -129,6 +130,48 @@ def test_uneven_test_set_shows_balanced_accuracy(toy):
     assert column(table, "Balanced acc")[0].value.mean == pytest.approx(100 * balanced)
     even = main_table(boards(plan, fill(toy, plan))[0], toy.methods)
     assert "Balanced acc" not in even.columns
+
+
+def uneven(toy, classes=6):
+    """Return a board of two variants on an uneven test set, and its records."""
+
+    def padded(*values):
+        return (*values, *[0] * (classes - 6))
+
+    plan = toy.plan([SOFTMAX, PLUGIN], seeds=(0,), dataset=toy.dataset(classes=classes))
+    records = fill(
+        toy,
+        plan,
+        hits=padded(90, 40, 30, 20, 5, 0),
+        totals=padded(100, 50, 50, 50, 50, 0),
+        counts=padded(200, 150, 60, 30, 10, 5),
+    )
+    record = records[toy.key_of(plan, "Mine")].record
+    test = record.test.model_copy(update={"predicted": padded(120, 60, 40, 30, 40, 10)})
+    records |= toy.stored(record.model_copy(update={"test": test}))
+    [board] = boards(plan, records)
+    return board, records
+
+
+def test_uneven_test_set_shows_macro_f1_where_predictions_are_known(toy):
+    board, _ = uneven(toy)
+    softmax, mine = column(main_table(board, toy.methods), "Macro F1")
+    assert softmax.value.state == "empty"
+    pairs = ((90, 220), (40, 110), (30, 90), (20, 80), (5, 90))
+    assert mine.value.mean == pytest.approx(100 * sum(2 * h / n for h, n in pairs) / 5)
+
+
+def test_uneven_test_set_has_a_row_for_each_class(toy):
+    board, records = uneven(toy)
+    table = classes_table(board, records)
+    assert table.columns == ("Class", "Training images", "Test images", "Softmax", "Mine")
+    assert [cell.text for cell in table.rows[0][:3]] == ["0", "200", "100"]
+    assert [row[3].value.mean for row in table.rows[:5]] == pytest.approx([90, 80, 60, 40, 10])
+    assert table.rows[5][3].value.state == "empty"
+    even_plan = toy.plan([SOFTMAX], seeds=(0,))
+    even = fill(toy, even_plan)
+    assert classes_table(boards(even_plan, even)[0], even) is None
+    assert classes_table(*uneven(toy, classes=201)) is None
 
 
 def test_boards_are_never_mixed(toy):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ltbench.results.groups import balanced_accuracy, class_groups, group_accuracies
+from ltbench.results.groups import balanced_accuracy, class_groups, group_accuracies, macro_f1
 
 
 @pytest.mark.oracle("shot_split", level="case")
@@ -72,3 +72,17 @@ def test_empty_groups_and_absent_classes_have_no_accuracy():
         "few": None,
     }
     assert balanced_accuracy([0], [0]) is None
+
+
+def test_macro_f1_is_that_of_scikit_learn():
+    from sklearn.metrics import f1_score
+
+    generator = np.random.default_rng(0)
+    labels = np.array([0, 1, 2, 4])[generator.integers(0, 4, 200)]  # none of class 3
+    predictions = np.where(generator.random(200) < 0.4, labels, generator.integers(0, 5, 200))
+    hits = np.bincount(labels[labels == predictions], minlength=5)
+    totals, predicted = (np.bincount(of, minlength=5) for of in (labels, predictions))
+    there = np.flatnonzero(totals)
+    expected = f1_score(labels, predictions, labels=there, average="macro", zero_division=0)
+    assert macro_f1(hits, totals, predicted) == pytest.approx(expected, abs=1e-12)
+    assert macro_f1([0], [0], [0]) is None

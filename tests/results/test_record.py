@@ -69,6 +69,22 @@ def test_refuses(record, path, value, message):
         Record.model_validate(change(record, **{path: value}))
 
 
+def test_what_came_later_is_compared_where_both_records_have_it(record):
+    predicted = list(record.test.totals)
+    data = change(record, test__predicted=predicted, split__class_names=list("abcdef"))
+    read = Record.model_validate_json(json.dumps(data), strict=True)
+    assert read.repeats(record)
+    assert record.repeats(read)
+    other = [predicted[0] + 1, predicted[1] - 1, *predicted[2:]]
+    assert not read.repeats(Record.model_validate(change(read, test__predicted=other)))
+    for wrong, message in ((predicted[1:], "one value a class"), ([0] * 6, "of all test images")):
+        with pytest.raises(ValidationError, match=message):
+            Record.model_validate(change(record, test__predicted=wrong))
+    none_of_the_first = [0, sum(predicted), 0, 0, 0, 0]
+    with pytest.raises(ValidationError, match="more than its predictions"):
+        Record.model_validate(change(record, test__predicted=none_of_the_first))
+
+
 SHIFTED = {
     "direction": "forward",
     "ratio": 50,
