@@ -180,11 +180,18 @@ class DatasetSpec(Model):
     jobs that need such images alone; in the dataset of any other it is None. `open_set` names a
     dataset of images of equal size that show none of its classes, by and large: where they are
     there, a test also says how many of them are taken for known.
+
+    `train_list` and the like are lists of one's own images for the source `image_list`, below the
+    folder; without a `test_list` the training list has both. `sizes: any` leaves the images of an
+    `image_folder` or `image_list` in their files, for recipes that resize them; `equal` ones have
+    the `image_size` and are kept in memory.
     """
 
     name: Name
     title: str = Field(json_schema_extra=NOTE)
-    source: Literal["digits", "cifar10", "cifar100", "fashion_mnist", "image_folder", "lists"]
+    source: Literal[
+        "digits", "cifar10", "cifar100", "fashion_mnist", "image_folder", "image_list", "lists"
+    ]
     folder: str | None = Field(None, json_schema_extra=NOTE)
     train_folder: str = "train"
     test_folder: str = "test"
@@ -205,6 +212,10 @@ class DatasetSpec(Model):
     lists: ImageLists | None = Field(None, json_schema_extra=NOTE)
     pool_images: int | None = Field(None, ge=1, json_schema_extra=LATER)
     no_twin: str | None = Field(None, json_schema_extra=NOTE)
+    train_list: str | None = Field(None, json_schema_extra=NOTE)
+    test_list: str | None = Field(None, json_schema_extra=NOTE)
+    val_list: str | None = Field(None, json_schema_extra=NOTE)
+    sizes: Literal["equal", "any"] = Field("equal", json_schema_extra=NOTE)
 
     @model_validator(mode="after")
     def _own_validation_images(self) -> Self:
@@ -213,8 +224,8 @@ class DatasetSpec(Model):
         wanted = self.auxiliary is not None and self.auxiliary.source == "official_val"
         if wanted and not self.has_validation_images:
             raise ValueError(
-                "official_val needs a val_folder or a list of validation images, "
-                "this dataset has neither"
+                "official_val needs a val_folder, a val_list or a list of validation images, "
+                "this dataset has none"
             )
         return self
 
@@ -226,6 +237,16 @@ class DatasetSpec(Model):
             raise ValueError("images of lists are taken as they are: the profile is natural")
         if self.lists is None and self.pool_images is not None:
             raise ValueError('pool_images are for the source "lists"')
+        return self
+
+    @model_validator(mode="after")
+    def _own_images(self) -> Self:
+        if (self.source == "image_list") != (self.train_list is not None):
+            raise ValueError('a train_list is for the source "image_list", and needed there')
+        if self.train_list is None and (self.test_list or self.val_list):
+            raise ValueError('a test_list or val_list is for the source "image_list"')
+        if self.sizes == "any" and self.source not in ("image_folder", "image_list"):
+            raise ValueError('images of any size are for the source "image_folder" or "image_list"')
         return self
 
     @model_validator(mode="after")
@@ -242,9 +263,8 @@ class DatasetSpec(Model):
     @property
     def has_validation_images(self) -> bool:
         """Whether the dataset comes with validation images."""
-        return self.val_folder is not None or (
-            self.lists is not None and self.lists.val is not None
-        )
+        listed = self.lists is not None and self.lists.val is not None
+        return self.val_folder is not None or self.val_list is not None or listed
 
     @property
     def auxiliary_or_default(self) -> Auxiliary:
@@ -384,6 +404,7 @@ class Recipe(Model):
 
     `short_side` is for images of any size, which are first resized to it. A resized crop then is a
     random part, made as large as the dataset's images; the test sees the middle of that size.
+    With a `jpeg_quality` what was resized goes through JPEG, as a small cache has it.
     `colour_jitter` j changes brightness, contrast and saturation by factors in 1 - j .. 1 + j.
     """
 
@@ -401,6 +422,7 @@ class Recipe(Model):
     crop_padding: int = Field(4, ge=0)
     policy: Policy = Field(Policy(), json_schema_extra=LATER)
     short_side: int | None = Field(None, ge=1, json_schema_extra=LATER)
+    jpeg_quality: int | None = Field(None, ge=1, le=100, json_schema_extra=LATER)
     colour_jitter: float = Field(0.0, ge=0, lt=1, json_schema_extra=LATER)
     eval_batch: int = Field(500, ge=1)
     evaluate_every: int | None = Field(None, ge=1, json_schema_extra=NOTE)
@@ -413,8 +435,8 @@ class Recipe(Model):
         resized = self.short_side is not None
         if resized != self.augment.startswith("resized_crop"):
             raise ValueError("a short_side goes with a resized_crop, and a resized_crop with it")
-        if self.colour_jitter and not resized:
-            raise ValueError("colour_jitter is for images with a short_side")
+        if (self.colour_jitter or self.jpeg_quality) and not resized:
+            raise ValueError("colour_jitter and jpeg_quality are for images with a short_side")
         return self
 
     @property

@@ -23,7 +23,7 @@ from ltbench.core.batch import Batch
 from ltbench.core.distributed import rank, world_size
 from ltbench.core.nouns import Subset
 from ltbench.core.streams import stream
-from ltbench.data.errors import DataError
+from ltbench.data.errors import DataError, printable
 from ltbench.data.image_cache import open_stores
 from ltbench.data.image_store import FileStore, ImageStore
 from ltbench.data.loader import EpochLoader, OrderedLoader, Step, shard
@@ -71,6 +71,7 @@ class DataModule(pl.LightningDataModule):
         counts: [K] int64, training images of each.
         train_counts: [C], those of all classes.
         longtailed_counts: [C] int64, those of the long-tailed split.
+        class_names: [C] as the source calls the classes, made printable.
         train_hash: hash of the training images' positions in the pool.
         test_hash: hash of the test labels in order.
         auxiliary: the images set apart for choices; None where the job has none.
@@ -117,6 +118,7 @@ class DataModule(pl.LightningDataModule):
         self.longtailed_counts = torch.tensor(chosen.longtailed_counts)
         self.train_hash, self.test_hash = chosen.train_hash, chosen.test_hash
         self.auxiliary = chosen.auxiliary
+        self.class_names = tuple(printable(name) for name in pool.class_names)
         labels = torch.from_numpy(pool.train_labels[chosen.train])
         self.labels = torch.searchsorted(self.classes, labels)  # [N], on the CPU
         self.test_labels = torch.from_numpy(pool.test_labels)
@@ -256,7 +258,8 @@ class DataModule(pl.LightningDataModule):
             )
         if side is None:
             return pool, {}, 0
-        return open_stores(self.spec, pool, side, torch.get_num_threads())
+        threads = torch.get_num_threads()
+        return open_stores(self.spec, pool, side, self.recipe.jpeg_quality, threads)
 
     @cached_property
     def _train_images(self) -> ResidentImages | StreamedImages:
@@ -271,7 +274,8 @@ class DataModule(pl.LightningDataModule):
         store = None
         if isinstance(images, ImageFiles):
             side = self.recipe.short_side or self.spec.image_size
-            store = FileStore(images, self.spec.channels, side, torch.get_num_threads())
+            threads, quality = torch.get_num_threads(), self.recipe.jpeg_quality
+            store = FileStore(images, self.spec.channels, side, threads, quality)
         return self._images(_source(images, np.arange(count), store))
 
     def _images(self, source: Tensor | Stored, padding: int = 0) -> ResidentImages | StreamedImages:

@@ -6,32 +6,11 @@ that start with a dot are ignored.
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import combinations, permutations
 from pathlib import Path
-from typing import Literal
 
 from ltbench.data.errors import DataError, listed
-
-Part = Literal["train", "test", "val"]
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """A file: its path in the folder, its class, and what tells that it changed."""
-
-    path: str
-    label: int
-    size: int
-    changed_ns: int
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The classes of a folder and the files of its parts, in order."""
-
-    classes: tuple[str, ...]
-    parts: dict[Part, tuple[ImageFile, ...]]
+from ltbench.data.listing import ImageFile, Listing, Part, leads_out
 
 
 def list_folder(folder: Path, names: Mapping[Part, str]) -> Listing:
@@ -83,7 +62,7 @@ def _classes(folder: Path, part: str, inside: Path, problems: list[str]) -> list
         return []
     names = []
     for entry in _visible(path):
-        if _leads_out(entry, inside):
+        if leads_out(entry, inside):
             problems.append(f"{part}/{entry.name} is a link that leads out of the folder")
         elif not entry.is_dir():
             problems.append(f"{part}/{entry.name} is not the folder of a class")
@@ -102,7 +81,7 @@ def _files(
         problems.append(f"{within}/ has no images")
     for entry in entries:
         path = f"{within}/{entry.name}"
-        if _leads_out(entry, inside):
+        if leads_out(entry, inside):
             problems.append(f"{path} is a link that leads out of the folder")
         elif not entry.is_file():
             problems.append(f"{path} is not a file")
@@ -114,7 +93,3 @@ def _files(
 def _visible(path: Path) -> list[os.DirEntry[str]]:
     with os.scandir(path) as entries:
         return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-
-
-def _leads_out(entry: os.DirEntry[str], inside: Path) -> bool:
-    return entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside)

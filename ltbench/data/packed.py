@@ -1,4 +1,4 @@
-"""A folder of small images, decoded once into a packed cache that jobs map into memory.
+"""Small images of one size, decoded once into a packed cache that jobs map into memory.
 
 The cache stands under the dataset's name and a signature of the files (relative path, size, time of
 change) and of the decoder: a folder that changed gets a new one. The fingerprint is over the files'
@@ -13,33 +13,30 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from ltbench.config.keys import content_hash
 from ltbench.config.models import DatasetSpec
 from ltbench.data.decode import BadImageError, decode, decoder
 from ltbench.data.errors import DataError, listed
 from ltbench.data.files import cache_root, locked, made_whole, read_manifest, write_manifest
-from ltbench.data.image_folder import ImageFile, Listing, Part, list_folder
+from ltbench.data.listing import ImageFile, Listing, fingerprint
 from ltbench.data.pool import Pool
 
 LAYOUT = 1
 """Version of the cache's files."""
 
 
-def open_packed(spec: DatasetSpec, folder: Path) -> Pool:
-    """Return a folder's images from the cache, which is made first where it is absent or damaged.
+def open_packed(spec: DatasetSpec, folder: Path, listing: Listing) -> Pool:
+    """Return the listed images from the cache, which is made first where it is absent or damaged.
 
     Args:
-        spec: names the folders of the parts and says the images' size and channels.
-        folder: holds them.
+        spec: says the images' size and channels.
+        folder: that paths start from.
+        listing: the files.
 
     Raises:
-        DataError: with everything that is wrong with the folder, or with all its bad images.
+        DataError: with all bad images.
     """
-    names: dict[Part, str] = {"train": spec.train_folder, "test": spec.test_folder}
-    if spec.val_folder is not None:
-        names["val"] = spec.val_folder
-    listing = list_folder(folder, names)
-    cache = cache_root() / f"{spec.name}-{_signature(spec, listing)}"
+    signature = listing.signature(LAYOUT, decoder(), spec.channels, spec.image_size)
+    cache = cache_root() / f"{spec.name}-{signature}"
     pool = _open(cache)
     if pool is None:
         with locked(cache.parent / f".{cache.name}.lock"):
@@ -53,11 +50,6 @@ def open_packed(spec: DatasetSpec, folder: Path) -> Pool:
     return pool
 
 
-def _signature(spec: DatasetSpec, listing: Listing) -> str:
-    files = [[(f.path, f.size, f.changed_ns) for f in part] for part in listing.parts.values()]
-    return content_hash([LAYOUT, decoder(), spec.channels, spec.image_size, files])[:16]
-
-
 def _open(cache: Path) -> Pool | None:
     """Return the images of a cache, or None where it is absent, incomplete or altered."""
     content = read_manifest(cache)
@@ -69,8 +61,8 @@ def _open(cache: Path) -> Pool | None:
         parts = ["train", "test", *(["val"] if "val_images.npy" in content["sizes"] else [])]
         arrays = {f"{part}_images": _load(cache, f"{part}_images", mapped=True) for part in parts}
         arrays |= {f"{part}_labels": _load(cache, f"{part}_labels") for part in parts}
-        names, fingerprint = tuple(content["classes"]), content["fingerprint"]
-        return Pool(**arrays, class_names=names, fingerprint=fingerprint)
+        names, known = tuple(content["classes"]), content["fingerprint"]
+        return Pool(**arrays, class_names=names, fingerprint=known)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -91,7 +83,7 @@ def _pack(spec: DatasetSpec, folder: Path, listing: Listing, cache: Path) -> Non
         )
     content = {
         "classes": listing.classes,
-        "fingerprint": content_hash(digests),
+        "fingerprint": fingerprint(digests),
         "decoder": decoder(),
         "sizes": {path.name: path.stat().st_size for path in sorted(cache.iterdir())},
     }

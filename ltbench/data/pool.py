@@ -13,6 +13,9 @@ from ltbench.config.models import Split
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
+LEFT_OUT = -1
+"""Label of a training image that no split is to have."""
+
 
 @dataclass(frozen=True)
 class ImageFiles:
@@ -50,10 +53,10 @@ class Pool:
 
     Attributes:
         train_images, test_images: [N, C, H, W], possibly mapped from a file; or files.
-        train_labels, test_labels: [N].
+        train_labels, test_labels: [N]; of training images that are left out, `LEFT_OUT`.
         class_names: as the source calls them.
-        fingerprint: SHA-256 of the images and labels; of the files' bytes for image folders, of the
-            lists for listed images.
+        fingerprint: SHA-256 of the images and labels; of the files' bytes for one's own images, of
+            the lists for official ones.
         val_images, val_labels: the validation images that a source comes with, if it does.
         given: splits that are not drawn but listed.
         no_twin: why a balanced twin is not among these.
@@ -78,9 +81,13 @@ class Pool:
 
 
 def without(pool: Pool, positions: Labels) -> Pool:
-    """Return a pool whose given splits leave out some training images."""
+    """Return a pool whose splits, given or drawn, leave out some training images."""
     if len(positions) == 0:
         return pool
+    if not pool.given:
+        labels = pool.train_labels.copy()
+        labels[positions] = LEFT_OUT
+        return replace(pool, train_labels=labels)
     given: dict[Split, GivenSplit] = {}
     for split, whole in pool.given.items():
         left_out = np.isin(whole.train, positions)

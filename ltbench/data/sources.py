@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from ltbench.config.models import DatasetSpec
 from ltbench.data.errors import DataError
 from ltbench.data.files import locked
+from ltbench.data.image_folder import list_folder
+from ltbench.data.image_list import list_files
+from ltbench.data.in_files import open_files
+from ltbench.data.listing import Part
 from ltbench.data.lists import pinned_fingerprint
 from ltbench.data.packed import open_packed
 from ltbench.data.pool import Images, Labels, Pool
@@ -22,6 +26,9 @@ TORCHVISION = {
     "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw"),
 }
 """Class of torchvision that reads a source, and the folder it reads."""
+
+OWN = ("image_folder", "image_list")
+"""Sources of one's own images."""
 
 UNREADABLE = (OSError, RuntimeError, ValueError, AssertionError)
 """What torchvision raises for absent, damaged or undownloadable files."""
@@ -51,8 +58,8 @@ def load_pool(
         raise DataError(f"{spec.name}: test_per_class is for digits, and needed there")
     if spec.test_per_class is not None:
         pool = _digits(spec.test_per_class)
-    elif spec.source == "image_folder":
-        pool = _folder(spec, root)
+    elif spec.source in OWN:
+        pool = _own(spec, root)
     elif spec.source == "lists":
         pool = open_prepared(spec, place_of(spec, root))
     else:
@@ -70,7 +77,7 @@ def measure_fingerprint(spec: DatasetSpec, data_root: str | Path | None = None) 
     """Return the fingerprint that a dataset is planned with, as cheaply as possible.
 
     The pinned one is believed without a look at the images (jobs check it when they load them), and
-    so are pinned lists; an image folder answers from its cache, which is built if need be; nothing
+    so are pinned lists; one's own images answer from a cache, which is built if need be; nothing
     is ever downloaded.
 
     Returns:
@@ -163,18 +170,33 @@ def _pixels(dataset: Any) -> tuple[Images, Labels]:
     return np.ascontiguousarray(images), np.asarray(dataset.targets, np.int64)
 
 
-def _folder(spec: DatasetSpec, root: Path) -> Pool:
-    path = place_of(spec, root)
-    if not path.is_dir():
-        names = filter(None, (spec.train_folder, spec.test_folder, spec.val_folder))
-        expected = f"with {' and '.join(f'{name}/<class>/*' for name in names)}"
-        raise DataError(_missing(spec, root, expected))
-    return open_packed(spec, path)
+def _own(spec: DatasetSpec, root: Path) -> Pool:
+    folder, names = place_of(spec, root), _own_parts(spec)
+    if not folder.is_dir():
+        within = "{}/<class>/*" if spec.source == "image_folder" else "{}"
+        parts = dict.fromkeys(within.format(name) for name in names.values())
+        raise DataError(_missing(spec, root, f"with {' and '.join(parts)}"))
+    if spec.source == "image_folder":
+        listing = list_folder(folder, names)
+    else:
+        listing = list_files(folder, names, spec.classes)
+    return (open_packed if spec.sizes == "equal" else open_files)(spec, folder, listing)
+
+
+def _own_parts(spec: DatasetSpec) -> dict[Part, str]:
+    """Return the folder or the list of each part of one's own images."""
+    train: str | None = spec.train_folder
+    test: str | None = spec.test_folder
+    val = spec.val_folder
+    if spec.source == "image_list":
+        train, test, val = spec.train_list, spec.test_list or spec.train_list, spec.val_list
+    names: dict[Part, str | None] = {"train": train, "test": test, "val": val}
+    return {part: name for part, name in names.items() if name is not None}
 
 
 def place_of(spec: DatasetSpec, root: Path) -> Path:
     """Return the folder of a source's files."""
-    if spec.source in ("image_folder", "lists"):
+    if spec.source in (*OWN, "lists"):
         return root / (spec.folder or spec.name)
     return root / TORCHVISION[spec.source][1]
 

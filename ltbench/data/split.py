@@ -12,7 +12,7 @@ import numpy as np
 from ltbench.config.models import DatasetSpec, Split
 from ltbench.core.nouns import Subset
 from ltbench.data.errors import DataError
-from ltbench.data.pool import ImageFiles, Images, Labels, Pool
+from ltbench.data.pool import LEFT_OUT, ImageFiles, Images, Labels, Pool
 from ltbench.data.profiles import (
     balanced_counts,
     held_out_counts,
@@ -105,7 +105,7 @@ def _longtailed_counts(spec: DatasetSpec, pool: Pool) -> list[int]:
     labels = pool.train_labels
     if pool.given:
         labels = labels[pool.given["longtailed"].train]
-    counts = np.bincount(labels, minlength=spec.classes).tolist()
+    counts = np.bincount(labels[labels != LEFT_OUT], minlength=spec.classes).tolist()
     return counts if pool.given else longtailed_counts(spec, counts)
 
 

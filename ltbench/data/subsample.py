@@ -21,7 +21,7 @@ def subsample(labels: Indices, counts: Sequence[int], seed: int) -> Indices:
     """Return the positions in the pool of the images that a split keeps.
 
     Args:
-        labels: [N] class of each image of the pool.
+        labels: [N] class of each image of the pool, less than 0 where it is left out.
         counts: [C] images to keep of each class.
         seed: seed of the shuffles (0 in the field).
 
@@ -31,7 +31,7 @@ def subsample(labels: Indices, counts: Sequence[int], seed: int) -> Indices:
     Raises:
         DataError: naming every class that has too few images or would get none.
     """
-    check_counts(np.bincount(labels, minlength=len(counts)).tolist(), counts)
+    check_counts(np.bincount(labels[labels >= 0], minlength=len(counts)).tolist(), counts)
     generator = np.random.RandomState(seed)
     kept = []
     for k, count in enumerate(counts):

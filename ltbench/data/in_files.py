@@ -1,0 +1,70 @@
+"""Images of any size that stay in their files; their fingerprint is measured once.
+
+What was measured stands in the cache folder under the dataset's name and a signature of the files
+(path, class, size, time of change): files that changed are measured again.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from ltbench.config.keys import file_hash
+from ltbench.config.models import DatasetSpec
+from ltbench.data.errors import DataError
+from ltbench.data.files import cache_root, locked, made_whole, read_manifest, write_manifest
+from ltbench.data.listing import ImageFile, Listing, fingerprint
+from ltbench.data.pool import ImageFiles, Labels, Pool
+
+READERS = 8
+"""Files that are read at once: a disk may be far away."""
+
+
+def open_files(spec: DatasetSpec, folder: Path, listing: Listing) -> Pool:
+    """Return the listed images as files.
+
+    Args:
+        spec: the dataset.
+        folder: that paths start from.
+        listing: the files.
+
+    Raises:
+        DataError: where files cannot be read.
+    """
+    parts = {name: _part(folder, files) for name, files in listing.parts.items()}
+    val_images, val_labels = parts.get("val", (None, None))
+    return Pool(
+        *parts["train"],
+        *parts["test"],
+        listing.classes,
+        _fingerprint(spec, folder, listing),
+        val_images,
+        val_labels,
+    )
+
+
+def _part(folder: Path, files: Sequence[ImageFile]) -> tuple[ImageFiles, Labels]:
+    labels = np.array([file.label for file in files], np.int64)
+    return ImageFiles(folder, tuple(file.path for file in files)), labels
+
+
+def _fingerprint(spec: DatasetSpec, folder: Path, listing: Listing) -> str:
+    measured = cache_root() / f"{spec.name}-files-{listing.signature()}"
+    content = read_manifest(measured)
+    if content is None:
+        with locked(measured.parent / f".{measured.name}.lock"), made_whole(measured) as temporary:
+            content = {"fingerprint": _measure(folder, listing)}
+            write_manifest(temporary, content)
+    return str(content["fingerprint"])
+
+
+def _measure(folder: Path, listing: Listing) -> str:
+    def digest(file: ImageFile) -> tuple[str, int]:
+        return file_hash(folder / file.path), file.label
+
+    try:
+        with ThreadPoolExecutor(READERS) as pool:
+            return fingerprint([list(pool.map(digest, part)) for part in listing.parts.values()])
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None

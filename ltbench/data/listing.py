@@ -1,0 +1,44 @@
+"""What a dataset of one's own is made of: its classes, and the files of its parts in order."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Literal
+
+from ltbench.config.keys import content_hash
+
+Part = Literal["train", "test", "val"]
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A file: its path in the folder, its class, and what tells that it changed."""
+
+    path: str
+    label: int
+    size: int
+    changed_ns: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The classes of a dataset and the files of its parts, in order."""
+
+    classes: tuple[str, ...]
+    parts: dict[Part, tuple[ImageFile, ...]]
+
+    def signature(self, *beside: object) -> str:
+        """Return a hash of all files as they are, and of what else matters, for a cache's name."""
+        files = [[astuple(file) for file in part] for part in self.parts.values()]
+        return content_hash([*beside, self.classes, files])[:16]
+
+
+def fingerprint(parts: Sequence[Sequence[tuple[str, int]]]) -> str:
+    """Return the hash of the files' SHA-256 and labels, in the order of parts and files."""
+    return content_hash(parts)
+
+
+def leads_out(path: Path | os.DirEntry[str], inside: Path) -> bool:
+    """Return whether a path is a link to something outside a folder."""
+    return path.is_symlink() and not Path(path).resolve().is_relative_to(inside)

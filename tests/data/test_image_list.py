@@ -1,0 +1,222 @@
+import numpy as np
+import pytest
+from data.own import COUNTS, NAMES, SPEC, rows, write_own
+from pydantic import ValidationError
+
+from ltbench.data.errors import DataError
+from ltbench.data.image_cache import build_cache, open_stores
+from ltbench.data.image_list import list_files
+from ltbench.data.sources import load_pool, measure_fingerprint
+from ltbench.data.split import make_split
+
+BOTH = {"train": "own.csv", "test": "own.csv"}
+
+
+@pytest.fixture
+def folder(tmp_path, cache):
+    write_own(tmp_path / "root" / "own", rows(("train", "test", "val")))
+    return tmp_path / "root" / "own"
+
+
+@pytest.fixture
+def spec(make_spec):
+    return make_spec(**SPEC)
+
+
+def said(folder, names=BOTH, classes=3):
+    with pytest.raises(DataError) as caught:
+        list_files(folder, names, classes)
+    return str(caught.value)
+
+
+def test_a_list_is_a_pool_of_files(folder, spec):
+    pool = load_pool(spec, folder.parent)
+    assert pool.class_names == NAMES
+    for part, images, labels in (
+        ("train", pool.train_images, pool.train_labels),
+        ("test", pool.test_images, pool.test_labels),
+    ):
+        assert np.bincount(labels).tolist() == list(COUNTS[part])
+        assert images.paths == tuple(line.split(",")[0] for line in rows((part,)))
+        assert images.root == folder
+    assert pool.val_images is None
+    assert make_split(spec, pool, "longtailed").counts == COUNTS["train"]
+    assert measure_fingerprint(spec, folder.parent) == pool.fingerprint
+
+
+def test_validation_images_are_asked_for(folder, make_spec):
+    spec = make_spec(**SPEC, val_list="own.csv")
+    pool = load_pool(spec, folder.parent)
+    assert pool.val_labels.tolist() == [0, 1, 2]
+    assert spec.auxiliary_or_default.id == "official_val"
+    split = make_split(
+        spec.model_copy(update={"auxiliary": spec.auxiliary_or_default}), pool, "longtailed"
+    )
+    assert split.auxiliary.counts(3) == (1, 1, 1)
+
+
+def test_equal_images_are_kept_in_memory(tmp_path, cache, make_spec):
+    write_own(tmp_path / "own", rows(), side=8)
+    small = load_pool(make_spec(**SPEC | {"sizes": "equal"}), tmp_path)
+    assert small.train_images.shape == (12, 3, 8, 8)
+    files = load_pool(make_spec(**SPEC), tmp_path)
+    assert files.fingerprint == small.fingerprint
+    assert files.train_labels.tolist() == small.train_labels.tolist()
+
+
+def test_folders_may_hold_images_of_any_size(folder, make_spec):
+    for name in NAMES:
+        for part in ("train", "test"):
+            place = folder / part / name
+            place.mkdir(parents=True)
+            for path in (folder / "images" / name).glob(f"{part} *"):
+                path.rename(place / path.name)
+    spec = make_spec(name="own", sizes="any")
+    pool = load_pool(spec, folder.parent)
+    assert pool.train_images.paths[0] == "train/ant/train 0.jpg"
+    assert np.bincount(pool.train_labels).tolist() == list(COUNTS["train"])
+    with pytest.raises(DataError, match=r"train/ant/train 0\.jpg: is \d+x\d+, not 8x8"):
+        load_pool(make_spec(name="own"), folder.parent)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: ["path,label,split", *lines],
+        lambda lines: (
+            ["\ufeffLabel,id,Split,Path"]
+            + [
+                ",".join((line.split(",")[1], "7", line.split(",")[2], line.split(",")[0]))
+                for line in lines
+            ]
+        ),
+        lambda lines: [line.replace(",", "\t") for line in lines],
+        lambda lines: ["", *(line.replace(",", ", ") for line in lines), "  "],
+        lambda lines: ['"' + line.replace(",", '","') + '"' for line in lines],
+    ],
+    ids=["header", "columns", "tabs", "spaces", "quotes"],
+)
+def test_lists_are_the_same_however_they_are_written(folder, change):
+    plain = list_files(folder, BOTH, 3)
+    lines = change(rows())
+    (folder / "own.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert list_files(folder, BOTH, 3) == plain
+
+
+def test_lists_of_parts_need_no_splits(folder):
+    plain = list_files(folder, BOTH, 3)
+    for part in BOTH:
+        lines = (line.split(",") for line in rows((part,)))
+        text = "".join(f"{path} {NAMES.index(name)}\n" for path, name, _ in lines)
+        (folder / f"{part}.txt").write_text(text)
+    found = list_files(folder, {part: f"{part}.txt" for part in BOTH}, 3)
+    assert found.parts == plain.parts
+    assert found.classes == ("0", "1", "2")
+    assert "train.txt needs a column split, as the list of train and test" in said(
+        folder, {"train": "train.txt", "test": "train.txt"}
+    )
+
+
+def test_all_that_is_wrong_is_said_at_once_with_its_line(folder):
+    lines = rows()
+    lines[0] = lines[0].replace("train", "tain")
+    lines[1] = lines[1].replace(",train", ",tran")
+    lines[2] += ",more"
+    lines[3] = "/etc/passwd,ant,train"
+    lines[4] = "images/../../x.jpg,ant,train"
+    lines[5] = ",ant,train"
+    lines[7] = lines[6]
+    lines[10:12] = []
+    (folder / "own.csv").write_text("\n".join(lines))
+    text = said(folder)
+    for problem in (
+        'own.csv:2: there is no split "tran"; did you mean "train"?',
+        "own.csv:3: has 4 columns, not 3",
+        "own.csv:4: /etc/passwd leads out of the folder",
+        "own.csv:5: images/../../x.jpg leads out of the folder",
+        "own.csv:6: has no path or no label",
+        "own.csv:8: images/bee/train 0.jpg is listed before, in own.csv:7",
+        "class cow has no training image",
+    ):
+        assert problem in text
+    assert 'own.csv:1: there is no split "tain"' in text
+
+
+def test_missing_files_are_named_together(folder):
+    (folder / "images/cow/test 0.jpg").unlink()
+    (folder / "images/bee/train 2.jpg").unlink()
+    text = said(folder)
+    assert "own.csv:9: there is no file images/bee/train 2.jpg" in text
+    assert "own.csv:18: there is no file images/cow/test 0.jpg" in text
+
+
+def test_links_out_of_the_folder_are_refused(folder):
+    path = folder / "images/ant/train 0.jpg"
+    path.rename(folder.parent / "elsewhere.jpg")
+    path.symlink_to(folder.parent / "elsewhere.jpg")
+    assert "own.csv:1: images/ant/train 0.jpg leads out of the folder" in said(folder)
+
+
+def test_numbers_are_those_of_the_classes(folder):
+    lines = [
+        line.replace("cow,", "3,").replace("ant,", "0,").replace("bee,", "1,") for line in rows()
+    ]
+    (folder / "own.csv").write_text("\n".join(lines))
+    text = said(folder)
+    assert "own.csv:11: class 3 is not below 3" in text
+    assert "class 2 has no training image" in text
+    assert "the lists have 3 classes, the configuration 4" in said_of_names(folder)
+
+
+def said_of_names(folder):
+    (folder / "own.csv").write_text("\n".join(rows()))
+    return said(folder, classes=4)
+
+
+def test_lists_that_are_absent_or_empty(folder):
+    assert "no.csv is not there" in said(folder, {"train": "no.csv", "test": "own.csv"})
+    (folder / "own.csv").write_text("\n".join(rows(("train",))))
+    assert "own.csv has no test images" in said(folder)
+    (folder / "own.csv").write_bytes(b"\xff")
+    assert "own.csv cannot be read" in said(folder)
+
+
+def test_other_bytes_or_labels_are_other_images(folder, spec):
+    before = load_pool(spec, folder.parent).fingerprint
+    assert load_pool(spec, folder.parent).fingerprint == before
+    path = folder / "images/ant/train 0.jpg"
+    path.write_bytes(path.read_bytes() + b" ")
+    changed = load_pool(spec, folder.parent).fingerprint
+    text = (folder / "own.csv").read_text()
+    (folder / "own.csv").write_text(text.replace("train 1.jpg,ant", "train 1.jpg,bee", 1))
+    assert len({before, changed, load_pool(spec, folder.parent).fingerprint}) == 3
+
+
+def test_bad_images_are_left_out_of_the_split(folder, spec):
+    (folder / "images/ant/train 3.jpg").write_bytes(b"no image")
+    pool = load_pool(spec, folder.parent)
+    build_cache(spec, pool, 12, on_bad="skip")
+    rest, stores, bad = open_stores(spec, pool, 12)
+    assert bad == 1
+    split = make_split(spec, rest, "longtailed")
+    assert split.counts == (5, 4, 2)
+    assert 3 not in split.train
+    assert all(min(image.shape[:2]) == 12 for image in stores["train"].load(split.train.tolist()))
+    imposed = spec.model_copy(update={"profile": "step", "ratio": 2.0, "largest": 4})
+    assert make_split(imposed, rest, "longtailed").counts == (4, 2, 2)
+
+
+def test_a_missing_folder_is_one_clear_error(tmp_path, spec):
+    with pytest.raises(DataError, match=r"own: no usable .*own \(with own\.csv;"):
+        load_pool(spec, tmp_path)
+
+
+def test_lists_of_ones_own_belong_to_their_source(make_spec):
+    for wrong in (
+        {"source": "image_list"},
+        {"train_list": "a.csv"},
+        {"test_list": "a.csv"},
+        {"source": "digits", "sizes": "any"},
+    ):
+        with pytest.raises(ValidationError, match=r"for the source"):
+            make_spec(**wrong)
