@@ -1,9 +1,19 @@
-"""From the bytes of an image file to pixels, or a word on what is wrong with it."""
+"""From the bytes of an image file to pixels, or a word on what is wrong with it.
+
+Where simplejpeg is installed it decodes what is plainly a colour JPEG, to the same pixels in less
+time; PIL decodes all else, and says what is wrong.
+"""
 
 import io
+from importlib import metadata
 
 import PIL
 from PIL import Image, UnidentifiedImageError, features
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
 
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "WEBP", "TIFF")
 """What PIL may decode: formats that start no other program."""
@@ -17,7 +27,8 @@ class BadImageError(Exception):
 
 def decoder() -> dict[str, str | None]:
     """Return the versions that pixels may depend on."""
-    return {"pillow": PIL.__version__, "jpeg": features.version("jpg")}
+    versions = {"pillow": PIL.__version__, "jpeg": features.version("jpg")}
+    return versions | ({"simplejpeg": metadata.version("simplejpeg")} if simplejpeg else {})
 
 
 def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> Image.Image:
@@ -33,6 +44,8 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> I
     """
     if not data:
         raise BadImageError("is empty")
+    if channels == 3 and (plain := _plain_jpeg(data)) is not None and size in (None, plain.size):
+        return plain
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if size is not None and image.size != size:
@@ -45,6 +58,19 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> I
         raise BadImageError("is not an image") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadImageError(f"is damaged: {error}") from None
+
+
+def _plain_jpeg(data: bytes) -> Image.Image | None:
+    """Return the image of a whole colour JPEG; None for anything else, or without simplejpeg."""
+    if simplejpeg is None or not data.startswith(b"\xff\xd8"):
+        return None
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        if space != "YCbCr" or height * width > (Image.MAX_IMAGE_PIXELS or 0):
+            return None
+        return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB"))
+    except ValueError:
+        return None
 
 
 def with_short_side(image: Image.Image, side: int) -> Image.Image:

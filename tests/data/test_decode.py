@@ -62,6 +62,51 @@ def test_a_size_may_be_asked_for():
         decode(encoded(PLAIN), 3, (20, 20))
 
 
+@pytest.fixture(params=["pillow", "simplejpeg"])
+def decoded(request, monkeypatch):
+    """What becomes of a file's bytes with a decoder: pixels, or what is said."""
+    fast = pytest.importorskip("simplejpeg") if request.param == "simplejpeg" else None
+
+    def both(data):
+        found = []
+        for module in (None, fast):
+            monkeypatch.setattr("ltbench.data.decode.simplejpeg", module)
+            try:
+                found.append(np.asarray(decode(data, 3)).tolist())
+            except BadImageError as error:
+                found.append(str(error))
+        return found
+
+    return both
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(PLAIN),
+        encoded(PLAIN, quality=90, subsampling="4:4:4"),
+        encoded(PLAIN, progressive=True),
+        encoded(PLAIN.convert("CMYK")),
+        encoded(PLAIN.convert("L")),
+        encoded(PLAIN, "PNG"),
+        encoded(Image.new("RGB", (1, 1))),
+        encoded(PLAIN, exif=Image.Exif()),
+        encoded(PLAIN)[:-200],
+        encoded(PLAIN)[:-2],
+        encoded(PLAIN)[:20],
+        b"",
+        b"hello",
+    ],
+    ids=[
+        *("plain", "full colour", "progressive", "inks", "grey", "png", "one pixel", "tags"),
+        *("cut", "without its end", "header", "empty", "text"),
+    ],
+)
+def test_every_decoder_gives_the_same(data, decoded):
+    one, other = decoded(data)
+    assert one == other
+
+
 @pytest.mark.parametrize(
     "size", [(20, 30), (30, 20), (16, 16), (16, 40), (1, 1), (7, 90), (33, 100)]
 )
