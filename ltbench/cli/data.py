@@ -83,6 +83,10 @@ def data_cache(
     name: DatasetName,
     data_root: DataRoot = None,
     short_side: Annotated[int, typer.Option(min=1, help="The recipe's short_side.")] = 256,
+    quality: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="The recipe's jpeg_quality, to pack JPEGs."),
+    ] = None,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Processes that decode; default: one a core.")
     ] = None,
@@ -104,7 +108,7 @@ def data_cache(
     if not pool.files:
         raise DataError(f"{spec.name} needs no cache: its images are small and of one size")
     if verify:
-        for shard in drop_damaged(cache_folder(spec, pool, short_side)):
+        for shard in drop_damaged(cache_folder(spec, pool, short_side, quality)):
             print_text(f"{shard} was damaged and is made again")
     cores = len(os.sched_getaffinity(0))
     with Progress(console=console, transient=True) as bar:
@@ -113,6 +117,7 @@ def data_cache(
             spec,
             pool,
             short_side,
+            quality=quality,
             processes=processes or cores,
             on_bad=on_bad,
             progress=lambda done, all_: bar.update(task, completed=done, total=all_),

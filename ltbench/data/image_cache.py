@@ -1,11 +1,12 @@
-"""Images of any size, decoded and resized once: their pixels in a few large files, mapped by jobs.
+"""Images of any size, decoded and resized once: packed into a few large files, mapped by jobs.
 
 A cache is a folder below `cache_root()` whose name ends in a signature of all that its pixels
-depend on: the files' names, the short side, the decoder. Each part (training, test) is cut into
-shards of consecutive images: `train-00003.bin` has their pixels [H, W, C] one after the other and
-`train-00003.json` their sizes. A shard is whole once its `.json` is there, so that a build that was
-interrupted goes on with the others; the cache is whole once its manifest is there. Shards with bad
-images are written anew whenever the cache is built again.
+depend on: the dataset's fingerprint, the files' names, the short side, the quality, the decoder.
+Each part (training, test) is cut into shards of consecutive images: `train-00003.bin` has their
+pixels [H, W, C], or their JPEGs, one after the other and `train-00003.json` their sizes. A shard is
+whole once its `.json` is there, so that a build that was interrupted goes on with the others; the
+cache is whole once its manifest is there. Shards with bad images are written anew whenever the
+cache is built again.
 """
 
 import hashlib
@@ -18,21 +19,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ltbench.config.keys import content_hash, file_hash
 from ltbench.config.models import DatasetSpec
-from ltbench.data.decode import BadImageError, decoder
+from ltbench.data.decode import MODES, BadImageError, decode, decoder
 from ltbench.data.errors import DataError, OnBad, listed
 from ltbench.data.files import MANIFEST, cache_root, locked, read_manifest, write_manifest
-from ltbench.data.image_store import FileStore, ImageStore, read_image
+from ltbench.data.image_store import (
+    FileStore,
+    ImageStore,
+    Readers,
+    pixels_of,
+    read_image,
+    through_jpeg,
+)
 from ltbench.data.pool import ImageFiles, Images, Labels, Pool, without
 from ltbench.results.workspace import read_json, write_json
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the cache's files."""
 
 SHARD = 4096
-"""Images of a shard: about 1 GB at a short side of 256."""
+"""Images of a shard: about 1 GB of pixels at a short side of 256."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +57,58 @@ class Built:
 class CachedImages:
     """The images of a part of a cache.
 
+    Args:
+        folder: of the cache.
+        shards: of the part, in order.
+        channels: of the images.
+        packed: whether they are JPEGs.
+        threads: that decode these at once.
+
     Attributes:
         skipped: [S] positions of images that were left out.
     """
 
-    def __init__(self, folder: Path, shards: Sequence[str], channels: int) -> None:
-        self.channels = channels
+    def __init__(
+        self,
+        folder: Path,
+        shards: Sequence[str],
+        channels: int,
+        *,
+        packed: bool = False,
+        threads: int = 1,
+    ) -> None:
+        self.channels, self.packed = channels, packed
+        self.readers = Readers(self._image, threads if packed else 1)
         self.shards: list[Images] = [_mapped(folder / f"{name}.bin") for name in shards]
         indices = [json.loads((folder / f"{name}.json").read_bytes()) for name in shards]
         sizes = [np.array(index["sizes"], np.int64) for index in indices]
-        ends = [(each.prod(axis=1) * channels).cumsum() for each in sizes]
+        lengths = [np.array(index["lengths"], np.int64) for index in indices]
         self.sizes = np.concatenate(sizes)  # [N, 2], 0 where an image was left out
-        self.starts = np.concatenate([[0, *each[:-1]] for each in ends]).astype(np.int64)
+        self.ends = np.concatenate([each.cumsum() for each in lengths])
+        self.starts = self.ends - np.concatenate(lengths)
         self.shard_of = np.repeat(np.arange(len(shards)), [len(each) for each in sizes])
         self.skipped: Labels = np.flatnonzero(self.sizes[:, 0] == 0)
 
     def load(self, positions: Sequence[int]) -> list[Images]:
-        """Return images [H, W, C], mapped from the cache."""
-        return [self._image(position) for position in positions]
+        """Return images [H, W, C], mapped from the cache where they are not packed.
+
+        Raises:
+            DataError: for a JPEG that is damaged.
+        """
+        return self.readers(positions)
 
     def _image(self, position: int) -> Images:
-        height, width = self.sizes[position]
-        start = self.starts[position]
         shard = self.shards[self.shard_of[position]]
-        pixels: Images = shard[start : start + height * width * self.channels]
-        return pixels.reshape(height, width, self.channels)
+        data: Images = shard[self.starts[position] : self.ends[position]]
+        if not self.packed:
+            height, width = self.sizes[position]
+            return data.reshape(height, width, self.channels)
+        try:
+            return pixels_of(decode(data.tobytes(), self.channels))
+        except BadImageError as error:
+            raise DataError(
+                f"an image of the cache {error}: say `ltbench data cache --verify`"
+            ) from None
 
 
 def _mapped(path: Path) -> Images:
@@ -83,18 +119,22 @@ def _mapped(path: Path) -> Images:
     return pixels
 
 
-def cache_folder(spec: DatasetSpec, pool: Pool, short_side: int) -> Path:
+def cache_folder(
+    spec: DatasetSpec, pool: Pool, short_side: int, quality: int | None = None
+) -> Path:
     """Return the folder of a dataset's cache, whether it is there or not."""
     files = [[str(part.root), part.paths] for part in pool.files.values()]
-    signature = content_hash([LAYOUT, decoder(), spec.channels, short_side, files])[:16]
-    return cache_root() / f"{spec.name}-{short_side}-{signature}"
+    known = [LAYOUT, decoder(), pool.fingerprint, spec.channels, short_side, quality]
+    signature = content_hash([*known, files])[:16]
+    form = f"{short_side}" if quality is None else f"{short_side}-q{quality}"
+    return cache_root() / f"{spec.name}-{form}-{signature}"
 
 
 def open_cache(
-    spec: DatasetSpec, pool: Pool, short_side: int
+    spec: DatasetSpec, pool: Pool, short_side: int, quality: int | None = None, threads: int = 1
 ) -> tuple[dict[str, CachedImages], int] | None:
     """Return the images of a cache by part, and how many are bad; None where it is not whole."""
-    folder = cache_folder(spec, pool, short_side)
+    folder = cache_folder(spec, pool, short_side, quality)
     content = read_manifest(folder)
     if content is None:
         return None
@@ -104,14 +144,16 @@ def open_cache(
     except OSError:
         return None
     parts = {
-        part: CachedImages(folder, shards, spec.channels)
+        part: CachedImages(
+            folder, shards, spec.channels, packed=quality is not None, threads=threads
+        )
         for part, shards in content["shards"].items()
     }
     return parts, len(content["bad"])
 
 
 def open_stores(
-    spec: DatasetSpec, pool: Pool, short_side: int, threads: int = 1
+    spec: DatasetSpec, pool: Pool, short_side: int, quality: int | None = None, threads: int = 1
 ) -> tuple[Pool, Mapping[str, ImageStore], int]:
     """Return a dataset's images, by part from its cache where that is whole, else from their files.
 
@@ -119,16 +161,20 @@ def open_stores(
         spec: the dataset.
         pool: its images, which stay in files.
         short_side: pixels of the shorter side that they are resized to.
-        threads: that decode at once where there is no cache.
+        quality: of the JPEG that they go through after that; None for none.
+        threads: that decode at once.
 
     Returns:
         The pool without images that the cache left out; what images are read from, by part; the
         number of bad images that the cache knows of.
     """
-    found = open_cache(spec, pool, short_side)
+    found = open_cache(spec, pool, short_side, quality, threads)
     if found is None:
-        files = pool.files.items()
-        return pool, {p: FileStore(f, spec.channels, short_side, threads) for p, f in files}, 0
+        stores = {
+            part: FileStore(files, spec.channels, short_side, threads, quality)
+            for part, files in pool.files.items()
+        }
+        return pool, stores, 0
     parts, bad = found
     return without(pool, parts["train"].skipped), parts, bad
 
@@ -138,6 +184,7 @@ def build_cache(
     pool: Pool,
     short_side: int,
     *,
+    quality: int | None = None,
     processes: int = 1,
     on_bad: OnBad = "error",
     progress: Callable[[int, int], None] = lambda _done, _all: None,
@@ -148,6 +195,7 @@ def build_cache(
         spec: the dataset.
         pool: its images, which stay in files.
         short_side: pixels of the shorter side of the resized images.
+        quality: of the JPEGs that they are packed as; None for pixels.
         processes: that decode at once.
         on_bad: what becomes of images that cannot be decoded.
         progress: called with the shards done and all of them.
@@ -155,13 +203,13 @@ def build_cache(
     Raises:
         DataError: naming all images that cannot be decoded, where that is an error.
     """
-    folder = cache_folder(spec, pool, short_side)
+    folder = cache_folder(spec, pool, short_side, quality)
     with locked(folder.parent / f".{folder.name}.lock"):
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*"):
             left.unlink()  # half-written by a process that was killed
         shards = [
-            _Shard(folder, part, first // SHARD, some, spec.channels, short_side, on_bad)
+            _Shard(folder, part, first // SHARD, some, spec.channels, short_side, quality, on_bad)
             for part, files in pool.files.items()
             for first in range(0, len(files.paths), SHARD)
             for some in [ImageFiles(files.root, files.paths[first : first + SHARD])]
@@ -207,6 +255,7 @@ class _Shard:
     files: ImageFiles
     channels: int
     short_side: int
+    quality: int | None
     on_bad: OnBad
 
     @property
@@ -233,7 +282,8 @@ class _Shard:
 
     def write(self) -> dict[str, str]:
         """Write the shard and return its bad images; it is not finished where they are an error."""
-        sizes: list[tuple[int, ...]] = []
+        sizes: list[tuple[int, int]] = []
+        lengths: list[int] = []
         bad: dict[str, str] = {}
         digest = hashlib.sha256()
         temporary = self.folder / f".{self.pixels.name}"
@@ -244,18 +294,24 @@ class _Shard:
                 except BadImageError as error:
                     bad[path] = str(error)
                     side = self.short_side if self.on_bad == "report" else 0
-                    image = np.zeros((side, side, self.channels), np.uint8)
-                data = image.tobytes()
+                    image = Image.new(MODES[self.channels], (side, side))
+                data = self._packed(image)
                 file.write(data)
                 digest.update(data)
-                sizes.append(image.shape[:2])
+                sizes.append((image.height, image.width))
+                lengths.append(len(data))
         if bad and self.on_bad == "error":
             temporary.unlink()
             return bad
         written = {"bytes": temporary.stat().st_size, "sha256": digest.hexdigest()}
         temporary.replace(self.pixels)
-        write_json(self.index, {"sizes": sizes, "bad": len(bad), **written})
+        write_json(self.index, {"sizes": sizes, "lengths": lengths, "bad": len(bad), **written})
         return bad
+
+    def _packed(self, image: Image.Image) -> bytes:
+        if self.quality is None or not image.width:
+            return image.tobytes()
+        return through_jpeg(image, self.quality)
 
 
 def _write_all(

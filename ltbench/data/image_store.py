@@ -1,11 +1,13 @@
 """Where images of any size are read from, all with the same short side."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from ltbench.data.decode import BadImageError, decode, with_short_side
 from ltbench.data.errors import DataError, printable
@@ -19,8 +21,8 @@ class ImageStore(Protocol):
         """Return images [H, W, C], uint8, possibly mapped from a file."""
 
 
-def read_image(path: Path, channels: int, short_side: int) -> Images:
-    """Return an image [H, W, C] from its file, with a given short side.
+def read_image(path: Path, channels: int, short_side: int) -> Image.Image:
+    """Return an image from its file, with a given short side.
 
     Raises:
         BadImageError: saying why it cannot be read.
@@ -29,8 +31,36 @@ def read_image(path: Path, channels: int, short_side: int) -> Images:
         data = path.read_bytes()
     except OSError as error:
         raise BadImageError(f"cannot be read: {error.strerror}") from None
-    image = with_short_side(decode(data, channels), short_side)
+    return with_short_side(decode(data, channels), short_side)
+
+
+def through_jpeg(image: Image.Image, quality: int) -> bytes:
+    """Return the JPEG of an image, its colours at half the resolution."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    return file.getvalue()
+
+
+def pixels_of(image: Image.Image) -> Images:
+    """Return the pixels [H, W, C] of an image."""
     return np.atleast_3d(np.asarray(image))
+
+
+class Readers:
+    """Threads that read images at once, none where there is one.
+
+    Args:
+        read: returns the image at a position.
+        threads: how many.
+    """
+
+    def __init__(self, read: Callable[[int], Images], threads: int) -> None:
+        self.read = read
+        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def __call__(self, positions: Sequence[int]) -> list[Images]:
+        """Return images in order."""
+        return list((self.pool.map if self.pool else map)(self.read, positions))
 
 
 class FileStore:
@@ -41,11 +71,20 @@ class FileStore:
         channels: that they are converted to.
         short_side: that they are resized to.
         threads: that decode at once.
+        quality: of the JPEG that they go through after that; None for none.
     """
 
-    def __init__(self, files: ImageFiles, channels: int, short_side: int, threads: int = 1) -> None:
-        self.files, self.channels, self.short_side = files, channels, short_side
-        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
+    def __init__(
+        self,
+        files: ImageFiles,
+        channels: int,
+        short_side: int,
+        threads: int = 1,
+        quality: int | None = None,
+    ) -> None:
+        self.files, self.channels = files, channels
+        self.short_side, self.quality = short_side, quality
+        self.readers = Readers(self._read, threads)
 
     def load(self, positions: Sequence[int]) -> list[Images]:
         """Return images [H, W, C].
@@ -53,12 +92,14 @@ class FileStore:
         Raises:
             DataError: for one that cannot be read.
         """
-        each = map if self.pool is None else self.pool.map
-        return list(each(self._read, positions))
+        return self.readers(positions)
 
     def _read(self, position: int) -> Images:
         path = self.files.root / self.files.paths[position]
         try:
-            return read_image(path, self.channels, self.short_side)
+            image = read_image(path, self.channels, self.short_side)
         except BadImageError as error:
             raise DataError(f"{printable(str(path))} {error}") from None
+        if self.quality is not None:
+            image = decode(through_jpeg(image, self.quality), self.channels)
+        return pixels_of(image)

@@ -36,7 +36,8 @@ def test_resized_crops_go_with_a_short_side():
     for wrong, problem in (
         ({"augment": "resized_crop_flip"}, "short_side goes with a resized_crop"),
         ({"short_side": 256}, "short_side goes with a resized_crop"),
-        ({"colour_jitter": 0.4}, "colour_jitter is for images with a short_side"),
+        ({"colour_jitter": 0.4}, "are for images with a short_side"),
+        ({"jpeg_quality": 90}, "are for images with a short_side"),
     ):
         with pytest.raises(ValidationError, match=problem):
             Recipe(**values | wrong)

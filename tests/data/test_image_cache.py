@@ -1,7 +1,9 @@
+import io
 import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ltbench.data import image_cache
 from ltbench.data.decode import decode, with_short_side
@@ -30,36 +32,68 @@ def every(files):
     return list(range(len(files.paths)))
 
 
-def expected(files):
+def expected(files, quality=None):
     for path in files.paths:
-        image = decode((files.root / path).read_bytes(), 3)
-        yield np.asarray(with_short_side(image, SIDE))
+        image = with_short_side(decode((files.root / path).read_bytes(), 3), SIDE)
+        if quality is not None:
+            file = io.BytesIO()
+            image.save(file, "JPEG", quality=quality)
+            image = Image.open(file)
+        yield np.asarray(image)
 
 
 def written(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*-*")}
 
 
-def test_a_cache_holds_the_resized_images(listed):
+@pytest.mark.parametrize("quality", [None, 90])
+def test_a_cache_holds_the_resized_images(listed, quality):
     spec, pool = listed
-    assert open_cache(spec, pool, SIDE) is None
+    assert open_cache(spec, pool, SIDE, quality) is None
     seen = []
-    built = build_cache(spec, pool, SIDE, processes=2, progress=lambda *of: seen.append(of))
+    built = build_cache(
+        spec, pool, SIDE, quality=quality, processes=2, progress=lambda *of: seen.append(of)
+    )
     assert seen == [(n, 5) for n in range(6)]  # three shards of training images, two of the test
     assert built.images == 12 + 6
     assert not built.bad
-    parts, bad = open_cache(spec, pool, SIDE)
+    parts, bad = open_cache(spec, pool, SIDE, quality, threads=2)
     assert bad == 0
     for part, files in pool.files.items():
-        store = FileStore(files, 3, SIDE, threads=2)
+        store = FileStore(files, 3, SIDE, threads=2, quality=quality)
         images = zip(
-            expected(files), parts[part].load(every(files)), store.load(every(files)), strict=True
+            expected(files, quality),
+            parts[part].load(every(files)),
+            store.load(every(files)),
+            strict=True,
         )
         for image, cached, read in images:
             assert min(image.shape[:2]) == SIDE
             assert np.array_equal(image, cached)
             assert np.array_equal(image, read)
     assert f"{built.images} " in describe_built(built).replace(",", " ")
+
+
+def test_caches_of_other_qualities_stand_side_by_side(listed):
+    spec, pool = listed
+    folders = {build_cache(spec, pool, SIDE, quality=quality).folder for quality in (None, 80, 90)}
+    assert len(folders) == 3
+    packed = cache_folder(spec, pool, SIDE, 90)
+    assert packed.name.startswith("toy_lt-12-q90-")
+    (packed / "train-00000.bin").write_bytes(bytes(100_000))
+    assert drop_damaged(packed) == ["train-00000"]
+    assert build_cache(spec, pool, SIDE, quality=90).images == 18
+    assert drop_damaged(packed) == []
+
+
+def test_a_packed_image_that_is_damaged_is_an_error(listed):
+    spec, pool = listed
+    folder = build_cache(spec, pool, SIDE, quality=90).folder
+    path = folder / "train-00000.bin"
+    path.write_bytes(bytes(path.stat().st_size))
+    parts, _ = open_cache(spec, pool, SIDE, 90)
+    with pytest.raises(DataError, match=r"an image of the cache is not an image: say .*--verify"):
+        parts["train"].load([0])
 
 
 def test_stores_are_the_cache_or_the_files(listed):
@@ -178,12 +212,13 @@ def test_a_bad_test_image_is_never_left_out(listed):
     assert list(build_cache(spec, pool, SIDE, on_bad="report").bad) == [files.paths[2]]
 
 
-def test_bad_images_may_stand_black_until_they_are_mended(with_bad):
+@pytest.mark.parametrize("quality", [None, 90])
+def test_bad_images_may_stand_black_until_they_are_mended(with_bad, quality):
     spec, pool = with_bad
     files = pool.files["train"]
     good = dict(zip(files.paths, every(files), strict=True))
-    build_cache(spec, pool, SIDE, on_bad="report")
-    rest, stores, bad = open_stores(spec, pool, SIDE)
+    build_cache(spec, pool, SIDE, quality=quality, on_bad="report")
+    rest, stores, bad = open_stores(spec, pool, SIDE, quality)
     assert rest is pool
     assert bad == 2
     (image,) = stores["train"].load([good["train/n03/0.jpg"]])
@@ -191,9 +226,9 @@ def test_bad_images_may_stand_black_until_they_are_mended(with_bad):
     assert not image.any()
     for path in ("train/n03/0.jpg", "train/n01/1.jpg"):
         (files.root / path).write_bytes((files.root / files.paths[3]).read_bytes())
-    assert not build_cache(spec, pool, SIDE, on_bad="error").bad
-    assert open_stores(spec, pool, SIDE)[2] == 0
-    assert read_manifest(cache_folder(spec, pool, SIDE))["bad"] == {}
+    assert not build_cache(spec, pool, SIDE, quality=quality, on_bad="error").bad
+    assert open_stores(spec, pool, SIDE, quality)[2] == 0
+    assert read_manifest(cache_folder(spec, pool, SIDE, quality))["bad"] == {}
 
 
 def test_a_missing_file_is_a_bad_image(listed):

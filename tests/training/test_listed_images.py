@@ -40,9 +40,9 @@ def run(place, one, name="runs"):
     return record, load_file(workspace.job(one.key).weights)
 
 
-@pytest.mark.parametrize("split", ["longtailed", "balanced"])
-def test_a_job_trains_and_tests_with_and_without_a_cache(place, split):
-    one = listed_job(place, split=split)
+@pytest.mark.parametrize(("split", "quality"), [("longtailed", None), ("balanced", 90)])
+def test_a_job_trains_and_tests_with_and_without_a_cache(place, split, quality):
+    one = listed_job(place, split=split, jpeg_quality=quality)
     record, weights = run(place, one)
     assert record.training.steps == 4
     assert record.test.totals == (2, 2, 2)
@@ -50,7 +50,7 @@ def test_a_job_trains_and_tests_with_and_without_a_cache(place, split):
     assert record.split.longtailed_counts == (6, 2, 1)
     assert record.split.bad_images == 0
     pool = load_pool(one.dataset, place / "data")
-    build_cache(one.dataset, pool, one.recipe.short_side)
+    build_cache(one.dataset, pool, one.recipe.short_side, quality=quality)
     again, same = run(place, one, "cached")
     assert again.numbers() == record.numbers()
     assert all(torch.equal(weights[name], same[name]) for name in weights)
