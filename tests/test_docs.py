@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from typer.main import get_command
 
 from ltbench.cli import app
@@ -29,6 +31,7 @@ variants: [gce]
 def run(folder, words):
     environment = os.environ | {"LTBENCH_CACHE": str(folder / "cache")}
     environment.pop("LTBENCH_DATA", None)
+    environment["WANDB_MODE"] = "disabled"
     done = subprocess.run(
         [*LTBENCH, *words.split()],
         cwd=folder,
@@ -66,9 +69,6 @@ def test_the_readme_example_of_a_loss_runs():
 
 
 def test_the_readme_dataset_is_checked(tmp_path):
-    import numpy as np
-    from PIL import Image
-
     (example,) = blocks("README.md", "yaml")
     (tmp_path / "configs/datasets").mkdir(parents=True)
     (tmp_path / "configs/datasets/pets.yaml").write_text(example)
@@ -81,6 +81,32 @@ def test_the_readme_dataset_is_checked(tmp_path):
                 pixels = noise.integers(0, 256, (32, 32, 3), np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.jpg")
     assert "12" in run(tmp_path, "data check pets")
+
+
+@pytest.mark.slow
+def test_the_guide_to_own_images_leads_from_a_list_to_tables(tmp_path):
+    rows = ["path,label,split"]
+    for part, counts in (("train", (12, 8, 4)), ("test", (4, 2, 1))):
+        for name, count in zip(("cat", "dog", "owl"), counts, strict=True):
+            rows += [f"images/{name}-{part}-{i}.jpg,{name},{part}" for i in range(count)]
+    noise = np.random.default_rng(0)
+    for row in rows[1:]:
+        path = tmp_path / "data/pets" / row.split(",")[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = noise.integers(0, 256, (*noise.integers(60, 120, 2), 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+    (tmp_path / "data/pets/pets.csv").write_text("\n".join(rows))
+    for example in blocks("docs/own-images.md", "yaml"):
+        path = tmp_path / example.splitlines()[0].removeprefix("# ")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(example)
+    (commands,) = blocks("docs/own-images.md", "sh")
+    said = "".join(run(tmp_path, line.removeprefix("ltbench ")) for line in commands.splitlines())
+    assert "24 images, 4 to 12 a class" in said
+    assert "31, 0.00 GB, 0 bad" in said
+    board = (tmp_path / "board/pets.md").read_text()
+    for words in ("Balanced acc", "Macro F1", "each class", "| owl"):
+        assert words in board
 
 
 def test_every_command_of_the_readme_is_known():

@@ -281,8 +281,8 @@ def _check_recipes(
                 message = f"{show(own.name)} has another network than {show(base.name)}"
                 problems.append(here.problem(message))
     for dataset, recipe in product(datasets, recipes.values()):
-        if (dataset.lists is None) != (recipe.short_side is None):
-            have = "one size" if dataset.lists is None else "any size and need a short_side"
+        if dataset.any_size == (recipe.short_side is None):
+            have = "any size and need a short_side" if dataset.any_size else "one size"
             message = f"{show(recipe.name)} is not for {dataset.id}, whose images have {have}"
             problems.append(source.at("recipes").problem(message))
         elif recipe.short_side is not None and recipe.short_side < dataset.image_size:

@@ -267,6 +267,11 @@ class DatasetSpec(Model):
         return self.val_folder is not None or self.val_list is not None or listed
 
     @property
+    def any_size(self) -> bool:
+        """Whether images have any size and stay in their files."""
+        return self.source == "lists" or self.sizes == "any"
+
+    @property
     def auxiliary_or_default(self) -> Auxiliary:
         """The auxiliary images of methods that need some: official ones before held-out ones."""
         if self.auxiliary is not None:
