@@ -78,6 +78,23 @@ def data_prepare(
     )
 
 
+@data_app.command("lists")
+def data_lists(
+    name: DatasetName,
+    lists: Annotated[Path, typer.Option(help="Folder of the official lists, or of some of them.")],
+) -> None:
+    """Check the lists of a listed dataset that are there, without its images."""
+    from ltbench.config.load import load_dataset
+    from ltbench.data.lists import check_lists
+    from ltbench.data.report import describe_lists
+
+    spec = load_dataset(name)
+    if spec.lists is None:
+        raise DataError(f"{spec.name} is not made of lists")
+    found = check_lists(spec, spec.lists, lists)
+    print_text(describe_lists(spec.lists, found))
+
+
 @data_app.command("cache")
 def data_cache(
     name: DatasetName,

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ltbench.config.keys import content_hash
-from ltbench.config.models import DatasetSpec, ImageLists
+from ltbench.config.models import DatasetSpec, ImageLists, ListFile
 from ltbench.data.errors import DataError, listed
 from ltbench.results.groups import GROUPS, class_groups
 
@@ -107,10 +107,35 @@ def read_lists(spec: DatasetSpec, lists: ImageLists, folder: Path) -> Lists:
     Raises:
         DataError: with everything that is wrong with them.
     """
+    classes, parts = _read_files(spec, lists, folder, lists.files)
+    return Lists(tuple(classes[label] for label in range(spec.classes)), parts)
+
+
+def check_lists(spec: DatasetSpec, lists: ImageLists, folder: Path) -> dict[str, int]:
+    """Check those lists of a dataset that are in a folder, without any image.
+
+    Returns:
+        The images of each list that is there, by part.
+
+    Raises:
+        DataError: with everything that is wrong with them, or where there is none.
+    """
+    files = {part: file for part, file in lists.files.items() if (folder / file.file).exists()}
+    if not files:
+        names = ", ".join(file.file for file in lists.files.values())
+        raise DataError(f"no list of {spec.name} is in {folder.absolute()}: {names}")
+    _, parts = _read_files(spec, lists, folder, files)
+    return {part: len(images) for part, images in parts.items()}
+
+
+def _read_files(
+    spec: DatasetSpec, lists: ImageLists, folder: Path, files: Mapping[str, ListFile]
+) -> tuple[dict[int, str], dict[str, tuple[ListedImage, ...]]]:
+    """Return the folders of classes and the images of some lists, checked."""
     problems: list[str] = []
     classes: dict[int, str] = {}
     parts: dict[str, tuple[ListedImage, ...]] = {}
-    for part, file in lists.files.items():  # the training list comes first: it has the classes
+    for part, file in files.items():  # the training list comes first: it has the classes
         forms = forms_of(lists, part)
         parts[part] = _read(folder / file.file, forms, spec.classes, classes, problems)
     shared = [folder for folder, n in Counter(classes.values()).items() if n > 1]
@@ -119,7 +144,7 @@ def read_lists(spec: DatasetSpec, lists: ImageLists, folder: Path) -> Lists:
         problems += _unlike_facts(spec, lists, parts)
     if problems:
         raise DataError(f"lists of {spec.name} in {folder.absolute()}:\n{listed(problems)}")
-    return Lists(tuple(classes[label] for label in range(spec.classes)), parts)
+    return classes, parts
 
 
 def _read(
@@ -180,8 +205,8 @@ def _unlike_facts(
 ) -> list[str]:
     """Return how the lists differ from what the configuration says of them."""
     problems = []
-    for part, file in lists.files.items():
-        images = parts[part]
+    for part, images in parts.items():
+        file = lists.files[part]
         if len(images) != file.images:
             problems.append(f"{file.file} has {len(images):,} images, expected {file.images:,}")
         blob = blob_id(canonical_text(images, forms_of(lists, part)[0]))
@@ -190,6 +215,8 @@ def _unlike_facts(
                 f"{file.file} is not the official list: its git blob id is {blob}, "
                 f"expected {file.blob}"
             )
+    if "train" not in parts:
+        return problems
     by_class = Counter(image.label for image in parts["train"])
     counts = [by_class[label] for label in range(spec.classes)]
     if (max(counts), min(counts)) != (lists.largest, lists.smallest):

@@ -1,12 +1,13 @@
 """What `ltbench data check` and `ltbench data show` tell of a dataset. Imports no torch."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ltbench.config.models import DatasetSpec
+from ltbench.config.models import DatasetSpec, ImageLists
 from ltbench.data.errors import DataError, listed, printable
 from ltbench.data.image_cache import Built
 from ltbench.data.lists import pinned_fingerprint
@@ -119,6 +120,16 @@ def describe(report: DataReport) -> str:
         f"twin hash    {report.twin_hash or '-'}",
         f"test hash    {report.test_hash}",
     ]
+    return "\n".join(lines)
+
+
+def describe_lists(lists: ImageLists, found: Mapping[str, int]) -> str:
+    """Return which lists of a dataset were found and are right, as lines of text."""
+    lines = []
+    for part, file in lists.files.items():
+        official = f"official, git blob {file.blob}" if file.blob else "not pinned"
+        said = f"{found[part]:,} images, {official}" if part in found else "not there"
+        lines.append(f"{file.file:24}{said}")
     return "\n".join(lines)
 
 

@@ -1,3 +1,4 @@
+import re
 import subprocess
 
 import pytest
@@ -10,12 +11,14 @@ from ltbench.data.lists import (
     blob_id,
     blobs_of,
     canonical_text,
+    check_lists,
     lists_fingerprint,
     path_of,
     pinned_fingerprint,
     read_lists,
 )
 from ltbench.data.profiles import split_size
+from ltbench.data.report import describe_lists
 from ltbench.data.sources import measure_fingerprint
 
 
@@ -140,3 +143,21 @@ def test_lists_belong_to_their_source(digits):
         listed_spec(profile="step", ratio=10)
     with pytest.raises(ValidationError, match="pool_images"):
         type(digits)(**digits.model_dump() | {"pool_images": 5})
+
+
+def test_lists_can_be_checked_alone_and_in_part(tmp_path):
+    spec = listed_spec()
+    write_lists(tmp_path, spec)
+    assert check_lists(spec, spec.lists, tmp_path) == {"train": 9, "val": 3, "test": 6}
+    (tmp_path / "train_list.txt").unlink()
+    found = check_lists(spec, spec.lists, tmp_path)
+    assert found == {"val": 3, "test": 6}
+    said = describe_lists(spec.lists, found)
+    assert re.search(r"train_list.txt +not there", said)
+    assert f"6 images, official, git blob {spec.lists.test.blob}" in said
+    path = tmp_path / "val_list.txt"
+    path.write_text(path.read_text().replace("7.jpg", "6.jpg"))
+    with pytest.raises(DataError, match=r"val_list\.txt is not the official list"):
+        check_lists(spec, spec.lists, tmp_path)
+    with pytest.raises(DataError, match="no list of toy_lt is in"):
+        check_lists(spec, spec.lists, tmp_path / "elsewhere")
