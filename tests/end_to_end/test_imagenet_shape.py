@@ -1,0 +1,162 @@
+"""A tree in the shape of ImageNet-LT: 1,000 classes on a Pareto profile, from lists to a record.
+
+LTBENCH_PHOTOS may name a folder of photographs, of which the tree then has links; without it they
+are made here, small ones.
+"""
+
+import os
+from pathlib import Path
+from unittest.mock import PropertyMock, patch
+
+import numpy as np
+import pytest
+from contract.ranks import ranks
+from PIL import Image
+from training.jobs import job, options
+
+from ltbench.config.load import load_dataset, load_recipe
+from ltbench.config.models import DatasetSpec, Job, Schedule
+from ltbench.data import datamodule
+from ltbench.data.errors import DataError
+from ltbench.data.image_cache import build_cache
+from ltbench.data.lists import ListedImage, blob_id, canonical_text
+from ltbench.data.prepare import prepare
+from ltbench.data.profiles import pareto
+from ltbench.data.sources import load_pool
+from ltbench.results.record import Record
+from ltbench.results.store import read_record, record_path
+from ltbench.results.workspace import Workspace
+from ltbench.training import fit
+
+pytestmark = pytest.mark.slow
+
+COUNTS = pareto(1000, 128, 25.6)
+CLASSES = [f"n{k:08}" for k in range(1000)]
+FORM = "{class}/{name}"
+SIDE, QUALITY = 40, 90
+
+
+def photographs(folder):
+    """Return the files of photographs of several sizes, PNGs by the name of JPEGs among them."""
+    if given := os.environ.get("LTBENCH_PHOTOS"):
+        return sorted(Path(given).iterdir())
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for i in range(40):
+        width, height = generator.integers(42, 90, 2).tolist()
+        coarse = Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8))
+        smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), int)
+        grainy = (smooth + generator.normal(0, 6, smooth.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(grainy).save(folder / f"{i:02}.jpg", "PNG" if i % 20 == 7 else "JPEG")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A folder with images and lists, and the dataset that pins the lists."""
+    place = tmp_path_factory.mktemp("imagenet")
+    files = photographs(place / "photos")
+    lists = {}
+    (place / "lists").mkdir()
+    official = load_dataset("imagenet_lt").model_dump()
+    for part, counts in (("train", COUNTS), ("test", [1] * 1000)):
+        images = [
+            ListedImage(name, f"{name}_{i}.JPEG", k)
+            for k, name in enumerate(CLASSES)
+            for i in range(counts[k])
+        ]
+        folder = official["lists"][part]["paths"][0].partition("/")[0]
+        for number, image in enumerate(images):
+            path = place / "images" / folder / image.folder / image.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.link(files[number % len(files)], path)
+        text = canonical_text(images, f"{folder}/{FORM}")
+        name = official["lists"][part]["file"]
+        (place / "lists" / name).write_text(text)
+        lists[part] = official["lists"][part] | {"images": len(images), "blob": blob_id(text)}
+    lists |= {"val": None, "largest": 128, "smallest": 5}
+    lists["group_sizes"] = [
+        sum(n > 100 for n in COUNTS),
+        sum(20 <= n <= 100 for n in COUNTS),
+        sum(n < 20 for n in COUNTS),
+    ]
+    changes = {"name": "shape", "image_size": 32, "pool_images": None, "lists": lists}
+    return place, DatasetSpec(**official | changes)
+
+
+def prepared(place, spec):
+    return prepare(spec, place / "images", place / "lists", place / "data" / spec.name)
+
+
+def shape_job(spec) -> Job:
+    """Return ResNeXt-50 on a batch of 16, as in the recipe of 90 epochs."""
+    recipe = load_recipe("imagenet_lt_90")
+    once = recipe.first.model_copy(
+        update={"epochs": 1, "schedule": Schedule(kind="constant"), "defer": None}
+    )
+    changes = {"batch": 16, "short_side": SIDE, "jpeg_quality": QUALITY, "precision": "fp32"}
+    recipe = recipe.model_copy(update={**changes, "eval_batch": 50, "first": once})
+    return job().model_copy(update={"dataset": spec, "recipe": recipe, "stage_recipe": once})
+
+
+def two_steps(one: Job, place: Path) -> Record:
+    """Train and test a job in an epoch of two steps."""
+    draw, two = datamodule.draw_epoch, PropertyMock(return_value=2)
+    with (
+        patch.object(datamodule, "draw_epoch", lambda *words: draw(*words)[:2]),
+        patch.object(datamodule.DataModule, "steps_per_epoch", two),
+        patch.dict(os.environ, {"LTBENCH_CACHE": str(place / "cache")}),
+    ):
+        return fit.run_job(one, Workspace(place / "runs"), options(data_root=str(place / "data")))
+
+
+def test_lists_and_images_that_are_wrong_are_refused(tree):
+    place, spec = tree
+    path = place / "lists" / spec.lists.train.file
+    text = path.read_text()
+    lines = text.splitlines(keepends=True)
+    path.write_text("".join([lines[1], lines[0], *lines[2:]]))
+    with pytest.raises(DataError, match="is not the official list"):
+        prepared(place, spec)
+    path.write_text("".join(lines[:-1]))
+    with pytest.raises(DataError, match=f"has {sum(COUNTS) - 1:,} images"):
+        prepared(place, spec)
+    path.write_text(text)
+    gone = [place / "images/train" / name / f"{name}_4.JPEG" for name in CLASSES[-3:]]
+    for image in gone:
+        image.rename(f"{image}.aside")
+    with pytest.raises(DataError, match=rf"3 of {sum(COUNTS):,} train images") as caught:
+        prepared(place, spec)
+    assert all(image.name in str(caught.value) for image in gone)
+    for image in gone:
+        Path(f"{image}.aside").rename(image)
+
+
+def test_from_lists_to_a_record_on_two_ranks(tree, monkeypatch):
+    place, spec = tree
+    monkeypatch.setenv("LTBENCH_CACHE", str(place / "cache"))
+    found = prepared(place, spec)
+    assert found.images == {"train": sum(COUNTS), "test": 1000}
+    pool = load_pool(spec, place / "data")
+
+    bad = place / "images/train" / CLASSES[7] / f"{CLASSES[7]}_0.JPEG"
+    whole = bad.read_bytes()
+    bad.unlink()  # of a link, so that the other links stay
+    bad.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="1 images cannot be used") as caught:
+        build_cache(spec, pool, SIDE, quality=QUALITY, processes=2)
+    assert f"{bad.name} is damaged" in str(caught.value)
+    bad.write_bytes(whole)
+    built = build_cache(spec, pool, SIDE, quality=QUALITY, processes=2)  # goes on with that shard
+    assert built.images == sum(COUNTS) + 1000
+    assert not built.bad
+
+    one = shape_job(spec)
+    record, other = ranks(2)(two_steps, one, place)
+    assert record.numbers() == other.numbers()
+    assert read_record(record_path(Workspace(place / "runs").records, one)) == record
+    assert record.training.steps == 2
+    assert record.split.train_counts == tuple(COUNTS)
+    assert record.test.totals == (1,) * 1000
+    assert sum(record.test.predicted) == 1000
+    assert record.cost.devices == 2
