@@ -7,8 +7,11 @@ time; PIL decodes all else, and says what is wrong.
 import io
 from importlib import metadata
 
+import numpy as np
 import PIL
 from PIL import Image, UnidentifiedImageError, features
+
+from ltbench.data.pool import Images
 
 try:
     import simplejpeg
@@ -44,8 +47,9 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> I
     """
     if not data:
         raise BadImageError("is empty")
-    if channels == 3 and (plain := _plain_jpeg(data)) is not None and size in (None, plain.size):
-        return plain
+    plain = _plain_jpeg(data, channels)
+    if plain is not None and size in (None, plain.shape[1::-1]):
+        return Image.fromarray(plain)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if size is not None and image.size != size:
@@ -60,17 +64,29 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> I
         raise BadImageError(f"is damaged: {error}") from None
 
 
-def _plain_jpeg(data: bytes) -> Image.Image | None:
-    """Return the image of a whole colour JPEG; None for anything else, or without simplejpeg."""
-    if simplejpeg is None or not data.startswith(b"\xff\xd8"):
+def decode_pixels(data: bytes, channels: int) -> Images:
+    """Return the pixels [H, W, C] of a file's bytes, as `decode` has them, and its errors."""
+    plain = _plain_jpeg(data, channels)
+    return pixels_of(decode(data, channels)) if plain is None else plain
+
+
+def pixels_of(image: Image.Image) -> Images:
+    """Return the pixels [H, W, C] of an image."""
+    return np.atleast_3d(np.asarray(image))
+
+
+def _plain_jpeg(data: bytes, channels: int) -> Images | None:
+    """Return what a whole colour JPEG shows; None for anything else, or without simplejpeg."""
+    if simplejpeg is None or channels != 3 or not data.startswith(b"\xff\xd8"):
         return None
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
         if space != "YCbCr" or height * width > (Image.MAX_IMAGE_PIXELS or 0):
             return None
-        return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB"))
+        pixels: Images = simplejpeg.decode_jpeg(data, "RGB")
     except ValueError:
         return None
+    return pixels
 
 
 def with_short_side(image: Image.Image, side: int) -> Image.Image:

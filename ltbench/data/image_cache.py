@@ -23,14 +23,13 @@ from PIL import Image
 
 from ltbench.config.keys import content_hash, file_hash
 from ltbench.config.models import DatasetSpec
-from ltbench.data.decode import MODES, BadImageError, decode, decoder
+from ltbench.data.decode import MODES, BadImageError, decode_pixels, decoder
 from ltbench.data.errors import DataError, OnBad, listed
 from ltbench.data.files import MANIFEST, cache_root, locked, read_manifest, write_manifest
 from ltbench.data.image_store import (
     FileStore,
     ImageStore,
     Readers,
-    pixels_of,
     read_image,
     through_jpeg,
 )
@@ -104,7 +103,7 @@ class CachedImages:
             height, width = self.sizes[position]
             return data.reshape(height, width, self.channels)
         try:
-            return pixels_of(decode(data.tobytes(), self.channels))
+            return decode_pixels(data.tobytes(), self.channels)
         except BadImageError as error:
             raise DataError(
                 f"an image of the cache {error}: say `ltbench data cache --verify`"

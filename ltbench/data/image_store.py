@@ -6,10 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 from PIL import Image
 
-from ltbench.data.decode import BadImageError, decode, with_short_side
+from ltbench.data.decode import (
+    BadImageError,
+    decode,
+    decode_pixels,
+    pixels_of,
+    with_short_side,
+)
 from ltbench.data.errors import DataError, printable
 from ltbench.data.pool import ImageFiles, Images
 
@@ -39,11 +44,6 @@ def through_jpeg(image: Image.Image, quality: int) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
     return file.getvalue()
-
-
-def pixels_of(image: Image.Image) -> Images:
-    """Return the pixels [H, W, C] of an image."""
-    return np.atleast_3d(np.asarray(image))
 
 
 class Readers:
@@ -100,6 +100,6 @@ class FileStore:
             image = read_image(path, self.channels, self.short_side)
         except BadImageError as error:
             raise DataError(f"{printable(str(path))} {error}") from None
-        if self.quality is not None:
-            image = decode(through_jpeg(image, self.quality), self.channels)
-        return pixels_of(image)
+        if self.quality is None:
+            return pixels_of(image)
+        return decode_pixels(through_jpeg(image, self.quality), self.channels)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms.functional import resize
 
-from ltbench.data.decode import BadImageError, decode, with_short_side
+from ltbench.data.decode import BadImageError, decode, decode_pixels, with_short_side
 
 
 def noise(height, width, channels=3):
@@ -72,7 +72,9 @@ def decoded(request, monkeypatch):
         for module in (None, fast):
             monkeypatch.setattr("ltbench.data.decode.simplejpeg", module)
             try:
-                found.append(np.asarray(decode(data, 3)).tolist())
+                pixels = decode_pixels(data, 3)
+                assert np.array_equal(pixels, decode(data, 3))
+                found.append(pixels.tolist())
             except BadImageError as error:
                 found.append(str(error))
         return found
