@@ -26,6 +26,24 @@ PathForm = Annotated[
 ]
 Split = Literal["longtailed", "balanced"]
 Augment = Literal["none", "flip", "crop", "crop_flip", "resized_crop", "resized_crop_flip"]
+Source = Literal[
+    "digits",
+    "cifar10",
+    "cifar100",
+    "fashion_mnist",
+    "svhn",
+    "medmnist",
+    "tiny_imagenet",
+    "food101",
+    "fgvc_aircraft",
+    "inaturalist2021_mini",
+    "image_folder",
+    "image_list",
+    "lists",
+]
+IN_FILES = ("lists", "food101", "fgvc_aircraft", "inaturalist2021_mini")
+"""Sources whose images have any size."""
+
 NOTE: dict[str, Any] = {"note": True}
 LATER: dict[str, Any] = {"later": True}
 
@@ -189,9 +207,7 @@ class DatasetSpec(Model):
 
     name: Name
     title: str = Field(json_schema_extra=NOTE)
-    source: Literal[
-        "digits", "cifar10", "cifar100", "fashion_mnist", "image_folder", "image_list", "lists"
-    ]
+    source: Source
     folder: str | None = Field(None, json_schema_extra=NOTE)
     train_folder: str = "train"
     test_folder: str = "test"
@@ -264,12 +280,13 @@ class DatasetSpec(Model):
     def has_validation_images(self) -> bool:
         """Whether the dataset comes with validation images."""
         listed = self.lists is not None and self.lists.val is not None
-        return self.val_folder is not None or self.val_list is not None or listed
+        own = self.val_folder is not None or self.val_list is not None
+        return own or listed or self.source == "medmnist"
 
     @property
     def any_size(self) -> bool:
         """Whether images have any size and stay in their files."""
-        return self.source == "lists" or self.sizes == "any"
+        return self.source in IN_FILES or self.sizes == "any"
 
     @property
     def auxiliary_or_default(self) -> Auxiliary:

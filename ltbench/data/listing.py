@@ -1,7 +1,7 @@
 """What a dataset of one's own is made of: its classes, and the files of its parts in order."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,18 @@ class Listing:
 def fingerprint(parts: Sequence[Sequence[tuple[str, int]]]) -> str:
     """Return the hash of the files' SHA-256 and labels, in the order of parts and files."""
     return content_hash(parts)
+
+
+def existing(
+    folder: Path, images: Iterable[tuple[str, int]], problems: list[str]
+) -> Iterator[ImageFile]:
+    """Yield the files at some paths with their classes; note those that are not there."""
+    for path, label in images:
+        if (folder / path).is_file():
+            stat = (folder / path).stat()
+            yield ImageFile(path, label, stat.st_size, stat.st_mtime_ns)
+        else:
+            problems.append(f"there is no file {path}")
 
 
 def leads_out(path: Path | os.DirEntry[str], inside: Path) -> bool:

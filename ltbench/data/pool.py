@@ -1,8 +1,10 @@
 """The pool of a dataset: all its images, before any split is made."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,3 +96,18 @@ def without(pool: Pool, positions: Labels) -> Pool:
         paths = [pool.files["train"].paths[k] for k in whole.train[left_out]]
         given[split] = GivenSplit(whole.train[~left_out], content_hash([whole.hash, paths]))
     return replace(pool, given=given)
+
+
+def content_fingerprint(*arrays: NDArray[Any]) -> str:
+    """Return the SHA-256 of arrays: of each its type, its shape and its bytes in C order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def channels_first(images: NDArray[Any]) -> NDArray[Any]:
+    """Return images [N, H, W] or [N, H, W, C] as [N, C, H, W]."""
+    one = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(one)

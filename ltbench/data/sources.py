@@ -1,12 +1,10 @@
 """Where images come from: the pool of a dataset, before any split is made. Imports no torch."""
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ltbench.config.models import DatasetSpec
 from ltbench.data.errors import DataError
@@ -16,21 +14,17 @@ from ltbench.data.image_list import list_files
 from ltbench.data.in_files import open_files
 from ltbench.data.listing import Part
 from ltbench.data.lists import pinned_fingerprint
+from ltbench.data.medmnist import read_medmnist
 from ltbench.data.packed import open_packed
-from ltbench.data.pool import Images, Labels, Pool
+from ltbench.data.pool import Images, Labels, Pool, channels_first, content_fingerprint
 from ltbench.data.prepare import open_prepared
+from ltbench.data.tiny_imagenet import list_tiny_imagenet
+from ltbench.data.torchvision_readers import AS_FILES, TORCHVISION, list_dataset
 
-TORCHVISION = {
-    "cifar10": ("CIFAR10", "cifar-10-batches-py"),
-    "cifar100": ("CIFAR100", "cifar-100-python"),
-    "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw"),
-}
-"""Class of torchvision that reads a source, and the folder it reads."""
+OWN = ("image_folder", "image_list", "tiny_imagenet")
+"""Sources whose files are listed here."""
 
-OWN = ("image_folder", "image_list")
-"""Sources of one's own images."""
-
-UNREADABLE = (OSError, RuntimeError, ValueError, AssertionError)
+UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, AssertionError)
 """What torchvision raises for absent, damaged or undownloadable files."""
 
 
@@ -62,6 +56,10 @@ def load_pool(
         pool = _own(spec, root)
     elif spec.source == "lists":
         pool = open_prepared(spec, place_of(spec, root))
+    elif spec.source == "medmnist":
+        pool = read_medmnist(spec, place_of(spec, root))
+    elif spec.source in AS_FILES:
+        pool = _torchvision_files(spec, root)
     else:
         pool = _torchvision(spec, root, download=download)
     _check(spec, pool)
@@ -70,7 +68,7 @@ def load_pool(
 
 def is_there(spec: DatasetSpec, data_root: str | Path | None = None) -> bool:
     """Return whether there is a folder that the images of a dataset may lie in."""
-    return spec.source == "digits" or place_of(spec, resolve_root(data_root)).is_dir()
+    return spec.source == "digits" or place_of(spec, resolve_root(data_root)).exists()
 
 
 def measure_fingerprint(spec: DatasetSpec, data_root: str | Path | None = None) -> str | None:
@@ -93,15 +91,6 @@ def measure_fingerprint(spec: DatasetSpec, data_root: str | Path | None = None) 
     if not is_there(spec, data_root):
         return None
     return load_pool(spec, data_root, download=False).fingerprint
-
-
-def content_fingerprint(*arrays: NDArray[Any]) -> str:
-    """Return the SHA-256 of arrays: of each its type, its shape and its bytes in C order."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _check(spec: DatasetSpec, pool: Pool) -> None:
@@ -145,41 +134,60 @@ def _digits(test_per_class: int) -> Pool:
 
 
 def _torchvision(spec: DatasetSpec, root: Path, *, download: bool) -> Pool:
-    from torchvision import datasets
-
-    reader = getattr(datasets, TORCHVISION[spec.source][0])
+    how = TORCHVISION[spec.source]
+    reader = how.of(root)
     missing = _missing(spec, root, "as torchvision stores it")
     try:
-        train, test = reader(root, train=True), reader(root, train=False)
+        train, test = reader(**how.train), reader(**how.test)
     except UNREADABLE as error:
         if not download:
             raise DataError(f"{missing}: {error}") from error
         try:
             with locked(root / f".{spec.source}.lock"):
-                train = reader(root, train=True, download=True)
-                test = reader(root, train=False, download=True)
+                train = reader(**how.train, download=True)
+                test = reader(**how.test, download=True)
         except UNREADABLE as error:
             raise DataError(f"{missing}, and downloading it failed: {error}") from error
-    return _in_memory(*_pixels(train), *_pixels(test), tuple(train.classes))
+    names = getattr(train, "classes", None) or map(str, range(spec.classes))
+    return _in_memory(*_pixels(train), *_pixels(test), tuple(names))
+
+
+def _torchvision_files(spec: DatasetSpec, root: Path) -> Pool:
+    how, folder = TORCHVISION[spec.source], place_of(spec, root)
+    missing = _missing(spec, root, f"as torchvision's {how.name} stores it")
+    if not folder.is_dir():
+        raise DataError(missing)
+    reader = how.of(root)
+    try:
+        train, test = reader(**how.train, loader=str), reader(**how.test, loader=str)
+    except UNREADABLE as error:
+        raise DataError(f"{missing}: {error}") from error
+    return open_files(spec, folder, list_dataset(folder, train, test))
 
 
 def _pixels(dataset: Any) -> tuple[Images, Labels]:
     """Return the images [N, C, H, W] and labels of a torchvision dataset."""
     images = np.asarray(dataset.data)
-    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(images), np.asarray(dataset.targets, np.int64)
+    if images.shape[1] != 3:  # SVHN has channels first
+        images = channels_first(images)
+    labels = dataset.targets if hasattr(dataset, "targets") else dataset.labels
+    return np.ascontiguousarray(images), np.asarray(labels, np.int64)
 
 
 def _own(spec: DatasetSpec, root: Path) -> Pool:
     folder, names = place_of(spec, root), _own_parts(spec)
+    if not folder.is_dir() and spec.source == "tiny_imagenet":
+        raise DataError(_missing(spec, root, "tiny-imagenet-200.zip, unpacked"))
     if not folder.is_dir():
         within = "{}/<class>/*" if spec.source == "image_folder" else "{}"
         parts = dict.fromkeys(within.format(name) for name in names.values())
         raise DataError(_missing(spec, root, f"with {' and '.join(parts)}"))
     if spec.source == "image_folder":
         listing = list_folder(folder, names)
-    else:
+    elif spec.source == "image_list":
         listing = list_files(folder, names, spec.classes)
+    else:
+        listing = list_tiny_imagenet(folder)
     return (open_packed if spec.sizes == "equal" else open_files)(spec, folder, listing)
 
 
@@ -196,9 +204,13 @@ def _own_parts(spec: DatasetSpec) -> dict[Part, str]:
 
 def place_of(spec: DatasetSpec, root: Path) -> Path:
     """Return the folder of a source's files."""
-    if spec.source in (*OWN, "lists"):
+    if spec.source in ("image_folder", "image_list", "lists"):
         return root / (spec.folder or spec.name)
-    return root / TORCHVISION[spec.source][1]
+    if spec.source == "tiny_imagenet":
+        return root / (spec.folder or "tiny-imagenet-200")
+    if spec.source == "medmnist":
+        return root / (spec.folder or "medmnist") / f"{spec.name}.npz"
+    return root / TORCHVISION[spec.source].folder
 
 
 def _missing(spec: DatasetSpec, root: Path, expected: str) -> str:

@@ -1,0 +1,43 @@
+"""MedMNIST (Yang et al. 2023): a data set is one npz file, with a label for each image."""
+
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ltbench.config.models import DatasetSpec
+from ltbench.data.errors import DataError
+from ltbench.data.pool import Pool, channels_first, content_fingerprint
+
+PARTS = ("train", "test", "val")
+
+
+def read_medmnist(spec: DatasetSpec, path: Path) -> Pool:
+    """Return the images of a file; its classes are called by their numbers.
+
+    Raises:
+        DataError: for a file that is absent, damaged, or of another kind of images or labels.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            images = [file[f"{part}_images"] for part in PARTS]
+            labels = [file[f"{part}_labels"] for part in PARTS]
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise DataError(
+            f"{spec.name}: no usable {path.absolute()} (as the package medmnist stores it; "
+            f"--data-root or LTBENCH_DATA name another root): {error}"
+        ) from error
+    problems = []
+    if any(part.dtype != np.uint8 or part.ndim not in (3, 4) for part in images):
+        problems.append("its images are not bytes in two dimensions")
+    if any(of.shape != (len(part), 1) for part, of in zip(images, labels, strict=True)):
+        problems.append("its images do not have one label each")
+    elif not all(np.isin(of, range(spec.classes)).all() for of in labels):
+        problems.append(f"its labels are not all below {spec.classes}")
+    if problems:
+        raise DataError("\n".join(f"{path.absolute()}: {problem}" for problem in problems))
+    train, test, val = (of[:, 0].astype(np.int64) for of in labels)
+    pixels = [channels_first(part) for part in images]
+    arrays = (pixels[0], train, pixels[1], test, pixels[2], val)
+    names = tuple(map(str, range(spec.classes)))
+    return Pool(*arrays[:4], names, content_fingerprint(*arrays), *arrays[4:])

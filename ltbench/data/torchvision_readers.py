@@ -1,0 +1,92 @@
+"""How torchvision reads datasets: as arrays, or as the files of a layout that it knows."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ltbench.data.errors import DataError, listed
+from ltbench.data.listing import Listing, existing
+
+
+class Reader(NamedTuple):
+    """How torchvision reads a source.
+
+    Attributes:
+        name: of the class.
+        folder: that it reads, below the root of all datasets.
+        train, test: words that tell the parts apart.
+        root: what the class is told as its root, below that of all datasets.
+    """
+
+    name: str
+    folder: str
+    train: Mapping[str, Any]
+    test: Mapping[str, Any]
+    root: str = ""
+
+    def of(self, root: Path) -> Callable[..., Any]:
+        """Return the class, told its root below that of all datasets."""
+        from torchvision import datasets
+
+        return partial(getattr(datasets, self.name), root / self.root)
+
+
+BY_FLAG: tuple[Mapping[str, Any], Mapping[str, Any]] = ({"train": True}, {"train": False})
+BY_SPLIT: tuple[Mapping[str, Any], Mapping[str, Any]] = ({"split": "train"}, {"split": "test"})
+IN_MEMORY = {
+    "cifar10": Reader("CIFAR10", "cifar-10-batches-py", *BY_FLAG),
+    "cifar100": Reader("CIFAR100", "cifar-100-python", *BY_FLAG),
+    "fashion_mnist": Reader("FashionMNIST", "FashionMNIST/raw", *BY_FLAG),
+    "svhn": Reader("SVHN", "svhn", *BY_SPLIT, root="svhn"),
+}
+"""Sources of small images, which torchvision may fetch."""
+
+AS_FILES = {
+    "food101": Reader("Food101", "food-101", *BY_SPLIT),
+    "fgvc_aircraft": Reader(
+        "FGVCAircraft", "fgvc-aircraft-2013b", {"split": "trainval"}, {"split": "test"}
+    ),
+    "inaturalist2021_mini": Reader(
+        "INaturalist",
+        "inaturalist2021",
+        {"version": "2021_train_mini"},
+        {"version": "2021_valid"},
+        root="inaturalist2021",
+    ),
+}
+"""Sources of photographs, of which torchvision knows the layout; they are the user's to get."""
+
+TORCHVISION = IN_MEMORY | AS_FILES
+
+
+def list_dataset(folder: Path, train: Any, test: Any) -> Listing:
+    """Return the files of both parts of a dataset, in torchvision's order.
+
+    Args:
+        folder: of the dataset, that paths start from.
+        train: the training part, made with `loader=str`, so that its items are paths and classes.
+        test: the test part, likewise.
+
+    Raises:
+        DataError: where the parts have other classes, or naming all files that are not there.
+    """
+    classes = _class_names(train)
+    if _class_names(test) != classes:
+        raise DataError(f"{folder.absolute()}: the training and the test images have other classes")
+    problems: list[str] = []
+    files = [tuple(existing(folder, _items(folder, part), problems)) for part in (train, test)]
+    if problems:
+        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}")
+    return Listing(classes, {"train": files[0], "test": files[1]})
+
+
+def _class_names(dataset: Any) -> tuple[str, ...]:
+    names: Sequence[str] = getattr(dataset, "classes", None) or dataset.all_categories
+    return tuple(names)
+
+
+def _items(folder: Path, dataset: Any) -> Iterator[tuple[str, int]]:
+    for i in range(len(dataset)):
+        path, label = dataset[i]
+        yield Path(path).relative_to(folder).as_posix(), int(label)

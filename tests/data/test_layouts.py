@@ -1,0 +1,249 @@
+"""Datasets in their official layouts, made small."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data.listed import picture
+from PIL import Image
+
+from ltbench.config.load import load_dataset
+from ltbench.data.errors import DataError
+from ltbench.data.pool import ImageFiles
+from ltbench.data.sources import load_pool, measure_fingerprint
+from ltbench.data.split import make_split
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "datasets"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache):
+    """Nothing is left in the user's cache."""
+
+
+def spec_of(name, **changes):
+    return load_dataset(name).model_copy(
+        update={"profile": "natural", "ratio": None, "largest": None, **changes}
+    )
+
+
+def write(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(picture(path))
+
+
+def check(spec, root, train, test):
+    """Load a dataset of files; return its training and its test paths."""
+    pool = load_pool(spec, root, download=False)
+    assert isinstance(pool.train_images, ImageFiles)
+    assert pool.train_labels.tolist() == train
+    assert pool.test_labels.tolist() == test
+    for images in (pool.train_images, pool.test_images):
+        assert all((images.root / path).is_file() for path in images.paths)
+    assert make_split(spec, pool, "longtailed").counts == tuple(np.bincount(train))
+    assert measure_fingerprint(spec, root) == pool.fingerprint
+    return pool
+
+
+def test_food101(tmp_path):
+    folder = tmp_path / "food-101"
+    for part, counts in (("train", (3, 2)), ("test", (1, 1))):
+        names = {
+            kind: [f"{kind}/{part}{i}" for i in range(n)]
+            for kind, n in zip(("pie", "ribs"), counts, strict=True)
+        }
+        for name in (*names["pie"], *names["ribs"]):
+            write(folder / "images" / f"{name}.jpg")
+        (folder / "meta").mkdir(exist_ok=True)
+        (folder / "meta" / f"{part}.json").write_text(json.dumps(names))
+    spec = spec_of("food101", classes=2)
+    pool = check(spec, tmp_path, [0, 0, 0, 1, 1], [0, 1])
+    assert pool.class_names == ("pie", "ribs")
+    assert pool.train_images.paths[3] == "images/ribs/train0.jpg"
+    (folder / "images/ribs/train0.jpg").unlink()
+    (folder / "images/pie/test0.jpg").unlink()
+    with pytest.raises(DataError, match=r"(?s)no file images/ribs/train0\.jpg.*pie/test0\.jpg"):
+        load_pool(spec, tmp_path)
+    (folder / "meta/test.json").write_text('{"pie": []}')
+    with pytest.raises(DataError, match="the training and the test images have other classes"):
+        load_pool(spec, tmp_path)
+
+
+def test_fgvc_aircraft(tmp_path):
+    data = tmp_path / "fgvc-aircraft-2013b" / "data"
+    lines = {"trainval": ["01 707-320", "02 A300 B4", "03 A300 B4"], "test": ["04 707-320"]}
+    for part, listed in lines.items():
+        for line in listed:
+            write(data / "images" / f"{line[:2]}.jpg")
+        (data / f"images_variant_{part}.txt").write_text("\n".join(listed))
+    (data / "variants.txt").write_text("707-320\nA300 B4\n")
+    pool = check(spec_of("fgvc_aircraft", classes=2), tmp_path, [0, 1, 1], [0])
+    assert pool.class_names == ("707-320", "A300 B4")
+
+
+def test_inaturalist2021_mini(tmp_path):
+    kinds = ["00000_Animalia_C_P_O_F_G_first", "00001_Plantae_C_P_O_F_G_second"]
+    for part, count in (("2021_train_mini", 2), ("2021_valid", 1)):
+        for kind in kinds:
+            for i in range(count):
+                write(tmp_path / "inaturalist2021" / part / kind / f"{part}{i}.jpg")
+    pool = check(spec_of("inaturalist2021_mini", classes=2), tmp_path, [0, 0, 1, 1], [0, 1])
+    assert pool.class_names == tuple(kinds)
+
+
+def test_cub200_by_the_list_that_its_command_makes(tmp_path):
+    folder = tmp_path / "CUB_200_2011"
+    names = ["001.Albatross/a b.jpg", "001.Albatross/c.jpg", "002.Wren/d.jpg", "002.Wren/e.jpg"]
+    names = [name.replace(" ", "_") for name in names]
+    for name in names:
+        write(folder / "images" / name)
+    columns = {
+        "images": names,
+        "image_class_labels": (1, 1, 2, 2),
+        "train_test_split": (1, 0, 1, 0),
+    }
+    for name, values in columns.items():
+        lines = [f"{i} {value}" for i, value in enumerate(values, 1)]
+        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    header = (CONFIGS / "cub200.yaml").read_text().splitlines()
+    (command,) = (line.removeprefix("#").strip() for line in header if "paste" in line)
+    subprocess.run(["sh", "-c", command], cwd=folder, check=True)
+    pool = check(spec_of("cub200", classes=2), tmp_path, [0, 1], [0, 1])
+    assert pool.train_images.paths == (f"images/{names[0]}", f"images/{names[2]}")
+
+
+@pytest.mark.parametrize("name", ["food101", "fgvc_aircraft", "inaturalist2021_mini", "cub200"])
+def test_photographs_that_are_absent_are_one_clear_error(name, tmp_path):
+    spec = load_dataset(name)
+    assert spec.any_size
+    with pytest.raises(DataError, match=f"{name}: no usable {tmp_path}"):
+        load_pool(spec, tmp_path)  # nothing is fetched
+    assert measure_fingerprint(spec, tmp_path) is None
+
+
+def test_svhn(tmp_path, monkeypatch):
+    import hashlib
+
+    from scipy.io import savemat
+    from torchvision.datasets import SVHN
+
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (32, 32, 3, 7), dtype=np.uint8)
+    labels = np.array([10, 1, 2, 2, 9, 10, 1])
+    (tmp_path / "svhn").mkdir()
+    parts = {}
+    for part in ("train", "test"):
+        path = tmp_path / "svhn" / f"{part}_32x32.mat"
+        savemat(path, {"X": pixels, "y": labels[:, None]})
+        parts[part] = ["", path.name, hashlib.md5(path.read_bytes()).hexdigest()]
+    monkeypatch.setattr(SVHN, "split_list", parts)
+    pool = load_pool(spec_of("svhn"), tmp_path, download=False)
+    assert pool.train_images.shape == (7, 3, 32, 32)
+    assert np.array_equal(pool.train_images[4], pixels[..., 4].transpose(2, 0, 1))
+    assert pool.train_labels.tolist() == [0, 1, 2, 2, 9, 0, 1]
+    assert pool.class_names == tuple("0123456789")
+
+
+def medmnist(folder, **changes):
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for part, count in (("train", 9), ("val", 4), ("test", 5)):
+        arrays[f"{part}_images"] = generator.integers(0, 256, (count, 28, 28, 3), dtype=np.uint8)
+        arrays[f"{part}_labels"] = (np.arange(count) % 7)[:, None].astype(np.uint8)
+    folder.mkdir(exist_ok=True)
+    arrays |= changes
+    np.savez(folder / "dermamnist.npz", **arrays)
+    return arrays
+
+
+def test_medmnist(tmp_path):
+    arrays = medmnist(tmp_path / "medmnist")
+    spec = load_dataset("dermamnist")
+    pool = load_pool(spec, tmp_path)
+    assert np.array_equal(pool.test_images, arrays["test_images"].transpose(0, 3, 1, 2))
+    assert pool.val_labels.tolist() == [0, 1, 2, 3]
+    assert spec.auxiliary_or_default.id == "official_val"
+    assert make_split(spec, pool, "longtailed").counts == (2, 2, 1, 1, 1, 1, 1)
+    grey = {f"{part}_images": arrays[f"{part}_images"][..., 0] for part in ("train", "val", "test")}
+    medmnist(tmp_path / "medmnist", **grey)
+    with pytest.raises(DataError, match=r"has images \(1, 28, 28\)"):
+        load_pool(spec, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"train_labels": np.zeros((9, 14), np.uint8)}, "do not have one label each"),
+        ({"test_labels": np.full((5, 1), 7)}, "labels are not all below 7"),
+        ({"val_images": np.zeros((4, 28, 28))}, "images are not bytes"),
+        ({"train_labels": np.array([[object()]] * 9)}, "Object arrays cannot be loaded"),
+    ],
+)
+def test_other_files_of_medmnist_are_refused(tmp_path, changes, problem):
+    medmnist(tmp_path / "medmnist", **changes)
+    with pytest.raises(DataError, match=problem):
+        load_pool(load_dataset("dermamnist"), tmp_path)
+
+
+def test_a_file_of_medmnist_that_is_absent_or_damaged(tmp_path):
+    spec = load_dataset("dermamnist")
+    assert measure_fingerprint(spec, tmp_path) is None
+    with pytest.raises(DataError, match=r"no usable .*dermamnist\.npz"):
+        load_pool(spec, tmp_path)
+    medmnist(tmp_path / "medmnist")
+    path = tmp_path / "medmnist/dermamnist.npz"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"no usable .*dermamnist\.npz"):
+        load_pool(spec, tmp_path)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Two classes of Tiny-ImageNet in its layout, three training and two test images each."""
+    folder = tmp_path / "tiny-imagenet-200"
+    generator = np.random.default_rng(0)
+    lines = []
+    for k, name in enumerate(("n2", "n1")):
+        places = [folder / "train" / name / "images" / f"{name}_{i}.JPEG" for i in range(3)]
+        places += [folder / "val/images" / f"val_{2 * i + k}.JPEG" for i in range(2)]
+        for path in places:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = generator.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).convert("L" if k else "RGB").save(path, "JPEG")
+        lines += [f"{path.name}\t{name}\t0\t32\t44\t62" for path in places[3:]]
+        (folder / "train" / name / f"{name}_boxes.txt").touch()
+    (folder / "val/val_annotations.txt").write_text("\n".join(lines))
+    return folder
+
+
+def test_tiny_imagenet(tiny):
+    spec = spec_of("tinyimagenet", classes=2)
+    pool = load_pool(spec, tiny.parent)
+    assert pool.class_names == ("n1", "n2")
+    assert pool.train_images.shape == (6, 3, 64, 64)
+    assert pool.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert pool.test_labels.tolist() == [0, 0, 1, 1]
+    last = Image.open(tiny / "val/images/val_2.JPEG")
+    assert np.array_equal(pool.test_images[3], np.asarray(last).transpose(2, 0, 1))
+
+
+def test_tiny_imagenet_that_is_not_whole(tiny):
+    spec = spec_of("tinyimagenet", classes=2)
+    annotations = tiny / "val/val_annotations.txt"
+    annotations.write_text(annotations.read_text() + "\nval_9.JPEG\tn3\t0\nval_10.JPEG\tn1\t0")
+    (tiny / "train/n1/images").rename(tiny / "train/n1/pictures")
+    with pytest.raises(DataError) as caught:
+        load_pool(spec, tiny.parent)
+    for problem in (
+        "train/n1/images/ has no images",
+        "val_annotations.txt:5: is not an image of a class",
+        "there is no file val/images/val_10.JPEG",
+    ):
+        assert problem in str(caught.value)
+    annotations.unlink()
+    with pytest.raises(DataError, match=r"val_annotations\.txt cannot be read"):
+        load_pool(spec, tiny.parent)
+    with pytest.raises(DataError, match=r"tiny-imagenet-200\.zip, unpacked"):
+        load_pool(spec, tiny)
