@@ -11,7 +11,7 @@ from PIL import Image
 
 from ltbench.config.load import load_dataset
 from ltbench.data.errors import DataError
-from ltbench.data.pool import ImageFiles
+from ltbench.data.pool import ImageFiles, Pool
 from ltbench.data.sources import load_pool, measure_fingerprint
 from ltbench.data.split import make_split
 
@@ -227,6 +227,35 @@ def test_tiny_imagenet(tiny):
     assert pool.test_labels.tolist() == [0, 0, 1, 1]
     last = Image.open(tiny / "val/images/val_2.JPEG")
     assert np.array_equal(pool.test_images[3], np.asarray(last).transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "longtailed", "twin"),
+    [
+        (
+            100,
+            "6538a11a004101a70339e6726f3d0a49a571a616282f07cbcd8ef21a82464590",
+            "9cb875a8a44b0d8899cea980378a8eab2b4f510e0b39158bdaff4fe75da7e9c9",
+        ),
+        (
+            50,
+            "4af7ce0d2c5b8e29a6fa66ef38b7bdb87862acb7c20fa5ae01efee7e953e6143",
+            "9847d731ead2bd5adbdd7f6c8e4fe54ccc8a296fa067b8e97d17e1cceeefd190",
+        ),
+        (
+            10,
+            "eb868346601712e13b488130175f1c59c4553679d8d767f57f4d9a26010a2a5a",
+            "74a28f1a86632a016a4286d08c2abdd41d1d3aba8ce568aa5e6845f626f22e79",
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["tinyimagenet", "tinyimagenet32"])
+def test_tiny_imagenet_lt_is_a_published_split(name, ratio, longtailed, twin):
+    spec = load_dataset(name).model_copy(update={"ratio": float(ratio)})
+    labels = np.repeat(np.arange(200), 500)
+    pool = Pool(labels[:0], labels, labels[:0], labels[:0], ("",) * 200, "")
+    assert make_split(spec, pool, "longtailed").train_hash == longtailed
+    assert make_split(spec, pool, "balanced").train_hash == twin
 
 
 def test_tiny_imagenet_that_is_not_whole(tiny):
