@@ -100,7 +100,7 @@ def _read(folder: Path, name: str, problems: list[str]) -> Table:
             continue
         row = dict(zip(columns, cells, strict=True))
         split = row.get("split")
-        if not row["path"] or not row["label"]:
+        if not row["path"] or not row["label"] or "\0" in row["path"]:
             problems.append(f"{place}: has no path or no label")
         elif split is not None and split not in get_args(Part):
             meant = did_you_mean(split, get_args(Part))
@@ -122,7 +122,10 @@ def _cells(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         if delimiter is None:
             cells = line.rsplit(maxsplit=1)
         else:
-            (cells,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+            try:
+                (cells,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+            except csv.Error:  # a cell without end
+                cells = []
         yield number, [cell.strip() for cell in cells]
 
 
@@ -156,7 +159,9 @@ def _files(
         elif PurePosixPath(path).is_absolute() or outside[file.parent] or leads_out(file, inside):
             problems.append(f"{place}: {path} leads out of the folder")
         elif not file.is_file():
-            problems.append(f"{place}: there is no file {path}")
+            named = f" (or a header, without {' and '.join(COLUMNS[:2])})"
+            hint = named if place.endswith(":1") else ""
+            problems.append(f"{place}: there is no file {path}{hint}")
         elif seen.setdefault(path, place) != place:
             problems.append(f"{place}: {path} is listed before, in {seen[path]}")
         else:

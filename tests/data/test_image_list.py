@@ -142,6 +142,21 @@ def test_all_that_is_wrong_is_said_at_once_with_its_line(folder):
     assert 'own.csv:1: there is no split "tain"' in text
 
 
+def test_lines_that_no_list_should_have(folder):
+    lines = ["file,kind,part", *rows()]
+    lines[1] = "a" * 140_000 + ",ant,train"
+    lines[2] = "images/a\0/b.jpg,ant,train"
+    (folder / "own.csv").write_text("\n".join(lines))
+    text = said(folder)
+    assert 'own.csv:1: there is no split "part"' in text
+    assert "own.csv:2: has 0 columns, not 3" in text
+    assert "own.csv:3: has no path or no label" in text
+    (folder / "own.csv").write_text("\n".join(["file,kind", "images/ant/train 0.jpg,ant"]))
+    assert "there is no file file (or a header, without path and label)" in said(
+        folder, {"train": "own.csv", "test": "other.csv"}
+    )
+
+
 def test_missing_files_are_named_together(folder):
     (folder / "images/cow/test 0.jpg").unlink()
     (folder / "images/bee/train 2.jpg").unlink()
