@@ -85,12 +85,8 @@ def macro_f1(hits: Sequence[int], totals: Sequence[int], predicted: Sequence[int
         totals: [C], test images of each class.
         predicted: [C], test images taken for each class.
     """
-    images = np.asarray(totals)
-    there = images > 0
-    if not there.any():
-        return None
-    both = images + np.asarray(predicted)
-    return float((2 * np.asarray(hits)[there] / both[there]).mean())
+    classes = [(h, n + p) for h, n, p in zip(hits, totals, predicted, strict=True) if n > 0]
+    return sum(2 * h / both for h, both in classes) / len(classes) if classes else None
 
 
 def _mean_accuracy(
