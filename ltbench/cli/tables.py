@@ -46,12 +46,13 @@ def leaderboard(
     ] = False,
     readme: Annotated[Path | None, typer.Option(help="README to refresh, too.")] = None,
 ) -> None:
-    """Write the tables from the records: markdown, CSV, LaTeX, JSON and HTML.
+    """Write the tables from the records: one page, markdown, CSV, LaTeX, JSON, HTML, and figures.
 
     Without --grid it has the grids that records were trained for.
     """
     from ltbench.launch.plan import read_catalogue
     from ltbench.launch.state import failed_jobs
+    from ltbench.results.figures import can_draw
     from ltbench.results.store import RecordStore
     from ltbench.results.workspace import Workspace
 
@@ -64,6 +65,8 @@ def leaderboard(
     methods = read_catalogue(plugins or ()).methods
     for path in write_tables(plans, loaded, methods, to, findings, failed, readme):
         print_text(str(path))
+    if not can_draw():
+        print_text("No figures: they need matplotlib, pip install 'ltbench[plots]'.")
     print_bad(loaded.bad)
 
 
@@ -77,12 +80,21 @@ def write_tables(
     readme: Path | None = None,
 ) -> Iterator[Path]:
     """Write everything that is made of records, and yield the files."""
+    from ltbench.results.board import boards
+    from ltbench.results.figures import can_draw, write_figures
     from ltbench.results.findings import load_findings
     from ltbench.results.leaderboard import write_leaderboard
+    from ltbench.results.page.document import write_page
     from ltbench.results.readme import refresh_readme
 
     claims = load_findings(findings) if findings.exists() else ()
     yield from write_leaderboard(plans, loaded, methods, to, claims, failed)
+    found = [(made, boards(made, loaded.records, failed)) for made in plans]
+    drawn = None
+    if can_draw():
+        every = [board for _, of_grid in found for board in of_grid]
+        drawn = write_figures(every, methods, loaded.records, to / "figures")
+    yield write_page(found, loaded, methods, to, claims, drawn)
     if readme is not None:
         refresh_readme(readme, plans, loaded, methods, claims)
         yield readme

@@ -1,0 +1,68 @@
+"""What a board says of its variants beside softmax: gain, cost, classes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ltbench.config.expand import is_baseline
+from ltbench.results.board import Board, Entry
+from ltbench.results.store import Stored
+from ltbench.results.training_cost import training_cost
+
+
+@dataclass(frozen=True)
+class RelativeCost:
+    """Training cost over softmax's; `same_hardware` where both ran on the same."""
+
+    ratio: float
+    same_hardware: bool
+
+
+def baseline(board: Board) -> Entry | None:
+    """Return the softmax of a board, trained from scratch under its recipe."""
+    return next((entry for entry in board.entries if is_baseline(entry.variant)), None)
+
+
+def gain(entry: Entry, plain: Entry | None) -> float | None:
+    """Return points of accuracy above softmax; None for softmax itself and where one is missing."""
+    if plain is None or entry is plain:
+        return None
+    ours, theirs = entry.values["acc"].mean, plain.values["acc"].mean
+    return None if ours is None or theirs is None else ours - theirs
+
+
+def relative_costs(board: Board, records: Mapping[str, Stored]) -> dict[str, RelativeCost]:
+    """Return each variant's training cost, by label, where the records of all its parts are there.
+
+    Stages, starts and teachers count with it.
+    """
+    plain = baseline(board)
+    unit = None if plain is None else training_cost(plain, records)
+    if unit is None or not unit.seconds:
+        return {}
+    spent = {entry.variant.label: training_cost(entry, records) for entry in board.entries}
+    return {
+        label: RelativeCost(cost.seconds / unit.seconds, cost.hardware == unit.hardware)
+        for label, cost in spent.items()
+        if cost is not None
+    }
+
+
+def class_accuracy(
+    entry: Entry, records: Mapping[str, Stored]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return the accuracy of each class in percent, mean over the seeds that are there, [C].
+
+    A class without a test image has zero.
+    """
+    tests = [records[key].record.test for key in entry.values["acc"].keys]
+    runs = [np.divide(test.hits, np.maximum(test.totals, 1)) for test in tests if test is not None]
+    accuracies: np.ndarray[tuple[int], np.dtype[np.float64]] = 100 * np.mean(runs, axis=0)
+    return accuracies
+
+
+def by_frequency(entry: Entry, records: Mapping[str, Stored]) -> list[tuple[int, int]]:
+    """Return classes with their training images, the most frequent first, of a variant that ran."""
+    counts = records[entry.values["acc"].keys[0]].record.split.longtailed_counts
+    return sorted(enumerate(counts), key=lambda pair: (-pair[1], pair[0]))

@@ -1,0 +1,39 @@
+"""The families of methods that the survey has, and how tables and figures mark them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ltbench.config.catalogue import OWN, MethodInfo
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family; `marker` is matplotlib's, `colour` that of light pages, unlike any other there."""
+
+    key: str
+    title: str
+    marker: str
+    colour: str
+
+
+FAMILIES = {
+    family.key: family
+    for family in (
+        Family("baseline", "Baseline", "o", "#1b1f23"),
+        Family("rebalancing", "Class re-balancing", "s", "#2563c9"),
+        Family("augmentation", "Information augmentation", "^", "#b85000"),
+        Family("module_improvement", "Module improvement", "D", "#0b8068"),
+        Family("ensembles", "Ensembles", "P", "#8e2f77"),
+        Family(OWN, "Own", "v", "#57606b"),
+    )
+}
+"""By key. The survey counts ensembles among module improvement; softmax is the baseline."""
+
+
+def family_of(method: str, methods: Mapping[str, MethodInfo]) -> Family:
+    """Return the family of a method; one that is not of the package is its author's own."""
+    info = methods.get(method)
+    if info is None:
+        return FAMILIES[OWN]
+    key = "baseline" if info.category == "baseline" else info.family
+    return FAMILIES.get(key, FAMILIES[OWN])

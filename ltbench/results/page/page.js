@@ -1,0 +1,327 @@
+// Sorts, filters and switches what is on the page already. Everything works from the document's
+// attributes; nothing is fetched, stored (but the colours) or built from markup.
+"use strict";
+(() => {
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const groups = $$("section.group");
+  if (!groups.length) return;
+
+  const first = $("section.group.current").dataset.group;
+  const blank = { g: first, v: "main", s: "", f: "", st: "", c: "", q: "" };
+  let state = { ...blank };
+
+  // The address. A hash without "=" is an ordinary anchor and leaves the state alone.
+
+  const written = () => {
+    const parts = Object.keys(blank)
+      .filter((key) => state[key] !== blank[key])
+      .map((key) => `${key}=${encodeURIComponent(state[key]).replaceAll("%2F", "/")}`);
+    return parts.length ? `#${parts.join("&")}` : "#";
+  };
+  const read = () => {
+    const found = { ...blank };
+    const problems = [];
+    for (const part of location.hash.slice(1, 2000).split("&")) {
+      const [key, value = ""] = part.split("=", 2);
+      if (!Object.hasOwn(blank, key)) continue;
+      try {
+        found[key] = decodeURIComponent(value);
+      } catch {
+        problems.push(`"${part.slice(0, 40)}" cannot be read`);
+      }
+    }
+    const allowed = { f: "#family", st: "#state", c: "#cost" };
+    for (const [key, id] of Object.entries(allowed)) {
+      if (![...$(id).options].some((option) => option.value === found[key])) {
+        problems.push(`no "${found[key].slice(0, 40)}" to filter by`);
+        found[key] = "";
+      }
+    }
+    const group = groups.find((section) => section.dataset.group === found.g);
+    if (!group) {
+      problems.push(`no group "${found.g.slice(0, 60)}" on this page`);
+      found.g = first;
+    }
+    const views = $$(".view", group ?? $("section.group.current"));
+    if (!views.some((view) => view.dataset.view === found.v)) found.v = "main";
+    return [found, problems];
+  };
+  const change = (values, push = false) => {
+    state = { ...state, ...values };
+    const address = written();
+    if (address !== (location.hash || "#")) {
+      history[push ? "pushState" : "replaceState"](null, "", address);
+    }
+    apply();
+  };
+
+  // What is shown.
+
+  const current = () => groups.find((section) => section.dataset.group === state.g);
+  const shownView = () => $(`.view[data-view="${CSS.escape(state.v)}"]`, current()) ?? $(".view", current());
+  const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+
+  const value = (row, column, numeric) => {
+    const cell = row.cells[column];
+    if (!numeric) return plain(cell.textContent.trim());
+    return cell.dataset.v === undefined ? null : Number(cell.dataset.v);
+  };
+  const sortRows = (table, key, descending) => {
+    const heads = $$("thead th", table);
+    const column = heads.findIndex((head) => head.dataset.key === key);
+    heads.forEach((head, i) => {
+      if (i === column) head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    });
+    const numeric = column >= 0 && heads[column].classList.contains("num");
+    for (const body of $$("tbody.ranked, tbody.others", table)) {
+      const rows = [...body.rows].sort((a, b) => a.dataset.i - b.dataset.i);
+      if (column >= 0) {
+        const values = new Map(rows.map((row) => [row, value(row, column, numeric)]));
+        rows.sort((a, b) => {
+          const [x, y] = [values.get(a), values.get(b)];
+          if (x === null || y === null) return (x === null) - (y === null);
+          const order = x < y ? -1 : x > y ? 1 : 0;
+          return descending ? -order : order;
+        });
+      }
+      body.append(...rows);
+    }
+  };
+
+  const wanted = () => {
+    const words = plain(state.q).split(/\s+/).filter(Boolean);
+    const limit = state.c ? Number(state.c) : Infinity;
+    return (row) =>
+      (!state.f || row.dataset.family === state.f) &&
+      (!state.st || row.dataset.state === state.st) &&
+      (limit === Infinity || Number(row.dataset.cost ?? Infinity) <= limit) &&
+      words.every((word) => plain(row.dataset.find).includes(word));
+  };
+  const filterRows = (table) => {
+    const wants = wanted();
+    let [shown, all] = [0, 0];
+    for (const row of $$("tr[data-state]", table)) {
+      row.hidden = !wants(row);
+      all += 1;
+      shown += !row.hidden;
+    }
+    for (const head of $$("tbody.others-head", table)) {
+      head.hidden = ![...head.nextElementSibling.rows].some((row) => !row.hidden);
+    }
+    return [shown, all];
+  };
+  const elsewhere = () => {
+    const wants = wanted();
+    return groups.filter((section) =>
+      section !== current() && $$('.view[data-view="main"] tr[data-state]', section).some(wants));
+  };
+
+  const apply = () => {
+    for (const part of $$(".answer, .group")) part.classList.toggle("current", part.dataset.group === state.g);
+    const view = shownView();
+    for (const part of $$(".view", current())) part.classList.toggle("current", part === view);
+    for (const button of $$(".views button", current())) {
+      button.setAttribute("aria-pressed", button.dataset.view === view.dataset.view);
+    }
+    for (const button of $$(".count", current())) {
+      button.setAttribute("aria-pressed", button.dataset.state === state.st);
+    }
+    $("#family").value = state.f;
+    $("#state").value = state.st;
+    $("#cost").value = state.c;
+    if ($("#find").value !== state.q) $("#find").value = state.q;
+    showFacets();
+    const live = $("#live");
+    const table = $("table.sortable", view);
+    if (!table) {
+      live.textContent = "";
+      return;
+    }
+    const descending = state.s.endsWith("-");
+    const key = state.s.slice(0, -1);
+    sortRows(table, key, descending);
+    const [shown, all] = filterRows(table);
+    const head = $("th[aria-sort] .sort", table);
+    const order = head ? `Sorted by ${head.textContent}, ${descending ? "highest" : "lowest"} first. ` : "";
+    live.textContent = `${order}${shown} of ${all} rows${shown < all ? `, ${all - shown} hidden` : ""}.`;
+    if (!shown) {
+      const others = elsewhere().map((section) => `${section.dataset.dataset} (${section.dataset.grid})`);
+      if (others.length) live.textContent += ` There are some in ${others.slice(0, 5).join("; ")}.`;
+    }
+  };
+
+  // The group's facets: a menu where groups differ, words where they do not.
+
+  const names = ["Dataset", "Ratio", "Network", "Epochs", "Recipe", "Grid"];
+  const facet = (section, name) => section.dataset[name.toLowerCase()];
+  const menus = new Map();
+  const buildFacets = () => {
+    for (const name of names) {
+      const values = [...new Set(groups.map((section) => facet(section, name)))];
+      const label = document.createElement("label");
+      if (values.length === 1) {
+        label.className = "fact";
+        const word = document.createElement("b");
+        word.textContent = values[0];
+        label.append(`${name} `, word);
+      } else {
+        const menu = document.createElement("select");
+        menu.append(...values.map((text) => new Option(text, text)));
+        menu.addEventListener("change", () => choose(name, menu.value));
+        menus.set(name, menu);
+        label.append(`${name} `, menu);
+      }
+      $("#facets").append(label);
+    }
+  };
+  const showFacets = () => {
+    for (const [name, menu] of menus) menu.value = facet(current(), name);
+  };
+  const choose = (name, text) => {
+    const like = (section) => names.reduce((n, other) => n + (facet(section, other) === facet(current(), other)), 0);
+    const fitting = groups.filter((section) => facet(section, name) === text);
+    fitting.sort((a, b) => like(b) - like(a));
+    change({ g: fitting[0].dataset.group, s: "" }, true);
+  };
+
+  // Copying exactly what is shown.
+
+  const formats = {
+    csv: {
+      cell: (text) => `"${(/^[=+@\t-]/.test(text) && !/^[+-]?[\d.]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`,
+      lines: (rows) => rows.map((row) => row.join(",")),
+    },
+    markdown: {
+      cell: (text) => text.replace(/[\\`*_[\]~|$!#<>&@]/g, (c) => `&#${c.charCodeAt(0)};`),
+      lines: (rows) => [rows[0], rows[0].map(() => "---"), ...rows.slice(1)].map((row) => `| ${row.join(" | ")} |`),
+    },
+    latex: {
+      cell: (text) => text
+        .replace(/[\\{}$&%#_~^<>|]/g, (c) => ({ "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}" })[c] ?? `\\${c}`)
+        .replaceAll("±", "$\\pm$").replaceAll("\u2212", "$-$").replaceAll("\u2013", "--"),
+      lines: (rows) => [
+        `\\begin{tabular}{${"l".repeat(rows[0].length)}}`, "\\toprule", `${rows[0].join(" & ")} \\\\`, "\\midrule",
+        ...rows.slice(1).map((row) => `${row.join(" & ")} \\\\`), "\\bottomrule", "\\end{tabular}",
+      ],
+    },
+  };
+  const cellText = (cell) => {
+    const parts = $$(":scope > bdi, :scope > a", cell);
+    if (cell.tagName === "TH" && parts.length) return parts[0].textContent;
+    const copy = cell.cloneNode(true);
+    for (const part of $$("sup, small, svg", copy)) part.remove();
+    return copy.textContent.replace(/\s+/g, " ").replace(/(\d)±/, "$1 ±").trim();
+  };
+  const copied = (format) => {
+    const { cell, lines } = formats[format];
+    const table = $("table", shownView());
+    const drawn = $$("thead th", table).findIndex((head) => head.dataset.key === "shape");
+    const rows = [$("thead tr", table), ...$$("tbody tr", table).filter((row) => !row.hidden && row.cells.length > 1)];
+    return `${lines(rows.map((row) => [...row.cells].filter((_, i) => i !== drawn).map((c) => cell(cellText(c))))).join("\n")}\n`;
+  };
+  const copy = async (format) => {
+    const text = copied(format);
+    try {
+      await navigator.clipboard.writeText(text);
+      $("#live").textContent = `Copied ${format === "csv" ? "CSV" : format}.`;
+    } catch {
+      const box = document.createElement("textarea");
+      box.setAttribute("aria-label", "Copy this text");
+      box.value = text;
+      $("#notice").replaceChildren(box);
+      $("#notice").hidden = false;
+      box.select();
+    }
+  };
+
+  // What a reader does.
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.matches(".sort")) {
+      const head = button.parentElement;
+      const numeric = head.classList.contains("num");
+      const bestFirst = numeric && !head.classList.contains("low") ? "-" : "+";
+      const presses = [bestFirst, bestFirst === "-" ? "+" : "-"].map((sign) => head.dataset.key + sign);
+      change({ s: [...presses, ""][presses.indexOf(state.s) + 1] });
+    } else if (button.matches(".count")) {
+      change({ st: state.st === button.dataset.state ? "" : button.dataset.state });
+    } else if (button.matches(".views button")) {
+      change({ v: button.dataset.view, s: "" }, true);
+    } else if (button.dataset.copy) {
+      copy(button.dataset.copy);
+    } else if (button.id === "reset") {
+      change({ f: "", st: "", c: "", q: "", s: "" });
+    } else if (button.id === "theme") {
+      cycleTheme();
+    }
+  });
+  for (const [id, key] of [["family", "f"], ["state", "st"], ["cost", "c"]]) {
+    $(`#${id}`).addEventListener("change", (event) => change({ [key]: event.target.value }));
+  }
+  let typing;
+  $("#find").addEventListener("input", (event) => {
+    clearTimeout(typing);
+    typing = setTimeout(() => change({ q: event.target.value.slice(0, 200) }), 150);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "/" && !event.target.closest("input, select, textarea")) {
+      event.preventDefault();
+      $("#filters").open = true;
+      $("#find").focus();
+    }
+  });
+
+  const themes = ["auto", "light", "dark"];
+  const showTheme = () => {
+    $("#theme").textContent = `Colours: ${document.documentElement.dataset.theme ?? "auto"}`;
+  };
+  const cycleTheme = () => {
+    const root = document.documentElement;
+    const next = themes[(themes.indexOf(root.dataset.theme ?? "auto") + 1) % themes.length];
+    if (next === "auto") delete root.dataset.theme;
+    else root.dataset.theme = next;
+    try {
+      localStorage.setItem("ltbench-theme", next);
+    } catch { /* storage is refused: the choice lasts until the page is left */ }
+    showTheme();
+  };
+
+  const follow = () => {
+    const hash = location.hash;
+    if (hash.length > 1 && !hash.includes("=")) {
+      let target = null;
+      try {
+        target = document.getElementById(decodeURIComponent(hash.slice(1)));
+      } catch { /* not an anchor */ }
+      const details = target?.closest("details");
+      if (details) details.open = true;
+      const section = target?.closest("section.group");
+      if (section) {
+        const view = target.closest(".view")?.dataset.view;
+        state = { ...state, g: section.dataset.group, v: view ?? state.v };
+      }
+      if (target) {
+        apply();
+        target.scrollIntoView();
+        return;
+      }
+    }
+    const [found, problems] = read();
+    if (hash.length > 1 && !hash.includes("=")) problems.push(`nothing called "${hash.slice(1, 60)}" on this page`);
+    state = found;
+    $("#notice").textContent = problems.length ? `${problems.join("; ")}.` : "";
+    $("#notice").hidden = !problems.length;
+    apply();
+  };
+
+  if (matchMedia("(max-width: 639px)").matches) $("#filters").open = false;
+  buildFacets();
+  showTheme();
+  window.addEventListener("hashchange", follow);
+  window.addEventListener("popstate", follow);
+  follow();
+})();
