@@ -91,14 +91,15 @@ class View:
         return (*self.ranked, *self.others)
 
 
-def signed(number: float) -> str:
-    """Return a difference with its sign, as tables print it."""
-    return fixed(number, "+")
-
-
-def fixed(number: float, sign: str = "") -> str:
+def fixed(number: float) -> str:
     """Return a number in percent as tables print it."""
-    return f"{number:{sign}.{DECIMALS}f}".replace("-", MINUS)
+    return f"{number:.{DECIMALS}f}".replace("-", MINUS)
+
+
+def signed(number: float) -> str:
+    """Return a difference with its sign; one that rounds to zero has none."""
+    rounded = round(number, DECIMALS)
+    return fixed(0.0) if rounded == 0 else f"{number:+.{DECIMALS}f}".replace("-", MINUS)
 
 
 def show(cell: Cell, *, badge: bool = True) -> Shown:
@@ -112,7 +113,8 @@ def show(cell: Cell, *, badge: bool = True) -> Shown:
     spread = spread_text(value)
     if badge and value.state == "partial":
         spread = f"{value.n}/{value.planned} seeds"
-    return Shown(fixed(value.mean), spread, value.mean, cell.rank, value.state, cell.notes)
+    mean = signed(value.mean) if cell.text.startswith(("+", "-")) else fixed(value.mean)
+    return Shown(mean, spread, value.mean, cell.rank, value.state, cell.notes)
 
 
 def spread_text(value: Value) -> str:
@@ -121,7 +123,7 @@ def spread_text(value: Value) -> str:
         return "{:.{d}f} to {:.{d}f}".format(*value.interval, d=DECIMALS)
     if value.std is None:
         return ""
-    return "±<0.1" if value.std < LEAST_SPREAD else f"±{value.std:.{DECIMALS}f}"
+    return "± <0.1" if value.std < LEAST_SPREAD else f"± {value.std:.{DECIMALS}f}"
 
 
 def columns(titles: Sequence[str], lines: Sequence[Line], low: Sequence[str] = ()) -> list[Column]:
@@ -137,7 +139,7 @@ def columns(titles: Sequence[str], lines: Sequence[Line], low: Sequence[str] = (
             Column(
                 key=key if key not in taken else f"{key}-{i}",
                 title=title,
-                numeric=any(cell.sort is not None or cell.state for cell in cells),
+                numeric=any(cell.sort is not None or cell.state in ABSENT for cell in cells),
                 low_first=title in low,
                 spread=any(cell.spread for cell in cells),
             )

@@ -19,18 +19,34 @@ from ltbench.results.page.cells import (
     show,
     signed,
 )
+from ltbench.results.paired import (
+    Comparison,
+    Verdict,
+    answers_of,
+    compare_answers,
+    compare_rows,
+)
 from ltbench.results.store import Stored
 from ltbench.results.tables import Cell, Table, groups_table, main_table
 
 PLAIN = ("RA", "UA", "Many", "Medium", "Few")
 """Columns whose spread other views show."""
 
-TITLES = ("Rank", "Method", "Acc", "Gain", *PLAIN, "Shape", "Cost", "Seeds")
+TITLES = ("Rank", "Method", "Acc", "Gain", "Better?", *PLAIN, "Shape", "Cost", "Seeds")
+
+VERDICTS: dict[Verdict, str] = {
+    "better": "\N{BLACK UP-POINTING TRIANGLE} better",
+    "worse": "\N{BLACK DOWN-POINTING TRIANGLE} worse",
+    "not separable": "\N{ALMOST EQUAL TO} not separable",
+}
 HELP = {
     "Rank": "Place by accuracy among variants of which all seeds are there.",
     "Acc": "Top-1 accuracy on the test set after the last epoch in %, mean over seeds ± sample "
     "standard deviation.",
     "Gain": "Points of accuracy above softmax in this group.",
+    "Better?": "Than softmax, by a paired test on the same test images, corrected for all variants "
+    "of the group; not separable where chance may explain the difference. With one seed it speaks "
+    "of these trained networks alone.",
     "RA": "Relative accuracy, 100 Acc / UA: how much is kept of what the same network reaches "
     "without imbalance.",
     "UA": "Upper reference accuracy: the better of softmax and the method itself, trained on the "
@@ -49,7 +65,7 @@ def overview(
     main, groups = main_table(board, methods), groups_table(board)
     plain, spent = baseline(board), relative_costs(board, records)
     by_title = [_cells(table) for table in (main, groups)]
-    gains = _gains(board, plain)
+    gains, verdicts = _gains(board, plain), compare_rows(board, records)
     lines = []
     for i, entry in enumerate(board.entries):
         own = {title: cells[i] for table in by_title for title, cells in table.items()}
@@ -61,6 +77,7 @@ def overview(
                     show(own["Method"]),
                     acc,
                     gains[i],
+                    _verdict(verdicts.get(entry.variant.label)),
                     *(replace(shown, spread="") for shown in rest),
                     Shown(points=tuple(entry.values[group].mean for group in GROUPS)),
                     _cost(spent.get(entry.variant.label)),
@@ -99,6 +116,12 @@ def _gains(board: Board, plain: Entry | None) -> list[Shown]:
         else:
             made.append(Shown(signed(points), sort=points, state=state))
     return made
+
+
+def _verdict(comparison: Comparison | None) -> Shown:
+    if comparison is None:
+        return Shown()
+    return Shown(VERDICTS[comparison.verdict], state=comparison.verdict)
 
 
 def _cost(cost: RelativeCost | None) -> Shown:
@@ -140,6 +163,7 @@ def answers(board: Board, records: Mapping[str, Stored]) -> list[tuple[Shown, ..
         words.append(Shown(f", {points:.1f} points above softmax".replace("-", MINUS)))
     if rest:
         words += [Shown("; next is "), _name(rest[0]), Shown(f" at {_printed(rest[0])}")]
+        words.append(Shown(_told_apart(best, rest[0], records)))
     sentences = [(*words, Shown("."))]
     if spent and len(complete) > 1:
         priced = [entry for entry in complete if entry.variant.label in spent]
@@ -164,6 +188,18 @@ def answers(board: Board, records: Mapping[str, Stored]) -> list[tuple[Shown, ..
         words.append(Shown("." if few is None else f", where softmax gets {fixed(few)}."))
         sentences.append(tuple(words))
     return sentences
+
+
+def _told_apart(best: Entry, second: Entry, records: Mapping[str, Stored]) -> str:
+    """Return what a paired test says of the first two."""
+    runs = (
+        answers_of(records[key].record for key in entry.values["acc"].keys)
+        for entry in (best, second)
+    )
+    comparison = compare_answers(*runs)
+    if comparison is None or comparison.verdict != "not separable":
+        return ""
+    return " (a paired test cannot tell them apart)"
 
 
 def _accuracy(entry: Entry) -> float:

@@ -212,7 +212,7 @@
     if (cell.tagName === "TH" && parts.length) return parts[0].textContent;
     const copy = cell.cloneNode(true);
     for (const part of $$("sup, small, svg", copy)) part.remove();
-    return copy.textContent.replace(/\s+/g, " ").replace(/(\d)±/, "$1 ±").trim();
+    return copy.textContent.replace(/\s+/g, " ").trim();
   };
   const copied = (format) => {
     const { cell, lines } = formats[format];
