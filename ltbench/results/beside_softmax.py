@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ltbench.config.expand import is_baseline
+from ltbench.config.expand import BASELINE
 from ltbench.results.board import Board, Entry
+from ltbench.results.paired import find_plain
 from ltbench.results.store import Stored
 from ltbench.results.training_cost import training_cost
 
@@ -17,11 +18,6 @@ class RelativeCost:
 
     ratio: float
     same_hardware: bool
-
-
-def baseline(board: Board) -> Entry | None:
-    """Return the softmax of a board, trained from scratch under its recipe."""
-    return next((entry for entry in board.entries if is_baseline(entry.variant)), None)
 
 
 def gain(entry: Entry, plain: Entry | None) -> float | None:
@@ -37,7 +33,7 @@ def relative_costs(board: Board, records: Mapping[str, Stored]) -> dict[str, Rel
 
     Stages, starts and teachers count with it.
     """
-    plain = baseline(board)
+    plain = find_plain(board, BASELINE)
     unit = None if plain is None else training_cost(plain, records)
     if unit is None or not unit.seconds:
         return {}

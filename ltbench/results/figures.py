@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ltbench.config.catalogue import MethodInfo
+from ltbench.config.expand import BASELINE
 from ltbench.results.beside_softmax import (
-    baseline,
     by_frequency,
     class_accuracy,
     gain,
@@ -25,6 +25,7 @@ from ltbench.results.beside_softmax import (
 from ltbench.results.board import Board, Entry, Metric
 from ltbench.results.families import FAMILIES, Family, family_of
 from ltbench.results.groups import GROUPS, class_groups
+from ltbench.results.paired import find_plain
 from ltbench.results.store import Stored
 from ltbench.results.tables import TITLES
 from ltbench.results.workspace import write_atomically
@@ -194,16 +195,16 @@ def themed(svg: str) -> str:
 
 def _by_year(canvas: Any, data: _Data) -> str | None:
     """Draw accuracy and RA by year and family, softmax as a line: Fig. 4 of the survey."""
+    plain = find_plain(data.board, BASELINE)
     dated = []
     for entry in data.entries:
         info = data.methods.get(entry.variant.method)
-        if info is not None and info.paper is not None and entry is not baseline(data.board):
+        if info is not None and info.paper is not None and entry is not plain:
             dated.append((info.paper.year, entry))
     related = [entry for _, entry in dated if entry.values["ra"].state == "complete"]
     if len({year for year, _ in dated}) < 2:
         return None
     panels: list[Metric] = ["acc", "ra"] if related else ["acc"]
-    plain = baseline(data.board)
     drawn = canvas.subplots(1, len(panels), squeeze=False)[0]
     for axes, metric in zip(drawn, panels, strict=True):
         for year, entry in dated:
@@ -259,7 +260,7 @@ def _trade_off(canvas: Any, data: _Data) -> str | None:
     if len(points) < 2:
         return None
     axes = canvas.subplots()
-    plain = baseline(data.board)
+    plain = find_plain(data.board, BASELINE)
     for many, few, entry in points:
         _scatter(axes, many, few, data.family(entry))
         if entry is plain:
@@ -294,7 +295,7 @@ def _curves(canvas: Any, data: _Data) -> str | None:
     images.spines["right"].set_visible(True)
     axes.set_zorder(images.get_zorder() + 1)
     axes.patch.set_visible(False)
-    plain = baseline(data.board)
+    plain = find_plain(data.board, BASELINE)
     if plain is not None and plain in data.entries:
         softmax = class_accuracy(plain, data.records)[order]
         axes.plot(softmax, color=MUTED, linestyle="--", label="softmax")
@@ -309,7 +310,7 @@ def _curves(canvas: Any, data: _Data) -> str | None:
 
 def _gains(canvas: Any, data: _Data) -> str | None:
     """Draw what the best of each family gains on each class over softmax."""
-    plain, leaders = baseline(data.board), data.leaders()
+    plain, leaders = find_plain(data.board, BASELINE), data.leaders()
     if plain is None or plain not in data.entries or not leaders:
         return None
     order = [k for k, _ in by_frequency(plain, data.records)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ltbench.results.board import DECIMALS, EMPTY, Entry, State, Value
 from ltbench.results.tables import Cell, Table
@@ -16,6 +17,9 @@ ABSENT: dict[State, str] = {
     "empty": EMPTY,
 }
 """What stands for a value that is not there."""
+
+LONG = 7
+"""Characters of a spread that needs more room: an interval, a number of seeds."""
 
 LEAST_SPREAD = 0.05
 """Points below which a deviation would be printed as zero."""
@@ -48,13 +52,13 @@ class Shown:
 
 @dataclass(frozen=True)
 class Column:
-    """A column; `low_first` where less is better, `spread` where a value has a deviation."""
+    """A column; `low_first` where less is better, `spread` where values have one."""
 
     key: str
     title: str
     numeric: bool = False
     low_first: bool = False
-    spread: bool = False
+    spread: Literal["", "short", "long"] = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def show(cell: Cell, *, badge: bool = True) -> Shown:
 def spread_text(value: Value) -> str:
     """Return the interval of a value, or its deviation; nothing with one seed."""
     if value.interval is not None:
-        return "{:.{d}f} to {:.{d}f}".format(*value.interval, d=DECIMALS)
+        return " to ".join(map(fixed, value.interval))
     if value.std is None:
         return ""
     return "± <0.1" if value.std < LEAST_SPREAD else f"± {value.std:.{DECIMALS}f}"
@@ -135,13 +139,14 @@ def columns(titles: Sequence[str], lines: Sequence[Line], low: Sequence[str] = (
         )
         taken = [column.key for column in made]
         cells = [line.cells[i] for line in lines]
+        width = max((len(cell.spread) for cell in cells), default=0)
         made.append(
             Column(
                 key=key if key not in taken else f"{key}-{i}",
                 title=title,
                 numeric=any(cell.sort is not None or cell.state in ABSENT for cell in cells),
                 low_first=title in low,
-                spread=any(cell.spread for cell in cells),
+                spread="long" if width > LONG else "short" if width else "",
             )
         )
     return made

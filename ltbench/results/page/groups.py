@@ -9,15 +9,16 @@ from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import Plan
 from ltbench.results.beside_softmax import relative_costs
 from ltbench.results.board import Board, State, ad_hoc_records
-from ltbench.results.leaderboard import board_tables
+from ltbench.results.leaderboard import every_table
 from ltbench.results.page.cells import Line, Shown, View, columns, fixed, is_ranked, view_of
 from ltbench.results.page.overview import answers, overview
 from ltbench.results.store import Stored
-from ltbench.results.tables import ad_hoc_table, open_set_table, shifts_table
+from ltbench.results.tables import ad_hoc_table
 
 VIEWS = {
     "main": ("accuracy", "Acc, UA, RA"),
     "groups": ("shots", "Shots"),
+    "paired": ("paired", "Paired tests"),
     "shifts": ("shifted", "Shifted tests"),
 }
 """Key and title of tables as views; others go by their own name."""
@@ -111,23 +112,21 @@ def _views(
     records: Mapping[str, Stored],
     root: Path,
 ) -> list[View]:
-    tables = [
-        *board_tables(board, methods),
-        shifts_table(board, records),
-        open_set_table(board, records),
-        ad_hoc_table(
-            [
-                record
-                for record in ad_hoc_records(plan, records)
-                if record.job.dataset.id == board.dataset.id
-                and record.job.recipe_name == board.recipe.name
-            ]
-        ),
-    ]
+    mine = (board.dataset.id, board.recipe.name)
+    tables = every_table(board, methods, records)
+    ad_hoc = ad_hoc_table(
+        [
+            record
+            for record in ad_hoc_records(plan, records)
+            if (record.job.dataset.id, record.job.recipe_name) == mine
+        ]
+    )
+    if ad_hoc is not None:
+        tables.append(ad_hoc)
     views = [
         view_of(table, *VIEWS.get(table.name, _named(table.name)), board.entries)
         for table in tables
-        if table is not None and table.rows
+        if table.rows
     ]
     return [overview(board, methods, records), *views, _evidence(board, records, root)]
 

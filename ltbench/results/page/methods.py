@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ltbench.config.catalogue import CATALOGUE, MethodInfo
-from ltbench.results.beside_softmax import baseline, by_frequency, class_accuracy, gain
+from ltbench.config.expand import BASELINE
+from ltbench.results.beside_softmax import by_frequency, class_accuracy, gain
 from ltbench.results.board import Entry
 from ltbench.results.families import FAMILIES, Family, family_of
 from ltbench.results.page.cells import Shown, show, signed
 from ltbench.results.page.groups import Group
+from ltbench.results.paired import find_plain
 from ltbench.results.store import Stored
 from ltbench.results.tables import Cell
 
@@ -129,7 +131,7 @@ def _own(group: Group, entry: Entry) -> Own:
         settings.append(f"from {variant.start_from}")
     if variant.recipe is not None:
         settings.append(f"recipe {variant.recipe}")
-    points = gain(entry, baseline(group.board))
+    points = gain(entry, find_plain(group.board, BASELINE))
     ours = Shown("n/a", state="not available")
     if points is not None:
         ours = Shown(signed(points), sort=points, state=values["acc"].state)
@@ -160,7 +162,7 @@ def _curve(group: Group, entry: Entry, records: Mapping[str, Stored]) -> Curve:
     classes = by_frequency(entry, records)
     bins = np.array_split([k for k, _ in classes], min(len(classes), CURVE_POINTS))
     images = np.array([n for _, n in sorted(classes)], float)
-    plain = baseline(group.board)
+    plain = find_plain(group.board, BASELINE)
     softmax = np.empty(0)
     if plain is not None and plain is not entry and plain.values["acc"].keys:
         softmax = class_accuracy(plain, records)

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ltbench.config.catalogue import MethodInfo
-from ltbench.results.beside_softmax import RelativeCost, baseline, gain, relative_costs
+from ltbench.config.expand import BASELINE
+from ltbench.results.beside_softmax import RelativeCost, gain, relative_costs
 from ltbench.results.board import EMPTY, Board, Entry
 from ltbench.results.groups import GROUPS, RULES
 from ltbench.results.page.cells import (
@@ -25,6 +26,7 @@ from ltbench.results.paired import (
     answers_of,
     compare_answers,
     compare_rows,
+    find_plain,
 )
 from ltbench.results.store import Stored
 from ltbench.results.tables import Cell, Table, groups_table, main_table
@@ -63,7 +65,7 @@ def overview(
 ) -> View:
     """Return the main view of a board."""
     main, groups = main_table(board, methods), groups_table(board)
-    plain, spent = baseline(board), relative_costs(board, records)
+    plain, spent = find_plain(board, BASELINE), relative_costs(board, records)
     by_title = [_cells(table) for table in (main, groups)]
     gains, verdicts = _gains(board, plain), compare_rows(board, records)
     lines = []
@@ -156,7 +158,7 @@ def answers(board: Board, records: Mapping[str, Stored]) -> list[tuple[Shown, ..
     if not complete:
         how = f"ltbench run --grid {board.grid}"
         return [(Shown(f"No variant has all its seeds yet: {how} trains what is missing."),)]
-    plain, spent = baseline(board), relative_costs(board, records)
+    plain, spent = find_plain(board, BASELINE), relative_costs(board, records)
     best, *rest = sorted(complete, key=_accuracy, reverse=True)
     words = [_name(best), Shown(f" leads at {_printed(best)}")]
     if (points := gain(best, plain)) is not None:
