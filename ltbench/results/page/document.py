@@ -20,6 +20,7 @@ from ltbench.results.board import Board
 from ltbench.results.families import FAMILIES, family_of
 from ltbench.results.figures import Figure, themed
 from ltbench.results.findings import Finding, findings_table
+from ltbench.results.page import markup
 from ltbench.results.page.cells import View, view_of
 from ltbench.results.page.groups import default_group, group_of
 from ltbench.results.page.methods import Curve, method_sections
@@ -96,12 +97,17 @@ def _environment(methods: Mapping[str, MethodInfo]) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["visible"] = visible
-    environment.filters["inline"] = inline
+    environment.filters.update(visible=markup.visible, name=markup.name, inline=inline)
+    environment.globals.update(
+        cell=markup.cell,
+        words=markup.words,
+        note_marks=markup.note_marks,
+        state_class=markup.state_class,
+        line=curve_line,
+        area=curve_area,
+    )
     environment.globals["family_key"] = lambda key: family_of(key, methods).key
     environment.globals["method_info"] = methods.get
-    environment.globals["line"] = curve_line
-    environment.globals["area"] = curve_area
     return environment
 
 
@@ -123,13 +129,6 @@ def _verdicts(findings: View) -> dict[str, int]:
         verdict = line.cells[-1].text
         tally[verdict] = tally.get(verdict, 0) + 1
     return tally
-
-
-def visible(text: str) -> str:
-    """Return a text with control and direction characters shown as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def inline(figure: Figure) -> Markup:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ltbench.config.catalogue import MethodInfo
@@ -64,6 +65,11 @@ class Group:
     answers: tuple[tuple[Shown, ...], ...]
     views: tuple[View, ...]
     costs: dict[str, float]
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Each variant's place in the grid, by label."""
+        return {entry.variant.label: i for i, entry in enumerate(self.board.entries)}
 
 
 def group_of(
@@ -128,7 +134,8 @@ def _views(
         for table in tables
         if table.rows
     ]
-    return [overview(board, methods, records), *views, _evidence(board, records, root)]
+    main, groups, *_ = tables
+    return [overview(board, main, groups, records), *views, _evidence(board, records, root)]
 
 
 def _named(table: str) -> tuple[str, str]:

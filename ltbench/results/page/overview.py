@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import BASELINE
 from ltbench.results.beside_softmax import RelativeCost, gain, relative_costs
 from ltbench.results.board import EMPTY, Board, Entry
@@ -29,7 +28,7 @@ from ltbench.results.paired import (
     find_plain,
 )
 from ltbench.results.store import Stored
-from ltbench.results.tables import Cell, Table, groups_table, main_table
+from ltbench.results.tables import Cell, Table
 
 PLAIN = ("RA", "UA", "Many", "Medium", "Few")
 """Columns whose spread other views show."""
@@ -60,11 +59,8 @@ HELP = {
 }
 
 
-def overview(
-    board: Board, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
-) -> View:
-    """Return the main view of a board."""
-    main, groups = main_table(board, methods), groups_table(board)
+def overview(board: Board, main: Table, groups: Table, records: Mapping[str, Stored]) -> View:
+    """Return the main view of a board, made of its main table and that of groups of classes."""
     plain, spent = find_plain(board, BASELINE), relative_costs(board, records)
     by_title = [_cells(table) for table in (main, groups)]
     gains, verdicts = _gains(board, plain), compare_rows(board, records)

@@ -99,11 +99,13 @@
       (limit === Infinity || Number(row.dataset.cost ?? Infinity) <= limit) &&
       words.every((word) => plain(row.dataset.find).includes(word));
   };
+  const mainRows = (section) => $$('.view[data-view="main"] tr[data-state]', section);
   const filterRows = (table) => {
     const wants = wanted();
+    const kept = new Set(mainRows(current()).filter(wants).map((row) => row.dataset.entry));
     let [shown, all] = [0, 0];
-    for (const row of $$("tr[data-state]", table)) {
-      row.hidden = !wants(row);
+    for (const row of $$("tr[data-entry]", table)) {
+      row.hidden = !kept.has(row.dataset.entry);
       all += 1;
       shown += !row.hidden;
     }
@@ -114,8 +116,7 @@
   };
   const elsewhere = () => {
     const wants = wanted();
-    return groups.filter((section) =>
-      section !== current() && $$('.view[data-view="main"] tr[data-state]', section).some(wants));
+    return groups.filter((section) => section !== current() && mainRows(section).some(wants));
   };
 
   const apply = () => {
