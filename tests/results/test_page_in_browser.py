@@ -297,7 +297,7 @@ def test_what_is_copied_is_what_is_shown(tab):
     click(tab, header("few"))
     tab.run("""navigator.clipboard.writeText = async (text) => { window.copied = text; }""")
     labels = tab.run(LABELS)
-    assert labels.pop() == HOSTILE
+    labels.remove(HOSTILE)
     for kind, sign in (("csv", '"{}"'), ("markdown", "| {} |"), ("latex", "& {} &")):
         click(tab, f"[data-copy={kind}]")
         tab.run("new Promise(done => setTimeout(done, 20))")

@@ -53,8 +53,8 @@ HELP = {
     "UA": "Upper reference accuracy: the better of softmax and the method itself, trained on the "
     "balanced twin of the long-tailed set.",
     "Shape": "Many, medium and few from left to right, on one scale from 0 to 100 %.",
-    "Cost": "Training time over that of softmax, all stages, starts and teachers included; ~ where "
-    "the hardware was not the same.",
+    "Cost": "Training time as measured over that of softmax, all stages, starts and teachers "
+    "included; ~ where the hardware was not the same.",
     "Seeds": "Seeds that are there, of those that the grid asks for.",
 }
 

@@ -179,6 +179,7 @@
   };
   const showFacets = () => {
     for (const [name, menu] of menus) menu.value = facet(current(), name);
+    $("#filters > summary strong").textContent = $("h2", current()).textContent;
   };
   const choose = (name, text) => {
     const like = (section) => names.reduce((n, other) => n + (facet(section, other) === facet(current(), other)), 0);
