@@ -18,6 +18,12 @@ ABSENT: dict[State, str] = {
 }
 """What stands for a value that is not there."""
 
+LOW_FIRST = {
+    "cost": ("Device-hours", "Over softmax", "Peak memory, MB", "Parameters"),
+    "calibration": ("ECE",),
+}
+"""Columns in which less is better, by table."""
+
 LONG = 7
 """Characters of a spread that needs more room: an interval, a number of seeds."""
 
@@ -117,8 +123,12 @@ def show(cell: Cell, *, badge: bool = True) -> Shown:
     spread = spread_text(value)
     if badge and value.state == "partial":
         spread = f"{value.n}/{value.planned} seeds"
-    mean = signed(value.mean) if cell.text.startswith(("+", "-")) else fixed(value.mean)
-    return Shown(mean, spread, value.mean, cell.rank, value.state, cell.notes)
+    text = fixed(value.mean)
+    if cell.text.startswith(("+", "-")):
+        text = signed(value.mean)
+    elif cell.text:
+        text = cell.text.split(" (")[0]
+    return Shown(text, spread, value.mean, cell.rank, value.state, cell.notes)
 
 
 def spread_text(value: Value) -> str:
@@ -152,8 +162,8 @@ def columns(titles: Sequence[str], lines: Sequence[Line], low: Sequence[str] = (
     return made
 
 
-def view_of(table: Table, key: str, title: str, entries: Sequence[Entry]) -> View:
-    """Return a table of a board as a view; rows that name a variant can be sorted and filtered."""
+def view_of(table: Table, key: str, title: str, entries: Sequence[Entry] = ()) -> View:
+    """Return a table as a view; rows that name a variant can be sorted and filtered."""
     by_label = {entry.variant.label: entry for entry in entries}
     lines = [
         Line(tuple(show(cell) for cell in row), by_label.get(row[0].text)) for row in table.rows
@@ -164,7 +174,7 @@ def view_of(table: Table, key: str, title: str, entries: Sequence[Entry]) -> Vie
         key=key,
         title=title,
         caption=table.caption,
-        columns=tuple(columns(table.columns, lines)),
+        columns=tuple(columns(table.columns, lines, LOW_FIRST.get(table.name, ()))),
         ranked=tuple(ranked),
         others=tuple(others),
         notes=table.notes,

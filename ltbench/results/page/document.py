@@ -24,6 +24,8 @@ from ltbench.results.page import markup
 from ltbench.results.page.cells import View, view_of
 from ltbench.results.page.groups import default_group, group_of
 from ltbench.results.page.methods import Curve, method_sections
+from ltbench.results.ranks import ranks_table
+from ltbench.results.recipes_table import recipes_tables
 from ltbench.results.store import Loaded
 from ltbench.results.workspace import write_atomically
 
@@ -55,29 +57,27 @@ def write_page(
     groups = [
         group_of(board, plan, methods, records, out_dir) for plan, found in plans for board in found
     ]
-    claims = view_of(
-        findings_table(findings, [group.board for group in groups]), "findings", "Findings", ()
-    )
-    environments = [stored.record.environment for stored in records.values()]
-    newest = max((e.finished for e in environments), default=None)
-    keys = "".join(sorted(records))
+    every = [group.board for group in groups]
+    claims = view_of(findings_table(findings, every), "findings", "Findings")
+    across = [ranks_table(every), *(table for _, of in plans for table in recipes_tables(of))]
+    finished = [stored.record.environment.finished for stored in records.values()]
     html = (
         _environment(methods)
         .get_template("index.html")
         .render(
             version=__version__,
-            date=None if newest is None else newest.date().isoformat(),
+            date=max(finished).date().isoformat() if finished else None,
             records=len(records),
-            records_hash=hashlib.sha256(keys.encode()).hexdigest()[:7],
+            records_hash=hashlib.sha256("".join(sorted(records)).encode()).hexdigest()[:7],
             groups=groups,
             default=default_group(groups),
             findings=claims,
             verdicts=_verdicts(claims),
+            across=[view_of(table, table.name, table.title) for table in across if table],
             families=FAMILIES.values(),
             sections=method_sections(groups, methods, records),
             figures=figures or {},
             bad=loaded.bad,
-            files=[plan.grid.name for plan, _ in plans],
             style=Markup(_file("style.css")),  # noqa: S704  (ours, not data)
             first_script=_script("theme.js"),
             script=_script("page.js"),
