@@ -86,9 +86,10 @@ def test_status_tells_done(finished):
 def test_leaderboard_writes_every_format(finished, tmp_path):
     words = ("--to", str(tmp_path / "board"))
     said = finished.verb("leaderboard", "tiny.yaml", *words, torch=False).stdout
-    files = ["README.md", "tiny.md", "tiny.csv", "tiny.tex"]
+    files = ["README.md", *(f"tiny.{end}" for end in ("md", "csv", "tex", "json", "html"))]
+    files.append("index.html")
     assert said.split() == [str(tmp_path / "board" / name) for name in files]
-    assert {path.name for path in (tmp_path / "board").iterdir()} == set(files)
+    assert {path.name for path in (tmp_path / "board").iterdir()} == {*files, "figures"}
     assert "12 of 12 jobs are done" in (tmp_path / "board" / "tiny.md").read_text()
 
 

@@ -101,7 +101,7 @@ def group_of(
             "Network": recipe.network,
             "Epochs": str(recipe.first.epochs),
             "Recipe": recipe.name,
-            "Grid": plan.grid.title,
+            "Grid": board.grid,
         },
         protocol=_protocol(board, records),
         counts=tuple(Count(s, words, found[s]) for s, words in STATES.items() if found[s]),
