@@ -54,9 +54,7 @@ def write_page(
         The file.
     """
     records = loaded.records
-    groups = [
-        group_of(board, plan, methods, records, out_dir) for plan, found in plans for board in found
-    ]
+    groups = [group_of(board, plan, methods, records) for plan, found in plans for board in found]
     every = [group.board for group in groups]
     claims = view_of(findings_table(findings, every), "findings", "Findings")
     across = [ranks_table(every), *(table for _, of in plans for table in recipes_tables(of))]

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import Plan
@@ -77,7 +76,6 @@ def group_of(
     plan: Plan,
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
-    root: Path,
 ) -> Group:
     """Return a board as a group.
 
@@ -86,7 +84,6 @@ def group_of(
         plan: of its grid.
         methods: the catalogue's.
         records: sound records by key.
-        root: folder that links to records are relative to; others than those beside it have none.
     """
     dataset, recipe = board.dataset, board.recipe
     found = Counter(entry.values["acc"].state for entry in board.entries)
@@ -106,7 +103,7 @@ def group_of(
         protocol=_protocol(board, records),
         counts=tuple(Count(s, words, found[s]) for s, words in STATES.items() if found[s]),
         answers=tuple(answers(board, records)),
-        views=tuple(_views(board, plan, methods, records, root)),
+        views=tuple(_views(board, plan, methods, records)),
         costs={label: c.ratio for label, c in relative_costs(board, records).items()},
     )
 
@@ -116,7 +113,6 @@ def _views(
     plan: Plan,
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
-    root: Path,
 ) -> list[View]:
     mine = (board.dataset.id, board.recipe.name)
     tables = every_table(board, methods, records)
@@ -135,7 +131,7 @@ def _views(
         if table.rows
     ]
     main, groups, *_ = tables
-    return [overview(board, main, groups, records), *views, _evidence(board, records, root)]
+    return [overview(board, main, groups, records), *views, _evidence(board, records)]
 
 
 def _named(table: str) -> tuple[str, str]:
@@ -161,7 +157,7 @@ def _protocol(board: Board, records: Mapping[str, Stored]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _evidence(board: Board, records: Mapping[str, Stored], root: Path) -> View:
+def _evidence(board: Board, records: Mapping[str, Stored]) -> View:
     """Return the record behind every accuracy, with when and where it was made."""
     lines: list[Line] = []
     for entry in board.entries:
@@ -180,7 +176,7 @@ def _evidence(board: Board, records: Mapping[str, Stored], root: Path) -> View:
                         Shown(record.environment.hardware),
                         Shown(record.split.train_hash[:6]),
                         Shown(stored.provenance),
-                        Shown(record.key, href=_link(stored, root)),
+                        Shown(record.key, href=_link(stored)),
                     ),
                     entry,
                 )
@@ -196,11 +192,9 @@ def _evidence(board: Board, records: Mapping[str, Stored], root: Path) -> View:
     )
 
 
-def _link(stored: Stored, root: Path) -> str | None:
-    """Return the address of a record that lies beside the page's folder."""
-    beside = root.resolve().parent
-    path = stored.path.resolve()
-    return f"../{path.relative_to(beside).as_posix()}" if path.is_relative_to(beside) else None
+def _link(stored: Stored) -> str | None:
+    """Return the address of a published record: the page lies in `results/leaderboard`."""
+    return f"../records/{stored.place}" if stored.provenance == "published" else None
 
 
 def default_group(groups: Sequence[Group]) -> Group | None:
