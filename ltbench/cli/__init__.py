@@ -14,6 +14,7 @@ from ltbench.cli.results import results_app
 from ltbench.cli.runs import cancel, gc, job, plan, run, status, worker
 from ltbench.cli.screen import console, errors
 from ltbench.cli.tables import compare, leaderboard, methods
+from ltbench.cli.wandb import wandb_app
 from ltbench.config.errors import ConfigError
 from ltbench.data.errors import DataError
 from ltbench.results.errors import RecordError
@@ -41,7 +42,8 @@ VERBS = (
 for verb in VERBS:
     app.command()(verb)
 app.command(hidden=True)(job)
-for group, name in ((config_app, "config"), (data_app, "data"), (results_app, "results")):
+GROUPS = {"config": config_app, "data": data_app, "results": results_app, "wandb": wandb_app}
+for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 
 

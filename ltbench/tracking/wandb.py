@@ -1,7 +1,12 @@
 """Weights & Biases: one run mirrors one job.
 
-Nothing is ever read back, nobody is asked for anything, and no failure here stops a job: it is
-reported as a warning, and the job goes on. The package is imported only when a run is opened.
+Nothing that a job does depends on it, nobody is asked for anything, and no failure here stops a
+job: it is reported as a warning, and the job goes on. The package is imported only when a run is
+opened.
+
+An attempt that resumes a job logs the epochs before it again, at the steps that they had: offline,
+where each attempt has a folder of its own, the last one is whole; online, where the server knows
+how far the run was, they are passed over.
 """
 
 import os
@@ -19,7 +24,10 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
 
 PATIENCE = 20.0
-"""Seconds that a server may keep a job waiting, once at its start and once at its end."""
+"""Seconds that a server may keep a job waiting at its start, and again at its end.
+
+At the end the package may ask the server for as long once more, before it takes the record.
+"""
 
 NAME_LENGTH = 128
 TAG_LENGTH = 64
@@ -46,7 +54,7 @@ def open_run(job: Job, grid: str, directory: Path, mode: Mode) -> "WandbLogger |
     online = False
     if mode != "offline":
         with _Reported("looking for credentials"):
-            online = _logged_in()
+            online = logged_in()
             if mode == "online" and not online:
                 raise PermissionError("not logged in (`wandb login`), so the run stays offline")
     for attempt in ("online", "offline") if online else ("offline",):
@@ -57,32 +65,43 @@ def open_run(job: Job, grid: str, directory: Path, mode: Mode) -> "WandbLogger |
 
 
 def log_epoch(logger: "WandbLogger", epoch: int, metrics: dict[str, float]) -> None:
-    """Log what an epoch (from 1) measured."""
+    """Log what an epoch (from 1) measured, unless the run has it from an attempt before."""
     with _Reported("logging an epoch"):
-        logger.experiment.log({"epoch": epoch, **metrics})
+        run = logger.experiment
+        if epoch >= run.starting_step:
+            run.log({"epoch": epoch, **metrics}, step=epoch, commit=True)
 
 
-def finish(logger: "WandbLogger", record: Record | None) -> None:
+def finish(logger: "WandbLogger", record: Record | None, path: Path) -> None:
     """Close the run of a job, with the result that its record holds.
 
     Args:
         logger: the job's logger, of no use afterwards.
         record: None marks the job as failed. To be called for such a job too: an offline run that
             is not closed before its process ends loses what it logged.
+        path: of the record's file, which becomes an artifact of the run.
     """
     if record is not None:
+        run = logger.experiment
         with _Reported("logging the result"):
-            run, split = logger.experiment, record.split
-            run.config.update({"train_hash": split.train_hash, "test_hash": split.test_hash})
+            facts = {**hashes(record), "environment": record.environment.model_dump(mode="json")}
+            run.config.update(facts, allow_val_change=True)
+            run.summary.update(accuracies(record) | _seconds(record))
             if record.test is not None:
                 run.log({"per_class": _per_class(record, record.test)})
-            run.summary.update(_summary(record))
+        with _Reported("logging the record"):  # for which the package may ask the server
+            run.log_artifact(_artifact(record, path))
     with _Reported("closing the run"):
         logger.experiment.finish(exit_code=int(record is None))
     _end_service()
 
 
-def _logged_in() -> bool:
+def project() -> str:
+    """Return the project that runs belong to."""
+    return os.environ.get("WANDB_PROJECT", "ltbench")
+
+
+def logged_in() -> bool:
     """Whether credentials lie ready, by the package's own rules: no prompt, no network."""
     import wandb
 
@@ -99,7 +118,7 @@ def _open(job: Job, grid: str, directory: Path, mode: str) -> "WandbLogger":
         raise PermissionError(f"{directory} is not writable")  # the package would turn to /tmp
     tags = (job.dataset.id, job.split, job.method, job.recipe_name)
     run = wandb.init(
-        project=os.environ.get("WANDB_PROJECT", "ltbench"),
+        project=project(),
         id=job.key,
         resume="allow",
         reinit="finish_previous",
@@ -146,16 +165,34 @@ def _groups(record: Record) -> tuple[Group, ...]:
     return class_groups(record.split.longtailed_counts, record.job.dataset.groups)
 
 
-def _summary(record: Record) -> dict[str, float]:
-    """Headline numbers, where there are any: accuracies are fractions, times seconds."""
-    numbers: dict[str, float | None] = {"acc": record.accuracy}
-    if (test := record.test) is not None:
-        by_group = group_accuracies(test.hits, test.totals, _groups(record))
-        numbers |= {f"acc_{group}": value for group, value in by_group.items()}
-        numbers["ece"] = test.calibration.ece
-    numbers["train_seconds"] = record.cost.train_seconds
-    numbers["test_seconds"] = record.cost.test_seconds
+def accuracies(record: Record) -> dict[str, float]:
+    """Return what a run's summary says of the test, fractions; a run on a CPU repeats them."""
+    if record.test is None:
+        return {}
+    test = record.test
+    by_group = group_accuracies(test.hits, test.totals, _groups(record))
+    numbers = {"acc": test.accuracy, **{f"acc_{group}": by_group[group] for group in by_group}}
+    numbers["ece"] = test.calibration.ece
     return {name: value for name, value in numbers.items() if value is not None}
+
+
+def hashes(record: Record) -> dict[str, str]:
+    """Return what a run's configuration says of the images."""
+    return {"train_hash": record.split.train_hash, "test_hash": record.split.test_hash}
+
+
+def _seconds(record: Record) -> dict[str, float]:
+    cost = record.cost
+    return {"train_seconds": cost.train_seconds, "test_seconds": cost.test_seconds}
+
+
+def _artifact(record: Record, path: Path) -> Any:
+    """Return the record's file as an artifact, read where it lies and not copied."""
+    import wandb
+
+    artifact = wandb.Artifact(f"record-{record.key}", type="record")
+    artifact.add_file(str(path.absolute()), "record.json", skip_cache=True, policy="immutable")
+    return artifact
 
 
 def _per_class(record: Record, test: TestResult) -> Any:

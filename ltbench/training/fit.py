@@ -89,6 +89,8 @@ def run_job(
         module = TrainingModule(method, job, scribe.epoch_ended, scribe.chunk_begins)
         if method.stage.trains:
             _resume(folder, job, module, data, trainer, device)
+            for epoch in range(1, len(module.history.losses) + 1):
+                scribe.track(module.history, epoch, len(data.test_labels))
             trainer.fit(module, datamodule=data)
             if len(module.history.losses) < module.settings.epochs:
                 raise InterruptedError("training was stopped before its last epoch")
@@ -103,7 +105,7 @@ def run_job(
         return record
     finally:
         if logger is not None:
-            finish(logger, record)
+            finish(logger, record, record_path(workspace.records, job))
 
 
 def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModule, Method]:
@@ -157,13 +159,18 @@ class _Scribe:
         state = {"epoch": epoch, "epochs": epochs, "images_per_second": rate}
         with _noted("the progress"):
             write_json(self.folder.progress, state)
-        if self.logger is not None:
-            measured = {"train/loss": history.losses[-1]}
-            if history.curve and history.curve[-1][0] == epoch:
-                measured["test/accuracy"] = sum(history.curve[-1][1]) / len(module.data.test_labels)
-            log_epoch(self.logger, epoch, measured)
+        self.track(history, epoch, len(module.data.test_labels))
         if epoch < epochs and time.monotonic() - self.saved >= self.every:
             self._save(module, None)
+
+    def track(self, history: History, epoch: int, images: int) -> None:
+        """Log what an epoch measured, the test on the way over so many images if there was one."""
+        if self.logger is not None:
+            measured = {"train/loss": history.losses[epoch - 1]}
+            for tested, hits in history.curve:
+                if tested == epoch:
+                    measured["test/accuracy"] = sum(hits) / images
+            log_epoch(self.logger, epoch, measured)
 
     def chunk_begins(self, module: TrainingModule) -> None:
         self.lifeline.beat()

@@ -55,7 +55,7 @@ def test_a_figure_that_does_not_come_out_is_said(copied):
 def test_an_exported_run_is_tested_again(copied):
     record = copied.by_name()["cRT", "longtailed"]
     out = ("--out", str(copied.out), "--published", str(copied.folder / "published"))
-    said = copied.call("results", "export", record.key[:8], *out, torch=False).stdout
+    said = copied.call("results", "export", record.key[:8], *out).stdout
     folder = copied.folder / "exports" / record.key
     assert sorted(said.split()) == sorted(
         f"exports/{record.key}/{p.name}" for p in folder.iterdir()

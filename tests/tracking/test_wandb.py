@@ -9,17 +9,24 @@ import warnings
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import wandb
+from training.jobs import job, options
 from wandb.proto import wandb_internal_pb2 as proto
 
 from ltbench.config.models import Job
 from ltbench.results import record as schema
 from ltbench.results.record import Record
+from ltbench.results.store import write_record
+from ltbench.results.workspace import Workspace
 from ltbench.tracking import wandb as tracking
-from ltbench.tracking.wandb import finish, log_epoch, open_run
+from ltbench.tracking.offline import unsynced_runs
+from ltbench.tracking.wandb import log_epoch, open_run
+from ltbench.training.fit import run_job
+from ltbench.training.lifeline import Lifeline, StoppedError
 
 HOSTILE = "<script>alert(1)</script> | ../../etc \"'$(id) {{x}} %s \N{SNOWMAN}"
 FIRST = {"epochs": 3, "optimizer": {"lr": 0.1}, "schedule": {"kind": "constant"}}
@@ -105,6 +112,15 @@ def make_record(job):
     )
 
 
+def finish(logger, record):
+    """Close a run with the record of its job, which lies in a file."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "record.json"
+        if record is not None:
+            write_record(record, path)
+        tracking.finish(logger, record, path)
+
+
 def messages(path):
     """Decode a .wandb file: 7 bytes of header, then a LevelDB log of serialised messages."""
     data = path.read_bytes()
@@ -126,8 +142,15 @@ def messages(path):
 
 def read_run(directory):
     """Return what the one offline run below a directory holds."""
-    (path,) = directory.glob("wandb/offline-run-*/*.wandb")
-    found = {"config": {}, "history": [], "summary": {}, "metrics": {}, "folder": path.parent}
+    (folder,) = directory.glob("wandb/offline-run-*")
+    return read_folder(folder)
+
+
+def read_folder(folder):
+    """Return what an offline run holds."""
+    (path,) = folder.glob("*.wandb")
+    found = {"config": {}, "history": [], "summary": {}, "metrics": {}}
+    found |= {"folder": folder, "artifacts": []}
     for message in messages(path):
         if message.HasField("run"):
             found["run"] = message.run
@@ -142,6 +165,9 @@ def read_run(directory):
         elif message.HasField("metric"):
             name = message.metric.name or message.metric.glob_name
             found["metrics"][name] = message.metric.step_metric
+            continue
+        elif message.HasField("artifact"):
+            found["artifacts"].append(message.artifact)
             continue
         elif message.HasField("exit"):
             found["exit_code"] = message.exit.exit_code
@@ -196,6 +222,7 @@ def test_an_offline_run_holds_the_whole_job(tmp_path):
     config = {key: found["config"][key] for key in job.model_dump()}
     assert config == job.model_dump(mode="json")
     assert found["config"]["train_hash"] == "a" * 64
+    assert found["config"]["environment"]["torch"] == "2.15.0"
 
     epochs = [row for row in found["history"] if "train/loss" in row]
     assert [(row["epoch"], row["train/loss"]) for row in epochs] == [(1, 3.0), (2, 2.0), (3, 1.0)]
@@ -216,6 +243,10 @@ def test_an_offline_run_holds_the_whole_job(tmp_path):
     (row,) = [row for row in found["history"] if "per_class._type" in row]
     assert row["per_class._type"] == "table-file"
     table = json.loads((found["folder"] / "files" / row["per_class.path"]).read_text())
+    (artifact,) = [one for one in found["artifacts"] if one.type == "record"]
+    assert artifact.name == f"record-{job.key}"
+    assert [entry.path for entry in artifact.manifest.contents] == ["record.json"]
+
     columns = ["class", "training images", "group", "hits", "test images", "accuracy"]
     assert table["columns"] == columns
     assert table["data"] == [
@@ -229,10 +260,36 @@ def test_an_offline_run_holds_the_whole_job(tmp_path):
 def test_pretraining_has_no_result_to_mirror(tmp_path):
     job = make_job()
     untested = make_record(job).model_copy(update={"test": None})
-    assert tracking._summary(untested) == {"train_seconds": 1.5, "test_seconds": 0.25}
+    assert tracking.accuracies(untested) == {}
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         finish(open_run(job, "quickstart", tmp_path, "offline"), untested)
+
+
+def test_an_attempt_that_resumes_is_whole_and_says_nothing_twice(tmp_path):
+    one = job("softmax", evaluate_every=1)
+    workspace = Workspace(tmp_path)
+
+    class After(Lifeline):
+        chunks = 3
+
+        def stop_asked(self):
+            self.chunks -= 1
+            return self.chunks < 0
+
+    with pytest.raises(StoppedError):
+        run_job(one, workspace, options(tracking="offline"), After())
+    time.sleep(1.0)  # the package's folders are named by the second
+    run_job(one, workspace, options(tracking="offline"))
+    first, second = unsynced_runs(workspace)
+    for run, code in ((first, 1), (second, 0)):
+        found = read_folder(run)
+        assert found["run"].run_id == one.key
+        assert found["exit_code"] == code
+        epochs = [row for row in found["history"] if "train/loss" in row]
+        assert [(row["_step"], row["epoch"]) for row in epochs] == [(1, 1), (2, 2), (3, 3)]
+        assert ["test/accuracy" in row for row in epochs] == [True, True, False]
+    assert "acc" in read_folder(second)["summary"]
 
 
 def test_the_mirror_is_light(tmp_path):
@@ -306,7 +363,7 @@ def test_off_imports_nothing(tmp_path):
 
 
 def test_a_terminal_is_never_asked():
-    code = "from ltbench.tracking.wandb import _logged_in; raise SystemExit(_logged_in())"
+    code = "from ltbench.tracking.wandb import logged_in; raise SystemExit(logged_in())"
     ours, theirs = pty.openpty()
     try:
         done = subprocess.run(

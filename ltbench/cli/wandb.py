@@ -1,0 +1,71 @@
+"""Verbs of `ltbench wandb`."""
+
+from typing import Annotated
+
+import typer
+
+from ltbench.cli.options import (
+    PUBLISHED,
+    RUNS,
+    DataRoot,
+    GridName,
+    Out,
+    Plugins,
+    Published,
+    load_records,
+    make_request,
+)
+from ltbench.cli.screen import errors, print_table, print_text
+from ltbench.launch.plan import make_plan
+from ltbench.results.workspace import Workspace
+from ltbench.tracking.offline import push, unsynced_runs
+from ltbench.tracking.pull import disagreements, pull_runs
+
+wandb_app = typer.Typer(help="Look after the Weights & Biases mirror.", no_args_is_help=True)
+
+
+@wandb_app.command("sync")
+def wandb_sync(
+    grid: Annotated[
+        str | None, typer.Option("--grid", "-g", help="Jobs of a grid; default: all of --out.")
+    ] = None,
+    out: Out = RUNS,
+    data_root: DataRoot = None,
+    plugins: Plugins = None,
+) -> None:
+    """Push what was logged offline, the attempts at a job in their order."""
+    keys = None if grid is None else make_plan(make_request(grid, data_root, plugins))[0].jobs
+    runs = unsynced_runs(Workspace(out), keys)
+    pushed = push(runs, out)
+    print_text(f"{len(pushed)} of {len(runs)} offline runs were pushed.")
+    if len(pushed) < len(runs):
+        raise typer.Exit(1)
+
+
+@wandb_app.command("pull")
+def wandb_pull(
+    grid: GridName,
+    entity: Annotated[
+        str | None, typer.Option(help="User or team that has the project; default: yours.")
+    ] = None,
+    out: Out = RUNS,
+    published: Published = PUBLISHED,
+    data_root: DataRoot = None,
+    plugins: Plugins = None,
+) -> None:
+    """Read the runs of a grid back, and say where they and the records disagree."""
+    made, _ = make_plan(make_request(grid, data_root, plugins))
+    loaded = load_records(out, published).records
+    records = {key: loaded[key].record for key in made.jobs if key in loaded}
+    runs = pull_runs(made.grid.name, entity)
+    found = disagreements(runs, records)
+    both = sum(run.key in records for run in runs)
+    print_text(f"{len(runs)} runs there, {len(records)} records here, {both} in both.")
+    if not found:
+        print_text("They agree.")
+        return
+    titles = {key: job.title for key, job in made.jobs.items()}
+    lines = ((key, titles.get(key, ""), line) for key, said in found.items() for line in said)
+    print_table(("Key", "Job", "Disagreement"), lines)
+    errors.print(f"{len(found)} runs disagree; the records are what counts.", style="red")
+    raise typer.Exit(1)

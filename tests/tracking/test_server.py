@@ -1,0 +1,147 @@
+"""Runs sent to a server and read back from one, by the real package, on loopback."""
+
+import time
+
+import pytest
+from tracking.server import SILENT, serving
+from tracking.test_wandb import finish, make_job, make_record
+
+import wandb
+from ltbench.results.workspace import Workspace
+from ltbench.tracking import wandb as tracking
+from ltbench.tracking.offline import push, unsynced_runs
+from ltbench.tracking.pull import MirroredRun, disagreements, pull_runs
+from ltbench.tracking.wandb import accuracies, hashes, log_epoch, open_run
+
+
+@pytest.fixture(autouse=True)
+def _account(monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+def mirrored(record, **changes):
+    values = {
+        "name": record.key,
+        "group": "quickstart",
+        "state": "finished",
+        "config": record.job.model_dump(mode="json") | hashes(record),
+        "summary": accuracies(record),
+    }
+    return values | changes
+
+
+def test_runs_of_a_group_are_read_back(monkeypatch):
+    record, other = make_record(make_job()), make_record(make_job(seed=2))
+    runs = [mirrored(record), mirrored(other, group="another")]
+    with serving(runs) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        (run,) = pull_runs("quickstart", patience=10)
+        assert pull_runs("nothing", "team", patience=10) == []
+    assert (run.key, run.state) == (record.key, "finished")
+    assert disagreements([run], {record.key: record, other.key: other}) == {}
+    assert [asked["entity"] for query, asked in server.asked if "Runs" in query] == [
+        "someone",
+        "team",
+    ]
+
+
+@pytest.mark.parametrize("fault", [401, 429, 500, SILENT])
+@pytest.mark.parametrize("at", ["viewer", "Runs"])
+def test_a_server_that_does_not_answer_is_said_soon(monkeypatch, fault, at):
+    with serving(fault=fault, at=at) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        began = time.monotonic()
+        with pytest.raises(ConnectionError, match="Weights & Biases, reading ltbench"):
+            pull_runs("quickstart", patience=1)
+        assert time.monotonic() - began < 60
+
+
+def test_without_an_account_nothing_is_asked(monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY")
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        with pytest.raises(PermissionError, match="not logged in"):
+            pull_runs("quickstart")
+    assert server.asked == []
+
+
+def test_what_runs_and_records_disagree_in_is_named():
+    record = make_record(make_job())
+    run = MirroredRun(record.key, "finished", hashes(record), accuracies(record))
+
+    def said(run, records):
+        return disagreements([run], records).get(record.key)
+
+    here = {record.key: record}
+    assert said(run, here) is None
+    changed = accuracies(record) | {"acc": 0.5}
+    del changed["acc_many"]
+    lines = said(MirroredRun(record.key, "finished", {"test_hash": "x"}, changed), here)
+    assert [line.split()[0] for line in lines] == ["train_hash", "test_hash", "acc", "acc_many"]
+    assert said(MirroredRun(record.key, "running", {}, {}), here) == [
+        "is running there, has a record here"
+    ]
+    assert said(run, {}) == ["finished there, no record here"]
+    assert said(MirroredRun(record.key, "crashed", {}, {}), {}) is None
+
+
+def test_what_was_offline_is_pushed_once(monkeypatch, tmp_path, capfd):
+    job, workspace = make_job(), Workspace(tmp_path)
+    finish(open_run(job, "quickstart", workspace.job(job.key).path, "offline"), make_record(job))
+    (run,) = unsynced_runs(workspace)
+    assert unsynced_runs(workspace, ["another"]) == []
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        assert push([run], tmp_path) == [run]
+    assert unsynced_runs(workspace) == []
+    assert server.pushed[job.key]["summary"]["acc"] == 23 / 30
+
+
+def test_an_online_run_goes_on_where_it_was(monkeypatch, tmp_path):
+    job = make_job()
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        for last in (2, 3):
+            logger = open_run(job, "quickstart", tmp_path, "online")
+            for epoch in range(1, last + 1):
+                log_epoch(logger, epoch, {"train/loss": 4.0 - epoch})
+            finish(logger, make_record(job) if last == 3 else None)
+    sent = server.pushed[job.key]
+    epochs = [row for row in sent["history"] if "train/loss" in row]
+    assert [(row["_step"], row["epoch"]) for row in epochs] == [(1, 1), (2, 2), (3, 3)]
+    assert sent["summary"]["acc"] == pytest.approx(23 / 30)
+    assert f"record-{job.key}" in str(server.asked)
+
+
+@pytest.mark.parametrize(
+    "fault", [401, *(pytest.param(each, marks=pytest.mark.slow) for each in (429, 500, SILENT))]
+)
+def test_a_server_that_fails_under_way_costs_seconds(monkeypatch, tmp_path, fault):
+    monkeypatch.setattr(tracking, "PATIENCE", 2.0)
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        logger = open_run(make_job(), "quickstart", tmp_path, "online")
+        server.fault = fault
+        began = time.monotonic()
+        for epoch in (1, 2, 3):
+            log_epoch(logger, epoch, {"train/loss": 4.0 - epoch})
+        logged = time.monotonic()
+        with pytest.warns(UserWarning, match="logging the record"):
+            finish(logger, make_record(make_job()))
+        assert logged - began < 5
+        assert time.monotonic() - logged < 40
+
+
+@pytest.mark.parametrize("fault", [401, 429, 500, SILENT])
+def test_a_server_that_refuses_leaves_the_run_offline(monkeypatch, tmp_path, fault):
+    monkeypatch.setattr(tracking, "PATIENCE", 1.0)
+    with serving(fault=fault) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        with pytest.warns(UserWarning, match="opening an online run"):
+            logger = open_run(make_job(), "quickstart", tmp_path, "online")
+        finish(logger, make_record(make_job()))
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1
