@@ -19,8 +19,8 @@ help:  ## list the targets
 quickstart: $(READY)  ## run every method on the embedded digits and print the table
 	$(BIN)/ltbench run --grid quickstart
 
-leaderboard: $(READY)  ## write results/leaderboard and the README's tables from the records
-	$(BIN)/ltbench leaderboard --published-only --readme README.md
+leaderboard: $(READY)  ## write results/leaderboard, docs/methods.md and the README's table from the records
+	$(BIN)/ltbench leaderboard --published-only --readme README.md --methods docs/methods.md
 
 catalogue: $(READY)  ## write ltbench/methods/catalogue.json from the classes
 	$(BIN)/python -m ltbench.methods.catalogue

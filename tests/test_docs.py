@@ -1,5 +1,6 @@
 """What the documents show is run."""
 
+import itertools
 import os
 import re
 import shlex
@@ -9,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 import yaml
 from PIL import Image
-from typer.main import get_command
+from typer.testing import CliRunner
 
 from ltbench.cli import app
-from ltbench.cli.options import make_request
-from ltbench.launch.plan import make_plan
 
 ROOT = Path(__file__).parent.parent
 LTBENCH = [sys.executable, "-m", "ltbench"]
@@ -69,7 +69,8 @@ def test_the_readme_example_of_a_loss_runs():
 
 
 def test_the_readme_dataset_is_checked(tmp_path):
-    (example,) = blocks("README.md", "yaml")
+    grid, example = blocks("README.md", "yaml")
+    (tmp_path / "my_grid.yaml").write_text(grid)
     (tmp_path / "configs/datasets").mkdir(parents=True)
     (tmp_path / "configs/datasets/pets.yaml").write_text(example)
     noise = np.random.default_rng(0)
@@ -81,6 +82,7 @@ def test_the_readme_dataset_is_checked(tmp_path):
                 pixels = noise.integers(0, 256, (32, 32, 3), np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.jpg")
     assert "12" in run(tmp_path, "data check pets")
+    assert "5 cells from 5 jobs" in run(tmp_path, "plan --grid my_grid.yaml --device cpu")
 
 
 @pytest.mark.slow
@@ -109,27 +111,64 @@ def test_the_guide_to_own_images_leads_from_a_list_to_tables(tmp_path):
         assert words in board
 
 
-def test_every_command_of_the_readme_is_known():
-    known = subprocess.run([*LTBENCH, "--help"], capture_output=True, text=True, check=True).stdout
-    for block in blocks("README.md", "sh"):
-        for verb in re.findall(r"^ltbench (\w+)", block, re.MULTILINE):
-            assert verb in known
+def commands():
+    """Yield every command of ours in a block of shell, once, with a document that has it."""
+    seen = set()
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]:
+        for block in blocks(path.relative_to(ROOT), "sh"):
+            for line in block.splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["ltbench"] and line not in seen:
+                    seen.add(line)
+                    yield pytest.param(words[1:], id=f"{path.name}: {' '.join(words[1:])}")
 
 
-def commands(document):
-    """Return the words of every `ltbench` command that a document shows."""
-    for block in blocks(document, "sh"):
-        for line in block.splitlines():
-            _, found, words = line.partition("ltbench ")
-            if found and not line.startswith("pip"):
-                yield shlex.split(words, comments=True)
+AS_IT_IS = {"plan", "status", "leaderboard", "methods", "reproduce", "config", "wandb"}
+"""Verbs that need no images but those of the digits, and train nothing."""
 
 
-@pytest.mark.parametrize("words", commands("docs/clusters.md"), ids=" ".join)
-def test_every_command_for_clusters_is_understood_and_can_be_planned(words):
-    verb, *rest = words
-    values = get_command(app).commands[verb].make_context(verb, rest).params
-    assert make_plan(make_request(values["grid"]))[0].jobs
+GRIDS = {"imagenet_lt": "imagenet_lt", "cifar10_jpeg_r100": "cifar10_jpeg_lt_small"}
+"""Where a row is, so that not every grid has to be planned."""
+
+
+@pytest.mark.parametrize("words", commands())
+def test_a_documented_command_runs_or_is_planned(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("LTBENCH_DATA", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "my_grid.yaml").write_text(GRID.replace("short", "digits"))
+    (tmp_path / "gce.py").write_text(*blocks("CONTRIBUTING.md", "python"))
+    check_words(words)
+    if words[0] == "reproduce":
+        grid = GRIDS.get(words[1].split("/")[0], "quickstart") if words[1:] else "quickstart"
+        words = [*words, "--grid", grid, "--published", str(ROOT / "results/records")]
+    elif words[0] not in AS_IT_IS and words != ["data", "check", "digits"]:
+        words = planned(words)
+    if words is not None:
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output or done.exception
+
+
+def check_words(words):
+    """Check verbs and options without running them."""
+    command, context = typer.main.get_command(app), None
+    while hasattr(command, "resolve_command"):
+        context = command.context_class(command, parent=context, info_name=command.name)
+        _, command, words = command.resolve_command(context, words)
+    command.make_context(command.name, list(words), parent=context)
+
+
+def planned(words):
+    """Return the plan of the grid that a command trains; None where it needs a run or images.
+
+    end_to_end/test_reproduce.py exports and evaluates a run, data/test_prepare.py prepares images.
+    """
+    if "--grid" not in words:
+        return None
+    kept = ["plan", "--device", "cpu"]
+    for option in ("--grid", "--only", "--set", "--plugin"):
+        kept += [w for o, v in itertools.pairwise(words) if o == option for w in (o, v)]
+    return kept
 
 
 def test_every_fault_has_its_row_and_tests_that_are_there():

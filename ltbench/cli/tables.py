@@ -45,6 +45,9 @@ def leaderboard(
         bool, typer.Option("--published-only", help="Leave unpublished runs out.")
     ] = False,
     readme: Annotated[Path | None, typer.Option(help="README to refresh, too.")] = None,
+    methods_to: Annotated[
+        Path | None, typer.Option("--methods", help="Page of the methods to write, too.")
+    ] = None,
 ) -> None:
     """Write the tables from the records: one page, markdown, CSV, LaTeX, JSON, HTML, and figures.
 
@@ -63,7 +66,7 @@ def leaderboard(
     if not published_only:
         failed = set().union(*(failed_jobs(made, workspace) for made in plans))
     methods = read_catalogue(plugins or ()).methods
-    for path in write_tables(plans, loaded, methods, to, findings, failed, readme):
+    for path in write_tables(plans, loaded, methods, to, findings, failed, readme, methods_to):
         print_text(str(path))
     if not can_draw():
         print_text("No figures: they need matplotlib, pip install 'ltbench[plots]'.")
@@ -78,6 +81,7 @@ def write_tables(
     findings: Path = FINDINGS,
     failed: Collection[str] = frozenset(),
     readme: Path | None = None,
+    methods_to: Path | None = None,
 ) -> Iterator[Path]:
     """Write everything that is made of records, and yield the files."""
     from ltbench.results.board import boards
@@ -85,7 +89,8 @@ def write_tables(
     from ltbench.results.findings import load_findings
     from ltbench.results.leaderboard import write_leaderboard
     from ltbench.results.page.document import write_page
-    from ltbench.results.readme import refresh_readme
+    from ltbench.results.readme import methods_page, published_methods, refresh_readme
+    from ltbench.results.workspace import write_atomically
 
     claims = load_findings(findings) if findings.exists() else ()
     yield from write_leaderboard(plans, loaded, methods, to, claims, failed)
@@ -96,8 +101,12 @@ def write_tables(
         drawn = write_figures(every, methods, loaded.records, to / "figures")
     yield write_page(found, loaded, methods, to, claims, drawn)
     if readme is not None:
-        refresh_readme(readme, plans, loaded, methods, claims)
+        refresh_readme(readme, plans, loaded, methods)
         yield readme
+    if methods_to is not None:
+        page = methods_page(methods, published_methods(loaded))
+        write_atomically(methods_to, page.encode(), durable=False)
+        yield methods_to
 
 
 def trained_grids(loaded: "Loaded") -> list[str]:

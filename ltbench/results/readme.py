@@ -1,17 +1,20 @@
-"""What the README shows of records and methods, between its markers."""
+"""What the README shows of records, and the page of the methods: written, never edited."""
 
+import ast
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ltbench.config.catalogue import OWN, MethodInfo
 from ltbench.config.expand import BASELINE, Plan
 from ltbench.core.nouns import NetworkCost
-from ltbench.results.board import EMPTY, boards
-from ltbench.results.findings import Finding, findings_table
+from ltbench.results.board import EMPTY, Board, Entry, boards
 from ltbench.results.leaderboard import update_between_markers
-from ltbench.results.render import markdown
-from ltbench.results.store import Loaded
-from ltbench.results.tables import Cell, Table, main_table
+from ltbench.results.render import escape_markdown, markdown
+from ltbench.results.store import Loaded, Stored
+from ltbench.results.tables import Cell, Table
+
+PACKAGE = Path(__file__).parent.parent
+GENERATED = "Written by `make leaderboard`; never edited by hand."
 
 METHOD_COLUMNS = (
     "Key",
@@ -87,25 +90,98 @@ def _status(info: MethodInfo, recorded: Collection[str]) -> str:
     return ", ".join(words)
 
 
+def choice_table(
+    board: Board, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
+) -> Table:
+    """Return the variants of a board that have a result, the most accurate first, with their cost.
+
+    Args:
+        board: what was measured.
+        methods: the catalogue's, for the cost of a prediction.
+        records: sound records by key, for the images trained on.
+    """
+    plain = next((e for e in board.entries if e.variant.method == BASELINE), None)
+    unit = _training_work(plain, methods, records) if plain else 0.0
+    shown = [entry for entry in board.entries if entry.values["acc"].mean is not None]
+    rows = []
+    for entry in sorted(shown, key=lambda entry: -(entry.values["acc"].mean or 0.0)):
+        info = methods.get(entry.variant.method)
+        _, forward = _relative_cost(info.cost if info else None, methods[BASELINE].cost)
+        times = f"{_training_work(entry, methods, records) / unit:.1f}x" if unit else EMPTY
+        values = (Cell(value=entry.values[metric]) for metric in ("acc", "few", "ra"))
+        rows.append((Cell(entry.variant.label), *values, Cell(times), Cell(forward)))
+    return Table(
+        name="choice",
+        title=f"{board.title}, {board.recipe.title}",
+        caption="The most accurate first. Training: forward passes of all stages, what it starts "
+        "from and teachers included; prediction: one forward pass; both beside softmax's. Few: "
+        "accuracy on classes with few training images.",
+        columns=("Method", "Acc", "Few", "RA", "Training", "Prediction"),
+        rows=tuple(rows),
+    )
+
+
+def _training_work(
+    entry: Entry, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
+) -> float:
+    """Return the forward cost of all images that an entry and what it needs were trained on."""
+
+    def work(key: str) -> float:
+        if key not in records:
+            return 0.0
+        record = records[key].record
+        before = sum(map(work, record.job.start))
+        info = methods.get(record.method)
+        if record.training is None or info is None or info.cost is None:
+            return before
+        stage = next(stage for stage in info.stages if stage.name == record.job.stage)
+        images = record.training.steps * record.job.recipe.batch
+        return before + images * stage.views * len(stage.samplers) * info.cost.megaflops
+
+    there = [work(key) for key in entry.keys if key in records]
+    return sum(there) / len(there) if there else 0.0
+
+
 def refresh_readme(
-    readme: Path,
-    plans: Sequence[Plan],
-    loaded: Loaded,
-    methods: Mapping[str, MethodInfo],
-    findings: Sequence[Finding] = (),
+    readme: Path, plans: Sequence[Plan], loaded: Loaded, methods: Mapping[str, MethodInfo]
 ) -> None:
-    """Write the findings, the main tables and the methods into the README.
+    """Write into the README what to choose by the board that has the most results.
 
     Raises:
         ValueError: if the README lacks a marker.
     """
     every = [board for plan in plans for board in boards(plan, loaded.records)]
-    tables = [findings_table(findings, every)] if findings else []
-    tables += [main_table(board, methods) for board in every]
-    text = "\n".join(markdown(table) for table in tables)
+    text = ""
+    if every:
+        fullest = max(every, key=lambda b: sum(e.values["acc"].n for e in b.entries))
+        text = markdown(choice_table(fullest, methods, loaded.records))
     update_between_markers(readme, "leaderboard", text)
-    table = methods_table(methods, published_methods(loaded))
-    update_between_markers(readme, "methods", markdown(table))
+
+
+def methods_page(methods: Mapping[str, MethodInfo], recorded: Collection[str] = ()) -> str:
+    """Return the page of the methods: a table, then each with the equations that open its file.
+
+    Args:
+        methods: those of the catalogue.
+        recorded: keys of the methods that have published records.
+    """
+    parts = [
+        "# Methods",
+        f"{GENERATED} The text of a method is the head of its file.",
+        "[Docs](README.md)",
+        markdown(methods_table(methods, recorded), level=2).strip(),
+    ]
+    for family in dict.fromkeys(info.family for info in methods.values()):
+        parts.append(f"## {family.replace('_', ' ').capitalize()}")
+        for key, info in methods.items():
+            if info.family == family:
+                place = f"ltbench/methods/{family}/{key}.py"
+                source = (PACKAGE.parent / place).read_text(encoding="utf-8")
+                said = ast.get_docstring(ast.parse(source)) or ""
+                parts.append(f"### {escape_markdown(info.title)}")
+                parts.append(f"Key `{key}`, [{place}](../{place})")
+                parts.append(f"```text\n{said}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def published_methods(loaded: Loaded) -> set[str]:

@@ -2,36 +2,58 @@ from dataclasses import replace
 from pathlib import Path
 
 from ltbench.config.catalogue import load_catalogue
-from ltbench.results.leaderboard import update_between_markers
-from ltbench.results.readme import methods_table, published_methods, refresh_readme
-from ltbench.results.render import markdown
+from ltbench.results.board import boards
+from ltbench.results.readme import (
+    choice_table,
+    methods_page,
+    methods_table,
+    published_methods,
+    refresh_readme,
+)
 from ltbench.results.store import Loaded, RecordStore
 
 METHODS = load_catalogue().methods
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 
 
-def test_the_readme_lists_the_methods_that_there_are(tmp_path):
+def test_the_page_of_the_methods_is_that_of_the_files():
+    recorded = published_methods(RecordStore(ROOT / "results" / "records").load())
+    page = methods_page(METHODS, recorded)
+    assert (ROOT / "docs" / "methods.md").read_text() == page
+    assert page.count("```text\n") == len(METHODS)
+
+
+def test_a_readme_is_refreshed_in_place_and_only_between_its_markers(tmp_path, toy):
     copy = tmp_path / "README.md"
-    copy.write_text(README.read_text())
-    recorded = published_methods(RecordStore(README.parent / "results" / "records").load())
-    update_between_markers(copy, "methods", markdown(methods_table(METHODS, recorded)))
-    assert copy.read_text() == README.read_text()
-
-
-def test_a_readme_is_refreshed_in_place_and_only_between_its_markers(tmp_path):
-    copy = tmp_path / "README.md"
-    marks = "".join(
-        f"<!-- {m}:{end} -->\n" for m in ("leaderboard", "methods") for end in ("begin", "end")
-    )
-    copy.write_text(f"before\n{marks}after\n")
-    refresh_readme(copy, [], Loaded(), METHODS)
+    copy.write_text("before\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\nafter\n")
+    plan = toy.plan([{"label": "Softmax", "method": "softmax"}])
+    loaded = Loaded(toy.stored(*(toy.record(job, (1,) * 6) for job in plan.jobs.values())))
+    refresh_readme(copy, [plan], loaded, METHODS)
     first = copy.read_text()
     assert first.startswith("before\n")
     assert first.endswith("after\n")
-    assert "| softmax" in first
-    refresh_readme(copy, [], Loaded(), METHODS)
+    assert "| Softmax" in first
+    refresh_readme(copy, [plan], loaded, METHODS)
     assert copy.read_text() == first
+
+
+def test_what_to_choose_stands_by_accuracy_with_the_cost_of_all_its_stages(toy):
+    plan = toy.plan(
+        [
+            {"label": "Softmax", "method": "softmax"},
+            {"label": "cRT", "method": "crt", "start_from": "Softmax"},
+            {"label": "RIDE", "method": "ride"},
+        ],
+        splits=("longtailed",),
+    )
+    hits = {"Softmax": (10,) * 6, "cRT": (20,) * 6}
+    jobs = [job for job in plan.jobs.values() if job.label in hits]
+    records = toy.stored(*(toy.record(job, hits[job.label]) for job in jobs))
+    (board,) = boards(plan, records)
+    table = choice_table(board, METHODS, records)
+    assert [row[0].text for row in table.rows] == ["cRT", "Softmax"]
+    assert [row[4].text for row in table.rows] == ["2.0x", "1.0x"]
+    assert [row[5].text for row in table.rows] == ["1.00x", "1.00x"]
 
 
 def cells(table, key):

@@ -3,10 +3,10 @@
 import time
 
 import pytest
+import wandb
 from tracking.server import SILENT, serving
 from tracking.test_wandb import finish, make_job, make_record
 
-import wandb
 from ltbench.results.workspace import Workspace
 from ltbench.tracking import wandb as tracking
 from ltbench.tracking.offline import push, unsynced_runs
