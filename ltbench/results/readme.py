@@ -3,15 +3,18 @@
 import ast
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from ltbench.config.catalogue import OWN, MethodInfo
 from ltbench.config.expand import BASELINE, Plan
 from ltbench.core.nouns import NetworkCost
 from ltbench.results.board import EMPTY, Board, Entry, boards
 from ltbench.results.leaderboard import update_between_markers
+from ltbench.results.record import Record
 from ltbench.results.render import escape_markdown, markdown
 from ltbench.results.store import Loaded, Stored
 from ltbench.results.tables import Cell, Table
+from ltbench.results.training_cost import chain
 
 PACKAGE = Path(__file__).parent.parent
 GENERATED = "Written by `make leaderboard`; never edited by hand."
@@ -101,13 +104,14 @@ def choice_table(
         records: sound records by key, for the images trained on.
     """
     plain = next((e for e in board.entries if e.variant.method == BASELINE), None)
-    unit = _training_work(plain, methods, records) if plain else 0.0
+    unit = _training_work(plain, methods, records) if plain else None
     shown = [entry for entry in board.entries if entry.values["acc"].mean is not None]
     rows = []
     for entry in sorted(shown, key=lambda entry: -(entry.values["acc"].mean or 0.0)):
         info = methods.get(entry.variant.method)
         _, forward = _relative_cost(info.cost if info else None, methods[BASELINE].cost)
-        times = f"{_training_work(entry, methods, records) / unit:.1f}x" if unit else EMPTY
+        work = _training_work(entry, methods, records)
+        times = f"{work / unit:.1f}x" if unit and work is not None else EMPTY
         values = (Cell(value=entry.values[metric]) for metric in ("acc", "few", "ra"))
         rows.append((Cell(entry.variant.label), *values, Cell(times), Cell(forward)))
     return Table(
@@ -123,29 +127,27 @@ def choice_table(
 
 def _training_work(
     entry: Entry, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
-) -> float:
-    """Return the forward cost of all images that an entry and what it needs were trained on."""
+) -> float | None:
+    """Return the forward cost of all images of training; None where a record is not there."""
+    chains = [chain(key, records) for key in entry.keys if key in records]
+    if not chains or not all(chains):
+        return None
+    return fmean(sum(_work(records[key].record, methods) for key in keys) for keys in chains)
 
-    def work(key: str) -> float:
-        if key not in records:
-            return 0.0
-        record = records[key].record
-        before = sum(map(work, record.job.start))
-        info = methods.get(record.method)
-        if record.training is None or info is None or info.cost is None:
-            return before
-        stage = next(stage for stage in info.stages if stage.name == record.job.stage)
-        images = record.training.steps * record.job.recipe.batch
-        return before + images * stage.views * len(stage.samplers) * info.cost.megaflops
 
-    there = [work(key) for key in entry.keys if key in records]
-    return sum(there) / len(there) if there else 0.0
+def _work(record: Record, methods: Mapping[str, MethodInfo]) -> float:
+    info = methods.get(record.method)
+    if record.training is None or info is None or info.cost is None:
+        return 0.0
+    stage = next(stage for stage in info.stages if stage.name == record.job.stage)
+    images = record.training.steps * record.job.recipe.batch
+    return images * stage.views * len(stage.samplers) * info.cost.megaflops
 
 
 def refresh_readme(
     readme: Path, plans: Sequence[Plan], loaded: Loaded, methods: Mapping[str, MethodInfo]
 ) -> None:
-    """Write into the README what to choose by the board that has the most results.
+    """Write into the README what to choose by the board with the most variants measured.
 
     Raises:
         ValueError: if the README lacks a marker.
@@ -153,7 +155,7 @@ def refresh_readme(
     every = [board for plan in plans for board in boards(plan, loaded.records)]
     text = ""
     if every:
-        fullest = max(every, key=lambda b: sum(e.values["acc"].n for e in b.entries))
+        fullest = max(every, key=lambda b: sum(e.values["acc"].n > 0 for e in b.entries))
         text = markdown(choice_table(fullest, methods, loaded.records))
     update_between_markers(readme, "leaderboard", text)
 

@@ -27,7 +27,7 @@ class Training:
 
 def training_cost(entry: Entry, records: Mapping[str, Stored]) -> Training | None:
     """Return what the runs of an entry took; None where a record of a part is not there."""
-    chains = [_chain(key, records) for key in entry.keys if key in records]
+    chains = [chain(key, records) for key in entry.keys if key in records]
     if not chains or not all(chains):
         return None
     runs = [[records[key].record for key in chain] for chain in chains]
@@ -39,7 +39,7 @@ def training_cost(entry: Entry, records: Mapping[str, Stored]) -> Training | Non
     )
 
 
-def _chain(key: str, records: Mapping[str, Stored]) -> tuple[str, ...]:
+def chain(key: str, records: Mapping[str, Stored]) -> tuple[str, ...]:
     """Return a job and all that it needed, each once; nothing where a record is not there."""
     found: dict[str, None] = {}
     wanted = [key]
