@@ -47,7 +47,9 @@ def measure(key, stage, world, bench, root):
     if record.training is not None:
         pairs = zip(record.training.losses, alone.training.losses, strict=True)
         loss = max(abs(ours - theirs) / abs(theirs) for ours, theirs in pairs)
-    same = record.test.correct == alone.test.correct and record.test.hits == alone.test.hits
+    same = None  # of what only pre-trains
+    if record.test is not None:
+        same = record.test.correct == alone.test.correct and record.test.hits == alone.test.hits
     return loss, largest_difference(state, bench.state(job)), same
 
 
@@ -87,8 +89,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("file", type=Path)
     file = parser.parse_args().file
-    with tempfile.TemporaryDirectory() as folder:
-        made = table(Path(folder))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            made = table(Path(folder))
+    finally:
+        for world in WORLDS:
+            ranks(world).stop()
     file.write_text(HEADER.format(epochs=EPOCHS, batch=BATCH) + markdown(made, 2) + "\n")
 
 
