@@ -1,5 +1,6 @@
 """Processes that run a function side by side, as the ranks of one gloo group."""
 
+import atexit
 import os
 import time
 import traceback
@@ -106,8 +107,10 @@ class Ranks:
 
 @cache
 def ranks(world: int) -> Ranks:
-    """Return the processes that all tests share."""
-    return Ranks(world)
+    """Return the processes that all tests share, and that end with them."""
+    shared = Ranks(world)
+    atexit.register(shared.stop)  # they ignore the signal that multiprocessing ends daemons with
+    return shared
 
 
 def _serve(pipe: connection.Connection, variables: dict[str, str], joined: bool) -> None:
