@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from ltbench.config.models import Job, Model
+from ltbench.results.groups import Group
 from ltbench.results.open_set import f_measure
 from ltbench.results.shifts import Direction, Shift
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 HEX64 = r"^[0-9a-f]{64}$"
 
-LATER_FIELDS = ("shifted", "open_set", "predicted", "class_names")
+LATER_FIELDS = ("shifted", "open_set", "predicted", "class_names", "group_calibration")
 """Fields that came after records were published; these have None."""
 
 
@@ -78,13 +79,15 @@ class Counts(Model):
 class TestResult(Counts):
     """Exact test counts. `correct`: one bit an image in hashed test order (big-endian, base64).
 
-    `predicted` are the images taken for each class, rightly or not.
+    `predicted` are the images taken for each class, rightly or not. `group_calibration` has the
+    groups that the test set has images of.
     """
 
     correct: str
     calibration: Calibration
     selection: Literal["last_epoch"] = "last_epoch"
     predicted: tuple[int, ...] | None = None
+    group_calibration: dict[Group, Calibration] | None = None
 
     @model_validator(mode="after")
     def _one_prediction_an_image(self) -> Self:
@@ -94,6 +97,10 @@ class TestResult(Counts):
             if any(map(gt, self.hits, self.predicted)):
                 raise ValueError("hits of a class are more than its predictions")
         return self
+
+    def repeats(self, other: "TestResult") -> bool:
+        """Whether two tests have equal numbers, as far as both have them."""
+        return _agree(self.model_dump(), other.model_dump())
 
     @model_validator(mode="after")
     def _bits_fit(self) -> Self:

@@ -1,11 +1,14 @@
 """From predictions to exact test counts, the same under any number of ranks."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ltbench.core.distributed import gather
 from ltbench.metrics.calibration import calibration_bins
 from ltbench.metrics.per_class import hits_and_totals
+from ltbench.results.groups import GROUPS, Group
 from ltbench.results.record import Calibration, TestResult
 
 
@@ -22,10 +25,13 @@ class Evaluation:
         classes: C, of the test set.
         known: [K] those that logits stand for; images of others count as wrong.
         device: of logits and labels.
+        groups: [C], of the classes, where calibration is wanted by group.
     """
 
-    def __init__(self, classes: int, known: Tensor, device: torch.device) -> None:
-        self.classes, self.known = classes, known.to(device)
+    def __init__(
+        self, classes: int, known: Tensor, device: torch.device, groups: Sequence[Group] = ()
+    ) -> None:
+        self.classes, self.known, self.groups = classes, known.to(device), groups
         none = torch.empty(0, dtype=torch.int64, device=device)
         self.parts: list[tuple[Tensor, Tensor, Tensor]] = [(none, none.double(), none)]
 
@@ -46,16 +52,31 @@ class Evaluation:
         )
         correct = prediction == labels
         hits, totals = hits_and_totals(prediction, labels, self.classes)
-        bins = calibration_bins(confidence, correct)
         return TestResult(
             hits=tuple(hits.tolist()),
             totals=tuple(totals.tolist()),
             predicted=tuple(torch.bincount(prediction, minlength=self.classes).tolist()),
             correct=TestResult.pack(correct.numpy()),
-            calibration=Calibration(
-                counts=tuple(bins.counts.tolist()),
-                confidence=tuple(bins.confidence.tolist()),
-                accuracy=tuple(bins.accuracy.tolist()),
-                ece=float(bins.ece),
-            ),
+            calibration=_calibration(confidence, correct),
+            group_calibration={
+                group: _calibration(confidence[within], correct[within])
+                for group in GROUPS
+                if (within := self._of_group(labels, group)).any()
+            }
+            if self.groups
+            else None,
         )
+
+    def _of_group(self, labels: Tensor, group: Group) -> Tensor:
+        """Return which labels [N] are of a group's classes."""
+        return torch.tensor([own == group for own in self.groups])[labels]
+
+
+def _calibration(confidence: Tensor, correct: Tensor) -> Calibration:
+    bins = calibration_bins(confidence, correct)
+    return Calibration(
+        counts=tuple(bins.counts.tolist()),
+        confidence=tuple(bins.confidence.tolist()),
+        accuracy=tuple(bins.accuracy.tolist()),
+        ece=float(bins.ece),
+    )

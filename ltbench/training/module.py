@@ -19,6 +19,7 @@ from ltbench.core.streams import derive, stream
 from ltbench.data.datamodule import DataModule
 from ltbench.methods.base import Method, Progress
 from ltbench.networks.folding import folded_batchnorm
+from ltbench.results.groups import class_groups
 from ltbench.results.record import OpenSetTest, ShiftedTests, TestResult
 from ltbench.training.arithmetic import autocast, compile_backbone, compiles, eager
 from ltbench.training.evaluation import Evaluation
@@ -225,7 +226,9 @@ class TrainingModule(pl.LightningModule):
 
     def new_evaluation(self) -> Evaluation:
         """Return what gathers predictions of the classes that the method knows."""
-        return Evaluation(self.job.dataset.classes, self.data.classes, self.device)
+        spec = self.job.dataset
+        groups = class_groups(self.data.longtailed_counts.tolist(), spec.groups)
+        return Evaluation(spec.classes, self.data.classes, self.device, groups)
 
     def evaluate(self) -> TestResult:
         """Return the test's result between two epochs, of what the method predicts as it is."""

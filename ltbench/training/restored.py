@@ -13,7 +13,7 @@ from ltbench.data.labelled import LabelledImages, in_order
 from ltbench.methods.base import Method
 from ltbench.networks.folding import folded_batchnorm
 from ltbench.results.errors import RecordError
-from ltbench.results.groups import subset_classes
+from ltbench.results.groups import class_groups, subset_classes
 from ltbench.results.record import Record, TestResult
 from ltbench.training.arithmetic import autocast, set_precision
 from ltbench.training.evaluation import Evaluation
@@ -59,7 +59,8 @@ def evaluate(
     if job.recipe.channels_last:
         method.to(memory_format=torch.channels_last)
     loader = in_order(labelled, job.dataset, job.recipe, device)
-    evaluation = Evaluation(job.dataset.classes, _known(record), device)
+    groups = class_groups(record.split.longtailed_counts, job.dataset.groups)
+    evaluation = Evaluation(job.dataset.classes, _known(record), device, groups)
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         stack.enter_context(autocast(job.recipe, device))

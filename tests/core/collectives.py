@@ -77,7 +77,8 @@ def evaluated(sizes) -> list[TestResult]:
         generator = torch.Generator().manual_seed(size)
         logits = torch.randn(size, CLASSES, generator=generator)
         labels = torch.randint(CLASSES, (size,), generator=generator)
-        evaluation = Evaluation(CLASSES, torch.arange(CLASSES), torch.device("cpu"))
+        groups = ["many"] * (CLASSES - 1) + ["few"]
+        evaluation = Evaluation(CLASSES, torch.arange(CLASSES), torch.device("cpu"), groups)
         share = shard(size, rank(), world_size())
         for first in share[::3]:
             batch = slice(first, min(first + 3, share.stop))

@@ -29,18 +29,23 @@ def test_calibration_is_the_records_and_the_lowest_error_is_best(toy):
         "Softmax": Calibration(counts=(100, 200), confidence=(0.3, 0.9), accuracy=(0, 0), ece=0.25),
         "cRT": Calibration(counts=(300,), confidence=(0.5,), accuracy=(0,), ece=0.125),
     }
+    grouped = {"cRT": {"many": bins["cRT"], "few": bins["Softmax"]}}
     made = []
     for job in plan.jobs.values():
         if job.label in bins:
             record = toy.record(job, HITS)
-            test = record.test.model_copy(update={"calibration": bins[job.label]})
+            found = {
+                "calibration": bins[job.label],
+                "group_calibration": grouped.get(job.label),
+            }
+            test = record.test.model_copy(update=found)
             made.append(record.model_copy(update={"test": test}))
     records = toy.stored(*made)
     table = calibration_table(boards(plan, records)[0], records)
     assert texts(table) == {
-        "Softmax": ["47.0 ± 0.0", "25.0 ± 0.0", "70.0 ± 0.0"],
-        "cRT": ["47.0 ± 0.0", "12.5 ± 0.0", "50.0 ± 0.0"],
-        "Other": ["missing"] * 3,
+        "Softmax": ["47.0 ± 0.0", "25.0 ± 0.0", "70.0 ± 0.0", *["n/a"] * 3],
+        "cRT": ["47.0 ± 0.0", "12.5 ± 0.0", "50.0 ± 0.0", "12.5 ± 0.0", EMPTY, "25.0 ± 0.0"],
+        "Other": ["missing"] * 6,
     }
     assert [row[2].rank for row in table.rows] == [2, 1, 0]
 
