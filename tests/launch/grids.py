@@ -1,20 +1,11 @@
 """Plans of the shipped grids and records made by hand, for what needs no training."""
 
-import base64
 import hashlib
-from datetime import UTC, datetime
+
+import made_records
 
 from ltbench.launch.plan import Request, make_plan
-from ltbench.results.record import (
-    Calibration,
-    Cost,
-    Environment,
-    Record,
-    SplitFacts,
-    TestResult,
-    Training,
-    Weights,
-)
+from ltbench.results.record import Weights
 from ltbench.results.store import RecordStore, record_path, write_record
 
 
@@ -31,46 +22,15 @@ def key(plan, label, split="longtailed"):
 
 def record(job, rate=1000.0, sha256="c" * 64, loss=1.0):
     """Build the record of a job of ten classes."""
-    settings = job.stage_recipe
-    epochs = settings.epochs if settings else 0
-    return Record(
-        schema_version=1,
-        key=job.key,
+    return made_records.record(
+        job,
+        (0,) * 10,
+        counts=(40,) * 10,
+        totals=(8,) * 10,
         grid="quickstart",
-        method=job.method,
-        job=job,
-        split=SplitFacts(
-            train_hash="a" * 64,
-            train_counts=(40,) * 10,
-            longtailed_counts=(40,) * 10,
-            test_hash="b" * 64,
-        ),
-        training=Training(epochs=epochs, steps=epochs, losses=(loss,) * epochs) if epochs else None,
-        test=TestResult(
-            hits=(0,) * 10,
-            totals=(8,) * 10,
-            correct=base64.b64encode(bytes(10)).decode(),
-            calibration=Calibration(counts=(80,), confidence=(0.5,), accuracy=(0.0,), ece=0.5),
-        ),
+        rate=rate,
+        training=made_records.training(job, loss),
         weights=Weights(sha256=sha256, parameters=1),
-        cost=Cost(
-            train_seconds=1.0,
-            test_seconds=0.1,
-            images_per_second=rate if epochs else None,
-            peak_memory_mb=1.0,
-            devices=1,
-            attempts=1,
-        ),
-        environment=Environment(
-            ltbench="0.1.0",
-            commit=None,
-            python="3.11",
-            torch="2.11",
-            lightning="2.6",
-            hardware="CPU",
-            threads=1,
-            finished=datetime(2026, 1, 1, tzinfo=UTC),
-        ),
     )
 
 

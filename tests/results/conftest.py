@@ -1,27 +1,16 @@
 """A small world to compute tables from: six classes, plans and records made by hand."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
+import made_records
 import pytest
 
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import Plan, Row
 from ltbench.config.models import DatasetSpec, Grid, Job, Recipe, Variant
 from ltbench.core.nouns import Paper, Stage
-from ltbench.results.record import (
-    Calibration,
-    Cost,
-    Environment,
-    Record,
-    SplitFacts,
-    TestResult,
-    Training,
-    Weights,
-)
 from ltbench.results.store import Stored, record_path
 
 STAGE = {
@@ -131,53 +120,9 @@ def plan(
     return Plan(grid, tuple(rows), jobs)
 
 
-def record(job, hits, *, counts=(200, 150, 60, 30, 10, 5), totals=None, grid="toy_grid", **changes):
+def record(job, hits, *, counts=(200, 150, 60, 30, 10, 5), **changes):
     """Build the record of a job with the given hits of each class, of 50 unless told."""
-    totals = tuple(totals or (50,) * len(hits))
-    images = sum(totals)
-    bits = np.arange(images) < sum(hits)
-    values = {
-        "schema_version": 1,
-        "key": job.key,
-        "grid": grid,
-        "method": job.method,
-        "job": job,
-        "split": SplitFacts(
-            train_hash="a" * 64,
-            train_counts=tuple(counts),
-            longtailed_counts=tuple(counts),
-            test_hash="b" * 64,
-        ),
-        "training": Training(epochs=3, steps=45, losses=(2.0, 1.0, 0.5))
-        if job.stage_recipe
-        else None,
-        "test": TestResult(
-            hits=tuple(hits),
-            totals=totals,
-            correct=TestResult.pack(bits),
-            calibration=Calibration(counts=(images,), confidence=(0.5,), accuracy=(0.5,), ece=0.0),
-        ),
-        "weights": Weights(sha256="c" * 64, parameters=1000),
-        "cost": Cost(
-            train_seconds=1.0,
-            test_seconds=0.1,
-            images_per_second=455.0,
-            peak_memory_mb=300.0,
-            devices=1,
-            attempts=1,
-        ),
-        "environment": Environment(
-            ltbench="0.1.0",
-            commit=None,
-            python="3.11",
-            torch="2.11",
-            lightning="2.6",
-            hardware="CPU",
-            threads=1,
-            finished=datetime(2026, 1, 1, tzinfo=UTC),
-        ),
-    }
-    return Record(**{**values, **changes})
+    return made_records.record(job, hits, counts=counts, rate=455.0, **changes)
 
 
 def stored(*records):

@@ -91,7 +91,7 @@ BROKEN = {
     "infinite": (lambda t: t.replace('"ece": 0.0', '"ece": 1e999'), "finite"),
     "text number": (lambda t: t.replace('"threads": 1', '"threads": "1"'), "environment.threads"),
     "moved seed": (lambda t: t.replace('"seed": 0', '"seed": 3'), "not the key of its job"),
-    "missing": (lambda t: t.replace('"steps": 45, ', ""), "training.steps: Field required"),
+    "missing": (lambda t: t.replace('"steps": 3, ', ""), "training.steps: Field required"),
 }
 
 
