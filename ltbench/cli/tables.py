@@ -53,6 +53,7 @@ def leaderboard(
 
     Without --grid it has the grids that records were trained for.
     """
+    from ltbench.data.files import cache_root
     from ltbench.launch.plan import read_catalogue
     from ltbench.launch.state import failed_jobs
     from ltbench.results.figures import can_draw
@@ -66,7 +67,10 @@ def leaderboard(
     if not published_only:
         failed = set().union(*(failed_jobs(made, workspace) for made in plans))
     methods = read_catalogue(plugins or ()).methods
-    for path in write_tables(plans, loaded, methods, to, findings, failed, readme, methods_to):
+    kept = cache_root() / "figures"
+    for path in write_tables(
+        plans, loaded, methods, to, findings, failed, readme, methods_to, kept
+    ):
         print_text(str(path))
     if not can_draw():
         print_text("No figures: they need matplotlib, pip install 'ltbench[plots]'.")
@@ -82,10 +86,12 @@ def write_tables(
     failed: Collection[str] = frozenset(),
     readme: Path | None = None,
     methods_to: Path | None = None,
+    kept: Path | None = None,
 ) -> Iterator[Path]:
-    """Write everything that is made of records, and yield the files."""
+    """Write everything that is made of records, and yield the files; `kept` as of figures."""
     from ltbench.results.board import boards
-    from ltbench.results.figures import can_draw, write_figures
+    from ltbench.results.drawings import write_figures
+    from ltbench.results.figures import can_draw
     from ltbench.results.findings import load_findings
     from ltbench.results.leaderboard import write_leaderboard
     from ltbench.results.page.document import write_page
@@ -98,7 +104,7 @@ def write_tables(
     drawn = None
     if can_draw():
         every = [board for _, of_grid in found for board in of_grid]
-        drawn = write_figures(every, methods, loaded.records, to / "figures")
+        drawn = write_figures(every, methods, loaded.records, to / "figures", kept)
     yield write_page(found, loaded, methods, to, claims, drawn)
     if readme is not None:
         refresh_readme(readme, plans, loaded, methods)

@@ -16,7 +16,7 @@ MANIFEST = "manifest.json"
 
 
 def cache_root() -> Path:
-    """Return the folder of prepared images: LTBENCH_CACHE, else the user's cache folder."""
+    """Return the folder of what can be made again: LTBENCH_CACHE, else the user's cache folder."""
     if chosen := os.environ.get("LTBENCH_CACHE"):
         return Path(chosen).expanduser() / "ltbench"
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ltbench"

@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ltbench.config.catalogue import MethodInfo
@@ -28,7 +27,6 @@ from ltbench.results.groups import GROUPS, class_groups
 from ltbench.results.paired import find_plain
 from ltbench.results.store import Stored
 from ltbench.results.tables import TITLES
-from ltbench.results.workspace import write_atomically
 
 TEXT, MUTED, RULE, LINK, LOSS = "#1b1f24", "#57606a", "#d5dae0", "#0a58a8", "#9a4600"
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -100,32 +98,6 @@ Drawing = Callable[[Any, _Data], str | None]
 def can_draw() -> bool:
     """Return whether matplotlib is there."""
     return importlib.util.find_spec("matplotlib") is not None
-
-
-def write_figures(
-    boards: Sequence[Board],
-    methods: Mapping[str, MethodInfo],
-    records: Mapping[str, Stored],
-    folder: Path,
-) -> dict[tuple[str, str], list[Figure]]:
-    """Draw the figures of boards and write them, named by grid, dataset, recipe and figure.
-
-    Returns:
-        The figures, by grid and board.
-
-    Raises:
-        ModuleNotFoundError: without matplotlib.
-    """
-    drawn = {}
-    for board in boards:
-        figures = draw_figures(board, methods, records)
-        drawn[board.grid, board.id] = figures
-        for figure in figures:
-            name = f"{board.grid}-{board.dataset.id}-{board.recipe.name}-{figure.name}"
-            write_atomically(folder / f"{name}.svg", figure.svg.encode(), durable=False)
-            if figure.png is not None:
-                write_atomically(folder / f"{name}.png", figure.png, durable=False)
-    return drawn
 
 
 def draw_figures(

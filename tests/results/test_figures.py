@@ -5,8 +5,9 @@ import pytest
 from results.page_world import HOSTILE, make_world
 
 from ltbench.results.board import boards
+from ltbench.results.drawings import write_figures
 from ltbench.results.families import FAMILIES
-from ltbench.results.figures import FIGURES, draw_figures, themed, write_figures
+from ltbench.results.figures import FIGURES, draw_figures, themed
 
 NAME = "$x^$ & <b> --> é"
 
