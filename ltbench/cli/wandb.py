@@ -16,10 +16,6 @@ from ltbench.cli.options import (
     make_request,
 )
 from ltbench.cli.screen import errors, print_table, print_text
-from ltbench.launch.plan import make_plan
-from ltbench.results.workspace import Workspace
-from ltbench.tracking.offline import push, unsynced_runs
-from ltbench.tracking.pull import disagreements, pull_runs
 
 wandb_app = typer.Typer(help="Look after the Weights & Biases mirror.", no_args_is_help=True)
 
@@ -34,6 +30,10 @@ def wandb_sync(
     plugins: Plugins = None,
 ) -> None:
     """Push what was logged offline, the attempts at a job in their order."""
+    from ltbench.launch.plan import make_plan
+    from ltbench.results.workspace import Workspace
+    from ltbench.tracking.offline import push, unsynced_runs
+
     keys = None if grid is None else make_plan(make_request(grid, data_root, plugins))[0].jobs
     runs = unsynced_runs(Workspace(out), keys)
     pushed = push(runs, out)
@@ -54,6 +54,9 @@ def wandb_pull(
     plugins: Plugins = None,
 ) -> None:
     """Read the runs of a grid back, and say where they and the records disagree."""
+    from ltbench.launch.plan import make_plan
+    from ltbench.tracking.pull import disagreements, pull_runs
+
     made, _ = make_plan(make_request(grid, data_root, plugins))
     loaded = load_records(out, published).records
     records = {key: loaded[key].record for key in made.jobs if key in loaded}
