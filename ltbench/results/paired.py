@@ -19,7 +19,7 @@ outside the 95 % interval. With one seed nothing is known of other seeds, and a 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations
 from statistics import NormalDist
 from typing import Final, Literal, TypeVar
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from ltbench.config.expand import BASELINE
 from ltbench.results.board import Board, Entry
-from ltbench.results.record import Record
+from ltbench.results.record import Record, TestResult
 from ltbench.results.statistics import RESAMPLES, covered, holm, seed_weights
 from ltbench.results.store import Stored
 
@@ -76,19 +76,29 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Answers:
-    """Which of the test images, named by their hash, the run of a record got right: [N]."""
+    """Which of the test images, named by their hash, the run of a record got right.
+
+    Attributes:
+        correct: one bit an image, as the record has them.
+        images: their number.
+    """
 
     key: str
     test_hash: str
-    right: NDArray[np.bool_]
+    correct: str
+    images: int
+
+    def right(self) -> NDArray[np.bool_]:
+        """Return one value for each test image: [N]."""
+        return TestResult.unpack(self.correct, self.images)
 
 
 def answers_of(records: Iterable[Record]) -> dict[int, Answers]:
     """Return the answers of a variant's runs by seed; those without a test have none."""
     return {
-        record.job.seed: Answers(record.key, record.split.test_hash, record.test.bits())
+        record.job.seed: Answers(record.key, record.split.test_hash, test.correct, sum(test.totals))
         for record in records
-        if record.test is not None
+        if (test := record.test) is not None
     }
 
 
@@ -99,10 +109,15 @@ def compare_answers(
 
     Runs that were tested on other images than the first are none that can be compared with it.
     """
-    pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+    pairs = tuple((ours[seed], theirs[seed]) for seed in ours if seed in theirs)
     if not pairs or len({run.test_hash for pair in pairs for run in pair}) > 1:
         return None
-    first, second = (np.array([pair[i].right for pair in pairs], np.float32) for i in range(2))
+    return _compare(pairs)
+
+
+@lru_cache(maxsize=10_000)  # the tables of a page ask for the same pairs again
+def _compare(pairs: tuple[tuple[Answers, Answers], ...]) -> Comparison:
+    first, second = (np.array([pair[i].right() for pair in pairs], np.float32) for i in range(2))
     differences = first - second  # [S, N]
     images = differences.shape[1]
     means = differences.mean(axis=1, dtype=np.float64)  # [S]

@@ -117,10 +117,15 @@ class TestResult(Counts):
 
     def bits(self) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
         """Return one correctness value for each test image."""
+        return self.unpack(self.correct, sum(self.totals))
+
+    @staticmethod
+    def unpack(text: str, images: int) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        """Return correctness values of their text form."""
         import numpy as np
 
-        packed = np.frombuffer(base64.b64decode(self.correct, validate=True), np.uint8)
-        return np.unpackbits(packed, count=sum(self.totals)).astype(bool)
+        packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+        return np.unpackbits(packed, count=images).astype(bool)
 
     @staticmethod
     def pack(bits: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> str:

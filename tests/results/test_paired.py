@@ -14,6 +14,7 @@ from ltbench.results.paired import (
     compare_rows,
     mcnemar,
 )
+from ltbench.results.record import TestResult
 
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
 BALANCED = {"label": "BS", "method": "balanced_softmax"}
@@ -22,7 +23,8 @@ OTHER = {"label": "Other", "method": "other"}
 
 def runs(*rows, test_hash="t"):
     return {
-        seed: Answers(f"k{seed}", test_hash, np.array(row, bool)) for seed, row in enumerate(rows)
+        seed: Answers(f"k{seed}", test_hash, TestResult.pack(np.array(row, bool)), len(row))
+        for seed, row in enumerate(rows)
     }
 
 
