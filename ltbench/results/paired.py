@@ -112,11 +112,12 @@ def compare_answers(
     pairs = tuple((ours[seed], theirs[seed]) for seed in ours if seed in theirs)
     if not pairs or len({run.test_hash for pair in pairs for run in pair}) > 1:
         return None
-    return _compare(pairs)
+    return compare_runs(pairs)
 
 
 @lru_cache(maxsize=10_000)  # the tables of a page ask for the same pairs again
-def _compare(pairs: tuple[tuple[Answers, Answers], ...]) -> Comparison:
+def compare_runs(pairs: tuple[tuple[Answers, Answers], ...]) -> Comparison:
+    """Compare pairs of runs, each of the same seed, all on the same test images."""
     first, second = (np.array([pair[i].right() for pair in pairs], np.float32) for i in range(2))
     differences = first - second  # [S, N]
     images = differences.shape[1]
