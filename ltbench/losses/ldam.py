@@ -5,7 +5,6 @@ Cao et al., "Learning Imbalanced Datasets with Label-Distribution-Aware Margin L
 the input is a raw cosine, not a scaled one.
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench.losses.counts import as_constant, class_sizes
@@ -48,5 +47,6 @@ def ldam(
         ValueError: for a class without images.
     """
     margins = as_constant(ldam_margins(counts, max_margin), cosines)
-    shifted = cosines - F.one_hot(labels, len(counts)) * margins  # [B, C]
+    at_label = labels.unsqueeze(1)
+    shifted = cosines.to(margins.dtype).scatter_add(1, at_label, -margins[at_label])  # [B, C]
     return cross_entropy(scale * shifted, labels, weights)
