@@ -1,4 +1,4 @@
-"""What every benchmark shares: interleaved rounds, medians, ratios, a file of results.
+"""What every benchmark shares: interleaved rounds, medians, ratios, files of results.
 
 Variants run in turn (A B C A B C ...), so that a machine whose speed drifts treats them alike; the
 figures to trust are ratios of medians within one run.
@@ -38,7 +38,7 @@ def interleaved(
 def report(
     name: str, unit: str, figures: Mapping[str, list[float]], reference: str | Mapping[str, str]
 ) -> None:
-    """Print medians and ratios to a reference, and write them to results/<name>.json.
+    """Print medians and ratios to a reference, and write them to results/.
 
     Args:
         name: of the benchmark.
@@ -52,9 +52,8 @@ def report(
     print(f"{name} [{unit}], medians of {max(map(len, figures.values()))} rounds")
     for variant, median in medians.items():
         low, high = min(figures[variant]), max(figures[variant])
-        digits = 1 if median >= 10 else 3
         print(
-            f"  {variant:<40} {median:>12,.{digits}f}  ({low:,.{digits}f} to {high:,.{digits}f})"
+            f"  {variant:<40} {_number(median):>12}  ({_number(low)} to {_number(high)})"
             f"  x{ratios[variant]:.2f}"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -73,3 +72,29 @@ def report(
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(value, indent=1) + "\n")
+    (RESULTS / "README.md").write_text(tables())
+
+
+def tables() -> str:
+    """Return the results that are there as markdown."""
+    parts = ["# Results of benchmarks\n", "Written by each benchmark; never edited by hand.\n"]
+    for path in sorted(RESULTS.glob("*.json")):
+        found = json.loads(path.read_text())
+        count = len(next(iter(found["figures"].values())))
+        threads = "1 thread" if found["threads"] == 1 else f"{found['threads']} threads"
+        software = f"torch {found['torch']}, Python {found['python']}"
+        parts += [
+            f"## {found['name']}\n",
+            f"{found['hardware']}, {threads}, {software}; medians of {count} rounds.\n",
+            f"| | {found['unit']} | least to most | ratio |\n| --- | ---: | ---: | ---: |",
+        ]
+        for variant, median in found["medians"].items():
+            values, ratio = found["figures"][variant], found["ratios"][variant]
+            spread = f"{_number(min(values))} to {_number(max(values))}"
+            parts.append(f"| {variant} | {_number(median)} | {spread} | {ratio:.2f} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 3}f}"
