@@ -111,6 +111,16 @@ def test_the_toolbox_loads_without_lightning():
     assert not loaded & LIGHTNING
 
 
+def test_networks_of_our_own_train_without_timm():
+    code = """
+import ltbench.training.fit
+from ltbench.networks import NetworkSpec, build_backbone
+from ltbench.networks.multi_expert import build_experts
+build_backbone(NetworkSpec("resnet8", 10))
+build_experts(NetworkSpec("resnet8", 10), 2, reduced=True)"""
+    assert not loaded_by(code) & {"timm", "wandb"}
+
+
 COMMAND = """
 from ltbench.cli import main
 try:

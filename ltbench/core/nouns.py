@@ -9,6 +9,9 @@ TestTime = Literal["fixed", "adapted", "prior-known"]
 Subset = Literal["all", "many", "medium", "few"]
 """Classes that a job knows: all, or one group of the dataset's rule."""
 
+CIFAR_RESNETS = {"resnet8": 1, "resnet20": 3, "resnet32": 5}
+"""Blocks in each stage of the backbones that are ours; all others are timm's."""
+
 
 @dataclass(frozen=True)
 class Paper:

@@ -10,6 +10,7 @@ from multiprocessing import connection, forkserver, get_context
 from multiprocessing.context import ForkServerProcess
 
 from ltbench.config.models import Job
+from ltbench.core.nouns import CIFAR_RESNETS
 from ltbench.launch.display import RunDisplay
 from ltbench.launch.machine import Slot
 from ltbench.launch.process import main
@@ -23,6 +24,8 @@ TRACKING = ["wandb", "wandb.apis.public"]
 """Preloaded too where jobs are mirrored."""
 DIGITS = ["sklearn.datasets"]
 """Preloaded too where jobs train on them."""
+BACKBONES = ["ltbench.networks.resnet10"]
+"""Preloaded too, with all of timm, where jobs train one of its networks."""
 
 FORKSERVER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -48,11 +51,13 @@ def warm_up(jobs: Iterable[Job], options: Options) -> None:
     """Start the forkserver, which takes seconds to load what jobs need while others work."""
     for name, value in FORKSERVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    modules = [*PRELOAD]
+    jobs, modules = list(jobs), [*PRELOAD]
     if options.tracking != "off":
         modules += TRACKING
     if any(job.dataset.source == "digits" for job in jobs):
         modules += DIGITS
+    if any(job.recipe.network not in CIFAR_RESNETS for job in jobs):
+        modules += BACKBONES
     get_context("forkserver").set_forkserver_preload(modules)
     forkserver.ensure_running()
 

@@ -1,14 +1,17 @@
-"""From a backbone's name to a module that ends in features."""
+"""From a backbone's name to a module that ends in features.
+
+timm takes a second to load, and is loaded where a backbone is one of its own.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import timm
 from safetensors.torch import load_file
 from torch import nn
 
-from ltbench.networks.resnet_cifar import CIFAR_RESNETS, CifarResNet
+from ltbench.core.nouns import CIFAR_RESNETS
+from ltbench.networks.resnet_cifar import CifarResNet
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ def build_backbone(spec: NetworkSpec) -> tuple[nn.Module, int]:
             raise ValueError(f"there are no weights for {spec.backbone}; timm has other networks")
         network = CifarResNet(CIFAR_RESNETS[spec.backbone], spec.channels, spec.norm)
         return network, network.width
+    import timm
+
+    import ltbench.networks.resnet10  # noqa: F401 - timm knows it from then on
+
     if not timm.is_model(spec.backbone):
         raise ValueError(f"no backbone {spec.backbone!r}: not a CIFAR ResNet and not in timm")
     if spec.norm != "batch":
@@ -57,6 +64,8 @@ def timm_model(spec: NetworkSpec, **settings: Any) -> Any:
     Raises:
         ValueError: for weights that are not those of such a model.
     """
+    import timm
+
     settings |= {"num_classes": 0, "in_chans": spec.channels}
     if isinstance(spec.weights, str):
         name = f"{spec.backbone}.{spec.weights}"
@@ -71,3 +80,10 @@ def timm_model(spec: NetworkSpec, **settings: Any) -> Any:
         except RuntimeError as error:
             raise ValueError(f"{spec.weights} is not of a {spec.backbone}: {error}") from None
     return model
+
+
+def is_timm_resnet(backbone: nn.Module) -> bool:
+    """Return whether a backbone is one of timm's ResNets or ResNeXts."""
+    from timm.models.resnet import ResNet
+
+    return isinstance(backbone, ResNet)

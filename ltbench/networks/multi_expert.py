@@ -10,16 +10,20 @@ behind its features is the expert's own.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import torch
-from timm.models.convnext import ConvNeXt
-from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
+from ltbench.core.nouns import CIFAR_RESNETS
 from ltbench.networks.build import NetworkSpec, build_backbone, timm_model
 from ltbench.networks.network import Network
-from ltbench.networks.resnet_cifar import CIFAR_RESNETS, CifarResNet
+from ltbench.networks.resnet_cifar import CifarResNet
+
+if TYPE_CHECKING:
+    from timm.models.convnext import ConvNeXt
+    from timm.models.resnet import ResNet
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,9 @@ def take_apart(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
         pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         blocks = [list(stage.children()) for stage in cifar.stages]
         return Parts(stem, blocks, list(widths), pool, cifar.width)
+    from timm.models.convnext import ConvNeXt
+    from timm.models.resnet import ResNet
+
     model, width = build_backbone(spec)
     if isinstance(model, ResNet):
         if reduced and spec.weights is not None:
@@ -85,12 +92,12 @@ def take_apart(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
     return Parts(nn.Sequential(model, nn.Unflatten(1, (width, 1, 1))), [], [], nn.Flatten(), width)
 
 
-def _channels(model: ResNet | ConvNeXt) -> list[int]:
+def _channels(model: "ResNet | ConvNeXt") -> list[int]:
     """Return the channels of the maps that a timm model can hand out, those of its stages last."""
     return [int(info["num_chs"]) for info in model.feature_info]
 
 
-def _reduced(model: ResNet) -> tuple[int, ...]:
+def _reduced(model: "ResNet") -> tuple[int, ...]:
     """Return a ResNet's channels by stage, before expansion; three quarters in the last two."""
     expansion = model.layer1[0].expansion
     first, second, third, fourth = (c // expansion for c in _channels(model)[-4:])

@@ -9,10 +9,11 @@ from copy import deepcopy
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
+from ltbench.core.nouns import CIFAR_RESNETS
 from ltbench.networks.build import NetworkSpec
 from ltbench.networks.multi_expert import ExpertBackbone, take_apart
 from ltbench.networks.network import Network
-from ltbench.networks.resnet_cifar import CIFAR_RESNETS, norm_layer
+from ltbench.networks.resnet_cifar import norm_layer
 
 
 class PointwiseBranch(nn.Module):

@@ -11,8 +11,6 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CIFAR_RESNETS = {"resnet8": 1, "resnet20": 3, "resnet32": 5}
-
 
 def norm_layer(kind: Literal["batch", "group"], channels: int) -> nn.Module:
     """Return BatchNorm, or GroupNorm with four groups."""

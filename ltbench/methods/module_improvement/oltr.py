@@ -18,11 +18,10 @@ and centroids learn from L_LM alone. Backbone and centroids have a tenth of the 
 learning rate. Attention is for ResNets; other backbones go without.
 """
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from pydantic import Field
-from timm.models.resnet import ResNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,8 +29,12 @@ from ltbench.classifiers import MetaEmbedding
 from ltbench.losses import cross_entropy, disc_centroids
 from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.networks.build import is_timm_resnet
 from ltbench.networks.modulated_attention import ModulatedAttention
 from ltbench.networks.resnet_cifar import CifarResNet
+
+if TYPE_CHECKING:
+    from timm.models.resnet import ResNet
 
 
 class OLTRHyper(Hyper):
@@ -48,7 +51,7 @@ class AttentiveNetwork(Network):
 
     def __init__(self, backbone: nn.Module, width: int, classes: int) -> None:
         super().__init__(backbone, MetaEmbedding(width, classes))
-        has_maps = isinstance(backbone, CifarResNet | ResNet)
+        has_maps = isinstance(backbone, CifarResNet) or is_timm_resnet(backbone)
         self.attention = ModulatedAttention(width) if has_maps else None
 
     def features(self, images: Tensor) -> Tensor:
