@@ -264,7 +264,6 @@ def plan(
     yes: Huge = False,
 ) -> None:
     """Say which jobs a grid needs, which are shared, and what they cost."""
-    from ltbench.launch import emit
     from ltbench.launch.cost import CostModel, duration, time_left
     from ltbench.launch.machine import local_slots
     from ltbench.launch.plan import make_plan
@@ -274,6 +273,8 @@ def plan(
     request = make_request(grid, data_root, plugins, sets, only)
     made, _ = make_plan(request, None if yes else MOST_CELLS)
     if emitted is not None:
+        from ltbench.launch import emit
+
         options, workspace = make_options(made, request, device, devices, wandb), Workspace(out)
         keys = to_train(made, load_records(out, published), workspace)
         write = emit.commands if emitted == "commands" else emit.sbatch_script
