@@ -7,23 +7,27 @@ matplotlib's version.
 
 import hashlib
 import time
-from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ltbench.config.catalogue import MethodInfo
 from ltbench.results.board import Board
 from ltbench.results.figures import Figure, draw_figures
 from ltbench.results.store import Stored
 from ltbench.results.training_cost import chain
-from ltbench.results.workspace import read_json, write_atomically, write_json
+from ltbench.results.workspace import write_atomically
 
 KEPT = 30 * 86400
 """Seconds that a drawing is kept after it was last of use."""
+FIGURES = TypeAdapter(
+    list[Figure], config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+)
+"""The form of a file of drawings."""
 
 
 def write_figures(
@@ -76,7 +80,7 @@ def kept_figures(
     if figures is None:
         figures = draw_figures(board, methods, records)
         with suppress(OSError):  # a folder that cannot be written to costs time alone
-            write_json(path, [_plain(figure) for figure in figures])
+            write_atomically(path, FIGURES.dump_json(figures), durable=False)
             _forget(kept.glob("*.json"))
     return figures
 
@@ -108,20 +112,12 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _plain(figure: Figure) -> dict[str, str | None]:
-    png = None if figure.png is None else b64encode(figure.png).decode()
-    return {**asdict(figure), "png": png}
-
-
 def _read(path: Path) -> list[Figure] | None:
     """Return the figures of a file; None where it is absent or damaged."""
     try:
-        figures = [
-            Figure(**{**each, "png": each["png"] and b64decode(each["png"])})
-            for each in read_json(path)
-        ]
+        figures = FIGURES.validate_json(path.read_bytes(), strict=True)
         path.touch()
-    except (OSError, TypeError, ValueError, KeyError):
+    except (OSError, ValidationError):
         return None
     return figures
 

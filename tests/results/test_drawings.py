@@ -22,8 +22,9 @@ def test_a_drawing_is_kept_and_drawn_anew_where_its_file_is_damaged(world, tmp_p
     marked = [{**each, "text": "Kept."} for each in json.loads(path.read_text())]
     path.write_text(json.dumps(marked))
     assert {figure.text for figure in figures()} == {"Kept."}
-    path.write_text('[{"name": 1}]')
-    assert figures() == drawn
+    for damaged in ('[{"name": 1}]', "{", json.dumps([{**marked[0], "svg": 1}])):
+        path.write_text(damaged)
+        assert figures() == drawn
 
 
 def test_what_is_drawn_from_decides(world):
