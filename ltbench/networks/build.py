@@ -5,13 +5,16 @@ timm takes a second to load, and is loaded where a backbone is one of its own.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from safetensors.torch import load_file
 from torch import nn
 
 from ltbench.core.nouns import CIFAR_RESNETS
 from ltbench.networks.resnet_cifar import CifarResNet
+
+if TYPE_CHECKING:
+    from timm.models.resnet import ResNet
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def timm_model(spec: NetworkSpec, **settings: Any) -> Any:
     return model
 
 
-def is_timm_resnet(backbone: nn.Module) -> bool:
+def is_timm_resnet(backbone: nn.Module) -> "TypeGuard[ResNet]":
     """Return whether a backbone is one of timm's ResNets or ResNeXts."""
     from timm.models.resnet import ResNet
 

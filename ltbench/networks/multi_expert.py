@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
 from ltbench.core.nouns import CIFAR_RESNETS
-from ltbench.networks.build import NetworkSpec, build_backbone, timm_model
+from ltbench.networks.build import NetworkSpec, build_backbone, is_timm_resnet, timm_model
 from ltbench.networks.network import Network
 from ltbench.networks.resnet_cifar import CifarResNet
 
@@ -69,10 +69,9 @@ def take_apart(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
         blocks = [list(stage.children()) for stage in cifar.stages]
         return Parts(stem, blocks, list(widths), pool, cifar.width)
     from timm.models.convnext import ConvNeXt
-    from timm.models.resnet import ResNet
 
     model, width = build_backbone(spec)
-    if isinstance(model, ResNet):
+    if is_timm_resnet(model):
         if reduced and spec.weights is not None:
             raise ValueError("narrower stages have no pretrained weights: say reduced: false")
         if reduced:
