@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.context import ForkServerProcess
@@ -47,11 +47,11 @@ class _Running:
     process: ForkServerProcess
 
 
-def warm_up(jobs: Iterable[Job], options: Options) -> None:
+def warm_up(jobs: Collection[Job], options: Options) -> None:
     """Start the forkserver, which takes seconds to load what jobs need while others work."""
     for name, value in FORKSERVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    jobs, modules = list(jobs), [*PRELOAD]
+    modules = [*PRELOAD]
     if options.tracking != "off":
         modules += TRACKING
     if any(job.dataset.source == "digits" for job in jobs):
