@@ -80,7 +80,7 @@ def tables() -> str:
     parts = ["# Results of benchmarks\n", "Written by each benchmark; never edited by hand.\n"]
     for path in sorted(RESULTS.glob("*.json")):
         found = json.loads(path.read_text())
-        count = len(next(iter(found["figures"].values())))
+        count = max(map(len, found["figures"].values()))
         threads = "1 thread" if found["threads"] == 1 else f"{found['threads']} threads"
         software = f"torch {found['torch']}, Python {found['python']}"
         parts += [
