@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from itertools import product
 
 import torch
 from rounds import interleaved, report
@@ -22,7 +23,8 @@ def work(kind: str, name: str, threads: int) -> float:
     """Return images a second of one process that has warmed up."""
     torch.set_num_threads(threads)
     images, where = pool(128 * STEPS), device()
-    settings = recipe(network=name, channels_last=True)
+    compiled = "on" if kind == "compiled" else "off"
+    settings = recipe(network=name, channels_last=True, compile=compiled)
 
     def once() -> float:
         if kind == "usual":
@@ -64,7 +66,8 @@ def main() -> None:
     parser.add_argument("--network", default="resnet32")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--jobs", type=int, nargs="+", help="numbers of jobs; default: by cores")
-    parser.add_argument("--work", choices=("ours", "usual"), help=argparse.SUPPRESS)
+    parser.add_argument("--compile", action="store_true", help="also compiled networks")
+    parser.add_argument("--work", choices=("ours", "compiled", "usual"), help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.work:
@@ -73,8 +76,9 @@ def main() -> None:
     cores = os.cpu_count() or 1
     numbers = words.jobs or ([1, 2, 4, 8] if torch.cuda.is_available() else sorted({1, cores}))
     variants = {"usual loop, all cores": partial(together, "usual", 1, words.network, cores)}
-    for count in numbers:
-        variants[f"ours, {count} at once"] = partial(together, "ours", count, words.network, 1)
+    kinds = ("ours", "compiled") if words.compile else ("ours",)
+    for kind, count in product(kinds, numbers):
+        variants[f"{kind}, {count} at once"] = partial(together, kind, count, words.network, 1)
     figures = interleaved(variants, words.rounds)
     report(f"together_{words.network}", "images a second", figures, "usual loop, all cores")
 

@@ -17,8 +17,8 @@ from ltbench.methods.base import Method
 COMPILE_FROM = 5_000
 """Steps of a stage from which `compile: auto` compiles.
 
-Compiling takes as long as hundreds of steps; a compiled step saves little on a CPU and most of its
-launches on a GPU (`benchmarks/steps.py --compile`).
+Compiling takes as long as hundreds of steps; a compiled step saves a tenth or more of its time on a
+CPU and most of its launches on a GPU (`benchmarks/steps.py --compile`).
 """
 
 
