@@ -6,6 +6,7 @@ fp32, contiguous, fed by PIL and DataLoader, and reads the loss and top-k back e
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,7 +25,9 @@ from ltbench.data.pool import Pool
 from ltbench.data.profiles import exponential
 from ltbench.methods import METHODS
 from ltbench.methods.base import Method
+from ltbench.methods.terms import TrainedTeacher
 from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.results.groups import subset_classes
 from ltbench.training.fit import make_trainer
 from ltbench.training.module import TrainingModule
 
@@ -76,8 +79,16 @@ def job(settings: Recipe, method: str = "softmax", stage: str = "train", epochs:
 def ready(
     settings: Recipe, kind: type[Method] = METHODS["softmax"], stage: Stage | None = None
 ) -> Method:
-    """Return an untrained method at the beginning of a stage."""
-    method = kind(NetworkSpec(settings.network, 10), torch.tensor(COUNTS))
+    """Return an untrained method at the beginning of a stage, with teachers untrained like it."""
+    spec, counts = NetworkSpec(settings.network, 10), torch.tensor(COUNTS)
+    method, teachers = kind(spec, counts), []
+    for teacher in kind.teachers:
+        classes = torch.tensor(subset_classes(teacher.subset, COUNTS, SPEC.groups))
+        taught, who = replace(spec, classes=len(classes)), METHODS[teacher.method]
+        state = who(taught, counts[classes], who.Hyper(**teacher.hyper)).state_dict()
+        teachers.append(TrainedTeacher(state, classes))
+    if teachers:
+        method.load_teachers(teachers)
     method.stage = stage or method.stages[0]
     method.on_stage_start(method.stage)
     if settings.channels_last:
