@@ -67,6 +67,7 @@ class DataModule(pl.LightningDataModule):
             names make each step a dict of batches.
         views: independently augmented views of each image; with two, images are [2, B, C, H, W].
         steps_done: steps of the first epoch to come that were taken before.
+        on_batch: called before every batch but those trained on; what it raises ends the loop.
         classes: [K] int64, the classes of the subset; training labels are positions in it.
         counts: [K] int64, training images of each.
         train_counts: [C], those of all classes.
@@ -104,6 +105,7 @@ class DataModule(pl.LightningDataModule):
         self.samplers: Callable[[], tuple[str, ...]] = lambda: ("instance",)
         self.views = 1
         self.steps_done = 0
+        self.on_batch: Callable[[], object] = lambda: None
 
         pool = pool or load_pool(spec, data_root)
         pool, stores, self.bad_images = self._open(pool)
@@ -203,6 +205,7 @@ class DataModule(pl.LightningDataModule):
             device=self.device,
             seed=self.seed,
             name=name,
+            on_batch=self.on_batch,
         )
 
     def observe_batches(self) -> OrderedLoader:
@@ -312,6 +315,7 @@ class DataModule(pl.LightningDataModule):
         index = (torch.arange(len(labels)) if index is None else index).to(self.device)
 
         def take(first: int, last: int) -> Batch:
+            self.on_batch()
             here = index[first:last]
             return Batch(images(here), labels[here], here)
 

@@ -6,7 +6,7 @@ That is the test-time augmentation of SADE's authors on CIFAR.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -33,6 +33,7 @@ class Views:
         device: where batches are made.
         seed: of the job.
         name: of what is drawn for, beside the seed and the epoch.
+        on_batch: called before every batch.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class Views:
         device: torch.device,
         seed: int,
         name: str,
+        on_batch: Callable[[], object] = lambda: None,
     ) -> None:
         self.images, self.count = images, count
         self.coloured, self.mirrors, self.device = coloured, mirrors, device
-        self.seed, self.name = seed, name
+        self.seed, self.name, self.on_batch = seed, name, on_batch
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -59,6 +61,7 @@ class Views:
         self.epoch += 1
         order = torch.randperm(self.count, generator=generator)
         for first in range(0, self.count, BATCH):
+            self.on_batch()
             chosen = order[first : first + BATCH].to(self.device)
             yield torch.stack([self._view(chosen, generator) for _ in range(2)])
 

@@ -77,14 +77,14 @@ class RunDisplay:
     def progress(self, job: Job, state: Mapping[str, float]) -> None:
         """Tell how far a job is: epoch, epochs, images_per_second."""
         epoch, epochs = state["epoch"], state["epochs"]
-        rate = f"{state['images_per_second']:,.0f} images/s"
+        note = "testing" if epoch == epochs else f"{state['images_per_second']:,.0f} images/s"
         whole = self.seconds[job.key]
         self.left[job.key] = None if whole is None else whole * (1 - epoch / epochs)
-        self.live.update(self.tasks[job.key], completed=epoch, note=rate)
+        self.live.update(self.tasks[job.key], completed=epoch, note=note)
         self._overall()
         if time.monotonic() - self.lined[job.key] >= LINE_EVERY:
             self.lined[job.key] = time.monotonic()
-            self._event("running", job, f"epoch {epoch}/{epochs}, {rate}; {self._summary()}")
+            self._event("running", job, f"epoch {epoch}/{epochs}, {note}; {self._summary()}")
 
     def elsewhere(self, job: Job) -> None:
         """Tell that another run is training a job."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ltbench.config.expand import Plan
 from ltbench.config.models import Job
@@ -134,8 +134,7 @@ def _state(
         return JobState("done", f"{loaded.records[key].provenance} record")
     job, folder = plan.jobs[key], workspace.job(key)
     if holder := folder.claims.holder():
-        progress = read_json(folder.progress)
-        at = f"epoch {progress['epoch']}/{progress['epochs']}" if progress else "starting"
+        at = _how_far(read_json(folder.progress))
         return JobState("running", at if holder.here else f"{at} on {holder.host}")
     if ticket is not None and ticket.words is not None:
         return JobState("queued", f"Slurm job {ticket.number}: {ticket.words}")
@@ -152,6 +151,13 @@ def _state(
     if any(folder.checkpoints.glob("*.pt")):
         return JobState("missing", "interrupted, will resume")
     return JobState("missing", "never trained")
+
+
+def _how_far(progress: dict[str, Any] | None) -> str:
+    if progress is None:
+        return "starting"
+    epoch, epochs = progress["epoch"], progress["epochs"]
+    return "testing" if epoch == epochs else f"epoch {epoch}/{epochs}"
 
 
 def _place(job: Job) -> tuple[object, ...]:

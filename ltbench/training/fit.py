@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,7 @@ def run_job(
     try:
         scribe = _Scribe(job, folder, logger, options.checkpoint_every, lifeline or Lifeline())
         module = TrainingModule(method, job, scribe.epoch_ended, scribe.chunk_begins)
+        data.on_batch = partial(scribe.batch_begins, module)
         if method.stage.trains:
             _resume(folder, job, module, data, trainer, device)
             for epoch in range(1, len(module.history.losses) + 1):
@@ -135,7 +137,7 @@ class _Scribe:
 
     When asked to stop it saves at once: during training at the next chunk of steps, within the
     epoch, on which the ranks agree; during the test what training has ended with, unless the method
-    has observed more since.
+    has observed more since. Whatever goes through images shows that the job moves on.
     """
 
     def __init__(
@@ -174,15 +176,22 @@ class _Scribe:
 
     def chunk_begins(self, module: TrainingModule) -> None:
         self.lifeline.beat()
-        asked, training = self.lifeline.stop_asked(), module.trainer.training
-        if training and world_size() > 1:  # ranks step together; each tests its own share
+        asked = self.lifeline.stop_asked()
+        if world_size() > 1:  # ranks step together
             asked = bool(all_sum(torch.tensor(float(asked), device=module.device)))
         if asked:
-            position = module.pause() if training else None
+            position = module.pause()
+            if rank() == 0:
+                self._save(module, position)
+            raise StoppedError("asked to stop")
+
+    def batch_begins(self, module: TrainingModule) -> None:
+        self.lifeline.beat()
+        if module.trainer.testing and self.lifeline.stop_asked():  # each rank tests its own share
             module.test_context.close()  # the state is that of training again
             stage = module.method.stage
-            if stage.trains and (training or not stage.observes) and rank() == 0:
-                self._save(module, position)
+            if stage.trains and not stage.observes and rank() == 0:
+                self._save(module, None)
             raise StoppedError("asked to stop")
 
     def _save(self, module: TrainingModule, position: dict[str, Any] | None) -> None:

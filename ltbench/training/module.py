@@ -77,8 +77,7 @@ class TrainingModule(pl.LightningModule):
         method: ready to train: start loaded, stage begun.
         job: the stage's settings and seed.
         on_epoch_end: called after every epoch, for checkpoints and trackers.
-        on_chunk: called before every chunk of steps and every test batch; what it raises ends the
-            job.
+        on_chunk: called before every chunk of steps; what it raises ends the job.
     """
 
     def __init__(
@@ -259,7 +258,6 @@ class TrainingModule(pl.LightningModule):
 
     def test_step(self, batch: Batch) -> None:
         """Predict one batch; a rank without test images has one that is empty."""
-        self.on_chunk(self)
         if len(batch) == 0:
             return
         with autocast(self.job.recipe, self.device):

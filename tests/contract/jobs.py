@@ -162,10 +162,8 @@ class StopAfter(Lifeline):
     def __init__(self, chunks: int) -> None:
         self.chunks = chunks
 
-    def beat(self) -> None:
-        self.chunks -= 1
-
     def stop_asked(self) -> bool:
+        self.chunks -= 1
         return self.chunks < 0
 
 

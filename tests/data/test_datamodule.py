@@ -291,3 +291,17 @@ def test_two_ranks_share_the_global_draws(make_data, tmp_path):
         assert torch.equal(joined[1], images)
     assert torch.cat([part["test"] for part in parts]).tolist() == list(range(500))
     assert all(part["seen"].tolist() == list(range(405)) for part in parts)
+
+
+def test_every_batch_but_those_trained_on_is_told_of(make_data):
+    data, begun = make_data(eval_batch=100), []
+    data.on_batch = lambda: begun.append("batch")
+    index = torch.arange(250)
+    loaders = (data.test_dataloader(), data.observe_batches(), data.test_batches(index))
+    for loader in (*loaders, data.test_views(index, "shift")):
+        begun.clear()
+        assert sum(1 for _ in loader) == len(begun) > 1
+    begun.clear()
+    for chunk in data.train_dataloader():
+        assert sum(1 for _ in chunk) > 0
+    assert not begun

@@ -89,6 +89,9 @@ def test_a_long_job_says_how_far_it_is_once_a_minute(jobs, clock):
         display.progress(jobs[0], state(epoch))
     told = [line for line in lines() if line.startswith("running ")]
     assert [line.split("epoch ")[1].split(",")[0] for line in told] == ["2/40", "4/40"]
+    clock[0] = 190.0
+    display.progress(jobs[0], state(40))
+    assert lines()[-1].endswith("epoch 40/40, testing; 0/3, time left unknown")
 
 
 def test_a_job_of_another_run_is_waited_for_and_may_come_back(jobs):

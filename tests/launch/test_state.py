@@ -67,6 +67,8 @@ def test_states_from_never_trained_to_done(plan, workspace):
         assert state(plan, workspace, softmax) == ("running", "starting")
         write_json(folder.progress, {"epoch": 3, "epochs": 40, "images_per_second": 10.0})
         assert state(plan, workspace, softmax) == ("running", "epoch 3/40")
+        write_json(folder.progress, {"epoch": 40, "epochs": 40, "images_per_second": 10.0})
+        assert state(plan, workspace, softmax) == ("running", "testing")
     write_json(folder.failure, FAILURE)
     assert state(plan, workspace, softmax) == ("failed", "DivergedError: the loss is nan")
     assert failed_jobs(plan, workspace) == {softmax}

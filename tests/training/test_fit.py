@@ -78,24 +78,27 @@ def test_a_resumed_job_ends_with_the_same_record(workspace, tmp_path, monkeypatc
 
 
 class StopInTheTest(Lifeline):
-    """Asks to stop when the test begins: after the chunks of all epochs."""
+    """Asks to stop after the chunks of all epochs and some batches of the test."""
 
-    def __init__(self, chunks):
-        self.left = chunks
-
-    def beat(self):
-        self.left -= 1
+    def __init__(self, begun):
+        self.left = begun
 
     def stop_asked(self):
+        self.left -= 1
         return self.left < 0
 
 
-def test_a_job_stopped_in_its_test_has_only_that_to_repeat(workspace, tmp_path, monkeypatch):
-    one = job()
+@pytest.mark.parametrize(
+    ("method", "begun"), [("softmax", 3), ("sade", 3 + 1 + 5)], ids=["plain", "adapting"]
+)
+def test_a_job_stopped_in_its_test_has_only_that_to_repeat(
+    method, begun, workspace, tmp_path, monkeypatch
+):
+    one = job(method)
     whole = fit.run_job(one, workspace, options())
     other = Workspace(tmp_path / "broken")
     with pytest.raises(StoppedError):
-        fit.run_job(one, other, options(checkpoint_every=1e9), StopInTheTest(3))
+        fit.run_job(one, other, options(checkpoint_every=1e9), StopInTheTest(begun))
     state = load_checkpoint(other.job(one.key).checkpoints, torch.device("cpu"))
     assert len(state["history"]["losses"]) == 3
 
