@@ -5,19 +5,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import BASELINE
 from ltbench.results.board import Board, Entry
 from ltbench.results.paired import find_plain
 from ltbench.results.store import Stored
-from ltbench.results.training_cost import training_cost
+from ltbench.results.training_cost import training_work
 
 
 @dataclass(frozen=True)
 class RelativeCost:
-    """Training cost over softmax's; `same_hardware` where both ran on the same."""
+    """Work of training over softmax's; `known` where the catalogue has all networks."""
 
     ratio: float
-    same_hardware: bool
+    known: bool
+
+    def __str__(self) -> str:
+        return f"{'' if self.known else '~'}{self.ratio:.1f}x"
 
 
 def gain(entry: Entry, plain: Entry | None) -> float | None:
@@ -28,20 +32,22 @@ def gain(entry: Entry, plain: Entry | None) -> float | None:
     return None if ours is None or theirs is None else ours - theirs
 
 
-def relative_costs(board: Board, records: Mapping[str, Stored]) -> dict[str, RelativeCost]:
+def relative_costs(
+    board: Board, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
+) -> dict[str, RelativeCost]:
     """Return each variant's training cost, by label, where the records of all its parts are there.
 
-    Stages, starts and teachers count with it.
+    Forward passes of all stages, starts and teachers are counted, not timed.
     """
     plain = find_plain(board, BASELINE)
-    unit = None if plain is None else training_cost(plain, records)
-    if unit is None or not unit.seconds:
+    unit = None if plain is None else training_work(plain, methods, records)
+    if unit is None or not unit.megaflops:
         return {}
-    spent = {entry.variant.label: training_cost(entry, records) for entry in board.entries}
+    done = {entry.variant.label: training_work(entry, methods, records) for entry in board.entries}
     return {
-        label: RelativeCost(cost.seconds / unit.seconds, cost.hardware == unit.hardware)
-        for label, cost in spent.items()
-        if cost is not None
+        label: RelativeCost(work.megaflops / unit.megaflops, work.known)
+        for label, work in done.items()
+        if work is not None
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import BASELINE
+from ltbench.results.beside_softmax import RelativeCost, relative_costs
 from ltbench.results.board import EMPTY, Board, Entry, State, Value
 from ltbench.results.paired import find_plain
 from ltbench.results.record import Record
@@ -15,17 +16,18 @@ from ltbench.results.tables import Cell, Table, setting
 from ltbench.results.training_cost import Training, training_cost
 
 COLUMNS = (
-    *("Method", "Device-hours", "Over softmax", "Images a second", "Peak memory, MB"),
-    *("Parameters", "Forward cost", "Hardware"),
+    *("Method", "Device-hours", "Over softmax", "Work over softmax", "Images a second"),
+    *("Peak memory, MB", "Parameters", "Forward cost", "Hardware"),
 )
 
 
 def cost_table(
     board: Board, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
 ) -> Table:
-    """Return training time, throughput, memory and size of each variant, as measured."""
+    """Return training time and work, throughput, memory and size of each variant."""
     plain = find_plain(board, BASELINE)
     unit = None if plain is None else training_cost(plain, records)
+    work = relative_costs(board, methods, records)
     rows = []
     for entry in board.entries:
         found = [records[key].record for key in entry.values["acc"].keys]
@@ -35,6 +37,7 @@ def cost_table(
             Cell(entry.variant.label),
             _hours(entry, spent),
             _over(entry, spent, unit),
+            _work(entry, work.get(entry.variant.label), spent, unit),
             _measured(entry, {r.key: r.cost.images_per_second for r in found}),
             _measured(entry, {r.key: r.cost.peak_memory_mb for r in found}),
             _parameters(entry, found),
@@ -48,7 +51,9 @@ def cost_table(
         caption=f"{setting(board)} Device-hours: of a GPU, or of one process on a CPU, to train a "
         "variant and all that it starts or learns from, mean over seeds; ~ where softmax had other "
         "hardware. Images a second and the memory of the largest process are those of its last "
-        "stage; what did not train has no rate. All are as measured: a busy machine is slower. "
+        "stage; what did not train has no rate. These are as measured: a busy machine is slower. "
+        "Work: forward passes of training, counted; ~ where a network is one's own, counted as "
+        "softmax's. "
         "Forward cost: multiplications and additions of one prediction beside softmax's, with "
         "ResNet-32 and default hyper-parameters.",
         columns=COLUMNS,
@@ -71,8 +76,20 @@ def _over(entry: Entry, spent: Training | None, unit: Training | None) -> Cell:
         return Cell(EMPTY)
     ratio = spent.seconds / unit.seconds
     about = "" if spent.hardware == unit.hardware else "~"
+    return _ratio(entry, f"{about}{ratio:.1f}x", ratio, spent, unit)
+
+
+def _work(
+    entry: Entry, cost: RelativeCost | None, spent: Training | None, unit: Training | None
+) -> Cell:
+    if cost is None or spent is None or unit is None:
+        return Cell(EMPTY)
+    return _ratio(entry, str(cost), cost.ratio, spent, unit)
+
+
+def _ratio(entry: Entry, text: str, ratio: float, spent: Training, unit: Training) -> Cell:
     keys = tuple(dict.fromkeys((*spent.keys, *unit.keys)))
-    return Cell(f"{about}{ratio:.1f}x", _value(entry.values["acc"], ratio, spent.n, keys))
+    return Cell(text, _value(entry.values["acc"], ratio, spent.n, keys))
 
 
 def _measured(entry: Entry, numbers: Mapping[str, float | None]) -> Cell:

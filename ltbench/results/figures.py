@@ -197,7 +197,7 @@ def _by_year(canvas: Any, data: _Data) -> str | None:
 
 def _cost(canvas: Any, data: _Data) -> str | None:
     """Draw accuracy against training cost, with the front that nothing beats on both."""
-    costs = relative_costs(data.board, data.records)
+    costs = relative_costs(data.board, data.methods, data.records)
     priced = [(costs[e.variant.label].ratio, e) for e in data.entries if e.variant.label in costs]
     if len(priced) < 2:
         return None

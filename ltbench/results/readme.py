@@ -3,18 +3,16 @@
 import ast
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 
 from ltbench.config.catalogue import OWN, MethodInfo
 from ltbench.config.expand import BASELINE, Plan
 from ltbench.core.nouns import NetworkCost
-from ltbench.results.board import EMPTY, Board, Entry, boards
+from ltbench.results.beside_softmax import relative_costs
+from ltbench.results.board import EMPTY, Board, boards
 from ltbench.results.leaderboard import update_between_markers
-from ltbench.results.record import Record
 from ltbench.results.render import escape_markdown, markdown
 from ltbench.results.store import Loaded, Stored
 from ltbench.results.tables import Cell, Table
-from ltbench.results.training_cost import chain
 
 PACKAGE = Path(__file__).parent.parent
 GENERATED = "Written by `make leaderboard`; never edited by hand."
@@ -103,15 +101,13 @@ def choice_table(
         methods: the catalogue's, for the cost of a prediction.
         records: sound records by key, for the images trained on.
     """
-    plain = next((e for e in board.entries if e.variant.method == BASELINE), None)
-    unit = _training_work(plain, methods, records) if plain else None
+    costs = relative_costs(board, methods, records)
     shown = [entry for entry in board.entries if entry.values["acc"].mean is not None]
     rows = []
     for entry in sorted(shown, key=lambda entry: -(entry.values["acc"].mean or 0.0)):
         info = methods.get(entry.variant.method)
         _, forward = _relative_cost(info.cost if info else None, methods[BASELINE].cost)
-        work = _training_work(entry, methods, records)
-        times = f"{work / unit:.1f}x" if unit and work is not None else EMPTY
+        times = str(costs.get(entry.variant.label, EMPTY))
         values = (Cell(value=entry.values[metric]) for metric in ("acc", "few", "ra"))
         rows.append((Cell(entry.variant.label), *values, Cell(times), Cell(forward)))
     return Table(
@@ -123,25 +119,6 @@ def choice_table(
         columns=("Method", "Acc", "Few", "RA", "Training", "Prediction"),
         rows=tuple(rows),
     )
-
-
-def _training_work(
-    entry: Entry, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
-) -> float | None:
-    """Return the forward cost of all images of training; None where a record is not there."""
-    chains = [chain(key, records) for key in entry.keys if key in records]
-    if not chains or not all(chains):
-        return None
-    return fmean(sum(_work(records[key].record, methods) for key in keys) for keys in chains)
-
-
-def _work(record: Record, methods: Mapping[str, MethodInfo]) -> float:
-    info = methods.get(record.method)
-    if record.training is None or info is None or info.cost is None:
-        return 0.0
-    stage = next(stage for stage in info.stages if stage.name == record.job.stage)
-    images = record.training.steps * record.job.recipe.batch
-    return images * stage.views * len(stage.samplers) * info.cost.megaflops
 
 
 def refresh_readme(

@@ -10,7 +10,7 @@ import pytest
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import Plan, Row
 from ltbench.config.models import DatasetSpec, Grid, Job, Recipe, Variant
-from ltbench.core.nouns import Paper, Stage
+from ltbench.core.nouns import NetworkCost, Paper, Stage
 from ltbench.results.store import Stored, record_path
 
 STAGE = {
@@ -144,7 +144,7 @@ def key_of(plan, label, seed=0, split="longtailed"):
     )
 
 
-def method(key, title, category, year):
+def method(key, title, category, year, stage="train"):
     return MethodInfo(
         key=key,
         title=title,
@@ -152,12 +152,13 @@ def method(key, title, category, year):
         category=category,
         family="rebalancing",
         version=1,
-        stages=(Stage("train"),),
+        stages=(Stage(stage),),
         start_from=None,
         coupling="none",
         balanced_equals=None,
         oracle=None,
         hyper={},
+        cost=NetworkCost(1000, 70.0),
     )
 
 
@@ -166,8 +167,8 @@ METHODS = {
     "weighted_softmax": method("weighted_softmax", "Weighted Softmax", "cost-sensitive", None),
     "balanced_softmax": method("balanced_softmax", "Balanced Softmax", "cost-sensitive", 2020),
     "ldam_drw": method("ldam_drw", "LDAM-DRW", "re-margining", 2019),
-    "crt": method("crt", "cRT", "decoupled", 2020),
-    "lws": method("lws", "LWS", "decoupled", 2020),
+    "crt": method("crt", "cRT", "decoupled", 2020, "classifier"),
+    "lws": method("lws", "LWS", "decoupled", 2020, "classifier"),
     "ncm": method("ncm", "NCM", "decoupled", 2020),
     "tau_norm": method("tau_norm", "tau-norm", "decoupled", 2020),
 }

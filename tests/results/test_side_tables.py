@@ -3,7 +3,7 @@
 import pytest
 
 from ltbench.config.expand import Plan
-from ltbench.core.nouns import NetworkCost
+from ltbench.core.nouns import NetworkCost, Stage
 from ltbench.results.board import EMPTY, boards
 from ltbench.results.calibration_table import calibration_table
 from ltbench.results.cost_table import cost_table
@@ -73,19 +73,26 @@ def costly(toy):
 
 def test_cost_counts_what_a_variant_starts_from_and_all_devices(toy, costly):
     plan, records = costly
-    cost = {"softmax": NetworkCost(1000, 70.0), "crt": NetworkCost(1000, 84.0)}
-    methods = {
-        key: info.model_copy(update={"cost": cost.get(key)}) for key, info in toy.methods.items()
+    methods = toy.methods | {
+        "crt": toy.methods["crt"].model_copy(update={"cost": NetworkCost(1000, 84.0)}),
+        "ncm": toy.methods["ncm"].model_copy(update={"cost": None}),  # nothing there trains
     }
     table = cost_table(boards(plan, records)[0], methods, records)
     assert texts(table) == {
-        "Softmax": ["1", "1.0x", "455", "300", "1,000", "1.00x", "CPU"],
-        "cRT": ["1.5", "1.5x", "455", "300", "1,000", "1.20x", "CPU"],
-        "NCM": ["1 (1/2 seeds)", "1.0x", EMPTY, "300", "1,000", EMPTY, "CPU"],
-        "Other": ["missing", EMPTY, EMPTY, EMPTY, EMPTY, EMPTY, EMPTY],
+        "Softmax": ["1", "1.0x", "1.0x", "455", "300", "1,000", "1.00x", "CPU"],
+        "cRT": ["1.5", "1.5x", "2.2x", "455", "300", "1,000", "1.20x", "CPU"],
+        "NCM": ["1 (1/2 seeds)", "1.0x", "1.0x", EMPTY, "300", "1,000", EMPTY, "CPU"],
+        "Other": ["missing", *[EMPTY] * 7],
     }
     keys = set(table.rows[1][1].value.keys)
     assert keys == {job.key for job in plan.jobs.values() if job.label in ("Softmax", "cRT")}
+
+
+@pytest.mark.parametrize("unknown", [{"cost": None}, {"stages": (Stage("other"),)}])
+def test_a_network_that_the_catalogue_lacks_counts_as_that_of_softmax(toy, costly, unknown):
+    plan, records = costly
+    methods = toy.methods | {"crt": toy.methods["crt"].model_copy(update=unknown)}
+    assert texts(cost_table(boards(plan, records)[0], methods, records))["cRT"][2] == "~2.0x"
 
 
 def test_no_cost_is_known_without_the_record_of_a_start(toy, costly):

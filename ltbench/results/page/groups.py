@@ -7,7 +7,7 @@ from functools import cached_property
 
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import Plan
-from ltbench.results.beside_softmax import relative_costs
+from ltbench.results.beside_softmax import RelativeCost, relative_costs
 from ltbench.results.board import Board, State, ad_hoc_records
 from ltbench.results.leaderboard import every_table
 from ltbench.results.page.cells import Line, Shown, View, columns, fixed, is_ranked, view_of
@@ -63,7 +63,7 @@ class Group:
     counts: tuple[Count, ...]
     answers: tuple[tuple[Shown, ...], ...]
     views: tuple[View, ...]
-    costs: dict[str, float]
+    costs: dict[str, RelativeCost]
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -86,6 +86,7 @@ def group_of(
         records: sound records by key.
     """
     dataset, recipe = board.dataset, board.recipe
+    costs = relative_costs(board, methods, records)
     found = Counter(entry.values["acc"].state for entry in board.entries)
     return Group(
         board=board,
@@ -102,15 +103,16 @@ def group_of(
         },
         protocol=_protocol(board, records),
         counts=tuple(Count(s, words, found[s]) for s, words in STATES.items() if found[s]),
-        answers=tuple(answers(board, records)),
-        views=tuple(_views(board, plan, methods, records)),
-        costs={label: c.ratio for label, c in relative_costs(board, records).items()},
+        answers=tuple(answers(board, costs, records)),
+        views=tuple(_views(board, plan, costs, methods, records)),
+        costs=costs,
     )
 
 
 def _views(
     board: Board,
     plan: Plan,
+    costs: Mapping[str, RelativeCost],
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
 ) -> list[View]:
@@ -131,7 +133,7 @@ def _views(
         if table.rows
     ]
     main, groups, *_ = tables
-    return [overview(board, main, groups, records), *views, _evidence(board, records)]
+    return [overview(board, main, groups, costs, records), *views, _evidence(board, records)]
 
 
 def _named(table: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ltbench.config.expand import BASELINE
-from ltbench.results.beside_softmax import RelativeCost, gain, relative_costs
+from ltbench.results.beside_softmax import RelativeCost, gain
 from ltbench.results.board import EMPTY, Board, Entry
 from ltbench.results.groups import GROUPS, RULES
 from ltbench.results.page.cells import (
@@ -53,15 +53,21 @@ HELP = {
     "UA": "Upper reference accuracy: the better of softmax and the method itself, trained on the "
     "balanced twin of the long-tailed set.",
     "Shape": "Many, medium and few from left to right, on one scale from 0 to 100 %.",
-    "Cost": "Training time as measured over that of softmax, all stages, starts and teachers "
-    "included; ~ where the hardware was not the same.",
+    "Cost": "Forward passes of training beside softmax's, all stages, starts and teachers "
+    "included: counted, not timed; ~ where a network is one's own, counted as softmax's.",
     "Seeds": "Seeds that are there, of those that the grid asks for.",
 }
 
 
-def overview(board: Board, main: Table, groups: Table, records: Mapping[str, Stored]) -> View:
+def overview(
+    board: Board,
+    main: Table,
+    groups: Table,
+    costs: Mapping[str, RelativeCost],
+    records: Mapping[str, Stored],
+) -> View:
     """Return the main view of a board, made of its main table and that of groups of classes."""
-    plain, spent = find_plain(board, BASELINE), relative_costs(board, records)
+    plain = find_plain(board, BASELINE)
     by_title = [_cells(table) for table in (main, groups)]
     gains, verdicts = _gains(board, plain), compare_rows(board, records)
     lines = []
@@ -78,7 +84,7 @@ def overview(board: Board, main: Table, groups: Table, records: Mapping[str, Sto
                     _verdict(verdicts.get(entry.variant.label)),
                     *(replace(shown, spread="") for shown in rest),
                     Shown(points=tuple(entry.values[group].mean for group in GROUPS)),
-                    _cost(spent.get(entry.variant.label)),
+                    _cost(costs.get(entry.variant.label)),
                     _seeds(entry),
                 ),
                 entry,
@@ -125,8 +131,7 @@ def _verdict(comparison: Comparison | None) -> Shown:
 def _cost(cost: RelativeCost | None) -> Shown:
     if cost is None:
         return Shown("n/a", state="not available")
-    about = "" if cost.same_hardware else "~"
-    return Shown(f"{about}{cost.ratio:.1f}x", sort=cost.ratio, state="complete")
+    return Shown(str(cost), sort=cost.ratio, state="complete")
 
 
 def _seeds(entry: Entry) -> Shown:
@@ -145,7 +150,9 @@ def _with_places(ranked: Sequence[Line]) -> list[Line]:
     ]
 
 
-def answers(board: Board, records: Mapping[str, Stored]) -> list[tuple[Shown, ...]]:
+def answers(
+    board: Board, costs: Mapping[str, RelativeCost], records: Mapping[str, Stored]
+) -> list[tuple[Shown, ...]]:
     """Return sentences on who leads, at what cost, and on classes with few images.
 
     Each is a row of texts, of which those with a `href` are names.
@@ -154,7 +161,7 @@ def answers(board: Board, records: Mapping[str, Stored]) -> list[tuple[Shown, ..
     if not complete:
         how = f"ltbench run --grid {board.grid}"
         return [(Shown(f"No variant has all its seeds yet: {how} trains what is missing."),)]
-    plain, spent = find_plain(board, BASELINE), relative_costs(board, records)
+    plain = find_plain(board, BASELINE)
     best, *rest = sorted(complete, key=_accuracy, reverse=True)
     words = [_name(best), Shown(f" leads at {_printed(best)}")]
     if (points := gain(best, plain)) is not None:
@@ -163,16 +170,16 @@ def answers(board: Board, records: Mapping[str, Stored]) -> list[tuple[Shown, ..
         words += [Shown("; next is "), _name(rest[0]), Shown(f" at {_printed(rest[0])}")]
         words.append(Shown(_told_apart(best, rest[0], records)))
     sentences = [(*words, Shown("."))]
-    if spent and len(complete) > 1:
-        priced = [entry for entry in complete if entry.variant.label in spent]
+    if costs and len(complete) > 1:
+        priced = [entry for entry in complete if entry.variant.label in costs]
         parts: list[Shown] = []
         named: Entry | None = None
         for limit, text in ((1.05, "At softmax's training cost"), (1.5, "up to 1.5 times it")):
-            within = [e for e in priced if spent[e.variant.label].ratio <= limit and e is not plain]
+            within = [e for e in priced if costs[e.variant.label].ratio <= limit and e is not plain]
             leader = max(within, key=_accuracy, default=None)
             if leader is not None and leader is not named:
                 named = leader
-                price = f"{spent[leader.variant.label].ratio:.1f}x"
+                price = costs[leader.variant.label]
                 parts += [Shown(("; " if parts else "") + f"{text}: "), _name(leader)]
                 parts.append(Shown(f" {fixed(_accuracy(leader))} ({price})"))
         if parts:
