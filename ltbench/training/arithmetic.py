@@ -5,7 +5,8 @@ lets them and matrix products round their factors to 10 bits. On a CPU both are 
 """
 
 import shutil
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from ltbench.config.models import Recipe
 from ltbench.methods.base import Method
+from ltbench.training.rounding import RoundedProducts, lacks_bfloat16
 
 COMPILE_FROM = 5_000
 """Steps of a stage from which `compile: auto` compiles.
@@ -29,9 +31,13 @@ def set_precision(recipe: Recipe) -> None:
     torch.backends.cudnn.conv.fp32_precision = meaning  # type: ignore[attr-defined]
 
 
-def autocast(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
-    """Return the context that forward passes run in: bf16 autocast where the recipe says so."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+@contextmanager
+def autocast(recipe: Recipe, device: torch.device) -> Iterator[None]:
+    """Open the context that forward passes run in: bf16 autocast where the recipe says so."""
+    bfloat16 = recipe.precision == "bf16"
+    rounds = RoundedProducts() if bfloat16 and lacks_bfloat16(device) else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), rounds:
+        yield
 
 
 def compiles(recipe: Recipe, steps: int) -> bool:

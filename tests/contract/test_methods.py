@@ -93,6 +93,17 @@ def test_trains_to_a_valid_record(key, stage, bench):
 
 
 @pytest.mark.parametrize(("key", "stage"), STAGES)
+def test_trains_under_autocast(key, stage, bench):
+    jobs = chain(key, stage, norm="batch", precision="bf16", channels_last=True)
+    record, job = bench.train(jobs), jobs[-1]
+    state = bench.state(job).values()
+    assert all(value.isfinite().all() for value in state)
+    assert not any(value.dtype == torch.bfloat16 for value in state)
+    if record.test is not None:
+        assert record.test.totals == bench.train(chain(key, stage)).test.totals
+
+
+@pytest.mark.parametrize(("key", "stage"), STAGES)
 def test_its_weights_are_all_that_a_test_needs(key, stage, bench):
     if not stage_of(key, stage).tests:
         pytest.skip("this stage predicts no classes")
