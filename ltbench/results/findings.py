@@ -33,11 +33,15 @@ Verdict = Literal["holds", "does not hold", "not testable"]
 
 
 class Term(Model):
-    """A metric of a variant, in percent, less that of another where `minus` names one."""
+    """A metric of a variant, in percent, less that of another where `minus` names one.
+
+    A variant with a recipe of its own is named with it, any other without.
+    """
 
     method: Name | Literal["*"]
     hyper: dict[str, Any] = Field(default_factory=dict)
     start: Name | None = None
+    recipe: Name | None = None
     metric: Metric = "acc"
     minus: "Term | None" = None
 
@@ -154,13 +158,17 @@ Side = tuple[Term, Board]
 
 
 def _sides(finding: Finding, board: Board, other: Board) -> Iterator[tuple[Side, Side, Comparison]]:
-    """Yield both sides of each comparison; the wildcard is each variant but the right one."""
+    """Yield both sides of each comparison.
+
+    The wildcard is each variant but the right one, under the recipe of the board.
+    """
     for comparison in finding.compare:
         left, right = comparison.left, comparison.right
         terms = [left]
         if left.method == ANY:
             against = None if right is None else _find(right, board)
-            terms = [_named(left, entry) for entry in board.entries if entry is not against]
+            others = (entry for entry in board.entries if entry is not against)
+            terms = [_named(left, entry) for entry in others if entry.variant.recipe is None]
         for term in terms:
             yield (term, board), (right or term, board if right else other), comparison
 
@@ -173,11 +181,11 @@ def _named(term: Term, entry: Entry) -> Term:
 
 
 def _find(term: Term, board: Board) -> Entry | None:
-    """Return the variant that a term names, under the recipe of the board."""
-    identity = (term.method, term.hyper, term.start)
+    """Return the variant of a board that a term names."""
+    identity = (term.method, term.hyper, term.start, term.recipe)
     for entry in board.entries:
         variant = entry.variant
-        if identity == (variant.method, variant.hyper, entry.start_method):
+        if identity == (variant.method, variant.hyper, entry.start_method, variant.recipe):
             return entry
     return None
 
@@ -188,6 +196,7 @@ def _value(term: Term, board: Board) -> float:
     if entry is None:
         parts = [f"{name} {value}" for name, value in term.hyper.items()]
         parts += [] if term.start is None else [f"from {term.start}"]
+        parts += [] if term.recipe is None else [f"with {term.recipe}"]
         raise _MissingError(" ".join([f"no {term.method}", *parts]))
     value = entry.values[term.metric]
     if value.state != "complete" or value.mean is None:

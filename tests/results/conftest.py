@@ -65,7 +65,10 @@ def plan(
     overrides=(),
     extra=(),
 ):
-    """Build a plan as the planner would; `extra` variants are rows that UA needs."""
+    """Build a plan as the planner would; `extra` variants are rows that UA needs.
+
+    A variant's own recipe is that of the plan in bf16.
+    """
     grid = Grid(
         name=name,
         title="A toy grid",
@@ -84,17 +87,19 @@ def plan(
         start = variant.start_from and keys(wanted[variant.start_from], split, seed)[-1]
         stage = SECOND.get(variant.method, "train")
         trains = stage not in UNTRAINED
+        own = {"name": variant.recipe, "precision": "bf16"} if variant.recipe else {}
+        used = recipe.model_copy(update=own)
         job = Job(
             label=variant.label,
-            recipe_name=recipe.name,
+            recipe_name=used.name,
             dataset=dataset,
             split=split,
             method=variant.method,
             version=versions.get(variant.label, 1),
             stage=stage,
             hyper=variant.hyper,
-            recipe=recipe,
-            stage_recipe=(recipe.second if start else recipe.first) if trains else None,
+            recipe=used,
+            stage_recipe=(used.second if start else used.first) if trains else None,
             seed=seed,
             start=(start,) if start else (),
             overrides=overrides,

@@ -27,8 +27,8 @@ def board(toy):
     return make_board(toy)
 
 
-def make_board(toy, labels=tuple(HITS), **changes):
-    plan = toy.plan(VARIANTS, seeds=(0,), splits=("longtailed",), **changes)
+def make_board(toy, labels=tuple(HITS), variants=VARIANTS, **changes):
+    plan = toy.plan(variants, seeds=(0,), splits=("longtailed",), **changes)
     jobs = {label: plan.jobs[toy.key_of(plan, label)] for label in labels}
     return boards(plan, toy.stored(*(toy.record(j, HITS[n]) for n, j in jobs.items())))[0]
 
@@ -100,10 +100,24 @@ def test_not_testable_says_what_is_missing(toy):
         {"left": term("balanced_softmax"), "op": ">", "right": term("softmax")},
         {"left": term("lws", start="softmax"), "op": ">", "right": term("softmax", "ra")},
         {"left": term("ldam_drw", hyper={"defer": "none"}), "op": ">", "right": term("softmax")},
+        {"left": term("softmax", recipe="half"), "op": ">", "right": term("softmax")},
     ]
     result = evaluate(finding(*comparisons), board)
     assert result.verdict == "not testable"
-    assert result.ours == "BS Acc is missing; no lws from softmax; no ldam_drw defer none"
+    assert result.ours == (
+        "BS Acc is missing; no lws from softmax; no ldam_drw defer none; no softmax with half"
+    )
+
+
+def test_a_variant_with_a_recipe_of_its_own_is_named_by_it(toy, monkeypatch):
+    half = {"label": "Softmax, half", "method": "softmax", "recipe": "half"}
+    monkeypatch.setitem(HITS, half["label"], (46, 45, 30, 20, 5, 1))
+    board = make_board(toy, (*HITS, half["label"]), (half, *VARIANTS))
+    alike = {"left": term("softmax", recipe="half"), "op": ">", "right": term("softmax")}
+    result = evaluate(finding(alike), board)
+    assert (result.verdict, result.ours) == ("holds", "Softmax, half 49.0, Softmax 48.7")
+    every = evaluate(finding({"left": term("*"), "op": ">", "right": term("softmax")}), board)
+    assert "half" not in every.ours
 
 
 def test_empty_group_is_not_testable(toy):
