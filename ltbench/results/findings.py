@@ -70,7 +70,8 @@ class Finding(Model):
     """A claim, where it was made, and the comparisons that it comes to.
 
     A claim about recipes says in `over` which recipe is compared to which: terms without a right
-    side are then those of the board of the other recipe, in the same grid and dataset.
+    side are then those of the board of the other recipe, in the same grid and dataset. A claim
+    about methods at large says in `fewest` without how many comparisons it is not testable.
     """
 
     id: Name
@@ -80,6 +81,7 @@ class Finding(Model):
     over: dict[Name, Name] = Field(default_factory=dict)
     compare: tuple[Comparison, ...] = Field(min_length=1)
     share: float = Field(1.0, gt=0, le=1)
+    fewest: int = Field(1, ge=1)
 
     @model_validator(mode="after")
     def _two_sides(self) -> Self:
@@ -138,9 +140,9 @@ def evaluate(finding: Finding, board: Board, other: Board | None = None) -> Resu
             words[1] = f"with {right[1].recipe.name} {values[1]:.{DECIMALS}f}"
         holds = OPERATORS[comparison.op](values[0], values[1] + comparison.margin)
         held[", ".join(words)] = holds
-    if missing or not held:
-        why = "; ".join(dict.fromkeys(missing)) or "no other variant to compare"
-        return Result(finding, "not testable", why)
+    if missing or len(held) < finding.fewest:
+        why = f"too few to compare: {len(held)} of {finding.fewest}"
+        return Result(finding, "not testable", "; ".join(dict.fromkeys(missing)) or why)
     holds = sum(held.values()) >= finding.share * len(held)
     return Result(finding, "holds" if holds else "does not hold", _ours(held))
 
@@ -216,18 +218,22 @@ def _words(term: Term, board: Board, value: float) -> str:
 def findings_table(findings: Sequence[Finding], boards: Sequence[Board]) -> Table:
     """Return a row for each finding and each board that can test it.
 
-    A finding that no board can test has one row that says what it lacks on the first. A claim about
-    recipes is about boards of these recipes alone.
+    Grids with the same figures under the same recipe share a row. A finding that no board can test
+    has one row that says what it lacks on the first. A claim about recipes is about boards of these
+    recipes alone.
     """
     rows = []
     for finding in findings:
         pairs = _pairs(finding, boards) if finding.over else [(board, None) for board in boards]
-        results = [(f"{b.grid}: {b.id}", evaluate(finding, b, other)) for b, other in pairs]
+        results = [(b, evaluate(finding, b, other)) for b, other in pairs]
         testable = [each for each in results if each[1].verdict != "not testable"]
-        none = [("", Result(finding, "not testable", "no board has its recipes"))]
-        for board, result in testable or results[:1] or none:
-            words = (finding.claim, finding.source, finding.published)
-            rows.append(tuple(Cell(word) for word in (*words, board, result.ours, result.verdict)))
+        grids: dict[tuple[str, str, str], list[str]] = {}
+        for b, result in testable or results[:1]:
+            grids.setdefault((b.id, result.ours, result.verdict), []).append(b.grid)
+        found = [(f"{', '.join(of)}: {id_}", *words) for (id_, *words), of in grids.items()]
+        for words in found or [("", "no board has its recipes", "not testable")]:
+            claim = (finding.claim, finding.source, finding.published)
+            rows.append(tuple(Cell(word) for word in (*claim, *words)))
     return Table(
         name="findings",
         title="Findings",

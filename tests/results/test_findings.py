@@ -94,6 +94,24 @@ def test_wildcard_and_share(board):
     assert verdict(board, *both, share=0.51) == "does not hold"
 
 
+def test_a_claim_at_large_needs_enough_to_compare(board):
+    every = {"left": term("*"), "op": ">", "right": term("softmax")}
+    assert verdict(board, every, fewest=3) == "holds"
+    result = evaluate(finding(every, fewest=4), board)
+    assert (result.verdict, result.ours) == ("not testable", "too few to compare: 3 of 4")
+
+
+def test_grids_with_the_same_figures_share_a_row(toy, board):
+    other = make_board(toy, name="other_grid")
+    fewer = make_board(toy, labels=["Softmax", "BS"], variants=VARIANTS[:2], name="small_grid")
+    claim = finding({"left": term("*"), "op": ">", "right": term("softmax")})
+    rows = findings_table([claim], [board, other, fewer]).rows
+    assert [row[3].text for row in rows] == [
+        "toy_grid, other_grid: toy_r40, short",
+        "small_grid: toy_r40, short",
+    ]
+
+
 def test_not_testable_says_what_is_missing(toy):
     board = make_board(toy, labels=["Softmax"])
     comparisons = [
