@@ -59,6 +59,7 @@ class MethodInfo(Model):
     paper: Paper | None
     category: str
     family: str
+    aliases: tuple[str, ...] = ()
     version: int
     stages: tuple[Stage, ...]
     start_from: str | None
@@ -127,15 +128,21 @@ class MethodInfo(Model):
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Methods by key, in the order of the file, plugins last."""
+    """Methods by key, in the order of the file, plugins last; found by their aliases, too."""
 
     methods: Mapping[str, MethodInfo]
 
+    @cached_property
+    def names(self) -> dict[str, MethodInfo]:
+        """Methods by key and by alias."""
+        aliases = {alias: info for info in self.methods.values() for alias in info.aliases}
+        return aliases | dict(self.methods)
+
     def __getitem__(self, name: str) -> MethodInfo:
-        return self.methods[name]
+        return self.names[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self.methods
+        return name in self.names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.methods)
@@ -147,15 +154,15 @@ class Catalogue:
         """Return a method.
 
         Args:
-            name: its key.
+            name: its key, or an alias.
             source: where the name was written.
 
         Raises:
-            ConfigError: if there is no such method, with the nearest key.
+            ConfigError: if there is no such method, with the nearest name.
         """
-        if name not in self.methods:
-            raise source.error(f"no method {show(name)}", did_you_mean(name, self.methods))
-        return self.methods[name]
+        if name not in self.names:
+            raise source.error(f"no method {show(name)}", did_you_mean(name, self.names))
+        return self.names[name]
 
 
 def load_catalogue() -> Catalogue:

@@ -18,7 +18,7 @@ from ltbench.config.errors import (
     raise_all,
     show,
 )
-from ltbench.config.models import DatasetChoice, DatasetSpec, Grid, Model, Recipe
+from ltbench.config.models import DatasetChoice, DatasetSpec, Grid, Model, Recipe, Variant
 from ltbench.config.overrides import Override, Target, changed, override_hyper
 from ltbench.config.rules import MethodRules
 from ltbench.config.validation import validate
@@ -256,7 +256,20 @@ def _checked_grid(
     with collecting(problems):
         grid = validate(Grid, value, source, {"name": name})
     raise_all(sorted(problems, key=lambda p: (p.file, p.line or 0)))
-    return grid
+    return grid if catalogue is None else _without_aliases(grid, catalogue)
+
+
+def _without_aliases(grid: Grid, catalogue: Catalogue) -> Grid:
+    """Return a grid whose variants name methods by their keys, so that jobs are the same."""
+    labels = {variant.label for variant in grid.variants}
+
+    def by_key(variant: Variant) -> Variant:
+        changes = {"method": catalogue[variant.method].key}
+        if (start := variant.start_from) is not None and start not in labels:
+            changes["start_from"] = catalogue[start].key
+        return variant.model_copy(update=changes)
+
+    return grid.model_copy(update={"variants": tuple(map(by_key, grid.variants))})
 
 
 def _items(value: Any, field: str, bare: str) -> Iterator[tuple[int, dict[str, Any]]]:

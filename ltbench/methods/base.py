@@ -23,6 +23,7 @@ class Method(nn.Module):
 
     Class attributes, read into the catalogue:
         title, paper, category: name in tables, where it comes from, where the survey files it.
+        aliases: other keys that a grid may use for it.
         version: bumped when the method's behaviour moves.
         stages: the stages that are jobs of their own, in order.
         start_from: variant whose trained network the first stage needs; a grid may name another.
@@ -37,6 +38,7 @@ class Method(nn.Module):
     title: ClassVar[str]
     paper: ClassVar[Paper | None]
     category: ClassVar[Category]
+    aliases: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
     stages: ClassVar[tuple[Stage, ...]] = (Stage("train"),)
     start_from: ClassVar[str | None] = None

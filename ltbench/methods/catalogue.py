@@ -27,6 +27,7 @@ def describe(method: type[Method]) -> dict[str, Any]:
         "title": method.title,
         "family": package.rpartition(".")[2] if package.startswith("ltbench.methods.") else OWN,
         "category": method.category,
+        "aliases": list(method.aliases),
         "paper": None if method.paper is None else asdict(method.paper),
         "version": method.version,
         "stages": [asdict(stage) for stage in method.stages],

@@ -158,7 +158,8 @@ def methods_page(methods: Mapping[str, MethodInfo], recorded: Collection[str] = 
                 source = (PACKAGE.parent / place).read_text(encoding="utf-8")
                 said = ast.get_docstring(ast.parse(source)) or ""
                 parts.append(f"### {escape_markdown(info.title)}")
-                parts.append(f"Key `{key}`, [{place}](../{place})")
+                keys = ", also ".join(f"`{name}`" for name in (key, *info.aliases))
+                parts.append(f"Key {keys}, [{place}](../{place})")
                 parts.append(f"```text\n{said}\n```")
     return "\n\n".join(parts) + "\n"
 

@@ -107,8 +107,9 @@ def test_missing_or_broken_catalogue(tmp_path, monkeypatch):
     (tmp_path / "c.json").write_text(json.dumps({"a": method(3) | {"key": "a"}, "b": method("B")}))
     assert problems(load_catalogue) == [
         (
-            "c.json: a.key: unknown key; choose from balanced_equals, category, cost, coupling, "
-            "family, hyper, oracle, paper, stages, start_from, teachers, test_time, title, version"
+            "c.json: a.key: unknown key; choose from aliases, balanced_equals, category, cost, "
+            "coupling, family, hyper, oracle, paper, stages, start_from, teachers, test_time, "
+            "title, version"
         ),
         "c.json: a.title: expected text, got 3",
     ]

@@ -4,6 +4,7 @@ from config.toy_project import DATASET, GRID, RECIPE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ltbench.config.catalogue import load_catalogue
 from ltbench.config.errors import ConfigError
 from ltbench.config.load import (
     available,
@@ -124,6 +125,18 @@ def test_a_variant_starts_from_a_label_or_a_method(project, catalogue):
     for start in ("LDAM-DRW", "balanced_softmax"):
         project("grids/toys.yaml", GRID + f"  - {{label: cRT, method: crt, start_from: {start}}}\n")
         assert load_grid("toys", catalogue=catalogue).variants[-1].start_from == start
+
+
+def test_a_variant_with_an_alias_has_the_method_under_its_key(project):
+    variants = "[{label: TADE, method: tade}, {label: cRT, method: crt, start_from: tade}]"
+    project("grids/toys.yaml", f"{GRID[: GRID.index('variants')]}variants: {variants}\n")
+    shipped = load_catalogue()
+    experts, crt = load_grid("toys", catalogue=shipped).variants
+    assert (experts.label, experts.method) == ("TADE", "sade")
+    assert crt.start_from == "sade"
+    assert shipped.get("tade") is shipped["sade"]
+    assert "tade" in shipped
+    assert "tade" not in list(shipped)
 
 
 def test_problems_of_named_files_show_in_the_grid(project, catalogue):

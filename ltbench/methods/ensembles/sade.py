@@ -53,6 +53,7 @@ class SADE(Method):
     """Experts for the training prior, a uniform one and the inverse one."""
 
     title = "SADE"
+    aliases = ("tade",)
     paper = Paper(
         title="Self-Supervised Aggregation of Diverse Experts for Test-Agnostic "
         "Long-Tailed Recognition",
