@@ -6,7 +6,7 @@ from ltbench.classifiers.learnable_scale import LearnableScale
 from ltbench.classifiers.linear import linear, reset_linear
 from ltbench.classifiers.meta_embedding import MetaEmbedding
 from ltbench.classifiers.nearest_mean import NearestClassMean
-from ltbench.classifiers.tau_norm import tau_normalised
+from ltbench.classifiers.tau_norm import TauNormalised, tau_normalised
 
 __all__ = [
     "CausalNormClassifier",
@@ -14,6 +14,7 @@ __all__ = [
     "LearnableScale",
     "MetaEmbedding",
     "NearestClassMean",
+    "TauNormalised",
     "linear",
     "reset_linear",
     "tau_normalised",

@@ -20,6 +20,7 @@ from ltbench.methods.module_improvement.ncm import NCM
 from ltbench.methods.module_improvement.oltr import OLTR
 from ltbench.methods.module_improvement.paco import PaCo
 from ltbench.methods.module_improvement.tau_norm import TauNorm
+from ltbench.methods.module_improvement.tau_norm_learned import TauNormLearned
 from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
 from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
 from ltbench.methods.rebalancing.class_balanced import ClassBalanced
@@ -62,6 +63,7 @@ METHODS: dict[str, type[Method]] = {
     "ncm": NCM,
     "tau_norm": TauNorm,
     "tau_norm_validated": TauNormValidated,
+    "tau_norm_learned": TauNormLearned,
     "mixup": Mixup,
     "rsg": RSG,
     "lfme": LFME,

@@ -22,9 +22,8 @@ class Method(nn.Module):
     """Base of every method; only `training_loss` has to be given (none for untrained stages).
 
     Class attributes, read into the catalogue:
-        title, paper, category: name in tables, where it comes from, where the survey files it.
-        aliases: other keys that a grid may use for it.
-        version: bumped when the method's behaviour moves.
+        title, aliases, paper, category: name in tables, other keys, source, the survey's folder.
+        version, oracle: bumped when behaviour moves; file of reference numbers that checks it.
         stages: the stages that are jobs of their own, in order.
         start_from: variant whose trained network the first stage needs; a grid may name another.
         teachers: methods whose trained weights `load_teachers` gets, in this order.
@@ -32,7 +31,6 @@ class Method(nn.Module):
         coupling: how samples of a batch meet: "none", "gathered" from all ranks, or "per_rank".
         balanced_equals: method that this one computes bit for bit when all counts are equal.
         test_time: whether shifted tests are run again, after `adapt` or with their prior given.
-        oracle: file of reference numbers that checks it.
     """
 
     title: ClassVar[str]

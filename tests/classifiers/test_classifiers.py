@@ -6,6 +6,7 @@ from ltbench.classifiers import (
     CosineClassifier,
     LearnableScale,
     NearestClassMean,
+    TauNormalised,
     linear,
     reset_linear,
     tau_normalised,
@@ -75,6 +76,16 @@ def test_tau_norm(oracle):
     normalised = tau_normalised(weight, tau)
     torch.testing.assert_close(normalised, expected, **EXACT)
     torch.testing.assert_close(oracle["features"] @ normalised.T, oracle["logits"], **EXACT)
+    classifier = TauNormalised(*reversed(weight.shape)).double()
+    classifier.load_state_dict({"weight": weight, "tau": torch.tensor(tau)})
+    torch.testing.assert_close(classifier(oracle["features"]), oracle["logits"], **EXACT)
+
+
+def test_tau_norm_is_differentiable_in_tau():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(5, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    tau = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(tau_normalised, (weight, tau))
 
 
 def test_tau_norm_limits():

@@ -289,6 +289,19 @@ def test_lws_trains_scales_only_and_begins_as_its_start():
     assert method.predict(batch().images).equal(start.predict(batch().images))
 
 
+def test_a_learned_tau_begins_at_the_trained_weights_and_moves_alone():
+    start = build("softmax")
+    method = build("tau_norm_learned")
+    method.load_start(start.state_dict())
+    method.on_stage_start(method.stage)
+    assert {n for n, p in method.named_parameters() if p.requires_grad} == {
+        "network.classifier.tau"
+    }
+    torch.testing.assert_close(method.predict(batch().images), start.predict(batch().images))
+    total_loss(method.training_loss(batch())).backward()
+    assert method.network.classifier.tau.grad != 0
+
+
 def test_tau_norm_rescales_weights_and_drops_the_bias():
     start = build("softmax").state_dict()
     start["network.classifier.bias"] += 1

@@ -7,8 +7,7 @@ Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
 
 The bias is dropped, as in the paper and its code. Here tau is a fixed hyper-parameter: a grid names
 a value that was found on validation images, otherwise it is 0.7. The paper chooses it on validation
-images for each dataset, as `tau_norm_validated` does. A tau that is learned with class-balanced
-sampling is left out.
+images for each dataset, as `tau_norm_validated` does; `tau_norm_learned` learns it.
 """
 
 from typing import cast

@@ -7,7 +7,8 @@ Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
     tau by the accuracy on validation images         implemented
 
 As in the authors' code tau is the best of 0, 0.1, .. 2 by the mean accuracy of the classes, and the
-bias is dropped. With a tau that is given, `tau_norm` is the same without validation images.
+bias is dropped. Without validation images tau is given to `tau_norm`, or `tau_norm_learned` learns
+it.
 """
 
 from collections.abc import Iterable
