@@ -17,6 +17,12 @@ from ltbench.results.tables import Cell, Table
 PACKAGE = Path(__file__).parent.parent
 GENERATED = "Written by `make leaderboard`; never edited by hand."
 
+OTHER_TASKS = """\
+The suite classifies single images. What the survey names of other tasks is left out: FrameStack
+(videos), LST (incremental instance segmentation), DT2 (scene graphs) and UD (objects without
+labels), and of its datasets LVIS (detection and segmentation), VOC-LT and COCO-LT (several labels
+an image) and VideoLT (videos)."""
+
 METHOD_COLUMNS = (
     "Key",
     "Method",
@@ -161,6 +167,7 @@ def methods_page(methods: Mapping[str, MethodInfo], recorded: Collection[str] = 
                 keys = ", also ".join(f"`{name}`" for name in (key, *info.aliases))
                 parts.append(f"Key {keys}, [{place}](../{place})")
                 parts.append(f"```text\n{said}\n```")
+    parts += ["## Other tasks", OTHER_TASKS]
     return "\n\n".join(parts) + "\n"
 
 
