@@ -22,7 +22,7 @@ class Method(nn.Module):
     """Base of every method; only `training_loss` has to be given (none for untrained stages).
 
     Class attributes, read into the catalogue:
-        title, aliases, paper, category: name in tables, other keys, source, the survey's folder.
+        title, aliases, paper, category: name in tables, other keys, source, the survey's heading.
         version, oracle: bumped when behaviour moves; file of reference numbers that checks it.
         stages: the stages that are jobs of their own, in order.
         start_from: variant whose trained network the first stage needs; a grid may name another.
