@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--network", default="resnet32")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=4000)
-    parser.add_argument("--bf16", action="store_true", help="also bf16, where the hardware has it")
+    parser.add_argument("--bf16", action="store_true", help="also bf16")
     words = parser.parse_args()
     torch.set_num_threads(1)
     images, where = pool(128, words.images), device()

@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", default="resnet32")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--bf16", action="store_true", help="also bf16, where the hardware has it")
+    parser.add_argument("--bf16", action="store_true", help="also bf16")
     parser.add_argument("--compile", action="store_true", help="also compiled networks")
     words = parser.parse_args()
     torch.set_num_threads(1)
