@@ -10,7 +10,7 @@ backbone and classifier are fixed, and the factors begin at 1. A start without a
 one with bias zero.
 """
 
-from typing import cast
+from typing import ClassVar
 
 from torch import nn
 
@@ -31,17 +31,19 @@ class LWS(Method):
     start_from = "softmax"
     start_needs = ("weight",)
     oracle = "classifiers"
+    classifier: ClassVar[type[nn.Linear]] = LearnableScale
+    learned: ClassVar[str] = "scale"
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a network with a scale on every logit."""
+        """Return a network whose classifier has something to learn beside its weights."""
         backbone, width = build_backbone(spec)
-        return Network(backbone, LearnableScale(width, spec.classes))
+        return Network(backbone, self.classifier(width, spec.classes))
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
-        """Freeze everything but the scales."""
+        """Freeze everything but what is learned."""
         self.freeze(self.network)
-        cast("LearnableScale", self.network.classifier).scale.requires_grad_()
+        self.network.classifier.get_parameter(self.learned).requires_grad_()
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the cross-entropy."""
