@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 
 from end_to_end.project import is_alive
 
+NODES = ("n1", "n2")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 
 CONFIGURATION = """\
@@ -39,6 +41,10 @@ GresTypes=gpu
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 KillWait=10
+# A node that is only busy is not lost.
+MessageTimeout=60
+SlurmdTimeout=0
+UnkillableStepTimeout=600
 SchedulerParameters=sched_interval=2,bf_interval=2
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=2000 Gres=gpu:2
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=2000 Gres=gpu:2
@@ -96,9 +102,9 @@ class Cluster:
             f"--seed-file={run}/munged.seed",
         )
         self.call("slurmctld", "-c")
-        for node in ("n1", "n2"):
+        for node in NODES:
             self.call("slurmd", "-N", node)
-        self.wait_for(lambda: set(self.call("sinfo", "-h", "-N", "-o", "%T").split()) == {"idle"})
+        self.wait_for(self.idle, 60)
 
     def call(self, *words):
         """Run a command of the cluster; return what it prints."""
@@ -108,13 +114,29 @@ class Cluster:
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def wait_for(self, condition, seconds=60.0):
-        """Wait for a condition, hastening jobs that Slurm holds for two minutes after a requeue."""
+    def ready(self):
+        """Bring back what the last test, or a busy machine, has left down: two idle nodes."""
+        for node in NODES:
+            if not self.runs(f"slurmd-{node}"):
+                self.call("slurmd", "-N", node)
+            self.resume(node)
+        self.wait_for(self.idle, 60)
+
+    def idle(self):
+        """Return whether all nodes wait for jobs."""
+        return set(self.call("sinfo", "-h", "-N", "-o", "%T").split()) == {"idle"}
+
+    def wait_for(self, condition, seconds=300.0):
+        """Return a condition's value once it is true.
+
+        Jobs that Slurm holds for two minutes after a requeue are hastened meanwhile.
+        """
         deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, self.call("squeue") + self.log()
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"waited {seconds:g} s\n{self.state()}"
             self.hasten()
-            time.sleep(0.5)
+            time.sleep(0.1)
+        return value
 
     def hasten(self):
         """Let jobs that were requeued start now."""
@@ -131,21 +153,43 @@ class Cluster:
         lines = self.call("squeue", "-h", "-r", "-o", "%i %T").splitlines()
         return dict(line.split() for line in lines)
 
+    def dependencies(self):
+        """Return what each job waits for by job id, empty where it waits for nothing."""
+        lines = self.call("squeue", "-h", "-r", "-o", "%i %E").splitlines()
+        return {job: on.replace("(null)", "") for job, _, on in (s.partition(" ") for s in lines)}
+
+    @contextmanager
+    def closed(self, partition):
+        """Let a partition start no job for the time being."""
+        self.call("scontrol", "update", f"partitionname={partition}", "state=down")
+        try:
+            yield
+        finally:
+            self.call("scontrol", "update", f"partitionname={partition}", "state=up")
+
     def resume(self, node):
-        """Bring back a node that was set down, unless it has registered again by itself."""
-        if "down" in self.call("sinfo", "-h", "-n", node, "-o", "%T"):
+        """Bring back a node that was set down or drained, unless it has come back by itself."""
+        state = self.call("sinfo", "-h", "-n", node, "-o", "%T")
+        if "down" in state or "drain" in state:
             self.call("scontrol", "update", f"nodename={node}", "state=resume")
 
-    def log(self):
-        return (self.root / "log" / "slurmctld.log").read_text()[-3000:]
+    def state(self):
+        """Return what an administrator would look at."""
+        asked = [self.call("sinfo", "-N", "-l"), self.call("sinfo", "-R"), self.call("squeue")]
+        logs = sorted((self.root / "log").glob("slurm*.log"))
+        return "\n".join(asked + [f"{log.name}: {log.read_text()[-3000:]}" for log in logs])
+
+    def runs(self, daemon):
+        """Return whether a daemon is there."""
+        file = self.root / "run" / f"{daemon}.pid"
+        return file.exists() and is_alive(int(file.read_text()))
 
     def stop(self):
         """End all jobs and daemons."""
         self.call("scancel", "--user", "root")
-        for name in ("slurmd-n1", "slurmd-n2", "slurmctld", "munged"):
-            file = self.root / "run" / f"{name}.pid"
-            if file.exists() and is_alive(int(file.read_text())):
-                end(int(file.read_text()))
+        for daemon in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munged"):
+            if self.runs(daemon):
+                end(int((self.root / "run" / f"{daemon}.pid").read_text()))
 
 
 def end(pid):

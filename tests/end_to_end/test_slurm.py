@@ -4,7 +4,7 @@ import json
 
 import pytest
 from end_to_end.cluster import Cluster, missing
-from end_to_end.project import Project, wait_until
+from end_to_end.project import Project
 
 from ltbench.results.workspace import read_json
 
@@ -59,16 +59,17 @@ def local(tmp_path_factory):
 
 @pytest.fixture
 def project(tmp_path, cluster):
+    cluster.ready()
     project = long_grids(tmp_path)
     project.environment |= {"SLURM_CONF": cluster.environment["SLURM_CONF"]}
     project.environment["PATH"] = cluster.environment["PATH"]
     yield project
     cluster.call("scancel", "--user", "root")
-    wait_until(lambda: not cluster.queue())
-    wait_until(lambda: not project.processes())
+    cluster.wait_for(lambda: not cluster.queue())
+    cluster.wait_for(lambda: not project.processes())
 
 
-def under_way(project):
+def under_way(cluster, project):
     """Wait until jobs have trained some epochs of an attempt, and return their keys."""
 
     def found():
@@ -79,7 +80,7 @@ def under_way(project):
             if job.claims.holder() and (read_json(job.progress) or {"epoch": 0})["epoch"] > 3
         ]
 
-    return wait_until(found)
+    return cluster.wait_for(found)
 
 
 def preempt(cluster):
@@ -96,21 +97,21 @@ def assert_as_local(project, local):
 
 
 def test_a_grid_with_prerequisites_is_preempted_and_ends_as_without_slurm(cluster, project, local):
-    cluster.call("scontrol", "update", "partitionname=low", "state=down")
-    said = project.run("long.yaml", *SLURM, "--time", "30").stdout
-    assert "6 jobs are with Slurm" in said
-    counts, text = project.status("long.yaml")
-    assert counts == {"queued": 6}
-    assert text.count("PENDING (Dependency)") == 3
-    assert "6 jobs are with Slurm" in project.run("long.yaml", *SLURM).stdout
-    assert len(cluster.queue()) == 6  # none twice
-    cluster.call("scontrol", "update", "partitionname=low", "state=up")
+    with cluster.closed("low"):
+        said = project.run("long.yaml", *SLURM, "--time", "30").stdout
+        assert "6 jobs are with Slurm" in said
+        counts, text = project.status("long.yaml")
+        assert counts == {"queued": 6}
+        assert text.count("PENDING (") == 6
+        assert sum(map(bool, cluster.dependencies().values())) == 3
+        assert "6 jobs are with Slurm" in project.run("long.yaml", *SLURM).stdout
+        assert len(cluster.queue()) == 6  # none twice
     for number in range(2):
-        cluster.wait_for(lambda: not cluster.held(), 120)
-        under_way(project)
+        cluster.wait_for(lambda: not cluster.held())
+        under_way(cluster, project)
         preempt(cluster)
-        wait_until(lambda number=number: stops(project) > number)
-    cluster.wait_for(lambda: not cluster.queue(), 900)
+        cluster.wait_for(lambda number=number: stops(project) > number)
+    cluster.wait_for(lambda: not cluster.queue(), 500)
     assert project.status("long.yaml")[0] == {"done": 6}
     records = project.records()
     assert len(records) == 6
@@ -125,12 +126,12 @@ def stops(project):
 
 def test_two_nodes_train_one_job_and_are_preempted(cluster, project, local):
     project.run("pair.yaml", *SLURM, "--devices", "2", "--nodes", "2", "--sbatch", "gres=gpu:1")
-    (key,) = under_way(project)
+    (key,) = under_way(cluster, project)
     holder = project.workspace.job(key).claims.holder()
     assert holder.details["launch"].startswith("slurm ")
     preempt(cluster)
-    wait_until(lambda: stops(project))
-    cluster.wait_for(lambda: not cluster.queue(), 600)
+    cluster.wait_for(lambda: stops(project))
+    cluster.wait_for(lambda: not cluster.queue())
     record = project.records()[key]
     assert record.cost.devices == 2
     assert record.cost.attempts == 2
@@ -143,10 +144,10 @@ def test_two_nodes_train_one_job_and_are_preempted(cluster, project, local):
 def test_what_is_cancelled_is_not_requeued_and_goes_on_later(cluster, project, local):
     only = ("--only", "seed=0")
     project.run("long.yaml", *SLURM, *only)
-    under_way(project)
+    under_way(cluster, project)
     words = ("--grid", "long.yaml", "--out", str(project.out), *only)
     assert "2 jobs cancelled" in project.call("cancel", *words, torch=False).stdout
-    wait_until(lambda: not cluster.queue())
+    cluster.wait_for(lambda: not cluster.queue())
     counts, text = project.status("long.yaml", *only)
     assert counts == {"missing": 2}
     assert "is over and left no record" in text
@@ -160,7 +161,7 @@ def test_a_job_that_slurm_has_completed_is_not_done_without_its_record(cluster, 
     number = cluster.call("sbatch", "--parsable", "--output=/dev/null", "--wrap", "true").strip()
     folder = project.workspace.job(key)
     folder.ticket.write_text(json.dumps({"slurm": number}))
-    wait_until(lambda: not cluster.queue())
+    cluster.wait_for(lambda: not cluster.queue())
     counts, text = project.status("pair.yaml")
     assert counts == {"missing": 1}
     assert f"Slurm job {number} is over and left no record" in text
@@ -169,12 +170,12 @@ def test_a_job_that_slurm_has_completed_is_not_done_without_its_record(cluster, 
 def test_a_lost_node_is_survived(cluster, project, local):
     only = ("--only", "seed=0", "--only", "variant=softmax")
     project.run("long.yaml", *SLURM, *only)
-    (key,) = under_way(project)
+    (key,) = under_way(cluster, project)
     node = cluster.call("squeue", "-h", "-o", "%N").strip()
     cluster.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     try:
-        wait_until(lambda: project.workspace.job(key).claims.holder() is None)
-        cluster.wait_for(lambda: not cluster.queue(), 600)
+        cluster.wait_for(lambda: project.workspace.job(key).claims.holder() is None)
+        cluster.wait_for(lambda: not cluster.queue())
     finally:
         cluster.resume(node)
     assert_as_local(project, local)
@@ -185,7 +186,7 @@ def test_what_starts_from_a_failed_job_is_not_kept_waiting(cluster, project):
     plugin = project.write("mine.py", FAILING)
     grid = project.grid("fails", "{label: after, method: crt, start_from: fails}", recipes="[long]")
     project.run(grid, *SLURM, "--plugin", plugin)
-    wait_until(lambda: not cluster.queue())
+    cluster.wait_for(lambda: not cluster.queue())
     counts, text = project.status(grid, "--plugin", plugin)
     assert counts == {"failed": 1, "missing": 1}
     assert "RuntimeError: no luck" in text
