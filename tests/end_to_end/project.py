@@ -65,7 +65,7 @@ normalisation: {mean: [0.5, 0.5, 0.5], std: [0.3, 0.3, 0.3]}
 profile: natural
 """
 
-PATIENCE = 900.0
+PATIENCE = 300.0
 """Seconds that a busy machine may take for anything."""
 
 COUNTS = re.compile(r"\d+ [a-z]+(, \d+ [a-z]+)*")
