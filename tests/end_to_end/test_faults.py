@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from end_to_end.project import Project, children, holders, wait_until
+from end_to_end.project import PATIENCE, Project, children, holders, wait_until
 
 from ltbench.results.workspace import read_json
 
@@ -96,16 +96,16 @@ def mounted(project):
 def test_a_rank_that_hangs_is_noticed_and_the_job_goes_on(project, whole):
     recipe = project.folder / "configs/recipes/tiny.yaml"
     recipe.write_text(recipe.read_text().replace("epochs: 2", "epochs: 200", 1))
-    words = ("--devices", "2", "--hung-after", "4", "--checkpoint-every", "0")
+    words = ("--devices", "2", "--hung-after", "10", "--checkpoint-every", "0")
     run = project.start("tiny.yaml", "--only", "variant=Softmax", "--only", "seed=0", *words)
     (path,) = wait_until(lambda: list(project.out.glob("jobs/*/progress.json")))
     wait_until(lambda: read_json(path)["epoch"] > 5)
     (claim,) = path.parent.glob("claims/*")
     leader = next(pid for pid in holders(claim) if len(children(pid)) == 2)
     os.kill(max(children(leader)), signal.SIGSTOP)
-    assert run.wait(300) == 0
+    assert run.wait(PATIENCE) == 0
     said = (project.folder / "run.log").read_text()
-    assert said.count("Ended: the job did not move on for 4 s") == 1
+    assert said.count("Ended: the job did not move on for 10 s") == 1
     assert all(record.training.epochs == 200 for record in project.records().values())
 
 
@@ -159,7 +159,7 @@ def test_a_folder_that_is_gone_ends_the_run(project, whole):
     run = project.start("tiny.yaml")
     wait_until(lambda: list(project.out.glob("jobs/*/progress.json")))
     project.out.rename(project.folder / "away")
-    assert run.wait(30) == 2
+    assert run.wait(PATIENCE) == 2
     said = (project.folder / "run.log").read_text()
     assert said.endswith(f"{project.out}, where the runs are, is gone\n")
-    wait_until(lambda: not project.processes(), seconds=10)
+    wait_until(lambda: not project.processes())

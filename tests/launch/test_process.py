@@ -3,7 +3,7 @@ import signal
 from multiprocessing import get_context
 
 import pytest
-from end_to_end.project import children, is_alive, wait_until
+from end_to_end.project import PATIENCE, children, is_alive, wait_until
 from training.jobs import job, options, weights
 
 from ltbench.launch.local import PRELOAD
@@ -11,7 +11,7 @@ from ltbench.launch.process import BUSY, main
 from ltbench.launch.state import failure_of, finished
 from ltbench.results.workspace import Workspace, read_json
 
-LONG = 400
+LONG = 20_000  # epochs; no test waits for their end
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def checkpoints(workspace, one):
 
 
 def ended(process, code):
-    process.join(60)
+    process.join(PATIENCE)
     assert process.exitcode == code
 
 
@@ -81,7 +81,7 @@ def test_sigterm_saves_within_the_epoch_and_stops(workspace, start, ranks):
     under_way(workspace, one)
     assert checkpoints(workspace, one) == []
     os.kill(process.pid, signal.SIGTERM)
-    process.join(60)
+    process.join(PATIENCE)
     assert len(checkpoints(workspace, one)) == 1
     assert failure_of(workspace.job(one.key)) is None
     assert workspace.job(one.key).claims.holder() is None
@@ -95,11 +95,11 @@ def test_a_killed_rank_ends_the_job_at_once_and_is_named(workspace, start, victi
     under_way(workspace, one)
     ranks = sorted(children(process.pid))
     os.kill(ranks[victim], signal.SIGKILL)
-    process.join(30)
+    process.join(PATIENCE)
     assert not process.is_alive()
     said = f"Ended: rank {victim} of 2 was ended by SIGKILL, as the system does"
     assert failure_of(workspace.job(one.key)).startswith(said)
-    wait_until(lambda: not any(map(is_alive, ranks)), seconds=5)
+    wait_until(lambda: not any(map(is_alive, ranks)))
 
 
 def test_ranks_die_with_the_process_that_watches_them(workspace, start):
@@ -110,8 +110,8 @@ def test_ranks_die_with_the_process_that_watches_them(workspace, start):
     assert len(ranks) == 2
     process.kill()
     process.join()
-    wait_until(lambda: not any(map(is_alive, ranks)), seconds=5)
-    wait_until(lambda: workspace.job(one.key).claims.holder() is None, seconds=5)
+    wait_until(lambda: not any(map(is_alive, ranks)))
+    wait_until(lambda: workspace.job(one.key).claims.holder() is None)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -120,7 +120,7 @@ def test_a_job_that_hangs_is_given_up(workspace, start, ranks):
     process = start(one, ranks, hung_after=3.0)
     under_way(workspace, one)
     os.kill(max(children(process.pid)), signal.SIGSTOP)
-    process.join(60)
+    process.join(PATIENCE)
     assert not process.is_alive()
     assert failure_of(workspace.job(one.key)) == "Ended: the job did not move on for 3 s"
 
@@ -130,7 +130,7 @@ def test_a_job_whose_folder_is_gone_ends(workspace, start, tmp_path):
     process = start(one)
     under_way(workspace, one)
     workspace.job(one.key).path.rename(tmp_path / "away")
-    process.join(30)
+    process.join(PATIENCE)
     assert not process.is_alive()
     assert "claims/00001 is gone: this attempt ends" in (tmp_path / "away/log.txt").read_text()
 
@@ -143,7 +143,7 @@ def test_a_job_that_another_process_took_over_ends(workspace, start):
     claims.free(claims.holder())
     with workspace.job(one.key).claim() as claim:
         assert claim is not None
-        process.join(30)
+        process.join(PATIENCE)
         assert not process.is_alive()
         assert claims.holder().pid == os.getpid()
     assert failure_of(workspace.job(one.key)) is None
@@ -158,8 +158,8 @@ def test_a_resumed_job_ends_like_an_unbroken_one(workspace, start, tmp_path):
         process = start(one)
         under_way(workspace, one)
         os.kill(process.pid, how)
-        process.join(60)
-        wait_until(lambda: workspace.job(one.key).claims.holder() is None, seconds=5)
+        process.join(PATIENCE)
+        wait_until(lambda: workspace.job(one.key).claims.holder() is None)
     ended(start(one), 0)
     record = finished(one, workspace)
     assert record.numbers() == whole.numbers()
