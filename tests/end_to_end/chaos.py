@@ -79,7 +79,7 @@ class Round:
             time.sleep(self.chance.uniform(0.5, 2.5))
             if time.monotonic() < until:
                 self.strike()
-        wait_until(lambda: not self.project.processes())
+        wait_until(lambda: not self.project.processes(), seconds=30)
         return self.kills
 
     def start(self):

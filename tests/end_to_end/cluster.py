@@ -8,7 +8,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 
-from end_to_end.project import is_alive
+from end_to_end.project import PATIENCE, is_alive, wait_until
 
 NODES = ("n1", "n2")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
@@ -102,9 +102,7 @@ class Cluster:
             f"--seed-file={run}/munged.seed",
         )
         self.call("slurmctld", "-c")
-        for node in NODES:
-            self.call("slurmd", "-N", node)
-        self.wait_for(self.idle, 60)
+        self.ready()
 
     def call(self, *words):
         """Run a command of the cluster; return what it prints."""
@@ -115,9 +113,9 @@ class Cluster:
         return done.stdout
 
     def ready(self):
-        """Bring back what the last test, or a busy machine, has left down: two idle nodes."""
+        """Start the nodes, or bring back those that a test has left down, and wait for them."""
         for node in NODES:
-            if not self.runs(f"slurmd-{node}"):
+            if self.process(f"slurmd-{node}") is None:
                 self.call("slurmd", "-N", node)
             self.resume(node)
         self.wait_for(self.idle, 60)
@@ -126,17 +124,17 @@ class Cluster:
         """Return whether all nodes wait for jobs."""
         return set(self.call("sinfo", "-h", "-N", "-o", "%T").split()) == {"idle"}
 
-    def wait_for(self, condition, seconds=300.0):
+    def wait_for(self, condition, seconds=PATIENCE):
         """Return a condition's value once it is true.
 
         Jobs that Slurm holds for two minutes after a requeue are hastened meanwhile.
         """
-        deadline = time.monotonic() + seconds
-        while not (value := condition()):
-            assert time.monotonic() < deadline, f"waited {seconds:g} s\n{self.state()}"
+
+        def hastened():
             self.hasten()
-            time.sleep(0.1)
-        return value
+            return condition()
+
+        return wait_until(hastened, seconds, every=0.1, state=self.state)
 
     def hasten(self):
         """Let jobs that were requeued start now."""
@@ -153,10 +151,10 @@ class Cluster:
         lines = self.call("squeue", "-h", "-r", "-o", "%i %T").splitlines()
         return dict(line.split() for line in lines)
 
-    def dependencies(self):
-        """Return what each job waits for by job id, empty where it waits for nothing."""
+    def dependent(self):
+        """Return the jobs that wait for others."""
         lines = self.call("squeue", "-h", "-r", "-o", "%i %E").splitlines()
-        return {job: on.replace("(null)", "") for job, _, on in (s.partition(" ") for s in lines)}
+        return [line.split()[0] for line in lines if not line.endswith("(null)")]
 
     @contextmanager
     def closed(self, partition):
@@ -179,17 +177,18 @@ class Cluster:
         logs = sorted((self.root / "log").glob("slurm*.log"))
         return "\n".join(asked + [f"{log.name}: {log.read_text()[-3000:]}" for log in logs])
 
-    def runs(self, daemon):
-        """Return whether a daemon is there."""
+    def process(self, daemon):
+        """Return the id of a daemon's process, None where it is not there."""
         file = self.root / "run" / f"{daemon}.pid"
-        return file.exists() and is_alive(int(file.read_text()))
+        pid = int(file.read_text()) if file.exists() else 0
+        return pid if is_alive(pid) else None
 
     def stop(self):
         """End all jobs and daemons."""
         self.call("scancel", "--user", "root")
         for daemon in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munged"):
-            if self.runs(daemon):
-                end(int((self.root / "run" / f"{daemon}.pid").read_text()))
+            if pid := self.process(daemon):
+                end(pid)
 
 
 def end(pid):

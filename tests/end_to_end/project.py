@@ -221,11 +221,11 @@ def parent(pid):
         return 0
 
 
-def wait_until(condition, seconds=PATIENCE, every=0.02):
-    """Return a condition's value as soon as it is true."""
+def wait_until(condition, seconds=PATIENCE, every=0.02, state=str):
+    """Return a condition's value as soon as it is true; where it never is, say how things stand."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, "waited too long"
+        assert time.monotonic() < deadline, f"waited {seconds:g} s\n{state()}"
         time.sleep(every)
     return value
 

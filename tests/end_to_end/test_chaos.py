@@ -97,8 +97,8 @@ def test_a_killed_runner_leaves_no_trainer_and_the_next_ends_the_work(project, w
         time.sleep(delay)
         run.kill()
         run.wait()
-        wait_until(lambda: not project.trainers(), seconds=30)
-        wait_until(lambda: not project.processes())
+        wait_until(lambda: not project.trainers(), seconds=5)
+        wait_until(lambda: not project.processes(), seconds=10)
     assert "failed" not in project.status("long.yaml")[0]
     assert_same_counts(project, whole)
 
@@ -118,9 +118,9 @@ def interrupt(project, whole, number, code, *words):
     wait_until(lambda: list(project.out.glob("jobs/*/progress.json")))
     assert not list(project.out.glob("jobs/*/checkpoints/*.pt"))
     os.killpg(run.pid, number)
-    assert run.wait(PATIENCE) == code
+    assert run.wait(timeout=60) == code
     assert project.trainers() == []
-    wait_until(lambda: not project.processes())
+    wait_until(lambda: not project.processes(), seconds=10)
     assert list(project.out.glob("jobs/*/checkpoints/*.pt"))
     said = (project.folder / "run.log").read_text()
     assert "jobs save first; once more stops at once" in said
@@ -154,8 +154,8 @@ def test_ctrl_c_twice_ends_everything_at_once(project, whole):
     wait_until(lambda: "Stopping" in (project.folder / "run.log").read_text())
     time.sleep(1.2)
     os.killpg(run.pid, signal.SIGINT)
-    assert run.wait(PATIENCE) == 130
-    wait_until(lambda: not project.processes())
+    assert run.wait(timeout=10) == 130
+    wait_until(lambda: not project.processes(), seconds=10)
     project.run("long.yaml")
     assert_same(project, whole)
 
@@ -168,7 +168,7 @@ def test_status_of_a_run_under_way(project):
     assert counts["running"] >= 1
     assert re.search(r"running .* epoch \d+/20000", text)
     os.killpg(run.pid, signal.SIGINT)
-    assert run.wait(PATIENCE) == 130
+    assert run.wait(timeout=60) == 130
 
 
 def test_two_runs_at_once_train_each_job_once(project, whole):

@@ -159,7 +159,7 @@ def test_a_folder_that_is_gone_ends_the_run(project, whole):
     run = project.start("tiny.yaml")
     wait_until(lambda: list(project.out.glob("jobs/*/progress.json")))
     project.out.rename(project.folder / "away")
-    assert run.wait(PATIENCE) == 2
+    assert run.wait(30) == 2
     said = (project.folder / "run.log").read_text()
     assert said.endswith(f"{project.out}, where the runs are, is gone\n")
-    wait_until(lambda: not project.processes())
+    wait_until(lambda: not project.processes(), seconds=10)
