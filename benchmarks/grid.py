@@ -48,8 +48,9 @@ def main() -> None:
             "second.epochs=1",
             "second.cached_features=true",
         )
+        fixed = [f"--set=hyper.{method}.update_bn=false" for method in ("crt", "lws")]
         command = [LTBENCH, "run", "--grid", "cifar10_jpeg_lt_small", "--wandb", "off", "--only"]
-        command.append(f"variant={','.join(ROWS)},split=longtailed")
+        command += [f"variant={','.join(ROWS)},split=longtailed", *fixed]
         for setting in settings:
             command += ["--set", f"recipe.{setting}"]
         with tempfile.TemporaryDirectory() as folder:

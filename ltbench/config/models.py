@@ -343,7 +343,8 @@ class StageRecipe(Model):
     `defer` is the number of epochs after which deferred switches (DRW, DRS) turn on; without it
     they turn on after four fifths of the epochs, as in the paper of LDAM. With `cached_features` a
     frozen backbone sees each training image once, as a test would, and what is trained on top of
-    it learns from these features, without augmentation; nothing changes where the backbone trains.
+    it learns from these features, without augmentation. Nothing changes where the backbone trains,
+    or only its BatchNorm is updated, as in cRT and LWS unless their `update_bn` is false.
     """
 
     epochs: int = Field(ge=1)

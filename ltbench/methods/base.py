@@ -136,10 +136,11 @@ class Method(nn.Module):
         """Return the multiple of the recipe's learning rate that a named parameter trains with."""
         return 1.0
 
-    def freeze(self, module: nn.Module) -> None:
-        """Train a part no more, and keep it in evaluation mode whatever mode the rest is in."""
-        module.requires_grad_(requires_grad=False).eval()
-        self.frozen.append(module)
+    def freeze(self, module: nn.Module, *, update_bn: bool = False) -> None:
+        """Train a part no more; BatchNorm's statistics are fixed unless they are to be updated."""
+        module.requires_grad_(requires_grad=False)
+        if not update_bn:
+            self.frozen.append(module.eval())
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of all that is not frozen."""

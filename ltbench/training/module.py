@@ -1,5 +1,6 @@
 """The one LightningModule: it trains and tests any method, stage by stage."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -26,6 +27,8 @@ from ltbench.training.evaluation import Evaluation
 from ltbench.training.open_set import open_set_test
 from ltbench.training.schedule import build_optimizer, lr_factor
 from ltbench.training.shifted import shifted_tests
+
+log = logging.getLogger(__name__)
 
 
 class DivergedError(RuntimeError):
@@ -60,7 +63,7 @@ def average_batchnorm(module: nn.Module) -> None:
 
 
 def frozen_backbone(method: Method) -> nn.Module | None:
-    """Return a method's backbone where nothing in it trains, None elsewhere."""
+    """Return a method's backbone where neither weights nor statistics move, None elsewhere."""
     backbone: nn.Module | None = getattr(method.network, "backbone", None)
     if backbone is None or any(p.requires_grad for p in backbone.parameters()):
         return None
@@ -136,7 +139,10 @@ class TrainingModule(pl.LightningModule):
         if settings.cached_features and backbone is not None:
             with torch.no_grad(), autocast(recipe, self.device):
                 self.data.cache_features(backbone)
-        elif compiles(recipe, self.data.steps_per_epoch * settings.epochs):
+            return
+        if settings.cached_features:
+            log.warning("no features are cached: the backbone trains, or its BatchNorm is updated")
+        if compiles(recipe, self.data.steps_per_epoch * settings.epochs):
             compile_backbone(self.method, self.device)
             self.compiled = True
 

@@ -159,7 +159,7 @@ def test_ranks_augment_alike(bench, tmp_path):
     assert record.training.losses == pytest.approx(alone.training.losses, rel=RTOL, abs=0)
 
 
-@pytest.mark.parametrize("key", ["softmax", *PER_RANK])
+@pytest.mark.parametrize("key", ["softmax", "crt", "lws", *PER_RANK])
 def test_coupling_within_a_rank_is_that_of_shares_in_turn(key, bench, tmp_path):
     job = bench.lend_starts(chain(key, norm="batch"), tmp_path)
     answers = ranks(2)(train, job, tmp_path)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ltbench.classifiers import CausalNormClassifier, LearnableScale
+from ltbench.classifiers import CausalNormClassifier, LearnableScale, TauNormalised
 from ltbench.config.models import Optimizer
 from ltbench.core.batch import Batch
 from ltbench.core.draws import Draws
@@ -124,6 +124,28 @@ def test_mislas_second_stage(oracle):
     torch.testing.assert_close(classifier.scale.data, oracle["learned_norm"].flatten(), **EXACT)
     logits = method.eval().predict(oracle["in/images"][0])
     torch.testing.assert_close(logits, oracle["eval_logits_batch0"], **EXACT)
+
+
+@pytest.mark.parametrize("key", ["crt", "lws", "tau_norm_learned"])
+@pytest.mark.oracle("mislas_stage2", has=["loss_per_batch"])
+def test_a_fixed_backbone_updates_batchnorm_where_it_is_asked_to(oracle, key):
+    method = build(key, oracle["in/counts"], update_bn=oracle.hparams["shift_bn"])
+    classes, width = oracle["in/fc_weight"].shape
+    kinds = {"crt": nn.Linear, "lws": LearnableScale, "tau_norm_learned": TauNormalised}
+    method.network = Network(Pooled(oracle), kinds[key](width, classes)).double()
+    method.on_stage_start(method.stage)
+    method.train()
+    for images, labels in zip(oracle["in/images"], oracle["in/labels"], strict=True):
+        method.training_loss(batch_of(images, labels)).backward()
+    backbone = method.network.backbone
+    torch.testing.assert_close(backbone.bn.running_mean, oracle["bn_running_mean"], **EXACT)
+    torch.testing.assert_close(backbone.bn.running_var, oracle["bn_running_var"], **EXACT)
+    assert all(p.grad is None for p in backbone.parameters())
+
+
+def test_crt_and_lws_update_batchnorm_as_their_authors_do_and_a_learned_tau_does_not():
+    methods = ("crt", "lws", "tau_norm_learned")
+    assert [build(key).hyper.update_bn for key in methods] == [True, True, False]
 
 
 def test_mislas_trains_all_but_scales_first_then_scales_and_a_slow_classifier():

@@ -194,9 +194,9 @@ def test_equal_seeds_give_equal_initialisation_across_methods():
 def test_cached_features_train_the_classifier_on_what_a_test_would_see(workspace):
     first = job()
     fit.run_job(first, workspace, options())
-    cached = recipe_values("second", cached_features=True)
-    plain = job("crt", start=[first.key], augment="none")
-    quick = job("crt", start=[first.key], second=cached)
+    cached, fixed = recipe_values("second", cached_features=True), {"update_bn": False}
+    plain = job("crt", start=[first.key], hyper=fixed, augment="none")
+    quick = job("crt", start=[first.key], hyper=fixed, second=cached)
     fit.run_job(plain, workspace, options())
     fit.run_job(quick, workspace, options())
     assert plain.key != quick.key
@@ -209,6 +209,18 @@ def test_cached_features_leave_a_backbone_that_trains_alone(workspace):
     plain, asked = job(), job(first=recipe_values("first", cached_features=True))
     losses = [fit.run_job(one, workspace, options()).training.losses for one in (plain, asked)]
     assert losses[0] == losses[1]
+
+
+def test_no_features_are_cached_where_batchnorm_is_updated(workspace, caplog):
+    first = job(norm="batch")
+    fit.run_job(first, workspace, options())
+    cached = recipe_values("second", cached_features=True)
+    plain = job("crt", start=[first.key], norm="batch")
+    asked = job("crt", start=[first.key], norm="batch", second=cached)
+    losses = [fit.run_job(one, workspace, options()).training.losses for one in (plain, asked)]
+    assert losses[0] == losses[1]
+    own = [r.levelname for r in caplog.records if r.name == "ltbench.training.module"]
+    assert own == ["WARNING"]
 
 
 def test_tests_on_the_way_move_nothing(workspace, tmp_path):

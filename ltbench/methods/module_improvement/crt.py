@@ -3,38 +3,52 @@
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
 
-    classifier W, b initialised anew and trained with q = 0 in (1), features fixed    implemented
+    classifier W, b initialised anew and trained with q = 0 in (1), weights fixed    implemented
 
-As in the authors' code the backbone is in evaluation mode, so that BatchNorm neither uses nor
-updates batch statistics. Their code goes through class lists in turn ("class-aware"), their
-paper draws classes at random: ours draws. Any trained variant can be the start; `Decouple-CB-CRT`
-of the survey starts from class-balanced sampling.
+The paper fixes the representation. The authors' code fixes its weights, but has it in training
+mode: BatchNorm uses the statistics of the balanced batches and updates its running ones. Ours does
+so by default; `update_bn: false` keeps the statistics of stage 1. Their code goes through class
+lists in turn, four images of a class at a time ("class-aware"), their paper draws classes at
+random: ours draws. Any trained variant can be the start; `Decouple-CB-CRT` of the survey starts
+from class-balanced sampling.
 """
 
 from typing import cast
 
+from pydantic import Field
 from torch import nn
 
 from ltbench.classifiers import reset_linear
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method, Stage
+from ltbench.methods.base import Batch, Hyper, Loss, Method, Stage
 from ltbench.methods.papers import DECOUPLING
 from ltbench.networks import Network
 
 
+class DecouplingHyper(Hyper):
+    """Hyper-parameters of a classifier that is trained on a backbone of fixed weights."""
+
+    update_bn: bool = Field(
+        True, description="whether BatchNorm uses and updates statistics of the balanced batches"
+    )
+
+
 class CRT(Method):
-    """A linear classifier trained anew on fixed features."""
+    """A linear classifier trained anew on a backbone of fixed weights."""
 
     title = "cRT"
     paper = DECOUPLING
     category = "decoupled"
+    version = 2
     stages = (Stage("classifier", samplers=("class_balanced",), second=True),)
     start_from = "softmax"
+    Hyper = DecouplingHyper
+    hyper: DecouplingHyper
     network: Network
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
         """Freeze the backbone and begin the classifier anew."""
-        self.freeze(self.network.backbone)
+        self.freeze(self.network.backbone, update_bn=self.hyper.update_bn)
         reset_linear(cast("nn.Linear", self.network.classifier))
 
     def training_loss(self, batch: Batch) -> Loss:

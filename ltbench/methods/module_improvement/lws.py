@@ -5,9 +5,11 @@ Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
 
     w~_i = f_i w_i, f_i learned with class-balanced sampling    (4)    implemented
 
-The authors' code multiplies the whole logit, so that the bias is scaled too; so do we. Their
-backbone and classifier are fixed, and the factors begin at 1. A start without a bias counts as
-one with bias zero.
+The authors' code multiplies the whole logit, so that the bias is scaled too; so do we. The weights
+of their backbone and classifier are fixed, and the factors begin at 1. As in their cRT the network
+is in training mode: BatchNorm uses the statistics of the balanced batches and updates its running
+ones. Ours does so by default; `update_bn: false` keeps the statistics of stage 1. A start without a
+bias counts as one with bias zero.
 """
 
 from typing import ClassVar
@@ -17,6 +19,7 @@ from torch import nn
 from ltbench.classifiers import LearnableScale
 from ltbench.losses import cross_entropy
 from ltbench.methods.base import Batch, Loss, Method, Stage
+from ltbench.methods.module_improvement.crt import DecouplingHyper
 from ltbench.methods.papers import DECOUPLING
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
@@ -27,10 +30,13 @@ class LWS(Method):
     title = "LWS"
     paper = DECOUPLING
     category = "decoupled"
+    version = 2
     stages = (Stage("scales", samplers=("class_balanced",), second=True),)
     start_from = "softmax"
     start_needs = ("weight",)
     oracle = "classifiers"
+    Hyper: ClassVar[type[DecouplingHyper]] = DecouplingHyper
+    hyper: DecouplingHyper
     classifier: ClassVar[type[nn.Linear]] = LearnableScale
     learned: ClassVar[str] = "scale"
     network: Network
@@ -42,7 +48,7 @@ class LWS(Method):
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
         """Freeze everything but what is learned."""
-        self.freeze(self.network)
+        self.freeze(self.network, update_bn=self.hyper.update_bn)
         self.network.classifier.get_parameter(self.learned).requires_grad_()
 
     def training_loss(self, batch: Batch) -> Loss:

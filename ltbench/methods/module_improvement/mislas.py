@@ -11,7 +11,9 @@ Zhong, Cui, Liu, Jia, "Improving Calibration for Long-Tailed Recognition", CVPR 
 
 As in the authors' code the scales multiply the bias too, the original weights are simply trained on
 with a smaller rate (`classifier_lr`), and smoothing goes to all classes, the true one included;
-these gave the published numbers. Their code does not shift BatchNorm on CIFAR-10.
+these gave the published numbers. Their code does not shift BatchNorm on CIFAR-10. On Places-LT it
+trains one more bottleneck block behind a fixed, pretrained ResNet-152, and shifts that block alone;
+ours has no such block, trains the ResNet-152 in stage 1 and shifts all of it in stage 2.
 """
 
 from typing import cast
@@ -68,10 +70,8 @@ class MiSLAS(Method):
         """Keep the scales at 1 in the first stage, and the backbone's weights in the second."""
         if stage.name == "mixup":
             cast("LearnableScale", self.network.classifier).scale.requires_grad = False
-        elif self.hyper.shift_bn:
-            self.network.backbone.requires_grad_(requires_grad=False)
         else:
-            self.freeze(self.network.backbone)
+            self.freeze(self.network.backbone, update_bn=self.hyper.shift_bn)
 
     def lr_factor(self, parameter: str) -> float:
         """Return the multiple of the learning rate: less for the classifier of the second stage."""

@@ -8,12 +8,24 @@ Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
 
 For data without validation images, where `tau_norm_validated` would choose it. Backbone and weights
 are fixed, the bias is dropped, and tau begins at 0, the weights as they were trained. The authors
-have published no code for this.
+have published no code for this; BatchNorm keeps the statistics of stage 1, as where tau is chosen,
+while their cRT and LWS update them (`update_bn`).
 """
+
+from pydantic import Field
 
 from ltbench.classifiers import TauNormalised
 from ltbench.methods.base import Stage
+from ltbench.methods.module_improvement.crt import DecouplingHyper
 from ltbench.methods.module_improvement.lws import LWS
+
+
+class TauNormLearnedHyper(DecouplingHyper):
+    """Hyper-parameters of tau-normalisation with a learned tau."""
+
+    update_bn: bool = Field(
+        False, description="whether BatchNorm uses and updates statistics of the balanced batches"
+    )
 
 
 class TauNormLearned(LWS):
@@ -21,5 +33,7 @@ class TauNormLearned(LWS):
 
     title = "tau-norm (learned)"
     stages = (Stage("tau", samplers=("class_balanced",), second=True),)
+    Hyper = TauNormLearnedHyper
+    hyper: TauNormLearnedHyper
     classifier = TauNormalised
     learned = "tau"
