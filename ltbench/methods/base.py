@@ -113,7 +113,9 @@ class Method(nn.Module):
         """Choose what is open on auxiliary images: seen as by `observe`, alike on every rank."""
 
     def load_start(self, weights: Mapping[str, Tensor]) -> None:
-        """Continue from a trained method's state: its backbone, its classifier where that fits.
+        """Continue from a trained method's state: all of it where names and shapes are the same.
+
+        Of another method's it is the backbone, and the classifier where that fits.
 
         Raises:
             ValueError: naming what the start lacks.

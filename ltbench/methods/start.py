@@ -14,7 +14,9 @@ def continued(
 ) -> dict[str, Tensor]:
     """Return a method's state with the start's backbone, and its classifier where that fits.
 
-    A classifier bias that the start does not have counts as zero. Everything else stays.
+    A classifier bias that the start does not have counts as zero, everything else stays. A start
+    with the same names and shapes is taken whole: what a method keeps beside its network passes on
+    from one of its stages to the next.
 
     Args:
         own: state of the method.
@@ -33,6 +35,8 @@ def continued(
     ]
     if unmet:
         raise ValueError(f"the start does not fit this network: {'; '.join(unmet)}")
+    if fitting == own.keys() == start.keys():
+        return dict(start)
     state = dict(own)
     for name in own:
         if name in fitting and name.startswith((BACKBONE, CLASSIFIER)):

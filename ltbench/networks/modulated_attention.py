@@ -4,6 +4,8 @@ Liu, Miao, Zhan, Wang, Gong, Yu, "Large-Scale Long-Tailed Recognition in an Open
 (arXiv:1904.05160).
 """
 
+from typing import cast
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,7 +14,7 @@ class ModulatedAttention(nn.Module):
     """Maps [B, C, H, W] -> x + spatial(x) * mask(x), which is x at first.
 
     The mask is self-attention between places, with half the channels; the spatial attention is a
-    softmax over places, linear in all of x.
+    softmax over places, linear in all of x. Initialised as in the authors' code.
 
     The authors have maps of 7 x 7. For others the spatial attention is computed on a grid of that
     size, to and from which maps are averaged.
@@ -31,6 +33,10 @@ class ModulatedAttention(nn.Module):
         self.phi = nn.Conv2d(channels, half, 1)
         self.conv_mask = nn.Conv2d(half, channels, 1, bias=False)
         self.fc_spatial = nn.Linear(grid * grid * channels, grid * grid)
+        for layer in (self.g, self.theta, self.phi):
+            nn.init.kaiming_normal_(layer.weight)
+        for bias in (self.g.bias, self.theta.bias):  # that of phi has no effect on the softmax
+            nn.init.zeros_(cast("Tensor", bias))
         nn.init.zeros_(self.conv_mask.weight)
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ EQUAL = torch.full((CLASSES,), 9)
 TRAINED = [key for key, method in METHODS.items() if method.stages[0].trains]
 PREDICTS = [key for key, method in METHODS.items() if method.stages[-1].tests]
 CONTINUED = [key for key, method in METHODS.items() if method.start_from == "softmax"]
+STAGED = [key for key, method in METHODS.items() if len(method.stages) > 1]
 FAMILIES = ("rebalancing", "augmentation", "module_improvement", "ensembles")
 
 
@@ -364,3 +365,14 @@ def test_weighted_softmax_has_two_weights():
     }
     plain = build("softmax").training_loss(batch()).item()
     assert len({*losses.values(), plain}) == 3
+
+
+@pytest.mark.parametrize("key", STAGED)
+def test_a_stage_takes_over_all_that_the_one_before_has_kept(key):
+    before, method = build(key), build(key)
+    for value in before.state_dict().values():
+        value.add_(1)
+    method.load_start(before.state_dict())
+    state, expected = method.state_dict(), before.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(state[name].equal(expected[name]) for name in expected)

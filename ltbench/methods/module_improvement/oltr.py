@@ -12,12 +12,18 @@ Liu, Miao, Zhan, Wang, Gong, Yu, "Large-Scale Long-Tailed Recognition in an Open
     rejection of unknown classes by a threshold            in the test of every method (open sets)
 
 Stage 1 of the paper is any trained network, softmax by default. Its class means become the
-centroids; then all of it is trained with class-aware batches. As in the authors' code 1/gamma is
-ten over the distance, features are squashed by ||v|| / (1 + ||v||) (the paper squares the norms)
-and centroids learn from L_LM alone. Backbone and centroids have a tenth of the classifier's
-learning rate. Attention is for ResNets; other backbones go without.
+centroids, its linear classifier, where it has one, begins as o; then all is trained with
+class-aware batches of one image a class at a time, where the authors' have four. As in their code
+1/gamma is ten over the distance, features are squashed by ||v|| / (1 + ||v||) (the paper squares
+the norms) and centroids learn from L_LM alone. Backbone and centroids have a tenth of the
+classifier's learning rate. Attention is for ResNets; other backbones go without.
+
+On Places-LT (`freeze_backbone`) the authors fix the weights of the backbone, while its BatchNorm
+goes on; by the names of its layers their code fixes the convolutions of the attention, too, so that
+the attention stays the identity. Ours is trained.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -28,6 +34,7 @@ from torch.nn import functional as F
 from ltbench.classifiers import MetaEmbedding
 from ltbench.losses import cross_entropy, disc_centroids
 from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
+from ltbench.methods.start import CLASSIFIER
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.build import is_timm_resnet
 from ltbench.networks.modulated_attention import ModulatedAttention
@@ -35,6 +42,8 @@ from ltbench.networks.resnet_cifar import CifarResNet
 
 if TYPE_CHECKING:
     from timm.models.resnet import ResNet
+
+HALLUCINATOR = f"{CLASSIFIER}hallucinator."
 
 
 class OLTRHyper(Hyper):
@@ -44,6 +53,8 @@ class OLTRHyper(Hyper):
     margin: float = Field(10.0, ge=0, description="squared distance at which repulsion ends")
     feature_lr: float = Field(0.1, ge=0, description="rate of backbone, relative to classifier")
     centroid_lr: float = Field(0.1, ge=0, description="rate of centroids, relative to classifier")
+    lr: float = Field(1.0, gt=0, description="learning rate, relative to the recipe's")
+    freeze_backbone: bool = Field(False, description="whether the backbone's weights are fixed")
 
 
 class AttentiveNetwork(Network):
@@ -78,6 +89,7 @@ class OLTR(Method):
         arxiv="1904.05160",
     )
     category = "representation"
+    version = 2
     stages = (
         Stage("centroids", trains=False, observes=True),
         Stage("memory", samplers=("class_aware",)),
@@ -99,10 +111,18 @@ class OLTR(Method):
         """The classifier."""
         return cast("MetaEmbedding", self.network.classifier)
 
+    def load_start(self, weights: Mapping[str, Tensor]) -> None:
+        """Continue from a start, whose linear classifier is the memory's first one."""
+        linear = {f"{HALLUCINATOR}{part}": f"{CLASSIFIER}{part}" for part in ("weight", "bias")}
+        first = {ours: weights[theirs] for ours, theirs in linear.items() if theirs in weights}
+        super().load_start({**first, **weights})
+
     def on_stage_start(self, stage: Stage) -> None:
         """Begin to sum features where the stage observes."""
         if stage.observes:
             self.sums = torch.zeros_like(self.memory.centroids, dtype=torch.float64)
+        elif self.hyper.freeze_backbone:
+            self.freeze(self.network.backbone, update_bn=True)
 
     def observe(self, batch: Batch) -> None:
         """Add the features of each class."""
@@ -114,10 +134,11 @@ class OLTR(Method):
         self.memory.centroids.copy_(self.sums / self.counts[:, None])
 
     def lr_factor(self, parameter: str) -> float:
-        """Return the multiple of the classifier's learning rate."""
-        if parameter == "network.classifier.centroids":
-            return self.hyper.centroid_lr
-        return 1.0 if parameter.startswith("network.classifier.") else self.hyper.feature_lr
+        """Return the multiple of the recipe's learning rate."""
+        hyper = self.hyper
+        if parameter == f"{CLASSIFIER}centroids":
+            return hyper.lr * hyper.centroid_lr
+        return hyper.lr * (1.0 if parameter.startswith(CLASSIFIER) else hyper.feature_lr)
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the cross-entropy and the centroids' loss."""
