@@ -123,6 +123,14 @@ class ExpertBackbone(nn.Module):
         return features
 
 
+class Branches(ExpertBackbone):
+    """Images [B, C, H, W] -> features [B, E * width] of E branches, side by side."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features [B, E * width]."""
+        return torch.cat(tuple(super().forward(images)), dim=1)
+
+
 class ExpertClassifiers(nn.ModuleList):
     """Features [E, B, D] -> logits [E, B, classes], a classifier an expert."""
 
@@ -143,7 +151,7 @@ def build_experts(spec: NetworkSpec, experts: int, *, reduced: bool) -> ExpertBa
     """
     parts = [take_apart(spec, reduced=reduced) for _ in range(experts)]
     stages = parts[0].stages
-    return _join(parts, own=sum(map(len, stages[len(stages) // 2 :])))
+    return ExpertBackbone(*_joined(parts, own=sum(map(len, stages[len(stages) // 2 :]))))
 
 
 def build_cosine_experts(spec: NetworkSpec, experts: int, *, reduced: bool) -> Network:
@@ -153,11 +161,12 @@ def build_cosine_experts(spec: NetworkSpec, experts: int, *, reduced: bool) -> N
     return Network(backbone, ExpertClassifiers(classifiers))
 
 
-def build_branches(spec: NetworkSpec, branches: int) -> ExpertBackbone:
+def build_branches(spec: NetworkSpec, branches: int) -> Branches:
     """Return branches that have the last block of their own, as in BBN."""
-    return _join([take_apart(spec) for _ in range(branches)], own=1)
+    return Branches(*_joined([take_apart(spec) for _ in range(branches)], own=1))
 
 
-def _join(parts: list[Parts], own: int) -> ExpertBackbone:
+def _joined(parts: list[Parts], own: int) -> tuple[nn.Module, list[nn.Module], int]:
+    """Return the shared part, the experts with their last `own` blocks, and their width."""
     shared, _ = parts[0].cut(own)
-    return ExpertBackbone(shared, (each.cut(own)[1] for each in parts), parts[0].width)
+    return shared, [each.cut(own)[1] for each in parts], parts[0].width

@@ -99,7 +99,7 @@ def test_bbn_branches(oracle):
         ("feat_cb", "feat_rb", "W", "b"), torch.autograd.grad(loss, parameters), strict=True
     ):
         torch.testing.assert_close(gradient, oracle[f"grad_{name}"].double(), **SINGLE)
-    logits = method.predict(torch.stack([ordinary, reverse]))
+    logits = method.predict(torch.cat([ordinary, reverse], dim=1))
     torch.testing.assert_close(logits, oracle["logits_inference"], **EXACT)
 
 

@@ -13,7 +13,7 @@ from ltbench.core.draws import Draws
 from ltbench.core.stepping import Stepper
 from ltbench.core.streams import stream
 from ltbench.methods import METHODS
-from ltbench.networks import Network, NetworkSpec
+from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.training.schedule import build_optimizer
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
@@ -193,6 +193,26 @@ def test_causal_tde(oracle):
     logits = method.predict(oracle["test_features"])
     torch.testing.assert_close(logits, oracle["tde_logits"], **EXACT)
     torch.testing.assert_close(method.mean, oracle["embed_mean_after_each_batch"][-1], **EXACT)
+
+
+@pytest.mark.oracle("bbn_branches", has=["nparams_bbn_resnet32_backbone"])
+def test_the_causal_heads_have_a_last_block_each_on_cifar_as_the_branches_of_bbn(oracle):
+    method = METHODS["causal_tde"](NetworkSpec("resnet32", classes=4), COUNTS).eval()
+    backbone, images = method.network.backbone, torch.randn(2, 3, 32, 32)
+    size = sum(p.numel() for p in backbone.parameters())
+    assert size == int(oracle["nparams_bbn_resnet32_backbone"])
+    features = method.network.features(images)
+    assert features.shape == (2, 128)
+    for head, mine in enumerate(features.chunk(2, dim=1)):
+        torch.testing.assert_close(mine, backbone.features_of(head, images))
+
+
+def test_the_causal_heads_share_the_features_of_other_backbones():
+    method = METHODS["causal_tde"](NetworkSpec("resnet10t", classes=4), COUNTS)
+    assert method.mean.shape == (512,)
+    assert sum(p.numel() for p in method.network.backbone.parameters()) == sum(
+        p.numel() for p in build_backbone(NetworkSpec("resnet10t", classes=4))[0].parameters()
+    )
 
 
 def test_the_mean_feature_is_saved_with_the_weights():

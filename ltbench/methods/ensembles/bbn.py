@@ -25,13 +25,13 @@ from typing import cast
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from ltbench.classifiers import linear
 from ltbench.losses import cross_entropy
 from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec
-from ltbench.networks.multi_expert import ExpertBackbone, build_branches
+from ltbench.networks.multi_expert import Branches, build_branches
 
 
 class BBNHyper(Hyper):
@@ -73,7 +73,7 @@ class BBN(Method):
 
     def training_loss(self, batch: Mapping[str, Batch]) -> Loss:
         """Return the cross-entropies of the mixed logits with either batch's labels."""
-        backbone = cast("ExpertBackbone", self.network.backbone)
+        backbone = cast("Branches", self.network.backbone)
         ordinary, reverse, alpha = batch["instance"], batch["reversed"], self.alpha
         conventional = backbone.features_of(0, ordinary.images)  # [B, D]
         rebalancing = backbone.features_of(1, reverse.images)  # [B, D]
@@ -83,9 +83,3 @@ class BBN(Method):
             "conventional": alpha * cross_entropy(logits, ordinary.labels),
             "rebalancing": (1 - alpha) * cross_entropy(logits, reverse.labels),
         }
-
-    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Return logits [B, classes] of both branches on the same images [B, C, H, W]."""
-        features = self.network.features(images)  # [2, B, D]
-        logits: Tensor = self.network.classifier(torch.cat(tuple(features), dim=1))
-        return logits

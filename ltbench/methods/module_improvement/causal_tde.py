@@ -11,6 +11,9 @@ Causal Effect", NeurIPS 2020 (arXiv:2009.12991).
 Of the mean feature only the direction is used, so that it needs no factor (1 - mu). The features
 are averaged over the global batch. On CIFAR the authors' mu is fixed, as here; on ImageNet their
 code lets it rise from 0.9 towards 1 once the learning rate is below 0.02, which is left out.
+
+The x_k are equal parts of the features. On CIFAR ResNets each head has a last block of its own, and
+all of its features: the authors' ResNet-32 there is BBN's, with two last blocks side by side.
 """
 
 from typing import cast
@@ -21,15 +24,17 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import CausalNormClassifier
 from ltbench.core.distributed import gather
+from ltbench.core.nouns import CIFAR_RESNETS
 from ltbench.losses import cross_entropy
 from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.networks.multi_expert import build_branches
 
 
 class CausalTDEHyper(Hyper):
     """Hyper-parameters of De-confound-TDE."""
 
-    heads: int = Field(2, ge=1, description="groups of channels that are normalised apart (K)")
+    heads: int = Field(2, ge=1, description="groups of features that are normalised apart (K)")
     scale: float = Field(16.0, gt=0, description="inverse temperature (tau)")
     gamma: float = Field(1 / 32, ge=0, description="added to the norms of class weights")
     mu: float = Field(0.9, ge=0, lt=1, description="how slowly the mean feature forgets")
@@ -49,6 +54,7 @@ class CausalTDE(Method):
         arxiv="2009.12991",
     )
     category = "classifier design"
+    version = 2
     coupling = "gathered"
     oracle = "causal_tde"
     Hyper = CausalTDEHyper
@@ -59,7 +65,11 @@ class CausalTDE(Method):
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network with the causal classifier, and begin the mean feature at zero."""
         hyper = self.hyper
-        backbone, width = build_backbone(spec)
+        if spec.backbone not in CIFAR_RESNETS:
+            backbone, width = build_backbone(spec)
+        else:
+            backbone = build_branches(spec, hyper.heads)
+            width = hyper.heads * backbone.width
         self.register_buffer("mean", torch.zeros(width))
         classifier = CausalNormClassifier(
             width, spec.classes, hyper.heads, hyper.scale, hyper.gamma
