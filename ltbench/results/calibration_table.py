@@ -32,6 +32,8 @@ def calibration_table(board: Board, records: Mapping[str, Stored]) -> Table:
         caption=f"{setting(board)} ECE: mean distance in % between confidence, the largest class "
         "probability, and accuracy in 15 equal bins of confidence, weighted by images (Naeini et "
         "al., AAAI 2015); the lowest is marked as best. A mean confidence above Acc is too sure. "
+        "Probabilities are the softmax of what a method predicts, also where that is no logarithm "
+        "of a probability, as NCM's distances. "
         f"By groups: {RULES[board.dataset.groups]}; older records do not have them.",
         columns=("Method", "Acc", "ECE", "Confidence", *(f"ECE {TITLES[g]}" for g in GROUPS)),
         rows=tuple(tuple(row) for row in rows),

@@ -19,8 +19,10 @@ RULES: dict[Rule, str] = {
 def class_groups(counts: Sequence[int], rule: Rule) -> tuple[Group, ...]:
     """Return the group of each class.
 
-    `shots` is the rule of Liu et al., CVPR 2019 (arXiv:1904.05160): more than 100 training images
-    is many, fewer than 20 few. `rank_thirds` is for datasets where that rule leaves a group empty:
+    `shots` is the rule of the code of Kang et al., ICLR 2020 (arXiv:1910.09217), and of most since:
+    more than 100 training images is many, fewer than 20 few. In the code of Liu et al., CVPR 2019
+    (arXiv:1904.05160), that it goes back to, 100 is many and 20 few: seven classes of Places-LT
+    differ. `rank_thirds` is for datasets where the rule leaves a group empty:
     the round(C / 3) largest of C classes are many, as many of the smallest few, and what is between
     is medium (3, 4 and 3 of ten classes); of equal counts the lower class index ranks first.
 

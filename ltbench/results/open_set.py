@@ -2,6 +2,9 @@
 
 Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019 (arXiv:1904.05160), as
 their code measures it: an image whose largest class probability is below a threshold is rejected.
+
+The code of Kang et al. (ICLR 2020) and of LFME counts otherwise: an image of the classes that is
+rejected is no mistake there, so that the precision is right / (images - rejected).
 """
 
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)

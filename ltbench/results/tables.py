@@ -244,7 +244,9 @@ def open_set_table(board: Board, records: Mapping[str, Stored]) -> Table | None:
         caption=f"{setting(board)} F-measure in % on these test images together with those of "
         f"{board.dataset.open_set}, which are right where they are rejected: where the largest "
         "class probability is below the threshold of the column. 0.1 is that of Liu et al. (CVPR "
-        "2019), for hundreds of classes; ten never fall below it.",
+        "2019), for hundreds of classes; ten never fall below it. As in their code an image of "
+        "these classes that is rejected counts against precision; in that of Kang et al. (ICLR "
+        "2020) it does not.",
         columns=("Method", *(f"F at {threshold}" for threshold in THRESHOLDS)),
         rows=tuple(tuple(row) for row in rows),
     )
