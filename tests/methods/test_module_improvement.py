@@ -5,8 +5,6 @@ import torch
 from torch import nn
 
 from ltbench.classifiers import CausalNormClassifier, LearnableScale, TauNormalised
-from ltbench.config.catalogue import load_catalogue
-from ltbench.config.load import load_dataset, load_recipe, method_rules
 from ltbench.config.models import Optimizer
 from ltbench.core.batch import Batch
 from ltbench.core.draws import Draws
@@ -268,27 +266,6 @@ def test_oltr_chooses_from_its_memory_by_the_classifier_of_its_start():
     assert hallucinator.bias.equal(start.network.classifier.bias)  # which cosines do not have
     method.load_start(fresh.state_dict())
     assert hallucinator.weight.equal(fresh.memory.hallucinator.weight)
-
-
-def test_oltr_trains_attention_and_classifier_alone_on_places():
-    spec, rules = (
-        NetworkSpec("resnet8", classes=4),
-        method_rules("oltr", load_dataset("places_lt"), load_catalogue()),
-    )
-    method = METHODS["oltr"](spec, COUNTS, METHODS["oltr"].Hyper(**rules)).double()
-    method.stage = method.stages[1]
-    method.on_stage_start(method.stage)
-    optimizer = build_optimizer(load_recipe("places_lt_30").first.optimizer, method)
-    rates = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
-    by_name = {name: rates.get(p) for name, p in method.named_parameters()}
-    assert by_name["network.classifier.hallucinator.weight"] == pytest.approx(0.01)
-    assert by_name["network.classifier.centroids"] == pytest.approx(0.01)
-    assert by_name["network.attention.g.weight"] == pytest.approx(1e-4)
-    assert by_name["network.backbone.conv1.weight"] is None
-    norm = method.network.backbone.norm1
-    before = norm.running_mean.clone()
-    method.train().training_loss(digits_like())
-    assert not norm.running_mean.equal(before)
 
 
 @pytest.mark.parametrize("backbone", ["resnet8", "resnet10t", "convnext_atto"])

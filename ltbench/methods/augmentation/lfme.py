@@ -15,7 +15,8 @@ mean images a class. Experts have 1/2, 1/4 and 1/8 of the student's batch as the
 recipe otherwise (theirs: 4/3 of its epochs and a cosine). Accuracies for w_E are theirs on a set of
 validation images after each epoch; here, without one, those on the training images of the epoch
 before, as drawn and augmented, an expert's among its own classes. Class-aware batches take one
-image of a class at a time, theirs four. An empty group has no expert.
+image of a class at a time, theirs four. Groups are the dataset's, theirs begin at 100 images and
+end at 20. An empty group has no expert.
 """
 
 from collections.abc import Sequence

@@ -12,8 +12,9 @@ Recognition", CVPR 2020 (arXiv:1912.02413).
 f_c are features of a batch of the ordinary sampler through the conventional branch, f_r of one of
 the reversed sampler through the re-balancing branch; W_c and W_r are one linear layer with a single
 bias. Where the code differs we follow it: both features are doubled in training and neither is in
-the test; T counts epochs from 0; and schedules of 90 and 180 epochs have T_max = 100 and 200, which
-is `horizon` here, 10/9.
+the test; T counts epochs from 0; and T_max is the number of epochs, except for the authors'
+schedules of 90 and 180 epochs on iNaturalist, which have T_max = 100 and 200: a grid with these
+gives them `horizon: 1.1111`.
 
 The branches share all but the last block. On timm's ResNets and ResNeXts and the CIFAR ResNets this
 is the authors' network; ConvNeXts have their last stage copied, and other backbones are shared as a

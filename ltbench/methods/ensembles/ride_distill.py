@@ -7,10 +7,12 @@ ICLR 2021 (arXiv:2010.01809), section 3.4 and the authors' code.
 
 Ours is the form of the code, which gave the published numbers: both z are the means of the experts'
 logits, and RIDE's whole loss L and the divergence are added once an expert, so that everything is
-multiplied by the number of experts. On CIFAR the authors warm up over 20 epochs here instead of 5.
+multiplied by the number of experts. On CIFAR the authors warm up over 20 epochs here instead of 5;
+ours warms up as the recipe says.
 
-The teacher is a job of its own: RIDE with six experts under the same recipe. The student's network
-is that of `ride`.
+The teacher is a job of its own: RIDE with six experts under the same recipe, in evaluation mode,
+where the authors' code leaves it in training mode and BatchNorm uses statistics of the batch. The
+student's network is that of `ride`.
 """
 
 from collections.abc import Sequence

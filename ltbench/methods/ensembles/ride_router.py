@@ -7,10 +7,10 @@ ICLR 2021 (arXiv:2010.01809), section 3.3.
     weighted binary cross-entropy of r_i                            implemented
     an expert is asked while sigmoid(r_i) > 0.5                     implemented
 
-The second stage of a trained RIDE, all of which is fixed. As in the authors' code a sample should
-go on from expert i where the first i experts together are wrong and the first j, for some j above
-i, are right; W_2 is the same for all i; and batches are class-balanced. Their second stage has 5
-epochs of batch 512 and a cosine from rate 0.01.
+The second stage of a trained RIDE, all of which is fixed. As in the authors' code that is so of
+BatchNorm's statistics, too; a sample should go on from expert i where the first i experts together
+are wrong and the first j, for some j above i, are right; W_2 is the same for all i; and batches are
+class-balanced. Their second stage has 5 epochs of batch 512 and a cosine from rate 0.01.
 
 `predict` computes all experts and averages those that the router asks for: the predictions are
 those of dynamic inference, its speed is not. The network is that of `ride`.

@@ -12,6 +12,9 @@ As in the authors' code the positives' weights are divided by their sum, classes
 pooled features and samples from their projections. Every rank contrasts with the queries and keys
 of the whole global batch. The initial queue has unit rows; theirs is normalised along the other
 axis. Prediction is the linear classifier's, without prior.
+
+The rate is the recipe's unless `lr` says otherwise. The authors train for 400 epochs with a cosine
+from 0.05 on CIFAR-100-LT, from 0.02 on ImageNet-LT, and for 30 epochs from 0.02 on Places-LT.
 """
 
 import torch
@@ -36,6 +39,7 @@ class PaCoHyper(Hyper):
     queue: int = Field(8192, ge=1, description="keys kept from former batches")
     width: int = Field(128, ge=1, description="numbers in a projection")
     momentum: float = Field(0.999, ge=0, lt=1, description="of the encoder that makes keys")
+    lr: float = Field(1.0, gt=0, description="learning rate, relative to the recipe's")
 
 
 class PaCoNetwork(Network):
@@ -79,6 +83,10 @@ class PaCo(Method):
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
         """Begin with a copy of whatever network training begins with."""
         self.network.follow(momentum=0.0)
+
+    def lr_factor(self, parameter: str) -> float:  # noqa: ARG002 - all are alike
+        """Return the multiple of the recipe's learning rate."""
+        return self.hyper.lr
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the contrastive loss of the first views; the second ones are their keys."""
