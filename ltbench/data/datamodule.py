@@ -216,8 +216,11 @@ class DataModule(pl.LightningDataModule):
         return self._in_order(self._train_images, self.labels, range(len(self.labels)))
 
     def cache_features(self, backbone: Callable[[Tensor], Tensor]) -> None:
-        """Let training batches hold features [B, D] of the images, unaugmented, from now on."""
-        seen = [backbone(batch.images) for batch in self.observe_batches()]
+        """Let training batches hold features of the images, unaugmented, from now on.
+
+        They are [B, D], or [B, E, D] of a backbone of E experts, whose features are [E, B, D].
+        """
+        seen = [backbone(batch.images).movedim(-2, 0) for batch in self.observe_batches()]
         self._features = torch.cat(seen)
 
     def images_like(self, count: int) -> Tensor:

@@ -12,8 +12,9 @@ class Network(nn.Module):
         self.classifier = classifier
 
     def features(self, images: Tensor) -> Tensor:
-        """Return features [B, D] of images [B, C, H, W]; features made before pass as they are."""
-        features: Tensor = images if images.dim() == 2 else self.backbone(images)
+        """Return features [B, D] of images [B, C, H, W]; those made before pass, experts first."""
+        cached = images.dim() < 4
+        features: Tensor = images.movedim(0, -2) if cached else self.backbone(images)
         return features
 
     def forward(self, images: Tensor) -> Tensor:

@@ -211,6 +211,16 @@ def test_cached_features_leave_a_backbone_that_trains_alone(workspace):
     assert losses[0] == losses[1]
 
 
+def test_features_of_experts_are_cached(workspace):
+    first = job("ride", hyper={"experts": 2}, epochs=1)
+    fit.run_job(first, workspace, options())
+    cached = recipe_values("second", cached_features=True)
+    settings = {"start": [first.key], "hyper": {"experts": 2}}
+    plain = fit.run_job(job("ride_router", augment="none", **settings), workspace, options())
+    quick = fit.run_job(job("ride_router", second=cached, **settings), workspace, options())
+    assert quick.training.losses == pytest.approx(plain.training.losses, rel=1e-9)
+
+
 def test_no_features_are_cached_where_batchnorm_is_updated(workspace, caplog):
     first = job(norm="batch")
     fit.run_job(first, workspace, options())
