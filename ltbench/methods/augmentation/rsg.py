@@ -13,7 +13,7 @@ Datasets", CVPR 2021 (arXiv:2106.09859).
 The generator sits before the last stage (networks/rare_samples.py) and sends no gradient below it.
 As in the authors' code the pair classifier learns, from the two halves of a batch, until the
 deferred switches turn on, and is fixed when maps begin to be generated; head classes are the
-largest fifth. ImageNet-LT has `defer: drs` and margins up to 0.3.
+largest fifth. Off CIFAR the authors defer sampling instead of weights and have smaller margins.
 
 Pairs come from the global batch, and ranks share them. The test is that of LDAM.
 """

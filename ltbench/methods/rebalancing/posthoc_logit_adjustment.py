@@ -8,7 +8,8 @@ Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-tail learning via logit adjus
 
 Where the test prior is known its logarithm is added, as in the PC-softmax of Hong et al.,
 "Disentangling Label Distribution for Long-tailed Visual Recognition", CVPR 2021 (arXiv:2012.00321):
-z - tau log pi_train + log pi_test. The authors' code has log(pi^tau + 1e-12); so do we, less its
+z - tau log pi_train + log pi_test, of which their code leaves log pi_test out where the network was
+trained by plain softmax. The code of Menon et al. has log(pi^tau + 1e-12); so do we, less its
 maximum, which no softmax sees.
 """
 
