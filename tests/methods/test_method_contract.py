@@ -250,8 +250,8 @@ def test_posthoc_refuses_a_start_that_is_no_linear_classifier():
 
 
 @pytest.mark.parametrize("key", ["crt", "lws"])
-def test_batchnorm_statistics_of_a_frozen_backbone_do_not_move(key):
-    method = ready(key, norm="batch")
+def test_batchnorm_statistics_that_are_not_to_be_updated_do_not_move(key):
+    method = ready(key, norm="batch", update_bn=False)
     before = {n: t.clone() for n, t in method.network.backbone.state_dict().items()}
     method.train()
     assert method.training
