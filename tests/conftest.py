@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-ORACLES = Path(__file__).parent / "oracles"
+TESTS = Path(__file__).parent
+ORACLES = TESTS / "oracles"
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: threads only wait for each other
 settings.register_profile("untimed", deadline=None)  # a busy machine is no wrong result
@@ -22,6 +23,10 @@ def pytest_configure(config):
     folder = config.getoption("oracles")
     if not folder.is_dir():
         raise pytest.UsageError(f"--oracles: {folder} is not a folder")
+    # A test's module is tests.<folder>.<file>; what it imports from there, <folder>.<file>.
+    ours = "|".join(["ltbench", "tests", *sorted(path.stem for path in TESTS.iterdir())])
+    for category in ("DeprecationWarning", "FutureWarning"):
+        config.addinivalue_line("filterwarnings", rf"error::{category}:({ours})\b")
 
 
 def pytest_generate_tests(metafunc):
