@@ -4,10 +4,10 @@ The records are those of a grid of 30 seeds on 10,000 test images, made from noi
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -23,18 +23,13 @@ from ltbench.results.board import boards
 from ltbench.results.leaderboard import every_table, write_leaderboard
 from ltbench.results.page.document import write_page
 from ltbench.results.paired import compare_runs
-from ltbench.results.record import (
-    Calibration,
-    Cost,
-    Environment,
-    Record,
-    SplitFacts,
-    TestResult,
-    Training,
-    Weights,
-)
+from ltbench.results.record import Calibration, Record, TestResult
 from ltbench.results.render import markdown
 from ltbench.results.store import Loaded, RecordStore, record_path, write_record
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+import made_records
 
 METHODS = load_catalogue().methods
 COUNTS = tuple(exponential(10, 5000, 100))
@@ -57,48 +52,12 @@ variants: [{", ".join(VARIANTS)}]
 def record(job: Job, noise: np.random.Generator) -> Record:
     """Return a record of a job whose answers are noise."""
     right = noise.random((10, 1000)) < 0.5
-    hits = tuple(right.sum(axis=1).tolist())
-    epochs = job.stage_recipe.epochs if job.stage_recipe else 0
+    hits, totals = tuple(right.sum(axis=1).tolist()), (1000,) * 10
     bins = Calibration(counts=(10000,), confidence=(0.6,), accuracy=(sum(hits) / 1e4,), ece=0.1)
-    return Record(
-        schema_version=1,
-        key=job.key,
-        grid="thousand",
-        method=job.method,
-        job=job,
-        split=SplitFacts(
-            train_hash="a" * 64,
-            train_counts=COUNTS,
-            longtailed_counts=COUNTS,
-            test_hash="b" * 64,
-        ),
-        training=Training(epochs=epochs, steps=97 * epochs, losses=(1.0,) * epochs),
-        test=TestResult(
-            hits=hits,
-            totals=(1000,) * 10,
-            correct=TestResult.pack(right.ravel()),
-            calibration=bins,
-        ),
-        weights=Weights(sha256="c" * 64, parameters=464154),
-        cost=Cost(
-            train_seconds=600.0,
-            test_seconds=1.0,
-            images_per_second=4000.0,
-            peak_memory_mb=900.0,
-            devices=1,
-            attempts=1,
-        ),
-        environment=Environment(
-            ltbench="0.1.0",
-            commit=None,
-            python="3.12",
-            torch="2.11",
-            lightning="2.6",
-            hardware="CPU",
-            threads=1,
-            finished=datetime(2026, 1, 1, tzinfo=UTC),
-        ),
-    )
+    correct = TestResult.pack(right.ravel())
+    test = TestResult(hits=hits, totals=totals, correct=correct, calibration=bins)
+    made: Record = made_records.record(job, hits, counts=COUNTS, totals=totals, test=test)
+    return made
 
 
 def thousand(folder: Path) -> Plan:

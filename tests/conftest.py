@@ -1,7 +1,11 @@
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+TESTS = Path(__file__).parent
+ORACLES = TESTS / "oracles"
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: threads only wait for each other
 settings.register_profile("untimed", deadline=None)  # a busy machine is no wrong result
@@ -9,14 +13,20 @@ settings.load_profile("untimed")
 
 
 def pytest_addoption(parser):
-    default = Path(__file__).parent / "oracles"
-    parser.addoption("--oracles", type=Path, default=default, help="folder of reference numbers")
+    parser.addoption("--oracles", type=Path, default=ORACLES, help="folder of reference numbers")
 
 
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "oracle(file, has, variants, level): run for each case or variant of the file"
     )
+    folder = config.getoption("oracles")
+    if not folder.is_dir():
+        raise pytest.UsageError(f"--oracles: {folder} is not a folder")
+    # A test's module is tests.<folder>.<file>; what it imports from there, <folder>.<file>.
+    ours = "|".join(["ltbench", "tests", *sorted(path.stem for path in TESTS.iterdir())])
+    for category in ("DeprecationWarning", "FutureWarning"):
+        config.addinivalue_line("filterwarnings", rf"error::{category}:({ours})\b")
 
 
 def pytest_generate_tests(metafunc):
@@ -24,7 +34,24 @@ def pytest_generate_tests(metafunc):
     if marker is not None:
         from oracle_files import discover  # imports torch, which other tests must not have loaded
 
-        (file,) = marker.args
+        (file,), claim = marker.args, dict(marker.kwargs)
         path = metafunc.config.getoption("oracles") / f"{file}.npz"
-        found = discover(path, **marker.kwargs)
-        metafunc.parametrize("oracle", found, ids=[oracle.id for oracle in found])
+        found = {}
+        for variant in claim.pop("variants", [""]):
+            oracles = {oracle.id: oracle for oracle in discover(path, variant=variant, **claim)}
+            found |= oracles or {f"none {variant}".rstrip(): path}
+        metafunc.parametrize("oracle", found.values(), ids=found, indirect=True)
+
+
+@pytest.fixture
+def oracle(request):
+    """Return a case or variant that the test claims; fail where the file holds none.
+
+    Without a case nothing would be compared and the test would pass. A folder of `--oracles` may
+    have the files of some methods only: where one is not there at all, its tests are skipped.
+    """
+    if not isinstance(request.param, Path):
+        return request.param
+    if request.param.parent != ORACLES and not request.param.exists():
+        pytest.skip(f"{request.param} is not there")
+    pytest.fail(f"{request.param} holds no case that this test claims")

@@ -3,7 +3,7 @@
 Files without slashes name them `c0_<array>`, `c1_<array>`, and hyper-parameters `c0_hp_<name>`.
 
 A test claims a file with the marker `oracle` and receives each of its cases or variants as the
-argument `oracle`. Files that no test claims are ignored.
+argument `oracle`. Files that no test claims are ignored; a claim that a file does not meet fails.
 """
 
 import json
@@ -33,6 +33,7 @@ class Oracle:
         """Return an array as a tensor, floats in double precision."""
         array = next(part[name] for part in (self.own, self.case, self.file) if name in part)
         tensor = torch.from_numpy(np.asarray(array))
+        assert tensor.numel(), f"{self.id}: {name} is empty, nothing would be compared"
         return tensor.double() if tensor.is_floating_point() else tensor
 
     @property
@@ -43,13 +44,13 @@ class Oracle:
         return {n.removeprefix("hp_"): v.item() for n, v in self.own.items() if n.startswith("hp_")}
 
 
-def discover(path: Path, has=(), variants=None, level=None):
+def discover(path: Path, has=(), variant="", level=None):
     """Return what a file holds, in its order.
 
     Args:
         path: the .npz file; one that is not there holds nothing.
         has: arrays that the case or variant itself must have.
-        variants: beginnings of the names of the variants wanted.
+        variant: beginning of the names of the variants wanted.
         level: "case" or "variant", for only one of them.
     """
     if not path.exists():
@@ -58,13 +59,13 @@ def discover(path: Path, has=(), variants=None, level=None):
         file = {FLAT.sub(r"\1/", name): arrays[name] for name in arrays.files if name != "meta"}
     cases = {}
     for name, value in file.items():
-        case, *variant, array = name.split("/")
-        cases.setdefault(case, {}).setdefault("/".join(variant), {})[array] = value
+        case, *inner, array = name.split("/")
+        cases.setdefault(case, {}).setdefault("/".join(inner), {})[array] = value
     return [
-        Oracle(f"{case}-{variant}".rstrip("-"), own, parts.get("", {}), file)
+        Oracle(f"{case}-{name}".rstrip("-"), own, parts.get("", {}), file)
         for case, parts in cases.items()
-        for variant, own in parts.items()
+        for name, own in parts.items()
         if set(has) <= own.keys()
-        and (variants is None or variant.startswith(tuple(variants)))
-        and (level is None or (level == "variant") == bool(variant))
+        and name.startswith(variant)
+        and (level is None or (level == "variant") == bool(name))
     ]

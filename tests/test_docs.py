@@ -132,7 +132,7 @@ GRIDS = {"imagenet_lt": "imagenet_lt", "cifar10_jpeg_r100": "cifar10_jpeg_lt_sma
 """Where a row is, so that not every grid has to be planned."""
 
 
-@pytest.mark.parametrize("words", commands())
+@pytest.mark.parametrize("words", [*commands()])
 def test_a_documented_command_runs_or_is_planned(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("LTBENCH_DATA", "WANDB_API_KEY"):

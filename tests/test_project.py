@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -55,6 +56,30 @@ def test_the_search_finds_what_it_should():
         for other in (f"net/{folder}/x", f"https://host/{folder}/x", f"./{folder}/x", f"/{folder}"):
             assert not PRIVATE.search(other)
     assert HOSTS.search("from files." + "pythonhosted" + ".org")
+
+
+def modules_of_ours():
+    """Return names that modules of ours have while tests run: of the package, tests and helpers."""
+    tests = ROOT / "tests"
+    files = [path for path in tests.rglob("*.py") if not path.name.startswith("test_")]
+    helpers = [".".join(path.relative_to(tests).with_suffix("").parts) for path in files]
+    return ["ltbench", "ltbench.cli.runs", __name__, *helpers]
+
+
+@pytest.mark.parametrize("category", [DeprecationWarning, FutureWarning])
+def test_deprecations_of_ours_are_errors(category):
+    with pytest.raises(category):
+        warnings.warn("x", category, stacklevel=1)
+    for module in modules_of_ours():
+        with pytest.raises(category):
+            warnings.warn_explicit("x", category, "x.py", 1, module=module)
+
+
+def test_deprecations_of_libraries_are_no_errors():
+    with warnings.catch_warnings(record=True) as caught:
+        for module in ("torch.nn", "pytorch_lightning.utilities._pytree", "wandb.sdk", "databases"):
+            warnings.warn_explicit("x", FutureWarning, "x.py", 1, module=module)
+    assert len(caught) == 3  # all but Lightning's
 
 
 def test_one_version_everywhere():

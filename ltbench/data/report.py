@@ -1,8 +1,10 @@
 """What `ltbench data check` and `ltbench data show` tell of a dataset. Imports no torch."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal, localcontext
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,7 @@ class DataReport:
         class_names: as the source calls them, made printable.
         pool_counts, counts, test_counts: [C] images of each class: all, of the long-tailed split,
             of the test set.
+        gini, effective_classes: of `counts`: the functions of these names.
         groups: [C] group of each class by the dataset's rule.
         train_hash, test_hash: of the long-tailed split.
         twin_per_class: images of each class in the balanced twin; None where there is none.
@@ -47,6 +50,8 @@ class DataReport:
     pool_counts: tuple[int, ...]
     counts: tuple[int, ...]
     test_counts: tuple[int, ...]
+    gini: float
+    effective_classes: float
     groups: tuple[Group, ...]
     train_hash: str
     test_hash: str
@@ -78,6 +83,8 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
         pool_counts=tuple(np.bincount(pool.train_labels, minlength=spec.classes).tolist()),
         counts=longtailed.counts,
         test_counts=tuple(np.bincount(pool.test_labels, minlength=spec.classes).tolist()),
+        gini=gini(longtailed.counts),
+        effective_classes=effective_classes(longtailed.counts),
         groups=class_groups(longtailed.counts, spec.groups),
         train_hash=longtailed.train_hash,
         test_hash=longtailed.test_hash,
@@ -86,6 +93,39 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
         no_twin=no_twin,
         auxiliary=_auxiliary(spec, pool),
     )
+
+
+def gini(counts: Sequence[int]) -> float:
+    """Return the Gini coefficient of class sizes, correctly rounded.
+
+    0 for equal classes, (C - 1) / C where one of C classes has all images: half the mean absolute
+    difference of two classes over their mean size. Yang, Jiang, Song, Guo, "A Survey on Long-Tailed
+    Visual Recognition", IJCV 2022, propose it for image datasets.
+
+    Args:
+        counts: [C] images of each class, in any order, not all 0.
+    """
+    classes, images = len(counts), sum(counts)
+    ranked = sum(rank * count for rank, count in enumerate(sorted(counts), start=1))
+    return float(Fraction(2 * ranked - (classes + 1) * images, classes * images))
+
+
+def effective_classes(counts: Sequence[int]) -> float:
+    """Return the effective number of classes, the same on every processor.
+
+    The exponential of the entropy of the classes' shares p of the images, exp(-sum p ln p): C for
+    C equal classes, 1 where one class has all images. It is the Hill number of order 1: Hill,
+    "Diversity and Evenness", Ecology 1973; Jost, "Entropy and Diversity", Oikos 2006. The effective
+    number of images of a class (`class_balanced`) is another quantity.
+
+    Args:
+        counts: [C] images of each class, not all 0.
+    """
+    with localcontext(Context(prec=40)):  # whose ln and exp are correctly rounded, unlike libm's
+        images = sum(counts)
+        sizes = Counter(counts).items()
+        logs = sum((n * classes * Decimal(n).ln() for n, classes in sizes if n), Decimal())
+        return float((Decimal(images).ln() - logs / images).exp())
 
 
 def _auxiliary(spec: DatasetSpec, pool: Pool) -> str:
@@ -111,6 +151,7 @@ def describe(report: DataReport) -> str:
         f"images       {' x '.join(map(str, shape))}, {spec.classes} classes",
         f"pool         {_range(report.pool_counts)}",
         f"long-tailed  {_range(counts)}, ratio {max(counts) / min(counts):.4g}",
+        f"imbalance    Gini {report.gini:.3f}, effective classes {report.effective_classes:.1f}",
         f"balanced     {report.no_twin or f'{report.twin_per_class} a class'}",
         f"test         {_range(report.test_counts)}",
         f"auxiliary    {report.auxiliary}",

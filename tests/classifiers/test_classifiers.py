@@ -55,15 +55,13 @@ def test_learnable_scale(oracle):
     trained = {"weight": oracle["weight"], "bias": oracle["bias"], "scale": oracle["scales"]}
     classifier.load_state_dict(trained)
     names = {"scales": "scale", "l.learned_norm": "scale", "fc.weight": "weight", "fc.bias": "bias"}
-    check(
-        oracle,
-        classifier,
-        {
-            theirs: getattr(classifier, ours)
-            for theirs, ours in names.items()
-            if f"grad_{theirs}" in oracle.own
-        },
-    )
+    stored = {
+        theirs: getattr(classifier, ours)
+        for theirs, ours in names.items()
+        if f"grad_{theirs}" in oracle.own
+    }
+    assert stored
+    check(oracle, classifier, stored)
 
 
 @pytest.mark.oracle("classifiers", variants=["tau_norm"])

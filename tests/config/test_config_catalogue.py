@@ -3,12 +3,11 @@ import subprocess
 import sys
 from textwrap import dedent
 
-import pytest
-from config.toy_project import METHODS, method
+from config.toy_project import METHODS, method, problems
 
 from ltbench.config import catalogue as module
 from ltbench.config.catalogue import MethodInfo, load_catalogue
-from ltbench.config.errors import ConfigError, Source
+from ltbench.config.errors import Source
 from ltbench.core.nouns import Paper, Stage
 
 HYPER = {
@@ -29,12 +28,6 @@ HYPER = {
 }
 DEFAULTS = {name: schema["default"] for name, schema in HYPER.items()}
 INFO = MethodInfo(key="toy", **method("Toy", **HYPER))
-
-
-def problems(check):
-    with pytest.raises(ConfigError) as error:
-        check()
-    return str(error.value).splitlines()
 
 
 def test_catalogue_is_a_mapping_of_typed_entries(catalogue):

@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from config.toy_project import DATASET, GRID, RECIPE
+from config.toy_project import DATASET, GRID, RECIPE, problems
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,12 +16,6 @@ from ltbench.config.load import (
     schema,
 )
 from ltbench.config.models import DatasetChoice, Grid
-
-
-def problems(check):
-    with pytest.raises(ConfigError) as error:
-        check()
-    return str(error.value).splitlines()
 
 
 def test_names_are_those_of_the_files(project):

@@ -1,17 +1,11 @@
 from dataclasses import dataclass
 
 import pytest
+from config.toy_project import problems
 
-from ltbench.config.errors import ConfigError
 from ltbench.config.load import expand_dataset, load_dataset, load_grid, load_recipe
 from ltbench.config.models import DatasetChoice, DatasetSpec, Recipe, Variant
 from ltbench.config.overrides import Only, parse_only, parse_overrides
-
-
-def problems(check):
-    with pytest.raises(ConfigError) as error:
-        check()
-    return str(error.value).splitlines()
 
 
 def test_recipe_fields(project):

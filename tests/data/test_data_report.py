@@ -1,7 +1,14 @@
 import pytest
 
 from ltbench.data.errors import DataError
-from ltbench.data.report import check, describe, histogram, write_figure
+from ltbench.data.report import (
+    check,
+    describe,
+    effective_classes,
+    gini,
+    histogram,
+    write_figure,
+)
 
 
 def test_check_of_digits(digits):
@@ -10,11 +17,47 @@ def test_check_of_digits(digits):
     assert report.twin_per_class == 40
     assert report.no_twin is None
     assert report.groups == ("many",) * 3 + ("medium",) * 4 + ("few",) * 3
+    assert report.gini == gini(report.counts)
+    assert report.effective_classes == effective_classes(report.counts)
     text = describe(report)
     for part in ("405 images, 6 to 120 a class", "40 a class", "3 many, 4 medium, 3 few"):
         assert part in text
     assert report.train_hash in text
     assert f"{report.fingerprint} (as pinned)" in text
+
+
+@pytest.mark.parametrize(
+    ("counts", "coefficient", "effective"),
+    [
+        ([7], 0, 1),
+        ([5] * 10, 0, 10),
+        ([3] * 8142, 0, 8142),
+        ([0, 0, 9, 0], 3 / 4, 1),
+        ([9, 9, 0, 0], 1 / 2, 2),
+        ([1, 3], 1 / 4, 4 / 3**0.75),  # (1/4)^(-1/4) (3/4)^(-3/4)
+        ([4, 1, 2, 1], 5 / 16, 2 * 2**0.75),  # entropy (1/2 + 2/4 + 3/8 + 3/8) ln 2
+        ([500, 50, 5], 22 / 37, 1.42374131),
+    ],
+)
+def test_imbalance_of_class_sizes(counts, coefficient, effective):
+    assert gini(counts) == pytest.approx(coefficient, rel=1e-15)
+    assert effective_classes(counts) == pytest.approx(effective, rel=1e-8)
+    assert (gini(counts[::-1]), effective_classes(counts[::-1])) == (
+        gini(counts),
+        effective_classes(counts),
+    )
+
+
+def test_equal_classes_are_exactly_so():
+    for classes in (1, 2, 3, 10, 365, 1000):
+        assert gini([17] * classes) == 0
+        assert effective_classes([17] * classes) == classes
+
+
+def test_gini_is_half_the_relative_mean_difference():
+    counts = [120, 71, 3, 3, 1]
+    differences = sum(abs(a - b) for a in counts for b in counts)
+    assert gini(counts) == differences / (2 * len(counts) * sum(counts))
 
 
 def test_no_twin_is_said_with_its_reason(root, make_spec):

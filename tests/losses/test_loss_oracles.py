@@ -71,9 +71,9 @@ def test_effective_number_weights_of_every_beta(oracle):
     """The file has beta only in names: it is solved for from two classes, and all are compared."""
     counts = oracle["counts"]
     low, high = int(counts.argmin()), int(counts.argmax())
-    for name in oracle.own:
-        if not name.startswith("weights"):
-            continue
+    names = [name for name in oracle.own if name.startswith("weights")]
+    assert names
+    for name in names:
         expected = oracle[name]
         ratio = float(expected[low] / expected[high])
         n, m = int(counts[low]), int(counts[high])

@@ -34,10 +34,12 @@ def images(backbone):
     return torch.randn(2, 3, size, size)
 
 
-@pytest.mark.oracle("ride", level="case")
+@pytest.mark.oracle("ride", has=["nparams_resnet32_reduce_cosine_experts3"])
 def test_ride_has_the_authors_parameters(oracle):
     pattern = re.compile(r"nparams_(\w+?)_reduce_cosine_experts(\d)(?:_c(\d+))?$")
-    for match in filter(None, map(pattern.match, oracle.own)):
+    matches = [*filter(None, map(pattern.match, oracle.own))]
+    assert matches
+    for match in matches:
         backbone, experts, classes = match[1], int(match[2]), int(match[3] or 100)
         with torch.device("meta"):
             network = build_cosine_experts(spec(backbone, classes), experts, reduced=True)
@@ -47,7 +49,9 @@ def test_ride_has_the_authors_parameters(oracle):
 @pytest.mark.oracle("bbn_branches", level="case")
 def test_bbn_has_the_authors_parameters(oracle):
     pattern = re.compile(r"nparams_(bbn|plain)_(\w+?)_backbone$")
-    for match in filter(None, map(pattern.match, oracle.own)):
+    matches = [*filter(None, map(pattern.match, oracle.own))]
+    assert matches
+    for match in matches:
         with torch.device("meta"):
             branches = build_branches(spec(match[2]), 2 if match[1] == "bbn" else 1)
         assert parameters(branches) == int(oracle[match[0]]), match[0]
