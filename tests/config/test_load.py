@@ -183,6 +183,40 @@ def test_rules_match_dataset_and_ratio_and_later_ones_win(project, catalogue):
     assert method_rules("softmax", load_dataset("toys"), catalogue) == {}
 
 
+@pytest.mark.parametrize(
+    ("when", "matches"),
+    [
+        ("classes: {max: 10}", True),
+        ("classes: {max: 9}", False),
+        ("classes: {min: 11}", False),
+        ("classes: {min: 10, max: 10}", True),
+        ("image_size: {min: 9}", False),
+        ("image_size: {max: 8}, classes: {min: 2}, ratio: 20", True),
+        ("image_size: {max: 8}, ratio: 100", False),
+    ],
+)
+def test_rules_match_classes_and_size_of_images(project, catalogue, when, matches):
+    rule = f"{{when: {{{when}}}, hyper: {{scale: 20}}, source: all}}"
+    project("methods/ldam_drw.yaml", f"rules: [{rule}]\n")
+    expected = {"scale": 20} if matches else {}
+    assert method_rules("ldam_drw", load_dataset("toys"), catalogue) == expected
+
+
+def test_a_range_of_a_rule_holds_a_number(project, catalogue):
+    rule = "  - {{when: {{classes: {}}}, hyper: {{scale: 20}}, source: all}}\n"
+    ranges = ("{}", "{min: 11, max: 10}", "ten", "{min: 1.5}")
+    project("methods/ldam_drw.yaml", "rules:\n" + "".join(map(rule.format, ranges)))
+    with pytest.raises(ConfigError) as error:
+        method_rules("ldam_drw", load_dataset("toys"), catalogue)
+    found = [(problem.line, problem.path) for problem in error.value.problems]
+    assert found == [
+        (2, "rules[0].when.classes"),
+        (3, "rules[1].when.classes"),
+        (4, "rules[2].when.classes"),
+        (5, "rules[3].when.classes.min"),
+    ]
+
+
 def test_all_problems_of_rules_at_once(project, catalogue):
     project("methods/ldam_drw.yaml", RULES.replace("scale: 20", "scale: 0").replace("drs", "rds"))
 
