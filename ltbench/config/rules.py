@@ -66,10 +66,11 @@ class MethodRules(Model):
 
     rules: tuple[Rule, ...]
 
-    def hyper(self, spec: DatasetSpec) -> dict[str, Any]:
-        """Return the hyper-parameters for a dataset."""
-        merged: dict[str, Any] = {}
-        for rule in self.rules:
-            if rule.when.matches(spec):
-                merged |= rule.hyper
-        return merged
+    def for_dataset(self, spec: DatasetSpec) -> dict[str, tuple[int, Any]]:
+        """Return the hyper-parameters for a dataset by name: number of the rule, and value."""
+        return {
+            name: (number, value)
+            for number, rule in enumerate(self.rules)
+            if rule.when.matches(spec)
+            for name, value in rule.hyper.items()
+        }

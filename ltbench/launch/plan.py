@@ -8,7 +8,7 @@ from pathlib import Path
 from ltbench.config.catalogue import Catalogue, load_catalogue
 from ltbench.config.errors import ConfigError, Problem, Source, collecting, raise_all
 from ltbench.config.expand import Plan, expand
-from ltbench.config.load import expand_dataset, load_grid, load_recipe, method_rules
+from ltbench.config.load import expand_datasets, load_grid, load_recipe, method_rules
 from ltbench.config.models import DatasetSpec, Grid
 from ltbench.config.overrides import Override, parse_only, parse_overrides
 from ltbench.core.nouns import Subset
@@ -86,9 +86,7 @@ def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Catal
         message = f"has {cells:,} cells; say --yes if that is what you want"
         raise Source(f"grid {grid.name}").error(message)
     datasets = [
-        _with_fingerprint(spec, request.data_root)
-        for choice in grid.datasets
-        for spec in expand_dataset(choice, overrides)
+        _with_fingerprint(spec, request.data_root) for spec in expand_datasets(grid, overrides)
     ]
     names = dict.fromkeys([*grid.recipes, *(v.recipe for v in grid.variants if v.recipe)])
 
