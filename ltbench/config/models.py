@@ -545,7 +545,8 @@ class Job(Model):
 
     `label`, `recipe_name` and `stage` describe; the number depends on the rest. `start` holds the
     keys of the jobs whose weights it needs, the one it continues from first. A job on a `subset` of
-    the classes has no others: it is trained on their images alone and predicts no other.
+    the classes has no others: it is trained on their images alone and predicts no other. A method
+    of a plugin has the hash of its source beside its version.
     """
 
     label: str = Field(json_schema_extra=NOTE)
@@ -554,6 +555,7 @@ class Job(Model):
     split: Split
     method: Name
     version: int = Field(ge=1)
+    plugin_hash: str | None = Field(None, json_schema_extra=LATER)
     stage: Name
     hyper: dict[str, Any]
     recipe: Recipe

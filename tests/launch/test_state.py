@@ -131,6 +131,13 @@ def test_records_of_other_settings_and_versions_are_stale(plan, workspace):
     older = changed(job, version=7)
     finish(workspace, older)
     assert state(plan, workspace, softmax) == ("stale", f"its record is of version 7 ({older.key})")
+    record_path(workspace.records, older).unlink()
+    edited = changed(job, plugin_hash="0" * 64)
+    finish(workspace, edited)
+    status, reason = state(plan, workspace, softmax)
+    assert status == "stale"
+    assert "plugin" in reason
+    assert edited.key in reason
     assert state(plan, workspace, key(plan, "LDAM-DRW"))[0] == "missing"
 
 
