@@ -336,7 +336,7 @@ def _record(
     weights = save({k: v.contiguous().cpu() for k, v in module.method.state_dict().items()})
     if rank() == 0:
         write_atomically(folder.weights, weights)
-    history, auxiliary = module.history, data.auxiliary
+    history, auxiliary, bad = module.history, data.auxiliary, job.dataset.bad_images
     trained = job.stage_recipe is not None
     return Record(
         schema_version=SCHEMA_VERSION,
@@ -351,7 +351,7 @@ def _record(
             test_hash=data.test_hash,
             auxiliary_hash=auxiliary.hash if auxiliary else None,
             auxiliary_counts=auxiliary.counts(job.dataset.classes) if auxiliary else None,
-            bad_images=data.bad_images,
+            bad_images=bad.train + bad.test if bad else 0,
             class_names=data.class_names,
         ),
         training=Training(
