@@ -203,16 +203,20 @@ class BadImages(Model):
 
     @model_validator(mode="after")
     def _some(self) -> Self:
-        if self.train + self.test == 0 or (self.on_bad == "skip" and self.test):
+        if self.total == 0 or (self.on_bad == "skip" and self.test):
             raise ValueError("bad images are some, and with skip none of the test")
         return self
 
+    @property
+    def total(self) -> int:
+        """How many there are of both."""
+        return self.train + self.test
+
     def __str__(self) -> str:
         """Say how many there are, as footnotes and messages do: 3 images skipped."""
-        total = self.train + self.test
         what = "skipped" if self.on_bad == "skip" else "shown black"
         of_test = f" ({self.test} of the test)" if self.test else ""
-        return f"{total} image{'' if total == 1 else 's'} {what}{of_test}"
+        return f"{self.total} image{'' if self.total == 1 else 's'} {what}{of_test}"
 
 
 class DatasetSpec(Model):

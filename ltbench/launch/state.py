@@ -158,6 +158,8 @@ def _difference(old: Job, job: Job) -> str:
         return f"version {old.version}"
     if old.plugin_hash != job.plugin_hash:
         return "other code of its plugin"
+    if old.dataset.bad_images != job.dataset.bad_images:
+        return f"{old.dataset.bad_images or 'all images'}"
     return "other settings"
 
 

@@ -283,7 +283,7 @@ class Record(Model):
             if values is not None and len(values) != classes:
                 raise ValueError(f"{what} has {len(values)} values for {classes} classes")
         bad = self.job.dataset.bad_images
-        if self.split.bad_images != (bad.train + bad.test if bad else 0):
+        if self.split.bad_images != (bad.total if bad else 0):
             raise ValueError(f"{self.split.bad_images} bad images, its job has {bad or 'none'}")
         apart = (self.job.dataset.auxiliary, self.split.auxiliary_hash, self.split.auxiliary_counts)
         if any(part is None for part in apart) and any(part is not None for part in apart):

@@ -351,7 +351,7 @@ def _record(
             test_hash=data.test_hash,
             auxiliary_hash=auxiliary.hash if auxiliary else None,
             auxiliary_counts=auxiliary.counts(job.dataset.classes) if auxiliary else None,
-            bad_images=bad.train + bad.test if bad else 0,
+            bad_images=bad.total if bad else 0,
             class_names=data.class_names,
         ),
         training=Training(
