@@ -104,7 +104,7 @@ def ours(pool: Pool, cache: str, quality: int | None) -> float:
 def reading(pool: Pool, cache: str, quality: int | None) -> float:
     """Return the rate of reading images whole."""
     os.environ["LTBENCH_CACHE"] = cache
-    _, stores, _ = open_stores(SPEC, pool, SHORT_SIDE, quality)
+    _, stores = open_stores(SPEC, pool, SHORT_SIDE, quality)
     order = np.random.default_rng(0).permutation(len(pool.train_labels)).tolist()
     return rate(lambda: len([image.copy() for image in stores["train"].load(order)]))
 

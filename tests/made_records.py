@@ -37,6 +37,7 @@ def record(job, hits, *, counts, totals=None, grid="toy_grid", rate=1000.0, **ch
             train_counts=tuple(counts),
             longtailed_counts=tuple(counts),
             test_hash="b" * 64,
+            bad_images=job.dataset.bad_images.total if job.dataset.bad_images else 0,
         ),
         "training": training(job),
         "test": TestResult(

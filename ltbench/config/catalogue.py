@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from operator import or_
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, Field
 
-from ltbench.config.errors import ConfigError, Problem, Source, did_you_mean, either, show
+from ltbench.config.errors import Source, did_you_mean, show
+from ltbench.config.json_schema import model_of
 from ltbench.config.models import Model
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display
@@ -24,33 +24,14 @@ CATALOGUE = Path(__file__).parent.parent / "methods" / "catalogue.json"
 METHODS = Source("methods")
 HYPER = Source("hyper")
 
-JSON_TYPES: dict[str, Any] = {
-    "number": float,
-    "integer": int,
-    "boolean": bool,
-    "string": str,
-    "null": None,
-}
-TYPE_WORDS = {
-    "number": "a number",
-    "integer": "a whole number",
-    "boolean": "true or false",
-    "string": "text",
-    "null": "nothing",
-}
-BOUNDS = {
-    "exclusiveMinimum": ("gt", "above"),
-    "minimum": ("ge", "at least"),
-    "exclusiveMaximum": ("lt", "below"),
-    "maximum": ("le", "at most"),
-}
-
 
 class MethodInfo(Model):
     """What a method says of itself (see `ltbench.methods.base.Method`).
 
     Attributes:
         hyper: JSON schema of its hyper-parameters.
+        own_hyper: the method's own model of them, where its class is at hand: of plugins.
+        plugin_hash: of the source of a plugin's method.
         cost: of its network, where it was measured; never of plugins.
     """
 
@@ -69,6 +50,8 @@ class MethodInfo(Model):
     test_time: TestTime = "fixed"
     oracle: str | None
     hyper: dict[str, Any]
+    own_hyper: type[BaseModel] | None = Field(None, exclude=True)
+    plugin_hash: str | None = None
     cost: NetworkCost | None = None
 
     @property
@@ -78,52 +61,28 @@ class MethodInfo(Model):
 
     @cached_property
     def hyper_model(self) -> type[BaseModel]:
-        """The model that the schema describes."""
-        fields: dict[str, Any] = {
-            name: (_annotation(schema), schema.get("default", ...))
-            for name, schema in self._hyper_schemas.items()
-        }
-        config = ConfigDict(
-            extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
-        )
-        return create_model(self.key, __config__=config, **fields)
+        """The model of its hyper-parameters: the method's own where it is at hand."""
+        return self.own_hyper or model_of(self.key, self.hyper)
 
     @property
     def predicts(self) -> bool:
         """Whether its last stage is tested; else it is only a start for others."""
         return self.stages[-1].tests
 
-    @property
-    def _hyper_schemas(self) -> dict[str, Any]:
-        schemas: dict[str, Any] = self.hyper.get("properties", {})
-        return schemas
-
     def check_hyper(self, values: Mapping[str, Any], source: Source = HYPER) -> dict[str, Any]:
-        """Return hyper-parameters with the defaults filled in.
+        """Return hyper-parameters with the defaults filled in, as plain JSON values.
 
         Args:
             values: those that are set.
             source: where they were written.
 
         Raises:
-            ConfigError: naming every unknown, missing or unfit one.
+            ConfigError: naming every unknown, missing or unfit one, and each combination that the
+                method itself forbids.
         """
-        try:
-            checked = self.hyper_model.model_validate(dict(values), strict=True)
-        except ValidationError as failure:
-            names = dict.fromkeys(str(error["loc"][0]) for error in failure.errors())
-            problems = [self._unfit(name, values, source.at(name)) for name in names]
-            raise ConfigError(problems) from None
-        return checked.model_dump(mode="json")
-
-    def _unfit(self, name: str, values: Mapping[str, Any], source: Source) -> Problem:
-        schemas = self._hyper_schemas
-        if name not in schemas:
-            message = f"{self.key} has no such hyper-parameter"
-            return source.problem(message, did_you_mean(name, schemas))
-        if name not in values:
-            return source.problem("is missing")
-        return source.problem(f"expected {_words(schemas[name])}, got {show(values[name])}")
+        checked = validate(self.hyper_model, dict(values), source)
+        filled = checked.model_dump(mode="json", warnings=False)
+        return validate(self.hyper_model, filled, source).model_dump(mode="json")  # defaults, too
 
 
 @dataclass(frozen=True)
@@ -187,27 +146,3 @@ def method_info(key: str, described: Any, source: Source) -> MethodInfo:
         ConfigError: naming everything wrong with it.
     """
     return validate(MethodInfo, described, source.at(key), {"key": key})
-
-
-def _annotation(schema: Mapping[str, Any]) -> Any:
-    """Return the type that a JSON schema of a scalar describes."""
-    if "anyOf" in schema:
-        annotation = reduce(or_, (_annotation(choice) for choice in schema["anyOf"]))
-    elif "enum" in schema or "const" in schema:
-        annotation = Literal[tuple(schema.get("enum", [schema.get("const")]))]
-    else:
-        annotation = JSON_TYPES[schema["type"]]
-    bounds = {arg: schema[name] for name, (arg, _) in BOUNDS.items() if name in schema}
-    return Annotated[annotation, Field(**bounds)] if bounds else annotation
-
-
-def _words(schema: Mapping[str, Any]) -> str:
-    """Say what a JSON schema of a scalar wants."""
-    if "anyOf" in schema:
-        words = " or ".join(_words(choice) for choice in schema["anyOf"])
-    elif "enum" in schema or "const" in schema:
-        words = either(schema.get("enum", [schema.get("const")]))
-    else:
-        words = TYPE_WORDS[schema["type"]]
-    bounds = [f"{word} {schema[name]:g}" for name, (_, word) in BOUNDS.items() if name in schema]
-    return " ".join([words, " and ".join(bounds)]).strip()

@@ -1,11 +1,11 @@
 """Problems of a configuration: what is wrong, where it stands, what was probably meant."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher, get_close_matches
-from typing import Any, Self
+from typing import Any
 
 Path = tuple[str | int, ...]
 """Keys and list positions from the top of a file down to a value."""
@@ -27,6 +27,7 @@ class Problem:
         path: dotted path of the value, empty for the whole file.
         message: what is wrong, a phrase without a full stop.
         suggestion: what was probably meant, a phrase such as `did you mean "lr"?`.
+        code: kind of the problem, of values pydantic's word for it; empty where nobody asks for it.
     """
 
     file: str
@@ -34,6 +35,7 @@ class Problem:
     path: str
     message: str
     suggestion: str | None = None
+    code: str = ""
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
@@ -60,17 +62,31 @@ class Source:
     locate: Callable[[Path], int | None] = lambda _: None
     path: Path = ()
 
-    def at(self, *path: str | int) -> Self:
+    def at(self, *path: str | int) -> "Source":
         """Return the source of a value further down."""
         return replace(self, path=(*self.path, *path))
 
-    def problem(self, message: str, suggestion: str | None = None) -> Problem:
+    def problem(self, message: str, suggestion: str | None = None, code: str = "") -> Problem:
         """Return a problem with the value at hand."""
-        return Problem(self.file, self.locate(self.path), dotted(self.path), message, suggestion)
+        line = self.locate(self.path)
+        return Problem(self.file, line, dotted(self.path), message, suggestion, code)
 
     def error(self, message: str, suggestion: str | None = None) -> ConfigError:
         """Return a problem with the value at hand as an exception."""
         return ConfigError([self.problem(message, suggestion)])
+
+
+@dataclass(frozen=True)
+class Merged(Source):
+    """Where a mapping was written whose values come from several sources, by their keys."""
+
+    parts: Mapping[str, Source] = field(default_factory=dict)
+
+    def at(self, *path: str | int) -> Source:
+        """Return the source of a value further down: of one with a source of its own, there."""
+        if path and path[0] in self.parts:
+            return self.parts[str(path[0])].at(*path[1:])
+        return super().at(*path)
 
 
 COMMAND_LINE = Source("--set")

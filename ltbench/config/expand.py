@@ -194,6 +194,7 @@ class _Expander:
                 split=cell.split,
                 method=variant.method,
                 version=info.version,
+                plugin_hash=info.plugin_hash,
                 stage=stage.name,
                 hyper=hyper,
                 recipe=recipe,

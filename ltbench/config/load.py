@@ -4,17 +4,19 @@ A name is looked for in ./configs of the working directory, then among the confi
 with the package; the name of a thing is its file's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from ltbench.config.catalogue import Catalogue
+from ltbench.config.catalogue import Catalogue, MethodInfo
 from ltbench.config.errors import (
     COMMAND_LINE,
+    Merged,
     Problem,
     Source,
     collecting,
     did_you_mean,
+    dotted,
     raise_all,
     show,
 )
@@ -97,6 +99,11 @@ def expand_dataset(
     return list(dict.fromkeys(specs))
 
 
+def expand_datasets(grid: Grid, overrides: Sequence[Override] = ()) -> list[DatasetSpec]:
+    """Return the datasets of a grid, ratios imposed; overrides and errors as of a single one."""
+    return [spec for choice in grid.datasets for spec in expand_dataset(choice, overrides)]
+
+
 def _check_open_set(spec: DatasetSpec, source: Source) -> None:
     """Refuse an open set that is no dataset, the dataset itself, or of images of another shape."""
     if spec.open_set is None:
@@ -136,9 +143,15 @@ def load_grid(
     with collecting(problems):
         value = changed(value, [o for o in overrides if o.target == "grid"], source)
         grid = _checked_grid(path.stem, value, source, overrides, catalogue)
+    specs = [] if problems else expand_datasets(grid, overrides)
+
+    def check(variant: Variant, source: Source) -> None:
+        if catalogue is not None:
+            check_hyper(catalogue[variant.method], variant.hyper, specs, source)
+
     with collecting(problems):
         hypers = [o for o in overrides if o.target == "hyper"]
-        variants = override_hyper(grid.variants, hypers, catalogue)
+        variants = override_hyper(grid.variants, hypers, check)
         grid = grid.model_copy(update={"variants": variants})
     raise_all(problems)
     return grid
@@ -157,9 +170,46 @@ def method_rules(
     Raises:
         ConfigError: naming everything wrong with the rules.
     """
+    info = None if catalogue is None else catalogue[method]
+    rules, _ = _rules(method, info)
+    return {name: value for name, (_, value) in rules.for_dataset(spec).items()}
+
+
+def check_hyper(
+    info: MethodInfo, hyper: Mapping[str, Any], specs: Sequence[DatasetSpec], source: Source
+) -> None:
+    """Refuse hyper-parameters that, with those of the rules, do not fit a method on a dataset.
+
+    Args:
+        info: the method.
+        hyper: those of a variant.
+        specs: the datasets; without any, hyper-parameters that rules could add are not missing.
+        source: where they were written; what only the rules say is located there.
+
+    Raises:
+        ConfigError: naming everything that does not fit, in the variant or in rules.
+    """
+    rules, file = _rules(info.key, info)
+    problems = [] if specs else _unfit(info, hyper, source)
+    for spec in specs:
+        ruled = rules.for_dataset(spec)
+        values = {name: value for name, (_, value) in ruled.items()} | dict(hyper)
+        parts = {name: file.at("rules", i, "hyper", name) for name, (i, _) in ruled.items()}
+        parts |= {name: source.at(name) for name in hyper}
+        with collecting(problems):
+            info.check_hyper(values, Merged(source.file, source.locate, source.path, parts))
+    raise_all(problems)
+
+
+def _rules(method: str, info: MethodInfo | None) -> tuple[MethodRules, Source]:
+    """Return the rules of a method, checked one by one, and their file; there may be none.
+
+    Raises:
+        ConfigError: naming everything wrong with the rules.
+    """
     path = _files("methods").get(method)
     if path is None:
-        return {}
+        return MethodRules(rules=()), Source(f"configs/methods/{method}.yaml")
     value, source = _read(path)
     rules = validate(MethodRules, value, source)
     problems: list[Problem] = []
@@ -168,11 +218,19 @@ def method_rules(
         for name in rule.when.dataset or ():
             with collecting(problems):
                 _find("datasets", name, here.at("when", "dataset"))
-        if catalogue is not None:
-            with collecting(problems):
-                catalogue.get(method, source).check_hyper(rule.hyper, here.at("hyper"))
+        if info is not None:
+            problems += _unfit(info, rule.hyper, here.at("hyper"))
     raise_all(problems)
-    return rules.hyper(spec)
+    return rules, source
+
+
+def _unfit(info: MethodInfo, hyper: Mapping[str, Any], source: Source) -> list[Problem]:
+    """Return what is wrong with some of a method's hyper-parameters, whatever the others are."""
+    problems: list[Problem] = []
+    with collecting(problems):
+        info.check_hyper(hyper, source)
+    whole = dotted(source.path)
+    return [p for p in problems if p.code != "missing" and p.path != whole]
 
 
 def schema() -> dict[str, Any]:
@@ -240,10 +298,11 @@ def _checked_grid(
     catalogue: Catalogue | None,
 ) -> Grid:
     problems: list[Problem] = []
+    specs: list[DatasetSpec] = []
     for i, item in _items(value, "datasets", "name"):
         here = source.at("datasets", i)
         with collecting(problems):
-            expand_dataset(validate(DatasetChoice, item, here), overrides, here)
+            specs += expand_dataset(validate(DatasetChoice, item, here), overrides, here)
     for i, item in _items(value, "recipes", "recipe"):
         problems += _recipe_problems(item, overrides, source.at("recipes", i))
     variants = list(_items(value, "variants", "method"))
@@ -252,7 +311,7 @@ def _checked_grid(
         here = source.at("variants", i)
         problems += _recipe_problems(item, overrides, here.at("recipe"))
         if catalogue is not None:
-            problems += _method_problems(item, labels, catalogue, here)
+            problems += _method_problems(item, labels, specs, catalogue, here)
     with collecting(problems):
         grid = validate(Grid, value, source, {"name": name})
     raise_all(sorted(problems, key=lambda p: (p.file, p.line or 0)))
@@ -292,16 +351,20 @@ def _recipe_problems(
 
 
 def _method_problems(
-    item: dict[str, Any], labels: list[Any], catalogue: Catalogue, source: Source
+    item: dict[str, Any],
+    labels: list[Any],
+    specs: list[DatasetSpec],
+    catalogue: Catalogue,
+    source: Source,
 ) -> list[Problem]:
     problems: list[Problem] = []
-    method, hyper, start = item.get("method"), item.get("hyper"), item.get("start_from")
+    method, hyper, start = item.get("method"), item.get("hyper", {}), item.get("start_from")
     if not isinstance(method, str):
         return []
     with collecting(problems):
         info = catalogue.get(method, source.at("method"))
         if isinstance(hyper, dict):
-            info.check_hyper(hyper, source.at("hyper"))
+            check_hyper(info, hyper, specs, source.at("hyper"))
     if isinstance(start, str) and start not in labels and start not in catalogue:
         suggestion = did_you_mean(start, [*map(str, labels), *catalogue])
         message = f"no variant or method {show(start)}"

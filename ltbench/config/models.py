@@ -186,6 +186,39 @@ class ImageLists(Model):
         return {part: file for part, file in files.items() if file is not None}
 
 
+class BadImages(Model):
+    """Images that cannot be decoded, and what became of them in the cache that jobs read.
+
+    `skip`: the training images were left out, and none is of the test. `report`: all are black.
+
+    Attributes:
+        train, test: how many there are.
+        hash: SHA-256 of their positions in the dataset.
+    """
+
+    on_bad: Literal["skip", "report"]
+    train: int = Field(ge=0)
+    test: int = Field(0, ge=0)
+    hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.total == 0 or (self.on_bad == "skip" and self.test):
+            raise ValueError("bad images are some, and with skip none of the test")
+        return self
+
+    @property
+    def total(self) -> int:
+        """How many there are of both."""
+        return self.train + self.test
+
+    def __str__(self) -> str:
+        """Say how many there are, as footnotes and messages do: 3 images skipped."""
+        what = "skipped" if self.on_bad == "skip" else "shown black"
+        of_test = f" ({self.test} of the test)" if self.test else ""
+        return f"{self.total} image{'' if self.total == 1 else 's'} {what}{of_test}"
+
+
 class DatasetSpec(Model):
     """Facts of a dataset and of the long-tailed split made of it.
 
@@ -198,6 +231,9 @@ class DatasetSpec(Model):
     jobs that need such images alone; in the dataset of any other it is None. `open_set` names a
     dataset of images of equal size that show none of its classes, by and large: where they are
     there, a test also says how many of them are taken for known.
+
+    `bad_images` are found in the caches of the machine that makes a plan, unless the configuration
+    pins them, and a job trains on no others: where its cache left out other images it is refused.
 
     `train_list` and the like are lists of one's own images for the source `image_list`, below the
     folder; without a `test_list` the training list has both. `sizes: any` leaves the images of an
@@ -224,6 +260,7 @@ class DatasetSpec(Model):
     fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     val_folder: str | None = Field(None, json_schema_extra=LATER)
     auxiliary: Auxiliary | None = Field(None, json_schema_extra=LATER)
+    bad_images: BadImages | None = Field(None, json_schema_extra=LATER)
     open_set: Name | None = Field(None, json_schema_extra=NOTE)
     lists: ImageLists | None = Field(None, json_schema_extra=NOTE)
     pool_images: int | None = Field(None, ge=1, json_schema_extra=LATER)
@@ -546,7 +583,8 @@ class Job(Model):
 
     `label`, `recipe_name` and `stage` describe; the number depends on the rest. `start` holds the
     keys of the jobs whose weights it needs, the one it continues from first. A job on a `subset` of
-    the classes has no others: it is trained on their images alone and predicts no other.
+    the classes has no others: it is trained on their images alone and predicts no other. A method
+    of a plugin has the hash of its source beside its version.
     """
 
     label: str = Field(json_schema_extra=NOTE)
@@ -555,6 +593,7 @@ class Job(Model):
     split: Split
     method: Name
     version: int = Field(ge=1)
+    plugin_hash: str | None = Field(None, json_schema_extra=LATER)
     stage: Name
     hyper: dict[str, Any]
     recipe: Recipe

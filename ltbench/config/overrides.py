@@ -1,11 +1,10 @@
 """Changes and choices made on the command line: `--set recipe.first.epochs=5`, `--only seed=0`."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, get_args
 
-from ltbench.config.catalogue import Catalogue
 from ltbench.config.errors import (
     COMMAND_LINE,
     ConfigError,
@@ -105,35 +104,41 @@ def _replaced(values: Any, path: tuple[str, ...], new: Any, source: Source) -> A
 
 
 def override_hyper(
-    variants: Sequence[Variant], overrides: Sequence[Override], catalogue: Catalogue | None = None
+    variants: Sequence[Variant],
+    overrides: Sequence[Override],
+    check: Callable[[Variant, Source], None],
 ) -> tuple[Variant, ...]:
     """Return variants with their hyper-parameters overridden: by label, else by method.
 
+    Args:
+        variants: of the grid.
+        overrides: those of hyper-parameters.
+        check: refuses a variant whose hyper-parameters, overridden where a source says, do not fit.
+
     Raises:
-        ConfigError: for overrides that no variant heeds or that, by the catalogue, do not fit.
+        ConfigError: for overrides that no variant heeds or that do not fit.
     """
     problems: list[Problem] = []
-    hypers = [dict(variant.hyper) for variant in variants]
+    overridden = list(variants)
+    sources: dict[int, Source] = {}
     for override in overrides:
         who, name = override.path
         meant = [i for i, v in enumerate(variants) if v.label == who]
         meant = meant or [i for i, v in enumerate(variants) if v.method == who]
         for i in meant:
-            hypers[i][name] = override.value
-            if catalogue is not None:
-                with collecting(problems):
-                    source = COMMAND_LINE.at("hyper", who)
-                    catalogue.get(variants[i].method).check_hyper({name: override.value}, source)
+            hyper = {**overridden[i].hyper, name: override.value}
+            overridden[i] = overridden[i].model_copy(update={"hyper": hyper})
+            sources[i] = COMMAND_LINE.at("hyper", who)
         if not meant:
             words = [word for v in variants for word in (v.label, v.method)]
             message = f"the grid has no variant or method {show(who)}"
             source = COMMAND_LINE.at("hyper", *override.path)
             problems.append(source.problem(message, did_you_mean(who, words)))
+    for i, source in sources.items():
+        with collecting(problems):
+            check(overridden[i], source)
     raise_all(problems)
-    return tuple(
-        variant.model_copy(update={"hyper": hyper})
-        for variant, hyper in zip(variants, hypers, strict=True)
-    )
+    return tuple(overridden)
 
 
 class Cell(Protocol):

@@ -1,8 +1,8 @@
-"""Hyper-parameters that papers change by dataset or ratio: configs/methods/<key>.yaml."""
+"""Hyper-parameters that papers change by dataset, classes or ratio: configs/methods/<key>.yaml."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from ltbench.config.models import DatasetSpec, Model, Name, Ratios, one_or_many
 
@@ -13,16 +13,43 @@ Names = Annotated[
 ]
 
 
+class Range(Model):
+    """Whole numbers from `min` to `max`, both included; a bound that is not given is open."""
+
+    min: int | None = None
+    max: int | None = None
+
+    @model_validator(mode="after")
+    def _holds_a_number(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("needs a min, a max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min ({self.min}) is above max ({self.max})")
+        return self
+
+    def __contains__(self, number: int) -> bool:
+        return (self.min is None or self.min <= number) and (self.max is None or number <= self.max)
+
+
 class When(Model):
-    """Which datasets a rule is for; a list means any of, a field that is not given means all."""
+    """Which datasets a rule is for; a list means any of, a field that is not given means all.
+
+    Rules of a paper that hold for its kind of data say so by `classes` and `image_size` (pixels),
+    so that they hold for other datasets of that kind, too.
+    """
 
     dataset: Names | None = None
+    classes: Range | None = None
+    image_size: Range | None = None
     ratio: Ratios | None = None
 
     def matches(self, spec: DatasetSpec) -> bool:
         """Return whether the rule is for a dataset."""
-        return (self.dataset is None or spec.name in self.dataset) and (
-            self.ratio is None or spec.ratio in self.ratio
+        return (
+            (self.dataset is None or spec.name in self.dataset)
+            and (self.classes is None or spec.classes in self.classes)
+            and (self.image_size is None or spec.image_size in self.image_size)
+            and (self.ratio is None or spec.ratio in self.ratio)
         )
 
 
@@ -39,10 +66,11 @@ class MethodRules(Model):
 
     rules: tuple[Rule, ...]
 
-    def hyper(self, spec: DatasetSpec) -> dict[str, Any]:
-        """Return the hyper-parameters for a dataset."""
-        merged: dict[str, Any] = {}
-        for rule in self.rules:
-            if rule.when.matches(spec):
-                merged |= rule.hyper
-        return merged
+    def for_dataset(self, spec: DatasetSpec) -> dict[str, tuple[int, Any]]:
+        """Return the hyper-parameters for a dataset by name: number of the rule, and value."""
+        return {
+            name: (number, value)
+            for number, rule in enumerate(self.rules)
+            if rule.when.matches(spec)
+            for name, value in rule.hyper.items()
+        }

@@ -1,7 +1,7 @@
 """From plain values to typed models, every problem in our own words and at its line."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -25,16 +25,21 @@ EXPECTED = {
     "float_type": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
+    "none_required": "nothing",
     "tuple_type": "a list",
+    "list_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
     "less_than": "less than {lt:g}",
     "less_than_equal": "at most {le:g}",
+    "multiple_of": "a multiple of {multiple_of:g}",
     "string_too_short": "text of at least {min_length} characters",
     "string_too_long": "text of at most {max_length} characters",
     "string_pattern_mismatch": "text of the form {pattern}",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
 }
 """What a field wants, by pydantic's kind of error."""
 
@@ -64,8 +69,9 @@ def validate(
         # JSON is the one strict mode in which a list may become a tuple.
         result = model.model_validate_json(json.dumps(merged), strict=True)
     except ValidationError as failure:
-        errors = failure.errors(include_url=False)
-        problems += [_problem(model, e, source, given) for e in errors if not _echo(e)]
+        errors = [error for error in failure.errors(include_url=False) if not _echo(error)]
+        for path, alike in _by_path(errors, merged):
+            problems.append(_problem(model, path, alike, source, given))
         raise ConfigError(sorted(problems, key=lambda p: p.line or 0)) from None
     raise_all(problems)
     return result
@@ -76,28 +82,84 @@ def _echo(error: ErrorDetails) -> bool:
     return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
+def _by_path(
+    errors: Iterable[ErrorDetails], value: Any
+) -> Iterable[tuple[Path, list[ErrorDetails]]]:
+    """Return errors by the path of the value that they are about.
+
+    A value that fits no choice of a union has an error for each: of these the ones furthest inside
+    count, as that choice was probably meant.
+    """
+    found: dict[Path, list[ErrorDetails]] = {}
+    depth: dict[Path, int] = {}
+    placed = [(*_path(error, value), error) for error in errors]
+    for path, union, _ in placed:
+        if union is not None:
+            depth[union] = max(depth.get(union, 0), len(path))
+    for path, union, error in placed:
+        if union is None or len(path) == depth[union]:
+            found.setdefault(path, []).append(error)
+    return found.items()
+
+
+def _path(error: ErrorDetails, value: Any) -> tuple[Path, Path | None]:
+    """Return the path of an error's value, and that of the first union on the way, if any.
+
+    Pydantic's own path names the choice of a union, too, and says that a key is one.
+    """
+    path: Path = ()
+    union: Path | None = None
+    for place, part in enumerate(error["loc"]):
+        inside = dict(enumerate(value)) if isinstance(value, list) else value
+        if isinstance(inside, dict) and part in inside:
+            value = inside[part]
+        elif not (error["type"] == "missing" and place == len(error["loc"]) - 1):
+            union = path if union is None else union
+            continue
+        path = (*path, part)
+    return path, union
+
+
 def _problem(
-    model: type[BaseModel], error: ErrorDetails, source: Source, given: Iterable[str]
+    model: type[BaseModel],
+    path: Path,
+    errors: Sequence[ErrorDetails],
+    source: Source,
+    given: Iterable[str],
 ) -> Problem:
-    kind, where, context = error["type"], error["loc"], error.get("ctx", {})
-    here = source.at(*where)
+    """Return the problem with a value; more than one error are those of the choices it has."""
+    error, here = errors[0], source.at(*path)
+    kind, context = error["type"], error.get("ctx", {})
     got = show(error["input"])
     match kind:
         case "missing":
-            return here.problem("is missing")
+            return here.problem("is missing", code=kind)
         case "extra_forbidden":
-            return _unknown_key(model, where, source, given)
+            return _unknown_key(model, path, source, given)
         case "value_error":
-            return here.problem(str(context["error"]))
+            return here.problem(str(context["error"]), code=kind)
         case "too_short":
-            return here.problem(f"needs {context['min_length']} or more, got {len(error['input'])}")
-        case "literal_error":
-            choices = context["expected"].replace("'", '"')
-            return here.problem(f"expected {choices}, got {got}")
-        case _ if kind in EXPECTED:
-            return here.problem(f"expected {EXPECTED[kind].format(**context)}, got {got}")
+            least = context["min_length"]
+            return here.problem(f"needs {least} or more, got {len(error['input'])}", code=kind)
+        case "too_long":
+            most = context["max_length"]
+            return here.problem(f"needs {most} or fewer, got {len(error['input'])}", code=kind)
+        case _ if wanted := [words for e in errors if (words := _wanted(e))]:
+            choices = " or ".join(dict.fromkeys(wanted))
+            return here.problem(f"expected {choices}, got {got}", code=kind)
         case _:
-            return here.problem(f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {got}")
+            message = f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {got}"
+            return here.problem(message, code=kind)
+
+
+def _wanted(error: ErrorDetails) -> str | None:
+    """Return what a value should have been, where the kind of its error says that."""
+    if error["type"] not in EXPECTED:
+        return None
+    context = error.get("ctx", {})
+    if "expected" in context:
+        context = {"expected": context["expected"].replace("'", '"')}
+    return EXPECTED[error["type"]].format(**context)
 
 
 def _unknown_key(
@@ -105,12 +167,13 @@ def _unknown_key(
 ) -> Problem:
     owner: type[BaseModel] | None = model
     for part in where[:-1]:
-        if owner is not None and isinstance(part, str):
-            owner = _model_in(owner.model_fields[part].annotation)
+        if owner is not None and part in owner.model_fields:
+            owner = _model_in(owner.model_fields[str(part)].annotation)
     fields = set() if owner is None else set(owner.model_fields)
     if len(where) == 1:
         fields -= set(given)
-    return source.at(*where).problem("unknown key", did_you_mean(str(where[-1]), fields))
+    suggestion = did_you_mean(str(where[-1]), fields)
+    return source.at(*where).problem("unknown key", suggestion, "extra_forbidden")
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -77,10 +77,10 @@ class DataModule(pl.LightningDataModule):
         test_hash: hash of the test labels in order.
         auxiliary: the images set apart for choices; None where the job has none.
         open_set: images of a dataset without its classes, where a job's dataset names one.
-        bad_images: images that the cache of decoded ones left out or shows black.
 
     Raises:
-        DataError: when the images or the split cannot be had, or are fewer than a batch.
+        DataError: when the images or the split cannot be had, are others than those that the
+            dataset is planned with, or are fewer than a batch.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class DataModule(pl.LightningDataModule):
         self.on_batch: Callable[[], object] = lambda: None
 
         pool = pool or load_pool(spec, data_root)
-        pool, stores, self.bad_images = self._open(pool)
+        pool, stores = self._open(pool)
         chosen = make_split(spec, pool, split, subset)
         if recipe.batch > len(chosen.train):
             raise DataError(
@@ -250,11 +250,12 @@ class DataModule(pl.LightningDataModule):
         """Return the batch: it was made on the device."""
         return batch
 
-    def _open(self, pool: Pool) -> tuple[Pool, Mapping[str, ImageStore], int]:
-        """Return a pool's usable images, by part what those in files are read from, and bad ones.
+    def _open(self, pool: Pool) -> tuple[Pool, Mapping[str, ImageStore]]:
+        """Return a pool's usable images, and by part what those in files are read from.
 
         Raises:
-            DataError: where the recipe is for images of another kind.
+            DataError: where the recipe is for images of another kind, or a cache left out others
+                than were planned.
         """
         side = self.recipe.short_side
         if (side is None) == bool(pool.files):
@@ -263,7 +264,7 @@ class DataModule(pl.LightningDataModule):
                 f"{self.spec.id} has images of {have}, {self.recipe.name} is for others"
             )
         if side is None:
-            return pool, {}, 0
+            return pool, {}
         threads = torch.get_num_threads()
         return open_stores(self.spec, pool, side, self.recipe.jpeg_quality, threads)
 

@@ -11,7 +11,7 @@ cache is built again.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from ltbench.config.keys import content_hash, file_hash
-from ltbench.config.models import DatasetSpec
+from ltbench.config.models import BadImages, DatasetSpec
 from ltbench.data.decode import MODES, BadImageError, decode_pixels, decoder
 from ltbench.data.errors import DataError, OnBad, listed
 from ltbench.data.files import MANIFEST, cache_root, locked, read_manifest, write_manifest
@@ -34,6 +34,7 @@ from ltbench.data.image_store import (
     through_jpeg,
 )
 from ltbench.data.pool import ImageFiles, Images, Labels, Pool, without
+from ltbench.data.sources import is_there, load_pool
 from ltbench.results.workspace import read_json, write_json
 
 LAYOUT = 2
@@ -42,15 +43,25 @@ LAYOUT = 2
 SHARD = 4096
 """Images of a shard: about 1 GB of pixels at a short side of 256."""
 
+Form = tuple[int, int | None]
+"""Short side of a cache's images, and the quality of its JPEGs; None for pixels."""
+
 
 @dataclass(frozen=True)
 class Built:
-    """A cache that is whole: its folder, images and bytes, and why bad images are bad, by path."""
+    """A cache that is whole.
+
+    Attributes:
+        folder, images, bytes: where it lies, and what it holds.
+        bad: why bad images are bad, by path.
+        bad_images: these, as a dataset's configuration may pin them.
+    """
 
     folder: Path
     images: int
     bytes: int
     bad: Mapping[str, str]
+    bad_images: BadImages | None
 
 
 class CachedImages:
@@ -122,17 +133,20 @@ def cache_folder(
     spec: DatasetSpec, pool: Pool, short_side: int, quality: int | None = None
 ) -> Path:
     """Return the folder of a dataset's cache, whether it is there or not."""
-    files = [[str(part.root), part.paths] for part in pool.files.values()]
+    files = [[str(part.root.absolute()), part.paths] for part in pool.files.values()]
     known = [LAYOUT, decoder(), pool.fingerprint, spec.channels, short_side, quality]
     signature = content_hash([*known, files])[:16]
-    form = f"{short_side}" if quality is None else f"{short_side}-q{quality}"
-    return cache_root() / f"{spec.name}-{form}-{signature}"
+    return cache_root() / f"{spec.name}-{_form(short_side, quality)}-{signature}"
+
+
+def _form(short_side: int, quality: int | None) -> str:
+    return f"{short_side}" if quality is None else f"{short_side}-q{quality}"
 
 
 def open_cache(
     spec: DatasetSpec, pool: Pool, short_side: int, quality: int | None = None, threads: int = 1
-) -> tuple[dict[str, CachedImages], int] | None:
-    """Return the images of a cache by part, and how many are bad; None where it is not whole."""
+) -> tuple[dict[str, CachedImages], BadImages | None] | None:
+    """Return the images of a cache by part, and which are bad; None where it is not whole."""
     folder = cache_folder(spec, pool, short_side, quality)
     content = read_manifest(folder)
     if content is None:
@@ -148,12 +162,65 @@ def open_cache(
         )
         for part, shards in content["shards"].items()
     }
-    return parts, len(content["bad"])
+    return parts, _bad_images(pool, content["bad"], parts)
+
+
+def _bad_images(
+    pool: Pool, bad: Mapping[str, str], parts: Mapping[str, CachedImages]
+) -> BadImages | None:
+    """Return which images of a cache are bad, and whether it left them out; None without any."""
+    if not bad:
+        return None
+    places = [
+        [position for position, path in enumerate(pool.files[part].paths) if path in bad]
+        for part in ("train", "test")
+    ]
+    return BadImages(
+        on_bad="skip" if len(parts["train"].skipped) else "report",
+        train=len(places[0]),
+        test=len(places[1]),
+        hash=content_hash(places),
+    )
+
+
+def measure_bad_images(
+    spec: DatasetSpec, forms: Iterable[Form], data_root: str | Path | None = None
+) -> BadImages | None:
+    """Return the bad images that jobs on a dataset are planned with, as cheaply as possible.
+
+    The pinned ones are believed without a look (jobs check them when they open their cache).
+
+    Args:
+        spec: the dataset.
+        forms: of the caches that jobs read.
+        data_root: folder of all datasets.
+
+    Raises:
+        DataError: where caches of the dataset left out, or blackened, other images.
+    """
+    if spec.bad_images is not None or not spec.any_size:
+        return spec.bad_images
+    forms = list(forms)
+    folders = [f for form in forms for f in cache_root().glob(f"{spec.name}-{_form(*form)}-*")]
+    if not any((read_manifest(folder) or {}).get("bad") for folder in folders):
+        return None
+    if not is_there(spec, data_root):
+        return None
+    pool = load_pool(spec, data_root, download=False)
+    opened = {form: open_cache(spec, pool, *form) for form in forms}
+    found = {form: cache[1] for form, cache in opened.items() if cache is not None}
+    if len(set(found.values())) > 1:
+        lines = [f"{_form(*form)}: {bad or 'all images usable'}" for form, bad in found.items()]
+        raise DataError(
+            f"{spec.name} has caches that differ in what they left out; build them again with the "
+            f"same --on-bad:\n{listed(lines)}"
+        )
+    return next(iter(found.values()), None)
 
 
 def open_stores(
     spec: DatasetSpec, pool: Pool, short_side: int, quality: int | None = None, threads: int = 1
-) -> tuple[Pool, Mapping[str, ImageStore], int]:
+) -> tuple[Pool, Mapping[str, ImageStore]]:
     """Return a dataset's images, by part from its cache where that is whole, else from their files.
 
     Args:
@@ -164,18 +231,26 @@ def open_stores(
         threads: that decode at once.
 
     Returns:
-        The pool without images that the cache left out; what images are read from, by part; the
-        number of bad images that the cache knows of.
+        The pool without images that the cache left out; what images are read from, by part.
+
+    Raises:
+        DataError: where these are not the images that the dataset is planned with.
     """
     found = open_cache(spec, pool, short_side, quality, threads)
+    bad = None if found is None else found[1]
+    if bad != spec.bad_images:
+        here = "no cache here" if found is None else f"the cache here has {bad or 'all images'}"
+        raise DataError(
+            f"{spec.name} was planned with {spec.bad_images or 'all images'}, {here}: these are "
+            "other training images. Plan again where jobs run, or build the cache here as there "
+            "(`ltbench data cache`)"
+        )
     if found is None:
-        stores = {
+        return pool, {
             part: FileStore(files, spec.channels, short_side, threads, quality)
             for part, files in pool.files.items()
         }
-        return pool, stores, 0
-    parts, bad = found
-    return without(pool, parts["train"].skipped), parts, bad
+    return without(pool, found[0]["train"].skipped), found[0]
 
 
 def build_cache(
@@ -226,8 +301,11 @@ def build_cache(
         sizes = {p.name: p.stat().st_size for shard in shards for p in (shard.pixels, shard.index)}
         names = {part: [s.name for s in shards if s.part == part] for part in pool.files}
         write_manifest(folder, {"shards": names, "sizes": sizes, "bad": bad})
+        cache = open_cache(spec, pool, short_side, quality)
+        if cache is None:
+            raise DataError(f"{spec.name}: the cache {folder} cannot be read back")
     images = sum(len(files.paths) for files in pool.files.values())
-    return Built(folder, images, sum(sizes.values()), bad)
+    return Built(folder, images, sum(sizes.values()), bad, cache[1])
 
 
 def drop_damaged(folder: Path) -> list[str]:

@@ -192,7 +192,11 @@ def describe_built(built: Built) -> str:
         f"cache   {built.folder}",
         f"images  {built.images:,}, {built.bytes / 1e9:.2f} GB, {len(bad):,} bad",
     ]
-    return "\n".join([*lines, listed(bad)]) if bad else "\n".join(lines)
+    if built.bad_images is not None:
+        pinned = built.bad_images.model_dump().items()
+        written = ", ".join(f"{name}: {value}" for name, value in pinned)
+        lines += [listed(bad), f"to plan without the cache: bad_images: {{{written}}}"]
+    return "\n".join(lines)
 
 
 def histogram(report: DataReport) -> str:

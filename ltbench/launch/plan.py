@@ -1,6 +1,6 @@
 """From the command line's words to a checked plan."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -8,8 +8,8 @@ from pathlib import Path
 from ltbench.config.catalogue import Catalogue, load_catalogue
 from ltbench.config.errors import ConfigError, Problem, Source, collecting, raise_all
 from ltbench.config.expand import Plan, expand
-from ltbench.config.load import expand_dataset, load_grid, load_recipe, method_rules
-from ltbench.config.models import DatasetSpec, Grid
+from ltbench.config.load import expand_datasets, load_grid, load_recipe, method_rules
+from ltbench.config.models import DatasetSpec, Grid, Recipe
 from ltbench.config.overrides import Override, parse_only, parse_overrides
 from ltbench.core.nouns import Subset
 from ltbench.data.profiles import planned_groups
@@ -85,12 +85,12 @@ def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Catal
     if largest is not None and cells > largest:
         message = f"has {cells:,} cells; say --yes if that is what you want"
         raise Source(f"grid {grid.name}").error(message)
-    datasets = [
-        _with_fingerprint(spec, request.data_root)
-        for choice in grid.datasets
-        for spec in expand_dataset(choice, overrides)
-    ]
     names = dict.fromkeys([*grid.recipes, *(v.recipe for v in grid.variants if v.recipe)])
+    recipes = {name: load_recipe(name, overrides) for name in names}
+    datasets = [
+        _measured(spec, recipes.values(), request.data_root)
+        for spec in expand_datasets(grid, overrides)
+    ]
 
     @cache
     def rules(method: str, spec: DatasetSpec) -> dict[str, object]:
@@ -107,7 +107,7 @@ def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Catal
     plan = expand(
         grid,
         datasets,
-        {name: load_recipe(name, overrides) for name in names},
+        recipes,
         catalogue,
         rules,
         present,
@@ -124,9 +124,16 @@ def _cells(grid: Grid) -> int:
     return datasets * len(grid.recipes) * len(grid.splits) * len(grid.seeds) * len(grid.variants)
 
 
-def _with_fingerprint(spec: DatasetSpec, data_root: Path | None) -> DatasetSpec:
-    if spec.fingerprint is not None:  # as pinned; what reads images is not even loaded
-        return spec
-    from ltbench.data.sources import measure_fingerprint
+def _measured(spec: DatasetSpec, recipes: Iterable[Recipe], data_root: Path | None) -> DatasetSpec:
+    """Return a dataset with what only its images can tell; what is pinned needs none of them."""
+    if spec.any_size and spec.bad_images is None:
+        from ltbench.data.image_cache import measure_bad_images
 
-    return spec.model_copy(update={"fingerprint": measure_fingerprint(spec, data_root)})
+        forms = {(r.short_side, r.jpeg_quality) for r in recipes if r.short_side is not None}
+        bad = measure_bad_images(spec, sorted(forms, key=str), data_root)
+        spec = spec.model_copy(update={"bad_images": bad})
+    if spec.fingerprint is None:
+        from ltbench.data.sources import measure_fingerprint
+
+        spec = spec.model_copy(update={"fingerprint": measure_fingerprint(spec, data_root)})
+    return spec

@@ -144,13 +144,23 @@ def _state(
         if failure_of(workspace.job(start)):
             return JobState("missing", f"waits for {start}, which failed")
     if old := older.get(_place(job)):
-        what = "other settings" if old.version == job.version else f"version {old.version}"
-        return JobState("stale", f"its record is of {what} ({old.key})")
+        return JobState("stale", f"its record is of {_difference(old, job)} ({old.key})")
     if ticket is not None:
         return JobState("missing", f"Slurm job {ticket.number} is over and left no record")
     if any(folder.checkpoints.glob("*.pt")):
         return JobState("missing", "interrupted, will resume")
     return JobState("missing", "never trained")
+
+
+def _difference(old: Job, job: Job) -> str:
+    """Say what moved the key of a job since an older one."""
+    if old.version != job.version:
+        return f"version {old.version}"
+    if old.plugin_hash != job.plugin_hash:
+        return "other code of its plugin"
+    if old.dataset.bad_images != job.dataset.bad_images:
+        return f"{old.dataset.bad_images or 'all images'}"
+    return "other settings"
 
 
 def _how_far(progress: dict[str, Any] | None) -> str:

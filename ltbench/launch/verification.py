@@ -11,6 +11,8 @@ from ltbench.config.catalogue import MethodInfo
 from ltbench.config.errors import show
 from ltbench.config.expand import Plan
 from ltbench.data.errors import DataError
+from ltbench.data.image_cache import open_cache
+from ltbench.data.pool import without
 from ltbench.data.sources import is_there, load_pool
 from ltbench.data.split import make_split
 from ltbench.results.board import place_of
@@ -104,6 +106,12 @@ def _against_images(stored: Stored, data_root: Path | None) -> Iterator[str]:
     job, facts = stored.record.job, stored.record.split
     try:
         pool = load_pool(job.dataset, data_root, download=False)
+        bad, side = job.dataset.bad_images, job.recipe.short_side
+        if bad is not None and side is not None:
+            cache = open_cache(job.dataset, pool, side, job.recipe.jpeg_quality)
+            if cache is None or cache[1] != bad:
+                return  # nobody here knows what was left out
+            pool = without(pool, cache[0]["train"].skipped)
         made = make_split(job.dataset, pool, job.split, job.subset)
     except DataError as error:
         yield f"{stored.place}: its images cannot be used: {error}"

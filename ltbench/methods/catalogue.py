@@ -11,7 +11,7 @@ from typing import Any
 
 from ltbench.config.catalogue import OWN
 from ltbench.methods import METHODS
-from ltbench.methods.base import Method
+from ltbench.methods.base import Hyper, Method
 from ltbench.methods.cost import network_cost
 
 PATH = Path(__file__).with_name("catalogue.json")
@@ -21,7 +21,15 @@ def describe(method: type[Method]) -> dict[str, Any]:
     """Return what the catalogue says of a method, as plain JSON values.
 
     `family` is the folder of its file; methods from outside the package have `OWN`.
+
+    Raises:
+        TypeError: where its hyper-parameters cannot be written down in one way.
     """
+    if not issubclass(method.Hyper, Hyper):
+        raise TypeError("its Hyper is not a subclass of ltbench.methods.base.Hyper")
+    hyper = method.Hyper.model_json_schema()
+    if '"uniqueItems": true' in json.dumps(hyper):
+        raise TypeError("a set of hyper-parameters has no order, take a tuple")
     package = method.__module__.rpartition(".")[0]
     described = {
         "title": method.title,
@@ -37,7 +45,7 @@ def describe(method: type[Method]) -> dict[str, Any]:
         "balanced_equals": method.balanced_equals,
         "test_time": method.test_time,
         "oracle": method.oracle,
-        "hyper": method.Hyper.model_json_schema(),
+        "hyper": hyper,
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain

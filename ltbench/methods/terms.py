@@ -25,7 +25,7 @@ Category = Literal[
 class Hyper(BaseModel):
     """Hyper-parameters of a method: the paper's defaults, each with a one-line description."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

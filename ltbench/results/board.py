@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ltbench.config.expand import Plan, Row, is_baseline
-from ltbench.config.models import DatasetSpec, Job, Recipe, Variant
+from ltbench.config.models import BadImages, DatasetSpec, Job, Recipe, Variant
 from ltbench.results.groups import (
     GROUPS,
     balanced_accuracy,
@@ -146,6 +146,11 @@ def place_of(job: Job) -> tuple[str, ...]:
     return (job.dataset.id, job.split, job.label, job.recipe_name, str(job.seed), job.stage)
 
 
+def bad_images_note(bad: BadImages) -> str:
+    """Return the footnote of a run that was trained without some images, or on black ones."""
+    return f"{bad}: undecodable."
+
+
 class _Older:
     """Finds records of the same place in a table whose version or configuration has moved."""
 
@@ -219,6 +224,8 @@ class _Builder:
             f"Chooses on {auxiliary.id}: {AUXILIARY[auxiliary.source]}."
             for auxiliary in dict.fromkeys(filter(None, used))
         ]
+        if bad := self.plan.jobs[row.key].dataset.bad_images:
+            remarks.append(bad_images_note(bad))
         own, base = row.variant.recipe, row.recipe.name
         if own not in (None, base):
             remarks.append(f"Trained with recipe {own}; the A_v of its UA with {base}.")

@@ -25,7 +25,7 @@ LATER_FIELDS = ("shifted", "open_set", "predicted", "class_names", "group_calibr
 class SplitFacts(Model):
     """What the job was trained and tested on, and what set apart: no auxiliary images are None.
 
-    `bad_images` could not be decoded: training images were left out, or images are black.
+    `bad_images` could not be decoded, as many as the job's dataset says.
     `class_names` are printable.
     """
 
@@ -282,6 +282,9 @@ class Record(Model):
         ):
             if values is not None and len(values) != classes:
                 raise ValueError(f"{what} has {len(values)} values for {classes} classes")
+        bad = self.job.dataset.bad_images
+        if self.split.bad_images != (bad.total if bad else 0):
+            raise ValueError(f"{self.split.bad_images} bad images, its job has {bad or 'none'}")
         apart = (self.job.dataset.auxiliary, self.split.auxiliary_hash, self.split.auxiliary_counts)
         if any(part is None for part in apart) and any(part is not None for part in apart):
             raise ValueError("a job has auxiliary images, their hash and their counts, or neither")

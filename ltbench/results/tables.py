@@ -6,7 +6,17 @@ from dataclasses import dataclass, field, replace
 
 from ltbench.config.catalogue import MethodInfo
 from ltbench.core.nouns import TestTime
-from ltbench.results.board import DECIMALS, DECOUPLED, EMPTY, Board, Entry, Metric, State, Value
+from ltbench.results.board import (
+    DECIMALS,
+    DECOUPLED,
+    EMPTY,
+    Board,
+    Entry,
+    Metric,
+    State,
+    Value,
+    bad_images_note,
+)
 from ltbench.results.groups import GROUPS, RULES
 from ltbench.results.open_set import THRESHOLDS
 from ltbench.results.published import Comparable, Figure, PublishedBy, comparable, misprints
@@ -256,20 +266,23 @@ def ad_hoc_table(records: Sequence[Record]) -> Table | None:
     """Return records whose settings the command line overrode, or None without any."""
     if not records:
         return None
-    rows = []
+    rows, notes = [], _Notes()
     for record in records:
-        job, accuracy = record.job, record.accuracy
+        job, accuracy, bad = record.job, record.accuracy, record.job.dataset.bad_images
         value = Value(state="empty", keys=(record.key,))
         if accuracy is not None:
             value = replace(value, mean=100 * accuracy, n=1, planned=1, state="complete")
-        words = (job.label, job.stage, job.dataset.id, job.recipe_name, job.split, str(job.seed))
-        rows.append((*(Cell(w) for w in words), Cell(", ".join(job.overrides)), Cell(value=value)))
+        label = Cell(job.label, notes=(notes.number(bad_images_note(bad)),) if bad else ())
+        words = (job.stage, job.dataset.id, job.recipe_name, job.split, str(job.seed))
+        settings = Cell(", ".join(job.overrides))
+        rows.append((label, *(Cell(word) for word in words), settings, Cell(value=value)))
     return Table(
         name="ad hoc",
         title="Ad hoc",
         caption="Run with settings from the command line; not ranked and in no other table.",
         columns=("Method", "Stage", "Dataset", "Recipe", "Split", "Seed", "Settings", "Acc"),
         rows=tuple(rows),
+        notes=tuple(notes.texts),
         names=7,
     )
 

@@ -24,13 +24,14 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Stra
 from safetensors.torch import load_file, save
 
 import ltbench
+from ltbench.config.catalogue import HYPER
 from ltbench.config.models import Job
+from ltbench.config.validation import validate
 from ltbench.core.distributed import all_sum, rank, world_size
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
-from ltbench.methods import METHODS
 from ltbench.methods.base import Method
-from ltbench.methods.plugins import import_plugin
+from ltbench.methods.plugins import find_method
 from ltbench.methods.terms import TrainedTeacher
 from ltbench.networks import NetworkSpec
 from ltbench.results.record import (
@@ -59,6 +60,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class CodeError(ValueError):
+    """The method's code is not what the job was planned with."""
+
+
 def run_job(
     job: Job, workspace: Workspace, options: Options, lifeline: Lifeline | None = None
 ) -> Record:
@@ -70,6 +75,7 @@ def run_job(
         The record, which is then also on the disk.
 
     Raises:
+        CodeError: when the method is not the one that was planned.
         DivergedError: when a loss is not finite.
         FileNotFoundError: when the weights of a start are not there.
         StoppedError: when the lifeline asked for it; what was done is saved.
@@ -111,7 +117,12 @@ def run_job(
 
 
 def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModule, Method]:
-    """Return a job's data, and its method at the beginning of its stage."""
+    """Return a job's data, and its method at the beginning of its stage.
+
+    Raises:
+        CodeError: when the method is not the one that was planned.
+    """
+    _check_code(job, options.plugins)
     data = DataModule.of_job(job, options.data_root, local_device(options))
     method = build_method(job, data.counts, options.plugins, options.data_root)
     if job.recipe.precision == "fp64":
@@ -130,6 +141,22 @@ def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModul
         method.to(memory_format=torch.channels_last)
     data.samplers, data.views = method.samplers, method.stage.views
     return data, method
+
+
+def _check_code(job: Job, plugins: Sequence[str]) -> None:
+    """Refuse to train a method by the key of another that was planned before the code changed."""
+    kind, plugin_hash = find_method(job.method, map(Path, plugins))
+    again = "type the command again to plan anew"
+    if kind.version != job.version:
+        raise CodeError(
+            f"{job.method} was planned with version {job.version}, here it has {kind.version}: "
+            f"ltbench is another; {again}"
+        )
+    if plugin_hash != job.plugin_hash:
+        raise CodeError(
+            f"{job.method} was planned from other code than there is in {', '.join(plugins)}: "
+            f"the plugin was edited since; {again}"
+        )
 
 
 class _Scribe:
@@ -231,12 +258,9 @@ def build_method(
     recipe = job.recipe
     weights = pretrained_weights(recipe, data_root)
     spec = NetworkSpec(recipe.network, len(counts), job.dataset.channels, recipe.norm, weights)
-    methods = dict(METHODS)
-    for path in plugins:
-        methods |= import_plugin(Path(path))
-    kind = methods[job.method]
+    kind, _ = find_method(job.method, map(Path, plugins))
     torch.manual_seed(derive(job.seed, "init", job.stage))  # alike for all methods: runs are paired
-    return kind(spec, counts, kind.Hyper(**job.hyper))
+    return kind(spec, counts, validate(kind.Hyper, job.hyper, HYPER))
 
 
 def make_trainer(job: Job, device: torch.device) -> pl.Trainer:
@@ -312,7 +336,7 @@ def _record(
     weights = save({k: v.contiguous().cpu() for k, v in module.method.state_dict().items()})
     if rank() == 0:
         write_atomically(folder.weights, weights)
-    history, auxiliary = module.history, data.auxiliary
+    history, auxiliary, bad = module.history, data.auxiliary, job.dataset.bad_images
     trained = job.stage_recipe is not None
     return Record(
         schema_version=SCHEMA_VERSION,
@@ -327,7 +351,7 @@ def _record(
             test_hash=data.test_hash,
             auxiliary_hash=auxiliary.hash if auxiliary else None,
             auxiliary_counts=auxiliary.counts(job.dataset.classes) if auxiliary else None,
-            bad_images=data.bad_images,
+            bad_images=bad.total if bad else 0,
             class_names=data.class_names,
         ),
         training=Training(

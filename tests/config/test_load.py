@@ -3,8 +3,9 @@ import yaml
 from config.toy_project import DATASET, GRID, RECIPE, problems
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from ltbench.config.catalogue import load_catalogue
+from ltbench.config.catalogue import Catalogue, load_catalogue
 from ltbench.config.errors import ConfigError
 from ltbench.config.load import (
     available,
@@ -16,6 +17,7 @@ from ltbench.config.load import (
     schema,
 )
 from ltbench.config.models import DatasetChoice, Grid
+from ltbench.config.overrides import parse_overrides
 
 
 def test_names_are_those_of_the_files(project):
@@ -105,7 +107,7 @@ def test_all_problems_of_a_grid_at_once(project, catalogue):
         '4: seeds[1]: expected a whole number, got "one"',
         '7: variants[1].method: no method "balanced_sofmax"; did you mean "balanced_softmax"?',
         '8: variants[2].hyper.defer: expected "none", "drw" or "drs", got "never"',
-        '8: variants[2].hyper.scael: ldam_drw has no such hyper-parameter; did you mean "scale"?',
+        '8: variants[2].hyper.scael: unknown key; did you mean "scale"?',
         (
             '9: variants[3].start_from: no variant or method "balanced_softmaxx"; '
             'did you mean "balanced_softmax" or "balanced_sofmax"?'
@@ -177,6 +179,40 @@ def test_rules_match_dataset_and_ratio_and_later_ones_win(project, catalogue):
     assert method_rules("softmax", load_dataset("toys"), catalogue) == {}
 
 
+@pytest.mark.parametrize(
+    ("when", "matches"),
+    [
+        ("classes: {max: 10}", True),
+        ("classes: {max: 9}", False),
+        ("classes: {min: 11}", False),
+        ("classes: {min: 10, max: 10}", True),
+        ("image_size: {min: 9}", False),
+        ("image_size: {max: 8}, classes: {min: 2}, ratio: 20", True),
+        ("image_size: {max: 8}, ratio: 100", False),
+    ],
+)
+def test_rules_match_classes_and_size_of_images(project, catalogue, when, matches):
+    rule = f"{{when: {{{when}}}, hyper: {{scale: 20}}, source: all}}"
+    project("methods/ldam_drw.yaml", f"rules: [{rule}]\n")
+    expected = {"scale": 20} if matches else {}
+    assert method_rules("ldam_drw", load_dataset("toys"), catalogue) == expected
+
+
+def test_a_range_of_a_rule_holds_a_number(project, catalogue):
+    rule = "  - {{when: {{classes: {}}}, hyper: {{scale: 20}}, source: all}}\n"
+    ranges = ("{}", "{min: 11, max: 10}", "ten", "{min: 1.5}")
+    project("methods/ldam_drw.yaml", "rules:\n" + "".join(map(rule.format, ranges)))
+    with pytest.raises(ConfigError) as error:
+        method_rules("ldam_drw", load_dataset("toys"), catalogue)
+    found = [(problem.line, problem.path) for problem in error.value.problems]
+    assert found == [
+        (2, "rules[0].when.classes"),
+        (3, "rules[1].when.classes"),
+        (4, "rules[2].when.classes"),
+        (5, "rules[3].when.classes.min"),
+    ]
+
+
 def test_all_problems_of_rules_at_once(project, catalogue):
     project("methods/ldam_drw.yaml", RULES.replace("scale: 20", "scale: 0").replace("drs", "rds"))
 
@@ -185,7 +221,7 @@ def test_all_problems_of_rules_at_once(project, catalogue):
         return [line.removeprefix("configs/methods/ldam_drw.yaml:") for line in lines]
 
     assert found() == [
-        "2: rules[0].hyper.scale: expected a number above 0, got 0",
+        "2: rules[0].hyper.scale: expected more than 0, got 0",
         '3: rules[1].hyper.defer: expected "none", "drw" or "drs", got "rds"',
         '4: rules[2].when.dataset: no dataset "other"; choose from toys',
     ]
@@ -194,6 +230,89 @@ def test_all_problems_of_rules_at_once(project, catalogue):
         '2: rules[0].when.datasets: unknown key; did you mean "dataset"?',
         "2: rules[0].hyper: needs 1 or more, got 0",
         "2: rules[0].source: is missing",
+    ]
+
+
+class Ordered(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    scale: float
+    low: float = 0
+    high: float = 1
+    taps: list[int] = []
+
+    @model_validator(mode="after")
+    def _order(self):
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+
+
+@pytest.fixture
+def ordered(project, catalogue):
+    """A grid of a method with its own class of hyper-parameters, `scale` by rules on toys."""
+    methods = dict(catalogue.methods)
+    methods["ldam_drw"] = methods["ldam_drw"].model_copy(update={"own_hyper": Ordered})
+    variants = """\
+  - ldam_drw
+  - {label: A, method: ldam_drw, hyper: {low: 2}}
+  - {label: B, method: ldam_drw, hyper: {low: 2, high: 3, taps: [1, 2]}}
+  - {label: C, method: ldam_drw, hyper: {low: x, taps: [1, 2.5]}}
+"""
+    project("grids/toys.yaml", GRID[: GRID.index("  - softmax")] + variants)
+    project("grids/one.yaml", GRID[: GRID.index("  - softmax")] + "  - ldam_drw\n")
+    return Catalogue(methods)
+
+
+def located(check):
+    with pytest.raises(ConfigError) as error:
+        check()
+    return [(p.file, p.line, p.path, p.code) for p in error.value.problems]
+
+
+GRID_FILE, RULES_FILE = "configs/grids/toys.yaml", "configs/methods/ldam_drw.yaml"
+
+
+def test_hyper_parameters_are_checked_together_with_those_of_rules(project, ordered):
+    project("methods/ldam_drw.yaml", "rules:\n  - {when: {}, hyper: {scale: 3}, source: all}\n")
+    assert located(lambda: load_grid("toys", catalogue=ordered)) == [
+        (GRID_FILE, 6, "variants[1].hyper", "value_error"),
+        (GRID_FILE, 8, "variants[3].hyper.low", "float_type"),
+        (GRID_FILE, 8, "variants[3].hyper.taps[1]", "int_type"),
+    ]
+
+
+def test_what_only_rules_say_is_located_in_them(project, ordered):
+    rules = """\
+rules:
+  - {when: {ratio: 20}, hyper: {high: -1}, source: all}
+  - {when: {ratio: 50}, hyper: {scale: x, taps: [y]}, source: all}
+"""
+    project("methods/ldam_drw.yaml", rules)
+    assert located(lambda: load_grid("one", catalogue=ordered)) == [
+        (RULES_FILE, 3, "rules[1].hyper.scale", "float_type"),
+        (RULES_FILE, 3, "rules[1].hyper.taps[0]", "int_type"),
+    ]
+    project("methods/ldam_drw.yaml", rules.replace("{scale: x, taps: [y]}", "{scale: 1}"))
+    assert located(lambda: load_grid("one", catalogue=ordered)) == [
+        ("configs/grids/one.yaml", 5, "variants[0].hyper.scale", "missing")
+    ]
+    project("methods/ldam_drw.yaml", rules.replace("ratio: 50", "").replace("x, taps: [y]", "1"))
+    assert located(lambda: load_grid("one", catalogue=ordered)) == [
+        ("configs/grids/one.yaml", 5, "variants[0].hyper", "value_error")
+    ]
+
+
+def test_overridden_hyper_parameters_are_checked_with_all_others(project, ordered):
+    project("methods/ldam_drw.yaml", "rules:\n  - {when: {}, hyper: {scale: 3}, source: all}\n")
+
+    def grid(*texts):
+        return load_grid("one", parse_overrides([f"hyper.ldam_drw.{t}" for t in texts]), ordered)
+
+    assert grid("low=2", "high=3").variants[0].hyper == {"low": 2, "high": 3}
+    assert located(lambda: grid("low=2")) == [("--set", None, "hyper.ldam_drw", "value_error")]
+    assert located(lambda: grid("taps=[1, x]")) == [
+        ("--set", None, "hyper.ldam_drw.taps[1]", "int_type")
     ]
 
 

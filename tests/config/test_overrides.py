@@ -108,12 +108,12 @@ def test_values_go_through_the_same_models(project, catalogue):
     ]
     assert grid("grid.title.x=1", "recipe.batch=0", "hyper.LDAM.scale=x") == [
         '--set: grid.title: "Toys" has no fields',
-        '--set: hyper.LDAM.scale: expected a number above 0, got "x"',
+        '--set: hyper.LDAM.scale: expected a number, got "x"',
     ]
     assert grid("hyper.LDAN.scale=1", "hyper.LDAM.scale=0", "hyper.LDAM.tau=1") == [
         '--set: hyper.LDAN.scale: the grid has no variant or method "LDAN"; did you mean "LDAM"?',
-        "--set: hyper.LDAM.scale: expected a number above 0, got 0",
-        "--set: hyper.LDAM.tau: ldam_drw has no such hyper-parameter; choose from defer, scale",
+        "--set: hyper.LDAM.scale: expected more than 0, got 0",
+        "--set: hyper.LDAM.tau: unknown key; choose from defer, scale",
     ]
 
 

@@ -56,6 +56,54 @@ def test_rules_are_of_methods():
     assert set(names("methods")) <= set(load_catalogue())
 
 
+TEN_CLASSES = ("cifar10", "cifar10_jpeg", "svhn", "fashion_mnist", "digits", "pathmnist")
+TINY = ("tinyimagenet", "tinyimagenet32")
+BY_DATASET = {"lade", "sade"}
+"""Methods whose authors' values are of single datasets."""
+LARGE = ("imagenet_lt", "places_lt", "inaturalist2018", "cub200", "food101", "fgvc_aircraft")
+
+
+def resolved(method, dataset, ratio=100):
+    """Return all hyper-parameters that a method has on a dataset."""
+    spec = load_dataset(dataset)
+    spec = spec.model_copy(update={"ratio": None if spec.ratio is None else ratio})
+    catalogue = load_catalogue()
+    return catalogue[method].check_hyper(method_rules(method, spec, catalogue))
+
+
+@pytest.mark.parametrize("method", sorted({*names("methods")} - BY_DATASET))
+@pytest.mark.parametrize("ratio", [10, 50, 100])
+def test_datasets_of_a_kind_have_the_same_hyper_parameters(method, ratio):
+    cifar100 = resolved(method, "cifar100", ratio)
+    assert all(resolved(method, name, ratio) == cifar100 for name in TINY)
+    cifar10 = resolved(method, "cifar10", ratio)
+    assert all(resolved(method, name, ratio) == cifar10 for name in TEN_CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "small", "large"),
+    [
+        ("mixup", "alpha", 1.0, 0.2),
+        ("mislas", "alpha", 1.0, 0.2),
+        ("paco", "width", 32, 128),
+        ("ride_router", "top", 30, 50),
+        ("ssp", "task", "rotation", "moco"),
+        ("ride", "diversity", -0.45, -0.2),
+        ("ride_distill", "diversity", -0.45, -0.2),
+    ],
+)
+def test_small_images_have_the_values_of_cifar_and_large_ones_those_of_imagenet(
+    method, name, small, large
+):
+    assert {resolved(method, d)[name] for d in (*TEN_CLASSES, *TINY, "cifar100")} == {small}
+    assert {resolved(method, d)[name] for d in LARGE} == {large}
+
+
+def test_the_weight_of_positives_falls_with_the_classes():
+    for name, alpha in (("dermamnist", 0.001), ("cub200", 0.01), ("places_lt", 0.05)):
+        assert resolved("paco", name)["alpha"] == alpha
+
+
 def test_cifar_30_is_the_field_recipe_in_short():
     recipe = load_recipe("cifar_30")
     assert (recipe.network, recipe.norm, recipe.batch, recipe.precision) == (

@@ -39,7 +39,7 @@ FIELDS = "datasets, recipes, seeds, splits, title, variants"
         (
             "[d]",
             "[{name: d, ratio: 0.5}]",
-            "x:2: datasets[0].ratio[0]: expected at least 1, got 0.5",
+            "x:2: datasets[0].ratio: expected at least 1, got 0.5",
         ),
         (
             "[d]",

@@ -17,7 +17,9 @@ from ltbench.data.image_cache import (
     open_stores,
 )
 from ltbench.data.image_store import FileStore
+from ltbench.data.prepare import prepare
 from ltbench.data.report import describe_built
+from ltbench.data.sources import load_pool
 from ltbench.data.split import make_split
 
 SIDE = 12
@@ -58,7 +60,7 @@ def test_a_cache_holds_the_resized_images(listed, quality):
     assert built.images == 12 + 6
     assert not built.bad
     parts, bad = open_cache(spec, pool, SIDE, quality, threads=2)
-    assert bad == 0
+    assert bad is None
     for part, files in pool.files.items():
         store = FileStore(files, 3, SIDE, threads=2, quality=quality)
         images = zip(
@@ -98,12 +100,11 @@ def test_a_packed_image_that_is_damaged_is_an_error(listed):
 
 def test_stores_are_the_cache_or_the_files(listed):
     spec, pool = listed
-    same, stores, bad = open_stores(spec, pool, SIDE)
+    same, stores = open_stores(spec, pool, SIDE)
     assert same is pool
-    assert bad == 0
     assert all(isinstance(store, FileStore) for store in stores.values())
     build_cache(spec, pool, SIDE)
-    same, cached, _ = open_stores(spec, pool, SIDE)
+    same, cached = open_stores(spec, pool, SIDE)
     assert same is pool
     assert not any(isinstance(store, FileStore) for store in cached.values())
     assert open_cache(spec, pool, SIDE + 1) is None
@@ -176,6 +177,10 @@ def with_bad(listed):
     return spec, pool
 
 
+def knowing(spec, bad):
+    return spec.model_copy(update={"bad_images": bad})
+
+
 def test_bad_images_are_an_error_that_names_them_all(with_bad):
     spec, pool = with_bad
     with pytest.raises(DataError) as caught:
@@ -194,8 +199,9 @@ def test_bad_training_images_may_be_left_out(with_bad):
     built = build_cache(spec, pool, SIDE, on_bad="skip")
     assert set(built.bad) == {"train/n03/0.jpg", "train/n01/1.jpg"}
     assert "train/n03/0.jpg is empty" in describe_built(built)
-    rest, _, bad = open_stores(spec, pool, SIDE)
-    assert bad == 2
+    bad = built.bad_images
+    assert (bad.on_bad, bad.train, bad.test, str(bad)) == ("skip", 2, 0, "2 images skipped")
+    rest, _ = open_stores(knowing(spec, bad), pool, SIDE)
     split = make_split(spec, rest, "longtailed")
     assert split.counts == (5, 2, 0)
     assert split.train_hash != whole.train_hash
@@ -209,7 +215,9 @@ def test_a_bad_test_image_is_never_left_out(listed):
     for policy in ("error", "skip"):
         with pytest.raises(DataError, match="1 images cannot be used"):
             build_cache(spec, pool, SIDE, on_bad=policy)
-    assert list(build_cache(spec, pool, SIDE, on_bad="report").bad) == [files.paths[2]]
+    built = build_cache(spec, pool, SIDE, on_bad="report")
+    assert list(built.bad) == [files.paths[2]]
+    assert (built.bad_images.train, built.bad_images.test) == (0, 1)
 
 
 @pytest.mark.parametrize("quality", [None, 90])
@@ -217,18 +225,41 @@ def test_bad_images_may_stand_black_until_they_are_mended(with_bad, quality):
     spec, pool = with_bad
     files = pool.files["train"]
     good = dict(zip(files.paths, every(files), strict=True))
-    build_cache(spec, pool, SIDE, quality=quality, on_bad="report")
-    rest, stores, bad = open_stores(spec, pool, SIDE, quality)
+    bad = build_cache(spec, pool, SIDE, quality=quality, on_bad="report").bad_images
+    assert (bad.on_bad, bad.train, bad.test) == ("report", 2, 0)
+    rest, stores = open_stores(knowing(spec, bad), pool, SIDE, quality)
     assert rest is pool
-    assert bad == 2
     (image,) = stores["train"].load([good["train/n03/0.jpg"]])
     assert image.shape == (SIDE, SIDE, 3)
     assert not image.any()
     for path in ("train/n03/0.jpg", "train/n01/1.jpg"):
         (files.root / path).write_bytes((files.root / files.paths[3]).read_bytes())
     assert not build_cache(spec, pool, SIDE, quality=quality, on_bad="error").bad
-    assert open_stores(spec, pool, SIDE, quality)[2] == 0
+    open_stores(spec, pool, SIDE, quality)
     assert read_manifest(cache_folder(spec, pool, SIDE, quality))["bad"] == {}
+
+
+def test_other_images_than_were_planned_are_refused(with_bad):
+    spec, pool = with_bad
+    skipped = build_cache(spec, pool, SIDE, on_bad="skip").bad_images
+    open_stores(knowing(spec, skipped), pool, SIDE)
+    black = skipped.model_copy(update={"on_bad": "report"})
+    fewer = skipped.model_copy(update={"train": 1, "hash": "0" * 64})
+    for planned in (None, black, fewer):
+        with pytest.raises(DataError, match="planned with"):
+            open_stores(knowing(spec, planned), pool, SIDE)
+    with pytest.raises(DataError, match="no cache"):
+        open_stores(knowing(spec, skipped), pool, SIDE + 1)
+
+
+def test_bad_images_are_the_same_wherever_the_files_lie(with_bad, tmp_path):
+    spec, pool = with_bad
+    here = build_cache(spec, pool, SIDE, on_bad="skip").bad_images
+    root = pool.files["train"].root
+    moved = root.rename(root.with_name("moved"))
+    prepare(spec, moved, tmp_path / "lists", tmp_path / "data" / spec.name)
+    there = load_pool(spec, tmp_path / "data")
+    assert build_cache(spec, there, SIDE, on_bad="skip").bad_images == here
 
 
 def test_a_missing_file_is_a_bad_image(listed):

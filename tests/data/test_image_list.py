@@ -210,9 +210,9 @@ def test_other_bytes_or_labels_are_other_images(folder, spec):
 def test_bad_images_are_left_out_of_the_split(folder, spec):
     (folder / "images/ant/train 3.jpg").write_bytes(b"no image")
     pool = load_pool(spec, folder.parent)
-    build_cache(spec, pool, 12, on_bad="skip")
-    rest, stores, bad = open_stores(spec, pool, 12)
-    assert bad == 1
+    bad = build_cache(spec, pool, 12, on_bad="skip").bad_images
+    rest, stores = open_stores(spec.model_copy(update={"bad_images": bad}), pool, 12)
+    assert bad.train == 1
     split = make_split(spec, rest, "longtailed")
     assert split.counts == (5, 4, 2)
     assert 3 not in split.train

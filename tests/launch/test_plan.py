@@ -1,7 +1,11 @@
 import pytest
+from data.own import rows, write_own
 
 from ltbench.config.errors import ConfigError
 from ltbench.config.load import load_dataset, load_grid
+from ltbench.data.errors import DataError
+from ltbench.data.image_cache import build_cache
+from ltbench.data.sources import load_pool
 from ltbench.launch import plan as module
 from ltbench.launch.plan import Request, make_plan, read_grid
 
@@ -19,7 +23,7 @@ def test_everything_wrong_is_said_together():
 
 
 def test_a_huge_grid_is_refused_before_any_cell_is_made(monkeypatch):
-    monkeypatch.setattr(module, "expand_dataset", None)
+    monkeypatch.setattr(module, "expand_datasets", None)
     with pytest.raises(ConfigError, match=rf"grid cifar100_lt: has {CELLS} cells; say --yes"):
         make_plan(Request("cifar100_lt"), largest=CELLS - 1)
 
@@ -48,5 +52,115 @@ def test_overrides_reach_jobs_and_are_noted():
 def test_datasets_without_images_are_planned_without_a_fingerprint(tmp_path):
     pinned = load_dataset("cifar10_jpeg")
     unpinned = pinned.model_copy(update={"fingerprint": None})
-    assert module._with_fingerprint(pinned, tmp_path) == pinned
-    assert module._with_fingerprint(unpinned, tmp_path) == unpinned
+    assert module._measured(pinned, (), tmp_path) == pinned
+    assert module._measured(unpinned, (), tmp_path) == unpinned
+
+
+DATASET = """\
+title: Own
+source: image_list
+train_list: own.csv
+sizes: any
+classes: 3
+image_size: 8
+normalisation: {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
+profile: natural
+"""
+RECIPE = """\
+title: Resized
+network: resnet8
+batch: 4
+augment: resized_crop_flip
+short_side: 12
+first:
+  epochs: 1
+  optimizer: {lr: 0.1}
+  schedule: {kind: constant}
+second:
+  epochs: 1
+  optimizer: {lr: 0.1}
+  schedule: {kind: constant}
+"""
+GRID = """\
+title: Own
+datasets: [own]
+recipes: [resized]
+variants: [softmax, crt]
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A project with images of any size, one of which is bad; its dataset and images."""
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    write_own(tmp_path / "data" / "own", rows())
+    (tmp_path / "data/own/images/ant/train 3.jpg").write_bytes(b"no image")
+    for path, text in (
+        ("configs/datasets/own.yaml", DATASET),
+        ("configs/recipes/resized.yaml", RECIPE),
+        ("configs/recipes/larger.yaml", RECIPE.replace("short_side: 12", "short_side: 16")),
+        ("own.yaml", GRID),
+        ("both.yaml", GRID.replace("[resized]", "[resized, larger]")),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    spec = load_dataset("own")
+    return spec, load_pool(spec, tmp_path / "data")
+
+
+def planned(grid="own.yaml"):
+    """Return the keys of a grid's jobs, and the bad images that all of them know of."""
+    jobs = make_plan(Request(grid))[0].jobs
+    (bad,) = {job.dataset.bad_images for job in jobs.values()}
+    return set(jobs), bad
+
+
+def test_what_a_cache_left_out_or_blackened_is_in_the_keys(own):
+    whole, none = planned()
+    assert none is None
+    build_cache(*own, 12, on_bad="skip")
+    skipped, left_out = planned()
+    assert (left_out.on_bad, left_out.train, left_out.test) == ("skip", 1, 0)
+    build_cache(*own, 12, on_bad="report")
+    black, shown = planned()
+    assert (shown.on_bad, shown.hash) == ("report", left_out.hash)
+    assert not whole & skipped
+    assert not whole & black
+    assert not skipped & black
+    build_cache(*own, 12, on_bad="skip")
+    assert planned() == (skipped, left_out)
+
+
+def test_other_images_that_were_left_out_are_other_keys(own, tmp_path):
+    build_cache(*own, 12, on_bad="skip")
+    one = planned()[1]
+    (tmp_path / "data/own/images/ant/train 2.jpg").write_bytes(b"no image")
+    spec, _ = own
+    build_cache(spec, load_pool(spec, tmp_path / "data"), 12, on_bad="skip")
+    two = planned()[1]
+    assert (one.train, two.train) == (1, 2)
+    assert one.hash != two.hash
+
+
+def test_the_caches_of_a_grid_leave_out_the_same_images(own):
+    build_cache(*own, 12, on_bad="skip")
+    assert planned("both.yaml")[1] == planned()[1]  # whoever has no cache yet is told by his job
+    build_cache(*own, 16, on_bad="report")
+    with pytest.raises(DataError, match="--on-bad"):
+        planned("both.yaml")
+    build_cache(*own, 16, on_bad="skip")
+    assert planned("both.yaml")[1] == planned()[1]
+
+
+def test_bad_images_that_are_pinned_are_planned_without_the_images(own, tmp_path):
+    built = build_cache(*own, 12, on_bad="skip")
+    keys, bad = planned()
+    assert built.bad_images == bad
+    pinned = ", ".join(f"{name}: {value}" for name, value in bad.model_dump().items())
+    fingerprint = own[1].fingerprint
+    path = tmp_path / "configs/datasets/own.yaml"
+    path.write_text(f"{DATASET}bad_images: {{{pinned}}}\nfingerprint: {fingerprint}\n")
+    for folder in ("cache", "data"):
+        (tmp_path / folder).rename(tmp_path / f"no {folder}")
+    assert planned() == (keys, bad)

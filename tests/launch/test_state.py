@@ -3,7 +3,7 @@ import json
 import pytest
 from launch.grids import finish, key, load, quickstart, record
 
-from ltbench.config.models import Job
+from ltbench.config.models import BadImages, Job
 from ltbench.launch.state import (
     Ticket,
     ending,
@@ -131,6 +131,20 @@ def test_records_of_other_settings_and_versions_are_stale(plan, workspace):
     older = changed(job, version=7)
     finish(workspace, older)
     assert state(plan, workspace, softmax) == ("stale", f"its record is of version 7 ({older.key})")
+    record_path(workspace.records, older).unlink()
+    edited = changed(job, plugin_hash="0" * 64)
+    finish(workspace, edited)
+    status, reason = state(plan, workspace, softmax)
+    assert status == "stale"
+    assert "plugin" in reason
+    assert edited.key in reason
+    record_path(workspace.records, edited).unlink()
+    bad = BadImages(on_bad="skip", train=3, hash="0" * 64)
+    fewer = changed(job, dataset=job.dataset.model_copy(update={"bad_images": bad}))
+    finish(workspace, fewer)
+    status, reason = state(plan, workspace, softmax)
+    assert status == "stale"
+    assert "3 images skipped" in reason
     assert state(plan, workspace, key(plan, "LDAM-DRW"))[0] == "missing"
 
 

@@ -1,15 +1,39 @@
 import json
 import re
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from ltbench.config.catalogue import load_catalogue
+from ltbench.config.errors import ConfigError, Source
+from ltbench.config.validation import validate
 from ltbench.methods import METHODS
 from ltbench.methods.base import Hyper, Method
 from ltbench.methods.catalogue import PATH, catalogue, describe
 
 TESTS = Path(__file__).parent.parent
-SCALARS = {"number", "integer", "boolean", "string", "null"}
+PROBES = [
+    True,
+    0,
+    1,
+    2,
+    -1,
+    10**6,
+    0.5,
+    -0.5,
+    1.5,
+    1e-9,
+    30.0,
+    "x",
+    "none",
+    "drw",
+    "moco",
+    None,
+    [],
+    [1],
+    {},
+]
 
 
 def test_the_committed_catalogue_is_up_to_date():
@@ -27,8 +51,29 @@ def test_every_method_has_what_planning_needs():
     for method in methods.values():
         for field in method["hyper"].get("properties", {}).values():
             assert {"default", "description"} <= field.keys()
-            kinds = field.get("anyOf", [field])
-            assert all(kind["type"] in SCALARS for kind in kinds)
+
+
+def accepts(model, values):
+    try:
+        return validate(model, values, Source("hyper")).model_dump(mode="json")
+    except ConfigError as error:
+        return [(problem.path, problem.code) for problem in error.problems]
+
+
+@pytest.mark.parametrize("key", METHODS)
+def test_the_catalogue_takes_the_values_that_the_class_takes(key):
+    own, known = METHODS[key].Hyper, load_catalogue()[key].hyper_model
+    assert own is not known
+    assert accepts(own, {}) == accepts(known, {})
+    for name, probe in product([*own.model_fields, "unknown"], PROBES):
+        assert accepts(own, {name: probe}) == accepts(known, {name: probe}), (name, probe)
+
+
+@pytest.mark.parametrize("key", METHODS)
+def test_no_method_of_the_package_forbids_what_its_schema_cannot_say(key):
+    checks = METHODS[key].Hyper.__pydantic_decorators__
+    assert not checks.model_validators
+    assert not checks.field_validators
 
 
 def test_parameters_are_those_that_records_count():

@@ -347,6 +347,23 @@ def test_auxiliary_images_are_a_footnote_of_the_rows_that_use_them(toy, auxiliar
     assert table.notes[note - 1].startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"on_bad": "skip", "train": 3}, "3 images skipped"),
+        ({"on_bad": "skip", "train": 1}, "1 image skipped"),
+        ({"on_bad": "report", "train": 1, "test": 2}, "3 images shown black (2 of the test)"),
+    ],
+)
+def test_bad_images_are_a_footnote_of_the_rows_that_miss_them(toy, bad, words):
+    plan = toy.plan([SOFTMAX, PLUGIN], seeds=(0,))
+    missing = toy.dataset(bad_images={"hash": "0" * 64} | bad)
+    jobs = {k: j.model_copy(update={"dataset": missing}) for k, j in plan.jobs.items()}
+    table = main_table(boards(Plan(plan.grid, plan.rows, jobs), {})[0], toy.methods)
+    for cell in column(table, "Method"):
+        assert any(table.notes[note - 1].startswith(words) for note in cell.notes)
+
+
 def shifted(test_time, hits):
     """Return tests of 10 images in the first and 2 in each other class, equal under all shifts."""
     facts = {"totals": (10, 2, 2, 2, 2, 2), "index_hash": "e" * 64}

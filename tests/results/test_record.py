@@ -57,6 +57,7 @@ def test_bits_round_trip(images):
         ("test__correct", "AAAA", "do not fit 300 test images"),
         ("test__correct", "not base64!", "base64"),
         ("test__calibration__ece", float("nan"), "finite"),
+        ("split__bad_images", 3, "bad images"),
         ("training__losses", [2.0, 1.0], "2 losses for 3 epochs"),
         ("training__losses", [2.0, 1.0, float("inf")], "finite"),
         ("training", {"epochs": 2, "steps": 30, "losses": [2.0, 1.0]}, "trained 2 of 3 epochs"),

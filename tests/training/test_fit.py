@@ -10,6 +10,7 @@ from ltbench.config.models import Auxiliary
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
+from ltbench.methods.plugins import find_method
 from ltbench.results.store import read_record, record_path
 from ltbench.results.workspace import Workspace
 from ltbench.training import fit
@@ -50,6 +51,47 @@ def test_training_is_a_plain_loop_bit_for_bit(workspace):
     trained = load_file(workspace.job(one.key).weights)
     for name, value in network.state_dict().items():
         assert torch.equal(trained[f"network.{name}"], value), name
+
+
+PLUGIN = """
+from ltbench.losses import cross_entropy
+from ltbench.methods.base import Method
+
+
+class Mine(Method):
+    title = "Mine"
+    paper = None
+    category = "baseline"
+
+    def training_loss(self, batch):
+        return 1 * cross_entropy(self.network(batch.images), batch.labels)
+
+
+METHODS = {"mine": Mine}
+"""
+
+
+def test_a_plugin_that_was_edited_after_the_plan_trains_nothing(workspace, tmp_path):
+    (tmp_path / "before").mkdir()
+    planned, edited = tmp_path / "before" / "mine.py", tmp_path / "mine.py"
+    planned.write_text(PLUGIN)
+    edited.write_text(PLUGIN.replace("1 *", "0 *"))
+    _, source = find_method("mine", [planned])
+    one = job().model_copy(update={"method": "mine", "plugin_hash": source})
+    with pytest.raises(fit.CodeError):
+        fit.run_job(one, workspace, options(plugins=(str(edited),)))
+    assert not workspace.job(one.key).weights.exists()
+    record = fit.run_job(one, workspace, options(plugins=(str(planned),)))
+    assert record.job.plugin_hash == source
+    assert one.key != job().model_copy(update={"method": "mine"}).key
+
+
+def test_another_version_than_was_planned_trains_nothing(workspace):
+    one = job()
+    one = one.model_copy(update={"version": one.version + 1})
+    with pytest.raises(fit.CodeError):
+        fit.run_job(one, workspace, options())
+    assert not workspace.job(one.key).weights.exists()
 
 
 def test_a_resumed_job_ends_with_the_same_record(workspace, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from training.jobs import job, options
 
 from ltbench.config.models import Job
+from ltbench.data.errors import DataError
 from ltbench.data.image_cache import build_cache
 from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_pool, measure_fingerprint
@@ -60,8 +61,14 @@ def test_images_left_out_are_counted_in_the_record(place):
     one = listed_job(place)
     pool = load_pool(one.dataset, place / "data")
     (pool.files["train"].root / "train/n01/4.jpg").write_bytes(b"not an image")
-    build_cache(one.dataset, pool, one.recipe.short_side, on_bad="skip")
-    record, _ = run(place, one)
+    built = build_cache(one.dataset, pool, one.recipe.short_side, on_bad="skip")
+    with pytest.raises(DataError, match="planned with all images"):
+        run(place, one)
+    assert not Workspace(place / "runs").job(one.key).weights.exists()
+    known = one.dataset.model_copy(update={"bad_images": built.bad_images})
+    other = Job(**one.model_dump() | {"dataset": known})
+    assert other.key != one.key
+    record, _ = run(place, other)
     assert record.split.bad_images == 1
     assert record.split.train_counts == (5, 2, 1)
 

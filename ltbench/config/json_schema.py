@@ -1,0 +1,84 @@
+"""From the JSON schema of a pydantic model back to a model that takes the same values."""
+
+from collections.abc import Mapping
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+Schema = Mapping[str, Any]
+
+SCALARS: dict[str, Any] = {
+    "number": float,
+    "integer": int,
+    "boolean": bool,
+    "string": str,
+    "null": None,
+}
+CONSTRAINTS = {
+    "exclusiveMinimum": "gt",
+    "minimum": "ge",
+    "exclusiveMaximum": "lt",
+    "maximum": "le",
+    "multipleOf": "multiple_of",
+    "pattern": "pattern",
+    "minLength": "min_length",
+    "maxLength": "max_length",
+    "minItems": "min_length",
+    "maxItems": "max_length",
+    "minProperties": "min_length",
+    "maxProperties": "max_length",
+}
+"""Keywords of JSON schema, as pydantic's fields call them."""
+
+
+def model_of(name: str, schema: Schema) -> type[BaseModel]:
+    """Return the model that a schema describes; values that it does not name are refused."""
+    return _Reader(schema.get("$defs", {})).model(name, schema)
+
+
+class _Reader:
+    """Makes types of schemas that may refer to shared definitions."""
+
+    def __init__(self, definitions: Mapping[str, Schema]) -> None:
+        self.definitions = definitions
+
+    def model(self, name: str, schema: Schema) -> type[BaseModel]:
+        fields: dict[str, Any] = {
+            field: (self.type(described), described.get("default", ...))
+            for field, described in schema.get("properties", {}).items()
+        }
+        config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
+        return create_model(name, __config__=config, **fields)
+
+    def type(self, schema: Schema) -> Any:
+        plain = self._plain(schema)
+        bounds = {word: schema[key] for key, word in CONSTRAINTS.items() if key in schema}
+        if "prefixItems" in schema or not bounds:  # a tuple of several types has its length
+            return plain
+        return Annotated[plain, Field(**bounds)]
+
+    def _plain(self, schema: Schema) -> Any:
+        """Return the type without its bounds."""
+        if "$ref" in schema:
+            return self.type(self.definitions[schema["$ref"].rpartition("/")[2]])
+        for several in ("anyOf", "oneOf"):
+            if several in schema:
+                return reduce(or_, map(self.type, schema[several]))
+        if "enum" in schema or "const" in schema:
+            return Literal[tuple(schema.get("enum", [schema.get("const")]))]
+        match schema.get("type"):
+            case "array" if "prefixItems" in schema:
+                return tuple[tuple(map(self.type, schema["prefixItems"]))]  # type: ignore[misc]
+            case "array":
+                return tuple[self.type(schema.get("items", {})), ...]  # type: ignore[misc]
+            case "object" if "properties" in schema:
+                return self.model(schema.get("title", "mapping"), schema)
+            case "object":
+                values = schema.get("additionalProperties")
+                return dict[str, self.type(values) if isinstance(values, dict) else Any]  # type: ignore[misc]
+            case None:
+                return Any
+            case scalar:
+                return SCALARS[scalar]

@@ -1,0 +1,77 @@
+from enum import Enum
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from ltbench.config.errors import ConfigError, Source
+from ltbench.config.json_schema import model_of
+from ltbench.config.validation import validate
+
+
+class Kind(Enum):
+    SOFT = "soft"
+    HARD = "hard"
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    rate: float = Field(0.1, gt=0, le=1)
+    name: str = Field("a", min_length=1, max_length=3, pattern="^[a-z]+$")
+
+
+class Outer(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    needed: int = Field(multiple_of=2)
+    flag: bool = False
+    taps: list[Annotated[float, Field(ge=0)]] = Field([1.0], min_length=1, max_length=3)
+    pair: tuple[int, str] = (1, "a")
+    inner: Inner = Inner()
+    more: tuple[Inner, ...] = ()
+    kind: Kind = Kind.SOFT
+    choice: Literal["x", 3] = "x"
+    scale: float | Literal["auto"] | None = None
+    by_name: dict[str, int] = {}
+    anything: dict = {}
+    widths: list[int] | int = 3
+
+
+VALUES = [
+    {},
+    {"needed": 2},
+    {"needed": 3, "flag": 1},
+    {"needed": 2.5, "taps": []},
+    {"needed": 2, "taps": [1, 2, 3, 4]},
+    {"needed": 2, "taps": [1, -1, "x"]},
+    {"needed": 2, "pair": [1]},
+    {"needed": 2, "pair": [1, "b", 3]},
+    {"needed": 2, "pair": ["b", 1]},
+    {"needed": 2, "inner": {"rate": 0, "name": "A", "more": 1}},
+    {"needed": 2, "inner": {"rate": 0.5, "name": "abcd"}},
+    {"needed": 2, "inner": []},
+    {"needed": 2, "more": [{}, {"rate": 2}, 1]},
+    {"needed": 2, "more": [{"rate": 1, "name": "abc"}]},
+    {"needed": 2, "kind": "hard", "choice": 3, "scale": "auto"},
+    {"needed": 2, "kind": "medium", "choice": 4, "scale": "manual"},
+    {"needed": 2, "scale": 1, "by_name": {"a": 1}, "widths": [1, 2]},
+    {"needed": 2, "scale": True, "by_name": {"a": 1.5}, "widths": [1, 2.5]},
+    {"needed": 2, "by_name": [], "widths": {}, "anything": {"a": [1]}},
+    {"needed": None, "unknown": 1},
+]
+
+
+def outcome(model, values):
+    """Return the checked values, else where they do not fit."""
+    try:
+        checked = validate(model, values, Source("x"))
+    except ConfigError as error:
+        return [problem.path for problem in error.problems]
+    return checked.model_dump(mode="json", warnings=False)
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_a_model_of_a_schema_takes_what_the_model_takes(values):
+    again = model_of("Outer", Outer.model_json_schema())
+    assert outcome(again, values) == outcome(Outer, values)
