@@ -94,6 +94,11 @@ class MethodInfo(Model):
         return self.stages[-1].tests
 
     @property
+    def replaces_classifier(self) -> bool:
+        """Whether it gives a network that another method trained a new classifier."""
+        return self.category == "decoupled" and self.start_from is not None
+
+    @property
     def _hyper_schemas(self) -> dict[str, Any]:
         schemas: dict[str, Any] = self.hyper.get("properties", {})
         return schemas

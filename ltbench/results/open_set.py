@@ -4,11 +4,13 @@ Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019 (a
 their code measures it: an image whose largest class probability is below a threshold is rejected.
 """
 
+from fractions import Fraction
+
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """The first is the authors', for 365 and 1,000 classes; ten classes never fall below it."""
 
 
-def f_measure(right: int, images: int, mistaken: int) -> float:
+def f_measure(right: int, images: int, mistaken: int) -> Fraction:
     """Return the harmonic mean of precision and recall, a fraction.
 
     Args:
@@ -18,6 +20,6 @@ def f_measure(right: int, images: int, mistaken: int) -> float:
             recall.
     """
     if right == 0:
-        return 0.0
-    precision, recall = right / images, right / (right + mistaken)
+        return Fraction(0)
+    precision, recall = Fraction(right, images), Fraction(right, right + mistaken)
     return 2 * precision * recall / (precision + recall)
