@@ -88,9 +88,10 @@ def reproduce(
 
 def _listed(row: "PublishedRow") -> tuple[str, str, str]:
     from ltbench.results.board import DECIMALS
+    from ltbench.results.exact import fixed
 
     figures = [claim for claim in row.claims if claim.metric == "acc"] or row.claims
-    said = "; ".join(f"{c.value:.{DECIMALS}f} ({c.source})" for c in figures)
+    said = "; ".join(f"{fixed(c.value, DECIMALS)} ({c.source})" for c in figures)
     return row.name, said, row.grid.grid.name
 
 
@@ -106,6 +107,7 @@ def _announce(
     from ltbench.launch.cost import CostModel, duration, time_left
     from ltbench.launch.state import to_train
     from ltbench.results.board import DECIMALS, boards
+    from ltbench.results.exact import fixed
     from ltbench.results.reproduction import claims
     from ltbench.results.store import RecordStore
     from ltbench.results.tables import TITLES
@@ -114,7 +116,7 @@ def _announce(
     (board,) = boards(made, published)
     print_text(f"{row.name}: {row.label} on {board.title}, {board.recipe.title}")
     said = (
-        (TITLES[claim.metric], f"{claim.value:.{DECIMALS}f}", claim.source)
+        (TITLES[claim.metric], fixed(claim.value, DECIMALS), claim.source)
         for claim in claims(board, board.entries[0])
     )
     print_table(("Figure", "Published", "Source"), said)
@@ -155,6 +157,7 @@ def _judge(
 
 def _judged(verdict: "Verdict") -> tuple[str, ...]:
     from ltbench.results.board import DECIMALS
+    from ltbench.results.exact import fixed
     from ltbench.results.reproduction import NEED_TWIN
     from ltbench.results.tables import TITLES
 
@@ -164,10 +167,10 @@ def _judged(verdict: "Verdict") -> tuple[str, ...]:
         word = "needs --ua"
     return (
         TITLES[claim.metric],
-        f"{claim.value:.{DECIMALS}f}",
-        "" if verdict.ours.mean is None else f"{verdict.ours.mean:.{DECIMALS}f}",
-        "" if difference is None else f"{difference:+.{DECIMALS}f}",
-        "" if difference is None else f"{verdict.tolerance:.{DECIMALS}f}",
+        fixed(claim.value, DECIMALS),
+        "" if verdict.ours.mean is None else fixed(verdict.ours.mean, DECIMALS),
+        "" if difference is None else fixed(difference, DECIMALS, "+"),
+        "" if difference is None else fixed(verdict.tolerance, DECIMALS),
         word,
         claim.source,
     )

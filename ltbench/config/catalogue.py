@@ -69,6 +69,11 @@ class MethodInfo(Model):
         """Whether its last stage is tested; else it is only a start for others."""
         return self.stages[-1].tests
 
+    @property
+    def replaces_classifier(self) -> bool:
+        """Whether it gives a network that another method trained a new classifier."""
+        return self.category == "decoupled" and self.start_from is not None
+
     def check_hyper(self, values: Mapping[str, Any], source: Source = HYPER) -> dict[str, Any]:
         """Return hyper-parameters with the defaults filled in, as plain JSON values.
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from fractions import Fraction
 
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import BASELINE
 from ltbench.results.board import Board, Entry
+from ltbench.results.exact import fixed, mean
 from ltbench.results.paired import find_plain
 from ltbench.results.store import Stored
 from ltbench.results.training_cost import training_work
@@ -17,14 +17,14 @@ from ltbench.results.training_cost import training_work
 class RelativeCost:
     """Work of training over softmax's; `known` where the catalogue has all networks."""
 
-    ratio: float
+    ratio: Fraction
     known: bool
 
     def __str__(self) -> str:
-        return f"{'' if self.known else '~'}{self.ratio:.1f}x"
+        return f"{'' if self.known else '~'}{fixed(self.ratio, 1)}x"
 
 
-def gain(entry: Entry, plain: Entry | None) -> float | None:
+def gain(entry: Entry, plain: Entry | None) -> Fraction | None:
     """Return points of accuracy above softmax; None for softmax itself and where one is missing."""
     if plain is None or entry is plain:
         return None
@@ -51,17 +51,18 @@ def relative_costs(
     }
 
 
-def class_accuracy(
-    entry: Entry, records: Mapping[str, Stored]
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def class_accuracy(entry: Entry, records: Mapping[str, Stored]) -> list[Fraction]:
     """Return the accuracy of each class in percent, mean over the seeds that are there, [C].
 
     A class without a test image has zero.
     """
     tests = [records[key].record.test for key in entry.values["acc"].keys]
-    runs = [np.divide(test.hits, np.maximum(test.totals, 1)) for test in tests if test is not None]
-    accuracies: np.ndarray[tuple[int], np.dtype[np.float64]] = 100 * np.mean(runs, axis=0)
-    return accuracies
+    runs = [
+        [Fraction(right, max(n, 1)) for right, n in zip(test.hits, test.totals, strict=True)]
+        for test in tests
+        if test is not None
+    ]
+    return [100 * mean(of_class) for of_class in zip(*runs, strict=True)]
 
 
 def by_frequency(entry: Entry, records: Mapping[str, Stored]) -> list[tuple[int, int]]:

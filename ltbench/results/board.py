@@ -2,17 +2,13 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal
 
 from ltbench.config.expand import Plan, Row, is_baseline
 from ltbench.config.models import BadImages, DatasetSpec, Job, Recipe, Variant
-from ltbench.results.groups import (
-    GROUPS,
-    balanced_accuracy,
-    class_groups,
-    group_accuracies,
-    macro_f1,
-)
+from ltbench.results.exact import mean_accuracy
+from ltbench.results.groups import GROUPS, class_groups, group_accuracies, macro_f1
 from ltbench.results.record import Record
 from ltbench.results.relative import Relative, relative_accuracy
 from ltbench.results.statistics import summarise
@@ -26,9 +22,6 @@ DECIMALS = 1
 
 EMPTY = "\N{EN DASH}"
 """Stands for what does not exist: the accuracy of an empty group."""
-
-DECOUPLED = ("ncm", "crt", "lws", "tau_norm", "tau_norm_validated")
-"""Methods that give a trained network another classifier, in the order of the survey's table."""
 
 AUXILIARY = {
     "official_val": "the dataset's own validation images",
@@ -54,9 +47,9 @@ class Value:
         keys: of the records that it was computed from.
     """
 
-    mean: float | None = None
-    std: float | None = None
-    interval: tuple[float, float] | None = None
+    mean: Fraction | None = None
+    std: Fraction | None = None
+    interval: tuple[Fraction, Fraction] | None = None
     n: int = 0
     planned: int = 0
     state: State = "missing"
@@ -88,7 +81,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Start:
-    """A trained network that decoupled classifiers were put on; `joint` is with its own."""
+    """A trained network that others continue from; `joint` is with its own classifier."""
 
     label: str
     keys: tuple[str, ...]
@@ -119,8 +112,8 @@ class Board:
         return self.dataset.title + ("" if ratio is None else f", ratio {ratio:g}")
 
     def started_from(self, start: Start) -> list[Entry]:
-        """Return the decoupled entries that were built on a start."""
-        return [e for e in self.entries if e.variant.method in DECOUPLED and e.start == start.keys]
+        """Return the entries that were built on a start."""
+        return [entry for entry in self.entries if entry.start == start.keys]
 
 
 def boards(
@@ -183,7 +176,7 @@ class _Builder:
         self.failed = failed
         self.older = older
         self.dataset, self.recipe = rows[0].dataset, rows[0].recipe
-        self._metrics: dict[str, dict[Metric, float | None]] = {}
+        self._metrics: dict[str, dict[Metric, Fraction | None]] = {}
 
     def board(self) -> Board:
         longtailed = [r for r in self.rows if r.split == "longtailed" and not r.needed_for_ua]
@@ -239,17 +232,16 @@ class _Builder:
 
     def _starts(self, entries: list[Entry]) -> tuple[Start, ...]:
         labels = {entry.keys: entry.variant.label for entry in entries}
-        keys = (e.start for e in entries if e.start and e.variant.method in DECOUPLED)
         return tuple(
             Start(labels.get(start, self.plan.jobs[start[0]].label), start, self._values(start))
-            for start in dict.fromkeys(keys)
+            for start in dict.fromkeys(entry.start for entry in entries if entry.start)
         )
 
     def _values(self, keys: tuple[str, ...]) -> dict[Metric, Value]:
         names: tuple[Metric, ...] = ("acc", "balanced_acc", "macro_f1", *GROUPS)
         return {name: self._value(keys, name) for name in names}
 
-    def _metric(self, key: str) -> dict[Metric, float | None]:
+    def _metric(self, key: str) -> dict[Metric, Fraction | None]:
         """Return the fractions of a record; groups by the plan's rule, which can change freely."""
         if key not in self._metrics:
             record = self.records[key].record
@@ -260,7 +252,7 @@ class _Builder:
             within = group_accuracies(hits, totals, groups)
             self._metrics[key] = {
                 "acc": record.accuracy,
-                "balanced_acc": balanced_accuracy(hits, totals),
+                "balanced_acc": mean_accuracy(hits, totals),
                 "macro_f1": None if predicted is None else macro_f1(hits, totals, predicted),
                 **{group: within[group] for group in GROUPS},
             }

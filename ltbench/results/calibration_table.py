@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 
 from ltbench.results.board import Board, Value
+from ltbench.results.exact import measured
 from ltbench.results.groups import GROUPS, RULES, Group
 from ltbench.results.record import Calibration, Record
 from ltbench.results.store import Stored
@@ -19,7 +21,7 @@ def calibration_table(board: Board, records: Mapping[str, Stored]) -> Table:
     for entry in board.entries:
         acc = entry.values["acc"]
         bins = {key: _bins(records[key].record) for key in acc.keys}
-        errors = {key: found.ece for key, found in bins.items() if found}
+        errors = {key: measured(found.ece) for key, found in bins.items() if found}
         confident = {key: found.mean_confidence for key, found in bins.items() if found}
         grouped = (_by_group(acc, records, group) for group in GROUPS)
         values = (acc, *(over_seeds(acc, each) for each in (errors, confident)), *grouped)
@@ -46,12 +48,12 @@ def _bins(record: Record) -> Calibration | None:
 
 def _by_group(acc: Value, records: Mapping[str, Stored], group: Group) -> Value:
     """Return the calibration error on the images of a group, where the records have it."""
-    errors: dict[str, float | None] = {}
+    errors: dict[str, Fraction | None] = {}
     for key in acc.keys:
         test = records[key].record.test
         if test is not None and test.group_calibration is not None:
             bins = test.group_calibration.get(group)
-            errors[key] = None if bins is None else bins.ece
+            errors[key] = None if bins is None else measured(bins.ece)
     if any(error is not None for error in errors.values()) or not acc.keys:
         return over_seeds(acc, errors)
     if errors:

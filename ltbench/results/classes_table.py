@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 
 from ltbench.results.board import Board, Value
 from ltbench.results.store import Stored
@@ -52,6 +53,8 @@ def _of_class(acc: Value, k: int, records: Mapping[str, Stored]) -> Value:
         return acc
     tests = {key: records[key].record.test for key in acc.keys}
     known = {
-        key: test.hits[k] / test.totals[k] for key, test in tests.items() if test and test.totals[k]
+        key: Fraction(test.hits[k], test.totals[k])
+        for key, test in tests.items()
+        if test and test.totals[k]
     }
     return over_seeds(acc, known) if known else replace(acc, mean=None, std=None, state="empty")

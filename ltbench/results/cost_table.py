@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import BASELINE
 from ltbench.results.beside_softmax import RelativeCost, relative_costs
 from ltbench.results.board import EMPTY, Board, Entry, State, Value
+from ltbench.results.exact import fixed, mean, measured, significant
 from ltbench.results.paired import find_plain
 from ltbench.results.record import Record
 from ltbench.results.render import seeds_text
-from ltbench.results.statistics import summarise
 from ltbench.results.store import Stored
 from ltbench.results.tables import Cell, Table, setting
-from ltbench.results.training_cost import Training, training_cost
+from ltbench.results.training_cost import Training, forward_ratio, training_cost
 
 COLUMNS = (
     *("Method", "Device-hours", "Over softmax", "Work over softmax", "Images a second"),
@@ -76,7 +77,7 @@ def _over(entry: Entry, spent: Training | None, unit: Training | None) -> Cell:
         return Cell(EMPTY)
     ratio = spent.seconds / unit.seconds
     about = "" if spent.hardware == unit.hardware else "~"
-    return _ratio(entry, f"{about}{ratio:.1f}x", ratio, spent, unit)
+    return _ratio(entry, f"{about}{fixed(ratio, 1)}x", ratio, spent, unit)
 
 
 def _work(
@@ -87,7 +88,7 @@ def _work(
     return _ratio(entry, str(cost), cost.ratio, spent, unit)
 
 
-def _ratio(entry: Entry, text: str, ratio: float, spent: Training, unit: Training) -> Cell:
+def _ratio(entry: Entry, text: str, ratio: Fraction, spent: Training, unit: Training) -> Cell:
     keys = tuple(dict.fromkeys((*spent.keys, *unit.keys)))
     return Cell(text, _value(entry.values["acc"], ratio, spent.n, keys))
 
@@ -96,18 +97,18 @@ def _measured(entry: Entry, numbers: Mapping[str, float | None]) -> Cell:
     known = {key: number for key, number in numbers.items() if number is not None}
     if not known:
         return Cell(EMPTY)
-    mean, acc = summarise(list(known.values())).mean, entry.values["acc"]
-    return Cell(f"{mean:,.0f}", _value(acc, mean, len(known), tuple(known)))
+    middle, acc = mean([measured(number) for number in known.values()]), entry.values["acc"]
+    return Cell(fixed(middle, 0, ","), _value(acc, middle, len(known), tuple(known)))
 
 
 def _parameters(entry: Entry, found: Sequence[Record]) -> Cell:
     if not found:
         return Cell(EMPTY)
     number, acc = found[0].weights.parameters, entry.values["acc"]
-    return Cell(f"{number:,}", _value(acc, number, acc.n, acc.keys))
+    return Cell(f"{number:,}", _value(acc, Fraction(number), acc.n, acc.keys))
 
 
-def _value(acc: Value, number: float, n: int, keys: tuple[str, ...]) -> Value:
+def _value(acc: Value, number: Fraction, n: int, keys: tuple[str, ...]) -> Value:
     state: State = "complete" if n == acc.planned else "partial"
     return replace(acc, mean=number, std=None, n=n, state=state, keys=keys)
 
@@ -117,9 +118,9 @@ def _forward(entry: Entry, methods: Mapping[str, MethodInfo]) -> str:
     own, plain = (methods.get(method) for method in (entry.variant.method, BASELINE))
     if own is None or plain is None or own.cost is None or plain.cost is None:
         return EMPTY
-    return f"{own.cost.megaflops / plain.cost.megaflops:.2f}x"
+    return f"{fixed(forward_ratio(own.cost, plain.cost), 2)}x"
 
 
-def _short(number: float) -> str:
+def _short(number: Fraction) -> str:
     """Return a number with three significant digits, or all of those before the point."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return fixed(number, 0, ",") if number >= 100 else significant(number, 3)

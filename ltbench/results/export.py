@@ -6,6 +6,7 @@ Nothing in it is ever run: weights are safetensors, the rest is text that is che
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import yaml
@@ -18,7 +19,8 @@ from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 from ltbench.results.board import DECIMALS, EMPTY
 from ltbench.results.errors import RecordError
-from ltbench.results.groups import GROUPS, RULES, balanced_accuracy, class_groups, group_accuracies
+from ltbench.results.exact import fixed, mean_accuracy, measured
+from ltbench.results.groups import GROUPS, RULES, class_groups, group_accuracies
 from ltbench.results.record import Record, TestResult
 from ltbench.results.render import escape_markdown, markdown
 from ltbench.results.store import Stored, read_record, write_record
@@ -129,11 +131,11 @@ def accuracy_table(result: TestResult, record: Record, title: str) -> Table:
     rule = record.job.dataset.groups
     groups = class_groups(record.split.longtailed_counts, rule)
     within = group_accuracies(result.hits, result.totals, groups)
-    numbers: dict[str, float | None] = {
+    numbers: dict[str, Fraction | None] = {
         "Acc": result.accuracy,
-        "Balanced acc": balanced_accuracy(result.hits, result.totals),
+        "Balanced acc": mean_accuracy(result.hits, result.totals),
         **{group.capitalize(): within[group] for group in GROUPS},
-        "ECE": result.calibration.ece,
+        "ECE": measured(result.calibration.ece),
     }
     return Table(
         name="test",
@@ -144,8 +146,8 @@ def accuracy_table(result: TestResult, record: Record, title: str) -> Table:
     )
 
 
-def _percent(fraction: float | None) -> str:
-    return EMPTY if fraction is None else f"{100 * fraction:.{DECIMALS}f}"
+def _percent(fraction: Fraction | None) -> str:
+    return EMPTY if fraction is None else fixed(100 * fraction, DECIMALS)
 
 
 def _card(record: Record, info: MethodInfo) -> str:

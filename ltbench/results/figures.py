@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from ltbench.config.catalogue import MethodInfo
@@ -21,7 +22,8 @@ from ltbench.results.beside_softmax import (
     gain,
     relative_costs,
 )
-from ltbench.results.board import Board, Entry, Metric
+from ltbench.results.board import DECIMALS, Board, Entry, Metric
+from ltbench.results.exact import fixed
 from ltbench.results.families import FAMILIES, Family, family_of
 from ltbench.results.groups import GROUPS, class_groups
 from ltbench.results.paired import find_plain
@@ -148,6 +150,12 @@ def _tidy(svg: str, prefix: str) -> str:
     lines = re.search(rule, svg)
     if lines is not None:  # said of all elements of a page otherwise
         svg = re.sub(rule, "", svg, count=1).replace("<svg ", f'<svg style="{lines[1]}" ', 1)
+    numbers: dict[str, int] = {}  # for hashes of floats, whose last digits are the processor's
+
+    def numbered(found: re.Match[str]) -> str:
+        return f"{found[1]}shape_{numbers.setdefault(found[2], len(numbers) + 1)}"
+
+    svg = re.sub(r'( id="|xlink:href="#|url\(#)([a-zA-Z]+[0-9a-f]{10})\b', numbered, svg)
     svg = re.sub(r'( id="|xlink:href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     return re.sub(r"(?<=\d\.\d\d)\d+", "", svg)
 
@@ -181,18 +189,18 @@ def _by_year(canvas: Any, data: _Data) -> str | None:
     for axes, metric in zip(drawn, panels, strict=True):
         for year, entry in dated:
             value = entry.values[metric]
-            if value.state == "complete":
-                _scatter(axes, year, value.mean, data.family(entry))
+            if value.state == "complete" and value.mean is not None:
+                _scatter(axes, Fraction(year), value.mean, data.family(entry))
         level = None if plain is None else plain.values[metric].mean
         if level is not None:
-            axes.axhline(level, color=MUTED, linestyle="--", linewidth=1)
-            axes.text(0.01, level, "softmax", transform=axes.get_yaxis_transform(), **SMALL)
+            axes.axhline(float(level), color=MUTED, linestyle="--", linewidth=1)
+            axes.text(0.01, float(level), "softmax", transform=axes.get_yaxis_transform(), **SMALL)
         axes.set_xlabel("year of the paper")
         axes.set_ylabel(f"{TITLES[metric]} (%)")
         axes.xaxis.get_major_locator().set_params(integer=True)
     _legend(canvas, [data.family(entry) for _, entry in dated])
     year, best = max(dated, key=lambda pair: _acc(pair[1]))
-    return f"{_label(best)} ({year}) reaches {_acc(best):.1f} % accuracy."
+    return f"{_label(best)} ({year}) reaches {_percent(_acc(best))} % accuracy."
 
 
 def _cost(canvas: Any, data: _Data) -> str | None:
@@ -202,23 +210,27 @@ def _cost(canvas: Any, data: _Data) -> str | None:
     if len(priced) < 2:
         return None
     axes = canvas.subplots()
-    front: list[tuple[float, Entry]] = []
+    front: list[tuple[Fraction, Entry]] = []
     for ratio, entry in sorted(priced, key=lambda pair: (pair[0], -_acc(pair[1]))):
         if not front or _acc(entry) > _acc(front[-1][1]):
             front.append((ratio, entry))
     steps = [*((r, _acc(e)) for r, e in front), (max(r for r, _ in priced), _acc(front[-1][1]))]
-    axes.step(*zip(*steps, strict=True), where="post", color=MUTED, linewidth=1)
+    x, y = (list(map(float, values)) for values in zip(*steps, strict=True))
+    axes.step(x, y, where="post", color=MUTED, linewidth=1)
     for ratio, entry in priced:
         spread = entry.values["acc"].std
         if spread:
-            axes.errorbar(ratio, _acc(entry), spread, color=RULE, linewidth=1, zorder=0)
+            at = map(float, (ratio, _acc(entry), spread))
+            axes.errorbar(*at, color=RULE, linewidth=1, zorder=0)
         _scatter(axes, ratio, _acc(entry), data.family(entry))
     _times_softmax(axes, [ratio for ratio, _ in priced])
     axes.set_ylabel("Acc (%)")
     _name(axes, [(ratio, _acc(entry), entry) for ratio, entry in front[-NAMED:]])
     _legend(canvas, [data.family(entry) for _, entry in priced])
     ratio, best = front[-1]
-    return f"{_label(best)} has the highest accuracy, at {ratio:.1f} times the cost of softmax."
+    return (
+        f"{_label(best)} has the highest accuracy, at {fixed(ratio, 1)} times the cost of softmax."
+    )
 
 
 def _trade_off(canvas: Any, data: _Data) -> str | None:
@@ -236,19 +248,22 @@ def _trade_off(canvas: Any, data: _Data) -> str | None:
     for many, few, entry in points:
         _scatter(axes, many, few, data.family(entry))
         if entry is plain:
-            axes.axvline(many, color=RULE, linewidth=1, zorder=0)
-            axes.axhline(few, color=RULE, linewidth=1, zorder=0)
+            axes.axvline(float(many), color=RULE, linewidth=1, zorder=0)
+            axes.axhline(float(few), color=RULE, linewidth=1, zorder=0)
     best = max(points, key=lambda point: point[1])
     _name(axes, sorted(points, key=lambda point: -point[1])[:NAMED])
     axes.set_xlabel("classes with many images: accuracy (%)")
     axes.set_ylabel("with few (%)")
     _legend(canvas, [data.family(entry) for _, _, entry in points])
     if plain is None or best[2] is plain:
-        return f"{_label(best[2])} has {best[1]:.1f} % on few and {best[0]:.1f} % on many."
-    lost = (plain.values["many"].mean or 0.0) - best[0]
+        return (
+            f"{_label(best[2])} has {_percent(best[1])} % on few and {_percent(best[0])} % on many."
+        )
+    lost = (plain.values["many"].mean or Fraction(0)) - best[0]
     return (
-        f"{_label(best[2])} gets most of the classes with few images, {best[1]:.1f} %, and "
-        f"{abs(lost):.1f} points {'less' if lost > 0 else 'more'} than softmax of those with many."
+        f"{_label(best[2])} gets most of the classes with few images, {_percent(best[1])} %, and "
+        f"{_percent(abs(lost))} points {'less' if lost > 0 else 'more'} than softmax of those with "
+        "many."
     )
 
 
@@ -269,11 +284,11 @@ def _curves(canvas: Any, data: _Data) -> str | None:
     axes.patch.set_visible(False)
     plain = find_plain(data.board, BASELINE)
     if plain is not None and plain in data.entries:
-        softmax = class_accuracy(plain, data.records)[order]
-        axes.plot(softmax, color=MUTED, linestyle="--", label="softmax")
+        softmax = class_accuracy(plain, data.records)
+        axes.plot([float(softmax[k]) for k in order], color=MUTED, linestyle="--", label="softmax")
     for entry in data.leaders():
-        ours, colour = class_accuracy(entry, data.records)[order], data.family(entry).colour
-        axes.plot(ours, color=colour, linewidth=1.3, label=_label(entry))
+        ours, colour = class_accuracy(entry, data.records), data.family(entry).colour
+        axes.plot([float(ours[k]) for k in order], color=colour, linewidth=1.3, label=_label(entry))
     axes.set_ylim(0, 100)
     axes.xaxis.get_major_locator().set_params(integer=True)
     canvas.legend(loc="outside lower center", ncols=3)
@@ -290,13 +305,14 @@ def _gains(canvas: Any, data: _Data) -> str | None:
     panels = canvas.subplots(1, len(leaders), sharey=True, squeeze=False)[0]
     words = []
     for axes, entry in zip(panels, leaders, strict=True):
-        gains = (class_accuracy(entry, data.records) - softmax)[order]
+        ours = class_accuracy(entry, data.records)
+        gains = [float(ours[k] - softmax[k]) for k in order]
         axes.bar(range(len(order)), gains, width=1, color=[LINK if g >= 0 else LOSS for g in gains])
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.set_title(_label(entry), fontsize=8)
         axes.set_xticks([])
         axes.set_xlabel("head to tail")
-        words.append(f"{_label(entry)} {gain(entry, plain) or 0.0:+.1f}")
+        words.append(f"{_label(entry)} {_percent(gain(entry, plain) or Fraction(0), '+')}")
     panels[0].set_ylabel("points over softmax")
     return f"Of accuracy in all: {', '.join(words)} points."
 
@@ -334,8 +350,12 @@ FIGURES: dict[str, tuple[str, tuple[float, float], Drawing]] = {
 """Title, size in inches, and drawing, by name."""
 
 
-def _acc(entry: Entry | None) -> float:
-    return -1.0 if entry is None else entry.values["acc"].mean or 0.0
+def _acc(entry: Entry | None) -> Fraction:
+    return Fraction(-1) if entry is None else entry.values["acc"].mean or Fraction(0)
+
+
+def _percent(number: Fraction, flags: str = "") -> str:
+    return fixed(number, DECIMALS, flags)
 
 
 def _label(entry: Entry) -> str:
@@ -347,17 +367,20 @@ def _label(entry: Entry) -> str:
     )
 
 
-def _scatter(axes: Any, x: float, y: float | None, family: Family) -> None:
-    axes.plot(x, y, family.marker, color=family.colour, markersize=5.5, markeredgewidth=0)
+def _scatter(axes: Any, x: Fraction, y: Fraction, family: Family) -> None:
+    axes.plot(
+        float(x), float(y), family.marker, color=family.colour, markersize=5.5, markeredgewidth=0
+    )
 
 
-def _name(axes: Any, points: Sequence[tuple[float, float, Entry]]) -> None:
+def _name(axes: Any, points: Sequence[tuple[Fraction, Fraction, Entry]]) -> None:
     """Write labels beside points, on the side where there is room, not over one another."""
     axes.margins(0.12)
     middle = sum(axes.get_xlim()) / 2
     low, high = axes.get_ylim()
     written: list[float] = []
-    for x, y, entry in points:
+    for across, up, entry in points:
+        x, y = float(across), float(up)
         if all(abs(y - other) > LINE * (high - low) for other in written):
             written.append(y)
             right = x <= middle
@@ -391,11 +414,11 @@ def _count_images(axes: Any) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _times_softmax(axes: Any, ratios: Sequence[float]) -> None:
+def _times_softmax(axes: Any, ratios: Sequence[Fraction]) -> None:
     """Make the horizontal axis one of training costs, on a scale of logarithms."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    low, high = min(ratios) * 0.8, max(ratios) * 1.25
+    low, high = float(min(ratios)) * 0.8, float(max(ratios)) * 1.25
     axes.set_xscale("log")
     axes.set_xlabel("training cost over softmax's")
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in TICKS if low <= tick <= high]))

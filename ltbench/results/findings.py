@@ -6,6 +6,7 @@ The predicates are data in `results/findings.yaml`; nothing in it is ever run as
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,13 +17,14 @@ from ltbench.config.models import Model, Name
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 from ltbench.results.board import DECIMALS, Board, Entry, Metric
+from ltbench.results.exact import fixed, measured
 from ltbench.results.tables import TITLES, Cell, Table
 
 ANY = "*"
 MOST_SHOWN = 6
 """Comparisons whose figures a table shows one by one."""
 
-OPERATORS: dict[str, Callable[[float, float], bool]] = {
+OPERATORS: dict[str, Callable[[Fraction, Fraction], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
     "<": operator.lt,
@@ -137,13 +139,13 @@ def evaluate(finding: Finding, board: Board, other: Board | None = None) -> Resu
             continue
         words = [_words(*side, value) for side, value in zip((left, right), values, strict=True)]
         if left[1] is not right[1]:
-            words[1] = f"with {right[1].recipe.name} {values[1]:.{DECIMALS}f}"
-        holds = OPERATORS[comparison.op](values[0], values[1] + comparison.margin)
+            words[1] = f"with {right[1].recipe.name} {fixed(values[1], DECIMALS)}"
+        holds = OPERATORS[comparison.op](values[0], values[1] + measured(comparison.margin))
         held[", ".join(words)] = holds
     if missing or len(held) < finding.fewest:
         why = f"too few to compare: {len(held)} of {finding.fewest}"
         return Result(finding, "not testable", "; ".join(dict.fromkeys(missing)) or why)
-    holds = sum(held.values()) >= finding.share * len(held)
+    holds = sum(held.values()) >= measured(finding.share) * len(held)
     return Result(finding, "holds" if holds else "does not hold", _ours(held))
 
 
@@ -192,7 +194,7 @@ def _find(term: Term, board: Board) -> Entry | None:
     return None
 
 
-def _value(term: Term, board: Board) -> float:
+def _value(term: Term, board: Board) -> Fraction:
     """Return a term in percent."""
     entry = _find(term, board)
     if entry is None:
@@ -206,13 +208,13 @@ def _value(term: Term, board: Board) -> float:
     return value.mean if term.minus is None else value.mean - _value(term.minus, board)
 
 
-def _words(term: Term, board: Board, value: float) -> str:
+def _words(term: Term, board: Board, value: Fraction) -> str:
     """Return a term as a person reads it: label, metric unless it is accuracy, figure."""
     entry = _find(term, board)
     label = term.method if entry is None else entry.variant.label
     metric = "" if term.metric == "acc" else f" {TITLES[term.metric]}"
     sign = "" if term.minus is None else "+"
-    return f"{label}{metric} {value:{sign}.{DECIMALS}f}"
+    return f"{label}{metric} {fixed(value, DECIMALS, sign)}"
 
 
 def findings_table(findings: Sequence[Finding], boards: Sequence[Board]) -> Table:

@@ -1,9 +1,11 @@
 """Classes with many, a medium number of and few training images, and accuracies over them."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Literal
 
 from ltbench.core.nouns import Subset
+from ltbench.results.exact import mean, mean_accuracy
 
 Rule = Literal["shots", "rank_thirds"]
 Group = Literal["many", "medium", "few"]
@@ -56,7 +58,7 @@ def subset_classes(subset: Subset, counts: Sequence[int], rule: Rule) -> tuple[i
 
 def group_accuracies(
     hits: Sequence[int], totals: Sequence[int], groups: Sequence[Group]
-) -> dict[Group, float | None]:
+) -> dict[Group, Fraction | None]:
     """Return the mean per-class accuracy within each group, a fraction.
 
     Classes without a test image are left out; a group that is empty then has no accuracy.
@@ -67,16 +69,13 @@ def group_accuracies(
         groups: [C], from `class_groups`.
     """
     return {
-        group: _mean_accuracy(hits, totals, [each == group for each in groups]) for group in GROUPS
+        group: mean_accuracy(hits, totals, [each == group for each in groups]) for group in GROUPS
     }
 
 
-def balanced_accuracy(hits: Sequence[int], totals: Sequence[int]) -> float | None:
-    """Return the mean per-class accuracy over all classes that the test set has, a fraction."""
-    return _mean_accuracy(hits, totals, [True] * len(totals))
-
-
-def macro_f1(hits: Sequence[int], totals: Sequence[int], predicted: Sequence[int]) -> float | None:
+def macro_f1(
+    hits: Sequence[int], totals: Sequence[int], predicted: Sequence[int]
+) -> Fraction | None:
     """Return the mean F1 of the classes that the test set has, a fraction.
 
     F1 of a class is the harmonic mean of recall, hits / totals, and precision, hits / predicted:
@@ -87,17 +86,6 @@ def macro_f1(hits: Sequence[int], totals: Sequence[int], predicted: Sequence[int
         totals: [C], test images of each class.
         predicted: [C], test images taken for each class.
     """
-    classes = [(h, n + p) for h, n, p in zip(hits, totals, predicted, strict=True) if n > 0]
-    return sum(2 * h / both for h, both in classes) / len(classes) if classes else None
-
-
-def _mean_accuracy(
-    hits: Sequence[int], totals: Sequence[int], chosen: Sequence[bool]
-) -> float | None:
-    import numpy as np
-
-    images = np.asarray(totals)
-    kept = np.asarray(chosen) & (images > 0)
-    if not kept.any():
-        return None
-    return float((np.asarray(hits)[kept] / images[kept]).mean())
+    counts = zip(hits, totals, predicted, strict=True)
+    classes = [Fraction(2 * h, n + p) for h, n, p in counts if n > 0]
+    return mean(classes) if classes else None

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from fractions import Fraction
 
 from ltbench.config.expand import Plan, Row
 from ltbench.config.models import DatasetSpec, Recipe, Split
 from ltbench.results.board import State, Value
+from ltbench.results.exact import mean
 from ltbench.results.groups import GROUPS, RULES, class_groups
 from ltbench.results.paired import Comparison, Verdict, answers_of, compare_answers
 from ltbench.results.paired_tables import HOW, p_text
@@ -150,8 +151,8 @@ def head_to_head_tables(
     return overall, by_class
 
 
-def _mean_accuracy(tests: Iterable[TestResult]) -> float:
-    return 100 * fmean(test.accuracy for test in tests)
+def _mean_accuracy(tests: Iterable[TestResult]) -> Fraction:
+    return 100 * mean([test.accuracy for test in tests])
 
 
 def _sentence(match: HeadToHead, comparison: Comparison) -> str:

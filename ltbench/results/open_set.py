@@ -7,11 +7,13 @@ The code of Kang et al. (ICLR 2020) and of LFME counts otherwise: an image of th
 rejected is no mistake there, so that the precision is right / (images - rejected).
 """
 
+from fractions import Fraction
+
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """The first is the authors', for 365 and 1,000 classes; ten classes never fall below it."""
 
 
-def f_measure(right: int, images: int, mistaken: int) -> float:
+def f_measure(right: int, images: int, mistaken: int) -> Fraction:
     """Return the harmonic mean of precision and recall, a fraction.
 
     Args:
@@ -21,6 +23,6 @@ def f_measure(right: int, images: int, mistaken: int) -> float:
             recall.
     """
     if right == 0:
-        return 0.0
-    precision, recall = right / images, right / (right + mistaken)
+        return Fraction(0)
+    precision, recall = Fraction(right, images), Fraction(right, right + mistaken)
     return 2 * precision * recall / (precision + recall)

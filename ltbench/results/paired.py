@@ -19,6 +19,7 @@ outside the 95 % interval. With one seed nothing is known of other seeds, and a 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cache, lru_cache
 from itertools import combinations
 from statistics import NormalDist
@@ -29,11 +30,12 @@ from numpy.typing import NDArray
 
 from ltbench.config.expand import BASELINE
 from ltbench.results.board import Board, Entry
+from ltbench.results.exact import measured
 from ltbench.results.record import Record, TestResult
-from ltbench.results.statistics import RESAMPLES, covered, holm, seed_weights
+from ltbench.results.statistics import RESAMPLES, covered, holm, seed_draws
 from ltbench.results.store import Stored
 
-SIGNIFICANT: Final = 0.05
+SIGNIFICANT: Final = Fraction(5, 100)
 EXACT: Final = 200
 """Up to this many differing answers the distribution under random signs is computed exactly."""
 
@@ -56,10 +58,10 @@ class Comparison:
         keys: of the records, this variant's before the other's.
     """
 
-    difference: float
-    interval: tuple[float, float]
-    p: float
-    corrected: float
+    difference: Fraction
+    interval: tuple[Fraction, Fraction]
+    p: Fraction
+    corrected: Fraction
     n: int
     gained: int
     lost: int
@@ -118,19 +120,19 @@ def compare_answers(
 @lru_cache(maxsize=10_000)  # the tables of a page ask for the same pairs again
 def compare_runs(pairs: tuple[tuple[Answers, Answers], ...]) -> Comparison:
     """Compare pairs of runs, each of the same seed, all on the same test images."""
-    first, second = (np.array([pair[i].right() for pair in pairs], np.float32) for i in range(2))
+    first, second = (np.array([pair[i].right() for pair in pairs], np.int64) for i in range(2))
     differences = first - second  # [S, N]
-    images = differences.shape[1]
-    means = differences.mean(axis=1, dtype=np.float64)  # [S]
-    products = (differences @ differences.T).astype(np.float64)  # [S, S], whole numbers
-    of_means = (products / images - np.outer(means, means)) / images
-    low, high = bootstrap(means, of_means)
-    answers = int(np.abs(differences).sum())
-    surplus = int(differences.sum())
-    p = mcnemar(differences.sum(axis=0).astype(np.int64))
+    seeds, images = differences.shape
+    sums, products = differences.sum(axis=1), differences @ differences.T  # [S], [S, S]
+    drawn = seed_draws(seeds)  # [RESAMPLES, S]
+    spread = images * products - np.outer(sums, sums)  # the covariance of sums, times images
+    variances = ((drawn @ spread) * drawn).sum(axis=1) / images
+    low, high = bootstrap(drawn @ sums, np.sqrt(variances))
+    answers, surplus = int(np.abs(differences).sum()), int(sums.sum())
+    p, scale = mcnemar(differences.sum(axis=0)), Fraction(100, seeds * images)
     return Comparison(
-        difference=100 * float(means.mean()),
-        interval=(100 * low, 100 * high),
+        difference=scale * surplus,
+        interval=(scale * low, scale * high),
         p=p,
         corrected=p,
         n=len(pairs),
@@ -140,40 +142,39 @@ def compare_runs(pairs: tuple[tuple[Answers, Answers], ...]) -> Comparison:
     )
 
 
-def mcnemar(differences: NDArray[np.int64]) -> float:
+def mcnemar(differences: NDArray[np.int64]) -> Fraction:
     """Return McNemar's two-sided p-value of the differences [N] of images, summed over seeds."""
     sizes = np.abs(differences)
     total, surplus = int(sizes.sum()), abs(int(differences.sum()))
     if total == 0:
-        return 1.0
+        return Fraction(1)
     if total > EXACT:
-        return math.erfc(surplus / math.sqrt(2 * int((sizes * sizes).sum())))
-    chances = np.ones(1)  # of the sum of the sizes whose sign is positive, 0 to total
+        return measured(math.erfc(surplus / math.sqrt(2 * int((sizes * sizes).sum()))))
+    ways = np.ones(1, object)  # to draw signs so that the positive sizes have a sum, 0 to total
     for size, number in enumerate(np.bincount(sizes)[1:].tolist(), start=1):
-        spaced = np.zeros(size * number + 1)
-        spaced[::size] = [math.comb(number, k) / 2**number for k in range(number + 1)]
-        chances = np.convolve(chances, spaced)
+        spaced = np.zeros(size * number + 1, object)
+        spaced[::size] = [math.comb(number, k) for k in range(number + 1)]
+        ways = np.convolve(ways, spaced)
     lower = (total - surplus) // 2
-    return min(1.0, float(2 * chances[:lower].sum() + chances[lower]))
+    extreme = 2 * sum(ways[:lower].tolist()) + int(ways[lower])
+    return min(Fraction(1), Fraction(extreme, 2 ** int((sizes > 0).sum())))
 
 
-def bootstrap(means: Floats, spread: Floats) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over seeds when seeds and images are drawn again.
+def bootstrap(sums: NDArray[np.int64], deviations: Floats) -> tuple[Fraction, Fraction]:
+    """Return the 95 % interval of a sum over seeds when seeds and images are drawn again.
 
     Args:
-        means: [S], of each seed over its images.
-        spread: [S, S], covariance of these means over draws of images.
+        sums: [RESAMPLES], of the seeds drawn.
+        deviations: [RESAMPLES], of these sums over draws of images.
     """
-    weights = seed_weights(len(means))  # [RESAMPLES, S]
-    variances = ((weights @ spread) * weights).sum(axis=1)
-    return covered(weights @ means + _normal_draws() * np.sqrt(variances.clip(min=0)))
+    return covered(sums + _normal_draws() * deviations)
 
 
 @cache
 def _normal_draws() -> Floats:
     """Return evenly spread quantiles of the standard normal distribution in a random order."""
     quantile = NormalDist().inv_cdf
-    even = [quantile((i + 0.5) / RESAMPLES) for i in range(RESAMPLES)]
+    even = [float(measured(quantile((i + 0.5) / RESAMPLES))) for i in range(RESAMPLES)]
     return np.random.default_rng(1).permutation(even)
 
 

@@ -1,8 +1,10 @@
 """Paired comparisons as tables: of a board's variants with baselines, and of two variants."""
 
 from collections.abc import Mapping
+from fractions import Fraction
 
 from ltbench.results.board import EMPTY, Board, State, Value
+from ltbench.results.exact import fixed
 from ltbench.results.paired import Comparison, Verdict, compare_rows, find_plain
 from ltbench.results.render import signed_text
 from ltbench.results.store import Stored
@@ -76,6 +78,6 @@ def verdict_text(comparison: Comparison) -> str:
     return f"{VERDICTS[comparison.verdict]}, {p_text(comparison.corrected)}"
 
 
-def p_text(p: float) -> str:
+def p_text(p: Fraction) -> str:
     """Return a p-value as a person reads it."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return "p < 0.001" if p < Fraction(1, 1000) else f"p = {fixed(p, 3)}"

@@ -8,14 +8,20 @@ American Statistician 2000), so that classes with few images have an interval to
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ltbench.results.paired import Floats, bootstrap
+from ltbench.results.exact import mean, mean_accuracy, root
+from ltbench.results.paired import bootstrap
 from ltbench.results.record import TestResult
+from ltbench.results.statistics import seed_draws
 
 Pair = tuple[TestResult, TestResult]
+
+GRAIN = 10**9
+"""Parts of a point that an interval is computed in, as whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,10 @@ class Change:
     `difference` is the first's less the second's, in points, with its 95 % bootstrap interval.
     """
 
-    ours: float
-    theirs: float
-    difference: float
-    interval: tuple[float, float]
+    ours: Fraction
+    theirs: Fraction
+    difference: Fraction
+    interval: tuple[Fraction, Fraction]
 
 
 def change(pairs: Sequence[Pair], classes: Sequence[int]) -> Change | None:
@@ -38,22 +44,31 @@ def change(pairs: Sequence[Pair], classes: Sequence[int]) -> Change | None:
         pairs: one a seed, of the same test images.
         classes: their indices; those without a test image are left out.
     """
-    totals = np.array(pairs[0][0].totals)
-    chosen = np.array([k for k in classes if totals[k]], int)
-    if not chosen.size:
+    chosen = [k for k in classes if pairs[0][0].totals[k]]
+    if not chosen:
         return None
-    hits = np.array([[run.hits for run in pair] for pair in pairs])[:, :, chosen]  # [S, 2, K]
-    means = 100 * (hits / totals[chosen]).mean(axis=2)  # [S, 2]
-    ours, theirs = means.mean(axis=0)
-    deviations = 100 * np.sqrt(_variances(hits, totals[chosen]))  # [S]
-    differences = means[:, 0] - means[:, 1]
-    interval = bootstrap(differences, np.outer(deviations, deviations))
-    return Change(float(ours), float(theirs), float(ours - theirs), interval)
+    runs = [[_accuracy(run, chosen) for run in pair] for pair in pairs]
+    ours, theirs = (100 * mean(of_seeds) for of_seeds in zip(*runs, strict=True))
+    gaps = [first - second for first, second in runs]
+    deviations = [
+        root(sum((_variance(run, chosen) for run in pair), Fraction(0))) for pair in pairs
+    ]
+    drawn, scale = seed_draws(len(pairs)), Fraction(100, len(pairs) * GRAIN)
+    low, high = bootstrap(drawn @ _whole(gaps), (drawn @ _whole(deviations)).astype(np.float64))
+    return Change(ours, theirs, ours - theirs, (scale * low, scale * high))
 
 
-def _variances(hits: NDArray[np.int64], totals: NDArray[np.int64]) -> Floats:
-    """Return the variance of each seed's difference of mean accuracies over classes, [S]."""
-    likely = (hits + 1) / (totals + 2)
-    each: Floats = likely * (1 - likely) / totals  # [S, 2, K]
-    variances: Floats = each.sum(axis=(1, 2)) / totals.size**2
-    return variances
+def _accuracy(run: TestResult, classes: Sequence[int]) -> Fraction:
+    hits, totals = ([values[k] for k in classes] for values in (run.hits, run.totals))
+    return mean_accuracy(hits, totals) or Fraction(0)
+
+
+def _variance(run: TestResult, classes: Sequence[int]) -> Fraction:
+    """Return the variance of a run's mean accuracy over classes."""
+    likely = [Fraction(run.hits[k] + 1, run.totals[k] + 2) for k in classes]
+    each = [p * (1 - p) / run.totals[k] for p, k in zip(likely, classes, strict=True)]
+    return mean(each) / len(classes)
+
+
+def _whole(numbers: Sequence[Fraction]) -> NDArray[np.int64]:
+    return np.array([round(GRAIN * number) for number in numbers])

@@ -7,6 +7,7 @@ names are here. "Survey" is Zhang et al., arXiv:2110.04596; "papers" are first-h
 import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,7 @@ METRICS: dict[Metric, str] = {
     "medium": "medium",
     "few": "few",
 }
-MISPRINT = 0.2
+MISPRINT = Fraction(2, 10)
 """Points by which a printed RA may miss 100 Acc / UA of the figures printed beside it: rounding."""
 
 
@@ -40,7 +41,7 @@ class Figure:
     network: str
     epochs: str
     metric: str
-    value: float
+    value: Fraction
     source: str
 
     @property
@@ -66,7 +67,7 @@ def published_figures() -> tuple[Figure, ...]:
                 network=row["backbone"],
                 epochs=row["epochs"],
                 metric=row["metric"],
-                value=float(row["value"]),
+                value=Fraction(row["value"]),
                 source=row["source"],
             )
             for row in csv.DictReader(file)
@@ -79,7 +80,7 @@ def _names() -> dict[str, Any]:
     return names
 
 
-def misprints(figures: Iterable[Figure]) -> dict[Figure, float]:
+def misprints(figures: Iterable[Figure]) -> dict[Figure, Fraction]:
     """Return each RA that contradicts the Acc and UA beside it, with 100 Acc / UA."""
     by_setting: dict[tuple[str, ...], dict[str, Figure]] = {}
     for figure in figures:

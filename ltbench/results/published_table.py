@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ltbench.results.board import DECIMALS, Board
+from ltbench.results.exact import fixed
 from ltbench.results.published import METRICS, comparable, misprints
 from ltbench.results.render import signed_text
 from ltbench.results.tables import TITLES, Cell, Table, printed, setting
@@ -23,7 +24,7 @@ def published_table(board: Board) -> Table | None:
                     difference = Cell(signed_text(gap), gap)
                 theirs = Cell(printed(figure.value))
                 if figure in wrong:
-                    notes.append(f"Printed so; Acc / UA is {wrong[figure]:.{DECIMALS}f}.")
+                    notes.append(f"Printed so; Acc / UA is {fixed(wrong[figure], DECIMALS)}.")
                     theirs = replace(theirs, notes=(len(notes),))
                 names = (entry.variant.label, TITLES[metric], figure.source)
                 rows.append((*map(Cell, names), Cell(value=ours), theirs, difference))

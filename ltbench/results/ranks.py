@@ -9,12 +9,14 @@ themselves: Wilcoxon's signed-rank test with Holm's correction. All depend on wh
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import combinations
 from math import sqrt
 
 import numpy as np
 
 from ltbench.results.board import Board
+from ltbench.results.exact import fixed, mean, measured, significant
 from ltbench.results.paired import SIGNIFICANT
 from ltbench.results.statistics import holm
 from ltbench.results.tables import Cell, Table
@@ -35,10 +37,10 @@ class Ranks:
         datasets: their number.
     """
 
-    means: dict[str, float]
-    friedman: float
-    critical_difference: float
-    wilcoxon: dict[tuple[str, str], float]
+    means: dict[str, Fraction]
+    friedman: Fraction
+    critical_difference: Fraction
+    wilcoxon: dict[tuple[str, str], Fraction]
     datasets: int
 
     def alike(self) -> list[tuple[str, ...]]:
@@ -56,7 +58,7 @@ class Ranks:
         return all(self.wilcoxon[pair] >= SIGNIFICANT for pair in combinations(names, 2))
 
 
-def rank_variants(scores: Mapping[str, Sequence[float]]) -> Ranks:
+def rank_variants(scores: Mapping[str, Sequence[Fraction]]) -> Ranks:
     """Return the ranks of three variants or more.
 
     Args:
@@ -69,42 +71,55 @@ def rank_variants(scores: Mapping[str, Sequence[float]]) -> Ranks:
 
     if len(scores) < 3:
         raise ValueError("ranks are for three variants or more")
-    values = np.array(list(scores.values()), dtype=np.float64)  # [V, D]; raises if ragged
-    variants, datasets = values.shape
-    by_dataset = stats.rankdata(-values, axis=0)
-    order = np.argsort(by_dataset.mean(axis=1), kind="stable").tolist()
-    names = [list(scores)[i] for i in order]
-    pairs = list(combinations(order, 2))
-    corrected = holm([_wilcoxon(values[i] - values[j]) for i, j in pairs])
-    equal = bool((values == values[0]).all())
-    range_ = stats.studentized_range.ppf(1 - SIGNIFICANT, variants, np.inf)
+    variants, datasets = len(scores), len(next(iter(scores.values())))
+    placed = [_places(of_dataset) for of_dataset in zip(*scores.values(), strict=True)]  # [D][V]
+    means = dict(zip(scores, map(mean, zip(*placed, strict=True)), strict=True))
+    names = sorted(scores, key=means.__getitem__)
+    pairs = list(combinations(names, 2))
+    corrected = holm([_wilcoxon(scores[a], scores[b]) for a, b in pairs])
+    equal = all(len(set(places)) == 1 for places in placed)
+    by_variant = np.array(placed, np.float64).T  # halves at most, and so exact
+    range_ = stats.studentized_range.ppf(float(1 - SIGNIFICANT), variants, np.inf)
     return Ranks(
-        means=dict(zip(names, by_dataset.mean(axis=1)[order].tolist(), strict=True)),
-        friedman=1.0 if equal else float(stats.friedmanchisquare(*values).pvalue),
-        critical_difference=float(
+        means={name: means[name] for name in names},
+        friedman=Fraction(1) if equal else measured(stats.friedmanchisquare(*by_variant).pvalue),
+        critical_difference=measured(
             range_ / sqrt(2) * sqrt(variants * (variants + 1) / 6 / datasets)
         ),
-        wilcoxon=dict(zip(combinations(names, 2), corrected, strict=True)),
+        wilcoxon=dict(zip(pairs, corrected, strict=True)),
         datasets=datasets,
     )
 
 
-def _wilcoxon(differences: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+def _places(scores: Sequence[Fraction]) -> list[Fraction]:
+    """Return the rank of each score, 1 for the largest; equal ones share the mean of theirs."""
+    return [
+        Fraction(1 + sum(other >= score for other in scores), 2)
+        + Fraction(sum(other > score for other in scores), 2)
+        for score in scores
+    ]
+
+
+def _wilcoxon(ours: Sequence[Fraction], theirs: Sequence[Fraction]) -> Fraction:
     """Return the two-sided p-value; equal scores are half for either (zsplit)."""
     from scipy import stats
 
-    if not differences.any():
-        return 1.0
-    return float(stats.wilcoxon(differences, zero_method="zsplit").pvalue)
+    gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
+    if not any(gaps):
+        return Fraction(1)
+    # The test knows nothing of differences but their signs and the order of their sizes.
+    sizes = sorted({abs(gap) for gap in gaps} | {Fraction(0)})
+    ordered = [sizes.index(abs(gap)) * (1 if gap > 0 else -1) for gap in gaps]
+    return measured(stats.wilcoxon(ordered, zero_method="zsplit").pvalue)
 
 
-def accuracies(boards: Sequence[Board]) -> tuple[tuple[str, ...], dict[str, list[float]]]:
+def accuracies(boards: Sequence[Board]) -> tuple[tuple[str, ...], dict[str, list[Fraction]]]:
     """Return datasets, and the accuracies on them of the variants that are complete on each.
 
     A dataset counts once, whatever its ratios and recipes: by the board with the most complete
     variants, the first of equals.
     """
-    chosen: dict[str, tuple[Board, dict[str, float]]] = {}
+    chosen: dict[str, tuple[Board, dict[str, Fraction]]] = {}
     for board in boards:
         known = _complete(board)
         before = chosen.get(board.dataset.name)
@@ -115,7 +130,7 @@ def accuracies(boards: Sequence[Board]) -> tuple[tuple[str, ...], dict[str, list
     return tuple(chosen), {name: [known[name] for known in tables] for name in names}
 
 
-def _complete(board: Board) -> dict[str, float]:
+def _complete(board: Board) -> dict[str, Fraction]:
     values = {entry.variant.label: entry.values["acc"] for entry in board.entries}
     return {
         label: value.mean
@@ -138,13 +153,13 @@ def ranks_table(boards: Sequence[Board]) -> Table | None:
         name="ranks",
         title=f"Ranks over {len(datasets)} datasets",
         caption=f"Mean rank by accuracy on {', '.join(datasets)}, of the variants that are "
-        f"complete on all of them. Friedman test: p = {ranks.friedman:.3g}; Nemenyi's critical "
-        f"difference at 5 %: {ranks.critical_difference:.2f}. Neighbours that share a number "
-        "cannot be told apart (Wilcoxon's signed-rank test on every two, Holm's correction, 5 %). "
-        "Ranks change with the variants that are compared.",
+        f"complete on all of them. Friedman test: p = {significant(ranks.friedman, 3)}; Nemenyi's "
+        f"critical difference at 5 %: {fixed(ranks.critical_difference, 2)}. Neighbours that share "
+        "a number cannot be told apart (Wilcoxon's signed-rank test on every two, Holm's "
+        "correction, 5 %). Ranks change with the variants that are compared.",
         columns=("Method", "Mean rank", "Alike"),
         rows=tuple(
-            (Cell(name), Cell(f"{mean:.2f}"), Cell(" ".join(alike.get(name, []))))
-            for name, mean in ranks.means.items()
+            (Cell(name), Cell(fixed(place, 2)), Cell(" ".join(alike.get(name, []))))
+            for name, place in ranks.means.items()
         ),
     )

@@ -9,10 +9,12 @@ from ltbench.config.expand import BASELINE, Plan
 from ltbench.core.nouns import NetworkCost
 from ltbench.results.beside_softmax import relative_costs
 from ltbench.results.board import EMPTY, Board, boards
+from ltbench.results.exact import fixed
 from ltbench.results.leaderboard import update_between_markers
 from ltbench.results.render import escape_markdown, markdown
 from ltbench.results.store import Loaded, Stored
 from ltbench.results.tables import Cell, Table
+from ltbench.results.training_cost import forward_ratio
 
 PACKAGE = Path(__file__).parent.parent
 GENERATED = "Written by `make leaderboard`; never edited by hand."
@@ -82,7 +84,7 @@ def _relative_cost(cost: NetworkCost | None, plain: NetworkCost | None) -> tuple
     if cost is None or plain is None:
         return EMPTY, EMPTY
     extra = cost.parameters - plain.parameters
-    return f"{extra:+,}" if extra else "0", f"{cost.megaflops / plain.megaflops:.2f}x"
+    return f"{extra:+,}" if extra else "0", f"{fixed(forward_ratio(cost, plain), 2)}x"
 
 
 def _status(info: MethodInfo, recorded: Collection[str]) -> str:
@@ -110,7 +112,7 @@ def choice_table(
     costs = relative_costs(board, methods, records)
     shown = [entry for entry in board.entries if entry.values["acc"].mean is not None]
     rows = []
-    for entry in sorted(shown, key=lambda entry: -(entry.values["acc"].mean or 0.0)):
+    for entry in sorted(shown, key=lambda entry: -(entry.values["acc"].mean or 0)):
         info = methods.get(entry.variant.method)
         _, forward = _relative_cost(info.cost if info else None, methods[BASELINE].cost)
         times = str(costs.get(entry.variant.label, EMPTY))

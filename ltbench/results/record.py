@@ -2,12 +2,14 @@
 
 import base64
 from datetime import datetime
+from fractions import Fraction
 from operator import gt
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ltbench.config.models import Job, Model
+from ltbench.results.exact import measured
 from ltbench.results.groups import Group
 from ltbench.results.open_set import f_measure
 from ltbench.results.shifts import Direction, Shift
@@ -48,10 +50,10 @@ class Calibration(Model):
     ece: float
 
     @property
-    def mean_confidence(self) -> float:
+    def mean_confidence(self) -> Fraction:
         """Mean confidence over all test images."""
         bins = zip(self.counts, self.confidence, strict=True)
-        return sum(count * mean for count, mean in bins) / sum(self.counts)
+        return sum(count * measured(mean) for count, mean in bins) / Fraction(sum(self.counts))
 
 
 class Counts(Model):
@@ -71,9 +73,9 @@ class Counts(Model):
         return self
 
     @property
-    def accuracy(self) -> float:
-        """Top-1 accuracy, a fraction."""
-        return sum(self.hits) / sum(self.totals)
+    def accuracy(self) -> Fraction:
+        """Top-1 accuracy."""
+        return Fraction(sum(self.hits), sum(self.totals))
 
 
 class TestResult(Counts):
@@ -184,8 +186,8 @@ class ShiftedTests(Model):
     test_time: Literal["adapted", "prior-known"]
     tests: tuple[ShiftedTest, ...]
 
-    def accuracy(self, shift: Shift) -> float | None:
-        """Return the accuracy under a shift, a fraction; None where it was not tested."""
+    def accuracy(self, shift: Shift) -> Fraction | None:
+        """Return the accuracy under a shift; None where it was not tested."""
         return next((test.accuracy for test in self.tests if test.shift == shift), None)
 
 
@@ -291,12 +293,12 @@ class Record(Model):
         return self
 
     @property
-    def accuracy(self) -> float | None:
-        """Top-1 accuracy on the test set, a fraction; None without a test."""
+    def accuracy(self) -> Fraction | None:
+        """Top-1 accuracy on the test set; None without a test."""
         return None if self.test is None else self.test.accuracy
 
-    def f_measures(self) -> dict[float, float]:
-        """Return the open-set F-measure by threshold, fractions; empty without an open set."""
+    def f_measures(self) -> dict[float, Fraction]:
+        """Return the open-set F-measure by threshold; empty without an open set."""
         test = self.open_set
         if test is None or self.test is None:
             return {}

@@ -12,9 +12,12 @@ the ratio: a maximum within each seed would be biased upwards.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
 
 import numpy as np
 
+from ltbench.results.exact import mean
 from ltbench.results.statistics import Summary, covered, seed_draws, summarise
 
 
@@ -30,12 +33,12 @@ class Relative:
     """
 
     upper: Summary
-    relative: float
-    interval: tuple[float, float] | None
+    relative: Fraction
+    interval: tuple[Fraction, Fraction] | None
 
 
 def relative_accuracy(
-    accuracy: Sequence[float], vanilla: Sequence[float], balanced: Sequence[float]
+    accuracy: Sequence[Fraction], vanilla: Sequence[Fraction], balanced: Sequence[Fraction]
 ) -> Relative:
     """Return UA and RA of a method from runs paired by seed.
 
@@ -50,16 +53,17 @@ def relative_accuracy(
     Raises:
         ValueError: without seeds, with unequal numbers of them, or where UA is zero.
     """
-    runs = np.array([accuracy, vanilla, balanced], dtype=np.float64)  # [3, n]; raises if ragged
-    n = runs.shape[1]
-    if n == 0:
-        raise ValueError("UA needs at least one seed")
-    acc, a_v, a_b = runs.mean(axis=1)
+    runs = (accuracy, vanilla, balanced)
+    n = len(accuracy)
+    if n == 0 or any(len(values) != n for values in runs):
+        raise ValueError("UA needs at least one seed, and as many runs of each kind")
+    acc, a_v, a_b = map(mean, runs)
     if max(a_v, a_b) == 0:
         raise ValueError("UA is zero: no balanced run got an image right")
-    upper = summarise(list(vanilla if a_v >= a_b else balanced))
     interval = None
-    if n > 1 and runs[1:].any(axis=0).all():
-        means = runs[:, seed_draws(n)].mean(axis=2)  # [3, RESAMPLES]
-        interval = covered(means[0] / np.maximum(means[1], means[2]))
-    return Relative(upper, float(acc / max(a_v, a_b)), interval)
+    if n > 1 and all(map(max, vanilla, balanced)):
+        common = lcm(*(value.denominator for values in runs for value in values))
+        whole = np.array([[int(common * value) for value in values] for values in runs], object)
+        sums = whole @ seed_draws(n).T  # [3, RESAMPLES], exact
+        interval = covered((sums[0] / np.maximum(sums[1], sums[2])).astype(np.float64))
+    return Relative(summarise(vanilla if a_v >= a_b else balanced), acc / max(a_v, a_b), interval)

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from ltbench.results.board import DECIMALS, EMPTY, Value
+from ltbench.results.exact import fixed
 from ltbench.results.tables import Cell, Table
 
 MARKDOWN = str.maketrans(
@@ -68,11 +69,12 @@ def value_text(value: Value) -> str:
         return EMPTY
     if value.mean is None:
         return value.state
-    text = f"{value.mean:.{DECIMALS}f}"
+    text = fixed(value.mean, DECIMALS)
     if value.std is not None:
-        text += f" ± {value.std:.{DECIMALS}f}"
+        text += f" ± {fixed(value.std, DECIMALS)}"
     if value.interval is not None:
-        text += " ({:.{d}f} to {:.{d}f})".format(*value.interval, d=DECIMALS)
+        low, high = value.interval
+        text += f" ({fixed(low, DECIMALS)} to {fixed(high, DECIMALS)})"
     return text + seeds_text(value)
 
 
@@ -199,5 +201,5 @@ def _csv_value(value: Value | None) -> list[str]:
     if value is None:
         return [""] * 8
     low, high = value.interval or (None, None)
-    numbers = ["" if x is None else f"{x:.4f}" for x in (value.mean, value.std, low, high)]
+    numbers = ["" if x is None else fixed(x, 4) for x in (value.mean, value.std, low, high)]
     return [*numbers, str(value.n), str(value.planned), value.state, " ".join(value.keys)]

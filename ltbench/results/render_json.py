@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 from ltbench.results.board import Value
@@ -9,7 +10,7 @@ from ltbench.results.render import cell_text
 from ltbench.results.tables import Cell, Table
 
 DECIMALS = 6
-"""Of numbers: beyond them machines differ."""
+"""Of numbers."""
 
 
 def json_text(tables: Sequence[tuple[str, Table]]) -> str:
@@ -61,8 +62,8 @@ def _value(value: Value) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if part is not None}
 
 
-def _rounded(number: float | None) -> float | None:
-    return None if number is None else round(number, DECIMALS)
+def _rounded(number: Fraction | None) -> float | None:
+    return None if number is None else float(round(number, DECIMALS))
 
 
 def _dumped(value: Any) -> str:

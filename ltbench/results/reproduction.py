@@ -5,13 +5,14 @@ A row is a variant on a dataset under a recipe: `imagenet_lt/ride/200` is RIDE o
 where dataset, network and epochs are the same.
 """
 
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from ltbench.results.board import Board, Entry, Metric, Value
+from ltbench.results.exact import measured, root
 from ltbench.results.published import METRICS, comparable
 
 OURS = "published records"
@@ -27,9 +28,9 @@ class Claim:
     """A published figure, in percent; a paper's counts as one run (n = 1) without deviation."""
 
     metric: Metric
-    value: float
+    value: Fraction
     source: str
-    std: float | None = None
+    std: Fraction | None = None
     n: int = 1
 
 
@@ -39,10 +40,10 @@ class Verdict:
 
     claim: Claim
     ours: Value
-    tolerance: float
+    tolerance: Fraction
 
     @property
-    def difference(self) -> float | None:
+    def difference(self) -> Fraction | None:
         """Ours less the published one, in points; None where ours is not there."""
         return None if self.ours.mean is None else self.ours.mean - self.claim.value
 
@@ -89,14 +90,14 @@ def verdicts(published: Iterable[Claim], entry: Entry, least: float) -> list[Ver
             it may also have twice its standard error.
     """
     return [
-        Verdict(claim, ours, _tolerance(claim, ours, least))
+        Verdict(claim, ours, _tolerance(claim, ours, measured(least)))
         for claim in published
         for ours in (entry.values[claim.metric],)
     ]
 
 
-def _tolerance(claim: Claim, ours: Value, least: float) -> float:
+def _tolerance(claim: Claim, ours: Value, least: Fraction) -> Fraction:
     spreads = [std for std in (claim.std, ours.std) if std is not None]
     if not spreads or not ours.n:
         return least
-    return max(least, 2 * max(spreads) * math.sqrt(1 / claim.n + 1 / ours.n))
+    return max(least, 2 * max(spreads) * root(Fraction(1, claim.n) + Fraction(1, ours.n)))

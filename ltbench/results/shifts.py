@@ -8,12 +8,15 @@ arXiv:2012.00321; Zhang et al., NeurIPS 2022, arXiv:2107.09249).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Final, Literal
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from ltbench.results.exact import mean_accuracy
+
+UNITS: Final = 10**20
+"""Of the most frequent class."""
 
 Direction = Literal["forward", "uniform", "backward"]
 
@@ -54,7 +57,7 @@ SHIFTS = (
 
 def shifted_accuracy(
     hits: Sequence[int], totals: Sequence[int], counts: Sequence[int], shift: Shift
-) -> float | None:
+) -> Fraction | None:
     """Return the expected accuracy under a shift, a fraction; None without a test image.
 
     Args:
@@ -63,21 +66,17 @@ def shifted_accuracy(
         counts: [C], long-tailed training images of each class.
         shift: the class frequencies.
     """
-    weights = _weights(tuple(totals), tuple(counts), shift)
-    if weights is None:
-        return None
-    import numpy as np
-
-    return float(weights @ (np.asarray(hits) / np.maximum(totals, 1)))
+    falling = _falling(len(counts), shift.ratio)
+    return mean_accuracy(hits, totals, [falling[place] for place in shift.places(counts)])
 
 
 @lru_cache(maxsize=64)
-def _weights(
-    totals: tuple[int, ...], counts: tuple[int, ...], shift: Shift
-) -> "NDArray[np.float64] | None":
-    """Return the share of each class in a shifted test, [C]; None without a test image."""
-    import numpy as np
+def _falling(classes: int, ratio: int) -> tuple[int, ...]:
+    """Return frequencies that fall exponentially by a ratio, in units of which the first has many.
 
-    falling = float(shift.ratio) ** -np.linspace(0, 1, len(counts))
-    frequencies = np.where(np.asarray(totals) > 0, falling[shift.places(counts)], 0)
-    return frequencies / frequencies.sum() if frequencies.any() else None
+    They are irrational but for the ends; decimals have the same digits on any machine.
+    """
+    with localcontext(prec=30):
+        steps = max(classes - 1, 1)
+        shares = (Decimal(ratio) ** (Decimal(-place) / steps) for place in range(classes))
+        return tuple(int(share * UNITS) for share in shares)

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from ltbench.config.catalogue import MethodInfo
 from ltbench.core.nouns import TestTime
 from ltbench.results.board import (
     DECIMALS,
-    DECOUPLED,
     EMPTY,
     Board,
     Entry,
@@ -17,6 +17,7 @@ from ltbench.results.board import (
     Value,
     bad_images_note,
 )
+from ltbench.results.exact import fixed
 from ltbench.results.groups import GROUPS, RULES
 from ltbench.results.open_set import THRESHOLDS
 from ltbench.results.published import Comparable, Figure, PublishedBy, comparable, misprints
@@ -142,26 +143,23 @@ def groups_table(board: Board) -> Table:
 
 def decoupling_table(board: Board, methods: Mapping[str, MethodInfo]) -> Table | None:
     """Return what other classifiers make of each trained network, or None where none was tried."""
-    kinds: dict[tuple[int, str], str] = {}
+    order = [key for key, info in methods.items() if info.replaces_classifier]
+    built = []
     for start in board.starts:
-        for entry in board.started_from(start):
-            method = entry.variant.method
-            title = methods[method].title if method in methods else method
-            hyper = ", ".join(
-                f"{name} {value}" for name, value in sorted(entry.variant.hyper.items())
-            )
-            kinds[_classifier(entry)] = f"{title} ({hyper})" if hyper else title
-    if not kinds:
+        mine = [entry for entry in board.started_from(start) if entry.variant.method in order]
+        if mine:
+            built.append((start, {_classifier(entry, order): entry for entry in mine}))
+    if not built:
         return None
-    order = sorted(kinds)
+    found = {kind: entry for _, own in built for kind, entry in own.items()}
+    kinds = {kind: found[kind] for kind in sorted(found)}
     metrics: tuple[Metric, ...] = ("acc", *GROUPS)
     rows: list[list[Cell]] = []
-    for start in board.starts:
-        built = {_classifier(entry): entry for entry in board.started_from(start)}
+    for start, own in built:
         for metric in metrics:
             classes = "All" if metric == "acc" else TITLES[metric]
             row = [Cell(start.label), Cell(classes), Cell(value=start.joint[metric])]
-            values = (built[kind].values[metric] if kind in built else None for kind in order)
+            values = (own[kind].values[metric] if kind in own else None for kind in kinds)
             row += [Cell(value=value) for value in values]
             rank_cells(row, range(2, len(row)))
             rows.append(row)
@@ -171,7 +169,7 @@ def decoupling_table(board: Board, methods: Mapping[str, MethodInfo]) -> Table |
         caption=f"{setting(board)} Groups: {RULES[board.dataset.groups]}. Joint is the network "
         "with the classifier that it was trained with. Best and second are marked along a row; "
         "what is blank is not in the grid.",
-        columns=("Stage 1", "Classes", "Joint", *(kinds[kind] for kind in order)),
+        columns=("Stage 1", "Classes", "Joint", *(_settings(e, methods) for e in kinds.values())),
         rows=tuple(tuple(row) for row in rows),
         names=2,
     )
@@ -182,13 +180,13 @@ def shifts_table(board: Board, records: Mapping[str, Stored]) -> Table:
 
     A variant that was tested again under the shifts has a second row, which is not ranked.
     """
-    fixed: list[list[Cell]] = []
+    ranked: list[list[Cell]] = []
     again: list[list[Cell]] = []
     for entry in board.entries:
         acc, label = entry.values["acc"], Cell(entry.variant.label)
         found = [records[key].record for key in acc.keys]
         expected = (over_seeds(acc, {r.key: _expected(r, s) for r in found}) for s in SHIFTS)
-        fixed.append([label, Cell(TEST_TIME["fixed"]), *(Cell(value=v) for v in expected)])
+        ranked.append([label, Cell(TEST_TIME["fixed"]), *(Cell(value=v) for v in expected)])
         tested = {record.key: record.shifted for record in found if record.shifted}
         kinds = " or ".join(sorted({TEST_TIME[tests.test_time] for tests in tested.values()}))
         measured = (
@@ -197,8 +195,8 @@ def shifts_table(board: Board, records: Mapping[str, Stored]) -> Table:
         )
         again.append([label, Cell(kinds), *(Cell(value=v) for v in measured)] if tested else [])
     for column in range(2, len(SHIFTS) + 2):
-        rank_column(fixed, column)
-    rows = [row for pair in zip(fixed, again, strict=True) for row in pair if row]
+        rank_column(ranked, column)
+    rows = [row for pair in zip(ranked, again, strict=True) for row in pair if row]
     return Table(
         name="shifts",
         title=f"{board.title}: under other test frequencies",
@@ -213,12 +211,12 @@ def shifts_table(board: Board, records: Mapping[str, Stored]) -> Table:
     )
 
 
-def _expected(record: Record, shift: Shift) -> float | None:
+def _expected(record: Record, shift: Shift) -> Fraction | None:
     test, counts = record.test, record.split.longtailed_counts
     return None if test is None else shifted_accuracy(test.hits, test.totals, counts, shift)
 
 
-def over_seeds(acc: Value, fractions: Mapping[str, float | None]) -> Value:
+def over_seeds(acc: Value, fractions: Mapping[str, Fraction | None]) -> Value:
     """Return what records behind an accuracy have in its place, by their keys, in percent."""
     known = {key: 100 * value for key, value in fractions.items() if value is not None}
     if not known:
@@ -314,11 +312,18 @@ def _about(facts: MethodInfo | None) -> tuple[Cell, Cell]:
     return Cell(facts.category), Cell(EMPTY if facts.paper is None else str(facts.paper.year))
 
 
-def _classifier(entry: Entry) -> tuple[int, str]:
+def _classifier(entry: Entry, order: Sequence[str]) -> tuple[int, str]:
     """Return which classifier of the decoupling table an entry is, in the order of columns."""
     variant = entry.variant
     hyper = json.dumps(variant.hyper, sort_keys=True) if variant.hyper else ""
-    return DECOUPLED.index(variant.method), hyper
+    return order.index(variant.method), hyper
+
+
+def _settings(entry: Entry, methods: Mapping[str, MethodInfo]) -> str:
+    """Return an entry's method with the hyper-parameters that it sets."""
+    hyper = ", ".join(f"{name} {value}" for name, value in sorted(entry.variant.hyper.items()))
+    title = methods[entry.variant.method].title
+    return f"{title} ({hyper})" if hyper else title
 
 
 def setting(board: Board) -> str:
@@ -414,11 +419,11 @@ def _figures(figures: list[Figure], beside: Comparable, notes: _Notes) -> Cell:
         numbers = [notes.number(f"{f.source}: {printed(f.value)}.") for f in figures]
     for figure, computed in misprints(beside.figures).items():
         if figure in figures:
-            wrong = f"Printed as {printed(figure.value)}; Acc / UA is {computed:.1f}."
+            wrong = f"Printed as {printed(figure.value)}; Acc / UA is {fixed(computed, DECIMALS)}."
             numbers.append(notes.number(wrong))
     return Cell(text, notes=tuple(numbers))
 
 
-def printed(value: float) -> str:
+def printed(value: Fraction) -> str:
     """Return a published figure with the decimals that it came with, at least one."""
-    return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"
+    return fixed(value, DECIMALS) if round(value, DECIMALS) == value else f"{float(value):g}"

@@ -5,13 +5,15 @@ the forward passes of all images trained on with the networks of the catalogue (
 hyper-parameters), so that it is the same anywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from fractions import Fraction
 
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import BASELINE
+from ltbench.core.nouns import NetworkCost
 from ltbench.results.board import Entry
+from ltbench.results.exact import mean, measured
 from ltbench.results.record import Record
 from ltbench.results.store import Stored
 
@@ -27,7 +29,7 @@ class Training:
         keys: of the records of all runs.
     """
 
-    seconds: float
+    seconds: Fraction
     hardware: frozenset[str]
     n: int
     keys: tuple[str, ...]
@@ -42,7 +44,7 @@ class Work:
         known: whether the catalogue has all networks; one that it lacks counts as softmax's.
     """
 
-    megaflops: float
+    megaflops: Fraction
     known: bool
 
 
@@ -52,11 +54,21 @@ def training_cost(entry: Entry, records: Mapping[str, Stored]) -> Training | Non
     if not runs:
         return None
     return Training(
-        seconds=fmean(sum(r.cost.train_seconds * r.cost.devices for r in run) for run in runs),
+        seconds=mean([_device_seconds(run) for run in runs]),
         hardware=frozenset(record.environment.hardware for run in runs for record in run),
         n=len(runs),
         keys=tuple(dict.fromkeys(record.key for run in runs for record in run)),
     )
+
+
+def _device_seconds(run: Sequence[Record]) -> Fraction:
+    spent = (measured(r.cost.train_seconds) * r.cost.devices for r in run)
+    return sum(spent, Fraction(0))
+
+
+def forward_ratio(own: NetworkCost, plain: NetworkCost) -> Fraction:
+    """Return the arithmetic of one prediction beside that of another."""
+    return measured(own.megaflops) / measured(plain.megaflops)
 
 
 def training_work(
@@ -72,24 +84,24 @@ def training_work(
     runs, plain = _runs(entry, records), methods.get(BASELINE)
     if not runs or plain is None or plain.cost is None:
         return None
-    total, known = 0.0, True
+    total, known = Fraction(0), True
     for record in (record for run in runs for record in run):
         if record.training is not None:
             own = _pass_cost(record, methods)
             images = record.training.steps * record.job.recipe.batch
-            total += images * (plain.cost.megaflops if own is None else own)
+            total += images * (measured(plain.cost.megaflops) if own is None else own)
             known = known and own is not None
     return Work(total / len(runs), known)
 
 
-def _pass_cost(record: Record, methods: Mapping[str, MethodInfo]) -> float | None:
+def _pass_cost(record: Record, methods: Mapping[str, MethodInfo]) -> Fraction | None:
     """Return the megaflops of one image's passes; None where the catalogue lacks the network."""
     info = methods.get(record.method)
     stages = {stage.name: stage for stage in info.stages} if info else {}
     stage = stages.get(record.job.stage)
     if info is None or info.cost is None or stage is None:
         return None
-    return stage.views * len(stage.samplers) * info.cost.megaflops
+    return stage.views * len(stage.samplers) * measured(info.cost.megaflops)
 
 
 def _runs(entry: Entry, records: Mapping[str, Stored]) -> list[list[Record]]:

@@ -171,9 +171,9 @@ def accuracies(record: Record) -> dict[str, float]:
         return {}
     test = record.test
     by_group = group_accuracies(test.hits, test.totals, _groups(record))
-    numbers = {"acc": test.accuracy, **{f"acc_{group}": by_group[group] for group in by_group}}
-    numbers["ece"] = test.calibration.ece
-    return {name: value for name, value in numbers.items() if value is not None}
+    exact = {"acc": test.accuracy, **{f"acc_{group}": by_group[group] for group in by_group}}
+    numbers = {name: float(value) for name, value in exact.items() if value is not None}
+    return {**numbers, "ece": test.calibration.ece}
 
 
 def hashes(record: Record) -> dict[str, str]:

@@ -158,7 +158,7 @@ def method(key, title, category, year, stage="train"):
         family="rebalancing",
         version=1,
         stages=(Stage(stage),),
-        start_from=None,
+        start_from="softmax" if category == "decoupled" else None,
         coupling="none",
         balanced_equals=None,
         oracle=None,
@@ -172,9 +172,9 @@ METHODS = {
     "weighted_softmax": method("weighted_softmax", "Weighted Softmax", "cost-sensitive", None),
     "balanced_softmax": method("balanced_softmax", "Balanced Softmax", "cost-sensitive", 2020),
     "ldam_drw": method("ldam_drw", "LDAM-DRW", "re-margining", 2019),
+    "ncm": method("ncm", "NCM", "decoupled", 2020),
     "crt": method("crt", "cRT", "decoupled", 2020, "classifier"),
     "lws": method("lws", "LWS", "decoupled", 2020, "classifier"),
-    "ncm": method("ncm", "NCM", "decoupled", 2020),
     "tau_norm": method("tau_norm", "tau-norm", "decoupled", 2020),
 }
 

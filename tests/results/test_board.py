@@ -1,5 +1,6 @@
 import pytest
 
+from ltbench.config.catalogue import load_catalogue
 from ltbench.config.expand import Plan
 from ltbench.results.board import ad_hoc_records, boards
 from ltbench.results.classes_table import classes_table
@@ -257,6 +258,29 @@ def test_decoupling_rows_are_what_stage_one_was(toy):
     assert [row[0].text for row in table.rows] == ["Softmax"] * 4
     assert [cell.value.mean for cell in column(table, "Joint")] == pytest.approx([47, 85, 50, 6])
     assert decoupling_table(boards(toy.plan([SOFTMAX]), {})[0], toy.methods) is None
+
+
+def test_decoupled_classifiers_are_those_of_the_registry(toy):
+    """A plugin's second stage is one; what only continues from another network is none."""
+    plan = toy.plan(
+        [
+            SOFTMAX,
+            {"label": "Mine", "method": "own_classifier", "start_from": "Softmax"},
+            {"label": "Tuned", "method": "focal", "start_from": "Softmax"},
+        ]
+    )
+    [board] = boards(plan, fill(toy, plan))
+    assert decoupling_table(board, toy.methods) is None
+    own = toy.methods["crt"].model_copy(update={"key": "own_classifier", "title": "Own"})
+    table = decoupling_table(board, {**toy.methods, "own_classifier": own})
+    assert table.columns[2:] == ("Joint", "Own")
+
+
+def test_every_method_that_replaces_a_classifier_is_known():
+    replacing = [key for key, info in load_catalogue().methods.items() if info.replaces_classifier]
+    assert set(replacing) == {
+        *("crt", "lws", "ncm", "tau_norm", "tau_norm_validated", "tau_norm_learned")
+    }
 
 
 def test_pretraining_has_no_accuracy_anywhere(toy):

@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 from ltbench.results.board import boards
 from ltbench.results.paired_tables import p_text, paired_table
 from ltbench.results.render import csv_text, markdown
@@ -65,6 +67,6 @@ def test_no_baseline_no_table(toy):
 
 
 def test_p_values_for_people():
-    assert [p_text(p) for p in (0.0, 0.00099, 0.001, 0.0499, 1.0)] == [
+    assert [p_text(Fraction(p)) for p in ("0", "0.00099", "0.001", "0.0499", "1")] == [
         *("p < 0.001", "p < 0.001", "p = 0.001", "p = 0.050", "p = 1.000")
     ]

@@ -1,5 +1,6 @@
 import base64
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ SHIFTED = {
 def test_shifted_tests_are_part_of_a_record(record):
     data = change(record, shifted={"test_time": "adapted", "tests": [SHIFTED]})
     read = Record.model_validate_json(json.dumps(data), strict=True)
-    assert read.shifted.accuracy(Shift("forward", 50)) == 9 / 13
+    assert read.shifted.accuracy(Shift("forward", 50)) == Fraction(9, 13)
     assert read.shifted.accuracy(Shift("forward", 25)) is None
     assert read.numbers() != record.numbers()
     assert read.repeats(record)  # which has none

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import re
+from fractions import Fraction
 from html.parser import HTMLParser
 
 import pytest
@@ -115,11 +116,14 @@ def test_latex_has_no_live_character(text):
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (Value(45.449, 0.251, None, 3, 3, "complete"), "45.4 ± 0.3"),
-        (Value(45.45, None, None, 1, 1, "complete"), "45.5"),
-        (Value(88.2, None, (86.04, 90.06), 2, 2, "complete"), "88.2 (86.0 to 90.1)"),
-        (Value(45.0, 0.25, None, 2, 3, "partial"), "45.0 ± 0.2 (2/3 seeds)"),
-        (Value(45.0, None, None, 1, 3, "partial", failed=2), "45.0 (1/3 seeds, 2 failed)"),
+        (Value(Fraction("45.449"), Fraction("0.251"), None, 3, 3, "complete"), "45.4 ± 0.3"),
+        (Value(Fraction("45.45"), None, None, 1, 1, "complete"), "45.4"),
+        (
+            Value(Fraction("88.2"), None, (Fraction("86.04"), Fraction("90.06")), 2, 2, "complete"),
+            "88.2 (86.0 to 90.1)",
+        ),
+        (Value(Fraction(45), Fraction(1, 4), None, 2, 3, "partial"), "45.0 ± 0.2 (2/3 seeds)"),
+        (Value(Fraction(45), None, None, 1, 3, "partial", failed=2), "45.0 (1/3 seeds, 2 failed)"),
         (Value(planned=2, state="missing"), "missing"),
         (Value(planned=2, state="failed", failed=1), "failed"),
         (Value(planned=2, state="stale"), "stale"),
@@ -132,7 +136,7 @@ def test_value_text(value, text):
 
 
 def test_marks_and_alignment():
-    value = Value(50.0, None, None, 1, 1, "complete")
+    value = Value(Fraction(50), None, None, 1, 1, "complete")
     rows = (
         (Cell("a", notes=(1, 2)), Cell(value=value, rank=1)),
         (Cell("długi 名"), Cell(value=value, rank=2)),
@@ -155,7 +159,7 @@ def test_marks_and_alignment():
 
 
 def test_latex_marks():
-    value = Value(50.0, 1.0, None, 2, 2, "complete")
+    value = Value(Fraction(50), Fraction(1), None, 2, 2, "complete")
     source = latex(
         Table(
             "x",
@@ -218,7 +222,9 @@ def test_json_is_read_back_and_ends_no_script(text):
 
 
 def test_json_has_all_of_a_value():
-    value = Value(50.0, 1.0, (1 / 3, 60.0), 1, 2, "partial", 1, "why", ("k",))
+    value = Value(
+        Fraction(50), Fraction(1), (Fraction(1, 3), Fraction(60)), 1, 2, "partial", 1, "why", ("k",)
+    )
     cell = Cell(value=value, rank=2, notes=(1,))
     (found,) = json.loads(json_text([("b", Table("x", "T", "", ("A",), ((cell,),), ("n",)))]))[
         "tables"
@@ -244,7 +250,7 @@ def test_json_has_all_of_a_value():
 
 
 def test_json_keeps_a_zero_and_leaves_out_what_there_is_not():
-    value = Value(0.0, None, None, 1, 1, "complete", keys=("k",))
+    value = Value(Fraction(0), None, None, 1, 1, "complete", keys=("k",))
     source = json_text([("b", Table("x", "T", "", ("A",), ((Cell(value=value),),)))])
     (((cell,),),) = (found["rows"] for found in json.loads(source)["tables"])
     assert (cell["mean"], cell["failed"]) == (0.0, 0)
@@ -252,7 +258,7 @@ def test_json_keeps_a_zero_and_leaves_out_what_there_is_not():
 
 
 def test_html_marks_and_names():
-    value = Value(50.0, None, None, 1, 1, "complete")
+    value = Value(Fraction(50), None, None, 1, 1, "complete")
     row = (Cell("a"), Cell(value=value, rank=1, notes=(2, 1)))
     source = html(Table("x", "T", "C", ("A", "B"), (row,), ("n", "m")))
     expected = (

@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import pytest
 
 from ltbench.results.board import Value, boards
@@ -35,12 +37,12 @@ def test_published_records_are_claims_with_their_seeds(toy):
 @pytest.mark.parametrize(
     ("published", "std", "ours", "tolerance", "word"),
     [
-        (50.0, None, Value(50.9, None, n=1), 1.0, "within"),
-        (50.0, None, Value(48.9, None, n=1), 1.0, "outside"),
-        (50.0, 3.0, Value(44.1, 1.0, n=2), 6.0, "within"),
-        (50.0, 3.0, Value(43.9, 1.0, n=2), 6.0, "outside"),
-        (50.0, 0.1, Value(49.5, None, n=1), 1.0, "within"),
-        (50.0, 3.0, Value(), 1.0, "not run"),
+        (Fraction(50), None, Value(Fraction("50.9"), None, n=1), 1.0, "within"),
+        (Fraction(50), None, Value(Fraction("48.9"), None, n=1), 1.0, "outside"),
+        (Fraction(50), Fraction(3), Value(Fraction(441, 10), Fraction(1), n=2), 6.0, "within"),
+        (Fraction(50), Fraction(3), Value(Fraction(439, 10), Fraction(1), n=2), 6.0, "outside"),
+        (Fraction(50), Fraction("0.1"), Value(Fraction("49.5"), None, n=1), 1.0, "within"),
+        (Fraction(50), Fraction(3), Value(), 1.0, "not run"),
     ],
 )
 def test_tolerance_is_points_or_twice_the_standard_error(

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 from ltbench.results.board import DECIMALS, EMPTY, Entry, State, Value
+from ltbench.results.exact import fixed
 from ltbench.results.tables import Cell, Table
 
 MINUS = "\N{MINUS SIGN}"
@@ -27,7 +29,7 @@ LOW_FIRST = {
 LONG = 7
 """Characters of a spread that needs more room: an interval, a number of seeds."""
 
-LEAST_SPREAD = 0.05
+LEAST_SPREAD = Fraction(5, 100)
 """Points below which a deviation would be printed as zero."""
 
 
@@ -48,12 +50,12 @@ class Shown:
 
     text: str = ""
     spread: str = ""
-    sort: float | None = None
+    sort: Fraction | None = None
     rank: int = 0
     state: str = ""
     notes: tuple[int, ...] = ()
     href: str | None = None
-    points: tuple[float | None, ...] = ()
+    points: tuple[Fraction | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,15 @@ class View:
         return (*self.ranked, *self.others)
 
 
-def fixed(number: float) -> str:
-    """Return a number in percent as tables print it."""
-    return f"{number:.{DECIMALS}f}".replace("-", MINUS)
+def percent(number: Fraction, flags: str = "") -> str:
+    """Return a number in percent as tables print it; `flags` as of `fixed`."""
+    return fixed(number, DECIMALS, flags).replace("-", MINUS)
 
 
-def signed(number: float) -> str:
+def signed(number: Fraction) -> str:
     """Return a difference with its sign; one that rounds to zero has none."""
     rounded = round(number, DECIMALS)
-    return fixed(0.0) if rounded == 0 else f"{number:+.{DECIMALS}f}".replace("-", MINUS)
+    return percent(rounded, "+" if rounded else "")
 
 
 def show(cell: Cell, *, badge: bool = True) -> Shown:
@@ -123,7 +125,7 @@ def show(cell: Cell, *, badge: bool = True) -> Shown:
     spread = spread_text(value)
     if badge and value.state == "partial":
         spread = f"{value.n}/{value.planned} seeds"
-    text = fixed(value.mean)
+    text = percent(value.mean)
     if cell.text.startswith(("+", "-")):
         text = signed(value.mean)
     elif cell.text:
@@ -134,10 +136,10 @@ def show(cell: Cell, *, badge: bool = True) -> Shown:
 def spread_text(value: Value) -> str:
     """Return the interval of a value, or its deviation; nothing with one seed."""
     if value.interval is not None:
-        return " to ".join(map(fixed, value.interval))
+        return " to ".join(map(percent, value.interval))
     if value.std is None:
         return ""
-    return "± <0.1" if value.std < LEAST_SPREAD else f"± {value.std:.{DECIMALS}f}"
+    return "± <0.1" if value.std < LEAST_SPREAD else f"± {percent(value.std)}"
 
 
 def columns(titles: Sequence[str], lines: Sequence[Line], low: Sequence[str] = ()) -> list[Column]:
@@ -195,6 +197,6 @@ def is_ranked(entry: Entry | None) -> bool:
     return entry is not None and entry.values["acc"].state == "complete"
 
 
-def _best_first(line: Line) -> float:
+def _best_first(line: Line) -> Fraction | float:
     mean = None if line.entry is None else line.entry.values["acc"].mean
     return float("inf") if mean is None else -mean

@@ -8,6 +8,7 @@ import hashlib
 import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -17,11 +18,12 @@ from ltbench import __version__
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import Plan
 from ltbench.results.board import Board
+from ltbench.results.exact import fixed, measured
 from ltbench.results.families import FAMILIES, family_of
 from ltbench.results.figures import Figure, themed
 from ltbench.results.findings import Finding, findings_table
 from ltbench.results.page import markup
-from ltbench.results.page.cells import View, view_of
+from ltbench.results.page.cells import View, percent, view_of
 from ltbench.results.page.groups import default_group, group_of
 from ltbench.results.page.methods import Curve, method_sections
 from ltbench.results.ranks import ranks_table
@@ -95,7 +97,9 @@ def _environment(methods: Mapping[str, MethodInfo]) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(visible=markup.visible, name=markup.name, inline=inline)
+    environment.filters.update(
+        visible=markup.visible, name=markup.name, inline=inline, percent=percent
+    )
     environment.globals.update(
         cell=markup.cell,
         words=markup.words,
@@ -134,16 +138,17 @@ def inline(figure: Figure) -> Markup:
     return Markup(themed(figure.svg))  # noqa: S704  (made by matplotlib, which escapes labels)
 
 
-def curve_line(values: Sequence[float], width: float, height: float) -> str:
+def curve_line(values: Sequence[Fraction], width: int, height: int) -> str:
     """Return accuracies in percent as points of a polyline."""
-    step = width / max(len(values) - 1, 1)
+    step = Fraction(width, max(len(values) - 1, 1))
     return " ".join(
-        f"{i * step:.1f},{height * (1 - value / 100):.1f}" for i, value in enumerate(values)
+        f"{fixed(i * step, 1)},{fixed(height * (1 - value / 100), 1)}"
+        for i, value in enumerate(values)
     )
 
 
-def curve_area(curve: Curve, width: float, height: float) -> str:
+def curve_area(curve: Curve, width: int, height: int) -> str:
     """Return training images, on a scale of logarithms, as points of a polygon."""
     top = math.log1p(max(curve.images)) or 1.0
-    shares = [100 * math.log1p(n) / top for n in curve.images]
+    shares = [measured(100 * math.log1p(n) / top) for n in curve.images]
     return f"0,{height} {curve_line(shares, width, height)} {width},{height}"

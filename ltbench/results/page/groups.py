@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 from ltbench.config.catalogue import MethodInfo
@@ -10,7 +11,7 @@ from ltbench.config.expand import Plan
 from ltbench.results.beside_softmax import RelativeCost, relative_costs
 from ltbench.results.board import Board, State, ad_hoc_records
 from ltbench.results.leaderboard import every_table
-from ltbench.results.page.cells import Line, Shown, View, columns, fixed, is_ranked, view_of
+from ltbench.results.page.cells import Line, Shown, View, columns, is_ranked, percent, view_of
 from ltbench.results.page.overview import answers, overview
 from ltbench.results.store import Stored
 from ltbench.results.tables import ad_hoc_table
@@ -166,13 +167,13 @@ def _evidence(board: Board, records: Mapping[str, Stored]) -> View:
         for key in entry.values["acc"].keys:
             stored = records[key]
             record, job = stored.record, stored.record.job
-            accuracy = 100 * (record.accuracy or 0.0)
+            accuracy = 100 * (record.accuracy or Fraction(0))
             lines.append(
                 Line(
                     (
                         Shown(entry.variant.label),
-                        Shown(str(job.seed), sort=float(job.seed)),
-                        Shown(fixed(accuracy), sort=accuracy),
+                        Shown(str(job.seed), sort=Fraction(job.seed)),
+                        Shown(percent(accuracy), sort=accuracy),
                         Shown(f"v{job.version}"),
                         Shown(record.environment.finished.date().isoformat()),
                         Shown(record.environment.hardware),

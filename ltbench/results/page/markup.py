@@ -3,8 +3,11 @@
 Every text goes through `visible` and `escape`; only then is it called markup.
 """
 
+from fractions import Fraction
+
 from markupsafe import Markup, escape
 
+from ltbench.results.exact import fixed
 from ltbench.results.page.cells import Column, Shown
 
 PLAIN = ("", "complete")
@@ -57,7 +60,7 @@ def cell(shown: Shown, column: Column, notes: str) -> Markup:
         state = shown.state.replace(" ", "-")
         html = f'<td class="{f"text {state}".strip()}">{words(shown)}{marks}</td>'
     else:
-        value = "" if shown.sort is None else f' data-v="{shown.sort:.10g}"'
+        value = "" if shown.sort is None else f' data-v="{float(shown.sort):.10g}"'
         text = RANKED[shown.rank].format(escape(visible(shown.text)))
         spread = f' <span class="spread {column.spread}">{escape(shown.spread)}</span>'
         beside = spread if column.spread else ""
@@ -65,18 +68,20 @@ def cell(shown: Shown, column: Column, notes: str) -> Markup:
     return Markup(html)  # noqa: S704  (escaped)
 
 
-def shape(points: tuple[float | None, ...]) -> str:
+def shape(points: tuple[Fraction | None, ...]) -> str:
     """Return many, medium and few as joined dots, on one scale from 0 to 100."""
     titles = ("many", "medium", "few")
-    there = [(4 + 20 * i, 14 - 0.12 * p) for i, p in enumerate(points) if p is not None]
+    there = [
+        (4 + 20 * i, fixed(14 - p * 12 / 100, 1)) for i, p in enumerate(points) if p is not None
+    ]
     if not there:
         return ""
     said = ", ".join(
-        f"{title} {'none' if p is None else f'{p:.1f}'}"
+        f"{title} {'none' if p is None else fixed(p, 1)}"
         for title, p in zip(titles, points, strict=True)
     )
-    line = " ".join(f"{x},{y:.1f}" for x, y in there)
-    dots = "".join(f'<circle cx="{x}" cy="{y:.1f}" r="2"/>' for x, y in there)
+    line = " ".join(f"{x},{y}" for x, y in there)
+    dots = "".join(f'<circle cx="{x}" cy="{y}" r="2"/>' for x, y in there)
     return (
         f'<svg class="shape" viewBox="0 0 48 16" role="img" aria-label="{said}">'
         f'<polyline points="{line}"/>{dots}</svg>'

@@ -4,6 +4,7 @@ import ast
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ltbench.config.catalogue import CATALOGUE, MethodInfo
 from ltbench.config.expand import BASELINE
 from ltbench.results.beside_softmax import by_frequency, class_accuracy, gain
 from ltbench.results.board import Entry
+from ltbench.results.exact import mean
 from ltbench.results.families import FAMILIES, Family, family_of
 from ltbench.results.page.cells import Shown, show, signed
 from ltbench.results.page.groups import Group
@@ -52,9 +54,9 @@ class Curve:
     group: Group
     label: str
     classes: int
-    ours: tuple[float, ...]
-    softmax: tuple[float, ...]
-    images: tuple[float, ...]
+    ours: tuple[Fraction, ...]
+    softmax: tuple[Fraction, ...]
+    images: tuple[Fraction, ...]
 
 
 @dataclass(frozen=True)
@@ -149,11 +151,11 @@ def _curves(used: Sequence[tuple[Group, Entry]], records: Mapping[str, Stored]) 
     """Return a curve for each dataset and recipe, of the variant that does best there."""
     best: dict[tuple[str, str], tuple[Group, Entry]] = {}
     for group, entry in used:
-        mean = entry.values["acc"].mean
-        if mean is not None:
+        accuracy = entry.values["acc"].mean
+        if accuracy is not None:
             place = (group.board.dataset.id, group.board.recipe.name)
             other = best.setdefault(place, (group, entry))[1].values["acc"].mean
-            if other is not None and mean > other:
+            if other is not None and accuracy > other:
                 best[place] = (group, entry)
     return [_curve(group, entry, records) for group, entry in best.values()]
 
@@ -161,13 +163,13 @@ def _curves(used: Sequence[tuple[Group, Entry]], records: Mapping[str, Stored]) 
 def _curve(group: Group, entry: Entry, records: Mapping[str, Stored]) -> Curve:
     classes = by_frequency(entry, records)
     bins = np.array_split([k for k, _ in classes], min(len(classes), CURVE_POINTS))
-    images = np.array([n for _, n in sorted(classes)], float)
+    images = [Fraction(n) for _, n in sorted(classes)]
     plain = find_plain(group.board, BASELINE)
-    softmax = np.empty(0)
+    softmax = list[Fraction]()
     if plain is not None and plain is not entry and plain.values["acc"].keys:
         softmax = class_accuracy(plain, records)
     ours, theirs, sizes = (
-        tuple(float(values[part].mean()) for part in bins) if len(values) else ()
+        tuple(mean([values[k] for k in part]) for part in bins) if values else ()
         for values in (class_accuracy(entry, records), softmax, images)
     )
     return Curve(group, entry.variant.label, len(classes), ours, theirs, sizes)

@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from ltbench.config.expand import BASELINE
 from ltbench.results.beside_softmax import RelativeCost, gain
 from ltbench.results.board import EMPTY, Board, Entry
 from ltbench.results.groups import GROUPS, RULES
 from ltbench.results.page.cells import (
-    MINUS,
     Line,
     Shown,
     View,
     columns,
-    fixed,
     in_blocks,
     is_ranked,
+    percent,
     show,
     signed,
 )
@@ -137,14 +137,14 @@ def _cost(cost: RelativeCost | None) -> Shown:
 def _seeds(entry: Entry) -> Shown:
     value = entry.values["acc"]
     text = str(value.n) if value.n == value.planned else f"{value.n}/{value.planned}"
-    return Shown(text, sort=float(value.n), state=value.state)
+    return Shown(text, sort=Fraction(value.n), state=value.state)
 
 
 def _with_places(ranked: Sequence[Line]) -> list[Line]:
     """Return rows with their places; equal accuracies share one."""
     means = [line.cells[2].sort for line in ranked]
     return [
-        Line((Shown(str(place), sort=float(place)), *line.cells[1:]), line.entry)
+        Line((Shown(str(place), sort=Fraction(place)), *line.cells[1:]), line.entry)
         for line, mean in zip(ranked, means, strict=True)
         for place in [means.index(mean) + 1]
     ]
@@ -165,7 +165,7 @@ def answers(
     best, *rest = sorted(complete, key=_accuracy, reverse=True)
     words = [_name(best), Shown(f" leads at {_printed(best)}")]
     if (points := gain(best, plain)) is not None:
-        words.append(Shown(f", {points:.1f} points above softmax".replace("-", MINUS)))
+        words.append(Shown(f", {percent(points)} points above softmax"))
     if rest:
         words += [Shown("; next is "), _name(rest[0]), Shown(f" at {_printed(rest[0])}")]
         words.append(Shown(_told_apart(best, rest[0], records)))
@@ -174,23 +174,26 @@ def answers(
         priced = [entry for entry in complete if entry.variant.label in costs]
         parts: list[Shown] = []
         named: Entry | None = None
-        for limit, text in ((1.05, "At softmax's training cost"), (1.5, "up to 1.5 times it")):
+        for limit, text in (
+            (Fraction(105, 100), "At softmax's training cost"),
+            (Fraction(3, 2), "up to 1.5 times it"),
+        ):
             within = [e for e in priced if costs[e.variant.label].ratio <= limit and e is not plain]
             leader = max(within, key=_accuracy, default=None)
             if leader is not None and leader is not named:
                 named = leader
                 price = costs[leader.variant.label]
                 parts += [Shown(("; " if parts else "") + f"{text}: "), _name(leader)]
-                parts.append(Shown(f" {fixed(_accuracy(leader))} ({price})"))
+                parts.append(Shown(f" {percent(_accuracy(leader))} ({price})"))
         if parts:
             sentences.append((*parts, Shown(".")))
     tail = [entry for entry in complete if entry.values["few"].mean is not None]
     if tail and len(complete) > 1:
-        top = max(tail, key=lambda entry: entry.values["few"].mean or 0.0)
+        top = max(tail, key=lambda entry: entry.values["few"].mean or Fraction(0))
         words = [Shown("On classes with few images "), _name(top)]
-        words.append(Shown(f" is best at {fixed(top.values['few'].mean or 0.0)}"))
+        words.append(Shown(f" is best at {percent(top.values['few'].mean or Fraction(0))}"))
         few = None if plain is None or plain is top else plain.values["few"].mean
-        words.append(Shown("." if few is None else f", where softmax gets {fixed(few)}."))
+        words.append(Shown("." if few is None else f", where softmax gets {percent(few)}."))
         sentences.append(tuple(words))
     return sentences
 
@@ -207,8 +210,8 @@ def _told_apart(best: Entry, second: Entry, records: Mapping[str, Stored]) -> st
     return " (a paired test cannot tell them apart)"
 
 
-def _accuracy(entry: Entry) -> float:
-    return entry.values["acc"].mean or 0.0
+def _accuracy(entry: Entry) -> Fraction:
+    return entry.values["acc"].mean or Fraction(0)
 
 
 def _printed(entry: Entry) -> str:
