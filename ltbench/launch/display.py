@@ -116,10 +116,10 @@ class RunDisplay:
         self._print(f"FAILED  {job.title}\n{lines}", "red")
         self._print(log_tail, "dim")
 
-    def blocked(self, job: Job) -> None:
-        """Tell that a job has nothing to start from."""
+    def blocked(self, job: Job, cause: str) -> None:
+        """Tell that a job cannot be started, and why."""
         self._end(job)
-        self._print(f"BLOCKED {job.title}: what it starts from failed", "red")
+        self._print(f"BLOCKED {job.title}: {printable(cause)}", "red")
 
     def _end(self, job: Job) -> None:
         del self.left[job.key]

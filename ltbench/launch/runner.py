@@ -15,6 +15,7 @@ from ltbench.launch.state import (
     ending,
     failure_of,
     finished,
+    first_line,
     forget_ends,
     may_try_again,
     note_failure,
@@ -75,6 +76,7 @@ class Runner(ABC):
         self.looked = 0.0
         self.watch = Watch()
         self.outcome = Outcome()
+        self.lost: dict[str, str] = {}
         self.length = chain_lengths(jobs, seconds)
         self.place = workspace.root.stat()
         for key in jobs:
@@ -148,13 +150,13 @@ class Runner(ABC):
         self.ask_to_stop()
 
     def _block(self) -> None:
-        lost = {*self.outcome.failed, *self.outcome.blocked}
         for key, job in list(self.waiting.items()):
-            if not lost.isdisjoint(job.start):
-                lost.add(key)
+            cause = next((self.lost[start] for start in job.start if start in self.lost), None)
+            if cause is not None:
+                self.lost[key] = cause
                 del self.waiting[key]
                 self.outcome.blocked.append(key)
-                self.display.blocked(job)
+                self.display.blocked(job, cause)
 
     def _start(self) -> None:
         pending = {*self.waiting, *self.running, *self.elsewhere}
@@ -237,4 +239,5 @@ class Runner(ABC):
 
     def _fail(self, job: Job, reason: str) -> None:
         self.outcome.failed.append(job.key)
+        self.lost[job.key] = f"{job.title} failed: {first_line(reason)}"
         self.display.failed(job, reason, tail(self.workspace.job(job.key).log))

@@ -10,6 +10,7 @@ from ltbench.metrics.calibration import calibration_bins
 from ltbench.metrics.per_class import hits_and_totals
 from ltbench.results.groups import GROUPS, Group
 from ltbench.results.record import Calibration, TestResult
+from ltbench.training.divergence import check_confidence
 
 
 def predicted(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,7 +47,12 @@ class Evaluation:
         return confidence[prediction == labels]
 
     def result(self) -> TestResult:
-        """Return the counts over all ranks, in the order of the test set."""
+        """Return the counts over all ranks, in the order of the test set.
+
+        Raises:
+            DivergedError: where a prediction is not finite.
+        """
+        check_confidence(torch.cat([part[1] for part in self.parts]), "test images")
         prediction, confidence, labels = (
             gather(torch.cat(part)).cpu() for part in zip(*self.parts, strict=True)
         )

@@ -70,7 +70,7 @@ def run_job(
         The record, which is then also on the disk.
 
     Raises:
-        DivergedError: when a loss is not finite.
+        DivergedError: when a loss, a weight or a prediction is not finite.
         FileNotFoundError: when the weights of a start are not there.
         StoppedError: when the lifeline asked for it; what was done is saved.
         ValueError: when the data or the start is not what the job says.

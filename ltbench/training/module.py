@@ -22,14 +22,11 @@ from ltbench.networks.folding import folded_batchnorm
 from ltbench.results.groups import class_groups
 from ltbench.results.record import OpenSetTest, ShiftedTests, TestResult
 from ltbench.training.arithmetic import autocast, compile_backbone, compiles, eager
+from ltbench.training.divergence import ADVICE, DivergedError, check_weights
 from ltbench.training.evaluation import Evaluation
 from ltbench.training.open_set import open_set_test
 from ltbench.training.schedule import build_optimizer, lr_factor
 from ltbench.training.shifted import shifted_tests
-
-
-class DivergedError(RuntimeError):
-    """The loss of an epoch was not finite."""
 
 
 @dataclass
@@ -205,11 +202,12 @@ class TrainingModule(pl.LightningModule):
         history.seconds += time.perf_counter() - self.epoch_began
         if not torch.isfinite(torch.tensor(history.losses[-1])):
             raise DivergedError(
-                f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}; "
-                "a smaller learning rate or a longer warm-up may help"
+                f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}; {ADVICE}"
             )
         average_batchnorm(self.method)
         epoch, every = self.current_epoch + 1, self.job.recipe.evaluate_every
+        if epoch == self.settings.epochs:
+            check_weights(self.method)
         tests = self.method.stage.tests and epoch < self.settings.epochs
         if tests and every and epoch % every == 0:
             history.curve.append((epoch, list(self.evaluate().hits)))

@@ -48,8 +48,8 @@ def test_a_run_tells_reasons_and_logs(failed):
         "FAILED  dies [train] on digits_r20 longtailed seed 0, tiny\n",
         "        Ended: the process was ended by SIGKILL",
         "DivergedError: the loss of epoch 1 is nan",
-        "BLOCKED continues [first]",
-        "BLOCKED continues [second]",
+        "BLOCKED continues [first] on digits_r20 longtailed seed 0, tiny: raises [train]",
+        "BLOCKED continues [second] on digits_r20 longtailed seed 0, tiny: raises [train]",
         "about to die",
     ):
         assert words in said, said

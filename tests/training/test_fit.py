@@ -14,8 +14,8 @@ from ltbench.results.store import read_record, record_path
 from ltbench.results.workspace import Workspace
 from ltbench.training import fit
 from ltbench.training.checkpoint import load_checkpoint
+from ltbench.training.divergence import DivergedError
 from ltbench.training.lifeline import Lifeline, StoppedError
-from ltbench.training.module import DivergedError
 
 
 def recipe_values(stage, **changes):
@@ -179,6 +179,20 @@ def test_a_diverged_loss_is_said(workspace):
         first={"epochs": 3, "optimizer": {"lr": 1e30}, "schedule": {"kind": "constant"}},
     )
     with pytest.raises(DivergedError, match="loss of epoch"):
+        fit.run_job(one, workspace, options())
+    assert not record_path(workspace.records, one).exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "lr", "said"),
+    [("softmax", 1e8, "^the predictions of 500 "), ("ssp", 1e17, "^after training ")],
+)
+def test_divergence_that_no_loss_shows_is_said(workspace, method, lr, said):
+    """Predictions of the test are not finite, or weights of a stage that has no test."""
+    stage = {"epochs": 1, "optimizer": {"lr": lr}, "schedule": {"kind": "constant"}}
+    changes = {"norm": "batch", "precision": "fp32", "first": stage, "batch": 200}
+    one = job(method, epochs=1, **changes)
+    with pytest.raises(DivergedError, match=said):
         fit.run_job(one, workspace, options())
     assert not record_path(workspace.records, one).exists()
 
