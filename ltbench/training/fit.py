@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save
 
 import ltbench
 from ltbench.config.models import Job
-from ltbench.core.distributed import all_sum, rank, world_size
+from ltbench.core.distributed import all_sum, gather, rank, world_size
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
 from ltbench.methods import METHODS
@@ -97,7 +97,8 @@ def run_job(
             if len(module.history.losses) < module.settings.epochs:
                 raise InterruptedError("training was stopped before its last epoch")
         if method.stage.tests:
-            trainer.test(module, datamodule=data, verbose=False)
+            with module.test_context:
+                trainer.test(module, datamodule=data, verbose=False)
         record = _record(job, data, module, folder, options, attempts)
         if rank() == 0:
             write_record(record, record_path(workspace.records, job))
@@ -312,7 +313,7 @@ def _record(
     weights = save({k: v.contiguous().cpu() for k, v in module.method.state_dict().items()})
     if rank() == 0:
         write_atomically(folder.weights, weights)
-    history, auxiliary = module.history, data.auxiliary
+    history, auxiliary, device = module.history, data.auxiliary, local_device(options)
     trained = job.stage_recipe is not None
     return Record(
         schema_version=SCHEMA_VERSION,
@@ -349,9 +350,10 @@ def _record(
             train_seconds=round(history.seconds, 3),
             test_seconds=round(module.test_seconds, 3),
             images_per_second=round(history.images / history.seconds, 1) if trained else None,
-            peak_memory_mb=round(_peak_memory_mb(), 1),
+            peak_memory_mb=round(_peak_memory_mb(device), 1),
             devices=int(os.environ.get("WORLD_SIZE", "1")),
             attempts=attempts,
+            memory="gpu" if device.type == "cuda" else "host",
         ),
         environment=Environment(
             ltbench=ltbench.__version__,
@@ -359,7 +361,7 @@ def _record(
             python=platform.python_version(),
             torch=str(torch.__version__),
             lightning=version("pytorch-lightning"),
-            hardware=hardware(local_device(options)),
+            hardware=hardware(device),
             threads=options.threads,
             finished=datetime.now(UTC).replace(microsecond=0),
         ),
@@ -373,8 +375,13 @@ def local_device(options: Options) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def _peak_memory_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _peak_memory_mb(device: torch.device) -> float:
+    """Return the most memory that a rank has used: of its GPU, on a CPU of the host."""
+    if device.type == "cuda":
+        used = torch.cuda.max_memory_allocated(device) / 2**20
+    else:
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return float(gather(torch.tensor([used], device=device)).max())
 
 
 def hardware(device: torch.device) -> str:

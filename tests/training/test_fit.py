@@ -128,6 +128,20 @@ def test_a_device_is_that_of_the_local_rank(monkeypatch):
     assert fit.local_device(options(device="gpu")) == torch.device("cuda:3")
 
 
+def test_the_memory_of_a_job_is_that_of_its_device(workspace):
+    cost = fit.run_job(job(epochs=1), workspace, options()).cost
+    assert cost.memory == "host"
+    assert 100 < cost.peak_memory_mb < 100_000
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_the_memory_of_a_job_on_a_gpu_is_the_gpus(workspace):
+    torch.cuda.reset_peak_memory_stats()
+    cost = fit.run_job(job(epochs=1, precision="fp32"), workspace, options(device="gpu")).cost
+    assert cost.memory == "gpu"
+    assert cost.peak_memory_mb == pytest.approx(torch.cuda.max_memory_allocated() / 2**20, abs=0.1)
+
+
 def test_the_record_on_disk_is_the_one_returned(workspace):
     one = job()
     record = fit.run_job(one, workspace, options())
