@@ -12,8 +12,8 @@ import numpy as np
 
 from ltbench.config.keys import file_hash
 from ltbench.config.models import DatasetSpec
-from ltbench.data.errors import DataError
-from ltbench.data.files import cache_root, locked, made_whole, read_manifest, write_manifest
+from ltbench.data.errors import DataError, listed
+from ltbench.data.files import cache_root, made_whole, making_cache, read_manifest, write_manifest
 from ltbench.data.listing import ImageFile, Listing, fingerprint
 from ltbench.data.pool import ImageFiles, Labels, Pool
 
@@ -53,18 +53,27 @@ def _fingerprint(spec: DatasetSpec, folder: Path, listing: Listing) -> str:
     measured = cache_root() / f"{spec.name}-files-{listing.signature()}"
     content = read_manifest(measured)
     if content is None:
-        with locked(measured.parent / f".{measured.name}.lock"), made_whole(measured) as temporary:
+        with making_cache(measured), made_whole(measured) as temporary:
             content = {"fingerprint": _measure(folder, listing)}
             write_manifest(temporary, content)
     return str(content["fingerprint"])
 
 
 def _measure(folder: Path, listing: Listing) -> str:
-    def digest(file: ImageFile) -> tuple[str, int]:
-        return file_hash(folder / file.path), file.label
+    unreadable: list[str] = []
 
-    try:
-        with ThreadPoolExecutor(READERS) as pool:
-            return fingerprint([list(pool.map(digest, part)) for part in listing.parts.values()])
-    except OSError as error:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None
+    def digest(file: ImageFile) -> tuple[str, int]:
+        try:
+            return file_hash(folder / file.path), file.label
+        except OSError as error:
+            unreadable.append(f"{file.path} {error.strerror}")
+            return "", file.label
+
+    with ThreadPoolExecutor(READERS) as pool:
+        digests = [list(pool.map(digest, part)) for part in listing.parts.values()]
+    if unreadable:
+        raise DataError(
+            f"{folder.absolute()}: {len(unreadable):,} files cannot be read:\n"
+            f"{listed(sorted(unreadable))}"
+        )
+    return fingerprint(digests)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ltbench.config.models import DatasetSpec, Recipe, Split
-from ltbench.data.decode import BadImageError, decode
+from ltbench.data.decode import BadImageError, decode, read_file
 from ltbench.data.errors import DataError, listed
 from ltbench.data.image_folder import list_folder
 from ltbench.data.pool import ImageFiles, Images, Labels
@@ -89,7 +89,7 @@ def _decoded(files: ImageFiles, spec: DatasetSpec) -> Images:
     images = np.zeros((len(files.paths), spec.channels, *size), np.uint8)
     for image, path in zip(images, files.paths, strict=True):
         try:
-            pixels = np.asarray(decode((files.root / path).read_bytes(), spec.channels, size))
+            pixels = np.asarray(decode(read_file(files.root / path), spec.channels, size))
             image[...] = np.atleast_3d(pixels).transpose(2, 0, 1)
         except BadImageError as error:
             problems.append(f"{path}: {error}")
