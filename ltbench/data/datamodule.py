@@ -1,6 +1,6 @@
 """The one LightningDataModule: batches of a split, from bytes that stay on the device."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +24,7 @@ from ltbench.core.distributed import rank, world_size
 from ltbench.core.nouns import Subset
 from ltbench.core.streams import stream
 from ltbench.data.errors import DataError, printable
-from ltbench.data.image_cache import open_stores
+from ltbench.data.image_cache import open_images
 from ltbench.data.image_store import ImageStore
 from ltbench.data.loader import EpochLoader, OrderedLoader, Step, shard
 from ltbench.data.open_set import load_open_set
@@ -67,6 +67,7 @@ class DataModule(pl.LightningDataModule):
         train_counts: [C], those of all classes.
         longtailed_counts: [C] int64, those of the long-tailed split.
         class_names: [C] as the source calls the classes, made printable.
+        training_fingerprint: of the dataset without its test images, where that was measured.
         train_hash: hash of the training images' positions in the pool.
         test_hash: hash of the test labels in order.
         auxiliary: the images set apart for choices; None where the job has none.
@@ -102,7 +103,8 @@ class DataModule(pl.LightningDataModule):
         self.on_batch: Callable[[], object] = lambda: None
 
         pool = pool or load_pool(spec, data_root)
-        pool, stores, self.bad_images = self._open(pool)
+        threads = torch.get_num_threads()
+        pool, stores, self.bad_images = open_images(spec, pool, recipe, threads)
         chosen = make_split(spec, pool, split, subset)
         if recipe.batch > len(chosen.train):
             raise DataError(
@@ -112,6 +114,7 @@ class DataModule(pl.LightningDataModule):
         self.classes, self.train_counts = torch.tensor(chosen.classes), chosen.counts
         self.counts = torch.tensor(chosen.counts)[self.classes]
         self.longtailed_counts = torch.tensor(chosen.longtailed_counts)
+        self.training_fingerprint = pool.training or pool.fingerprint
         self.train_hash, self.test_hash = chosen.train_hash, chosen.test_hash
         self.auxiliary = chosen.auxiliary
         self.class_names = tuple(printable(name) for name in pool.class_names)
@@ -236,23 +239,6 @@ class DataModule(pl.LightningDataModule):
     ) -> Any:
         """Return the batch: it was made on the device."""
         return batch
-
-    def _open(self, pool: Pool) -> tuple[Pool, Mapping[str, ImageStore], int]:
-        """Return a pool's usable images, by part what those in files are read from, and bad ones.
-
-        Raises:
-            DataError: where the recipe is for images of another kind.
-        """
-        side = self.recipe.short_side
-        if (side is None) == bool(pool.files):
-            have = "any size" if pool.files else "one size"
-            raise DataError(
-                f"{self.spec.id} has images of {have}, {self.recipe.name} is for others"
-            )
-        if side is None:
-            return pool, {}, 0
-        threads = torch.get_num_threads()
-        return open_stores(self.spec, pool, side, self.recipe.jpeg_quality, threads)
 
     @cached_property
     def _train_images(self) -> ResidentImages | StreamedImages:

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ltbench.config.keys import content_hash, file_hash
-from ltbench.config.models import DatasetSpec
+from ltbench.config.models import DatasetSpec, Recipe
 from ltbench.data.decode import MODES, BadImageError, decode_pixels, decoder
 from ltbench.data.errors import DataError, OnBad, listed
 from ltbench.data.files import (
@@ -182,6 +182,23 @@ def open_stores(
         return pool, stores, 0
     parts, bad = found
     return without(pool, parts["train"].skipped), parts, bad
+
+
+def open_images(
+    spec: DatasetSpec, pool: Pool, recipe: Recipe, threads: int = 1
+) -> tuple[Pool, Mapping[str, ImageStore], int]:
+    """Return a dataset's images as `open_stores` does, for a recipe; none are opened in memory.
+
+    Raises:
+        DataError: where the recipe is for images of another kind.
+    """
+    side = recipe.short_side
+    if (side is None) == bool(pool.files):
+        have = "any size" if pool.files else "one size"
+        raise DataError(f"{spec.id} has images of {have}, {recipe.name} is for others")
+    if side is None:
+        return pool, {}, 0
+    return open_stores(spec, pool, side, recipe.jpeg_quality, threads)
 
 
 def build_cache(

@@ -24,7 +24,7 @@ from ltbench.data.files import (
     reserve,
     write_manifest,
 )
-from ltbench.data.listing import ImageFile, Listing, fingerprint
+from ltbench.data.listing import ImageFile, Listing, fingerprints
 from ltbench.data.pool import Pool
 
 LAYOUT = 1
@@ -70,7 +70,8 @@ def _open(cache: Path) -> Pool | None:
         arrays = {f"{part}_images": _load(cache, f"{part}_images", mapped=True) for part in parts}
         arrays |= {f"{part}_labels": _load(cache, f"{part}_labels") for part in parts}
         names, known = tuple(content["classes"]), content["fingerprint"]
-        return Pool(**arrays, class_names=names, fingerprint=known)
+        training = content.get("training")
+        return Pool(**arrays, class_names=names, fingerprint=known, training=training)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -81,17 +82,17 @@ def _load(cache: Path, name: str, *, mapped: bool = False) -> Any:
 
 def _pack(spec: DatasetSpec, folder: Path, listing: Listing, cache: Path) -> None:
     problems: list[str] = []
-    digests = [
-        _pack_part(spec, folder, name, files, cache, problems)
+    digests = {
+        name: _pack_part(spec, folder, name, files, cache, problems)
         for name, files in listing.parts.items()
-    ]
+    }
     if problems:
         raise DataError(
             f"{spec.name}: bad images in {folder.absolute()} ({len(problems)}):\n{listed(problems)}"
         )
     content = {
         "classes": listing.classes,
-        "fingerprint": fingerprint(digests),
+        **fingerprints(digests),
         "decoder": decoder(),
         "sizes": {path.name: path.stat().st_size for path in sorted(cache.iterdir())},
     }

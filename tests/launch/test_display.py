@@ -42,7 +42,7 @@ def test_each_event_is_a_line(jobs):
         display.done(one, changed=False)
         display.started(two)
         display.failed(two, "ValueError: a\x1b[2J\nb", "the end\nof a log")
-        display.blocked(three, "no start\x1b[2J")
+        display.blocked([three], "no start\x1b[2J")
     assert lines() == [
         "start   Softmax [train] on digits_r20 longtailed seed 0, digits",
         "done    Softmax [train] on digits_r20 longtailed seed 0, digits: 1/3, 21 s left",

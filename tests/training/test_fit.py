@@ -3,13 +3,16 @@ import shutil
 import pytest
 import torch
 import torch.nn.functional as F
+from data.listed import picture, resized_recipe
+from data.own import SPEC, rows, write_own
 from safetensors.torch import load_file
 from training.jobs import DIGITS, job, options, recipe, weights
 
-from ltbench.config.models import Auxiliary
+from ltbench.config.models import Auxiliary, DatasetSpec
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
+from ltbench.data.sources import measure_fingerprint
 from ltbench.results.store import read_record, record_path
 from ltbench.results.workspace import Workspace
 from ltbench.training import fit
@@ -107,6 +110,73 @@ def test_a_job_stopped_in_its_test_has_only_that_to_repeat(
 
     monkeypatch.setattr(fit.TrainingModule, "training_step", again)
     assert fit.run_job(one, other, options()).numbers() == whole.numbers()
+
+
+class NoTraining(Exception):
+    pass
+
+
+def again(self, chunk):
+    raise NoTraining
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A dataset of one's own images in files; returns a job on it, as it is then."""
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
+    write_own(tmp_path / "data" / "own", rows())
+    normalisation = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    words = {"title": "Own", "classes": 3, "image_size": 8, "profile": "natural"}
+    spec = DatasetSpec(**SPEC, **words, normalisation=normalisation)
+    settings = resized_recipe(precision="fp32", epochs=2, evaluate_every=1)
+
+    def make():
+        fingerprint = measure_fingerprint(spec, tmp_path / "data")
+        found = spec.model_copy(update={"fingerprint": fingerprint})
+        return job(**settings).model_copy(update={"dataset": found})
+
+    return make
+
+
+def test_a_failed_test_is_all_that_is_repeated(own, workspace, tmp_path, monkeypatch):
+    """A test image is damaged after training; then it is mended, at last with other pixels."""
+    where, one = options(data_root=str(tmp_path / "data")), own()
+    whole = fit.run_job(one, Workspace(tmp_path / "whole"), where)
+    path = tmp_path / "data/own/images/bee/test 0.jpg"
+    sound, ended = path.read_bytes(), fit._Scribe.training_ended
+
+    def damage(scribe, module):
+        ended(scribe, module)
+        path.write_bytes(b"<html>")
+
+    monkeypatch.setattr(fit._Scribe, "training_ended", damage)
+    with pytest.raises(DataError, match=r"test 0\.jpg"):
+        fit.run_job(one, workspace, where)
+    monkeypatch.setattr(fit._Scribe, "training_ended", ended)
+    monkeypatch.setattr(fit.TrainingModule, "training_step", again)
+
+    path.write_bytes(picture(tmp_path / "images/cow/another.jpg"))
+    mended = own()
+    assert mended.key != one.key
+    record = fit.run_job(mended, workspace, where)
+    assert record.training.losses == whole.training.losses
+    assert record.training.curve == ()  # of the images before
+    assert record.weights == whole.weights
+    path.write_bytes(sound)
+    assert own().key == one.key
+    assert fit.run_job(one, workspace, where).numbers() == whole.numbers()
+
+
+def test_another_training_image_is_another_training(own, workspace, tmp_path, monkeypatch):
+    where = options(data_root=str(tmp_path / "data"))
+    monkeypatch.setattr(fit.TrainingModule, "test_step", again)
+    with pytest.raises(NoTraining):
+        fit.run_job(own(), workspace, where)
+    path = tmp_path / "data/own/images/bee/train 0.jpg"
+    path.write_bytes(picture(tmp_path / "images/cow/another.jpg"))
+    monkeypatch.setattr(fit.TrainingModule, "training_step", again)
+    with pytest.raises(NoTraining):
+        fit.run_job(own(), workspace, where)
 
 
 def test_what_only_saves_time_may_fail_to_be_written(workspace, monkeypatch, caplog):
