@@ -20,10 +20,24 @@ data_app = typer.Typer(help="Look at datasets and their long-tailed splits.", no
 
 @data_app.command("check")
 def data_check(name: DatasetName, data_root: DataRoot = None, sets: Sets = None) -> None:
-    """Say what is there: images, classes, counts, groups, hashes of both splits."""
-    from ltbench.data.report import describe
+    """Say what is there: images, classes, counts, groups, hashes of both splits.
 
-    print_text(describe(_report(name, data_root, sets)))
+    Every image file is opened and decoded, unless it was before and did not change.
+    """
+    from ltbench.data.report import describe
+    from ltbench.data.soundness import check_images
+    from ltbench.data.sources import load_pool
+    from ltbench.launch.display import counted
+
+    report = _report(name, data_root, sets)
+    print_text(describe(report))
+    files = load_pool(report.spec, data_root).every_file
+    with counted(console, "Decoding images") as progress:
+        sound = check_images(
+            name, files, report.spec.channels, processes=_cores(), progress=progress
+        )
+    if files:
+        print_text(f"files        {sound} images, all can be decoded")
 
 
 @data_app.command("show")
@@ -47,6 +61,10 @@ def data_show(
         print_text(f"Figure: {path}")
     else:
         print_text("No figure: it needs matplotlib (`pip install 'ltbench[plots]'`).")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _report(name: str, data_root: Path | None, sets: list[str] | None) -> "DataReport":
@@ -112,13 +130,12 @@ def data_cache(
     sets: Sets = None,
 ) -> None:
     """Decode a dataset's images once, for all jobs; typed again, go on where it stopped."""
-    from rich.progress import Progress
-
     from ltbench.config.load import load_dataset
     from ltbench.config.overrides import parse_overrides
     from ltbench.data.image_cache import build_cache, cache_folder, drop_damaged
     from ltbench.data.report import describe_built
     from ltbench.data.sources import load_pool
+    from ltbench.launch.display import counted
 
     spec = load_dataset(name, parse_overrides(sets or ()))
     pool = load_pool(spec, data_root)
@@ -127,16 +144,14 @@ def data_cache(
     if verify:
         for shard in drop_damaged(cache_folder(spec, pool, short_side, quality)):
             print_text(f"{shard} was damaged and is made again")
-    cores = len(os.sched_getaffinity(0))
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("decoding")
+    with counted(console, "Shards") as progress:
         built = build_cache(
             spec,
             pool,
             short_side,
             quality=quality,
-            processes=processes or cores,
+            processes=processes or _cores(),
             on_bad=on_bad,
-            progress=lambda done, all_: bar.update(task, completed=done, total=all_),
+            progress=progress,
         )
     print_text(describe_built(built))

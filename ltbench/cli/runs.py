@@ -98,7 +98,7 @@ def run(
         options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
         settings = slurm.Settings(partition, time, nodes, slurm.parse_words(sbatch or ()))
         work = find_work(made, workspace, published, options, console)
-        check_data(work.jobs.values(), options.data_root)
+        check_data(work.jobs.values(), options.data_root, console)
         numbers = slurm.submit(work.jobs, workspace, options, settings)
         print_text(f"{len(numbers)} jobs are with Slurm; `ltbench status` says how far they are.")
         return
@@ -181,7 +181,7 @@ def exit_on_failure(outcome: "Outcome") -> None:
     """Leave the program where jobs failed."""
     if outcome.failed or outcome.blocked:
         errors.print(
-            f"{len(outcome.failed)} jobs failed, {len(outcome.blocked)} had nothing to start from; "
+            f"{len(outcome.failed)} jobs failed, {len(outcome.blocked)} could not be started; "
             "the same command tries them again.",
             style="red",
             soft_wrap=True,

@@ -606,10 +606,14 @@ class Job(Model):
     @cached_property
     def key(self) -> str:
         """Hash of what can change the number."""
+        return content_hash(self.settings())[:KEY_LENGTH]
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the key is of, as plain JSON values."""
         identity = self.identity()
         for stages in ("first", "second"):  # only this stage's settings count
             del identity["recipe"][stages]
-        return content_hash({"protocol": PROTOCOL, **identity})[:KEY_LENGTH]
+        return {"protocol": PROTOCOL, **identity}
 
     @property
     def ad_hoc(self) -> bool:

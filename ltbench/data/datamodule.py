@@ -1,6 +1,6 @@
 """The one LightningDataModule: batches of a split, from bytes that stay on the device."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
@@ -24,10 +24,11 @@ from ltbench.core.distributed import rank, world_size
 from ltbench.core.nouns import Subset
 from ltbench.core.streams import stream
 from ltbench.data.errors import DataError, printable
-from ltbench.data.image_cache import open_stores
-from ltbench.data.image_store import FileStore, ImageStore
+from ltbench.data.image_cache import open_images
+from ltbench.data.image_store import ImageStore
 from ltbench.data.loader import EpochLoader, OrderedLoader, Step, shard
 from ltbench.data.open_set import load_open_set
+from ltbench.data.ordered import in_order, normalised, uncached
 from ltbench.data.pool import ImageFiles, Images, Labels, Pool
 from ltbench.data.sources import load_pool
 from ltbench.data.split import make_split, split_name
@@ -35,13 +36,6 @@ from ltbench.data.streamed import Stored, StreamedImages
 from ltbench.data.views import Views
 from ltbench.results.groups import subset_classes
 from ltbench.samplers import draw_epoch, rank_columns
-
-DTYPES = {
-    "fp32": torch.float32,
-    "tf32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp64": torch.float64,
-}
 
 
 class DataModule(pl.LightningDataModule):
@@ -73,6 +67,7 @@ class DataModule(pl.LightningDataModule):
         train_counts: [C], those of all classes.
         longtailed_counts: [C] int64, those of the long-tailed split.
         class_names: [C] as the source calls the classes, made printable.
+        training_fingerprint: of the dataset without its test images, where that was measured.
         train_hash: hash of the training images' positions in the pool.
         test_hash: hash of the test labels in order.
         auxiliary: the images set apart for choices; None where the job has none.
@@ -108,7 +103,8 @@ class DataModule(pl.LightningDataModule):
         self.on_batch: Callable[[], object] = lambda: None
 
         pool = pool or load_pool(spec, data_root)
-        pool, stores = self._open(pool)
+        threads = torch.get_num_threads()
+        pool, stores = open_images(spec, pool, recipe, threads)
         chosen = make_split(spec, pool, split, subset)
         if recipe.batch > len(chosen.train):
             raise DataError(
@@ -118,6 +114,7 @@ class DataModule(pl.LightningDataModule):
         self.classes, self.train_counts = torch.tensor(chosen.classes), chosen.counts
         self.counts = torch.tensor(chosen.counts)[self.classes]
         self.longtailed_counts = torch.tensor(chosen.longtailed_counts)
+        self.training_fingerprint = pool.training or pool.fingerprint
         self.train_hash, self.test_hash = chosen.train_hash, chosen.test_hash
         self.auxiliary = chosen.auxiliary
         self.class_names = tuple(printable(name) for name in pool.class_names)
@@ -187,7 +184,7 @@ class DataModule(pl.LightningDataModule):
         Labels are -1.
         """
         unknown = torch.full((len(pool.test_labels),), -1)
-        images = self._outside(pool.test_images, len(unknown))
+        images = uncached(pool.test_images, self.spec, self.recipe, self.device)
         return self._in_order(images, unknown, shard(len(unknown), rank(), world_size()))
 
     def test_views(self, index: Tensor, name: str) -> Views:
@@ -198,7 +195,7 @@ class DataModule(pl.LightningDataModule):
             name: of what they are drawn for.
         """
         return Views(
-            self._images(self._test_source[index], self.recipe.padding),
+            self._normalised(self._test_source[index], self.recipe.padding),
             len(index),
             coloured=self.spec.channels == 3,
             mirrors=self.recipe.mirrors,
@@ -213,7 +210,7 @@ class DataModule(pl.LightningDataModule):
 
         Every rank goes through all of them, so that what a method observes is equal on all ranks.
         """
-        return self._in_order(self._train_images, self.labels, range(len(self.labels)))
+        return self._in_order(self._train_images, self.labels)
 
     def cache_features(self, backbone: Callable[[Tensor], Tensor]) -> None:
         """Let training batches hold features of the images, unaugmented, from now on.
@@ -222,10 +219,6 @@ class DataModule(pl.LightningDataModule):
         """
         seen = [backbone(batch.images).movedim(-2, 0) for batch in self.observe_batches()]
         self._features = torch.cat(seen)
-
-    def images_like(self, count: int) -> Tensor:
-        """Return `count` times the first test image, [count, C, H, W], in the form of batches."""
-        return self._test_images(torch.zeros(count, dtype=torch.int64, device=self.device))
 
     def auxiliary_batches(self) -> OrderedLoader:
         """Return the loader of all auxiliary images in order, as the test sees images.
@@ -238,8 +231,8 @@ class DataModule(pl.LightningDataModule):
         if self.auxiliary is None:
             raise DataError(f"{self.spec.id}: this job has no auxiliary images")
         labels = torch.from_numpy(self.auxiliary.labels)
-        images = self._outside(self.auxiliary.images, len(labels))
-        return self._in_order(images, labels, range(len(labels)))
+        images = uncached(self.auxiliary.images, self.spec, self.recipe, self.device)
+        return self._in_order(images, labels)
 
     def transfer_batch_to_device(
         self,
@@ -250,80 +243,28 @@ class DataModule(pl.LightningDataModule):
         """Return the batch: it was made on the device."""
         return batch
 
-    def _open(self, pool: Pool) -> tuple[Pool, Mapping[str, ImageStore]]:
-        """Return a pool's usable images, and by part what those in files are read from.
-
-        Raises:
-            DataError: where the recipe is for images of another kind, or a cache left out others
-                than were planned.
-        """
-        side = self.recipe.short_side
-        if (side is None) == bool(pool.files):
-            have = "any size" if pool.files else "one size"
-            raise DataError(
-                f"{self.spec.id} has images of {have}, {self.recipe.name} is for others"
-            )
-        if side is None:
-            return pool, {}
-        threads = torch.get_num_threads()
-        return open_stores(self.spec, pool, side, self.recipe.jpeg_quality, threads)
-
     @cached_property
     def _train_images(self) -> ResidentImages | StreamedImages:
-        return self._images(self._train_source, self.recipe.padding)
+        return self._normalised(self._train_source, self.recipe.padding)
 
     @cached_property
     def _test_images(self) -> ResidentImages | StreamedImages:
-        return self._images(self._test_source)
+        return self._normalised(self._test_source)
 
-    def _outside(self, images: Images | ImageFiles, count: int) -> ResidentImages | StreamedImages:
-        """Return images that no cache has: where they are in files they are read from there."""
-        store = None
-        if isinstance(images, ImageFiles):
-            side = self.recipe.short_side or self.spec.image_size
-            threads, quality = torch.get_num_threads(), self.recipe.jpeg_quality
-            store = FileStore(images, self.spec.channels, side, threads, quality)
-        return self._images(_source(images, np.arange(count), store))
-
-    def _images(self, source: Tensor | Stored, padding: int = 0) -> ResidentImages | StreamedImages:
-        normalisation, recipe = self.spec.normalisation, self.recipe
-        if isinstance(source, Stored):
-            return StreamedImages(
-                source,
-                self.spec.image_size,
-                normalisation.mean,
-                normalisation.std,
-                dtype=DTYPES[recipe.precision],
-                channels_last=recipe.channels_last,
-                device=self.device,
-            )
-        return ResidentImages(
-            source,
-            normalisation.mean,
-            normalisation.std,
-            padding=padding,
-            dtype=DTYPES[recipe.precision],
-            channels_last=recipe.channels_last,
-            device=self.device,
-        )
+    def _normalised(
+        self, source: Tensor | Stored, padding: int = 0
+    ) -> ResidentImages | StreamedImages:
+        return normalised(source, self.spec, self.recipe, self.device, padding)
 
     def _in_order(
         self,
         images: ResidentImages | StreamedImages,
         labels: Tensor,
-        span: range,
+        span: range | None = None,
         index: Tensor | None = None,
     ) -> OrderedLoader:
-        """Return the loader of a span of chosen images, or of all."""
-        labels = labels.to(self.device)
-        index = (torch.arange(len(labels)) if index is None else index).to(self.device)
-
-        def take(first: int, last: int) -> Batch:
-            self.on_batch()
-            here = index[first:last]
-            return Batch(images(here), labels[here], here)
-
-        return OrderedLoader(take, span, self.recipe.eval_batch)
+        recipe, device, called = self.recipe, self.device, self.on_batch
+        return in_order(images, labels, recipe, device, span=span, index=index, on_batch=called)
 
     def _begin_epoch(self, epoch: int) -> Callable[[int], Step]:
         names = self.samplers()

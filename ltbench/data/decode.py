@@ -6,6 +6,7 @@ time; PIL decodes all else, and says what is wrong.
 
 import io
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import PIL
@@ -32,6 +33,18 @@ def decoder() -> dict[str, str | None]:
     """Return the versions that pixels may depend on."""
     versions = {"pillow": PIL.__version__, "jpeg": features.version("jpg")}
     return versions | ({"simplejpeg": metadata.version("simplejpeg")} if simplejpeg else {})
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises:
+        BadImageError: where it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadImageError(f"cannot be read: {error.strerror}") from None
 
 
 def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> Image.Image:

@@ -1,16 +1,18 @@
 """Locks, atomically made folders and manifests, for what several processes prepare at once."""
 
+import errno
 import fcntl
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ltbench.config.keys import content_hash
+from ltbench.data.errors import DataError
 
 MANIFEST = "manifest.json"
 
@@ -29,6 +31,62 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def making_cache(folder: Path, needs: int = 0) -> Iterator[None]:
+    """Hold the lock of a folder of the cache; others wait.
+
+    Args:
+        folder: to be made or mended.
+        needs: bytes that it takes at least, 0 where that is not known.
+
+    Raises:
+        DataError: where the cache cannot be written to, with the room that is needed and there.
+    """
+    try:
+        with locked(folder.parent / f".{folder.name}.lock"):
+            _check_room(folder.parent, needs)
+            yield
+    except OSError as error:
+        with suppress(OSError):
+            folder.rmdir()  # where nothing was put into it
+        room = f" (it needs {_megabytes(needs)})" if needs else ""
+        with suppress(OSError):
+            room += f"; {_megabytes(shutil.disk_usage(folder.parent).free)} are free there"
+        raise DataError(
+            f"the cache {folder} cannot be written{room}: {error.strerror}; LTBENCH_CACHE names "
+            "another place"
+        ) from error
+
+
+def _check_room(folder: Path, needs: int) -> None:
+    if needs > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def reserve(path: Path) -> None:
+    """Reserve the room that a file says it takes, so that writing to its map cannot fail.
+
+    Raises:
+        OSError: where there is not so much.
+    """
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+@contextmanager
+def removed_on_error(path: Path) -> Iterator[None]:
+    """Remove a file where a block that writes it fails."""
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -11,10 +11,8 @@ cache is built again.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,17 @@ import numpy as np
 from PIL import Image
 
 from ltbench.config.keys import content_hash, file_hash
-from ltbench.config.models import BadImages, DatasetSpec
+from ltbench.config.models import BadImages, DatasetSpec, Recipe
 from ltbench.data.decode import MODES, BadImageError, decode_pixels, decoder
 from ltbench.data.errors import DataError, OnBad, listed
-from ltbench.data.files import MANIFEST, cache_root, locked, read_manifest, write_manifest
+from ltbench.data.files import (
+    MANIFEST,
+    cache_root,
+    making_cache,
+    read_manifest,
+    removed_on_error,
+    write_manifest,
+)
 from ltbench.data.image_store import (
     FileStore,
     ImageStore,
@@ -33,6 +38,7 @@ from ltbench.data.image_store import (
     read_image,
     through_jpeg,
 )
+from ltbench.data.parallel import spread
 from ltbench.data.pool import ImageFiles, Images, Labels, Pool, without
 from ltbench.data.sources import is_there, load_pool
 from ltbench.results.workspace import read_json, write_json
@@ -253,6 +259,23 @@ def open_stores(
     return without(pool, found[0]["train"].skipped), found[0]
 
 
+def open_images(
+    spec: DatasetSpec, pool: Pool, recipe: Recipe, threads: int = 1
+) -> tuple[Pool, Mapping[str, ImageStore]]:
+    """Return a dataset's images as `open_stores` does, for a recipe; none are opened in memory.
+
+    Raises:
+        DataError: where the recipe is for images of another kind, or as of `open_stores`.
+    """
+    side = recipe.short_side
+    if (side is None) == bool(pool.files):
+        have = "any size" if pool.files else "one size"
+        raise DataError(f"{spec.id} has images of {have}, {recipe.name} is for others")
+    if side is None:
+        return pool, {}
+    return open_stores(spec, pool, side, recipe.jpeg_quality, threads)
+
+
 def build_cache(
     spec: DatasetSpec,
     pool: Pool,
@@ -278,7 +301,9 @@ def build_cache(
         DataError: naming all images that cannot be decoded, where that is an error.
     """
     folder = cache_folder(spec, pool, short_side, quality)
-    with locked(folder.parent / f".{folder.name}.lock"):
+    least = sum(len(files.paths) for files in pool.files.values()) * spec.channels * short_side**2
+    there = sum(path.stat().st_size for path in folder.glob("*.bin"))
+    with making_cache(folder, max(least - there, 0) if quality is None else 0):
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*"):
             left.unlink()  # half-written by a process that was killed
@@ -311,7 +336,7 @@ def build_cache(
 def drop_damaged(folder: Path) -> list[str]:
     """Remove the shards of a cache whose bytes are not those that were written, and name them."""
     damaged = []
-    with locked(folder.parent / f".{folder.name}.lock"):
+    with making_cache(folder):
         for index in sorted(folder.glob("*-*.json")):
             pixels = index.with_suffix(".bin")
             known = read_json(index)
@@ -364,7 +389,7 @@ class _Shard:
         bad: dict[str, str] = {}
         digest = hashlib.sha256()
         temporary = self.folder / f".{self.pixels.name}"
-        with temporary.open("wb") as file:
+        with removed_on_error(temporary), temporary.open("wb") as file:
             for path in self.files.paths:
                 try:
                     image = read_image(self.files.root / path, self.channels, self.short_side)
@@ -399,18 +424,7 @@ def _write_all(
     whole = len(shards) - len(missing)
     progress(whole, len(shards))
     bad: dict[str, str] = {}
-    for done, found in enumerate(_written(missing, processes), whole + 1):
+    for done, found in enumerate(spread(_Shard.write, missing, processes), whole + 1):
         progress(done, len(shards))
         bad |= found
     return bad
-
-
-def _written(shards: Sequence[_Shard], processes: int) -> Iterator[dict[str, str]]:
-    """Write shards, in several processes, and yield the bad images of each as it is finished."""
-    if min(processes, len(shards)) < 2:
-        yield from (shard.write() for shard in shards)
-        return
-    workers = min(processes, len(shards))
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
-        running = [pool.submit(shard.write) for shard in shards]
-        yield from (future.result() for future in as_completed(running))

@@ -13,6 +13,7 @@ from ltbench.data.decode import (
     decode,
     decode_pixels,
     pixels_of,
+    read_file,
     with_short_side,
 )
 from ltbench.data.errors import DataError, printable
@@ -32,11 +33,7 @@ def read_image(path: Path, channels: int, short_side: int) -> Image.Image:
     Raises:
         BadImageError: saying why it cannot be read.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadImageError(f"cannot be read: {error.strerror}") from None
-    return with_short_side(decode(data, channels), short_side)
+    return with_short_side(decode(read_file(path), channels), short_side)
 
 
 def through_jpeg(image: Image.Image, quality: int) -> bytes:

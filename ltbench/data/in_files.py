@@ -12,9 +12,9 @@ import numpy as np
 
 from ltbench.config.keys import file_hash
 from ltbench.config.models import DatasetSpec
-from ltbench.data.errors import DataError
-from ltbench.data.files import cache_root, locked, made_whole, read_manifest, write_manifest
-from ltbench.data.listing import ImageFile, Listing, fingerprint
+from ltbench.data.errors import DataError, listed
+from ltbench.data.files import cache_root, made_whole, making_cache, read_manifest, write_manifest
+from ltbench.data.listing import ImageFile, Listing, fingerprints
 from ltbench.data.pool import ImageFiles, Labels, Pool
 
 READERS = 8
@@ -34,13 +34,15 @@ def open_files(spec: DatasetSpec, folder: Path, listing: Listing) -> Pool:
     """
     parts = {name: _part(folder, files) for name, files in listing.parts.items()}
     val_images, val_labels = parts.get("val", (None, None))
+    measured = _fingerprints(spec, folder, listing)
     return Pool(
         *parts["train"],
         *parts["test"],
         listing.classes,
-        _fingerprint(spec, folder, listing),
+        measured["fingerprint"],
         val_images,
         val_labels,
+        training=measured.get("training"),
     )
 
 
@@ -49,22 +51,31 @@ def _part(folder: Path, files: Sequence[ImageFile]) -> tuple[ImageFiles, Labels]
     return ImageFiles(folder, tuple(file.path for file in files)), labels
 
 
-def _fingerprint(spec: DatasetSpec, folder: Path, listing: Listing) -> str:
+def _fingerprints(spec: DatasetSpec, folder: Path, listing: Listing) -> dict[str, str]:
     measured = cache_root() / f"{spec.name}-files-{listing.signature()}"
     content = read_manifest(measured)
     if content is None:
-        with locked(measured.parent / f".{measured.name}.lock"), made_whole(measured) as temporary:
-            content = {"fingerprint": _measure(folder, listing)}
+        with making_cache(measured), made_whole(measured) as temporary:
+            content = _measure(folder, listing)
             write_manifest(temporary, content)
-    return str(content["fingerprint"])
+    return content
 
 
-def _measure(folder: Path, listing: Listing) -> str:
+def _measure(folder: Path, listing: Listing) -> dict[str, str]:
+    unreadable: list[str] = []
+
     def digest(file: ImageFile) -> tuple[str, int]:
-        return file_hash(folder / file.path), file.label
+        try:
+            return file_hash(folder / file.path), file.label
+        except OSError as error:
+            unreadable.append(f"{file.path} {error.strerror}")
+            return "", file.label
 
-    try:
-        with ThreadPoolExecutor(READERS) as pool:
-            return fingerprint([list(pool.map(digest, part)) for part in listing.parts.values()])
-    except OSError as error:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None
+    with ThreadPoolExecutor(READERS) as pool:
+        digests = {name: list(pool.map(digest, part)) for name, part in listing.parts.items()}
+    if unreadable:
+        raise DataError(
+            f"{folder.absolute()}: {len(unreadable):,} files cannot be read:\n"
+            f"{listed(sorted(unreadable))}"
+        )
+    return fingerprints(digests)

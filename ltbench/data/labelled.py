@@ -5,21 +5,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 
-from ltbench.augment import ResidentImages
 from ltbench.config.models import DatasetSpec, Recipe, Split
-from ltbench.core.batch import Batch
-from ltbench.data.datamodule import DTYPES
-from ltbench.data.decode import BadImageError, decode
+from ltbench.data.decode import BadImageError, decode, read_file
 from ltbench.data.errors import DataError, listed
 from ltbench.data.image_folder import list_folder
-from ltbench.data.image_store import FileStore
-from ltbench.data.loader import OrderedLoader
 from ltbench.data.pool import ImageFiles, Images, Labels
 from ltbench.data.sources import load_pool
 from ltbench.data.split import make_split
-from ltbench.data.streamed import Stored, StreamedImages
 
 TestPart = Literal["test", "train", "val"]
 
@@ -96,43 +89,10 @@ def _decoded(files: ImageFiles, spec: DatasetSpec) -> Images:
     images = np.zeros((len(files.paths), spec.channels, *size), np.uint8)
     for image, path in zip(images, files.paths, strict=True):
         try:
-            pixels = np.asarray(decode((files.root / path).read_bytes(), spec.channels, size))
+            pixels = np.asarray(decode(read_file(files.root / path), spec.channels, size))
             image[...] = np.atleast_3d(pixels).transpose(2, 0, 1)
         except BadImageError as error:
             problems.append(f"{path}: {error}")
     if problems:
         raise DataError(f"bad images ({len(problems)}):\n{listed(problems)}")
     return images
-
-
-def in_order(
-    labelled: LabelledImages, spec: DatasetSpec, recipe: Recipe, device: torch.device
-) -> OrderedLoader:
-    """Return the loader of images as the test of a job sees them.
-
-    Args:
-        labelled: the images.
-        spec: the job's dataset, for its normalisation and size.
-        recipe: the job's.
-        device: where batches are made.
-    """
-    mean, std = spec.normalisation.mean, spec.normalisation.std
-    dtype, last = DTYPES[recipe.precision], recipe.channels_last
-    labels = torch.from_numpy(labelled.labels).to(device)
-    images: ResidentImages | StreamedImages
-    if isinstance(labelled.images, ImageFiles):
-        side = recipe.short_side or spec.image_size
-        store = FileStore(labelled.images, spec.channels, side, torch.get_num_threads())
-        stored = Stored(store, np.arange(len(labels)))
-        images = StreamedImages(
-            stored, spec.image_size, mean, std, dtype=dtype, channels_last=last, device=device
-        )
-    else:
-        pixels = torch.from_numpy(np.ascontiguousarray(labelled.images))
-        images = ResidentImages(pixels, mean, std, dtype=dtype, channels_last=last, device=device)
-
-    def take(first: int, last: int) -> Batch:
-        here = torch.arange(first, last, device=device)
-        return Batch(images(here), labels[first:last], here)
-
-    return OrderedLoader(take, range(len(labels)), recipe.eval_batch)

@@ -1,7 +1,7 @@
 """What a dataset of one's own is made of: its classes, and the files of its parts in order."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,9 +34,14 @@ class Listing:
         return content_hash([*beside, self.classes, files])[:16]
 
 
-def fingerprint(parts: Sequence[Sequence[tuple[str, int]]]) -> str:
-    """Return the hash of the files' SHA-256 and labels, in the order of parts and files."""
-    return content_hash(parts)
+def fingerprints(parts: Mapping[Part, Sequence[tuple[str, int]]]) -> dict[str, str]:
+    """Return the hash of all parts, and that of all but the test, as a manifest has them.
+
+    Args:
+        parts: SHA-256 and label of each file, in the order of parts and files.
+    """
+    training = [files for part, files in parts.items() if part != "test"]
+    return {"fingerprint": content_hash([*parts.values()]), "training": content_hash(training)}
 
 
 def existing(

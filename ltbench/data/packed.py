@@ -14,10 +14,17 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from ltbench.config.models import DatasetSpec
-from ltbench.data.decode import BadImageError, decode, decoder
+from ltbench.data.decode import BadImageError, decode, decoder, read_file
 from ltbench.data.errors import DataError, listed
-from ltbench.data.files import cache_root, locked, made_whole, read_manifest, write_manifest
-from ltbench.data.listing import ImageFile, Listing, fingerprint
+from ltbench.data.files import (
+    cache_root,
+    made_whole,
+    making_cache,
+    read_manifest,
+    reserve,
+    write_manifest,
+)
+from ltbench.data.listing import ImageFile, Listing, fingerprints
 from ltbench.data.pool import Pool
 
 LAYOUT = 1
@@ -39,7 +46,8 @@ def open_packed(spec: DatasetSpec, folder: Path, listing: Listing) -> Pool:
     cache = cache_root() / f"{spec.name}-{signature}"
     pool = _open(cache)
     if pool is None:
-        with locked(cache.parent / f".{cache.name}.lock"):
+        images = sum(len(files) for files in listing.parts.values())
+        with making_cache(cache, images * spec.channels * spec.image_size**2):
             pool = _open(cache)  # another process may have made it while this one waited
             if pool is None:
                 with made_whole(cache) as temporary:
@@ -62,7 +70,8 @@ def _open(cache: Path) -> Pool | None:
         arrays = {f"{part}_images": _load(cache, f"{part}_images", mapped=True) for part in parts}
         arrays |= {f"{part}_labels": _load(cache, f"{part}_labels") for part in parts}
         names, known = tuple(content["classes"]), content["fingerprint"]
-        return Pool(**arrays, class_names=names, fingerprint=known)
+        training = content.get("training")
+        return Pool(**arrays, class_names=names, fingerprint=known, training=training)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -73,17 +82,17 @@ def _load(cache: Path, name: str, *, mapped: bool = False) -> Any:
 
 def _pack(spec: DatasetSpec, folder: Path, listing: Listing, cache: Path) -> None:
     problems: list[str] = []
-    digests = [
-        _pack_part(spec, folder, name, files, cache, problems)
+    digests = {
+        name: _pack_part(spec, folder, name, files, cache, problems)
         for name, files in listing.parts.items()
-    ]
+    }
     if problems:
         raise DataError(
             f"{spec.name}: bad images in {folder.absolute()} ({len(problems)}):\n{listed(problems)}"
         )
     content = {
         "classes": listing.classes,
-        "fingerprint": fingerprint(digests),
+        **fingerprints(digests),
         "decoder": decoder(),
         "sizes": {path.name: path.stat().st_size for path in sorted(cache.iterdir())},
     }
@@ -100,16 +109,20 @@ def _pack_part(
 ) -> list[tuple[str, int]]:
     """Write a part's images, labels and `sha256sum` list; return each file's SHA-256 and label."""
     shape = (len(files), spec.channels, spec.image_size, spec.image_size)
-    images = open_memmap(cache / f"{name}_images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    path = cache / f"{name}_images.npy"
+    images = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    reserve(path)
     digests = []
     for image, file in zip(images, files, strict=True):
-        data = (folder / file.path).read_bytes()
-        digests.append((hashlib.sha256(data).hexdigest(), file.label))
         try:
+            data = read_file(folder / file.path)
+            digests.append((hashlib.sha256(data).hexdigest(), file.label))
             pixels = np.asarray(decode(data, spec.channels, (spec.image_size, spec.image_size)))
             image[...] = np.atleast_3d(pixels).transpose(2, 0, 1)
         except BadImageError as error:
             problems.append(f"{file.path}: {error}")
+    if problems:
+        return digests  # of what nobody will open
     images.flush()
     np.save(cache / f"{name}_labels.npy", np.array([file.label for file in files], np.int64))
     with (cache / f"{name}.sha256").open("w", errors="surrogateescape") as sums:

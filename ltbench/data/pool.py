@@ -62,6 +62,7 @@ class Pool:
         val_images, val_labels: the validation images that a source comes with, if it does.
         given: splits that are not drawn but listed.
         no_twin: why a balanced twin is not among these.
+        training: the fingerprint of all but the test images, where it was measured.
     """
 
     train_images: Images | ImageFiles
@@ -74,12 +75,19 @@ class Pool:
     val_labels: Labels | None = None
     given: Mapping[Split, GivenSplit] = field(default_factory=dict)
     no_twin: str | None = None
+    training: str | None = None
 
     @property
     def files(self) -> dict[str, ImageFiles]:
         """The images by part that stay in their files."""
         parts = {"train": self.train_images, "test": self.test_images}
         return {part: images for part, images in parts.items() if isinstance(images, ImageFiles)}
+
+    @property
+    def every_file(self) -> list[ImageFiles]:
+        """The images that stay in their files, those of validation too."""
+        val = [self.val_images] if isinstance(self.val_images, ImageFiles) else []
+        return [*self.files.values(), *val]
 
 
 def without(pool: Pool, positions: Labels) -> Pool:

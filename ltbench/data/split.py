@@ -11,7 +11,7 @@ import numpy as np
 
 from ltbench.config.models import DatasetSpec, Split
 from ltbench.core.nouns import Subset
-from ltbench.data.errors import DataError
+from ltbench.data.errors import DataError, listed
 from ltbench.data.pool import LEFT_OUT, ImageFiles, Images, Labels, Pool
 from ltbench.data.profiles import (
     balanced_counts,
@@ -78,6 +78,10 @@ def make_split(spec: DatasetSpec, pool: Pool, split: Split, subset: Subset = "al
     kept = _keep(spec, pool, split)
     labels = pool.train_labels
     counts = np.bincount(labels[kept], minlength=spec.classes).tolist()
+    if empty := [name for name, count in zip(pool.class_names, counts, strict=True) if not count]:
+        raise DataError(
+            f"{split_name(spec, split)} has no training image of these classes:\n{listed(empty)}"
+        )
     longtailed = counts if split == "longtailed" else _longtailed_counts(spec, pool)
     classes = subset_classes(subset, longtailed, spec.groups)
     if not classes:
@@ -88,13 +92,13 @@ def make_split(spec: DatasetSpec, pool: Pool, split: Split, subset: Subset = "al
         train, held_out = _last_of_each(by_class, counts, out)
     if subset != "all":
         train = train[np.isin(labels[train], classes)]
-    listed = split in pool.given and train is kept
+    as_given = split in pool.given and train is kept
     return SplitIndices(
         train=train,
         classes=classes,
         counts=tuple(np.bincount(labels[train], minlength=spec.classes).tolist()),
         longtailed_counts=tuple(longtailed),
-        train_hash=pool.given[split].hash if listed else split_hash(train),
+        train_hash=pool.given[split].hash if as_given else split_hash(train),
         test_hash=split_hash(pool.test_labels),
         auxiliary=_auxiliary(spec, pool, longtailed, held_out),
     )

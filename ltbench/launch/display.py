@@ -1,7 +1,8 @@
 """What a run looks like: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,20 @@ from ltbench.launch.cost import duration, time_left
 
 LINE_EVERY = 60.0
 """Seconds between plain lines about one running job."""
+
+
+@contextmanager
+def counted(console: Console | None, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield what is told how much of some work is done, and of how much; a line where it begins."""
+    with Progress(console=console, transient=True, disable=console is None) as bar:
+        task = bar.add_task(what)
+
+        def progress(done: int, total: int) -> None:
+            if done == 0 and console is not None:
+                console.print(f"{what}: {total:,}", highlight=False)
+            bar.update(task, completed=done, total=total)
+
+        yield progress
 
 
 class RunDisplay:
@@ -114,12 +129,15 @@ class RunDisplay:
         self._end(job)
         lines = "\n".join(f"        {printable(line)}" for line in reason.splitlines())
         self._print(f"FAILED  {job.title}\n{lines}", "red")
-        self._print(log_tail, "dim")
+        if log_tail:
+            self._print(log_tail, "dim")
 
-    def blocked(self, job: Job) -> None:
-        """Tell that a job has nothing to start from."""
-        self._end(job)
-        self._print(f"BLOCKED {job.title}: what it starts from failed", "red")
+    def blocked(self, jobs: Sequence[Job], cause: str) -> None:
+        """Tell that jobs are not started, and why."""
+        for job in jobs:
+            self._end(job)
+        what = jobs[0].title if len(jobs) == 1 else f"{len(jobs)} jobs"
+        self._print(f"BLOCKED {what}: {printable(cause)}", "red")
 
     def _end(self, job: Job) -> None:
         del self.left[job.key]

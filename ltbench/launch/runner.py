@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ltbench.config.models import Job
+from ltbench.data.errors import DataError
 from ltbench.launch.display import RunDisplay
 from ltbench.launch.order import chain_lengths
 from ltbench.launch.process import BUSY
@@ -15,6 +16,7 @@ from ltbench.launch.state import (
     ending,
     failure_of,
     finished,
+    first_line,
     forget_ends,
     may_try_again,
     note_failure,
@@ -75,6 +77,8 @@ class Runner(ABC):
         self.looked = 0.0
         self.watch = Watch()
         self.outcome = Outcome()
+        self.lost: dict[str, str] = {}  # why jobs failed or were not started, by key
+        self.unusable: dict[str, str] = {}  # why jobs of a dataset are not started, by its name
         self.length = chain_lengths(jobs, seconds)
         self.place = workspace.root.stat()
         for key in jobs:
@@ -148,13 +152,23 @@ class Runner(ABC):
         self.ask_to_stop()
 
     def _block(self) -> None:
-        lost = {*self.outcome.failed, *self.outcome.blocked}
+        """Give up jobs whose start failed, or whose images another job could not use."""
         for key, job in list(self.waiting.items()):
-            if not lost.isdisjoint(job.start):
-                lost.add(key)
-                del self.waiting[key]
-                self.outcome.blocked.append(key)
-                self.display.blocked(job)
+            cause = next((self.lost[start] for start in job.start if start in self.lost), None)
+            if cause is not None and job.dataset.name not in self.unusable:
+                self._give_up(key, cause)
+                self.display.blocked([job], cause)
+        for name, cause in self.unusable.items():
+            jobs = [job for job in self.waiting.values() if job.dataset.name == name]
+            for job in jobs:
+                self._give_up(job.key, cause)
+            if jobs:
+                self.display.blocked(jobs, cause)
+
+    def _give_up(self, key: str, cause: str) -> None:
+        self.lost[key] = cause
+        del self.waiting[key]
+        self.outcome.blocked.append(key)
 
     def _start(self) -> None:
         pending = {*self.waiting, *self.running, *self.elsewhere}
@@ -236,5 +250,9 @@ class Runner(ABC):
         return True
 
     def _fail(self, job: Job, reason: str) -> None:
+        name, images = job.dataset.name, reason.startswith(DataError.__name__)
         self.outcome.failed.append(job.key)
-        self.display.failed(job, reason, tail(self.workspace.job(job.key).log))
+        self.lost[job.key] = f"{job.title} failed: {first_line(reason)}"
+        if images:  # the log has no more to say, and the next job would say the same
+            self.unusable[name] = f"the images of {name} cannot be used"
+        self.display.failed(job, reason, "" if images else tail(self.workspace.job(job.key).log))

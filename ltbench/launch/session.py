@@ -1,11 +1,13 @@
 """One `ltbench run`: find what is missing, check its data, train it, say what became of it."""
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -14,7 +16,7 @@ from ltbench.config.expand import Plan
 from ltbench.config.models import Job
 from ltbench.data.errors import DataError, printable
 from ltbench.launch.cost import CostModel, duration, time_left
-from ltbench.launch.display import RunDisplay
+from ltbench.launch.display import RunDisplay, counted
 from ltbench.launch.local import LocalRunner, warm_up
 from ltbench.launch.machine import Slot
 from ltbench.launch.runner import Outcome
@@ -23,6 +25,9 @@ from ltbench.results.record import Record
 from ltbench.results.store import Loaded, RecordStore
 from ltbench.results.workspace import Workspace
 from ltbench.training.options import Options
+
+if TYPE_CHECKING:
+    from ltbench.data.pool import ImageFiles, Pool
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def run_here(
     if not work.jobs:
         return Outcome()
     warm_up(work.jobs.values(), options)
-    check_data(work.jobs.values(), options.data_root)
+    check_data(work.jobs.values(), options.data_root, console)
     with _display(plan, work, len(slots), console) as display:
         runner = LocalRunner(
             work.jobs, work.before, workspace, work.seconds, display, options, slots
@@ -129,7 +134,7 @@ def run_on_ray(
     work = find_work(plan, workspace, published, options, console)
     if not work.jobs:
         return Outcome()
-    check_data(work.jobs.values(), options.data_root)
+    check_data(work.jobs.values(), options.data_root, console)
     with connected(address, options) as needs:
         places = needs.places()
         with _display(plan, work, places, console) as display:
@@ -181,33 +186,70 @@ def check_shares(jobs: Iterable[Job], devices: int) -> None:
     )
 
 
-def check_data(jobs: Iterable[Job], data_root: str | None) -> None:
+def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | None = None) -> None:
     """Load the images and make the splits that jobs will need, before any of them starts.
+
+    Images that jobs read from files are all decoded, as far as they were not before.
+
+    Args:
+        jobs: about to start.
+        data_root: folder of all datasets.
+        console: where to say what is decoded; None for nowhere.
 
     Raises:
         DataError: naming everything that is missing, damaged or impossible.
     """
+    from ltbench.data.soundness import check_images
     from ltbench.data.sources import load_pool
-    from ltbench.data.split import make_split, split_name
 
     problems: list[str] = []
     jobs = list(jobs)
     for spec in dict.fromkeys(job.dataset for job in jobs):
         with _collecting(problems):
             pool = load_pool(spec, data_root)
-            mine = [job for job in jobs if job.dataset == spec]
-            for split, subset in dict.fromkeys((job.split, job.subset) for job in mine):
+            files: list[ImageFiles] = []
+            for job in {_sees(job): job for job in jobs if job.dataset == spec}.values():
                 with _collecting(problems):
-                    images = len(make_split(spec, pool, split, subset).train)
-                    used = (j.recipe for j in mine if (j.split, j.subset) == (split, subset))
-                    problems += (
-                        f"the batch of {recipe.batch} of recipe {recipe.name} does not fit the "
-                        f"{images} training images of {split_name(spec, split, subset)}"
-                        for recipe in dict.fromkeys(used)
-                        if recipe.batch > images
-                    )
+                    files += _files_of(job, pool, data_root)
+            with counted(console, f"Decoding images of {spec.name}") as progress:
+                cores = len(os.sched_getaffinity(0))
+                check_images(spec.name, files, spec.channels, processes=cores, progress=progress)
     if problems:
         raise DataError("\n".join(dict.fromkeys(problems)))
+
+
+def _sees(job: Job) -> tuple[object, ...]:
+    """Return what tells jobs apart that see other images of a dataset, or see them otherwise."""
+    return job.split, job.subset, job.recipe.batch, job.recipe.short_side, job.recipe.jpeg_quality
+
+
+def _files_of(job: Job, pool: "Pool", data_root: str | None) -> "Iterator[ImageFiles]":
+    """Yield the files that a job reads images from; none of those that a cache has.
+
+    Raises:
+        DataError: where its split is impossible, or smaller than a batch.
+    """
+    from ltbench.data.image_cache import open_images
+    from ltbench.data.image_store import FileStore
+    from ltbench.data.open_set import load_open_set
+    from ltbench.data.pool import ImageFiles
+    from ltbench.data.split import make_split, split_name
+
+    spec, recipe = job.dataset, job.recipe
+    pool, stores = open_images(spec, pool, recipe)
+    split = make_split(spec, pool, job.split, job.subset)
+    if recipe.batch > len(split.train):
+        raise DataError(
+            f"the batch of {recipe.batch} of recipe {recipe.name} does not fit the "
+            f"{len(split.train)} training images of {split_name(spec, job.split, job.subset)}"
+        )
+    for part, store in stores.items():
+        if isinstance(store, FileStore):
+            yield store.files[split.train] if part == "train" else store.files
+    outside = [split.auxiliary and split.auxiliary.images]
+    if job.subset == "all" and (other := load_open_set(spec, data_root)) is not None:
+        outside.append(other.test_images)
+    yield from (images for images in outside if isinstance(images, ImageFiles))
 
 
 def code_commit() -> str | None:

@@ -56,6 +56,21 @@ def failure_of(folder: JobFolder) -> str | None:
     return None if failure is None else f"{failure['kind']}: {failure['message']}"
 
 
+def first_line(reason: str) -> str:
+    """Return the first line of a reason, for places that have no room for more."""
+    return reason.partition("\n")[0]
+
+
+def lost_start(job: Job, plan: Plan, workspace: Workspace) -> str | None:
+    """Return which job failed that a job starts from, directly or not, and why; None for none."""
+    for start in job.start:
+        if failure := failure_of(workspace.job(start)):
+            return f"{start}, which failed: {first_line(failure)}"
+        if start in plan.jobs and (found := lost_start(plan.jobs[start], plan, workspace)):
+            return found
+    return None
+
+
 def note_failure(folder: JobFolder, kind: str, message: str) -> str | None:
     """Write down why an attempt failed; return why that cannot be done, None where it is."""
     try:
@@ -140,9 +155,8 @@ def _state(
         return JobState("queued", f"Slurm job {ticket.number}: {ticket.words}")
     if failure := failure_of(folder):
         return JobState("failed", failure)
-    for start in job.start:
-        if failure_of(workspace.job(start)):
-            return JobState("missing", f"waits for {start}, which failed")
+    if lost := lost_start(job, plan, workspace):
+        return JobState("missing", f"waits for {lost}")
     if old := older.get(_place(job)):
         return JobState("stale", f"its record is of {_difference(old, job)} ({old.key})")
     if ticket is not None:

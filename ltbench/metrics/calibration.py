@@ -45,7 +45,12 @@ def calibration_bins(confidences: Tensor, correct: Tensor, bins: int = 15) -> Ca
         confidences: [N], probabilities of the predicted classes.
         correct: [N], bool, whether the prediction is right.
         bins: number of bins over [0, 1].
+
+    Raises:
+        ValueError: for a confidence that is not finite.
     """
+    if not confidences.isfinite().all():
+        raise ValueError("a confidence is not finite")
     confidences = confidences.double().clamp(max=1)  # rounding may carry a softmax above 1
     edges = torch.from_numpy(np.linspace(0, 1, bins + 1)).to(confidences.device)
     position = torch.bucketize(confidences, edges)  # edges[p - 1] < confidence <= edges[p]

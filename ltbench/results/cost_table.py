@@ -40,7 +40,7 @@ def cost_table(
             _over(entry, spent, unit),
             _work(entry, work.get(entry.variant.label), spent, unit),
             _measured(entry, {r.key: r.cost.images_per_second for r in found}),
-            _measured(entry, {r.key: r.cost.peak_memory_mb for r in found}),
+            _memory(entry, found),
             _parameters(entry, found),
             Cell(_forward(entry, methods)),
             Cell("; ".join(hardware) or EMPTY),
@@ -99,6 +99,15 @@ def _measured(entry: Entry, numbers: Mapping[str, float | None]) -> Cell:
         return Cell(EMPTY)
     middle, acc = mean([measured(number) for number in known.values()]), entry.values["acc"]
     return Cell(fixed(middle, 0, ","), _value(acc, middle, len(known), tuple(known)))
+
+
+def _memory(entry: Entry, found: Sequence[Record]) -> Cell:
+    """Return the memory used, marked where it is a GPU's; nothing where seeds differ in that."""
+    kinds = {record.cost.memory for record in found}
+    if len(kinds) != 1:
+        return Cell(EMPTY)
+    cell = _measured(entry, {record.key: record.cost.peak_memory_mb for record in found})
+    return replace(cell, text=f"{cell.text} GPU") if kinds == {"gpu"} else cell
 
 
 def _parameters(entry: Entry, found: Sequence[Record]) -> Cell:

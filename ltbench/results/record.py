@@ -207,7 +207,11 @@ class Training(Model):
 
 
 class Cost(Model):
-    """What the job took; no two runs agree on it. `peak_memory_mb` is of the largest process."""
+    """What the job took; no two runs agree on it.
+
+    `peak_memory_mb` is the most that a process of the job has used of the `memory` named: the GPU's
+    (as PyTorch allocates it) for jobs on a GPU, the host's for others, and in older records.
+    """
 
     train_seconds: float
     test_seconds: float
@@ -215,6 +219,7 @@ class Cost(Model):
     peak_memory_mb: float
     devices: int
     attempts: int
+    memory: Literal["host", "gpu"] = "host"
 
 
 class Environment(Model):

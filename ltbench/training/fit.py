@@ -25,9 +25,10 @@ from safetensors.torch import load_file, save
 
 import ltbench
 from ltbench.config.catalogue import HYPER
+from ltbench.config.keys import KEY_LENGTH, content_hash, file_hash
 from ltbench.config.models import Job
 from ltbench.config.validation import validate
-from ltbench.core.distributed import all_sum, rank, world_size
+from ltbench.core.distributed import all_sum, gather, rank, world_size
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
 from ltbench.methods.base import Method
@@ -76,7 +77,7 @@ def run_job(
 
     Raises:
         CodeError: when the method is not the one that was planned.
-        DivergedError: when a loss is not finite.
+        DivergedError: when a loss, a weight or a prediction is not finite.
         FileNotFoundError: when the weights of a start are not there.
         StoppedError: when the lifeline asked for it; what was done is saved.
         ValueError: when the data or the start is not what the job says.
@@ -92,22 +93,26 @@ def run_job(
     logger = open_run(job, options.grid, folder.path, options.tracking)
     record = None
     try:
-        scribe = _Scribe(job, folder, logger, options.checkpoint_every, lifeline or Lifeline())
+        training = training_key(job, data, workspace)
+        every, line = options.checkpoint_every, lifeline or Lifeline()
+        scribe = _Scribe(job, folder, logger, every, line, training)
         module = TrainingModule(method, job, scribe.epoch_ended, scribe.chunk_begins)
         data.on_batch = partial(scribe.batch_begins, module)
         if method.stage.trains:
-            _resume(folder, job, module, data, trainer, device)
+            _resume(workspace, job, training, module, data, trainer, device)
             for epoch in range(1, len(module.history.losses) + 1):
                 scribe.track(module.history, epoch, len(data.test_labels))
             trainer.fit(module, datamodule=data)
             if len(module.history.losses) < module.settings.epochs:
                 raise InterruptedError("training was stopped before its last epoch")
+            scribe.training_ended(module)
         if method.stage.tests:
-            trainer.test(module, datamodule=data, verbose=False)
+            with module.test_context:
+                trainer.test(module, datamodule=data, verbose=False)
         record = _record(job, data, module, folder, options, attempts)
         if rank() == 0:
             write_record(record, record_path(workspace.records, job))
-            for path in folder.checkpoints.glob("*.pt"):
+            for path in folder.checkpoints.glob("*"):
                 path.unlink(missing_ok=True)
             folder.failure.unlink(missing_ok=True)
         return record
@@ -162,9 +167,10 @@ def _check_code(job: Job, plugins: Sequence[str]) -> None:
 class _Scribe:
     """Writes down after every epoch how far a job is, and now and then a checkpoint.
 
-    When asked to stop it saves at once: during training at the next chunk of steps, within the
-    epoch, on which the ranks agree; during the test what training has ended with, unless the method
-    has observed more since. Whatever goes through images shows that the job moves on.
+    When asked to stop during training it saves at once, at the next chunk of steps, within the
+    epoch, on which the ranks agree. What training has ended with is saved before the test, so that
+    a job that is stopped in its test, or whose test fails, has only that to repeat. Whatever goes
+    through images shows that the job moves on.
     """
 
     def __init__(
@@ -174,7 +180,9 @@ class _Scribe:
         logger: "WandbLogger | None",
         every: float,
         lifeline: Lifeline,
+        training: str,
     ) -> None:
+        self.training = training
         self.job, self.folder, self.logger, self.every = job, folder, logger, every
         self.lifeline = lifeline
         self.saved = time.monotonic()
@@ -191,6 +199,12 @@ class _Scribe:
         self.track(history, epoch, len(module.data.test_labels))
         if epoch < epochs and time.monotonic() - self.saved >= self.every:
             self._save(module, None)
+
+    def training_ended(self, module: TrainingModule) -> None:
+        if rank() == 0 and module.method.stage.tests:
+            self._save(module, None)
+            with _noted("that training has ended"):
+                write_json(trained_mark(self.folder, self.training), self.job.key)
 
     def track(self, history: History, epoch: int, images: int) -> None:
         """Log what an epoch measured, the test on the way over so many images if there was one."""
@@ -215,16 +229,13 @@ class _Scribe:
     def batch_begins(self, module: TrainingModule) -> None:
         self.lifeline.beat()
         if module.trainer.testing and self.lifeline.stop_asked():  # each rank tests its own share
-            module.test_context.close()  # the state is that of training again
-            stage = module.method.stage
-            if stage.trains and not stage.observes and rank() == 0:
-                self._save(module, None)
             raise StoppedError("asked to stop")
 
     def _save(self, module: TrainingModule, position: dict[str, Any] | None) -> None:
         epoch = len(module.history.losses)
         state = {
             "key": self.job.key,
+            "training": self.training,
             "method": module.method.state_dict(),
             "optimizer": module.optimizer.state_dict(),
             "history": asdict(module.history),
@@ -292,17 +303,45 @@ def make_trainer(job: Job, device: torch.device) -> pl.Trainer:
     )
 
 
+def training_key(job: Job, data: DataModule, workspace: Workspace) -> str:
+    """Return the hash of what can change a job's weights: its key's settings, not its test images.
+
+    What it starts from counts by its weights, whose jobs have other keys where test images differ.
+    """
+    settings = job.settings()
+    settings["dataset"]["fingerprint"] = data.training_fingerprint
+    settings["start"] = [file_hash(workspace.job(key).weights) for key in job.start]
+    return content_hash([settings, data.train_hash])[:KEY_LENGTH]
+
+
+def trained_mark(folder: JobFolder, training: str) -> Path:
+    """Return the file that says that a training has ended, and its test not yet."""
+    return folder.checkpoints / f"trained-{training}"
+
+
 def _resume(
-    folder: JobFolder,
+    workspace: Workspace,
     job: Job,
+    training: str,
     module: TrainingModule,
     data: DataModule,
     trainer: pl.Trainer,
     device: torch.device,
 ) -> None:
-    state = load_checkpoint(folder.checkpoints, device)
-    if state is None or state["key"] != job.key:
+    """Go on from the job's last checkpoint, else from the end of a training that was the same.
+
+    That is one of a job whose test failed, until somebody mended the test images: it has another
+    key, as its numbers are of others, and the same weights.
+    """
+    own, anywhere = workspace.job(job.key), trained_mark(workspace.job("*"), training)
+    like = (path.parent for path in workspace.root.glob(str(anywhere.relative_to(workspace.root))))
+    states = (load_checkpoint(place, device) for place in (own.checkpoints, *like))
+    state = next((s for s in states if s is not None and s.get("training") == training), None)
+    if state is None:
         return
+    if state["key"] != job.key:
+        state["history"]["curve"] = []  # of the other test images
+        log.info("the training of job %s was the same", state["key"])
     module.method.load_state_dict(state["method"])
     module.optimizer_state = state["optimizer"]
     module.history = History(**state["history"])
@@ -337,6 +376,7 @@ def _record(
     if rank() == 0:
         write_atomically(folder.weights, weights)
     history, auxiliary, bad = module.history, data.auxiliary, job.dataset.bad_images
+    device = local_device(options)
     trained = job.stage_recipe is not None
     return Record(
         schema_version=SCHEMA_VERSION,
@@ -373,9 +413,10 @@ def _record(
             train_seconds=round(history.seconds, 3),
             test_seconds=round(module.test_seconds, 3),
             images_per_second=round(history.images / history.seconds, 1) if trained else None,
-            peak_memory_mb=round(_peak_memory_mb(), 1),
+            peak_memory_mb=round(_peak_memory_mb(device), 1),
             devices=int(os.environ.get("WORLD_SIZE", "1")),
             attempts=attempts,
+            memory="gpu" if device.type == "cuda" else "host",
         ),
         environment=Environment(
             ltbench=ltbench.__version__,
@@ -383,7 +424,7 @@ def _record(
             python=platform.python_version(),
             torch=str(torch.__version__),
             lightning=version("pytorch-lightning"),
-            hardware=hardware(local_device(options)),
+            hardware=hardware(device),
             threads=options.threads,
             finished=datetime.now(UTC).replace(microsecond=0),
         ),
@@ -397,8 +438,13 @@ def local_device(options: Options) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def _peak_memory_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _peak_memory_mb(device: torch.device) -> float:
+    """Return the most memory that a rank has used: of its GPU, on a CPU of the host."""
+    if device.type == "cuda":
+        used = torch.cuda.max_memory_allocated(device) / 2**20
+    else:
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return float(gather(torch.tensor([used], device=device)).max())
 
 
 def hardware(device: torch.device) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ltbench.config.models import Job, StageRecipe
 from ltbench.core.batch import Batch
@@ -19,20 +19,16 @@ from ltbench.core.stepping import Stepper
 from ltbench.core.streams import derive, stream
 from ltbench.data.datamodule import DataModule
 from ltbench.methods.base import Method, Progress
-from ltbench.networks.folding import folded_batchnorm
 from ltbench.results.groups import class_groups
 from ltbench.results.record import OpenSetTest, ShiftedTests, TestResult
 from ltbench.training.arithmetic import autocast, compile_backbone, compiles, eager
-from ltbench.training.evaluation import Evaluation
+from ltbench.training.divergence import ADVICE, DivergedError, check_weights
+from ltbench.training.evaluation import Evaluation, predicting
 from ltbench.training.open_set import open_set_test
 from ltbench.training.schedule import build_optimizer, lr_factor
 from ltbench.training.shifted import shifted_tests
 
 log = logging.getLogger(__name__)
-
-
-class DivergedError(RuntimeError):
-    """The loss of an epoch was not finite."""
 
 
 @dataclass
@@ -211,11 +207,12 @@ class TrainingModule(pl.LightningModule):
         history.seconds += time.perf_counter() - self.epoch_began
         if not torch.isfinite(torch.tensor(history.losses[-1])):
             raise DivergedError(
-                f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}; "
-                "a smaller learning rate or a longer warm-up may help"
+                f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}; {ADVICE}"
             )
         average_batchnorm(self.method)
         epoch, every = self.current_epoch + 1, self.job.recipe.evaluate_every
+        if epoch == self.settings.epochs:
+            check_weights(self.method)
         tests = self.method.stage.tests and epoch < self.settings.epochs
         if tests and every and epoch % every == 0:
             history.curve.append((epoch, list(self.evaluate().hits)))
@@ -237,12 +234,11 @@ class TrainingModule(pl.LightningModule):
 
     def evaluate(self) -> TestResult:
         """Return the test's result between two epochs, of what the method predicts as it is."""
-        evaluation = self.new_evaluation()
+        evaluation, loader = self.new_evaluation(), self.data.test_dataloader()
         self.method.eval()
-        with torch.inference_mode(), eager(), autocast(self.job.recipe, self.device):
-            for batch in self.data.test_dataloader():
-                if len(batch) > 0:
-                    evaluation.add(self.method.predict(batch.images), batch.labels)
+        recipe = self.job.recipe
+        with torch.inference_mode(), predicting(self.method, recipe, loader, self.device):
+            evaluation.add_all(self.method, loader)
         self.method.train()
         return evaluation.result()
 
@@ -250,25 +246,20 @@ class TrainingModule(pl.LightningModule):
         """Show the method the images that its stage asks for, and start counting."""
         self.test_began = time.perf_counter()
         self.method.eval()
-        self.test_context.enter_context(eager())
-        if self.method.stage.observes and not self.method.stage.trains:
-            self.observe()
-        with torch.inference_mode(), autocast(self.job.recipe, self.device):
-            if self.method.stage.validates:
-                self.method.validate(self.data.auxiliary_batches())
-            if self.job.recipe.fold_batchnorm:
-                images = self.data.images_like(2)
-                fold = folded_batchnorm(self.method, lambda: self.method.predict(images))
-                self.test_context.enter_context(fold)
+        stage, recipe = self.method.stage, self.job.recipe
+        with eager():
+            if stage.observes and not stage.trains:
+                self.observe()
+            if stage.validates:
+                with torch.inference_mode(), autocast(recipe, self.device):
+                    self.method.validate(self.data.auxiliary_batches())
+        context = predicting(self.method, recipe, self.data.test_dataloader(), self.device)
+        self.test_context.enter_context(context)
         self.evaluation = self.new_evaluation()
 
     def test_step(self, batch: Batch) -> None:
         """Predict one batch; a rank without test images has one that is empty."""
-        if len(batch) == 0:
-            return
-        with autocast(self.job.recipe, self.device):
-            logits: Tensor = self.method.predict(batch.images)
-        self.evaluation.add(logits, batch.labels)
+        self.evaluation.add_all(self.method, [batch])
 
     def on_test_epoch_end(self) -> None:
         """Add the ranks' counts; test an open set and shifts where job and method call for it."""

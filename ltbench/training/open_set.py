@@ -13,6 +13,7 @@ from ltbench.methods.base import Method
 from ltbench.results.open_set import THRESHOLDS
 from ltbench.results.record import OpenSetTest
 from ltbench.training.arithmetic import autocast
+from ltbench.training.divergence import check_confidence
 from ltbench.training.evaluation import Evaluation, predicted
 
 
@@ -26,24 +27,30 @@ def open_set_test(method: Method, data: DataModule, own: Evaluation) -> OpenSetT
 
     Returns:
         None without an open set, and for the balanced split.
+
+    Raises:
+        DivergedError: where a prediction is not finite.
     """
     pool, name = data.open_set, data.spec.open_set
     if pool is None or name is None or data.split != "longtailed":
         return None
-    right = reaching(own.confidence_where_right())
-    mistaken = torch.zeros_like(right)
+    right = own.confidence_where_right()
+    seen = [right[:0]]
     with autocast(data.recipe, data.device):
-        for batch in data.open_batches(pool):
-            if len(batch) > 0:
-                confidence, _ = predicted(method.predict(batch.images))
-                mistaken += reaching(confidence)
+        seen += [
+            predicted(method.predict(batch.images))[0]
+            for batch in data.open_batches(pool)
+            if len(batch) > 0
+        ]
+    confidence = torch.cat(seen)
+    check_confidence(confidence, f"images of {name}")
     return OpenSetTest(
         dataset=name,
         fingerprint=pool.fingerprint,
         images=len(pool.test_labels),
         thresholds=THRESHOLDS,
-        right=tuple(all_sum(right).tolist()),
-        mistaken=tuple(all_sum(mistaken).tolist()),
+        right=tuple(all_sum(reaching(right)).tolist()),
+        mistaken=tuple(all_sum(reaching(confidence)).tolist()),
     )
 
 

@@ -21,8 +21,8 @@ class Options:
         threads: CPU threads of each process.
         tracking: how Weights & Biases mirrors the job.
         commit: git commit of the code, where it is known.
-        checkpoint_every: least seconds between two checkpoints, at epoch ends; the last epoch has
-            none, it is followed by the record.
+        checkpoint_every: least seconds between two checkpoints, at epoch ends; there always is one
+            after the last epoch, before the test.
         hung_after: seconds without a step after which an attempt is given up.
         plugins: Python files with methods of the user's own.
     """

@@ -1,7 +1,6 @@
 """A trained method made from its weights again, and tested on any labelled images."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -9,14 +8,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ltbench.config.models import Job
-from ltbench.data.labelled import LabelledImages, in_order
+from ltbench.data.labelled import LabelledImages
+from ltbench.data.ordered import in_order, uncached
 from ltbench.methods.base import Method
-from ltbench.networks.folding import folded_batchnorm
 from ltbench.results.errors import RecordError
 from ltbench.results.groups import class_groups, subset_classes
 from ltbench.results.record import Record, TestResult
-from ltbench.training.arithmetic import autocast, set_precision
-from ltbench.training.evaluation import Evaluation
+from ltbench.training.arithmetic import set_precision
+from ltbench.training.evaluation import Evaluation, predicting
 from ltbench.training.fit import build_method
 
 
@@ -58,17 +57,12 @@ def evaluate(
     method.to(device)
     if job.recipe.channels_last:
         method.to(memory_format=torch.channels_last)
-    loader = in_order(labelled, job.dataset, job.recipe, device)
+    images = uncached(labelled.images, job.dataset, job.recipe, device)
+    loader = in_order(images, torch.from_numpy(labelled.labels), job.recipe, device)
     groups = class_groups(record.split.longtailed_counts, job.dataset.groups)
     evaluation = Evaluation(job.dataset.classes, _known(record), device, groups)
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode())
-        stack.enter_context(autocast(job.recipe, device))
-        if job.recipe.fold_batchnorm:
-            images = loader.take(0, 1).images.repeat_interleave(2, dim=0)
-            stack.enter_context(folded_batchnorm(method, lambda: method.predict(images)))
-        for batch in loader:
-            evaluation.add(method.predict(batch.images), batch.labels)
+    with torch.inference_mode(), predicting(method, job.recipe, loader, device):
+        evaluation.add_all(method, loader)
     return evaluation.result()
 
 

@@ -74,9 +74,7 @@ def _test(method: Method, data: DataModule, shift: Shift, totals: Sequence[int])
             method.adapt(data.test_views(index, shift.title))
         else:
             prior = torch.tensor(counts, dtype=torch.float64, device=data.device) / sum(counts)
-        for batch in data.test_batches(index):
-            if len(batch) > 0:
-                evaluation.add(method.predict(batch.images, prior), batch.labels)
+        evaluation.add_all(method, data.test_batches(index), prior)
     result = evaluation.result()
     return ShiftedTest(
         hits=result.hits,

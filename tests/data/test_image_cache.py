@@ -193,19 +193,30 @@ def test_bad_images_are_an_error_that_names_them_all(with_bad):
         FileStore(pool.files["train"], 3, SIDE).load([8])
 
 
-def test_bad_training_images_may_be_left_out(with_bad):
-    spec, pool = with_bad
+def test_bad_training_images_may_be_left_out(listed):
+    spec, pool = listed
+    for name in ("1.jpg", "3.jpg"):
+        (pool.files["train"].root / "train/n01" / name).write_bytes(b"")
     whole = make_split(spec, pool, "longtailed")
     built = build_cache(spec, pool, SIDE, on_bad="skip")
-    assert set(built.bad) == {"train/n03/0.jpg", "train/n01/1.jpg"}
-    assert "train/n03/0.jpg is empty" in describe_built(built)
+    assert set(built.bad) == {"train/n01/1.jpg", "train/n01/3.jpg"}
+    assert "train/n01/3.jpg is empty" in describe_built(built)
     bad = built.bad_images
     assert (bad.on_bad, bad.train, bad.test, str(bad)) == ("skip", 2, 0, "2 images skipped")
     rest, _ = open_stores(knowing(spec, bad), pool, SIDE)
     split = make_split(spec, rest, "longtailed")
-    assert split.counts == (5, 2, 0)
+    assert split.counts == (4, 2, 1)
     assert split.train_hash != whole.train_hash
-    assert set(whole.train.tolist()) - set(split.train.tolist()) == {1, 8}
+    assert set(whole.train.tolist()) - set(split.train.tolist()) == {1, 3}
+
+
+def test_a_class_whose_images_are_all_left_out_is_an_error(listed):
+    spec, pool = listed
+    (pool.files["train"].root / "train/n03/0.jpg").write_bytes(b"")
+    bad = build_cache(spec, pool, SIDE, on_bad="skip").bad_images
+    rest, _ = open_stores(knowing(spec, bad), pool, SIDE)
+    with pytest.raises(DataError, match="n03"):
+        make_split(spec, rest, "longtailed")
 
 
 def test_a_bad_test_image_is_never_left_out(listed):

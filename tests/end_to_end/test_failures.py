@@ -32,7 +32,7 @@ def failed(tmp_path_factory):
 def test_others_go_on_and_the_exit_code_says_so(failed):
     project, done, _ = failed
     assert {name for name, _ in project.by_name()} == {"twice", "LWS"}
-    assert "3 jobs failed, 2 had nothing to start from" in done.stderr
+    assert "3 jobs failed, 2 could" in done.stderr
     twice = next(line for line in done.stdout.splitlines() if line.startswith("| twice"))
     assert re.search(r"\d+\.\d", twice.split("|")[4])
     raises = next(line for line in done.stdout.splitlines() if line.startswith("| raises"))
@@ -48,8 +48,8 @@ def test_a_run_tells_reasons_and_logs(failed):
         "FAILED  dies [train] on digits_r20 longtailed seed 0, tiny\n",
         "        Ended: the process was ended by SIGKILL",
         "DivergedError: the loss of epoch 1 is nan",
-        "BLOCKED continues [first]",
-        "BLOCKED continues [second]",
+        "BLOCKED continues [first] on digits_r20 longtailed seed 0, tiny: raises [train]",
+        "BLOCKED continues [second] on digits_r20 longtailed seed 0, tiny: raises [train]",
         "about to die",
     ):
         assert words in said, said
@@ -99,7 +99,7 @@ def test_the_next_run_tries_again(failed):
     plugin.write_text(text)
     done = project.run(grid, "--plugin", str(plugin), code=1)
     assert "7 jobs, 5 to train" in done.stdout
-    assert "1 jobs failed, 0 had nothing" in done.stderr
+    assert "1 jobs failed, 0 could" in done.stderr
     attempts = {name: record.cost.attempts for (name, _), record in project.by_name().items()}
     assert attempts == {"dies": 4, "raises": 2, "continues": 1, "twice": 1, "LWS": 1}
     counts, text = project.status(grid, "--plugin", str(plugin))

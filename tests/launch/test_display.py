@@ -42,7 +42,7 @@ def test_each_event_is_a_line(jobs):
         display.done(one, changed=False)
         display.started(two)
         display.failed(two, "ValueError: a\x1b[2J\nb", "the end\nof a log")
-        display.blocked(three)
+        display.blocked([three], "no start\x1b[2J")
     assert lines() == [
         "start   Softmax [train] on digits_r20 longtailed seed 0, digits",
         "done    Softmax [train] on digits_r20 longtailed seed 0, digits: 1/3, 21 s left",
@@ -52,7 +52,7 @@ def test_each_event_is_a_line(jobs):
         "        b",
         "the end",
         "of a log",
-        "BLOCKED NCM [means] on digits_r20 longtailed seed 0, digits: what it starts from failed",
+        "BLOCKED NCM [means] on digits_r20 longtailed seed 0, digits: no start\\x1b[2J",
     ]
 
 

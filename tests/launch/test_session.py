@@ -2,11 +2,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from data.listed import listed_spec, picture, resized_recipe, write_images, write_lists
 from launch.grids import quickstart
+from training.jobs import job as training_job
 
 import ltbench
 from ltbench.config.errors import ConfigError
 from ltbench.data.errors import DataError
+from ltbench.data.image_cache import build_cache
+from ltbench.data.prepare import prepare
+from ltbench.data.sources import load_pool
 from ltbench.launch.session import check_data, check_shares, check_writable, code_commit
 
 
@@ -80,3 +85,45 @@ def test_the_commit_is_that_of_the_code():
         assert code_commit().removesuffix("+changes") == head.stdout.strip()
     else:
         assert code_commit() is None
+
+
+@pytest.fixture
+def own_jobs(tmp_path, monkeypatch):
+    """Jobs on lists of images of any size, and the data root."""
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
+    spec = listed_spec()
+    write_lists(tmp_path / "lists", spec)
+    write_images(tmp_path / "images", content=picture)
+    prepare(spec, tmp_path / "images", tmp_path / "lists", tmp_path / "data" / spec.name)
+    settings = resized_recipe(epochs=1, network="resnet10")
+    made = [training_job(split=split, **settings) for split in ("longtailed", "balanced")]
+    return [job.model_copy(update={"dataset": spec}) for job in made], str(tmp_path / "data")
+
+
+def test_images_that_jobs_need_are_decoded_first_and_all_bad_ones_named(own_jobs, tmp_path):
+    (longtailed, balanced), root = own_jobs
+    images = tmp_path / "images"
+    (images / "train/n03/7.jpg").write_bytes(b"of the validation")
+    check_data([longtailed, balanced], root)
+    (images / "val/n01/100.jpg").write_bytes(b"a test image")
+    (images / "train/n01/0.jpg").write_bytes(b"")
+    with pytest.raises(DataError) as error:
+        check_data([longtailed, balanced], root)
+    assert "2 of" in str(error.value)
+    for name in ("val/n01/100.jpg", "train/n01/0.jpg"):
+        assert name in str(error.value)
+
+
+def test_a_cache_stands_for_the_files(own_jobs, tmp_path):
+    (longtailed, _), root = own_jobs
+    spec = longtailed.dataset
+    build_cache(spec, load_pool(spec, root), longtailed.recipe.short_side)
+    (tmp_path / "images/val/n01/100.jpg").unlink()
+    check_data([longtailed], root)
+
+
+def test_a_recipe_for_images_of_another_kind_is_said_before_training(own_jobs, jobs):
+    (longtailed, _), root = own_jobs
+    other = longtailed.model_copy(update={"recipe": jobs[0].recipe})
+    with pytest.raises(DataError, match="any size"):
+        check_data([other], root)

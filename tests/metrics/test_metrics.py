@@ -35,6 +35,12 @@ def test_a_sure_and_right_classifier_is_calibrated():
     assert calibration_bins(torch.ones(0), torch.ones(0, dtype=torch.bool)).ece == 0.0
 
 
+def test_a_confidence_that_is_no_number_is_in_no_bin():
+    right = torch.ones(2, dtype=torch.bool)
+    with pytest.raises(ValueError, match="confidence"):
+        calibration_bins(torch.tensor([0.5, torch.nan]), right)
+
+
 def test_hits_and_totals():
     labels = torch.tensor([0, 0, 2, 2, 2, 4])
     predictions = torch.tensor([0, 1, 2, 2, 0, 3])
@@ -53,6 +59,8 @@ def test_of_the_best_candidates_the_one_in_the_middle_is_taken():
     assert grid_search([0.0, 0.5, 1.0], lambda value: -abs(value - 0.4)) == 0.5
     assert grid_search(range(10), lambda value: min(value, 3)) == 6
     assert grid_search(range(4), lambda value: 1.0) == 1
+    with pytest.raises(ValueError, match="score"):
+        grid_search(range(4), lambda value: [0.0, float("nan")][value % 2])
 
 
 @pytest.mark.parametrize("temperature", [0.2, 1.0, 3.0])

@@ -114,6 +114,16 @@ def test_other_hardware_is_marked(toy, costly):
     assert (row[1], row[-1]) == ("~1.5x", "CPU; GPU")
 
 
+def test_memory_of_a_gpu_is_marked_and_never_averaged_with_a_hosts(toy, costly):
+    plan, records = costly
+    for seed, shown in ((0, EMPTY), (1, "300 GPU")):
+        key = toy.key_of(plan, "Softmax", seed)
+        cost = records[key].record.cost.model_copy(update={"memory": "gpu"})
+        records |= toy.stored(records[key].record.model_copy(update={"cost": cost}))
+        table = cost_table(boards(plan, records)[0], toy.methods, records)
+        assert texts(table)["Softmax"][4] == shown
+
+
 def test_recipes_stand_side_by_side(toy):
     one, two = (
         toy.plan([SOFTMAX, OTHER], recipe=toy.recipe(name=name, batch=b), splits=("longtailed",))

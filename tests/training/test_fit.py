@@ -3,20 +3,24 @@ import shutil
 import pytest
 import torch
 import torch.nn.functional as F
+from data.listed import picture, resized_recipe
+from data.own import SPEC, rows, write_own
 from safetensors.torch import load_file
 from training.jobs import DIGITS, job, options, recipe, weights
 
-from ltbench.config.models import Auxiliary
+from ltbench.config.models import Auxiliary, DatasetSpec
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
+from ltbench.data.sources import measure_fingerprint
+from ltbench.methods import METHODS
 from ltbench.methods.plugins import find_method
 from ltbench.results.store import read_record, record_path
 from ltbench.results.workspace import Workspace
 from ltbench.training import fit
 from ltbench.training.checkpoint import load_checkpoint
+from ltbench.training.divergence import DivergedError
 from ltbench.training.lifeline import Lifeline, StoppedError
-from ltbench.training.module import DivergedError
 
 
 def recipe_values(stage, **changes):
@@ -151,6 +155,73 @@ def test_a_job_stopped_in_its_test_has_only_that_to_repeat(
     assert fit.run_job(one, other, options()).numbers() == whole.numbers()
 
 
+class NoTraining(Exception):
+    pass
+
+
+def again(self, chunk):
+    raise NoTraining
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A dataset of one's own images in files; returns a job on it, as it is then."""
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
+    write_own(tmp_path / "data" / "own", rows())
+    normalisation = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    words = {"title": "Own", "classes": 3, "image_size": 8, "profile": "natural"}
+    spec = DatasetSpec(**SPEC, **words, normalisation=normalisation)
+    settings = resized_recipe(precision="fp32", epochs=2, evaluate_every=1)
+
+    def make():
+        fingerprint = measure_fingerprint(spec, tmp_path / "data")
+        found = spec.model_copy(update={"fingerprint": fingerprint})
+        return job(**settings).model_copy(update={"dataset": found})
+
+    return make
+
+
+def test_a_failed_test_is_all_that_is_repeated(own, workspace, tmp_path, monkeypatch):
+    """A test image is damaged after training; then it is mended, at last with other pixels."""
+    where, one = options(data_root=str(tmp_path / "data")), own()
+    whole = fit.run_job(one, Workspace(tmp_path / "whole"), where)
+    path = tmp_path / "data/own/images/bee/test 0.jpg"
+    sound, ended = path.read_bytes(), fit._Scribe.training_ended
+
+    def damage(scribe, module):
+        ended(scribe, module)
+        path.write_bytes(b"<html>")
+
+    monkeypatch.setattr(fit._Scribe, "training_ended", damage)
+    with pytest.raises(DataError, match=r"test 0\.jpg"):
+        fit.run_job(one, workspace, where)
+    monkeypatch.setattr(fit._Scribe, "training_ended", ended)
+    monkeypatch.setattr(fit.TrainingModule, "training_step", again)
+
+    path.write_bytes(picture(tmp_path / "images/cow/another.jpg"))
+    mended = own()
+    assert mended.key != one.key
+    record = fit.run_job(mended, workspace, where)
+    assert record.training.losses == whole.training.losses
+    assert record.training.curve == ()  # of the images before
+    assert record.weights == whole.weights
+    path.write_bytes(sound)
+    assert own().key == one.key
+    assert fit.run_job(one, workspace, where).numbers() == whole.numbers()
+
+
+def test_another_training_image_is_another_training(own, workspace, tmp_path, monkeypatch):
+    where = options(data_root=str(tmp_path / "data"))
+    monkeypatch.setattr(fit.TrainingModule, "test_step", again)
+    with pytest.raises(NoTraining):
+        fit.run_job(own(), workspace, where)
+    path = tmp_path / "data/own/images/bee/train 0.jpg"
+    path.write_bytes(picture(tmp_path / "images/cow/another.jpg"))
+    monkeypatch.setattr(fit.TrainingModule, "training_step", again)
+    with pytest.raises(NoTraining):
+        fit.run_job(own(), workspace, where)
+
+
 def test_what_only_saves_time_may_fail_to_be_written(workspace, monkeypatch, caplog):
     def full(*words, **how):
         raise OSError(28, "No space left on device")
@@ -168,6 +239,20 @@ def test_a_device_is_that_of_the_local_rank(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert fit.local_device(options()) == torch.device("cpu")
     assert fit.local_device(options(device="gpu")) == torch.device("cuda:3")
+
+
+def test_the_memory_of_a_job_is_that_of_its_device(workspace):
+    cost = fit.run_job(job(epochs=1), workspace, options()).cost
+    assert cost.memory == "host"
+    assert 100 < cost.peak_memory_mb < 100_000
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_the_memory_of_a_job_on_a_gpu_is_the_gpus(workspace):
+    torch.cuda.reset_peak_memory_stats()
+    cost = fit.run_job(job(epochs=1, precision="fp32"), workspace, options(device="gpu")).cost
+    assert cost.memory == "gpu"
+    assert cost.peak_memory_mb == pytest.approx(torch.cuda.max_memory_allocated() / 2**20, abs=0.1)
 
 
 def test_the_record_on_disk_is_the_one_returned(workspace):
@@ -209,7 +294,7 @@ def test_a_start_without_weights_is_named(workspace):
 
 def test_deferred_sampling_switches_in_its_epoch(workspace, monkeypatch):
     asked = []
-    kind = fit.METHODS["ldam_drw"]
+    kind = METHODS["ldam_drw"]
     plain = kind.samplers
     monkeypatch.setattr(kind, "samplers", lambda self: asked.append(plain(self)) or asked[-1])
     fit.run_job(job("ldam_drw", hyper={"defer": "drs"}, epochs=5), workspace, options())
@@ -221,6 +306,20 @@ def test_a_diverged_loss_is_said(workspace):
         first={"epochs": 3, "optimizer": {"lr": 1e30}, "schedule": {"kind": "constant"}},
     )
     with pytest.raises(DivergedError, match="loss of epoch"):
+        fit.run_job(one, workspace, options())
+    assert not record_path(workspace.records, one).exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "lr", "said"),
+    [("softmax", 1e8, "^the predictions of 500 "), ("ssp", 1e17, "^after training ")],
+)
+def test_divergence_that_no_loss_shows_is_said(workspace, method, lr, said):
+    """Predictions of the test are not finite, or weights of a stage that has no test."""
+    stage = {"epochs": 1, "optimizer": {"lr": lr}, "schedule": {"kind": "constant"}}
+    changes = {"norm": "batch", "precision": "fp32", "first": stage, "batch": 200}
+    one = job(method, epochs=1, **changes)
+    with pytest.raises(DivergedError, match=said):
         fit.run_job(one, workspace, options())
     assert not record_path(workspace.records, one).exists()
 

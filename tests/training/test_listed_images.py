@@ -9,11 +9,13 @@ from training.jobs import job, options
 from ltbench.config.models import Job
 from ltbench.data.errors import DataError
 from ltbench.data.image_cache import build_cache
+from ltbench.data.labelled import part_of_dataset
 from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_pool, measure_fingerprint
 from ltbench.results.store import read_record, record_path
 from ltbench.results.workspace import Workspace
 from ltbench.training import fit
+from ltbench.training.restored import evaluate, restore
 
 RECIPE = resized_recipe(network="resnet10", norm="batch", precision="fp32", epochs=2)
 
@@ -71,6 +73,16 @@ def test_images_left_out_are_counted_in_the_record(place):
     record, _ = run(place, other)
     assert record.split.bad_images == 1
     assert record.split.train_counts == (5, 2, 1)
+
+
+def test_weights_are_tested_again_on_the_same_pixels(place):
+    """Pixels that went through a JPEG in training and in the job's own test."""
+    one = listed_job(place, jpeg_quality=5)
+    record, _ = run(place, one)
+    weights = Workspace(place / "runs").job(one.key).weights
+    images = part_of_dataset(one.dataset, "test", one.split, place / "data")
+    result = evaluate(restore(record, weights), record, images, torch.device("cpu"))
+    assert result == record.test
 
 
 @pytest.mark.parametrize("method", ["class_balanced_sampling", "paco", "ncm"])

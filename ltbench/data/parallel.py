@@ -1,0 +1,31 @@
+"""Work on many files, spread over processes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def spread(
+    work: Callable[[Item], Result], items: Sequence[Item], processes: int
+) -> Iterator[Result]:
+    """Yield the results of some work on items, each as soon as it is there.
+
+    Args:
+        work: a function of a module, so that other processes find it.
+        items: what it is called with; the first error ends it all.
+        processes: that work at once; none are started for one of them, or one item.
+    """
+    workers = min(processes, len(items))
+    if workers < 2:
+        yield from map(work, items)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("forkserver"))
+    try:
+        running = [pool.submit(work, item) for item in items]
+        yield from (future.result() for future in as_completed(running))
+    finally:
+        pool.shutdown(cancel_futures=True)
