@@ -2,9 +2,9 @@
 
 import json
 import re
-import subprocess
 import sys
 
+import processes
 import yaml
 
 import ltbench
@@ -149,7 +149,7 @@ def test_data_check_and_show(project):
 
 def test_a_reader_that_stops_is_no_error(project):
     command = f"{sys.executable} -m ltbench config show tiny.yaml --resolved | head -1"
-    done = subprocess.run(
+    done = processes.run(
         ["bash", "-c", command], cwd=project.folder, env=project.environment, capture_output=True
     )
     assert done.stdout.count(b"\n") == 1
