@@ -21,8 +21,8 @@ from ltbench.cli.options import (
     make_plans,
     make_request,
 )
-from ltbench.cli.runs import exit_on_failure, train_here
-from ltbench.cli.screen import print_table, print_text
+from ltbench.cli.runs import exit_if_stopped, exit_on_failure
+from ltbench.cli.screen import console, print_table, print_text
 
 if TYPE_CHECKING:
     from ltbench.config.expand import Plan
@@ -66,6 +66,7 @@ def reproduce(
     from ltbench.config.load import available
     from ltbench.launch.machine import local_slots
     from ltbench.launch.reproduction import published_row, published_rows
+    from ltbench.launch.session import run_here
     from ltbench.results.store import RecordStore
     from ltbench.results.workspace import Workspace
 
@@ -82,7 +83,9 @@ def reproduce(
         return
     request = make_request(made.grid.name, data_root, plugins)
     options = make_options(made, request, "gpu" if any(places[0]) else "cpu", devices, "off")
-    exit_on_failure(train_here(made, Workspace(out), None, places, options))
+    outcome = run_here(made, Workspace(out), None, places, options, console)
+    exit_if_stopped(outcome)
+    exit_on_failure(outcome)
     _judge(made, theirs, RecordStore(runs=Workspace(out).records).load().records, tolerance)
 
 

@@ -2,10 +2,9 @@
 
 import contextlib
 import shutil
-import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -36,12 +35,12 @@ from ltbench.cli.options import (
     make_request,
 )
 from ltbench.cli.screen import console, errors, print_bad, print_table, print_text
-from ltbench.training.options import Device, Options
+from ltbench.data.errors import listed
+from ltbench.training.options import Device
 
 if TYPE_CHECKING:
     from ltbench.config.catalogue import Catalogue
     from ltbench.config.expand import Plan, Row
-    from ltbench.launch.machine import Slot
     from ltbench.launch.runner import Outcome
     from ltbench.results.store import Loaded
     from ltbench.results.workspace import Workspace
@@ -85,6 +84,7 @@ def run(
     """Train what a grid is missing, then print its tables; typed again, go on where it stopped."""
     from ltbench.launch.machine import local_slots
     from ltbench.launch.plan import make_plan
+    from ltbench.launch.session import run_here, run_on_ray
     from ltbench.results.workspace import Workspace
 
     request = make_request(grid, data_root, plugins, sets, only)
@@ -103,17 +103,14 @@ def run(
         print_text(f"{len(numbers)} jobs are with Slurm; `ltbench status` says how far they are.")
         return
     if launcher == "ray":
-        from ltbench.launch.session import run_on_ray
-
         options = make_options(made, request, device, devices, wandb, checkpoint_every, hung_after)
-        outcome = _interruptible(
-            lambda: run_on_ray(made, workspace, published, address, options, console)
-        )
+        outcome = run_on_ray(made, workspace, published, address, options, console)
     else:
         places = local_slots(device, slots, jobs_per_gpu, devices)
         where = "gpu" if any(places[0]) else "cpu"
         options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
-        outcome = train_here(made, workspace, published, places, options)
+        outcome = run_here(made, workspace, published, places, options, console)
+    exit_if_stopped(outcome)
     _print_tables(made, catalogue, load_records(out, published), workspace)
     print_text(f"Records: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
     exit_on_failure(outcome)
@@ -141,6 +138,7 @@ def worker(
     """
     from ltbench.launch.machine import local_slots
     from ltbench.launch.plan import make_plan
+    from ltbench.launch.session import run_here
     from ltbench.results.workspace import Workspace
 
     request = make_request(grid, data_root, plugins, sets, only)
@@ -148,33 +146,23 @@ def worker(
     places = local_slots(device, slots, jobs_per_gpu, devices)
     where: Device = "gpu" if any(places[0]) else "cpu"
     options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
-    exit_on_failure(train_here(made, Workspace(out), published, places, options))
+    outcome = run_here(made, Workspace(out), published, places, options, console)
+    exit_if_stopped(outcome)
+    exit_on_failure(outcome)
 
 
-def train_here(
-    made: "Plan",
-    workspace: "Workspace",
-    published: Path | None,
-    places: "list[Slot]",
-    options: Options,
-) -> "Outcome":
-    """Train what a plan is missing on this machine; leave the program where it is stopped."""
-    from ltbench.launch.session import run_here
-
-    return _interruptible(lambda: run_here(made, workspace, published, places, options, console))
-
-
-def _interruptible(train: Callable[[], "Outcome"]) -> "Outcome":
-    from ltbench.launch.runner import Outcome
-
-    try:
-        outcome = train()
-    except KeyboardInterrupt:
-        outcome = Outcome(signal=signal.SIGINT)
+def exit_if_stopped(outcome: "Outcome") -> None:
+    """Leave the program where a signal left jobs without a record, and name them."""
     if outcome.signal is not None:
-        errors.print("Interrupted; the same command goes on from here.", style="yellow")
+        errors.print(
+            f"Interrupted, {len(outcome.left)} jobs have no record yet:\n{listed(outcome.left)}\n"
+            "The same command goes on from here.",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
         raise typer.Exit(128 + outcome.signal)
-    return outcome
 
 
 def exit_on_failure(outcome: "Outcome") -> None:

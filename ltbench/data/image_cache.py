@@ -11,8 +11,10 @@ cache is built again.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import signal
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -321,18 +323,30 @@ def _write_all(
     whole = len(shards) - len(missing)
     progress(whole, len(shards))
     bad: dict[str, str] = {}
-    for done, found in enumerate(_written(missing, processes), whole + 1):
-        progress(done, len(shards))
-        bad |= found
+    with closing(_written(missing, processes)) as written:
+        for done, found in enumerate(written, whole + 1):
+            progress(done, len(shards))
+            bad |= found
     return bad
 
 
-def _written(shards: Sequence[_Shard], processes: int) -> Iterator[dict[str, str]]:
-    """Write shards, in several processes, and yield the bad images of each as it is finished."""
+def _written(shards: Sequence[_Shard], processes: int) -> Generator[dict[str, str], None, None]:
+    """Write shards, in several processes, and yield the bad images of each as it is finished.
+
+    Whatever interrupts it, no other shard is begun; those under way are finished.
+    """
     if min(processes, len(shards)) < 2:
         yield from (shard.write() for shard in shards)
         return
     workers = min(processes, len(shards))
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=get_context("forkserver"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is for the process that waits for them
+    )
+    try:
         running = [pool.submit(shard.write) for shard in shards]
         yield from (future.result() for future in as_completed(running))
+    finally:
+        pool.shutdown(cancel_futures=True)
