@@ -37,6 +37,8 @@ errors = Console(stderr=True)
 class Output(io.FileIO):
     """A stream's file; that nobody reads it any more is a hang-up, and later bytes go nowhere."""
 
+    hung_up = False
+
     def write(self, data: object) -> int:
         """Write bytes; return how many."""
         try:
@@ -46,7 +48,9 @@ class Output(io.FileIO):
                 raise
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), self.fileno())
-        signal.raise_signal(signal.SIGHUP)
+        if not Output.hung_up:  # by the other stream
+            Output.hung_up = True
+            signal.raise_signal(signal.SIGHUP)
         return super().write(data)  # type: ignore[arg-type]
 
 
