@@ -15,13 +15,14 @@ from ltbench.cli.results import results_app
 from ltbench.cli.runs import cancel, gc, job, plan, run, status, worker
 from ltbench.cli.screen import console, errors, in_utf8, prepare_streams
 from ltbench.cli.tables import compare, leaderboard, methods
+from ltbench.cli.verbs import Verbs
 from ltbench.cli.wandb import wandb_app
 from ltbench.config.errors import ConfigError
 from ltbench.data.errors import DataError
 from ltbench.launch.stopping import Interruption, StopRequests
 from ltbench.results.errors import RecordError
 
-app = typer.Typer(
+app = Verbs(
     name="ltbench",
     help="Train every long-tailed method on the same splits and collect Acc / UA / RA tables.",
     no_args_is_help=True,
@@ -66,8 +67,9 @@ def main() -> None:
         with StopRequests(at_once=True):
             app()
     except Interruption as error:
-        name = signal.Signals(error.signal).name
-        errors.print(f"Interrupted by {name}.", style="yellow", highlight=False)
+        if error.signal != signal.SIGHUP:  # after which nobody reads
+            name = signal.Signals(error.signal).name
+            errors.print(f"Interrupted by {name}.", style="yellow", highlight=False)
         sys.exit(128 + error.signal)
     except (ConfigError, DataError, RecordError, OSError) as error:
         errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)

@@ -23,6 +23,7 @@ from ltbench.cli.options import (
 )
 from ltbench.cli.runs import exit_if_stopped, exit_on_failure
 from ltbench.cli.screen import console, print_table, print_text
+from ltbench.cli.verbs import Needs, unless
 
 if TYPE_CHECKING:
     from ltbench.config.expand import Plan
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 
 REPRODUCTIONS = Path("reproductions")
+A_ROW = Needs("ROW")
 
 
 def reproduce(
@@ -41,22 +43,29 @@ def reproduce(
         typer.Argument(help="For example imagenet_lt/ride/200; without it all are listed."),
     ] = None,
     grids: GridNames = None,
-    out: Out = REPRODUCTIONS,
+    out: Annotated[Out, A_ROW] = REPRODUCTIONS,
     published: Published = PUBLISHED,
     data_root: DataRoot = None,
     plugins: Plugins = None,
-    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the grid's seeds.")] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seed", help="Of the grid's seeds."), A_ROW
+    ] = None,
     ua: Annotated[
-        bool, typer.Option("--ua", help="Train the balanced twin, for UA and RA.")
+        bool, typer.Option("--ua", help="Train the balanced twin, for UA and RA."), A_ROW
     ] = False,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Points that are always within tolerance.")
+        float,
+        typer.Option(min=0, help="Points that are always within tolerance."),
+        A_ROW,
+        unless("--dry-run"),
     ] = 1.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it takes.")] = False,
-    device: Where = "auto",
-    slots: Slots = None,
-    jobs_per_gpu: JobsPerGpu = 1,
-    devices: Devices = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it takes."), A_ROW
+    ] = False,
+    device: Annotated[Where, A_ROW] = "auto",
+    slots: Annotated[Slots, A_ROW] = None,
+    jobs_per_gpu: Annotated[JobsPerGpu, A_ROW] = 1,
+    devices: Annotated[Devices, A_ROW] = 1,
 ) -> None:
     """Train a published row anew, and say whether its figures come out within tolerance.
 

@@ -35,6 +35,7 @@ from ltbench.cli.options import (
     make_request,
 )
 from ltbench.cli.screen import console, errors, print_bad, print_table, print_text
+from ltbench.cli.verbs import Needs, unless
 from ltbench.data.errors import listed
 from ltbench.training.options import Device
 
@@ -51,6 +52,7 @@ MOST_CELLS = 5_000
 
 Launcher = Literal["local", "slurm", "ray"]
 Emitted = Literal["commands", "sbatch"]
+SLURM = Needs("--launcher slurm")
 
 
 def run(
@@ -69,15 +71,18 @@ def run(
     checkpoint_every: CheckpointEvery = 30.0,
     hung_after: HungAfter = 1800.0,
     launcher: Annotated[Launcher, typer.Option(help="What runs the jobs.")] = "local",
-    partition: Annotated[str | None, typer.Option(help="Slurm: partition.")] = None,
-    time: Annotated[str | None, typer.Option(help="Slurm: time limit of a turn.")] = None,
-    nodes: Annotated[int, typer.Option(min=1, help="Slurm: machines of each job.")] = 1,
+    partition: Annotated[str | None, typer.Option(help="Slurm: partition."), SLURM] = None,
+    time: Annotated[str | None, typer.Option(help="Slurm: time limit of a turn."), SLURM] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Slurm: machines of each job."), SLURM] = 1,
     sbatch: Annotated[
-        list[str] | None, typer.Option(help="Slurm: another word, e.g. account=lab or mem=32G.")
+        list[str] | None,
+        typer.Option(help="Slurm: another word, e.g. account=lab or mem=32G."),
+        SLURM,
     ] = None,
     address: Annotated[
         str | None,
         typer.Option(help="Ray: the cluster's host:port, or auto; else one of this machine alone."),
+        Needs("--launcher ray"),
     ] = None,
     yes: Huge = False,
 ) -> None:
@@ -180,7 +185,9 @@ def exit_on_failure(outcome: "Outcome") -> None:
 def job(
     folder: Annotated[Path, typer.Argument(help="A job's folder, in which it is written down.")],
     requeue: Annotated[bool, typer.Option("--requeue", help="Slurm may run it again.")] = False,
-    leash: Annotated[bool, typer.Option("--leash", help="End when standard input does.")] = False,
+    leash: Annotated[
+        bool, typer.Option("--leash", help="End when standard input does."), unless("--requeue")
+    ] = False,
 ) -> None:
     """Run one job that `plan --emit` or a launcher has written down."""
     from ltbench.launch import slurm
@@ -242,10 +249,10 @@ def plan(
     only: Only = None,
     plugins: Plugins = None,
     device: Where = "auto",
-    slots: Slots = None,
-    jobs_per_gpu: JobsPerGpu = 1,
+    slots: Annotated[Slots, unless("--emit")] = None,
+    jobs_per_gpu: Annotated[JobsPerGpu, unless("--emit")] = 1,
     devices: Devices = 1,
-    wandb: Tracking = "auto",
+    wandb: Annotated[Tracking, Needs("--emit")] = "auto",
     emitted: Annotated[
         Emitted | None, typer.Option("--emit", help="Print what trains the missing jobs elsewhere.")
     ] = None,
