@@ -1,7 +1,5 @@
 """Verbs that train a grid, say what it needs and how far it is."""
 
-import contextlib
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +15,6 @@ from ltbench.cli.options import (
     DataRoot,
     Devices,
     GridName,
-    GridNames,
     Huge,
     HungAfter,
     JobsPerGpu,
@@ -269,8 +266,10 @@ def plan(
     made, _ = make_plan(request, None if yes else MOST_CELLS)
     if emitted is not None:
         from ltbench.launch import emit
+        from ltbench.launch.cleaning import note_plan
 
         options, workspace = make_options(made, request, device, devices, wandb), Workspace(out)
+        note_plan(made, workspace)
         keys = to_train(made, load_records(out, published), workspace)
         write = emit.commands if emitted == "commands" else emit.sbatch_script
         for line in write({key: made.jobs[key] for key in keys}, workspace, options):
@@ -343,31 +342,43 @@ def status(
 
 
 def gc(
-    grids: GridNames = None,
+    grids: Annotated[
+        list[str] | None,
+        typer.Option("--grid", "-g", help="Keep only what these grids have now."),
+    ] = None,
     out: Out = RUNS,
+    published: Annotated[Published, unless("--grid")] = PUBLISHED,
     data_root: DataRoot = None,
     plugins: Plugins = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it only say what.")] = False,
 ) -> None:
-    """Remove the folders (weights, logs, checkpoints) of jobs that none of the grids has.
+    """Remove the folders (weights, logs, checkpoints) of jobs that nobody needs.
 
-    Records are never removed.
+    Without --grid the jobs of all grids that were ever run in --out stay, however they were edited
+    since, and those of configs/grids and of published records. Records, and jobs that run or are
+    queued, are never removed.
     """
     from ltbench.config.load import available
+    from ltbench.launch.cleaning import needed, unneeded
     from ltbench.results.workspace import Workspace
 
     workspace = Workspace(out)
     plans = make_plans(grids or available("grids"), data_root, plugins)
+    records = load_records(out, published).records
     kept = {key for made in plans for key in made.jobs}
-    folders = sorted((out / "jobs").glob("*/"))
-    lost, size = 0, 0
-    for folder in folders:
-        with contextlib.ExitStack() as stack:
-            if folder.name in kept or not stack.enter_context(workspace.job(folder.name).claim()):
-                continue
-            lost += 1
-            size += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-            if yes:
-                shutil.rmtree(folder)
-    word = "Removed" if yes else "Would remove (say --yes)"
-    print_text(f"{word} {lost} of {len(folders)} job folders, {size / 1e6:.1f} MB.")
+    if not grids:
+        kept = needed(plans, records, workspace)
+    found = unneeded(kept, records, workspace)
+    if found:
+        rows = ((each.folder.path.name, megabytes(each.bytes), each.title) for each in found)
+        print_table(("Folder", "Size", "Job"), rows)
+    word, removed = "Would remove (say --yes)", found
+    if yes:
+        word, removed = "Removed", [each for each in found if each.remove()]
+    size = megabytes(sum(each.bytes for each in removed))
+    print_text(f"{word} {len(removed)} job folders, {size}.")
+
+
+def megabytes(size: int) -> str:
+    """Return bytes in words."""
+    return f"{size / 1e6:.1f} MB"

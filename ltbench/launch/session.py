@@ -13,6 +13,7 @@ from ltbench.config.errors import Source, raise_all
 from ltbench.config.expand import Plan
 from ltbench.config.models import Job
 from ltbench.data.errors import DataError, printable
+from ltbench.launch.cleaning import note_plan
 from ltbench.launch.cost import CostModel, duration, time_left
 from ltbench.launch.display import RunDisplay
 from ltbench.launch.local import LocalRunner, warm_up
@@ -56,6 +57,7 @@ def find_work(
         ConfigError: when the workspace cannot be written to, or a batch cannot be shared.
     """
     check_writable(workspace.root)
+    note_plan(plan, workspace)
     loaded = _quarantined(RecordStore(published, workspace.records), console)
     jobs = {key: plan.jobs[key] for key in to_train(plan, loaded, workspace)}
     if not jobs:

@@ -127,6 +127,11 @@ class Workspace:
         """Records of finished jobs."""
         return self.root / "records"
 
+    @property
+    def plans(self) -> Path:
+        """Which jobs the grids have that were trained here, an edition of a grid a file."""
+        return self.root / "plans"
+
     def job(self, key: str) -> JobFolder:
         """Return the folder of a job."""
         return JobFolder(self.root / "jobs" / key)
