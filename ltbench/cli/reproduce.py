@@ -115,7 +115,8 @@ def _announce(
     places: "list[Slot]",
 ) -> None:
     """Print what is published of a row, what trains it, and what that costs."""
-    from ltbench.launch.cost import CostModel, duration, time_left
+    from ltbench.launch.cost import CostModel, outlook
+    from ltbench.launch.machine import hardware_of
     from ltbench.launch.state import to_train
     from ltbench.results.board import DECIMALS, boards
     from ltbench.results.reproduction import claims
@@ -132,12 +133,12 @@ def _announce(
     print_table(("Figure", "Published", "Source"), said)
     workspace = Workspace(out)
     missing = to_train(made, RecordStore(runs=workspace.records).load(), workspace)
-    cost = CostModel(load_records(out, records))
-    expected = time_left([cost.seconds(made.jobs[key]) for key in missing], len(places))
-    about = "an unknown time" if expected is None else f"about {duration(expected)}"
+    cost = CostModel(load_records(out, records), hardware_of(places))
+    estimates = [cost.estimate(made.jobs[key]) for key in missing]
+    about = outlook(estimates, len(places), cost.hardware)
     print_text(
-        f"{len(made.jobs)} jobs of grid {made.grid.name}, {len(missing)} to train: {about} in "
-        f"{len(places)} slots, into {out}."
+        f"{len(made.jobs)} jobs of grid {made.grid.name}, {len(missing)} to train, into {out}: "
+        f"{about or 'no time'}."
     )
 
 

@@ -39,6 +39,7 @@ from ltbench.training.options import Device
 if TYPE_CHECKING:
     from ltbench.config.catalogue import Catalogue
     from ltbench.config.expand import Plan, Row
+    from ltbench.config.models import Job
     from ltbench.launch.runner import Outcome
     from ltbench.results.store import Loaded
     from ltbench.results.workspace import Workspace
@@ -253,11 +254,16 @@ def plan(
     emitted: Annotated[
         Emitted | None, typer.Option("--emit", help="Print what trains the missing jobs elsewhere.")
     ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Time some steps of each kind of job here first."),
+        unless("--emit"),
+    ] = False,
     yes: Huge = False,
 ) -> None:
     """Say which jobs a grid needs, which are shared, and what they cost."""
-    from ltbench.launch.cost import CostModel, duration, time_left
-    from ltbench.launch.machine import local_slots
+    from ltbench.launch.cost import CostModel, outlook
+    from ltbench.launch.machine import hardware_of, local_slots
     from ltbench.launch.plan import make_plan
     from ltbench.launch.state import to_train
     from ltbench.results.workspace import Workspace
@@ -276,16 +282,36 @@ def plan(
             print_text(line)
         return
     places = local_slots(device, slots, jobs_per_gpu, devices)
-    loaded = load_records(out, published)
+    loaded, hardware = load_records(out, published), hardware_of(places)
     missing = to_train(made, loaded, Workspace(out))
-    cost = CostModel(loaded)
-    seconds = [cost.seconds(made.jobs[key]) for key in missing]
-    expected = time_left(seconds, len(places))
-    unknown = f"cost unknown: nothing like {seconds.count(None)} of them was measured yet"
-    about = unknown if expected is None else f"about {duration(expected)} in {len(places)} slots"
+    jobs = [made.jobs[key] for key in missing]
+    if measure:
+        _measure(jobs, hardware, on_gpu=any(places[0]), plugins=request.plugins)
+    cost = CostModel(loaded, hardware)
+    about = outlook(map(cost.estimate, jobs), len(places), hardware)
     needed = f"{len(missing)} to train, {about}" if missing else "all have their records"
     print_table(("Variant", "Split", "Cells", "Own jobs", "Shares"), _sharing(made))
     print_text(f"{made.grid.title}: {len(made.rows)} cells from {len(made.jobs)} jobs; {needed}.")
+
+
+def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: tuple[Path, ...]) -> None:
+    """Time what each kind of job does, and remember it; say what cannot be timed."""
+    import torch
+    from rich.progress import Progress
+
+    from ltbench.launch.cost import Rates, keep_rates, kind
+    from ltbench.training.measure import measure
+
+    device = torch.device("cuda" if on_gpu else "cpu")
+    kinds = {kind(job): job for job in jobs}
+    with Progress(console=console, transient=True) as bar:
+        for job in bar.track(kinds.values(), description="measuring"):
+            try:
+                train, test = measure(job, device, tuple(map(str, plugins)))
+            except (RuntimeError, ValueError, NotImplementedError) as error:
+                print_text(f"{job.label} [{job.stage}] could not be measured: {error}")
+            else:
+                keep_rates(job, hardware, Rates(train, test))
 
 
 def _sharing(made: "Plan") -> Iterator[tuple[str, ...]]:

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save
 import ltbench
 from ltbench.config.models import Job
 from ltbench.core.distributed import all_sum, rank, world_size
+from ltbench.core.hardware import processor
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
 from ltbench.methods import METHODS
@@ -231,12 +232,17 @@ def build_method(
     recipe = job.recipe
     weights = pretrained_weights(recipe, data_root)
     spec = NetworkSpec(recipe.network, len(counts), job.dataset.channels, recipe.norm, weights)
+    kind = method_classes(plugins)[job.method]
+    torch.manual_seed(derive(job.seed, "init", job.stage))  # alike for all methods: runs are paired
+    return kind(spec, counts, kind.Hyper(**job.hyper))
+
+
+def method_classes(plugins: Sequence[str] = ()) -> dict[str, type[Method]]:
+    """Return the classes of the methods, those of plugins too, by key."""
     methods = dict(METHODS)
     for path in plugins:
         methods |= import_plugin(Path(path))
-    kind = methods[job.method]
-    torch.manual_seed(derive(job.seed, "init", job.stage))  # alike for all methods: runs are paired
-    return kind(spec, counts, kind.Hyper(**job.hyper))
+    return methods
 
 
 def make_trainer(job: Job, device: torch.device) -> pl.Trainer:
@@ -381,9 +387,4 @@ def hardware(device: torch.device) -> str:
     """Return the name of the processor or GPU that a device stands for."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return f"{line.split(':', 1)[1].strip()} ({os.cpu_count()} cores)"
-    return platform.processor() or platform.machine()
+    return processor()
