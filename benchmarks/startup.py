@@ -64,7 +64,7 @@ def a_run() -> dict[str, float]:
 
 def times(path: Path) -> tuple[float, float, float]:
     """Return when the job of a record was claimed, took its first step, and was let go of."""
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text(encoding="utf-8"))
     (root,) = (parent.parent for parent in path.parents if parent.name == "records")
     job = Workspace(root).job(record["key"])
     claimed = datetime.strptime(job.log.read_text()[:23], "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007 - local time

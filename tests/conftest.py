@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import processes
 import pytest
 from hypothesis import settings
 
@@ -10,6 +11,14 @@ ORACLES = TESTS / "oracles"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: threads only wait for each other
 settings.register_profile("untimed", deadline=None)  # a busy machine is no wrong result
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _no_process_left():
+    """End what a test has started and left, whatever became of the test."""
+    before = processes.running()
+    yield
+    processes.end_all(but=before)
 
 
 def pytest_addoption(parser):

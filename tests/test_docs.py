@@ -4,11 +4,11 @@ import itertools
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import typer
 import yaml
@@ -32,13 +32,12 @@ def run(folder, words):
     environment = os.environ | {"LTBENCH_CACHE": str(folder / "cache")}
     environment.pop("LTBENCH_DATA", None)
     environment["WANDB_MODE"] = "disabled"
-    done = subprocess.run(
+    done = processes.run(
         [*LTBENCH, *words.split()],
         cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
-        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -65,7 +64,7 @@ def test_the_method_of_the_guide_trains(tmp_path):
 
 def test_the_readme_example_of_a_loss_runs():
     (example,) = blocks("README.md", "python")
-    subprocess.run([sys.executable, "-c", example], check=True)
+    processes.run([sys.executable, "-c", example], check=True)
 
 
 def test_the_readme_dataset_is_checked(tmp_path):

@@ -1,10 +1,10 @@
 """The one-way rule of imports, and what stays unloaded where nobody needs it."""
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 
 import ltbench
@@ -94,7 +94,7 @@ def test_the_nouns_that_results_may_use_need_nothing():
 def loaded_by(code, *argv):
     """Return the top-level modules that a fresh interpreter holds after running some code."""
     code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
-    done = subprocess.run(
+    done = processes.run(
         [sys.executable, "-c", code, *argv], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr

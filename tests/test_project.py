@@ -3,12 +3,12 @@
 import os
 import re
 import shutil
-import subprocess
 import tomllib
 import warnings
 from importlib import metadata
 from pathlib import Path
 
+import processes
 import pytest
 import yaml
 
@@ -27,7 +27,7 @@ def own_files():
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    done = processes.run(command, cwd=ROOT, capture_output=True, check=True)
     files = [ROOT / os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
     return [path for path in files if path.is_file()]
 
@@ -102,7 +102,7 @@ def test_one_licence_everywhere():
 
 def test_ci_can_be_run():
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
-    subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
+    processes.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
 
 
 def test_every_target_of_the_makefile_is_described_and_known_to_make():
@@ -110,4 +110,4 @@ def test_every_target_of_the_makefile_is_described_and_known_to_make():
     phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split()
     assert re.findall(r"^([a-z-]+):.*  ## \w", text, re.MULTILINE) == phony
     if shutil.which("make"):
-        subprocess.run(["make", "--dry-run", *phony], cwd=ROOT, capture_output=True, check=True)
+        processes.run(["make", "--dry-run", *phony], cwd=ROOT, capture_output=True, check=True)

@@ -1,5 +1,6 @@
 """The command line: verbs only. Nothing here imports torch before a job or its data is touched."""
 
+import signal
 import sys
 from typing import Annotated
 
@@ -12,14 +13,16 @@ from ltbench.cli.evaluate import evaluate
 from ltbench.cli.reproduce import reproduce
 from ltbench.cli.results import results_app
 from ltbench.cli.runs import cancel, gc, job, plan, run, status, worker
-from ltbench.cli.screen import console, errors
+from ltbench.cli.screen import console, errors, in_utf8, prepare_streams
 from ltbench.cli.tables import compare, leaderboard, methods
+from ltbench.cli.verbs import Verbs
 from ltbench.cli.wandb import wandb_app
 from ltbench.config.errors import ConfigError
 from ltbench.data.errors import DataError
+from ltbench.launch.stopping import Interruption, StopRequests
 from ltbench.results.errors import RecordError
 
-app = typer.Typer(
+app = Verbs(
     name="ltbench",
     help="Train every long-tailed method on the same splits and collect Acc / UA / RA tables.",
     no_args_is_help=True,
@@ -58,8 +61,16 @@ def _version(
 
 def main() -> None:
     """Run the command line; what a user did wrong is a message, not a traceback."""
+    in_utf8()
+    prepare_streams()
     try:
-        app()
+        with StopRequests(at_once=True):
+            app()
+    except Interruption as error:
+        if error.signal != signal.SIGHUP:  # after which nobody reads
+            name = signal.Signals(error.signal).name
+            errors.print(f"Interrupted by {name}.", style="yellow", highlight=False)
+        sys.exit(128 + error.signal)
     except (ConfigError, DataError, RecordError, OSError) as error:
         errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

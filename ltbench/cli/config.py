@@ -7,8 +7,11 @@ import typer
 
 from ltbench.cli.options import DataRoot, Only, Plugins, Sets, make_request
 from ltbench.cli.screen import print_text
+from ltbench.cli.verbs import Needs, Verbs
 
-config_app = typer.Typer(help="Look at configurations.", no_args_is_help=True)
+config_app = Verbs(help="Look at configurations.", no_args_is_help=True)
+
+RESOLVED = Needs("--resolved")
 
 
 @config_app.command("show")
@@ -17,9 +20,9 @@ def config_show(
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Every job with all its settings.")
     ] = False,
-    data_root: DataRoot = None,
+    data_root: Annotated[DataRoot, RESOLVED] = None,
     sets: Sets = None,
-    only: Only = None,
+    only: Annotated[Only, RESOLVED] = None,
     plugins: Plugins = None,
 ) -> None:
     """Print a grid as it is understood, or every job that it means."""

@@ -8,6 +8,7 @@ import typer
 
 from ltbench.cli.options import DataRoot, DatasetName, Sets
 from ltbench.cli.screen import console, print_text
+from ltbench.cli.verbs import Verbs
 from ltbench.data.errors import DataError, OnBad
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 FIGURES = (".png", ".svg", ".pdf")
 
-data_app = typer.Typer(help="Look at datasets and their long-tailed splits.", no_args_is_help=True)
+data_app = Verbs(help="Look at datasets and their long-tailed splits.", no_args_is_help=True)
 
 
 @data_app.command("check")

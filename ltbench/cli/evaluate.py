@@ -7,6 +7,7 @@ import typer
 
 from ltbench.cli.options import DataRoot, Plugins, Where
 from ltbench.cli.screen import print_text
+from ltbench.cli.verbs import unless
 from ltbench.config.errors import Source
 
 if TYPE_CHECKING:
@@ -20,13 +21,15 @@ Part = Literal["test", "train", "val"]
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder that `ltbench results export` wrote.")],
     dataset: Annotated[
-        str | None, typer.Option(help="A dataset of configs/datasets; default: that of the run.")
+        str | None,
+        typer.Option(help="A dataset of configs/datasets; default: that of the run."),
+        unless("--images"),
     ] = None,
-    part: Annotated[Part, typer.Option(help="Which of its images.")] = "test",
+    part: Annotated[Part, typer.Option(help="Which of its images."), unless("--images")] = "test",
     images: Annotated[
         Path | None, typer.Option(help="A folder with a folder of images a class, instead.")
     ] = None,
-    data_root: DataRoot = None,
+    data_root: Annotated[DataRoot, unless("--images")] = None,
     plugins: Plugins = None,
     device: Where = "auto",
 ) -> None:
@@ -39,7 +42,8 @@ def evaluate(
 
     export = read_export(run)
     record = export.record
-    _check(record, dataset, images, part)
+    if record.test is None:
+        raise Source("RUN").error("is pre-training, which predicts no classes")
     read_catalogue(plugins or ()).get(record.method, Source("config.yaml").at("job", "method"))
     on_gpu = any(local_slots(device, 1)[0])
 
@@ -65,18 +69,6 @@ def evaluate(
     print_text(markdown(accuracy_table(result, record, f"{record.job.label} on {what}")))
     if dataset is None and images is None and part == "test":
         print_text(_agreement(result, record))
-
-
-def _check(record: "Record", dataset: str | None, images: Path | None, part: Part) -> None:
-    """Refuse words that contradict each other, and a run that predicts nothing.
-
-    Raises:
-        ConfigError: saying which.
-    """
-    if images is not None and (dataset is not None or part != "test"):
-        raise Source("--images").error("is instead of --dataset and --part")
-    if record.test is None:
-        raise Source("RUN").error("is pre-training, which predicts no classes")
 
 
 def _like(spec: "DatasetSpec", own: "DatasetSpec") -> "DatasetSpec":

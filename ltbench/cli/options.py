@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ltbench.cli.verbs import Needs
 from ltbench.tracking.mode import Mode
 from ltbench.training.options import Device, Options
 
@@ -36,9 +37,16 @@ Out = Annotated[Path, typer.Option(help="Folder that runs are written to.")]
 Published = Annotated[Path, typer.Option(help="Folder of the published records.")]
 Where = Annotated[Device, typer.Option("--device", help="Where to train.")]
 Slots = Annotated[
-    int | None, typer.Option(min=1, help="Jobs at a time; default: one a GPU, else one a core.")
+    int | None,
+    typer.Option(min=1, help="Jobs at a time; default: one a GPU, else one a core."),
+    Needs("--launcher local"),
 ]
-JobsPerGpu = Annotated[int, typer.Option(min=1, help="Jobs that share a GPU.")]
+JobsPerGpu = Annotated[
+    int,
+    typer.Option(min=1, help="Jobs that share a GPU."),
+    Needs("--launcher local"),
+    Needs("--device auto gpu"),
+]
 Devices = Annotated[int, typer.Option(min=1, help="GPUs (or cores) of each job.")]
 Tracking = Annotated[Mode, typer.Option("--wandb", help="Weights & Biases mirror.")]
 CheckpointEvery = Annotated[float, typer.Option(min=0, help="Least seconds between checkpoints.")]

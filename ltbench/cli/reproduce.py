@@ -21,8 +21,9 @@ from ltbench.cli.options import (
     make_plans,
     make_request,
 )
-from ltbench.cli.runs import exit_on_failure, train_here
-from ltbench.cli.screen import print_table, print_text
+from ltbench.cli.runs import exit_if_stopped, exit_on_failure
+from ltbench.cli.screen import console, print_table, print_text
+from ltbench.cli.verbs import Needs, unless
 
 if TYPE_CHECKING:
     from ltbench.config.expand import Plan
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 
 REPRODUCTIONS = Path("reproductions")
+A_ROW = Needs("ROW")
 
 
 def reproduce(
@@ -41,22 +43,29 @@ def reproduce(
         typer.Argument(help="For example imagenet_lt/ride/200; without it all are listed."),
     ] = None,
     grids: GridNames = None,
-    out: Out = REPRODUCTIONS,
+    out: Annotated[Out, A_ROW] = REPRODUCTIONS,
     published: Published = PUBLISHED,
     data_root: DataRoot = None,
     plugins: Plugins = None,
-    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the grid's seeds.")] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seed", help="Of the grid's seeds."), A_ROW
+    ] = None,
     ua: Annotated[
-        bool, typer.Option("--ua", help="Train the balanced twin, for UA and RA.")
+        bool, typer.Option("--ua", help="Train the balanced twin, for UA and RA."), A_ROW
     ] = False,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Points that are always within tolerance.")
+        float,
+        typer.Option(min=0, help="Points that are always within tolerance."),
+        A_ROW,
+        unless("--dry-run"),
     ] = 1.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it takes.")] = False,
-    device: Where = "auto",
-    slots: Slots = None,
-    jobs_per_gpu: JobsPerGpu = 1,
-    devices: Devices = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it takes."), A_ROW
+    ] = False,
+    device: Annotated[Where, A_ROW] = "auto",
+    slots: Annotated[Slots, A_ROW] = None,
+    jobs_per_gpu: Annotated[JobsPerGpu, A_ROW] = 1,
+    devices: Annotated[Devices, A_ROW] = 1,
 ) -> None:
     """Train a published row anew, and say whether its figures come out within tolerance.
 
@@ -66,6 +75,7 @@ def reproduce(
     from ltbench.config.load import available
     from ltbench.launch.machine import local_slots
     from ltbench.launch.reproduction import published_row, published_rows
+    from ltbench.launch.session import run_here
     from ltbench.results.store import RecordStore
     from ltbench.results.workspace import Workspace
 
@@ -82,7 +92,9 @@ def reproduce(
         return
     request = make_request(made.grid.name, data_root, plugins)
     options = make_options(made, request, "gpu" if any(places[0]) else "cpu", devices, "off")
-    exit_on_failure(train_here(made, Workspace(out), None, places, options))
+    outcome = run_here(made, Workspace(out), None, places, options, console)
+    exit_if_stopped(outcome)
+    exit_on_failure(outcome)
     _judge(made, theirs, RecordStore(runs=Workspace(out).records).load().records, tolerance)
 
 
@@ -104,7 +116,8 @@ def _announce(
     places: "list[Slot]",
 ) -> None:
     """Print what is published of a row, what trains it, and what that costs."""
-    from ltbench.launch.cost import CostModel, duration, time_left
+    from ltbench.launch.cost import CostModel, outlook
+    from ltbench.launch.machine import hardware_of
     from ltbench.launch.state import to_train
     from ltbench.results.board import DECIMALS, boards
     from ltbench.results.exact import fixed
@@ -122,12 +135,12 @@ def _announce(
     print_table(("Figure", "Published", "Source"), said)
     workspace = Workspace(out)
     missing = to_train(made, RecordStore(runs=workspace.records).load(), workspace)
-    cost = CostModel(load_records(out, records))
-    expected = time_left([cost.seconds(made.jobs[key]) for key in missing], len(places))
-    about = "an unknown time" if expected is None else f"about {duration(expected)}"
+    cost = CostModel(load_records(out, records), hardware_of(places))
+    estimates = [cost.estimate(made.jobs[key]) for key in missing]
+    about = outlook(estimates, len(places), cost.hardware)
     print_text(
-        f"{len(made.jobs)} jobs of grid {made.grid.name}, {len(missing)} to train: {about} in "
-        f"{len(places)} slots, into {out}."
+        f"{len(made.jobs)} jobs of grid {made.grid.name}, {len(missing)} to train, into {out}: "
+        f"{about or 'no time'}."
     )
 
 

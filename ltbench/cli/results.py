@@ -22,12 +22,13 @@ from ltbench.cli.options import (
 )
 from ltbench.cli.screen import print_bad, print_text
 from ltbench.cli.tables import FINDINGS, LEADERBOARD, trained_grids, write_tables
+from ltbench.cli.verbs import Verbs
 from ltbench.data.errors import printable
 
 EXPORTS = Path("exports")
 README = Path("README.md")
 
-results_app = typer.Typer(help="Look after records.", no_args_is_help=True)
+results_app = Verbs(help="Look after records.", no_args_is_help=True)
 
 
 @results_app.command("publish")

@@ -1,11 +1,8 @@
 """Verbs that train a grid, say what it needs and how far it is."""
 
-import contextlib
-import shutil
-import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,7 +15,6 @@ from ltbench.cli.options import (
     DataRoot,
     Devices,
     GridName,
-    GridNames,
     Huge,
     HungAfter,
     JobsPerGpu,
@@ -36,12 +32,14 @@ from ltbench.cli.options import (
     make_request,
 )
 from ltbench.cli.screen import console, errors, print_bad, print_table, print_text
-from ltbench.training.options import Device, Options
+from ltbench.cli.verbs import Needs, unless
+from ltbench.data.errors import listed
+from ltbench.training.options import Device
 
 if TYPE_CHECKING:
     from ltbench.config.catalogue import Catalogue
     from ltbench.config.expand import Plan, Row
-    from ltbench.launch.machine import Slot
+    from ltbench.config.models import Job
     from ltbench.launch.runner import Outcome
     from ltbench.results.store import Loaded
     from ltbench.results.workspace import Workspace
@@ -52,6 +50,7 @@ MOST_CELLS = 5_000
 
 Launcher = Literal["local", "slurm", "ray"]
 Emitted = Literal["commands", "sbatch"]
+SLURM = Needs("--launcher slurm")
 
 
 def run(
@@ -70,21 +69,25 @@ def run(
     checkpoint_every: CheckpointEvery = 30.0,
     hung_after: HungAfter = 1800.0,
     launcher: Annotated[Launcher, typer.Option(help="What runs the jobs.")] = "local",
-    partition: Annotated[str | None, typer.Option(help="Slurm: partition.")] = None,
-    time: Annotated[str | None, typer.Option(help="Slurm: time limit of a turn.")] = None,
-    nodes: Annotated[int, typer.Option(min=1, help="Slurm: machines of each job.")] = 1,
+    partition: Annotated[str | None, typer.Option(help="Slurm: partition."), SLURM] = None,
+    time: Annotated[str | None, typer.Option(help="Slurm: time limit of a turn."), SLURM] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Slurm: machines of each job."), SLURM] = 1,
     sbatch: Annotated[
-        list[str] | None, typer.Option(help="Slurm: another word, e.g. account=lab or mem=32G.")
+        list[str] | None,
+        typer.Option(help="Slurm: another word, e.g. account=lab or mem=32G."),
+        SLURM,
     ] = None,
     address: Annotated[
         str | None,
         typer.Option(help="Ray: the cluster's host:port, or auto; else one of this machine alone."),
+        Needs("--launcher ray"),
     ] = None,
     yes: Huge = False,
 ) -> None:
     """Train what a grid is missing, then print its tables; typed again, go on where it stopped."""
     from ltbench.launch.machine import local_slots
     from ltbench.launch.plan import make_plan
+    from ltbench.launch.session import run_here, run_on_ray
     from ltbench.results.workspace import Workspace
 
     request = make_request(grid, data_root, plugins, sets, only)
@@ -103,17 +106,14 @@ def run(
         print_text(f"{len(numbers)} jobs are with Slurm; `ltbench status` says how far they are.")
         return
     if launcher == "ray":
-        from ltbench.launch.session import run_on_ray
-
         options = make_options(made, request, device, devices, wandb, checkpoint_every, hung_after)
-        outcome = _interruptible(
-            lambda: run_on_ray(made, workspace, published, address, options, console)
-        )
+        outcome = run_on_ray(made, workspace, published, address, options, console)
     else:
         places = local_slots(device, slots, jobs_per_gpu, devices)
         where = "gpu" if any(places[0]) else "cpu"
         options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
-        outcome = train_here(made, workspace, published, places, options)
+        outcome = run_here(made, workspace, published, places, options, console)
+    exit_if_stopped(outcome)
     _print_tables(made, catalogue, load_records(out, published), workspace)
     print_text(f"Records: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
     exit_on_failure(outcome)
@@ -141,6 +141,7 @@ def worker(
     """
     from ltbench.launch.machine import local_slots
     from ltbench.launch.plan import make_plan
+    from ltbench.launch.session import run_here
     from ltbench.results.workspace import Workspace
 
     request = make_request(grid, data_root, plugins, sets, only)
@@ -148,33 +149,23 @@ def worker(
     places = local_slots(device, slots, jobs_per_gpu, devices)
     where: Device = "gpu" if any(places[0]) else "cpu"
     options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
-    exit_on_failure(train_here(made, Workspace(out), published, places, options))
+    outcome = run_here(made, Workspace(out), published, places, options, console)
+    exit_if_stopped(outcome)
+    exit_on_failure(outcome)
 
 
-def train_here(
-    made: "Plan",
-    workspace: "Workspace",
-    published: Path | None,
-    places: "list[Slot]",
-    options: Options,
-) -> "Outcome":
-    """Train what a plan is missing on this machine; leave the program where it is stopped."""
-    from ltbench.launch.session import run_here
-
-    return _interruptible(lambda: run_here(made, workspace, published, places, options, console))
-
-
-def _interruptible(train: Callable[[], "Outcome"]) -> "Outcome":
-    from ltbench.launch.runner import Outcome
-
-    try:
-        outcome = train()
-    except KeyboardInterrupt:
-        outcome = Outcome(signal=signal.SIGINT)
+def exit_if_stopped(outcome: "Outcome") -> None:
+    """Leave the program where a signal left jobs without a record, and name them."""
     if outcome.signal is not None:
-        errors.print("Interrupted; the same command goes on from here.", style="yellow")
+        errors.print(
+            f"Interrupted, {len(outcome.left)} jobs have no record yet:\n{listed(outcome.left)}\n"
+            "The same command goes on from here.",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
         raise typer.Exit(128 + outcome.signal)
-    return outcome
 
 
 def exit_on_failure(outcome: "Outcome") -> None:
@@ -192,7 +183,9 @@ def exit_on_failure(outcome: "Outcome") -> None:
 def job(
     folder: Annotated[Path, typer.Argument(help="A job's folder, in which it is written down.")],
     requeue: Annotated[bool, typer.Option("--requeue", help="Slurm may run it again.")] = False,
-    leash: Annotated[bool, typer.Option("--leash", help="End when standard input does.")] = False,
+    leash: Annotated[
+        bool, typer.Option("--leash", help="End when standard input does."), unless("--requeue")
+    ] = False,
 ) -> None:
     """Run one job that `plan --emit` or a launcher has written down."""
     from ltbench.launch import slurm
@@ -254,18 +247,23 @@ def plan(
     only: Only = None,
     plugins: Plugins = None,
     device: Where = "auto",
-    slots: Slots = None,
-    jobs_per_gpu: JobsPerGpu = 1,
+    slots: Annotated[Slots, unless("--emit")] = None,
+    jobs_per_gpu: Annotated[JobsPerGpu, unless("--emit")] = 1,
     devices: Devices = 1,
-    wandb: Tracking = "auto",
+    wandb: Annotated[Tracking, Needs("--emit")] = "auto",
     emitted: Annotated[
         Emitted | None, typer.Option("--emit", help="Print what trains the missing jobs elsewhere.")
     ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Time some steps of each kind of job here first."),
+        unless("--emit"),
+    ] = False,
     yes: Huge = False,
 ) -> None:
     """Say which jobs a grid needs, which are shared, and what they cost."""
-    from ltbench.launch.cost import CostModel, duration, time_left
-    from ltbench.launch.machine import local_slots
+    from ltbench.launch.cost import CostModel, outlook
+    from ltbench.launch.machine import hardware_of, local_slots
     from ltbench.launch.plan import make_plan
     from ltbench.launch.state import to_train
     from ltbench.results.workspace import Workspace
@@ -274,24 +272,46 @@ def plan(
     made, _ = make_plan(request, None if yes else MOST_CELLS)
     if emitted is not None:
         from ltbench.launch import emit
+        from ltbench.launch.cleaning import note_plan
 
         options, workspace = make_options(made, request, device, devices, wandb), Workspace(out)
+        note_plan(made, workspace)
         keys = to_train(made, load_records(out, published), workspace)
         write = emit.commands if emitted == "commands" else emit.sbatch_script
         for line in write({key: made.jobs[key] for key in keys}, workspace, options):
             print_text(line)
         return
     places = local_slots(device, slots, jobs_per_gpu, devices)
-    loaded = load_records(out, published)
+    loaded, hardware = load_records(out, published), hardware_of(places)
     missing = to_train(made, loaded, Workspace(out))
-    cost = CostModel(loaded)
-    seconds = [cost.seconds(made.jobs[key]) for key in missing]
-    expected = time_left(seconds, len(places))
-    unknown = f"cost unknown: nothing like {seconds.count(None)} of them was measured yet"
-    about = unknown if expected is None else f"about {duration(expected)} in {len(places)} slots"
+    jobs = [made.jobs[key] for key in missing]
+    if measure:
+        _measure(jobs, hardware, on_gpu=any(places[0]), plugins=request.plugins)
+    cost = CostModel(loaded, hardware)
+    about = outlook(map(cost.estimate, jobs), len(places), hardware)
     needed = f"{len(missing)} to train, {about}" if missing else "all have their records"
     print_table(("Variant", "Split", "Cells", "Own jobs", "Shares"), _sharing(made))
     print_text(f"{made.grid.title}: {len(made.rows)} cells from {len(made.jobs)} jobs; {needed}.")
+
+
+def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: tuple[Path, ...]) -> None:
+    """Time what each kind of job does, and remember it; say what cannot be timed."""
+    import torch
+    from rich.progress import Progress
+
+    from ltbench.launch.cost import Rates, keep_rates, kind
+    from ltbench.training.measure import measure
+
+    device = torch.device("cuda" if on_gpu else "cpu")
+    kinds = {kind(job): job for job in jobs}
+    with Progress(console=console, transient=True) as bar:
+        for job in bar.track(kinds.values(), description="measuring"):
+            try:
+                train, test = measure(job, device, tuple(map(str, plugins)))
+            except (RuntimeError, ValueError, NotImplementedError) as error:
+                print_text(f"{job.label} [{job.stage}] could not be measured: {error}")
+            else:
+                keep_rates(job, hardware, Rates(train, test))
 
 
 def _sharing(made: "Plan") -> Iterator[tuple[str, ...]]:
@@ -348,31 +368,43 @@ def status(
 
 
 def gc(
-    grids: GridNames = None,
+    grids: Annotated[
+        list[str] | None,
+        typer.Option("--grid", "-g", help="Keep only what these grids have now."),
+    ] = None,
     out: Out = RUNS,
+    published: Annotated[Published, unless("--grid")] = PUBLISHED,
     data_root: DataRoot = None,
     plugins: Plugins = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it only say what.")] = False,
 ) -> None:
-    """Remove the folders (weights, logs, checkpoints) of jobs that none of the grids has.
+    """Remove the folders (weights, logs, checkpoints) of jobs that nobody needs.
 
-    Records are never removed.
+    Without --grid the jobs of all grids that were ever run in --out stay, however they were edited
+    since, and those of configs/grids and of published records. Records, and jobs that run or are
+    queued, are never removed.
     """
     from ltbench.config.load import available
+    from ltbench.launch.cleaning import needed, unneeded
     from ltbench.results.workspace import Workspace
 
     workspace = Workspace(out)
     plans = make_plans(grids or available("grids"), data_root, plugins)
+    records = load_records(out, published).records
     kept = {key for made in plans for key in made.jobs}
-    folders = sorted((out / "jobs").glob("*/"))
-    lost, size = 0, 0
-    for folder in folders:
-        with contextlib.ExitStack() as stack:
-            if folder.name in kept or not stack.enter_context(workspace.job(folder.name).claim()):
-                continue
-            lost += 1
-            size += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-            if yes:
-                shutil.rmtree(folder)
-    word = "Removed" if yes else "Would remove (say --yes)"
-    print_text(f"{word} {lost} of {len(folders)} job folders, {size / 1e6:.1f} MB.")
+    if not grids:
+        kept = needed(plans, records, workspace)
+    found = unneeded(kept, records, workspace)
+    if found:
+        rows = ((each.folder.path.name, megabytes(each.bytes), each.title) for each in found)
+        print_table(("Folder", "Size", "Job"), rows)
+    word, removed = "Would remove (say --yes)", found
+    if yes:
+        word, removed = "Removed", [each for each in found if each.remove()]
+    size = megabytes(sum(each.bytes for each in removed))
+    print_text(f"{word} {len(removed)} job folders, {size}.")
+
+
+def megabytes(size: int) -> str:
+    """Return bytes in words."""
+    return f"{size / 1e6:.1f} MB"

@@ -1,8 +1,14 @@
-"""What verbs print."""
+"""What verbs print, and the streams that it goes to."""
 
+import codecs
+import errno
+import io
+import os
+import signal
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 
@@ -14,8 +20,83 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 400
 """Characters that a table may take where no terminal limits it."""
 
-console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+SPELLED = {
+    "\N{PLUS-MINUS SIGN}": "+-",
+    "\N{EN DASH}": "-",
+    "\N{MINUS SIGN}": "-",
+    "\N{MULTIPLICATION SIGN}": "x",
+    "\N{RIGHTWARDS ARROW}": "->",
+    "\N{HORIZONTAL ELLIPSIS}": "...",
+}
+"""Characters of our own output as ASCII has them; the blocks of a histogram are #."""
+
+console = Console(width=None if os.isatty(1) else PIPED_WIDTH)
 errors = Console(stderr=True)
+
+
+class Output(io.FileIO):
+    """A stream's file; that nobody reads it any more is a hang-up, and later bytes go nowhere."""
+
+    hung_up = False
+
+    def write(self, data: object) -> int:
+        """Write bytes; return how many."""
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):  # of a pipe, of a terminal
+                raise
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), self.fileno())
+        if not Output.hung_up:  # by the other stream
+            Output.hung_up = True
+            signal.raise_signal(signal.SIGHUP)
+        return super().write(data)  # type: ignore[arg-type]
+
+
+def in_utf8() -> None:
+    """Start anew where names of files are not UTF-8, as configurations and keys have them.
+
+    What is printed keeps its encoding. A second time nothing could be better.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        if sys.stdout is not None:
+            os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the same command
+
+
+def prepare_streams() -> None:
+    """Give this process standard streams that take any text, whatever they are and the locale is.
+
+    Closed ones are opened on nothing. What their encoding lacks is spelled in ASCII.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest number
+    codecs.register_error("spell", _spell)
+    sys.stdout, sys.stderr = _stream(1, sys.stdout), _stream(2, sys.stderr)
+
+
+def _stream(number: int, before: TextIO | None) -> TextIO:
+    """Return a stream of a file, encoded as the one before; that is None where it was closed."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(Output(number, "w", closefd=False)),
+        encoding="utf-8" if before is None else before.encoding,
+        errors="spell",
+        line_buffering=True,
+    )
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """Return what an encoding lacks in ASCII, and where to go on: a handler of codecs."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    spelled = (SPELLED.get(c, "#" if "▀" <= c <= "▟" else ascii(c)[1:-1]) for c in text)
+    return "".join(spelled), error.end
 
 
 def print_text(text: str) -> None:

@@ -18,6 +18,7 @@ from ltbench.cli.options import (
     make_plans,
 )
 from ltbench.cli.screen import print_bad, print_table, print_text
+from ltbench.cli.verbs import unless
 from ltbench.config.errors import Problem, Source, did_you_mean, raise_all, show
 from ltbench.data.errors import printable
 
@@ -35,7 +36,7 @@ COMPARE = Source("compare")
 
 def leaderboard(
     grids: GridNames = None,
-    out: Out = RUNS,
+    out: Annotated[Out, unless("--published-only")] = RUNS,
     published: Published = PUBLISHED,
     to: Annotated[Path, typer.Option(help="Folder of the leaderboard.")] = LEADERBOARD,
     findings: Annotated[Path, typer.Option(help="Claims to test.")] = FINDINGS,

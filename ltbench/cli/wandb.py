@@ -16,8 +16,9 @@ from ltbench.cli.options import (
     make_request,
 )
 from ltbench.cli.screen import errors, print_table, print_text
+from ltbench.cli.verbs import Needs, Verbs
 
-wandb_app = typer.Typer(help="Look after the Weights & Biases mirror.", no_args_is_help=True)
+wandb_app = Verbs(help="Look after the Weights & Biases mirror.", no_args_is_help=True)
 
 
 @wandb_app.command("sync")
@@ -26,8 +27,8 @@ def wandb_sync(
         str | None, typer.Option("--grid", "-g", help="Jobs of a grid; default: all of --out.")
     ] = None,
     out: Out = RUNS,
-    data_root: DataRoot = None,
-    plugins: Plugins = None,
+    data_root: Annotated[DataRoot, Needs("--grid")] = None,
+    plugins: Annotated[Plugins, Needs("--grid")] = None,
 ) -> None:
     """Push what was logged offline, the attempts at a job in their order."""
     from ltbench.launch.plan import make_plan

@@ -28,7 +28,7 @@ def cache_root() -> Path:
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock file; others wait. The kernel lets go of it when its holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -12,6 +12,7 @@ cache is built again.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -424,7 +425,8 @@ def _write_all(
     whole = len(shards) - len(missing)
     progress(whole, len(shards))
     bad: dict[str, str] = {}
-    for done, found in enumerate(spread(_Shard.write, missing, processes), whole + 1):
-        progress(done, len(shards))
-        bad |= found
+    with closing(spread(_Shard.write, missing, processes)) as written:
+        for done, found in enumerate(written, whole + 1):
+            progress(done, len(shards))
+            bad |= found
     return bad

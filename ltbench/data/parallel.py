@@ -1,6 +1,7 @@
 """Work on many files, spread over processes."""
 
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import TypeVar
@@ -11,8 +12,10 @@ Result = TypeVar("Result")
 
 def spread(
     work: Callable[[Item], Result], items: Sequence[Item], processes: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield the results of some work on items, each as soon as it is there.
+
+    Whatever interrupts it, no other item is begun; those under way are finished.
 
     Args:
         work: a function of a module, so that other processes find it.
@@ -23,7 +26,12 @@ def spread(
     if workers < 2:
         yield from map(work, items)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("forkserver"))
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=get_context("forkserver"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is for the process that waits for them
+    )
     try:
         running = [pool.submit(work, item) for item in items]
         yield from (future.result() for future in as_completed(running))

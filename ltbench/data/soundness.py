@@ -5,7 +5,7 @@ time of change. A file that changed is decoded again; a bad one always is.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -80,15 +80,16 @@ def _check_folder(
     done = 0
     progress(done, len(new))
     try:
-        for found in spread(partial(_decode, root, channels), groups, processes):
-            for path, state in found.items():
-                if isinstance(state, str):
-                    bad.append(f"{path} {state}")
-                    sound.pop(path, None)
-                else:
-                    sound[path] = state
-            done += len(found)
-            progress(done, len(new))
+        with closing(spread(partial(_decode, root, channels), groups, processes)) as decoded:
+            for found in decoded:
+                for path, state in found.items():
+                    if isinstance(state, str):
+                        bad.append(f"{path} {state}")
+                        sound.pop(path, None)
+                    else:
+                        sound[path] = state
+                done += len(found)
+                progress(done, len(new))
     finally:
         with suppress(OSError):  # a cache that cannot be written to costs time alone
             write_json(memory, sound)

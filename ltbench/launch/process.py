@@ -243,7 +243,9 @@ def redirect(path: Path) -> None:
         stream.flush()
         os.dup2(handle, stream.fileno())
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)  # what a killed process said is there
+            stream.reconfigure(  # line by line: what a killed process said is there
+                encoding="utf-8", errors="backslashreplace", line_buffering=True
+            )
     os.close(handle)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -5,6 +5,7 @@ retries nothing: the record of a job is believed, and the claim of one whose nod
 """
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -176,6 +177,7 @@ def _run(folder: str, cwd: str, settings: Mapping[str, str]) -> int:
     Returns:
         The code it ends with.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray cancels by it, ignored or not
     words = [*command(Path(folder)), "--leash"]
     process = subprocess.Popen(  # noqa: S603 - our own command
         words,

@@ -39,12 +39,14 @@ class Outcome:
     """Keys of the jobs of a run by what became of them.
 
     Attributes:
-        signal: number of the signal that the run was stopped by.
+        left: titles of the jobs that a signal left without a record.
+        signal: number of that signal; None where it left none.
     """
 
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     signal: int | None = None
 
 
@@ -71,11 +73,14 @@ class Runner(ABC):
         self.before = before
         self.workspace = workspace
         self.display = display
+        self.jobs = jobs
         self.waiting = dict(jobs)
         self.running: dict[str, Job] = {}
         self.elsewhere: dict[str, Job] = {}
         self.looked = 0.0
         self.watch = Watch()
+        self.requests = StopRequests()
+        self.told = False
         self.outcome = Outcome()
         self.lost: dict[str, str] = {}  # why jobs failed or were not started, by key
         self.unusable: dict[str, str] = {}  # why jobs of a dataset are not started, by its name
@@ -115,21 +120,26 @@ class Runner(ABC):
 
         Raises:
             OSError: when the folder of the runs is gone.
-            KeyboardInterrupt: when asked twice.
+            Interruption: when asked twice.
         """
-        with StopRequests() as requests:
+        with self.requests:
             try:
-                while self.running or (self._left() and requests.signal is None):
+                while self.running or (self._left() and self.requests.signal is None):
                     self._check_place()
-                    if requests.signal is None:
+                    if self.requests.signal is None:
                         self._look_elsewhere()
                         self._block()
                         self._start()
                     else:
-                        self._stop(requests.signal)
+                        self._stop()
                     self._watch()
             finally:
                 self.kill()
+        if self.requests.signal is not None:  # which may have come after the last look at it
+            outcome = self.outcome
+            ended = {*outcome.done, *outcome.failed, *outcome.blocked}
+            outcome.left = [job.title for key, job in self.jobs.items() if key not in ended]
+            outcome.signal = self.requests.signal if outcome.left else None
         return self.outcome
 
     def _left(self) -> bool:
@@ -144,10 +154,10 @@ class Runner(ABC):
         if not same:
             raise FileNotFoundError(f"{self.workspace.root}, where the runs are, is gone")
 
-    def _stop(self, number: int) -> None:
+    def _stop(self) -> None:
         """Ask, again and again: a process may have come too late to hear the first time."""
-        if self.outcome.signal is None:
-            self.outcome.signal = number
+        if not self.told:
+            self.told = True
             self.display.stopping(len(self.running))
         self.ask_to_stop()
 
@@ -218,7 +228,7 @@ class Runner(ABC):
             self.display.elsewhere(job)
             return
         reason = failure_of(folder)
-        if reason is None and self.outcome.signal is not None:
+        if reason is None and self.requests.signal is not None:
             return  # it saved and stopped
         if reason is None:
             message = f"the process {ending(exit_code)}"

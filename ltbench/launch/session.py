@@ -14,8 +14,10 @@ from rich.console import Console
 from ltbench.config.errors import Source, raise_all
 from ltbench.config.expand import Plan
 from ltbench.config.models import Job
+from ltbench.core.hardware import gpu, processor
 from ltbench.data.errors import DataError, printable
-from ltbench.launch.cost import CostModel, duration, time_left
+from ltbench.launch.cleaning import note_plan
+from ltbench.launch.cost import CostModel, Estimate, duration, time_left
 from ltbench.launch.display import RunDisplay, counted
 from ltbench.launch.local import LocalRunner, warm_up
 from ltbench.launch.machine import Slot
@@ -37,12 +39,27 @@ class Work:
     Attributes:
         jobs: by key, starts before what starts from them.
         before: records of jobs that are trained again for their weights.
-        seconds: estimated seconds of each job, None where it is not known.
+        estimates: of each job, None where nothing like it was measured.
+        hardware: of this machine.
     """
 
     jobs: dict[str, Job]
     before: dict[str, Record]
-    seconds: dict[str, float | None]
+    estimates: dict[str, Estimate | None]
+    hardware: str
+
+    @property
+    def seconds(self) -> dict[str, float | None]:
+        """Seconds of each job on whatever hardware, for the order of jobs alone."""
+        return {key: None if each is None else each.seconds for key, each in self.estimates.items()}
+
+    @property
+    def here(self) -> dict[str, float | None]:
+        """Seconds of each job on this machine, None where they are not known."""
+        return {
+            key: each.seconds if each is not None and each.hardware == self.hardware else None
+            for key, each in self.estimates.items()
+        }
 
 
 def find_work(
@@ -61,15 +78,18 @@ def find_work(
         ConfigError: when the workspace cannot be written to, or a batch cannot be shared.
     """
     check_writable(workspace.root)
+    note_plan(plan, workspace)
     loaded = _quarantined(RecordStore(published, workspace.records), console)
     jobs = {key: plan.jobs[key] for key in to_train(plan, loaded, workspace)}
     if not jobs:
         console.print(f"Nothing to train: all {len(plan.jobs)} jobs have their records.")
-        return Work({}, {}, {})
+        return Work({}, {}, {}, "")
     check_shares(jobs.values(), options.devices)
-    cost = CostModel(loaded)
+    hardware = processor() if options.device == "cpu" else gpu()
+    cost = CostModel(loaded, hardware)
     before = {key: loaded.records[key].record for key in jobs if key in loaded.records}
-    return Work(jobs, before, {key: cost.seconds(job) for key, job in jobs.items()})
+    estimates = {key: cost.estimate(job) for key, job in jobs.items()}
+    return Work(jobs, before, estimates, hardware)
 
 
 def run_here(
@@ -146,13 +166,13 @@ def run_on_ray(
 
 def _display(plan: Plan, work: Work, places: int, console: Console) -> RunDisplay:
     """Say what is to be trained in how many places, and return what shows it."""
-    expected = time_left(work.seconds.values(), places)
+    expected = time_left(work.here.values(), places)
     about = "" if expected is None else f", about {duration(expected)}"
     console.print(
         f"{len(plan.jobs)} jobs, {len(work.jobs)} to train in {places} slots{about}.",
         highlight=False,
     )
-    return RunDisplay(console, work.seconds, places)
+    return RunDisplay(console, work.here, places)
 
 
 def check_writable(folder: Path) -> None:

@@ -21,6 +21,7 @@ from ltbench.config.models import Job
 from ltbench.launch.order import levels
 from ltbench.launch.ranks import STOPPED
 from ltbench.launch.state import ENDED, Ticket, forget_ends, may_try_again
+from ltbench.launch.stopping import Unbroken
 from ltbench.launch.task import run_task, write_task
 from ltbench.results.workspace import JobFolder, Workspace, read_json, write_json
 from ltbench.training.options import Options
@@ -87,6 +88,7 @@ def submit(
 
     Raises:
         ConfigError: where there is no Slurm or no submitit, or devices do not fit the nodes.
+        Interruption: between two arrays, when asked to stop.
     """
     if options.devices % settings.nodes:
         message = f"{settings.nodes} nodes cannot share {options.devices} devices equally"
@@ -105,9 +107,11 @@ def submit(
                 for job in some:
                     forget_ends(workspace.job(job.key))
                 folders = [str(write_task(job, workspace, options)) for job in some]
-                for job, submitted in zip(some, executor.map_array(_run, folders), strict=True):
-                    ids[job.key] = submitted.job_id
-                    write_json(workspace.job(job.key).ticket, {"slurm": submitted.job_id})
+                with Unbroken():  # what is in the queue has its ticket
+                    submitted = executor.map_array(_run, folders)
+                    for job, theirs in zip(some, submitted, strict=True):
+                        ids[job.key] = theirs.job_id
+                        write_json(workspace.job(job.key).ticket, {"slurm": theirs.job_id})
     return ids
 
 

@@ -118,7 +118,7 @@ def failed_jobs(plan: Plan, workspace: Workspace) -> set[str]:
 def tail(path: Path, lines: int = 12) -> str:
     """Return the last lines of a log, nothing that a terminal obeys; empty where there is none."""
     try:
-        with path.open(errors="replace") as file:
+        with path.open(encoding="utf-8", errors="replace") as file:
             return "\n".join(printable(line.rstrip("\n")) for line in deque(file, lines))
     except OSError:
         return ""

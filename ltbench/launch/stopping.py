@@ -1,29 +1,49 @@
-"""Requests to stop a run: the first one kindly, the second one at once."""
+"""Requests to stop: Ctrl-C, SIGTERM, and the hang-up of a terminal or of who reads the output."""
 
 import signal
 import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 APART = 1.0
 """Seconds between two requests; what comes sooner is the first one, passed on by a wrapper too."""
 
 
+class Interruption(BaseException):
+    """The end of what a program does, because of a signal.
+
+    Attributes:
+        signal: its number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = number
+
+
 class StopRequests:
-    """Takes Ctrl-C, SIGTERM and the end of the terminal as requests to stop.
+    """Takes signals as requests to stop, of which none is lost: the first one kindly.
+
+    The second one interrupts. Signals that were ignored before stay so, as nohup has it.
+
+    Args:
+        at_once: whether the first one interrupts, too.
 
     Attributes:
         signal: number of the first one, None before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once: bool = False) -> None:
+        self.at_once = at_once
         self.signal: int | None = None
         self.since = 0.0
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
                 self.before[number] = signal.signal(number, self._ask)
         return self
 
@@ -39,5 +59,21 @@ class StopRequests:
     def _ask(self, number: int, _: FrameType | None) -> None:
         if self.signal is None:
             self.signal, self.since = number, time.monotonic()
+            if self.at_once:
+                raise Interruption(number)
         elif time.monotonic() - self.since > APART:
-            raise KeyboardInterrupt
+            raise Interruption(number)
+
+
+class Unbroken(StopRequests):
+    """A block that ends before a signal interrupts it; a second one does at once."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if kind is None and self.signal is not None:
+            raise Interruption(self.signal)

@@ -38,7 +38,7 @@ class ClaimLostError(Exception):
 def machine() -> str:
     """Return what tells this machine, since it was started, from others."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return socket.gethostname()
 

@@ -50,7 +50,7 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path) -> Any:
     """Return a small JSON file's value, or None where it is absent or damaged."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -126,6 +126,11 @@ class Workspace:
     def records(self) -> Path:
         """Records of finished jobs."""
         return self.root / "records"
+
+    @property
+    def plans(self) -> Path:
+        """Which jobs the grids have that were trained here, an edition of a grid a file."""
+        return self.root / "plans"
 
     def job(self, key: str) -> JobFolder:
         """Return the folder of a job."""

@@ -29,6 +29,7 @@ from ltbench.config.keys import KEY_LENGTH, content_hash, file_hash
 from ltbench.config.models import Job
 from ltbench.config.validation import validate
 from ltbench.core.distributed import all_sum, gather, rank, world_size
+from ltbench.core.hardware import processor
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
 from ltbench.methods.base import Method
@@ -451,9 +452,4 @@ def hardware(device: torch.device) -> str:
     """Return the name of the processor or GPU that a device stands for."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.split(':', 1)[1].strip()} ({os.cpu_count()} cores)"
-    return platform.processor() or platform.machine()
+    return processor()

@@ -1,8 +1,8 @@
 import json
-import subprocess
 import sys
 from textwrap import dedent
 
+import processes
 import pytest
 from config.toy_project import METHODS, method, problems
 
@@ -119,7 +119,7 @@ def test_planning_imports_no_torch():
         load_catalogue()
         assert not {"torch", "lightning", "pytorch_lightning", "numpy"} & set(sys.modules)
     """)
-    subprocess.run([sys.executable, "-c", code], check=True)
+    processes.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_method_of_the_package_has_a_usable_schema():

@@ -1,10 +1,10 @@
 """Datasets in their official layouts, made small."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 from data.listed import picture
 from PIL import Image
@@ -108,7 +108,7 @@ def test_cub200_by_the_list_that_its_command_makes(tmp_path):
         (folder / f"{name}.txt").write_text("\n".join(lines) + "\n")
     header = (CONFIGS / "cub200.yaml").read_text().splitlines()
     (command,) = (line.removeprefix("#").strip() for line in header if "paste" in line)
-    subprocess.run(["sh", "-c", command], cwd=folder, check=True)
+    processes.run(["sh", "-c", command], cwd=folder, check=True)
     pool = check(spec_of("cub200", classes=2), tmp_path, [0, 1], [0, 1])
     assert pool.train_images.paths == (f"images/{names[0]}", f"images/{names[2]}")
 

@@ -1,6 +1,6 @@
 import re
-import subprocess
 
+import processes
 import pytest
 from data.listed import COUNTS, TEST_FORMS, images, listed_spec, write_lists
 from pydantic import ValidationError
@@ -50,7 +50,7 @@ def test_a_blob_is_what_git_says(tmp_path):
     (tmp_path / "list.txt").write_text(text)
     command = ["git", "hash-object", "--no-filters", str(tmp_path / "list.txt")]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = processes.run(command, capture_output=True, text=True, check=True)
     except FileNotFoundError:
         pytest.skip("no git")
     assert blob_id(text) == done.stdout.strip()

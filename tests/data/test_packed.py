@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import processes
 import pytest
 from PIL import Image
 
@@ -54,7 +55,7 @@ def test_files_are_listed_for_sha256sum(root, cache, make_spec):
     (made,) = caches(cache)
     for part in ("train", "test"):
         check = ["sha256sum", "--check", "--quiet", str(made / f"{part}.sha256")]
-        assert subprocess.run(check, cwd=root / "toy").returncode == 0
+        assert processes.run(check, cwd=root / "toy").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_two_processes_make_one_cache(root, cache, make_spec):
         "print(load_pool(spec, sys.argv[2]).fingerprint)"
     )
     command = [sys.executable, "-c", code, make_spec().model_dump_json(), str(root)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    running = [processes.start(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = {process.communicate()[0] for process in running}
     assert answers == {load_pool(make_spec(), root).fingerprint + "\n"}
     assert len(caches(cache)) == 1

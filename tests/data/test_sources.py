@@ -1,7 +1,7 @@
-import subprocess
 import sys
 
 import numpy as np
+import processes
 import pytest
 
 from ltbench.config.load import load_dataset
@@ -113,7 +113,7 @@ def test_planning_imports_neither_torch_nor_sklearn():
         "sys.exit(bool({'torch', 'sklearn', 'torchvision'} & set(sys.modules)))"
     )
     environment = {"LTBENCH_DATA": "/nowhere", "PATH": ""}
-    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+    assert processes.run([sys.executable, "-c", code], env=environment).returncode == 0
 
 
 def test_names_of_files_cannot_steer_the_terminal():

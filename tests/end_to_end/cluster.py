@@ -8,6 +8,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 
+import processes
 from end_to_end.project import PATIENCE, is_alive, wait_until
 
 NODES = ("n1", "n2")
@@ -106,8 +107,13 @@ class Cluster:
 
     def call(self, *words):
         """Run a command of the cluster; return what it prints."""
-        done = subprocess.run(
-            words, env=self.environment, capture_output=True, text=True, timeout=60
+        done = subprocess.run(  # daemons leave its session, and would not survive the end of it
+            words,
+            env=self.environment,
+            preexec_fn=processes.default_signals,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
+import processes
 from PIL import Image
 
 from ltbench.results.store import RecordStore
@@ -105,7 +106,7 @@ class Project:
     def call(self, *words, code=0, torch=True):
         """Run a command to its end; check its exit code, and that nothing looks like a bug."""
         how = ("-m", "ltbench") if torch else ("-c", NO_TORCH)
-        done = subprocess.run(
+        done = processes.run(
             [sys.executable, *how, *words],
             cwd=self.folder,
             env=self.environment,
@@ -129,13 +130,12 @@ class Project:
         """Start a run or a worker and return its process; what it prints goes to a file."""
         command = (verb, "--grid", grid, *self.stores, "--wandb", "off", "--device", "cpu", *words)
         with (self.folder / log).open("w") as file:
-            return subprocess.Popen(
+            return processes.start(
                 [sys.executable, "-m", "ltbench", *command],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
 
     def status(self, grid="tiny.yaml", *words, **how):

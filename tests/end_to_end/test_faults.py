@@ -2,8 +2,8 @@
 
 import os
 import signal
-import subprocess
 
+import processes
 import pytest
 from end_to_end.project import PATIENCE, Project, children, holders, wait_until
 
@@ -82,7 +82,7 @@ def small_disk(folder, *options):
     """Mount a small disk of its own, or skip the test."""
     folder.mkdir(exist_ok=True)
     words = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = processes.run(words, capture_output=True, text=True)
     if done.returncode != 0:
         pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
 
@@ -90,7 +90,7 @@ def small_disk(folder, *options):
 @pytest.fixture
 def mounted(project):
     yield project.out
-    subprocess.run(["umount", "--lazy", str(project.out)], check=True)
+    processes.run(["umount", "--lazy", str(project.out)], check=True)
 
 
 def test_a_rank_that_hangs_is_noticed_and_the_job_goes_on(project, whole):
@@ -139,7 +139,7 @@ def test_a_full_disk_is_said_and_what_was_done_stays(project, whole, mounted):
     first = project.records()
     assert 0 < len(first) < len(whole)
     assert project.processes() == []
-    subprocess.run(["mount", "-o", "remount,size=64m", str(mounted)], check=True)
+    processes.run(["mount", "-o", "remount,size=64m", str(mounted)], check=True)
     project.run(grid(project), "--devices", "2")
     assert_same(project, whole)
     attempts = {key: record.cost.attempts for key, record in project.records().items()}

@@ -45,3 +45,19 @@ def test_own_images_train_as_they_are(project):
     image = project.folder / "data" / "own" / "train" / "class0" / "0.png"
     image.write_bytes((image.parent / "1.png").read_bytes())
     assert project.status(grid, "--set", "recipe.batch=32")[0] == {"missing": 1}  # other images
+
+
+def test_names_in_other_scripts_are_the_same_job_in_any_locale(project):
+    images(project)
+    for part in ("train", "test"):
+        for number, name in enumerate(
+            ("\u732b", "\u00fcber", "\u0441\u043e\u0431\u0430\u043a\u0430")
+        ):
+            folder = project.folder / "data" / "own" / part
+            (folder / f"class{number}").rename(folder / name)
+    grid = project.grid("{label: \u732b, method: softmax}", datasets="[own]")
+    posix = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    project.environment |= posix
+    assert r"start   \u732b [train]" in project.run(grid).stdout
+    project.environment |= {"LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
+    assert project.status(grid)[0] == {"done": 1}

@@ -1,12 +1,56 @@
 import pytest
 from launch.grids import key, quickstart, record
 
-from ltbench.launch.cost import OVERHEAD, CostModel, duration, time_left
+from ltbench.launch import cost as module
+from ltbench.launch.cost import (
+    MEASURED,
+    OVERHEAD,
+    RECORDS,
+    STATED,
+    CostModel,
+    Estimate,
+    Rates,
+    duration,
+    keep_rates,
+    kind,
+    outlook,
+    read_rates,
+    time_left,
+)
 from ltbench.results.store import Loaded, Stored
 
 
 def loaded(*records, provenance="run"):
     return Loaded({r.key: Stored(r, None, "", provenance) for r in records})
+
+
+HERE = "CPU"  # as the records made here say
+OTHER = "NVIDIA RTX 3090"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_measured(monkeypatch, tmp_path):
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path))
+
+
+def model(found=None):
+    return CostModel(Loaded() if found is None else found, HERE)
+
+
+def seconds(cost, one):
+    estimate = cost.estimate(one)
+    return None if estimate is None else estimate.seconds
+
+
+def on(hardware, made):
+    environment = made.environment.model_copy(update={"hardware": hardware})
+    return made.model_copy(update={"environment": environment})
+
+
+def stating(one, *rates):
+    """Return a job whose recipe states rates of another machine's."""
+    values = one.recipe.model_dump() | {"throughput": [{"hardware": OTHER} | r for r in rates]}
+    return one.model_copy(update={"recipe": type(one.recipe)(**values)})
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +67,8 @@ IMAGES = 405 // 32 * 32 * 40  # of an epoch's full batches, in 40 epochs
 
 
 def test_images_over_images_a_second(plan):
-    cost = CostModel(loaded(record(job(plan, "Softmax"), rate=500.0)))
-    assert cost.seconds(job(plan, "Softmax")) == pytest.approx(OVERHEAD + TESTS + IMAGES / 500)
+    cost = model(loaded(record(job(plan, "Softmax"), rate=500.0)))
+    assert seconds(cost, job(plan, "Softmax")) == pytest.approx(OVERHEAD + TESTS + IMAGES / 500)
 
 
 def test_the_same_method_counts_before_another_and_a_run_before_published(plan):
@@ -35,29 +79,77 @@ def test_the_same_method_counts_before_another_and_a_run_before_published(plan):
     own, theirs = loaded(softmax), loaded(ldam, provenance="published")
     both = Loaded(own.records | theirs.records)
     rates = {
-        label: IMAGES / (CostModel(both).seconds(job(plan, label)) - OVERHEAD - TESTS)
+        label: IMAGES / (seconds(model(both), job(plan, label)) - OVERHEAD - TESTS)
         for label in ("Softmax", "LDAM-DRW")
     }
     assert rates == pytest.approx({"Softmax": 500.0, "LDAM-DRW": 500.0})
-    all_own = CostModel(loaded(softmax, ldam))
-    assert all_own.seconds(job(plan, "LDAM-DRW")) == pytest.approx(OVERHEAD + TESTS + IMAGES / 250)
-    middle = all_own.seconds(job(plan, "Logit adjustment"))
+    all_own = model(loaded(softmax, ldam))
+    assert seconds(all_own, job(plan, "LDAM-DRW")) == pytest.approx(OVERHEAD + TESTS + IMAGES / 250)
+    middle = seconds(all_own, job(plan, "Logit adjustment"))
     assert middle == pytest.approx(OVERHEAD + TESTS + IMAGES / 375)
 
 
-def test_without_records_the_recipe_says_or_nobody_knows(plan):
+def test_without_records_the_recipe_says_of_its_hardware_or_nobody_knows(plan):
     softmax = job(plan, "Softmax")
-    recipe = softmax.recipe.model_copy(update={"throughput": ()})
-    assert CostModel(Loaded()).seconds(softmax.model_copy(update={"recipe": recipe})) is None
-    measured = [{"hardware": "two cores", "images_per_second": 100.0}]
-    recipe = type(recipe)(**recipe.model_dump() | {"throughput": measured})
-    known = CostModel(Loaded()).seconds(softmax.model_copy(update={"recipe": recipe}))
-    assert known == pytest.approx(OVERHEAD + IMAGES / 100)
-    measured.append({"hardware": "two cores", "stage": "second", "images_per_second": 400.0})
-    recipe = type(recipe)(**recipe.model_dump() | {"throughput": measured})
-    again = job(plan, "Decouple-IB-CRT").model_copy(update={"recipe": recipe})
-    quarter = IMAGES / recipe.first.epochs * recipe.second.epochs / 400
-    assert CostModel(Loaded()).seconds(again) == pytest.approx(OVERHEAD + quarter)
+    assert model().estimate(stating(softmax)) is None
+    one = stating(softmax, {"images_per_second": 100.0})
+    assert model().estimate(one) == Estimate(pytest.approx(OVERHEAD + IMAGES / 100), OTHER, STATED)
+    assert model().here(one) is None
+    again = stating(
+        job(plan, "Decouple-IB-CRT"),
+        {"images_per_second": 100.0},
+        {"stage": "second", "images_per_second": 400.0},
+    )
+    quarter = IMAGES / again.recipe.first.epochs * again.recipe.second.epochs / 400
+    assert seconds(model(), again) == pytest.approx(OVERHEAD + quarter)
+
+
+def test_records_of_this_hardware_count_before_those_of_other(plan):
+    softmax, ldam = job(plan, "Softmax"), job(plan, "LDAM-DRW")
+    theirs, ours = on(OTHER, record(ldam, rate=1e6)), record(softmax, rate=500.0)
+    cost = model(loaded(theirs, ours))
+    assert cost.estimate(ldam) == Estimate(
+        pytest.approx(OVERHEAD + TESTS + IMAGES / 500), HERE, RECORDS
+    )
+    alone = model(loaded(theirs))
+    assert alone.estimate(ldam).hardware == OTHER
+    assert alone.here(ldam) is None
+
+
+def test_rates_measured_here_count_first_and_for_their_kind_alone(plan):
+    softmax, ldam = job(plan, "Softmax"), job(plan, "LDAM-DRW")
+    keep_rates(softmax, HERE, Rates(200.0, 1000.0))
+    keep_rates(softmax, OTHER, Rates(1e9, 1e9))
+    cost = model(loaded(record(softmax, rate=500.0)))
+    tests = softmax.dataset.test_per_class * softmax.dataset.classes
+    expected = OVERHEAD + tests / 1000 + IMAGES / 200
+    assert cost.estimate(softmax) == Estimate(pytest.approx(expected), HERE, MEASURED)
+    assert cost.estimate(ldam).source == RECORDS
+    assert kind(softmax) == kind(softmax.model_copy(update={"seed": 7, "label": "x"}))
+    assert kind(softmax) != kind(ldam)
+    assert read_rates(ldam, HERE) is None
+
+
+def test_damaged_rates_are_none(plan):
+    softmax = job(plan, "Softmax")
+    keep_rates(softmax, HERE, Rates(200.0, 1000.0))
+    module._place(softmax, HERE).write_text('{"rate": 1}')
+    assert read_rates(softmax, HERE) is None
+
+
+def test_estimates_of_other_hardware_are_not_divided_among_slots():
+    here, there = Estimate(7200.0, HERE, RECORDS), Estimate(3600.0, OTHER, STATED)
+    assert f"about 2 h 00 min in 2 slots of this {HERE}" in outlook([here, here], 2, HERE)
+    assert f"about 2 h 00 min on one {OTHER}, {STATED}" in outlook([there, there], 2, HERE)
+    said = outlook([here, there, None], 2, HERE)
+    for part in (
+        f"1 of them about 2 h 00 min in 2 slots of this {HERE}",
+        f"1 of them about 60 min on one {OTHER}",
+        "1 of them was measured",
+        "--measure",
+    ):
+        assert part in said
+    assert "--measure" not in outlook([here], 1, HERE)
 
 
 def test_the_tests_of_like_jobs_count_on_the_same_images(plan):
@@ -65,14 +157,14 @@ def test_the_tests_of_like_jobs_count_on_the_same_images(plan):
     measured = measured.model_copy(
         update={"cost": measured.cost.model_copy(update={"test_seconds": 20.0})}
     )
-    cost = CostModel(loaded(measured))
-    assert cost.seconds(job(plan, "NCM")) == OVERHEAD + 20
+    cost = model(loaded(measured))
+    assert seconds(cost, job(plan, "NCM")) == OVERHEAD + 20
     other = job(plan, "NCM").dataset.model_copy(update={"name": "other"})
-    assert cost.seconds(job(plan, "NCM").model_copy(update={"dataset": other})) == OVERHEAD
+    assert seconds(cost, job(plan, "NCM").model_copy(update={"dataset": other})) == OVERHEAD
 
 
 def test_what_does_not_train_takes_little(plan):
-    assert CostModel(Loaded()).seconds(job(plan, "NCM")) == OVERHEAD
+    assert seconds(model(), job(plan, "NCM")) == OVERHEAD
 
 
 def test_time_left():

@@ -1,6 +1,6 @@
-import subprocess
 from pathlib import Path
 
+import processes
 import pytest
 from data.listed import listed_spec, picture, resized_recipe, write_images, write_lists
 from launch.grids import quickstart
@@ -80,7 +80,7 @@ def test_a_folder_is_made_and_left_empty(tmp_path):
 def test_the_commit_is_that_of_the_code():
     root = Path(ltbench.__file__).parent.parent
     git = ["git", "-C", str(root), "rev-parse", "HEAD"]
-    head = subprocess.run(git, capture_output=True, text=True)
+    head = processes.run(git, capture_output=True, text=True)
     if (root / ".git").exists() and head.returncode == 0:
         assert code_commit().removesuffix("+changes") == head.stdout.strip()
     else:

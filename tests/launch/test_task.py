@@ -2,10 +2,10 @@ import json
 import multiprocessing
 import os
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 from end_to_end.project import wait_until
 from launch.grids import key, quickstart
@@ -158,7 +158,7 @@ def test_a_script_submits_each_job_after_what_it_starts_from(tmp_path, workspace
     (tmp_path / "sbatch").chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
     words = ["sh", str(script), "--partition=a b"]
-    subprocess.run(words, check=True, env=os.environ | {"PATH": path})
+    processes.run(words, check=True, env=os.environ | {"PATH": path})
     softmax, ncm = (tmp_path / "said").read_text().splitlines()
     assert "--ntasks-per-node=2 --signal=USR2@120 --gpus-per-node=2" in softmax
     assert "--requeue" in softmax

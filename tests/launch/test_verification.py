@@ -1,8 +1,9 @@
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+import processes
 
 from ltbench.config.catalogue import load_catalogue
 from ltbench.config.load import load_dataset
@@ -161,7 +162,7 @@ def test_the_first_difference_is_shown_where_it_is():
 def verify(*words, folder=ROOT):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LTBENCH_")}
     command = [sys.executable, "-m", "ltbench", "results", "verify", *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return processes.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def test_the_records_and_the_leaderboard_of_the_project_agree():

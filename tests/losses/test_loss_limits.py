@@ -1,8 +1,8 @@
 """Limits and invariances of the losses."""
 
-import subprocess
 import sys
 
+import processes
 import pytest
 import torch
 import torch.nn.functional as F
@@ -154,4 +154,4 @@ def test_ldam_without_margin_is_scaled_cross_entropy(batch):
 
 def test_losses_do_not_import_lightning():
     code = "import sys, ltbench.losses; assert not [m for m in sys.modules if 'lightning' in m]"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    processes.run([sys.executable, "-c", code], check=True)

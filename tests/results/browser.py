@@ -7,6 +7,8 @@ import subprocess
 import time
 from contextlib import contextmanager
 
+import processes
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
@@ -99,12 +101,11 @@ def chromium(profile):
     (its_in, ours_out), (ours_in, its_out) = os.pipe(), os.pipe()
     script = f'exec "$@" 3<&{its_in} 4>&{its_out}'
     command = ["bash", "-c", script, "sh", CHROMIUM, *FLAGS, f"--user-data-dir={profile}"]
-    process = subprocess.Popen(
+    process = processes.start(
         command,
         pass_fds=(its_in, its_out),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     )
     os.close(its_in)
     os.close(its_out)
@@ -126,7 +127,6 @@ def chromium(profile):
     try:
         yield Tab(send, receive)
     finally:
-        process.kill()
-        process.wait()
+        processes.end(process)
         os.close(ours_in)
         os.close(ours_out)

@@ -1,8 +1,8 @@
 import pickle
-import subprocess
 import sys
 import textwrap
 
+import processes
 import pytest
 
 from ltbench.results.leaderboard import update_between_markers, write_leaderboard
@@ -112,6 +112,6 @@ def test_a_thousand_records_without_torch(toy, tmp_path):
         print("import {{:.2f}} s, load {{:.2f}} s, write {{:.2f}} s".format(*parts))
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    subprocess.run(command, check=True)
+    processes.run(command, check=True)
     page = (tmp_path / "leaderboard" / "toy_grid.md").read_text()
     assert "1000 of 1000 jobs are done" in page

@@ -1,8 +1,8 @@
 import json
-import subprocess
 import sys
 import textwrap
 
+import processes
 import pytest
 
 from ltbench.results.errors import RecordError
@@ -238,7 +238,7 @@ def test_a_write_killed_half_way_leaves_the_old_record(record, tmp_path):
         os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
         write_record(record.model_copy(update={{"grid": "new"}}), path)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
+    done = processes.run([sys.executable, "-c", textwrap.dedent(code)])
     assert done.returncode == -9
     assert read_record(path) == record
     loaded = RecordStore(runs=tmp_path).load()

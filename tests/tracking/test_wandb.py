@@ -2,7 +2,6 @@ import json
 import os
 import pty
 import signal
-import subprocess
 import sys
 import time
 import warnings
@@ -12,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import processes
 import pytest
 import wandb
 from training.jobs import job, options
@@ -358,7 +358,7 @@ def test_off_imports_nothing(tmp_path):
         "assert not {'wandb', 'torch', 'pytorch_lightning'} & set(sys.modules)\n"
     )
     job = make_job().model_dump_json()
-    subprocess.run([sys.executable, "-c", code, job, str(tmp_path / "job")], check=True)
+    processes.run([sys.executable, "-c", code, job, str(tmp_path / "job")], check=True)
     assert not (tmp_path / "job").exists()
 
 
@@ -366,7 +366,7 @@ def test_a_terminal_is_never_asked():
     code = "from ltbench.tracking.wandb import logged_in; raise SystemExit(logged_in())"
     ours, theirs = pty.openpty()
     try:
-        done = subprocess.run(
+        done = processes.run(
             [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, timeout=60
         )
     finally:

@@ -1,0 +1,101 @@
+"""Verbs whose options may need other options: what would have no effect is refused."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from inspect import get_annotations
+from typing import Any, TypeVar, get_args
+
+import typer
+from typer.core import TyperArgument, TyperCommand
+
+from ltbench.config.errors import Problem, Source, raise_all
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Beside an option's declaration: it has an effect only beside other words, or without them.
+
+    A rule about words that a verb does not have is none.
+
+    Attributes:
+        words: an argument (ROW), an option (--emit), or an option and its values, of which one is
+            needed (--launcher slurm).
+        absent: whether they must not be there instead.
+    """
+
+    words: str
+    absent: bool = False
+
+    def problem(self, option: str, said: Callable[[str], Any]) -> Problem | None:
+        """Return what is wrong with giving an option, None where nothing is.
+
+        Args:
+            option: as it is written.
+            said: returns the value of another one; raises KeyError where the verb has none.
+        """
+        name, *values = self.words.split()
+        try:
+            value = said(name)
+        except KeyError:
+            return None
+        there = value in values if values else value not in (None, False, (), [])
+        if there != self.absent:
+            return None
+        how = "together with" if self.absent else "without"
+        return Source(option).problem(f"has no effect {how} {name} {' or '.join(values)}".rstrip())
+
+
+def unless(words: str) -> Needs:
+    """Return the rule that an option has no effect beside other words."""
+    return Needs(words, absent=True)
+
+
+class Verbs(typer.Typer):
+    """A group of verbs that refuse options which would have no effect, all of them at once."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Function], Function]:
+        """Return what makes a verb of a function, as Typer does."""
+        return super().command(name, cls=Verb, **settings)
+
+
+class Verb(TyperCommand):
+    """A verb that checks the rules beside its options before it begins."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Check the rules and run the verb.
+
+        Raises:
+            ConfigError: naming every option that would have no effect.
+        """
+        raise_all(self._problems(ctx))
+        return super().invoke(ctx)
+
+    def _problems(self, ctx: Any) -> Iterator[Problem]:
+        names = {name: each for each in self.params for name in _names(each)}
+
+        def said(name: str) -> Any:
+            return ctx.params[str(names[name].name)]
+
+        for parameter in self.params:
+            source = ctx.get_parameter_source(str(parameter.name))
+            if source is None or source.name == "DEFAULT":
+                continue
+            for rule in _rules(self.callback, str(parameter.name)):
+                problem = rule.problem(_names(parameter)[0], said)
+                if problem is not None:
+                    yield problem
+
+
+def _names(parameter: Any) -> list[str]:
+    """Return how a user writes a parameter: an argument in capitals."""
+    if isinstance(parameter, TyperArgument):
+        return [str(parameter.name).upper()]
+    return list(parameter.opts)
+
+
+def _rules(function: Callable[..., Any] | None, name: str) -> list[Needs]:
+    """Return the rules beside the declaration of a function's parameter."""
+    hints = {} if function is None else get_annotations(function)
+    return [each for each in get_args(hints.get(name)) if isinstance(each, Needs)]

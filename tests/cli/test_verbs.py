@@ -1,0 +1,55 @@
+"""Options that would have no effect beside the others are refused, all at once."""
+
+import pytest
+from typer.testing import CliRunner
+
+from ltbench.cli import app
+from ltbench.config.errors import ConfigError
+
+WITHOUT_SLURM = ("--partition gpu", "--time 8:00:00", "--nodes 1", "--sbatch mem=32G")
+
+
+def refused(command):
+    """Return where the problems of a command are."""
+    result = CliRunner().invoke(app, command.split())
+    assert isinstance(result.exception, ConfigError), result.output
+    return [problem.file for problem in result.exception.problems]
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (f"run -g quickstart {' '.join(WITHOUT_SLURM)}", [w.split()[0] for w in WITHOUT_SLURM]),
+        ("run -g quickstart --address auto", ["--address"]),
+        ("run -g quickstart --launcher ray --nodes 2", ["--nodes"]),
+        ("run -g quickstart --launcher slurm --slots 2 --address auto", ["--slots", "--address"]),
+        ("run -g quickstart --launcher ray --jobs-per-gpu 2", ["--jobs-per-gpu"]),
+        ("run -g quickstart --device cpu --jobs-per-gpu 2", ["--jobs-per-gpu"]),
+        ("worker -g quickstart --device cpu --jobs-per-gpu 2", ["--jobs-per-gpu"]),
+        ("plan -g quickstart --emit sbatch --slots 1", ["--slots"]),
+        ("plan -g quickstart --wandb off", ["--wandb"]),
+        ("reproduce --seed 1 --ua --out x", ["--out", "--seed", "--ua"]),
+        ("reproduce a/b/1 --dry-run --tolerance 2", ["--tolerance"]),
+        ("evaluate run --images x --part val --data-root y", ["--part", "--data-root"]),
+        ("evaluate run --images x --dataset digits", ["--dataset"]),
+        ("leaderboard --published-only --out x", ["--out"]),
+        ("config show quickstart --only seed=0 --data-root x", ["--data-root", "--only"]),
+        ("wandb sync --plugin x.py", ["--plugin"]),
+        ("job folder --leash --requeue", ["--leash"]),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(command, options):
+    assert sorted(refused(command)) == sorted(options)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "plan -g quickstart --slots 1",
+        "plan -g quickstart --only variant=Softmax --device cpu",
+        "config show quickstart --set grid.seeds=[0]",
+        "reproduce",
+    ],
+)
+def test_what_has_an_effect_is_not(command):
+    assert CliRunner().invoke(app, command.split()).exit_code == 0

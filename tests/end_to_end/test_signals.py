@@ -1,0 +1,111 @@
+"""Signals at the worst moments: none is forgotten, and none ends what is whole."""
+
+import os
+import pty
+import signal
+import sys
+
+import processes
+import pytest
+from end_to_end.project import PATIENCE, wait_until
+
+pytestmark = pytest.mark.slow
+PLUGIN = """\
+import os
+import signal
+from pathlib import Path
+
+from ltbench.losses import cross_entropy
+from ltbench.methods.base import Method
+
+
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+class Stops(Method):
+    \"\"\"Sends the run a signal in the last moment of its job.\"\"\"
+
+    title = "Stops"
+    paper = None
+    category = "baseline"
+
+    def training_loss(self, batch):
+        return cross_entropy(self.network(batch.images), batch.labels)
+
+    def predict(self, images, target_prior=None):
+        forkserver = parent(os.getppid())
+        os.kill(parent(forkserver), getattr(signal, os.environ["SENT"]))
+        return self.network(images)
+
+
+METHODS = {"stops": Stops}
+"""
+
+
+@pytest.fixture
+def plugin(project):
+    return "--plugin", project.write("mine.py", PLUGIN)
+
+
+@pytest.mark.parametrize("verb", ["run", "worker"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_last_running_job_ends_stops_the_run(project, plugin, verb, number):
+    grid = project.grid("stops", "{label: Later, method: softmax}")
+    project.environment["SENT"] = number.name
+    run = project.start(grid, "--slots", "1", *plugin, verb=verb)
+    said = project.folder / "run.log"
+    assert run.wait(PATIENCE) == 128 + number, said.read_text()
+    assert [record.job.label for record in project.records().values()] == ["stops"]
+    assert said.read_text().count("Later [train]") == 1  # named as missing, and never started
+    wait_until(lambda: not project.processes(), seconds=60)
+
+
+def test_a_signal_after_which_nothing_is_missing_ends_nothing(project, plugin):
+    project.environment["SENT"] = "SIGTERM"
+    said = project.run(project.grid("stops"), *plugin).stdout
+    assert "### " in said
+    assert len(project.records()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_job_ends_the_run(project, number):
+    run = project.start()
+    wait_until(lambda: project.processes() and project.out.exists())
+    run.send_signal(number)
+    assert run.wait(PATIENCE) == 128 + number
+    wait_until(lambda: not project.processes(), seconds=60)
+
+
+def test_a_terminal_that_closes_lets_jobs_save(project):
+    words = (*project.stores, "--wandb", "off", "--device", "cpu", "--checkpoint-every", "1000")
+    longer = ("--set", "recipe.first.epochs=20000")
+    ours, theirs = pty.openpty()
+    run = processes.start(
+        [sys.executable, "-m", "ltbench", "run", "--grid", "tiny.yaml", *words, *longer],
+        cwd=project.folder,
+        env=project.environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    wait_until(lambda: list(project.out.glob("jobs/*/progress.json")))
+    os.close(ours)
+    assert run.wait(PATIENCE) == 128 + signal.SIGHUP
+    assert list(project.out.glob("jobs/*/checkpoints/*.pt"))
+    wait_until(lambda: not project.processes(), seconds=60)
+
+
+def test_a_reader_of_the_output_that_goes_lets_jobs_save(project):
+    longer = ("--set", "recipe.first.epochs=20000", "--checkpoint-every", "1000")
+    command = (sys.executable, "-m", "ltbench", "run", "--grid", "tiny.yaml", *project.stores)
+    words = (*command, "--wandb", "off", "--device", "cpu", *longer)
+    ours, theirs = os.pipe()
+    run = processes.start(
+        words, cwd=project.folder, env=project.environment, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    os.close(ours)
+    assert run.wait(PATIENCE) == 128 + signal.SIGHUP
+    wait_until(lambda: not project.processes(), seconds=60)

@@ -1,0 +1,72 @@
+"""The order of things in a run, with processes that a test ends."""
+
+import signal
+from collections.abc import Iterable
+
+import pytest
+from launch.grids import finish, key, quickstart
+from rich.console import Console
+
+from ltbench.launch.display import RunDisplay
+from ltbench.launch.runner import Runner
+from ltbench.results.workspace import Workspace
+
+
+class Scripted(Runner):
+    """Runs a job at a time, each of which ends with its record while a signal arrives."""
+
+    sent: signal.Signals | None = None
+
+    def has_room(self) -> bool:
+        return not self.running
+
+    def start(self, job) -> None:
+        finish(self.workspace, job)
+
+    def ended(self) -> Iterable[tuple[str, int | None]]:
+        for one in list(self.running):
+            if self.sent is not None:
+                signal.raise_signal(self.sent)
+            yield one, 0
+
+    def ask_to_stop(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
+
+
+@pytest.fixture
+def runner(tmp_path):
+    """Return the runner of some jobs of the quickstart grid, by label."""
+    plan = quickstart("seed=0", "split=longtailed")
+
+    def make(*labels):
+        jobs = {key(plan, label): plan.jobs[key(plan, label)] for label in labels}
+        seconds = dict.fromkeys(jobs, 1.0)
+        display = RunDisplay(Console(quiet=True), seconds, 1)
+        return Scripted(jobs, {}, Workspace(tmp_path), seconds, display)
+
+    return make
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_only_running_job_ends_is_not_forgotten(runner, sent):
+    before = signal.signal(sent, signal.SIG_DFL)
+    two = runner("Softmax", "LDAM-DRW")
+    two.sent = sent
+    outcome = two.run()
+    signal.signal(sent, before)
+    assert outcome.signal == sent
+    assert len(outcome.done) == 1
+    assert [title.split()[0] for title in outcome.left] == ["LDAM-DRW"]
+
+
+def test_a_signal_that_leaves_nothing_undone_is_none(runner):
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    one = runner("Softmax")
+    one.sent = signal.SIGTERM
+    outcome = one.run()
+    signal.signal(signal.SIGTERM, before)
+    assert (outcome.signal, outcome.left) == (None, [])
+    assert len(outcome.done) == 1
