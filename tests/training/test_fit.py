@@ -10,6 +10,7 @@ from ltbench.config.models import Auxiliary
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
+from ltbench.methods import METHODS
 from ltbench.methods.plugins import find_method
 from ltbench.results.store import read_record, record_path
 from ltbench.results.workspace import Workspace
@@ -209,7 +210,7 @@ def test_a_start_without_weights_is_named(workspace):
 
 def test_deferred_sampling_switches_in_its_epoch(workspace, monkeypatch):
     asked = []
-    kind = fit.METHODS["ldam_drw"]
+    kind = METHODS["ldam_drw"]
     plain = kind.samplers
     monkeypatch.setattr(kind, "samplers", lambda self: asked.append(plain(self)) or asked[-1])
     fit.run_job(job("ldam_drw", hyper={"defer": "drs"}, epochs=5), workspace, options())
