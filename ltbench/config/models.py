@@ -300,6 +300,8 @@ class DatasetSpec(Model):
             raise ValueError('a test_list or val_list is for the source "image_list"')
         if self.sizes == "any" and self.source not in ("image_folder", "image_list"):
             raise ValueError('images of any size are for the source "image_folder" or "image_list"')
+        if self.bad_images is not None and not self.any_size:
+            raise ValueError("bad_images are left out of images of any size; of others none may be")
         return self
 
     @model_validator(mode="after")

@@ -3,8 +3,10 @@
 import pytest
 from pydantic import Field, ValidationError
 
-from ltbench.config.load import load_recipe
-from ltbench.config.models import LATER, NOTE, Model, Recipe
+from ltbench.config.load import load_dataset, load_recipe
+from ltbench.config.models import LATER, NOTE, DatasetSpec, Model, Recipe
+
+BAD = {"on_bad": "skip", "train": 3, "hash": "0" * 64}
 
 
 class Inner(Model):
@@ -41,3 +43,19 @@ def test_resized_crops_go_with_a_short_side():
     ):
         with pytest.raises(ValidationError, match=problem):
             Recipe(**values | wrong)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sizes": "equal"},
+        {"bad_images": BAD | {"train": 0}},
+        {"bad_images": BAD | {"test": 1}},
+        {"bad_images": BAD | {"hash": "0"}},
+    ],
+)
+def test_bad_images_are_training_images_of_any_size_or_black(changes):
+    own = load_dataset("digits").model_dump() | {"source": "image_folder", "sizes": "any"}
+    assert DatasetSpec(**own | {"bad_images": BAD}).bad_images.total == 3
+    with pytest.raises(ValidationError):
+        DatasetSpec(**own | {"bad_images": BAD} | changes)

@@ -3,7 +3,7 @@ import json
 import pytest
 from launch.grids import finish, key, load, quickstart, record
 
-from ltbench.config.models import BadImages, Job
+from ltbench.config.models import Job
 from ltbench.launch.state import (
     Ticket,
     ending,
@@ -141,8 +141,9 @@ def test_records_of_other_settings_and_versions_are_stale(plan, workspace):
     assert "plugin" in reason
     assert edited.key in reason
     record_path(workspace.records, edited).unlink()
-    bad = BadImages(on_bad="skip", train=3, hash="0" * 64)
-    fewer = changed(job, dataset=job.dataset.model_copy(update={"bad_images": bad}))
+    bad = {"on_bad": "skip", "train": 3, "hash": "0" * 64}
+    files = {"source": "image_folder", "sizes": "any", "bad_images": bad}
+    fewer = changed(job, dataset=job.dataset.model_dump() | files)
     finish(workspace, fewer)
     status, reason = state(plan, workspace, softmax)
     assert status == "stale"

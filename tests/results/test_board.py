@@ -381,7 +381,8 @@ def test_auxiliary_images_are_a_footnote_of_the_rows_that_use_them(toy, auxiliar
 )
 def test_bad_images_are_a_footnote_of_the_rows_that_miss_them(toy, bad, words):
     plan = toy.plan([SOFTMAX, PLUGIN], seeds=(0,))
-    missing = toy.dataset(bad_images={"hash": "0" * 64} | bad)
+    bad = {"hash": "0" * 64} | bad
+    missing = toy.dataset(source="image_folder", sizes="any", bad_images=bad)
     jobs = {k: j.model_copy(update={"dataset": missing}) for k, j in plan.jobs.items()}
     table = main_table(boards(Plan(plan.grid, plan.rows, jobs), {})[0], toy.methods)
     for cell in column(table, "Method"):
