@@ -28,7 +28,8 @@ LINE_EVERY = 60.0
 @contextmanager
 def counted(console: Console | None, what: str) -> Iterator[Callable[[int, int], None]]:
     """Yield what is told how much of some work is done, and of how much; a line where it begins."""
-    with Progress(console=console, transient=True, disable=console is None) as bar:
+    shown = console is not None and console.is_terminal
+    with Progress(console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task(what)
 
         def progress(done: int, total: int) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ltbench.config.models import Job
-from ltbench.data.errors import DataError
 from ltbench.launch.display import RunDisplay
 from ltbench.launch.order import chain_lengths
 from ltbench.launch.process import BUSY
 from ltbench.launch.state import (
     ENDED,
+    EXPLAINED,
+    UNUSABLE,
     ending,
     failure_of,
     finished,
@@ -260,9 +261,9 @@ class Runner(ABC):
         return True
 
     def _fail(self, job: Job, reason: str) -> None:
-        name, images = job.dataset.name, reason.startswith(DataError.__name__)
+        folder, name = self.workspace.job(job.key), job.dataset.name
         self.outcome.failed.append(job.key)
         self.lost[job.key] = f"{job.title} failed: {first_line(reason)}"
-        if images:  # the log has no more to say, and the next job would say the same
+        if reason.startswith(UNUSABLE):  # the next job would say the same
             self.unusable[name] = f"the images of {name} cannot be used"
-        self.display.failed(job, reason, "" if images else tail(self.workspace.job(job.key).log))
+        self.display.failed(job, reason, "" if reason.startswith(EXPLAINED) else tail(folder.log))

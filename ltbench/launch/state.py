@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ltbench.config.expand import Plan
 from ltbench.config.models import Job
-from ltbench.data.errors import printable
+from ltbench.data.errors import DataError, printable
 from ltbench.results.errors import RecordError
 from ltbench.results.record import Record
 from ltbench.results.store import Loaded, read_record, record_path
@@ -18,6 +18,12 @@ from ltbench.results.workspace import JobFolder, Workspace, read_json, write_jso
 
 ENDED = "Ended"
 """Kind of failure of an attempt that something outside it has ended; the next may do better."""
+
+UNUSABLE = DataError.__name__
+"""Kind of failure of an attempt that could not use the images of its dataset."""
+
+EXPLAINED = (UNUSABLE, "DivergedError")
+"""Kinds of failure whose reason says it all, so that nobody needs the log."""
 
 ATTEMPTS = 3
 """Attempts in a row at a job that something outside ends, before it has trained another epoch."""

@@ -3,7 +3,6 @@
 Nothing in it is ever run: weights are safetensors, the rest is text that is checked when read.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -87,8 +86,7 @@ def write_export(
         raise RecordError(f"{job_folder.weights} is not there, or not what the record is of")
     paths = [folder / name for name in (WEIGHTS, CONFIG, RECORD, CARD)]
     weights, config, facts, card = paths
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(job_folder.weights, weights)
+    write_atomically(weights, job_folder.weights.read_bytes())
     values = ExportConfig(classes=classes, job=record.job).model_dump(mode="json")
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     write_atomically(config, text.encode())

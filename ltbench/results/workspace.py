@@ -20,6 +20,9 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         path: the file; its folder is made.
         data: its new content.
         durable: whether the bytes are on the disk before this returns.
+
+    Raises:
+        OSError: naming the file, where it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -31,8 +34,10 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
                 os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
     if durable:
         folder = os.open(path.parent, os.O_RDONLY)

@@ -160,3 +160,70 @@ def test_corrupt_and_foreign_records_are_set_aside_and_in_no_table(copied):
     assert {path.name for path in quarantine.iterdir()} == set(bad) - {"copy.json"}
     assert {path.read_text() for path in sound.parent.iterdir()} == {text}
     assert foreign.exists()
+
+
+OWN = """\
+title: Own photographs
+source: image_folder
+sizes: any
+classes: 3
+image_size: 8
+normalisation: {mean: [0.5, 0.5, 0.5], std: [0.3, 0.3, 0.3]}
+profile: natural
+"""
+
+DAMAGES = """\
+from pathlib import Path
+
+from ltbench.losses import cross_entropy
+from ltbench.methods.base import Method
+
+
+class Damages(Method):
+    title = "Damages"
+    paper = None
+    category = "baseline"
+
+    def training_loss(self, batch):
+        if Path("damage").exists():
+            Path("data/own/test/class1/2.png").write_bytes(b"<html>")
+        return cross_entropy(self.network(batch.images), batch.labels)
+
+
+METHODS = {"damages": Damages}
+"""
+
+
+def test_images_that_go_bad_under_way_end_the_run_once_and_lose_no_training(project):
+    images(project)
+    project.write("configs/datasets/own.yaml", OWN)
+    recipe = (project.folder / "configs/recipes/tiny.yaml").read_text()
+    resized = "augment: resized_crop\nshort_side: 10"
+    project.write("configs/recipes/tiny.yaml", recipe.replace("augment: crop", resized))
+    plugin = project.write("mine.py", DAMAGES)
+    grid = project.grid("damages", "softmax", "ncm", datasets="[own]", seeds="[0, 1]")
+    words = ("--plugin", plugin, "--slots", "1")
+    flag, image = project.folder / "damage", project.folder / "data/own/test/class1/2.png"
+    sound = image.read_bytes()
+    flag.touch()
+
+    done = project.run(grid, *words, code=1)
+    assert done.stdout.count("DataError") == 1
+    assert "Traceback" not in done.stdout
+    assert len(list(project.out.glob("jobs/*/log.txt"))) == 1
+    assert project.records() == {}
+    flag.unlink()
+
+    said = project.run(grid, *words, code=2).stderr
+    assert "test/class1/2.png is not an image" in said
+    assert "test/class1/2.png" in project.call("data", "check", "own", code=2).stderr
+
+    image.write_bytes(sound)
+    project.run(grid, *words)
+    (log,) = (
+        path.read_text()
+        for path in project.out.glob("jobs/*/log.txt")
+        if "2.png" in path.read_text()
+    )
+    assert "resuming after epoch 2 " in log
+    assert {record.method for record in project.records().values()} == {"damages", "softmax", "ncm"}

@@ -1,3 +1,4 @@
+import errno
 import json
 import sys
 import textwrap
@@ -261,3 +262,23 @@ def test_file_is_plain_json_with_an_entry_a_line(record, tmp_path):
     text = put(record, tmp_path).read_text()
     assert json.loads(text) == record.model_dump(mode="json")
     assert len(text.splitlines()) == len(json.loads(text)) + 2
+
+
+LIMITED = """\
+import resource, sys
+from pathlib import Path
+from ltbench.results.workspace import write_atomically
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomically(Path(sys.argv[1]), bytes(2000))
+except OSError as error:
+    print(error.errno, error.filename)
+"""
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    path = tmp_path / "folder" / "weights"
+    command = [sys.executable, "-c", LIMITED, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{errno.EFBIG} {path}\n"
+    assert list(path.parent.iterdir()) == []
