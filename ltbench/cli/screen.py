@@ -75,7 +75,7 @@ def prepare_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # which takes the lowest number
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # which has the lowest number
     codecs.register_error("spell", _spell)
     sys.stdout, sys.stderr = _stream(1, sys.stdout), _stream(2, sys.stderr)
 

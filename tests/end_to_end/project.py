@@ -11,6 +11,7 @@ from textwrap import dedent
 
 import numpy as np
 import processes
+import pytest
 from PIL import Image
 
 from ltbench.results.store import RecordStore
@@ -68,6 +69,10 @@ profile: natural
 
 PATIENCE = 300.0
 """Seconds that a busy machine may take for anything."""
+
+needs_two_cores = pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="a job of two devices needs two cores"
+)
 
 COUNTS = re.compile(r"\d+ [a-z]+(, \d+ [a-z]+)*")
 

@@ -9,7 +9,16 @@ import time
 
 import pytest
 from end_to_end.chaos import chaos
-from end_to_end.project import PATIENCE, Project, children, holders, kill, parent, wait_until
+from end_to_end.project import (
+    PATIENCE,
+    Project,
+    children,
+    holders,
+    kill,
+    needs_two_cores,
+    parent,
+    wait_until,
+)
 
 from ltbench.results.claim import STALE
 from ltbench.results.store import read_record, record_path
@@ -90,6 +99,7 @@ def test_killed_trainers_end_with_the_unbroken_records(project, whole):
     assert sum(record.cost.attempts for record in project.records().values()) > len(whole)
 
 
+@needs_two_cores
 def test_a_killed_runner_leaves_no_trainer_and_the_next_ends_the_work(project, whole):
     for delay, words in ((0.1, ()), (2.0, ("--devices", "2"))):
         run = project.start("long.yaml", *EVERY_EPOCH, *words)
@@ -138,6 +148,7 @@ def test_ctrl_c_saves_and_stops(project, whole):
     assert_same(project, whole)
 
 
+@needs_two_cores
 def test_sigterm_saves_and_stops_ranks_together(project, whole):
     interrupt(project, whole, signal.SIGTERM, 143, "--devices", "2", "--slots", "1")
     logs = "".join(path.read_text() for path in project.out.glob("jobs/*/log.txt"))

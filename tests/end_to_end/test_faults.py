@@ -5,11 +5,18 @@ import signal
 
 import processes
 import pytest
-from end_to_end.project import PATIENCE, Project, children, holders, wait_until
+from end_to_end.project import (
+    PATIENCE,
+    Project,
+    children,
+    holders,
+    needs_two_cores,
+    wait_until,
+)
 
 from ltbench.results.workspace import read_json
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_two_cores]
 
 PLUGIN = """\
 import torch
