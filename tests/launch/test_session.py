@@ -7,6 +7,7 @@ from launch.grids import quickstart
 import ltbench
 from ltbench.config.errors import ConfigError
 from ltbench.data.errors import DataError
+from ltbench.launch import session
 from ltbench.launch.session import check_data, check_shares, check_writable, code_commit
 
 
@@ -80,3 +81,28 @@ def test_the_commit_is_that_of_the_code():
         assert code_commit().removesuffix("+changes") == head.stdout.strip()
     else:
         assert code_commit() is None
+
+
+def test_a_commit_is_marked_where_the_code_differs_from_it(tmp_path, monkeypatch):
+    code = tmp_path / "ltbench" / "launch" / "session.py"
+    (tmp_path / "configs").mkdir()
+    code.parent.mkdir(parents=True)
+    code.write_text("")
+
+    def git(*words):
+        author = ("-c", "user.name=a", "-c", "user.email=a@b")
+        done = subprocess.run(["git", "-C", str(tmp_path), *author, *words], capture_output=True)
+        return done.stdout.decode().strip()
+
+    git("init")
+    git("add", ".")
+    git("commit", "--message", "all")
+    head = git("rev-parse", "HEAD")
+    monkeypatch.setattr(session, "__file__", str(code))
+    (tmp_path / "notes.txt").write_text("no code")
+    assert code_commit() == head
+    code.write_text("changed")
+    assert code_commit() == f"{head}+changes"
+    git("commit", "--all", "--message", "more")
+    (tmp_path / "configs" / "new.yaml").write_text("")
+    assert code_commit() == f"{git('rev-parse', 'HEAD')}+changes"
