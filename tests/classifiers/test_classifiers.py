@@ -108,6 +108,14 @@ def test_nearest_class_mean(oracle):
     assert logits.argmax(dim=1).equal(oracle["pred"])
 
 
+def test_class_means_of_many_images_are_summed_in_double_precision():
+    generator = torch.Generator().manual_seed(0)
+    features = 100 + torch.rand(200_000, 1, generator=generator)
+    classifier = NearestClassMean(1, 1, "un")
+    classifier.fit(features, torch.zeros(len(features), dtype=torch.int64))
+    assert classifier.centroids.equal(features.double().mean(dim=0, keepdim=True).float())
+
+
 def test_nearest_class_mean_names_classes_without_features():
     with pytest.raises(ValueError, match="without features: 1, 3"):
         NearestClassMean(2, 4).fit(torch.randn(3, 2), torch.tensor([0, 2, 2]))

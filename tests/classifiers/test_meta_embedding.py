@@ -62,6 +62,14 @@ def test_attention_begins_as_the_identity_on_maps_of_any_size(size):
     assert ModulatedAttention(4)(maps).equal(maps)
 
 
+def test_what_follows_the_logits_does_not_move_the_centroids():
+    classifier = MetaEmbedding(5, 3)
+    classifier.centroids.data.normal_()
+    classifier(torch.randn(2, 5)).sum().backward()
+    assert classifier.centroids.grad is None
+    assert classifier.hallucinator.weight.grad.any()
+
+
 def test_a_feature_on_a_centroid_has_finite_logits():
     classifier = MetaEmbedding(5, 3)
     features = torch.randn(2, 5, requires_grad=True)

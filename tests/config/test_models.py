@@ -1,10 +1,12 @@
 """What of a model is part of a key."""
 
+import json
+
 import pytest
 from pydantic import Field, ValidationError
 
 from ltbench.config.load import load_dataset, load_recipe
-from ltbench.config.models import LATER, NOTE, DatasetSpec, Model, Recipe
+from ltbench.config.models import LATER, NOTE, DatasetSpec, Model, Recipe, StageRecipe
 
 BAD = {"on_bad": "skip", "train": 3, "hash": "0" * 64}
 
@@ -59,3 +61,43 @@ def test_bad_images_are_training_images_of_any_size_or_black(changes):
     assert DatasetSpec(**own | {"bad_images": BAD}).bad_images.total == 3
     with pytest.raises(ValidationError):
         DatasetSpec(**own | {"bad_images": BAD} | changes)
+
+
+RESIZED = {"augment": "resized_crop", "short_side": 256}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"network": "resnet20"},
+        {"pretrained": {"tag": "tv_in1k"}},
+        {"norm": "group"},
+        {"batch": 64},
+        {"precision": "bf16"},
+        {"channels_last": False},
+        {"compile": "on"},
+        {"fold_batchnorm": True},
+        {"augment": "resized_crop_flip"},
+        {"crop_padding": 2},
+        {"policy": {"kind": "randaugment"}},
+        {"policy": {"cutout": 4}},
+        {"short_side": 300},
+        {"jpeg_quality": 90},
+        {"colour_jitter": 0.4},
+        {"eval_batch": 100},
+    ],
+    ids=str,
+)
+def test_what_can_change_a_number_is_part_of_a_recipes_identity(changes):
+    values = json.loads(load_recipe("digits").model_dump_json()) | RESIZED
+    plain, changed = Recipe(**values), Recipe(**values | changes)
+    assert plain != changed
+    assert plain.identity() != changed.identity()
+
+
+def test_deferred_switches_turn_on_after_whole_four_fifths_of_the_epochs():
+    stage = load_recipe("digits").first.model_dump() | {"defer": None}
+    stage["schedule"] = {"kind": "constant"}
+    found = {n: StageRecipe(**stage | {"epochs": n}).deferred_from for n in (200, 7, 5, 1)}
+    assert found == {200: 160, 7: 5, 5: 4, 1: 0}
+    assert StageRecipe(**stage | {"epochs": 7, "defer": 6}).deferred_from == 6

@@ -9,6 +9,7 @@ from ltbench.core.distributed import all_sum, gather, global_mean, rank, world_s
 from ltbench.core.draws import Draws
 from ltbench.core.streams import stream
 from ltbench.data.loader import shard
+from ltbench.losses import disc_centroids
 from ltbench.results.record import TestResult
 from ltbench.training.evaluation import Evaluation
 
@@ -51,6 +52,16 @@ def summed(rows):
     value = rows[rank()].requires_grad_()
     total = all_sum(value)
     return total.tolist(), value.tolist(), total.requires_grad
+
+
+def centroids_loss(features, labels, centroids):
+    """Return the loss of all ranks' features from centroids, and its averaged gradient."""
+    features = features.chunk(world_size())[rank()].clone().requires_grad_()
+    centroids = centroids.clone().requires_grad_()
+    loss = disc_centroids(features, labels.chunk(world_size())[rank()], centroids)
+    loss.backward()
+    mean, gradient = (all_sum(value) / world_size() for value in (loss, centroids.grad))
+    return float(mean), gradient.tolist()
 
 
 def drawn(batch):

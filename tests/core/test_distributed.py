@@ -1,7 +1,14 @@
 import pytest
 import torch
 from contract.ranks import RankError, ranks
-from core.collectives import CLASSES, evaluated, joined, mean_and_gradient, summed
+from core.collectives import (
+    CLASSES,
+    centroids_loss,
+    evaluated,
+    joined,
+    mean_and_gradient,
+    summed,
+)
 
 from ltbench.core.distributed import global_mean
 
@@ -47,6 +54,20 @@ def test_a_sum_over_ranks_has_no_gradient_and_leaves_its_argument(world):
         assert total == rows.sum(0).tolist()
         assert own == row.tolist()
         assert not has_gradient
+
+
+@pytest.mark.parametrize("far", [2.0, 3.0], ids=["repelled", "at rest"])
+def test_ranks_agree_whether_centroids_repel_each_other(far):
+    """One rank alone would be within the margin, the other alone beyond it."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(4, 3, generator=generator, dtype=torch.float64)
+    features[2:] += far
+    centroids = torch.randn(CLASSES, 3, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 2, 3])
+    loss, gradient = centroids_loss(features, labels, centroids)
+    for value, averaged in ranks(2)(centroids_loss, features, labels, centroids):
+        assert value == pytest.approx(loss, rel=1e-12)
+        torch.testing.assert_close(torch.tensor(averaged), torch.tensor(gradient))
 
 
 @pytest.mark.parametrize("world", [2, 4])

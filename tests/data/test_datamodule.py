@@ -1,3 +1,7 @@
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -123,6 +127,36 @@ def test_samplers_are_asked_for_each_epoch(make_data):
     assert set(both[0]) == {"instance", "reversed"}
     tail = {name: sum(int((step[name].labels >= 5).sum()) for step in both) for name in both[0]}
     assert tail["reversed"] > 2 * tail["instance"]
+
+
+def test_samplers_of_a_step_draw_on_their_own(make_data):
+    data = make_data("balanced")
+    data.samplers = lambda: ("class_balanced", "reversed")  # equal counts: the same probabilities
+    for step in epoch_of(data):
+        assert not torch.equal(step["class_balanced"].index, step["reversed"].index)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"augment": "crop"}, {"augment": "none", "policy": Policy(cutout=4)}],
+    ids=["crops", "holes"],
+)
+def test_what_images_go_through_is_drawn_anew_by_epoch_seed_sampler_and_view(
+    digits, make_recipe, how
+):
+    """Of images that are white all over nothing shows but what was drawn."""
+    pool = load_pool(digits)
+    pool = replace(pool, train_images=np.full_like(pool.train_images, 255))
+
+    def first(epoch=0, seed=0):
+        data = DataModule(digits, "longtailed", make_recipe(**how), seed=seed, pool=pool)
+        data.samplers, data.views = lambda: ("instance", "reversed"), 2
+        step = epoch_of(data, epoch)[0]
+        return [*step["instance"].images, *step["reversed"].images]
+
+    drawn = [*first(), *first(epoch=1), *first(seed=1)]
+    assert all(torch.equal(a, b) for a, b in zip(first(), drawn, strict=False))
+    assert not any(torch.equal(a, b) for a, b in combinations(drawn, 2))
 
 
 def test_views_are_augmented_independently(make_data):

@@ -1,5 +1,6 @@
 import io
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,13 @@ def test_caches_of_other_qualities_stand_side_by_side(listed):
     assert drop_damaged(packed) == ["train-00000"]
     assert build_cache(spec, pool, SIDE, quality=90).images == 18
     assert drop_damaged(packed) == []
+
+
+def test_a_cache_is_of_the_images_of_one_fingerprint(listed):
+    spec, pool = listed
+    build_cache(spec, pool, SIDE)
+    assert open_cache(spec, pool, SIDE) is not None
+    assert open_cache(spec, replace(pool, fingerprint="0" * 64), SIDE) is None
 
 
 def test_a_packed_image_that_is_damaged_is_an_error(listed):

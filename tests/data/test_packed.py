@@ -104,6 +104,21 @@ def test_changed_folder_gets_a_new_cache(root, cache, make_spec):
     assert len(caches(cache)) == 2
 
 
+def test_a_file_replaced_by_one_of_its_size_is_read_anew(root, make_spec):
+    path = root / "toy" / "train" / "a" / "0.png"
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(path, "BMP")
+    before, size = load_pool(make_spec(), root), path.stat().st_size
+    Image.new("RGB", (8, 8), (4, 5, 6)).save(path, "BMP")
+    os.utime(path, ns=(0, 1))
+    after = load_pool(make_spec(), root)
+    assert path.stat().st_size == size
+    assert [pool.train_images[0, :, 0, 0].tolist() for pool in (before, after)] == [
+        [1, 2, 3],
+        [4, 5, 6],
+    ]
+    assert before.fingerprint != after.fingerprint
+
+
 def test_fingerprint_is_of_bytes_and_labels_alone(root, cache, make_spec):
     fingerprint = load_pool(make_spec(), root).fingerprint
     for path in (root / "toy").rglob("*.png"):

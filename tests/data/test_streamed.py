@@ -1,9 +1,12 @@
 import threading
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 from data.listed import resized_recipe
+from PIL import Image
 from torch import distributed as dist
 from torch import multiprocessing as mp
 from torchvision.transforms import functional as reference
@@ -15,6 +18,7 @@ from ltbench.core.streams import stream
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
 from ltbench.data.image_cache import build_cache
+from ltbench.data.pool import ImageFiles
 from ltbench.data.streamed import AHEAD, Stored, StreamedImages
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
@@ -152,6 +156,23 @@ def test_batches_of_listed_images(listed):
     assert [len(b) for b in data.test_dataloader()] == [4, 2]
 
 
+def test_colours_are_drawn_anew_by_epoch_seed_and_view(listed, tmp_path):
+    """Of images in one colour nothing shows but what was drawn."""
+    spec, pool = listed
+    Image.new("RGB", (20, 20), (200, 100, 50)).save(tmp_path / "one.png")
+    files = ImageFiles(tmp_path, ("one.png",) * len(pool.train_labels))
+    pool = replace(pool, train_images=files)
+
+    def first(epoch=0, seed=0):
+        data = DataModule(spec, "longtailed", recipe_of(), seed=seed, pool=pool)
+        data.views = 2
+        return [*epoch_of(data, epoch)[0].images]
+
+    drawn = [*first(), *first(epoch=1), *first(seed=1)]
+    assert torch.equal(first()[0], drawn[0])
+    assert not any(torch.allclose(a, b, atol=1e-3) for a, b in combinations(drawn, 2))
+
+
 def test_views_of_test_images_are_cut_as_in_training(listed):
     spec, pool = listed
     data = DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool)
@@ -188,6 +209,17 @@ def test_auxiliary_images_are_read_from_their_files(listed):
     (batch,) = data.auxiliary_batches()
     assert batch.images.shape == (3, 3, 8, 8)
     assert batch.labels.tolist() == [0, 1, 2]
+
+
+def test_images_from_outside_are_made_like_those_of_the_test(listed):
+    spec, pool = listed
+    pool = replace(pool, val_images=pool.test_images, val_labels=pool.test_labels)
+    spec = spec.model_copy(update={"auxiliary": spec.auxiliary_or_default})
+    data = DataModule(spec, "longtailed", recipe_of(jpeg_quality=10), seed=0, pool=pool)
+    loaders = (data.test_dataloader(), data.auxiliary_batches(), data.open_batches(pool))
+    for test, auxiliary, unknown in zip(*loaders, strict=True):
+        assert torch.equal(auxiliary.images, test.images)
+        assert torch.equal(unknown.images, test.images)
 
 
 def test_recipes_of_another_kind_are_refused(listed, digits):

@@ -12,6 +12,7 @@ from ltbench.data.errors import DataError
 from ltbench.data.image_cache import build_cache
 from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_pool
+from ltbench.launch import session
 from ltbench.launch.session import check_data, check_shares, check_writable, code_commit
 
 
@@ -127,3 +128,28 @@ def test_a_recipe_for_images_of_another_kind_is_said_before_training(own_jobs, j
     other = longtailed.model_copy(update={"recipe": jobs[0].recipe})
     with pytest.raises(DataError, match="any size"):
         check_data([other], root)
+
+
+def test_a_commit_is_marked_where_the_code_differs_from_it(tmp_path, monkeypatch):
+    code = tmp_path / "ltbench" / "launch" / "session.py"
+    (tmp_path / "configs").mkdir()
+    code.parent.mkdir(parents=True)
+    code.write_text("")
+
+    def git(*words):
+        author = ("-c", "user.name=a", "-c", "user.email=a@b")
+        done = processes.run(["git", "-C", str(tmp_path), *author, *words], capture_output=True)
+        return done.stdout.decode().strip()
+
+    git("init")
+    git("add", ".")
+    git("commit", "--message", "all")
+    head = git("rev-parse", "HEAD")
+    monkeypatch.setattr(session, "__file__", str(code))
+    (tmp_path / "notes.txt").write_text("no code")
+    assert code_commit() == head
+    code.write_text("changed")
+    assert code_commit() == f"{head}+changes"
+    git("commit", "--all", "--message", "more")
+    (tmp_path / "configs" / "new.yaml").write_text("")
+    assert code_commit() == f"{git('rev-parse', 'HEAD')}+changes"

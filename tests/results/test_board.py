@@ -5,6 +5,7 @@ from ltbench.config.expand import Plan
 from ltbench.results.board import ad_hoc_records, boards
 from ltbench.results.classes_table import classes_table
 from ltbench.results.record import ShiftedTest, ShiftedTests
+from ltbench.results.render import cell_text
 from ltbench.results.shifts import SHIFTS
 from ltbench.results.tables import (
     ad_hoc_table,
@@ -69,6 +70,17 @@ def test_reference_is_softmax_under_the_recipe_of_the_grid(toy):
     assert [entry.variant.label for entry in board.entries] == ["Mine"]
     assert board.entries[0].values["ua"].mean == pytest.approx(80.0)
     assert board.entries[0].values["ra"].mean == pytest.approx(75.0)
+
+
+def test_the_spread_of_the_reference_is_in_points(toy):
+    plan = toy.plan([SOFTMAX])
+    hits = {("longtailed", 0): 20, ("longtailed", 1): 20, ("balanced", 0): 40, ("balanced", 1): 42}
+    records = toy.stored(
+        *(toy.record(job, (hits[job.split, job.seed],) * 6) for job in plan.jobs.values())
+    )
+    [board] = boards(plan, records)
+    upper = board.entries[0].values["ua"]
+    assert (upper.mean, upper.std) == pytest.approx((82.0, 4 / 2**0.5))
 
 
 def test_softmax_of_another_recipe_is_not_the_reference(toy):
@@ -223,6 +235,27 @@ def test_ties_are_both_best_and_then_there_is_no_second(toy):
         records |= toy.stored(toy.record(job, (first, 40, 30, 20, 5, 1)))
     table = main_table(boards(plan, records)[0], toy.methods)
     assert [cell.rank for cell in column(table, "Acc")] == [1, 1, 0]
+
+
+def test_what_prints_alike_is_equal(toy):
+    plan = toy.plan([SOFTMAX, PLUGIN, {"label": "Third", "method": "third"}], seeds=(0,))
+    records = {}
+    for label, first in (("Softmax", 472), ("Mine", 470), ("Third", 450)):  # of 6,000 images
+        job = plan.jobs[toy.key_of(plan, label)]
+        hits = (first, *[470] * 5)
+        records |= toy.stored(toy.record(job, hits, totals=(1000,) * 6))
+    table = main_table(boards(plan, records)[0], toy.methods)
+    assert [cell_text(cell) for cell in column(table, "Acc")] == ["47.0", "47.0", "46.7"]
+    assert [cell.rank for cell in column(table, "Acc")] == [1, 1, 0]
+
+
+def test_a_seed_that_failed_and_then_ran_has_not_failed(toy):
+    plan = toy.plan([SOFTMAX], splits=("longtailed",))
+    failed = {toy.key_of(plan, "Softmax", 0)}
+    records = fill(toy, plan, skip=[("Softmax", "longtailed", 1)])
+    [board] = boards(plan, records, failed)
+    value = board.entries[0].values["acc"]
+    assert (value.state, value.n, value.failed) == ("partial", 1, 0)
 
 
 def test_incomplete_values_are_not_ranked(toy):

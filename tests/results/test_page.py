@@ -151,6 +151,17 @@ def test_accuracies_are_those_of_the_records(world, page):
         assert cell.text.strip() == expected
 
 
+def test_a_shape_goes_from_many_to_few(world):
+    (drawn,) = set(
+        re.findall(
+            r'<svg class="shape"[^>]*aria-label="many 81.0, medium 55.0, few 20.0">(.*?)</svg>',
+            world.page.read_text(),
+        )
+    )  # of the variant that has one seed
+    heights = [float(y) for y in re.findall(r'cy="([\d.]+)"', drawn)]
+    assert heights == sorted(set(heights))  # from the top down
+
+
 def test_every_state_has_its_word(world, page):
     words = {"LDAM": "failed", "Stale": "stale", "NCM": "not run"}
     for label, word in words.items():

@@ -160,6 +160,18 @@ def test_rows_are_compared_with_each_baseline_and_corrected(world):
     assert compare_rows(board, records, "crt") == {}
 
 
+def test_a_verdict_is_that_of_the_corrected_p(toy):
+    plan = toy.plan([SOFTMAX, BALANCED, OTHER], seeds=(0,), splits=("longtailed",))
+    images = {"Softmax": range(100), "BS": range(3, 111), "Other": range(100)}
+    records = toy.stored(*(answered(toy, plan, label, 0, r) for label, r in images.items()))
+    [board] = boards(plan, records)
+    found = compare_rows(board, records)["BS"]
+    assert (found.gained, found.lost) == (11, 3)
+    assert found.interval[0] > 0
+    assert found.p < 0.05 < found.corrected
+    assert found.verdict == "not separable"
+
+
 def test_pairs_are_corrected_for_all_pairs(world):
     board, records = world
     found = compare_pairs(board, records)

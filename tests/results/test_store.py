@@ -1,5 +1,7 @@
 import errno
 import json
+import os
+import subprocess
 import sys
 import textwrap
 
@@ -245,6 +247,18 @@ def test_a_write_killed_half_way_leaves_the_old_record(record, tmp_path):
     loaded = RecordStore(runs=tmp_path).load()
     assert list(loaded.records) == [record.key]
     assert loaded.bad == []  # what the dead process left is not taken for a record
+
+
+def test_a_record_and_then_its_name_are_on_the_disk(record, tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def note(handle):
+        synced.append(os.fstat(handle).st_ino)
+        sync(handle)
+
+    monkeypatch.setattr("os.fsync", note)
+    path = put(record, tmp_path)
+    assert synced == [path.stat().st_ino, path.parent.stat().st_ino]
 
 
 def test_a_failed_write_leaves_nothing(record, tmp_path, monkeypatch):

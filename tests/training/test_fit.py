@@ -14,7 +14,9 @@ from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
 from ltbench.data.sources import measure_fingerprint
 from ltbench.methods import METHODS
+from ltbench.methods.base import Stage
 from ltbench.methods.plugins import find_method
+from ltbench.methods.rebalancing.softmax import Softmax
 from ltbench.results.store import read_record, record_path
 from ltbench.results.workspace import Workspace
 from ltbench.training import fit
@@ -267,8 +269,9 @@ def test_the_record_on_disk_is_the_one_returned(workspace):
 def test_a_second_stage_continues_from_its_start(workspace):
     first = job()
     second = job("crt", start=[first.key])
-    fit.run_job(first, workspace, options())
-    fit.run_job(second, workspace, options())
+    records = [fit.run_job(one, workspace, options()) for one in (first, second)]
+    parameters = [record.weights.parameters for record in records]
+    assert parameters[0] == parameters[1]  # whether they train or not
     before, after = (load_file(workspace.job(k).weights) for k in (first.key, second.key))
     for name in before:
         same = torch.equal(before[name], after[name])
@@ -299,6 +302,51 @@ def test_deferred_sampling_switches_in_its_epoch(workspace, monkeypatch):
     monkeypatch.setattr(kind, "samplers", lambda self: asked.append(plain(self)) or asked[-1])
     fit.run_job(job("ldam_drw", hyper={"defer": "drs"}, epochs=5), workspace, options())
     assert asked == [("instance",)] * 4 + [("class_balanced",)]
+
+
+def test_a_method_draws_anew_in_each_epoch_and_with_each_seed(workspace, monkeypatch):
+    drawn = []
+
+    class Drawing(Softmax):
+        def training_loss(self, batch):
+            drawn.append((self.draws.uniform(batch.labels)[0].item(), torch.rand(()).item()))
+            return super().training_loss(batch)
+
+    monkeypatch.setitem(fit.METHODS, "softmax", Drawing)
+    for seed in (0, 1, 0):
+        fit.run_job(job(seed=seed, batch=400, epochs=2), workspace, options())
+    assert drawn[4:] == drawn[:2]
+    given, from_torch = zip(*drawn[:4], strict=True)
+    assert len(set(given)) == len(set(from_torch)) == 4
+
+
+def test_a_method_observes_the_training_set_before_it_trains_as_a_test_would(
+    workspace, monkeypatch
+):
+    seen = []
+
+    class Observing(Softmax):
+        stages = (Stage("train", observes=True),)
+
+        def observe(self, batch):
+            seen.append(("observes", self.training, torch.is_grad_enabled(), len(batch)))
+
+        def training_loss(self, batch):
+            seen.append(("trains", self.training, torch.is_grad_enabled(), len(batch)))
+            return super().training_loss(batch)
+
+    monkeypatch.setitem(fit.METHODS, "softmax", Observing)
+    fit.run_job(job(batch=400, epochs=2), workspace, options())
+    assert seen == [("observes", False, False, 405), *[("trains", True, True, 400)] * 2]
+
+
+def test_calibration_by_group_is_of_the_long_tailed_groups_on_the_twin_too(workspace):
+    shots = DIGITS.model_copy(update={"groups": "shots"})
+    one = job(split="balanced", epochs=1).model_copy(update={"dataset": shots})
+    record = fit.run_job(one, workspace, options())
+    assert set(record.split.train_counts) == {40}
+    images = {g: sum(bins.counts) for g, bins in record.test.group_calibration.items()}
+    assert images == {"many": 50, "medium": 250, "few": 200}
 
 
 def test_a_diverged_loss_is_said(workspace):

@@ -51,6 +51,14 @@ def test_a_recipe_is_followed(workspace, tmp_path, changes):
     assert retest(export(record, workspace, tmp_path)) == record.test
 
 
+def test_a_prior_is_that_of_the_images_trained_on(workspace, tmp_path):
+    first = job(split="balanced", epochs=1)
+    second = job("posthoc_logit_adjustment", split="balanced", start=[first.key])
+    _, record = (run_job(one, workspace, options()) for one in (first, second))
+    assert record.split.train_counts != record.split.longtailed_counts
+    assert retest(export(record, workspace, tmp_path)) == record.test
+
+
 def test_other_images_are_tested_too(softmax, workspace, tmp_path):
     assert retest(export(softmax, workspace, tmp_path)) == softmax.test
     exported = export(softmax, workspace, tmp_path)

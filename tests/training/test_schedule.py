@@ -1,0 +1,27 @@
+import math
+
+import pytest
+
+from ltbench.config.models import Schedule
+from ltbench.training.schedule import lr_factor
+
+
+def factors(epochs, **schedule):
+    return [lr_factor(Schedule(**schedule), epoch, epochs) for epoch in range(1, epochs + 1)]
+
+
+def test_a_cosine_begins_at_the_full_rate_and_its_last_epoch_still_trains():
+    assert factors(4, kind="cosine") == pytest.approx(
+        [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]
+    )
+
+
+def test_a_step_follows_its_milestone():
+    expected = [1, 1, 0.1, 0.1, 0.01]
+    assert factors(5, kind="step", milestones=(2, 4)) == pytest.approx(expected)
+
+
+def test_a_warm_up_ends_at_the_full_rate_whatever_follows():
+    assert factors(4, kind="constant", warmup=2) == [0.5, 1, 1, 1]
+    assert factors(4, kind="step", warmup=2, milestones=(1, 3)) == [0.5, 1, 0.1, 0.1**2]
+    assert factors(4, kind="cosine", warmup=2)[:3] == pytest.approx([0.5, 1, 0.5])
