@@ -128,10 +128,6 @@ def test_what_a_method_knows_of_a_test_is_declared(key):
     assert torch.equal(plain, told) == (method.test_time != "prior-known")
 
 
-def test_base_is_short():
-    assert len((Path(ltbench.methods.__file__).parent / "base.py").read_text().splitlines()) < 150
-
-
 @pytest.mark.parametrize("key", PREDICTS)
 def test_predicts_logits(key):
     method = observed(ready(key)).eval()

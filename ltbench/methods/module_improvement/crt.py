@@ -28,7 +28,9 @@ class CRT(Method):
     title = "cRT"
     paper = DECOUPLING
     category = "decoupled"
-    stages = (Stage("classifier", samplers=("class_balanced",), second=True),)
+    stages = (
+        Stage("classifier", samplers=("class_balanced",), second=True, passes=0, forward_passes=1),
+    )
     start_from = "softmax"
     network: Network
 

@@ -27,7 +27,9 @@ class LWS(Method):
     title = "LWS"
     paper = DECOUPLING
     category = "decoupled"
-    stages = (Stage("scales", samplers=("class_balanced",), second=True),)
+    stages = (
+        Stage("scales", samplers=("class_balanced",), second=True, passes=0, forward_passes=1),
+    )
     start_from = "softmax"
     start_needs = ("weight",)
     oracle = "classifiers"
