@@ -1,7 +1,7 @@
 """Nouns that need no torch: what a method says of itself, and what it costs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 TestTime = Literal["fixed", "adapted", "prior-known"]
@@ -42,8 +42,13 @@ class Stage:
         validates: whether `Method.validate` sees the auxiliary images before the test.
         second: whether the recipe's second-stage settings apply instead of its first.
         views: independently augmented views of each image in a batch.
+        passes: through the network, forward and backward, for each image of a batch; a part of the
+            network counts by its arithmetic.
+        forward_passes: through the network or a copy of it, without a gradient for its weights:
+            frozen parts, momentum encoders. Teachers are not among them.
         tests: whether the trained stage predicts classes, and so is tested; pre-training does not:
             its record has no test, and no table a row of it.
+        changes: fields that are otherwise under some hyper-parameters: pairs of both.
     """
 
     name: str
@@ -53,12 +58,22 @@ class Stage:
     validates: bool = False
     second: bool = False
     views: int = 1
+    passes: float = 1.0
+    forward_passes: float = 0.0
     tests: bool = True
+    changes: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...] = ()
+
+    def under(self, hyper: Mapping[str, Any]) -> "Stage":
+        """Return the stage as it is under hyper-parameters."""
+        fields = [changed for when, changed in self.changes if when.items() <= dict(hyper).items()]
+        return replace(self, **{name: value for each in fields for name, value in each.items()})
 
 
 @dataclass(frozen=True)
 class Teacher:
     """Another method, trained on the same split with the same seed, that a method learns from.
+
+    Each image of a batch, and each that is observed, passes through every teacher once, forward.
 
     Attributes:
         method: its key.
@@ -80,7 +95,9 @@ class NetworkCost:
     Attributes:
         parameters: of the method's module, whether they train or not.
         megaflops: millions of multiplications and additions for one image.
+        teachers: those of each teacher, in the order that the method names them.
     """
 
     parameters: int
     megaflops: float
+    teachers: tuple[float, ...] = ()

@@ -67,7 +67,7 @@ class Method(nn.Module):
         self.hyper = self.Hyper() if hyper is None else hyper
         self.counts: Tensor
         self.register_buffer("counts", counts, persistent=False)
-        self.stage = self.stages[0]
+        self.stage = self.stage_of(self.stages[0].name)
         self.progress = Progress(0, 1, deferred=False)
         self.draws: Draws
         self.frozen: list[nn.Module] = []
@@ -77,6 +77,10 @@ class Method(nn.Module):
         """Return the network: features and a linear classifier, unless the method has its own."""
         backbone, width = build_backbone(spec)
         return Network(backbone, linear(width, spec.classes))
+
+    def stage_of(self, name: str) -> Stage:
+        """Return one of the stages as it is under the hyper-parameters."""
+        return {stage.name: stage for stage in self.stages}[name].under(self.hyper.model_dump())
 
     def training_loss(self, batch: Any) -> Loss:
         """Return the loss of a step: a scalar, or named scalars to be summed.

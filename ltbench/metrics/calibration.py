@@ -6,6 +6,7 @@ exactly 0 lies in none and does not count.
 """
 
 from dataclasses import dataclass
+from math import fsum
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ class CalibrationBins:
     def ece(self) -> float:
         """Expected calibration error, a fraction: sum of n_b / n * |accuracy - confidence|."""
         gaps = (self.accuracy - self.confidence).abs()
-        return float((self.counts * gaps).sum() / self.counts.sum().clamp_min(1))
+        return fsum((self.counts * gaps).tolist()) / max(int(self.counts.sum()), 1)
 
 
 def calibration_bins(confidences: Tensor, correct: Tensor, bins: int = 15) -> CalibrationBins:

@@ -1,5 +1,7 @@
 """Accuracy by class, as exact counts."""
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,6 @@ def mean_class_accuracy(predictions: Tensor, labels: Tensor, classes: int) -> fl
         labels: [N], int64, at least one.
         classes: C.
     """
-    hits, totals = hits_and_totals(predictions, labels, classes)
-    there = totals > 0
-    return float((hits[there].double() / totals[there]).mean())
+    hits, totals = (each.tolist() for each in hits_and_totals(predictions, labels, classes))
+    rates = [Fraction(right, n) for right, n in zip(hits, totals, strict=True) if n]
+    return float(sum(rates) / len(rates))  # equal rates are equal floats, in whatever order

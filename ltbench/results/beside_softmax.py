@@ -37,7 +37,7 @@ def relative_costs(
 ) -> dict[str, RelativeCost]:
     """Return each variant's training cost, by label, where the records of all its parts are there.
 
-    Forward passes of all stages, starts and teachers are counted, not timed.
+    Passes through networks of all stages, starts and teachers are counted, not timed.
     """
     plain = find_plain(board, BASELINE)
     unit = None if plain is None else training_work(plain, methods, records)

@@ -53,8 +53,9 @@ def cost_table(
         "variant and all that it starts or learns from, mean over seeds; ~ where softmax had other "
         "hardware. Images a second and the memory of the largest process are those of its last "
         "stage; what did not train has no rate. These are as measured: a busy machine is slower. "
-        "Work: forward passes of training, counted; ~ where a network is one's own, counted as "
-        "softmax's. "
+        "Work: passes of images through networks in training, teachers and momentum copies too, "
+        "counted; one with a gradient is three that are forward alone. ~ where a network is one's "
+        "own, counted as softmax's. "
         "Forward cost: multiplications and additions of one prediction beside softmax's, with "
         "ResNet-32 and default hyper-parameters.",
         columns=COLUMNS,

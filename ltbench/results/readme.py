@@ -121,9 +121,10 @@ def choice_table(
     return Table(
         name="choice",
         title=f"{board.title}, {board.recipe.title}",
-        caption="The most accurate first. Training: forward passes of all stages, what it starts "
-        "from and teachers included; prediction: one forward pass; both beside softmax's. Few: "
-        "accuracy on classes with few training images.",
+        caption="The most accurate first. Training: passes through networks of all stages, what "
+        "it starts from and teachers included, one with a gradient as three that are forward "
+        "alone; prediction: one forward pass; both beside softmax's. Few: accuracy on classes with "
+        "few training images.",
         columns=("Method", "Acc", "Few", "RA", "Training", "Prediction"),
         rows=tuple(rows),
     )

@@ -23,6 +23,9 @@ HEX64 = r"^[0-9a-f]{64}$"
 LATER_FIELDS = ("shifted", "open_set", "predicted", "class_names", "group_calibration")
 """Fields that came after records were published; these have None."""
 
+DERIVED_FIELDS = ("ece",)
+"""Fields that others of a record give, to the last place but one: they need not be repeated."""
+
 
 class SplitFacts(Model):
     """What the job was trained and tested on, and what set apart: no auxiliary images are None.
@@ -332,7 +335,8 @@ def _agree(one: object, other: object) -> bool:
     if not (isinstance(one, dict) and isinstance(other, dict)):
         return one == other
     return one.keys() == other.keys() and all(
-        (name in LATER_FIELDS and None in (one[name], other[name]))
+        name in DERIVED_FIELDS
+        or (name in LATER_FIELDS and None in (one[name], other[name]))
         or _agree(one[name], other[name])
         for name in one
     )

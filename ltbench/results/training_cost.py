@@ -1,19 +1,23 @@
 """What training took and what work it was: all stages, starts and teachers of a result together.
 
-Seconds are as measured, on hardware that may have been busy. Work is counted from the records, as
-the forward passes of all images trained on with the networks of the catalogue (ResNet-32, default
-hyper-parameters), so that it is the same anywhere.
+Seconds are as measured, on hardware that may have been busy. Work is counted from the records, so
+that it is the same anywhere: the passes of images through networks, as the catalogue has both (with
+ResNet-32, default hyper-parameters). A pass with a gradient counts as three that are forward alone,
+for backward is twice the arithmetic. Passes of training, of observing, of choosing on auxiliary
+images and through teachers are counted, those of tests are not.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import compress
 
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import BASELINE
-from ltbench.core.nouns import NetworkCost
+from ltbench.core.nouns import NetworkCost, Stage
 from ltbench.results.board import Entry
 from ltbench.results.exact import mean, measured
+from ltbench.results.groups import subset_classes
 from ltbench.results.record import Record
 from ltbench.results.store import Stored
 
@@ -40,7 +44,7 @@ class Work:
     """What one run had to do.
 
     Attributes:
-        megaflops: of forward passes, millions of multiplications and additions, mean over seeds.
+        megaflops: millions of multiplications and additions, mean over seeds.
         known: whether the catalogue has all networks; one that it lacks counts as softmax's.
     """
 
@@ -84,24 +88,36 @@ def training_work(
     runs, plain = _runs(entry, records), methods.get(BASELINE)
     if not runs or plain is None or plain.cost is None:
         return None
-    total, known = Fraction(0), True
-    for record in (record for run in runs for record in run):
-        if record.training is not None:
-            own = _pass_cost(record, methods)
-            images = record.training.steps * record.job.recipe.batch
-            total += images * (measured(plain.cost.megaflops) if own is None else own)
-            known = known and own is not None
-    return Work(total / len(runs), known)
+    done = [_done(record, methods, plain.cost) for run in runs for record in run]
+    total = sum((megaflops for megaflops, _ in done), Fraction(0))
+    return Work(total / len(runs), all(known for _, known in done))
 
 
-def _pass_cost(record: Record, methods: Mapping[str, MethodInfo]) -> Fraction | None:
-    """Return the megaflops of one image's passes; None where the catalogue lacks the network."""
-    info = methods.get(record.method)
+def _done(
+    record: Record, methods: Mapping[str, MethodInfo], plain: NetworkCost
+) -> tuple[Fraction, bool]:
+    """Return the megaflops of a job, and whether the catalogue has all networks of them."""
+    info, job, settings = methods.get(record.method), record.job, record.job.stage_recipe
     stages = {stage.name: stage for stage in info.stages} if info else {}
-    stage = stages.get(record.job.stage)
-    if info is None or info.cost is None or stage is None:
-        return None
-    return stage.views * len(stage.samplers) * measured(info.cost.megaflops)
+    stage = stages.get(job.stage, Stage(job.stage)).under(job.hyper)
+    cost = info.cost if info and job.stage in stages else None
+    own, teachers = measured((cost or plain).megaflops), Fraction(0)
+    if info is not None:
+        each = cost.teachers if cost else [plain.megaflops] * len(info.teachers)
+        counts, rule = record.split.longtailed_counts, job.dataset.groups
+        there = [len(subset_classes(t.subset, counts, rule)) > 0 for t in info.teachers]
+        teachers = sum(map(measured, compress(each, there)), Fraction(0))
+    images = sum(record.split.train_counts)
+    seen = sum(record.split.auxiliary_counts or ()) * stage.validates
+    # What is observed of teachers needs the own network no more.
+    total = stage.observes * images * (teachers or own) + seen * own
+    if record.training is not None and settings is not None:
+        passes = 3 * measured(stage.passes) + measured(stage.forward_passes)
+        drawn = record.training.steps * job.recipe.batch * len(stage.samplers)
+        if settings.cached_features and not stage.passes:
+            drawn = images  # features of a frozen backbone, computed once
+        total += drawn * (passes * own + teachers)
+    return total, cost is not None or not total
 
 
 def _runs(entry: Entry, records: Mapping[str, Stored]) -> list[list[Record]]:

@@ -141,7 +141,7 @@ def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModul
         method.load_start(state)
     if taught:
         method.load_teachers(list(map(TrainedTeacher, states[own:], taught)))
-    method.stage = next(stage for stage in method.stages if stage.name == job.stage)
+    method.stage = method.stage_of(job.stage)
     method.on_stage_start(method.stage)
     if job.recipe.channels_last:
         method.to(memory_format=torch.channels_last)

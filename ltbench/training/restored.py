@@ -37,7 +37,7 @@ def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Metho
         method = build_method(job.model_copy(update={"recipe": recipe}), counts, plugins)
         if recipe.precision == "fp64":
             method.double()
-        method.stage = {stage.name: stage for stage in method.stages}[job.stage]
+        method.stage = method.stage_of(job.stage)
         method.on_stage_start(method.stage)
         lost, left = method.load_state_dict(load_file(weights), strict=False)
     except (KeyError, ValueError, RuntimeError, SafetensorError) as error:

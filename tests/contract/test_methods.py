@@ -279,7 +279,7 @@ def test_classes_of_a_single_image(case, counts):
         if state is not None:
             method.load_start(state)
         method.load_teachers([taught(teacher) for teacher in kind.teachers])
-        method.stage = stage
+        method.stage = method.stage_of(stage.name)
         method.on_stage_start(stage)
         images, labels = torch.randn(CLASSES, 1, 8, 8), torch.arange(CLASSES)
         method.eval()

@@ -193,7 +193,7 @@ def test_ssp_turns_images_and_tells_how_far(oracle):
     (expected,) = torch.autograd.grad(loss, method.network[1].weight)
 
     method.draws = Drawn(turns)
-    value = method.training_loss(Batch(torch.stack([images, images]), turns, turns))
+    value = method.training_loss(Batch(images, turns, turns))
     (gradient,) = torch.autograd.grad(value, method.network[1].weight)
     torch.testing.assert_close(value, oracle["rot_ce"], **EXACT)
     torch.testing.assert_close(gradient, expected, **EXACT)
@@ -210,8 +210,11 @@ class Drawn(Draws):
         return self.known
 
 
-def pair(size=16):
-    views = torch.randn(2, size, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+def unlabelled(task, size=16):
+    """Return a batch with the views that a task looks at."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (size, 3, 16, 16) if task == "rotation" else (2, size, 3, 16, 16)
+    views = torch.randn(shape, generator=generator)
     return Batch(views, torch.zeros(size, dtype=torch.int64), torch.arange(size))
 
 
@@ -226,7 +229,7 @@ def ssp(task, norm="batch", **hyper):
 def test_ssp_looks_at_no_label(task):
     losses = []
     for label in (0, 3):
-        one = pair()
+        one = unlabelled(task)
         one.labels += label
         losses.append(ssp(task).training_loss(one))
     assert losses[0].equal(losses[1])
@@ -237,11 +240,11 @@ def test_all_turns_are_given_equally_often():
     method = ssp("rotation")
     method.network = nn.Sequential(nn.Flatten(), nn.LazyLinear(4))
     method.network.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
-    one = pair()
+    one = unlabelled("rotation")
     method.training_loss(one)
     turns = [
         next(t for t in range(4) if given.equal(image.rot90(t, dims=(1, 2))))
-        for given, image in zip(seen[0], one.images[0], strict=True)
+        for given, image in zip(seen[0], one.images, strict=True)
     ]
     assert sorted(turns) == sorted([0, 1, 2, 3] * 4)
     assert turns != sorted(turns)
@@ -249,12 +252,12 @@ def test_all_turns_are_given_equally_often():
 
 def test_keys_belong_to_their_images_however_they_were_shuffled():
     method = ssp("moco", norm="group")
-    images = pair().images[1]
+    images = unlabelled("moco").images[1]
     torch.testing.assert_close(method.keys(images), method.slow(images))
 
 
 def test_keys_are_normalised_in_parts_of_the_shuffled_batch():
-    images = pair().images[1]
+    images = unlabelled("moco").images[1]
     keys = {groups: ssp("moco", norm_groups=groups).keys(images) for groups in (1, 4)}
     assert not torch.allclose(keys[1], keys[4])
     method = ssp("moco", norm_groups=4)
@@ -265,7 +268,7 @@ def test_keys_are_normalised_in_parts_of_the_shuffled_batch():
 
 def test_ssp_contrasts_with_the_queue_of_former_batches():
     method = ssp("moco", norm="group", temperature=0.5, momentum=0.9)
-    one = pair()
+    one = unlabelled("moco")
     before = method.queue.keys.clone()
     loss = method.training_loss(one)
     queries = nn.functional.normalize(method.network(one.images[0]))
@@ -297,7 +300,7 @@ def test_ssp_trains_every_kind_of_backbone(backbone, task):
     method.on_stage_start(method.stage)
     method.draws = Draws(stream(0, "method", 0))
     size = KINDS[backbone]
-    images = torch.randn(2, 8, 3, size, size)
+    images = torch.randn(method.stage.views, 8, 3, size, size).squeeze(0)
     method.train().training_loss(Batch(images, torch.arange(8), torch.arange(8))).backward()
     idle = [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None]
     assert not idle

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ltbench.metrics import (
+    CalibrationBins,
     calibration_bins,
     fit_temperature,
     grid_search,
@@ -53,6 +54,31 @@ def test_classes_count_alike_and_those_without_images_not_at_all():
     labels = torch.tensor([0, 0, 0, 0, 2, 2])
     predictions = torch.tensor([0, 0, 0, 1, 0, 2])
     assert mean_class_accuracy(predictions, labels, 4) == (3 / 4 + 1 / 2) / 2
+
+
+def test_equal_rates_of_classes_are_equal_scores_whatever_their_order():
+    """A sum of floats is another number in another order, so that one of two equals would win."""
+    generator = torch.Generator().manual_seed(0)
+    right = torch.tensor([3, 7, 9, 1, 4, 6, 8, 2, 7, 3])
+    labels = torch.arange(10).repeat_interleave(10)
+    within = torch.arange(10).repeat(10)
+    scores = set()
+    for _ in range(50):
+        right = right[torch.randperm(10, generator=generator)]
+        predictions = torch.where(within < right[labels], labels, (labels + 1) % 10)
+        scores.add(mean_class_accuracy(predictions, labels, 10))
+    assert scores == {0.5}
+
+
+def test_a_calibration_error_is_the_nearest_float_whatever_the_order_of_bins():
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.randint(1, 999, (15,), generator=generator)
+    confidence, accuracy = torch.rand(2, 15, generator=generator, dtype=torch.float64)
+    errors = {
+        CalibrationBins(counts[order], confidence[order], accuracy[order]).ece
+        for order in (torch.randperm(15, generator=generator) for _ in range(50))
+    }
+    assert len(errors) == 1
 
 
 def test_of_the_best_candidates_the_one_in_the_middle_is_taken():

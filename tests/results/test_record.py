@@ -87,6 +87,13 @@ def test_what_came_later_is_compared_where_both_records_have_it(record):
         Record.model_validate(change(record, test__predicted=none_of_the_first))
 
 
+def test_what_the_bins_give_need_not_be_repeated(record):
+    other = Record.model_validate(change(record, test__calibration__ece=0.25))
+    assert other.repeats(record)
+    other = Record.model_validate(change(record, test__calibration__confidence=[0.25]))
+    assert not other.repeats(record)
+
+
 SHIFTED = {
     "direction": "forward",
     "ratio": 50,

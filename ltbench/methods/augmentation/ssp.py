@@ -58,7 +58,13 @@ class SSP(Method):
         arxiv="2006.07529",
     )
     category = "transfer"
-    stages = (Stage("pretrain", views=2, tests=False),)
+    stages = (
+        Stage(
+            "pretrain",
+            tests=False,
+            changes=(({"task": "moco"}, {"views": 2, "forward_passes": 1}),),
+        ),
+    )
     coupling = "gathered"
     oracle = "ssp"
     Hyper = SSPHyper
@@ -86,10 +92,10 @@ class SSP(Method):
         return self.hyper.lr
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the loss of the task: rotation looks at the first views alone."""
+        """Return the loss of the task, of one view or two."""
         if self.hyper.task == "rotation":
             turns = self.draws.order(batch.index) % TURNS  # [B]
-            return cross_entropy(self.network(turned(batch.images[0], turns)), turns)
+            return cross_entropy(self.network(turned(batch.images, turns)), turns)
         return self.contrast(*batch.images)
 
     def contrast(self, first: Tensor, second: Tensor) -> Tensor:

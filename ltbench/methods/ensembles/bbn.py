@@ -56,7 +56,7 @@ class BBN(Method):
         arxiv="1912.02413",
     )
     category = "ensemble"
-    stages = (Stage("train", samplers=("instance", "reversed")),)
+    stages = (Stage("train", samplers=("instance", "reversed"), passes=0.94),)  # a branch each
     oracle = "bbn"
     Hyper = BBNHyper
     hyper: BBNHyper

@@ -49,7 +49,9 @@ class RIDERouter(Method):
     title = "RIDE + router"
     paper = RIDE_PAPER
     category = "ensemble"
-    stages = (Stage("router", samplers=("class_balanced",), second=True),)
+    stages = (
+        Stage("router", samplers=("class_balanced",), second=True, passes=0, forward_passes=1),
+    )
     start_from = "ride"
     oracle = "ride"
     Hyper = RIDERouterHyper

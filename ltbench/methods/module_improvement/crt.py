@@ -40,7 +40,9 @@ class CRT(Method):
     paper = DECOUPLING
     category = "decoupled"
     version = 2
-    stages = (Stage("classifier", samplers=("class_balanced",), second=True),)
+    stages = (
+        Stage("classifier", samplers=("class_balanced",), second=True, passes=0, forward_passes=1),
+    )
     start_from = "softmax"
     Hyper = DecouplingHyper
     hyper: DecouplingHyper

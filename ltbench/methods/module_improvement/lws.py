@@ -31,7 +31,9 @@ class LWS(Method):
     paper = DECOUPLING
     category = "decoupled"
     version = 2
-    stages = (Stage("scales", samplers=("class_balanced",), second=True),)
+    stages = (
+        Stage("scales", samplers=("class_balanced",), second=True, passes=0, forward_passes=1),
+    )
     start_from = "softmax"
     start_needs = ("weight",)
     oracle = "classifiers"

@@ -54,7 +54,10 @@ class MiSLAS(Method):
         arxiv="2104.00466",
     )
     category = "decoupled"
-    stages = (Stage("mixup"), Stage("smoothing", samplers=("class_balanced",), second=True))
+    stages = (
+        Stage("mixup"),
+        Stage("smoothing", samplers=("class_balanced",), second=True, passes=0, forward_passes=1),
+    )
     coupling = "gathered"
     oracle = "mislas_stage2"
     Hyper = MiSLASHyper

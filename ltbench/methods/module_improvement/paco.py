@@ -69,7 +69,7 @@ class PaCo(Method):
         arxiv="2107.12028",
     )
     category = "representation"
-    stages = (Stage("train", views=2),)
+    stages = (Stage("train", views=2, forward_passes=1),)
     coupling = "gathered"
     oracle = "paco"
     Hyper = PaCoHyper

@@ -32,7 +32,7 @@ class TauNormLearned(LWS):
     """LWS whose factors are a power of the weights' norms, of which only the power is trained."""
 
     title = "tau-norm (learned)"
-    stages = (Stage("tau", samplers=("class_balanced",), second=True),)
+    stages = (Stage("tau", samplers=("class_balanced",), second=True, passes=0, forward_passes=1),)
     Hyper = TauNormLearnedHyper
     hyper: TauNormLearnedHyper
     classifier = TauNormalised

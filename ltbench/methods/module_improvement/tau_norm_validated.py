@@ -34,6 +34,7 @@ class TauNormValidated(Method):
     paper = DECOUPLING
     category = "decoupled"
     stages = (Stage("rescale", trains=False, validates=True, second=True),)
+    version = 2
     start_from = "softmax"
     start_needs = ("weight",)
     oracle = "classifiers"

@@ -41,6 +41,7 @@ class UNOIC(Method):
     )
     category = "logit adjustment"
     stages = (Stage("rebalance", trains=False, validates=True, second=True),)
+    version = 2
     start_from = "softmax"
     start_needs = ("weight", "bias")
     test_time = "prior-known"

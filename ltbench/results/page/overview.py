@@ -53,8 +53,9 @@ HELP = {
     "UA": "Upper reference accuracy: the better of softmax and the method itself, trained on the "
     "balanced twin of the long-tailed set.",
     "Shape": "Many, medium and few from left to right, on one scale from 0 to 100 %.",
-    "Cost": "Forward passes of training beside softmax's, all stages, starts and teachers "
-    "included: counted, not timed; ~ where a network is one's own, counted as softmax's.",
+    "Cost": "Passes of training images through networks beside softmax's, all stages, starts and "
+    "teachers included, one with a gradient as three that are forward alone: counted, not timed; "
+    "~ where a network is one's own, counted as softmax's.",
     "Seeds": "Seeds that are there, of those that the grid asks for.",
 }
 
