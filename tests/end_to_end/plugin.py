@@ -1,11 +1,17 @@
-"""Methods of somebody's own: one that works, and the ways in which one can fail."""
+"""Methods of somebody's own: one that works, and the ways in which one can fail.
+
+Two of them work once there is a file `mended` beside this one, whose own text is part of keys.
+"""
 
 import os
 import signal
 import sys
+from pathlib import Path
 
 from ltbench.losses import cross_entropy
 from ltbench.methods.base import Method, Stage
+
+MENDED = Path(__file__).with_name("mended")
 
 
 class Twice(Method):
@@ -26,14 +32,18 @@ class Diverges(Twice):
 
 class Raises(Twice):
     def training_loss(self, batch):
+        if MENDED.exists():
+            return super().training_loss(batch)
         sys.stdout.write("about to fail\n")
         raise RuntimeError("no such \x1b[31mluck")
 
 
 class Dies(Twice):
     def training_loss(self, batch):
-        sys.stdout.write("about to die\n")
-        os.kill(os.getpid(), signal.SIGKILL)
+        if not MENDED.exists():
+            sys.stdout.write("about to die\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().training_loss(batch)
 
 
 class Continues(Twice):

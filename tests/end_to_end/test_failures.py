@@ -89,14 +89,7 @@ def test_a_plugin_that_is_none_is_said(project):
 def test_the_next_run_tries_again(failed):
     project, _, grid = failed
     plugin = project.folder / "my_methods.py"
-    text = plugin.read_text()
-    for failing in (
-        'raise RuntimeError("no such \\x1b[31mluck")',
-        "os.kill(os.getpid(), signal.SIGKILL)",
-    ):
-        assert failing in text
-        text = text.replace(failing, "return super().training_loss(batch)")
-    plugin.write_text(text)
+    plugin.with_name("mended").touch()
     done = project.run(grid, "--plugin", str(plugin), code=1)
     assert "7 jobs, 5 to train" in done.stdout
     assert "1 jobs failed, 0 could" in done.stderr
@@ -105,3 +98,7 @@ def test_the_next_run_tries_again(failed):
     counts, text = project.status(grid, "--plugin", str(plugin))
     assert counts == {"done": 6, "failed": 1}
     assert "luck" not in text
+    with plugin.open("a") as file:
+        file.write("# edited\n")
+    counts, _ = project.status(grid, "--plugin", str(plugin))
+    assert counts == {"stale": 6, "missing": 1}
