@@ -177,8 +177,11 @@ def test_a_changed_leaderboard_is_refused(tmp_path):
     index = board / "README.md"
     index.write_text(index.read_text().replace("# Leaderboard", "# Our leaderboard"))
     (board / "notes.md").write_text("by hand")
-    done = verify("--leaderboard", str(board))
+    readme, begin = tmp_path / "README.md", "<!-- leaderboard:begin -->\n"
+    readme.write_text((ROOT / "README.md").read_text().replace(begin, f"{begin}\nBy hand.\n"))
+    done = verify("--leaderboard", str(board), "--readme", str(readme))
     assert done.returncode == 1
     assert f'{index}:1: has "# Our leaderboard", the records give "# Leaderboard"' in done.stdout
     assert f"{board / 'notes.md'}: the records give no such file" in done.stdout
-    assert "2 disagreements" in done.stdout
+    assert f"{readme}:" in done.stdout
+    assert "3 disagreements" in done.stdout
