@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from ltbench.results.exact import fixed
+
 pytestmark = pytest.mark.slow
 
 ROW = "digits_r20/softmax/2"
@@ -62,9 +64,9 @@ def test_an_exported_run_is_tested_again(copied):
     )
     said = copied.call("evaluate", str(folder), "--device", "cpu").stdout
     assert "Equal to the run's record, bit for bit." in said
-    assert re.search(rf"\| {100 * record.accuracy:.1f} ", said)
+    assert re.search(rf"\| {fixed(100 * record.accuracy, 1)} ", said)
     said = copied.call("evaluate", str(folder), "--dataset", "digits", "--device", "cpu").stdout
-    assert re.search(rf"\| {100 * record.accuracy:.1f} ", said)
+    assert re.search(rf"\| {fixed(100 * record.accuracy, 1)} ", said)
     copied.call("evaluate", str(folder), "--dataset", "digits", "--images", "x", code=2)
     error = copied.call("evaluate", str(folder), "--dataset", "cifar10", code=2).stderr
     assert "cifar10 has channels 3, the run was trained with 1" in error

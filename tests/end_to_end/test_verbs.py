@@ -8,6 +8,7 @@ import processes
 import yaml
 
 import ltbench
+from ltbench.results.exact import fixed
 
 
 def test_a_run_ends_with_tables_and_records(finished):
@@ -18,7 +19,7 @@ def test_a_run_ends_with_tables_and_records(finished):
     records = finished.by_name()
     assert len(records) == 12
     assert all(record.cost.attempts == 1 for record in records.values())
-    accuracy = f"{100 * records['NCM', 'longtailed'].accuracy:.1f}"
+    accuracy = fixed(100 * records["NCM", "longtailed"].accuracy, 1)
     assert accuracy in next(line for line in said.splitlines() if line.startswith("| NCM"))
 
 
@@ -185,7 +186,7 @@ def test_two_variants_are_compared(finished):
     records = finished.by_name()
     row = next(line for line in said.splitlines() if line.startswith("│ All"))
     for label in ("NCM", "cRT"):
-        assert f" {100 * records[label, 'longtailed'].accuracy:.1f} " in row
+        assert f" {fixed(100 * records[label, 'longtailed'].accuracy, 1)} " in row
     assert "1 of 1 seeds, so that it speaks of these trained networks alone" in said
     assert "2 of 10 classes, the largest change first." in said
 

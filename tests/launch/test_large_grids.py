@@ -29,8 +29,8 @@ def plan_of(name, tmp_path, *only):
 def test_a_plan_needs_neither_lists_nor_images(name, tmp_path):
     plan = plan_of(name, tmp_path)
     assert all(job.dataset.fingerprint is not None for job in plan.jobs.values())
-    cost = CostModel(Loaded())
-    hours = [cost.seconds(job) / 3600 for job in plan.jobs.values()]
+    cost = CostModel(Loaded(), "this machine")
+    hours = [cost.estimate(job).seconds / 3600 for job in plan.jobs.values()]
     assert all(0 <= each < 24 for each in hours)
 
 

@@ -21,6 +21,7 @@ from results import conftest as toy
 
 ROOT = Path(__file__).parents[2]
 METHODS = load_catalogue().methods
+VERSIONS = {"cRT": METHODS["crt"].version}
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
 CRT = {"label": "cRT", "method": "crt", "start_from": "Softmax"}
 HITS = (45, 40, 30, 20, 5, 1)
@@ -40,7 +41,7 @@ def problems_of(root, loaded, *plans):
 
 
 def test_records_of_a_plan_have_no_problem(tmp_path):
-    plan = toy.plan([SOFTMAX, CRT], dataset=ABSENT)
+    plan = toy.plan([SOFTMAX, CRT], dataset=ABSENT, versions=VERSIONS)
     loaded = written(tmp_path, plan.jobs.values())
     assert record_problems(loaded, tmp_path, [plan], METHODS) == []
     assert split_problems(loaded.records, tmp_path) == []
@@ -60,7 +61,7 @@ def test_a_damaged_and_a_misplaced_record(tmp_path):
 
 
 def test_versions_methods_grids_configurations_and_starts(tmp_path):
-    plan = toy.plan([SOFTMAX, CRT], seeds=(0,), splits=("longtailed",))
+    plan = toy.plan([SOFTMAX, CRT], seeds=(0,), splits=("longtailed",), versions=VERSIONS)
 
     def only(jobs, **changes):
         root = tmp_path / str(len(list(tmp_path.iterdir())))
@@ -97,7 +98,9 @@ def test_a_seed_that_no_grid_plans_is_no_problem(tmp_path):
 
 
 def test_records_of_one_split_have_the_same_images(tmp_path):
-    plan = toy.plan([SOFTMAX, CRT], seeds=(0,), splits=("longtailed",), dataset=ABSENT)
+    plan = toy.plan(
+        [SOFTMAX, CRT], seeds=(0,), splits=("longtailed",), dataset=ABSENT, versions=VERSIONS
+    )
     first, second = plan.jobs.values()
     written(tmp_path, [first])
     split = toy.record(second, HITS).split

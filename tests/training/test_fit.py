@@ -312,7 +312,7 @@ def test_a_method_draws_anew_in_each_epoch_and_with_each_seed(workspace, monkeyp
             drawn.append((self.draws.uniform(batch.labels)[0].item(), torch.rand(()).item()))
             return super().training_loss(batch)
 
-    monkeypatch.setitem(fit.METHODS, "softmax", Drawing)
+    monkeypatch.setitem(METHODS, "softmax", Drawing)
     for seed in (0, 1, 0):
         fit.run_job(job(seed=seed, batch=400, epochs=2), workspace, options())
     assert drawn[4:] == drawn[:2]
@@ -335,7 +335,7 @@ def test_a_method_observes_the_training_set_before_it_trains_as_a_test_would(
             seen.append(("trains", self.training, torch.is_grad_enabled(), len(batch)))
             return super().training_loss(batch)
 
-    monkeypatch.setitem(fit.METHODS, "softmax", Observing)
+    monkeypatch.setitem(METHODS, "softmax", Observing)
     fit.run_job(job(batch=400, epochs=2), workspace, options())
     assert seen == [("observes", False, False, 405), *[("trains", True, True, 400)] * 2]
 
