@@ -395,10 +395,13 @@ class StageRecipe(Model):
     @model_validator(mode="after")
     def _inside(self) -> Self:
         late = [m for m in self.schedule.milestones if m >= self.epochs]
+        problems = []
         if late:
-            raise ValueError(f"milestones {late} are not before the last of {self.epochs} epochs")
+            problems.append(f"milestones {late} are not before the last of {self.epochs} epochs")
         if self.defer is not None and self.defer > self.epochs:
-            raise ValueError(f"defer ({self.defer}) is after the last of {self.epochs} epochs")
+            problems.append(f"defer ({self.defer}) is after the last of {self.epochs} epochs")
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @property

@@ -101,3 +101,10 @@ def test_deferred_switches_turn_on_after_whole_four_fifths_of_the_epochs():
     found = {n: StageRecipe(**stage | {"epochs": n}).deferred_from for n in (200, 7, 5, 1)}
     assert found == {200: 160, 7: 5, 5: 4, 1: 0}
     assert StageRecipe(**stage | {"epochs": 7, "defer": 6}).deferred_from == 6
+
+
+def test_milestones_and_deferral_after_the_last_epoch_are_named_together():
+    stage = load_recipe("digits").first.model_dump() | {"epochs": 5, "defer": 6}
+    stage["schedule"] = {"kind": "step", "milestones": (2, 7)}
+    with pytest.raises(ValidationError, match=r"\[7\].*\(6\)"):
+        StageRecipe(**stage)
