@@ -1,5 +1,6 @@
 """From a grid to its rows and jobs: which stage of which variant trains on which split, once."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -292,6 +293,21 @@ def _check_recipes(
     raise_all(problems)
 
 
+def _check_datasets(grid: Grid, datasets: Sequence[DatasetSpec]) -> None:
+    """Refuse datasets that tables and folders could not tell apart.
+
+    Raises:
+        ConfigError: naming each.
+    """
+    times = Counter(dataset.id for dataset in datasets)
+    source = Source(f"grid {grid.name}").at("datasets")
+    raise_all(
+        source.problem(f"{show(name)} is the name of {n} datasets with their ratios")
+        for name, n in times.items()
+        if n > 1
+    )
+
+
 def _check_pretraining(grid: Grid, catalogue: Catalogue) -> None:
     """Refuse variants that only pre-train and that no other starts from.
 
@@ -331,9 +347,11 @@ def expand(
         overrides: what the command line changed, for the record.
 
     Raises:
-        ConfigError: for starts that go in circles, recipes whose network is not that of the grid's
-            or that are for images of another kind, and pre-training that nothing starts from.
+        ConfigError: for datasets of one name, starts that go in circles, recipes whose network is
+            not that of the grid's or that are for images of another kind, and pre-training that
+            nothing starts from.
     """
+    _check_datasets(grid, datasets)
     _check_recipes(grid, datasets, recipes)
     _check_pretraining(grid, catalogue)
     expander = _Expander(grid, catalogue, recipes, rules, present, overrides)

@@ -87,7 +87,7 @@ def _files(
             problems.append(f"{path} is not a file")
         else:
             stat = entry.stat()
-            yield ImageFile(path, label, stat.st_size, stat.st_mtime_ns)
+            yield ImageFile(path, label, stat.st_size, stat.st_ctime_ns)
 
 
 def _visible(path: Path) -> list[os.DirEntry[str]]:

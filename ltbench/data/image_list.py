@@ -166,4 +166,4 @@ def _files(
             problems.append(f"{place}: {path} is listed before, in {seen[path]}")
         else:
             stat = file.stat()
-            yield ImageFile(path, known[name], stat.st_size, stat.st_mtime_ns)
+            yield ImageFile(path, known[name], stat.st_size, stat.st_ctime_ns)

@@ -13,7 +13,11 @@ Part = Literal["train", "test", "val"]
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file: its path in the folder, its class, and what tells that it changed."""
+    """A file: its path in the folder, its class, and what tells that it changed.
+
+    That is its size and the time of its last change, of content or metadata (ctime): copies and
+    archives can keep the time of modification, and whoever writes to a file can set it.
+    """
 
     path: str
     label: int
@@ -51,7 +55,7 @@ def existing(
     for path, label in images:
         if (folder / path).is_file():
             stat = (folder / path).stat()
-            yield ImageFile(path, label, stat.st_size, stat.st_mtime_ns)
+            yield ImageFile(path, label, stat.st_size, stat.st_ctime_ns)
         else:
             problems.append(f"there is no file {path}")
 

@@ -102,7 +102,7 @@ def _state(path: Path) -> State | None:
         stat = path.stat()
     except OSError:
         return None
-    return [stat.st_size, stat.st_mtime_ns]
+    return [stat.st_size, stat.st_ctime_ns]
 
 
 def _decode(root: Path, channels: int, paths: Sequence[str]) -> dict[str, State | str]:

@@ -1,6 +1,7 @@
 """Boards as tables: pure functions to a small model that `render` turns into text."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -228,13 +229,20 @@ def over_seeds(acc: Value, fractions: Mapping[str, Fraction | None]) -> Value:
 
 def open_set_table(board: Board, records: Mapping[str, Stored]) -> Table | None:
     """Return open-set F-measures of the variants, or None where no record has any."""
+    found = {
+        key: test.fingerprint
+        for entry in board.entries
+        for key in entry.values["acc"].keys
+        if (test := records[key].record.open_set) and test.dataset == board.dataset.open_set
+    }
+    versions = Counter(found.values()).most_common()
     rows = []
     for entry in board.entries:
         acc = entry.values["acc"]
         tested = {
-            key: record.f_measures()
-            for key, record in ((key, records[key].record) for key in acc.keys)
-            if record.open_set and record.open_set.dataset == board.dataset.open_set
+            key: records[key].record.f_measures()
+            for key in acc.keys
+            if key in found and found[key] == versions[0][0]
         }
         if tested:
             values = (
@@ -246,6 +254,7 @@ def open_set_table(board: Board, records: Mapping[str, Stored]) -> Table | None:
         return None
     for column in range(1, len(THRESHOLDS) + 1):
         rank_column(rows, column)
+    others = " Runs tested on other images of that name are left out." if len(versions) > 1 else ""
     return Table(
         name="open set",
         title=f"{board.title}: open set {board.dataset.open_set}",
@@ -254,7 +263,7 @@ def open_set_table(board: Board, records: Mapping[str, Stored]) -> Table | None:
         "class probability is below the threshold of the column. 0.1 is that of Liu et al. (CVPR "
         "2019), for hundreds of classes; ten never fall below it. As in their code an image of "
         "these classes that is rejected counts against precision; in that of Kang et al. (ICLR "
-        "2020) it does not.",
+        f"2020) it does not.{others}",
         columns=("Method", *(f"F at {threshold}" for threshold in THRESHOLDS)),
         rows=tuple(tuple(row) for row in rows),
     )

@@ -350,6 +350,17 @@ def test_a_method_that_starts_from_itself_or_teaches_itself():
             plan("me", catalogue=with_method("me", **changes))
 
 
+def test_datasets_that_tables_cannot_tell_apart_are_refused():
+    near = [DIGITS.model_copy(update={"ratio": ratio}) for ratio in (10.00001, 9.99999999)]
+    grid = Grid(
+        name="toy", title="Toy", datasets=("digits",), recipes=("digits",), variants=("softmax",)
+    )
+    for datasets in (near, [DIGITS, DIGITS]):
+        with pytest.raises(ConfigError) as error:
+            expand(grid, datasets, RECIPES, CATALOGUE)
+        assert [problem.path for problem in error.value.problems] == ["datasets"]
+
+
 def test_recipes_of_variants_have_the_network_of_the_grid():
     with pytest.raises(ConfigError) as error:
         plan(

@@ -35,10 +35,10 @@ def test_worked_examples():
     assert f_measure(0, 100, 0) == 0
 
 
-def open_set(right, dataset="others"):
+def open_set(right, dataset="others", fingerprint="f" * 64):
     return OpenSetTest(
         dataset=dataset,
-        fingerprint="f" * 64,
+        fingerprint=fingerprint,
         images=200,
         thresholds=THRESHOLDS,
         right=right,
@@ -72,6 +72,19 @@ def test_a_table_where_records_have_one(toy, plan):
     assert (softmax[2].value.n, softmax[2].value.state) == (2, "complete")
     assert mine[2].value.mean == pytest.approx(100 * f_measure(130, 300, 100))
     assert (mine[2].value.n, mine[2].value.state) == (1, "partial")
+
+
+def test_runs_on_other_images_of_the_same_name_are_never_averaged(toy, plan):
+    right = (141, 120, 100, 50, 10)
+    records = toy.stored(
+        record(toy, plan, "Softmax", 0, open_set(right)),
+        record(toy, plan, "Softmax", 1, open_set((9, 8, 7, 6, 5), fingerprint="e" * 64)),
+        record(toy, plan, "Mine", 0, open_set(right)),
+    )
+    [board] = boards(plan, records)
+    softmax, mine = open_set_table(board, records).rows
+    assert softmax[2].value.mean == mine[2].value.mean == 100 * f_measure(120, 300, 100)
+    assert (softmax[2].value.n, softmax[2].value.state) == (1, "partial")
 
 
 def test_no_table_without_records_of_this_open_set(toy, plan):
