@@ -96,7 +96,10 @@ def test_values_go_through_the_same_models(project, catalogue):
         '--set: recipe.first.epoch: unknown key; did you mean "epochs"?',
     ]
     assert grid("recipe.first.epochs=5") == [
-        "--set: recipe.first: milestones [24, 27] are not before the last of 5 epochs"
+        (
+            "--set: recipe.first: milestones [24, 27] are not before the last of 5 epochs; "
+            "defer (24) is after the last of 5 epochs"
+        )
     ]
     assert grid("recipe.batch.size=5") == ["--set: recipe.batch: 32 has no fields"]
     assert grid("dataset.profile=natural") == [
