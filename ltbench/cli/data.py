@@ -27,17 +27,14 @@ def data_check(name: DatasetName, data_root: DataRoot = None, sets: Sets = None)
     """
     from ltbench.data.report import describe
     from ltbench.data.soundness import check_images
-    from ltbench.data.sources import load_pool
     from ltbench.launch.display import counted
 
     report = _report(name, data_root, sets)
     print_text(describe(report))
-    files = load_pool(report.spec, data_root).every_file
+    channels = report.spec.channels
     with counted(console, "Decoding images") as progress:
-        sound = check_images(
-            name, files, report.spec.channels, processes=_cores(), progress=progress
-        )
-    if files:
+        sound = check_images(name, report.files, channels, processes=_cores(), progress=progress)
+    if report.files:
         print_text(f"files        {sound} images, all can be decoded")
 
 

@@ -308,7 +308,7 @@ def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: tuple[P
         for job in bar.track(kinds.values(), description="measuring"):
             try:
                 train, test = measure(job, device, tuple(map(str, plugins)))
-            except (RuntimeError, ValueError, NotImplementedError) as error:
+            except (RuntimeError, ValueError) as error:
                 print_text(f"{job.label} [{job.stage}] could not be measured: {error}")
             else:
                 keep_rates(job, hardware, Rates(train, test))
@@ -391,9 +391,8 @@ def gc(
     workspace = Workspace(out)
     plans = make_plans(grids or available("grids"), data_root, plugins)
     records = load_records(out, published).records
-    kept = {key for made in plans for key in made.jobs}
-    if not grids:
-        kept = needed(plans, records, workspace)
+    named = {key for made in plans for key in made.jobs}
+    kept = named if grids else needed(plans, records, workspace)
     found = unneeded(kept, records, workspace)
     if found:
         rows = ((each.folder.path.name, megabytes(each.bytes), each.title) for each in found)

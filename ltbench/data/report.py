@@ -13,7 +13,7 @@ from ltbench.config.models import DatasetSpec, ImageLists
 from ltbench.data.errors import DataError, listed, printable
 from ltbench.data.image_cache import Built
 from ltbench.data.lists import pinned_fingerprint
-from ltbench.data.pool import Pool
+from ltbench.data.pool import ImageFiles, Pool
 from ltbench.data.prepare import Prepared
 from ltbench.data.sources import load_pool, resolve_root
 from ltbench.data.split import make_split
@@ -37,6 +37,7 @@ class DataReport:
         gini, effective_classes: of `counts`: the functions of these names.
         groups: [C] group of each class by the dataset's rule.
         train_hash, test_hash: of the long-tailed split.
+        files: the images that stay in their files, those of validation too.
         twin_per_class: images of each class in the balanced twin; None where there is none.
         twin_hash: hash of the twin; where there is none, None.
         no_twin: why there is no balanced twin; None where there is one.
@@ -59,6 +60,7 @@ class DataReport:
     twin_hash: str | None
     no_twin: str | None
     auxiliary: str
+    files: tuple[ImageFiles, ...]
 
 
 def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
@@ -92,6 +94,7 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
         twin_hash=twin.train_hash if twin else None,
         no_twin=no_twin,
         auxiliary=_auxiliary(spec, pool),
+        files=tuple(pool.every_file),
     )
 
 

@@ -33,6 +33,10 @@ class Estimate:
     hardware: str
     source: str
 
+    def on(self, hardware: str) -> float | None:
+        """Return the seconds where they are of some hardware, None where of other."""
+        return self.seconds if self.hardware == hardware else None
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -93,12 +97,6 @@ class CostModel:
             return None
         rate, hardware, source = found
         return Estimate(self._around(job, hardware) + images / rate, hardware, source)
-
-    def here(self, job: Job) -> float | None:
-        """Return the seconds that a job will take on this hardware, None where that is unknown."""
-        estimate = self.estimate(job)
-        known = estimate is not None and estimate.hardware == self.hardware
-        return estimate.seconds if estimate is not None and known else None
 
     def _by_rates(self, job: Job, rates: Rates) -> Estimate | None:
         tests = _stated_test_images(job) or self.test_images.get(job.dataset.name, 0)

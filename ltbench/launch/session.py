@@ -57,7 +57,7 @@ class Work:
     def here(self) -> dict[str, float | None]:
         """Seconds of each job on this machine, None where they are not known."""
         return {
-            key: each.seconds if each is not None and each.hardware == self.hardware else None
+            key: None if each is None else each.on(self.hardware)
             for key, each in self.estimates.items()
         }
 

@@ -98,7 +98,7 @@ def _ready(job: Job, device: torch.device, plugins: Sequence[str]) -> Method:
         teachers.append(TrainedTeacher(state, torch.arange(len(counts))))
     if teachers:
         method.load_teachers(teachers)
-    method.stage = next(stage for stage in method.stages if stage.name == job.stage)
+    method.stage = method.stage_of(job.stage)
     method.on_stage_start(method.stage)
     method.draws = Draws(stream(0, "method", 0))
     method.progress = Progress(0, 1, deferred=False)

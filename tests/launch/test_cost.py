@@ -94,7 +94,7 @@ def test_without_records_the_recipe_says_of_its_hardware_or_nobody_knows(plan):
     assert model().estimate(stating(softmax)) is None
     one = stating(softmax, {"images_per_second": 100.0})
     assert model().estimate(one) == Estimate(pytest.approx(OVERHEAD + IMAGES / 100), OTHER, STATED)
-    assert model().here(one) is None
+    assert model().estimate(one).on(HERE) is None
     again = stating(
         job(plan, "Decouple-IB-CRT"),
         {"images_per_second": 100.0},
@@ -113,7 +113,7 @@ def test_records_of_this_hardware_count_before_those_of_other(plan):
     )
     alone = model(loaded(theirs))
     assert alone.estimate(ldam).hardware == OTHER
-    assert alone.here(ldam) is None
+    assert alone.estimate(ldam).on(HERE) is None
 
 
 def test_rates_measured_here_count_first_and_for_their_kind_alone(plan):
