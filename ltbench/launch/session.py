@@ -219,7 +219,8 @@ def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | No
     Raises:
         DataError: naming everything that is missing, damaged or impossible.
     """
-    from ltbench.data.soundness import check_images
+    from ltbench.data.open_set import load_open_set
+    from ltbench.data.pool import ImageFiles
     from ltbench.data.sources import load_pool
 
     problems: list[str] = []
@@ -230,12 +231,31 @@ def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | No
             files: list[ImageFiles] = []
             for job in {_sees(job): job for job in jobs if job.dataset == spec}.values():
                 with _collecting(problems):
-                    files += _files_of(job, pool, data_root)
-            with counted(console, f"Decoding images of {spec.name}") as progress:
-                cores = len(os.sched_getaffinity(0))
-                check_images(spec.name, files, spec.channels, processes=cores, progress=progress)
+                    files += _files_of(job, pool)
+            _decode(spec.name, files, spec.channels, console)
+    tested = {job.dataset.open_set: job.dataset for job in jobs if job.subset == "all"}
+    for name, spec in tested.items():
+        with _collecting(problems):
+            other = load_open_set(spec, data_root)
+            if name and other and isinstance(other.test_images, ImageFiles):
+                _decode(name, [other.test_images], spec.channels, console)
     if problems:
         raise DataError("\n".join(dict.fromkeys(problems)))
+
+
+def _decode(
+    name: str, files: "Sequence[ImageFiles]", channels: int, console: Console | None
+) -> None:
+    """Decode image files of a dataset on all cores, and show how far that is.
+
+    Raises:
+        DataError: naming all that cannot be used.
+    """
+    from ltbench.data.soundness import check_images
+
+    with counted(console, f"Decoding images of {name}") as progress:
+        cores = len(os.sched_getaffinity(0))
+        check_images(name, files, channels, processes=cores, progress=progress)
 
 
 def _sees(job: Job) -> tuple[object, ...]:
@@ -243,15 +263,14 @@ def _sees(job: Job) -> tuple[object, ...]:
     return job.split, job.subset, job.recipe.batch, job.recipe.short_side, job.recipe.jpeg_quality
 
 
-def _files_of(job: Job, pool: "Pool", data_root: str | None) -> "Iterator[ImageFiles]":
-    """Yield the files that a job reads images from; none of those that a cache has.
+def _files_of(job: Job, pool: "Pool") -> "Iterator[ImageFiles]":
+    """Yield the files that a job reads its dataset from; none of those that a cache has.
 
     Raises:
         DataError: where its split is impossible, or smaller than a batch.
     """
     from ltbench.data.image_cache import open_images
     from ltbench.data.image_store import FileStore
-    from ltbench.data.open_set import load_open_set
     from ltbench.data.pool import ImageFiles
     from ltbench.data.split import make_split, split_name
 
@@ -266,10 +285,8 @@ def _files_of(job: Job, pool: "Pool", data_root: str | None) -> "Iterator[ImageF
     for part, store in stores.items():
         if isinstance(store, FileStore):
             yield store.files[split.train] if part == "train" else store.files
-    outside = [split.auxiliary and split.auxiliary.images]
-    if job.subset == "all" and (other := load_open_set(spec, data_root)) is not None:
-        outside.append(other.test_images)
-    yield from (images for images in outside if isinstance(images, ImageFiles))
+    if split.auxiliary is not None and isinstance(split.auxiliary.images, ImageFiles):
+        yield split.auxiliary.images
 
 
 def code_commit() -> str | None:

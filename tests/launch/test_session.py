@@ -4,6 +4,7 @@ import processes
 import pytest
 from data.listed import listed_spec, picture, resized_recipe, write_images, write_lists
 from launch.grids import quickstart
+from PIL import Image
 from training.jobs import job as training_job
 
 import ltbench
@@ -128,6 +129,42 @@ def test_a_recipe_for_images_of_another_kind_is_said_before_training(own_jobs, j
     other = longtailed.model_copy(update={"recipe": jobs[0].recipe})
     with pytest.raises(DataError, match="any size"):
         check_data([other], root)
+
+
+OTHER = """\
+title: Other
+source: image_folder
+sizes: any
+classes: 2
+image_size: 8
+normalisation: {mean: [0.5, 0.5, 0.5], std: [0.3, 0.3, 0.3]}
+profile: natural
+"""
+
+
+def test_images_of_an_open_set_are_decoded_too_and_looked_for_once(
+    own_jobs, tmp_path, monkeypatch, caplog
+):
+    made, root = own_jobs
+    jobs = [
+        job.model_copy(update={"dataset": job.dataset.model_copy(update={"open_set": "other"})})
+        for job in made
+    ]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs/datasets").mkdir(parents=True)
+    (tmp_path / "configs/datasets/other.yaml").write_text(OTHER)
+    check_data(jobs, root)
+    assert len(caplog.records) == 1  # there are no such images
+    for part in ("train", "test"):
+        for name in "ab":
+            path = tmp_path / "data/other" / part / name / "0.png"
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (12, 12)).save(path)
+    check_data(jobs, root)
+    path.write_bytes(b"<html>")
+    with pytest.raises(DataError) as error:
+        check_data(jobs, root)
+    assert "test/b/0.png" in str(error.value)
 
 
 def test_a_commit_is_marked_where_the_code_differs_from_it(tmp_path, monkeypatch):
