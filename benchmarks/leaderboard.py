@@ -14,22 +14,22 @@ from pathlib import Path
 import numpy as np
 from rounds import interleaved, report
 
+from ltbench.analysis.board import boards
+from ltbench.analysis.significance import compare_runs
 from ltbench.config.catalogue import load_catalogue
 from ltbench.config.expand import Plan
 from ltbench.config.models import Job
 from ltbench.data.profiles import exponential
 from ltbench.launch.plan import Request, make_plan
-from ltbench.results.board import boards
-from ltbench.results.leaderboard import every_table, write_leaderboard
-from ltbench.results.page.document import write_page
-from ltbench.results.paired import compare_runs
-from ltbench.results.record import Calibration, Record, TestResult
-from ltbench.results.render import markdown
-from ltbench.results.store import Loaded, RecordStore, record_path, write_record
+from ltbench.report.leaderboard import every_table, write_leaderboard
+from ltbench.report.page.document import write_page
+from ltbench.report.render import markdown
+from ltbench.runs.record import Calibration, Record, TestResult
+from ltbench.runs.store import Loaded, RecordStore, record_path, write_record
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[1]))
 
-import made_records
+from tests.support import made_records
 
 METHODS = load_catalogue().methods
 COUNTS = tuple(exponential(10, 5000, 100))

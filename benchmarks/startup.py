@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rounds import interleaved, report
 
-from ltbench.results.workspace import Workspace
+from ltbench.runs.run_dir import Workspace
 
 LTBENCH = shutil.which("ltbench") or "ltbench"
 VERBS = (

@@ -19,6 +19,7 @@ from torchvision import transforms
 
 from ltbench.config.load import load_dataset, load_recipe
 from ltbench.config.models import Job, Recipe, Schedule
+from ltbench.core.groups import subset_classes
 from ltbench.core.nouns import Stage
 from ltbench.data.datamodule import DataModule
 from ltbench.data.pool import Pool
@@ -27,7 +28,6 @@ from ltbench.methods import METHODS
 from ltbench.methods.base import Method
 from ltbench.methods.terms import TrainedTeacher
 from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.results.groups import subset_classes
 from ltbench.training.fit import make_trainer
 from ltbench.training.module import TrainingModule
 

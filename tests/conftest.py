@@ -1,9 +1,10 @@
 import os
 from pathlib import Path
 
-import processes
 import pytest
 from hypothesis import settings
+
+from tests.support import processes
 
 TESTS = Path(__file__).parent
 ORACLES = TESTS / "oracles"
@@ -32,16 +33,16 @@ def pytest_configure(config):
     folder = config.getoption("oracles")
     if not folder.is_dir():
         raise pytest.UsageError(f"--oracles: {folder} is not a folder")
-    # A test's module is tests.<folder>.<file>; what it imports from there, <folder>.<file>.
-    ours = "|".join(["ltbench", "tests", *sorted(path.stem for path in TESTS.iterdir())])
     for category in ("DeprecationWarning", "FutureWarning"):
-        config.addinivalue_line("filterwarnings", rf"error::{category}:({ours})\b")
+        config.addinivalue_line("filterwarnings", rf"error::{category}:(ltbench|tests)\b")
 
 
 def pytest_generate_tests(metafunc):
     marker = metafunc.definition.get_closest_marker("oracle")
     if marker is not None:
-        from oracle_files import discover  # imports torch, which other tests must not have loaded
+        from tests.support.oracle_files import (
+            discover,  # imports torch, which other tests must not have loaded
+        )
 
         (file,), claim = marker.args, dict(marker.kwargs)
         path = metafunc.config.getoption("oracles") / f"{file}.npz"
@@ -64,3 +65,11 @@ def oracle(request):
     if request.param.parent != ORACLES and not request.param.exists():
         pytest.skip(f"{request.param} is not there")
     pytest.fail(f"{request.param} holds no case that this test claims")
+
+
+@pytest.fixture(scope="session")
+def toy():
+    """Return the makers of a small world to compute tables from."""
+    from tests.support import toy_board  # no torch, but much else
+
+    return toy_board.world()

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import processes
 import pytest
 import typer
 import yaml
@@ -16,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ltbench.cli import app
+from tests.support import processes
 
 ROOT = Path(__file__).parent.parent
 LTBENCH = [sys.executable, "-m", "ltbench"]

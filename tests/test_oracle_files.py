@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracle_files import discover
+
+from tests.support.oracle_files import discover
 
 TESTS = Path(__file__).parent
 CLAIMS = (

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import processes
 import pytest
-from end_to_end.project import is_alive, wait_until
+
+from tests.support import processes
+from tests.support.project import is_alive, wait_until
 
 TESTS = Path(__file__).parent
 SLEEP = "import time; time.sleep(600)"
@@ -52,9 +53,13 @@ def test_a_command_that_takes_too_long_is_ended():
 
 
 def test_what_is_started_dies_with_the_tests():
-    code = "import processes, time; print(processes.start(['sleep', '600']).pid, flush=True);"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))}
-    words = [sys.executable, "-c", code + "time.sleep(600)"]
+    code = """
+import time
+from tests.support import processes
+print(processes.start(["sleep", "600"]).pid, flush=True)
+time.sleep(600)"""
+    environment = os.environ | {"PYTHONPATH": str(TESTS.parent)}
+    words = [sys.executable, "-c", code]
     tests = processes.start(words, env=environment, stdout=subprocess.PIPE, text=True)
     sleeper = int(tests.stdout.readline())
     tests.kill()

@@ -8,11 +8,11 @@ import warnings
 from importlib import metadata
 from pathlib import Path
 
-import processes
 import pytest
 import yaml
 
 import ltbench
+from tests.support import processes
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -59,11 +59,8 @@ def test_the_search_finds_what_it_should():
 
 
 def modules_of_ours():
-    """Return names that modules of ours have while tests run: of the package, tests and helpers."""
-    tests = ROOT / "tests"
-    files = [path for path in tests.rglob("*.py") if not path.name.startswith("test_")]
-    helpers = [".".join(path.relative_to(tests).with_suffix("").parts) for path in files]
-    return ["ltbench", "ltbench.cli.runs", __name__, *helpers]
+    """Return names that modules of ours have while tests run: of the package and of tests."""
+    return ["ltbench", "ltbench.cli.runs", __name__, processes.__name__]
 
 
 @pytest.mark.parametrize("category", [DeprecationWarning, FutureWarning])

@@ -20,7 +20,7 @@ from ltbench.cli.wandb import wandb_app
 from ltbench.config.errors import ConfigError
 from ltbench.data.errors import DataError
 from ltbench.launch.stopping import Interruption, StopRequests
-from ltbench.results.errors import RecordError
+from ltbench.runs.errors import RecordError
 
 app = Verbs(
     name="ltbench",

@@ -12,7 +12,7 @@ from ltbench.config.errors import Source
 
 if TYPE_CHECKING:
     from ltbench.config.models import DatasetSpec
-    from ltbench.results.record import Record, TestResult
+    from ltbench.runs.record import Record, TestResult
 
 
 Part = Literal["test", "train", "val"]
@@ -37,8 +37,9 @@ def evaluate(
     from ltbench.config.load import load_dataset
     from ltbench.launch.machine import local_slots
     from ltbench.launch.plan import read_catalogue
-    from ltbench.results.export import accuracy_table, read_export
-    from ltbench.results.render import markdown
+    from ltbench.report.model_card import accuracy_table
+    from ltbench.report.render import markdown
+    from ltbench.runs.export import read_export
 
     export = read_export(run)
     record = export.record

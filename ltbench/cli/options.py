@@ -12,7 +12,7 @@ from ltbench.training.options import Device, Options
 if TYPE_CHECKING:
     from ltbench.config.expand import Plan
     from ltbench.launch.plan import Request
-    from ltbench.results.store import Loaded
+    from ltbench.runs.store import Loaded
 
 RUNS = Path("runs")
 PUBLISHED = Path("results/records")
@@ -81,8 +81,8 @@ def make_plans(
 
 def load_records(out: Path, published: Path) -> "Loaded":
     """Return the published records and those of the runs."""
-    from ltbench.results.store import RecordStore
-    from ltbench.results.workspace import Workspace
+    from ltbench.runs.run_dir import Workspace
+    from ltbench.runs.store import RecordStore
 
     return RecordStore(published, Workspace(out).records).load()
 

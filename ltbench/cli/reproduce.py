@@ -26,11 +26,11 @@ from ltbench.cli.screen import console, print_table, print_text
 from ltbench.cli.verbs import Needs, unless
 
 if TYPE_CHECKING:
+    from ltbench.analysis.published_rows import PublishedRow
+    from ltbench.analysis.reproduction import Verdict
     from ltbench.config.expand import Plan
     from ltbench.launch.machine import Slot
-    from ltbench.launch.reproduction import PublishedRow
-    from ltbench.results.reproduction import Verdict
-    from ltbench.results.store import Stored
+    from ltbench.runs.store import Stored
 
 
 REPRODUCTIONS = Path("reproductions")
@@ -72,12 +72,12 @@ def reproduce(
     A difference is within tolerance up to --tolerance points, and up to twice its standard error
     where the spread over seeds is known. The exit code is 1 where a figure is outside.
     """
+    from ltbench.analysis.published_rows import published_row, published_rows
     from ltbench.config.load import available
     from ltbench.launch.machine import local_slots
-    from ltbench.launch.reproduction import published_row, published_rows
     from ltbench.launch.session import run_here
-    from ltbench.results.store import RecordStore
-    from ltbench.results.workspace import Workspace
+    from ltbench.runs.run_dir import Workspace
+    from ltbench.runs.store import RecordStore
 
     theirs = RecordStore(published).load().records
     rows = published_rows(make_plans(grids or available("grids"), data_root, plugins), theirs)
@@ -99,8 +99,8 @@ def reproduce(
 
 
 def _listed(row: "PublishedRow") -> tuple[str, str, str]:
-    from ltbench.results.board import DECIMALS
-    from ltbench.results.exact import fixed
+    from ltbench.analysis.board import DECIMALS
+    from ltbench.core.exact import fixed
 
     figures = [claim for claim in row.claims if claim.metric == "acc"] or row.claims
     said = "; ".join(f"{fixed(c.value, DECIMALS)} ({c.source})" for c in figures)
@@ -116,15 +116,14 @@ def _announce(
     places: "list[Slot]",
 ) -> None:
     """Print what is published of a row, what trains it, and what that costs."""
+    from ltbench.analysis.board import DECIMALS, TITLES, boards
+    from ltbench.analysis.reproduction import claims
+    from ltbench.core.exact import fixed
     from ltbench.launch.cost import CostModel, outlook
     from ltbench.launch.machine import hardware_of
-    from ltbench.launch.state import to_train
-    from ltbench.results.board import DECIMALS, boards
-    from ltbench.results.exact import fixed
-    from ltbench.results.reproduction import claims
-    from ltbench.results.store import RecordStore
-    from ltbench.results.tables import TITLES
-    from ltbench.results.workspace import Workspace
+    from ltbench.runs.run_dir import Workspace
+    from ltbench.runs.state import to_train
+    from ltbench.runs.store import RecordStore
 
     (board,) = boards(made, published)
     print_text(f"{row.name}: {row.label} on {board.title}, {board.recipe.title}")
@@ -148,8 +147,8 @@ def _judge(
     made: "Plan", published: "dict[str, Stored]", ours: "dict[str, Stored]", tolerance: float
 ) -> None:
     """Print each published figure beside ours; leave with 1 where one is outside tolerance."""
-    from ltbench.results.board import boards
-    from ltbench.results.reproduction import claims, verdicts
+    from ltbench.analysis.board import boards
+    from ltbench.analysis.reproduction import claims, verdicts
 
     (theirs,), (mine,) = boards(made, published), boards(made, ours)
     judged = verdicts(claims(theirs, theirs.entries[0]), mine.entries[0], tolerance)
@@ -169,10 +168,9 @@ def _judge(
 
 
 def _judged(verdict: "Verdict") -> tuple[str, ...]:
-    from ltbench.results.board import DECIMALS
-    from ltbench.results.exact import fixed
-    from ltbench.results.reproduction import NEED_TWIN
-    from ltbench.results.tables import TITLES
+    from ltbench.analysis.board import DECIMALS, TITLES
+    from ltbench.analysis.reproduction import NEED_TWIN
+    from ltbench.core.exact import fixed
 
     claim, difference = verdict.claim, verdict.difference
     word: str = verdict.word

@@ -42,8 +42,8 @@ def results_publish(
 ) -> None:
     """Copy the records of a grid's finished jobs into the published ones."""
     from ltbench.launch.plan import make_plan
-    from ltbench.results.store import RecordStore, publish
-    from ltbench.results.workspace import Workspace
+    from ltbench.runs.run_dir import Workspace
+    from ltbench.runs.store import RecordStore, publish
 
     made, _ = make_plan(make_request(grid, data_root, plugins, only=only))
     records = Workspace(out).records
@@ -67,16 +67,17 @@ def results_export(
     """Write a run's weights, configuration, record and model card into a folder."""
     from ltbench.data.sources import is_there, load_pool
     from ltbench.launch.plan import read_catalogue
-    from ltbench.results.export import find_run, write_export
-    from ltbench.results.workspace import Workspace
+    from ltbench.report.model_card import model_card
+    from ltbench.runs.export import find_run, write_export
+    from ltbench.runs.run_dir import Workspace
 
     record = find_run(run, load_records(out, published).records)
-    info = read_catalogue(plugins or ()).get(record.method)
+    card = model_card(record, read_catalogue(plugins or ()).get(record.method))
     spec, classes = record.job.dataset, None
     if is_there(spec, data_root):
         classes = load_pool(spec, data_root, download=False).class_names
     folder = to or EXPORTS / record.key
-    for path in write_export(record, Workspace(out).job(record.key), classes, info, folder):
+    for path in write_export(record, Workspace(out).job(record.key), classes, card, folder):
         print_text(str(path))
 
 
@@ -94,14 +95,14 @@ def results_verify(
     Splits are also made anew from the images of the datasets that are there. The exit code is 1
     where anything disagrees; every disagreement is a line.
     """
-    from ltbench.launch.plan import read_catalogue
-    from ltbench.launch.verification import (
+    from ltbench.analysis.verification import (
         difference,
         file_problems,
         record_problems,
         split_problems,
     )
-    from ltbench.results.store import RecordStore
+    from ltbench.launch.plan import read_catalogue
+    from ltbench.runs.store import RecordStore
 
     loaded = RecordStore(published).load()
     plans = make_plans(trained_grids(loaded), data_root, plugins)

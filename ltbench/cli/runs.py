@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from ltbench.config.expand import Plan, Row
     from ltbench.config.models import Job
     from ltbench.launch.runner import Outcome
-    from ltbench.results.store import Loaded
-    from ltbench.results.workspace import Workspace
+    from ltbench.runs.run_dir import Workspace
+    from ltbench.runs.store import Loaded
 
 
 MOST_CELLS = 5_000
@@ -88,7 +88,7 @@ def run(
     from ltbench.launch.machine import local_slots
     from ltbench.launch.plan import make_plan
     from ltbench.launch.session import run_here, run_on_ray
-    from ltbench.results.workspace import Workspace
+    from ltbench.runs.run_dir import Workspace
 
     request = make_request(grid, data_root, plugins, sets, only)
     made, catalogue = make_plan(request, None if yes else MOST_CELLS)
@@ -142,7 +142,7 @@ def worker(
     from ltbench.launch.machine import local_slots
     from ltbench.launch.plan import make_plan
     from ltbench.launch.session import run_here
-    from ltbench.results.workspace import Workspace
+    from ltbench.runs.run_dir import Workspace
 
     request = make_request(grid, data_root, plugins, sets, only)
     made, _ = make_plan(request)
@@ -206,7 +206,7 @@ def cancel(
     """Cancel the jobs of a grid that wait or run in Slurm's queue."""
     from ltbench.launch import slurm
     from ltbench.launch.plan import make_plan
-    from ltbench.results.workspace import Workspace
+    from ltbench.runs.run_dir import Workspace
 
     made, _ = make_plan(make_request(grid, data_root, plugins, sets, only))
     known = slurm.tickets(made.jobs, Workspace(out)).values()
@@ -220,11 +220,11 @@ def _print_tables(
     plan: "Plan", catalogue: "Catalogue", loaded: "Loaded", workspace: "Workspace"
 ) -> None:
     """Print the tables of a plan; one whose settings were overridden is shown, never ranked."""
-    from ltbench.launch.state import failed_jobs
-    from ltbench.results.board import boards
-    from ltbench.results.leaderboard import board_tables
-    from ltbench.results.render import markdown
-    from ltbench.results.tables import ad_hoc_table
+    from ltbench.analysis.board import boards
+    from ltbench.report.leaderboard import board_tables
+    from ltbench.report.render import markdown
+    from ltbench.report.tables import ad_hoc_table
+    from ltbench.runs.state import failed_jobs
 
     if any(job.ad_hoc for job in plan.jobs.values()):
         keys = dict.fromkeys(row.key for row in plan.rows if row.key in loaded.records)
@@ -265,8 +265,8 @@ def plan(
     from ltbench.launch.cost import CostModel, outlook
     from ltbench.launch.machine import hardware_of, local_slots
     from ltbench.launch.plan import make_plan
-    from ltbench.launch.state import to_train
-    from ltbench.results.workspace import Workspace
+    from ltbench.runs.run_dir import Workspace
+    from ltbench.runs.state import to_train
 
     request = make_request(grid, data_root, plugins, sets, only)
     made, _ = make_plan(request, None if yes else MOST_CELLS)
@@ -344,8 +344,8 @@ def status(
     """Say which jobs are done, running, queued, failed, stale or missing, and why."""
     from ltbench.launch import slurm
     from ltbench.launch.plan import make_plan
-    from ltbench.launch.state import job_states, tail
-    from ltbench.results.workspace import Workspace
+    from ltbench.runs.run_dir import Workspace
+    from ltbench.runs.state import job_states, tail
 
     made, _ = make_plan(make_request(grid, data_root, plugins, sets, only))
     workspace = Workspace(out)
@@ -386,7 +386,7 @@ def gc(
     """
     from ltbench.config.load import available
     from ltbench.launch.cleaning import needed, unneeded
-    from ltbench.results.workspace import Workspace
+    from ltbench.runs.run_dir import Workspace
 
     workspace = Workspace(out)
     plans = make_plans(grids or available("grids"), data_root, plugins)

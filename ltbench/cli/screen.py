@@ -15,7 +15,7 @@ from rich.console import Console
 from ltbench.data.errors import printable
 
 if TYPE_CHECKING:
-    from ltbench.results.store import BadRecord
+    from ltbench.runs.store import BadRecord
 
 PIPED_WIDTH = 400
 """Characters that a table may take where no terminal limits it."""

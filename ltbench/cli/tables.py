@@ -23,10 +23,10 @@ from ltbench.config.errors import Problem, Source, did_you_mean, raise_all, show
 from ltbench.data.errors import printable
 
 if TYPE_CHECKING:
+    from ltbench.analysis.pairwise import HeadToHead
     from ltbench.config.catalogue import MethodInfo
     from ltbench.config.expand import Plan
-    from ltbench.results.head_to_head import HeadToHead
-    from ltbench.results.store import Loaded
+    from ltbench.runs.store import Loaded
 
 
 LEADERBOARD = Path("results/leaderboard")
@@ -56,10 +56,10 @@ def leaderboard(
     """
     from ltbench.data.files import cache_root
     from ltbench.launch.plan import read_catalogue
-    from ltbench.launch.state import failed_jobs
-    from ltbench.results.figures import can_draw
-    from ltbench.results.store import RecordStore
-    from ltbench.results.workspace import Workspace
+    from ltbench.report.figures import can_draw
+    from ltbench.runs.run_dir import Workspace
+    from ltbench.runs.state import failed_jobs
+    from ltbench.runs.store import RecordStore
 
     workspace = Workspace(out)
     loaded = RecordStore(published, None if published_only else workspace.records).load()
@@ -90,14 +90,14 @@ def write_tables(
     kept: Path | None = None,
 ) -> Iterator[Path]:
     """Write everything that is made of records, and yield the files; `kept` as of figures."""
-    from ltbench.results.board import boards
-    from ltbench.results.drawings import write_figures
-    from ltbench.results.figures import can_draw
-    from ltbench.results.findings import load_findings
-    from ltbench.results.leaderboard import write_leaderboard
-    from ltbench.results.page.document import write_page
-    from ltbench.results.readme import methods_page, published_methods, refresh_readme
-    from ltbench.results.workspace import write_atomically
+    from ltbench.analysis.board import boards
+    from ltbench.analysis.findings import load_findings
+    from ltbench.core.files import write_atomically
+    from ltbench.report.figure_cache import write_figures
+    from ltbench.report.figures import can_draw
+    from ltbench.report.leaderboard import write_leaderboard
+    from ltbench.report.page.document import write_page
+    from ltbench.report.readme import methods_page, published_methods, refresh_readme
 
     claims = load_findings(findings) if findings.exists() else ()
     yield from write_leaderboard(plans, loaded, methods, to, claims, failed)
@@ -143,8 +143,9 @@ def compare(
 
     Without --grid, in every grid that records were trained for.
     """
-    from ltbench.results.head_to_head import head_to_head_tables, head_to_heads
-    from ltbench.results.render import cell_text
+    from ltbench.analysis.pairwise import head_to_heads
+    from ltbench.report.pairwise_tables import head_to_head_tables
+    from ltbench.report.render import cell_text
 
     if first == second:
         raise COMPARE.error(f"two variants are needed, not {show(first)} twice")
@@ -206,8 +207,8 @@ def _incomparable(match: "HeadToHead") -> tuple[str, str]:
 def methods(plugins: Plugins = None, published: Published = PUBLISHED) -> None:
     """List the methods: where they come from, what they cost, how they are checked."""
     from ltbench.launch.plan import read_catalogue
-    from ltbench.results.readme import methods_table, published_methods
-    from ltbench.results.store import RecordStore
+    from ltbench.report.readme import methods_table, published_methods
+    from ltbench.runs.store import RecordStore
 
     recorded = published_methods(RecordStore(published).load())
     table = methods_table(read_catalogue(plugins or ()).methods, recorded)

@@ -32,7 +32,7 @@ def wandb_sync(
 ) -> None:
     """Push what was logged offline, the attempts at a job in their order."""
     from ltbench.launch.plan import make_plan
-    from ltbench.results.workspace import Workspace
+    from ltbench.runs.run_dir import Workspace
     from ltbench.tracking.offline import push, unsynced_runs
 
     keys = None if grid is None else make_plan(make_request(grid, data_root, plugins))[0].jobs

@@ -21,6 +21,7 @@ from ltbench.augment import (
 from ltbench.config.models import DatasetSpec, Job, Recipe, Split
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import rank, world_size
+from ltbench.core.groups import subset_classes
 from ltbench.core.nouns import Subset
 from ltbench.core.streams import stream
 from ltbench.data.errors import DataError, printable
@@ -34,7 +35,6 @@ from ltbench.data.sources import load_pool
 from ltbench.data.split import make_split, split_name
 from ltbench.data.streamed import Stored, StreamedImages
 from ltbench.data.views import Views
-from ltbench.results.groups import subset_classes
 from ltbench.samplers import draw_epoch, rank_columns
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 
 from ltbench.config.keys import content_hash, file_hash
 from ltbench.config.models import BadImages, DatasetSpec, Recipe
+from ltbench.core.files import read_json, write_json
 from ltbench.data.decode import MODES, BadImageError, decode_pixels, decoder
 from ltbench.data.errors import DataError, OnBad, listed
 from ltbench.data.files import (
@@ -42,7 +43,6 @@ from ltbench.data.image_store import (
 from ltbench.data.parallel import spread
 from ltbench.data.pool import ImageFiles, Images, Labels, Pool, without
 from ltbench.data.sources import is_there, load_pool
-from ltbench.results.workspace import read_json, write_json
 
 LAYOUT = 2
 """Version of the cache's files."""

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from ltbench.config.keys import content_hash
 from ltbench.config.models import DatasetSpec, ImageLists, ListFile
+from ltbench.core.groups import GROUPS, class_groups
 from ltbench.data.errors import DataError, listed
-from ltbench.results.groups import GROUPS, class_groups
 
 PATTERNS = {
     r"\{class\}": r"(?P<folder>.+)",

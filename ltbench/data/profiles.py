@@ -7,8 +7,8 @@ arithmetic below is part of the protocol: another order of evaluation may move a
 from collections.abc import Sequence
 
 from ltbench.config.models import DatasetSpec, Split
+from ltbench.core.groups import GROUPS, Group, class_groups, subset_classes
 from ltbench.core.nouns import Subset
-from ltbench.results.groups import GROUPS, Group, class_groups, subset_classes
 
 PARETO_SHAPE = 6.0
 """Power of the Pareto profile."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ltbench.config.models import DatasetSpec, ImageLists
+from ltbench.core.groups import GROUPS, RULES, Group, class_groups
 from ltbench.data.errors import DataError, listed, printable
 from ltbench.data.image_cache import Built
 from ltbench.data.lists import pinned_fingerprint
@@ -17,7 +18,6 @@ from ltbench.data.pool import ImageFiles, Pool
 from ltbench.data.prepare import Prepared
 from ltbench.data.sources import load_pool, resolve_root
 from ltbench.data.split import make_split
-from ltbench.results.groups import GROUPS, RULES, Group, class_groups
 
 BAR = 40
 """Characters of the longest bar of the histogram."""

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from ltbench.config.keys import content_hash
+from ltbench.core.files import read_json, write_json
 from ltbench.data.decode import BadImageError, decode, decoder, read_file
 from ltbench.data.errors import DataError, listed
 from ltbench.data.files import cache_root
 from ltbench.data.parallel import spread
 from ltbench.data.pool import ImageFiles
-from ltbench.results.workspace import read_json, write_json
 
 SOME = 64
 """Files that a process decodes at a time."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ltbench.config.models import DatasetSpec, Split
+from ltbench.core.groups import GROUPS, Group, class_groups, subset_classes
 from ltbench.core.nouns import Subset
 from ltbench.data.errors import DataError, listed
 from ltbench.data.pool import LEFT_OUT, ImageFiles, Images, Labels, Pool
@@ -21,7 +22,6 @@ from ltbench.data.profiles import (
 )
 from ltbench.data.sources import is_there, load_pool
 from ltbench.data.subsample import Indices, split_hash, subsample
-from ltbench.results.groups import GROUPS, Group, class_groups, subset_classes
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from pathlib import Path
 from ltbench.config.errors import Source
 from ltbench.config.expand import Plan
 from ltbench.config.keys import KEY_LENGTH, content_hash
+from ltbench.core.files import read_json, write_json
 from ltbench.launch.slurm import tickets
-from ltbench.results.store import Stored
-from ltbench.results.workspace import JobFolder, Workspace, read_json, write_json
+from ltbench.runs.run_dir import JobFolder, Workspace
+from ltbench.runs.store import Stored
 
 KEY = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from ltbench.config.keys import content_hash
 from ltbench.config.models import Job
+from ltbench.core.files import read_json, write_json
 from ltbench.data.files import cache_root
 from ltbench.data.profiles import split_size
-from ltbench.results.store import Loaded
-from ltbench.results.workspace import read_json, write_json
+from ltbench.runs.store import Loaded
 
 OVERHEAD = 1.0
 """Seconds that a job takes beside its training and its tests: its start, its record."""

@@ -7,7 +7,7 @@ from ltbench.config.models import Job
 from ltbench.launch.order import levels
 from ltbench.launch.slurm import SAVE_SECONDS, STEP
 from ltbench.launch.task import command, write_task
-from ltbench.results.workspace import Workspace
+from ltbench.runs.run_dir import Workspace
 from ltbench.training.options import Options
 
 

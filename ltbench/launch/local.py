@@ -15,8 +15,8 @@ from ltbench.launch.display import RunDisplay
 from ltbench.launch.machine import Slot
 from ltbench.launch.process import main
 from ltbench.launch.runner import POLL, Runner
-from ltbench.results.record import Record
-from ltbench.results.workspace import Workspace
+from ltbench.runs.record import Record
+from ltbench.runs.run_dir import Workspace
 from ltbench.training.options import Options
 
 PRELOAD = ["ltbench.launch.preload", "ltbench.launch.process", "ltbench.cli"]

@@ -24,9 +24,9 @@ from ltbench.launch.ranks import (
     serve_store,
     start_rank,
 )
-from ltbench.launch.state import ENDED, ending, finished, note_failure
-from ltbench.results.claim import BEAT, STALE, Claim, ClaimLostError
-from ltbench.results.workspace import Workspace
+from ltbench.runs.job_lock import BEAT, STALE, Claim, ClaimLostError
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.state import ENDED, ending, finished, note_failure
 from ltbench.training.options import Options
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from multiprocessing.context import ForkProcess
 from multiprocessing.sharedctypes import RawValue
 
 from ltbench.config.models import Job
-from ltbench.launch.state import note_failure
-from ltbench.results.workspace import Workspace
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.state import note_failure
 from ltbench.training.lifeline import Lifeline, StoppedError
 from ltbench.training.options import Options
 

@@ -20,8 +20,8 @@ from ltbench.config.models import Job
 from ltbench.launch.display import RunDisplay
 from ltbench.launch.runner import POLL, Runner
 from ltbench.launch.task import command, write_task
-from ltbench.results.record import Record
-from ltbench.results.workspace import Workspace
+from ltbench.runs.record import Record
+from ltbench.runs.run_dir import Workspace
 from ltbench.training.options import Options
 
 if TYPE_CHECKING:

@@ -7,10 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ltbench.config.models import Job
+from ltbench.core.files import read_json
 from ltbench.launch.display import RunDisplay
 from ltbench.launch.order import chain_lengths
 from ltbench.launch.process import BUSY
-from ltbench.launch.state import (
+from ltbench.launch.stopping import StopRequests
+from ltbench.runs.job_lock import Watch
+from ltbench.runs.record import Record
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.state import (
     ENDED,
     EXPLAINED,
     UNUSABLE,
@@ -23,10 +28,6 @@ from ltbench.launch.state import (
     note_failure,
     tail,
 )
-from ltbench.launch.stopping import StopRequests
-from ltbench.results.claim import Watch
-from ltbench.results.record import Record
-from ltbench.results.workspace import Workspace, read_json
 
 POLL = 0.5
 """Seconds between looks at running jobs."""

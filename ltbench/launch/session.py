@@ -22,10 +22,10 @@ from ltbench.launch.display import RunDisplay, counted
 from ltbench.launch.local import LocalRunner, warm_up
 from ltbench.launch.machine import Slot
 from ltbench.launch.runner import Outcome
-from ltbench.launch.state import to_train
-from ltbench.results.record import Record
-from ltbench.results.store import Loaded, RecordStore
-from ltbench.results.workspace import Workspace
+from ltbench.runs.record import Record
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.state import to_train
+from ltbench.runs.store import Loaded, RecordStore
 from ltbench.training.options import Options
 
 if TYPE_CHECKING:

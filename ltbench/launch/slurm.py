@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from ltbench.config.errors import Source, show
 from ltbench.config.models import Job
+from ltbench.core.files import read_json, write_json
 from ltbench.launch.order import levels
 from ltbench.launch.ranks import STOPPED
-from ltbench.launch.state import ENDED, Ticket, forget_ends, may_try_again
 from ltbench.launch.stopping import Unbroken
 from ltbench.launch.task import run_task, write_task
-from ltbench.results.workspace import JobFolder, Workspace, read_json, write_json
+from ltbench.runs.run_dir import JobFolder, Workspace
+from ltbench.runs.state import ENDED, Ticket, forget_ends, may_try_again
 from ltbench.training.options import Options
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from ltbench.config.errors import Source
 from ltbench.config.models import Job, Model
+from ltbench.core.files import write_atomically
 from ltbench.launch.machine import local_slots, visible_gpus
 from ltbench.launch.process import BUSY, Attempt
 from ltbench.launch.ranks import Team
-from ltbench.results.workspace import Workspace, write_atomically
+from ltbench.runs.run_dir import Workspace
 from ltbench.training.options import Options
 
 

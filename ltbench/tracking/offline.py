@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ltbench.results.workspace import Workspace
+from ltbench.runs.run_dir import Workspace
 
 
 def unsynced_runs(workspace: Workspace, keys: Iterable[str] | None = None) -> list[Path]:

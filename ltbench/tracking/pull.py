@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ltbench.results.record import Record
+from ltbench.runs.record import Record
 from ltbench.tracking.wandb import accuracies, hashes, logged_in, project
 
 PATIENCE = 20

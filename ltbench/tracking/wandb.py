@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ltbench.analysis.class_metrics import group_accuracies
 from ltbench.config.models import Job
-from ltbench.results.groups import Group, class_groups, group_accuracies
-from ltbench.results.record import Record, TestResult
+from ltbench.core.groups import Group, class_groups
+from ltbench.runs.record import Record, TestResult
 from ltbench.tracking.mode import Mode
 
 if TYPE_CHECKING:

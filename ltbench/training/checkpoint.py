@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ltbench.results.workspace import write_atomically
+from ltbench.core.files import write_atomically
 
 KEPT = 2
 NAME = re.compile(r"epoch-(\d{5})(?:-step-(\d{7}))?-([0-9a-f]{16})\.pt")

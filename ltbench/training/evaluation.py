@@ -13,13 +13,13 @@ from torch import Tensor
 from ltbench.config.models import Recipe
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import gather
+from ltbench.core.groups import GROUPS, Group
 from ltbench.data.loader import OrderedLoader
 from ltbench.methods.base import Method
 from ltbench.metrics.calibration import calibration_bins
 from ltbench.metrics.per_class import hits_and_totals
 from ltbench.networks.folding import folded_batchnorm
-from ltbench.results.groups import GROUPS, Group
-from ltbench.results.record import Calibration, TestResult
+from ltbench.runs.record import Calibration, TestResult
 from ltbench.training.arithmetic import autocast, eager
 from ltbench.training.divergence import check_confidence
 

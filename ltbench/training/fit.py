@@ -29,6 +29,7 @@ from ltbench.config.keys import KEY_LENGTH, content_hash, file_hash
 from ltbench.config.models import Job
 from ltbench.config.validation import validate
 from ltbench.core.distributed import all_sum, gather, rank, world_size
+from ltbench.core.files import read_json, write_atomically, write_json
 from ltbench.core.hardware import processor
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
@@ -36,7 +37,7 @@ from ltbench.methods.base import Method
 from ltbench.methods.plugins import find_method
 from ltbench.methods.terms import TrainedTeacher
 from ltbench.networks import NetworkSpec
-from ltbench.results.record import (
+from ltbench.runs.record import (
     SCHEMA_VERSION,
     Cost,
     CurvePoint,
@@ -46,8 +47,8 @@ from ltbench.results.record import (
     Training,
     Weights,
 )
-from ltbench.results.store import record_path, write_record
-from ltbench.results.workspace import JobFolder, Workspace, read_json, write_atomically, write_json
+from ltbench.runs.run_dir import JobFolder, Workspace
+from ltbench.runs.store import record_path, write_record
 from ltbench.tracking.wandb import finish, log_epoch, open_run
 from ltbench.training.arithmetic import set_precision
 from ltbench.training.checkpoint import load_checkpoint, save_checkpoint

@@ -15,12 +15,12 @@ from ltbench.config.models import Job, StageRecipe
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import all_sum, world_size
 from ltbench.core.draws import Draws
+from ltbench.core.groups import class_groups
 from ltbench.core.stepping import Stepper
 from ltbench.core.streams import derive, stream
 from ltbench.data.datamodule import DataModule
 from ltbench.methods.base import Method, Progress
-from ltbench.results.groups import class_groups
-from ltbench.results.record import OpenSetTest, ShiftedTests, TestResult
+from ltbench.runs.record import OpenSetTest, ShiftedTests, TestResult
 from ltbench.training.arithmetic import autocast, compile_backbone, compiles, eager
 from ltbench.training.divergence import ADVICE, DivergedError, check_weights
 from ltbench.training.evaluation import Evaluation, predicting

@@ -1,6 +1,6 @@
 """The open-set test: images of another dataset among the own, rejected by the largest probability.
 
-As in Liu et al., CVPR 2019 (arXiv:1904.05160), for any method; `results/open_set.py` says what the
+As in Liu et al., CVPR 2019 (arXiv:1904.05160), for any method; `core/open_set.py` says what the
 counts mean.
 """
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ltbench.core.distributed import all_sum
+from ltbench.core.open_set import THRESHOLDS
 from ltbench.data.datamodule import DataModule
 from ltbench.methods.base import Method
-from ltbench.results.open_set import THRESHOLDS
-from ltbench.results.record import OpenSetTest
+from ltbench.runs.record import OpenSetTest
 from ltbench.training.arithmetic import autocast
 from ltbench.training.divergence import check_confidence
 from ltbench.training.evaluation import Evaluation, predicted

@@ -8,12 +8,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ltbench.config.models import Job
+from ltbench.core.groups import class_groups, subset_classes
 from ltbench.data.labelled import LabelledImages
 from ltbench.data.ordered import in_order, uncached
 from ltbench.methods.base import Method
-from ltbench.results.errors import RecordError
-from ltbench.results.groups import class_groups, subset_classes
-from ltbench.results.record import Record, TestResult
+from ltbench.runs.errors import RecordError
+from ltbench.runs.record import Record, TestResult
 from ltbench.training.arithmetic import set_precision
 from ltbench.training.evaluation import Evaluation, predicting
 from ltbench.training.fit import build_method

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 import torch
 
+from ltbench.core.shifts import SHIFTS, Shift
 from ltbench.data.datamodule import DataModule
 from ltbench.data.profiles import exponential
 from ltbench.data.subsample import split_hash, subsample
 from ltbench.methods.base import Method
-from ltbench.results.record import ShiftedTest, ShiftedTests
-from ltbench.results.shifts import SHIFTS, Shift
+from ltbench.runs.record import ShiftedTest, ShiftedTests
 from ltbench.training.arithmetic import autocast, eager
 from ltbench.training.evaluation import Evaluation
 

@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 
-import processes
 import pytest
+
+from tests.support import processes
 
 LOCALES = {
     "posix": {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},

@@ -2,10 +2,10 @@ import json
 from textwrap import dedent
 
 import pytest
-from config.toy_project import DATASET, GRID, METHODS, RECIPE
 
 from ltbench.config import catalogue as catalogue_module
 from ltbench.config import load
+from tests.support.toy_project import DATASET, GRID, METHODS, RECIPE
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """Which jobs have auxiliary images, and in whose keys they are."""
 
 import pytest
-from config.test_expand import CATALOGUE, DIGITS, SPLITS, job, plan, row, v, with_method
 
 from ltbench.config.errors import ConfigError, Source
 from ltbench.config.models import Auxiliary, DatasetSpec
 from ltbench.config.validation import validate
 from ltbench.core.nouns import Stage, Teacher
+from tests.config.test_expand import CATALOGUE, DIGITS, SPLITS, job, plan, row, v, with_method
 
 
 def apart(source, per_class=0, **changes):

@@ -2,14 +2,14 @@ import json
 import sys
 from textwrap import dedent
 
-import processes
 import pytest
-from config.toy_project import METHODS, method, problems
 
 from ltbench.config import catalogue as module
 from ltbench.config.catalogue import MethodInfo, load_catalogue
 from ltbench.config.errors import ConfigError, Source
 from ltbench.core.nouns import Paper, Stage
+from tests.support import processes
+from tests.support.toy_project import METHODS, method, problems
 
 HYPER = {
     "tau": {"default": 1.0, "minimum": 0, "maximum": 1, "type": "number"},

@@ -1,6 +1,5 @@
 import pytest
 import yaml
-from config.toy_project import DATASET, GRID, RECIPE, problems
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -18,6 +17,7 @@ from ltbench.config.load import (
 )
 from ltbench.config.models import DatasetChoice, Grid
 from ltbench.config.overrides import parse_overrides
+from tests.support.toy_project import DATASET, GRID, RECIPE, problems
 
 
 def test_names_are_those_of_the_files(project):

@@ -1,11 +1,11 @@
 from dataclasses import dataclass
 
 import pytest
-from config.toy_project import problems
 
 from ltbench.config.load import expand_dataset, load_dataset, load_grid, load_recipe
 from ltbench.config.models import DatasetChoice, DatasetSpec, Recipe, Variant
 from ltbench.config.overrides import Only, parse_only, parse_overrides
+from tests.support.toy_project import problems
 
 
 def test_recipe_fields(project):

@@ -9,16 +9,23 @@ import tempfile
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent.parent))
+    sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from contract.jobs import BATCH, EPOCHS, Bench, chain, largest_difference, train, train_in_turn
-from contract.ranks import ranks
-
+from ltbench.analysis.board import EMPTY
 from ltbench.methods import METHODS
-from ltbench.results.board import EMPTY
-from ltbench.results.render import markdown
-from ltbench.results.tables import Cell, Table
-from ltbench.results.workspace import Workspace
+from ltbench.report.render import markdown
+from ltbench.report.tables import Cell, Table
+from ltbench.runs.run_dir import Workspace
+from tests.support.gloo_ranks import ranks
+from tests.support.method_jobs import (
+    BATCH,
+    EPOCHS,
+    Bench,
+    chain,
+    largest_difference,
+    train,
+    train_in_turn,
+)
 
 WORLDS = (2, 4)
 HEADER = """\

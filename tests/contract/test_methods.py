@@ -5,7 +5,23 @@ import math
 
 import pytest
 import torch
-from contract.jobs import (
+
+from ltbench.config.models import Job
+from ltbench.core.batch import Batch
+from ltbench.core.draws import Draws
+from ltbench.core.groups import subset_classes
+from ltbench.core.stepping import total_loss
+from ltbench.core.streams import stream
+from ltbench.data.labelled import part_of_dataset
+from ltbench.methods import METHODS
+from ltbench.methods.base import Progress
+from ltbench.methods.terms import TrainedTeacher
+from ltbench.networks import NetworkSpec
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.store import read_record, record_path
+from ltbench.training.restored import evaluate, restore
+from tests.support.gloo_ranks import Ranks, ranks
+from tests.support.method_jobs import (
     BATCH,
     CASES,
     DATASET,
@@ -21,23 +37,7 @@ from contract.jobs import (
     train_stopped,
     try_few_images,
 )
-from contract.ranks import Ranks, ranks
-from training.jobs import weights
-
-from ltbench.config.models import Job
-from ltbench.core.batch import Batch
-from ltbench.core.draws import Draws
-from ltbench.core.stepping import total_loss
-from ltbench.core.streams import stream
-from ltbench.data.labelled import part_of_dataset
-from ltbench.methods import METHODS
-from ltbench.methods.base import Progress
-from ltbench.methods.terms import TrainedTeacher
-from ltbench.networks import NetworkSpec
-from ltbench.results.groups import subset_classes
-from ltbench.results.store import read_record, record_path
-from ltbench.results.workspace import Workspace
-from ltbench.training.restored import evaluate, restore
+from tests.support.training_jobs import weights
 
 log = logging.getLogger(__name__)
 

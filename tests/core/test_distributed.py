@@ -1,7 +1,8 @@
 import pytest
 import torch
-from contract.ranks import RankError, ranks
-from core.collectives import (
+
+from ltbench.core.distributed import global_mean
+from tests.support.collectives import (
     CLASSES,
     centroids_loss,
     evaluated,
@@ -9,8 +10,7 @@ from core.collectives import (
     mean_and_gradient,
     summed,
 )
-
-from ltbench.core.distributed import global_mean
+from tests.support.gloo_ranks import RankError, ranks
 
 SIZES = [(4, 4), (5, 2), (0, 7), (2, 2, 2, 2), (3, 0, 1, 4), (0, 0, 0, 5)]
 

@@ -2,11 +2,11 @@ from itertools import chain
 
 import pytest
 import torch
-from contract.ranks import ranks
-from core.collectives import drawn
 
 from ltbench.core.draws import Draws
 from ltbench.core.streams import stream
+from tests.support.collectives import drawn
+from tests.support.gloo_ranks import ranks
 
 
 @pytest.mark.parametrize("world", [2, 4])

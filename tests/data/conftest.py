@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from data.listed import listed_spec, picture, write_images, write_lists
 from PIL import Image
 
 from ltbench.config.load import load_dataset
 from ltbench.config.models import DatasetSpec, Recipe
 from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_pool
+from tests.support.listed_images import listed_spec, picture, write_images, write_lists
 
 STAGE = {"epochs": 3, "optimizer": {"lr": 0.1}, "schedule": {"kind": "constant"}}
 

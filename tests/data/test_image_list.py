@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from data.own import COUNTS, NAMES, SPEC, rows, write_own
 from pydantic import ValidationError
 
 from ltbench.data.errors import DataError
@@ -8,6 +7,7 @@ from ltbench.data.image_cache import build_cache, open_stores
 from ltbench.data.image_list import list_files
 from ltbench.data.sources import load_pool, measure_fingerprint
 from ltbench.data.split import make_split
+from tests.support.own_images import COUNTS, NAMES, SPEC, rows, write_own
 
 BOTH = {"train": "own.csv", "test": "own.csv"}
 

@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-import processes
 import pytest
-from data.listed import picture
 from PIL import Image
 
 from ltbench.config.load import load_dataset
@@ -14,6 +12,8 @@ from ltbench.data.errors import DataError
 from ltbench.data.pool import ImageFiles, Pool
 from ltbench.data.sources import load_pool, measure_fingerprint
 from ltbench.data.split import make_split
+from tests.support import processes
+from tests.support.listed_images import picture
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "datasets"
 

@@ -1,8 +1,6 @@
 import re
 
-import processes
 import pytest
-from data.listed import COUNTS, TEST_FORMS, images, listed_spec, write_lists
 from pydantic import ValidationError
 
 from ltbench.config.load import load_dataset
@@ -20,6 +18,8 @@ from ltbench.data.lists import (
 from ltbench.data.profiles import split_size
 from ltbench.data.report import describe_lists
 from ltbench.data.sources import measure_fingerprint
+from tests.support import processes
+from tests.support.listed_images import COUNTS, TEST_FORMS, images, listed_spec, write_lists
 
 
 @pytest.mark.parametrize("form", [0, 1])

@@ -4,12 +4,12 @@ import subprocess
 import sys
 
 import numpy as np
-import processes
 import pytest
 from PIL import Image
 
 from ltbench.data.errors import DataError
 from ltbench.data.sources import load_pool, measure_fingerprint
+from tests.support import processes
 
 
 def caches(cache):

@@ -2,14 +2,6 @@ import hashlib
 import json
 
 import pytest
-from data.listed import (
-    CLASSES,
-    TRAIN_FORMS,
-    images,
-    listed_spec,
-    write_images,
-    write_lists,
-)
 
 from ltbench.data.errors import DataError
 from ltbench.data.lists import canonical_text, pinned_fingerprint
@@ -17,6 +9,14 @@ from ltbench.data.prepare import open_prepared, prepare
 from ltbench.data.report import check, describe, describe_prepared
 from ltbench.data.sources import load_pool, measure_fingerprint
 from ltbench.data.split import make_split
+from tests.support.listed_images import (
+    CLASSES,
+    TRAIN_FORMS,
+    images,
+    listed_spec,
+    write_images,
+    write_lists,
+)
 
 
 @pytest.fixture

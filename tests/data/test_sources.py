@@ -1,13 +1,13 @@
 import sys
 
 import numpy as np
-import processes
 import pytest
 
 from ltbench.config.load import load_dataset
 from ltbench.data.errors import DataError, listed
 from ltbench.data.sources import load_pool, measure_fingerprint, resolve_root
 from ltbench.data.split import make_split
+from tests.support import processes
 
 DIGITS_LT = "dec581222de62c4eb321c21a2345b0f5fa12690e9ecd14a7c186d96a4bd5a7e7"
 DIGITS_TWIN = "1dcfe8673715d0ff395b693b6b3229882ce8787d68c74e5a5dfad092d91fe567"

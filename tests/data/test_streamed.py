@@ -5,7 +5,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from data.listed import resized_recipe
 from PIL import Image
 from torch import distributed as dist
 from torch import multiprocessing as mp
@@ -20,6 +19,7 @@ from ltbench.data.errors import DataError
 from ltbench.data.image_cache import build_cache
 from ltbench.data.pool import ImageFiles
 from ltbench.data.streamed import AHEAD, Stored, StreamedImages
+from tests.support.listed_images import resized_recipe
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 SIDE = 8

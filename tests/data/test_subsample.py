@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ltbench.config.load import load_dataset
+from ltbench.core.groups import GROUPS
 from ltbench.data.errors import DataError
 from ltbench.data.pool import Pool
 from ltbench.data.profiles import balanced_counts, exponential
 from ltbench.data.sources import load_pool
 from ltbench.data.split import make_split, present_groups
 from ltbench.data.subsample import split_hash, subsample
-from ltbench.results.groups import GROUPS
 
 
 @pytest.mark.oracle("cifar_lt_counts", level="case", has=["selected_indices"])

@@ -16,9 +16,9 @@ from collections import Counter
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent.parent))
+    sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from end_to_end.project import Project, kill, parent, wait_until
+from tests.support.project import Project, kill, parent, wait_until
 
 RECIPE = """\
 title: Some seconds

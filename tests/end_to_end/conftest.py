@@ -3,7 +3,8 @@ import os
 import shutil
 
 import pytest
-from end_to_end.project import Project
+
+from tests.support.project import Project
 
 
 @pytest.fixture

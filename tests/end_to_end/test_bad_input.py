@@ -4,8 +4,9 @@ import json
 import os
 
 import pytest
-from end_to_end.project import FOLDER, images
 from PIL import Image
+
+from tests.support.project import FOLDER, images
 
 
 def refused(project, grid, *words, code=2):

@@ -8,8 +8,11 @@ import signal
 import time
 
 import pytest
-from end_to_end.chaos import chaos
-from end_to_end.project import (
+
+from ltbench.runs.job_lock import STALE
+from ltbench.runs.store import read_record, record_path
+from tests.end_to_end.chaos import chaos
+from tests.support.project import (
     PATIENCE,
     Project,
     children,
@@ -19,9 +22,6 @@ from end_to_end.project import (
     parent,
     wait_until,
 )
-
-from ltbench.results.claim import STALE
-from ltbench.results.store import read_record, record_path
 
 pytestmark = pytest.mark.slow
 SEEDS = 4

@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from end_to_end.project import Project
+
+from tests.support.project import Project
 
 PLUGIN = Path(__file__).with_name("plugin.py")
 pytestmark = pytest.mark.slow

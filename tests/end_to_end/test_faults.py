@@ -3,9 +3,11 @@
 import os
 import signal
 
-import processes
 import pytest
-from end_to_end.project import (
+
+from ltbench.core.files import read_json
+from tests.support import processes
+from tests.support.project import (
     PATIENCE,
     Project,
     children,
@@ -13,8 +15,6 @@ from end_to_end.project import (
     needs_two_cores,
     wait_until,
 )
-
-from ltbench.results.workspace import read_json
 
 pytestmark = [pytest.mark.slow, needs_two_cores]
 

@@ -10,9 +10,7 @@ from unittest.mock import PropertyMock, patch
 
 import numpy as np
 import pytest
-from contract.ranks import ranks
 from PIL import Image
-from training.jobs import job, options
 
 from ltbench.config.load import load_dataset, load_recipe
 from ltbench.config.models import DatasetSpec, Job, Schedule
@@ -23,10 +21,12 @@ from ltbench.data.lists import ListedImage, blob_id, canonical_text
 from ltbench.data.prepare import prepare
 from ltbench.data.profiles import pareto
 from ltbench.data.sources import load_pool
-from ltbench.results.record import Record
-from ltbench.results.store import read_record, record_path
-from ltbench.results.workspace import Workspace
+from ltbench.runs.record import Record
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.store import read_record, record_path
 from ltbench.training import fit
+from tests.support.gloo_ranks import ranks
+from tests.support.training_jobs import job, options
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,8 @@
 """Jobs that are there for others: pre-training, and experts on groups of classes."""
 
 import pytest
-from end_to_end.project import Project
+
+from tests.support.project import Project
 
 VARIANTS = (
     "softmax",

@@ -3,9 +3,9 @@
 import signal
 
 import pytest
-from end_to_end.project import PATIENCE, Project, wait_until
 
-from ltbench.results.workspace import read_json
+from ltbench.core.files import read_json
+from tests.support.project import PATIENCE, Project, wait_until
 
 pytest.importorskip("ray")
 from ray.cluster_utils import Cluster

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from ltbench.results.exact import fixed
+from ltbench.core.exact import fixed
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,10 @@ import pty
 import signal
 import sys
 
-import processes
 import pytest
-from end_to_end.project import PATIENCE, wait_until
+
+from tests.support import processes
+from tests.support.project import PATIENCE, wait_until
 
 pytestmark = pytest.mark.slow
 PLUGIN = """\

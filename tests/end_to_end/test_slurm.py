@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from end_to_end.cluster import Cluster, missing
-from end_to_end.project import Project
 
-from ltbench.results.workspace import read_json
+from ltbench.core.files import read_json
+from tests.support.cluster import Cluster, missing
+from tests.support.project import Project
 
 pytestmark = [
     pytest.mark.slow,

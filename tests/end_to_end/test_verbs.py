@@ -4,11 +4,11 @@ import json
 import re
 import sys
 
-import processes
 import yaml
 
 import ltbench
-from ltbench.results.exact import fixed
+from ltbench.core.exact import fixed
+from tests.support import processes
 
 
 def test_a_run_ends_with_tables_and_records(finished):

@@ -1,7 +1,8 @@
 """Ways to ask for more than the plain grid: overrides, own images."""
 
 import pytest
-from end_to_end.project import images
+
+from tests.support.project import images
 
 pytestmark = pytest.mark.slow
 

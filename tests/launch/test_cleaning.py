@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from launch.grids import finish, key, load, quickstart, record
 
 from ltbench.config.errors import ConfigError
 from ltbench.launch.cleaning import needed, note_plan, unneeded
-from ltbench.results.store import record_path, write_record
-from ltbench.results.workspace import Workspace
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.store import record_path, write_record
+from tests.support.quickstart import finish, key, load, quickstart, record
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import pytest
-from launch.grids import key, quickstart, record
 
 from ltbench.launch import cost as module
 from ltbench.launch.cost import (
@@ -17,7 +16,8 @@ from ltbench.launch.cost import (
     read_rates,
     time_left,
 )
-from ltbench.results.store import Loaded, Stored
+from ltbench.runs.store import Loaded, Stored
+from tests.support.quickstart import key, quickstart, record
 
 
 def loaded(*records, provenance="run"):

@@ -2,11 +2,11 @@ import io
 import re
 
 import pytest
-from launch.grids import key, quickstart
 from rich.console import Console
 
 from ltbench.launch import display as module
 from ltbench.launch.display import RunDisplay
+from tests.support.quickstart import key, quickstart
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import pytest
 import timm
 import torch
 
+from ltbench.analysis.board import boards
+from ltbench.analysis.published import comparable
 from ltbench.config.load import load_recipe
 from ltbench.launch.cost import CostModel
 from ltbench.launch.plan import Request, make_plan
 from ltbench.networks import NetworkSpec, build_backbone
-from ltbench.results.board import boards
-from ltbench.results.published import comparable
-from ltbench.results.store import Loaded
+from ltbench.runs.store import Loaded
 
 LARGE = (
     "imagenet_lt",

@@ -1,5 +1,4 @@
 import pytest
-from data.own import rows, write_own
 
 from ltbench.config.errors import ConfigError
 from ltbench.config.load import load_dataset, load_grid
@@ -8,6 +7,7 @@ from ltbench.data.image_cache import build_cache
 from ltbench.data.sources import load_pool
 from ltbench.launch import plan as module
 from ltbench.launch.plan import Request, make_plan, read_grid
+from tests.support.own_images import rows, write_own
 
 CELLS = len(load_grid("cifar100_lt").variants) * 3 * 2 * 3  # ratios, splits, seeds
 

@@ -3,13 +3,14 @@ import signal
 from multiprocessing import get_context
 
 import pytest
-from end_to_end.project import PATIENCE, children, is_alive, wait_until
-from training.jobs import job, options, weights
 
+from ltbench.core.files import read_json
 from ltbench.launch.local import PRELOAD
 from ltbench.launch.process import BUSY, main
-from ltbench.launch.state import failure_of, finished
-from ltbench.results.workspace import Workspace, read_json
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.state import failure_of, finished
+from tests.support.project import PATIENCE, children, is_alive, wait_until
+from tests.support.training_jobs import job, options, weights
 
 LONG = 20_000  # epochs; no test waits for their end
 

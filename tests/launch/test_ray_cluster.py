@@ -1,10 +1,10 @@
 import sys
 
 import pytest
-from training.jobs import options
 
 from ltbench.config.errors import ConfigError
 from ltbench.launch.ray_cluster import Needs, connected
+from tests.support.training_jobs import options
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ import signal
 from collections.abc import Iterable
 
 import pytest
-from launch.grids import finish, key, quickstart
 from rich.console import Console
 
 from ltbench.launch.display import RunDisplay
 from ltbench.launch.runner import Runner
-from ltbench.launch.state import note_failure
-from ltbench.results.workspace import Workspace
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.state import note_failure
+from tests.support.quickstart import finish, key, quickstart
 
 
 class Scripted(Runner):

@@ -1,11 +1,7 @@
 from pathlib import Path
 
-import processes
 import pytest
-from data.listed import listed_spec, picture, resized_recipe, write_images, write_lists
-from launch.grids import quickstart
 from PIL import Image
-from training.jobs import job as training_job
 
 import ltbench
 from ltbench.config.errors import ConfigError
@@ -15,6 +11,16 @@ from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_pool
 from ltbench.launch import session
 from ltbench.launch.session import check_data, check_shares, check_writable, code_commit
+from tests.support import processes
+from tests.support.listed_images import (
+    listed_spec,
+    picture,
+    resized_recipe,
+    write_images,
+    write_lists,
+)
+from tests.support.quickstart import quickstart
+from tests.support.training_jobs import job as training_job
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,14 @@
 import os
 
 import pytest
-from training.jobs import job, options
 
 from ltbench.config.errors import ConfigError
+from ltbench.core.files import write_json
 from ltbench.launch import slurm
 from ltbench.launch.ranks import STOPPED
-from ltbench.launch.state import ENDED, Ticket, note_failure
-from ltbench.results.workspace import Workspace, write_json
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.state import ENDED, Ticket, note_failure
+from tests.support.training_jobs import job, options
 
 
 @pytest.fixture

@@ -5,20 +5,20 @@ import shlex
 import sys
 from pathlib import Path
 
-import processes
 import pytest
-from end_to_end.project import wait_until
-from launch.grids import key, quickstart
-from training.jobs import job, options
 
 from ltbench.config.errors import ConfigError
 from ltbench.launch import emit, task
 from ltbench.launch.order import levels
 from ltbench.launch.process import BUSY
 from ltbench.launch.ranks import STOPPED, Team
-from ltbench.launch.state import finished
-from ltbench.results.workspace import Workspace
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.state import finished
 from ltbench.training import fit
+from tests.support import processes
+from tests.support.project import wait_until
+from tests.support.quickstart import key, quickstart
+from tests.support.training_jobs import job, options
 
 assert fit  # loaded here once, for the processes that are forked
 

@@ -2,7 +2,6 @@
 
 import sys
 
-import processes
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,7 @@ from ltbench.losses import (
     posthoc_adjustment,
     survey_weights,
 )
+from tests.support import processes
 
 WEIGHTS = {
     "effective": effective_number_weights,

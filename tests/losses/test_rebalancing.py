@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from losses.test_loss_oracles import EXACT, check
 
 from ltbench.losses import (
     class_balanced,
@@ -17,6 +16,7 @@ from ltbench.losses import (
     prior_rebalancing,
     sigmoid_focal,
 )
+from tests.losses.test_loss_oracles import EXACT, check
 
 COUNTS = torch.tensor([500, 200, 90, 41, 17, 6, 1])
 LOSSES = {

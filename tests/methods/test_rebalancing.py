@@ -4,8 +4,6 @@ import math
 
 import pytest
 import torch
-from losses.test_loss_oracles import EXACT
-from methods.test_method_oracles import build, check
 
 from ltbench.core.batch import Batch
 from ltbench.core.draws import Draws
@@ -13,6 +11,8 @@ from ltbench.core.stepping import total_loss
 from ltbench.core.streams import stream
 from ltbench.methods import METHODS
 from ltbench.networks import NetworkSpec
+from tests.losses.test_loss_oracles import EXACT
+from tests.methods.test_method_oracles import build, check
 
 COUNTS = torch.tensor([40, 12, 5, 1])
 SPEC = NetworkSpec("resnet8", classes=4, channels=1, norm="group")

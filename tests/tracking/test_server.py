@@ -4,14 +4,14 @@ import time
 
 import pytest
 import wandb
-from tracking.server import SILENT, serving
-from tracking.test_wandb import finish, make_job, make_record
 
-from ltbench.results.workspace import Workspace
+from ltbench.runs.run_dir import Workspace
 from ltbench.tracking import wandb as tracking
 from ltbench.tracking.offline import push, unsynced_runs
 from ltbench.tracking.pull import MirroredRun, disagreements, pull_runs
 from ltbench.tracking.wandb import accuracies, hashes, log_epoch, open_run
+from tests.support.wandb_server import SILENT, serving
+from tests.tracking.test_wandb import finish, make_job, make_record
 
 
 @pytest.fixture(autouse=True)

@@ -11,22 +11,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import processes
 import pytest
 import wandb
-from training.jobs import job, options
 from wandb.proto import wandb_internal_pb2 as proto
 
 from ltbench.config.models import Job
-from ltbench.results import record as schema
-from ltbench.results.record import Record
-from ltbench.results.store import write_record
-from ltbench.results.workspace import Workspace
+from ltbench.runs import record as schema
+from ltbench.runs.record import Record
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.store import write_record
 from ltbench.tracking import wandb as tracking
 from ltbench.tracking.offline import unsynced_runs
 from ltbench.tracking.wandb import log_epoch, open_run
 from ltbench.training.fit import run_job
 from ltbench.training.lifeline import Lifeline, StoppedError
+from tests.support import processes
+from tests.support.training_jobs import job, options
 
 HOSTILE = "<script>alert(1)</script> | ../../etc \"'$(id) {{x}} %s \N{SNOWMAN}"
 FIRST = {"epochs": 3, "optimizer": {"lr": 0.1}, "schedule": {"kind": "constant"}}

@@ -3,10 +3,7 @@ import shutil
 import pytest
 import torch
 import torch.nn.functional as F
-from data.listed import picture, resized_recipe
-from data.own import SPEC, rows, write_own
 from safetensors.torch import load_file
-from training.jobs import DIGITS, job, options, recipe, weights
 
 from ltbench.config.models import Auxiliary, DatasetSpec
 from ltbench.core.streams import derive
@@ -17,12 +14,15 @@ from ltbench.methods import METHODS
 from ltbench.methods.base import Stage
 from ltbench.methods.plugins import find_method
 from ltbench.methods.rebalancing.softmax import Softmax
-from ltbench.results.store import read_record, record_path
-from ltbench.results.workspace import Workspace
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.store import read_record, record_path
 from ltbench.training import fit
 from ltbench.training.checkpoint import load_checkpoint
 from ltbench.training.divergence import DivergedError
 from ltbench.training.lifeline import Lifeline, StoppedError
+from tests.support.listed_images import picture, resized_recipe
+from tests.support.own_images import SPEC, rows, write_own
+from tests.support.training_jobs import DIGITS, job, options, recipe, weights
 
 
 def recipe_values(stage, **changes):

@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-from data.listed import listed_spec, picture, resized_recipe, write_images, write_lists
 from safetensors.torch import load_file
-from training.jobs import job, options
 
 from ltbench.config.models import Job
 from ltbench.data.errors import DataError
@@ -12,10 +10,18 @@ from ltbench.data.image_cache import build_cache
 from ltbench.data.labelled import part_of_dataset
 from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_pool, measure_fingerprint
-from ltbench.results.store import read_record, record_path
-from ltbench.results.workspace import Workspace
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.store import read_record, record_path
 from ltbench.training import fit
 from ltbench.training.restored import evaluate, restore
+from tests.support.listed_images import (
+    listed_spec,
+    picture,
+    resized_recipe,
+    write_images,
+    write_lists,
+)
+from tests.support.training_jobs import job, options
 
 RECIPE = resized_recipe(network="resnet10", norm="batch", precision="fp32", epochs=2)
 

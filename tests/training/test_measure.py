@@ -1,9 +1,9 @@
 import pytest
 import torch
-from launch.grids import key, quickstart
 
 from ltbench.training import measure as module
 from ltbench.training.measure import measure
+from tests.support.quickstart import key, quickstart
 
 
 @pytest.fixture(scope="module")

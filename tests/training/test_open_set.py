@@ -2,15 +2,15 @@ import logging
 
 import pytest
 import torch
-from training.jobs import DIGITS, job, options
 
 from ltbench.config.models import Job
 from ltbench.data.datamodule import DataModule
 from ltbench.data.sources import load_pool
-from ltbench.results.workspace import Workspace
+from ltbench.runs.run_dir import Workspace
 from ltbench.training import fit
 from ltbench.training.evaluation import Evaluation
 from ltbench.training.open_set import THRESHOLDS, open_set_test, reaching
+from tests.support.training_jobs import DIGITS, job, options
 
 
 def opened(open_set, **changes):

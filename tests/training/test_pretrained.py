@@ -5,12 +5,12 @@ import timm
 import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
-from training.jobs import job, recipe
 
 from ltbench.config.models import Pretrained
 from ltbench.training.fit import build_method
 from ltbench.training.pretrained import pretrained_weights
 from ltbench.training.schedule import build_optimizer
+from tests.support.training_jobs import job, recipe
 
 
 @pytest.fixture

@@ -5,16 +5,16 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from training.jobs import CATALOGUE, DIGITS, job, options
 
 from ltbench.data.errors import DataError
 from ltbench.data.labelled import images_of_folder, part_of_dataset
 from ltbench.data.sources import load_pool
-from ltbench.results.errors import RecordError
-from ltbench.results.export import read_export, write_export
-from ltbench.results.workspace import Workspace
+from ltbench.runs.errors import RecordError
+from ltbench.runs.export import read_export, write_export
+from ltbench.runs.run_dir import Workspace
 from ltbench.training.fit import run_job
 from ltbench.training.restored import evaluate, restore
+from tests.support.training_jobs import DIGITS, job, options
 
 CPU = torch.device("cpu")
 NAMES = tuple(map(str, range(10)))
@@ -31,8 +31,7 @@ def softmax(workspace):
 
 
 def export(record, workspace, folder, classes=NAMES):
-    info = CATALOGUE[record.method]
-    write_export(record, workspace.job(record.key), classes, info, folder)
+    write_export(record, workspace.job(record.key), classes, "card", folder)
     return read_export(folder)
 
 

@@ -1,14 +1,14 @@
 import pytest
 import torch
 from safetensors.torch import load_file
-from training.jobs import DIGITS, job, options
 
 from ltbench.config.models import DatasetSpec, Job
+from ltbench.core.shifts import SHIFTS, Shift
 from ltbench.data.datamodule import DataModule
-from ltbench.results.shifts import SHIFTS, Shift
-from ltbench.results.workspace import Workspace
+from ltbench.runs.run_dir import Workspace
 from ltbench.training import fit
 from ltbench.training.shifted import shifted_counts, shifted_tests
+from tests.support.training_jobs import DIGITS, job, options
 
 # Five test images a class.
 DATASET = DatasetSpec(**DIGITS.model_dump() | {"test_per_class": 5, "fingerprint": None})

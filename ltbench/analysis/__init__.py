@@ -1,0 +1,1 @@
+"""Everything computed from records: boards, metrics, tests of significance. Imports no torch."""

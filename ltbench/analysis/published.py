@@ -1,0 +1,156 @@
+"""Figures that papers report, to stand beside ours where dataset, network and epochs are the same.
+
+`reference/published.csv` holds 2,186 figures with their sources, `reference/names.yaml` what their
+names are here. "Survey" is Zhang et al., arXiv:2110.04596; "papers" are first-hand reports.
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from ltbench.analysis.board import Board, Entry, Metric
+from ltbench.config.yaml_file import read_yaml
+
+REFERENCE = Path(__file__).parent / "reference"
+
+PublishedBy = Literal["survey", "papers"]
+
+METRICS: dict[Metric, str] = {
+    "acc": "top1",
+    "ua": "UA",
+    "ra": "RA",
+    "many": "many",
+    "medium": "medium",
+    "few": "few",
+}
+MISPRINT = Fraction(2, 10)
+"""Points by which a printed RA may miss 100 Acc / UA of the figures printed beside it: rounding."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One published figure, in percent. `ratio` and `epochs` are as printed, epochs maybe empty."""
+
+    method: str
+    dataset: str
+    ratio: str
+    network: str
+    epochs: str
+    metric: str
+    value: Fraction
+    source: str
+
+    @property
+    def by_survey(self) -> bool:
+        """Whether the survey printed it."""
+        return self.source.startswith("Survey")
+
+    @property
+    def setting(self) -> tuple[str, ...]:
+        """What figures share that are printed beside each other."""
+        return (self.method, self.dataset, self.ratio, self.network, self.epochs, self.source)
+
+
+@cache
+def published_figures() -> tuple[Figure, ...]:
+    """Return every figure of `reference/published.csv`."""
+    with (REFERENCE / "published.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(
+            Figure(
+                method=row["method"],
+                dataset=row["dataset"],
+                ratio=row["imbalance_factor"],
+                network=row["backbone"],
+                epochs=row["epochs"],
+                metric=row["metric"],
+                value=Fraction(row["value"]),
+                source=row["source"],
+            )
+            for row in csv.DictReader(file)
+        )
+
+
+@cache
+def _names() -> dict[str, Any]:
+    names: dict[str, Any] = read_yaml(REFERENCE / "names.yaml")[0]
+    return names
+
+
+def misprints(figures: Iterable[Figure]) -> dict[Figure, Fraction]:
+    """Return each RA that contradicts the Acc and UA beside it, with 100 Acc / UA."""
+    by_setting: dict[tuple[str, ...], dict[str, Figure]] = {}
+    for figure in figures:
+        by_setting.setdefault(figure.setting, {})[figure.metric] = figure
+    wrong = {}
+    for found in by_setting.values():
+        if {"top1", "UA", "RA"} <= found.keys():
+            computed = 100 * found["top1"].value / found["UA"].value
+            if abs(computed - found["RA"].value) > MISPRINT:
+                wrong[found["RA"]] = computed
+    return wrong
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """The figures that may stand beside a board.
+
+    Attributes:
+        ending: of the methods' names, which says under which augmentation they were trained.
+    """
+
+    figures: tuple[Figure, ...]
+    ending: str = ""
+
+    def of(self, entry: Entry, metric: Metric, by: PublishedBy | None = None) -> list[Figure]:
+        """Return the figures of a variant in the order of the file, of one publisher or of both."""
+        names = {name + self.ending for name in _published_names(entry)} if self.figures else ()
+        return [
+            figure
+            for figure in self.figures
+            if figure.method in names
+            and figure.metric == METRICS.get(metric)
+            and by in (None, "survey" if figure.by_survey else "papers")
+        ]
+
+
+def comparable(board: Board) -> Comparable:
+    """Return the figures for a board's dataset, ratio, network, epochs and augmentation policy."""
+    ours, policy = board.dataset, board.recipe.policy
+    dataset = _names()["datasets"].get(ours.name)
+    network = _names()["networks"].get(board.recipe.network)
+    if dataset is None or network is None or ours.profile != dataset["profile"]:
+        return Comparable(())
+    if ours.largest not in (None, dataset.get("largest")):
+        return Comparable(())
+    ending = _names()["policies"].get(policy.kind)
+    if ending is None or policy.cutout:
+        return Comparable(())
+    ratio = None if ours.ratio is None else f"{ours.ratio:g}"
+    return Comparable(
+        tuple(
+            figure
+            for figure in published_figures()
+            if figure.dataset == dataset["published"]
+            and figure.network == network
+            and figure.epochs == str(board.recipe.first.epochs)
+            and ratio in (None, figure.ratio)
+            and not any(word in figure.source for word in _names()["second_hand"])
+        ),
+        ending,
+    )
+
+
+def _published_names(entry: Entry) -> frozenset[str]:
+    """Return what papers call a variant: nothing where its settings are not the papers'."""
+    variant = entry.variant
+    if variant.recipe is not None:
+        return frozenset()
+    identity = (variant.method, variant.hyper, entry.start_method)
+    for row in _names()["variants"]:
+        if (row["method"], row.get("hyper", {}), row.get("start")) == identity:
+            return frozenset(row["published"])
+    return frozenset()

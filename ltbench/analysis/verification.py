@@ -1,0 +1,159 @@
+"""Whether records, their splits, the methods' versions and the written leaderboard agree.
+
+What is wrong comes back as lines of text, each with the file that it is about.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain, zip_longest
+from pathlib import Path
+
+from ltbench.config.catalogue import MethodInfo
+from ltbench.config.errors import show
+from ltbench.config.expand import Plan
+from ltbench.data.errors import DataError
+from ltbench.data.image_cache import open_cache
+from ltbench.data.pool import without
+from ltbench.data.sources import is_there, load_pool
+from ltbench.data.split import make_split
+from ltbench.runs.record import Record
+from ltbench.runs.state import place_of
+from ltbench.runs.store import Loaded, Stored, record_path
+
+CONTEXT = 20
+"""Characters of a line that are shown before those that differ."""
+
+
+def record_problems(
+    loaded: Loaded, root: Path, plans: Sequence[Plan], methods: Mapping[str, MethodInfo]
+) -> list[str]:
+    """Return what is wrong with published records: files, places, versions, plans and starts.
+
+    Args:
+        loaded: the published records.
+        root: folder that they lie in.
+        plans: of the grids that they were trained for.
+        methods: the catalogue's.
+    """
+    grids = {plan.grid.name for plan in plans}
+    planned: dict[tuple[str, ...], set[str]] = {}
+    for key, job in chain.from_iterable(plan.jobs.items() for plan in plans):
+        planned.setdefault(place_of(job), set()).add(key)
+    found = [f"{bad.place}: {bad.reason}" for bad in loaded.bad]
+    for stored in loaded.records.values():
+        problems = _of_record(stored.record, methods, grids, planned, loaded.records)
+        found += [f"{stored.place}: {problem}" for problem in problems]
+        expected = record_path(root, stored.record.job)
+        if stored.path != expected:
+            found.append(f"{stored.place}: belongs to {expected}")
+    return found
+
+
+def _of_record(
+    record: Record,
+    methods: Mapping[str, MethodInfo],
+    grids: Collection[str],
+    planned: Mapping[tuple[str, ...], Collection[str]],
+    records: Mapping[str, Stored],
+) -> Iterator[str]:
+    job, info = record.job, methods.get(record.method)
+    if info is None:
+        yield f"there is no method {show(record.method)}"
+    elif info.version != job.version:
+        yield f"made by version {job.version} of {record.method}, which is at {info.version}"
+    elif record.grid not in grids:
+        yield f"there is no grid {show(record.grid)}"
+    elif job.ad_hoc:
+        yield f"made with settings from the command line: {', '.join(job.overrides)}"
+    elif record.key not in planned.get(place_of(job), (record.key,)):
+        now = " or ".join(sorted(planned[place_of(job)]))
+        yield f"its configuration has changed: {now} is planned in its place"
+    for start in job.start:
+        if start not in records:
+            yield f"there is no record of the job that it starts or learns from, {start}"
+
+
+def split_problems(records: Mapping[str, Stored], data_root: Path | None = None) -> list[str]:
+    """Return where records of one split disagree, or disagree with the images where these are.
+
+    Records of one dataset have one test set, and those of a split the same training images.
+    """
+    firsts: dict[tuple[str, str], tuple[Stored, object]] = {}
+    found: list[str] = []
+    for stored in records.values():
+        for images, of, facts in _shared(stored.record):
+            first, expected = firsts.setdefault((images, of), (stored, facts))
+            if facts != expected:
+                found.append(f"{stored.place}: other {images} images than {first.place}")
+    for (images, _), (stored, _) in firsts.items():
+        if images == "training" and is_there(stored.record.job.dataset, data_root):
+            found += _against_images(stored, data_root)
+    return found
+
+
+def _shared(record: Record) -> Iterator[tuple[str, str, object]]:
+    """Yield what other records share with one: which images, of what, and the facts of them."""
+    job, split, spec = record.job, record.split, record.job.dataset
+    pool = f"{spec.name} {spec.fingerprint}"
+    yield "test", pool, split.test_hash
+    if record.test is not None:
+        yield "tested", pool, record.test.totals
+    facts = (split.train_hash, split.train_counts, split.longtailed_counts, split.auxiliary_hash)
+    yield "training", f"{spec.identity()} {job.split} {job.subset}", facts
+
+
+def _against_images(stored: Stored, data_root: Path | None) -> Iterator[str]:
+    """Yield what differs between a record and the split that its images make today."""
+    job, facts = stored.record.job, stored.record.split
+    try:
+        pool = load_pool(job.dataset, data_root, download=False)
+        bad, side = job.dataset.bad_images, job.recipe.short_side
+        if bad is not None and side is not None:
+            cache = open_cache(job.dataset, pool, side, job.recipe.jpeg_quality)
+            if cache is None or cache[1] != bad:
+                return  # nobody here knows what was left out
+            pool = without(pool, cache[0]["train"].skipped)
+        made = make_split(job.dataset, pool, job.split, job.subset)
+    except DataError as error:
+        yield f"{stored.place}: its images cannot be used: {error}"
+        return
+    for name, ours in (
+        ("train_hash", made.train_hash),
+        ("train_counts", made.counts),
+        ("longtailed_counts", made.longtailed_counts),
+        ("test_hash", made.test_hash),
+        ("auxiliary_hash", made.auxiliary.hash if made.auxiliary else None),
+    ):
+        if getattr(facts, name) != ours:
+            yield f"{stored.place}: {name} is not that of the images in the data folder"
+
+
+def file_problems(folder: Path, made: Path) -> list[str]:
+    """Return which files of a folder are not those that were made anew, and where they differ."""
+    old, new = (
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (folder, made)
+    )
+    found = []
+    for name in sorted(old | new):
+        if name not in new:
+            found.append(f"{folder / name}: the records give no such file")
+        elif name not in old:
+            found.append(f"{folder / name}: missing")
+        elif reason := difference(old[name], new[name]):
+            found.append(f"{folder / name}{reason}")
+    return found
+
+
+def difference(old: bytes, new: bytes) -> str | None:
+    """Return where a file first differs from the one made anew, and how; None where nowhere."""
+    if old == new:
+        return None
+    lines = zip_longest(*(text.decode(errors="replace").split("\n") for text in (old, new)))
+    for number, (there, made) in enumerate(lines, start=1):
+        if there != made:
+            pairs = enumerate(zip_longest(there or "", made or ""))
+            first = next((i for i, (a, b) in pairs if a != b), 0)
+            start = max(first - CONTEXT, 0)
+            has, gives = (None if line is None else line[start:] for line in (there, made))
+            return f":{number}: has {show(has)}, the records give {show(gives)}"
+    return ": differs in bytes that are no text"

@@ -1,1 +1,0 @@
-"""Records, and everything computed from them. Imports no torch."""

@@ -1,0 +1,342 @@
+"""The record of a job: its schema. A record that exists is the only proof that a job is done."""
+
+import base64
+from datetime import datetime
+from fractions import Fraction
+from operator import gt
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ltbench.config.models import Job, Model
+from ltbench.core.exact import measured
+from ltbench.core.groups import Group
+from ltbench.core.open_set import f_measure
+from ltbench.core.shifts import Direction, Shift
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SCHEMA_VERSION: Final = 1
+HEX64 = r"^[0-9a-f]{64}$"
+
+LATER_FIELDS = ("shifted", "open_set", "predicted", "class_names", "group_calibration")
+"""Fields that came after records were published; these have None."""
+
+DERIVED_FIELDS = ("ece",)
+"""Fields that others of a record give, to the last place but one: they need not be repeated."""
+
+
+class SplitFacts(Model):
+    """What the job was trained and tested on, and what set apart: no auxiliary images are None.
+
+    `bad_images` could not be decoded, as many as the job's dataset says.
+    `class_names` are printable.
+    """
+
+    train_hash: str = Field(pattern=HEX64)
+    train_counts: tuple[int, ...]
+    longtailed_counts: tuple[int, ...]
+    test_hash: str = Field(pattern=HEX64)
+    auxiliary_hash: str | None = Field(None, pattern=HEX64)
+    auxiliary_counts: tuple[int, ...] | None = None
+    bad_images: int = 0
+    class_names: tuple[str, ...] | None = None
+
+
+class Calibration(Model):
+    """Confidence against accuracy on the test set in 15 equal bins (lo, hi], as fractions."""
+
+    counts: tuple[int, ...]
+    confidence: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    ece: float
+
+    @property
+    def mean_confidence(self) -> Fraction:
+        """Mean confidence over all test images."""
+        bins = zip(self.counts, self.confidence, strict=True)
+        return sum(count * measured(mean) for count, mean in bins) / Fraction(sum(self.counts))
+
+
+class Counts(Model):
+    """Right predictions and images of each class."""
+
+    hits: tuple[int, ...]
+    totals: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _within_totals(self) -> Self:
+        if len(self.hits) != len(self.totals):
+            raise ValueError("hits and totals need one value a class each")
+        if min(self.hits, default=0) < 0 or any(map(gt, self.hits, self.totals)):
+            raise ValueError("hits of a class lie between 0 and its total")
+        if sum(self.totals) == 0:
+            raise ValueError("no test images")
+        return self
+
+    @property
+    def accuracy(self) -> Fraction:
+        """Top-1 accuracy."""
+        return Fraction(sum(self.hits), sum(self.totals))
+
+
+class TestResult(Counts):
+    """Exact test counts. `correct`: one bit an image in hashed test order (big-endian, base64).
+
+    `predicted` are the images taken for each class, rightly or not. `group_calibration` has the
+    groups that the test set has images of.
+    """
+
+    correct: str
+    calibration: Calibration
+    selection: Literal["last_epoch"] = "last_epoch"
+    predicted: tuple[int, ...] | None = None
+    group_calibration: dict[Group, Calibration] | None = None
+
+    @model_validator(mode="after")
+    def _one_prediction_an_image(self) -> Self:
+        if self.predicted is not None:
+            if sum(self.predicted) != sum(self.totals) or len(self.predicted) != len(self.totals):
+                raise ValueError("predicted needs one value a class, of all test images")
+            if any(map(gt, self.hits, self.predicted)):
+                raise ValueError("hits of a class are more than its predictions")
+        return self
+
+    def repeats(self, other: "TestResult") -> bool:
+        """Whether two tests have equal numbers, as far as both have them."""
+        return _agree(self.model_dump(), other.model_dump())
+
+    @model_validator(mode="after")
+    def _bits_fit(self) -> Self:
+        images, hits = sum(self.totals), sum(self.hits)
+        packed = base64.b64decode(self.correct, validate=True)
+        if len(packed) != (images + 7) // 8:
+            raise ValueError(f"correctness bits do not fit {images} test images")
+        number = int.from_bytes(packed, "big")
+        if number % (1 << -images % 8):
+            raise ValueError("bits are set after the last test image")
+        if number.bit_count() != hits:
+            raise ValueError(f"correctness bits ({number.bit_count()}) disagree with hits ({hits})")
+        return self
+
+    def bits(self) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        """Return one correctness value for each test image."""
+        return self.unpack(self.correct, sum(self.totals))
+
+    @staticmethod
+    def unpack(text: str, images: int) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        """Return correctness values of their text form."""
+        import numpy as np
+
+        packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+        return np.unpackbits(packed, count=images).astype(bool)
+
+    @staticmethod
+    def pack(bits: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> str:
+        """Return the text form of correctness values."""
+        import numpy as np
+
+        return base64.b64encode(np.packbits(bits).tobytes()).decode()
+
+
+class OpenSetTest(Model):
+    """What is taken for known at each threshold on the largest class probability.
+
+    `right` are own test images, classified right, `mistaken` those of another dataset's `images`
+    that lie at or above it.
+    """
+
+    dataset: str
+    fingerprint: str = Field(pattern=HEX64)
+    images: int = Field(ge=1)
+    thresholds: tuple[float, ...]
+    right: tuple[Annotated[int, Field(ge=0)], ...]
+    mistaken: tuple[Annotated[int, Field(ge=0)], ...]
+
+    @model_validator(mode="after")
+    def _one_count_a_threshold(self) -> Self:
+        if not len(self.thresholds) == len(self.right) == len(self.mistaken):
+            raise ValueError("an open-set test needs one count of each kind a threshold")
+        if max(self.mistaken, default=0) > self.images:
+            raise ValueError(f"more than all {self.images} images of the open set are mistaken")
+        return self
+
+
+class CurvePoint(Model):
+    """Hits of each class on the test set after an epoch."""
+
+    epoch: int
+    hits: tuple[int, ...]
+
+
+class ShiftedTest(Counts):
+    """A test on chosen test images; `index_hash` is of their positions in the test set."""
+
+    direction: Direction
+    ratio: int = Field(ge=1)
+    index_hash: str = Field(pattern=HEX64)
+
+    @property
+    def shift(self) -> Shift:
+        """The class frequencies that the images were chosen by."""
+        return Shift(self.direction, self.ratio)
+
+
+class ShiftedTests(Model):
+    """The test run again under every shift by a method that knows something of the test set."""
+
+    test_time: Literal["adapted", "prior-known"]
+    tests: tuple[ShiftedTest, ...]
+
+    def accuracy(self, shift: Shift) -> Fraction | None:
+        """Return the accuracy under a shift; None where it was not tested."""
+        return next((test.accuracy for test in self.tests if test.shift == shift), None)
+
+
+class Training(Model):
+    """What the optimiser did: mean loss of each epoch, steps taken, tests on the way if any."""
+
+    epochs: int
+    steps: int
+    losses: tuple[float, ...]
+    curve: tuple[CurvePoint, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_loss_an_epoch(self) -> Self:
+        if len(self.losses) != self.epochs:
+            raise ValueError(f"{len(self.losses)} losses for {self.epochs} epochs")
+        return self
+
+
+class Cost(Model):
+    """What the job took; no two runs agree on it.
+
+    `peak_memory_mb` is the most that a process of the job has used of the `memory` named: the GPU's
+    (as PyTorch allocates it) for jobs on a GPU, the host's for others, and in older records.
+    """
+
+    train_seconds: float
+    test_seconds: float
+    images_per_second: float | None
+    peak_memory_mb: float
+    devices: int
+    attempts: int
+    memory: Literal["host", "gpu"] = "host"
+
+
+class Environment(Model):
+    """Where the job ran."""
+
+    ltbench: str
+    commit: str | None
+    python: str
+    torch: str
+    lightning: str
+    hardware: str
+    threads: int
+    finished: datetime
+
+
+class Weights(Model):
+    """The safetensors file that the job left beside its log, outside git."""
+
+    sha256: str = Field(pattern=HEX64)
+    parameters: int
+
+
+class Record(Model):
+    """One finished job. What time and place can change stands in `cost` and `environment` alone.
+
+    Pre-training does not predict classes and has no `test`.
+    """
+
+    schema_version: Literal[1]
+    key: str
+    grid: str
+    method: str
+    job: Job
+    split: SplitFacts
+    training: Training | None
+    test: TestResult | None
+    shifted: ShiftedTests | None = None
+    open_set: OpenSetTest | None = None
+    weights: Weights
+    cost: Cost
+    environment: Environment
+
+    @model_validator(mode="after")
+    def _belongs_to_its_job(self) -> Self:
+        if self.key != self.job.key:
+            raise ValueError(f"key {self.key} is not the key of its job ({self.job.key})")
+        if self.method != self.job.method:
+            raise ValueError(f"method {self.method!r} is not that of its job ({self.job.method!r})")
+        planned = self.job.stage_recipe
+        if (
+            self.training is not None
+            and planned is not None
+            and self.training.epochs != planned.epochs
+        ):
+            raise ValueError(f"trained {self.training.epochs} of {planned.epochs} epochs")
+        if self.training is None and self.test is None:
+            raise ValueError("neither trained nor tested")
+        classes = self.job.dataset.classes
+        shifted = self.shifted.tests if self.shifted else ()
+        for what, values in (
+            ("train_counts", self.split.train_counts),
+            ("longtailed_counts", self.split.longtailed_counts),
+            ("class_names", self.split.class_names),
+            ("totals", self.test.totals if self.test else None),
+            ("auxiliary_counts", self.split.auxiliary_counts),
+            *((f"totals of {test.shift.title}", test.totals) for test in shifted),
+        ):
+            if values is not None and len(values) != classes:
+                raise ValueError(f"{what} has {len(values)} values for {classes} classes")
+        bad = self.job.dataset.bad_images
+        if self.split.bad_images != (bad.total if bad else 0):
+            raise ValueError(f"{self.split.bad_images} bad images, its job has {bad or 'none'}")
+        apart = (self.job.dataset.auxiliary, self.split.auxiliary_hash, self.split.auxiliary_counts)
+        if any(part is None for part in apart) and any(part is not None for part in apart):
+            raise ValueError("a job has auxiliary images, their hash and their counts, or neither")
+        return self
+
+    @property
+    def accuracy(self) -> Fraction | None:
+        """Top-1 accuracy on the test set; None without a test."""
+        return None if self.test is None else self.test.accuracy
+
+    def f_measures(self) -> dict[float, Fraction]:
+        """Return the open-set F-measure by threshold; empty without an open set."""
+        test = self.open_set
+        if test is None or self.test is None:
+            return {}
+        images = sum(self.test.totals)
+        counts = zip(test.thresholds, test.right, test.mistaken, strict=True)
+        return {t: f_measure(right, images, mistaken) for t, right, mistaken in counts}
+
+    def numbers(self) -> dict[str, object]:
+        """Return what an equal job must repeat bit for bit (on a CPU with equal threads).
+
+        The job's label and other notes are left out, for variants share jobs, and so are tests on
+        the way, which a run may ask for or not.
+        """
+        values = self.model_dump(mode="json", exclude={"cost", "environment", "grid", "job"})
+        if values["training"]:
+            del values["training"]["curve"]
+        return {**values, "job": self.job.identity()}
+
+    def repeats(self, other: "Record") -> bool:
+        """Whether two records have equal numbers, as far as both have them."""
+        return _agree(self.numbers(), other.numbers())
+
+
+def _agree(one: object, other: object) -> bool:
+    """Whether values are equal, apart from fields that only one record has, as it came later."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return one == other
+    return one.keys() == other.keys() and all(
+        name in DERIVED_FIELDS
+        or (name in LATER_FIELDS and None in (one[name], other[name]))
+        or _agree(one[name], other[name])
+        for name in one
+    )

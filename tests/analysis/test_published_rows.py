@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+
+from ltbench.analysis.board import boards
+from ltbench.analysis.published import METRICS, comparable
+from ltbench.analysis.published_rows import published_row, published_rows
+from ltbench.analysis.reproduction import row_name
+from ltbench.config.errors import ConfigError
+from ltbench.config.load import available
+from ltbench.launch.plan import Request, make_plan
+from ltbench.runs.store import RecordStore
+
+RECORDS = Path(__file__).parents[2] / "results" / "records"
+
+
+@pytest.fixture(scope="module")
+def plans():
+    return [make_plan(Request(name))[0] for name in available("grids")]
+
+
+@pytest.fixture(scope="module")
+def rows(plans):
+    return published_rows(plans, RecordStore(RECORDS).load().records)
+
+
+def test_every_figure_that_may_stand_beside_ours_is_of_a_row(plans, rows):
+    figures = {
+        (row_name(board, entry), figure.source, figure.value)
+        for plan in plans
+        for board in boards(plan, {})
+        for entry in board.entries
+        for metric in METRICS
+        for by in ("survey", "papers")
+        for figure in comparable(board).of(entry, metric, by)
+    }
+    assert len(figures) > 300
+    claimed = {(name, c.source, c.value) for name, row in rows.items() for c in row.claims}
+    assert figures <= claimed
+
+
+def test_every_published_record_of_a_table_is_of_a_row(plans, rows):
+    published = RecordStore(RECORDS).load().records
+    shown = {
+        key
+        for plan in plans
+        for board in boards(plan, published)
+        for entry in board.entries
+        for key in entry.values["acc"].keys
+    }
+    assert shown
+    assert shown <= {key for row in rows.values() for key in row.plan().jobs}
+
+
+def test_rows_of_one_name_are_the_same_jobs(plans, rows):
+    for plan in plans:
+        for board in boards(plan, {}):
+            for entry in board.entries:
+                row = rows.get(row_name(board, entry))
+                if row is not None:
+                    ours, theirs = set(entry.keys), {r.key for r in row.plan().rows}
+                    assert ours <= theirs or theirs <= ours
+
+
+def test_a_row_trains_what_it_needs_and_no_more(rows):
+    row = published_row("imagenet_lt/ride/200", rows)
+    assert [job.method for job in row.plan().jobs.values()] == ["ride"]
+    twin = row.plan(twin=True)
+    assert sorted((j.method, j.split) for j in twin.jobs.values()) == [
+        ("ride", "balanced"),
+        ("ride", "longtailed"),
+        ("softmax", "balanced"),
+    ]
+    small = published_row("cifar10_jpeg_r100/softmax/12", rows)
+    assert [r.seed for r in small.plan([1]).rows] == [1]
+
+
+def test_unknown_rows_seeds_and_twins_are_refused(rows):
+    with pytest.raises(ConfigError, match='did you mean "imagenet_lt/ride/200"'):
+        published_row("imagenet_lt/rides/200", rows)
+    with pytest.raises(ConfigError, match="no seed 7; it has 0"):
+        rows["imagenet_lt/ride/200"].plan([7])
+    with pytest.raises(ConfigError, match="has no balanced split"):
+        rows["imagenet_lt/softmax-crt/200"].plan(twin=True)

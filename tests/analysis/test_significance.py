@@ -1,0 +1,179 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ltbench.analysis.board import boards
+from ltbench.analysis.significance import (
+    EXACT,
+    Answers,
+    bootstrap,
+    compare_answers,
+    compare_pairs,
+    compare_rows,
+    mcnemar,
+)
+from ltbench.runs.record import TestResult
+
+SOFTMAX = {"label": "Softmax", "method": "softmax"}
+BALANCED = {"label": "BS", "method": "balanced_softmax"}
+OTHER = {"label": "Other", "method": "other"}
+
+
+def runs(*rows, test_hash="t"):
+    return {
+        seed: Answers(f"k{seed}", test_hash, TestResult.pack(np.array(row, bool)), len(row))
+        for seed, row in enumerate(rows)
+    }
+
+
+def signs(gained, lost):
+    return np.array([1] * gained + [-1] * lost + [0] * 7)
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(1, 0), (9, 2), (3, 3), (60, 90), (150, 50)])
+def test_few_differences_have_the_exact_mid_p(gained, lost):
+    total, fewer = gained + lost, min(gained, lost)
+    exact = stats.binomtest(fewer, total).pvalue
+    once = stats.binom.pmf(fewer, total, 0.5)
+    expected = exact - once if gained != lost else 1.0
+    assert mcnemar(signs(gained, lost)) == pytest.approx(expected)
+
+
+def test_many_differences_have_the_chi_squared_p():
+    expected = stats.chi2.sf((150 - 100) ** 2 / 250, 1)
+    assert mcnemar(signs(150, 100)) == pytest.approx(expected)
+    below, above = mcnemar(signs(115, 85)), mcnemar(signs(116, 85))
+    assert EXACT == 200
+    assert above < below < 1.2 * above  # where the two forms meet
+
+
+def test_over_seeds_the_signs_of_images_are_drawn_and_not_of_answers():
+    differences = np.array([2, 2, -1, 3, 0, 1, -2])
+    moved = differences[differences != 0]
+    sums = [abs(np.dot(s, moved)) for s in product((-1, 1), repeat=len(moved))]
+    seen = abs(differences.sum())
+    expected = np.mean([(total > seen) + 0.5 * (total == seen) for total in sums])
+    assert mcnemar(differences) == pytest.approx(expected)
+    thrice = 3 * signs(9, 2)  # the same network three times says no more than once
+    assert mcnemar(thrice) == pytest.approx(mcnemar(signs(9, 2)))
+
+
+def test_equal_answers_cannot_be_told_apart():
+    one = runs([1, 0, 1, 1], [0, 0, 1, 1])
+    same = compare_answers(one, one)
+    assert (same.difference, same.interval, same.p) == (0.0, (0.0, 0.0), 1.0)
+    assert (same.gained, same.lost, same.verdict) == (0, 0, "not separable")
+
+
+def test_a_comparison_counts_answers_by_seed():
+    found = compare_answers(runs([1, 1, 1, 0], [1, 1, 0, 0]), runs([0, 0, 1, 1], [1, 0, 0, 0]))
+    assert found.difference == pytest.approx(100 * (0.25 + 0.25) / 2)
+    assert (found.gained, found.lost, found.n) == (3, 1, 2)
+    assert found.keys == ("k0", "k1", "k0", "k1")
+
+
+def test_the_interval_of_one_seed_is_that_of_its_images():
+    rng = np.random.default_rng(3)
+    ours, theirs = (rng.random((1, 900)) < p for p in (0.7, 0.6))
+    found = compare_answers(runs(*ours), runs(*theirs))
+    resampled = rng.integers(900, size=(4000, 900))
+    means = 100 * (ours[0].astype(int) - theirs[0].astype(int))[resampled].mean(axis=1)
+    assert found.interval == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.3)
+
+
+def test_the_interval_of_seeds_and_images_is_that_of_resampling_both():
+    rng = np.random.default_rng(4)
+    hard = rng.random(600)
+    ours, theirs = (
+        np.array([rng.random(600) < np.clip(hard + gain, 0, 1) for gain in gains])
+        for gains in ((0.2, 0.1, 0.3), (0.0, 0.05, 0.0))
+    )
+    differences = ours.astype(int) - theirs
+    means = [
+        100 * differences[rng.integers(3, size=3)][:, rng.integers(600, size=600)].mean()
+        for _ in range(4000)
+    ]
+    found = compare_answers(runs(*ours), runs(*theirs))
+    assert found.interval == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.6)
+
+
+def test_seeds_that_disagree_separate_nothing_whatever_the_images_say():
+    rng = np.random.default_rng(5)
+    base = rng.random((2, 5000)) < 0.5
+    ours = np.array([base[0] | (rng.random(5000) < 0.4), base[1] & (rng.random(5000) < 0.9)])
+    found = compare_answers(runs(*ours), runs(*base))
+    assert found.p < 1e-6
+    assert found.verdict == "not separable"
+
+
+def test_a_bootstrap_without_any_spread_is_a_point():
+    assert bootstrap(np.full(2000, 7), np.zeros(2000)) == (7, 7)
+
+
+def test_only_equal_test_images_of_common_seeds_are_compared():
+    one = runs([1, 0, 1, 1], [0, 0, 1, 1])
+    assert compare_answers(one, runs([1, 1, 1, 1], test_hash="u")) is None
+    assert compare_answers({0: one[0]}, {1: one[1]}) is None
+    assert compare_answers(one, {1: one[1]}).n == 1
+
+
+def answered(toy, plan, label, seed, right):
+    """Return the record of a run that got the given of its 300 test images right."""
+    bits = np.zeros(300, bool)
+    bits[list(right)] = True
+    hits = tuple(bits.reshape(6, 50).sum(axis=1).tolist())
+    record = toy.record(plan.jobs[toy.key_of(plan, label, seed)], hits)
+    test = record.test.model_copy(update={"correct": record.test.pack(bits)})
+    return record.model_copy(update={"test": test})
+
+
+@pytest.fixture
+def world(toy):
+    plan = toy.plan([SOFTMAX, BALANCED, OTHER], splits=("longtailed",))
+    right = {"Softmax": range(100), "BS": range(40, 240), "Other": range(5, 110)}
+    records = toy.stored(
+        *(
+            answered(toy, plan, label, seed, images)
+            for label, images in right.items()
+            for seed in (0, 1)
+            if (label, seed) != ("Other", 1)
+        )
+    )
+    return boards(plan, records)[0], records
+
+
+def test_rows_are_compared_with_each_baseline_and_corrected(world):
+    board, records = world
+    found = compare_rows(board, records)
+    assert list(found) == ["BS", "Other"]
+    assert found["BS"].difference == pytest.approx(100 * 100 / 300)
+    assert (found["BS"].gained, found["BS"].lost) == (280, 80)
+    assert found["BS"].verdict == "better"
+    assert found["BS"].corrected == pytest.approx(2 * found["BS"].p)
+    assert found["Other"].n == 1
+    assert found["Other"].verdict == "not separable"
+    balanced = compare_rows(board, records, "balanced_softmax")
+    assert balanced["Softmax"].verdict == "worse"
+    assert balanced["Softmax"].difference == -found["BS"].difference
+    assert compare_rows(board, records, "crt") == {}
+
+
+def test_a_verdict_is_that_of_the_corrected_p(toy):
+    plan = toy.plan([SOFTMAX, BALANCED, OTHER], seeds=(0,), splits=("longtailed",))
+    images = {"Softmax": range(100), "BS": range(3, 111), "Other": range(100)}
+    records = toy.stored(*(answered(toy, plan, label, 0, r) for label, r in images.items()))
+    [board] = boards(plan, records)
+    found = compare_rows(board, records)["BS"]
+    assert (found.gained, found.lost) == (11, 3)
+    assert found.interval[0] > 0
+    assert found.p < 0.05 < found.corrected
+    assert found.verdict == "not separable"
+
+
+def test_pairs_are_corrected_for_all_pairs(world):
+    board, records = world
+    found = compare_pairs(board, records)
+    assert list(found) == [("Softmax", "BS"), ("Softmax", "Other"), ("BS", "Other")]
+    assert found["Softmax", "BS"].corrected == pytest.approx(3 * found["Softmax", "BS"].p)

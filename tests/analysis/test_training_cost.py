@@ -1,0 +1,83 @@
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from ltbench.analysis.board import boards
+from ltbench.analysis.training_cost import training_work
+from ltbench.core.nouns import NetworkCost, Stage, Teacher
+
+HITS = (45, 43, 30, 20, 5, 1)
+IMAGES, DRAWN, PASS = 455, 3 * 32, 70
+"""Of the toy world: training images, those of three steps of 32, megaflops."""
+COST = NetworkCost(1000, PASS)
+
+
+def work_of(toy, plan, changed, **methods):
+    """Return the work of a grid's last variant, in passes of the toy network."""
+    records = toy.stored(*(changed(toy.record(job, HITS)) for job in plan.jobs.values()))
+    board = boards(plan, records)[0]
+    work = training_work(board.entries[-1], toy.methods | methods, records)
+    return work.megaflops / PASS, work.known
+
+
+def of_one(toy, stage, cost=COST, teachers=(), recipe=None, **changes):
+    """Return the work of a method with a stage of its own, in passes of the toy network."""
+    recipe = recipe or toy.recipe()
+    plan = toy.plan(
+        [{"label": "Mine", "method": "mine", "hyper": {"kind": "b"}}],
+        splits=("longtailed",),
+        seeds=(0,),
+        recipe=recipe,
+    )
+    update = {"stages": (stage,), "cost": cost, "teachers": teachers}
+    info = toy.methods["softmax"].model_copy(update=update)
+    return work_of(toy, plan, lambda record: record.model_copy(update=changes), mine=info)
+
+
+@pytest.mark.parametrize(
+    ("fields", "passes"),
+    [
+        ({}, 3 * DRAWN),
+        ({"views": 2}, 3 * DRAWN),
+        ({"forward_passes": 1.0}, 4 * DRAWN),
+        ({"passes": 0.0, "forward_passes": 1.0}, DRAWN),
+        ({"passes": 0.94, "samplers": ("instance", "reversed")}, 2 * 3 * Fraction("0.94") * DRAWN),
+        ({"observes": True}, 3 * DRAWN + IMAGES),
+        ({"changes": (({"kind": "b"}, {"forward_passes": 2.0}),)}, 5 * DRAWN),
+        ({"changes": (({"kind": "a"}, {"forward_passes": 2.0}),)}, 3 * DRAWN),
+    ],
+)
+def test_passes_are_those_of_the_stage(toy, fields, passes):
+    assert of_one(toy, Stage("train", **fields)) == (passes, True)
+
+
+def test_teachers_pass_forward_and_only_those_of_groups_that_there_are(toy):
+    teachers = tuple(Teacher("softmax", subset=s) for s in ("many", "medium", "few"))
+    cost = NetworkCost(1000, PASS, teachers=(PASS, 2.0 * PASS, 4.0 * PASS))
+    stage = Stage("train", observes=True)
+    assert of_one(toy, stage, cost, teachers)[0] == (3 + 7) * DRAWN + 7 * IMAGES
+    split = toy.record(next(iter(toy.plan([TOY]).jobs.values())), HITS).split
+    few = split.model_copy(update={"longtailed_counts": (10,) * 6})
+    assert of_one(toy, stage, cost, teachers, split=few)[0] == (3 + 4) * DRAWN + 4 * IMAGES
+
+
+TOY = {"label": "Softmax", "method": "softmax"}
+
+
+def test_what_is_tried_on_auxiliary_images_passes_forward(toy):
+    split = toy.record(next(iter(toy.plan([TOY]).jobs.values())), HITS).split
+    split = split.model_copy(update={"auxiliary_counts": (10,) * 6})
+    assert of_one(toy, Stage("train", validates=True), split=split)[0] == 3 * DRAWN + 60
+
+
+def test_features_of_a_frozen_backbone_are_computed_once(toy):
+    kept = toy.recipe(first=toy.recipe().first.model_copy(update={"cached_features": True}))
+    frozen = Stage("train", passes=0.0, forward_passes=1.0)
+    assert of_one(toy, frozen, recipe=kept)[0] == IMAGES
+    assert of_one(toy, replace(frozen, passes=1.0), recipe=kept)[0] == 4 * DRAWN
+
+
+def test_an_unknown_network_counts_as_that_of_softmax_with_the_passes_it_declares(toy):
+    assert of_one(toy, Stage("train", forward_passes=1.0), cost=None) == (4 * DRAWN, False)
+    assert of_one(toy, Stage("train"), None, (Teacher("softmax"),)) == (4 * DRAWN, False)

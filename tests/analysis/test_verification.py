@@ -1,0 +1,189 @@
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from ltbench.analysis.verification import (
+    difference,
+    file_problems,
+    record_problems,
+    split_problems,
+)
+from ltbench.config.catalogue import load_catalogue
+from ltbench.config.load import load_dataset
+from ltbench.data.sources import load_pool
+from ltbench.data.split import make_split
+from ltbench.runs.record import SplitFacts
+from ltbench.runs.store import RecordStore, record_path, write_record
+from tests.support import processes
+from tests.support import toy_board as toy
+
+ROOT = Path(__file__).parents[2]
+METHODS = load_catalogue().methods
+VERSIONS = {"cRT": METHODS["crt"].version}
+SOFTMAX = {"label": "Softmax", "method": "softmax"}
+CRT = {"label": "cRT", "method": "crt", "start_from": "Softmax"}
+HITS = (45, 40, 30, 20, 5, 1)
+ABSENT = toy.dataset(source="image_folder")
+
+
+def written(root, jobs, **changes):
+    """Write the records of jobs and load them again."""
+    for job in jobs:
+        write_record(toy.record(job, HITS, **changes), record_path(root, job))
+    return RecordStore(root).load()
+
+
+def problems_of(root, loaded, *plans):
+    found = record_problems(loaded, root, plans, METHODS)
+    return [problem.split(": ", 1) for problem in found]
+
+
+def test_records_of_a_plan_have_no_problem(tmp_path):
+    plan = toy.plan([SOFTMAX, CRT], dataset=ABSENT, versions=VERSIONS)
+    loaded = written(tmp_path, plan.jobs.values())
+    assert record_problems(loaded, tmp_path, [plan], METHODS) == []
+    assert split_problems(loaded.records, tmp_path) == []
+
+
+def test_a_damaged_and_a_misplaced_record(tmp_path):
+    plan = toy.plan([SOFTMAX], seeds=(0, 1), splits=("longtailed",))
+    loaded = written(tmp_path, plan.jobs.values())
+    one, other = (stored.path for stored in loaded.records.values())
+    one.write_text(one.read_text().replace('"hits": [45', '"hits": [44'))
+    moved = tmp_path / "elsewhere.json"
+    other.rename(moved)
+    found = problems_of(tmp_path, RecordStore(tmp_path).load(), plan)
+    assert len(found) == 2
+    assert "disagree with hits" in dict(found)[one.relative_to(tmp_path).as_posix()]
+    assert dict(found)["elsewhere.json"] == f"belongs to {other}"
+
+
+def test_versions_methods_grids_configurations_and_starts(tmp_path):
+    plan = toy.plan([SOFTMAX, CRT], seeds=(0,), splits=("longtailed",), versions=VERSIONS)
+
+    def only(jobs, **changes):
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        (found,) = problems_of(root, written(root, jobs, **changes), plan)
+        return found[1]
+
+    softmax = [SOFTMAX]
+    old = toy.plan(softmax, seeds=(0,), splits=("longtailed",), versions={"Softmax": 99})
+    assert only(old.jobs.values()) == (
+        f"made by version 99 of softmax, which is at {METHODS['softmax'].version}"
+    )
+    gone = toy.plan([{"label": "x", "method": "gone"}], seeds=(0,), splits=("longtailed",))
+    assert only(gone.jobs.values()) == 'there is no method "gone"'
+    own = [job for job in plan.jobs.values() if job.method == "softmax"]
+    assert only(own, grid="other") == 'there is no grid "other"'
+    batch = toy.recipe(batch=64)
+    changed = toy.plan(softmax, seeds=(0,), splits=("longtailed",), recipe=batch)
+    assert only(changed.jobs.values()) == (
+        f"its configuration has changed: {own[0].key} is planned in its place"
+    )
+    asked = {"recipe": batch, "overrides": ("recipe.batch=64",)}
+    ad_hoc = toy.plan(softmax, seeds=(0,), splits=("longtailed",), **asked)
+    assert only(ad_hoc.jobs.values()) == "made with settings from the command line: recipe.batch=64"
+    second = [job for job in plan.jobs.values() if job.method == "crt"]
+    assert only(second) == (
+        f"there is no record of the job that it starts or learns from, {own[0].key}"
+    )
+
+
+def test_a_seed_that_no_grid_plans_is_no_problem(tmp_path):
+    planned, more = (toy.plan([SOFTMAX], seeds=seeds) for seeds in ((0,), (0, 1)))
+    loaded = written(tmp_path, more.jobs.values())
+    assert record_problems(loaded, tmp_path, [planned], METHODS) == []
+
+
+def test_records_of_one_split_have_the_same_images(tmp_path):
+    plan = toy.plan(
+        [SOFTMAX, CRT], seeds=(0,), splits=("longtailed",), dataset=ABSENT, versions=VERSIONS
+    )
+    first, second = plan.jobs.values()
+    written(tmp_path, [first])
+    split = toy.record(second, HITS).split
+    for change, images in (
+        ({"train_hash": "e" * 64}, "training"),
+        ({"test_hash": "e" * 64}, "test"),
+    ):
+        loaded = written(tmp_path, [second], split=split.model_copy(update=change))
+        (problem,) = split_problems(loaded.records, tmp_path)
+        assert f"other {images} images than" in problem
+
+
+def test_splits_are_made_anew_from_the_images_that_are_there(tmp_path):
+    spec = load_dataset("digits")
+    made = make_split(spec, load_pool(spec), "longtailed")
+    plan = toy.plan([SOFTMAX], seeds=(0,), splits=("longtailed",), dataset=spec)
+    facts = SplitFacts(
+        train_hash=made.train_hash,
+        train_counts=made.counts,
+        longtailed_counts=made.longtailed_counts,
+        test_hash=made.test_hash,
+    )
+    hits = {"hits": (25,) * 10, "counts": made.counts, "split": facts}
+    (job,) = plan.jobs.values()
+    assert split_problems(toy.stored(toy.record(job, **hits))) == []
+    counts = (made.counts[1], made.counts[0], *made.counts[2:])
+    hits["split"] = facts.model_copy(update={"train_hash": "e" * 64, "train_counts": counts})
+    found = split_problems(toy.stored(toy.record(job, **hits)))
+    assert [problem.split(": ")[1].split()[0] for problem in found] == [
+        "train_hash",
+        "train_counts",
+    ]
+
+
+def test_files_that_are_missing_stray_or_other(tmp_path):
+    folder, made = tmp_path / "folder", tmp_path / "made"
+    for root, files in (
+        (folder, {"same": "a", "stray": "b", "deep/other": "one\ntwo and more\n"}),
+        (made, {"same": "a", "new": "c", "deep/other": "one\ntwo and less\n"}),
+    ):
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+    assert file_problems(folder, made) == [
+        f'{folder}/deep/other:2: has "two and more", the records give "two and less"',
+        f"{folder}/new: missing",
+        f"{folder}/stray: the records give no such file",
+    ]
+    assert file_problems(made, made) == []
+
+
+def test_the_first_difference_is_shown_where_it_is():
+    assert difference(b"a\n", b"a\n") is None
+    assert difference(b"a\n", b"a\nb\n") == ':2: has "", the records give "b"'
+    assert difference(b"a", b"a\n") == ':2: has nothing, the records give ""'
+    long = b"x" * 500
+    shown = difference(long + b"1", long + b"2")
+    assert shown == f':1: has "{"x" * 20}1", the records give "{"x" * 20}2"'
+    assert difference(b"\xff", b"\xfe") == ": differs in bytes that are no text"
+
+
+def verify(*words, folder=ROOT):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LTBENCH_")}
+    command = [sys.executable, "-m", "ltbench", "results", "verify", *words]
+    return processes.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_the_records_and_the_leaderboard_of_the_project_agree():
+    done = verify()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " agree." in done.stdout
+
+
+def test_a_changed_leaderboard_is_refused(tmp_path):
+    board = tmp_path / "leaderboard"
+    shutil.copytree(ROOT / "results" / "leaderboard", board)
+    index = board / "README.md"
+    index.write_text(index.read_text().replace("# Leaderboard", "# Our leaderboard"))
+    (board / "notes.md").write_text("by hand")
+    readme, begin = tmp_path / "README.md", "<!-- leaderboard:begin -->\n"
+    readme.write_text((ROOT / "README.md").read_text().replace(begin, f"{begin}\nBy hand.\n"))
+    done = verify("--leaderboard", str(board), "--readme", str(readme))
+    assert done.returncode == 1
+    assert f'{index}:1: has "# Our leaderboard", the records give "# Leaderboard"' in done.stdout
+    assert f"{board / 'notes.md'}: the records give no such file" in done.stdout
+    assert f"{readme}:" in done.stdout
+    assert "3 disagreements" in done.stdout

@@ -1,0 +1,117 @@
+import pickle
+import sys
+import textwrap
+
+import pytest
+
+from ltbench.report.leaderboard import update_between_markers, write_leaderboard
+from ltbench.runs.store import Loaded, RecordStore, record_path, write_record
+from tests.support import processes
+
+SOFTMAX = {"label": "Softmax", "method": "softmax"}
+VARIANTS = [SOFTMAX, *({"label": f"M{i}", "method": "mine", "hyper": {"i": i}} for i in range(24))]
+
+
+def test_order_of_records_and_place_of_the_store_do_not_matter(toy, tmp_path):
+    plan = toy.plan([SOFTMAX, {"label": "cRT", "method": "crt", "start_from": "Softmax"}])
+    records = [toy.record(job, (40, 40, 30, 20, 5, 1)) for job in plan.jobs.values()]
+    texts = []
+    for name, order in (("one", records), ("another", records[::-1])):
+        for record in order:
+            write_record(record, record_path(tmp_path / name / "records", record.job))
+        loaded = RecordStore(tmp_path / name / "records").load()
+        paths = write_leaderboard([plan], loaded, toy.methods, tmp_path / name / "leaderboard")
+        forms = [path.suffix for path in paths]
+        assert forms == [".md", ".md", ".csv", ".tex", ".json", ".html"]
+        texts.append([path.read_bytes() for path in paths])
+    assert texts[0] == texts[1]
+    assert str(tmp_path).encode() not in b"".join(texts[0])
+
+
+def test_no_records_and_no_plans_still_make_an_index(toy, tmp_path):
+    [index] = write_leaderboard([], Loaded(), toy.methods, tmp_path / "a")
+    assert index.read_text().startswith("# Leaderboard")
+    paths = write_leaderboard([toy.plan([SOFTMAX])], Loaded(), toy.methods, tmp_path / "b")
+    assert "0 of 4 jobs are done" in paths[1].read_text()
+
+
+def test_a_bad_record_is_listed_and_in_no_table(toy, tmp_path):
+    plan = toy.plan([SOFTMAX], seeds=(0,), splits=("longtailed",))
+    [job] = plan.jobs.values()
+    path = record_path(tmp_path / "records", job)
+    write_record(toy.record(job, (40, 40, 30, 20, 5, 1)), path)
+    path.write_text(path.read_text().replace('"hits": [40', '"hits": [50'))
+    loaded = RecordStore(runs=tmp_path / "records").load()
+    index, page, *_ = write_leaderboard([plan], loaded, toy.methods, tmp_path / "board")
+    assert "disagree with hits" in index.read_text()
+    assert path.name in index.read_text()
+    assert "missing" in page.read_text()
+    assert path.name not in page.read_text()
+
+
+def test_markers(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("a\n<!-- table:begin -->\nold\n<!-- table:end -->\nb <!-- other:begin -->\n")
+    update_between_markers(path, "table", "new\n\n")
+    expected = "a\n<!-- table:begin -->\n\nnew\n\n<!-- table:end -->\nb <!-- other:begin -->\n"
+    assert path.read_text() == expected
+    before = path.stat().st_mtime_ns
+    update_between_markers(path, "table", "new")
+    assert path.read_text() == expected
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<!-- t:begin -->",
+        "<!-- t:end --><!-- t:begin -->",
+        "<!-- t:begin --><!-- t:begin --><!-- t:end -->",
+    ],
+)
+def test_markers_must_be_there_once(tmp_path, text):
+    path = tmp_path / "README.md"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="needs one <!-- t:begin -->"):
+        update_between_markers(path, "t", "x")
+    assert path.read_text() == text
+
+
+def test_a_thousand_records_without_torch(toy, tmp_path):
+    """What `ltbench leaderboard` does, in a fresh process; `pytest -s` shows how long it takes."""
+    plan = toy.plan(VARIANTS, seeds=range(20), dataset=toy.dataset(classes=100, name="hundred"))
+    assert len(plan.jobs) == 1000
+    counts = tuple(500 - 4 * k for k in range(100))
+    for i, job in enumerate(plan.jobs.values()):
+        hits = tuple(30 + (i + k) % 50 for k in range(100))
+        record = toy.record(job, hits, counts=counts, totals=(100,) * 100)
+        path = record_path(tmp_path / "records", job)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(record.model_dump_json())
+    (tmp_path / "plan.pickle").write_bytes(pickle.dumps(plan))
+    code = f"""
+        import sys, time
+        start = time.perf_counter()
+        from pathlib import Path
+        from ltbench.report.leaderboard import write_leaderboard
+        from ltbench.runs.store import RecordStore
+        imported = time.perf_counter()
+        folder = Path({str(tmp_path)!r})
+        loaded = RecordStore(folder / "records").load()
+        read = time.perf_counter()
+        assert len(loaded.records) == 1000 and not loaded.bad, loaded.bad[:3]
+        import pickle
+        plan = pickle.loads((folder / "plan.pickle").read_bytes())
+        unpickled = time.perf_counter()
+        write_leaderboard([plan], loaded, {{}}, folder / "leaderboard")
+        written = time.perf_counter()
+        slow = {{"torch", "scipy", "pytorch_lightning", "matplotlib"}} & sys.modules.keys()
+        assert not slow, slow
+        parts = imported - start, read - imported, written - unpickled
+        print("import {{:.2f}} s, load {{:.2f}} s, write {{:.2f}} s".format(*parts))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    processes.run(command, check=True)
+    page = (tmp_path / "leaderboard" / "toy_grid.md").read_text()
+    assert "1000 of 1000 jobs are done" in page

@@ -1,0 +1,270 @@
+"""The page: what its HTML says, without a browser."""
+
+import re
+from collections import Counter
+from fractions import Fraction
+from html.parser import HTMLParser
+from pathlib import Path
+from statistics import fmean, stdev
+from types import SimpleNamespace
+
+import pytest
+
+from ltbench.analysis.board import boards
+from ltbench.report.page import document
+from ltbench.report.page.cells import show, signed
+from ltbench.report.page.document import write_page
+from ltbench.report.page.markup import visible
+from ltbench.report.tables import Cell
+from ltbench.runs.store import BadRecord, Loaded
+from tests.support.page_world import HOSTILE, VARIANTS, make_world
+
+PAGE = Path(document.__file__).parent
+FILES = (".csv", ".tex", ".json", ".md")
+VOID = {"meta", "link", "input", "br"}
+
+
+class Reader(HTMLParser):
+    """Reads a page into cells by table, ids, links and all that might load something."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.loads, self.tags = [], [], [], [], Counter()
+        self.tables, self.attributes = [], []
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.tags[tag] += 1
+        self.attributes += [name for name, _ in attrs]
+        if "id" in values:
+            self.ids.append(values["id"])
+        if tag == "a":
+            self.links.append(values.get("href") or values.get("xlink:href"))
+        elif tag != "link":
+            self.loads += [values[name] for name in ("src", "href", "srcset") if name in values]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append(
+                SimpleNamespace(text="", name="", attributes=values, tags=[])
+            )
+        elif self._cell():
+            self._cell().tags.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self._cell():
+            self._cell().text += data
+            self._cell().name += data if self.open[-1] == "bdi" else ""
+
+    def _cell(self):
+        inside = "td" in self.open or "th" in self.open
+        return self.tables[-1][-1][-1] if inside else None
+
+
+def read(path):
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, toy):
+    return make_world(toy, tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def page(world):
+    return read(world.page)
+
+
+def is_main(table):
+    return table[0][0].text == "Rank"
+
+
+def main_rows(page):
+    """Return the first table of numbers as cells by label and column."""
+    table = next(t for t in page.tables if is_main(t))
+    titles = [cell.text for cell in table[0]]
+    rows = [dict(zip(titles, row, strict=True)) for row in table[1:] if len(row) == len(titles)]
+    return {row["Method"].name: row for row in rows}
+
+
+def test_a_hostile_name_is_text_and_nothing_else(world, page):
+    """Its tags would add to those of a page where it has a harmless name."""
+    harmless = read(make_world(world.toy, world.root / "harmless", hostile="Harmless").page)
+    assert page.tags == harmless.tags
+    assert page.attributes == harmless.attributes
+    assert [[len(row) for row in t] for t in page.tables] == [
+        [len(row) for row in t] for t in harmless.tables
+    ]
+    assert any(HOSTILE in cell.text for t in page.tables for row in t for cell in row)
+
+
+def test_nothing_is_loaded_and_the_policy_allows_only_our_scripts(world, page):
+    assert page.loads == []
+    text = world.page.read_text()
+    assert "default-src 'none'" in text
+    assert "'unsafe-eval'" not in text
+    policy = re.search(r"script-src ([^;]+);", text)[1]
+    assert re.fullmatch(r"('sha256-[\w+/]+='\s?){2}", policy), "two hashes, nothing else"
+    assert not any(name.startswith("on") for name in page.attributes)
+    assert "innerHTML" not in text
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_ids_are_unique_and_links_lead_somewhere(world, page):
+    assert [name for name, n in Counter(page.ids).items() if n > 1] == []
+    for link in page.links:
+        if link.startswith("#g="):
+            assert f'data-group="{link[3:]}"' in world.page.read_text()
+        elif link.startswith("#"):
+            assert link[1:] in page.ids, link
+        elif link in {f"{plan.grid.name}{end}" for plan in world.plans for end in FILES}:
+            continue
+        elif not link.startswith("https://"):
+            assert (world.page.parent / link).is_file(), link
+
+
+def test_accuracies_are_those_of_the_records(world, page):
+    for label, runs in world.hits.items():
+        fractions = [100 * sum(hits) / 300 for hits in runs]
+        cell = main_rows(page)[label]["Acc"]
+        assert float(cell.attributes["data-v"]) == pytest.approx(fmean(fractions), rel=1e-9)
+        expected = f"{fmean(fractions):.1f}"
+        if len(fractions) > 1:
+            expected += f" ± {stdev(fractions):.1f}"
+        assert cell.text.strip() == expected
+
+
+def test_a_shape_goes_from_many_to_few(world):
+    (drawn,) = set(
+        re.findall(
+            r'<svg class="shape"[^>]*aria-label="many 81.0, medium 55.0, few 20.0">(.*?)</svg>',
+            world.page.read_text(),
+        )
+    )  # of the variant that has one seed
+    heights = [float(y) for y in re.findall(r'cy="([\d.]+)"', drawn)]
+    assert heights == sorted(set(heights))  # from the top down
+
+
+def test_every_state_has_its_word(world, page):
+    words = {"LDAM": "failed", "Stale": "stale", "NCM": "not run"}
+    for label, word in words.items():
+        cell = main_rows(page)[label]["Acc"]
+        assert cell.text.strip() == word
+        assert "data-v" not in cell.attributes, "so that it sorts last"
+    partial = main_rows(page)["Half"]
+    assert partial["Acc"].attributes["class"] == "partial"
+    assert partial["Seeds"].text.strip() == "1/2"
+    assert main_rows(page)["cRT"]["RA"].text.strip().startswith("n/a")
+    text = world.page.read_text()
+    assert "Not ranked: not all seeds are there" in text
+    assert "bad record: numbers that do not add up" in text
+    assert "recipe.batch=64" in text, "an ad-hoc record"
+    visible_text = " ".join(c.text for t in page.tables for row in t for c in row)
+    assert not re.search(r"\b(nan|NaN|None|undefined|inf)\b", visible_text)
+
+
+def test_best_and_second_stand_once_and_only_among_the_ranked(page):
+    rows = list(main_rows(page).values())
+    ranked = [row for row in rows if row["Rank"].text.strip()]
+    for title in ("Acc", "RA", "Many", "Medium", "Few"):
+        bold = [row for row in rows if "b" in row[title].tags]
+        second = [row for row in rows if "u" in row[title].tags]
+        assert len(bold) == 1
+        assert len(second) <= 1
+        best = max(float(row[title].attributes.get("data-v", "-inf")) for row in ranked)
+        assert float(bold[0][title].attributes["data-v"]) == best
+        assert all(row in ranked for row in (*bold, *second))
+
+
+def test_ranked_rows_come_best_first_and_the_others_below(page):
+    rows = list(main_rows(page).values())
+    places = [row["Rank"].text.strip() for row in rows]
+    assert places == [str(i + 1) for i in range(places.index(""))] + [""] * places.count("")
+    values = [float(row["Acc"].attributes["data-v"]) for row in rows if row["Rank"].text.strip()]
+    assert values == sorted(values, reverse=True)
+
+
+def test_the_status_adds_up_to_the_rows(world):
+    for board, part in zip(
+        world.boards, world.page.read_text().split('<p class="status">')[1:], strict=True
+    ):
+        counts = [int(n) for n in re.findall(r'class="count \w+"[^>]*>(\d+) ', part)]
+        assert sum(counts) == len(board.entries)
+
+
+def test_groups_are_never_mixed(world, page):
+    named = [{row[1].name for row in t[1:] if len(row) > 1} for t in page.tables if is_main(t)]
+    assert named == [{e.variant.label for e in board.entries} for board in world.boards]
+
+
+def test_a_method_has_its_paper_definition_and_curve(world):
+    text = world.page.read_text()
+    start = text.index('id="m-ldam_drw"')
+    section = text[start : text.index("</details>", start)]
+    assert "A. Author" in section
+    assert "larger margins for smaller classes" in section, "from the method's own file"
+    assert "<polyline" in text[text.index('id="m-balanced_softmax"') :]
+    assert "ltbench run --grid toy_grid --only variant=ldam_drw" in section
+
+
+def test_records_in_another_order_give_the_same_page(world):
+    shuffled = Loaded(dict(reversed(world.loaded.records.items())), world.loaded.bad)
+    other = world.page.parent.parent / "again"
+    found = [(plan, boards(plan, shuffled.records, world.failed)) for plan in world.plans]
+    again = write_page(found, shuffled, world.toy.methods, other)
+    assert again.read_bytes() == world.page.read_bytes()
+    assert str(world.root).encode() not in again.read_bytes()
+
+
+def test_no_records_at_all_are_a_page_too(toy, tmp_path):
+    text = write_page([], Loaded(), toy.methods, tmp_path).read_text()
+    assert "There are no records yet." in text
+    plan = toy.plan(VARIANTS)
+    text = write_page([(plan, boards(plan, {}))], Loaded(), toy.methods, tmp_path).read_text()
+    assert "No variant has all its seeds yet: ltbench run --grid toy_grid" in text
+
+
+def test_a_reason_of_a_bad_record_is_text(toy, tmp_path):
+    bad = BadRecord(tmp_path, "<b>x</b>", "run", "<script>alert(1)</script>\u202e")
+    text = write_page([], Loaded(bad=[bad]), toy.methods, tmp_path).read_text()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u202e" in text
+
+
+@pytest.mark.parametrize(("text", "shown"), [("é 中", "é 中"), ("a\u202eb\n", "a\\u202eb\\u000a")])
+def test_characters_that_nobody_sees_are_shown(text, shown):
+    assert visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [("1.25", "+1.2"), ("-1.35", "\u22121.4"), ("0.04", "0.0"), ("-0.04", "0.0"), ("0.06", "+0.1")],
+)
+def test_differences_have_a_sign(number, text):
+    assert signed(Fraction(number)) == text
+
+
+def test_a_text_cell_is_its_text():
+    assert show(Cell("words", notes=(2, 1))).notes == (1, 2)
+
+
+def test_style_and_scripts_stay_small(world):
+    sizes = {name: len((PAGE / name).read_bytes()) for name in ("page.js", "style.css")}
+    assert sizes["page.js"] < 20_000
+    assert sum(sizes.values()) < 40_000

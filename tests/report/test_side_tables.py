@@ -1,0 +1,141 @@
+"""Calibration, cost and recipes side by side."""
+
+import pytest
+
+from ltbench.analysis.board import EMPTY, boards
+from ltbench.analysis.training_cost import training_cost
+from ltbench.config.expand import Plan
+from ltbench.core.nouns import NetworkCost, Stage
+from ltbench.report.calibration_table import calibration_table
+from ltbench.report.cost_table import cost_table
+from ltbench.report.recipes_table import recipes_tables
+from ltbench.report.render import cell_text
+from ltbench.runs.record import Calibration
+
+HITS = (45, 40, 30, 20, 5, 1)
+SOFTMAX = {"label": "Softmax", "method": "softmax"}
+CRT = {"label": "cRT", "method": "crt", "start_from": "Softmax"}
+NCM = {"label": "NCM", "method": "ncm", "start_from": "Softmax"}
+OTHER = {"label": "Other", "method": "other"}
+
+
+def texts(table):
+    return {row[0].text: [cell_text(cell) for cell in row[1:]] for row in table.rows}
+
+
+def test_calibration_is_the_records_and_the_lowest_error_is_best(toy):
+    plan = toy.plan([SOFTMAX, CRT, OTHER], splits=("longtailed",))
+    bins = {
+        "Softmax": Calibration(counts=(100, 200), confidence=(0.3, 0.9), accuracy=(0, 0), ece=0.25),
+        "cRT": Calibration(counts=(300,), confidence=(0.5,), accuracy=(0,), ece=0.125),
+    }
+    grouped = {"cRT": {"many": bins["cRT"], "few": bins["Softmax"]}}
+    made = []
+    for job in plan.jobs.values():
+        if job.label in bins:
+            record = toy.record(job, HITS)
+            found = {
+                "calibration": bins[job.label],
+                "group_calibration": grouped.get(job.label),
+            }
+            test = record.test.model_copy(update=found)
+            made.append(record.model_copy(update={"test": test}))
+    records = toy.stored(*made)
+    table = calibration_table(boards(plan, records)[0], records)
+    assert texts(table) == {
+        "Softmax": ["47.0 ± 0.0", "25.0 ± 0.0", "70.0 ± 0.0", *["n/a"] * 3],
+        "cRT": ["47.0 ± 0.0", "12.5 ± 0.0", "50.0 ± 0.0", "12.5 ± 0.0", EMPTY, "25.0 ± 0.0"],
+        "Other": ["missing"] * 6,
+    }
+    assert [row[2].rank for row in table.rows] == [2, 1, 0]
+
+
+@pytest.fixture
+def costly(toy):
+    """Softmax takes an hour, cRT half an hour more; of NCM seed 1 is missing, and its start."""
+    plan = toy.plan([SOFTMAX, CRT, NCM, OTHER], splits=("longtailed",))
+    seconds = {"Softmax": 3600.0, "cRT": 900.0, "NCM": 0.0}
+    made = []
+    for job in plan.jobs.values():
+        if job.label in seconds and (job.label, job.seed) != ("NCM", 1):
+            record = toy.record(job, HITS)
+            trained = job.label != "NCM"
+            cost = record.cost.model_copy(
+                update={
+                    "train_seconds": seconds[job.label],
+                    "devices": 2 if job.label == "cRT" else 1,
+                    "images_per_second": 455.0 if trained else None,
+                }
+            )
+            made.append(record.model_copy(update={"cost": cost}))
+    return plan, toy.stored(*made)
+
+
+def test_cost_counts_what_a_variant_starts_from_and_all_devices(toy, costly):
+    plan, records = costly
+    methods = toy.methods | {
+        "crt": toy.methods["crt"].model_copy(update={"cost": NetworkCost(1000, 84.0)}),
+        "ncm": toy.methods["ncm"].model_copy(update={"cost": None}),  # nothing there trains
+    }
+    table = cost_table(boards(plan, records)[0], methods, records)
+    assert texts(table) == {
+        "Softmax": ["1", "1.0x", "1.0x", "455", "300", "1,000", "1.00x", "CPU"],
+        "cRT": ["1.5", "1.5x", "2.2x", "455", "300", "1,000", "1.20x", "CPU"],
+        "NCM": ["1 (1/2 seeds)", "1.0x", "1.0x", EMPTY, "300", "1,000", EMPTY, "CPU"],
+        "Other": ["missing", *[EMPTY] * 7],
+    }
+    keys = set(table.rows[1][1].value.keys)
+    assert keys == {job.key for job in plan.jobs.values() if job.label in ("Softmax", "cRT")}
+
+
+@pytest.mark.parametrize("unknown", [{"cost": None}, {"stages": (Stage("other"),)}])
+def test_a_network_that_the_catalogue_lacks_counts_as_that_of_softmax(toy, costly, unknown):
+    plan, records = costly
+    methods = toy.methods | {"crt": toy.methods["crt"].model_copy(update=unknown)}
+    assert texts(cost_table(boards(plan, records)[0], methods, records))["cRT"][2] == "~2.0x"
+
+
+def test_no_cost_is_known_without_the_record_of_a_start(toy, costly):
+    plan, records = costly
+    start = toy.key_of(plan, "Softmax", 0)
+    board = boards(plan, {key: found for key, found in records.items() if key != start})[0]
+    assert training_cost(board.entries[1], records) is not None
+    lacking = {key: found for key, found in records.items() if key != start}
+    assert training_cost(board.entries[1], lacking) is None
+    assert texts(cost_table(board, toy.methods, lacking))["cRT"][:2] == ["n/a", EMPTY]
+
+
+def test_other_hardware_is_marked(toy, costly):
+    plan, records = costly
+    key = toy.key_of(plan, "cRT", 0)
+    where = records[key].record.environment.model_copy(update={"hardware": "GPU"})
+    records |= toy.stored(records[key].record.model_copy(update={"environment": where}))
+    row = texts(cost_table(boards(plan, records)[0], toy.methods, records))["cRT"]
+    assert (row[1], row[-1]) == ("~1.5x", "CPU; GPU")
+
+
+def test_memory_of_a_gpu_is_marked_and_never_averaged_with_a_hosts(toy, costly):
+    plan, records = costly
+    for seed, shown in ((0, EMPTY), (1, "300 GPU")):
+        key = toy.key_of(plan, "Softmax", seed)
+        cost = records[key].record.cost.model_copy(update={"memory": "gpu"})
+        records |= toy.stored(records[key].record.model_copy(update={"cost": cost}))
+        table = cost_table(boards(plan, records)[0], toy.methods, records)
+        assert texts(table)["Softmax"][4] == shown
+
+
+def test_recipes_stand_side_by_side(toy):
+    one, two = (
+        toy.plan([SOFTMAX, OTHER], recipe=toy.recipe(name=name, batch=b), splits=("longtailed",))
+        for name, b in (("short", 32), ("long", 64))
+    )
+    both = Plan(one.grid, (*one.rows, *two.rows), one.jobs | two.jobs)
+    made = [toy.record(job, HITS) for job in one.jobs.values() if job.label == "Softmax"]
+    made += [toy.record(job, (40,) * 6) for job in two.jobs.values()]
+    (table,) = recipes_tables(boards(both, toy.stored(*made)))
+    assert table.columns == ("Method", "Acc, short", "Acc, long")  # no twin, no UA and RA
+    assert texts(table) == {
+        "Softmax": ["47.0 ± 0.0", "80.0 ± 0.0"],
+        "Other": ["missing", "80.0 ± 0.0"],
+    }
+    assert recipes_tables(boards(one, {})) == []

@@ -1,0 +1,122 @@
+import hashlib
+import json
+
+import pytest
+
+from ltbench.config.errors import ConfigError
+from ltbench.report.model_card import model_card
+from ltbench.runs.errors import RecordError
+from ltbench.runs.export import (
+    CARD,
+    CONFIG,
+    RECORD,
+    WEIGHTS,
+    find_run,
+    read_export,
+    write_export,
+)
+from ltbench.runs.record import Weights
+from ltbench.runs.run_dir import Workspace
+
+HOSTILE = "<script>alert(1)</script> | [x](http://y) `z`"
+BYTES = b"not looked into here"
+NAMES = tuple("abcdef")
+
+
+@pytest.fixture
+def exported(toy, tmp_path):
+    plan = toy.plan([{"label": HOSTILE, "method": "balanced_softmax"}], splits=("longtailed",))
+    job = plan.jobs[toy.key_of(plan, HOSTILE)]
+    digest = hashlib.sha256(BYTES).hexdigest()
+    record = toy.record(job, (40, 30, 20, 10, 5, 0), weights=Weights(sha256=digest, parameters=9))
+    folder = Workspace(tmp_path).job(job.key)
+    folder.path.mkdir(parents=True)
+    folder.weights.write_bytes(BYTES)
+    card, to = model_card(record, toy.methods["balanced_softmax"]), tmp_path / "export"
+    paths = write_export(record, folder, NAMES, card, to)
+    assert sorted(path.name for path in paths) == sorted([WEIGHTS, CONFIG, RECORD, CARD])
+    return to, record
+
+
+def test_an_export_is_read_as_it_was_written(exported):
+    folder, record = exported
+    found = read_export(folder)
+    assert found.record == record
+    assert found.config.job == record.job
+    assert found.config.classes == NAMES
+    assert found.weights.read_bytes() == BYTES
+
+
+def test_the_card_says_what_a_reader_needs_and_nothing_is_markup(exported):
+    folder, record = exported
+    text = (folder / CARD).read_text()
+    assert "<script>" not in text
+    assert "](http://" not in text
+    for word in ("A. Author", record.key, record.weights.sha256, "toy_r40", "200 each", "35.0"):
+        assert word in text, word
+
+
+def edited(path, change):
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / WEIGHTS).write_bytes(b"x"), "not what the record is of"),
+        (lambda folder: (folder / WEIGHTS).unlink(), "not what the record is of"),
+        (lambda folder: (folder / RECORD).write_text("[]"), "not a record"),
+        (
+            lambda folder: edited(folder / RECORD, lambda v: v["job"].update(seed=5)),
+            "not the key of its job",
+        ),
+        (
+            lambda folder: (folder / CONFIG).write_text(
+                (folder / CONFIG).read_text().replace("seed: 0", "seed: 5")
+            ),
+            "is of job",
+        ),
+        (
+            lambda folder: (folder / CONFIG).write_text(
+                (folder / CONFIG).read_text().replace("- f\n", "")
+            ),
+            "names 5 classes",
+        ),
+    ],
+)
+def test_parts_that_do_not_belong_together_are_refused(exported, spoil, message):
+    folder, _ = exported
+    spoil(folder)
+    with pytest.raises(RecordError, match=message):
+        read_export(folder)
+
+
+def test_a_configuration_runs_nothing_and_knows_its_fields(exported):
+    folder, _ = exported
+    text = (folder / CONFIG).read_text()
+    for bad in (f"{text}other: 1\n", "!!python/object/apply:os.system [id]", "- 1"):
+        (folder / CONFIG).write_text(bad)
+        with pytest.raises(ConfigError, match=r"config\.yaml"):
+            read_export(folder)
+
+
+def test_a_run_is_found_by_the_beginning_of_its_key(toy):
+    plan = toy.plan([{"label": "Softmax", "method": "softmax"}], splits=("longtailed",))
+    records = toy.stored(*(toy.record(job, (1,) * 6) for job in plan.jobs.values()))
+    first, *_ = records
+    assert find_run(first[:6], records).key == first
+    with pytest.raises(ConfigError, match="2 runs begin with"):
+        find_run("", records)
+    with pytest.raises(ConfigError, match="no record has the key"):
+        find_run("zz", records)
+
+
+def test_weights_that_are_gone_cannot_be_exported(toy, tmp_path):
+    plan = toy.plan([{"label": "Softmax", "method": "softmax"}], splits=("longtailed",))
+    record = toy.record(next(iter(plan.jobs.values())), (1,) * 6)
+    folder = Workspace(tmp_path).job(record.key)
+    with pytest.raises(RecordError, match="is not there"):
+        write_export(record, folder, None, "card", tmp_path / "export")
+    assert not (tmp_path / "export").exists()

@@ -1,0 +1,176 @@
+import base64
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from ltbench.core.shifts import Shift
+from ltbench.runs import record as schema
+from ltbench.runs.record import Record
+
+HITS = (45, 40, 30, 20, 5, 1)
+
+
+@pytest.fixture
+def record(toy):
+    plan = toy.plan([{"label": "Softmax", "method": "softmax"}])
+    return toy.record(plan.jobs[toy.key_of(plan, "Softmax")], HITS)
+
+
+def change(record, **values):
+    """Return the record's JSON values with some replaced by dotted name."""
+    data = record.model_dump(mode="json")
+    for path, value in values.items():
+        *parents, last = path.split("__")
+        place = data
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return data
+
+
+def test_round_trip(record):
+    assert Record.model_validate_json(record.model_dump_json(), strict=True) == record
+
+
+@pytest.mark.parametrize("images", [1, 7, 8, 9, 300])
+def test_bits_round_trip(images):
+    bits = np.random.default_rng(images).random(images) < 0.5
+    packed = schema.TestResult.pack(bits)
+    calibration = {"counts": [images], "confidence": [0.5], "accuracy": [0.5], "ece": 0.0}
+    result = schema.TestResult(
+        hits=(int(bits.sum()),), totals=(images,), correct=packed, calibration=calibration
+    )
+    assert (result.bits() == bits).all()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("key", "0" * 16, "is not the key of its job"),
+        ("method", "balanced_softmax", "is not that of its job"),
+        ("job__seed", 5, "is not the key of its job"),
+        ("test__hits", [45, 40, 30, 20, 5, 2], "disagree with hits"),
+        ("test__hits", [51, 34, 30, 20, 5, 1], "between 0 and its total"),
+        ("test__totals", [0] * 6, "between 0 and its total"),
+        ("test__correct", "AAAA", "do not fit 300 test images"),
+        ("test__correct", "not base64!", "base64"),
+        ("test__calibration__ece", float("nan"), "finite"),
+        ("split__bad_images", 3, "bad images"),
+        ("training__losses", [2.0, 1.0], "2 losses for 3 epochs"),
+        ("training__losses", [2.0, 1.0, float("inf")], "finite"),
+        ("training", {"epochs": 2, "steps": 30, "losses": [2.0, 1.0]}, "trained 2 of 3 epochs"),
+        ("split__train_counts", [1, 2], "2 values for 6 classes"),
+        ("extra", 1, "Extra inputs"),
+    ],
+)
+def test_refuses(record, path, value, message):
+    with pytest.raises(ValidationError, match=message):
+        Record.model_validate(change(record, **{path: value}))
+
+
+def test_what_came_later_is_compared_where_both_records_have_it(record):
+    predicted = list(record.test.totals)
+    data = change(record, test__predicted=predicted, split__class_names=list("abcdef"))
+    read = Record.model_validate_json(json.dumps(data), strict=True)
+    assert read.repeats(record)
+    assert record.repeats(read)
+    other = [predicted[0] + 1, predicted[1] - 1, *predicted[2:]]
+    assert not read.repeats(Record.model_validate(change(read, test__predicted=other)))
+    for wrong, message in ((predicted[1:], "one value a class"), ([0] * 6, "of all test images")):
+        with pytest.raises(ValidationError, match=message):
+            Record.model_validate(change(record, test__predicted=wrong))
+    none_of_the_first = [0, sum(predicted), 0, 0, 0, 0]
+    with pytest.raises(ValidationError, match="more than its predictions"):
+        Record.model_validate(change(record, test__predicted=none_of_the_first))
+
+
+def test_what_the_bins_give_need_not_be_repeated(record):
+    other = Record.model_validate(change(record, test__calibration__ece=0.25))
+    assert other.repeats(record)
+    other = Record.model_validate(change(record, test__calibration__confidence=[0.25]))
+    assert not other.repeats(record)
+
+
+SHIFTED = {
+    "direction": "forward",
+    "ratio": 50,
+    "index_hash": "e" * 64,
+    "hits": [5, 2, 1, 1, 0, 0],
+    "totals": [5, 3, 2, 1, 1, 1],
+}
+
+
+def test_shifted_tests_are_part_of_a_record(record):
+    data = change(record, shifted={"test_time": "adapted", "tests": [SHIFTED]})
+    read = Record.model_validate_json(json.dumps(data), strict=True)
+    assert read.shifted.accuracy(Shift("forward", 50)) == Fraction(9, 13)
+    assert read.shifted.accuracy(Shift("forward", 25)) is None
+    assert read.numbers() != record.numbers()
+    assert read.repeats(record)  # which has none
+    assert record.repeats(read)
+    other = change(read, shifted__test_time="prior-known")
+    assert not read.repeats(Record.model_validate(other))
+    other = change(record, test__selection="last_epoch", weights__sha256="d" * 64)
+    assert not read.repeats(Record.model_validate(other))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"hits": [6, 2, 1, 1, 0, 0]}, "between 0 and its total"),
+        ({"hits": [5], "totals": [5]}, "totals of Forward 50 has 1 values for 6 classes"),
+        ({"index_hash": "e"}, "index_hash"),
+        ({"direction": "sideways"}, "direction"),
+    ],
+)
+def test_refuses_shifted_tests(record, values, message):
+    data = change(record, shifted={"test_time": "adapted", "tests": [SHIFTED | values]})
+    with pytest.raises(ValidationError, match=message):
+        Record.model_validate(data)
+
+
+def test_pretraining_is_trained_and_not_tested(record):
+    untested = Record.model_validate(change(record, test=None))
+    assert untested.accuracy is None
+    assert Record.model_validate_json(untested.model_dump_json(), strict=True) == untested
+    with pytest.raises(ValidationError, match="neither trained nor tested"):
+        Record.model_validate(change(record, test=None, training=None))
+
+
+def test_refuses_bits_after_the_last_image(record):
+    packed = bytearray(base64.b64decode(record.test.correct))
+    packed[0] ^= 0x80  # one hit less ...
+    packed[-1] |= 1  # ... and one in the padding: 300 images leave four bits
+    text = base64.b64encode(packed).decode()
+    with pytest.raises(ValidationError, match="after the last test image"):
+        Record.model_validate(change(record, test__correct=text))
+
+
+def test_numbers_leave_out_time_place_and_names(record):
+    other = change(record, cost__train_seconds=9.0, environment__hardware="other", grid="other")
+    other["job"]["label"] = "Another name"
+    assert Record.model_validate(other).numbers() == record.numbers()
+    moved = change(record, weights__sha256="d" * 64)
+    assert Record.model_validate(moved).numbers() != record.numbers()
+
+
+def test_auxiliary_images_stand_in_the_record_of_jobs_that_have_them(toy):
+    apart = toy.dataset(auxiliary={"source": "train_holdout", "per_class": 5})
+    plan = toy.plan([{"label": "Softmax", "method": "softmax"}], dataset=apart)
+    job = plan.jobs[toy.key_of(plan, "Softmax")]
+    with pytest.raises(ValidationError, match="their hash and their counts, or neither"):
+        toy.record(job, HITS)
+    plain = toy.plan([{"label": "Softmax", "method": "softmax"}])
+    other = toy.record(plain.jobs[toy.key_of(plain, "Softmax")], HITS)
+    facts = other.split.model_copy(
+        update={"auxiliary_hash": "d" * 64, "auxiliary_counts": (5, 5, 5, 5, 5, 2)}
+    )
+    assert toy.record(job, HITS, split=facts).split == facts
+    with pytest.raises(ValidationError, match="their hash and their counts, or neither"):
+        Record.model_validate(other.model_dump() | {"split": facts.model_dump()})
+    short = facts.model_copy(update={"auxiliary_counts": (5,)})
+    with pytest.raises(ValidationError, match="auxiliary_counts has 1 values for 6 classes"):
+        toy.record(job, HITS, split=short)

@@ -1,0 +1,298 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from ltbench.runs.errors import RecordError
+from ltbench.runs.store import (
+    RecordStore,
+    publish,
+    read_record,
+    record_path,
+    write_record,
+)
+from tests.support import processes
+
+HITS = (45, 40, 30, 20, 5, 1)
+VARIANTS = [
+    {"label": "Softmax", "method": "softmax"},
+    {"label": "cRT", "method": "crt", "start_from": "Softmax"},
+]
+
+
+@pytest.fixture
+def plan(toy):
+    return toy.plan(VARIANTS, seeds=(0,), splits=("longtailed",))
+
+
+@pytest.fixture
+def record(toy, plan):
+    return toy.record(plan.jobs[toy.key_of(plan, "Softmax")], HITS)
+
+
+@pytest.fixture
+def roots(tmp_path):
+    return tmp_path / "published", tmp_path / "runs" / "records"
+
+
+def put(record, root):
+    path = record_path(root, record.job)
+    write_record(record, path)
+    return path
+
+
+def test_round_trip_through_a_file(record, tmp_path):
+    path = put(record, tmp_path)
+    assert read_record(path) == record
+    assert path.relative_to(tmp_path).as_posix() == (
+        f"toy_r40/longtailed/softmax/Softmax-train-short-s0-{record.key}.json"
+    )
+    assert [p.name for p in path.parent.iterdir()] == [path.name]  # no temporary file is left
+    again = path.read_bytes()
+    write_record(record, path)
+    assert path.read_bytes() == again
+
+
+@pytest.mark.parametrize(
+    "label", ["../../etc/passwd", "a/b\\c", "τ ½", "...", "x" * 80, "=1+1|<i>", "-rf"]
+)
+def test_path_is_safe_whatever_the_label(toy, label, tmp_path):
+    plan = toy.plan([{"label": label, "method": "softmax"}], seeds=(0,), splits=("longtailed",))
+    path = record_path(tmp_path, next(iter(plan.jobs.values())))
+    assert path.parent == tmp_path / "toy_r40" / "longtailed" / "softmax"
+    assert path.name[0].isalnum()
+    assert len(path.name) < 200
+    assert set(path.name) <= set(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.+-"
+    )
+
+
+def test_labels_that_look_alike_do_not_share_a_file(toy, tmp_path):
+    variants = [
+        {"label": "LA 1", "method": "la", "hyper": {"tau": 1}},
+        {"label": "LA-1", "method": "la", "hyper": {"tau": 2}},
+    ]
+    plan = toy.plan(variants, seeds=(0,), splits=("longtailed",))
+    assert len({record_path(tmp_path, job) for job in plan.jobs.values()}) == 2
+
+
+BROKEN = {
+    "empty": ("", "not JSON"),
+    "truncated": (lambda text: text[: len(text) // 2], "not JSON"),
+    "binary": (b"\xff\xfe\x00", "not JSON"),
+    "deep": ("[" * 100_000, "not JSON"),
+    "list": ("[]", "no schema_version"),
+    "foreign": ('{"name": "something else"}', "no schema_version"),
+    "old boolean": ('{"schema_version": true}', "no schema_version"),
+    "future": ('{"schema_version": 2}', "newer than this ltbench's"),
+    "duplicate": (lambda t: t.replace('"grid"', '"key": "x",\n "grid"', 1), "'key' is given twice"),
+    "nan": (lambda t: t.replace('"ece": 0.0', '"ece": NaN'), "NaN is not a number"),
+    "infinite": (lambda t: t.replace('"ece": 0.0', '"ece": 1e999'), "finite"),
+    "text number": (lambda t: t.replace('"threads": 1', '"threads": "1"'), "environment.threads"),
+    "moved seed": (lambda t: t.replace('"seed": 0', '"seed": 3'), "not the key of its job"),
+    "missing": (lambda t: t.replace('"steps": 3, ', ""), "training.steps: Field required"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_files_are_listed_and_never_loaded(kind, record, roots):
+    published, runs = roots
+    path = put(record, runs)
+    content, message = BROKEN[kind]
+    text = content(path.read_text()) if callable(content) else content
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(RecordError, match=message):
+        read_record(path)
+    loaded = RecordStore(published, runs).load()
+    assert loaded.records == {}
+    [bad] = loaded.bad
+    assert (bad.path, bad.provenance) == (path, "run")
+    assert message in bad.reason
+    assert path.exists()  # reading moves nothing
+
+
+def test_every_byte_counts(record, tmp_path):
+    """A file cut anywhere before its end is no record."""
+    path = put(record, tmp_path)
+    data = path.read_bytes().rstrip()
+    for cut in range(0, len(data), 97):
+        path.write_bytes(data[:cut])
+        with pytest.raises(RecordError):
+            read_record(path)
+
+
+def test_what_cannot_be_read_is_listed(tmp_path):
+    (tmp_path / "lost.json").symlink_to("nowhere")
+    [bad] = RecordStore(tmp_path).load().bad
+    assert bad.reason.startswith("cannot be read")
+
+
+def test_absent_roots_hold_nothing(tmp_path):
+    loaded = RecordStore(tmp_path / "no", tmp_path / "none").load()
+    assert (loaded.records, loaded.bad) == ({}, [])
+
+
+def test_published_and_run_with_equal_numbers_are_one(record, roots):
+    published, runs = roots
+    put(record, runs)
+    put(record.model_copy(update={"grid": "another"}), published)
+    loaded = RecordStore(published, runs).load()
+    assert loaded.bad == []
+    assert loaded.records[record.key].provenance == "published"
+
+
+def test_published_and_run_with_other_numbers_are_a_problem(toy, record, roots):
+    published, runs = roots
+    put(record, published)
+    put(toy.record(record.job, (44, 40, 30, 20, 5, 1)), runs)
+    loaded = RecordStore(published, runs).load()
+    assert loaded.records[record.key].record == record
+    [bad] = loaded.bad
+    assert bad.provenance == "run"
+    assert bad.reason.startswith("other numbers than the published toy_r40/")
+
+
+def test_two_files_of_one_key_are_listed(toy, record, roots):
+    _, runs = roots
+    first = put(record, runs)
+    write_record(record, first.with_name("copy.json"))
+    write_record(toy.record(record.job, (44, 40, 30, 20, 5, 1)), first.with_name("other.json"))
+    loaded = RecordStore(runs=runs).load()
+    assert loaded.records[record.key].path == first
+    assert [bad.reason.split(" toy")[0] for bad in loaded.bad] == [
+        "a copy of",
+        "other numbers than",
+    ]
+
+
+def test_quarantine_keeps_every_file(record, roots):
+    _, runs = roots
+    store = RecordStore(runs=runs)
+    moved = []
+    for content in ("one", "two", "three"):
+        path = put(record, runs)
+        path.write_text(content)
+        [bad] = store.load().bad
+        moved.append(store.quarantine(bad))
+    assert [path.read_text() for path in moved] == ["one", "two", "three"]
+    assert all(path.is_relative_to(runs.parent / "quarantine") for path in moved)
+    assert store.load().bad == []
+
+
+def test_quarantine_leaves_what_is_sound_gone_or_published(record, roots):
+    published, runs = roots
+    store = RecordStore(published, runs)
+    path = put(record, runs)
+    path.write_text("broken")
+    [bad] = store.load().bad
+    put(record, runs)  # meanwhile another process has trained the job
+    assert store.quarantine(bad) is None
+    assert read_record(path) == record
+    path.unlink()
+    assert store.quarantine(bad) is None
+    path = put(record, published)
+    path.write_text("broken")
+    [bad] = store.load().bad
+    assert store.quarantine(bad) is None
+    assert path.exists()
+
+
+def test_publish_copies_once(record, roots):
+    published, runs = roots
+    put(record, runs)
+    [path] = publish(runs, [record.key, record.key], published)
+    assert read_record(path) == record
+    before = path.stat().st_mtime_ns
+    assert publish(runs, [record.key], published) == []
+    assert path.stat().st_mtime_ns == before
+
+
+def test_publish_refuses_all_or_nothing(toy, plan, record, roots):
+    published, runs = roots
+    other = toy.record(plan.jobs[toy.key_of(plan, "cRT")], HITS)
+    put(record, runs)
+    put(toy.record(other.job, (40, 40, 30, 20, 5, 1)), runs)
+    put(other, published)
+    with pytest.raises(
+        RecordError, match=r"unknown: no sound record.*published with other numbers"
+    ):
+        publish(runs, [record.key, "unknown", other.key], published)
+    assert list(RecordStore(published).load().records) == [other.key]
+    in_the_way = record_path(published, record.job)
+    in_the_way.parent.mkdir(parents=True, exist_ok=True)
+    in_the_way.write_text("something of the user's")
+    with pytest.raises(RecordError, match="in the way"):
+        publish(runs, [record.key], published)
+
+
+def test_a_write_killed_half_way_leaves_the_old_record(record, tmp_path):
+    """A process dies by SIGKILL at its first fsync, its data written: the old file is whole."""
+    path = put(record, tmp_path)
+    code = f"""
+        import os, signal
+        from pathlib import Path
+        from ltbench.runs.store import read_record, write_record
+        path = Path({str(path)!r})
+        record = read_record(path)
+        os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        write_record(record.model_copy(update={{"grid": "new"}}), path)
+    """
+    done = processes.run([sys.executable, "-c", textwrap.dedent(code)])
+    assert done.returncode == -9
+    assert read_record(path) == record
+    loaded = RecordStore(runs=tmp_path).load()
+    assert list(loaded.records) == [record.key]
+    assert loaded.bad == []  # what the dead process left is not taken for a record
+
+
+def test_a_record_and_then_its_name_are_on_the_disk(record, tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def note(handle):
+        synced.append(os.fstat(handle).st_ino)
+        sync(handle)
+
+    monkeypatch.setattr("os.fsync", note)
+    path = put(record, tmp_path)
+    assert synced == [path.stat().st_ino, path.parent.stat().st_ino]
+
+
+def test_a_failed_write_leaves_nothing(record, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    path = record_path(tmp_path, record.job)
+    with pytest.raises(OSError, match="No space"):
+        write_record(record, path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_file_is_plain_json_with_an_entry_a_line(record, tmp_path):
+    text = put(record, tmp_path).read_text()
+    assert json.loads(text) == record.model_dump(mode="json")
+    assert len(text.splitlines()) == len(json.loads(text)) + 2
+
+
+LIMITED = """\
+import resource, sys
+from pathlib import Path
+from ltbench.core.files import write_atomically
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomically(Path(sys.argv[1]), bytes(2000))
+except OSError as error:
+    print(error.errno, error.filename)
+"""
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    path = tmp_path / "folder" / "weights"
+    command = [sys.executable, "-c", LIMITED, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{errno.EFBIG} {path}\n"
+    assert list(path.parent.iterdir()) == []

@@ -1,0 +1,98 @@
+"""What ranks do in the tests of this folder; without a group, what one process does."""
+
+import torch
+from torch import nn
+from torch.distributed import is_initialized
+from torch.nn.parallel import DistributedDataParallel
+
+from ltbench.core.distributed import all_sum, gather, global_mean, rank, world_size
+from ltbench.core.draws import Draws
+from ltbench.core.streams import stream
+from ltbench.data.loader import shard
+from ltbench.losses import disc_centroids
+from ltbench.runs.record import TestResult
+from ltbench.training.evaluation import Evaluation
+
+FEATURES = 3
+CLASSES = 5
+
+
+def own(rows, sizes):
+    """Return this rank's rows, of which rank r has `sizes[r]`."""
+    return rows.split(sizes)[rank()]
+
+
+def mean_and_gradient(sizes, weighted):
+    """Return a mean over all ranks' samples, and its gradient as DDP averages it."""
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.randn(sum(sizes), FEATURES, dtype=torch.float64, generator=generator)
+    weights = torch.rand(sum(sizes), generator=generator) if weighted else None
+    model = nn.Linear(FEATURES, 1).double()
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.5)
+    module = DistributedDataParallel(model) if is_initialized() else model
+    losses = module(own(samples, sizes)).squeeze(1).exp()  # [B]
+    mean = global_mean(losses, None if weights is None else own(weights, sizes))
+    mean.backward()
+    gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    return float(all_sum(mean.detach())) / world_size(), gradient.tolist()
+
+
+def joined(sizes):
+    """Return gathered rows of several types."""
+    rows = torch.arange(sum(sizes) * 2, dtype=torch.float64).view(-1, 2).requires_grad_()
+    labels = torch.arange(sum(sizes))
+    gathered = [gather(own(values, sizes)) for values in (rows, labels, labels % 2 == 0)]
+    assert not gathered[0].requires_grad
+    return [values.tolist() for values in gathered]
+
+
+def summed(rows):
+    """Return the sum of the ranks' rows, and this rank's own row afterwards."""
+    value = rows[rank()].requires_grad_()
+    total = all_sum(value)
+    return total.tolist(), value.tolist(), total.requires_grad
+
+
+def centroids_loss(features, labels, centroids):
+    """Return the loss of all ranks' features from centroids, and its averaged gradient."""
+    features = features.chunk(world_size())[rank()].clone().requires_grad_()
+    centroids = centroids.clone().requires_grad_()
+    loss = disc_centroids(features, labels.chunk(world_size())[rank()], centroids)
+    loss.backward()
+    mean, gradient = (all_sum(value) / world_size() for value in (loss, centroids.grad))
+    return float(mean), gradient.tolist()
+
+
+def drawn(batch):
+    """Return what a method draws for this rank's share of a global batch, two steps long."""
+    samples = torch.arange(batch, dtype=torch.float64).chunk(world_size())[rank()]
+    draws = Draws(stream(0, "method", 0))
+    steps = []
+    for _ in range(2):
+        order = draws.order(samples)
+        steps.append(
+            {
+                "uniform": draws.uniform(samples, 2).tolist(),
+                "partners": draws.partners(samples, order).tolist(),
+                "beta": draws.beta(0.5),
+            }
+        )
+    return steps
+
+
+def evaluated(sizes) -> list[TestResult]:
+    """Return the result of tests of several sizes, each rank having seen its share in batches."""
+    results = []
+    for size in sizes:
+        generator = torch.Generator().manual_seed(size)
+        logits = torch.randn(size, CLASSES, generator=generator)
+        labels = torch.randint(CLASSES, (size,), generator=generator)
+        groups = ["many"] * (CLASSES - 1) + ["few"]
+        evaluation = Evaluation(CLASSES, torch.arange(CLASSES), torch.device("cpu"), groups)
+        share = shard(size, rank(), world_size())
+        for first in share[::3]:
+            batch = slice(first, min(first + 3, share.stop))
+            evaluation.add(logits[batch], labels[batch])
+        results.append(evaluation.result())
+    return results

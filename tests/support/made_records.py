@@ -1,0 +1,69 @@
+"""Records made by hand, for what needs no training."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from ltbench.runs.record import (
+    Calibration,
+    Cost,
+    Environment,
+    Record,
+    SplitFacts,
+    TestResult,
+    Training,
+    Weights,
+)
+
+
+def training(job, loss=1.0):
+    """Build what a job's training left: an epoch a step; None where it does not train."""
+    epochs = job.stage_recipe.epochs if job.stage_recipe else 0
+    return Training(epochs=epochs, steps=epochs, losses=(loss,) * epochs) if epochs else None
+
+
+def record(job, hits, *, counts, totals=None, grid="toy_grid", rate=1000.0, **changes):
+    """Build the record of a job with the given hits of each class, of 50 images unless told."""
+    totals = tuple(totals or (50,) * len(hits))
+    images = sum(totals)
+    values = {
+        "schema_version": 1,
+        "key": job.key,
+        "grid": grid,
+        "method": job.method,
+        "job": job,
+        "split": SplitFacts(
+            train_hash="a" * 64,
+            train_counts=tuple(counts),
+            longtailed_counts=tuple(counts),
+            test_hash="b" * 64,
+            bad_images=job.dataset.bad_images.total if job.dataset.bad_images else 0,
+        ),
+        "training": training(job),
+        "test": TestResult(
+            hits=tuple(hits),
+            totals=totals,
+            correct=TestResult.pack(np.arange(images) < sum(hits)),
+            calibration=Calibration(counts=(images,), confidence=(0.5,), accuracy=(0.5,), ece=0.0),
+        ),
+        "weights": Weights(sha256="c" * 64, parameters=1000),
+        "cost": Cost(
+            train_seconds=1.0,
+            test_seconds=0.1,
+            images_per_second=rate if job.stage_recipe else None,
+            peak_memory_mb=300.0,
+            devices=1,
+            attempts=1,
+        ),
+        "environment": Environment(
+            ltbench="0.1.0",
+            commit=None,
+            python="3.11",
+            torch="2.11",
+            lightning="2.6",
+            hardware="CPU",
+            threads=1,
+            finished=datetime(2026, 1, 1, tzinfo=UTC),
+        ),
+    }
+    return Record(**{**values, **changes})

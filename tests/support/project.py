@@ -1,0 +1,243 @@
+"""A working directory with configurations of its own, and the command line run in it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.store import RecordStore
+from tests.support import processes
+
+RECIPE = """\
+title: Two epochs
+network: resnet8
+batch: 64
+augment: crop
+crop_padding: 1
+first:
+  epochs: 2
+  optimizer: {lr: 0.1, momentum: 0.9}
+  schedule: {kind: step, milestones: [1]}
+second:
+  epochs: 1
+  optimizer: {lr: 0.1}
+  schedule: {kind: constant}
+"""
+
+GRID = """\
+title: Digits in two epochs
+datasets: [digits]
+recipes: [tiny]
+splits: [longtailed, balanced]
+variants:
+  - {label: Softmax, method: softmax}
+  - {label: Balanced Softmax, method: balanced_softmax}
+  - {label: Post-hoc, method: posthoc_logit_adjustment, start_from: Softmax}
+  - {label: cRT, method: crt, start_from: Softmax}
+  - {label: LWS, method: lws}
+  - {label: NCM, method: ncm}
+  - {label: tau-norm, method: tau_norm, start_from: softmax}
+"""
+
+NO_TORCH = """\
+import sys
+for name in ("torch", "torchvision", "timm", "safetensors", "pytorch_lightning", "wandb"):
+    sys.modules[name] = None
+from ltbench.cli import main
+main()
+"""
+"""Runs a command where importing torch, or what imports it, is an error."""
+
+FOLDER = """\
+title: Own images
+source: image_folder
+classes: 3
+image_size: 8
+channels: 3
+normalisation: {mean: [0.5, 0.5, 0.5], std: [0.3, 0.3, 0.3]}
+profile: natural
+"""
+
+PATIENCE = 300.0
+"""Seconds that a busy machine may take for anything."""
+
+needs_two_cores = pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="a job of two devices needs two cores"
+)
+
+COUNTS = re.compile(r"\d+ [a-z]+(, \d+ [a-z]+)*")
+
+
+class Project:
+    """A folder with configs/recipes/tiny.yaml and grids beside it; runs go to its `runs`."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.out = folder / "runs"
+        self.workspace = Workspace(self.out)
+        self.stores = ("--out", str(self.out), "--published", str(folder / "published"))
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("LTBENCH_", "WANDB_", "COLUMNS"))
+        } | {"OMP_NUM_THREADS": "1", "LTBENCH_CACHE": str(folder / "cache")}
+        if not (folder / "configs").exists():
+            self.write("configs/recipes/tiny.yaml", RECIPE)
+            self.write("tiny.yaml", GRID)
+
+    def write(self, path, text):
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(dedent(text))
+        return str(file)
+
+    def grid(self, *variants, name="grid", **fields):
+        """Write a grid of the tiny recipe; return its path."""
+        lines = {"title": name, "datasets": "[digits]", "recipes": "[tiny]"} | fields
+        text = "".join(f"{field}: {value}\n" for field, value in lines.items())
+        return self.write(
+            f"{name}.yaml", text + "variants:\n" + "".join(f"- {v}\n" for v in variants)
+        )
+
+    def call(self, *words, code=0, torch=True):
+        """Run a command to its end; check its exit code, and that nothing looks like a bug."""
+        how = ("-m", "ltbench") if torch else ("-c", NO_TORCH)
+        done = processes.run(
+            [sys.executable, *how, *words],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        said = f"{done.stdout}\n{done.stderr}"
+        assert done.returncode == code, said
+        assert "Traceback" not in done.stderr, said
+        return done
+
+    def verb(self, verb, grid="tiny.yaml", *words, **how):
+        """Run a verb of grids on this project's folders."""
+        return self.call(*verb.split(), "--grid", grid, *self.stores, *words, **how)
+
+    def run(self, grid="tiny.yaml", *words, **how):
+        return self.verb("run", grid, "--wandb", "off", "--device", "cpu", *words, **how)
+
+    def start(self, grid="tiny.yaml", *words, log="run.log", verb="run"):
+        """Start a run or a worker and return its process; what it prints goes to a file."""
+        command = (verb, "--grid", grid, *self.stores, "--wandb", "off", "--device", "cpu", *words)
+        with (self.folder / log).open("w") as file:
+            return processes.start(
+                [sys.executable, "-m", "ltbench", *command],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def status(self, grid="tiny.yaml", *words, **how):
+        """Return the counts of `status` and its whole text."""
+        text = self.verb("status", grid, "--all", *words, **how).stdout
+        line = next(line for line in text.splitlines() if COUNTS.fullmatch(line))
+        return {part.split()[1]: int(part.split()[0]) for part in line.split(", ")}, text
+
+    def records(self):
+        """Return the sound records of the runs by key."""
+        loaded = RecordStore(runs=self.workspace.records).load()
+        assert loaded.bad == []
+        return {key: stored.record for key, stored in loaded.records.items()}
+
+    def by_name(self):
+        """Return the records by label and split, of the last stage."""
+        records = self.records()
+        starts = {(r.job.label, start) for r in records.values() for start in r.job.start}
+        last = [r for key, r in records.items() if (r.job.label, key) not in starts]
+        found = {(record.job.label, record.job.split): record for record in last}
+        assert len(found) == len(last)
+        return found
+
+    def trainers(self):
+        """Return the ids of the processes that hold a job of this project."""
+        claims = self.out.glob("jobs/*/claims/*")
+        return sorted({pid for claim in claims for pid in holders(claim)})
+
+    def processes(self):
+        """Return the ids of all processes that work in this project."""
+        return processes_with("cwd", self.folder)
+
+
+def images(project, counts=(40, 20, 10)):
+    """Write a folder of images and a dataset of it, as it is; return a grid."""
+    project.write("configs/datasets/own.yaml", FOLDER)
+    rng = np.random.default_rng(0)
+    for part, number in (("train", counts), ("test", (4, 4, 4))):
+        for label, count in enumerate(number):
+            folder = project.folder / "data" / "own" / part / f"class{label}"
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return project.grid("softmax", datasets="[own]", splits="[longtailed, balanced]")
+
+
+def holders(path):
+    """Return the ids of the processes that have a file open."""
+    return processes_with("fd/*", path)
+
+
+def processes_with(links, path):
+    found = []
+    for link in Path("/proc").glob(f"[0-9]*/{links}"):
+        try:
+            if link.readlink() == path.resolve():
+                found.append(int(link.parts[2]))
+        except OSError:
+            continue  # a process that ended, or another user's
+    return found
+
+
+def is_alive(pid):
+    """Return whether a process is there and has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def children(pid):
+    """Return the ids of a process's children."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in lists for child in path.read_text().split()]
+
+
+def parent(pid):
+    """Return the id of a process's parent, 0 where it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except FileNotFoundError:
+        return 0
+
+
+def wait_until(condition, seconds=PATIENCE, every=0.02, state=str):
+    """Return a condition's value as soon as it is true; where it never is, say how things stand."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds:g} s\n{state()}"
+        time.sleep(every)
+    return value
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,47 @@
+"""Plans of the shipped grids and records made by hand, for what needs no training."""
+
+import hashlib
+
+from ltbench.launch.plan import Request, make_plan
+from ltbench.runs.record import Weights
+from ltbench.runs.store import RecordStore, record_path, write_record
+from tests.support import made_records
+
+
+def quickstart(*only, sets=()):
+    """Return the plan of the quickstart grid, of one seed unless told."""
+    return make_plan(Request("quickstart", tuple(sets), only or ("seed=0",)))[0]
+
+
+def key(plan, label, split="longtailed"):
+    """Return the key that a variant is reported by."""
+    (found,) = {r.key for r in plan.rows if (r.variant.label, r.split) == (label, split)}
+    return found
+
+
+def record(job, rate=1000.0, sha256="c" * 64, loss=1.0):
+    """Build the record of a job of ten classes."""
+    return made_records.record(
+        job,
+        (0,) * 10,
+        counts=(40,) * 10,
+        totals=(8,) * 10,
+        grid="quickstart",
+        rate=rate,
+        training=made_records.training(job, loss),
+        weights=Weights(sha256=sha256, parameters=1),
+    )
+
+
+def finish(workspace, job, weights=b"weights", **changes):
+    """Write what a finished job leaves."""
+    folder = workspace.job(job.key)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.weights.write_bytes(weights)
+    made = record(job, sha256=hashlib.sha256(weights).hexdigest(), **changes)
+    write_record(made, record_path(workspace.records, job))
+    return made
+
+
+def load(workspace, published=None):
+    return RecordStore(published, workspace.records).load()
