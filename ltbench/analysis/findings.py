@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ltbench.analysis.board import DECIMALS, TITLES, Board, Entry, Metric
-from ltbench.config.errors import Source
+from ltbench.config.errors import Location
 from ltbench.config.models import Model, Name
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
@@ -117,7 +117,7 @@ def load_findings(path: Path) -> tuple[Finding, ...]:
         ConfigError: saying everything that is wrong and where.
     """
     value, locate = read_yaml(path)
-    return validate(_Findings, value, Source(display(path), locate)).findings
+    return validate(_Findings, value, Location(display(path), locate)).findings
 
 
 def evaluate(finding: Finding, board: Board, other: Board | None = None) -> Result:

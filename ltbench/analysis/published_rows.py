@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ltbench.analysis.board import boards
 from ltbench.analysis.reproduction import Claim, claims, row_name
-from ltbench.config.errors import Source, did_you_mean, show
+from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.expand import Plan, Row
 from ltbench.runs.store import Stored
 
@@ -32,12 +32,12 @@ class PublishedRow:
             ConfigError: for a seed, or a twin, that the grid does not have.
         """
         rows = [row for row in self.grid.rows if self._is_mine(row)]
-        source, chosen = Source(f"grid {self.grid.grid.name}"), set(seeds)
+        location, chosen = Location(f"grid {self.grid.grid.name}"), set(seeds)
         if lost := chosen - {row.seed for row in rows}:
             have = ", ".join(map(str, self.grid.grid.seeds))
-            raise source.at("seeds").error(f"no seed {min(lost)}; it has {have}")
+            raise location.at("seeds").error(f"no seed {min(lost)}; it has {have}")
         if twin and all(row.split != "balanced" for row in rows):
-            raise source.at("splits").error(f"{self.name} has no balanced split")
+            raise location.at("splits").error(f"{self.name} has no balanced split")
         return self.grid.only(
             lambda row: (
                 self._is_mine(row)
@@ -80,6 +80,6 @@ def published_row(name: str, rows: Mapping[str, PublishedRow]) -> PublishedRow:
         ConfigError: where nothing is published under it, with the nearest names.
     """
     if name not in rows:
-        message = f"nothing is published of a row {show(name)} that a grid has"
-        raise Source("reproduce").error(message, did_you_mean(name, rows))
+        message = f"nothing is published of a row {format_value(name)} that a grid has"
+        raise Location("reproduce").error(message, did_you_mean(name, rows))
     return rows[name]

@@ -8,7 +8,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from ltbench.config.catalogue import MethodInfo
-from ltbench.config.errors import show
+from ltbench.config.errors import format_value
 from ltbench.config.expand import Plan
 from ltbench.data.errors import DataError
 from ltbench.data.image_cache import open_cache
@@ -57,11 +57,11 @@ def _of_record(
 ) -> Iterator[str]:
     job, info = record.job, methods.get(record.method)
     if info is None:
-        yield f"there is no method {show(record.method)}"
+        yield f"there is no method {format_value(record.method)}"
     elif info.version != job.version:
         yield f"made by version {job.version} of {record.method}, which is at {info.version}"
     elif record.grid not in grids:
-        yield f"there is no grid {show(record.grid)}"
+        yield f"there is no grid {format_value(record.grid)}"
     elif job.ad_hoc:
         yield f"made with settings from the command line: {', '.join(job.overrides)}"
     elif record.key not in planned.get(place_of(job), (record.key,)):
@@ -155,5 +155,5 @@ def difference(old: bytes, new: bytes) -> str | None:
             first = next((i for i, (a, b) in pairs if a != b), 0)
             start = max(first - CONTEXT, 0)
             has, gives = (None if line is None else line[start:] for line in (there, made))
-            return f":{number}: has {show(has)}, the records give {show(gives)}"
+            return f":{number}: has {format_value(has)}, the records give {format_value(gives)}"
     return ": differs in bytes that are no text"

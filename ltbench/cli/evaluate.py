@@ -8,7 +8,7 @@ import typer
 from ltbench.cli.options import DataRoot, Plugins, Where
 from ltbench.cli.screen import print_text
 from ltbench.cli.verbs import unless
-from ltbench.config.errors import Source
+from ltbench.config.errors import Location
 
 if TYPE_CHECKING:
     from ltbench.config.models import DatasetSpec
@@ -44,8 +44,8 @@ def evaluate(
     export = read_export(run)
     record = export.record
     if record.test is None:
-        raise Source("RUN").error("is pre-training, which predicts no classes")
-    read_catalogue(plugins or ()).get(record.method, Source("config.yaml").at("job", "method"))
+        raise Location("RUN").error("is pre-training, which predicts no classes")
+    read_catalogue(plugins or ()).get(record.method, Location("config.yaml").at("job", "method"))
     on_gpu = any(local_slots(device, 1)[0])
 
     import torch
@@ -57,7 +57,7 @@ def evaluate(
     own = record.job.dataset
     if images is not None:
         if export.config.classes is None:
-            raise Source("--images").error(
+            raise Location("--images").error(
                 "the export does not name its classes; export the run where its images are"
             )
         found = images_of_folder(images, own, record.job.recipe, export.config.classes)
@@ -81,7 +81,7 @@ def _like(spec: "DatasetSpec", own: "DatasetSpec") -> "DatasetSpec":
     for field in ("channels", "image_size", "classes"):
         if (theirs := getattr(spec, field)) != (ours := getattr(own, field)):
             message = f"{spec.name} has {field} {theirs}, the run was trained with {ours}"
-            raise Source("--dataset").error(message)
+            raise Location("--dataset").error(message)
     return spec
 
 

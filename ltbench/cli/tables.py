@@ -19,7 +19,7 @@ from ltbench.cli.options import (
 )
 from ltbench.cli.screen import print_bad, print_table, print_text
 from ltbench.cli.verbs import unless
-from ltbench.config.errors import Problem, Source, did_you_mean, raise_all, show
+from ltbench.config.errors import Location, Problem, did_you_mean, format_value, raise_all
 from ltbench.data.errors import printable
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LEADERBOARD = Path("results/leaderboard")
 FINDINGS = Path("results/findings.yaml")
-COMPARE = Source("compare")
+COMPARE = Location("compare")
 
 
 def leaderboard(
@@ -148,7 +148,7 @@ def compare(
     from ltbench.report.render import cell_text
 
     if first == second:
-        raise COMPARE.error(f"two variants are needed, not {show(first)} twice")
+        raise COMPARE.error(f"two variants are needed, not {format_value(first)} twice")
     loaded = load_records(out, published)
     plans = make_plans(grids or trained_grids(loaded), data_root, plugins)
     rows = [(made, row) for made in plans for row in made.rows if not row.needed_for_ua]
@@ -159,7 +159,9 @@ def compare(
         ("recipe", recipe, {row.recipe.name for _, row in rows}),
     )
     raise_all(
-        COMPARE.problem(f"no {kind} {show(word)} in {_named(plans)}", did_you_mean(word, known))
+        COMPARE.problem(
+            f"no {kind} {format_value(word)} in {_named(plans)}", did_you_mean(word, known)
+        )
         for kind, word, known in words
         if word is not None and word not in known
     )
@@ -172,7 +174,9 @@ def compare(
     ]
     matches = head_to_heads(chosen, loaded.records, (first, second))
     if not matches:
-        raise COMPARE.error(f"{show(first)} and {show(second)} are nowhere planned together there")
+        raise COMPARE.error(
+            f"{format_value(first)} and {format_value(second)} are nowhere planned together there"
+        )
     problems: list[Problem] = []
     for match in matches:
         comparison = match.compare()
@@ -200,7 +204,7 @@ def _incomparable(match: "HeadToHead") -> tuple[str, str]:
     without = [label for label, runs in zip(match.labels, match.runs, strict=True) if not runs]
     why = "no seed has both, tested on the same images"
     if without:
-        why = f"no record of {' or '.join(map(show, without))}"
+        why = f"no record of {' or '.join(map(format_value, without))}"
     return f"{match.place}: {why}", f"ltbench run --grid {match.grid} trains what is missing"
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 import typer
 from typer.core import TyperArgument, TyperCommand
 
-from ltbench.config.errors import Problem, Source, raise_all
+from ltbench.config.errors import Location, Problem, raise_all
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -44,7 +44,9 @@ class Needs:
         if there != self.absent:
             return None
         how = "together with" if self.absent else "without"
-        return Source(option).problem(f"has no effect {how} {name} {' or '.join(values)}".rstrip())
+        return Location(option).problem(
+            f"has no effect {how} {name} {' or '.join(values)}".rstrip()
+        )
 
 
 def unless(words: str) -> Needs:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from ltbench.config.errors import Source, did_you_mean, show
+from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.json_schema import model_of
 from ltbench.config.models import Model
 from ltbench.config.validation import validate
@@ -21,8 +21,8 @@ OWN = "own"
 
 CATALOGUE = Path(__file__).parent.parent / "methods" / "catalogue.json"
 
-METHODS = Source("methods")
-HYPER = Source("hyper")
+METHODS = Location("methods")
+HYPER = Location("hyper")
 
 
 class MethodInfo(Model):
@@ -74,20 +74,20 @@ class MethodInfo(Model):
         """Whether it gives a network that another method trained a new classifier."""
         return self.category == "decoupled" and self.start_from is not None
 
-    def check_hyper(self, values: Mapping[str, Any], source: Source = HYPER) -> dict[str, Any]:
+    def check_hyper(self, values: Mapping[str, Any], location: Location = HYPER) -> dict[str, Any]:
         """Return hyper-parameters with the defaults filled in, as plain JSON values.
 
         Args:
             values: those that are set.
-            source: where they were written.
+            location: where they were written.
 
         Raises:
             ConfigError: naming every unknown, missing or unfit one, and each combination that the
                 method itself forbids.
         """
-        checked = validate(self.hyper_model, dict(values), source)
+        checked = validate(self.hyper_model, dict(values), location)
         filled = checked.model_dump(mode="json", warnings=False)
-        return validate(self.hyper_model, filled, source).model_dump(mode="json")  # defaults, too
+        return validate(self.hyper_model, filled, location).model_dump(mode="json")  # defaults, too
 
 
 @dataclass(frozen=True)
@@ -114,18 +114,18 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.methods)
 
-    def get(self, name: str, source: Source = METHODS) -> MethodInfo:
+    def get(self, name: str, location: Location = METHODS) -> MethodInfo:
         """Return a method.
 
         Args:
             name: its key, or an alias.
-            source: where the name was written.
+            location: where the name was written.
 
         Raises:
             ConfigError: if there is no such method, with the nearest name.
         """
         if name not in self.names:
-            raise source.error(f"no method {show(name)}", did_you_mean(name, self.names))
+            raise location.error(f"no method {format_value(name)}", did_you_mean(name, self.names))
         return self.names[name]
 
 
@@ -135,19 +135,19 @@ def load_catalogue() -> Catalogue:
     Raises:
         ConfigError: if the catalogue cannot be read.
     """
-    source = Source(display(CATALOGUE))
+    location = Location(display(CATALOGUE))
     try:
         entries = json.loads(CATALOGUE.read_bytes())
     except (OSError, ValueError) as error:
         message = f"cannot be read, `make catalogue` writes it anew: {error}"
-        raise source.error(message) from error
-    return Catalogue({key: method_info(key, entry, source) for key, entry in entries.items()})
+        raise location.error(message) from error
+    return Catalogue({key: method_info(key, entry, location) for key, entry in entries.items()})
 
 
-def method_info(key: str, described: Any, source: Source) -> MethodInfo:
+def method_info(key: str, described: Any, location: Location) -> MethodInfo:
     """Return what a method says of itself, checked.
 
     Raises:
         ConfigError: naming everything wrong with it.
     """
-    return validate(MethodInfo, described, source.at(key), {"key": key})
+    return validate(MethodInfo, described, location.at(key), {"key": key})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys and list positions from the top of a file down to a value."""
 
 LONGEST = 60
@@ -55,21 +55,21 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True)
-class Source:
+class Location:
     """Where a value was written: the file, the function that knows its lines, and the path."""
 
     file: str
-    locate: Callable[[Path], int | None] = lambda _: None
-    path: Path = ()
+    locate: Callable[[KeyPath], int | None] = lambda _: None
+    path: KeyPath = ()
 
-    def at(self, *path: str | int) -> "Source":
-        """Return the source of a value further down."""
+    def at(self, *path: str | int) -> "Location":
+        """Return the location of a value further down."""
         return replace(self, path=(*self.path, *path))
 
     def problem(self, message: str, suggestion: str | None = None, code: str = "") -> Problem:
         """Return a problem with the value at hand."""
         line = self.locate(self.path)
-        return Problem(self.file, line, dotted(self.path), message, suggestion, code)
+        return Problem(self.file, line, format_path(self.path), message, suggestion, code)
 
     def error(self, message: str, suggestion: str | None = None) -> ConfigError:
         """Return a problem with the value at hand as an exception."""
@@ -77,23 +77,23 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Merged(Source):
-    """Where a mapping was written whose values come from several sources, by their keys."""
+class Merged(Location):
+    """Where a mapping was written whose values come from several locations, by their keys."""
 
-    parts: Mapping[str, Source] = field(default_factory=dict)
+    parts: Mapping[str, Location] = field(default_factory=dict)
 
-    def at(self, *path: str | int) -> Source:
-        """Return the source of a value further down: of one with a source of its own, there."""
+    def at(self, *path: str | int) -> Location:
+        """Return the location of a value further down, its own where it has one."""
         if path and path[0] in self.parts:
             return self.parts[str(path[0])].at(*path[1:])
         return super().at(*path)
 
 
-COMMAND_LINE = Source("--set")
+COMMAND_LINE = Location("--set")
 
 
 @contextmanager
-def collecting(problems: list[Problem]) -> Iterator[None]:
+def collect_errors(problems: list[Problem]) -> Iterator[None]:
     """Add the problems that a block raises to a list, so that further checks can still run."""
     try:
         yield
@@ -107,7 +107,7 @@ def raise_all(problems: Iterable[Problem]) -> None:
         raise ConfigError(distinct)
 
 
-def show(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as messages show it: short, on one line, nothing that a terminal obeys."""
     match value:
         case None:
@@ -117,7 +117,7 @@ def show(value: Any) -> str:
         case list() | tuple():
             return "a list"
         case str() if len(value) > LONGEST:
-            return show(value[:LONGEST]) + "..."
+            return format_value(value[:LONGEST]) + "..."
         case str():
             return json.dumps(value, ensure_ascii=not value.isprintable())
         case int() if abs(value) >= 10**LONGEST:
@@ -126,7 +126,7 @@ def show(value: Any) -> str:
             return json.dumps(value)
 
 
-def dotted(path: Path) -> str:
+def format_path(path: KeyPath) -> str:
     """Return a path as people write it: variants[2].hyper.tau."""
     text = ""
     for part in path:
@@ -135,13 +135,13 @@ def dotted(path: Path) -> str:
         elif part.replace("-", "_").isidentifier():
             text += f".{part}"
         else:
-            text += f"[{show(part)}]"
+            text += f"[{format_value(part)}]"
     return text.removeprefix(".")
 
 
-def either(words: Iterable[str]) -> str:
+def join_or(words: Iterable[str]) -> str:
     """Return words quoted and joined: "a", "b" or "c"."""
-    *most, last = (show(word) for word in words)
+    *most, last = (format_value(word) for word in words)
     return f"{', '.join(most)} or {last}" if most else last
 
 
@@ -152,5 +152,5 @@ def did_you_mean(word: str, words: Iterable[str]) -> str | None:
     if near:
         closeness = [SequenceMatcher(None, name, word).ratio() for name in near]
         near = [n for n, c in zip(near, closeness, strict=True) if c > closeness[0] - 0.1]
-        return f"did you mean {either(near)}?"
+        return f"did you mean {join_or(near)}?"
     return f"choose from {', '.join(words)}" if 0 < len(words) <= MOST_CHOICES else None

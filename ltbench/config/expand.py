@@ -7,7 +7,7 @@ from itertools import product
 from typing import get_args
 
 from ltbench.config.catalogue import Catalogue
-from ltbench.config.errors import Problem, Source, raise_all, show
+from ltbench.config.errors import Location, Problem, format_value, raise_all
 from ltbench.config.models import DatasetSpec, Grid, Job, Recipe, Split, Variant
 from ltbench.core.nouns import Subset, Teacher
 
@@ -153,9 +153,9 @@ class _Expander:
         """
         known = (cell, variant.model_dump_json())
         if known in self.begun:
-            circle = [show(label) for label in self.begun.values()]
-            message = f"starts in a circle: {', '.join([*circle, show(variant.label)])}"
-            raise Source(f"grid {self.grid.name}").at("variants").error(message)
+            circle = [format_value(label) for label in self.begun.values()]
+            message = f"starts in a circle: {', '.join([*circle, format_value(variant.label)])}"
+            raise Location(f"grid {self.grid.name}").at("variants").error(message)
         if known not in self.chains:
             self.begun[known] = variant.label
             self.chains[known] = self._build(cell, variant)
@@ -274,22 +274,26 @@ def _check_recipes(
         ConfigError: naming each.
     """
     problems: list[Problem] = []
-    source = Source(f"grid {grid.name}")
+    location = Location(f"grid {grid.name}")
     for i, variant in enumerate(grid.variants):
-        here = source.at("variants", i, "recipe")
+        here = location.at("variants", i, "recipe")
         own = recipes[variant.recipe] if variant.recipe else None
         for base in (recipes[name] for name in grid.recipes):
             if own and (own.network, own.norm) != (base.network, base.norm):
-                message = f"{show(own.name)} has another network than {show(base.name)}"
+                message = (
+                    f"{format_value(own.name)} has another network than {format_value(base.name)}"
+                )
                 problems.append(here.problem(message))
     for dataset, recipe in product(datasets, recipes.values()):
         if dataset.any_size == (recipe.short_side is None):
             have = "any size and need a short_side" if dataset.any_size else "one size"
-            message = f"{show(recipe.name)} is not for {dataset.id}, whose images have {have}"
-            problems.append(source.at("recipes").problem(message))
+            message = (
+                f"{format_value(recipe.name)} is not for {dataset.id}, whose images have {have}"
+            )
+            problems.append(location.at("recipes").problem(message))
         elif recipe.short_side is not None and recipe.short_side < dataset.image_size:
-            message = f"{show(recipe.name)} has a short_side below the size of {dataset.id}"
-            problems.append(source.at("recipes").problem(message))
+            message = f"{format_value(recipe.name)} has a short_side below the size of {dataset.id}"
+            problems.append(location.at("recipes").problem(message))
     raise_all(problems)
 
 
@@ -300,9 +304,9 @@ def _check_datasets(grid: Grid, datasets: Sequence[DatasetSpec]) -> None:
         ConfigError: naming each.
     """
     times = Counter(dataset.id for dataset in datasets)
-    source = Source(f"grid {grid.name}").at("datasets")
+    location = Location(f"grid {grid.name}").at("datasets")
     raise_all(
-        source.problem(f"{show(name)} is the name of {n} datasets with their ratios")
+        location.problem(f"{format_value(name)} is the name of {n} datasets with their ratios")
         for name, n in times.items()
         if n > 1
     )
@@ -314,9 +318,11 @@ def _check_pretraining(grid: Grid, catalogue: Catalogue) -> None:
     Raises:
         ConfigError: naming each.
     """
-    source, starts = Source(f"grid {grid.name}"), {v.start_from for v in grid.variants}
+    location, starts = Location(f"grid {grid.name}"), {v.start_from for v in grid.variants}
     raise_all(
-        source.at("variants", i).problem(f"{show(v.label)} only pre-trains; nothing starts from it")
+        location.at("variants", i).problem(
+            f"{format_value(v.label)} only pre-trains; nothing starts from it"
+        )
         for i, v in enumerate(grid.variants)
         if not catalogue[v.method].predicts and starts.isdisjoint((v.label, v.method))
     )

@@ -11,14 +11,14 @@ from typing import Any, Literal, TypeVar
 from ltbench.config.catalogue import Catalogue, MethodInfo
 from ltbench.config.errors import (
     COMMAND_LINE,
+    Location,
     Merged,
     Problem,
-    Source,
-    collecting,
+    collect_errors,
     did_you_mean,
-    dotted,
+    format_path,
+    format_value,
     raise_all,
-    show,
 )
 from ltbench.config.models import DatasetChoice, DatasetSpec, Grid, Model, Recipe, Variant
 from ltbench.config.overrides import Override, Target, changed, override_hyper
@@ -38,19 +38,19 @@ def available(kind: Kind) -> list[str]:
 
 
 def load_dataset(
-    name: str, overrides: Sequence[Override] = (), source: Source | None = None
+    name: str, overrides: Sequence[Override] = (), location: Location | None = None
 ) -> DatasetSpec:
     """Return a dataset of configs/datasets.
 
     Args:
         name: its name.
         overrides: those of the command line; the ones of datasets are made.
-        source: where the name was written, for messages.
+        location: where the name was written, for messages.
 
     Raises:
         ConfigError: if there is no such dataset, or naming everything wrong with it.
     """
-    path = _find("datasets", name, source)
+    path = _find("datasets", name, location)
     value, file = _read(path)
     spec = _overridden(DatasetSpec, value, file, overrides, "dataset", path.stem)
     _check_open_set(spec, file)
@@ -58,15 +58,15 @@ def load_dataset(
 
 
 def load_recipe(
-    name: str, overrides: Sequence[Override] = (), source: Source | None = None
+    name: str, overrides: Sequence[Override] = (), location: Location | None = None
 ) -> Recipe:
     """Return a recipe of configs/recipes; arguments and errors as of `load_dataset`."""
-    path = _find("recipes", name, source)
+    path = _find("recipes", name, location)
     return _overridden(Recipe, *_read(path), overrides, "recipe", path.stem)
 
 
 def expand_dataset(
-    choice: DatasetChoice, overrides: Sequence[Override] = (), source: Source | None = None
+    choice: DatasetChoice, overrides: Sequence[Override] = (), location: Location | None = None
 ) -> list[DatasetSpec]:
     """Return the datasets that a grid's choice stands for: one for each ratio.
 
@@ -75,12 +75,12 @@ def expand_dataset(
     Args:
         choice: name, and the ratios and profile to impose.
         overrides: those of the command line; the ones of datasets are made.
-        source: where the choice was written, for messages.
+        location: where the choice was written, for messages.
 
     Raises:
         ConfigError: naming what is wrong with the dataset, or with what is imposed on it.
     """
-    path = _find("datasets", choice.name, source and source.at("name"))
+    path = _find("datasets", choice.name, location and location.at("name"))
     value, file = _read(path)
     validate(DatasetSpec, value, file, {"name": path.stem})
     imposed: dict[str, Any] = {}
@@ -90,12 +90,12 @@ def expand_dataset(
         imposed["ratio"] = None
     specs = [
         _overridden(
-            DatasetSpec, value | imposed | ratio, source or file, overrides, "dataset", path.stem
+            DatasetSpec, value | imposed | ratio, location or file, overrides, "dataset", path.stem
         )
         for ratio in [{"ratio": r} for r in choice.ratio or ()] or [{}]
     ]
     for spec in specs:
-        _check_open_set(spec, source or file)
+        _check_open_set(spec, location or file)
     return list(dict.fromkeys(specs))
 
 
@@ -104,18 +104,18 @@ def expand_datasets(grid: Grid, overrides: Sequence[Override] = ()) -> list[Data
     return [spec for choice in grid.datasets for spec in expand_dataset(choice, overrides)]
 
 
-def _check_open_set(spec: DatasetSpec, source: Source) -> None:
+def _check_open_set(spec: DatasetSpec, location: Location) -> None:
     """Refuse an open set that is no dataset, the dataset itself, or of images of another shape."""
     if spec.open_set is None:
         return
-    source = source.at("open_set")
-    value, file = _read(_find("datasets", spec.open_set, source))
+    location = location.at("open_set")
+    value, file = _read(_find("datasets", spec.open_set, location))
     other = validate(DatasetSpec, value, file, {"name": spec.open_set})
     shapes = [f"{s.channels}x{s.image_size}x{s.image_size}" for s in (other, spec)]
     if other.name == spec.name:
-        raise source.error("is the dataset itself")
+        raise location.error("is the dataset itself")
     if shapes[0] != shapes[1]:
-        raise source.error(f"has images {shapes[0]}, {spec.name} has {shapes[1]}")
+        raise location.error(f"has images {shapes[0]}, {spec.name} has {shapes[1]}")
 
 
 def load_grid(
@@ -134,22 +134,22 @@ def load_grid(
         ConfigError: naming everything wrong with the grid, its datasets, recipes and variants.
     """
     path = _grid_path(name_or_path)
-    value, source = _read(path)
-    grid = _checked_grid(path.stem, value, source, (), catalogue)
+    value, location = _read(path)
+    grid = _checked_grid(path.stem, value, location, (), catalogue)
     if not overrides:
         return grid
     problems: list[Problem] = []
-    source = COMMAND_LINE.at("grid")
-    with collecting(problems):
-        value = changed(value, [o for o in overrides if o.target == "grid"], source)
-        grid = _checked_grid(path.stem, value, source, overrides, catalogue)
+    location = COMMAND_LINE.at("grid")
+    with collect_errors(problems):
+        value = changed(value, [o for o in overrides if o.target == "grid"], location)
+        grid = _checked_grid(path.stem, value, location, overrides, catalogue)
     specs = [] if problems else expand_datasets(grid, overrides)
 
-    def check(variant: Variant, source: Source) -> None:
+    def check(variant: Variant, location: Location) -> None:
         if catalogue is not None:
-            check_hyper(catalogue[variant.method], variant.hyper, specs, source)
+            check_hyper(catalogue[variant.method], variant.hyper, specs, location)
 
-    with collecting(problems):
+    with collect_errors(problems):
         hypers = [o for o in overrides if o.target == "hyper"]
         variants = override_hyper(grid.variants, hypers, check)
         grid = grid.model_copy(update={"variants": variants})
@@ -176,7 +176,7 @@ def method_rules(
 
 
 def check_hyper(
-    info: MethodInfo, hyper: Mapping[str, Any], specs: Sequence[DatasetSpec], source: Source
+    info: MethodInfo, hyper: Mapping[str, Any], specs: Sequence[DatasetSpec], location: Location
 ) -> None:
     """Refuse hyper-parameters that, with those of the rules, do not fit a method on a dataset.
 
@@ -184,24 +184,24 @@ def check_hyper(
         info: the method.
         hyper: those of a variant.
         specs: the datasets; without any, hyper-parameters that rules could add are not missing.
-        source: where they were written; what only the rules say is located there.
+        location: where they were written; what only the rules say is located there.
 
     Raises:
         ConfigError: naming everything that does not fit, in the variant or in rules.
     """
     rules, file = _rules(info.key, info)
-    problems = [] if specs else _unfit(info, hyper, source)
+    problems = [] if specs else _unfit(info, hyper, location)
     for spec in specs:
         ruled = rules.for_dataset(spec)
         values = {name: value for name, (_, value) in ruled.items()} | dict(hyper)
         parts = {name: file.at("rules", i, "hyper", name) for name, (i, _) in ruled.items()}
-        parts |= {name: source.at(name) for name in hyper}
-        with collecting(problems):
-            info.check_hyper(values, Merged(source.file, source.locate, source.path, parts))
+        parts |= {name: location.at(name) for name in hyper}
+        with collect_errors(problems):
+            info.check_hyper(values, Merged(location.file, location.locate, location.path, parts))
     raise_all(problems)
 
 
-def _rules(method: str, info: MethodInfo | None) -> tuple[MethodRules, Source]:
+def _rules(method: str, info: MethodInfo | None) -> tuple[MethodRules, Location]:
     """Return the rules of a method, checked one by one, and their file; there may be none.
 
     Raises:
@@ -209,27 +209,27 @@ def _rules(method: str, info: MethodInfo | None) -> tuple[MethodRules, Source]:
     """
     path = _files("methods").get(method)
     if path is None:
-        return MethodRules(rules=()), Source(f"configs/methods/{method}.yaml")
-    value, source = _read(path)
-    rules = validate(MethodRules, value, source)
+        return MethodRules(rules=()), Location(f"configs/methods/{method}.yaml")
+    value, location = _read(path)
+    rules = validate(MethodRules, value, location)
     problems: list[Problem] = []
     for i, rule in enumerate(rules.rules):
-        here = source.at("rules", i)
+        here = location.at("rules", i)
         for name in rule.when.dataset or ():
-            with collecting(problems):
+            with collect_errors(problems):
                 _find("datasets", name, here.at("when", "dataset"))
         if info is not None:
             problems += _unfit(info, rule.hyper, here.at("hyper"))
     raise_all(problems)
-    return rules, source
+    return rules, location
 
 
-def _unfit(info: MethodInfo, hyper: Mapping[str, Any], source: Source) -> list[Problem]:
+def _unfit(info: MethodInfo, hyper: Mapping[str, Any], location: Location) -> list[Problem]:
     """Return what is wrong with some of a method's hyper-parameters, whatever the others are."""
     problems: list[Problem] = []
-    with collecting(problems):
-        info.check_hyper(hyper, source)
-    whole = dotted(source.path)
+    with collect_errors(problems):
+        info.check_hyper(hyper, location)
+    whole = format_path(location.path)
     return [p for p in problems if p.code != "missing" and p.path != whole]
 
 
@@ -254,11 +254,11 @@ def _files(kind: Kind) -> dict[str, Path]:
     return {path.stem: path for root in roots for path in (root / kind).glob("*.yaml")}
 
 
-def _find(kind: Kind, name: str, source: Source | None) -> Path:
+def _find(kind: Kind, name: str, location: Location | None) -> Path:
     files = _files(kind)
     if name not in files:
-        source = source or Source(f"configs/{kind}")
-        raise source.error(f"no {kind[:-1]} {show(name)}", did_you_mean(name, files))
+        location = location or Location(f"configs/{kind}")
+        raise location.error(f"no {kind[:-1]} {format_value(name)}", did_you_mean(name, files))
     return files[name]
 
 
@@ -269,51 +269,51 @@ def _grid_path(name_or_path: str | Path) -> Path:
     return _find("grids", name_or_path, None)
 
 
-def _read(path: Path) -> tuple[Any, Source]:
+def _read(path: Path) -> tuple[Any, Location]:
     value, locate = read_yaml(path)
-    return value, Source(display(path), locate)
+    return value, Location(display(path), locate)
 
 
 def _overridden(
     model: type[ModelT],
     value: Any,
-    source: Source,
+    location: Location,
     overrides: Sequence[Override],
     target: Target,
     name: str,
 ) -> ModelT:
     """Return a model of a file; what only goes wrong with overrides is their fault."""
-    result = validate(model, value, source, {"name": name})
+    result = validate(model, value, location, {"name": name})
     if mine := [o for o in overrides if o.target == target]:
-        source = COMMAND_LINE.at(target)
-        result = validate(model, changed(value, mine, source), source, {"name": name})
+        location = COMMAND_LINE.at(target)
+        result = validate(model, changed(value, mine, location), location, {"name": name})
     return result
 
 
 def _checked_grid(
     name: str,
     value: Any,
-    source: Source,
+    location: Location,
     overrides: Sequence[Override],
     catalogue: Catalogue | None,
 ) -> Grid:
     problems: list[Problem] = []
     specs: list[DatasetSpec] = []
     for i, item in _items(value, "datasets", "name"):
-        here = source.at("datasets", i)
-        with collecting(problems):
+        here = location.at("datasets", i)
+        with collect_errors(problems):
             specs += expand_dataset(validate(DatasetChoice, item, here), overrides, here)
     for i, item in _items(value, "recipes", "recipe"):
-        problems += _recipe_problems(item, overrides, source.at("recipes", i))
+        problems += _recipe_problems(item, overrides, location.at("recipes", i))
     variants = list(_items(value, "variants", "method"))
     labels = [item.get("label", item.get("method")) for _, item in variants]
     for i, item in variants:
-        here = source.at("variants", i)
+        here = location.at("variants", i)
         problems += _recipe_problems(item, overrides, here.at("recipe"))
         if catalogue is not None:
             problems += _method_problems(item, labels, specs, catalogue, here)
-    with collecting(problems):
-        grid = validate(Grid, value, source, {"name": name})
+    with collect_errors(problems):
+        grid = validate(Grid, value, location, {"name": name})
     raise_all(sorted(problems, key=lambda p: (p.file, p.line or 0)))
     return grid if catalogue is None else _without_aliases(grid, catalogue)
 
@@ -340,13 +340,13 @@ def _items(value: Any, field: str, bare: str) -> Iterator[tuple[int, dict[str, A
 
 
 def _recipe_problems(
-    item: dict[str, Any], overrides: Sequence[Override], source: Source
+    item: dict[str, Any], overrides: Sequence[Override], location: Location
 ) -> list[Problem]:
     problems: list[Problem] = []
     name = item.get("recipe")
     if isinstance(name, str):
-        with collecting(problems):
-            load_recipe(name, overrides, source)
+        with collect_errors(problems):
+            load_recipe(name, overrides, location)
     return problems
 
 
@@ -355,18 +355,18 @@ def _method_problems(
     labels: list[Any],
     specs: list[DatasetSpec],
     catalogue: Catalogue,
-    source: Source,
+    location: Location,
 ) -> list[Problem]:
     problems: list[Problem] = []
     method, hyper, start = item.get("method"), item.get("hyper", {}), item.get("start_from")
     if not isinstance(method, str):
         return []
-    with collecting(problems):
-        info = catalogue.get(method, source.at("method"))
+    with collect_errors(problems):
+        info = catalogue.get(method, location.at("method"))
         if isinstance(hyper, dict):
-            check_hyper(info, hyper, specs, source.at("hyper"))
+            check_hyper(info, hyper, specs, location.at("hyper"))
     if isinstance(start, str) and start not in labels and start not in catalogue:
         suggestion = did_you_mean(start, [*map(str, labels), *catalogue])
-        message = f"no variant or method {show(start)}"
-        problems.append(source.at("start_from").problem(message, suggestion))
+        message = f"no variant or method {format_value(start)}"
+        problems.append(location.at("start_from").problem(message, suggestion))
     return problems

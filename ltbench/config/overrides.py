@@ -8,17 +8,17 @@ from typing import Any, Literal, Protocol, get_args
 from ltbench.config.errors import (
     COMMAND_LINE,
     ConfigError,
+    Location,
     Problem,
-    Source,
-    collecting,
+    collect_errors,
     did_you_mean,
+    format_value,
     raise_all,
-    show,
 )
 from ltbench.config.models import DatasetSpec, Recipe, Split, Variant
 from ltbench.config.yaml_file import parse_yaml
 
-ONLY = Source("--only")
+ONLY = Location("--only")
 
 Target = Literal["grid", "recipe", "dataset", "hyper"]
 TARGETS: tuple[Target, ...] = get_args(Target)
@@ -54,7 +54,7 @@ def parse_overrides(texts: Sequence[str]) -> tuple[Override, ...]:
     problems: list[Problem] = []
     overrides: list[Override] = []
     for text in texts:
-        with collecting(problems):
+        with collect_errors(problems):
             overrides.append(_parse(text))
     raise_all(problems)
     return tuple(overrides)
@@ -65,23 +65,23 @@ def _parse(text: str) -> Override:
     head, _, rest = name.strip().partition(".")
     target = next((t for t in TARGETS if t == head), None)
     if target is None:
-        raise COMMAND_LINE.error(f"no setting {show(name)}", did_you_mean(head, TARGETS))
+        raise COMMAND_LINE.error(f"no setting {format_value(name)}", did_you_mean(head, TARGETS))
     path = tuple(rest.rsplit(".", 1) if head == "hyper" else rest.split("."))
-    source = COMMAND_LINE.at(head, *path)
+    location = COMMAND_LINE.at(head, *path)
     if not all(path) or (head == "hyper" and len(path) < 2):
         form = "hyper.VARIANT.NAME" if head == "hyper" else f"{head}.FIELD"
-        raise COMMAND_LINE.error(f"{show(name)} names no field, write {form}=VALUE")
+        raise COMMAND_LINE.error(f"{format_value(name)} names no field, write {form}=VALUE")
     if not equals:
-        raise source.error(f"has no value, write {name}=VALUE")
+        raise location.error(f"has no value, write {name}=VALUE")
     try:
         value, _ = parse_yaml(written, "--set")
     except ConfigError as error:
-        raise ConfigError([source.problem(p.message) for p in error.problems]) from None
+        raise ConfigError([location.problem(p.message) for p in error.problems]) from None
     return Override(text, target, path, value)
 
 
 def changed(
-    values: dict[str, Any], overrides: Sequence[Override], source: Source
+    values: dict[str, Any], overrides: Sequence[Override], location: Location
 ) -> dict[str, Any]:
     """Return the values of a file with overrides made; the file's own stay as they are.
 
@@ -89,38 +89,38 @@ def changed(
         ConfigError: for a path that leads through something that has no fields.
     """
     for override in overrides:
-        values = _replaced(values, override.path, override.value, source)
+        values = _replaced(values, override.path, override.value, location)
     return values
 
 
-def _replaced(values: Any, path: tuple[str, ...], new: Any, source: Source) -> Any:
+def _replaced(values: Any, path: tuple[str, ...], new: Any, location: Location) -> Any:
     if not path:
         return new
     if not isinstance(values, dict):
-        raise source.error(f"{show(values)} has no fields")
+        raise location.error(f"{format_value(values)} has no fields")
     field, *rest = path
     old = values.get(field, {})
-    return {**values, field: _replaced(old, tuple(rest), new, source.at(field))}
+    return {**values, field: _replaced(old, tuple(rest), new, location.at(field))}
 
 
 def override_hyper(
     variants: Sequence[Variant],
     overrides: Sequence[Override],
-    check: Callable[[Variant, Source], None],
+    check: Callable[[Variant, Location], None],
 ) -> tuple[Variant, ...]:
     """Return variants with their hyper-parameters overridden: by label, else by method.
 
     Args:
         variants: of the grid.
         overrides: those of hyper-parameters.
-        check: refuses a variant whose hyper-parameters, overridden where a source says, do not fit.
+        check: refuses a variant whose hyper-parameters, overridden at a location, do not fit.
 
     Raises:
         ConfigError: for overrides that no variant heeds or that do not fit.
     """
     problems: list[Problem] = []
     overridden = list(variants)
-    sources: dict[int, Source] = {}
+    locations: dict[int, Location] = {}
     for override in overrides:
         who, name = override.path
         meant = [i for i, v in enumerate(variants) if v.label == who]
@@ -128,15 +128,15 @@ def override_hyper(
         for i in meant:
             hyper = {**overridden[i].hyper, name: override.value}
             overridden[i] = overridden[i].model_copy(update={"hyper": hyper})
-            sources[i] = COMMAND_LINE.at("hyper", who)
+            locations[i] = COMMAND_LINE.at("hyper", who)
         if not meant:
             words = [word for v in variants for word in (v.label, v.method)]
-            message = f"the grid has no variant or method {show(who)}"
-            source = COMMAND_LINE.at("hyper", *override.path)
-            problems.append(source.problem(message, did_you_mean(who, words)))
-    for i, source in sources.items():
-        with collecting(problems):
-            check(overridden[i], source)
+            message = f"the grid has no variant or method {format_value(who)}"
+            location = COMMAND_LINE.at("hyper", *override.path)
+            problems.append(location.problem(message, did_you_mean(who, words)))
+    for i, location in locations.items():
+        with collect_errors(problems):
+            check(overridden[i], location)
     raise_all(problems)
     return tuple(overridden)
 
@@ -185,7 +185,7 @@ class Only:
                 known[field] |= names
         raise_all(
             ONLY.at(field).problem(
-                f"the grid has no {field} {show(word)}", did_you_mean(word, names)
+                f"the grid has no {field} {format_value(word)}", did_you_mean(word, names)
             )
             for field, names in known.items()
             for word in getattr(self, field)
@@ -218,7 +218,9 @@ def parse_only(texts: Sequence[str]) -> Only:
         field, _, listed = option.partition("=")
         words = tuple(word.strip() for word in listed.split(",") if word.strip())
         if field not in known:
-            problems.append(ONLY.problem(f"no field {show(field)}", did_you_mean(field, known)))
+            problems.append(
+                ONLY.problem(f"no field {format_value(field)}", did_you_mean(field, known))
+            )
         elif not words:
             problems.append(ONLY.at(field).problem(f"has no value, write {field}=WORD,WORD"))
         chosen[field] = chosen.get(field, ()) + words

@@ -9,12 +9,12 @@ from pydantic_core import ErrorDetails
 
 from ltbench.config.errors import (
     ConfigError,
-    Path,
+    KeyPath,
+    Location,
     Problem,
-    Source,
     did_you_mean,
+    format_value,
     raise_all,
-    show,
 )
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -45,14 +45,14 @@ EXPECTED = {
 
 
 def validate(
-    model: type[ModelT], value: Any, source: Source, given: Mapping[str, Any] | None = None
+    model: type[ModelT], value: Any, location: Location, given: Mapping[str, Any] | None = None
 ) -> ModelT:
     """Return a model of plain JSON values, strictly: no text is taken for a number, nor a boolean.
 
     Args:
         model: what to make.
         value: parsed YAML.
-        source: where the value was written.
+        location: where the value was written.
         given: fields that are not the file's to set (its name); there they are unknown keys.
 
     Raises:
@@ -61,7 +61,7 @@ def validate(
     given = given or {}
     merged = {**value, **given} if isinstance(value, dict) else value
     problems = [
-        _unknown_key(model, (name,), source, given)
+        _unknown_key(model, (name,), location, given)
         for name in given
         if isinstance(value, dict) and name in value
     ]
@@ -71,7 +71,7 @@ def validate(
     except ValidationError as failure:
         errors = [error for error in failure.errors(include_url=False) if not _echo(error)]
         for path, alike in _by_path(errors, merged):
-            problems.append(_problem(model, path, alike, source, given))
+            problems.append(_problem(model, path, alike, location, given))
         raise ConfigError(sorted(problems, key=lambda p: p.line or 0)) from None
     raise_all(problems)
     return result
@@ -84,14 +84,14 @@ def _echo(error: ErrorDetails) -> bool:
 
 def _by_path(
     errors: Iterable[ErrorDetails], value: Any
-) -> Iterable[tuple[Path, list[ErrorDetails]]]:
+) -> Iterable[tuple[KeyPath, list[ErrorDetails]]]:
     """Return errors by the path of the value that they are about.
 
     A value that fits no choice of a union has an error for each: of these the ones furthest inside
     count, as that choice was probably meant.
     """
-    found: dict[Path, list[ErrorDetails]] = {}
-    depth: dict[Path, int] = {}
+    found: dict[KeyPath, list[ErrorDetails]] = {}
+    depth: dict[KeyPath, int] = {}
     placed = [(*_path(error, value), error) for error in errors]
     for path, union, _ in placed:
         if union is not None:
@@ -102,13 +102,13 @@ def _by_path(
     return found.items()
 
 
-def _path(error: ErrorDetails, value: Any) -> tuple[Path, Path | None]:
+def _path(error: ErrorDetails, value: Any) -> tuple[KeyPath, KeyPath | None]:
     """Return the path of an error's value, and that of the first union on the way, if any.
 
     Pydantic's own path names the choice of a union, too, and says that a key is one.
     """
-    path: Path = ()
-    union: Path | None = None
+    path: KeyPath = ()
+    union: KeyPath | None = None
     for place, part in enumerate(error["loc"]):
         inside = dict(enumerate(value)) if isinstance(value, list) else value
         if isinstance(inside, dict) and part in inside:
@@ -122,20 +122,20 @@ def _path(error: ErrorDetails, value: Any) -> tuple[Path, Path | None]:
 
 def _problem(
     model: type[BaseModel],
-    path: Path,
+    path: KeyPath,
     errors: Sequence[ErrorDetails],
-    source: Source,
+    location: Location,
     given: Iterable[str],
 ) -> Problem:
     """Return the problem with a value; more than one error are those of the choices it has."""
-    error, here = errors[0], source.at(*path)
+    error, here = errors[0], location.at(*path)
     kind, context = error["type"], error.get("ctx", {})
-    got = show(error["input"])
+    got = format_value(error["input"])
     match kind:
         case "missing":
             return here.problem("is missing", code=kind)
         case "extra_forbidden":
-            return _unknown_key(model, path, source, given)
+            return _unknown_key(model, path, location, given)
         case "value_error":
             return here.problem(str(context["error"]), code=kind)
         case "too_short":
@@ -163,7 +163,7 @@ def _wanted(error: ErrorDetails) -> str | None:
 
 
 def _unknown_key(
-    model: type[BaseModel], where: Path, source: Source, given: Iterable[str]
+    model: type[BaseModel], where: KeyPath, location: Location, given: Iterable[str]
 ) -> Problem:
     owner: type[BaseModel] | None = model
     for part in where[:-1]:
@@ -173,7 +173,7 @@ def _unknown_key(
     if len(where) == 1:
         fields -= set(given)
     suggestion = did_you_mean(str(where[-1]), fields)
-    return source.at(*where).problem("unknown key", suggestion, "extra_forbidden")
+    return location.at(*where).problem("unknown key", suggestion, "extra_forbidden")
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -11,19 +11,19 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ltbench.config.errors import (
     ConfigError,
-    Path,
+    KeyPath,
+    Location,
     Problem,
-    Source,
-    dotted,
+    format_path,
+    format_value,
     raise_all,
-    show,
 )
 
 MAX_BYTES = 1_000_000
@@ -32,7 +32,7 @@ MAX_DEPTH = 30
 FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Reads grids ten times as fast; PyYAML may be built without it."""
 
-Locate = Callable[[Path], int]
+Locate = Callable[[KeyPath], int]
 """From a value's path to its line: a key's own line; for what is not there, that of its parent."""
 
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,999})")
@@ -40,27 +40,27 @@ FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)
 WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
-def read_yaml(path: FilePath) -> tuple[Any, Locate]:
+def read_yaml(path: Path) -> tuple[Any, Locate]:
     """Return the value of a YAML file of at most 1 MB and the function that locates its parts.
 
     Raises:
         ConfigError: if it cannot be read, is too large or not UTF-8, or as for `parse_yaml`.
     """
-    source = Source(display(path))
+    location = Location(display(path))
     try:
         if not path.is_file():
-            raise source.error("is not a file" if path.exists() else "no such file")
+            raise location.error("is not a file" if path.exists() else "no such file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise source.error(f"cannot be read: {error.strerror}") from error
+        raise location.error(f"cannot be read: {error.strerror}") from error
     if len(data) > MAX_BYTES:
-        raise source.error("is larger than 1 MB, too large for a configuration")
+        raise location.error("is larger than 1 MB, too large for a configuration")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise _error(source.file, "is not UTF-8 text", _line(data[: error.start])) from error
-    return parse_yaml(text, source.file)
+        raise _error(location.file, "is not UTF-8 text", _line(data[: error.start])) from error
+    return parse_yaml(text, location.file)
 
 
 def parse_yaml(text: str, file: str) -> tuple[Any, Locate]:
@@ -77,7 +77,7 @@ def parse_yaml(text: str, file: str) -> tuple[Any, Locate]:
     reader = _Reader(text, file)
     value = reader.document()
 
-    def locate(path: Path) -> int:
+    def locate(path: KeyPath) -> int:
         while path not in reader.lines:
             path = path[:-1]
         return reader.lines[path]
@@ -85,10 +85,10 @@ def parse_yaml(text: str, file: str) -> tuple[Any, Locate]:
     return value, locate
 
 
-def display(path: FilePath) -> str:
+def display(path: Path) -> str:
     """Return a path as messages show it: relative to the working directory where it lies inside."""
     absolute = path.absolute()
-    here = FilePath.cwd()
+    here = Path.cwd()
     return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
 
 
@@ -100,7 +100,7 @@ class _Reader:
 
     def __init__(self, text: str, file: str) -> None:
         self.file = file
-        self.lines: dict[Path, int] = {(): 1}
+        self.lines: dict[KeyPath, int] = {(): 1}
         self.problems: list[Problem] = []
         self.line = 1
         self.events = self._events(text)
@@ -137,7 +137,7 @@ class _Reader:
             message = "a number in an escape or a directive is out of range"
             raise _error(self.file, message, self.line) from error
 
-    def _value(self, event: yaml.Event, path: Path) -> Any:
+    def _value(self, event: yaml.Event, path: KeyPath) -> Any:
         line = self.lines.setdefault(path, self.line)
         if len(path) > MAX_DEPTH:
             raise _error(self.file, f"nested deeper than {MAX_DEPTH} levels", line)
@@ -152,13 +152,13 @@ class _Reader:
             case _:
                 raise _error(self.file, "anchors, aliases and tags are not allowed", line)
 
-    def _sequence(self, path: Path) -> list[Any]:
+    def _sequence(self, path: KeyPath) -> list[Any]:
         items: list[Any] = []
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
             items.append(self._value(event, (*path, len(items))))
         return items
 
-    def _mapping(self, path: Path) -> dict[str, Any]:
+    def _mapping(self, path: KeyPath) -> dict[str, Any]:
         values: dict[str, Any] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             line = self.line
@@ -168,16 +168,16 @@ class _Reader:
             here = (*path, key)
             if key in values:
                 message = f"key given twice, first on line {self.lines[here]}"
-                self.problems.append(Problem(self.file, line, dotted(here), message))
+                self.problems.append(Problem(self.file, line, format_path(here), message))
             self.lines.setdefault(here, line)
             value = self._value(next(self.events), here)
             values.setdefault(key, value)
         return values
 
-    def _text(self, event: yaml.ScalarEvent, path: Path) -> str:
+    def _text(self, event: yaml.ScalarEvent, path: KeyPath) -> str:
         if any("\ud800" <= letter <= "\udfff" for letter in event.value):  # of escaped pairs
-            message = f"{show(event.value)} is not Unicode text"
-            self.problems.append(Problem(self.file, self.line, dotted(path), message))
+            message = f"{format_value(event.value)} is not Unicode text"
+            self.problems.append(Problem(self.file, self.line, format_path(path), message))
         return event.value
 
 
@@ -203,7 +203,7 @@ def _parsed(text: str) -> Iterator[yaml.Event]:
 
 
 def _error(file: str, message: str, line: int | None) -> ConfigError:
-    return Source(file, lambda _: line).error(message)
+    return Location(file, lambda _: line).error(message)
 
 
 def _line(before: bytes) -> int:

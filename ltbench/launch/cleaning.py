@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ltbench.config.errors import Source
+from ltbench.config.errors import Location
 from ltbench.config.expand import Plan
 from ltbench.config.keys import KEY_LENGTH, content_hash
 from ltbench.core.files import read_json, write_json
@@ -61,7 +61,9 @@ def needed(plans: Iterable[Plan], records: Mapping[str, Stored], workspace: Work
     for path in sorted(workspace.plans.glob("*.json")):
         noted = read_json(path)
         if noted is None:
-            raise Source(str(path)).error("is damaged: nothing is removed, as it may name any job")
+            raise Location(str(path)).error(
+                "is damaged: nothing is removed, as it may name any job"
+            )
         kept |= noted["jobs"].keys()
         grids.add(noted["grid"])
     for key, stored in records.items():
@@ -95,7 +97,7 @@ def unneeded(
         ConfigError: where the folder is none that runs were written to.
     """
     if not (workspace.root / "jobs").is_dir():
-        raise Source("--out").error(f"{workspace.root} is no folder of runs: it has no jobs")
+        raise Location("--out").error(f"{workspace.root} is no folder of runs: it has no jobs")
     kept = set(kept)
     paths = {
         path.name: path

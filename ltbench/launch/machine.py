@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from ltbench.config.errors import Source
+from ltbench.config.errors import Location
 from ltbench.core.hardware import gpu, processor
 from ltbench.training.options import Device
 
@@ -33,12 +33,12 @@ def local_slots(
     """
     gpus = [] if device == "cpu" else visible_gpus()
     if device == "gpu" and not gpus:
-        raise Source("--device").error("no GPU is visible")
+        raise Location("--device").error("no GPU is visible")
     units = gpus or [""] * len(os.sched_getaffinity(0))
     if devices > len(units):
         kind = "GPUs" if gpus else "cores"
         message = f"{devices} asked for, this machine has {len(units)} {kind}"
-        raise Source("--devices").error(message)
+        raise Location("--devices").error(message)
     groups = [
         tuple(units[first : first + devices])
         for first in range(0, len(units) - devices + 1, devices)
@@ -46,7 +46,7 @@ def local_slots(
     most = groups * jobs_per_gpu if gpus else groups
     if slots is not None and slots > len(most):
         message = f"{slots} asked for, this machine has {len(most)}"
-        raise Source("--slots").error(message)
+        raise Location("--slots").error(message)
     return most[:slots]
 
 

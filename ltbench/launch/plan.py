@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from ltbench.config.catalogue import Catalogue, load_catalogue
-from ltbench.config.errors import ConfigError, Problem, Source, collecting, raise_all
+from ltbench.config.errors import ConfigError, Location, Problem, collect_errors, raise_all
 from ltbench.config.expand import Plan, expand
 from ltbench.config.load import expand_datasets, load_grid, load_recipe, method_rules
 from ltbench.config.models import DatasetSpec, Grid, Recipe
@@ -56,9 +56,9 @@ def read_grid(request: Request) -> tuple[Grid, Catalogue, tuple[Override, ...]]:
     """
     problems: list[Problem] = []
     overrides: tuple[Override, ...] = ()
-    with collecting(problems):
+    with collect_errors(problems):
         overrides = parse_overrides(request.sets)
-    with collecting(problems):
+    with collect_errors(problems):
         parse_only(request.only)
     catalogue = read_catalogue(request.plugins)
     try:
@@ -84,7 +84,7 @@ def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Catal
     cells = _cells(grid)
     if largest is not None and cells > largest:
         message = f"has {cells:,} cells; say --yes if that is what you want"
-        raise Source(f"grid {grid.name}").error(message)
+        raise Location(f"grid {grid.name}").error(message)
     names = dict.fromkeys([*grid.recipes, *(v.recipe for v in grid.variants if v.recipe)])
     recipes = {name: load_recipe(name, overrides) for name in names}
     datasets = [

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ltbench.config.errors import Source
+from ltbench.config.errors import Location
 from ltbench.config.models import Job
 from ltbench.launch.display import RunDisplay
 from ltbench.launch.runner import POLL, Runner
@@ -70,8 +70,8 @@ def connected(address: str | None, options: Options) -> Iterator[Needs]:
         import ray
     except ImportError as error:
         message = "ray needs Ray: pip install 'ltbench[ray]'"
-        raise Source("--launcher").error(message) from error
-    where = Source("--address")
+        raise Location("--launcher").error(message) from error
+    where = Location("--address")
     if address not in (None, "auto"):
         _check_answers(str(address), where)
     try:
@@ -85,13 +85,15 @@ def connected(address: str | None, options: Options) -> Iterator[Needs]:
         needs = Needs(options.devices, options.devices if on_gpus else 0)
         if needs.places() == 0:
             kind = "GPUs" if on_gpus else "cores"
-            raise Source("--devices").error(f"no node of the cluster has {options.devices} {kind}")
+            raise Location("--devices").error(
+                f"no node of the cluster has {options.devices} {kind}"
+            )
         yield needs
     finally:
         ray.shutdown()
 
 
-def _check_answers(address: str, where: Source) -> None:
+def _check_answers(address: str, where: Location) -> None:
     host, _, port = address.rpartition(":")
     try:
         with closing(socket.create_connection((host, int(port)), ANSWER)):

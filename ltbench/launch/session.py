@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ltbench.config.errors import Source, raise_all
+from ltbench.config.errors import Location, raise_all
 from ltbench.config.expand import Plan
 from ltbench.config.models import Job
 from ltbench.core.hardware import gpu, processor
@@ -187,7 +187,7 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         message = f"{folder} cannot be written to: {error.strerror}"
-        raise Source("--out").error(message) from error
+        raise Location("--out").error(message) from error
 
 
 def check_shares(jobs: Iterable[Job], devices: int) -> None:
@@ -198,7 +198,7 @@ def check_shares(jobs: Iterable[Job], devices: int) -> None:
     """
     recipes = dict.fromkeys(job.recipe for job in jobs)
     raise_all(
-        Source("--devices").problem(
+        Location("--devices").problem(
             f"{devices} cannot share the batch of {recipe.batch} of recipe {recipe.name} equally"
         )
         for recipe in recipes

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltbench.config.errors import Source, show
+from ltbench.config.errors import Location, format_value
 from ltbench.config.models import Job
 from ltbench.core.files import read_json, write_json
 from ltbench.launch.order import levels
@@ -69,7 +69,9 @@ def parse_words(texts: Iterable[str]) -> dict[str, str]:
     words = dict(text.partition("=")[::2] for text in texts)
     for name, value in words.items():
         if not re.fullmatch(r"[a-z][a-z-]*", name) or not value.isprintable():
-            raise Source("--sbatch").error(f"{show(name)} is no name of a word, as in mem=32G")
+            raise Location("--sbatch").error(
+                f"{format_value(name)} is no name of a word, as in mem=32G"
+            )
     return words
 
 
@@ -93,7 +95,7 @@ def submit(
     """
     if options.devices % settings.nodes:
         message = f"{settings.nodes} nodes cannot share {options.devices} devices equally"
-        raise Source("--nodes").error(message)
+        raise Location("--nodes").error(message)
     known = tickets(jobs, workspace)
     ids = {key: ticket.number for key, ticket in known.items() if ticket.words is not None}
     for level in levels(jobs):
@@ -173,11 +175,11 @@ def _executor(
         from submitit import SlurmExecutor
     except ImportError as error:
         message = "slurm needs submitit: pip install 'ltbench[slurm]'"
-        raise Source("--launcher").error(message) from error
+        raise Location("--launcher").error(message) from error
     try:
         executor = SlurmExecutor(workspace.root.absolute() / "slurm" / "%j")
     except RuntimeError as error:
-        raise Source("--launcher").error("no Slurm here: there is no srun") from error
+        raise Location("--launcher").error("no Slurm here: there is no srun") from error
     tasks = options.devices // settings.nodes
     more: dict[str, Any] = {"requeue": True, "kill-on-invalid-dep": "yes", **settings.more}
     if settings.time is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ltbench.config.errors import Source
+from ltbench.config.errors import Location
 from ltbench.config.models import Job, Model
 from ltbench.core.files import write_atomically
 from ltbench.launch.machine import local_slots, visible_gpus
@@ -42,9 +42,9 @@ def read_task(folder: Path) -> Task:
     try:
         task = Task.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise Source(str(path)).error(f"no job: {error.errors()[0]['msg']}") from error
+        raise Location(str(path)).error(f"no job: {error.errors()[0]['msg']}") from error
     if task.job.key != folder.name:
-        raise Source(str(path)).error(f"is job {task.job.key}, not that of its folder")
+        raise Location(str(path)).error(f"is job {task.job.key}, not that of its folder")
     return task
 
 

@@ -18,7 +18,7 @@ from types import ModuleType
 from pydantic.errors import PydanticUserError
 
 from ltbench.config.catalogue import Catalogue, method_info
-from ltbench.config.errors import ConfigError, Source, show
+from ltbench.config.errors import ConfigError, Location, format_value
 from ltbench.config.keys import content_hash
 from ltbench.config.yaml_file import display
 from ltbench.methods import METHODS
@@ -59,17 +59,17 @@ def with_plugins(catalogue: Catalogue, paths: Iterable[Path]) -> Catalogue:
     """
     methods = dict(catalogue.methods)
     for path in paths:
-        source = Source(display(path))
+        location = Location(display(path))
         plugin = import_plugin(path)
         for key, method in plugin.methods.items():
             if key in methods:
-                raise source.error(f"there is a method {show(key)} already")
+                raise location.error(f"there is a method {format_value(key)} already")
             try:
                 described = describe(method)
                 own = {"own_hyper": method.Hyper, "plugin_hash": plugin.hash_of(key)}
             except (AttributeError, TypeError, ValueError, PydanticUserError) as error:
-                raise source.error(f"{show(key)} is not a method: {error}") from error
-            methods[key] = method_info(key, described, source).model_copy(update=own)
+                raise location.error(f"{format_value(key)} is not a method: {error}") from error
+            methods[key] = method_info(key, described, location).model_copy(update=own)
     return Catalogue(methods)
 
 
@@ -93,24 +93,24 @@ def import_plugin(path: Path) -> Plugin:
         ConfigError: if there is no such file, it fails, or it has no METHODS.
     """
     if not path.is_file():
-        raise Source(display(path)).error("no such plugin")
+        raise Location(display(path)).error("no such plugin")
     return _imported(path.resolve())
 
 
 @cache
 def _imported(path: Path) -> Plugin:
-    source = Source(display(path))
+    location = Location(display(path))
     name = f"ltbench_plugin_{content_hash(str(path))[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise source.error("is not a Python file")
+        raise location.error("is not a Python file")
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # last, so that nothing else is shadowed
     importlib.invalidate_caches()
     module = importlib.util.module_from_spec(spec)
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # it is stale within a second
     try:
-        texts = {parts: file.read_bytes() for parts, file in _own_modules(path, source).items()}
+        texts = {parts: file.read_bytes() for parts, file in _own_modules(path, location).items()}
         sys.modules[name] = module  # before it runs, as for any import: classes look it up
         spec.loader.exec_module(module)
     except ConfigError:
@@ -118,17 +118,17 @@ def _imported(path: Path) -> Plugin:
     except Exception as error:
         sys.modules.pop(name, None)
         reason = " ".join(str(error).split())
-        raise source.error(f"fails on import: {type(error).__name__}: {reason}") from error
+        raise location.error(f"fails on import: {type(error).__name__}: {reason}") from error
     finally:
         sys.dont_write_bytecode = writes
     methods = getattr(module, "METHODS", None)
     if not isinstance(methods, dict):
-        raise source.error("has no METHODS, a dict from key to class")
+        raise location.error("has no METHODS, a dict from key to class")
     hashes = {".".join(p): hashlib.sha256(text).hexdigest() for p, text in texts.items()}
     return Plugin(methods, content_hash(hashes))
 
 
-def _own_modules(plugin: Path, source: Source) -> dict[Parts, Path]:
+def _own_modules(plugin: Path, location: Location) -> dict[Parts, Path]:
     """Return the files that a plugin is made of: its own, and what these import from its folder.
 
     Raises:
@@ -145,7 +145,7 @@ def _own_modules(plugin: Path, source: Source) -> dict[Parts, Path]:
         for wanted, relative in _imports(ast.parse(file.read_bytes()), package):
             inside = list(_files(plugin.parent, wanted))
             if inside and not relative:
-                _check_import(wanted[0], plugin.parent, source)
+                _check_import(wanted[0], plugin.parent, location)
             pending += inside
     return found
 
@@ -171,14 +171,14 @@ def _files(folder: Path, name: Parts) -> Iterator[tuple[Parts, Path]]:
                 break
 
 
-def _check_import(name: str, folder: Path, source: Source) -> None:
+def _check_import(name: str, folder: Path, location: Location) -> None:
     """Refuse a module of a plugin's folder that another module of that name stands before."""
     loaded: ModuleType | None = sys.modules.get(name)
     spec = importlib.util.find_spec(name) if loaded is None else loaded.__spec__
     places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
     own = {folder / name, folder / f"{name}.py", folder / name / "__init__.py"}
     if own.isdisjoint(Path(place).resolve() for place in places if place):
-        raise source.error(
-            f"imports {show(name)} from its folder, but there is another module of that name, "
-            f"{places[0] if places else 'of Python itself'}: give it another"
+        raise location.error(
+            f"imports {format_value(name)} from its folder, but there is another module of that "
+            f"name, {places[0] if places else 'of Python itself'}: give it another"
         )

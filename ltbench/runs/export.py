@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from ltbench.config.errors import Source, did_you_mean, show
+from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.keys import file_hash
 from ltbench.config.models import Job, Model
 from ltbench.config.validation import validate
@@ -48,10 +48,12 @@ def find_run(key: str, records: Mapping[str, Stored]) -> Record:
     found = [name for name in records if name.startswith(key)]
     if len(found) == 1:
         return records[found[0]].record
-    source = Source("RUN")
+    location = Location("RUN")
     if found:
-        raise source.error(f"{len(found)} runs begin with {show(key)}: {', '.join(sorted(found))}")
-    raise source.error(f"no record has the key {show(key)}", did_you_mean(key, records))
+        raise location.error(
+            f"{len(found)} runs begin with {format_value(key)}: {', '.join(sorted(found))}"
+        )
+    raise location.error(f"no record has the key {format_value(key)}", did_you_mean(key, records))
 
 
 def write_export(
@@ -97,7 +99,7 @@ def read_export(folder: Path) -> Export:
         RecordError: saying what is wrong with its record, or that other parts are not of it.
     """
     value, locate = read_yaml(folder / CONFIG)
-    config = validate(ExportConfig, value, Source(display(folder / CONFIG), locate))
+    config = validate(ExportConfig, value, Location(display(folder / CONFIG), locate))
     try:
         record = read_record(folder / RECORD)
     except RecordError as error:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ltbench.config.errors import ConfigError, Source
+from ltbench.config.errors import ConfigError, Location
 from ltbench.config.models import Auxiliary, DatasetSpec
 from ltbench.config.validation import validate
 from ltbench.core.nouns import Stage, Teacher
@@ -118,5 +118,5 @@ def test_the_catalogue_says_who_chooses():
 def test_bad_auxiliary_data_is_refused(changes, message):
     values = DIGITS.model_dump(mode="json") | changes
     with pytest.raises(ConfigError) as caught:
-        validate(DatasetSpec, values, Source("x"))
+        validate(DatasetSpec, values, Location("x"))
     assert message in str(caught.value)

@@ -6,7 +6,7 @@ import pytest
 
 from ltbench.config import catalogue as module
 from ltbench.config.catalogue import MethodInfo, load_catalogue
-from ltbench.config.errors import ConfigError, Source
+from ltbench.config.errors import ConfigError, Location
 from ltbench.core.nouns import Paper, Stage
 from tests.support import processes
 from tests.support.toy_project import METHODS, method, problems
@@ -49,7 +49,7 @@ def test_catalogue_is_a_mapping_of_typed_entries(catalogue):
 
 
 def test_unknown_method_names_the_nearest(catalogue):
-    source = Source("g.yaml", lambda _: 12, ("variants", 2, "method"))
+    source = Location("g.yaml", lambda _: 12, ("variants", 2, "method"))
     assert problems(lambda: catalogue.get("balanced_sofmax", source)) == [
         (
             'g.yaml:12: variants[2].method: no method "balanced_sofmax"; '

@@ -4,13 +4,13 @@ import pytest
 
 from ltbench.config.errors import (
     ConfigError,
+    Location,
     Problem,
-    Source,
-    collecting,
+    collect_errors,
     did_you_mean,
-    dotted,
+    format_path,
+    format_value,
     raise_all,
-    show,
 )
 
 
@@ -30,8 +30,8 @@ def test_error_lists_all_problems_and_survives_pickling():
 def test_collecting_goes_on_and_raise_all_raises_each_once():
     problems = []
     for word in ("a", "b", "a"):
-        with collecting(problems):
-            raise Source("f").error(word)
+        with collect_errors(problems):
+            raise Location("f").error(word)
     with pytest.raises(ConfigError, match=r"^f: a\nf: b$"):
         raise_all(problems)
     raise_all([])
@@ -74,12 +74,12 @@ def test_did_you_mean(word, words, suggestion):
     ],
 )
 def test_values_are_shown_short_and_harmless(value, text):
-    assert show(value) == text
+    assert format_value(value) == text
 
 
 def test_paths_are_dotted():
     path = ("variants", 2, "hyper", "tau")
-    assert dotted(path) == "variants[2].hyper.tau"
-    assert dotted(("hyper", "Balanced Softmax", "tau")) == 'hyper["Balanced Softmax"].tau'
-    assert dotted(("hyper", "tau-norm")) == "hyper.tau-norm"
-    assert dotted(()) == ""
+    assert format_path(path) == "variants[2].hyper.tau"
+    assert format_path(("hyper", "Balanced Softmax", "tau")) == 'hyper["Balanced Softmax"].tau'
+    assert format_path(("hyper", "tau-norm")) == "hyper.tau-norm"
+    assert format_path(()) == ""

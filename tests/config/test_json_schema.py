@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from ltbench.config.errors import ConfigError, Source
+from ltbench.config.errors import ConfigError, Location
 from ltbench.config.json_schema import model_of
 from ltbench.config.validation import validate
 
@@ -65,7 +65,7 @@ VALUES = [
 def outcome(model, values):
     """Return the checked values, else where they do not fit."""
     try:
-        checked = validate(model, values, Source("x"))
+        checked = validate(model, values, Location("x"))
     except ConfigError as error:
         return [problem.path for problem in error.problems]
     return checked.model_dump(mode="json", warnings=False)

@@ -1,6 +1,6 @@
 import pytest
 
-from ltbench.config.errors import ConfigError, Source
+from ltbench.config.errors import ConfigError, Location
 from ltbench.config.models import DatasetSpec, Grid, Recipe
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import parse_yaml
@@ -9,7 +9,7 @@ from ltbench.config.yaml_file import parse_yaml
 def problems(model, text, given=None):
     value, locate = parse_yaml(text, "x.yaml")
     with pytest.raises(ConfigError) as error:
-        validate(model, value, Source("x", locate), given)
+        validate(model, value, Location("x", locate), given)
     return str(error.value).splitlines()
 
 
@@ -144,7 +144,7 @@ def test_scientific_numbers_and_whole_numbers_are_numbers():
         .replace("10, 3", "9")
     )
     value, locate = parse_yaml(text, "x.yaml")
-    recipe = validate(Recipe, value, Source("x.yaml", locate), {"name": "r"})
+    recipe = validate(Recipe, value, Location("x.yaml", locate), {"name": "r"})
     assert (recipe.name, recipe.first.optimizer.lr, recipe.second.optimizer.lr) == ("r", 0.1, 1.0)
     assert recipe.second.schedule.milestones == (9,)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ltbench.config.catalogue import load_catalogue
-from ltbench.config.errors import ConfigError, Source
+from ltbench.config.errors import ConfigError, Location
 from ltbench.config.validation import validate
 from ltbench.methods import METHODS
 from ltbench.methods.base import Hyper, Method
@@ -55,7 +55,7 @@ def test_every_method_has_what_planning_needs():
 
 def accepts(model, values):
     try:
-        return validate(model, values, Source("hyper")).model_dump(mode="json")
+        return validate(model, values, Location("hyper")).model_dump(mode="json")
     except ConfigError as error:
         return [(problem.path, problem.code) for problem in error.problems]
 
