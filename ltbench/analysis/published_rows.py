@@ -35,9 +35,9 @@ class PublishedRow:
         location, chosen = Location(f"grid {self.grid.grid.name}"), set(seeds)
         if lost := chosen - {row.seed for row in rows}:
             have = ", ".join(map(str, self.grid.grid.seeds))
-            raise location.at("seeds").error(f"no seed {min(lost)}; it has {have}")
+            raise location.at("seeds").error("unknown-value", f"no seed {min(lost)}; it has {have}")
         if twin and all(row.split != "balanced" for row in rows):
-            raise location.at("splits").error(f"{self.name} has no balanced split")
+            raise location.at("splits").error("unknown-value", f"{self.name} has no balanced split")
         return self.grid.only(
             lambda row: (
                 self._is_mine(row)
@@ -81,5 +81,5 @@ def published_row(name: str, rows: Mapping[str, PublishedRow]) -> PublishedRow:
     """
     if name not in rows:
         message = f"nothing is published of a row {format_value(name)} that a grid has"
-        raise Location("reproduce").error(message, did_you_mean(name, rows))
+        raise Location("reproduce").error("unknown-value", message, did_you_mean(name, rows))
     return rows[name]

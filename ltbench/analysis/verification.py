@@ -1,6 +1,6 @@
 """Whether records, their splits, the methods' versions and the written leaderboard agree.
 
-What is wrong comes back as lines of text, each with the file that it is about.
+Each problem has the file that it is about as its location.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -8,7 +8,8 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from ltbench.config.catalogue import MethodInfo
-from ltbench.config.errors import format_value
+from ltbench.config.codes import Code
+from ltbench.config.errors import Location, Problem, format_value
 from ltbench.config.expand import Plan
 from ltbench.data.errors import DataError
 from ltbench.data.image_cache import open_cache
@@ -25,7 +26,7 @@ CONTEXT = 20
 
 def record_problems(
     loaded: Loaded, root: Path, plans: Sequence[Plan], methods: Mapping[str, MethodInfo]
-) -> list[str]:
+) -> list[Problem]:
     """Return what is wrong with published records: files, places, versions, plans and starts.
 
     Args:
@@ -38,13 +39,14 @@ def record_problems(
     planned: dict[tuple[str, ...], set[str]] = {}
     for key, job in chain.from_iterable(plan.jobs.items() for plan in plans):
         planned.setdefault(place_of(job), set()).add(key)
-    found = [f"{bad.place}: {bad.reason}" for bad in loaded.bad]
+    found = [Location(bad.place).problem(bad.code, bad.reason) for bad in loaded.bad]
     for stored in loaded.records.values():
+        here = Location(stored.place)
         problems = _of_record(stored.record, methods, grids, planned, loaded.records)
-        found += [f"{stored.place}: {problem}" for problem in problems]
+        found += [here.problem(code, message) for code, message in problems]
         expected = record_path(root, stored.record.job)
         if stored.path != expected:
-            found.append(f"{stored.place}: belongs to {expected}")
+            found.append(here.problem("mismatch", f"belongs to {expected}"))
     return found
 
 
@@ -54,36 +56,39 @@ def _of_record(
     grids: Collection[str],
     planned: Mapping[tuple[str, ...], Collection[str]],
     records: Mapping[str, Stored],
-) -> Iterator[str]:
+) -> Iterator[tuple[Code, str]]:
     job, info = record.job, methods.get(record.method)
     if info is None:
-        yield f"there is no method {format_value(record.method)}"
+        yield "unknown-method", f"there is no method {format_value(record.method)}"
     elif info.version != job.version:
-        yield f"made by version {job.version} of {record.method}, which is at {info.version}"
+        message = f"made by version {job.version} of {record.method}, which is at {info.version}"
+        yield "out-of-date", message
     elif record.grid not in grids:
-        yield f"there is no grid {format_value(record.grid)}"
+        yield "unknown-grid", f"there is no grid {format_value(record.grid)}"
     elif job.ad_hoc:
-        yield f"made with settings from the command line: {', '.join(job.overrides)}"
+        yield "mismatch", f"made with settings from the command line: {', '.join(job.overrides)}"
     elif record.key not in planned.get(place_of(job), (record.key,)):
         now = " or ".join(sorted(planned[place_of(job)]))
-        yield f"its configuration has changed: {now} is planned in its place"
+        yield "out-of-date", f"its configuration has changed: {now} is planned in its place"
     for start in job.start:
         if start not in records:
-            yield f"there is no record of the job that it starts or learns from, {start}"
+            message = f"there is no record of the job that it starts or learns from, {start}"
+            yield "missing-record", message
 
 
-def split_problems(records: Mapping[str, Stored], data_root: Path | None = None) -> list[str]:
+def split_problems(records: Mapping[str, Stored], data_root: Path | None = None) -> list[Problem]:
     """Return where records of one split disagree, or disagree with the images where these are.
 
     Records of one dataset have one test set, and those of a split the same training images.
     """
     firsts: dict[tuple[str, str], tuple[Stored, object]] = {}
-    found: list[str] = []
+    found: list[Problem] = []
     for stored in records.values():
         for images, of, facts in _shared(stored.record):
             first, expected = firsts.setdefault((images, of), (stored, facts))
             if facts != expected:
-                found.append(f"{stored.place}: other {images} images than {first.place}")
+                message = f"other {images} images than {first.place}"
+                found.append(Location(stored.place).problem("mismatch", message))
     for (images, _), (stored, _) in firsts.items():
         if images == "training" and is_there(stored.record.job.dataset, data_root):
             found += _against_images(stored, data_root)
@@ -101,9 +106,9 @@ def _shared(record: Record) -> Iterator[tuple[str, str, object]]:
     yield "training", f"{spec.identity()} {job.split} {job.subset}", facts
 
 
-def _against_images(stored: Stored, data_root: Path | None) -> Iterator[str]:
+def _against_images(stored: Stored, data_root: Path | None) -> Iterator[Problem]:
     """Yield what differs between a record and the split that its images make today."""
-    job, facts = stored.record.job, stored.record.split
+    job, facts, here = stored.record.job, stored.record.split, Location(stored.place)
     try:
         pool = load_pool(job.dataset, data_root, download=False)
         bad, side = job.dataset.bad_images, job.recipe.short_side
@@ -114,7 +119,7 @@ def _against_images(stored: Stored, data_root: Path | None) -> Iterator[str]:
             pool = without(pool, cache[0]["train"].skipped)
         made = make_split(job.dataset, pool, job.split, job.subset)
     except DataError as error:
-        yield f"{stored.place}: its images cannot be used: {error}"
+        yield here.problem(error.code, f"its images cannot be used: {error}")
         return
     for name, ours in (
         ("train_hash", made.train_hash),
@@ -124,10 +129,10 @@ def _against_images(stored: Stored, data_root: Path | None) -> Iterator[str]:
         ("auxiliary_hash", made.auxiliary.hash if made.auxiliary else None),
     ):
         if getattr(facts, name) != ours:
-            yield f"{stored.place}: {name} is not that of the images in the data folder"
+            yield here.problem("mismatch", f"{name} is not that of the images in the data folder")
 
 
-def file_problems(folder: Path, made: Path) -> list[str]:
+def file_problems(folder: Path, made: Path) -> list[Problem]:
     """Return which files of a folder are not those that were made anew, and where they differ."""
     old, new = (
         {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
@@ -135,19 +140,20 @@ def file_problems(folder: Path, made: Path) -> list[str]:
     )
     found = []
     for name in sorted(old | new):
+        here = Location(str(folder / name))
         if name not in new:
-            found.append(f"{folder / name}: the records give no such file")
+            found.append(here.problem("out-of-date", "the records give no such file"))
         elif name not in old:
-            found.append(f"{folder / name}: missing")
-        elif reason := difference(old[name], new[name]):
-            found.append(f"{folder / name}{reason}")
+            found.append(here.problem("missing-file", "missing"))
+        else:
+            found += differences(folder / name, old[name], new[name])
     return found
 
 
-def difference(old: bytes, new: bytes) -> str | None:
-    """Return where a file first differs from the one made anew, and how; None where nowhere."""
+def differences(path: Path, old: bytes, new: bytes) -> Iterator[Problem]:
+    """Yield where a file first differs from the one made anew, and how; nothing where nowhere."""
     if old == new:
-        return None
+        return
     lines = zip_longest(*(text.decode(errors="replace").split("\n") for text in (old, new)))
     for number, (there, made) in enumerate(lines, start=1):
         if there != made:
@@ -155,5 +161,7 @@ def difference(old: bytes, new: bytes) -> str | None:
             first = next((i for i, (a, b) in pairs if a != b), 0)
             start = max(first - CONTEXT, 0)
             has, gives = (None if line is None else line[start:] for line in (there, made))
-            return f":{number}: has {format_value(has)}, the records give {format_value(gives)}"
-    return ": differs in bytes that are no text"
+            message = f"has {format_value(has)}, the records give {format_value(gives)}"
+            yield Problem(str(path), number, "", "out-of-date", message)
+            return
+    yield Location(str(path)).problem("out-of-date", "differs in bytes that are no text")

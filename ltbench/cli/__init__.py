@@ -72,5 +72,6 @@ def main() -> None:
             errors.print(f"Interrupted by {name}.", style="yellow", highlight=False)
         sys.exit(128 + error.signal)
     except (ConfigError, DataError, RecordError, OSError) as error:
-        errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        text = str(error) if isinstance(error, OSError) else error.described()
+        errors.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -106,7 +106,7 @@ def data_lists(
 
     spec = load_dataset(name)
     if spec.lists is None:
-        raise DataError(f"{spec.name} is not made of lists")
+        raise DataError(f"{spec.name} is not made of lists", "conflict")
     found = check_lists(spec, spec.lists, lists)
     print_text(describe_lists(spec.lists, found))
 
@@ -138,7 +138,9 @@ def data_cache(
     spec = load_dataset(name, parse_overrides(sets or ()))
     pool = load_pool(spec, data_root)
     if not pool.files:
-        raise DataError(f"{spec.name} needs no cache: its images are small and of one size")
+        raise DataError(
+            f"{spec.name} needs no cache: its images are small and of one size", "no-effect"
+        )
     if verify:
         for shard in drop_damaged(cache_folder(spec, pool, short_side, quality)):
             print_text(f"{shard} was damaged and is made again")

@@ -44,7 +44,7 @@ def evaluate(
     export = read_export(run)
     record = export.record
     if record.test is None:
-        raise Location("RUN").error("is pre-training, which predicts no classes")
+        raise Location("RUN").error("no-effect", "is pre-training, which predicts no classes")
     read_catalogue(plugins or ()).get(record.method, Location("config.yaml").at("job", "method"))
     on_gpu = any(local_slots(device, 1)[0])
 
@@ -58,7 +58,8 @@ def evaluate(
     if images is not None:
         if export.config.classes is None:
             raise Location("--images").error(
-                "the export does not name its classes; export the run where its images are"
+                "missing-key",
+                "the export does not name its classes; export the run where its images are",
             )
         found = images_of_folder(images, own, record.job.recipe, export.config.classes)
     else:
@@ -81,7 +82,7 @@ def _like(spec: "DatasetSpec", own: "DatasetSpec") -> "DatasetSpec":
     for field in ("channels", "image_size", "classes"):
         if (theirs := getattr(spec, field)) != (ours := getattr(own, field)):
             message = f"{spec.name} has {field} {theirs}, the run was trained with {ours}"
-            raise Location("--dataset").error(message)
+            raise Location("--dataset").error("mismatch", message)
     return spec
 
 

@@ -96,7 +96,7 @@ def results_verify(
     where anything disagrees; every disagreement is a line.
     """
     from ltbench.analysis.verification import (
-        difference,
+        differences,
         file_problems,
         record_problems,
         split_problems,
@@ -114,10 +114,10 @@ def results_verify(
         made = Path(shutil.copy(readme, copy)) if readme.exists() else None
         files = list(write_tables(plans, loaded, methods, tables, findings, readme=made))
         problems += file_problems(written, tables)
-        if made and (reason := difference(readme.read_bytes(), made.read_bytes())):
-            problems.append(f"{readme}{reason}")
+        if made:
+            problems += differences(readme, readme.read_bytes(), made.read_bytes())
     for problem in problems:
-        print_text(printable(problem))
+        print_text(printable(problem.described()))
     planned = {key for made in plans for key in made.jobs}
     extra = sum(key not in planned for key in loaded.records)
     said = f"{len(loaded.records)} records ({extra} that no grid plans) and {len(files)} files"

@@ -118,5 +118,5 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
 def print_bad(bad: "Iterable[BadRecord]") -> None:
     """Say which records are set aside, and why."""
     for record in bad:
-        message = printable(f"Record {record.place} is set aside: {record.reason}")
+        message = printable(f"Record {record.place} is set aside: {record.described()}")
         errors.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)

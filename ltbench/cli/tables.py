@@ -19,6 +19,7 @@ from ltbench.cli.options import (
 )
 from ltbench.cli.screen import print_bad, print_table, print_text
 from ltbench.cli.verbs import unless
+from ltbench.config.codes import Code
 from ltbench.config.errors import Location, Problem, did_you_mean, format_value, raise_all
 from ltbench.data.errors import printable
 
@@ -148,21 +149,29 @@ def compare(
     from ltbench.report.render import cell_text
 
     if first == second:
-        raise COMPARE.error(f"two variants are needed, not {format_value(first)} twice")
+        raise COMPARE.error(
+            "no-effect", f"two variants are needed, not {format_value(first)} twice"
+        )
     loaded = load_records(out, published)
     plans = make_plans(grids or trained_grids(loaded), data_root, plugins)
     rows = [(made, row) for made in plans for row in made.rows if not row.needed_for_ua]
-    words: tuple[tuple[str, str | None, set[str]], ...] = (
-        ("variant", first, {row.variant.label for _, row in rows}),
-        ("variant", second, {row.variant.label for _, row in rows}),
-        ("dataset", dataset, {name for _, r in rows for name in (r.dataset.id, r.dataset.name)}),
-        ("recipe", recipe, {row.recipe.name for _, row in rows}),
+    words: tuple[tuple[Code, str | None, set[str]], ...] = (
+        ("unknown-variant", first, {row.variant.label for _, row in rows}),
+        ("unknown-variant", second, {row.variant.label for _, row in rows}),
+        (
+            "unknown-dataset",
+            dataset,
+            {name for _, r in rows for name in (r.dataset.id, r.dataset.name)},
+        ),
+        ("unknown-recipe", recipe, {row.recipe.name for _, row in rows}),
     )
     raise_all(
         COMPARE.problem(
-            f"no {kind} {format_value(word)} in {_named(plans)}", did_you_mean(word, known)
+            code,
+            f"no {code.removeprefix('unknown-')} {format_value(word)} in {_named(plans)}",
+            did_you_mean(word, known),
         )
-        for kind, word, known in words
+        for code, word, known in words
         if word is not None and word not in known
     )
     chosen = [
@@ -175,13 +184,14 @@ def compare(
     matches = head_to_heads(chosen, loaded.records, (first, second))
     if not matches:
         raise COMPARE.error(
-            f"{format_value(first)} and {format_value(second)} are nowhere planned together there"
+            "missing-record",
+            f"{format_value(first)} and {format_value(second)} are nowhere planned together there",
         )
     problems: list[Problem] = []
     for match in matches:
         comparison = match.compare()
         if comparison is None:
-            problems.append(COMPARE.problem(*_incomparable(match)))
+            problems.append(COMPARE.problem("missing-record", *_incomparable(match)))
             continue
         for table in head_to_head_tables(match, comparison, classes):
             print_text(f"\n{printable(table.title)}\n{printable(table.caption)}")
@@ -190,7 +200,7 @@ def compare(
     if len(problems) == len(matches):
         raise_all(problems)
     for problem in problems:
-        print_text(str(problem))
+        print_text(problem.described())
 
 
 def _named(plans: "list[Plan]") -> str:

@@ -45,7 +45,7 @@ class Needs:
             return None
         how = "together with" if self.absent else "without"
         return Location(option).problem(
-            f"has no effect {how} {name} {' or '.join(values)}".rstrip()
+            "no-effect", f"has no effect {how} {name} {' or '.join(values)}".rstrip()
         )
 
 

@@ -125,7 +125,8 @@ class Catalogue:
             ConfigError: if there is no such method, with the nearest name.
         """
         if name not in self.names:
-            raise location.error(f"no method {format_value(name)}", did_you_mean(name, self.names))
+            message = f"no method {format_value(name)}"
+            raise location.error("unknown-method", message, did_you_mean(name, self.names))
         return self.names[name]
 
 
@@ -140,7 +141,7 @@ def load_catalogue() -> Catalogue:
         entries = json.loads(CATALOGUE.read_bytes())
     except (OSError, ValueError) as error:
         message = f"cannot be read, `make catalogue` writes it anew: {error}"
-        raise location.error(message) from error
+        raise location.error("unreadable", message) from error
     return Catalogue({key: method_info(key, entry, location) for key, entry in entries.items()})
 
 

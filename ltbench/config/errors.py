@@ -1,11 +1,13 @@
-"""Problems of a configuration: what is wrong, where it stands, what was probably meant."""
+"""Problems of a configuration: location, code, message, and what was probably meant."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher, get_close_matches
-from typing import Any
+from typing import Any, Self
+
+from ltbench.config.codes import Code
 
 KeyPath = tuple[str | int, ...]
 """Keys and list positions from the top of a file down to a value."""
@@ -25,22 +27,47 @@ class Problem:
         file: the file, or "--set" and the like for the command line.
         line: its line, from 1, where there is one.
         path: dotted path of the value, empty for the whole file.
+        code: kind of the problem, the same when messages are reworded.
         message: what is wrong, a phrase without a full stop.
         suggestion: what was probably meant, a phrase such as `did you mean "lr"?`.
-        code: kind of the problem, of values pydantic's word for it; empty where nobody asks for it.
     """
 
     file: str
     line: int | None
     path: str
+    code: Code
     message: str
     suggestion: str | None = None
-    code: str = ""
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
         text = ": ".join(part for part in (where, self.path, self.message) if part)
         return text if self.suggestion is None else f"{text}; {self.suggestion}"
+
+    def described(self) -> str:
+        """Return the problem as the command line prints it, with its code."""
+        return with_code(str(self), self.code)
+
+
+class CodedError(ValueError):
+    """Error whose code says what kind of thing is wrong; by default that of its class."""
+
+    code: Code
+
+    def __init__(self, message: str, code: Code | None = None) -> None:
+        super().__init__(message)
+        self.code = code or self.code
+
+    @classmethod
+    def joined(cls, errors: Sequence[Self]) -> Self:
+        """Return errors as one: each message once, and the code that they share, else `several`."""
+        codes = {error.code for error in errors}
+        message = "\n".join(dict.fromkeys(map(str, errors)))
+        return cls(message, codes.pop() if len(codes) == 1 else "several")
+
+    def described(self) -> str:
+        """Return the error as the command line prints it, with its code."""
+        return with_code(str(self), self.code)
 
 
 class ConfigError(ValueError):
@@ -52,6 +79,10 @@ class ConfigError(ValueError):
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
+
+    def described(self) -> str:
+        """Return the problems as the command line prints them, each with its code."""
+        return "\n".join(problem.described() for problem in self.problems)
 
 
 @dataclass(frozen=True)
@@ -66,14 +97,14 @@ class Location:
         """Return the location of a value further down."""
         return replace(self, path=(*self.path, *path))
 
-    def problem(self, message: str, suggestion: str | None = None, code: str = "") -> Problem:
+    def problem(self, code: Code, message: str, suggestion: str | None = None) -> Problem:
         """Return a problem with the value at hand."""
         line = self.locate(self.path)
-        return Problem(self.file, line, format_path(self.path), message, suggestion, code)
+        return Problem(self.file, line, format_path(self.path), code, message, suggestion)
 
-    def error(self, message: str, suggestion: str | None = None) -> ConfigError:
+    def error(self, code: Code, message: str, suggestion: str | None = None) -> ConfigError:
         """Return a problem with the value at hand as an exception."""
-        return ConfigError([self.problem(message, suggestion)])
+        return ConfigError([self.problem(code, message, suggestion)])
 
 
 @dataclass(frozen=True)
@@ -99,6 +130,12 @@ def collect_errors(problems: list[Problem]) -> Iterator[None]:
         yield
     except ConfigError as error:
         problems.extend(error.problems)
+
+
+def with_code(text: str, code: Code) -> str:
+    """Return a message with the code at the end of its first line, in brackets."""
+    first, *rest = text.split("\n", 1)
+    return "\n".join([f"{first} [{code}]", *rest])
 
 
 def raise_all(problems: Iterable[Problem]) -> None:

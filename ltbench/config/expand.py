@@ -155,7 +155,7 @@ class _Expander:
         if known in self.begun:
             circle = [format_value(label) for label in self.begun.values()]
             message = f"starts in a circle: {', '.join([*circle, format_value(variant.label)])}"
-            raise Location(f"grid {self.grid.name}").at("variants").error(message)
+            raise Location(f"grid {self.grid.name}").at("variants").error("cycle", message)
         if known not in self.chains:
             self.begun[known] = variant.label
             self.chains[known] = self._build(cell, variant)
@@ -283,17 +283,17 @@ def _check_recipes(
                 message = (
                     f"{format_value(own.name)} has another network than {format_value(base.name)}"
                 )
-                problems.append(here.problem(message))
+                problems.append(here.problem("conflict", message))
     for dataset, recipe in product(datasets, recipes.values()):
         if dataset.any_size == (recipe.short_side is None):
             have = "any size and need a short_side" if dataset.any_size else "one size"
             message = (
                 f"{format_value(recipe.name)} is not for {dataset.id}, whose images have {have}"
             )
-            problems.append(location.at("recipes").problem(message))
+            problems.append(location.at("recipes").problem("conflict", message))
         elif recipe.short_side is not None and recipe.short_side < dataset.image_size:
             message = f"{format_value(recipe.name)} has a short_side below the size of {dataset.id}"
-            problems.append(location.at("recipes").problem(message))
+            problems.append(location.at("recipes").problem("conflict", message))
     raise_all(problems)
 
 
@@ -306,7 +306,9 @@ def _check_datasets(grid: Grid, datasets: Sequence[DatasetSpec]) -> None:
     times = Counter(dataset.id for dataset in datasets)
     location = Location(f"grid {grid.name}").at("datasets")
     raise_all(
-        location.problem(f"{format_value(name)} is the name of {n} datasets with their ratios")
+        location.problem(
+            "duplicate", f"{format_value(name)} is the name of {n} datasets with their ratios"
+        )
         for name, n in times.items()
         if n > 1
     )
@@ -321,7 +323,7 @@ def _check_pretraining(grid: Grid, catalogue: Catalogue) -> None:
     location, starts = Location(f"grid {grid.name}"), {v.start_from for v in grid.variants}
     raise_all(
         location.at("variants", i).problem(
-            f"{format_value(v.label)} only pre-trains; nothing starts from it"
+            "no-effect", f"{format_value(v.label)} only pre-trains; nothing starts from it"
         )
         for i, v in enumerate(grid.variants)
         if not catalogue[v.method].predicts and starts.isdisjoint((v.label, v.method))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ltbench.config.catalogue import Catalogue, MethodInfo
+from ltbench.config.codes import Code
 from ltbench.config.errors import (
     COMMAND_LINE,
     Location,
@@ -27,6 +28,12 @@ from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 
 Kind = Literal["datasets", "recipes", "methods", "grids"]
+UNKNOWN: dict[Kind, Code] = {
+    "datasets": "unknown-dataset",
+    "recipes": "unknown-recipe",
+    "methods": "unknown-method",
+    "grids": "unknown-grid",
+}
 ModelT = TypeVar("ModelT", bound=Model)
 
 PACKAGE = Path(__file__).parent.parent
@@ -113,9 +120,9 @@ def _check_open_set(spec: DatasetSpec, location: Location) -> None:
     other = validate(DatasetSpec, value, file, {"name": spec.open_set})
     shapes = [f"{s.channels}x{s.image_size}x{s.image_size}" for s in (other, spec)]
     if other.name == spec.name:
-        raise location.error("is the dataset itself")
+        raise location.error("conflict", "is the dataset itself")
     if shapes[0] != shapes[1]:
-        raise location.error(f"has images {shapes[0]}, {spec.name} has {shapes[1]}")
+        raise location.error("conflict", f"has images {shapes[0]}, {spec.name} has {shapes[1]}")
 
 
 def load_grid(
@@ -230,7 +237,7 @@ def _unfit(info: MethodInfo, hyper: Mapping[str, Any], location: Location) -> li
     with collect_errors(problems):
         info.check_hyper(hyper, location)
     whole = format_path(location.path)
-    return [p for p in problems if p.code != "missing" and p.path != whole]
+    return [p for p in problems if p.code != "missing-key" and p.path != whole]
 
 
 def schema() -> dict[str, Any]:
@@ -258,7 +265,8 @@ def _find(kind: Kind, name: str, location: Location | None) -> Path:
     files = _files(kind)
     if name not in files:
         location = location or Location(f"configs/{kind}")
-        raise location.error(f"no {kind[:-1]} {format_value(name)}", did_you_mean(name, files))
+        message = f"no {kind[:-1]} {format_value(name)}"
+        raise location.error(UNKNOWN[kind], message, did_you_mean(name, files))
     return files[name]
 
 
@@ -368,5 +376,5 @@ def _method_problems(
     if isinstance(start, str) and start not in labels and start not in catalogue:
         suggestion = did_you_mean(start, [*map(str, labels), *catalogue])
         message = f"no variant or method {format_value(start)}"
-        problems.append(location.at("start_from").problem(message, suggestion))
+        problems.append(location.at("start_from").problem("unknown-variant", message, suggestion))
     return problems

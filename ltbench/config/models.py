@@ -16,7 +16,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
+from ltbench.config.codes import Code
 from ltbench.config.keys import KEY_LENGTH, PROTOCOL, content_hash
 from ltbench.core.nouns import Subset
 
@@ -62,6 +64,11 @@ Ratios = Annotated[
     Field(min_length=1),
     BeforeValidator(one_or_many, json_schema_input_type=Ratio | tuple[Ratio, ...]),
 ]
+
+
+def refusal(code: Code, message: str) -> PydanticCustomError:
+    """Return a validator's error with a code; that of a ValueError is `conflict`."""
+    return PydanticCustomError("refusal", "{message}", {"code": code, "message": message})
 
 
 class Model(BaseModel):
@@ -426,7 +433,7 @@ class Policy(Model):
     @classmethod
     def _even(cls, value: int) -> int:
         if value % 2:
-            raise ValueError("a square has a middle between pixels: its side must be even")
+            raise refusal("out-of-range", "a square's side must be an even number of pixels")
         return value
 
 
@@ -528,7 +535,7 @@ class Variant(Model):
     @classmethod
     def _printable(cls, value: str) -> str:
         if not value.isprintable() or value != value.strip():
-            raise ValueError("a label is printable text without space around it")
+            raise refusal("malformed", "a label is printable text without space around it")
         return value
 
 
@@ -579,7 +586,7 @@ class Grid(Model):
         for what, names in listed:
             doubles = sorted({str(n) for n in names if names.count(n) > 1})
             if doubles:
-                raise ValueError(f"{what} given twice: {', '.join(doubles)}")
+                raise refusal("duplicate", f"{what} given twice: {', '.join(doubles)}")
         return self
 
 

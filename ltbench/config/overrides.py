@@ -65,18 +65,20 @@ def _parse(text: str) -> Override:
     head, _, rest = name.strip().partition(".")
     target = next((t for t in TARGETS if t == head), None)
     if target is None:
-        raise COMMAND_LINE.error(f"no setting {format_value(name)}", did_you_mean(head, TARGETS))
+        message = f"no setting {format_value(name)}"
+        raise COMMAND_LINE.error("unknown-key", message, did_you_mean(head, TARGETS))
     path = tuple(rest.rsplit(".", 1) if head == "hyper" else rest.split("."))
     location = COMMAND_LINE.at(head, *path)
     if not all(path) or (head == "hyper" and len(path) < 2):
         form = "hyper.VARIANT.NAME" if head == "hyper" else f"{head}.FIELD"
-        raise COMMAND_LINE.error(f"{format_value(name)} names no field, write {form}=VALUE")
+        message = f"{format_value(name)} names no field, write {form}=VALUE"
+        raise COMMAND_LINE.error("malformed", message)
     if not equals:
-        raise location.error(f"has no value, write {name}=VALUE")
+        raise location.error("malformed", f"has no value, write {name}=VALUE")
     try:
         value, _ = parse_yaml(written, "--set")
     except ConfigError as error:
-        raise ConfigError([location.problem(p.message) for p in error.problems]) from None
+        raise ConfigError([location.problem(p.code, p.message) for p in error.problems]) from None
     return Override(text, target, path, value)
 
 
@@ -97,7 +99,7 @@ def _replaced(values: Any, path: tuple[str, ...], new: Any, location: Location) 
     if not path:
         return new
     if not isinstance(values, dict):
-        raise location.error(f"{format_value(values)} has no fields")
+        raise location.error("wrong-type", f"{format_value(values)} has no fields")
     field, *rest = path
     old = values.get(field, {})
     return {**values, field: _replaced(old, tuple(rest), new, location.at(field))}
@@ -133,7 +135,7 @@ def override_hyper(
             words = [word for v in variants for word in (v.label, v.method)]
             message = f"the grid has no variant or method {format_value(who)}"
             location = COMMAND_LINE.at("hyper", *override.path)
-            problems.append(location.problem(message, did_you_mean(who, words)))
+            problems.append(location.problem("unknown-variant", message, did_you_mean(who, words)))
     for i, location in locations.items():
         with collect_errors(problems):
             check(overridden[i], location)
@@ -185,7 +187,9 @@ class Only:
                 known[field] |= names
         raise_all(
             ONLY.at(field).problem(
-                f"the grid has no {field} {format_value(word)}", did_you_mean(word, names)
+                "unknown-value",
+                f"the grid has no {field} {format_value(word)}",
+                did_you_mean(word, names),
             )
             for field, names in known.items()
             for word in getattr(self, field)
@@ -218,11 +222,11 @@ def parse_only(texts: Sequence[str]) -> Only:
         field, _, listed = option.partition("=")
         words = tuple(word.strip() for word in listed.split(",") if word.strip())
         if field not in known:
-            problems.append(
-                ONLY.problem(f"no field {format_value(field)}", did_you_mean(field, known))
-            )
+            message = f"no field {format_value(field)}"
+            problems.append(ONLY.problem("unknown-key", message, did_you_mean(field, known)))
         elif not words:
-            problems.append(ONLY.at(field).problem(f"has no value, write {field}=WORD,WORD"))
+            message = f"has no value, write {field}=WORD,WORD"
+            problems.append(ONLY.at(field).problem("malformed", message))
         chosen[field] = chosen.get(field, ()) + words
     raise_all(problems)
     return Only(**chosen)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ltbench.config.codes import Code
 from ltbench.config.errors import (
     ConfigError,
     KeyPath,
@@ -19,29 +20,29 @@ from ltbench.config.errors import (
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-EXPECTED = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "none_required": "nothing",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "greater_than": "more than {gt:g}",
-    "greater_than_equal": "at least {ge:g}",
-    "less_than": "less than {lt:g}",
-    "less_than_equal": "at most {le:g}",
-    "multiple_of": "a multiple of {multiple_of:g}",
-    "string_too_short": "text of at least {min_length} characters",
-    "string_too_long": "text of at most {max_length} characters",
-    "string_pattern_mismatch": "text of the form {pattern}",
-    "literal_error": "{expected}",
-    "enum": "{expected}",
+EXPECTED: dict[str, tuple[Code, str]] = {
+    "string_type": ("wrong-type", "text"),
+    "int_type": ("wrong-type", "a whole number"),
+    "float_type": ("wrong-type", "a number"),
+    "bool_type": ("wrong-type", "true or false"),
+    "none_required": ("wrong-type", "nothing"),
+    "tuple_type": ("wrong-type", "a list"),
+    "list_type": ("wrong-type", "a list"),
+    "dict_type": ("wrong-type", "a mapping"),
+    "model_type": ("wrong-type", "a mapping"),
+    "finite_number": ("out-of-range", "a finite number"),
+    "greater_than": ("out-of-range", "more than {gt:g}"),
+    "greater_than_equal": ("out-of-range", "at least {ge:g}"),
+    "less_than": ("out-of-range", "less than {lt:g}"),
+    "less_than_equal": ("out-of-range", "at most {le:g}"),
+    "multiple_of": ("out-of-range", "a multiple of {multiple_of:g}"),
+    "string_too_short": ("out-of-range", "text of at least {min_length} characters"),
+    "string_too_long": ("out-of-range", "text of at most {max_length} characters"),
+    "string_pattern_mismatch": ("malformed", "text of the form {pattern}"),
+    "literal_error": ("unknown-value", "{expected}"),
+    "enum": ("unknown-value", "{expected}"),
 }
-"""What a field wants, by pydantic's kind of error."""
+"""The code of pydantic's kinds of error, and what the field wants."""
 
 
 def validate(
@@ -133,23 +134,26 @@ def _problem(
     got = format_value(error["input"])
     match kind:
         case "missing":
-            return here.problem("is missing", code=kind)
+            return here.problem("missing-key", "is missing")
         case "extra_forbidden":
             return _unknown_key(model, path, location, given)
         case "value_error":
-            return here.problem(str(context["error"]), code=kind)
+            return here.problem("conflict", str(context["error"]))
+        case "refusal":
+            return here.problem(context["code"], context["message"])
         case "too_short":
-            least = context["min_length"]
-            return here.problem(f"needs {least} or more, got {len(error['input'])}", code=kind)
+            message = f"needs {context['min_length']} or more, got {len(error['input'])}"
+            return here.problem("out-of-range", message)
         case "too_long":
-            most = context["max_length"]
-            return here.problem(f"needs {most} or fewer, got {len(error['input'])}", code=kind)
+            message = f"needs {context['max_length']} or fewer, got {len(error['input'])}"
+            return here.problem("out-of-range", message)
         case _ if wanted := [words for e in errors if (words := _wanted(e))]:
+            code = EXPECTED[kind][0] if kind in EXPECTED else "wrong-type"
             choices = " or ".join(dict.fromkeys(wanted))
-            return here.problem(f"expected {choices}, got {got}", code=kind)
+            return here.problem(code, f"expected {choices}, got {got}")
         case _:
             message = f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {got}"
-            return here.problem(message, code=kind)
+            return here.problem("wrong-type", message)
 
 
 def _wanted(error: ErrorDetails) -> str | None:
@@ -159,7 +163,7 @@ def _wanted(error: ErrorDetails) -> str | None:
     context = error.get("ctx", {})
     if "expected" in context:
         context = {"expected": context["expected"].replace("'", '"')}
-    return EXPECTED[error["type"]].format(**context)
+    return EXPECTED[error["type"]][1].format(**context)
 
 
 def _unknown_key(
@@ -173,7 +177,7 @@ def _unknown_key(
     if len(where) == 1:
         fields -= set(given)
     suggestion = did_you_mean(str(where[-1]), fields)
-    return location.at(*where).problem("unknown key", suggestion, "extra_forbidden")
+    return location.at(*where).problem("unknown-key", "unknown key", suggestion)
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

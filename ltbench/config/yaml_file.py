@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from ltbench.config.codes import Code
 from ltbench.config.errors import (
     ConfigError,
     KeyPath,
@@ -49,17 +50,19 @@ def read_yaml(path: Path) -> tuple[Any, Locate]:
     location = Location(display(path))
     try:
         if not path.is_file():
-            raise location.error("is not a file" if path.exists() else "no such file")
+            message = "is not a file" if path.exists() else "no such file"
+            raise location.error("missing-file", message)
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise location.error(f"cannot be read: {error.strerror}") from error
+        raise location.error("unreadable", f"cannot be read: {error.strerror}") from error
     if len(data) > MAX_BYTES:
-        raise location.error("is larger than 1 MB, too large for a configuration")
+        raise location.error("unreadable", "is larger than 1 MB, too large for a configuration")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise _error(location.file, "is not UTF-8 text", _line(data[: error.start])) from error
+        line = _line(data[: error.start])
+        raise _error(location.file, "is not UTF-8 text", line, "unreadable") from error
     return parse_yaml(text, location.file)
 
 
@@ -168,7 +171,9 @@ class _Reader:
             here = (*path, key)
             if key in values:
                 message = f"key given twice, first on line {self.lines[here]}"
-                self.problems.append(Problem(self.file, line, format_path(here), message))
+                self.problems.append(
+                    Problem(self.file, line, format_path(here), "duplicate", message)
+                )
             self.lines.setdefault(here, line)
             value = self._value(next(self.events), here)
             values.setdefault(key, value)
@@ -177,7 +182,9 @@ class _Reader:
     def _text(self, event: yaml.ScalarEvent, path: KeyPath) -> str:
         if any("\ud800" <= letter <= "\udfff" for letter in event.value):  # of escaped pairs
             message = f"{format_value(event.value)} is not Unicode text"
-            self.problems.append(Problem(self.file, self.line, format_path(path), message))
+            self.problems.append(
+                Problem(self.file, self.line, format_path(path), "invalid-yaml", message)
+            )
         return event.value
 
 
@@ -202,8 +209,8 @@ def _parsed(text: str) -> Iterator[yaml.Event]:
         yield from islice(yaml.parse(text, Loader=yaml.SafeLoader), done, None)
 
 
-def _error(file: str, message: str, line: int | None) -> ConfigError:
-    return Location(file, lambda _: line).error(message)
+def _error(file: str, message: str, line: int | None, code: Code = "invalid-yaml") -> ConfigError:
+    return Location(file, lambda _: line).error(code, message)
 
 
 def _line(before: bytes) -> int:

@@ -109,7 +109,8 @@ class DataModule(pl.LightningDataModule):
         if recipe.batch > len(chosen.train):
             raise DataError(
                 f"a batch of {recipe.batch} does not fit the {len(chosen.train)} training images "
-                f"of {split_name(spec, split, subset)}"
+                f"of {split_name(spec, split, subset)}",
+                "batch-too-large",
             )
         self.classes, self.train_counts = torch.tensor(chosen.classes), chosen.counts
         self.counts = torch.tensor(chosen.counts)[self.classes]
@@ -229,7 +230,7 @@ class DataModule(pl.LightningDataModule):
             DataError: where the job has none.
         """
         if self.auxiliary is None:
-            raise DataError(f"{self.spec.id}: this job has no auxiliary images")
+            raise DataError(f"{self.spec.id}: this job has no auxiliary images", "missing-data")
         labels = torch.from_numpy(self.auxiliary.labels)
         images = uncached(self.auxiliary.images, self.spec, self.recipe, self.device)
         return self._in_order(images, labels)
@@ -343,6 +344,6 @@ def _source(
     """Return the images at some positions: their bytes, or what they are read from."""
     if isinstance(images, ImageFiles):
         if store is None:
-            raise DataError("images in files are read from a store")
+            raise DataError("images in files are read from a store", "mismatch")
         return Stored(store, positions)
     return torch.from_numpy(images[positions])

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from ltbench.config.errors import CodedError
+
 OnBad = Literal["error", "skip", "report"]
 """What becomes of images that cannot be decoded.
 
@@ -11,8 +13,10 @@ error all the same (`skip`); or they stand as black images (`report`).
 """
 
 
-class DataError(ValueError):
+class DataError(CodedError):
     """Data cannot be used; the message says what is wrong and where, all of it."""
+
+    code = "missing-data"
 
 
 def listed(items: Sequence[str], most: int = 10) -> str:

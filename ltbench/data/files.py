@@ -56,7 +56,8 @@ def making_cache(folder: Path, needs: int = 0) -> Iterator[None]:
             room += f"; {_megabytes(shutil.disk_usage(folder.parent).free)} are free there"
         raise DataError(
             f"the cache {folder} cannot be written{room}: {error.strerror}; LTBENCH_CACHE names "
-            "another place"
+            "another place",
+            "not-writable",
         ) from error
 
 

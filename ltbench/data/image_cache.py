@@ -124,7 +124,7 @@ class CachedImages:
             return decode_pixels(data.tobytes(), self.channels)
         except BadImageError as error:
             raise DataError(
-                f"an image of the cache {error}: say `ltbench data cache --verify`"
+                f"an image of the cache {error}: say `ltbench data cache --verify`", "bad-cache"
             ) from None
 
 
@@ -220,7 +220,8 @@ def measure_bad_images(
         lines = [f"{_form(*form)}: {bad or 'all images usable'}" for form, bad in found.items()]
         raise DataError(
             f"{spec.name} has caches that differ in what they left out; build them again with the "
-            f"same --on-bad:\n{listed(lines)}"
+            f"same --on-bad:\n{listed(lines)}",
+            "bad-cache",
         )
     return next(iter(found.values()), None)
 
@@ -250,7 +251,8 @@ def open_stores(
         raise DataError(
             f"{spec.name} was planned with {spec.bad_images or 'all images'}, {here}: these are "
             "other training images. Plan again where jobs run, or build the cache here as there "
-            "(`ltbench data cache`)"
+            "(`ltbench data cache`)",
+            "mismatch",
         )
     if found is None:
         return pool, {
@@ -271,7 +273,7 @@ def open_images(
     side = recipe.short_side
     if (side is None) == bool(pool.files):
         have = "any size" if pool.files else "one size"
-        raise DataError(f"{spec.id} has images of {have}, {recipe.name} is for others")
+        raise DataError(f"{spec.id} has images of {have}, {recipe.name} is for others", "conflict")
     if side is None:
         return pool, {}
     return open_stores(spec, pool, side, recipe.jpeg_quality, threads)
@@ -322,14 +324,15 @@ def build_cache(
         if refused:
             raise DataError(
                 f"{spec.name}: {len(refused):,} images cannot be used:\n"
-                f"{listed([f'{path} {bad[path]}' for path in refused])}"
+                f"{listed([f'{path} {bad[path]}' for path in refused])}",
+                "bad-images",
             )
         sizes = {p.name: p.stat().st_size for shard in shards for p in (shard.pixels, shard.index)}
         names = {part: [s.name for s in shards if s.part == part] for part in pool.files}
         write_manifest(folder, {"shards": names, "sizes": sizes, "bad": bad})
         cache = open_cache(spec, pool, short_side, quality)
         if cache is None:
-            raise DataError(f"{spec.name}: the cache {folder} cannot be read back")
+            raise DataError(f"{spec.name}: the cache {folder} cannot be read back", "bad-cache")
     images = sum(len(files.paths) for files in pool.files.values())
     return Built(folder, images, sum(sizes.values()), bad, cache[1])
 

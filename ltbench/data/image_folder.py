@@ -48,7 +48,7 @@ def list_folder(folder: Path, names: Mapping[Part, str]) -> Listing:
         for part, folder_name in names.items()
     }
     if problems:
-        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}")
+        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
     return Listing(tuple(classes["train"]), files)
 
 

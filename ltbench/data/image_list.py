@@ -70,7 +70,7 @@ def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> Listing
         f"class {name} has no training image" for name in known if known[name] not in trained
     ]
     if problems:
-        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}")
+        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
     return Listing(tuple(known), files)
 
 

@@ -96,7 +96,7 @@ class FileStore:
         try:
             image = read_image(path, self.channels, self.short_side)
         except BadImageError as error:
-            raise DataError(f"{printable(str(path))} {error}") from None
+            raise DataError(f"{printable(str(path))} {error}", "bad-images") from None
         if self.quality is None:
             return pixels_of(image)
         return decode_pixels(through_jpeg(image, self.quality), self.channels)

@@ -76,6 +76,7 @@ def _measure(folder: Path, listing: Listing) -> dict[str, str]:
     if unreadable:
         raise DataError(
             f"{folder.absolute()}: {len(unreadable):,} files cannot be read:\n"
-            f"{listed(sorted(unreadable))}"
+            f"{listed(sorted(unreadable))}",
+            "bad-images",
         )
     return fingerprints(digests)

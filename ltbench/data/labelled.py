@@ -46,14 +46,16 @@ def part_of_dataset(
     """
     pool = load_pool(spec, data_root)
     if classes is not None and pool.class_names != classes:
-        raise DataError(f"{spec.name} has other classes than this run, or in another order")
+        raise DataError(
+            f"{spec.name} has other classes than this run, or in another order", "mismatch"
+        )
     if part == "test":
         return LabelledImages(pool.test_images, pool.test_labels)
     if part == "train":
         chosen = make_split(spec, pool, split).train
         return LabelledImages(pool.train_images[chosen], pool.train_labels[chosen])
     if pool.val_images is None or pool.val_labels is None:
-        raise DataError(f"{spec.name} has no validation images")
+        raise DataError(f"{spec.name} has no validation images", "missing-data")
     return LabelledImages(pool.val_images, pool.val_labels)
 
 
@@ -74,7 +76,9 @@ def images_of_folder(
     folder = folder.resolve()
     listing = list_folder(folder.parent, {"train": folder.name})
     if unknown := sorted(set(listing.classes) - set(classes)):
-        raise DataError(f"{folder} has classes that this run does not know:\n{listed(unknown)}")
+        raise DataError(
+            f"{folder} has classes that this run does not know:\n{listed(unknown)}", "mismatch"
+        )
     label_of = {name: label for label, name in enumerate(classes)}
     files = listing.parts["train"]
     labels = np.array([label_of[listing.classes[file.label]] for file in files], np.int64)
@@ -94,5 +98,5 @@ def _decoded(files: ImageFiles, spec: DatasetSpec) -> Images:
         except BadImageError as error:
             problems.append(f"{path}: {error}")
     if problems:
-        raise DataError(f"bad images ({len(problems)}):\n{listed(problems)}")
+        raise DataError(f"bad images ({len(problems)}):\n{listed(problems)}", "bad-images")
     return images

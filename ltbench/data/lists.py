@@ -123,7 +123,9 @@ def check_lists(spec: DatasetSpec, lists: ImageLists, folder: Path) -> dict[str,
     files = {part: file for part, file in lists.files.items() if (folder / file.file).exists()}
     if not files:
         names = ", ".join(file.file for file in lists.files.values())
-        raise DataError(f"no list of {spec.name} is in {folder.absolute()}: {names}")
+        raise DataError(
+            f"no list of {spec.name} is in {folder.absolute()}: {names}", "missing-data"
+        )
     _, parts = _read_files(spec, lists, folder, files)
     return {part: len(images) for part, images in parts.items()}
 
@@ -143,7 +145,9 @@ def _read_files(
     if not problems:
         problems += _unlike_facts(spec, lists, parts)
     if problems:
-        raise DataError(f"lists of {spec.name} in {folder.absolute()}:\n{listed(problems)}")
+        raise DataError(
+            f"lists of {spec.name} in {folder.absolute()}:\n{listed(problems)}", "bad-layout"
+        )
     return classes, parts
 
 

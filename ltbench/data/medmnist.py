@@ -25,7 +25,8 @@ def read_medmnist(spec: DatasetSpec, path: Path) -> Pool:
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise DataError(
             f"{spec.name}: no usable {path.absolute()} (as the package medmnist stores it; "
-            f"--data-root or LTBENCH_DATA name another root): {error}"
+            f"--data-root or LTBENCH_DATA name another root): {error}",
+            "missing-data",
         ) from error
     problems = []
     if any(part.dtype != np.uint8 or part.ndim not in (3, 4) for part in images):
@@ -35,7 +36,9 @@ def read_medmnist(spec: DatasetSpec, path: Path) -> Pool:
     elif not all(np.isin(of, range(spec.classes)).all() for of in labels):
         problems.append(f"its labels are not all below {spec.classes}")
     if problems:
-        raise DataError("\n".join(f"{path.absolute()}: {problem}" for problem in problems))
+        raise DataError(
+            "\n".join(f"{path.absolute()}: {problem}" for problem in problems), "bad-layout"
+        )
     train, test, val = (of[:, 0].astype(np.int64) for of in labels)
     pixels = [channels_first(part) for part in images]
     arrays = (pixels[0], train, pixels[1], test, pixels[2], val)

@@ -54,7 +54,7 @@ def open_packed(spec: DatasetSpec, folder: Path, listing: Listing) -> Pool:
                     _pack(spec, folder, listing, temporary)
                 pool = _open(cache)
     if pool is None:
-        raise DataError(f"{spec.name}: the cache {cache} cannot be read back")
+        raise DataError(f"{spec.name}: the cache {cache} cannot be read back", "bad-cache")
     return pool
 
 
@@ -88,7 +88,9 @@ def _pack(spec: DatasetSpec, folder: Path, listing: Listing, cache: Path) -> Non
     }
     if problems:
         raise DataError(
-            f"{spec.name}: bad images in {folder.absolute()} ({len(problems)}):\n{listed(problems)}"
+            f"{spec.name}: bad images in {folder.absolute()} ({len(problems)}):\n"
+            f"{listed(problems)}",
+            "bad-images",
         )
     content = {
         "classes": listing.classes,

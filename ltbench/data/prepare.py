@@ -72,14 +72,18 @@ def prepare(spec: DatasetSpec, root: Path, lists_folder: Path, folder: Path) -> 
     """
     lists = spec.lists
     if lists is None:
-        raise DataError(f"{spec.name} is not made of lists: there is nothing to prepare")
-    problems = [] if root.is_dir() else [f"there is no folder {root.absolute()} of images"]
+        raise DataError(
+            f"{spec.name} is not made of lists: there is nothing to prepare", "conflict"
+        )
+    missing: list[DataError] = []
+    if not root.is_dir():
+        missing.append(DataError(f"there is no folder {root.absolute()} of images"))
     try:
         found = read_lists(spec, lists, lists_folder)
     except DataError as error:
-        raise DataError("\n".join([*problems, str(error)])) from None
-    if problems:
-        raise DataError(*problems)
+        raise DataError.joined([*missing, error]) from None
+    if missing:
+        raise DataError.joined(missing)
     there = _Folders(root)
     paths = _find_images(lists, found, there)
     parts = dict(found.parts)
@@ -113,7 +117,8 @@ def open_prepared(spec: DatasetSpec, folder: Path) -> Pool:
         raise DataError(
             f"{spec.name} is not prepared in {folder.absolute()}: say `ltbench data prepare "
             f"{spec.name} --root IMAGES --lists LISTS` (with --data-root or LTBENCH_DATA for "
-            "another place)"
+            "another place)",
+            "missing-data",
         )
     root = Path(content["root"])
     lists = {part: _read(folder / f"{part}.txt", sha) for part, sha in content["files"].items()}
@@ -144,9 +149,11 @@ def _read(path: Path, sha256: str) -> dict[str, int]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path.absolute()} cannot be read: prepare it again ({error})") from None
+        raise DataError(
+            f"{path.absolute()} cannot be read: prepare it again ({error})", "unreadable"
+        ) from None
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise DataError(f"{path.absolute()} was altered: prepare it again")
+        raise DataError(f"{path.absolute()} was altered: prepare it again", "mismatch")
     rows = (line.rpartition(" ") for line in data.decode().splitlines())
     return {name: int(label) for name, _, label in rows}
 
@@ -246,7 +253,7 @@ def _twin(spec: DatasetSpec, found: Lists, there: _Folders, form: str) -> tuple[
     pool = sum(len(there.files(folder)) for folder in folders)
     if pool != spec.pool_images:
         raise DataError(
-            f"it is drawn from all {spec.pool_images:,} training images, {pool:,} are here"
+            f"it is drawn from all {spec.pool_images:,} training images, {pool:,} are here", "split"
         )
     generator = np.random.RandomState(spec.split_seed)
     listed_of: list[list[str]] = [[] for _ in found.classes]
@@ -262,6 +269,6 @@ def _twin(spec: DatasetSpec, found: Lists, there: _Folders, form: str) -> tuple[
         names = [own[i] for i in generator.permutation(len(own))[:count]]
         names += [rest[i] for i in generator.permutation(len(rest))[: count - len(names)]]
         if len(names) < count:
-            raise DataError(f"class {found.classes[label]} has fewer than {count} images")
+            raise DataError(f"class {found.classes[label]} has fewer than {count} images", "split")
         twin += [ListedImage(found.classes[label], name, label) for name in names]
     return tuple(twin)

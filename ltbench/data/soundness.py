@@ -56,7 +56,8 @@ def check_images(
     total = sum(map(len, paths.values()))
     if bad:
         raise DataError(
-            f"{name}: {len(bad):,} of {total:,} images cannot be used:\n{listed(sorted(bad))}"
+            f"{name}: {len(bad):,} of {total:,} images cannot be used:\n{listed(sorted(bad))}",
+            "bad-images",
         )
     return total
 

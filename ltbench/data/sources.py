@@ -49,7 +49,7 @@ def load_pool(
     """
     root = resolve_root(data_root)
     if (spec.source == "digits") != (spec.test_per_class is not None):
-        raise DataError(f"{spec.name}: test_per_class is for digits, and needed there")
+        raise DataError(f"{spec.name}: test_per_class is for digits, and needed there", "conflict")
     if spec.test_per_class is not None:
         pool = _digits(spec.test_per_class)
     elif spec.source in OWN:
@@ -106,7 +106,7 @@ def _check(spec: DatasetSpec, pool: Pool) -> None:
             "these are other images"
         )
     if problems:
-        raise DataError("\n".join(f"{spec.name} {problem}" for problem in problems))
+        raise DataError("\n".join(f"{spec.name} {problem}" for problem in problems), "mismatch")
 
 
 def _in_memory(

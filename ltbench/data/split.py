@@ -80,12 +80,13 @@ def make_split(spec: DatasetSpec, pool: Pool, split: Split, subset: Subset = "al
     counts = np.bincount(labels[kept], minlength=spec.classes).tolist()
     if empty := [name for name, count in zip(pool.class_names, counts, strict=True) if not count]:
         raise DataError(
-            f"{split_name(spec, split)} has no training image of these classes:\n{listed(empty)}"
+            f"{split_name(spec, split)} has no training image of these classes:\n{listed(empty)}",
+            "split",
         )
     longtailed = counts if split == "longtailed" else _longtailed_counts(spec, pool)
     classes = subset_classes(subset, longtailed, spec.groups)
     if not classes:
-        raise DataError(f"{spec.id} has no {subset}-shot classes")
+        raise DataError(f"{spec.id} has no {subset}-shot classes", "split")
     train, held_out = kept, kept[:0]
     if any(out := held_out_counts(spec, counts)):
         by_class = kept[np.argsort(labels[kept], kind="stable")]
@@ -119,13 +120,13 @@ def _keep(spec: DatasetSpec, pool: Pool, split: Split) -> Indices:
     if split in pool.given:
         return pool.given[split].train
     if pool.given:
-        raise DataError(f"{spec.id} has no {kind}: {pool.no_twin}")
+        raise DataError(f"{spec.id} has no {kind}: {pool.no_twin}", "split")
     longtailed = _longtailed_counts(spec, pool)
     counts = longtailed if split == "longtailed" else balanced_counts(longtailed)
     try:
         return subsample(pool.train_labels, counts, spec.split_seed)
     except DataError as error:
-        raise DataError(f"{spec.id} has no {kind}: {error}") from None
+        raise DataError(f"{spec.id} has no {kind}: {error}", error.code) from None
 
 
 def _last_of_each(
@@ -149,15 +150,17 @@ def _auxiliary(
         return None
     if spec.auxiliary.source == "official_val":
         if pool.val_images is None or pool.val_labels is None:
-            raise DataError(f"{spec.id} has no validation images")
+            raise DataError(f"{spec.id} has no validation images", "missing-data")
         return AuxiliaryImages(pool.val_images, pool.val_labels, split_hash(pool.val_labels))
     chosen = held_out
     if spec.auxiliary.source == "unused_pool":
         if pool.given:
-            raise DataError(f"{spec.id} has no unused_pool: it is taken as it is listed")
+            raise DataError(f"{spec.id} has no unused_pool: it is taken as it is listed", "split")
         chosen = _unused(spec, pool, longtailed, spec.auxiliary.per_class)
     elif len(held_out) == 0:
-        raise DataError(f"{spec.id} has no class with two images, of which one can be held out")
+        raise DataError(
+            f"{spec.id} has no class with two images, of which one can be held out", "split"
+        )
     return AuxiliaryImages(pool.train_images[chosen], pool.train_labels[chosen], split_hash(chosen))
 
 
@@ -169,7 +172,7 @@ def _unused(spec: DatasetSpec, pool: Pool, longtailed: Sequence[int], per_class:
     try:
         positions = subsample(pool.train_labels, wanted, spec.split_seed)
     except DataError as error:
-        raise DataError(f"{spec.id} has no unused_pool({per_class}): {error}") from None
+        raise DataError(f"{spec.id} has no unused_pool({per_class}): {error}", error.code) from None
     _, unused = _last_of_each(positions, wanted, [per_class] * len(wanted))
     return unused
 

@@ -48,7 +48,7 @@ def check_counts(pool: Sequence[int], counts: Sequence[int]) -> None:
         DataError: naming every class that has too few images or would get none.
     """
     if len(pool) != len(counts):
-        raise DataError(f"the images have {len(pool)} classes, the split {len(counts)}")
+        raise DataError(f"the images have {len(pool)} classes, the split {len(counts)}", "split")
     problems = [f"class {k} has no images" for k, have in enumerate(pool) if have == 0]
     problems += [
         f"class {k} would keep none of its {have} images: a smaller ratio or more images are needed"
@@ -61,7 +61,7 @@ def check_counts(pool: Sequence[int], counts: Sequence[int]) -> None:
         if want > have > 0
     ]
     if problems:
-        raise DataError(f"the split cannot be made:\n{listed(problems)}")
+        raise DataError(f"the split cannot be made:\n{listed(problems)}", "split")
 
 
 def split_hash(positions: Indices) -> str:

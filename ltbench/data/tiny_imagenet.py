@@ -37,7 +37,7 @@ def list_tiny_imagenet(folder: Path) -> Listing:
     parts = {"train": train, "test": sorted(test, key=lambda image: (image[1], image[0]))}
     files = {part: tuple(existing(folder, images, problems)) for part, images in parts.items()}
     if problems:
-        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}")
+        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
     return Listing(tuple(classes), {"train": files["train"], "test": files["test"]})
 
 

@@ -73,11 +73,14 @@ def list_dataset(folder: Path, train: Any, test: Any) -> Listing:
     """
     classes = _class_names(train)
     if _class_names(test) != classes:
-        raise DataError(f"{folder.absolute()}: the training and the test images have other classes")
+        raise DataError(
+            f"{folder.absolute()}: the training and the test images have other classes",
+            "bad-layout",
+        )
     problems: list[str] = []
     files = [tuple(existing(folder, _items(folder, part), problems)) for part in (train, test)]
     if problems:
-        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}")
+        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
     return Listing(classes, {"train": files[0], "test": files[1]})
 
 

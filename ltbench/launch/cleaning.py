@@ -62,7 +62,7 @@ def needed(plans: Iterable[Plan], records: Mapping[str, Stored], workspace: Work
         noted = read_json(path)
         if noted is None:
             raise Location(str(path)).error(
-                "is damaged: nothing is removed, as it may name any job"
+                "unreadable", "is damaged: nothing is removed, as it may name any job"
             )
         kept |= noted["jobs"].keys()
         grids.add(noted["grid"])
@@ -97,7 +97,9 @@ def unneeded(
         ConfigError: where the folder is none that runs were written to.
     """
     if not (workspace.root / "jobs").is_dir():
-        raise Location("--out").error(f"{workspace.root} is no folder of runs: it has no jobs")
+        raise Location("--out").error(
+            "missing-file", f"{workspace.root} is no folder of runs: it has no jobs"
+        )
     kept = set(kept)
     paths = {
         path.name: path

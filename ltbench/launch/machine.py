@@ -33,12 +33,12 @@ def local_slots(
     """
     gpus = [] if device == "cpu" else visible_gpus()
     if device == "gpu" and not gpus:
-        raise Location("--device").error("no GPU is visible")
+        raise Location("--device").error("unavailable", "no GPU is visible")
     units = gpus or [""] * len(os.sched_getaffinity(0))
     if devices > len(units):
         kind = "GPUs" if gpus else "cores"
         message = f"{devices} asked for, this machine has {len(units)} {kind}"
-        raise Location("--devices").error(message)
+        raise Location("--devices").error("out-of-range", message)
     groups = [
         tuple(units[first : first + devices])
         for first in range(0, len(units) - devices + 1, devices)
@@ -46,7 +46,7 @@ def local_slots(
     most = groups * jobs_per_gpu if gpus else groups
     if slots is not None and slots > len(most):
         message = f"{slots} asked for, this machine has {len(most)}"
-        raise Location("--slots").error(message)
+        raise Location("--slots").error("out-of-range", message)
     return most[:slots]
 
 

@@ -84,7 +84,7 @@ def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Catal
     cells = _cells(grid)
     if largest is not None and cells > largest:
         message = f"has {cells:,} cells; say --yes if that is what you want"
-        raise Location(f"grid {grid.name}").error(message)
+        raise Location(f"grid {grid.name}").error("needs-confirmation", message)
     names = dict.fromkeys([*grid.recipes, *(v.recipe for v in grid.variants if v.recipe)])
     recipes = {name: load_recipe(name, overrides) for name in names}
     datasets = [

@@ -70,14 +70,14 @@ def connected(address: str | None, options: Options) -> Iterator[Needs]:
         import ray
     except ImportError as error:
         message = "ray needs Ray: pip install 'ltbench[ray]'"
-        raise Location("--launcher").error(message) from error
+        raise Location("--launcher").error("unavailable", message) from error
     where = Location("--address")
     if address not in (None, "auto"):
         _check_answers(str(address), where)
     try:
         ray.init(address or "local", log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise where.error(f"no Ray at {address}: {error}") from error
+        raise where.error("unavailable", f"no Ray at {address}: {error}") from error
     try:
         on_gpus = options.device == "gpu"
         if options.device == "auto":
@@ -86,7 +86,7 @@ def connected(address: str | None, options: Options) -> Iterator[Needs]:
         if needs.places() == 0:
             kind = "GPUs" if on_gpus else "cores"
             raise Location("--devices").error(
-                f"no node of the cluster has {options.devices} {kind}"
+                "unavailable", f"no node of the cluster has {options.devices} {kind}"
             )
         yield needs
     finally:
@@ -99,9 +99,9 @@ def _check_answers(address: str, where: Location) -> None:
         with closing(socket.create_connection((host, int(port)), ANSWER)):
             pass
     except ValueError as error:
-        raise where.error("is written host:port, or auto") from error
+        raise where.error("malformed", "is written host:port, or auto") from error
     except OSError as error:
-        raise where.error(f"nothing answers at {address}: {error}") from error
+        raise where.error("unavailable", f"nothing answers at {address}: {error}") from error
 
 
 class RayRunner(Runner):

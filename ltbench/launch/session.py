@@ -187,7 +187,7 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         message = f"{folder} cannot be written to: {error.strerror}"
-        raise Location("--out").error(message) from error
+        raise Location("--out").error("not-writable", message) from error
 
 
 def check_shares(jobs: Iterable[Job], devices: int) -> None:
@@ -199,7 +199,8 @@ def check_shares(jobs: Iterable[Job], devices: int) -> None:
     recipes = dict.fromkeys(job.recipe for job in jobs)
     raise_all(
         Location("--devices").problem(
-            f"{devices} cannot share the batch of {recipe.batch} of recipe {recipe.name} equally"
+            "conflict",
+            f"{devices} cannot share the batch of {recipe.batch} of recipe {recipe.name} equally",
         )
         for recipe in recipes
         if recipe.batch % devices
@@ -223,7 +224,7 @@ def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | No
     from ltbench.data.pool import ImageFiles
     from ltbench.data.sources import load_pool
 
-    problems: list[str] = []
+    problems: list[DataError] = []
     jobs = list(jobs)
     for spec in dict.fromkeys(job.dataset for job in jobs):
         with _collecting(problems):
@@ -240,7 +241,7 @@ def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | No
             if name and other and isinstance(other.test_images, ImageFiles):
                 _decode(name, [other.test_images], spec.channels, console)
     if problems:
-        raise DataError("\n".join(dict.fromkeys(problems)))
+        raise DataError.joined(problems)
 
 
 def _decode(
@@ -280,7 +281,8 @@ def _files_of(job: Job, pool: "Pool") -> "Iterator[ImageFiles]":
     if recipe.batch > len(split.train):
         raise DataError(
             f"the batch of {recipe.batch} of recipe {recipe.name} does not fit the "
-            f"{len(split.train)} training images of {split_name(spec, job.split, job.subset)}"
+            f"{len(split.train)} training images of {split_name(spec, job.split, job.subset)}",
+            "batch-too-large",
         )
     for part, store in stores.items():
         if isinstance(store, FileStore):
@@ -308,12 +310,12 @@ def _git(folder: Path, *words: str) -> str:
 
 
 @contextmanager
-def _collecting(problems: list[str]) -> Iterator[None]:
+def _collecting(problems: list[DataError]) -> Iterator[None]:
     """Add what a block finds wrong with data to a list, so that further checks still run."""
     try:
         yield
     except DataError as error:
-        problems.append(str(error))
+        problems.append(error)
 
 
 def _quarantined(store: RecordStore, console: Console) -> Loaded:
@@ -323,7 +325,7 @@ def _quarantined(store: RecordStore, console: Console) -> Loaded:
     for bad in loaded.bad:
         place = store.quarantine(bad)
         what = f"is moved to {place}" if place else "is set aside"
-        message = printable(f"Record {bad.place} {what}: {bad.reason}")
+        message = printable(f"Record {bad.place} {what}: {bad.described()}")
         console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
         moved = moved or place is not None
     return store.load() if moved else loaded

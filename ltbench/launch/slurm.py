@@ -70,7 +70,7 @@ def parse_words(texts: Iterable[str]) -> dict[str, str]:
     for name, value in words.items():
         if not re.fullmatch(r"[a-z][a-z-]*", name) or not value.isprintable():
             raise Location("--sbatch").error(
-                f"{format_value(name)} is no name of a word, as in mem=32G"
+                "malformed", f"{format_value(name)} is no name of a word, as in mem=32G"
             )
     return words
 
@@ -95,7 +95,7 @@ def submit(
     """
     if options.devices % settings.nodes:
         message = f"{settings.nodes} nodes cannot share {options.devices} devices equally"
-        raise Location("--nodes").error(message)
+        raise Location("--nodes").error("conflict", message)
     known = tickets(jobs, workspace)
     ids = {key: ticket.number for key, ticket in known.items() if ticket.words is not None}
     for level in levels(jobs):
@@ -175,11 +175,13 @@ def _executor(
         from submitit import SlurmExecutor
     except ImportError as error:
         message = "slurm needs submitit: pip install 'ltbench[slurm]'"
-        raise Location("--launcher").error(message) from error
+        raise Location("--launcher").error("unavailable", message) from error
     try:
         executor = SlurmExecutor(workspace.root.absolute() / "slurm" / "%j")
     except RuntimeError as error:
-        raise Location("--launcher").error("no Slurm here: there is no srun") from error
+        raise Location("--launcher").error(
+            "unavailable", "no Slurm here: there is no srun"
+        ) from error
     tasks = options.devices // settings.nodes
     more: dict[str, Any] = {"requeue": True, "kill-on-invalid-dep": "yes", **settings.more}
     if settings.time is not None:

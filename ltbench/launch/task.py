@@ -42,9 +42,13 @@ def read_task(folder: Path) -> Task:
     try:
         task = Task.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise Location(str(path)).error(f"no job: {error.errors()[0]['msg']}") from error
+        raise Location(str(path)).error(
+            "unreadable", f"no job: {error.errors()[0]['msg']}"
+        ) from error
     if task.job.key != folder.name:
-        raise Location(str(path)).error(f"is job {task.job.key}, not that of its folder")
+        raise Location(str(path)).error(
+            "mismatch", f"is job {task.job.key}, not that of its folder"
+        )
     return task
 
 

@@ -63,12 +63,13 @@ def with_plugins(catalogue: Catalogue, paths: Iterable[Path]) -> Catalogue:
         plugin = import_plugin(path)
         for key, method in plugin.methods.items():
             if key in methods:
-                raise location.error(f"there is a method {format_value(key)} already")
+                raise location.error("duplicate", f"there is a method {format_value(key)} already")
             try:
                 described = describe(method)
                 own = {"own_hyper": method.Hyper, "plugin_hash": plugin.hash_of(key)}
             except (AttributeError, TypeError, ValueError, PydanticUserError) as error:
-                raise location.error(f"{format_value(key)} is not a method: {error}") from error
+                message = f"{format_value(key)} is not a method: {error}"
+                raise location.error("plugin", message) from error
             methods[key] = method_info(key, described, location).model_copy(update=own)
     return Catalogue(methods)
 
@@ -93,7 +94,7 @@ def import_plugin(path: Path) -> Plugin:
         ConfigError: if there is no such file, it fails, or it has no METHODS.
     """
     if not path.is_file():
-        raise Location(display(path)).error("no such plugin")
+        raise Location(display(path)).error("missing-file", "no such plugin")
     return _imported(path.resolve())
 
 
@@ -103,7 +104,7 @@ def _imported(path: Path) -> Plugin:
     name = f"ltbench_plugin_{content_hash(str(path))[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise location.error("is not a Python file")
+        raise location.error("plugin", "is not a Python file")
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # last, so that nothing else is shadowed
     importlib.invalidate_caches()
@@ -118,12 +119,13 @@ def _imported(path: Path) -> Plugin:
     except Exception as error:
         sys.modules.pop(name, None)
         reason = " ".join(str(error).split())
-        raise location.error(f"fails on import: {type(error).__name__}: {reason}") from error
+        message = f"fails on import: {type(error).__name__}: {reason}"
+        raise location.error("plugin", message) from error
     finally:
         sys.dont_write_bytecode = writes
     methods = getattr(module, "METHODS", None)
     if not isinstance(methods, dict):
-        raise location.error("has no METHODS, a dict from key to class")
+        raise location.error("plugin", "has no METHODS, a dict from key to class")
     hashes = {".".join(p): hashlib.sha256(text).hexdigest() for p, text in texts.items()}
     return Plugin(methods, content_hash(hashes))
 
@@ -179,6 +181,7 @@ def _check_import(name: str, folder: Path, location: Location) -> None:
     own = {folder / name, folder / f"{name}.py", folder / name / "__init__.py"}
     if own.isdisjoint(Path(place).resolve() for place in places if place):
         raise location.error(
+            "plugin",
             f"imports {format_value(name)} from its folder, but there is another module of that "
-            f"name, {places[0] if places else 'of Python itself'}: give it another"
+            f"name, {places[0] if places else 'of Python itself'}: give it another",
         )

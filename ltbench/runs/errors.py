@@ -1,5 +1,9 @@
-"""The error of a file among the records that is none."""
+"""RecordError: a file in the record folder is not a valid record."""
+
+from ltbench.config.errors import CodedError
 
 
-class RecordError(ValueError):
-    """A file that is not a sound record."""
+class RecordError(CodedError):
+    """A file is not a sound record, or does not go with one."""
+
+    code = "invalid-record"

@@ -51,9 +51,11 @@ def find_run(key: str, records: Mapping[str, Stored]) -> Record:
     location = Location("RUN")
     if found:
         raise location.error(
-            f"{len(found)} runs begin with {format_value(key)}: {', '.join(sorted(found))}"
+            "unknown-run",
+            f"{len(found)} runs begin with {format_value(key)}: {', '.join(sorted(found))}",
         )
-    raise location.error(f"no record has the key {format_value(key)}", did_you_mean(key, records))
+    message = f"no record has the key {format_value(key)}"
+    raise location.error("unknown-run", message, did_you_mean(key, records))
 
 
 def write_export(
@@ -79,7 +81,9 @@ def write_export(
         RecordError: where the weights of the record are not there.
     """
     if not job_folder.has_weights(record.weights.sha256):
-        raise RecordError(f"{job_folder.weights} is not there, or not what the record is of")
+        raise RecordError(
+            f"{job_folder.weights} is not there, or not what the record is of", "mismatch"
+        )
     paths = [folder / name for name in (WEIGHTS, CONFIG, RECORD, CARD)]
     weights, config, facts, page = paths
     write_atomically(weights, job_folder.weights.read_bytes())
@@ -103,12 +107,16 @@ def read_export(folder: Path) -> Export:
     try:
         record = read_record(folder / RECORD)
     except RecordError as error:
-        raise RecordError(f"{folder / RECORD}: {error}") from error
+        raise RecordError(f"{folder / RECORD}: {error}", error.code) from error
     if config.job.key != record.key:
-        raise RecordError(f"{folder / CONFIG} is of job {config.job.key}, its record {record.key}")
+        raise RecordError(
+            f"{folder / CONFIG} is of job {config.job.key}, its record {record.key}", "mismatch"
+        )
     if config.classes is not None and len(config.classes) != record.job.dataset.classes:
-        raise RecordError(f"{folder / CONFIG} names {len(config.classes)} classes, not all")
+        raise RecordError(
+            f"{folder / CONFIG} names {len(config.classes)} classes, not all", "mismatch"
+        )
     weights = folder / WEIGHTS
     if not weights.is_file() or file_hash(weights) != record.weights.sha256:
-        raise RecordError(f"{weights} is not there, or not what the record is of")
+        raise RecordError(f"{weights} is not there, or not what the record is of", "mismatch")
     return Export(config, record, weights)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from ltbench.config.codes import Code
+from ltbench.config.errors import with_code
 from ltbench.config.models import Job
 from ltbench.core.files import write_atomically
 from ltbench.runs.errors import RecordError
@@ -37,6 +39,11 @@ class BadRecord:
     place: str
     provenance: Provenance
     reason: str
+    code: Code = RecordError.code
+
+    def described(self) -> str:
+        """Return the reason as the command line prints it, with its code."""
+        return with_code(self.reason, self.code)
 
 
 @dataclass
@@ -73,7 +80,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise RecordError(f"{twice!r} is given twice")
+        raise RecordError(f"{twice!r} is given twice", "duplicate")
     return values
 
 
@@ -93,7 +100,7 @@ def read_record(path: Path) -> Record:
     except RecordError:
         raise
     except OSError as error:
-        raise RecordError(f"cannot be read: {error.strerror}") from error
+        raise RecordError(f"cannot be read: {error.strerror}", "unreadable") from error
     except (ValueError, RecursionError) as error:
         raise RecordError(f"not JSON: {error}") from error
     version = values.get("schema_version") if isinstance(values, dict) else None
@@ -101,7 +108,8 @@ def read_record(path: Path) -> Record:
         raise RecordError("not a record: it has no schema_version")
     if version > SCHEMA_VERSION:
         raise RecordError(
-            f"schema version {version} is newer than this ltbench's ({SCHEMA_VERSION})"
+            f"schema version {version} is newer than this ltbench's ({SCHEMA_VERSION})",
+            "out-of-date",
         )
     try:
         return Record.model_validate_json(text, strict=True)
@@ -136,12 +144,12 @@ class RecordStore:
                 try:
                     record = read_record(path)
                 except RecordError as error:
-                    loaded.bad.append(BadRecord(path, place, provenance, str(error)))
+                    loaded.bad.append(BadRecord(path, place, provenance, str(error), error.code))
                     continue
                 stored = Stored(record, path, place, provenance)
                 first = loaded.records.setdefault(record.key, stored)
-                if first is not stored and (reason := _conflict(first, stored)):
-                    loaded.bad.append(BadRecord(path, place, provenance, reason))
+                if first is not stored and (conflict := _conflict(first, stored)):
+                    loaded.bad.append(BadRecord(path, place, provenance, *conflict))
         return loaded
 
     def quarantine(self, bad: BadRecord) -> Path | None:
@@ -184,12 +192,15 @@ def _is_sound(path: Path) -> bool:
     return True
 
 
-def _conflict(first: Stored, second: Stored) -> str | None:
-    """Say what is wrong with two files of one key, if anything is."""
+def _conflict(first: Stored, second: Stored) -> tuple[str, Code] | None:
+    """Return message and code of what is wrong with two files of one key, if anything is."""
     same = first.record.repeats(second.record)
     if first.provenance != second.provenance:
-        return None if same else f"other numbers than the {first.provenance} {first.place}"
-    return f"{'a copy of' if same else 'other numbers than'} {first.place}"
+        reason = f"other numbers than the {first.provenance} {first.place}"
+        return None if same else (reason, "mismatch")
+    if same:
+        return f"a copy of {first.place}", "duplicate"
+    return f"other numbers than {first.place}", "mismatch"
 
 
 def publish(runs: Path, keys: Iterable[str], published: Path) -> list[Path]:
@@ -211,22 +222,25 @@ def publish(runs: Path, keys: Iterable[str], published: Path) -> list[Path]:
     """
     ours = RecordStore(runs=runs).load().records
     theirs = RecordStore(published=published).load().records
-    problems: list[str] = []
+    problems: list[RecordError] = []
     new: dict[Path, Record] = {}
     for key in dict.fromkeys(keys):
         if key not in ours:
-            problems.append(f"{key}: no sound record in {runs}")
+            message = f"{key}: no sound record in {runs}"
+            problems.append(RecordError(message, "missing-record"))
             continue
         record = ours[key].record
         path = record_path(published, record.job)
         if key not in theirs:
             new[path] = record
             if path.exists():
-                problems.append(f"{key}: {path} is not a sound record and in the way")
+                message = f"{key}: {path} is not a sound record and in the way"
+                problems.append(RecordError(message))
         elif not theirs[key].record.repeats(record):
-            problems.append(f"{key}: published with other numbers in {theirs[key].path}")
+            message = f"{key}: published with other numbers in {theirs[key].path}"
+            problems.append(RecordError(message, "mismatch"))
     if problems:
-        raise RecordError("; ".join(problems))
+        raise RecordError.joined(problems)
     for path, record in new.items():
         write_record(record, path)
     return list(new)

@@ -41,9 +41,11 @@ def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Metho
         method.on_stage_start(method.stage)
         lost, left = method.load_state_dict(load_file(weights), strict=False)
     except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise RecordError(f"{weights} does not fit {job.method}: {error}") from error
+        raise RecordError(f"{weights} does not fit {job.method}: {error}", "mismatch") from error
     if lost or (left and not method.teachers):  # a teacher predicts nothing
-        raise RecordError(f"{weights} does not fit {job.method}: {', '.join([*lost, *left])}")
+        raise RecordError(
+            f"{weights} does not fit {job.method}: {', '.join([*lost, *left])}", "mismatch"
+        )
     return method.eval()
 
 

@@ -5,8 +5,8 @@ from pydantic import ValidationError
 
 from ltbench.analysis.board import boards
 from ltbench.analysis.findings import Finding, evaluate, load_findings
-from ltbench.config.errors import ConfigError
 from ltbench.report.findings_table import findings_table
+from tests.support.errors import problems
 
 REPOSITORY = Path(__file__).parents[2]
 VARIANTS = [
@@ -200,10 +200,9 @@ def test_refuses_what_is_not_a_predicate(compare):
 def test_file_errors_name_file_and_line(tmp_path):
     path = tmp_path / "findings.yaml"
     path.write_text("findings:\n  - id: a\n    claim: b\n    typo: c\n")
-    with pytest.raises(ConfigError) as caught:
-        load_findings(path)
-    assert "findings.yaml:4: findings[0].typo: unknown key" in str(caught.value)
-    assert "findings[0].compare: is missing" in str(caught.value)
+    found = problems(lambda: load_findings(path))
+    assert (f"{path}:4", "findings[0].typo", "unknown-key") in found
+    assert (f"{path}:2", "findings[0].compare", "missing-key") in found
 
 
 def test_the_findings_of_the_project():

@@ -1,10 +1,11 @@
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
 
 from ltbench.analysis.verification import (
-    difference,
+    differences,
     file_problems,
     record_problems,
     split_problems,
@@ -17,6 +18,7 @@ from ltbench.runs.record import SplitFacts
 from ltbench.runs.store import RecordStore, record_path, write_record
 from tests.support import processes
 from tests.support import toy_board as toy
+from tests.support.errors import printed
 
 ROOT = Path(__file__).parents[2]
 METHODS = load_catalogue().methods
@@ -35,8 +37,9 @@ def written(root, jobs, **changes):
 
 
 def problems_of(root, loaded, *plans):
+    """Return file, code and message of each problem with records."""
     found = record_problems(loaded, root, plans, METHODS)
-    return [problem.split(": ", 1) for problem in found]
+    return [(problem.file, problem.code, problem.message) for problem in found]
 
 
 def test_records_of_a_plan_have_no_problem(tmp_path):
@@ -54,9 +57,12 @@ def test_a_damaged_and_a_misplaced_record(tmp_path):
     moved = tmp_path / "elsewhere.json"
     other.rename(moved)
     found = problems_of(tmp_path, RecordStore(tmp_path).load(), plan)
-    assert len(found) == 2
-    assert "disagree with hits" in dict(found)[one.relative_to(tmp_path).as_posix()]
-    assert dict(found)["elsewhere.json"] == f"belongs to {other}"
+    damaged = one.relative_to(tmp_path).as_posix()
+    assert {place: code for place, code, _ in found} == {
+        damaged: "invalid-record",
+        "elsewhere.json": "mismatch",
+    }
+    assert str(other) in {place: message for place, _, message in found}["elsewhere.json"]
 
 
 def test_versions_methods_grids_configurations_and_starts(tmp_path):
@@ -64,30 +70,32 @@ def test_versions_methods_grids_configurations_and_starts(tmp_path):
 
     def only(jobs, **changes):
         root = tmp_path / str(len(list(tmp_path.iterdir())))
-        (found,) = problems_of(root, written(root, jobs, **changes), plan)
-        return found[1]
+        ((_, code, message),) = problems_of(root, written(root, jobs, **changes), plan)
+        return code, message
 
     softmax = [SOFTMAX]
     old = toy.plan(softmax, seeds=(0,), splits=("longtailed",), versions={"Softmax": 99})
-    assert only(old.jobs.values()) == (
-        f"made by version 99 of softmax, which is at {METHODS['softmax'].version}"
-    )
+    code, message = only(old.jobs.values())
+    assert code == "out-of-date"
+    assert re.findall(r"\d+", message) == ["99", str(METHODS["softmax"].version)]
     gone = toy.plan([{"label": "x", "method": "gone"}], seeds=(0,), splits=("longtailed",))
-    assert only(gone.jobs.values()) == 'there is no method "gone"'
+    assert only(gone.jobs.values())[0] == "unknown-method"
     own = [job for job in plan.jobs.values() if job.method == "softmax"]
-    assert only(own, grid="other") == 'there is no grid "other"'
+    assert only(own, grid="other")[0] == "unknown-grid"
     batch = toy.recipe(batch=64)
     changed = toy.plan(softmax, seeds=(0,), splits=("longtailed",), recipe=batch)
-    assert only(changed.jobs.values()) == (
-        f"its configuration has changed: {own[0].key} is planned in its place"
-    )
+    code, message = only(changed.jobs.values())
+    assert code == "out-of-date"
+    assert own[0].key in message
     asked = {"recipe": batch, "overrides": ("recipe.batch=64",)}
     ad_hoc = toy.plan(softmax, seeds=(0,), splits=("longtailed",), **asked)
-    assert only(ad_hoc.jobs.values()) == "made with settings from the command line: recipe.batch=64"
+    code, message = only(ad_hoc.jobs.values())
+    assert code == "mismatch"
+    assert message.endswith(": recipe.batch=64")
     second = [job for job in plan.jobs.values() if job.method == "crt"]
-    assert only(second) == (
-        f"there is no record of the job that it starts or learns from, {own[0].key}"
-    )
+    code, message = only(second)
+    assert code == "missing-record"
+    assert own[0].key in message
 
 
 def test_a_seed_that_no_grid_plans_is_no_problem(tmp_path):
@@ -109,7 +117,8 @@ def test_records_of_one_split_have_the_same_images(tmp_path):
     ):
         loaded = written(tmp_path, [second], split=split.model_copy(update=change))
         (problem,) = split_problems(loaded.records, tmp_path)
-        assert f"other {images} images than" in problem
+        assert problem.code == "mismatch"
+        assert f"{images} images" in problem.message
 
 
 def test_splits_are_made_anew_from_the_images_that_are_there(tmp_path):
@@ -128,10 +137,8 @@ def test_splits_are_made_anew_from_the_images_that_are_there(tmp_path):
     counts = (made.counts[1], made.counts[0], *made.counts[2:])
     hits["split"] = facts.model_copy(update={"train_hash": "e" * 64, "train_counts": counts})
     found = split_problems(toy.stored(toy.record(job, **hits)))
-    assert [problem.split(": ")[1].split()[0] for problem in found] == [
-        "train_hash",
-        "train_counts",
-    ]
+    assert [problem.message.split()[0] for problem in found] == ["train_hash", "train_counts"]
+    assert {problem.code for problem in found} == {"mismatch"}
 
 
 def test_files_that_are_missing_stray_or_other(tmp_path):
@@ -143,22 +150,27 @@ def test_files_that_are_missing_stray_or_other(tmp_path):
         for name, text in files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
-    assert file_problems(folder, made) == [
-        f'{folder}/deep/other:2: has "two and more", the records give "two and less"',
-        f"{folder}/new: missing",
-        f"{folder}/stray: the records give no such file",
+    assert [(p.file, p.line, p.code) for p in file_problems(folder, made)] == [
+        (f"{folder}/deep/other", 2, "out-of-date"),
+        (f"{folder}/new", None, "missing-file"),
+        (f"{folder}/stray", None, "out-of-date"),
     ]
     assert file_problems(made, made) == []
 
 
 def test_the_first_difference_is_shown_where_it_is():
-    assert difference(b"a\n", b"a\n") is None
-    assert difference(b"a\n", b"a\nb\n") == ':2: has "", the records give "b"'
-    assert difference(b"a", b"a\n") == ':2: has nothing, the records give ""'
+    def shown(old, new):
+        return [
+            (problem.line, re.findall('nothing|"[^"]*"', problem.message))
+            for problem in differences(Path("f"), old, new)
+        ]
+
+    assert shown(b"a\n", b"a\n") == []
+    assert shown(b"a\n", b"a\nb\n") == [(2, ['""', '"b"'])]
+    assert shown(b"a", b"a\n") == [(2, ["nothing", '""'])]
     long = b"x" * 500
-    shown = difference(long + b"1", long + b"2")
-    assert shown == f':1: has "{"x" * 20}1", the records give "{"x" * 20}2"'
-    assert difference(b"\xff", b"\xfe") == ": differs in bytes that are no text"
+    assert shown(long + b"1", long + b"2") == [(1, [f'"{"x" * 20}1"', f'"{"x" * 20}2"'])]
+    assert shown(b"\xff", b"\xfe") == [(None, [])]
 
 
 def verify(*words, folder=ROOT):
@@ -183,7 +195,8 @@ def test_a_changed_leaderboard_is_refused(tmp_path):
     readme.write_text((ROOT / "README.md").read_text().replace(begin, f"{begin}\nBy hand.\n"))
     done = verify("--leaderboard", str(board), "--readme", str(readme))
     assert done.returncode == 1
-    assert f'{index}:1: has "# Our leaderboard", the records give "# Leaderboard"' in done.stdout
-    assert f"{board / 'notes.md'}: the records give no such file" in done.stdout
-    assert f"{readme}:" in done.stdout
-    assert "3 disagreements" in done.stdout
+    found = printed(done.stdout)
+    assert (f"{index}:1", "", "out-of-date") in found
+    assert (str(board / "notes.md"), "", "out-of-date") in found
+    assert [place.rpartition(":")[0] for place, *_ in found].count(str(readme)) == 1
+    assert len(found) == 3

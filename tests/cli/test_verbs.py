@@ -10,9 +10,10 @@ WITHOUT_SLURM = ("--partition gpu", "--time 8:00:00", "--nodes 1", "--sbatch mem
 
 
 def refused(command):
-    """Return where the problems of a command are."""
+    """Return the options that a command refuses for having no effect."""
     result = CliRunner().invoke(app, command.split())
     assert isinstance(result.exception, ConfigError), result.output
+    assert {problem.code for problem in result.exception.problems} == {"no-effect"}
     return [problem.file for problem in result.exception.problems]
 
 

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from ltbench.config.catalogue import Catalogue, load_catalogue
-from ltbench.config.errors import ConfigError
 from ltbench.config.expand import expand
 from ltbench.config.load import load_dataset, load_recipe
 from ltbench.config.models import Grid, Recipe
 from ltbench.core.nouns import Stage, Teacher
+from tests.support.errors import problems, problems_of
 
 CATALOGUE = load_catalogue()
 DIGITS = load_dataset("digits")
@@ -171,9 +171,10 @@ def test_pretraining_is_a_job_of_its_own_without_a_row():
 
 
 def test_pretraining_that_nothing_starts_from_is_refused():
-    message = r'grid toy: variants\[1\]: "Pre" only pre-trains; nothing starts from it'
-    with pytest.raises(ConfigError, match=message):
-        plan("softmax", v("Pre", "pre"), catalogue=PRETRAINING)
+    unused = ("softmax", v("Pre", "pre"))
+    assert problems(lambda: plan(*unused, catalogue=PRETRAINING)) == [
+        ("grid toy", "variants[1]", "no-effect")
+    ]
     plan("pre", v("S", "softmax", start_from="pre"), catalogue=PRETRAINING)
 
 
@@ -340,14 +341,17 @@ def test_only_brings_softmax_on_the_twins_of_balanced_rows():
     ],
 )
 def test_starts_in_a_circle(variants, circle):
-    with pytest.raises(ConfigError, match=f"grid toy: variants: starts in a circle: {circle}$"):
-        plan(*variants)
+    (problem,) = problems_of(lambda: plan(*variants))
+    assert (problem.file, problem.path, problem.code) == ("grid toy", "variants", "cycle")
+    assert problem.message.endswith(f": {circle}")
 
 
 def test_a_method_that_starts_from_itself_or_teaches_itself():
     for changes in ({"start_from": "me"}, {"teachers": (Teacher("me"),)}):
-        with pytest.raises(ConfigError, match="starts in a circle"):
-            plan("me", catalogue=with_method("me", **changes))
+        catalogue = with_method("me", **changes)
+        assert problems(lambda catalogue=catalogue: plan("me", catalogue=catalogue)) == [
+            ("grid toy", "variants", "cycle")
+        ]
 
 
 def test_datasets_that_tables_cannot_tell_apart_are_refused():
@@ -356,34 +360,25 @@ def test_datasets_that_tables_cannot_tell_apart_are_refused():
         name="toy", title="Toy", datasets=("digits",), recipes=("digits",), variants=("softmax",)
     )
     for datasets in (near, [DIGITS, DIGITS]):
-        with pytest.raises(ConfigError) as error:
-            expand(grid, datasets, RECIPES, CATALOGUE)
-        assert [problem.path for problem in error.value.problems] == ["datasets"]
+        found = problems(lambda datasets=datasets: expand(grid, datasets, RECIPES, CATALOGUE))
+        assert found == [("grid toy", "datasets", "duplicate")]
 
 
 def test_recipes_of_variants_have_the_network_of_the_grid():
-    with pytest.raises(ConfigError) as error:
-        plan(
-            "softmax",
-            v("A", "crt", recipe="deep"),
-            v("B", "lws", recipe="group"),
-            v("C", "ncm", recipe="slow"),
-        )
-    assert [str(problem) for problem in error.value.problems] == [
-        'grid toy: variants[1].recipe: "deep" has another network than "digits"',
-        'grid toy: variants[2].recipe: "group" has another network than "digits"',
+    recipes = {"A": ("crt", "deep"), "B": ("lws", "group"), "C": ("ncm", "slow")}
+    variants = [v(label, method, recipe=name) for label, (method, name) in recipes.items()]
+    assert problems(lambda: plan("softmax", *variants)) == [
+        ("grid toy", "variants[1].recipe", "conflict"),
+        ("grid toy", "variants[2].recipe", "conflict"),
     ]
 
 
 def test_recipes_fit_the_images():
     lists = load_dataset("inaturalist2018")
-    with pytest.raises(ConfigError) as error:
-        plan("softmax", dataset=lists)
-    assert len(error.value.problems) == len(RECIPES)
-    assert str(error.value.problems[0]) == (
-        'grid toy: recipes: "digits" is not for inaturalist2018, whose images have any size and '
-        "need a short_side"
-    )
+    found = problems_of(lambda: plan("softmax", dataset=lists))
+    assert {(p.file, p.path, p.code) for p in found} == {("grid toy", "recipes", "conflict")}
+    for name, problem in zip(RECIPES, found, strict=True):
+        assert f'"{name}"' in problem.message
 
 
 def test_lists_have_a_twin_where_there_is_more_to_draw_from():

@@ -63,11 +63,11 @@ VALUES = [
 
 
 def outcome(model, values):
-    """Return the checked values, else where they do not fit."""
+    """Return the checked values, else where and how they do not fit."""
     try:
         checked = validate(model, values, Location("x"))
     except ConfigError as error:
-        return [problem.path for problem in error.problems]
+        return [(problem.path, problem.code) for problem in error.problems]
     return checked.model_dump(mode="json", warnings=False)
 
 

@@ -5,7 +5,7 @@ import pytest
 from ltbench.config.load import expand_dataset, load_dataset, load_grid, load_recipe
 from ltbench.config.models import DatasetChoice, DatasetSpec, Recipe, Variant
 from ltbench.config.overrides import Only, parse_only, parse_overrides
-from tests.support.toy_project import problems
+from tests.support.errors import problems, suggested
 
 
 def test_recipe_fields(project):
@@ -74,17 +74,20 @@ def test_every_option_without_meaning_is_named():
         "recipe.batch=[1",
         "recipe.batch={a: 1, a: 2}",
     ]
-    assert problems(lambda: parse_overrides(texts)) == [
-        '--set: no setting "recpie.batch"; did you mean "recipe"?',
-        '--set: no setting "batch"; choose from dataset, grid, hyper, recipe',
-        '--set: "recipe" names no field, write recipe.FIELD=VALUE',
-        '--set: "recipe.first..lr" names no field, write recipe.FIELD=VALUE',
-        '--set: "hyper.tau" names no field, write hyper.VARIANT.NAME=VALUE',
-        "--set: recipe.batch: has no value, write recipe.batch=VALUE",
-        "--set: recipe.batch: is empty",
-        "--set: recipe.batch: not valid YAML: expected ',' or ']', but got '<stream end>'",
-        "--set: recipe.batch: key given twice, first on line 1",
+    assert [(path, code) for _, path, code in problems(lambda: parse_overrides(texts))] == [
+        ("", "unknown-key"),
+        ("", "unknown-key"),
+        ("", "malformed"),
+        ("", "malformed"),
+        ("", "malformed"),
+        ("recipe.batch", "malformed"),
+        ("recipe.batch", "invalid-yaml"),
+        ("recipe.batch", "invalid-yaml"),
+        ("recipe.batch", "duplicate"),
     ]
+    near, none_near, *_ = suggested(lambda: parse_overrides(texts))
+    assert near == ["recipe"]
+    assert none_near == ["dataset", "grid", "hyper", "recipe"]
 
 
 def test_values_go_through_the_same_models(project, catalogue):
@@ -92,31 +95,24 @@ def test_values_go_through_the_same_models(project, catalogue):
         return problems(lambda: load_grid("toys", parse_overrides(texts), catalogue))
 
     assert grid("recipe.first.epoch=5", "recipe.precision=half") == [
-        '--set: recipe.precision: expected "fp32", "tf32", "bf16" or "fp64", got "half"',
-        '--set: recipe.first.epoch: unknown key; did you mean "epochs"?',
+        ("--set", "recipe.precision", "unknown-value"),
+        ("--set", "recipe.first.epoch", "unknown-key"),
     ]
-    assert grid("recipe.first.epochs=5") == [
-        (
-            "--set: recipe.first: milestones [24, 27] are not before the last of 5 epochs; "
-            "defer (24) is after the last of 5 epochs"
-        )
-    ]
-    assert grid("recipe.batch.size=5") == ["--set: recipe.batch: 32 has no fields"]
-    assert grid("dataset.profile=natural") == [
-        "--set: dataset: a natural profile has no ratio, every other profile needs one"
-    ]
+    assert grid("recipe.first.epochs=5") == [("--set", "recipe.first", "conflict")]
+    assert grid("recipe.batch.size=5") == [("--set", "recipe.batch", "wrong-type")]
+    assert grid("dataset.profile=natural") == [("--set", "dataset", "conflict")]
     assert grid("grid.seeds=[x]", "grid.recipes=[long]") == [
-        '--set: grid.recipes[0]: no recipe "long"; choose from short',
-        '--set: grid.seeds[0]: expected a whole number, got "x"',
+        ("--set", "grid.recipes[0]", "unknown-recipe"),
+        ("--set", "grid.seeds[0]", "wrong-type"),
     ]
     assert grid("grid.title.x=1", "recipe.batch=0", "hyper.LDAM.scale=x") == [
-        '--set: grid.title: "Toys" has no fields',
-        '--set: hyper.LDAM.scale: expected a number, got "x"',
+        ("--set", "grid.title", "wrong-type"),
+        ("--set", "hyper.LDAM.scale", "wrong-type"),
     ]
     assert grid("hyper.LDAN.scale=1", "hyper.LDAM.scale=0", "hyper.LDAM.tau=1") == [
-        '--set: hyper.LDAN.scale: the grid has no variant or method "LDAN"; did you mean "LDAM"?',
-        "--set: hyper.LDAM.scale: expected more than 0, got 0",
-        "--set: hyper.LDAM.tau: unknown key; choose from defer, scale",
+        ("--set", "hyper.LDAN.scale", "unknown-variant"),
+        ("--set", "hyper.LDAM.scale", "out-of-range"),
+        ("--set", "hyper.LDAM.tau", "unknown-key"),
     ]
 
 
@@ -166,12 +162,15 @@ def test_only_knows_methods_and_ids(rows):
 
 
 def test_only_names_unknown_fields_and_words(rows):
-    assert problems(lambda: parse_only(["varaint=a", "seed=", "seed"])) == [
-        '--only: no field "varaint"; did you mean "variant"?',
-        "--only: seed: has no value, write seed=WORD,WORD",
+    wrong = ["varaint=a", "seed=", "seed"]
+    assert problems(lambda: parse_only(wrong)) == [
+        ("--only", "", "unknown-key"),
+        ("--only", "seed", "malformed"),
     ]
+    assert suggested(lambda: parse_only(wrong)) == [["variant"], []]
     only = parse_only(["variant=LDAM-DWR", "seed=0,7", "recipe=short"])
     assert problems(lambda: only.check(rows)) == [
-        '--only: variant: the grid has no variant "LDAM-DWR"; did you mean "LDAM-DRW"?',
-        '--only: seed: the grid has no seed "7"; choose from 0, 1',
+        ("--only", "variant", "unknown-value"),
+        ("--only", "seed", "unknown-value"),
     ]
+    assert suggested(lambda: only.check(rows)) == [["LDAM-DRW"], ["0", "1"]]

@@ -1,93 +1,71 @@
 import pytest
 
-from ltbench.config.errors import ConfigError, Location
+from ltbench.config.errors import Location
 from ltbench.config.models import DatasetSpec, Grid, Recipe
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import parse_yaml
+from tests.support.errors import problems_of
 
 
 def problems(model, text, given=None):
+    """Return what is wrong with a text: line, path, code, and what is said of it."""
     value, locate = parse_yaml(text, "x.yaml")
-    with pytest.raises(ConfigError) as error:
-        validate(model, value, Location("x", locate), given)
-    return str(error.value).splitlines()
+    found = problems_of(lambda: validate(model, value, Location("x", locate), given))
+    assert {problem.file for problem in found} == {"x"}
+    return [(p.line, p.path, p.code, p.suggestion or p.message) for p in found]
 
 
 GRID = "title: T\ndatasets: [d]\nrecipes: [r]\nvariants: [softmax]\n"
 FIELDS = "datasets, recipes, seeds, splits, title, variants"
 
 
+NAME = "[A-Za-z0-9][A-Za-z0-9_.+-]*"
+
+
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("old", "new", "line", "path", "code", "fact"),
     [
-        ("title", "titel", 'x:1: titel: unknown key; did you mean "title"?'),
-        ("title: T", "title: 3", "x:1: title: expected text, got 3"),
-        ("title: T", "title:", "x:1: title: expected text, got nothing"),
-        ("[r]", "r", 'x:3: recipes: expected a list, got "r"'),
-        ("[r]", "[]", "x:3: recipes: needs 1 or more, got 0"),
-        ("[r]", "[r, r]", "x:1: recipe given twice: r"),
+        ("title", "titel", 1, "titel", "unknown-key", '"title"'),
+        ("title: T", "title: 3", 1, "title", "wrong-type", "text, got 3"),
+        ("title: T", "title:", 1, "title", "wrong-type", "text, got nothing"),
+        ("[r]", "r", 3, "recipes", "wrong-type", 'a list, got "r"'),
+        ("[r]", "[]", 3, "recipes", "out-of-range", "1 or more, got 0"),
+        ("[r]", "[r, r]", 1, "", "duplicate", "recipe"),
+        ("[r]", "[a/b]", 3, "recipes[0]", "malformed", f'^{NAME}$, got "a/b"'),
+        ("[r]", f"[{'r' * 81}]", 3, "recipes[0]", "out-of-range", "at most 80"),
+        ("[d]", "[{name: d, ratio: 0.5}]", 2, "datasets[0].ratio", "out-of-range", "1, got 0.5"),
+        ("[d]", "[{name: d, ratio: [1, x]}]", 2, "datasets[0].ratio[1]", "wrong-type", "number"),
+        ("[d]", "[{name: d, ratio: []}]", 2, "datasets[0].ratio", "out-of-range", "got 0"),
         (
-            "[r]",
-            "[a/b]",
-            'x:3: recipes[0]: expected text of the form ^[A-Za-z0-9][A-Za-z0-9_.+-]*$, got "a/b"',
+            *("[d]", "[{name: d, profile: exp}]", 2, "datasets[0].profile", "unknown-value"),
+            '"natural", "exponential", "pareto" or "step", got "exp"',
         ),
+        ("[softmax]", "[1]", 4, "variants[0]", "wrong-type", "a mapping, got 1"),
+        ("[softmax]", "[{method: m}]", 4, "variants[0].label", "missing-key", ""),
+        ("[softmax]", "[{method: m, label: ' m'}]", 4, "variants[0].label", "malformed", "space"),
         (
-            "[r]",
-            f"[{'r' * 81}]",
-            f'x:3: recipes[0]: expected text of at most 80 characters, got "{"r" * 60}"...',
-        ),
-        (
-            "[d]",
-            "[{name: d, ratio: 0.5}]",
-            "x:2: datasets[0].ratio: expected at least 1, got 0.5",
-        ),
-        (
-            "[d]",
-            "[{name: d, ratio: [1, x]}]",
-            'x:2: datasets[0].ratio[1]: expected a number, got "x"',
-        ),
-        (
-            "[d]",
-            "[{name: d, ratio: []}]",
-            "x:2: datasets[0].ratio: needs 1 or more, got 0",
-        ),
-        (
-            "[d]",
-            "[{name: d, profile: exp}]",
-            (
-                "x:2: datasets[0].profile: "
-                'expected "natural", "exponential", "pareto" or "step", got "exp"'
-            ),
-        ),
-        ("[softmax]", "[1]", "x:4: variants[0]: expected a mapping, got 1"),
-        ("[softmax]", "[{method: m}]", "x:4: variants[0].label: is missing"),
-        (
-            "[softmax]",
-            "[{method: m, label: ' m'}]",
-            "x:4: variants[0].label: a label is printable text without space around it",
-        ),
-        (
-            "[softmax]",
-            "[{method: m, label: m, hyper: 3}]",
-            "x:4: variants[0].hyper: expected a mapping, got 3",
+            *("[softmax]", "[{method: m, label: m, hyper: 3}]", 4, "variants[0].hyper"),
+            *("wrong-type", "a mapping, got 3"),
         ),
         (
             "[softmax]",
             "\n  - softmax\n  - label: n\n    method: n\n    start_form: m",
-            'x:8: variants[1].start_form: unknown key; did you mean "start_from"?',
+            *(8, "variants[1].start_form", "unknown-key", '"start_from"'),
         ),
-        ("title: T", "title: T\nseeds: [true]", "x:2: seeds[0]: expected a whole number, got true"),
-        ("title: T", "title: T\nseeds: [010]", 'x:2: seeds[0]: expected a whole number, got "010"'),
-        ("title: T", "title: T\nseeds: [1.5]", "x:2: seeds[0]: expected a whole number, got 1.5"),
-        ("title: T", "title: T\nseeds: [-1]", "x:2: seeds[0]: expected at least 0, got -1"),
-        ("title: T", "title: T\nseeds: [0, 0]", "x:1: seed given twice: 0"),
-        ("[d]", "[{nam: d}]", 'x:2: datasets[0].nam: unknown key; did you mean "name"?'),
-        ("title: T", "title: T\nname: t", f"x:2: name: unknown key; choose from {FIELDS}"),
-        ("title: T", "title: T\nzzz: t", f"x:2: zzz: unknown key; choose from {FIELDS}"),
+        ("title: T", "title: T\nseeds: [true]", 2, "seeds[0]", "wrong-type", "whole number"),
+        ("title: T", "title: T\nseeds: [010]", 2, "seeds[0]", "wrong-type", 'got "010"'),
+        ("title: T", "title: T\nseeds: [1.5]", 2, "seeds[0]", "wrong-type", "got 1.5"),
+        ("title: T", "title: T\nseeds: [-1]", 2, "seeds[0]", "out-of-range", "0, got -1"),
+        ("title: T", "title: T\nseeds: [0, 0]", 1, "", "duplicate", "seed"),
+        ("[d]", "[{nam: d}]", 2, "datasets[0].nam", "unknown-key", '"name"'),
+        ("title: T", "title: T\nname: t", 2, "name", "unknown-key", FIELDS),
+        ("title: T", "title: T\nzzz: t", 2, "zzz", "unknown-key", FIELDS),
     ],
 )
-def test_each_problem_of_a_grid_in_our_words(old, new, message):
-    assert message in problems(Grid, GRID.replace(old, new, 1), {"name": "g"})
+def test_each_problem_of_a_grid(old, new, line, path, code, fact):
+    found = problems(Grid, GRID.replace(old, new, 1), {"name": "g"})
+    (said,) = (said for *problem, said in found if problem == [line, path, code])
+    assert fact in said
 
 
 def test_one_mistake_is_one_problem():
@@ -111,15 +89,18 @@ second:
 
 
 def test_all_problems_of_a_file_at_once_in_its_order():
-    assert problems(Recipe, RECIPE, {"name": "r"}) == [
-        "x:3: batch: expected at least 1, got 0",
-        'x:4: channels_last: expected true or false, got "yes"',
-        'x:7: first.optimizer.lr: expected a number, got "1e-1x"',
-        "x:7: first.optimizer.momentum: expected less than 1, got 1",
-        'x:8: first.schedule.kind: expected "constant", "step" or "cosine", got "linear"',
-        "x:11: second.optimizer.lr: expected more than 0, got -0.001",
-        'x:11: second.optimizer.weigth_decay: unknown key; did you mean "weight_decay"?',
+    found = problems(Recipe, RECIPE, {"name": "r"})
+    assert [problem[:3] for problem in found] == [
+        (3, "batch", "out-of-range"),
+        (4, "channels_last", "wrong-type"),
+        (7, "first.optimizer.lr", "wrong-type"),
+        (7, "first.optimizer.momentum", "out-of-range"),
+        (8, "first.schedule.kind", "unknown-value"),
+        (11, "second.optimizer.lr", "out-of-range"),
+        (11, "second.optimizer.weigth_decay", "unknown-key"),
     ]
+    wanted = ("at least 1,", "true or false", "a number", "less than 1,", "cosine", "more than 0,")
+    assert all(want in said for want, (*_, said) in zip(wanted, found[:-1], strict=True))
 
 
 def test_checks_across_fields_name_the_stage():
@@ -127,9 +108,9 @@ def test_checks_across_fields_name_the_stage():
         RECIPE.replace("0\nchannels_last: yes", "1").replace("1e-1x", "0.1").replace(": 1}", ": 0}")
     )
     text = text.replace("linear", "constant").replace("-1e-3, weigth", "1e-3, weight")
-    assert problems(Recipe, text, {"name": "r"}) == [
-        "x:8: second: milestones [10] are not before the last of 10 epochs"
-    ]
+    ((*problem, said),) = problems(Recipe, text, {"name": "r"})
+    assert problem == [8, "second", "conflict"]
+    assert "[10]" in said
 
 
 def test_scientific_numbers_and_whole_numbers_are_numbers():
@@ -151,4 +132,4 @@ def test_scientific_numbers_and_whole_numbers_are_numbers():
 
 @pytest.mark.parametrize("text", ["3", "[a]", "text", "---"])
 def test_a_file_that_is_no_mapping(text):
-    assert problems(DatasetSpec, text, {"name": "d"})[0].startswith("x:1: expected a mapping, got ")
+    assert problems(DatasetSpec, text, {"name": "d"})[0][:3] == (1, "", "wrong-type")

@@ -9,6 +9,7 @@ from ltbench.data.report import (
     histogram,
     write_figure,
 )
+from tests.support.errors import raises
 
 
 def test_check_of_digits(digits):
@@ -84,5 +85,5 @@ def test_figure(digits, tmp_path):
 
 
 def test_missing_images(make_spec, tmp_path):
-    with pytest.raises(DataError, match="no usable"):
+    with raises(DataError, "missing-data", tmp_path):
         check(make_spec(), tmp_path)

@@ -16,6 +16,7 @@ from ltbench.data.errors import DataError
 from ltbench.data.loader import EpochLoader, shard
 from ltbench.data.sources import load_pool
 from ltbench.data.split import make_split
+from tests.support.errors import raises
 
 
 @pytest.fixture
@@ -57,7 +58,9 @@ def test_a_subset_is_trained_on_alone_and_tested_with_all(make_data):
     assert observed.equal(everything[whole.labels >= 7])
     assert data.test_labels.equal(whole.test_labels)
     assert whole.classes_of("medium").tolist() == [3, 4, 5, 6]
-    with pytest.raises(DataError, match="25 training images of digits_r20 longtailed, few-shot"):
+    with raises(
+        DataError, "batch-too-large", 26, "25 training images", "digits_r20 longtailed, few-shot"
+    ):
         make_data(subset="few", batch=26)
 
 
@@ -250,7 +253,7 @@ def test_observed_images_are_the_training_images_in_order(make_data):
 
 
 def test_too_large_a_batch_is_refused(make_data):
-    with pytest.raises(DataError, match="a batch of 406 does not fit the 405 training images"):
+    with raises(DataError, "batch-too-large", 406, 405):
         make_data(batch=406)
 
 

@@ -58,7 +58,7 @@ def test_bad_images_say_why(data, problem):
 
 def test_a_size_may_be_asked_for():
     assert decode(encoded(PLAIN), 3, (30, 20)).size == (30, 20)
-    with pytest.raises(BadImageError, match="is 30x20, not 20x20"):
+    with pytest.raises(BadImageError, match=r"30x20.*20x20"):
         decode(encoded(PLAIN), 3, (20, 20))
 
 

@@ -19,6 +19,7 @@ from ltbench.data.errors import DataError
 from ltbench.data.image_cache import build_cache
 from ltbench.data.pool import ImageFiles
 from ltbench.data.streamed import AHEAD, Stored, StreamedImages
+from tests.support.errors import raises
 from tests.support.listed_images import resized_recipe
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
@@ -107,7 +108,7 @@ def test_a_bad_image_stops_the_step_that_needs_it(listed):
     spec, pool = listed
     (pool.files["train"].root / pool.files["train"].paths[2]).write_bytes(b"")
     data = DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool)
-    with pytest.raises(DataError, match="is empty"):
+    with raises(DataError, "bad-images", pool.files["train"].paths[2]):
         epoch_of(data)
 
 
@@ -224,9 +225,9 @@ def test_images_from_outside_are_made_like_those_of_the_test(listed):
 
 def test_recipes_of_another_kind_are_refused(listed, digits):
     spec, pool = listed
-    with pytest.raises(DataError, match="images of any size, digits is for others"):
+    with raises(DataError, "conflict", "any size", "digits"):
         DataModule(spec, "longtailed", load_recipe("digits"), seed=0, pool=pool)
-    with pytest.raises(DataError, match="images of one size, digits is for others"):
+    with raises(DataError, "conflict", "one size", "digits"):
         DataModule(digits, "longtailed", recipe_of(), seed=0)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.errors import printed
 from tests.support.project import Project
 
 VARIANTS = (
@@ -82,7 +83,7 @@ def test_they_are_published_with_what_starts_from_them(project):
 def test_pretraining_that_nothing_starts_from_is_said(project):
     alone = project.grid("softmax", VARIANTS[3], name="alone")
     said = project.verb("plan", alone, code=2, torch=False).stderr
-    assert 'variants[1]: "Pre" only pre-trains; nothing starts from it' in said
+    assert printed(said) == [("grid alone", "variants[1]", "no-effect")]
 
 
 def test_an_override_leaves_it_out_of_the_tables_too(project):

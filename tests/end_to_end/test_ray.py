@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from ltbench.core.files import read_json
+from tests.support.errors import printed
 from tests.support.project import PATIENCE, Project, wait_until
 
 pytest.importorskip("ray")
@@ -122,18 +123,15 @@ def test_a_ray_of_its_own_is_gone_with_the_run(project):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--address", "127.0.0.1:1"), "--address: nothing answers at 127.0.0.1:1"),
-        (("--address", "here"), "--address: is written host:port, or auto"),
-    ],
+    ("address", "code"), [("127.0.0.1:1", "unavailable"), ("here", "malformed")]
 )
-def test_an_address_without_ray_is_refused(project, words, message):
-    said = project.run(project.grid("softmax"), "--launcher", "ray", *words, code=2)
-    assert message in said.stderr
+def test_an_address_without_ray_is_refused(project, address, code):
+    words = ("--launcher", "ray", "--address", address)
+    said = project.run(project.grid("softmax"), *words, code=2).stderr
+    assert printed(said) == [("--address", "", code)]
 
 
 def test_jobs_that_fit_no_node_are_refused(nodes, project):
     cluster, _ = nodes
     said = project.run("tiny.yaml", *on(cluster), "--devices", "2", code=2)
-    assert "--devices: no node of the cluster has 2 cores" in said.stderr
+    assert ("--devices", "", "unavailable") in printed(said.stderr)

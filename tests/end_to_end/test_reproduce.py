@@ -7,6 +7,7 @@ import re
 import pytest
 
 from ltbench.core.exact import fixed
+from tests.support.errors import printed
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +37,7 @@ def test_a_published_row_comes_out_bit_for_bit(copied):
     assert "2 of 2 published records are repeated bit for bit." in said
     assert "6 figures within tolerance, 0 outside." in said
     error = reproduce(copied, "digits_r20/softmaxx/2", code=2, torch=False).stderr
+    assert printed(error) == [("reproduce", "", "unknown-value")]
     assert f'did you mean "{ROW}"' in error
 
 
@@ -69,4 +71,4 @@ def test_an_exported_run_is_tested_again(copied):
     assert re.search(rf"\| {fixed(100 * record.accuracy, 1)} ", said)
     copied.call("evaluate", str(folder), "--dataset", "digits", "--images", "x", code=2)
     error = copied.call("evaluate", str(folder), "--dataset", "cifar10", code=2).stderr
-    assert "cifar10 has channels 3, the run was trained with 1" in error
+    assert printed(error) == [("--dataset", "", "mismatch")]

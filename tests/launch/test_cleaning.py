@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from ltbench.config.errors import ConfigError
 from ltbench.launch.cleaning import needed, note_plan, unneeded
 from ltbench.runs.run_dir import Workspace
 from ltbench.runs.store import record_path, write_record
+from tests.support.errors import problems
 from tests.support.quickstart import finish, key, load, quickstart, record
 
 
@@ -103,15 +103,13 @@ def test_links_and_what_is_not_named_as_a_job_stay(workspace, ncm, tmp_path):
 
 
 def test_a_folder_of_no_runs_is_refused(tmp_path):
-    with pytest.raises(ConfigError) as raised:
-        unneeded((), {}, Workspace(tmp_path))
-    assert [problem.file for problem in raised.value.problems] == ["--out"]
+    assert problems(lambda: unneeded((), {}, Workspace(tmp_path))) == [
+        ("--out", "", "missing-file")
+    ]
 
 
 def test_a_damaged_plan_removes_nothing(workspace, ncm):
     note_plan(ncm, workspace)
     (path,) = workspace.plans.iterdir()
     path.write_text(json.dumps({"grid": "x"})[:-3])
-    with pytest.raises(ConfigError) as raised:
-        removable(workspace)
-    assert [problem.file for problem in raised.value.problems] == [str(path)]
+    assert problems(lambda: removable(workspace)) == [(str(path), "", "unreadable")]

@@ -1,31 +1,32 @@
 import pytest
 
-from ltbench.config.errors import ConfigError
 from ltbench.config.load import load_dataset, load_grid
 from ltbench.data.errors import DataError
 from ltbench.data.image_cache import build_cache
 from ltbench.data.sources import load_pool
 from ltbench.launch import plan as module
 from ltbench.launch.plan import Request, make_plan, read_grid
+from tests.support.errors import problems, problems_of, raises
 from tests.support.own_images import rows, write_own
 
 CELLS = len(load_grid("cifar100_lt").variants) * 3 * 2 * 3  # ratios, splits, seeds
 
 
 def test_everything_wrong_is_said_together():
-    with pytest.raises(ConfigError) as error:
-        read_grid(Request("quickstrat", sets=("recip.batch=1",), only=("seeds=1",)))
-    assert [problem.file for problem in error.value.problems] == [
-        "--set",
-        "--only",
-        "configs/grids",
+    request = Request("quickstrat", sets=("recip.batch=1",), only=("seeds=1",))
+    assert problems(lambda: read_grid(request)) == [
+        ("--set", "", "unknown-key"),
+        ("--only", "", "unknown-key"),
+        ("configs/grids", "", "unknown-grid"),
     ]
 
 
 def test_a_huge_grid_is_refused_before_any_cell_is_made(monkeypatch):
     monkeypatch.setattr(module, "expand_datasets", None)
-    with pytest.raises(ConfigError, match=rf"grid cifar100_lt: has {CELLS} cells; say --yes"):
-        make_plan(Request("cifar100_lt"), largest=CELLS - 1)
+    (problem,) = problems_of(lambda: make_plan(Request("cifar100_lt"), largest=CELLS - 1))
+    assert (problem.file, problem.code) == ("grid cifar100_lt", "needs-confirmation")
+    assert f"{CELLS:,} cells" in problem.message
+    assert "--yes" in problem.message
 
 
 def test_a_grid_may_have_as_many_cells_as_it_has():
@@ -147,7 +148,7 @@ def test_the_caches_of_a_grid_leave_out_the_same_images(own):
     build_cache(*own, 12, on_bad="skip")
     assert planned("both.yaml")[1] == planned()[1]  # whoever has no cache yet is told by his job
     build_cache(*own, 16, on_bad="report")
-    with pytest.raises(DataError, match="--on-bad"):
+    with raises(DataError, "bad-cache", "--on-bad"):
         planned("both.yaml")
     build_cache(*own, 16, on_bad="skip")
     assert planned("both.yaml")[1] == planned()[1]

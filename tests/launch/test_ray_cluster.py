@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from ltbench.config.errors import ConfigError
 from ltbench.launch.ray_cluster import Needs, connected
+from tests.support.errors import problems_of
 from tests.support.training_jobs import options
 
 
@@ -21,6 +21,6 @@ def test_a_node_without_gpus_takes_no_job_that_needs_one():
 
 def test_without_the_extra_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    message = r"--launcher: ray needs Ray: pip install 'ltbench\[ray\]'"
-    with pytest.raises(ConfigError, match=message), connected(None, options()):
-        pass
+    (problem,) = problems_of(lambda: connected(None, options()).__enter__())
+    assert (problem.file, problem.code) == ("--launcher", "unavailable")
+    assert "ltbench[ray]" in problem.message

@@ -57,7 +57,7 @@ def accepts(model, values):
     try:
         return validate(model, values, Location("hyper")).model_dump(mode="json")
     except ConfigError as error:
-        return [(problem.path, problem.code) for problem in error.problems]
+        return [(problem.path, problem.code, problem.message) for problem in error.problems]
 
 
 @pytest.mark.parametrize("key", METHODS)

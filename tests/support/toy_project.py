@@ -1,8 +1,4 @@
-"""The files of a small project, and what is wrong with one."""
-
-import pytest
-
-from ltbench.config.errors import ConfigError
+"""The files of a small project."""
 
 PAPER = {"title": "T", "authors": "A", "venue": "V", "year": 2020, "arxiv": "2007.07314"}
 STAGE = {
@@ -13,13 +9,6 @@ STAGE = {
     "second": False,
     "views": 1,
 }
-
-
-def problems(check):
-    """Return the lines of the error that a check ends with."""
-    with pytest.raises(ConfigError) as error:
-        check()
-    return str(error.value).splitlines()
 
 
 def method(title, start_from=None, **hyper):

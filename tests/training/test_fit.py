@@ -20,6 +20,7 @@ from ltbench.training import fit
 from ltbench.training.checkpoint import load_checkpoint
 from ltbench.training.divergence import DivergedError
 from ltbench.training.lifeline import Lifeline, StoppedError
+from tests.support.errors import raises
 from tests.support.listed_images import picture, resized_recipe
 from tests.support.own_images import SPEC, rows, write_own
 from tests.support.training_jobs import DIGITS, job, options, recipe, weights
@@ -195,7 +196,7 @@ def test_a_failed_test_is_all_that_is_repeated(own, workspace, tmp_path, monkeyp
         path.write_bytes(b"<html>")
 
     monkeypatch.setattr(fit._Scribe, "training_ended", damage)
-    with pytest.raises(DataError, match=r"test 0\.jpg"):
+    with raises(DataError, "bad-images", "test 0.jpg"):
         fit.run_job(one, workspace, where)
     monkeypatch.setattr(fit._Scribe, "training_ended", ended)
     monkeypatch.setattr(fit.TrainingModule, "training_step", again)
@@ -493,5 +494,5 @@ def test_a_choice_is_made_on_images_that_nothing_trained_on(workspace):
 def test_a_job_that_chooses_needs_auxiliary_images(workspace):
     first = job(epochs=1)
     fit.run_job(first, workspace, options())
-    with pytest.raises(DataError, match="no auxiliary images"):
+    with raises(DataError, "missing-data"):
         fit.run_job(job("uno_ic", start=[first.key]), workspace, options())

@@ -14,6 +14,7 @@ from ltbench.runs.export import read_export, write_export
 from ltbench.runs.run_dir import Workspace
 from ltbench.training.fit import run_job
 from ltbench.training.restored import evaluate, restore
+from tests.support.errors import raises
 from tests.support.training_jobs import DIGITS, job, options
 
 CPU = torch.device("cpu")
@@ -63,7 +64,7 @@ def test_other_images_are_tested_too(softmax, workspace, tmp_path):
     exported = export(softmax, workspace, tmp_path)
     result = retest(exported, "train")
     assert result.totals == softmax.split.train_counts
-    with pytest.raises(DataError, match="no validation images"):
+    with raises(DataError, "missing-data"):
         retest(exported, "val")
 
 
@@ -82,7 +83,7 @@ def test_a_folder_is_tested_by_the_names_of_its_classes(softmax, workspace, tmp_
     assert list(result.hits) == expected
     (tmp_path / "images" / "owl").mkdir()
     shutil.copy(next((tmp_path / "images" / "3").iterdir()), tmp_path / "images" / "owl")
-    with pytest.raises(DataError, match="classes that this run does not know:\n  owl"):
+    with raises(DataError, "mismatch", "\n  owl"):
         images_of_folder(tmp_path / "images", DIGITS, recipe, NAMES)
 
 
@@ -92,8 +93,8 @@ def test_weights_of_another_shape_are_refused(softmax, workspace, tmp_path):
     for name in list(state)[:1]:
         del state[name]
     save_file(state, exported.weights)
-    with pytest.raises(RecordError, match="does not fit softmax"):
+    with raises(RecordError, "mismatch", exported.weights, "softmax"):
         restore(softmax, exported.weights)
     exported.weights.write_bytes(b"\x80\x04no pickle is read")
-    with pytest.raises(RecordError, match="does not fit softmax"):
+    with raises(RecordError, "mismatch", exported.weights, "softmax"):
         restore(softmax, exported.weights)
