@@ -1,0 +1,211 @@
+"""The errors that users meet most, word for word; all other tests compare location and code.
+
+To accept reworded errors: LTBENCH_UPDATE_GOLDEN=1 pytest tests/cli/test_sentences.py, then read the
+difference of tests/golden/sentences.txt as a user would.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from ltbench.cli import app
+from ltbench.config.models import Job
+from ltbench.runs.run_dir import Workspace
+from ltbench.runs.state import job_states
+from ltbench.runs.store import RecordStore
+from tests.support.project import FOLDER
+from tests.support.quickstart import finish, key, load, quickstart
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "sentences.txt"
+UPDATE = os.environ.get("LTBENCH_UPDATE_GOLDEN")
+
+GRID = """\
+title: Toys
+datasets: [digits]
+recipes: [digits]
+variants:
+  - softmax
+"""
+
+WRONG = """\
+titel: Toys
+datasets: [digit, {name: digits, profile: natural, ratio: 5}]
+recipes: [digit]
+seeds: [0, one, -1]
+variants:
+  - balanced_sofmax
+  - {label: A, method: ldam_drw, hyper: {defer: never, scael: 1, scale: 0}}
+  - {label: B, method: crt, start_from: C}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty working directory, and nothing of this machine's in the messages."""
+    for name in [name for name in os.environ if name.startswith("LTBENCH_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    Path("grid.yaml").write_text(GRID)
+    return tmp_path
+
+
+def command(words):
+    """Return what a command that is refused prints."""
+    result = CliRunner().invoke(app, words.split())
+    assert hasattr(result.exception, "described"), result.output
+    return result.exception.described()
+
+
+def written(path, text):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+
+
+def grid(text):
+    written("grid.yaml", text)
+    return command("plan -g grid.yaml")
+
+
+def variants(*lines):
+    return grid(GRID.replace("  - softmax\n", "".join(f"  - {line}\n" for line in lines)))
+
+
+def plugin(text):
+    written("mine.py", text)
+    return command("plan -g grid.yaml --plugin mine.py")
+
+
+def own(change):
+    """Return what is said of a folder of images after a change."""
+    written("configs/datasets/own.yaml", FOLDER)
+    pixels = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+    for part in ("train", "test"):
+        for label in range(3):
+            place = Path("data/own", part, f"class{label}")
+            place.mkdir(parents=True)
+            for i in range(3):
+                Image.fromarray(pixels).save(place / f"{i}.png")
+    change(Path("data/own/train"))
+    return command("data check own")
+
+
+def damage(train):
+    (train / "class0/0.png").write_bytes((train / "class0/0.png").read_bytes()[:45])
+    (train / "class1/1.png").write_text("no image")
+    Image.new("RGB", (9, 8)).save(train / "class2/2.png")
+
+
+def empty_class(train):
+    for path in (train / "class1").iterdir():
+        path.unlink()
+
+
+def no_cache(_):
+    Path("cache").write_text("a file, not a folder")
+
+
+def missing_folder():
+    written("configs/datasets/own.yaml", FOLDER)
+    return command("data check own")
+
+
+def large_batch():
+    recipe = yaml.safe_load((Path(__file__).parents[2] / "configs/recipes/digits.yaml").read_text())
+    written("configs/recipes/large.yaml", yaml.safe_dump(recipe | {"batch": 500}))
+    written("grid.yaml", GRID.replace("recipes: [digits]", "recipes: [large]"))
+    return command("run -g grid.yaml --wandb off --device cpu")
+
+
+def stale():
+    plan, workspace = quickstart("seed=0", "split=longtailed"), Workspace(Path("runs"))
+    softmax = key(plan, "Softmax")
+    finish(workspace, Job(**plan.jobs[softmax].model_dump() | {"version": 7}))
+    return job_states(plan, load(workspace), workspace)[softmax].reason
+
+
+def bad_record(text):
+    written("runs/records/a.json", text)
+    (bad,) = RecordStore(runs=Path("runs/records")).load().bad
+    return bad.described()
+
+
+def not_writable():
+    Path("runs").write_text("a file, not a folder")
+    return command("run -g grid.yaml --wandb off")
+
+
+def without(package, launcher):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, package, None)
+        return command(f"run -g grid.yaml --wandb off --launcher {launcher}")
+
+
+def without_slurm():
+    pytest.importorskip("submitit")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "")
+        return command("run -g grid.yaml --wandb off --launcher slurm")
+
+
+ERRORS = {
+    "an unknown grid": lambda: command("plan -g quickstrat"),
+    "a grid that is no file": lambda: command("plan -g absent.yaml"),
+    "everything that is wrong with a grid": lambda: grid(WRONG),
+    "a key given twice": lambda: grid(f"{GRID}title: Again\n"),
+    "YAML with a tab": lambda: grid(GRID.replace("  - ", "\t- ")),
+    "starts in a circle": lambda: variants(
+        "{label: A, method: crt, start_from: B}", "{label: B, method: lws, start_from: A}"
+    ),
+    "a huge grid": lambda: grid(GRID + f"seeds: {list(range(100_000))}\n"),
+    "settings that mean nothing": lambda: command(
+        "plan -g grid.yaml --set recip.batch=3 --set recipe.batch --only seeds=1"
+    ),
+    "a choice that the grid has not": lambda: command("plan -g grid.yaml --only variant=sofmax"),
+    "an option without effect": lambda: command("run -g grid.yaml --partition gpu"),
+    "a plugin that fails": lambda: plugin("import nothing_at_all"),
+    "a plugin without methods": lambda: plugin("x = 1"),
+    "no image folder": missing_folder,
+    "a class without images": lambda: own(empty_class),
+    "images that cannot be decoded": lambda: own(damage),
+    "a cache that cannot be written": lambda: own(no_cache),
+    "lists that were not prepared": lambda: command("data check imagenet_lt"),
+    "a batch that is too large": large_batch,
+    "a run folder that cannot be written": not_writable,
+    "a stale record": stale,
+    "a file that is no record": lambda: bad_record("[]"),
+    "a record of a later version": lambda: bad_record('{"schema_version": 99}'),
+    "an unknown run": lambda: command("results export zz"),
+    "a comparison with itself": lambda: command("compare A A"),
+    "no Slurm": without_slurm,
+    "Slurm without its package": lambda: without("submitit", "slurm"),
+    "Ray without its package": lambda: without("ray", "ray"),
+}
+
+
+def golden():
+    """Return the sentences by what they are about, as the file has them."""
+    parts = re.split(r"^# (.*)\n", GOLDEN.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {about: said.strip() for about, said in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+@pytest.mark.parametrize("about", ERRORS)
+def test_an_error_is_said_as_before(about, folder):
+    said = ERRORS[about]().replace(str(folder), "FOLDER")
+    said = re.sub(r"\b[0-9a-f]{16}\b", "KEY", re.sub(r"[\d,.]+ MB are free", "N MB are free", said))
+    if UPDATE:
+        sentences = (golden() if GOLDEN.exists() else {}) | {about: said}
+        listed = (f"# {name}\n{sentences[name]}\n" for name in ERRORS if name in sentences)
+        GOLDEN.write_text("\n".join(listed), encoding="utf-8")
+    assert said == golden()[about]
+
+
+def test_no_other_sentences_are_kept():
+    assert list(golden()) == list(ERRORS)
