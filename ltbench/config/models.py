@@ -5,6 +5,7 @@ number and so is left out of the job key (`identity`). A field marked `LATER` ca
 were published: its default is what they did, and is left out, so that their keys still hold.
 """
 
+from collections import Counter
 from functools import cache, cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -584,7 +585,7 @@ class Grid(Model):
             ("recipe", list(self.recipes)),
         )
         for what, names in listed:
-            doubles = sorted({str(n) for n in names if names.count(n) > 1})
+            doubles = sorted(str(name) for name, times in Counter(names).items() if times > 1)
             if doubles:
                 raise refusal("duplicate", f"{what} given twice: {', '.join(doubles)}")
         return self
