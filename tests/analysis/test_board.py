@@ -3,6 +3,7 @@ import pytest
 from ltbench.analysis.board import ad_hoc_records, boards
 from ltbench.config.catalogue import load_catalogue
 from ltbench.config.expand import Plan
+from ltbench.core.nouns import Stage
 from ltbench.core.shifts import SHIFTS
 from ltbench.report.classes_table import classes_table
 from ltbench.report.render import cell_text
@@ -57,7 +58,7 @@ def test_reference_needs_both_balanced_runs_of_a_seed(toy):
 
 def test_reference_is_softmax_under_the_recipe_of_the_grid(toy):
     """The grid does not ask for softmax: the planner brought it for UA; it is in no table."""
-    plan = toy.plan([PLUGIN], seeds=(0,), extra=[SOFTMAX])
+    plan = toy.plan([PLUGIN], seeds=(0,))
     records = {}
     for label, split, hits in (
         ("Mine", "longtailed", (30,) * 6),
@@ -86,7 +87,8 @@ def test_the_spread_of_the_reference_is_in_points(toy):
 def test_softmax_of_another_recipe_is_not_the_reference(toy):
     other = {"label": "Long softmax", "method": "softmax", "recipe": "long"}
     plan = toy.plan([other], seeds=(0,))
-    [board] = boards(plan, fill(toy, plan))
+    planned = ("Softmax", "balanced", 0)  # by the planner, for UA
+    [board] = boards(plan, fill(toy, plan, skip=[planned]))
     assert board.entries[0].values["ua"].state == "not available"
 
 
@@ -195,7 +197,7 @@ def test_boards_are_never_mixed(toy):
 
 def test_states_without_a_record(toy):
     plan = toy.plan([SOFTMAX, PLUGIN, {"label": "Other", "method": "other"}])
-    old = toy.plan([SOFTMAX], versions={"Softmax": 2})
+    old = toy.plan([SOFTMAX], versions={"softmax": 2})
     failed = {toy.key_of(plan, "Mine", 1)}
     [board] = boards(plan, fill(toy, old), failed)
     values = [entry.values["acc"] for entry in board.entries]
@@ -274,16 +276,10 @@ def test_decoupling_rows_are_what_stage_one_was(toy):
     """A start that is no row of the grid still has its joint accuracy, from its record."""
     plan = toy.plan(
         [
-            {"label": "cRT", "method": "crt", "start_from": "Softmax"},
-            {"label": "tau 1", "method": "tau_norm", "start_from": "Softmax"},
-            {
-                "label": "tau 2",
-                "method": "tau_norm",
-                "start_from": "Softmax",
-                "hyper": {"tau": 2},
-            },
-        ],
-        extra=[SOFTMAX],
+            {"label": "cRT", "method": "crt"},
+            {"label": "tau 1", "method": "tau_norm"},
+            {"label": "tau 2", "method": "tau_norm", "hyper": {"tau": 2}},
+        ]
     )
     [board] = boards(plan, fill(toy, plan))
     table = decoupling_table(board, toy.methods)
@@ -318,8 +314,12 @@ def test_every_method_that_replaces_a_classifier_is_known():
 
 def test_pretraining_has_no_accuracy_anywhere(toy):
     """A classifier put on it right away has one; nothing is joint with pre-training."""
-    variant = {"label": "cRT", "method": "crt", "start_from": "Pre"}
-    plan = toy.plan([variant], extra=[{"label": "Pre", "method": "pre"}], splits=("longtailed",))
+    pre = toy.method("pre", "Pre", "baseline", stage=Stage("train", tests=False))
+    plan = toy.plan(
+        [{"label": "Pre", "method": "pre"}, {"label": "cRT", "method": "crt", "start_from": "Pre"}],
+        splits=("longtailed",),
+        methods={"pre": pre},
+    )
     records = {}
     for job in plan.jobs.values():
         changes = {"test": None} if job.method == "pre" else {}

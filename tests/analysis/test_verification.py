@@ -22,7 +22,7 @@ from tests.support.errors import printed
 
 ROOT = Path(__file__).parents[2]
 METHODS = load_catalogue().methods
-VERSIONS = {"cRT": METHODS["crt"].version}
+VERSIONS = {"crt": METHODS["crt"].version}
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
 CRT = {"label": "cRT", "method": "crt", "start_from": "Softmax"}
 HITS = (45, 40, 30, 20, 5, 1)
@@ -74,7 +74,7 @@ def test_versions_methods_grids_configurations_and_starts(tmp_path):
         return code, message
 
     softmax = [SOFTMAX]
-    old = toy.plan(softmax, seeds=(0,), splits=("longtailed",), versions={"Softmax": 99})
+    old = toy.plan(softmax, seeds=(0,), splits=("longtailed",), versions={"softmax": 99})
     code, message = only(old.jobs.values())
     assert code == "out-of-date"
     assert re.findall(r"\d+", message) == ["99", str(METHODS["softmax"].version)]

@@ -3,12 +3,10 @@ import pytest
 from PIL import Image
 
 from ltbench.config.load import load_dataset
-from ltbench.config.models import DatasetSpec, Recipe
 from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_pool
+from tests.support import toy_board
 from tests.support.listed_images import listed_spec, picture, write_images, write_lists
-
-STAGE = {"epochs": 3, "optimizer": {"lr": 0.1}, "schedule": {"kind": "constant"}}
 
 
 @pytest.fixture
@@ -18,36 +16,13 @@ def digits():
 
 @pytest.fixture
 def make_spec():
-    def make(**changes):
-        values = {
-            "name": "toy",
-            "title": "Toy",
-            "source": "image_folder",
-            "classes": 3,
-            "image_size": 8,
-            "normalisation": {"mean": (0.5,) * 3, "std": (0.5,) * 3},
-            "profile": "natural",
-        }
-        return DatasetSpec(**{**values, **changes})
-
-    return make
+    own = {"source": "image_folder", "classes": 3, "profile": "natural", "ratio": None}
+    return lambda **changes: toy_board.dataset(**own | changes)
 
 
 @pytest.fixture
 def make_recipe():
-    def make(**changes):
-        values = {
-            "name": "short",
-            "title": "Short",
-            "network": "resnet8",
-            "batch": 32,
-            "crop_padding": 1,
-            "first": STAGE,
-            "second": STAGE,
-        }
-        return Recipe(**{**values, **changes})
-
-    return make
+    return lambda **changes: toy_board.recipe(**{"crop_padding": 1} | changes)
 
 
 @pytest.fixture

@@ -20,21 +20,6 @@ if __name__ == "__main__":
 
 from tests.support.project import Project, kill, parent, wait_until
 
-RECIPE = """\
-title: Some seconds
-network: resnet8
-batch: 64
-augment: crop
-crop_padding: 1
-first:
-  epochs: 12
-  optimizer: {lr: 0.1, momentum: 0.9}
-  schedule: {kind: step, milestones: [9]}
-second:
-  epochs: 6
-  optimizer: {lr: 0.1}
-  schedule: {kind: constant}
-"""
 VARIANTS = ("softmax", "balanced_softmax", "crt", "lws", "ncm")
 SEEDS = 4
 JOBS = len(VARIANTS) * SEEDS
@@ -43,7 +28,7 @@ WORKERS = 2
 
 def project_of(folder):
     project = Project(folder)
-    project.write("configs/recipes/some_seconds.yaml", RECIPE)
+    project.recipe("some_seconds", 12, 6, "{kind: step, milestones: [9]}")
     project.grid(*VARIANTS, name="chaos", recipes="[some_seconds]", seeds=str(list(range(SEEDS))))
     return project
 

@@ -25,28 +25,13 @@ from tests.support.project import (
 
 pytestmark = pytest.mark.slow
 SEEDS = 4
-LONGER = """\
-title: Thirty epochs
-network: resnet8
-batch: 64
-augment: crop
-crop_padding: 1
-first:
-  epochs: 30
-  optimizer: {lr: 0.1, momentum: 0.9}
-  schedule: {kind: step, warmup: 2, milestones: [24]}
-second:
-  epochs: 20
-  optimizer: {lr: 0.1}
-  schedule: {kind: cosine}
-"""
 EVERY_EPOCH = ("--checkpoint-every", "0")
 
 
 def longer(folder):
     """Return a project with a grid of jobs that take some seconds each: long.yaml."""
     project = Project(folder)
-    project.write("configs/recipes/longer.yaml", LONGER)
+    project.recipe("longer", 30, 20, "{kind: step, warmup: 2, milestones: [24]}")
     seeds = str(list(range(SEEDS)))
     project.grid("softmax", "crt", name="long", recipes="[longer]", seeds=seeds)
     return project

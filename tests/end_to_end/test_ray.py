@@ -13,21 +13,6 @@ from ray.cluster_utils import Cluster
 
 pytestmark = pytest.mark.slow
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
-LONG = """\
-title: Long enough to be disturbed
-network: resnet8
-batch: 64
-norm: group
-augment: none
-first:
-  epochs: 80
-  optimizer: {lr: 0.1}
-  schedule: {kind: constant}
-second:
-  epochs: 2
-  optimizer: {lr: 0.1}
-  schedule: {kind: constant}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +36,7 @@ def on(cluster):
 
 
 def long(project):
-    project.write("configs/recipes/long.yaml", LONG)
+    project.recipe("long", 80, 2, norm="group")
     return project.grid("softmax", "ldam_drw", recipes="[long]")
 
 

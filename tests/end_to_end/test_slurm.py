@@ -13,22 +13,6 @@ pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
 ]
 EPOCHS = 300
-RECIPE = f"""\
-title: Long enough to be preempted
-network: resnet8
-batch: 64
-norm: group
-augment: crop
-crop_padding: 1
-first:
-  epochs: {EPOCHS}
-  optimizer: {{lr: 0.1, momentum: 0.9}}
-  schedule: {{kind: cosine}}
-second:
-  epochs: 20
-  optimizer: {{lr: 0.1}}
-  schedule: {{kind: constant}}
-"""
 SLURM = ("--launcher", "slurm", "--checkpoint-every", "1000")
 
 
@@ -42,7 +26,7 @@ def cluster(tmp_path_factory):
 def long_grids(folder):
     """Return a project with a grid of six jobs, three of which start from the others."""
     project = Project(folder)
-    project.write("configs/recipes/long.yaml", RECIPE)
+    project.recipe("long", EPOCHS, 20, "{kind: cosine}", norm="group")
     project.grid("softmax", "crt", name="long", recipes="[long]", seeds="[0, 1, 2]")
     project.grid("balanced_softmax", name="pair", recipes="[long]")
     return project

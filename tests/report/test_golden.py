@@ -46,7 +46,7 @@ HITS = {  # of 50 a class; by label, split and seed
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, toy):
-    old = toy.plan(VARIANTS[:5], versions={"LDAM": 7})
+    old = toy.plan(VARIANTS[:5], versions={"ldam_drw": 7})
     plan = toy.plan(VARIANTS)
     ad_hoc = toy.plan(
         [{"label": "Softmax", "method": "softmax"}],

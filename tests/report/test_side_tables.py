@@ -15,7 +15,7 @@ from ltbench.runs.record import Calibration
 HITS = (45, 40, 30, 20, 5, 1)
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
 CRT = {"label": "cRT", "method": "crt", "start_from": "Softmax"}
-NCM = {"label": "NCM", "method": "ncm", "start_from": "Softmax"}
+TAU = {"label": "tau-norm", "method": "tau_norm", "start_from": "Softmax"}
 OTHER = {"label": "Other", "method": "other"}
 
 
@@ -52,14 +52,14 @@ def test_calibration_is_the_records_and_the_lowest_error_is_best(toy):
 
 @pytest.fixture
 def costly(toy):
-    """Softmax takes an hour, cRT half an hour more; of NCM seed 1 is missing, and its start."""
-    plan = toy.plan([SOFTMAX, CRT, NCM, OTHER], splits=("longtailed",))
-    seconds = {"Softmax": 3600.0, "cRT": 900.0, "NCM": 0.0}
+    """Softmax takes an hour, cRT half an hour more; tau-norm lacks seed 1."""
+    plan = toy.plan([SOFTMAX, CRT, TAU, OTHER], splits=("longtailed",))
+    seconds = {"Softmax": 3600.0, "cRT": 900.0, "tau-norm": 0.0}
     made = []
     for job in plan.jobs.values():
-        if job.label in seconds and (job.label, job.seed) != ("NCM", 1):
+        if job.label in seconds and (job.label, job.seed) != ("tau-norm", 1):
             record = toy.record(job, HITS)
-            trained = job.label != "NCM"
+            trained = job.label != "tau-norm"
             cost = record.cost.model_copy(
                 update={
                     "train_seconds": seconds[job.label],
@@ -75,13 +75,14 @@ def test_cost_counts_what_a_variant_starts_from_and_all_devices(toy, costly):
     plan, records = costly
     methods = toy.methods | {
         "crt": toy.methods["crt"].model_copy(update={"cost": NetworkCost(1000, 84.0)}),
-        "ncm": toy.methods["ncm"].model_copy(update={"cost": None}),  # nothing there trains
+        # nothing there trains
+        "tau_norm": toy.methods["tau_norm"].model_copy(update={"cost": None}),
     }
     table = cost_table(boards(plan, records)[0], methods, records)
     assert texts(table) == {
         "Softmax": ["1", "1.0x", "1.0x", "455", "300", "1,000", "1.00x", "CPU"],
         "cRT": ["1.5", "1.5x", "2.2x", "455", "300", "1,000", "1.20x", "CPU"],
-        "NCM": ["1 (1/2 seeds)", "1.0x", "1.0x", EMPTY, "300", "1,000", EMPTY, "CPU"],
+        "tau-norm": ["1 (1/2 seeds)", "1.0x", "1.0x", EMPTY, "300", "1,000", EMPTY, "CPU"],
         "Other": ["missing", *[EMPTY] * 7],
     }
     keys = set(table.rows[1][1].value.keys)

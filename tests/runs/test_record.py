@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from ltbench.core.nouns import Stage
 from ltbench.core.shifts import Shift
 from ltbench.runs import record as schema
 from ltbench.runs.record import Record
@@ -159,8 +160,10 @@ def test_numbers_leave_out_time_place_and_names(record):
 
 def test_auxiliary_images_stand_in_the_record_of_jobs_that_have_them(toy):
     apart = toy.dataset(auxiliary={"source": "train_holdout", "per_class": 5})
-    plan = toy.plan([{"label": "Softmax", "method": "softmax"}], dataset=apart)
-    job = plan.jobs[toy.key_of(plan, "Softmax")]
+    tuned = toy.method("tuned", "Tuned", "baseline", stage=Stage("train", validates=True))
+    variants = [{"label": "Tuned", "method": "tuned"}]
+    plan = toy.plan(variants, dataset=apart, methods={"tuned": tuned})
+    job = plan.jobs[toy.key_of(plan, "Tuned")]
     with pytest.raises(ValidationError, match="their hash and their counts, or neither"):
         toy.record(job, HITS)
     plain = toy.plan([{"label": "Softmax", "method": "softmax"}])

@@ -31,7 +31,7 @@ def make_world(toy, root, hostile=HOSTILE):
     """Write records and the page; the hostile name is a variant of its own."""
     named = {"label": hostile, "method": "own_method"}
     plan = toy.plan([*VARIANTS, named])
-    old = toy.plan([VARIANTS[0], VARIANTS[6]], versions={"Stale": 7})
+    old = toy.plan([VARIANTS[0], VARIANTS[6]], versions={"lws": 7})
     changed = toy.plan(
         VARIANTS[:1], recipe=toy.recipe(batch=64), overrides=("recipe.batch=64",), seeds=(0,)
     )

@@ -17,20 +17,15 @@ from ltbench.runs.run_dir import Workspace
 from ltbench.runs.store import RecordStore
 from tests.support import processes
 
-RECIPE = """\
-title: Two epochs
-network: resnet8
-batch: 64
-augment: crop
-crop_padding: 1
+STAGES = """\
 first:
-  epochs: 2
-  optimizer: {lr: 0.1, momentum: 0.9}
-  schedule: {kind: step, milestones: [1]}
+  epochs: {first}
+  optimizer: {{lr: 0.1, momentum: 0.9}}
+  schedule: {schedule}
 second:
-  epochs: 1
-  optimizer: {lr: 0.1}
-  schedule: {kind: constant}
+  epochs: {second}
+  optimizer: {{lr: 0.1}}
+  schedule: {{kind: constant}}
 """
 
 GRID = """\
@@ -91,7 +86,7 @@ class Project:
             if not name.startswith(("LTBENCH_", "WANDB_", "COLUMNS"))
         } | {"OMP_NUM_THREADS": "1", "LTBENCH_CACHE": str(folder / "cache")}
         if not (folder / "configs").exists():
-            self.write("configs/recipes/tiny.yaml", RECIPE)
+            self.recipe("tiny", 2, 1, "{kind: step, milestones: [1]}")
             self.write("tiny.yaml", GRID)
 
     def write(self, path, text):
@@ -100,12 +95,24 @@ class Project:
         file.write_text(dedent(text))
         return str(file)
 
+    def recipe(self, name, first, second, schedule="{kind: constant}", **fields):
+        """Write a recipe of some epochs in each stage."""
+        lines = {
+            "title": name,
+            "network": "resnet8",
+            "batch": 64,
+            "augment": "crop",
+            "crop_padding": 1,
+            **fields,
+        }
+        stages = STAGES.format(first=first, second=second, schedule=schedule)
+        self.write(f"configs/recipes/{name}.yaml", lines_of(lines) + stages)
+
     def grid(self, *variants, name="grid", **fields):
         """Write a grid of the tiny recipe; return its path."""
         lines = {"title": name, "datasets": "[digits]", "recipes": "[tiny]"} | fields
-        text = "".join(f"{field}: {value}\n" for field, value in lines.items())
         return self.write(
-            f"{name}.yaml", text + "variants:\n" + "".join(f"- {v}\n" for v in variants)
+            f"{name}.yaml", lines_of(lines) + "variants:\n" + "".join(f"- {v}\n" for v in variants)
         )
 
     def call(self, *words, code=0, torch=True):
@@ -172,6 +179,11 @@ class Project:
     def processes(self):
         """Return the ids of all processes that work in this project."""
         return processes_with("cwd", self.folder)
+
+
+def lines_of(fields):
+    """Return fields of a YAML file, a line each."""
+    return "".join(f"{field}: {value}\n" for field, value in fields.items())
 
 
 def images(project, counts=(40, 20, 10)):

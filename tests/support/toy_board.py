@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
-from ltbench.config.catalogue import MethodInfo
-from ltbench.config.expand import Plan, Row
-from ltbench.config.models import DatasetSpec, Grid, Job, Recipe, Variant
+from ltbench.config.catalogue import Catalogue, MethodInfo
+from ltbench.config.expand import expand
+from ltbench.config.models import DatasetSpec, Grid, Recipe
 from ltbench.core.nouns import NetworkCost, Paper, Stage
 from ltbench.runs.store import Stored, record_path
 from tests.support import made_records
@@ -16,8 +16,10 @@ STAGE = {
     "optimizer": {"lr": 0.1},
     "schedule": {"kind": "constant"},
 }
-SECOND = {"crt": "classifier", "lws": "classifier", "ncm": "statistics", "tau_norm": "adjust"}
-UNTRAINED = {"statistics", "adjust"}
+TRAIN = Stage("train")
+CLASSIFIER = Stage("classifier", second=True)
+STATISTICS = Stage("statistics", trains=False, observes=True)
+ADJUST = Stage("adjust", trains=False)
 
 
 def dataset(**changes):
@@ -58,14 +60,14 @@ def plan(
     dataset=TOY,
     recipe=SHORT,
     name="toy_grid",
-    balanced_equals=("balanced_softmax",),
+    methods: Mapping[str, MethodInfo] = {},
     versions: Mapping[str, int] = {},
     overrides=(),
-    extra=(),
 ):
-    """Build a plan as the planner would; `extra` variants are rows that UA needs.
+    """Plan a grid of one dataset and one recipe.
 
-    A variant's own recipe is that of the plan in bf16.
+    A variant's own recipe is that of the plan in bf16. Methods that are neither of the toy world
+    nor given are baselines, whose hyper-parameters are those that a variant sets.
     """
     grid = Grid(
         name=name,
@@ -76,51 +78,17 @@ def plan(
         seeds=seeds,
         variants=variants,
     )
-    jobs, rows = {}, []
-    wanted = {v.label: v for v in (*grid.variants, *(Variant(**v) for v in extra))}
-
-    def keys(variant, split, seed):
-        if split == "balanced" and variant.method in balanced_equals:
-            return keys(wanted["Softmax"], split, seed)
-        start = variant.start_from and keys(wanted[variant.start_from], split, seed)[-1]
-        stage = SECOND.get(variant.method, "train")
-        trains = stage not in UNTRAINED
-        own = {"name": variant.recipe, "precision": "bf16"} if variant.recipe else {}
-        used = recipe.model_copy(update=own)
-        job = Job(
-            label=variant.label,
-            recipe_name=used.name,
-            dataset=dataset,
-            split=split,
-            method=variant.method,
-            version=versions.get(variant.label, 1),
-            stage=stage,
-            hyper=variant.hyper,
-            recipe=used,
-            stage_recipe=(used.second if start else used.first) if trains else None,
-            seed=seed,
-            start=(start,) if start else (),
-            overrides=overrides,
-        )
-        jobs.setdefault(job.key, job)
-        return (job.key,)
-
-    def start(variant, split, seed):
-        before = variant.start_from and wanted[variant.start_from]
-        return (keys(before, split, seed)[-1], before.method) if before else (None, None)
-
-    for split in splits:
-        for seed in seeds:
-            rows += [
-                Row(
-                    *(dataset, recipe, split, seed, v, keys(v, split, seed), v.label not in asked),
-                    *start(v, split, seed),
-                )
-                for asked in [{v.label for v in grid.variants}]
-                for v in wanted.values()
-                if v.label in asked or split == "balanced"
-            ]
-    return Plan(grid, tuple(rows), jobs)
+    recipes = {recipe.name: recipe}
+    known = {**METHODS, **methods}
+    for variant in grid.variants:
+        taken = hyper(**dict.fromkeys(variant.hyper))
+        known.setdefault(variant.method, method(*[variant.method] * 2, "baseline", hyper=taken))
+        if variant.recipe is not None:
+            own = {"name": variant.recipe, "precision": "bf16"}
+            recipes[variant.recipe] = recipe.model_copy(update=own)
+    for key, version in versions.items():
+        known[key] = known[key].model_copy(update={"version": version})
+    return expand(grid, [dataset], recipes, Catalogue(known), overrides=overrides)
 
 
 def record(job, hits, *, counts=(200, 150, 60, 30, 10, 5), **changes):
@@ -147,33 +115,49 @@ def key_of(plan, label, seed=0, split="longtailed"):
     )
 
 
-def method(key, title, category, year, stage="train"):
-    return MethodInfo(
-        key=key,
-        title=title,
-        paper=None if year is None else Paper("A title", "A. Author", "A venue", year),
-        category=category,
-        family="rebalancing",
-        version=1,
-        stages=(Stage(stage),),
-        start_from="softmax" if category == "decoupled" else None,
-        coupling="none",
-        balanced_equals=None,
-        oracle=None,
-        hyper={},
-        cost=NetworkCost(1000, 70.0),
-    )
+def method(key, title, category, year=None, stage=TRAIN, **changes):
+    """Describe a method of one stage."""
+    values = {
+        "key": key,
+        "title": title,
+        "paper": None if year is None else Paper("A title", "A. Author", "A venue", year),
+        "category": category,
+        "family": "rebalancing",
+        "version": 1,
+        "stages": (stage,),
+        "start_from": "softmax" if category == "decoupled" else None,
+        "coupling": "none",
+        "balanced_equals": None,
+        "oracle": None,
+        "hyper": {},
+        "cost": NetworkCost(1000, 70.0),
+    }
+    return MethodInfo(**{**values, **changes})
+
+
+def hyper(**defaults):
+    """Return the schema of hyper-parameters that take any value."""
+    return {"properties": {name: {"default": value} for name, value in defaults.items()}}
 
 
 METHODS = {
-    "softmax": method("softmax", "Softmax", "baseline", None),
-    "weighted_softmax": method("weighted_softmax", "Weighted Softmax", "cost-sensitive", None),
-    "balanced_softmax": method("balanced_softmax", "Balanced Softmax", "cost-sensitive", 2020),
-    "ldam_drw": method("ldam_drw", "LDAM-DRW", "re-margining", 2019),
-    "ncm": method("ncm", "NCM", "decoupled", 2020),
-    "crt": method("crt", "cRT", "decoupled", 2020, "classifier"),
-    "lws": method("lws", "LWS", "decoupled", 2020, "classifier"),
-    "tau_norm": method("tau_norm", "tau-norm", "decoupled", 2020),
+    each.key: each
+    for each in (
+        method("softmax", "Softmax", "baseline"),
+        method("weighted_softmax", "Weighted Softmax", "cost-sensitive"),
+        method(
+            *("balanced_softmax", "Balanced Softmax", "cost-sensitive", 2020),
+            balanced_equals="softmax",
+            hyper=hyper(tau=1.0),
+        ),
+        method(
+            "ldam_drw", "LDAM-DRW", "re-margining", 2019, hyper=hyper(defer="drw", max_margin=0.5)
+        ),
+        method("ncm", "NCM", "decoupled", 2020, STATISTICS),
+        method("crt", "cRT", "decoupled", 2020, CLASSIFIER),
+        method("lws", "LWS", "decoupled", 2020, CLASSIFIER),
+        method("tau_norm", "tau-norm", "decoupled", 2020, ADJUST, hyper=hyper(tau=1.0)),
+    )
 }
 
 
@@ -186,5 +170,6 @@ def world():
         record=record,
         stored=stored,
         key_of=key_of,
+        method=method,
         methods=METHODS,
     )
