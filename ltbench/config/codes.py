@@ -62,7 +62,7 @@ MEANINGS: Mapping[Code, str] = {
     "not-writable": "A file or folder cannot be written: no permission, or no room.",
     "out-of-date": "A record is of another version of a method or another configuration.",
     "out-of-range": "A number, length or count is too small or too large.",
-    "plugin": "A plugin cannot be imported, or has no methods.",
+    "plugin": "A plugin cannot be imported, or what it defines cannot be used.",
     "several": "Errors with different codes, one a line.",
     "split": "A split cannot be made of the images that a dataset has.",
     "unavailable": "This machine lacks it: a GPU, Slurm, Ray, or an optional package.",
