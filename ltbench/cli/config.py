@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ltbench.cli.options import DataRoot, Only, Plugins, Sets, make_request
+from ltbench.cli.options import DataRoot, Only, Plugins, Selection, Sets
 from ltbench.cli.screen import print_text
 from ltbench.cli.verbs import Needs, Verbs
 
@@ -30,7 +30,7 @@ def config_show(
 
     from ltbench.launch.plan import make_plan, read_grid
 
-    request = make_request(grid, data_root, plugins, sets, only)
+    request = Selection(data_root, plugins, sets, only).request(grid)
     if resolved:
         made, _ = make_plan(request)
         value = {key: job.model_dump(mode="json") for key, job in made.jobs.items()}

@@ -1,6 +1,7 @@
 """Verbs of `ltbench data`."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from ltbench.cli.verbs import Verbs
 from ltbench.data.errors import DataError, OnBad
 
 if TYPE_CHECKING:
+    from ltbench.config.models import DatasetSpec
     from ltbench.data.report import DataReport
 
 FIGURES = (".png", ".svg", ".pdf")
@@ -19,8 +21,30 @@ FIGURES = (".png", ".svg", ".pdf")
 data_app = Verbs(help="Look at datasets and their long-tailed splits.", no_args_is_help=True)
 
 
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset, and where its images are."""
+
+    name: DatasetName
+    data_root: DataRoot = None
+    sets: Sets = None
+
+    def spec(self) -> "DatasetSpec":
+        """Return its specification."""
+        from ltbench.config.load import load_dataset
+        from ltbench.config.overrides import parse_overrides
+
+        return load_dataset(self.name, parse_overrides(self.sets or ()))
+
+    def report(self) -> "DataReport":
+        """Return what is there of it."""
+        from ltbench.data.report import check
+
+        return check(self.spec(), self.data_root)
+
+
 @data_app.command("check")
-def data_check(name: DatasetName, data_root: DataRoot = None, sets: Sets = None) -> None:
+def data_check(dataset: Dataset) -> None:
     """Say what is there: images, classes, counts, groups, hashes of both splits.
 
     Every image file is opened and decoded, unless it was before and did not change.
@@ -29,30 +53,31 @@ def data_check(name: DatasetName, data_root: DataRoot = None, sets: Sets = None)
     from ltbench.data.soundness import check_images
     from ltbench.launch.display import counted
 
-    report = _report(name, data_root, sets)
+    report = dataset.report()
     print_text(describe(report))
     channels = report.spec.channels
     with counted(console, "Decoding images") as progress:
-        sound = check_images(name, report.files, channels, processes=_cores(), progress=progress)
+        sound = check_images(
+            dataset.name, report.files, channels, processes=_cores(), progress=progress
+        )
     if report.files:
         print_text(f"files        {sound} images, all can be decoded")
 
 
 @data_app.command("show")
 def data_show(
-    name: DatasetName,
     figure: Annotated[
         Path | None, typer.Option(help="Figure to write; default: the dataset's .png.")
     ] = None,
-    data_root: DataRoot = None,
-    sets: Sets = None,
+    *,
+    dataset: Dataset,
 ) -> None:
     """Draw the training images of each class, here and into a figure."""
     from ltbench.data.report import histogram, write_figure
 
     if figure is not None and figure.suffix not in FIGURES:
         raise typer.BadParameter(f"a figure ends in {', '.join(FIGURES)}", param_hint="--figure")
-    report = _report(name, data_root, sets)
+    report = dataset.report()
     path = figure or Path(f"{report.spec.id}.png")
     print_text(histogram(report))
     if write_figure(report, path):
@@ -65,33 +90,20 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _report(name: str, data_root: Path | None, sets: list[str] | None) -> "DataReport":
-    from ltbench.config.load import load_dataset
-    from ltbench.config.overrides import parse_overrides
-    from ltbench.data.report import check
-
-    return check(load_dataset(name, parse_overrides(sets or ())), data_root)
-
-
 @data_app.command("prepare")
 def data_prepare(
-    name: DatasetName,
     root: Annotated[Path, typer.Option(help="Folder of the images.")],
     lists: Annotated[Path, typer.Option(help="Folder of the official lists.")],
-    data_root: DataRoot = None,
-    sets: Sets = None,
+    dataset: Dataset,
 ) -> None:
     """Check a listed dataset's lists and images, choose its balanced twin, and write that down."""
-    from ltbench.config.load import load_dataset
-    from ltbench.config.overrides import parse_overrides
     from ltbench.data.prepare import prepare
     from ltbench.data.report import describe_prepared
     from ltbench.data.sources import place_of, resolve_root
 
-    spec = load_dataset(name, parse_overrides(sets or ()))
-    print_text(
-        describe_prepared(prepare(spec, root, lists, place_of(spec, resolve_root(data_root))))
-    )
+    spec = dataset.spec()
+    place = place_of(spec, resolve_root(dataset.data_root))
+    print_text(describe_prepared(prepare(spec, root, lists, place)))
 
 
 @data_app.command("lists")
@@ -113,8 +125,7 @@ def data_lists(
 
 @data_app.command("cache")
 def data_cache(
-    name: DatasetName,
-    data_root: DataRoot = None,
+    dataset: Dataset,
     short_side: Annotated[int, typer.Option(min=1, help="The recipe's short_side.")] = 256,
     quality: Annotated[
         int | None,
@@ -125,18 +136,15 @@ def data_cache(
     ] = None,
     on_bad: Annotated[OnBad, typer.Option(help="What becomes of images that are bad.")] = "error",
     verify: Annotated[bool, typer.Option("--verify", help="Read all of it again first.")] = False,
-    sets: Sets = None,
 ) -> None:
     """Decode a dataset's images once, for all jobs; typed again, go on where it stopped."""
-    from ltbench.config.load import load_dataset
-    from ltbench.config.overrides import parse_overrides
     from ltbench.data.image_cache import build_cache, cache_folder, drop_damaged
     from ltbench.data.report import describe_built
     from ltbench.data.sources import load_pool
     from ltbench.launch.display import counted
 
-    spec = load_dataset(name, parse_overrides(sets or ()))
-    pool = load_pool(spec, data_root)
+    spec = dataset.spec()
+    pool = load_pool(spec, dataset.data_root)
     if not pool.files:
         raise DataError(
             f"{spec.name} needs no cache: its images are small and of one size", "no-effect"

@@ -1,21 +1,22 @@
-"""Words that several verbs understand, and what they become."""
+"""Options of several verbs, in groups, and what they become."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ltbench.cli.verbs import Needs
+from ltbench.cli.verbs import Needs, unless
 from ltbench.tracking.mode import Mode
 from ltbench.training.options import Device, Options
 
 if TYPE_CHECKING:
+    from ltbench.config.catalogue import Catalogue
     from ltbench.config.expand import Plan
+    from ltbench.launch.machine import Slot
     from ltbench.launch.plan import Request
+    from ltbench.runs.run_dir import Workspace
     from ltbench.runs.store import Loaded
-
-RUNS = Path("runs")
-PUBLISHED = Path("results/records")
 
 GridName = Annotated[
     str, typer.Option("--grid", "-g", help="A grid's name, or the path of its YAML file.")
@@ -33,81 +34,135 @@ DataRoot = Annotated[
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugin", help="Python file with methods of your own.")
 ]
-Out = Annotated[Path, typer.Option(help="Folder that runs are written to.")]
+Out = Annotated[
+    Path, typer.Option(help="Folder that runs are written to."), unless("--published-only")
+]
 Published = Annotated[Path, typer.Option(help="Folder of the published records.")]
 Where = Annotated[Device, typer.Option("--device", help="Where to train.")]
-Slots = Annotated[
-    int | None,
-    typer.Option(min=1, help="Jobs at a time; default: one a GPU, else one a core."),
-    Needs("--launcher local"),
-]
-JobsPerGpu = Annotated[
-    int,
-    typer.Option(min=1, help="Jobs that share a GPU."),
-    Needs("--launcher local"),
-    Needs("--device auto gpu"),
-]
-Devices = Annotated[int, typer.Option(min=1, help="GPUs (or cores) of each job.")]
 Tracking = Annotated[Mode, typer.Option("--wandb", help="Weights & Biases mirror.")]
-CheckpointEvery = Annotated[float, typer.Option(min=0, help="Least seconds between checkpoints.")]
-HungAfter = Annotated[
-    float, typer.Option(min=1, help="Seconds without a step before a job is tried again.")
-]
 Huge = Annotated[bool, typer.Option("--yes", help="Do not ask about a huge grid.")]
 DatasetName = Annotated[str, typer.Argument(help="A dataset of configs/datasets.")]
 
 
-def make_request(
-    grid: str,
-    data_root: Path | None = None,
-    plugins: list[Path] | None = None,
-    sets: list[str] | None = None,
-    only: list[str] | None = None,
-) -> "Request":
-    """Return what a user asks for."""
-    from ltbench.launch.plan import Request
+@dataclass(frozen=True)
+class Folders:
+    """Where records are."""
 
-    return Request(grid, tuple(sets or ()), tuple(only or ()), data_root, tuple(plugins or ()))
+    out: Out = Path("runs")
+    published: Published = Path("results/records")
+
+    @property
+    def workspace(self) -> "Workspace":
+        """The folder of the runs."""
+        from ltbench.runs.run_dir import Workspace
+
+        return Workspace(self.out)
+
+    def load(self) -> "Loaded":
+        """Return the published records and those of the runs."""
+        from ltbench.runs.store import RecordStore
+
+        return RecordStore(self.published, self.workspace.records).load()
 
 
-def make_plans(
-    names: list[str], data_root: Path | None, plugins: list[Path] | None
-) -> "list[Plan]":
-    """Return the plans of whole grids."""
-    from ltbench.launch.plan import make_plan
+@dataclass(frozen=True)
+class Inputs:
+    """What a plan reads beside configurations."""
 
-    return [make_plan(make_request(name, data_root, plugins))[0] for name in names]
+    data_root: DataRoot = None
+    plugins: Plugins = None
+
+    def request(self, grid: str) -> "Request":
+        """Return what a user asks for."""
+        from ltbench.launch.plan import Request
+
+        return Request(grid, data_root=self.data_root, plugins=tuple(self.plugins or ()))
+
+    def plan(self, grid: str) -> "Plan":
+        """Return the plan of a grid."""
+        from ltbench.launch.plan import make_plan
+
+        return make_plan(self.request(grid))[0]
+
+    def methods(self) -> "Catalogue":
+        """Return the methods of the package and of plugins."""
+        from ltbench.launch.plan import read_catalogue
+
+        return read_catalogue(self.plugins or ())
 
 
-def load_records(out: Path, published: Path) -> "Loaded":
-    """Return the published records and those of the runs."""
-    from ltbench.runs.run_dir import Workspace
-    from ltbench.runs.store import RecordStore
+@dataclass(frozen=True)
+class Selection(Inputs):
+    """Which part of a grid is meant, and under which settings."""
 
-    return RecordStore(published, Workspace(out).records).load()
+    sets: Sets = None
+    only: Only = None
+
+    def request(self, grid: str) -> "Request":
+        """Return what a user asks for."""
+        asked = super().request(grid)
+        return replace(asked, sets=tuple(self.sets or ()), only=tuple(self.only or ()))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What jobs run on."""
+
+    device: Where = "auto"
+    slots: Annotated[
+        int | None,
+        typer.Option(min=1, help="Jobs at a time; default: one a GPU, else one a core."),
+        Needs("--launcher local"),
+        unless("--emit"),
+    ] = None
+    jobs_per_gpu: Annotated[
+        int,
+        typer.Option(min=1, help="Jobs that share a GPU."),
+        Needs("--launcher local"),
+        Needs("--device auto gpu"),
+        unless("--emit"),
+    ] = 1
+    devices: Annotated[int, typer.Option(min=1, help="GPUs (or cores) of each job.")] = 1
+
+    def local_slots(self) -> "list[Slot]":
+        """Return the slots of this machine.
+
+        Raises:
+            ConfigError: where it has fewer than are asked for.
+        """
+        from ltbench.launch.machine import local_slots
+
+        return local_slots(self.device, self.slots, self.jobs_per_gpu, self.devices)
+
+
+@dataclass(frozen=True)
+class Watching:
+    """How jobs are saved, watched and mirrored."""
+
+    wandb: Tracking = "auto"
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, help="Least seconds between checkpoints.")
+    ] = Options.checkpoint_every
+    hung_after: Annotated[
+        float, typer.Option(min=1, help="Seconds without a step before a job is tried again.")
+    ] = Options.hung_after
 
 
 def make_options(
-    made: "Plan",
-    request: "Request",
-    device: Device,
-    devices: int,
-    tracking: Mode,
-    checkpoint_every: float = 30.0,
-    hung_after: float = 1800.0,
+    made: "Plan", inputs: Inputs, device: Device, devices: int, watching: Watching
 ) -> Options:
     """Return what every job's process is told."""
     from ltbench.launch.session import code_commit
 
-    root = request.data_root
+    root = inputs.data_root
     return Options(
         grid=made.grid.name,
         data_root=None if root is None else str(root.absolute()),
         device=device,
         devices=devices,
-        tracking=tracking,
+        tracking=watching.wandb,
         commit=code_commit(),
-        checkpoint_every=checkpoint_every,
-        hung_after=hung_after,
-        plugins=tuple(str(path.absolute()) for path in request.plugins),
+        checkpoint_every=watching.checkpoint_every,
+        hung_after=watching.hung_after,
+        plugins=tuple(str(path.absolute()) for path in inputs.plugins or ()),
     )

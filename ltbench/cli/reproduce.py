@@ -6,24 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ltbench.cli.options import (
-    PUBLISHED,
-    DataRoot,
-    Devices,
+    Folders,
     GridNames,
-    JobsPerGpu,
+    Inputs,
+    Machine,
     Out,
-    Plugins,
     Published,
-    Slots,
-    Where,
-    load_records,
+    Watching,
     make_options,
-    make_plans,
-    make_request,
 )
 from ltbench.cli.runs import exit_if_stopped, exit_on_failure
 from ltbench.cli.screen import console, print_table, print_text
 from ltbench.cli.verbs import Needs, unless
+from ltbench.training.options import Device
 
 if TYPE_CHECKING:
     from ltbench.analysis.published_rows import PublishedRow
@@ -44,9 +39,9 @@ def reproduce(
     ] = None,
     grids: GridNames = None,
     out: Annotated[Out, A_ROW] = REPRODUCTIONS,
-    published: Published = PUBLISHED,
-    data_root: DataRoot = None,
-    plugins: Plugins = None,
+    published: Published = Folders.published,
+    *,
+    inputs: Inputs,
     seeds: Annotated[
         list[int] | None, typer.Option("--seed", help="Of the grid's seeds."), A_ROW
     ] = None,
@@ -62,10 +57,7 @@ def reproduce(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it takes."), A_ROW
     ] = False,
-    device: Annotated[Where, A_ROW] = "auto",
-    slots: Annotated[Slots, A_ROW] = None,
-    jobs_per_gpu: Annotated[JobsPerGpu, A_ROW] = 1,
-    devices: Annotated[Devices, A_ROW] = 1,
+    machine: Annotated[Machine, A_ROW],
 ) -> None:
     """Train a published row anew, and say whether its figures come out within tolerance.
 
@@ -74,25 +66,25 @@ def reproduce(
     """
     from ltbench.analysis.published_rows import published_row, published_rows
     from ltbench.config.load import available
-    from ltbench.launch.machine import local_slots
     from ltbench.launch.session import run_here
     from ltbench.runs.run_dir import Workspace
     from ltbench.runs.store import RecordStore
 
     theirs = RecordStore(published).load().records
-    rows = published_rows(make_plans(grids or available("grids"), data_root, plugins), theirs)
+    plans = [inputs.plan(name) for name in grids or available("grids")]
+    rows = published_rows(plans, theirs)
     if row is None:
         print_table(("Row", "Published", "Grid"), map(_listed, rows.values()))
         return
     found = published_row(row, rows)
     made = found.plan(seeds or (), twin=ua)
-    places = local_slots(device, slots, jobs_per_gpu, devices)
-    _announce(found, made, theirs, out, published, places)
+    slots = machine.local_slots()
+    _announce(found, made, theirs, Folders(out, published), slots)
     if dry_run:
         return
-    request = make_request(made.grid.name, data_root, plugins)
-    options = make_options(made, request, "gpu" if any(places[0]) else "cpu", devices, "off")
-    outcome = run_here(made, Workspace(out), None, places, options, console)
+    where: Device = "gpu" if any(slots[0]) else "cpu"
+    options = make_options(made, inputs, where, machine.devices, Watching("off"))
+    outcome = run_here(made, Workspace(out), None, slots, options, console)
     exit_if_stopped(outcome)
     exit_on_failure(outcome)
     _judge(made, theirs, RecordStore(runs=Workspace(out).records).load().records, tolerance)
@@ -111,9 +103,8 @@ def _announce(
     row: "PublishedRow",
     made: "Plan",
     published: "dict[str, Stored]",
-    out: Path,
-    records: Path,
-    places: "list[Slot]",
+    folders: Folders,
+    slots: "list[Slot]",
 ) -> None:
     """Print what is published of a row, what trains it, and what that costs."""
     from ltbench.analysis.board import DECIMALS, TITLES, boards
@@ -121,7 +112,6 @@ def _announce(
     from ltbench.core.exact import fixed
     from ltbench.launch.cost import CostModel, outlook
     from ltbench.launch.machine import hardware_of
-    from ltbench.runs.run_dir import Workspace
     from ltbench.runs.state import to_train
     from ltbench.runs.store import RecordStore
 
@@ -132,14 +122,14 @@ def _announce(
         for claim in claims(board, board.entries[0])
     )
     print_table(("Figure", "Published", "Source"), said)
-    workspace = Workspace(out)
+    workspace = folders.workspace
     missing = to_train(made, RecordStore(runs=workspace.records).load(), workspace)
-    cost = CostModel(load_records(out, records), hardware_of(places))
+    cost = CostModel(folders.load(), hardware_of(slots))
     estimates = [cost.estimate(made.jobs[key]) for key in missing]
-    about = outlook(estimates, len(places), cost.hardware)
+    about = outlook(estimates, len(slots), cost.hardware)
     print_text(
-        f"{len(made.jobs)} jobs of grid {made.grid.name}, {len(missing)} to train, into {out}: "
-        f"{about or 'no time'}."
+        f"{len(made.jobs)} jobs of grid {made.grid.name}, {len(missing)} to train, "
+        f"into {folders.out}: {about or 'no time'}."
     )
 
 

@@ -1,25 +1,14 @@
 """Verbs of `ltbench results`."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
-from ltbench.cli.options import (
-    PUBLISHED,
-    RUNS,
-    DataRoot,
-    GridName,
-    Only,
-    Out,
-    Plugins,
-    Published,
-    load_records,
-    make_plans,
-    make_request,
-)
+from ltbench.cli.options import Folders, GridName, Inputs, Only, Published
 from ltbench.cli.screen import print_bad, print_text
 from ltbench.cli.tables import FINDINGS, LEADERBOARD, trained_grids, write_tables
 from ltbench.cli.verbs import Verbs
@@ -34,23 +23,20 @@ results_app = Verbs(help="Look after records.", no_args_is_help=True)
 @results_app.command("publish")
 def results_publish(
     grid: GridName,
-    out: Out = RUNS,
-    published: Published = PUBLISHED,
-    data_root: DataRoot = None,
+    folders: Folders,
+    inputs: Inputs,
     only: Only = None,
-    plugins: Plugins = None,
 ) -> None:
     """Copy the records of a grid's finished jobs into the published ones."""
     from ltbench.launch.plan import make_plan
-    from ltbench.runs.run_dir import Workspace
     from ltbench.runs.store import RecordStore, publish
 
-    made, _ = make_plan(make_request(grid, data_root, plugins, only=only))
-    records = Workspace(out).records
+    made, _ = make_plan(replace(inputs.request(grid), only=tuple(only or ())))
+    records = folders.workspace.records
     ours = RecordStore(runs=records).load()
     print_bad(ours.bad)
-    written = publish(records, [key for key in made.jobs if key in ours.records], published)
-    print_text(f"{len(written)} records published to {published}")
+    written = publish(records, [key for key in made.jobs if key in ours.records], folders.published)
+    print_text(f"{len(written)} records published to {folders.published}")
 
 
 @results_app.command("export")
@@ -59,36 +45,34 @@ def results_export(
     to: Annotated[
         Path | None, typer.Option(help="Folder to write to; default: exports/ and the key.")
     ] = None,
-    out: Out = RUNS,
-    published: Published = PUBLISHED,
-    data_root: DataRoot = None,
-    plugins: Plugins = None,
+    *,
+    folders: Folders,
+    inputs: Inputs,
 ) -> None:
     """Write a run's weights, configuration, record and model card into a folder."""
     from ltbench.data.sources import is_there, load_pool
-    from ltbench.launch.plan import read_catalogue
     from ltbench.report.model_card import model_card
     from ltbench.runs.export import find_run, write_export
-    from ltbench.runs.run_dir import Workspace
 
-    record = find_run(run, load_records(out, published).records)
-    card = model_card(record, read_catalogue(plugins or ()).get(record.method))
+    record = find_run(run, folders.load().records)
+    card = model_card(record, inputs.methods().get(record.method))
     spec, classes = record.job.dataset, None
-    if is_there(spec, data_root):
-        classes = load_pool(spec, data_root, download=False).class_names
+    if is_there(spec, inputs.data_root):
+        classes = load_pool(spec, inputs.data_root, download=False).class_names
     folder = to or EXPORTS / record.key
-    for path in write_export(record, Workspace(out).job(record.key), classes, card, folder):
+    job = folders.workspace.job(record.key)
+    for path in write_export(record, job, classes, card, folder):
         print_text(str(path))
 
 
 @results_app.command("verify")
 def results_verify(
-    published: Published = PUBLISHED,
+    published: Published = Folders.published,
     written: Annotated[Path, typer.Option("--leaderboard", help="Folder to check.")] = LEADERBOARD,
     findings: Annotated[Path, typer.Option(help="Claims that it tests.")] = FINDINGS,
     readme: Annotated[Path, typer.Option(help="README to check, where it is.")] = README,
-    data_root: DataRoot = None,
-    plugins: Plugins = None,
+    *,
+    inputs: Inputs,
 ) -> None:
     """Check that published records, splits, method versions and the leaderboard agree.
 
@@ -101,14 +85,13 @@ def results_verify(
         record_problems,
         split_problems,
     )
-    from ltbench.launch.plan import read_catalogue
     from ltbench.runs.store import RecordStore
 
     loaded = RecordStore(published).load()
-    plans = make_plans(trained_grids(loaded), data_root, plugins)
-    methods = read_catalogue(plugins or ()).methods
+    plans = [inputs.plan(name) for name in trained_grids(loaded)]
+    methods = inputs.methods().methods
     problems = record_problems(loaded, published, plans, methods)
-    problems += split_problems(loaded.records, data_root)
+    problems += split_problems(loaded.records, inputs.data_root)
     with TemporaryDirectory() as folder:
         tables, copy = Path(folder, "leaderboard"), Path(folder, "readme")
         made = Path(shutil.copy(readme, copy)) if readme.exists() else None

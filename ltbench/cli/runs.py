@@ -2,34 +2,24 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ltbench.cli.options import (
-    PUBLISHED,
-    RUNS,
-    CheckpointEvery,
-    DataRoot,
-    Devices,
+    Folders,
     GridName,
     Huge,
-    HungAfter,
-    JobsPerGpu,
-    Only,
+    Inputs,
+    Machine,
     Out,
-    Plugins,
     Published,
-    Sets,
-    Slots,
+    Selection,
     Tracking,
-    Where,
-    load_records,
+    Watching,
     make_options,
-    make_plans,
-    make_request,
 )
 from ltbench.cli.screen import console, errors, print_bad, print_table, print_text
 from ltbench.cli.verbs import Needs, unless
@@ -55,19 +45,10 @@ SLURM = Needs("--launcher slurm")
 
 def run(
     grid: GridName,
-    out: Out = RUNS,
-    published: Published = PUBLISHED,
-    data_root: DataRoot = None,
-    sets: Sets = None,
-    only: Only = None,
-    plugins: Plugins = None,
-    device: Where = "auto",
-    slots: Slots = None,
-    jobs_per_gpu: JobsPerGpu = 1,
-    devices: Devices = 1,
-    wandb: Tracking = "auto",
-    checkpoint_every: CheckpointEvery = 30.0,
-    hung_after: HungAfter = 1800.0,
+    folders: Folders,
+    selection: Selection,
+    machine: Machine,
+    watching: Watching,
     launcher: Annotated[Launcher, typer.Option(help="What runs the jobs.")] = "local",
     partition: Annotated[str | None, typer.Option(help="Slurm: partition."), SLURM] = None,
     time: Annotated[str | None, typer.Option(help="Slurm: time limit of a turn."), SLURM] = None,
@@ -85,73 +66,56 @@ def run(
     yes: Huge = False,
 ) -> None:
     """Train what a grid is missing, then print its tables; typed again, go on where it stopped."""
-    from ltbench.launch.machine import local_slots
     from ltbench.launch.plan import make_plan
-    from ltbench.launch.session import run_here, run_on_ray
-    from ltbench.runs.run_dir import Workspace
+    from ltbench.launch.session import run_on_ray
 
-    request = make_request(grid, data_root, plugins, sets, only)
-    made, catalogue = make_plan(request, None if yes else MOST_CELLS)
-    workspace = Workspace(out)
+    made, catalogue = make_plan(selection.request(grid), None if yes else MOST_CELLS)
+    workspace = folders.workspace
     if launcher == "slurm":
         from ltbench.launch import slurm
         from ltbench.launch.session import check_data, find_work
 
-        where: Device = "cpu" if device == "cpu" else "gpu"
-        options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
+        where: Device = "cpu" if machine.device == "cpu" else "gpu"
+        options = make_options(made, selection, where, machine.devices, watching)
         settings = slurm.Settings(partition, time, nodes, slurm.parse_words(sbatch or ()))
-        work = find_work(made, workspace, published, options, console)
+        work = find_work(made, workspace, folders.published, options, console)
         check_data(work.jobs.values(), options.data_root, console)
         numbers = slurm.submit(work.jobs, workspace, options, settings)
         print_text(f"{len(numbers)} jobs are with Slurm; `ltbench status` says how far they are.")
         return
     if launcher == "ray":
-        options = make_options(made, request, device, devices, wandb, checkpoint_every, hung_after)
-        outcome = run_on_ray(made, workspace, published, address, options, console)
+        options = make_options(made, selection, machine.device, machine.devices, watching)
+        outcome = run_on_ray(made, workspace, folders.published, address, options, console)
     else:
-        places = local_slots(device, slots, jobs_per_gpu, devices)
-        where = "gpu" if any(places[0]) else "cpu"
-        options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
-        outcome = run_here(made, workspace, published, places, options, console)
+        outcome = _run_here(made, selection, folders, machine, watching)
     exit_if_stopped(outcome)
-    _print_tables(made, catalogue, load_records(out, published), workspace)
+    _print_tables(made, catalogue, folders.load(), workspace)
     print_text(f"Records: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
     exit_on_failure(outcome)
 
 
 def worker(
-    grid: GridName,
-    out: Out = RUNS,
-    published: Published = PUBLISHED,
-    data_root: DataRoot = None,
-    sets: Sets = None,
-    only: Only = None,
-    plugins: Plugins = None,
-    device: Where = "auto",
-    slots: Slots = None,
-    jobs_per_gpu: JobsPerGpu = 1,
-    devices: Devices = 1,
-    wandb: Tracking = "auto",
-    checkpoint_every: CheckpointEvery = 30.0,
-    hung_after: HungAfter = 1800.0,
+    grid: GridName, folders: Folders, selection: Selection, machine: Machine, watching: Watching
 ) -> None:
     """Train what a grid is missing, one of any number that share its folder; take over the dead's.
 
     It ends when every job has its record, or cannot have one.
     """
-    from ltbench.launch.machine import local_slots
-    from ltbench.launch.plan import make_plan
-    from ltbench.launch.session import run_here
-    from ltbench.runs.run_dir import Workspace
-
-    request = make_request(grid, data_root, plugins, sets, only)
-    made, _ = make_plan(request)
-    places = local_slots(device, slots, jobs_per_gpu, devices)
-    where: Device = "gpu" if any(places[0]) else "cpu"
-    options = make_options(made, request, where, devices, wandb, checkpoint_every, hung_after)
-    outcome = run_here(made, Workspace(out), published, places, options, console)
+    outcome = _run_here(selection.plan(grid), selection, folders, machine, watching)
     exit_if_stopped(outcome)
     exit_on_failure(outcome)
+
+
+def _run_here(
+    made: "Plan", inputs: Inputs, folders: Folders, machine: Machine, watching: Watching
+) -> "Outcome":
+    """Train what a plan is missing on this machine."""
+    from ltbench.launch.session import run_here
+
+    slots = machine.local_slots()
+    where: Device = "gpu" if any(slots[0]) else "cpu"
+    options = make_options(made, inputs, where, machine.devices, watching)
+    return run_here(made, folders.workspace, folders.published, slots, options, console)
 
 
 def exit_if_stopped(outcome: "Outcome") -> None:
@@ -195,21 +159,12 @@ def job(
     raise typer.Exit(slurm.run_and_requeue(folder) if requeue else run_task(folder, runner))
 
 
-def cancel(
-    grid: GridName,
-    out: Out = RUNS,
-    data_root: DataRoot = None,
-    sets: Sets = None,
-    only: Only = None,
-    plugins: Plugins = None,
-) -> None:
+def cancel(grid: GridName, out: Out = Folders.out, *, selection: Selection) -> None:
     """Cancel the jobs of a grid that wait or run in Slurm's queue."""
     from ltbench.launch import slurm
-    from ltbench.launch.plan import make_plan
     from ltbench.runs.run_dir import Workspace
 
-    made, _ = make_plan(make_request(grid, data_root, plugins, sets, only))
-    known = slurm.tickets(made.jobs, Workspace(out)).values()
+    known = slurm.tickets(selection.plan(grid).jobs, Workspace(out)).values()
     numbers = [ticket.number for ticket in known if ticket.words is not None]
     if numbers:
         slurm.cancel(numbers)
@@ -240,16 +195,9 @@ def _print_tables(
 
 def plan(
     grid: GridName,
-    out: Out = RUNS,
-    published: Published = PUBLISHED,
-    data_root: DataRoot = None,
-    sets: Sets = None,
-    only: Only = None,
-    plugins: Plugins = None,
-    device: Where = "auto",
-    slots: Annotated[Slots, unless("--emit")] = None,
-    jobs_per_gpu: Annotated[JobsPerGpu, unless("--emit")] = 1,
-    devices: Devices = 1,
+    folders: Folders,
+    selection: Selection,
+    machine: Machine,
     wandb: Annotated[Tracking, Needs("--emit")] = "auto",
     emitted: Annotated[
         Emitted | None, typer.Option("--emit", help="Print what trains the missing jobs elsewhere.")
@@ -263,38 +211,38 @@ def plan(
 ) -> None:
     """Say which jobs a grid needs, which are shared, and what they cost."""
     from ltbench.launch.cost import CostModel, outlook
-    from ltbench.launch.machine import hardware_of, local_slots
+    from ltbench.launch.machine import hardware_of
     from ltbench.launch.plan import make_plan
-    from ltbench.runs.run_dir import Workspace
     from ltbench.runs.state import to_train
 
-    request = make_request(grid, data_root, plugins, sets, only)
-    made, _ = make_plan(request, None if yes else MOST_CELLS)
+    made, _ = make_plan(selection.request(grid), None if yes else MOST_CELLS)
+    workspace = folders.workspace
     if emitted is not None:
         from ltbench.launch import emit
         from ltbench.launch.cleaning import note_plan
 
-        options, workspace = make_options(made, request, device, devices, wandb), Workspace(out)
+        watching = Watching(wandb)
+        options = make_options(made, selection, machine.device, machine.devices, watching)
         note_plan(made, workspace)
-        keys = to_train(made, load_records(out, published), workspace)
+        keys = to_train(made, folders.load(), workspace)
         write = emit.commands if emitted == "commands" else emit.sbatch_script
         for line in write({key: made.jobs[key] for key in keys}, workspace, options):
             print_text(line)
         return
-    places = local_slots(device, slots, jobs_per_gpu, devices)
-    loaded, hardware = load_records(out, published), hardware_of(places)
-    missing = to_train(made, loaded, Workspace(out))
+    slots = machine.local_slots()
+    loaded, hardware = folders.load(), hardware_of(slots)
+    missing = to_train(made, loaded, workspace)
     jobs = [made.jobs[key] for key in missing]
     if measure:
-        _measure(jobs, hardware, on_gpu=any(places[0]), plugins=request.plugins)
+        _measure(jobs, hardware, on_gpu=any(slots[0]), plugins=selection.plugins or ())
     cost = CostModel(loaded, hardware)
-    about = outlook(map(cost.estimate, jobs), len(places), hardware)
+    about = outlook(map(cost.estimate, jobs), len(slots), hardware)
     needed = f"{len(missing)} to train, {about}" if missing else "all have their records"
     print_table(("Variant", "Split", "Cells", "Own jobs", "Shares"), _sharing(made))
     print_text(f"{made.grid.title}: {len(made.rows)} cells from {len(made.jobs)} jobs; {needed}.")
 
 
-def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: tuple[Path, ...]) -> None:
+def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequence[Path]) -> None:
     """Time what each kind of job does, and remember it; say what cannot be timed."""
     import torch
     from rich.progress import Progress
@@ -333,23 +281,16 @@ def _sharing(made: "Plan") -> Iterator[tuple[str, ...]]:
 
 def status(
     grid: GridName,
-    out: Out = RUNS,
-    published: Published = PUBLISHED,
-    data_root: DataRoot = None,
-    sets: Sets = None,
-    only: Only = None,
-    plugins: Plugins = None,
+    folders: Folders,
+    selection: Selection,
     every: Annotated[bool, typer.Option("--all", help="List finished jobs too.")] = False,
 ) -> None:
     """Say which jobs are done, running, queued, failed, stale or missing, and why."""
     from ltbench.launch import slurm
-    from ltbench.launch.plan import make_plan
-    from ltbench.runs.run_dir import Workspace
     from ltbench.runs.state import job_states, tail
 
-    made, _ = make_plan(make_request(grid, data_root, plugins, sets, only))
-    workspace = Workspace(out)
-    loaded = load_records(out, published)
+    made = selection.plan(grid)
+    workspace, loaded = folders.workspace, folders.load()
     states = job_states(made, loaded, workspace, slurm.tickets(made.jobs, workspace))
     rows = [
         (state.status, key, made.jobs[key].title, state.reason)
@@ -372,10 +313,10 @@ def gc(
         list[str] | None,
         typer.Option("--grid", "-g", help="Keep only what these grids have now."),
     ] = None,
-    out: Out = RUNS,
-    published: Annotated[Published, unless("--grid")] = PUBLISHED,
-    data_root: DataRoot = None,
-    plugins: Plugins = None,
+    out: Out = Folders.out,
+    published: Annotated[Published, unless("--grid")] = Folders.published,
+    *,
+    inputs: Inputs,
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it only say what.")] = False,
 ) -> None:
     """Remove the folders (weights, logs, checkpoints) of jobs that nobody needs.
@@ -386,11 +327,10 @@ def gc(
     """
     from ltbench.config.load import available
     from ltbench.launch.cleaning import needed, unneeded
-    from ltbench.runs.run_dir import Workspace
 
-    workspace = Workspace(out)
-    plans = make_plans(grids or available("grids"), data_root, plugins)
-    records = load_records(out, published).records
+    folders = Folders(out, published)
+    workspace, records = folders.workspace, folders.load().records
+    plans = [inputs.plan(name) for name in grids or available("grids")]
     named = {key for made in plans for key in made.jobs}
     kept = named if grids else needed(plans, records, workspace)
     found = unneeded(kept, records, workspace)

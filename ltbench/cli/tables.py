@@ -6,19 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ltbench.cli.options import (
-    PUBLISHED,
-    RUNS,
-    DataRoot,
-    GridNames,
-    Out,
-    Plugins,
-    Published,
-    load_records,
-    make_plans,
-)
+from ltbench.cli.options import Folders, GridNames, Inputs, Plugins, Published
 from ltbench.cli.screen import print_bad, print_table, print_text
-from ltbench.cli.verbs import unless
 from ltbench.config.codes import Code
 from ltbench.config.errors import Location, Problem, did_you_mean, format_value, raise_all
 from ltbench.data.errors import printable
@@ -37,12 +26,11 @@ COMPARE = Location("compare")
 
 def leaderboard(
     grids: GridNames = None,
-    out: Annotated[Out, unless("--published-only")] = RUNS,
-    published: Published = PUBLISHED,
+    *,
+    folders: Folders,
     to: Annotated[Path, typer.Option(help="Folder of the leaderboard.")] = LEADERBOARD,
     findings: Annotated[Path, typer.Option(help="Claims to test.")] = FINDINGS,
-    data_root: DataRoot = None,
-    plugins: Plugins = None,
+    inputs: Inputs,
     published_only: Annotated[
         bool, typer.Option("--published-only", help="Leave unpublished runs out.")
     ] = False,
@@ -56,19 +44,16 @@ def leaderboard(
     Without --grid it has the grids that records were trained for.
     """
     from ltbench.data.files import cache_root
-    from ltbench.launch.plan import read_catalogue
     from ltbench.report.figures import can_draw
-    from ltbench.runs.run_dir import Workspace
     from ltbench.runs.state import failed_jobs
     from ltbench.runs.store import RecordStore
 
-    workspace = Workspace(out)
-    loaded = RecordStore(published, None if published_only else workspace.records).load()
-    plans = make_plans(grids or trained_grids(loaded), data_root, plugins)
+    loaded = RecordStore(folders.published).load() if published_only else folders.load()
+    plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
     failed: set[str] = set()
     if not published_only:
-        failed = set().union(*(failed_jobs(made, workspace) for made in plans))
-    methods = read_catalogue(plugins or ()).methods
+        failed = set().union(*(failed_jobs(made, folders.workspace) for made in plans))
+    methods = inputs.methods().methods
     kept = cache_root() / "figures"
     for path in write_tables(
         plans, loaded, methods, to, findings, failed, readme, methods_to, kept
@@ -135,10 +120,9 @@ def compare(
         Literal["longtailed", "balanced"], typer.Option(help="What both were trained on.")
     ] = "longtailed",
     classes: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 10,
-    out: Out = RUNS,
-    published: Published = PUBLISHED,
-    data_root: DataRoot = None,
-    plugins: Plugins = None,
+    *,
+    folders: Folders,
+    inputs: Inputs,
 ) -> None:
     """Compare two variants on the same test images: overall, by group and by class.
 
@@ -152,8 +136,8 @@ def compare(
         raise COMPARE.error(
             "no-effect", f"two variants are needed, not {format_value(first)} twice"
         )
-    loaded = load_records(out, published)
-    plans = make_plans(grids or trained_grids(loaded), data_root, plugins)
+    loaded = folders.load()
+    plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
     rows = [(made, row) for made in plans for row in made.rows if not row.needed_for_ua]
     words: tuple[tuple[Code, str | None, set[str]], ...] = (
         ("unknown-variant", first, {row.variant.label for _, row in rows}),
@@ -218,7 +202,7 @@ def _incomparable(match: "HeadToHead") -> tuple[str, str]:
     return f"{match.place}: {why}", f"ltbench run --grid {match.grid} trains what is missing"
 
 
-def methods(plugins: Plugins = None, published: Published = PUBLISHED) -> None:
+def methods(plugins: Plugins = None, published: Published = Folders.published) -> None:
     """List the methods: where they come from, what they cost, how they are checked."""
     from ltbench.launch.plan import read_catalogue
     from ltbench.report.readme import methods_table, published_methods

@@ -1,9 +1,10 @@
-"""Verbs whose options may need other options: what would have no effect is refused."""
+"""Verbs whose options come in groups and may need other options, without which they are refused."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from inspect import get_annotations
-from typing import Any, TypeVar, get_args
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
 from typer.core import TyperArgument, TyperCommand
@@ -59,7 +60,13 @@ class Verbs(typer.Typer):
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Function], Function]:
         """Return what makes a verb of a function, as Typer does."""
-        return super().command(name, cls=Verb, **settings)
+        register = super().command(name, cls=Verb, **settings)
+
+        def add(function: Function) -> Function:
+            register(_flat(function))
+            return function
+
+        return add
 
 
 class Verb(TyperCommand):
@@ -90,6 +97,36 @@ class Verb(TyperCommand):
                     yield problem
 
 
+def _flat(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a verb with each option of its groups as a parameter.
+
+    A group is a dataclass whose fields are declared as options are, and the annotation of a
+    parameter. A rule beside the group is one of all its options.
+    """
+    groups: dict[str, Any] = {}
+    parameters: list[Parameter] = []
+    for each in signature(function, eval_str=True).parameters.values():
+        kind, *rules = get_args(each.annotation) or (each.annotation,)
+        if not is_dataclass(kind):
+            parameters.append(each.replace(kind=Parameter.KEYWORD_ONLY))
+            continue
+        groups[each.name] = kind
+        for option, hint in get_type_hints(kind, include_extras=True).items():
+            annotation = Annotated[(hint, *rules)] if rules else hint
+            default = getattr(kind, option, Parameter.empty)
+            how = {"default": default, "annotation": annotation}
+            parameters.append(Parameter(option, Parameter.KEYWORD_ONLY, **how))
+
+    @wraps(function)
+    def verb(**given: Any) -> None:
+        for name, kind in groups.items():
+            given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+        function(**given)
+
+    verb.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return verb
+
+
 def _names(parameter: Any) -> list[str]:
     """Return how a user writes a parameter: an argument in capitals."""
     if isinstance(parameter, TyperArgument):
@@ -99,5 +136,6 @@ def _names(parameter: Any) -> list[str]:
 
 def _rules(function: Callable[..., Any] | None, name: str) -> list[Needs]:
     """Return the rules beside the declaration of a function's parameter."""
-    hints = {} if function is None else get_annotations(function)
-    return [each for each in get_args(hints.get(name)) if isinstance(each, Needs)]
+    parameters = {} if function is None else signature(function).parameters
+    declared = get_args(parameters[name].annotation) if name in parameters else ()
+    return [each for each in declared if isinstance(each, Needs)]

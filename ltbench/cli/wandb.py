@@ -4,17 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ltbench.cli.options import (
-    PUBLISHED,
-    RUNS,
-    DataRoot,
-    GridName,
-    Out,
-    Plugins,
-    Published,
-    load_records,
-    make_request,
-)
+from ltbench.cli.options import Folders, GridName, Inputs, Out
 from ltbench.cli.screen import errors, print_table, print_text
 from ltbench.cli.verbs import Needs, Verbs
 
@@ -26,16 +16,15 @@ def wandb_sync(
     grid: Annotated[
         str | None, typer.Option("--grid", "-g", help="Jobs of a grid; default: all of --out.")
     ] = None,
-    out: Out = RUNS,
-    data_root: Annotated[DataRoot, Needs("--grid")] = None,
-    plugins: Annotated[Plugins, Needs("--grid")] = None,
+    out: Out = Folders.out,
+    *,
+    inputs: Annotated[Inputs, Needs("--grid")],
 ) -> None:
     """Push what was logged offline, the attempts at a job in their order."""
-    from ltbench.launch.plan import make_plan
     from ltbench.runs.run_dir import Workspace
     from ltbench.tracking.offline import push, unsynced_runs
 
-    keys = None if grid is None else make_plan(make_request(grid, data_root, plugins))[0].jobs
+    keys = None if grid is None else inputs.plan(grid).jobs
     runs = unsynced_runs(Workspace(out), keys)
     pushed = push(runs, out)
     print_text(f"{len(pushed)} of {len(runs)} offline runs were pushed.")
@@ -49,17 +38,15 @@ def wandb_pull(
     entity: Annotated[
         str | None, typer.Option(help="User or team that has the project; default: yours.")
     ] = None,
-    out: Out = RUNS,
-    published: Published = PUBLISHED,
-    data_root: DataRoot = None,
-    plugins: Plugins = None,
+    *,
+    folders: Folders,
+    inputs: Inputs,
 ) -> None:
     """Read the runs of a grid back, and say where they and the records disagree."""
-    from ltbench.launch.plan import make_plan
     from ltbench.tracking.pull import disagreements, pull_runs
 
-    made, _ = make_plan(make_request(grid, data_root, plugins))
-    loaded = load_records(out, published).records
+    made = inputs.plan(grid)
+    loaded = folders.load().records
     records = {key: loaded[key].record for key in made.jobs if key in loaded}
     runs = pull_runs(made.grid.name, entity)
     found = disagreements(runs, records)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from ltbench.config.models import Job
 from ltbench.launch.order import levels
-from ltbench.launch.slurm import SAVE_SECONDS, STEP
+from ltbench.launch.slurm import SAVE_SECONDS, STEP, job_name
 from ltbench.launch.task import command, write_task
 from ltbench.runs.run_dir import Workspace
 from ltbench.training.options import Options
@@ -39,8 +39,8 @@ def sbatch_script(jobs: Mapping[str, Job], workspace: Workspace, options: Option
         run = shlex.join([*STEP, *command(folder), "--requeue"])
         starts = [f"$job_{start}" for start in job.start if start in jobs]
         wait = f" --dependency=afterok:{':'.join(starts)}" if starts else ""
-        name, output = shlex.quote(f"--job-name={job.label}"), folder / "slurm.txt"
+        output = shlex.quote(f"--output={folder / 'slurm.txt'}")
         yield (
-            f'job_{job.key}=$(submit "$@" {name} {shlex.quote(f"--output={output}")}{wait} '
+            f'job_{job.key}=$(submit "$@" --job-name={job_name(job)} {output}{wait} '
             f"--wrap {shlex.quote(run)})"
         )

@@ -4,19 +4,16 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.context import ForkServerProcess
 
 from ltbench.config.models import Job
 from ltbench.core.nouns import CIFAR_RESNETS
-from ltbench.launch.display import RunDisplay
 from ltbench.launch.machine import Slot
 from ltbench.launch.process import main
-from ltbench.launch.runner import POLL, Runner
-from ltbench.runs.record import Record
-from ltbench.runs.run_dir import Workspace
+from ltbench.launch.runner import POLL, Runner, RunnerConfig
 from ltbench.training.options import Options
 
 PRELOAD = ["ltbench.launch.preload", "ltbench.launch.process", "ltbench.cli"]
@@ -66,22 +63,12 @@ class LocalRunner(Runner):
     """Trains jobs in slots of this machine; `warm_up` goes before.
 
     Args:
-        options: what every job's process is told.
+        config: what to train.
         slots: GPUs of each slot, as CUDA_VISIBLE_DEVICES names them; empty texts for cores.
     """
 
-    def __init__(
-        self,
-        jobs: Mapping[str, Job],
-        before: Mapping[str, Record],
-        workspace: Workspace,
-        seconds: Mapping[str, float | None],
-        display: RunDisplay,
-        options: Options,
-        slots: Sequence[Slot],
-    ) -> None:
-        super().__init__(jobs, before, workspace, seconds, display)
-        self.options = options
+    def __init__(self, config: RunnerConfig, slots: Sequence[Slot]) -> None:
+        super().__init__(config)
         self.free = list(slots)
         self.busy: dict[str, _Running] = {}
         self.context = get_context("forkserver")

@@ -110,9 +110,12 @@ class Attempt:
     def _lead(self) -> int:
         """Claim the job and run it, with the first ranks here."""
         alone = self.team.world == self.team.here
-        server = listen(LOCALHOST if alone else "")
         host = LOCALHOST if alone else socket.gethostname()
-        address = f"{host}:{server.getsockname()[1]}"
+        with listen(LOCALHOST if alone else "") as server:
+            return self._hold(server, f"{host}:{server.getsockname()[1]}")
+
+    def _hold(self, server: socket.socket, address: str) -> int:
+        """Claim the job and run it; all ranks of the team meet at the server."""
         store: object = None
         with self.folder.claim(launch=self.team.launch, address=address) as claim:
             if claim is None:

@@ -17,11 +17,8 @@ from typing import TYPE_CHECKING
 
 from ltbench.config.errors import Location
 from ltbench.config.models import Job
-from ltbench.launch.display import RunDisplay
-from ltbench.launch.runner import POLL, Runner
+from ltbench.launch.runner import POLL, Runner, RunnerConfig
 from ltbench.launch.task import command, write_task
-from ltbench.runs.record import Record
-from ltbench.runs.run_dir import Workspace
 from ltbench.training.options import Options
 
 if TYPE_CHECKING:
@@ -108,24 +105,14 @@ class RayRunner(Runner):
     """Trains jobs as tasks of the cluster that this process is connected to.
 
     Args:
-        options: what every job's process is told.
+        config: what to train.
         needs: what each job needs of a node.
     """
 
-    def __init__(
-        self,
-        jobs: Mapping[str, Job],
-        before: Mapping[str, Record],
-        workspace: Workspace,
-        seconds: Mapping[str, float | None],
-        display: RunDisplay,
-        options: Options,
-        needs: Needs,
-    ) -> None:
+    def __init__(self, config: RunnerConfig, needs: Needs) -> None:
         import ray
 
-        super().__init__(jobs, before, workspace, seconds, display)
-        self.options = options
+        super().__init__(config)
         self.needs = needs
         self.task = ray.remote(num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=0)(_run)
         self.tasks: dict[str, ObjectRef[int]] = {}

@@ -28,6 +28,7 @@ from ltbench.runs.state import (
     note_failure,
     tail,
 )
+from ltbench.training.options import Options
 
 POLL = 0.5
 """Seconds between looks at running jobs."""
@@ -52,31 +53,38 @@ class Outcome:
     signal: int | None = None
 
 
-class Runner(ABC):
-    """Trains jobs, starts first, the longest chains first, wherever there is room for them.
+@dataclass(frozen=True)
+class RunnerConfig:
+    """What a runner trains, and how.
 
-    Args:
+    Attributes:
         jobs: by key, starts before what starts from them; starts that are not among them have
             their weights.
         before: records of jobs that are trained again for their weights.
-        workspace: where records and weights go.
         seconds: estimated seconds of each job, for the order.
+        workspace: where records and weights go.
+        options: what every job's process is told.
         display: told what happens.
     """
 
-    def __init__(
-        self,
-        jobs: Mapping[str, Job],
-        before: Mapping[str, Record],
-        workspace: Workspace,
-        seconds: Mapping[str, float | None],
-        display: RunDisplay,
-    ) -> None:
-        self.before = before
-        self.workspace = workspace
-        self.display = display
-        self.jobs = jobs
-        self.waiting = dict(jobs)
+    jobs: Mapping[str, Job]
+    before: Mapping[str, Record]
+    seconds: Mapping[str, float | None]
+    workspace: Workspace
+    options: Options
+    display: RunDisplay
+
+
+class Runner(ABC):
+    """Trains jobs, starts first, the longest chains first, wherever there is room for them."""
+
+    def __init__(self, config: RunnerConfig) -> None:
+        self.before = config.before
+        self.workspace = config.workspace
+        self.options = config.options
+        self.display = config.display
+        self.jobs = config.jobs
+        self.waiting = dict(self.jobs)
         self.running: dict[str, Job] = {}
         self.elsewhere: dict[str, Job] = {}
         self.looked = 0.0
@@ -86,10 +94,10 @@ class Runner(ABC):
         self.outcome = Outcome()
         self.lost: dict[str, str] = {}  # why jobs failed or were not started, by key
         self.unusable: dict[str, str] = {}  # why jobs of a dataset are not started, by its name
-        self.length = chain_lengths(jobs, seconds)
-        self.place = workspace.root.stat()
-        for key in jobs:
-            forget_ends(workspace.job(key))
+        self.length = chain_lengths(self.jobs, config.seconds)
+        self.place = self.workspace.root.stat()
+        for key in self.jobs:
+            forget_ends(self.workspace.job(key))
 
     @abstractmethod
     def has_room(self) -> bool:

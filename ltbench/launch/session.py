@@ -21,7 +21,7 @@ from ltbench.launch.cost import CostModel, Estimate, duration, time_left
 from ltbench.launch.display import RunDisplay, counted
 from ltbench.launch.local import LocalRunner, warm_up
 from ltbench.launch.machine import Slot
-from ltbench.launch.runner import Outcome
+from ltbench.launch.runner import Outcome, RunnerConfig
 from ltbench.runs.record import Record
 from ltbench.runs.run_dir import Workspace
 from ltbench.runs.state import to_train
@@ -119,11 +119,8 @@ def run_here(
         return Outcome()
     warm_up(work.jobs.values(), options)
     check_data(work.jobs.values(), options.data_root, console)
-    with _display(plan, work, len(slots), console) as display:
-        runner = LocalRunner(
-            work.jobs, work.before, workspace, work.seconds, display, options, slots
-        )
-        return runner.run()
+    with _shown(plan, work, workspace, options, len(slots), console) as config:
+        return LocalRunner(config, slots).run()
 
 
 def run_on_ray(
@@ -155,24 +152,26 @@ def run_on_ray(
     if not work.jobs:
         return Outcome()
     check_data(work.jobs.values(), options.data_root, console)
-    with connected(address, options) as needs:
-        places = needs.places()
-        with _display(plan, work, places, console) as display:
-            runner = RayRunner(
-                work.jobs, work.before, workspace, work.seconds, display, options, needs
-            )
-            return runner.run()
+    with (
+        connected(address, options) as needs,
+        _shown(plan, work, workspace, options, needs.places(), console) as config,
+    ):
+        return RayRunner(config, needs).run()
 
 
-def _display(plan: Plan, work: Work, places: int, console: Console) -> RunDisplay:
-    """Say what is to be trained in how many places, and return what shows it."""
-    expected = time_left(work.here.values(), places)
+@contextmanager
+def _shown(
+    plan: Plan, work: Work, workspace: Workspace, options: Options, slots: int, console: Console
+) -> Iterator[RunnerConfig]:
+    """Say what is to be trained in how many slots, and yield what a runner needs to know."""
+    expected = time_left(work.here.values(), slots)
     about = "" if expected is None else f", about {duration(expected)}"
     console.print(
-        f"{len(plan.jobs)} jobs, {len(work.jobs)} to train in {places} slots{about}.",
+        f"{len(plan.jobs)} jobs, {len(work.jobs)} to train in {slots} slots{about}.",
         highlight=False,
     )
-    return RunDisplay(console, work.here, places)
+    with RunDisplay(console, work.here, slots) as display:
+        yield RunnerConfig(work.jobs, work.before, work.seconds, workspace, options, display)
 
 
 def check_writable(folder: Path) -> None:

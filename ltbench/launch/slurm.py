@@ -25,6 +25,7 @@ from ltbench.launch.stopping import Unbroken
 from ltbench.launch.task import run_task, write_task
 from ltbench.runs.run_dir import JobFolder, Workspace
 from ltbench.runs.state import ENDED, Ticket, forget_ends, may_try_again
+from ltbench.runs.store import slug
 from ltbench.training.options import Options
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ def parse_words(texts: Iterable[str]) -> dict[str, str]:
     return words
 
 
+def job_name(job: Job) -> str:
+    """Return a job's name in the queue, e.g. ldam-drw.cifar100_r100.longtailed.s1."""
+    return f"{slug(job.label.lower())}.{slug(job.dataset.id)}.{job.split}.s{job.seed}"
+
+
 def submit(
     jobs: Mapping[str, Job], workspace: Workspace, options: Options, settings: Settings
 ) -> dict[str, str]:
@@ -115,6 +121,7 @@ def submit(
                     for job, theirs in zip(some, submitted, strict=True):
                         ids[job.key] = theirs.job_id
                         write_json(workspace.job(job.key).ticket, {"slurm": theirs.job_id})
+                _rename({ids[job.key]: job_name(job) for job in some})
     return ids
 
 
@@ -154,6 +161,12 @@ def _requeue(number: str) -> None:
     state = re.search(r"JobState=(\w+)", _said(["scontrol", "show", "job", "--oneliner", number]))
     if state is not None and state[1] in STANDING:
         _said(["scontrol", "requeue", number])
+
+
+def _rename(names: Mapping[str, str]) -> None:
+    """Give jobs of an array, which all have its name, their own."""
+    lines = [f"update jobid={number} jobname={name}\n" for number, name in names.items()]
+    _said(["scontrol"], "".join(lines))
 
 
 def _queue() -> dict[str, str]:
@@ -208,7 +221,9 @@ def _parts(jobs: list[Job], most: int) -> Iterator[list[Job]]:
         yield jobs[first : first + most]
 
 
-def _said(words: list[str]) -> str:
-    """Return what a command prints, nothing where it fails."""
-    done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - fixed
+def _said(words: list[str], to: str = "") -> str:
+    """Return what a command prints when it is told something, nothing where it fails."""
+    done = subprocess.run(  # noqa: S603 - fixed words
+        words, input=to, capture_output=True, text=True, check=False
+    )
     return done.stdout

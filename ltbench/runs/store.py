@@ -54,14 +54,14 @@ class Loaded:
     bad: list[BadRecord] = field(default_factory=list)
 
 
-def _slug(text: str) -> str:
-    """Return a safe part of a file name; the key beside it tells equal slugs apart."""
+def slug(text: str) -> str:
+    """Return a safe part of a file name; what looks alike may have the same."""
     return re.sub(r"[^A-Za-z0-9_.+]+", "-", text).strip("-.")[:SLUG_LENGTH] or "variant"
 
 
 def record_path(root: Path, job: Job) -> Path:
     """Return where the record of a job lies below a root."""
-    name = f"{_slug(job.label)}-{job.stage}-{job.recipe_name}-s{job.seed}-{job.key}.json"
+    name = f"{slug(job.label)}-{job.stage}-{job.recipe_name}-s{job.seed}-{job.key}.json"
     return root / job.dataset.id / job.split / job.method / name
 
 

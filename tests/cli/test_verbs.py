@@ -30,6 +30,7 @@ def refused(command):
         ("plan -g quickstart --emit sbatch --slots 1", ["--slots"]),
         ("plan -g quickstart --wandb off", ["--wandb"]),
         ("reproduce --seed 1 --ua --out x", ["--out", "--seed", "--ua"]),
+        ("reproduce --slots 1 --devices 2", ["--slots", "--devices"]),
         ("reproduce a/b/1 --dry-run --tolerance 2", ["--tolerance"]),
         ("evaluate run --images x --part val --data-root y", ["--part", "--data-root"]),
         ("evaluate run --images x --dataset digits", ["--dataset"]),

@@ -86,6 +86,11 @@ def test_a_grid_with_prerequisites_is_preempted_and_ends_as_without_slurm(cluste
         assert "6 jobs are with Slurm" in said
         counts, text = project.status("long.yaml")
         assert counts == {"queued": 6}
+        names = cluster.call("squeue", "--noheader", "--array", "--format=%j").split()
+        methods = ("softmax", "crt")
+        assert sorted(names) == sorted(
+            f"{method}.digits_r20.longtailed.s{seed}" for method in methods for seed in range(3)
+        )
         assert text.count("PENDING (") == 6
         assert len(cluster.dependent()) == 3
         assert "6 jobs are with Slurm" in project.run("long.yaml", *SLURM).stdout

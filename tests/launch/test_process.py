@@ -7,8 +7,10 @@ import pytest
 from ltbench.core.files import read_json
 from ltbench.launch.local import PRELOAD
 from ltbench.launch.process import BUSY, main
+from ltbench.launch.task import command, write_task
 from ltbench.runs.run_dir import Workspace
 from ltbench.runs.state import failure_of, finished
+from tests.support import processes
 from tests.support.project import PATIENCE, children, is_alive, wait_until
 from tests.support.training_jobs import job, options, weights
 
@@ -73,6 +75,15 @@ def test_a_claimed_job_is_left_alone(workspace, start):
     with workspace.job(one.key).claim():
         ended(start(one), BUSY)
     assert not workspace.job(one.key).log.exists()
+
+
+def test_no_socket_stays_open(workspace):
+    one = job()
+    words = command(write_task(one, workspace, options()))
+    words[1:1] = ["-W", "always::ResourceWarning"]
+    with workspace.job(one.key).claim():
+        done = processes.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (BUSY, "")
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from ltbench.launch.display import RunDisplay
-from ltbench.launch.runner import Runner
+from ltbench.launch.runner import Runner, RunnerConfig
 from ltbench.runs.run_dir import Workspace
 from ltbench.runs.state import note_failure
 from tests.support.quickstart import finish, key, quickstart
+from tests.support.training_jobs import options
 
 
 class Scripted(Runner):
@@ -47,7 +48,8 @@ def runner(tmp_path):
         jobs = {key(plan, label): plan.jobs[key(plan, label)] for label in labels}
         seconds = dict.fromkeys(jobs, 1.0)
         display = RunDisplay(Console(quiet=True), seconds, 1)
-        return Scripted(jobs, {}, Workspace(tmp_path), seconds, display)
+        workspace = Workspace(tmp_path)
+        return Scripted(RunnerConfig(jobs, {}, seconds, workspace, options(), display))
 
     return make
 
@@ -104,7 +106,7 @@ def test_the_longest_chain_is_begun_first(tmp_path):
     known = {key: seconds[job.method] for key, job in plan.jobs.items()}
     workspace = Workspace(tmp_path)
     display = RunDisplay(Console(file=io.StringIO()), known, 1)
-    runner = Failing(plan.jobs, {}, workspace, known, display)
+    runner = Failing(RunnerConfig(plan.jobs, {}, known, workspace, options(), display))
     runner.ready = []
     outcome = runner.run()
     assert runner.begun == ("softmax", "ldam_drw")  # 10 and 25 s behind each other before 30 s

@@ -43,6 +43,13 @@ def test_words_of_sbatch():
         ]
 
 
+def test_names_in_the_queue_tell_seeds_and_splits_apart():
+    one = job(seed=3, split="balanced")
+    assert slurm.job_name(one) == "softmax.digits_r20.balanced.s3"
+    hostile = one.model_copy(update={"label": "$(id) LDAM (C = 0.5)\n; --uid=0"})
+    assert slurm.job_name(hostile) == "id-ldam-c-0.5-uid-0.digits_r20.balanced.s3"
+
+
 def test_nodes_that_cannot_share_the_devices_are_refused(workspace):
     three = slurm.Settings(nodes=3)
     assert problems(lambda: slurm.submit({}, workspace, options(devices=4), three)) == [

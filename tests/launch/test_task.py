@@ -161,8 +161,8 @@ def test_a_script_submits_each_job_after_what_it_starts_from(tmp_path, workspace
     softmax, ncm = (tmp_path / "said").read_text().splitlines()
     assert "--ntasks-per-node=2 --signal=USR2@120 --gpus-per-node=2" in softmax
     assert "--requeue" in softmax
-    assert "--partition=a b --job-name=Softmax" in softmax
+    assert "--partition=a b --job-name=softmax.digits_r20.longtailed.s0 " in softmax
     assert "--dependency" not in softmax
-    assert "--job-name=NCM" in ncm
+    assert "--job-name=ncm.digits_r20.longtailed.s0 " in ncm
     assert "--dependency=afterok:412 " in ncm
     assert f"ltbench job {workspace.root}/jobs/{key(plan, 'NCM')} --requeue" in ncm
