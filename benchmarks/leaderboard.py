@@ -21,9 +21,11 @@ from ltbench.config.expand import Plan
 from ltbench.config.models import Job
 from ltbench.data.profiles import exponential
 from ltbench.launch.plan import Request, make_plan
-from ltbench.report.leaderboard import every_table, write_leaderboard
+from ltbench.report.context import Leaderboard
+from ltbench.report.formats import FORMATS, markdown
+from ltbench.report.leaderboard import write_formats, write_leaderboard
 from ltbench.report.page.document import write_page
-from ltbench.report.render import markdown
+from ltbench.report.tables import board_tables
 from ltbench.runs.record import Calibration, Record, TestResult
 from ltbench.runs.store import Loaded, RecordStore, record_path, write_record
 
@@ -78,8 +80,18 @@ def read(folder: Path) -> Loaded:
 def to_markdown(plan: Plan, loaded: Loaded) -> str:
     """Compute every table and its markdown."""
     found = boards(plan, loaded.records)
-    tables = (table for board in found for table in every_table(board, METHODS, loaded.records))
+    tables = (table for board in found for table in board_tables(board, METHODS, loaded.records))
     return "".join(map(markdown, tables))
+
+
+def to_file(plan: Plan, loaded: Loaded, folder: Path) -> Path:
+    """Write the leaderboard as one file."""
+    return write_leaderboard(Leaderboard.of([plan], loaded, METHODS), folder / "README.md")
+
+
+def to_formats(plan: Plan, loaded: Loaded, folder: Path) -> list[Path]:
+    """Write the tables in every format."""
+    return write_formats(Leaderboard.of([plan], loaded, METHODS), FORMATS, folder)
 
 
 def to_page(plan: Plan, loaded: Loaded, folder: Path) -> Path:
@@ -105,11 +117,11 @@ def main() -> None:
         plan = thousand(folder)
         loaded = read(folder)
         print(f"{len(loaded.records)} records of {len(plan.jobs)} jobs")
-        every = partial(write_leaderboard, [plan], loaded, METHODS, folder / "leaderboard")
         work: dict[str, Callable[[], object]] = {
             "read the records": partial(read, folder),
             "compute tables as markdown": partial(to_markdown, plan, loaded),
-            "write the files of tables": every,
+            "write the leaderboard": partial(to_file, plan, loaded, folder),
+            "write every format": partial(to_formats, plan, loaded, folder),
             "write the page": partial(to_page, plan, loaded, folder),
         }
         variants = {name: partial(milliseconds, each) for name, each in work.items()}

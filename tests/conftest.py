@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from ltbench.analysis.metrics import METRICS
 from tests.support import processes
 
 TESTS = Path(__file__).parent
@@ -20,6 +21,15 @@ def _no_process_left():
     before = processes.running()
     yield
     processes.end_all(but=before)
+
+
+@pytest.fixture(autouse=True)
+def _no_metric_left():
+    """Take away the metrics that a test has added."""
+    before = dict(METRICS)
+    yield
+    METRICS.clear()
+    METRICS.update(before)
 
 
 def pytest_addoption(parser):

@@ -67,6 +67,17 @@ def test_the_readme_example_of_a_loss_runs():
     processes.run([sys.executable, "-c", example], check=True)
 
 
+def test_the_example_of_reading_runs_prints_means_over_seeds():
+    (example,) = blocks("docs/leaderboard.md", "python")
+    done = processes.run(
+        [sys.executable, "-c", example], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    label, n, acc, _ = done.stdout.splitlines()[0].rsplit(maxsplit=3)
+    assert label
+    assert int(n) >= 1
+    assert 10 < float(acc) < 100
+
+
 def test_the_readme_dataset_is_checked(tmp_path):
     grid, example = blocks("README.md", "yaml")
     (tmp_path / "my_grid.yaml").write_text(grid)
@@ -138,6 +149,7 @@ def test_a_documented_command_runs_or_is_planned(words, tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "my_grid.yaml").write_text(GRID.replace("short", "digits"))
     (tmp_path / "gce.py").write_text(*blocks("CONTRIBUTING.md", "python"))
+    (tmp_path / "above_half.py").write_text(*blocks("docs/own-method.md", "python"))
     check_words(words)
     if words[0] == "reproduce":
         grid = GRIDS.get(words[1].split("/")[0], "quickstart") if words[1:] else "quickstart"

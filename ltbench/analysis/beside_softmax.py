@@ -9,7 +9,7 @@ from ltbench.analysis.significance import find_plain
 from ltbench.analysis.training_cost import training_work
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import BASELINE
-from ltbench.core.exact import fixed, mean
+from ltbench.core.exact import mean
 from ltbench.runs.store import Stored
 
 
@@ -19,9 +19,6 @@ class RelativeCost:
 
     ratio: Fraction
     known: bool
-
-    def __str__(self) -> str:
-        return f"{'' if self.known else '~'}{fixed(self.ratio, 1)}x"
 
 
 def gain(entry: Entry, plain: Entry | None) -> Fraction | None:

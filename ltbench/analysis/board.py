@@ -5,30 +5,16 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from ltbench.analysis.class_metrics import group_accuracies, macro_f1
+from ltbench.analysis.metrics import metric_values, run_metrics
 from ltbench.analysis.relative_accuracy import Relative, relative_accuracy
 from ltbench.analysis.statistics import summarise
 from ltbench.config.expand import Plan, Row, is_baseline
 from ltbench.config.models import BadImages, DatasetSpec, Recipe, Variant
-from ltbench.core.exact import mean_accuracy
-from ltbench.core.groups import GROUPS, class_groups
 from ltbench.runs.record import Record
 from ltbench.runs.state import older_jobs, place_of
 from ltbench.runs.store import Stored
 
-Metric = Literal["acc", "balanced_acc", "macro_f1", "ua", "ra", "many", "medium", "few"]
 State = Literal["complete", "partial", "missing", "stale", "failed", "not available", "empty"]
-
-TITLES: dict[Metric, str] = {
-    "acc": "Acc",
-    "balanced_acc": "Balanced acc",
-    "macro_f1": "Macro F1",
-    "ua": "UA",
-    "ra": "RA",
-    "many": "Many",
-    "medium": "Medium",
-    "few": "Few",
-}
 
 DECIMALS = 1
 """Of a percentage in a table for people."""
@@ -88,7 +74,7 @@ class Entry:
     keys: tuple[str, ...]
     start: tuple[str, ...]
     start_method: str | None
-    values: dict[Metric, Value]
+    values: dict[str, Value]
     remarks: tuple[str, ...]
 
 
@@ -98,7 +84,7 @@ class Start:
 
     label: str
     keys: tuple[str, ...]
-    joint: dict[Metric, Value]
+    joint: dict[str, Value]
 
 
 @dataclass(frozen=True)
@@ -169,7 +155,7 @@ class _Builder:
         self.failed = failed
         self.older = older
         self.dataset, self.recipe = rows[0].dataset, rows[0].recipe
-        self._metrics: dict[str, dict[Metric, Fraction | None]] = {}
+        self._metrics: dict[str, dict[str, Fraction | None]] = {}
 
     def board(self) -> Board:
         longtailed = [r for r in self.rows if r.split == "longtailed" and not r.needed_for_ua]
@@ -230,28 +216,16 @@ class _Builder:
             for start in dict.fromkeys(entry.start for entry in entries if entry.start)
         )
 
-    def _values(self, keys: tuple[str, ...]) -> dict[Metric, Value]:
-        names: tuple[Metric, ...] = ("acc", "balanced_acc", "macro_f1", *GROUPS)
-        return {name: self._value(keys, name) for name in names}
+    def _values(self, keys: tuple[str, ...]) -> dict[str, Value]:
+        return {metric.key: self._value(keys, metric.key) for metric in run_metrics()}
 
-    def _metric(self, key: str) -> dict[Metric, Fraction | None]:
+    def _metric(self, key: str) -> dict[str, Fraction | None]:
         """Return the fractions of a record; groups by the plan's rule, which can change freely."""
         if key not in self._metrics:
-            record = self.records[key].record
-            if record.test is None:
-                return dict.fromkeys(("acc", "balanced_acc", "macro_f1", *GROUPS))
-            hits, totals, predicted = record.test.hits, record.test.totals, record.test.predicted
-            groups = class_groups(record.split.longtailed_counts, self.dataset.groups)
-            within = group_accuracies(hits, totals, groups)
-            self._metrics[key] = {
-                "acc": record.accuracy,
-                "balanced_acc": mean_accuracy(hits, totals),
-                "macro_f1": None if predicted is None else macro_f1(hits, totals, predicted),
-                **{group: within[group] for group in GROUPS},
-            }
+            self._metrics[key] = metric_values(self.records[key].record, self.dataset.groups)
         return self._metrics[key]
 
-    def _value(self, keys: tuple[str, ...], name: Metric) -> Value:
+    def _value(self, keys: tuple[str, ...], name: str) -> Value:
         there = tuple(key for key in keys if key in self.records)
         failed = sum(key in self.failed for key in keys if key not in self.records)
         n, planned = len(there), len(keys)

@@ -10,10 +10,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from ltbench.analysis.board import DECIMALS, TITLES, Board, Entry, Metric
-from ltbench.config.errors import Location
+from ltbench.analysis.board import DECIMALS, Board, Entry
+from ltbench.analysis.metrics import METRICS
+from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.models import Model, Name
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
@@ -43,8 +44,16 @@ class Term(Model):
     hyper: dict[str, Any] = Field(default_factory=dict)
     start: Name | None = None
     recipe: Name | None = None
-    metric: Metric = "acc"
+    metric: str = "acc"
     minus: "Term | None" = None
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in METRICS:
+            near = did_you_mean(value, METRICS)
+            raise ValueError(f"no metric {show(value)}" + (f"; {near}" if near else ""))
+        return value
 
 
 class Comparison(Model):
@@ -203,7 +212,7 @@ def _value(term: Term, board: Board) -> Fraction:
         raise _MissingError(" ".join([f"no {term.method}", *parts]))
     value = entry.values[term.metric]
     if value.state != "complete" or value.mean is None:
-        raise _MissingError(f"{entry.variant.label} {TITLES[term.metric]} is {value.state}")
+        raise _MissingError(f"{entry.variant.label} {METRICS[term.metric].title} is {value.state}")
     return value.mean if term.minus is None else value.mean - _value(term.minus, board)
 
 
@@ -211,7 +220,7 @@ def _words(term: Term, board: Board, value: Fraction) -> str:
     """Return a term as a person reads it: label, metric unless it is accuracy, figure."""
     entry = _find(term, board)
     label = term.method if entry is None else entry.variant.label
-    metric = "" if term.metric == "acc" else f" {TITLES[term.metric]}"
+    metric = "" if term.metric == "acc" else f" {METRICS[term.metric].title}"
     sign = "" if term.minus is None else "+"
     return f"{label}{metric} {fixed(value, DECIMALS, sign)}"
 

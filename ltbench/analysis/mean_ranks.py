@@ -67,33 +67,28 @@ def rank_variants(scores: Mapping[str, Sequence[Fraction]]) -> Ranks:
 
     if len(scores) < 3:
         raise ValueError("ranks are for three variants or more")
-    variants, datasets = len(scores), len(next(iter(scores.values())))
-    placed = [_places(of_dataset) for of_dataset in zip(*scores.values(), strict=True)]  # [D][V]
-    means = dict(zip(scores, map(mean, zip(*placed, strict=True)), strict=True))
+    # Floats of exact scores, and of their differences below, have the order and the ties of these.
+    values = np.array([[float(score) for score in of_one] for of_one in scores.values()])
+    variants, datasets = values.shape
+    placed = stats.rankdata(-values, axis=0)  # [variants, datasets], halves at most, and so exact
+    means = {
+        name: mean([*map(Fraction, places)])
+        for name, places in zip(scores, placed.tolist(), strict=True)
+    }
     names = sorted(scores, key=means.__getitem__)
     pairs = list(combinations(names, 2))
     corrected = holm([_wilcoxon(scores[a], scores[b]) for a, b in pairs])
-    equal = all(len(set(places)) == 1 for places in placed)
-    by_variant = np.array(placed, np.float64).T  # halves at most, and so exact
+    equal = (placed == placed[0]).all()
     range_ = stats.studentized_range.ppf(float(1 - SIGNIFICANT), variants, np.inf)
     return Ranks(
         means={name: means[name] for name in names},
-        friedman=Fraction(1) if equal else measured(stats.friedmanchisquare(*by_variant).pvalue),
+        friedman=Fraction(1) if equal else measured(stats.friedmanchisquare(*placed).pvalue),
         critical_difference=measured(
             range_ / sqrt(2) * sqrt(variants * (variants + 1) / 6 / datasets)
         ),
         wilcoxon=dict(zip(pairs, corrected, strict=True)),
         datasets=datasets,
     )
-
-
-def _places(scores: Sequence[Fraction]) -> list[Fraction]:
-    """Return the rank of each score, 1 for the largest; equal ones share the mean of theirs."""
-    return [
-        Fraction(1 + sum(other >= score for other in scores), 2)
-        + Fraction(sum(other > score for other in scores), 2)
-        for score in scores
-    ]
 
 
 def _wilcoxon(ours: Sequence[Fraction], theirs: Sequence[Fraction]) -> Fraction:
@@ -103,10 +98,7 @@ def _wilcoxon(ours: Sequence[Fraction], theirs: Sequence[Fraction]) -> Fraction:
     gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
     if not any(gaps):
         return Fraction(1)
-    # The test knows nothing of differences but their signs and the order of their sizes.
-    sizes = sorted({abs(gap) for gap in gaps} | {Fraction(0)})
-    ordered = [sizes.index(abs(gap)) * (1 if gap > 0 else -1) for gap in gaps]
-    return measured(stats.wilcoxon(ordered, zero_method="zsplit").pvalue)
+    return measured(stats.wilcoxon([*map(float, gaps)], zero_method="zsplit").pvalue)
 
 
 def accuracies(boards: Sequence[Board]) -> tuple[tuple[str, ...], dict[str, list[Fraction]]]:

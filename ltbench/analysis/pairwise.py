@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ltbench.analysis.class_changes import Pair
-from ltbench.analysis.significance import Comparison, answers_of, compare_answers
+from ltbench.analysis.significance import Comparison, compare, correctness_of
 from ltbench.config.expand import Plan, Row
 from ltbench.config.models import DatasetSpec, Recipe, Split
 from ltbench.runs.record import Record
@@ -37,8 +37,8 @@ class HeadToHead:
 
     def compare(self) -> Comparison | None:
         """Return the paired comparison; None without a seed that both have."""
-        ours, theirs = (answers_of(runs.values()) for runs in self.runs)
-        return compare_answers(ours, theirs)
+        ours, theirs = (correctness_of(runs.values()) for runs in self.runs)
+        return compare(ours, theirs)
 
     def pairs(self) -> list[Pair]:
         """Return the test results of both on each seed that both have."""

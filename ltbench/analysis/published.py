@@ -12,21 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ltbench.analysis.board import Board, Entry, Metric
+from ltbench.analysis.board import Board, Entry
+from ltbench.analysis.metrics import METRICS
 from ltbench.config.yaml_file import read_yaml
 
 REFERENCE = Path(__file__).parent / "reference"
 
 PublishedBy = Literal["survey", "papers"]
 
-METRICS: dict[Metric, str] = {
-    "acc": "top1",
-    "ua": "UA",
-    "ra": "RA",
-    "many": "many",
-    "medium": "medium",
-    "few": "few",
-}
 MISPRINT = Fraction(2, 10)
 """Points by which a printed RA may miss 100 Acc / UA of the figures printed beside it: rounding."""
 
@@ -105,14 +98,14 @@ class Comparable:
     figures: tuple[Figure, ...]
     ending: str = ""
 
-    def of(self, entry: Entry, metric: Metric, by: PublishedBy | None = None) -> list[Figure]:
+    def of(self, entry: Entry, metric: str, by: PublishedBy | None = None) -> list[Figure]:
         """Return the figures of a variant in the order of the file, of one publisher or of both."""
         names = {name + self.ending for name in _published_names(entry)} if self.figures else ()
         return [
             figure
             for figure in self.figures
             if figure.method in names
-            and figure.metric == METRICS.get(metric)
+            and figure.metric == METRICS[metric].published
             and by in (None, "survey" if figure.by_survey else "papers")
         ]
 

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from ltbench.analysis.board import Board, Entry, Metric, Value
-from ltbench.analysis.published import METRICS, comparable
+from ltbench.analysis.board import Board, Entry, Value
+from ltbench.analysis.metrics import METRICS
+from ltbench.analysis.published import comparable
 from ltbench.core.exact import measured, root
 
 OURS = "published records"
-
-NEED_TWIN: tuple[Metric, ...] = ("ua", "ra")
-"""Metrics that need runs on the balanced twin."""
 
 Word = Literal["within", "outside", "not run"]
 
@@ -27,7 +25,7 @@ Word = Literal["within", "outside", "not run"]
 class Claim:
     """A published figure, in percent; a paper's counts as one run (n = 1) without deviation."""
 
-    metric: Metric
+    metric: str
     value: Fraction
     source: str
     std: Fraction | None = None
@@ -71,12 +69,12 @@ def claims(board: Board, entry: Entry) -> list[Claim]:
         entry: of the board.
     """
     beside, found = comparable(board), []
-    for metric in METRICS:
-        value = entry.values[metric]
-        if value.mean is not None:
-            found.append(Claim(metric, value.mean, OURS, value.std, value.n))
-        figures = (*beside.of(entry, metric, "survey"), *beside.of(entry, metric, "papers"))
-        found += [Claim(metric, figure.value, figure.source) for figure in figures]
+    for metric in METRICS.values():
+        value = entry.values[metric.key]
+        if metric.published and value.mean is not None:
+            found.append(Claim(metric.key, value.mean, OURS, value.std, value.n))
+        figures = (*beside.of(entry, metric.key, "survey"), *beside.of(entry, metric.key, "papers"))
+        found += [Claim(metric.key, figure.value, figure.source) for figure in figures]
     return found
 
 

@@ -77,7 +77,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Correctness:
     """Which of the test images, named by their hash, the run of a record got right.
 
     Attributes:
@@ -95,17 +95,19 @@ class Answers:
         return TestResult.unpack(self.correct, self.images)
 
 
-def answers_of(records: Iterable[Record]) -> dict[int, Answers]:
-    """Return the answers of a variant's runs by seed; those without a test have none."""
+def correctness_of(records: Iterable[Record]) -> dict[int, Correctness]:
+    """Return the correctness of a variant's runs by seed; those without a test have none."""
     return {
-        record.job.seed: Answers(record.key, record.split.test_hash, test.correct, sum(test.totals))
+        record.job.seed: Correctness(
+            record.key, record.split.test_hash, test.correct, sum(test.totals)
+        )
         for record in records
         if (test := record.test) is not None
     }
 
 
-def compare_answers(
-    ours: Mapping[int, Answers], theirs: Mapping[int, Answers]
+def compare(
+    ours: Mapping[int, Correctness], theirs: Mapping[int, Correctness]
 ) -> Comparison | None:
     """Compare the runs of two variants by seed; None without a seed that both have.
 
@@ -118,7 +120,7 @@ def compare_answers(
 
 
 @lru_cache(maxsize=10_000)  # the tables of a page ask for the same pairs again
-def compare_runs(pairs: tuple[tuple[Answers, Answers], ...]) -> Comparison:
+def compare_runs(pairs: tuple[tuple[Correctness, Correctness], ...]) -> Comparison:
     """Compare pairs of runs, each of the same seed, all on the same test images."""
     first, second = (np.array([pair[i].right() for pair in pairs], np.int64) for i in range(2))
     differences = first - second  # [S, N]
@@ -190,21 +192,24 @@ def find_plain(board: Board, method: str) -> Entry | None:
 def compare_rows(
     board: Board, records: Mapping[str, Stored], baseline: str = BASELINE
 ) -> dict[str, Comparison]:
-    """Compare every variant of a board with a baseline, by label; p corrected for all of them.
+    """Compare every variant of a board with the plain variant of a method, as `compare_with`."""
+    base = find_plain(board, baseline)
+    return {} if base is None else compare_with(base, board, records)
 
-    The baseline itself, and variants that share no seed with it, are not among them.
+
+def compare_with(base: Entry, board: Board, records: Mapping[str, Stored]) -> dict[str, Comparison]:
+    """Compare every variant of a board with one of them, by label; p corrected for all of them.
+
+    That one itself, and variants that share no seed with it, are not among them.
 
     Args:
+        base: what the others are compared with.
         board: the variants.
         records: sound records by key.
-        baseline: method whose plain variant the others are compared with.
     """
-    base = find_plain(board, baseline)
-    if base is None:
-        return {}
-    theirs = _answers(base, records)
+    theirs = _correctness(base, records)
     found = {
-        entry.variant.label: compare_answers(_answers(entry, records), theirs)
+        entry.variant.label: compare(_correctness(entry, records), theirs)
         for entry in board.entries
         if entry is not base
     }
@@ -213,13 +218,13 @@ def compare_rows(
 
 def compare_pairs(board: Board, records: Mapping[str, Stored]) -> dict[tuple[str, str], Comparison]:
     """Compare every two variants of a board, by their labels; p corrected for all of them."""
-    answers = {entry.variant.label: _answers(entry, records) for entry in board.entries}
-    pairs = combinations(answers, 2)
-    return _corrected({(a, b): compare_answers(answers[a], answers[b]) for a, b in pairs})
+    runs = {entry.variant.label: _correctness(entry, records) for entry in board.entries}
+    pairs = combinations(runs, 2)
+    return _corrected({(a, b): compare(runs[a], runs[b]) for a, b in pairs})
 
 
-def _answers(entry: Entry, records: Mapping[str, Stored]) -> dict[int, Answers]:
-    return answers_of(records[key].record for key in entry.values["acc"].keys)
+def _correctness(entry: Entry, records: Mapping[str, Stored]) -> dict[int, Correctness]:
+    return correctness_of(records[key].record for key in entry.values["acc"].keys)
 
 
 def _corrected(found: Mapping[Names, Comparison | None]) -> dict[Names, Comparison]:

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ltbench.core.exact import mean, measured, root
+from ltbench.core.exact import in_units, measured, root
 
 RESAMPLES: Final = 2000
 COVERAGE: Final = Fraction(95, 100)
@@ -26,9 +26,11 @@ class Summary:
 
 def summarise(values: Sequence[Fraction]) -> Summary:
     """Return the summary of one value or more, of any unit."""
-    middle, n = mean(values), len(values)
-    squares = sum((value - middle) ** 2 for value in values)
-    return Summary(middle, root(Fraction(squares, n - 1)) if n > 1 else None, n)
+    (counts, unit), n = in_units(values), len(values)
+    total = sum(counts)
+    squares = n * sum(count * count for count in counts) - total * total
+    variance = Fraction(squares, n * (n - 1) * unit**2) if n > 1 else None
+    return Summary(Fraction(total, n * unit), None if variance is None else root(variance), n)
 
 
 @cache

@@ -3,6 +3,7 @@
 Each problem has the file that it is about as its location.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -22,6 +23,11 @@ from ltbench.runs.store import Loaded, Stored, record_path
 
 CONTEXT = 20
 """Characters of a line that are shown before those that differ."""
+
+PNG = b"\x89PNG"
+DRAWN_PNG = re.compile(rb"tEXtnumbers\x00([0-9a-f]{16})")
+DRAWN_SVG = re.compile(rb'<svg (data-numbers="[0-9a-f]{16}").*?</svg>', re.DOTALL)
+"""Drawings that say which numbers they show."""
 
 
 def record_problems(
@@ -133,9 +139,18 @@ def _against_images(stored: Stored, data_root: Path | None) -> Iterator[Problem]
 
 
 def file_problems(folder: Path, made: Path) -> list[Problem]:
-    """Return which files of a folder are not those that were made anew, and where they differ."""
+    """Return which files of a folder are not those that were made anew, and where they differ.
+
+    Files beside those, and folders beside those, that were made are none of them.
+    """
+    tops = [path.name for path in made.iterdir()]
     old, new = (
-        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        {
+            path.relative_to(root): path.read_bytes()
+            for top in tops
+            for path in (root / top, *(root / top).rglob("*"))
+            if path.is_file()
+        }
         for root in (folder, made)
     )
     found = []
@@ -151,7 +166,11 @@ def file_problems(folder: Path, made: Path) -> list[Problem]:
 
 
 def differences(path: Path, old: bytes, new: bytes) -> Iterator[Problem]:
-    """Yield where a file first differs from the one made anew, and how; nothing where nowhere."""
+    """Yield where a file first differs from the one made anew, and how; nothing where nowhere.
+
+    Drawings are compared by the numbers that they show.
+    """
+    old, new = _numbers_for_drawings(old), _numbers_for_drawings(new)
     if old == new:
         return
     lines = zip_longest(*(text.decode(errors="replace").split("\n") for text in (old, new)))
@@ -165,3 +184,10 @@ def differences(path: Path, old: bytes, new: bytes) -> Iterator[Problem]:
             yield Problem(str(path), number, "", "out-of-date", message)
             return
     yield Location(str(path)).problem("out-of-date", "differs in bytes that are no text")
+
+
+def _numbers_for_drawings(content: bytes) -> bytes:
+    """Return a file with the hash of its numbers in place of each drawing."""
+    if content.startswith(PNG) and (drawn := DRAWN_PNG.search(content)):
+        return drawn[1]
+    return DRAWN_SVG.sub(rb"<svg \1/>", content)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ltbench.cli.options import DataRoot, Plugins, Where
-from ltbench.cli.screen import print_text
+from ltbench.cli.screen import print_report, print_text
 from ltbench.cli.verbs import unless
 from ltbench.config.errors import Location
 
@@ -37,8 +37,8 @@ def evaluate(
     from ltbench.config.load import load_dataset
     from ltbench.launch.machine import local_slots
     from ltbench.launch.plan import read_catalogue
-    from ltbench.report.model_card import accuracy_table
-    from ltbench.report.render import markdown
+    from ltbench.report.model_card import TESTED, Tested
+    from ltbench.report.table import build
     from ltbench.runs.export import read_export
 
     export = read_export(run)
@@ -68,7 +68,8 @@ def evaluate(
     method = restore(record, export.weights, tuple(map(str, plugins or ())))
     result = test(method, record, found, torch.device("cuda" if on_gpu else "cpu"))
     what = str(images) if images else f"{dataset or own.id}, {part} images"
-    print_text(markdown(accuracy_table(result, record, f"{record.job.label} on {what}")))
+    for table in build([TESTED], Tested(result, record, f"{record.job.label} on {what}")):
+        print_report(table)
     if dataset is None and images is None and part == "test":
         print_text(_agreement(result, record))
 

@@ -32,7 +32,8 @@ DataRoot = Annotated[
     Path | None, typer.Option(help="Folder of the images; else LTBENCH_DATA, else ./data.")
 ]
 Plugins = Annotated[
-    list[Path] | None, typer.Option("--plugin", help="Python file with methods of your own.")
+    list[Path] | None,
+    typer.Option("--plugin", help="Python file with methods or metrics of your own."),
 ]
 Out = Annotated[
     Path, typer.Option(help="Folder that runs are written to."), unless("--published-only")

@@ -107,7 +107,8 @@ def _announce(
     slots: "list[Slot]",
 ) -> None:
     """Print what is published of a row, what trains it, and what that costs."""
-    from ltbench.analysis.board import DECIMALS, TITLES, boards
+    from ltbench.analysis.board import DECIMALS, boards
+    from ltbench.analysis.metrics import METRICS
     from ltbench.analysis.reproduction import claims
     from ltbench.core.exact import fixed
     from ltbench.launch.cost import CostModel, outlook
@@ -118,7 +119,7 @@ def _announce(
     (board,) = boards(made, published)
     print_text(f"{row.name}: {row.label} on {board.title}, {board.recipe.title}")
     said = (
-        (TITLES[claim.metric], fixed(claim.value, DECIMALS), claim.source)
+        (METRICS[claim.metric].title, fixed(claim.value, DECIMALS), claim.source)
         for claim in claims(board, board.entries[0])
     )
     print_table(("Figure", "Published", "Source"), said)
@@ -158,16 +159,16 @@ def _judge(
 
 
 def _judged(verdict: "Verdict") -> tuple[str, ...]:
-    from ltbench.analysis.board import DECIMALS, TITLES
-    from ltbench.analysis.reproduction import NEED_TWIN
+    from ltbench.analysis.board import DECIMALS
+    from ltbench.analysis.metrics import METRICS
     from ltbench.core.exact import fixed
 
     claim, difference = verdict.claim, verdict.difference
-    word: str = verdict.word
-    if word == "not run" and claim.metric in NEED_TWIN:
+    metric, word = METRICS[claim.metric], str(verdict.word)
+    if word == "not run" and metric.compute is None:
         word = "needs --ua"
     return (
-        TITLES[claim.metric],
+        metric.title,
         fixed(claim.value, DECIMALS),
         "" if verdict.ours.mean is None else fixed(verdict.ours.mean, DECIMALS),
         "" if difference is None else fixed(difference, DECIMALS, "+"),

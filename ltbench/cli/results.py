@@ -10,7 +10,7 @@ import typer
 
 from ltbench.cli.options import Folders, GridName, Inputs, Only, Published
 from ltbench.cli.screen import print_bad, print_text
-from ltbench.cli.tables import FINDINGS, LEADERBOARD, trained_grids, write_tables
+from ltbench.cli.tables import FINDINGS, RESULTS, read_leaderboard, trained_grids, write_results
 from ltbench.cli.verbs import Verbs
 from ltbench.data.errors import printable
 
@@ -68,7 +68,7 @@ def results_export(
 @results_app.command("verify")
 def results_verify(
     published: Published = Folders.published,
-    written: Annotated[Path, typer.Option("--leaderboard", help="Folder to check.")] = LEADERBOARD,
+    results: Annotated[Path, typer.Option(help="Folder to check.")] = RESULTS,
     findings: Annotated[Path, typer.Option(help="Claims that it tests.")] = FINDINGS,
     readme: Annotated[Path, typer.Option(help="README to check, where it is.")] = README,
     *,
@@ -93,12 +93,13 @@ def results_verify(
     problems = record_problems(loaded, published, plans, methods)
     problems += split_problems(loaded.records, inputs.data_root)
     with TemporaryDirectory() as folder:
-        tables, copy = Path(folder, "leaderboard"), Path(folder, "readme")
-        made = Path(shutil.copy(readme, copy)) if readme.exists() else None
-        files = list(write_tables(plans, loaded, methods, tables, findings, readme=made))
-        problems += file_problems(written, tables)
-        if made:
-            problems += differences(readme, readme.read_bytes(), made.read_bytes())
+        made, copy = Path(folder, "results"), Path(folder, "readme")
+        copied = Path(shutil.copy(readme, copy)) if readme.exists() else None
+        of = read_leaderboard(plans, loaded, methods, findings)
+        files = write_results(of, made, readme=copied)
+        problems += file_problems(results, made)
+        if copied:
+            problems += differences(readme, readme.read_bytes(), copied.read_bytes())
     for problem in problems:
         print_text(printable(problem.described()))
     planned = {key for made in plans for key in made.jobs}

@@ -21,7 +21,7 @@ from ltbench.cli.options import (
     Watching,
     make_options,
 )
-from ltbench.cli.screen import console, errors, print_bad, print_table, print_text
+from ltbench.cli.screen import console, errors, print_bad, print_report, print_table, print_text
 from ltbench.cli.verbs import Needs, unless
 from ltbench.data.errors import listed
 from ltbench.training.options import Device
@@ -176,21 +176,21 @@ def _print_tables(
 ) -> None:
     """Print the tables of a plan; one whose settings were overridden is shown, never ranked."""
     from ltbench.analysis.board import boards
-    from ltbench.report.leaderboard import board_tables
-    from ltbench.report.render import markdown
-    from ltbench.report.tables import ad_hoc_table
+    from ltbench.report.summary_tables import AD_HOC
+    from ltbench.report.table import build
+    from ltbench.report.tables import board_tables
     from ltbench.runs.state import failed_jobs
 
     if any(job.ad_hoc for job in plan.jobs.values()):
         keys = dict.fromkeys(row.key for row in plan.rows if row.key in loaded.records)
         records = [loaded.records[key].record for key in keys]
-        table = ad_hoc_table([record for record in records if record.job.ad_hoc])
-        tables = [] if table is None else [table]
+        tables = build([AD_HOC], [record for record in records if record.job.ad_hoc])
     else:
         found = boards(plan, loaded.records, failed_jobs(plan, workspace))
-        tables = [table for board in found for table in board_tables(board, catalogue.methods)]
+        made = (board_tables(b, catalogue.methods, loaded.records, brief=True) for b in found)
+        tables = [table for of_board in made for table in of_board]
     for table in tables:
-        print_text(markdown(table))
+        print_report(table)
 
 
 def plan(

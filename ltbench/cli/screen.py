@@ -6,19 +6,31 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from rich.console import Console
 
 from ltbench.data.errors import printable
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
+    from ltbench.report.table import Cell, Column, Table
     from ltbench.runs.store import BadRecord
 
 PIPED_WIDTH = 400
 """Characters that a table may take where no terminal limits it."""
+
+REPORT_WIDTH = 80
+"""Characters that a table of results takes there, if it can."""
+
+WRAPPED = 24
+"""Characters that a column of longer texts keeps on a terminal."""
+
+GAP = 2
+"""Characters between columns."""
 
 SPELLED = {
     "\N{PLUS-MINUS SIGN}": "+-",
@@ -105,14 +117,86 @@ def print_text(text: str) -> None:
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table whose cells are text, nothing that a terminal obeys."""
+    """Print rows of text, nothing that a terminal obeys, as wide as they need or a terminal is."""
+    from rich.text import Text
+
+    body = [[Text(printable(cell), overflow="fold") for cell in row] for row in rows]
+    _print_block([*columns], body, console.width)
+
+
+def print_report(table: "Table") -> None:
+    """Print a table of results under its title, best in bold, second underlined, notes below.
+
+    What is too wide comes in blocks of columns, each with the names of the rows.
+    """
+    from rich.text import Text
+
+    from ltbench.report.table import cell_text
+
+    styles = ("", "bold", "underline")
+    width = console.width if console.is_terminal else REPORT_WIDTH
+
+    def shown(cell: "Cell", column: "Column[Any]") -> Text:
+        text = Text(printable(cell_text(cell, column)), style=styles[cell.rank], overflow="fold")
+        notes = ",".join(map(str, table.marks(cell)))
+        return text + Text(f" [{notes}]") if notes else text
+
+    body = [list(map(shown, row, table.columns)) for row in table.rows]
+    needed = [
+        _needed(column.title, [row[i] for row in body], wraps=column.kind is None)
+        for i, column in enumerate(table.columns)
+    ]
+    console.print(Text(f"\n{printable(table.title)}", style="bold"), width=width)
+    if table.caption:
+        console.print(Text(printable(table.caption)), width=width)
+    for block in _blocks(needed, table.names, width):
+        print_text("")
+        _print_block(
+            [table.columns[i].title for i in block],
+            [[row[i] for i in block] for row in body],
+            max(width, sum(needed[i] + GAP for i in block)),
+            [table.columns[i].kind is not None for i in block],
+        )
+    for number, note in enumerate(table.notes, start=1):
+        console.print(Text(printable(f"[{number}] {note}")), width=width)
+
+
+def _needed(title: str, cells: "Sequence[Text]", *, wraps: bool) -> int:
+    """Return the characters that a column must have; on a terminal its longer texts are wrapped."""
+    longest = max([len(title), *(cell.cell_len for cell in cells)])
+    return min(longest, max(len(title), WRAPPED)) if wraps and console.is_terminal else longest
+
+
+def _blocks(needed: Sequence[int], names: int, width: int) -> list[list[int]]:
+    """Return which columns stand beside each other, the first `names` of them in every block."""
+    head = list(range(names))
+    blocks: list[list[int]] = []
+    for i in range(names, len(needed)):
+        taken = sum(needed[k] + GAP for k in blocks[-1]) if blocks else width
+        if taken + needed[i] > width:
+            blocks.append([*head])
+        blocks[-1].append(i)
+    return blocks
+
+
+def _print_block(
+    titles: Sequence[str],
+    rows: "Sequence[Sequence[Text]]",
+    width: int,
+    numbers: Sequence[bool] | None = None,
+) -> None:
+    """Print columns side by side; those of numbers are never wrapped."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns)
+    block = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for title, number in zip(titles, numbers or [False] * len(titles), strict=True):
+        justify: Literal["left", "right"] = "right" if number else "left"
+        block.add_column(Text(printable(title)), justify=justify, no_wrap=number)
     for row in rows:
-        table.add_row(*(Text(printable(cell), overflow="fold") for cell in row))
-    console.print(table)
+        block.add_row(*row)
+    console.print(block, width=width)
 
 
 def print_bad(bad: "Iterable[BadRecord]") -> None:

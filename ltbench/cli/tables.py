@@ -1,34 +1,42 @@
 """Verbs that write and print tables of records."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ltbench.cli.options import Folders, GridNames, Inputs, Plugins, Published
-from ltbench.cli.screen import print_bad, print_table, print_text
+from ltbench.cli.screen import print_bad, print_report, print_text
 from ltbench.config.codes import Code
 from ltbench.config.errors import Location, Problem, did_you_mean, format_value, raise_all
-from ltbench.data.errors import printable
 
 if TYPE_CHECKING:
     from ltbench.analysis.pairwise import HeadToHead
     from ltbench.config.catalogue import MethodInfo
     from ltbench.config.expand import Plan
+    from ltbench.report.context import Leaderboard
     from ltbench.runs.store import Loaded
 
 
-LEADERBOARD = Path("results/leaderboard")
-FINDINGS = Path("results/findings.yaml")
+RESULTS = Path("results")
+FINDINGS = RESULTS / "findings.yaml"
 COMPARE = Location("compare")
+FORMAT = Location("--format")
 
 
 def leaderboard(
     grids: GridNames = None,
     *,
     folders: Folders,
-    to: Annotated[Path, typer.Option(help="Folder of the leaderboard.")] = LEADERBOARD,
+    to: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="Write each grid's tables as csv, json, tex, html, md, too."),
+    ] = None,
+    tables_to: Annotated[
+        Path | None, typer.Option("--tables", help="Folder of these; default: where --to is.")
+    ] = None,
     findings: Annotated[Path, typer.Option(help="Claims to test.")] = FINDINGS,
     inputs: Inputs,
     published_only: Annotated[
@@ -39,67 +47,91 @@ def leaderboard(
         Path | None, typer.Option("--methods", help="Page of the methods to write, too.")
     ] = None,
 ) -> None:
-    """Write the tables from the records: one page, markdown, CSV, LaTeX, JSON, HTML, and figures.
+    """Write what the records say: README.md, the page, and runs.csv; other formats on demand.
 
     Without --grid it has the grids that records were trained for.
     """
+    from ltbench.core.files import write_atomically
     from ltbench.data.files import cache_root
-    from ltbench.report.figures import can_draw
+    from ltbench.report.drawing import can_draw
+    from ltbench.report.formats import FORMATS
+    from ltbench.report.leaderboard import write_formats
+    from ltbench.report.readme import methods_page, published_methods
     from ltbench.runs.state import failed_jobs
     from ltbench.runs.store import RecordStore
 
+    raise_all(
+        FORMAT.problem(
+            "unknown-value", f"unknown format {format_value(word)}", did_you_mean(word, FORMATS)
+        )
+        for word in formats or ()
+        if word not in FORMATS
+    )
     loaded = RecordStore(folders.published).load() if published_only else folders.load()
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
     failed: set[str] = set()
     if not published_only:
         failed = set().union(*(failed_jobs(made, folders.workspace) for made in plans))
     methods = inputs.methods().methods
-    kept = cache_root() / "figures"
-    for path in write_tables(
-        plans, loaded, methods, to, findings, failed, readme, methods_to, kept
-    ):
+    of = read_leaderboard(plans, loaded, methods, findings, failed)
+    written = write_results(of, to, cache_root() / "figures", readme)
+    written += write_formats(of, formats or (), tables_to or to)
+    if methods_to is not None:
+        page = methods_page(methods, published_methods(loaded))
+        write_atomically(methods_to, page.encode(), durable=False)
+        written.append(methods_to)
+    for path in written:
         print_text(str(path))
     if not can_draw():
         print_text("No figures: they need matplotlib, pip install 'ltbench[plots]'.")
     print_bad(loaded.bad)
 
 
-def write_tables(
+def read_leaderboard(
     plans: "Sequence[Plan]",
     loaded: "Loaded",
     methods: "Mapping[str, MethodInfo]",
-    to: Path,
     findings: Path = FINDINGS,
     failed: Collection[str] = frozenset(),
-    readme: Path | None = None,
-    methods_to: Path | None = None,
-    kept: Path | None = None,
-) -> Iterator[Path]:
-    """Write everything that is made of records, and yield the files; `kept` as of figures."""
-    from ltbench.analysis.board import boards
+) -> "Leaderboard":
+    """Return the leaderboard of plans, with the claims of a file where it is there."""
     from ltbench.analysis.findings import load_findings
-    from ltbench.core.files import write_atomically
-    from ltbench.report.figure_cache import write_figures
-    from ltbench.report.figures import can_draw
-    from ltbench.report.leaderboard import write_leaderboard
-    from ltbench.report.page.document import write_page
-    from ltbench.report.readme import methods_page, published_methods, refresh_readme
+    from ltbench.report.context import Leaderboard
 
     claims = load_findings(findings) if findings.exists() else ()
-    yield from write_leaderboard(plans, loaded, methods, to, claims, failed)
-    found = [(made, boards(made, loaded.records, failed)) for made in plans]
-    drawn = None
+    return Leaderboard.of(plans, loaded, methods, claims, failed)
+
+
+def write_results(
+    of: "Leaderboard", to: Path, kept: Path | None = None, readme: Path | None = None
+) -> list[Path]:
+    """Write the results folder, and the README's table; return the files.
+
+    Args:
+        of: what they say.
+        to: the results folder.
+        kept: as of figures.
+        readme: whose table to write anew.
+    """
+    from ltbench.analysis.runs import write_runs
+    from ltbench.report.drawing import can_draw
+    from ltbench.report.figure_cache import write_figures
+    from ltbench.report.leaderboard import write_leaderboard
+    from ltbench.report.page.document import write_page
+    from ltbench.report.readme import refresh_readme
+
+    page, drawn = to / "leaderboard", None
     if can_draw():
-        every = [board for _, of_grid in found for board in of_grid]
-        drawn = write_figures(every, methods, loaded.records, to / "figures", kept)
-    yield write_page(found, loaded, methods, to, claims, drawn)
+        drawn = write_figures(of.boards, of.methods, of.loaded.records, page / "figures", kept)
+    written = [
+        write_leaderboard(of, to / "README.md"),
+        write_runs(of.loaded.records, to / "runs.csv"),
+        write_page(of, page, drawn),
+    ]
     if readme is not None:
-        refresh_readme(readme, plans, loaded, methods)
-        yield readme
-    if methods_to is not None:
-        page = methods_page(methods, published_methods(loaded))
-        write_atomically(methods_to, page.encode(), durable=False)
-        yield methods_to
+        refresh_readme(readme, of)
+        written.append(readme)
+    return written
 
 
 def trained_grids(loaded: "Loaded") -> list[str]:
@@ -129,8 +161,8 @@ def compare(
     Without --grid, in every grid that records were trained for.
     """
     from ltbench.analysis.pairwise import head_to_heads
-    from ltbench.report.pairwise_tables import head_to_head_tables
-    from ltbench.report.render import cell_text
+    from ltbench.report.paired_tables import HEAD_TO_HEAD, Match
+    from ltbench.report.table import build
 
     if first == second:
         raise COMPARE.error(
@@ -177,9 +209,8 @@ def compare(
         if comparison is None:
             problems.append(COMPARE.problem("missing-record", *_incomparable(match)))
             continue
-        for table in head_to_head_tables(match, comparison, classes):
-            print_text(f"\n{printable(table.title)}\n{printable(table.caption)}")
-            print_table(table.columns, (map(cell_text, row) for row in table.rows))
+        for table in build(HEAD_TO_HEAD, Match(match, comparison, classes)):
+            print_report(table)
     print_bad(loaded.bad)
     if len(problems) == len(matches):
         raise_all(problems)
@@ -205,10 +236,11 @@ def _incomparable(match: "HeadToHead") -> tuple[str, str]:
 def methods(plugins: Plugins = None, published: Published = Folders.published) -> None:
     """List the methods: where they come from, what they cost, how they are checked."""
     from ltbench.launch.plan import read_catalogue
-    from ltbench.report.readme import methods_table, published_methods
+    from ltbench.report.method_tables import METHODS, Methods
+    from ltbench.report.readme import published_methods
+    from ltbench.report.table import build
     from ltbench.runs.store import RecordStore
 
     recorded = published_methods(RecordStore(published).load())
-    table = methods_table(read_catalogue(plugins or ()).methods, recorded)
-    print_table(table.columns, ([cell.text for cell in row] for row in table.rows))
-    print_text(table.caption)
+    for table in build([METHODS], Methods(read_catalogue(plugins or ()).methods, recorded)):
+        print_report(table)

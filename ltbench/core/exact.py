@@ -8,11 +8,14 @@ that were measured as the rationals of their first twelve digits.
 from collections.abc import Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
-from math import isqrt, lcm
+from math import isqrt, lcm, log2
 from typing import Final
 
 DIGITS: Final = 12
 """Of a float that count: beyond them machines differ."""
+
+UNITS: Final = 10**18
+"""Of one, in which irrational roots are counted."""
 
 
 def measured(number: float) -> Fraction:
@@ -22,13 +25,37 @@ def measured(number: float) -> Fraction:
 
 def mean(numbers: Sequence[Fraction]) -> Fraction:
     """Return the mean of one number or more."""
-    return sum(numbers, Fraction(0)) / len(numbers)
+    counts, unit = in_units(numbers)
+    return Fraction(sum(counts), unit * len(counts))
 
 
-def root(number: Fraction) -> Fraction:
-    """Return a square root: exact where it is rational, else cut after 18 decimals at least."""
-    above, below = number.numerator, number.denominator
-    return Fraction(isqrt(above * below * 10**36), below * 10**18)
+def in_units(numbers: Sequence[Fraction]) -> tuple[list[int], int]:
+    """Return numbers as counts of one unit, and how many of these one is: sums of them are fast."""
+    unit = lcm(*(number.denominator for number in numbers))
+    return [number.numerator * (unit // number.denominator) for number in numbers], unit
+
+
+def root(number: Fraction, degree: int = 2) -> Fraction:
+    """Return a root of a number from 0: exact where it is rational, else to 18 decimals.
+
+    It then lies halfway to the next, so that fewer decimals are rounded as those of the root are.
+    """
+    above, below = (_whole_root(n, degree) for n in number.as_integer_ratio())
+    if (exact := Fraction(above, below)) ** degree == number:
+        return exact
+    cut = _whole_root(number.numerator * UNITS**degree // number.denominator, degree)
+    return Fraction(2 * cut + 1, 2 * UNITS)
+
+
+def _whole_root(number: int, degree: int) -> int:
+    """Return the largest whole number whose power is at most a number, by Newton's steps."""
+    if degree == 2 or not number:
+        return isqrt(number)
+    whole, part = divmod(log2(number) / degree, 1)
+    guess = (int(2 ** (part + 50) + 2**10) << int(whole) >> 50) + 1  # above the root, and near it
+    while (power := guess ** (degree - 1)) * guess > number:
+        guess = ((degree - 1) * guess + number // power) // degree
+    return guess
 
 
 def mean_accuracy(
@@ -51,9 +78,16 @@ def mean_accuracy(
 
 
 def fixed(number: Fraction, decimals: int, flags: str = "") -> str:
-    """Return a number with so many decimals; `flags` are a format's, as `+` or a comma."""
-    whole = Decimal(round(abs(number) * 10**decimals)).copy_sign(Decimal(number.numerator))
-    return format(whole.scaleb(-decimals), f"{flags}.{decimals}f")
+    """Return a number with so many decimals; what rounds to zero has no sign.
+
+    Args:
+        number: exact.
+        decimals: how many.
+        flags: a format's, as `+` or a comma.
+    """
+    whole = round(number * 10**decimals)
+    flags = flags if whole else flags.replace("+", "")
+    return format(Decimal(whole).scaleb(-decimals), f"{flags}.{decimals}f")
 
 
 def significant(number: Fraction, digits: int) -> str:

@@ -11,6 +11,7 @@ from ltbench.config.expand import Plan, expand
 from ltbench.config.load import expand_datasets, load_grid, load_recipe, method_rules
 from ltbench.config.models import DatasetSpec, Grid, Recipe
 from ltbench.config.overrides import Override, parse_only, parse_overrides
+from ltbench.config.yaml_file import display
 from ltbench.core.nouns import Subset
 from ltbench.data.profiles import planned_groups
 
@@ -35,7 +36,9 @@ class Request:
 
 
 def read_catalogue(plugins: Sequence[Path] = ()) -> Catalogue:
-    """Return the methods of the package and of plugins; without plugins no torch is imported.
+    """Return the methods of the package and of plugins, whose metrics are added to the registry.
+
+    Without plugins no torch is imported.
 
     Raises:
         ConfigError: if the catalogue or a plugin cannot be read.
@@ -43,9 +46,17 @@ def read_catalogue(plugins: Sequence[Path] = ()) -> Catalogue:
     catalogue = load_catalogue()
     if not plugins:
         return catalogue
-    from ltbench.methods.plugins import with_plugins
+    from ltbench.analysis.plugin_metrics import add_metrics
+    from ltbench.methods.plugins import import_plugin, with_plugins
 
-    return with_plugins(catalogue, plugins)
+    problems: list[Problem] = []
+    for path in plugins:
+        with collecting(problems):
+            add_metrics(import_plugin(path).metrics, Source(display(path)))
+    with collecting(problems):
+        catalogue = with_plugins(catalogue, plugins)
+    raise_all(problems)
+    return catalogue
 
 
 def read_grid(request: Request) -> tuple[Grid, Catalogue, tuple[Override, ...]]:

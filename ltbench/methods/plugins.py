@@ -1,4 +1,4 @@
-"""Methods from outside the package: a Python file of the user's own that has METHODS.
+"""Methods and metrics from outside the package: a Python file of the user's own that has some.
 
 The modules beside the file are there to be imported, as for a script. What the file and these say
 is part of the key of its jobs: a plugin that was edited has no records of before.
@@ -35,10 +35,12 @@ class Plugin:
 
     Attributes:
         methods: its methods by key.
+        metrics: what it has as METRICS; nobody has looked at it yet.
         source: SHA-256 of the file and of all that it imports from its own folder.
     """
 
     methods: Mapping[str, type[Method]]
+    metrics: object
     source: str
 
     def hash_of(self, key: str) -> str:
@@ -91,7 +93,7 @@ def import_plugin(path: Path) -> Plugin:
     """Return what a Python file of the user's own defines, running it once a process.
 
     Raises:
-        ConfigError: if there is no such file, it fails, or it has no METHODS.
+        ConfigError: if there is no such file, it fails, or it has neither METHODS nor METRICS.
     """
     if not path.is_file():
         raise Location(display(path)).error("missing-file", "no such plugin")
@@ -123,11 +125,13 @@ def _imported(path: Path) -> Plugin:
         raise location.error("plugin", message) from error
     finally:
         sys.dont_write_bytecode = writes
-    methods = getattr(module, "METHODS", None)
+    metrics = getattr(module, "METRICS", None)
+    methods = getattr(module, "METHODS", None if metrics is None else {})
     if not isinstance(methods, dict):
-        raise location.error("plugin", "has no METHODS, a dict from key to class")
+        message = "has no METHODS, a dict from key to class, and no METRICS, a list"
+        raise location.error("plugin", message)
     hashes = {".".join(p): hashlib.sha256(text).hexdigest() for p, text in texts.items()}
-    return Plugin(methods, content_hash(hashes))
+    return Plugin(methods, metrics or (), content_hash(hashes))
 
 
 def _own_modules(plugin: Path, location: Location) -> dict[Parts, Path]:

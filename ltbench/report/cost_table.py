@@ -1,136 +1,142 @@
 """What the variants of a board cost: to train with all they need, and to predict with."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ltbench.analysis.beside_softmax import RelativeCost, relative_costs
-from ltbench.analysis.board import EMPTY, Board, Entry, State, Value
+from ltbench.analysis.board import Entry, State, Value
 from ltbench.analysis.significance import find_plain
 from ltbench.analysis.training_cost import Training, forward_ratio, training_cost
 from ltbench.config.catalogue import MethodInfo
 from ltbench.config.expand import BASELINE
-from ltbench.core.exact import fixed, mean, measured, significant
-from ltbench.report.render import seeds_text
-from ltbench.report.tables import Cell, Table, setting
+from ltbench.core.exact import mean, measured
+from ltbench.report.context import BoardContext
+from ltbench.report.table import COUNT, FINE_TIMES, HOURS, TIMES, Cell, Column, TableSpec
 from ltbench.runs.record import Record
-from ltbench.runs.store import Stored
-
-COLUMNS = (
-    *("Method", "Device-hours", "Over softmax", "Work over softmax", "Images a second"),
-    *("Peak memory, MB", "Parameters", "Forward cost", "Hardware"),
-)
 
 
-def cost_table(
-    board: Board, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
-) -> Table:
-    """Return training time and work, throughput, memory and size of each variant."""
-    plain = find_plain(board, BASELINE)
-    unit = None if plain is None else training_cost(plain, records)
-    work = relative_costs(board, methods, records)
-    rows = []
-    for entry in board.entries:
-        found = [records[key].record for key in entry.values["acc"].keys]
-        spent = training_cost(entry, records)
-        hardware = sorted(spent.hardware if spent else {r.environment.hardware for r in found})
-        row = (
-            Cell(entry.variant.label),
-            _hours(entry, spent),
-            _over(entry, spent, unit),
-            _work(entry, work.get(entry.variant.label), spent, unit),
-            _measured(entry, {r.key: r.cost.images_per_second for r in found}),
-            _memory(entry, found),
-            _parameters(entry, found),
-            Cell(_forward(entry, methods)),
-            Cell("; ".join(hardware) or EMPTY),
-        )
-        rows.append(row)
-    return Table(
-        name="cost",
-        title=f"{board.title}: cost",
-        caption=f"{setting(board)} Device-hours: of a GPU, or of one process on a CPU, to train a "
-        "variant and all that it starts or learns from, mean over seeds; ~ where softmax had other "
-        "hardware. Images a second and the memory of the largest process are those of its last "
-        "stage; what did not train has no rate. These are as measured: a busy machine is slower. "
-        "Work: passes of images through networks in training, teachers and momentum copies too, "
-        "counted; one with a gradient is three that are forward alone. ~ where a network is one's "
-        "own, counted as softmax's. "
-        "Forward cost: multiplications and additions of one prediction beside softmax's, with "
-        "ResNet-32 and default hyper-parameters.",
-        columns=COLUMNS,
-        rows=tuple(rows),
-    )
+@dataclass(frozen=True)
+class _Cost:
+    """What a variant took, and softmax's `unit`, as far as records have both."""
+
+    entry: Entry
+    found: list[Record]
+    spent: Training | None
+    unit: Training | None
+    work: RelativeCost | None
+    forward: Fraction | None
+
+    @property
+    def hours(self) -> Value:
+        acc = self.entry.values["acc"]
+        if self.spent is None:
+            state: State = "not available" if acc.keys else acc.state
+            return Value(planned=acc.planned, state=state)
+        return self._value(self.spent.seconds / 3600, self.spent.n, self.spent.keys)
+
+    @property
+    def over_softmax(self) -> Cell:
+        if self.spent is None or self.unit is None or self.unit.seconds == 0:
+            return Cell()
+        ratio = self._beside(self.spent.seconds / self.unit.seconds, self.spent, self.unit)
+        return Cell(ratio, about=self.spent.hardware != self.unit.hardware)
+
+    @property
+    def work_over_softmax(self) -> Cell:
+        if self.work is None or self.spent is None or self.unit is None:
+            return Cell()
+        value = self._beside(self.work.ratio, self.spent, self.unit)
+        return Cell(value, about=not self.work.known)
+
+    @property
+    def rate(self) -> Value | None:
+        return self._measured({r.key: r.cost.images_per_second for r in self.found})
+
+    @property
+    def memory(self) -> Cell:
+        """Memory used, marked where it is a GPU's; nothing where seeds differ in that."""
+        kinds = {record.cost.memory for record in self.found}
+        if len(kinds) != 1:
+            return Cell()
+        value = self._measured({r.key: r.cost.peak_memory_mb for r in self.found})
+        return Cell(value, unit="GPU" if kinds == {"gpu"} else "")
+
+    @property
+    def parameters(self) -> Value | None:
+        if not self.found:
+            return None
+        acc = self.entry.values["acc"]
+        return self._value(Fraction(self.found[0].weights.parameters), acc.n, acc.keys)
+
+    @property
+    def hardware(self) -> str | None:
+        own = {record.environment.hardware for record in self.found}
+        return "; ".join(sorted(self.spent.hardware if self.spent else own)) or None
+
+    def _beside(self, ratio: Fraction, spent: Training, unit: Training) -> Value:
+        return self._value(ratio, spent.n, tuple(dict.fromkeys((*spent.keys, *unit.keys))))
+
+    def _measured(self, numbers: Mapping[str, float | None]) -> Value | None:
+        known = {key: measured(number) for key, number in numbers.items() if number is not None}
+        if not known:
+            return None
+        return self._value(mean(list(known.values())), len(known), tuple(known))
+
+    def _value(self, number: Fraction, n: int, keys: tuple[str, ...]) -> Value:
+        acc = self.entry.values["acc"]
+        state: State = "complete" if n == acc.planned else "partial"
+        return replace(acc, mean=number, std=None, n=n, state=state, keys=keys)
 
 
-def _hours(entry: Entry, spent: Training | None) -> Cell:
-    acc = entry.values["acc"]
-    if spent is None:
-        state: State = "not available" if acc.keys else acc.state
-        return Cell(value=Value(planned=acc.planned, state=state))
-    hours = spent.seconds / 3600
-    value = _value(acc, hours, spent.n, spent.keys)
-    return Cell(f"{_short(hours)}{seeds_text(value)}", value)
-
-
-def _over(entry: Entry, spent: Training | None, unit: Training | None) -> Cell:
-    if spent is None or unit is None or unit.seconds == 0:
-        return Cell(EMPTY)
-    ratio = spent.seconds / unit.seconds
-    about = "" if spent.hardware == unit.hardware else "~"
-    return _ratio(entry, f"{about}{fixed(ratio, 1)}x", ratio, spent, unit)
-
-
-def _work(
-    entry: Entry, cost: RelativeCost | None, spent: Training | None, unit: Training | None
-) -> Cell:
-    if cost is None or spent is None or unit is None:
-        return Cell(EMPTY)
-    return _ratio(entry, str(cost), cost.ratio, spent, unit)
-
-
-def _ratio(entry: Entry, text: str, ratio: Fraction, spent: Training, unit: Training) -> Cell:
-    keys = tuple(dict.fromkeys((*spent.keys, *unit.keys)))
-    return Cell(text, _value(entry.values["acc"], ratio, spent.n, keys))
-
-
-def _measured(entry: Entry, numbers: Mapping[str, float | None]) -> Cell:
-    known = {key: number for key, number in numbers.items() if number is not None}
-    if not known:
-        return Cell(EMPTY)
-    middle, acc = mean([measured(number) for number in known.values()]), entry.values["acc"]
-    return Cell(fixed(middle, 0, ","), _value(acc, middle, len(known), tuple(known)))
-
-
-def _memory(entry: Entry, found: Sequence[Record]) -> Cell:
-    """Return the memory used, marked where it is a GPU's; nothing where seeds differ in that."""
-    kinds = {record.cost.memory for record in found}
-    if len(kinds) != 1:
-        return Cell(EMPTY)
-    cell = _measured(entry, {record.key: record.cost.peak_memory_mb for record in found})
-    return replace(cell, text=f"{cell.text} GPU") if kinds == {"gpu"} else cell
-
-
-def _parameters(entry: Entry, found: Sequence[Record]) -> Cell:
-    if not found:
-        return Cell(EMPTY)
-    number, acc = found[0].weights.parameters, entry.values["acc"]
-    return Cell(f"{number:,}", _value(acc, Fraction(number), acc.n, acc.keys))
-
-
-def _value(acc: Value, number: Fraction, n: int, keys: tuple[str, ...]) -> Value:
-    state: State = "complete" if n == acc.planned else "partial"
-    return replace(acc, mean=number, std=None, n=n, state=state, keys=keys)
-
-
-def _forward(entry: Entry, methods: Mapping[str, MethodInfo]) -> str:
+def forward_cost(info: MethodInfo | None, methods: Mapping[str, MethodInfo]) -> Fraction | None:
     """Return the arithmetic of one prediction beside softmax's, as the catalogue has it."""
-    own, plain = (methods.get(method) for method in (entry.variant.method, BASELINE))
-    if own is None or plain is None or own.cost is None or plain.cost is None:
-        return EMPTY
-    return f"{fixed(forward_ratio(own.cost, plain.cost), 2)}x"
+    plain = methods.get(BASELINE)
+    if info is None or plain is None or info.cost is None or plain.cost is None:
+        return None
+    return forward_ratio(info.cost, plain.cost)
 
 
-def _short(number: Fraction) -> str:
-    """Return a number with three significant digits, or all of those before the point."""
-    return fixed(number, 0, ",") if number >= 100 else significant(number, 3)
+def _costs(of: BoardContext) -> list[_Cost]:
+    plain = find_plain(of.board, BASELINE)
+    unit = None if plain is None else training_cost(plain, of.records)
+    work = relative_costs(of.board, of.methods, of.records)
+    return [
+        _Cost(
+            entry=entry,
+            found=of.records_of(entry),
+            spent=training_cost(entry, of.records),
+            unit=unit,
+            work=work.get(entry.variant.label),
+            forward=forward_cost(of.methods.get(entry.variant.method), of.methods),
+        )
+        for entry in of.entries
+    ]
+
+
+COST: TableSpec[BoardContext, _Cost] = TableSpec(
+    name="cost",
+    title=lambda of: f"{of.board.title}: cost",
+    caption=lambda of: (
+        f"{of.setting} Device-hours: of a GPU, or of one process on a CPU, to train a variant and "
+        "all that it starts or learns from, mean over seeds; ~ where softmax had other hardware. "
+        "Images a second and the memory of the largest process are those of its last stage; what "
+        "did not train has no rate. These are as measured: a busy machine is slower. Work: passes "
+        "of images through networks in training, teachers and momentum copies too, counted; one "
+        "with a gradient is three that are forward alone. ~ where a network is one's own, counted "
+        "as softmax's. Forward cost: multiplications and additions of one prediction beside "
+        "softmax's, with ResNet-32 and default hyper-parameters."
+    ),
+    columns=lambda _: [
+        Column("Method", lambda row: row.entry.variant.label, names=True),
+        Column("Device-hours", lambda row: row.hours, HOURS, "lowest"),
+        Column("Over softmax", lambda row: row.over_softmax, TIMES, "lowest"),
+        Column("Work over softmax", lambda row: row.work_over_softmax, TIMES, "lowest"),
+        Column("Images a second", lambda row: row.rate, COUNT, "highest"),
+        Column("Peak memory, MB", lambda row: row.memory, COUNT, "lowest"),
+        Column("Parameters", lambda row: row.parameters, COUNT, "lowest"),
+        Column("Forward cost", lambda row: row.forward, FINE_TIMES, "lowest"),
+        Column("Hardware", lambda row: row.hardware),
+    ],
+    rows=_costs,
+)

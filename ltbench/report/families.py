@@ -8,12 +8,12 @@ from ltbench.config.catalogue import OWN, MethodInfo
 
 @dataclass(frozen=True)
 class Family:
-    """A family; `marker` is matplotlib's, `colour` that of light pages, unlike any other there."""
+    """A family; `marker` is matplotlib's, `color` that of light pages, unlike any other there."""
 
     key: str
     title: str
     marker: str
-    colour: str
+    color: str
 
 
 FAMILIES = {

@@ -1,45 +1,50 @@
 """The model card of a run, in markdown."""
 
+from dataclasses import dataclass
 from fractions import Fraction
 
-from ltbench.analysis.board import DECIMALS, EMPTY
-from ltbench.analysis.class_metrics import group_accuracies
+from ltbench.analysis.metrics import METRICS, metric_values
 from ltbench.config.catalogue import MethodInfo
-from ltbench.core.exact import fixed, mean_accuracy, measured
-from ltbench.core.groups import GROUPS, RULES, class_groups
-from ltbench.report.render import escape_markdown, markdown
-from ltbench.report.tables import Cell, Table
+from ltbench.core.groups import GROUPS, RULES
+from ltbench.report.formats import escape_markdown, markdown
+from ltbench.report.table import COUNT, PERCENT, Column, TableSpec, build
 from ltbench.runs.record import Record, TestResult
 
+SHOWN = ("acc", "balanced_acc", *GROUPS, "ece")
 
-def accuracy_table(result: TestResult, record: Record, title: str) -> Table:
-    """Return the accuracies of a test, over all classes and by the groups of a run.
 
-    Args:
-        result: of the test.
-        record: of the run, whose long-tailed split says which class is in which group.
-        title: what was tested.
+@dataclass(frozen=True)
+class Tested:
+    """A test of a run's network, and of what.
+
+    The long-tailed split of the run says which class is in which group.
     """
-    rule = record.job.dataset.groups
-    groups = class_groups(record.split.longtailed_counts, rule)
-    within = group_accuracies(result.hits, result.totals, groups)
-    numbers: dict[str, Fraction | None] = {
-        "Acc": result.accuracy,
-        "Balanced acc": mean_accuracy(result.hits, result.totals),
-        **{group.capitalize(): within[group] for group in GROUPS},
-        "ECE": measured(result.calibration.ece),
-    }
-    return Table(
-        name="test",
-        title=title,
-        caption=f"In %. Groups: {RULES[rule]}.",
-        columns=("Images", *numbers),
-        rows=((Cell(str(sum(result.totals))), *(Cell(_percent(n)) for n in numbers.values())),),
-    )
+
+    result: TestResult
+    record: Record
+    title: str
+
+    def metrics(self) -> dict[str, Fraction | None]:
+        """Return its metrics, in percent."""
+        values = metric_values(self.record, test=self.result)
+        return {key: None if n is None else 100 * n for key, n in values.items()}
 
 
-def _percent(fraction: Fraction | None) -> str:
-    return EMPTY if fraction is None else fixed(100 * fraction, DECIMALS)
+def _column(key: str) -> Column[dict[str, Fraction | None]]:
+    return Column(METRICS[key].title, lambda found: found[key], PERCENT, METRICS[key].best)
+
+
+TESTED: TableSpec[Tested, dict[str, Fraction | None]] = TableSpec(
+    name="test",
+    title=lambda of: of.title,
+    caption=lambda of: f"In %. Groups: {RULES[of.record.job.dataset.groups]}.",
+    columns=lambda of: [
+        Column("Images", lambda _: sum(of.result.totals), COUNT),
+        *map(_column, SHOWN),
+    ],
+    rows=lambda of: [of.metrics()],
+)
+"""Accuracies of a test, over all classes and by the groups of a run."""
 
 
 def model_card(record: Record, info: MethodInfo) -> str:
@@ -64,7 +69,8 @@ An image classifier, trained on the {job.split} split of {job.dataset.id} with l
 """
     parts = [facts]
     if record.test is not None:
-        parts.append(markdown(accuracy_table(record.test, record, "Test, last epoch"), level=2))
+        tested = Tested(record.test, record, "Test, last epoch")
+        parts += [markdown(table, level=2) for table in build([TESTED], tested)]
     parts.append(
         "## Use\n\n`ltbench evaluate` and the path of this folder tests it again; `--images` names "
         "a folder with a\nfolder of images a class. `config.yaml` says how images are made ready "

@@ -1,14 +1,19 @@
-"""Paired comparisons as tables: of a board's variants with baselines, and of two variants."""
+"""Paired comparisons: of a board's variants with baselines, and of two variants with each other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ltbench.analysis.board import EMPTY, Board, State, Value
+from ltbench.analysis.board import Entry, State, Value
+from ltbench.analysis.class_changes import Change, change
+from ltbench.analysis.metrics import METRICS
+from ltbench.analysis.pairwise import HeadToHead
 from ltbench.analysis.significance import Comparison, Verdict, compare_rows, find_plain
-from ltbench.core.exact import fixed
-from ltbench.report.render import signed_text
-from ltbench.report.tables import Cell, Table, setting
-from ltbench.runs.store import Stored
+from ltbench.core.exact import mean
+from ltbench.core.groups import GROUPS, RULES, Group, class_groups
+from ltbench.report.context import LABEL, BoardContext
+from ltbench.report.table import COUNT, P_VALUE, PERCENT, POINTS, Column, TableSpec
+from ltbench.runs.record import TestResult
 
 BASELINES = ("softmax", "balanced_softmax")
 
@@ -17,52 +22,71 @@ VERDICTS: dict[Verdict, str] = {
     "worse": "no, worse",
     "not separable": "not separable",
 }
+WORDS: dict[Verdict, str] = {
+    "better": "is better than",
+    "worse": "is worse than",
+    "not separable": "cannot be told apart from",
+}
 
 HOW = (
     "Differences in points of accuracy, with 95 % bootstrap intervals over seeds and images. p: "
     "McNemar's test on the same test images"
 )
+UNPAIRED = "Intervals of groups and classes do not pair images and are rather too wide."
 
 
-def paired_table(board: Board, records: Mapping[str, Stored]) -> Table | None:
-    """Return how variants differ from softmax and balanced softmax, or None without either."""
-    found = [
-        (base, compare_rows(board, records, method))
-        for method in BASELINES
-        if (base := find_plain(board, method))
-    ]
-    if not found:
-        return None
-    rows = []
-    for entry in board.entries:
-        row = [Cell(entry.variant.label)]
-        for base, comparisons in found:
-            comparison = comparisons.get(entry.variant.label)
-            if comparison is not None:
-                row += [difference(comparison, len(board.seeds)), Cell(verdict_text(comparison))]
-            elif entry is base:
-                row += [Cell(EMPTY), Cell(EMPTY)]
-            else:
-                state = entry.values["acc"].state if base.values["acc"].keys else "missing"
-                absent = "not comparable" if state in ("complete", "partial") else state
-                row += [Cell(absent), Cell(EMPTY)]
-        rows.append(tuple(row))
-    labels = [base.variant.label for base, _ in found]
-    return Table(
-        name="paired",
-        title=f"{board.title}: better than {' and '.join(labels)}?",
-        caption=f"{setting(board)} {HOW}, corrected by Holm for all variants that are compared "
-        'with the same one. "Yes" and "worse" need a p below 0.05 and an interval without zero; '
-        "with one seed both speak of these trained networks alone.",
-        columns=("Method", *(c for x in labels for c in (f"Over {x}", f"Better than {x}?"))),
-        rows=tuple(rows),
-    )
+@dataclass(frozen=True)
+class _Against:
+    """A baseline of a board, and how others differ from it, by label."""
+
+    base: Entry
+    found: Mapping[str, Comparison]
+    seeds: int
+
+    def over(self, entry: Entry) -> Value | str | None:
+        """Return by how much a variant is better, or why that is not known."""
+        comparison, acc = self.found.get(entry.variant.label), entry.values["acc"]
+        if comparison is not None:
+            return difference(comparison, self.seeds)
+        if entry is self.base:
+            return None
+        if not self.base.values["acc"].keys:
+            return Value()
+        return "not comparable" if acc.keys else acc
+
+    def verdict(self, entry: Entry) -> str | None:
+        """Return what can be said of a difference."""
+        comparison = self.found.get(entry.variant.label)
+        return None if comparison is None else VERDICTS[comparison.verdict]
+
+    def p(self, entry: Entry) -> Fraction | None:
+        """Return the corrected p of a difference."""
+        comparison = self.found.get(entry.variant.label)
+        return None if comparison is None else comparison.corrected
 
 
-def difference(comparison: Comparison, planned: int) -> Cell:
-    """Return the cell of a difference, with its sign, over some of the planned seeds."""
+def _baselines(of: BoardContext) -> list[Entry]:
+    found = (find_plain(of.board, method) for method in BASELINES)
+    return [base for base in found if base is not None]
+
+
+def _paired_columns(of: BoardContext) -> list[Column[Entry]]:
+    columns = [LABEL]
+    for base in _baselines(of):
+        found, label = compare_rows(of.board, of.records, base.variant.method), base.variant.label
+        against = _Against(base, found, len(of.board.seeds))
+        columns += [
+            Column(f"Over {label}", against.over, POINTS, "highest"),
+            Column(f"Better than {label}?", against.verdict),
+            Column(f"p over {label}", against.p, P_VALUE, "lowest"),
+        ]
+    return columns
+
+
+def difference(comparison: Comparison, planned: int) -> Value:
+    """Return a difference over some of the planned seeds."""
     state: State = "complete" if comparison.n == planned else "partial"
-    value = Value(
+    return Value(
         mean=comparison.difference,
         interval=comparison.interval,
         n=comparison.n,
@@ -70,14 +94,145 @@ def difference(comparison: Comparison, planned: int) -> Cell:
         state=state,
         keys=comparison.keys,
     )
-    return Cell(signed_text(value), value)
 
 
-def verdict_text(comparison: Comparison) -> str:
-    """Return what can be said of a comparison, with its corrected p-value."""
-    return f"{VERDICTS[comparison.verdict]}, {p_text(comparison.corrected)}"
+PAIRED: TableSpec[BoardContext, Entry] = TableSpec(
+    name="paired",
+    title=lambda of: (
+        f"{of.board.title}: better than "
+        f"{' and '.join(base.variant.label for base in _baselines(of))}?"
+    ),
+    caption=lambda of: (
+        f"{of.setting} {HOW}, corrected by Holm for all variants that are compared with the same "
+        'one. "Yes" and "worse" need a p below 0.05 and an interval without zero; with one seed '
+        "both speak of these trained networks alone."
+    ),
+    columns=_paired_columns,
+    rows=lambda of: of.entries if _baselines(of) else (),
+)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Two variants on some classes; of a single class also its group and training images."""
+
+    name: str
+    ours: Value
+    theirs: Value
+    difference: Value
+    group: str = ""
+    images: int = 0
+
+
+@dataclass(frozen=True)
+class Match:
+    """Two variants beside each other, with the paired comparison of all their answers."""
+
+    match: HeadToHead
+    comparison: Comparison
+    most: int
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Long-tailed training images of each class, [C]."""
+        return next(iter(self.match.runs[0].values())).split.longtailed_counts
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The group of each class, [C]."""
+        return class_groups(self.counts, self.match.dataset.groups)
+
+    def overall(self) -> list[_Change]:
+        """Return the change on all classes, and on groups."""
+        pairs, found = self.match.pairs(), self.comparison
+        ours, theirs = (_mean_accuracy(pair[i] for pair in pairs) for i in range(2))
+        rows = [self._row("All", Change(ours, theirs, found.difference, found.interval))]
+        for group in GROUPS:
+            members = [k for k, own in enumerate(self.groups) if own == group]
+            rows.append(self._row(METRICS[group].title, change(pairs, members)))
+        return rows
+
+    def classes(self) -> list[_Change]:
+        """Return the change on every class that has test images, the largest first."""
+        pairs = self.match.pairs()
+        found = {k: change(pairs, [k]) for k in range(len(self.counts))}
+        changes = {k: of_class for k, of_class in found.items() if of_class is not None}
+        order = sorted(changes, key=lambda k: (-abs(changes[k].difference), k))
+        return [self._row(str(k), changes[k], k) for k in order]
+
+    def _row(self, name: str, found: Change | None, k: int = 0) -> _Change:
+        base = replace(difference(self.comparison, self.match.planned), mean=None, interval=None)
+        if found is None:
+            empty = replace(base, state="empty")
+            return _Change(name, empty, empty, empty)
+        return _Change(
+            name,
+            replace(base, mean=found.ours),
+            replace(base, mean=found.theirs),
+            replace(base, mean=found.difference, interval=found.interval),
+            self.groups[k],
+            self.counts[k],
+        )
+
+
+def _change_columns(of: Match) -> list[Column[_Change]]:
+    ours, theirs = of.match.labels
+    return [
+        Column(ours, lambda row: row.ours, PERCENT),
+        Column(theirs, lambda row: row.theirs, PERCENT),
+        Column("Difference", lambda row: row.difference, POINTS),
+    ]
+
+
+def _mean_accuracy(tests: Iterable[TestResult]) -> Fraction:
+    return 100 * mean([test.accuracy for test in tests])
+
+
+def _sentence(of: Match) -> str:
+    """Return the verdict in words."""
+    (ours, theirs), comparison, planned = of.match.labels, of.comparison, of.match.planned
+    seeds = f"{comparison.n} of {planned} seeds"
+    if comparison.n == 1:
+        seeds += ", so that it speaks of these trained networks alone"
+    return (
+        f"{ours} {WORDS[comparison.verdict]} {theirs} ({p_text(comparison.p)}; {seeds}). "
+        f"{comparison.gained:,} answers are right with {ours} alone, {comparison.lost:,} with "
+        f"{theirs} alone."
+    )
 
 
 def p_text(p: Fraction) -> str:
-    """Return a p-value as a person reads it."""
-    return "p < 0.001" if p < Fraction(1, 1000) else f"p = {fixed(p, 3)}"
+    """Return a p-value in a sentence."""
+    text = P_VALUE.text(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+OVERALL: TableSpec[Match, _Change] = TableSpec(
+    name="comparison",
+    title=lambda of: f"{of.match.place}: {' against '.join(of.match.labels)}",
+    caption=lambda of: (
+        f"{_sentence(of)} {HOW}. Groups: {RULES[of.match.dataset.groups]}; a "
+        f"group's accuracy is the mean over its classes. {UNPAIRED}"
+    ),
+    columns=lambda of: [
+        Column("Classes", lambda row: row.name, names=True),
+        *_change_columns(of),
+    ],
+    rows=Match.overall,
+)
+
+BY_CLASS: TableSpec[Match, _Change] = TableSpec(
+    name="classes",
+    title=lambda _: "Classes that changed most",
+    caption=lambda of: f"At most {of.most} classes of {len(of.counts)}, the largest change first.",
+    columns=lambda of: [
+        Column("Class", lambda row: row.name, names=True),
+        Column("Group", lambda row: row.group, names=True),
+        Column("Training images", lambda row: row.images, COUNT),
+        *_change_columns(of),
+    ],
+    rows=lambda of: of.classes()[: of.most],
+)
+
+HEAD_TO_HEAD = (OVERALL, BY_CLASS)
+"""Tables of two variants, in their order."""

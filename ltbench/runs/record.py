@@ -1,12 +1,13 @@
 """The record of a job: its schema. A record that exists is the only proof that a job is done."""
 
 import base64
+from collections import Counter
 from datetime import datetime
 from fractions import Fraction
 from operator import gt
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ltbench.config.models import Job, Model
 from ltbench.core.exact import measured
@@ -20,14 +21,36 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 HEX64 = r"^[0-9a-f]{64}$"
 
-LATER_FIELDS = ("shifted", "open_set", "predicted", "class_names", "group_calibration")
-"""Fields that came after records were published; these have None."""
+LATER_FIELDS = frozenset(
+    (
+        *("shifted", "open_set", "predicted", "class_names", "group_calibration"),
+        *("confusion", "confusion_sha256", "auroc_pairs", "average_precision"),
+        *("hits", "passes", "trained", "read"),
+        *("cpu_seconds", "processor", "bf16", "gpu_memory_mb"),
+    )
+)
+"""Fields that came after records were published: older ones have None, and are written without."""
 
 DERIVED_FIELDS = ("ece",)
 """Fields that others of a record give, to the last place but one: they need not be repeated."""
 
+CLASSES_WITHIN: Final = 200
+"""Classes up to which a record holds its confusion counts; above, a file beside it does."""
 
-class SplitFacts(Model):
+BFloat16 = Literal["gpu", "amx", "avx512_bf16", "avx512", "native", "emulated"]
+"""What multiplies bfloat16 numbers: the GPU, instructions of the processor, or float32 instead."""
+
+
+class Part(Model):
+    """A part of a record, written without the later fields that it was made without."""
+
+    @model_serializer(mode="wrap")
+    def _as_it_was_made(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unknown = LATER_FIELDS - self.model_fields_set
+        return {name: value for name, value in dump(self).items() if name not in unknown}
+
+
+class SplitFacts(Part):
     """What the job was trained and tested on, and what set apart: no auxiliary images are None.
 
     `bad_images` could not be decoded, as many as the job's dataset says.
@@ -44,7 +67,7 @@ class SplitFacts(Model):
     class_names: tuple[str, ...] | None = None
 
 
-class Calibration(Model):
+class Calibration(Part):
     """Confidence against accuracy on the test set in 15 equal bins (lo, hi], as fractions."""
 
     counts: tuple[int, ...]
@@ -59,7 +82,7 @@ class Calibration(Model):
         return sum(count * measured(mean) for count, mean in bins) / Fraction(sum(self.counts))
 
 
-class Counts(Model):
+class Counts(Part):
     """Right predictions and images of each class."""
 
     hits: tuple[int, ...]
@@ -84,8 +107,15 @@ class Counts(Model):
 class TestResult(Counts):
     """Exact test counts. `correct`: one bit an image in hashed test order (big-endian, base64).
 
-    `predicted` are the images taken for each class, rightly or not. `group_calibration` has the
-    groups that the test set has images of.
+    Attributes:
+        predicted: [C], images taken for each class, rightly or not.
+        group_calibration: of the groups that the test set has images of.
+        confusion: [C], for each true class its images by predicted class, without zeros.
+        confusion_sha256: of the text of these counts, where they are in a file beside the record.
+        auroc_pairs: [C], twice the pairs of an image of the class and another image in which the
+            first has the higher class probability, and once those in which both have the same.
+        average_precision: [C], of the images ranked by each class's probability, the mean over all
+            orders of tied ones; None for a class without test images.
     """
 
     correct: str
@@ -93,6 +123,10 @@ class TestResult(Counts):
     selection: Literal["last_epoch"] = "last_epoch"
     predicted: tuple[int, ...] | None = None
     group_calibration: dict[Group, Calibration] | None = None
+    confusion: tuple[dict[int, Annotated[int, Field(ge=1)]], ...] | None = None
+    confusion_sha256: str | None = Field(None, pattern=HEX64)
+    auroc_pairs: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    average_precision: tuple[Annotated[float, Field(gt=0, le=1)] | None, ...] | None = None
 
     @model_validator(mode="after")
     def _one_prediction_an_image(self) -> Self:
@@ -102,6 +136,49 @@ class TestResult(Counts):
             if any(map(gt, self.hits, self.predicted)):
                 raise ValueError("hits of a class are more than its predictions")
         return self
+
+    @model_validator(mode="after")
+    def _confusion_of_all_images(self) -> Self:
+        if self.confusion is None:
+            return self
+        if self.confusion_sha256 is not None:
+            raise ValueError("confusion counts are in the record or beside it, not both")
+        if tuple(sum(row.values()) for row in self.confusion) != self.totals:
+            raise ValueError("confusion needs one row a class, of all its test images")
+        if tuple(row.get(k, 0) for k, row in enumerate(self.confusion)) != self.hits:
+            raise ValueError("confusion counts disagree with hits")
+        taken: Counter[int] = Counter()
+        for row in self.confusion:
+            taken.update(row)
+        if not taken.keys() <= set(range(len(self.totals))):
+            raise ValueError("confusion has a predicted class that there is not")
+        if self.predicted not in (None, tuple(taken[k] for k in range(len(self.totals)))):
+            raise ValueError("confusion counts disagree with predicted")
+        return self
+
+    @model_validator(mode="after")
+    def _ranked_within_bounds(self) -> Self:
+        images = sum(self.totals)
+        if self.auroc_pairs is not None:
+            most = [2 * total * (images - total) for total in self.totals]
+            if len(self.auroc_pairs) != len(most) or any(map(gt, self.auroc_pairs, most)):
+                raise ValueError("auroc_pairs needs one value a class, of all pairs at most")
+        if self.average_precision is not None:
+            there = [value is not None for value in self.average_precision]
+            if there != [total > 0 for total in self.totals]:
+                raise ValueError("average_precision needs one value a class with test images")
+        return self
+
+    def confusion_matrix(self) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]] | None":
+        """Return the images [C, C] by true and predicted class; None where they are not here."""
+        import numpy as np
+
+        if self.confusion is None:
+            return None
+        matrix = np.zeros((len(self.totals),) * 2, np.int64)
+        for true, row in enumerate(self.confusion):
+            matrix[true, list(row)] = list(row.values())
+        return matrix
 
     def repeats(self, other: "TestResult") -> bool:
         """Whether two tests have equal numbers, as far as both have them."""
@@ -140,7 +217,7 @@ class TestResult(Counts):
         return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 
-class OpenSetTest(Model):
+class OpenSetTest(Part):
     """What is taken for known at each threshold on the largest class probability.
 
     `right` are own test images, classified right, `mistaken` those of another dataset's `images`
@@ -163,7 +240,7 @@ class OpenSetTest(Model):
         return self
 
 
-class CurvePoint(Model):
+class CurvePoint(Part):
     """Hits of each class on the test set after an epoch."""
 
     epoch: int
@@ -183,7 +260,7 @@ class ShiftedTest(Counts):
         return Shift(self.direction, self.ratio)
 
 
-class ShiftedTests(Model):
+class ShiftedTests(Part):
     """The test run again under every shift by a method that knows something of the test set."""
 
     test_time: Literal["adapted", "prior-known"]
@@ -194,13 +271,38 @@ class ShiftedTests(Model):
         return next((test.accuracy for test in self.tests if test.shift == shift), None)
 
 
-class Training(Model):
-    """What the optimiser did: mean loss of each epoch, steps taken, tests on the way if any."""
+class Passes(Part):
+    """Passes through networks for each image of a training step, a part by its arithmetic.
+
+    Attributes:
+        gradient: forward and backward.
+        forward: forward alone: frozen parts, momentum copies.
+        teachers: forward through trained teachers.
+    """
+
+    gradient: float = Field(ge=0)
+    forward: float = Field(ge=0)
+    teachers: int = Field(ge=0)
+
+
+class Training(Part):
+    """What the optimiser did.
+
+    Attributes:
+        losses: mean loss of each epoch.
+        steps: taken in all epochs.
+        curve: tests on the way, if any.
+        hits: [C], right predictions on the training images after the last epoch, as the test sees
+            images and by what the test predicts with; None for a stage that predicts no classes.
+        passes: through networks in a step.
+    """
 
     epochs: int
     steps: int
     losses: tuple[float, ...]
     curve: tuple[CurvePoint, ...] = ()
+    hits: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    passes: Passes | None = None
 
     @model_validator(mode="after")
     def _one_loss_an_epoch(self) -> Self:
@@ -209,11 +311,13 @@ class Training(Model):
         return self
 
 
-class Cost(Model):
+class Cost(Part):
     """What the job took; no two runs agree on it.
 
     `peak_memory_mb` is the most that a process of the job has used of the `memory` named: the GPU's
     (as PyTorch allocates it) for jobs on a GPU, the host's for others, and in older records.
+    `cpu_seconds` are the user and system time of all its processes, less what an attempt that was
+    cut off had spent since its last checkpoint.
     """
 
     train_seconds: float
@@ -223,10 +327,14 @@ class Cost(Model):
     devices: int
     attempts: int
     memory: Literal["host", "gpu"] = "host"
+    cpu_seconds: float | None = Field(None, ge=0)
 
 
-class Environment(Model):
-    """Where the job ran."""
+class Environment(Part):
+    """Where the job ran: `hardware` is the GPU, or the processor of a job that had none.
+
+    `bf16` is how it multiplies bfloat16 numbers, `gpu_memory_mb` all memory of the GPU.
+    """
 
     ltbench: str
     commit: str | None
@@ -236,16 +344,33 @@ class Environment(Model):
     hardware: str
     threads: int
     finished: datetime
+    processor: str | None = None
+    bf16: BFloat16 | None = None
+    gpu_memory_mb: float | None = Field(None, gt=0)
 
 
-class Weights(Model):
-    """The safetensors file that the job left beside its log, outside git."""
+class Weights(Part):
+    """The safetensors file that the job left beside its log, outside git.
+
+    Attributes:
+        parameters: of the method: all, teachers and momentum copies too.
+        trained: those that the stage trains.
+        read: those that a prediction reads; None for a stage that predicts no classes.
+    """
 
     sha256: str = Field(pattern=HEX64)
     parameters: int
+    trained: int | None = Field(None, ge=0)
+    read: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _not_more_than_all(self) -> Self:
+        if max(self.trained or 0, self.read or 0) > self.parameters:
+            raise ValueError("more parameters are trained or read than there are")
+        return self
 
 
-class Record(Model):
+class Record(Part):
     """One finished job. What time and place can change stands in `cost` and `environment` alone.
 
     Pre-training does not predict classes and has no `test`.
@@ -287,6 +412,7 @@ class Record(Model):
             ("longtailed_counts", self.split.longtailed_counts),
             ("class_names", self.split.class_names),
             ("totals", self.test.totals if self.test else None),
+            ("training hits", self.training.hits if self.training else None),
             ("auxiliary_counts", self.split.auxiliary_counts),
             *((f"totals of {test.shift.title}", test.totals) for test in shifted),
         ):
@@ -298,6 +424,13 @@ class Record(Model):
         apart = (self.job.dataset.auxiliary, self.split.auxiliary_hash, self.split.auxiliary_counts)
         if any(part is None for part in apart) and any(part is not None for part in apart):
             raise ValueError("a job has auxiliary images, their hash and their counts, or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _training_hits_within_counts(self) -> Self:
+        hits = self.training.hits if self.training else None
+        if hits is not None and any(map(gt, hits, self.split.train_counts)):
+            raise ValueError("training hits of a class are more than its training images")
         return self
 
     @property
@@ -334,9 +467,9 @@ def _agree(one: object, other: object) -> bool:
     """Whether values are equal, apart from fields that only one record has, as it came later."""
     if not (isinstance(one, dict) and isinstance(other, dict)):
         return one == other
-    return one.keys() == other.keys() and all(
+    return all(
         name in DERIVED_FIELDS
-        or (name in LATER_FIELDS and None in (one[name], other[name]))
-        or _agree(one[name], other[name])
-        for name in one
+        or (name in LATER_FIELDS and None in (one.get(name), other.get(name)))
+        or _agree(one.get(name), other.get(name))
+        for name in one.keys() | other.keys()
     )

@@ -76,6 +76,8 @@ def _compared(run: MirroredRun, record: Record | None) -> list[str]:
     ]
     for name, value in accuracies(record).items():
         theirs = run.summary.get(name)
+        if theirs is None and name != "acc":
+            continue  # a metric that came later, or one of a plugin
         if not isinstance(theirs, int | float) or not math.isclose(theirs, value, abs_tol=1e-9):
             lines.append(f"{name} is {theirs} there, {value} here")
     return lines

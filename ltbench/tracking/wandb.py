@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltbench.analysis.class_metrics import group_accuracies
+from ltbench.analysis.metrics import metric_values
 from ltbench.config.models import Job
 from ltbench.core.groups import Group, class_groups
 from ltbench.runs.record import Record, TestResult
@@ -168,13 +168,8 @@ def _groups(record: Record) -> tuple[Group, ...]:
 
 def accuracies(record: Record) -> dict[str, float]:
     """Return what a run's summary says of the test, fractions; a run on a CPU repeats them."""
-    if record.test is None:
-        return {}
-    test = record.test
-    by_group = group_accuracies(test.hits, test.totals, _groups(record))
-    exact = {"acc": test.accuracy, **{f"acc_{group}": by_group[group] for group in by_group}}
-    numbers = {name: float(value) for name, value in exact.items() if value is not None}
-    return {**numbers, "ece": test.calibration.ece}
+    found = metric_values(record).items()
+    return {name: float(value) for name, value in found if value is not None}
 
 
 def hashes(record: Record) -> dict[str, str]:

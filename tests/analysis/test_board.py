@@ -5,17 +5,11 @@ from ltbench.config.catalogue import load_catalogue
 from ltbench.config.expand import Plan
 from ltbench.core.nouns import Stage
 from ltbench.core.shifts import SHIFTS
-from ltbench.report.classes_table import classes_table
-from ltbench.report.render import cell_text
-from ltbench.report.tables import (
-    ad_hoc_table,
-    decoupling_table,
-    groups_table,
-    main_table,
-    records_table,
-    shifts_table,
-)
+from ltbench.report.board_tables import BY_GROUP, CLASSES, DECOUPLING, MAIN, MORE, SHIFTED
+from ltbench.report.summary_tables import AD_HOC, RECORDS
+from ltbench.report.table import value_text
 from ltbench.runs.record import ShiftedTest, ShiftedTests
+from tests.support.tables import column, made, said
 
 HITS = (45, 40, 30, 20, 5, 1)
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
@@ -30,11 +24,6 @@ def fill(toy, plan, hits=HITS, skip=(), **changes):
     return toy.stored(*(toy.record(job, hits, **changes) for job in chosen))
 
 
-def column(table, name):
-    index = table.columns.index(name)
-    return [row[index] for row in table.rows]
-
-
 def test_one_seed_has_no_bar_and_no_interval(toy):
     plan = toy.plan([SOFTMAX, PLUGIN], seeds=(3,))
     [board] = boards(plan, fill(toy, plan))
@@ -42,7 +31,7 @@ def test_one_seed_has_no_bar_and_no_interval(toy):
     assert (value.mean, value.std, value.n, value.state) == (47.0, None, 1, "complete")
     assert board.entries[0].values["ra"].mean == 100.0
     assert board.entries[0].values["ra"].interval is None
-    assert "n = 1 seed." in main_table(board, toy.methods).caption
+    assert "n = 1 seed." in made(MAIN, board, toy.methods).caption
 
 
 def test_reference_needs_both_balanced_runs_of_a_seed(toy):
@@ -95,9 +84,10 @@ def test_softmax_of_another_recipe_is_not_the_reference(toy):
 def test_no_twin_is_not_available_with_a_note(toy):
     plan = toy.plan([SOFTMAX], splits=("longtailed",))
     [board] = boards(plan, fill(toy, plan))
-    table = main_table(board, toy.methods)
-    assert [cell.notes for cell in column(table, "RA")] == [(1,)]
-    assert table.notes == ("UA needs the balanced split, which this grid does not have here.",)
+    table = made(MAIN, board, toy.methods)
+    assert not {"UA", "RA"} & set(table.titles)
+    reason = board.entries[0].values["ra"].reason
+    assert reason == "UA needs the balanced split, which this grid does not have here."
 
 
 def test_zero_reference_is_not_a_ratio(toy):
@@ -109,17 +99,18 @@ def test_zero_reference_is_not_a_ratio(toy):
 def test_empty_group_is_not_zero(toy):
     plan = toy.plan([SOFTMAX])
     [board] = boards(plan, fill(toy, plan, counts=(500, 400, 300, 200, 150, 101)))
-    table = groups_table(board)
+    table = made(BY_GROUP, board)
     assert column(table, "Many")[0].value.mean == 47.0
-    for name in ("Medium", "Few"):
-        value = column(table, name)[0].value
+    assert table.titles == ("Method", "Acc", "Many")
+    for group in ("medium", "few"):
+        value = board.entries[0].values[group]
         assert (value.state, value.mean) == ("empty", None)
 
 
 def test_groups_follow_the_dataset_of_the_grid_and_its_rule_stands_in_the_caption(toy):
     plan = toy.plan([SOFTMAX], dataset=toy.dataset(groups="rank_thirds"))
     [board] = boards(plan, fill(toy, plan, counts=(500, 400, 300, 200, 150, 101)))
-    table = groups_table(board)
+    table = made(BY_GROUP, board)
     assert "thirds of the classes" in table.caption
     means = [column(table, name)[0].value.mean for name in ("Many", "Medium", "Few")]
     assert means == pytest.approx([85, 50, 6])
@@ -139,12 +130,12 @@ def test_uneven_test_set_shows_balanced_accuracy(toy):
     plan = toy.plan([SOFTMAX, PLUGIN], seeds=(0,))
     records = fill(toy, plan, totals=(100, 50, 50, 50, 50, 10), hits=(90, 40, 30, 20, 5, 1))
     [board] = boards(plan, records)
-    table = main_table(board, toy.methods)
+    table = made(MAIN, board, toy.methods)
     assert column(table, "Acc")[0].value.mean == pytest.approx(100 * 186 / 310)
     balanced = (0.9 + 0.8 + 0.6 + 0.4 + 0.1 + 0.1) / 6
     assert column(table, "Balanced acc")[0].value.mean == pytest.approx(100 * balanced)
-    even = main_table(boards(plan, fill(toy, plan))[0], toy.methods)
-    assert "Balanced acc" not in even.columns
+    even = made(MAIN, boards(plan, fill(toy, plan))[0], toy.methods)
+    assert "Balanced acc" not in even.titles
 
 
 def uneven(toy, classes=6):
@@ -170,7 +161,7 @@ def uneven(toy, classes=6):
 
 def test_uneven_test_set_shows_macro_f1_where_predictions_are_known(toy):
     board, _ = uneven(toy)
-    softmax, mine = column(main_table(board, toy.methods), "Macro F1")
+    softmax, mine = column(made(MORE, board, toy.methods), "Macro F1")
     assert softmax.value.state == "empty"
     pairs = ((90, 220), (40, 110), (30, 90), (20, 80), (5, 90))
     assert mine.value.mean == pytest.approx(100 * sum(2 * h / n for h, n in pairs) / 5)
@@ -178,15 +169,16 @@ def test_uneven_test_set_shows_macro_f1_where_predictions_are_known(toy):
 
 def test_uneven_test_set_has_a_row_for_each_class(toy):
     board, records = uneven(toy)
-    table = classes_table(board, records)
-    assert table.columns == ("Class", "Training images", "Test images", "Softmax", "Mine")
-    assert [cell.text for cell in table.rows[0][:3]] == ["0", "200", "100"]
+    table = made(CLASSES, board, {}, records)
+    assert table.titles == ("Class", "Training images", "Test images", "Softmax", "Mine")
+    assert said(table, table.rows[0])[:3] == ["0", "200", "100"]
     assert [row[3].value.mean for row in table.rows[:5]] == pytest.approx([90, 80, 60, 40, 10])
     assert table.rows[5][3].value.state == "empty"
     even_plan = toy.plan([SOFTMAX], seeds=(0,))
     even = fill(toy, even_plan)
-    assert classes_table(boards(even_plan, even)[0], even) is None
-    assert classes_table(*uneven(toy, classes=201)) is None
+    assert made(CLASSES, boards(even_plan, even)[0], {}, even) is None
+    many, records = uneven(toy, classes=201)
+    assert made(CLASSES, many, {}, records) is None
 
 
 def test_boards_are_never_mixed(toy):
@@ -203,7 +195,7 @@ def test_states_without_a_record(toy):
     values = [entry.values["acc"] for entry in board.entries]
     assert [value.state for value in values] == ["stale", "failed", "missing"]
     assert all(value.mean is None for value in values)
-    assert not any(cell.rank for row in main_table(board, toy.methods).rows for cell in row)
+    assert not any(cell.rank for row in made(MAIN, board, toy.methods).rows for cell in row)
 
 
 def test_ad_hoc_and_foreign_records_change_no_table(toy):
@@ -221,10 +213,11 @@ def test_ad_hoc_table_is_unranked_and_of_its_grid(toy):
     )
     mine = fill(toy, ad_hoc)
     other = fill(toy, ad_hoc, grid="other")
-    table = ad_hoc_table(ad_hoc_records(plan, mine))
-    assert [cell.text for cell in column(table, "Settings")] == ["recipe.batch=64"] * 4
+    table = AD_HOC.build(ad_hoc_records(plan, mine))
+    assert table.titles == ("Method", "Split", "Seed", "Acc")
+    assert "dataset toy_r40; recipe short; settings recipe.batch=64." in table.caption
     assert not any(cell.rank for cell in column(table, "Acc"))
-    assert ad_hoc_table(ad_hoc_records(plan, other)) is None
+    assert AD_HOC.build(ad_hoc_records(plan, other)) is None
     planned = toy.plan([SOFTMAX], recipe=toy.recipe(batch=64))
     assert ad_hoc_records(planned, mine) == []  # the grid has come to ask for just this
 
@@ -235,7 +228,7 @@ def test_ties_are_both_best_and_then_there_is_no_second(toy):
     for label, first in (("Softmax", 40), ("Mine", 40), ("Third", 30)):
         job = plan.jobs[toy.key_of(plan, label)]
         records |= toy.stored(toy.record(job, (first, 40, 30, 20, 5, 1)))
-    table = main_table(boards(plan, records)[0], toy.methods)
+    table = made(MAIN, boards(plan, records)[0], toy.methods)
     assert [cell.rank for cell in column(table, "Acc")] == [1, 1, 0]
 
 
@@ -246,8 +239,8 @@ def test_what_prints_alike_is_equal(toy):
         job = plan.jobs[toy.key_of(plan, label)]
         hits = (first, *[470] * 5)
         records |= toy.stored(toy.record(job, hits, totals=(1000,) * 6))
-    table = main_table(boards(plan, records)[0], toy.methods)
-    assert [cell_text(cell) for cell in column(table, "Acc")] == ["47.0", "47.0", "46.7"]
+    table = made(MAIN, boards(plan, records)[0], toy.methods)
+    assert [value_text(cell.value) for cell in column(table, "Acc")] == ["47.0", "47.0", "46.7"]
     assert [cell.rank for cell in column(table, "Acc")] == [1, 1, 0]
 
 
@@ -268,7 +261,7 @@ def test_incomplete_values_are_not_ranked(toy):
     records |= toy.stored(toy.record(job, (50,) * 6))
     job = plan.jobs[toy.key_of(plan, "Third")]
     records |= toy.stored(toy.record(job, (40, 40, 30, 20, 5, 1)))
-    table = main_table(boards(plan, records)[0], toy.methods)
+    table = made(MAIN, boards(plan, records)[0], toy.methods)
     assert [cell.rank for cell in column(table, "Acc")] == [0, 1, 2]
 
 
@@ -282,11 +275,11 @@ def test_decoupling_rows_are_what_stage_one_was(toy):
         ]
     )
     [board] = boards(plan, fill(toy, plan))
-    table = decoupling_table(board, toy.methods)
-    assert table.columns == ("Stage 1", "Classes", "Joint", "cRT", "tau-norm", "tau-norm (tau 2)")
+    table = made(DECOUPLING, board, toy.methods)
+    assert table.titles == ("Stage 1", "Classes", "Joint", "cRT", "tau-norm", "tau-norm (tau 2)")
     assert [row[0].text for row in table.rows] == ["Softmax"] * 4
     assert [cell.value.mean for cell in column(table, "Joint")] == pytest.approx([47, 85, 50, 6])
-    assert decoupling_table(boards(toy.plan([SOFTMAX]), {})[0], toy.methods) is None
+    assert made(DECOUPLING, boards(toy.plan([SOFTMAX]), {})[0], toy.methods) is None
 
 
 def test_decoupled_classifiers_are_those_of_the_registry(toy):
@@ -299,10 +292,10 @@ def test_decoupled_classifiers_are_those_of_the_registry(toy):
         ]
     )
     [board] = boards(plan, fill(toy, plan))
-    assert decoupling_table(board, toy.methods) is None
+    assert made(DECOUPLING, board, toy.methods) is None
     own = toy.methods["crt"].model_copy(update={"key": "own_classifier", "title": "Own"})
-    table = decoupling_table(board, {**toy.methods, "own_classifier": own})
-    assert table.columns[2:] == ("Joint", "Own")
+    table = made(DECOUPLING, board, {**toy.methods, "own_classifier": own})
+    assert table.titles[2:] == ("Joint", "Own")
 
 
 def test_every_method_that_replaces_a_classifier_is_known():
@@ -326,10 +319,11 @@ def test_pretraining_has_no_accuracy_anywhere(toy):
         records |= toy.stored(toy.record(job, HITS, **changes))
     [board] = boards(plan, records)
     assert [entry.variant.label for entry in board.entries] == ["cRT"]
-    joint = column(decoupling_table(board, toy.methods), "Joint")
-    assert {(cell.value.state, cell.value.mean) for cell in joint} == {("empty", None)}
+    assert made(DECOUPLING, board, toy.methods).titles == ("Stage 1", "Classes", "cRT")
+    joint = board.starts[0].joint.values()
+    assert {(value.state, value.mean) for value in joint} == {("empty", None)}
     assert not board.uneven_test
-    assert len(records_table(board, records).rows) == 4
+    assert len(made(RECORDS, board, {}, records).rows) == 4
 
 
 def test_a_row_without_a_test_is_no_number(toy):
@@ -341,7 +335,9 @@ def test_a_row_without_a_test_is_no_number(toy):
     mine = board.entries[1].values
     assert (mine["acc"].state, mine["many"].state) == ("empty", "empty")
     assert mine["ra"].reason == "UA and RA lack its long-tailed run."
-    assert [cell.value.state for cell in shifts_table(board, records).rows[1][2:]] == ["empty"] * 11
+    assert [cell.value.state for cell in made(SHIFTED, board, {}, records).rows[1][2:]] == [
+        "empty"
+    ] * 11
 
 
 def test_experts_and_pretraining_are_not_among_ad_hoc_records(toy):
@@ -365,7 +361,7 @@ def test_every_number_leads_to_its_records(toy):
     variants = [SOFTMAX, {"label": "cRT", "method": "crt", "start_from": "Softmax"}]
     plan = toy.plan(variants, seeds=(0,))
     records = fill(toy, plan)
-    table = records_table(boards(plan, records)[0], records)
+    table = made(RECORDS, boards(plan, records)[0], {}, records)
     of_crt = {cell.text for row in table.rows for cell in row[-1:] if row[0].text == "cRT"}
     assert of_crt == {stored.place for stored in records.values()}
 
@@ -397,11 +393,11 @@ def test_auxiliary_images_are_a_footnote_of_the_rows_that_use_them(toy, auxiliar
     apart = toy.dataset(val_folder="val", auxiliary=auxiliary)
     changed = plan.jobs[key].model_copy(update={"dataset": apart})
     plan = Plan(plan.grid, plan.rows, plan.jobs | {key: changed})
-    table = main_table(boards(plan, {})[0], toy.methods)
+    table = made(MAIN, boards(plan, {})[0], toy.methods)
     softmax, mine = column(table, "Method")
     assert softmax.notes == ()
     (note,) = mine.notes
-    assert table.notes[note - 1].startswith(words)
+    assert note.startswith(words)
 
 
 @pytest.mark.parametrize(
@@ -417,9 +413,9 @@ def test_bad_images_are_a_footnote_of_the_rows_that_miss_them(toy, bad, words):
     bad = {"hash": "0" * 64} | bad
     missing = toy.dataset(source="image_folder", sizes="any", bad_images=bad)
     jobs = {k: j.model_copy(update={"dataset": missing}) for k, j in plan.jobs.items()}
-    table = main_table(boards(Plan(plan.grid, plan.rows, jobs), {})[0], toy.methods)
+    table = made(MAIN, boards(Plan(plan.grid, plan.rows, jobs), {})[0], toy.methods)
     for cell in column(table, "Method"):
-        assert any(table.notes[note - 1].startswith(words) for note in cell.notes)
+        assert any(note.startswith(words) for note in cell.notes)
 
 
 def shifted(test_time, hits):
@@ -437,7 +433,7 @@ def test_what_saw_something_of_the_test_has_a_row_of_its_own(toy):
         record = toy.record(job, HITS, shifted=shifted("adapted", hits))
         records |= toy.stored(record)
     [board] = boards(plan, records)
-    table = shifts_table(board, records)
+    table = made(SHIFTED, board, {}, records)
     assert table.names == 2
     assert [(row[0].text, row[1].text) for row in table.rows] == [
         ("Softmax", "nothing"),
@@ -459,7 +455,7 @@ def test_seeds_without_shifted_tests_are_lacking(toy):
     tests = shifted("prior-known", (5, 1, 1, 1, 1, 1))
     records |= toy.stored(toy.record(plan.jobs[key], HITS, shifted=tests))
     [board] = boards(plan, records)
-    _, told = shifts_table(board, records).rows
+    _, told = made(SHIFTED, board, {}, records).rows
     assert told[1].text == "class frequencies"
     value = told[2].value
     assert (value.mean, value.std, value.n, value.planned) == (50.0, None, 1, 2)

@@ -5,8 +5,16 @@ from pydantic import ValidationError
 
 from ltbench.analysis.board import boards
 from ltbench.analysis.findings import Finding, evaluate, load_findings
-from ltbench.report.findings_table import findings_table
+from ltbench.report.context import Leaderboard
+from ltbench.report.summary_tables import FINDINGS
+from ltbench.runs.store import Loaded
 from tests.support.errors import problems
+
+
+def findings_table(findings, boards):
+    return FINDINGS.build(Leaderboard([(None, boards)], Loaded(), {}, findings))
+
+
 
 REPOSITORY = Path(__file__).parents[2]
 VARIANTS = [

@@ -5,7 +5,10 @@ import pytest
 
 from ltbench.analysis.board import boards
 from ltbench.analysis.mean_ranks import Ranks, accuracies, rank_variants
-from ltbench.report.ranks_table import ranks_table
+from ltbench.report.context import Leaderboard
+from ltbench.report.summary_tables import RANKS
+from ltbench.runs.store import Loaded
+from tests.support.tables import said
 
 DEMSAR = {  # Table 6: areas under the ROC curve of C4.5 and its tuned forms on 14 datasets
     "C4.5": "763 599 954 628 882 936 661 583 775 1000 940 619 972 957",
@@ -74,11 +77,15 @@ def world(toy, datasets, recipes=("short",)):
     return found
 
 
+def ranks_table(boards):
+    return RANKS.build(Leaderboard([(None, boards)], Loaded(), {}))
+
+
 def test_the_table_needs_five_datasets_and_counts_each_once(toy):
     names = ["one", "two", "three", "four"]
     assert ranks_table(world(toy, names, recipes=("short", "long"))) is None
     table = ranks_table(world(toy, [*names, "five"], recipes=("short", "long")))
-    assert [[cell.text for cell in row[:2]] for row in table.rows] == [
+    assert [said(table, row)[:2] for row in table.rows] == [
         *(["b", "1.00"], ["c", "2.00"], ["softmax", "3.00"])
     ]
     assert [row[2].text for row in table.rows] == ["1", "1", "1"]  # five datasets separate nothing

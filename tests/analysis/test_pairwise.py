@@ -2,8 +2,9 @@ import pytest
 
 from ltbench.analysis.class_changes import change
 from ltbench.analysis.pairwise import head_to_heads
-from ltbench.report.pairwise_tables import head_to_head_tables
-from ltbench.report.render import cell_text
+from ltbench.report.paired_tables import HEAD_TO_HEAD, Match
+from ltbench.report.table import build
+from tests.support.tables import said
 
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
 BALANCED = {"label": "BS", "method": "balanced_softmax"}
@@ -46,8 +47,8 @@ def test_jobs_that_two_grids_share_are_compared_once(toy):
 def test_groups_classes_and_words(toy):
     (match,) = matches(toy, [toy.plan([SOFTMAX, BALANCED])], skip={("BS", 1)})
     comparison = match.compare()
-    overall, classes = head_to_head_tables(match, comparison, most=3)
-    rows = [[cell_text(cell) for cell in row] for row in overall.rows]
+    overall, classes = build(HEAD_TO_HEAD, Match(match, comparison, most=3))
+    rows = [said(overall, row) for row in overall.rows]
     assert [row[:3] for row in rows] == [
         ["All", "63.7 (1/2 seeds)", "46.7 (1/2 seeds)"],
         ["Many", "83.0 (1/2 seeds)", "85.0 (1/2 seeds)"],
@@ -57,8 +58,9 @@ def test_groups_classes_and_words(toy):
     assert "BS is better than Softmax (p < 0.001; 1 of 2 seeds, so" in overall.caption
     assert "51 answers are right with BS alone, 0 with Softmax alone." in overall.caption
     assert [row[0].text for row in classes.rows] == ["4", "5", "3"]  # of equal ones the first
-    assert [cell.text for cell in classes.rows[0][:3]] == ["4", "few", "10"]
-    assert classes.rows[0][-1].text.startswith("+40.0 (")
+    first = said(classes, classes.rows[0])
+    assert first[:3] == ["4", "few", "10"]
+    assert first[-1].startswith("+40.0 (")
     assert classes.rows[0][-1].value.keys == comparison.keys
 
 

@@ -5,17 +5,16 @@ import pytest
 from ltbench.analysis.board import EMPTY, boards
 from ltbench.analysis.published import (
     REFERENCE,
-    Comparable,
     comparable,
     misprints,
     published_figures,
 )
 from ltbench.analysis.relative_accuracy import relative_accuracy
 from ltbench.config.yaml_file import read_yaml
-from ltbench.report import tables
-from ltbench.report.published_table import published_table
-from ltbench.report.render import cell_text
-from ltbench.report.tables import groups_table, main_table
+from ltbench.report.board_tables import BY_GROUP, MAIN
+from ltbench.report.published_tables import PUBLISHED, figures_cell
+from ltbench.report.table import PRINTED_PERCENT, Column, cell_text
+from tests.support.tables import made, said
 
 STAGE = {"epochs": 200, "optimizer": {"lr": 0.1}, "schedule": {"kind": "constant"}}
 CIFAR = {"name": "cifar100", "classes": 100, "ratio": 100, "largest": 500}
@@ -39,8 +38,8 @@ def board(toy, dataset, network, epochs=200, variants=VARIANTS, **changes):
 
 
 def texts(table, name):
-    index = table.columns.index(name)
-    return {row[0].text: row[index].text for row in table.rows}
+    index = table.titles.index(name)
+    return {row[0].text: said(table, row)[index] for row in table.rows}
 
 
 def test_the_figures_are_all_there():
@@ -51,8 +50,8 @@ def test_the_figures_are_all_there():
 
 def test_survey_beside_its_own_setting(toy):
     here = board(toy, IMAGENET, "resnext50_32x4d")
-    table = main_table(here, toy.methods)
-    assert table.columns[6:] == ("Survey Acc", "Survey UA", "Survey RA")
+    table = made(MAIN, here, toy.methods)
+    assert table.titles[4:] == ("Survey Acc", "Survey UA", "Survey RA")
     assert texts(table, "Survey Acc") == {
         "Softmax": "46.8",
         "LDAM": EMPTY,
@@ -64,7 +63,7 @@ def test_survey_beside_its_own_setting(toy):
         "Longer": EMPTY,
     }
     assert texts(table, "Survey RA")["LDAM-DRW"] == "88.4"
-    groups = groups_table(here)
+    groups = made(BY_GROUP, here)
     assert texts(groups, "Survey Few")["CB-CRT"] == "13.5"
     assert "Survey v1 Table 5 / v2 Table 4." in table.notes
     assert "Survey v1 Table 7 / v2 Table 10: 50.2." in table.notes
@@ -72,8 +71,8 @@ def test_survey_beside_its_own_setting(toy):
 
 
 def test_papers_beside_cifar(toy):
-    table = main_table(board(toy, CIFAR, "resnet32"), toy.methods)
-    assert not any(name.startswith("Survey") for name in table.columns)
+    table = made(MAIN, board(toy, CIFAR, "resnet32"), toy.methods)
+    assert not any(name.startswith("Survey") for name in table.titles)
     papers = texts(table, "Papers Acc")
     assert papers["LDAM-DRW"] == "42.0 to 42.47"
     assert papers["Tuned"] == papers["Longer"] == EMPTY
@@ -87,8 +86,8 @@ def test_figures_of_the_same_augmentation_only(toy):
         for policy in ({}, {"kind": "randaugment"}, {"kind": "randaugment", "cutout": 16})
     )
     survey = {"softmax": EMPTY, "balanced_softmax": "53.2", "sade": "61.2"}
-    assert texts(main_table(plain, toy.methods), "Survey Acc")["balanced_softmax"] == "51.2"
-    assert texts(main_table(altered, toy.methods), "Survey Acc") == survey
+    assert texts(made(MAIN, plain, toy.methods), "Survey Acc")["balanced_softmax"] == "51.2"
+    assert texts(made(MAIN, altered, toy.methods), "Survey Acc") == survey
     assert comparable(other).figures == ()
 
 
@@ -106,7 +105,7 @@ def test_figures_of_the_same_augmentation_only(toy):
 def test_nothing_beside_another_setting(toy, changes, network, epochs):
     here = board(toy, {**CIFAR, **changes}, network, epochs)
     assert comparable(here).figures == ()
-    assert main_table(here, toy.methods).columns[-1] == "RA"
+    assert made(MAIN, here, toy.methods).titles[-1] == "Acc"
 
 
 def test_the_jpeg_copy_is_no_cifar10(toy):
@@ -127,10 +126,9 @@ def test_every_name_is_in_the_figures():
 def test_a_misprinted_ratio_is_shown_as_printed_with_a_note():
     survey = tuple(f for f in published_figures() if f.method == "UNO-IC" and f.epochs == "90")
     [ratio] = [f for f in survey if f.metric == "RA"]
-    notes = tables._Notes()
-    cell = tables._figures([ratio], Comparable(survey), notes)
-    assert cell.text == "81.4"
-    assert notes.texts[-1] == "Printed as 81.4; Acc / UA is 79.8."
+    cell = figures_cell([ratio], misprints(survey))
+    assert cell_text(cell, Column("Survey RA", kind=PRINTED_PERCENT)) == "81.4"
+    assert cell.notes[-1] == "Printed as 81.4; Acc / UA is 79.8."
 
 
 def test_our_ratio_is_the_surveys_in_its_46_pairs_but_for_one_misprint():
@@ -161,15 +159,14 @@ def test_each_published_figure_stands_beside_ours_with_source_and_difference(toy
     job = plan.jobs[toy.key_of(plan, "UNO")]
     records = toy.stored(toy.record(job, (40, 30, 20, 20, 10, 10)))
     [here] = boards(plan, records)
-    table = published_table(here)
-    rows = {tuple(c.text for c in row[:3]): row[3:] for row in table.rows}
+    table = made(PUBLISHED, here)
+    rows = {tuple(c.text for c in row[:3]): row for row in table.rows}
     source = "Survey v1 Table 5 / v2 Table 4"
     acc = rows["UNO", "Acc", source]
-    assert [cell_text(cell) for cell in acc] == ["43.3", "45.7", "-2.4"]
+    assert said(table, acc)[3:] == ["43.3", "45.7", "-2.4"]
     assert acc[-1].value.keys == (job.key,)
     ratio = rows["UNO", "RA", source]
-    assert [cell_text(cell) for cell in ratio] == ["n/a", "81.4", ""]
-    assert table.notes == ("Printed so; Acc / UA is 79.8.",)
-    assert ratio[1].notes == (1,)
-    assert [cell_text(cell) for cell in rows["S", "Acc", source]] == ["missing", "45.5", ""]
-    assert published_table(board(toy, CIFAR, "resnet20")) is None
+    assert said(table, ratio)[3:] == ["n/a", "81.4", EMPTY]
+    assert ratio[4].notes == ("Printed so; Acc / UA is 79.8.",)
+    assert said(table, rows["S", "Acc", source])[3:] == ["missing", "45.5", EMPTY]
+    assert made(PUBLISHED, board(toy, CIFAR, "resnet20")) is None

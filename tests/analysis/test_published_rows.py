@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from ltbench.analysis.board import boards
-from ltbench.analysis.published import METRICS, comparable
+from ltbench.analysis.metrics import METRICS
+from ltbench.analysis.published import comparable
 from ltbench.analysis.published_rows import published_row, published_rows
 from ltbench.analysis.reproduction import row_name
 from ltbench.config.load import available

@@ -7,11 +7,12 @@ from scipy import stats
 from ltbench.analysis.board import boards
 from ltbench.analysis.significance import (
     EXACT,
-    Answers,
+    Correctness,
     bootstrap,
-    compare_answers,
+    compare,
     compare_pairs,
     compare_rows,
+    compare_with,
     mcnemar,
 )
 from ltbench.runs.record import TestResult
@@ -23,7 +24,7 @@ OTHER = {"label": "Other", "method": "other"}
 
 def runs(*rows, test_hash="t"):
     return {
-        seed: Answers(f"k{seed}", test_hash, TestResult.pack(np.array(row, bool)), len(row))
+        seed: Correctness(f"k{seed}", test_hash, TestResult.pack(np.array(row, bool)), len(row))
         for seed, row in enumerate(rows)
     }
 
@@ -62,13 +63,13 @@ def test_over_seeds_the_signs_of_images_are_drawn_and_not_of_answers():
 
 def test_equal_answers_cannot_be_told_apart():
     one = runs([1, 0, 1, 1], [0, 0, 1, 1])
-    same = compare_answers(one, one)
+    same = compare(one, one)
     assert (same.difference, same.interval, same.p) == (0.0, (0.0, 0.0), 1.0)
     assert (same.gained, same.lost, same.verdict) == (0, 0, "not separable")
 
 
 def test_a_comparison_counts_answers_by_seed():
-    found = compare_answers(runs([1, 1, 1, 0], [1, 1, 0, 0]), runs([0, 0, 1, 1], [1, 0, 0, 0]))
+    found = compare(runs([1, 1, 1, 0], [1, 1, 0, 0]), runs([0, 0, 1, 1], [1, 0, 0, 0]))
     assert found.difference == pytest.approx(100 * (0.25 + 0.25) / 2)
     assert (found.gained, found.lost, found.n) == (3, 1, 2)
     assert found.keys == ("k0", "k1", "k0", "k1")
@@ -77,7 +78,7 @@ def test_a_comparison_counts_answers_by_seed():
 def test_the_interval_of_one_seed_is_that_of_its_images():
     rng = np.random.default_rng(3)
     ours, theirs = (rng.random((1, 900)) < p for p in (0.7, 0.6))
-    found = compare_answers(runs(*ours), runs(*theirs))
+    found = compare(runs(*ours), runs(*theirs))
     resampled = rng.integers(900, size=(4000, 900))
     means = 100 * (ours[0].astype(int) - theirs[0].astype(int))[resampled].mean(axis=1)
     assert found.interval == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.3)
@@ -95,7 +96,7 @@ def test_the_interval_of_seeds_and_images_is_that_of_resampling_both():
         100 * differences[rng.integers(3, size=3)][:, rng.integers(600, size=600)].mean()
         for _ in range(4000)
     ]
-    found = compare_answers(runs(*ours), runs(*theirs))
+    found = compare(runs(*ours), runs(*theirs))
     assert found.interval == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.6)
 
 
@@ -103,7 +104,7 @@ def test_seeds_that_disagree_separate_nothing_whatever_the_images_say():
     rng = np.random.default_rng(5)
     base = rng.random((2, 5000)) < 0.5
     ours = np.array([base[0] | (rng.random(5000) < 0.4), base[1] & (rng.random(5000) < 0.9)])
-    found = compare_answers(runs(*ours), runs(*base))
+    found = compare(runs(*ours), runs(*base))
     assert found.p < 1e-6
     assert found.verdict == "not separable"
 
@@ -114,19 +115,9 @@ def test_a_bootstrap_without_any_spread_is_a_point():
 
 def test_only_equal_test_images_of_common_seeds_are_compared():
     one = runs([1, 0, 1, 1], [0, 0, 1, 1])
-    assert compare_answers(one, runs([1, 1, 1, 1], test_hash="u")) is None
-    assert compare_answers({0: one[0]}, {1: one[1]}) is None
-    assert compare_answers(one, {1: one[1]}).n == 1
-
-
-def answered(toy, plan, label, seed, right):
-    """Return the record of a run that got the given of its 300 test images right."""
-    bits = np.zeros(300, bool)
-    bits[list(right)] = True
-    hits = tuple(bits.reshape(6, 50).sum(axis=1).tolist())
-    record = toy.record(plan.jobs[toy.key_of(plan, label, seed)], hits)
-    test = record.test.model_copy(update={"correct": record.test.pack(bits)})
-    return record.model_copy(update={"test": test})
+    assert compare(one, runs([1, 1, 1, 1], test_hash="u")) is None
+    assert compare({0: one[0]}, {1: one[1]}) is None
+    assert compare(one, {1: one[1]}).n == 1
 
 
 @pytest.fixture
@@ -135,7 +126,7 @@ def world(toy):
     right = {"Softmax": range(100), "BS": range(40, 240), "Other": range(5, 110)}
     records = toy.stored(
         *(
-            answered(toy, plan, label, seed, images)
+            toy.answered(plan, label, seed, images)
             for label, images in right.items()
             for seed in (0, 1)
             if (label, seed) != ("Other", 1)
@@ -158,12 +149,13 @@ def test_rows_are_compared_with_each_baseline_and_corrected(world):
     assert balanced["Softmax"].verdict == "worse"
     assert balanced["Softmax"].difference == -found["BS"].difference
     assert compare_rows(board, records, "crt") == {}
+    assert compare_with(board.entries[1], board, records) == balanced
 
 
 def test_a_verdict_is_that_of_the_corrected_p(toy):
     plan = toy.plan([SOFTMAX, BALANCED, OTHER], seeds=(0,), splits=("longtailed",))
     images = {"Softmax": range(100), "BS": range(3, 111), "Other": range(100)}
-    records = toy.stored(*(answered(toy, plan, label, 0, r) for label, r in images.items()))
+    records = toy.stored(*(toy.answered(plan, label, 0, r) for label, r in images.items()))
     [board] = boards(plan, records)
     found = compare_rows(board, records)["BS"]
     assert (found.gained, found.lost) == (11, 3)

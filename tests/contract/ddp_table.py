@@ -13,8 +13,8 @@ if __name__ == "__main__":
 
 from ltbench.analysis.board import EMPTY
 from ltbench.methods import METHODS
-from ltbench.report.render import markdown
-from ltbench.report.tables import Cell, Table
+from ltbench.report.formats import markdown
+from ltbench.report.table import Cell, Column, Table
 from ltbench.runs.run_dir import Workspace
 from tests.support.gloo_ranks import ranks
 from tests.support.method_jobs import (
@@ -86,9 +86,8 @@ def table(folder):
         name="ddp",
         title="Differences from one process",
         caption=f"On {' and '.join(map(str, WORLDS))} ranks.",
-        columns=("Method", "Stage", "Coupling", *columns),
+        columns=tuple(map(Column, ("Method", "Stage", "Coupling", *columns))),
         rows=tuple(rows),
-        names=2,
     )
 
 

@@ -12,7 +12,7 @@ from ltbench.core.shifts import Shift
 TIES = [
     ("43.55", "43.6"),
     ("43.45", "43.4"),
-    ("-0.05", "-0.0"),
+    ("-0.05", "0.0"),
     ("0.15", "0.2"),
     ("99.95", "100.0"),
 ]
@@ -26,6 +26,9 @@ def test_ties_are_rounded_to_even(number, text):
 def test_numbers_have_flags_and_all_their_digits():
     assert fixed(Fraction(1234567, 2), 0, ",") == "617,284"
     assert fixed(Fraction(1, 3), 4, "+") == "+0.3333"
+    assert [fixed(Fraction(n, 100), 1, "+") for n in (-6, -4, 0, 4, 6)] == [
+        *("-0.1", "0.0", "0.0", "0.0", "+0.1")
+    ]
     assert fixed(Fraction(10**20, 3), 1) == "33333333333333333333.3"
     assert significant(Fraction(12345, 10**7), 3) == "0.00123"
     assert significant(Fraction(1, 10**9), 3) == "1e-09"
@@ -42,6 +45,20 @@ def test_roots_of_squares_are_exact(above, below):
     number = Fraction(above, below)
     assert root(number**2) == number
     assert float(root(number)) == pytest.approx(sqrt(above / below), rel=1e-12)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 10**6), st.integers(1, 12))
+def test_roots_of_any_degree_lie_within_half_a_unit(above, below, degree):
+    number = Fraction(above, below)
+    assert root(number**degree, degree) == number
+    found, half = root(number, degree), Fraction(1, 2 * 10**18)
+    assert found**degree == number or (found - half) ** degree < number < (found + half) ** degree
+
+
+def test_the_root_of_huge_counts_is_found():
+    number = Fraction(3**8142 + 1, 7**8142)
+    low, high = (root(number, 8142) + Fraction(sign, 2 * 10**18) for sign in (-1, 1))
+    assert low < Fraction(3, 7) < high
 
 
 def test_means_are_exact():

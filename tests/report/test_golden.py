@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from ltbench.analysis.findings import load_findings
-from ltbench.report.leaderboard import write_leaderboard
+from ltbench.report.context import Leaderboard
+from ltbench.report.formats import FORMATS
+from ltbench.report.leaderboard import write_formats, write_leaderboard
 from ltbench.runs.store import BadRecord, Loaded
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "leaderboard"
@@ -68,14 +70,9 @@ def written(tmp_path_factory, toy):
     bad = BadRecord(Path("/x/toy/broken.json"), "toy/broken.json", "run", "not JSON: <b>|</b>")
     failed = {toy.key_of(plan, "Weighted Softmax", 1)}
     folder = tmp_path_factory.mktemp("leaderboard")
-    paths = write_leaderboard(
-        plans=[plan],
-        loaded=Loaded(toy.stored(*records), [bad]),
-        methods=toy.methods,
-        out_dir=folder,
-        findings=load_findings(FINDINGS),
-        failed=failed,
-    )
+    loaded = Loaded(toy.stored(*records), [bad])
+    of = Leaderboard.of([plan], loaded, toy.methods, load_findings(FINDINGS), failed)
+    paths = [write_leaderboard(of, folder / "README.md"), *write_formats(of, FORMATS, folder)]
     texts = {}
     for path in paths:
         texts[path.name] = path.read_text()
@@ -84,7 +81,7 @@ def written(tmp_path_factory, toy):
     return texts
 
 
-NAMES = ["README.md", *(f"toy_grid.{form}" for form in ("md", "csv", "tex", "json", "html"))]
+NAMES = ["README.md", *(f"toy_grid.{form}" for form in FORMATS)]
 
 
 @pytest.mark.parametrize("name", NAMES)

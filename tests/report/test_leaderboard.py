@@ -4,12 +4,20 @@ import textwrap
 
 import pytest
 
-from ltbench.report.leaderboard import update_between_markers, write_leaderboard
+from ltbench.report.context import Leaderboard
+from ltbench.report.formats import FORMATS
+from ltbench.report.leaderboard import update_between_markers, write_formats, write_leaderboard
 from ltbench.runs.store import Loaded, RecordStore, record_path, write_record
 from tests.support import processes
 
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
 VARIANTS = [SOFTMAX, *({"label": f"M{i}", "method": "mine", "hyper": {"i": i}} for i in range(24))]
+
+
+def written(plans, loaded, toy, folder):
+    """Return the leaderboard of plans."""
+    of = Leaderboard.of(plans, loaded, toy.methods)
+    return write_leaderboard(of, folder / "README.md").read_text()
 
 
 def test_order_of_records_and_place_of_the_store_do_not_matter(toy, tmp_path):
@@ -20,19 +28,17 @@ def test_order_of_records_and_place_of_the_store_do_not_matter(toy, tmp_path):
         for record in order:
             write_record(record, record_path(tmp_path / name / "records", record.job))
         loaded = RecordStore(tmp_path / name / "records").load()
-        paths = write_leaderboard([plan], loaded, toy.methods, tmp_path / name / "leaderboard")
-        forms = [path.suffix for path in paths]
-        assert forms == [".md", ".md", ".csv", ".tex", ".json", ".html"]
+        of, folder = Leaderboard.of([plan], loaded, toy.methods), tmp_path / name / "results"
+        paths = [write_leaderboard(of, folder / "README.md"), *write_formats(of, FORMATS, folder)]
+        assert [path.suffix for path in paths] == [".md", *(f".{ending}" for ending in FORMATS)]
         texts.append([path.read_bytes() for path in paths])
     assert texts[0] == texts[1]
     assert str(tmp_path).encode() not in b"".join(texts[0])
 
 
 def test_no_records_and_no_plans_still_make_an_index(toy, tmp_path):
-    [index] = write_leaderboard([], Loaded(), toy.methods, tmp_path / "a")
-    assert index.read_text().startswith("# Leaderboard")
-    paths = write_leaderboard([toy.plan([SOFTMAX])], Loaded(), toy.methods, tmp_path / "b")
-    assert "0 of 4 jobs are done" in paths[1].read_text()
+    assert written([], Loaded(), toy, tmp_path).startswith("# Leaderboard")
+    assert "0 of 4 jobs are done" in written([toy.plan([SOFTMAX])], Loaded(), toy, tmp_path)
 
 
 def test_a_bad_record_is_listed_and_in_no_table(toy, tmp_path):
@@ -42,11 +48,11 @@ def test_a_bad_record_is_listed_and_in_no_table(toy, tmp_path):
     write_record(toy.record(job, (40, 40, 30, 20, 5, 1)), path)
     path.write_text(path.read_text().replace('"hits": [40', '"hits": [50'))
     loaded = RecordStore(runs=tmp_path / "records").load()
-    index, page, *_ = write_leaderboard([plan], loaded, toy.methods, tmp_path / "board")
-    assert "disagree with hits" in index.read_text()
-    assert path.name in index.read_text()
-    assert "missing" in page.read_text()
-    assert path.name not in page.read_text()
+    before, after = written([plan], loaded, toy, tmp_path).split("## A toy grid")
+    assert "disagree with hits" in before
+    assert path.name in before
+    assert "missing" in after
+    assert path.name not in after
 
 
 def test_markers(tmp_path):
@@ -94,6 +100,7 @@ def test_a_thousand_records_without_torch(toy, tmp_path):
         import sys, time
         start = time.perf_counter()
         from pathlib import Path
+        from ltbench.report.context import Leaderboard
         from ltbench.report.leaderboard import write_leaderboard
         from ltbench.runs.store import RecordStore
         imported = time.perf_counter()
@@ -104,7 +111,7 @@ def test_a_thousand_records_without_torch(toy, tmp_path):
         import pickle
         plan = pickle.loads((folder / "plan.pickle").read_bytes())
         unpickled = time.perf_counter()
-        write_leaderboard([plan], loaded, {{}}, folder / "leaderboard")
+        write_leaderboard(Leaderboard.of([plan], loaded, {{}}), folder / "README.md")
         written = time.perf_counter()
         slow = {{"torch", "scipy", "pytorch_lightning", "matplotlib"}} & sys.modules.keys()
         assert not slow, slow
@@ -113,5 +120,4 @@ def test_a_thousand_records_without_torch(toy, tmp_path):
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
     processes.run(command, check=True)
-    page = (tmp_path / "leaderboard" / "toy_grid.md").read_text()
-    assert "1000 of 1000 jobs are done" in page
+    assert "1000 of 1000 jobs are done" in (tmp_path / "README.md").read_text()

@@ -1,8 +1,9 @@
 from fractions import Fraction
 
-from ltbench.analysis.board import boards
-from ltbench.report.paired_tables import p_text, paired_table
-from ltbench.report.render import csv_text, markdown
+from ltbench.analysis.board import EMPTY, boards
+from ltbench.report.formats import csv_text, markdown
+from ltbench.report.paired_tables import PAIRED, p_text
+from tests.support.tables import made, texts
 
 HITS = (45, 43, 30, 20, 5, 1)
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
@@ -14,38 +15,35 @@ LATER = {"label": "Later", "method": "later"}
 def board_of(toy, variants, hits):
     """Return a board whose variants got the given hits, of 50, in each class."""
     plan = toy.plan(variants, splits=("longtailed",))
-    made = [
+    found = [
         toy.record(job, tuple(h + job.seed for h in hits[job.label]))
         for job in plan.jobs.values()
         if job.label in hits
     ]
-    records = toy.stored(*made)
+    records = toy.stored(*found)
     return boards(plan, records)[0], records
-
-
-def texts(table):
-    return {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
 
 
 def test_each_variant_stands_beside_both_baselines(toy):
     hits = {"Softmax": HITS, "BS": (40,) * 6, "Tuned": (41,) * 6}
     board, records = board_of(toy, [SOFTMAX, BALANCED, TUNED, LATER], hits)
-    table = paired_table(board, records)
-    assert table.columns == (
-        *("Method", "Over Softmax", "Better than Softmax?", "Over BS", "Better than BS?"),
+    table = made(PAIRED, board, toy.methods, records)
+    assert table.titles == (
+        *("Method", "Over Softmax", "Better than Softmax?", "p over Softmax"),
+        *("Over BS", "Better than BS?", "p over BS"),
     )
     rows = texts(table)
-    assert rows["Softmax"][:2] == ["\N{EN DASH}", "\N{EN DASH}"]
-    assert rows["Softmax"][3] == "no, worse, p < 0.001"
+    assert rows["Softmax"][:3] == [EMPTY] * 3
+    assert rows["Softmax"][4:] == ["no, worse", "< 0.001"]
     assert rows["BS"][0].startswith("+32.0 (")
-    assert rows["BS"][1] == "yes, p < 0.001"
-    assert rows["Tuned"][2].startswith("+2.0 (")
-    assert rows["Later"] == ["missing", "\N{EN DASH}"] * 2
+    assert rows["BS"][1:3] == ["yes", "< 0.001"]
+    assert rows["Tuned"][3].startswith("+2.0 (")
+    assert rows["Later"] == ["missing", EMPTY, EMPTY] * 2
 
 
 def test_a_difference_can_be_traced_to_both_variants_records(toy):
     board, records = board_of(toy, [SOFTMAX, LATER], {"Softmax": HITS, "Later": (40,) * 6})
-    table = paired_table(board, records)
+    table = made(PAIRED, board, toy.methods, records)
     value = table.rows[1][1].value
     assert value.keys == (*board.entries[1].keys, *board.entries[0].keys)
     assert (value.n, value.planned, value.state) == (2, 2, "complete")
@@ -59,11 +57,12 @@ def test_other_test_images_are_said_and_not_compared(toy):
         moved = records[key].record.split.model_copy(update={"test_hash": "d" * 64})
         changed = records[key].record.model_copy(update={"split": moved})
         records |= toy.stored(changed)
-    assert texts(paired_table(board, records))["Later"][0] == "not comparable"
+    assert texts(made(PAIRED, board, toy.methods, records))["Later"][0] == "not comparable"
 
 
 def test_no_baseline_no_table(toy):
-    assert paired_table(*board_of(toy, [TUNED, LATER], {})) is None
+    board, records = board_of(toy, [TUNED, LATER], {})
+    assert made(PAIRED, board, toy.methods, records) is None
 
 
 def test_p_values_for_people():

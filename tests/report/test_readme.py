@@ -3,14 +3,12 @@ from pathlib import Path
 
 from ltbench.analysis.board import boards
 from ltbench.config.catalogue import load_catalogue
-from ltbench.report.readme import (
-    choice_table,
-    methods_page,
-    methods_table,
-    published_methods,
-    refresh_readme,
-)
+from ltbench.report.context import Leaderboard
+from ltbench.report.method_tables import CHOICE, Methods
+from ltbench.report.method_tables import METHODS as TABLE
+from ltbench.report.readme import methods_page, published_methods, refresh_readme
 from ltbench.runs.store import Loaded, RecordStore
+from tests.support.tables import made, said, texts
 
 METHODS = load_catalogue().methods
 ROOT = Path(__file__).parents[2]
@@ -28,12 +26,13 @@ def test_a_readme_is_refreshed_in_place_and_only_between_its_markers(tmp_path, t
     copy.write_text("before\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\nafter\n")
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}])
     loaded = Loaded(toy.stored(*(toy.record(job, (1,) * 6) for job in plan.jobs.values())))
-    refresh_readme(copy, [plan], loaded, METHODS)
+    of = Leaderboard.of([plan], loaded, METHODS)
+    refresh_readme(copy, of)
     first = copy.read_text()
     assert first.startswith("before\n")
     assert first.endswith("after\n")
     assert "| Softmax" in first
-    refresh_readme(copy, [plan], loaded, METHODS)
+    refresh_readme(copy, of)
     assert copy.read_text() == first
 
 
@@ -50,23 +49,22 @@ def test_what_to_choose_stands_by_accuracy_with_the_cost_of_all_its_stages(toy):
     jobs = [job for job in plan.jobs.values() if job.label in hits]
     records = toy.stored(*(toy.record(job, hits[job.label]) for job in jobs))
     (board,) = boards(plan, records)
-    table = choice_table(board, METHODS, records)
-    assert [row[0].text for row in table.rows] == ["cRT", "Softmax"]
-    assert [row[4].text for row in table.rows] == [
-        "1.3x",
-        "1.0x",
-    ]  # a stage that is forward alone is a third
-    assert [row[5].text for row in table.rows] == ["1.00x", "1.00x"]
+    table = made(CHOICE, board, METHODS, records)
+    assert list(texts(table)) == ["cRT", "Softmax"]
+    assert [row[-2:] for row in texts(table).values()] == [
+        ["1.3x", "1.00x"],  # a stage that is forward alone is a third
+        ["1.0x", "1.00x"],
+    ]
 
 
 def cells(table, key):
     (row,) = (row for row in table.rows if row[0].text == key)
-    return dict(zip(table.columns, (cell.text for cell in row), strict=True))
+    return dict(zip(table.titles, said(table, row), strict=True))
 
 
 def test_a_method_is_described_by_what_is_known_of_it():
     own = METHODS["lws"].model_copy(update={"key": "mine", "family": "own", "cost": None})
-    table = methods_table({**METHODS, "mine": own}, recorded={"sade", "mine"})
+    table = TABLE.build(Methods({**METHODS, "mine": own}, recorded={"sade", "mine"}))
     softmax, sade, mine = (cells(table, key) for key in ("softmax", "sade", "mine"))
     assert (softmax["Extra parameters"], softmax["Forward cost"]) == ("0", "1.00x")
     assert (softmax["Paper"], softmax["Venue"], softmax["Year"]) == ("\N{EN DASH}",) * 3

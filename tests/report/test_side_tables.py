@@ -6,21 +6,17 @@ from ltbench.analysis.board import EMPTY, boards
 from ltbench.analysis.training_cost import training_cost
 from ltbench.config.expand import Plan
 from ltbench.core.nouns import NetworkCost, Stage
-from ltbench.report.calibration_table import calibration_table
-from ltbench.report.cost_table import cost_table
-from ltbench.report.recipes_table import recipes_tables
-from ltbench.report.render import cell_text
+from ltbench.report.board_tables import CALIBRATION
+from ltbench.report.cost_table import COST
+from ltbench.report.tables import recipe_tables
 from ltbench.runs.record import Calibration
+from tests.support.tables import made, texts
 
 HITS = (45, 40, 30, 20, 5, 1)
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
 CRT = {"label": "cRT", "method": "crt", "start_from": "Softmax"}
 TAU = {"label": "tau-norm", "method": "tau_norm", "start_from": "Softmax"}
 OTHER = {"label": "Other", "method": "other"}
-
-
-def texts(table):
-    return {row[0].text: [cell_text(cell) for cell in row[1:]] for row in table.rows}
 
 
 def test_calibration_is_the_records_and_the_lowest_error_is_best(toy):
@@ -30,7 +26,7 @@ def test_calibration_is_the_records_and_the_lowest_error_is_best(toy):
         "cRT": Calibration(counts=(300,), confidence=(0.5,), accuracy=(0,), ece=0.125),
     }
     grouped = {"cRT": {"many": bins["cRT"], "few": bins["Softmax"]}}
-    made = []
+    stored = []
     for job in plan.jobs.values():
         if job.label in bins:
             record = toy.record(job, HITS)
@@ -39,14 +35,16 @@ def test_calibration_is_the_records_and_the_lowest_error_is_best(toy):
                 "group_calibration": grouped.get(job.label),
             }
             test = record.test.model_copy(update=found)
-            made.append(record.model_copy(update={"test": test}))
-    records = toy.stored(*made)
-    table = calibration_table(boards(plan, records)[0], records)
+            stored.append(record.model_copy(update={"test": test}))
+    records = toy.stored(*stored)
+    table = made(CALIBRATION, boards(plan, records)[0], toy.methods, records)
     assert texts(table) == {
-        "Softmax": ["47.0 ± 0.0", "25.0 ± 0.0", "70.0 ± 0.0", *["n/a"] * 3],
-        "cRT": ["47.0 ± 0.0", "12.5 ± 0.0", "50.0 ± 0.0", "12.5 ± 0.0", EMPTY, "25.0 ± 0.0"],
-        "Other": ["missing"] * 6,
+        "Softmax": ["47.0 ± 0.0", "25.0 ± 0.0", "70.0 ± 0.0", "n/a", "n/a"],
+        "cRT": ["47.0 ± 0.0", "12.5 ± 0.0", "50.0 ± 0.0", "12.5 ± 0.0", "25.0 ± 0.0"],
+        "Other": ["missing"] * 5,
     }
+    assert "ECE Medium" not in table.titles  # no class is in that group
+    assert table.notes == ("Not in older records.",)
     assert [row[2].rank for row in table.rows] == [2, 1, 0]
 
 
@@ -55,7 +53,7 @@ def costly(toy):
     """Softmax takes an hour, cRT half an hour more; tau-norm lacks seed 1."""
     plan = toy.plan([SOFTMAX, CRT, TAU, OTHER], splits=("longtailed",))
     seconds = {"Softmax": 3600.0, "cRT": 900.0, "tau-norm": 0.0}
-    made = []
+    found = []
     for job in plan.jobs.values():
         if job.label in seconds and (job.label, job.seed) != ("tau-norm", 1):
             record = toy.record(job, HITS)
@@ -67,8 +65,8 @@ def costly(toy):
                     "images_per_second": 455.0 if trained else None,
                 }
             )
-            made.append(record.model_copy(update={"cost": cost}))
-    return plan, toy.stored(*made)
+            found.append(record.model_copy(update={"cost": cost}))
+    return plan, toy.stored(*found)
 
 
 def test_cost_counts_what_a_variant_starts_from_and_all_devices(toy, costly):
@@ -78,11 +76,15 @@ def test_cost_counts_what_a_variant_starts_from_and_all_devices(toy, costly):
         # nothing there trains
         "tau_norm": toy.methods["tau_norm"].model_copy(update={"cost": None}),
     }
-    table = cost_table(boards(plan, records)[0], methods, records)
+    table = made(COST, boards(plan, records)[0], methods, records)
+    partial = "{} (1/2 seeds)".format
     assert texts(table) == {
         "Softmax": ["1", "1.0x", "1.0x", "455", "300", "1,000", "1.00x", "CPU"],
         "cRT": ["1.5", "1.5x", "2.2x", "455", "300", "1,000", "1.20x", "CPU"],
-        "tau-norm": ["1 (1/2 seeds)", "1.0x", "1.0x", EMPTY, "300", "1,000", EMPTY, "CPU"],
+        "tau-norm": [
+            *map(partial, ("1", "1.0x", "1.0x")),
+            *(EMPTY, partial("300"), partial("1,000"), EMPTY, "CPU"),
+        ],
         "Other": ["missing", *[EMPTY] * 7],
     }
     keys = set(table.rows[1][1].value.keys)
@@ -93,7 +95,7 @@ def test_cost_counts_what_a_variant_starts_from_and_all_devices(toy, costly):
 def test_a_network_that_the_catalogue_lacks_counts_as_that_of_softmax(toy, costly, unknown):
     plan, records = costly
     methods = toy.methods | {"crt": toy.methods["crt"].model_copy(update=unknown)}
-    assert texts(cost_table(boards(plan, records)[0], methods, records))["cRT"][2] == "~2.0x"
+    assert texts(made(COST, boards(plan, records)[0], methods, records))["cRT"][2] == "~2.0x"
 
 
 def test_no_cost_is_known_without_the_record_of_a_start(toy, costly):
@@ -103,7 +105,7 @@ def test_no_cost_is_known_without_the_record_of_a_start(toy, costly):
     assert training_cost(board.entries[1], records) is not None
     lacking = {key: found for key, found in records.items() if key != start}
     assert training_cost(board.entries[1], lacking) is None
-    assert texts(cost_table(board, toy.methods, lacking))["cRT"][:2] == ["n/a", EMPTY]
+    assert texts(made(COST, board, toy.methods, lacking))["cRT"][:2] == ["n/a", EMPTY]
 
 
 def test_other_hardware_is_marked(toy, costly):
@@ -111,7 +113,7 @@ def test_other_hardware_is_marked(toy, costly):
     key = toy.key_of(plan, "cRT", 0)
     where = records[key].record.environment.model_copy(update={"hardware": "GPU"})
     records |= toy.stored(records[key].record.model_copy(update={"environment": where}))
-    row = texts(cost_table(boards(plan, records)[0], toy.methods, records))["cRT"]
+    row = texts(made(COST, boards(plan, records)[0], toy.methods, records))["cRT"]
     assert (row[1], row[-1]) == ("~1.5x", "CPU; GPU")
 
 
@@ -121,7 +123,7 @@ def test_memory_of_a_gpu_is_marked_and_never_averaged_with_a_hosts(toy, costly):
         key = toy.key_of(plan, "Softmax", seed)
         cost = records[key].record.cost.model_copy(update={"memory": "gpu"})
         records |= toy.stored(records[key].record.model_copy(update={"cost": cost}))
-        table = cost_table(boards(plan, records)[0], toy.methods, records)
+        table = made(COST, boards(plan, records)[0], toy.methods, records)
         assert texts(table)["Softmax"][4] == shown
 
 
@@ -131,12 +133,12 @@ def test_recipes_stand_side_by_side(toy):
         for name, b in (("short", 32), ("long", 64))
     )
     both = Plan(one.grid, (*one.rows, *two.rows), one.jobs | two.jobs)
-    made = [toy.record(job, HITS) for job in one.jobs.values() if job.label == "Softmax"]
-    made += [toy.record(job, (40,) * 6) for job in two.jobs.values()]
-    (table,) = recipes_tables(boards(both, toy.stored(*made)))
-    assert table.columns == ("Method", "Acc, short", "Acc, long")  # no twin, no UA and RA
+    found = [toy.record(job, HITS) for job in one.jobs.values() if job.label == "Softmax"]
+    found += [toy.record(job, (40,) * 6) for job in two.jobs.values()]
+    (table,) = recipe_tables(boards(both, toy.stored(*found)))
+    assert table.titles == ("Method", "Acc, short", "Acc, long")  # no twin, no UA and RA
     assert texts(table) == {
         "Softmax": ["47.0 ± 0.0", "80.0 ± 0.0"],
         "Other": ["missing", "80.0 ± 0.0"],
     }
-    assert recipes_tables(boards(one, {})) == []
+    assert recipe_tables(boards(one, {})) == []

@@ -88,6 +88,104 @@ def test_what_came_later_is_compared_where_both_records_have_it(record):
         Record.model_validate(change(record, test__predicted=none_of_the_first))
 
 
+CONFUSION = [
+    {"0": 45, "5": 5},
+    {"0": 10, "1": 40},
+    {"2": 30, "3": 20},
+    {"2": 30, "3": 20},
+    {"0": 45, "4": 5},
+    {"0": 49, "5": 1},
+]
+"""Of HITS of 50 images a class."""
+
+PREDICTED = [149, 40, 60, 40, 5, 6]
+
+COMPLETE = {
+    "test__predicted": PREDICTED,
+    "test__confusion": CONFUSION,
+    "test__auroc_pairs": [25000, 24999, 12500, 1, 0, 7],
+    "test__average_precision": [1.0, 0.5, 0.25, 0.75, 0.125, 0.1],
+    "training__hits": [9, 8, 7, 6, 5, 0],
+    "training__passes": {"gradient": 0.94, "forward": 1.0, "teachers": 2},
+    "weights__trained": 0,
+    "weights__read": 1000,
+    "cost__cpu_seconds": 1.5,
+    "environment__processor": "CPU (2 cores)",
+    "environment__bf16": "emulated",
+    "environment__gpu_memory_mb": 81559.0,
+}
+
+
+@pytest.fixture
+def complete(record):
+    return Record.model_validate_json(json.dumps(change(record, **COMPLETE)), strict=True)
+
+
+def test_a_record_is_complete_and_agrees_with_one_that_came_before(record, complete):
+    assert Record.model_validate_json(complete.model_dump_json(), strict=True) == complete
+    assert complete.repeats(record)
+    assert record.repeats(complete)
+    others = {
+        "test__auroc_pairs": [24999, *COMPLETE["test__auroc_pairs"][1:]],
+        "test__confusion": [
+            {"0": 45, "3": 5},
+            CONFUSION[1],
+            {"2": 30, "3": 15, "5": 5},
+            *CONFUSION[3:],
+        ],
+        "training__hits": [8, 8, 7, 6, 5, 0],
+        "weights__read": 999,
+    }
+    for path, value in others.items():
+        assert not complete.repeats(Record.model_validate(change(complete, **{path: value})))
+
+
+def test_a_record_is_written_without_what_came_later(record, complete):
+    older, newer = record.model_dump(mode="json"), complete.model_dump(mode="json")
+    for path, value in COMPLETE.items():
+        part, field = path.split("__")
+        assert field not in older[part]
+        assert newer[part][field] == value
+
+
+def test_confusion_is_a_matrix_whose_sums_are_counts(record, complete):
+    assert record.test.confusion_matrix() is None
+    matrix = complete.test.confusion_matrix()
+    assert matrix[4].tolist() == [45, 0, 0, 0, 5, 0]
+    assert tuple(matrix.sum(axis=0)) == complete.test.predicted
+    assert tuple(matrix.sum(axis=1)) == complete.test.totals
+    assert tuple(matrix.diagonal()) == complete.test.hits
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("test__confusion", CONFUSION[1:], "one row a class"),
+        ("test__confusion", [{"0": 45, "5": 4}, *CONFUSION[1:]], "one row a class"),
+        ("test__confusion", [{"0": 44, "5": 6}, *CONFUSION[1:]], "with hits"),
+        ("test__confusion", [{"0": 45, "6": 5}, *CONFUSION[1:]], "class that there is not"),
+        ("test__confusion", [{"0": 45, "4": 5}, *CONFUSION[1:]], "with predicted"),
+        ("test__confusion", [{"0": 45, "4": 0, "5": 5}, *CONFUSION[1:]], "greater than or equal"),
+        ("test__confusion_sha256", "a" * 64, "not both"),
+        ("test__auroc_pairs", [1] * 5, "auroc_pairs"),
+        ("test__auroc_pairs", [25001, 0, 0, 0, 0, 0], "auroc_pairs"),
+        ("test__auroc_pairs", [-1, 0, 0, 0, 0, 0], "greater than or equal"),
+        ("test__average_precision", [0.5] * 5, "average_precision"),
+        ("test__average_precision", [None, *[0.5] * 5], "average_precision"),
+        ("test__average_precision", [0.0, *[0.5] * 5], "greater than"),
+        ("training__hits", [1] * 5, "5 values for 6 classes"),
+        ("training__hits", [100_000, 0, 0, 0, 0, 0], "training hits"),
+        ("weights__trained", 1001, "than there are"),
+        ("weights__read", 1001, "than there are"),
+        ("environment__bf16", "fast", "environment.bf16"),
+        ("cost__cpu_seconds", -1.0, "greater than or equal"),
+    ],
+)
+def test_refuses_what_does_not_fit(complete, path, value, message):
+    with pytest.raises(ValidationError, match=message):
+        Record.model_validate(change(complete, **{path: value}))
+
+
 def test_what_the_bins_give_need_not_be_repeated(record):
     other = Record.model_validate(change(record, test__calibration__ece=0.25))
     assert other.repeats(record)

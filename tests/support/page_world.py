@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from ltbench.analysis.board import boards
+from ltbench.report.context import Leaderboard
 from ltbench.report.page.document import write_page
 from ltbench.runs.store import BadRecord, RecordStore, record_path, write_record
 
@@ -69,7 +69,7 @@ def make_world(toy, root, hostile=HOSTILE):
     )
     failed = {toy.key_of(plan, "LDAM", seed) for seed in (0, 1)}
     plans = [plan, second, third]
-    found = [(each, boards(each, loaded.records, failed)) for each in plans]
+    leaderboard = Leaderboard.of(plans, loaded, toy.methods, failed=failed)
     return SimpleNamespace(
         toy=toy,
         root=root,
@@ -77,6 +77,6 @@ def make_world(toy, root, hostile=HOSTILE):
         plans=plans,
         failed=failed,
         loaded=loaded,
-        boards=[board for _, of_grid in found for board in of_grid],
-        page=write_page(found, loaded, toy.methods, root / "results" / "leaderboard"),
+        boards=leaderboard.boards,
+        page=write_page(leaderboard, root / "results" / "leaderboard"),
     )

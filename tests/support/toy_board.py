@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+
 from ltbench.config.catalogue import Catalogue, MethodInfo
 from ltbench.config.expand import expand
 from ltbench.config.models import DatasetSpec, Grid, Recipe
@@ -96,6 +98,16 @@ def record(job, hits, *, counts=(200, 150, 60, 30, 10, 5), **changes):
     return made_records.record(job, hits, counts=counts, rate=455.0, **changes)
 
 
+def answered(plan, label, seed, right):
+    """Build the record of a run that got the given ones of its 300 test images right."""
+    bits = np.zeros(300, bool)
+    bits[list(right)] = True
+    hits = tuple(bits.reshape(6, 50).sum(axis=1).tolist())
+    made = record(plan.jobs[key_of(plan, label, seed)], hits)
+    test = made.test.model_copy(update={"correct": made.test.pack(bits)})
+    return made.model_copy(update={"test": test})
+
+
 def stored(*records):
     """Return records as a store would, all published."""
     root = Path("records")
@@ -168,6 +180,7 @@ def world():
         recipe=recipe,
         plan=plan,
         record=record,
+        answered=answered,
         stored=stored,
         key_of=key_of,
         method=method,

@@ -79,9 +79,9 @@ def test_what_runs_and_records_disagree_in_is_named():
     here = {record.key: record}
     assert said(run, here) is None
     changed = accuracies(record) | {"acc": 0.5}
-    del changed["acc_many"]
+    del changed["many"]
     lines = said(MirroredRun(record.key, "finished", {"test_hash": "x"}, changed), here)
-    assert [line.split()[0] for line in lines] == ["train_hash", "test_hash", "acc", "acc_many"]
+    assert [line.split()[0] for line in lines] == ["train_hash", "test_hash", "acc", "many"]
     assert said(MirroredRun(record.key, "running", {}, {}), here) == [
         "is running there, has a record here"
     ]

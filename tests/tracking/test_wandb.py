@@ -231,14 +231,14 @@ def test_an_offline_run_holds_the_whole_job(tmp_path):
 
     headline = {
         "acc": 23 / 30,
-        "acc_many": 1.0,
-        "acc_medium": (0.8 + 0.5) / 2,
+        "many": 1.0,
+        "medium": (0.8 + 0.5) / 2,
         "ece": 0.125,
         "train_seconds": 1.5,
         "test_seconds": 0.25,
     }
     assert {key: found["summary"][key] for key in headline} == pytest.approx(headline)
-    assert "acc_few" not in found["summary"]  # its one class has no test image
+    assert "few" not in found["summary"]  # its one class has no test image
 
     (row,) = [row for row in found["history"] if "per_class._type" in row]
     assert row["per_class._type"] == "table-file"

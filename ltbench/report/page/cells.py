@@ -1,194 +1,156 @@
-"""Tables as the page shows them: cells with their words, and what a script sorts and filters by."""
+"""Tables as the page shows them: their cells rendered, and their rows in order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import Literal
+from typing import Any, Final, Literal, get_args
 
-from ltbench.analysis.board import DECIMALS, EMPTY, Entry, State, Value
-from ltbench.core.exact import fixed
-from ltbench.report.tables import Cell, Table
+from ltbench.analysis import findings, significance
+from ltbench.analysis.board import Entry
+from ltbench.report.table import Cell, Column, Table, cell_parts
 
-MINUS = "\N{MINUS SIGN}"
+VERDICTS: Final = frozenset((*get_args(significance.Verdict), *get_args(findings.Verdict)))
+"""Texts that the style sheet marks."""
 
-ABSENT: dict[State, str] = {
-    "missing": "not run",
-    "failed": "failed",
-    "stale": "stale",
-    "not available": "n/a",
-    "empty": EMPTY,
-}
-"""What stands for a value that is not there."""
-
-LOW_FIRST = {
-    "cost": ("Device-hours", "Over softmax", "Work over softmax", "Peak memory, MB", "Parameters"),
-    "calibration": ("ECE",),
-}
-"""Columns in which less is better, by table."""
-
-LONG = 7
+LONG: Final = 7
 """Characters of a spread that needs more room: an interval, a number of seeds."""
-
-LEAST_SPREAD = Fraction(5, 100)
-"""Points below which a deviation would be printed as zero."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A cell.
+class RenderedCell:
+    """A cell as the page prints it.
 
     Attributes:
         text: what it says.
-        spread: beside it, muted.
-        sort: its unrounded value; None sorts last.
+        spread: what stands beside it, muted.
+        number: what a script sorts by; None sorts last.
         rank: 1 best, 2 second.
-        state: of a value; empty for text.
+        state: class of the style sheet: of a value that is not complete, or of a verdict.
         notes: numbers of the table's notes.
-        href: where the text leads.
-        points: many, medium, few in percent, for a cell that is drawn.
     """
 
     text: str = ""
     spread: str = ""
-    sort: Fraction | None = None
+    number: str | None = None
     rank: int = 0
     state: str = ""
     notes: tuple[int, ...] = ()
-    href: str | None = None
-    points: tuple[Fraction | None, ...] = ()
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column; `low_first` where less is better, `spread` where values have one."""
+class Head:
+    """A column, its key in addresses, and how much room its spreads need."""
 
+    column: Column[Any]
     key: str
-    title: str
-    numeric: bool = False
-    low_first: bool = False
-    spread: Literal["", "short", "long"] = ""
+    spread: Literal["", "short", "long"]
 
 
 @dataclass(frozen=True)
 class Line:
     """A row: its cells, and the variant that it is about, if it is about one."""
 
-    cells: tuple[Shown, ...]
+    cells: tuple[RenderedCell, ...]
     entry: Entry | None = None
 
 
 @dataclass(frozen=True)
 class View:
-    """One table of a group.
+    """A table on the page.
 
     Attributes:
-        ranked, others: rows with complete accuracies, and all others; a cross table has the first
-            alone.
+        key: in addresses.
+        title: of its button.
+        table: what it shows.
+        ranked, others: rows with complete accuracies, and all others; a table that is not of
+            variants has the first alone.
         sortable: whether each row is about one variant.
+        links: addresses by the text that leads there.
     """
 
     key: str
     title: str
-    caption: str
-    columns: tuple[Column, ...]
+    table: Table
+    heads: tuple[Head, ...]
     ranked: tuple[Line, ...]
     others: tuple[Line, ...] = ()
-    notes: tuple[str, ...] = ()
     sortable: bool = False
-    help: dict[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lines(self) -> tuple[Line, ...]:
         """All rows, in the default order."""
         return (*self.ranked, *self.others)
 
+    @property
+    def help(self) -> dict[str, str]:
+        """What columns say, by title."""
+        columns = self.table.columns
+        return {column.title: column.help for column in columns if column.help}
 
-def percent(number: Fraction, flags: str = "") -> str:
-    """Return a number in percent as tables print it; `flags` as of `fixed`."""
-    return fixed(number, DECIMALS, flags).replace("-", MINUS)
-
-
-def signed(number: Fraction) -> str:
-    """Return a difference with its sign; one that rounds to zero has none."""
-    rounded = round(number, DECIMALS)
-    return percent(rounded, "+" if rounded else "")
-
-
-def show(cell: Cell, *, badge: bool = True) -> Shown:
-    """Return a cell; the seeds of a partial value stand beside it if `badge`."""
-    value = cell.value
-    if value is None:
-        return Shown(cell.text, notes=tuple(sorted(set(cell.notes))))
-    if value.mean is None or value.state in ABSENT:
-        text = ABSENT.get(value.state, value.state)
-        return Shown(text, state=value.state, notes=cell.notes)
-    spread = spread_text(value)
-    if badge and value.state == "partial":
-        spread = f"{value.n}/{value.planned} seeds"
-    text = percent(value.mean)
-    if cell.text.startswith(("+", "-")):
-        text = signed(value.mean)
-    elif cell.text:
-        text = cell.text.split(" (")[0]
-    return Shown(text, spread, value.mean, cell.rank, value.state, cell.notes)
+    def cell(self, line: Line, title: str) -> RenderedCell:
+        """Return the cell of a row in the column of a title; an empty one without that column."""
+        titles = self.table.titles
+        return line.cells[titles.index(title)] if title in titles else RenderedCell()
 
 
-def spread_text(value: Value) -> str:
-    """Return the interval of a value, or its deviation; nothing with one seed."""
-    if value.interval is not None:
-        return " to ".join(map(percent, value.interval))
-    if value.std is None:
-        return ""
-    return "± <0.1" if value.std < LEAST_SPREAD else f"± {percent(value.std)}"
+def view_of(
+    table: Table,
+    title: str,
+    entries: Sequence[Entry] = (),
+    links: Mapping[str, str] | None = None,
+    *,
+    seeds: bool = True,
+) -> View:
+    """Return a table as a view; rows that name a variant can be sorted and filtered.
 
-
-def columns(titles: Sequence[str], lines: Sequence[Line], low: Sequence[str] = ()) -> list[Column]:
-    """Return the columns of rows; equal titles get numbered keys."""
-    made: list[Column] = []
-    for i, title in enumerate(titles):
-        key = (
-            "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split()) or "column"
-        )
-        taken = [column.key for column in made]
-        cells = [line.cells[i] for line in lines]
-        width = max((len(cell.spread) for cell in cells), default=0)
-        made.append(
-            Column(
-                key=key if key not in taken else f"{key}-{i}",
-                title=title,
-                numeric=any(cell.sort is not None or cell.state in ABSENT for cell in cells),
-                low_first=title in low,
-                spread="long" if width > LONG else "short" if width else "",
-            )
-        )
-    return made
-
-
-def view_of(table: Table, key: str, title: str, entries: Sequence[Entry] = ()) -> View:
-    """Return a table as a view; rows that name a variant can be sorted and filtered."""
+    Args:
+        table: what it shows.
+        title: of the view.
+        entries: variants that rows can be about.
+        links: addresses by the text of a cell.
+        seeds: whether cells say which seeds they lack.
+    """
+    at = table.titles.index("Method") if "Method" in table.titles else 0
     by_label = {entry.variant.label: entry for entry in entries}
     lines = [
-        Line(tuple(show(cell) for cell in row), by_label.get(row[0].text)) for row in table.rows
+        Line(
+            tuple(
+                render(*each, table, seeds=seeds) for each in zip(row, table.columns, strict=True)
+            ),
+            by_label.get(row[at].text),
+        )
+        for row in table.rows
     ]
-    sortable = table.columns[0] == "Method" and all(line.entry for line in lines)
-    ranked, others = in_blocks(lines) if sortable else (lines, [])
+    sortable = "Method" in table.titles and all(line.entry for line in lines)
+    ranked = [line for line in lines if is_ranked(line.entry) or not sortable]
+    others = [line for line in lines if sortable and not is_ranked(line.entry)]
+    if sortable:
+        ranked.sort(key=_best_first)
+        others.sort(key=_best_first)
     return View(
-        key=key,
+        key=_key(table.name),
         title=title,
-        caption=table.caption,
-        columns=tuple(columns(table.columns, lines, LOW_FIRST.get(table.name, ()))),
+        table=table,
+        heads=tuple(_heads(table.columns, lines)),
         ranked=tuple(ranked),
         others=tuple(others),
-        notes=table.notes,
         sortable=sortable,
+        links=links or {},
     )
 
 
-def in_blocks(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
-    """Return the rows of complete variants, best accuracy first, and those of the others."""
-    return (
-        sorted((line for line in lines if is_ranked(line.entry)), key=_best_first),
-        sorted((line for line in lines if not is_ranked(line.entry)), key=_best_first),
+def render(cell: Cell, column: Column[Any], table: Table, *, seeds: bool = True) -> RenderedCell:
+    """Return a cell as the page prints it; seeds that it lacks stand beside it if `seeds`."""
+    text, spread, lacking = cell_parts(cell, column)
+    value, number = cell.value, cell.number
+    state = value.state if value and value.state != "complete" else ""
+    return RenderedCell(
+        text=text,
+        spread=" ".join(filter(None, (spread, lacking if seeds else ""))),
+        number=None if number is None else f"{float(number):.10g}",
+        rank=cell.rank,
+        state=(text if text in VERDICTS else state).replace(" ", "-"),
+        notes=table.marks(cell),
     )
 
 
@@ -197,6 +159,22 @@ def is_ranked(entry: Entry | None) -> bool:
     return entry is not None and entry.values["acc"].state == "complete"
 
 
-def _best_first(line: Line) -> Fraction | float:
+def _best_first(line: Line) -> Any:
     mean = None if line.entry is None else line.entry.values["acc"].mean
-    return float("inf") if mean is None else -mean
+    return (mean is None, -(mean or 0))
+
+
+def _heads(columns: Sequence[Column[Any]], lines: Sequence[Line]) -> list[Head]:
+    """Return the heads of columns; equal titles get numbered keys."""
+    heads: list[Head] = []
+    for i, column in enumerate(columns):
+        key, taken = _key(column.title), {head.key for head in heads}
+        width = max((len(line.cells[i].spread) for line in lines), default=0)
+        room: Literal["", "short", "long"] = "long" if width > LONG else "short" if width else ""
+        heads.append(Head(column, f"{key}-{i}" if key in taken else key, room))
+    return heads
+
+
+def _key(text: str) -> str:
+    words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
+    return "-".join(words) or "column"

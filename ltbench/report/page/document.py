@@ -7,6 +7,7 @@ allows nothing else to run or load; without scripts the page is plain tables.
 import hashlib
 import math
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -15,70 +16,61 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ltbench import __version__
-from ltbench.analysis.board import Board
-from ltbench.analysis.findings import Finding
-from ltbench.config.catalogue import MethodInfo
-from ltbench.config.expand import Plan
 from ltbench.core.exact import fixed, measured
 from ltbench.core.files import write_atomically
+from ltbench.report.context import Leaderboard
+from ltbench.report.drawing import Drawing, themed
 from ltbench.report.families import FAMILIES, family_of
-from ltbench.report.figures import Figure, themed
-from ltbench.report.findings_table import findings_table
-from ltbench.report.page import markup
-from ltbench.report.page.cells import View, percent, view_of
-from ltbench.report.page.groups import default_group, group_of
-from ltbench.report.page.methods import Curve, method_sections
-from ltbench.report.ranks_table import ranks_table
-from ltbench.report.recipes_table import recipes_tables
-from ltbench.runs.store import Loaded
+from ltbench.report.figures import Figure
+from ltbench.report.page.board_views import board_view, default_board
+from ltbench.report.page.cells import view_of
+from ltbench.report.page.methods import COLUMNS, Curve, method_sections
+from ltbench.report.page.overview import shape
+from ltbench.report.summary_tables import FINDINGS, PROBLEMS, RANKS
+from ltbench.report.table import PERCENT, build
+from ltbench.report.tables import recipe_tables
 
 HERE = Path(__file__).parent
 
 
 def write_page(
-    plans: Sequence[tuple[Plan, Sequence[Board]]],
-    loaded: Loaded,
-    methods: Mapping[str, MethodInfo],
+    of: Leaderboard,
     out_dir: Path,
-    findings: Sequence[Finding] = (),
-    figures: Mapping[tuple[str, str], Sequence[Figure]] | None = None,
+    figures: Mapping[tuple[str, str], Sequence[tuple[Figure, Drawing]]] | None = None,
 ) -> Path:
-    """Write `index.html`. Equal records give equal bytes.
+    """Write `index.html`. Equal records give equal bytes, but for those of figures.
 
     Args:
-        plans: grids and their boards.
-        loaded: what the record stores hold.
-        methods: the catalogue's.
-        out_dir: folder of the leaderboard.
-        findings: claims to test on every board.
-        figures: of boards, by grid and board.
+        of: grids and their boards, records, methods and findings.
+        out_dir: folder of the page.
+        figures: of boards and their drawings, by grid and board.
 
     Returns:
         The file.
     """
-    records = loaded.records
-    groups = [group_of(board, plan, methods, records) for plan, found in plans for board in found]
-    every = [group.board for group in groups]
-    claims = view_of(findings_table(findings, every), "findings", "Findings")
-    across = [ranks_table(every), *(table for _, of in plans for table in recipes_tables(of))]
+    records = of.loaded.records
+    boards = [board_view(b, plan, of.methods, records) for plan, found in of.grids for b in found]
+    findings = build([FINDINGS], of)
+    across = [*build([RANKS], of), *(t for _, found in of.grids for t in recipe_tables(found))]
     finished = [stored.record.environment.finished for stored in records.values()]
     html = (
-        _environment(methods)
+        _environment(of)
         .get_template("index.html")
         .render(
             version=__version__,
             date=max(finished).date().isoformat() if finished else None,
             records=len(records),
             records_hash=hashlib.sha256("".join(sorted(records)).encode()).hexdigest()[:7],
-            groups=groups,
-            default=default_group(groups),
-            findings=claims,
-            verdicts=_verdicts(claims),
-            across=[view_of(table, table.name, table.title) for table in across if table],
+            boards=boards,
+            default=default_board(boards),
+            findings=[view_of(table, table.title) for table in findings],
+            verdicts=Counter(row[-1].text for table in findings for row in table.rows),
+            across=[view_of(table, table.title) for table in across],
+            problems=[view_of(table, table.title) for table in build([PROBLEMS], of)],
             families=FAMILIES.values(),
-            sections=method_sections(groups, methods, records),
+            columns=COLUMNS,
+            sections=method_sections(boards, of.methods, records),
             figures=figures or {},
-            bad=loaded.bad,
             style=Markup(_file("style.css")),  # noqa: S704  (ours, not data)
             first_script=_script("theme.js"),
             script=_script("page.js"),
@@ -89,29 +81,41 @@ def write_page(
     return path
 
 
-def _environment(methods: Mapping[str, MethodInfo]) -> Environment:
+def _environment(of: Leaderboard) -> Environment:
+    """Return templates that escape whatever they print."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(
-        visible=markup.visible, name=markup.name, inline=inline, percent=percent
-    )
     environment.globals.update(
-        cell=markup.cell,
-        words=markup.words,
-        note_marks=markup.note_marks,
-        state_class=markup.state_class,
+        shape=shape,
         line=curve_line,
         area=curve_area,
+        inline=inline,
+        percent=PERCENT.text,
+        method_info=of.methods.get,
+        family_key=lambda key: family_of(key, of.methods).key,
     )
-    environment.globals["family_key"] = lambda key: family_of(key, methods).key
-    environment.globals["method_info"] = methods.get
     return environment
+
+
+def _visible(printed: object) -> object:
+    """Return what a template prints, of a text as `visible` has it."""
+    if isinstance(printed, str) and not isinstance(printed, Markup):
+        return visible(printed)
+    return printed
+
+
+def visible(text: str) -> str:
+    """Return a text with control and direction characters shown as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def _file(name: str) -> str:
@@ -125,18 +129,9 @@ def _script(name: str) -> tuple[Markup, str]:
     return Markup(text), f"'sha256-{digest}'"  # noqa: S704  (ours, not data)
 
 
-def _verdicts(findings: View) -> dict[str, int]:
-    """Return how many tests of findings came out how."""
-    tally: dict[str, int] = {}
-    for line in findings.lines:
-        verdict = line.cells[-1].text
-        tally[verdict] = tally.get(verdict, 0) + 1
-    return tally
-
-
-def inline(figure: Figure) -> Markup:
-    """Return a figure's drawing for the page; its text is escaped where it is drawn."""
-    return Markup(themed(figure.svg))  # noqa: S704  (made by matplotlib, which escapes labels)
+def inline(drawing: Drawing) -> Markup:
+    """Return a drawing for the page; its text is escaped where it is drawn."""
+    return Markup(themed(drawing.svg))  # noqa: S704  (made by matplotlib, which escapes labels)
 
 
 def curve_line(values: Sequence[Fraction], width: int, height: int) -> str:

@@ -8,20 +8,20 @@ from fractions import Fraction
 
 import numpy as np
 
-from ltbench.analysis.beside_softmax import by_frequency, class_accuracy, gain
+from ltbench.analysis.beside_softmax import by_frequency, class_accuracy
 from ltbench.analysis.board import Entry
-from ltbench.analysis.significance import find_plain
 from ltbench.config.catalogue import CATALOGUE, MethodInfo
-from ltbench.config.expand import BASELINE
 from ltbench.core.exact import mean
 from ltbench.report.families import FAMILIES, Family, family_of
-from ltbench.report.page.cells import Shown, show, signed
-from ltbench.report.page.groups import Group
-from ltbench.report.tables import Cell
+from ltbench.report.page.board_views import BoardView
+from ltbench.report.page.cells import RenderedCell
 from ltbench.runs.store import Stored
 
 CURVE_POINTS = 60
 """At most; of more classes neighbours in frequency are averaged."""
+
+COLUMNS = ("Acc", "Gain", "RA", "Many", "Medium", "Few")
+"""Of the overview, that the variants of a method have beside each other."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,13 @@ class Hyper:
 
 
 @dataclass(frozen=True)
-class Own:
-    """A variant of the method in a group."""
+class MethodRow:
+    """A variant of the method on a board, with its cells of the overview."""
 
-    group: Group
+    view: BoardView
     entry: Entry
     settings: str
-    cells: tuple[Shown, ...]
-    command: str
+    cells: tuple[RenderedCell, ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Curve:
     `classes` is how many classes there are; points of more than `CURVE_POINTS` are means.
     """
 
-    group: Group
+    view: BoardView
     label: str
     classes: int
     ours: tuple[Fraction, ...]
@@ -69,18 +68,19 @@ class MethodSection:
     info: MethodInfo | None
     definition: str
     hyper: tuple[Hyper, ...]
-    cells: tuple[Own, ...]
+    rows: tuple[MethodRow, ...]
+    command: str
     curves: tuple[Curve, ...]
 
 
 def method_sections(
-    groups: Sequence[Group], methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
+    views: Sequence[BoardView], methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
 ) -> list[MethodSection]:
-    """Return a section for each method that a group has, by family, then as in the catalogue."""
-    used: dict[str, list[tuple[Group, Entry]]] = {}
-    for group in groups:
-        for entry in group.board.entries:
-            used.setdefault(entry.variant.method, []).append((group, entry))
+    """Return a section for each method that a board has, by family, then as in the catalogue."""
+    used: dict[str, list[tuple[BoardView, Entry]]] = {}
+    for view in views:
+        for entry in view.board.entries:
+            used.setdefault(entry.variant.method, []).append((view, entry))
     order = [*(key for key in methods if key in used), *(key for key in used if key not in methods)]
     sections = [_section(key, used[key], methods, records) for key in order]
     families = list(FAMILIES.values())
@@ -89,11 +89,11 @@ def method_sections(
 
 def _section(
     key: str,
-    used: Sequence[tuple[Group, Entry]],
+    used: Sequence[tuple[BoardView, Entry]],
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
 ) -> MethodSection:
-    info = methods.get(key)
+    info, grid = methods.get(key), used[0][0].board.grid
     return MethodSection(
         key=key,
         title=info.title if info else key,
@@ -101,7 +101,8 @@ def _section(
         info=info,
         definition=_definition(info) if info else "",
         hyper=_hyper(info) if info else (),
-        cells=tuple(_own(group, entry) for group, entry in used),
+        rows=tuple(_row(view, entry) for view, entry in used),
+        command=f"ltbench run --grid {grid} --only variant={key}",
         curves=tuple(_curves(used, records)),
     )
 
@@ -126,45 +127,36 @@ def _hyper(info: MethodInfo) -> tuple[Hyper, ...]:
     )
 
 
-def _own(group: Group, entry: Entry) -> Own:
-    variant, values = entry.variant, entry.values
+def _row(view: BoardView, entry: Entry) -> MethodRow:
+    variant, table = entry.variant, view.overview
     settings = [f"{name} {json.dumps(value)}" for name, value in variant.hyper.items()]
     if variant.start_from is not None:
         settings.append(f"from {variant.start_from}")
     if variant.recipe is not None:
         settings.append(f"recipe {variant.recipe}")
-    points = gain(entry, find_plain(group.board, BASELINE))
-    ours = Shown("n/a", state="not available")
-    if points is not None:
-        ours = Shown(signed(points), sort=points, state=values["acc"].state)
-    shown = (show(Cell(value=values[name])) for name in ("ra", "many", "medium", "few"))
-    return Own(
-        group=group,
-        entry=entry,
-        settings=", ".join(settings),
-        cells=(show(Cell(value=values["acc"])), ours, *shown),
-        command=f"ltbench run --grid {group.board.grid} --only variant={variant.method}",
-    )
+    line = next(line for line in table.lines if line.entry is entry)
+    cells = tuple(table.cell(line, title) for title in COLUMNS)
+    return MethodRow(view, entry, ", ".join(settings), cells)
 
 
-def _curves(used: Sequence[tuple[Group, Entry]], records: Mapping[str, Stored]) -> list[Curve]:
+def _curves(used: Sequence[tuple[BoardView, Entry]], records: Mapping[str, Stored]) -> list[Curve]:
     """Return a curve for each dataset and recipe, of the variant that does best there."""
-    best: dict[tuple[str, str], tuple[Group, Entry]] = {}
-    for group, entry in used:
+    best: dict[tuple[str, str], tuple[BoardView, Entry]] = {}
+    for view, entry in used:
         accuracy = entry.values["acc"].mean
         if accuracy is not None:
-            place = (group.board.dataset.id, group.board.recipe.name)
-            other = best.setdefault(place, (group, entry))[1].values["acc"].mean
+            place = (view.board.dataset.id, view.board.recipe.name)
+            other = best.setdefault(place, (view, entry))[1].values["acc"].mean
             if other is not None and accuracy > other:
-                best[place] = (group, entry)
-    return [_curve(group, entry, records) for group, entry in best.values()]
+                best[place] = (view, entry)
+    return [_curve(view, entry, records) for view, entry in best.values()]
 
 
-def _curve(group: Group, entry: Entry, records: Mapping[str, Stored]) -> Curve:
+def _curve(view: BoardView, entry: Entry, records: Mapping[str, Stored]) -> Curve:
     classes = by_frequency(entry, records)
     bins = np.array_split([k for k, _ in classes], min(len(classes), CURVE_POINTS))
     images = [Fraction(n) for _, n in sorted(classes)]
-    plain = find_plain(group.board, BASELINE)
+    plain = view.summary.plain
     softmax = list[Fraction]()
     if plain is not None and plain is not entry and plain.values["acc"].keys:
         softmax = class_accuracy(plain, records)
@@ -172,4 +164,4 @@ def _curve(group: Group, entry: Entry, records: Mapping[str, Stored]) -> Curve:
         tuple(mean([values[k] for k in part]) for part in bins) if values else ()
         for values in (class_accuracy(entry, records), softmax, images)
     )
-    return Curve(group, entry.variant.label, len(classes), ours, theirs, sizes)
+    return Curve(view, entry.variant.label, len(classes), ours, theirs, sizes)

@@ -1,14 +1,14 @@
 // Sorts, filters and switches what is on the page already. Everything works from the document's
-// attributes; nothing is fetched, stored (but the colours) or built from markup.
+// attributes; nothing is fetched, stored (but the colors) or built from markup.
 "use strict";
 (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
-  const groups = $$("section.group");
-  if (!groups.length) return;
+  const boards = $$("section.board");
+  if (!boards.length) return;
 
-  const first = $("section.group.current").dataset.group;
-  const blank = { g: first, v: "main", s: "", f: "", st: "", c: "", q: "" };
+  const first = $("section.board.current").dataset.board;
+  const blank = { g: first, v: "overview", s: "", f: "", st: "", c: "", q: "" };
   let state = { ...blank };
 
   // The address. A hash without "=" is an ordinary anchor and leaves the state alone.
@@ -38,13 +38,13 @@
         found[key] = "";
       }
     }
-    const group = groups.find((section) => section.dataset.group === found.g);
-    if (!group) {
-      problems.push(`no group "${found.g.slice(0, 60)}" on this page`);
+    const board = boards.find((section) => section.dataset.board === found.g);
+    if (!board) {
+      problems.push(`no board "${found.g.slice(0, 60)}" on this page`);
       found.g = first;
     }
-    const views = $$(".view", group ?? $("section.group.current"));
-    if (!views.some((view) => view.dataset.view === found.v)) found.v = "main";
+    const views = $$(".view", board ?? $("section.board.current"));
+    if (!views.some((view) => view.dataset.view === found.v)) found.v = "overview";
     return [found, problems];
   };
   const change = (values, push = false) => {
@@ -58,7 +58,7 @@
 
   // What is shown.
 
-  const current = () => groups.find((section) => section.dataset.group === state.g);
+  const current = () => boards.find((section) => section.dataset.board === state.g);
   const shownView = () => $(`.view[data-view="${CSS.escape(state.v)}"]`, current()) ?? $(".view", current());
   const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
 
@@ -99,7 +99,7 @@
       (limit === Infinity || Number(row.dataset.cost ?? Infinity) <= limit) &&
       words.every((word) => plain(row.dataset.find).includes(word));
   };
-  const mainRows = (section) => $$('.view[data-view="main"] tr[data-state]', section);
+  const mainRows = (section) => $$('.view[data-view="overview"] tr[data-state]', section);
   const filterRows = (table) => {
     const wants = wanted();
     const kept = new Set(mainRows(current()).filter(wants).map((row) => row.dataset.entry));
@@ -116,11 +116,11 @@
   };
   const elsewhere = () => {
     const wants = wanted();
-    return groups.filter((section) => section !== current() && mainRows(section).some(wants));
+    return boards.filter((section) => section !== current() && mainRows(section).some(wants));
   };
 
   const apply = () => {
-    for (const part of $$(".answer, .group")) part.classList.toggle("current", part.dataset.group === state.g);
+    for (const part of $$(".headline, .board")) part.classList.toggle("current", part.dataset.board === state.g);
     const view = shownView();
     for (const part of $$(".view", current())) part.classList.toggle("current", part === view);
     for (const button of $$(".views button", current())) {
@@ -153,14 +153,14 @@
     }
   };
 
-  // The group's facets: a menu where groups differ, words where they do not.
+  // The board's facets: a menu where boards differ, words where they do not.
 
   const names = ["Dataset", "Ratio", "Network", "Epochs", "Recipe", "Grid"];
   const facet = (section, name) => section.dataset[name.toLowerCase()];
   const menus = new Map();
   const buildFacets = () => {
     for (const name of names) {
-      const values = [...new Set(groups.map((section) => facet(section, name)))];
+      const values = [...new Set(boards.map((section) => facet(section, name)))];
       const label = document.createElement("label");
       if (values.length === 1) {
         label.className = "fact";
@@ -183,59 +183,17 @@
   };
   const choose = (name, text) => {
     const like = (section) => names.reduce((n, other) => n + (facet(section, other) === facet(current(), other)), 0);
-    const fitting = groups.filter((section) => facet(section, name) === text);
+    const fitting = boards.filter((section) => facet(section, name) === text);
     fitting.sort((a, b) => like(b) - like(a));
-    change({ g: fitting[0].dataset.group, s: "" }, true);
+    change({ g: fitting[0].dataset.board, s: "" }, true);
   };
 
-  // Copying exactly what is shown.
+  // Copying what is shown: the browser makes it of the table, for documents and spreadsheets.
 
-  const formats = {
-    csv: {
-      cell: (text) => `"${(/^[=+@\t-]/.test(text) && !/^[+-]?[\d.]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`,
-      lines: (rows) => rows.map((row) => row.join(",")),
-    },
-    markdown: {
-      cell: (text) => text.replace(/[\\`*_[\]~|$!#<>&@]/g, (c) => `&#${c.charCodeAt(0)};`),
-      lines: (rows) => [rows[0], rows[0].map(() => "---"), ...rows.slice(1)].map((row) => `| ${row.join(" | ")} |`),
-    },
-    latex: {
-      cell: (text) => text
-        .replace(/[\\{}$&%#_~^<>|]/g, (c) => ({ "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}" })[c] ?? `\\${c}`)
-        .replaceAll("±", "$\\pm$").replaceAll("\u2212", "$-$").replaceAll("\u2013", "--"),
-      lines: (rows) => [
-        `\\begin{tabular}{${"l".repeat(rows[0].length)}}`, "\\toprule", `${rows[0].join(" & ")} \\\\`, "\\midrule",
-        ...rows.slice(1).map((row) => `${row.join(" & ")} \\\\`), "\\bottomrule", "\\end{tabular}",
-      ],
-    },
-  };
-  const cellText = (cell) => {
-    const parts = $$(":scope > bdi, :scope > a", cell);
-    if (cell.tagName === "TH" && parts.length) return parts[0].textContent;
-    const copy = cell.cloneNode(true);
-    for (const part of $$("sup, small, svg", copy)) part.remove();
-    return copy.textContent.replace(/\s+/g, " ").trim();
-  };
-  const copied = (format) => {
-    const { cell, lines } = formats[format];
-    const table = $("table", shownView());
-    const drawn = $$("thead th", table).findIndex((head) => head.dataset.key === "shape");
-    const rows = [$("thead tr", table), ...$$("tbody tr", table).filter((row) => !row.hidden && row.cells.length > 1)];
-    return `${lines(rows.map((row) => [...row.cells].filter((_, i) => i !== drawn).map((c) => cell(cellText(c))))).join("\n")}\n`;
-  };
-  const copy = async (format) => {
-    const text = copied(format);
-    try {
-      await navigator.clipboard.writeText(text);
-      $("#live").textContent = `Copied ${format === "csv" ? "CSV" : format}.`;
-    } catch {
-      const box = document.createElement("textarea");
-      box.setAttribute("aria-label", "Copy this text");
-      box.value = text;
-      $("#notice").replaceChildren(box);
-      $("#notice").hidden = false;
-      box.select();
-    }
+  const copy = () => {
+    getSelection().selectAllChildren($("table", shownView()));
+    const done = document.execCommand("copy");
+    $("#live").textContent = done ? "Copied the table." : "The table is selected: copy it with your browser.";
   };
 
   // What a reader does.
@@ -253,8 +211,8 @@
       change({ st: state.st === button.dataset.state ? "" : button.dataset.state });
     } else if (button.matches(".views button")) {
       change({ v: button.dataset.view, s: "" }, true);
-    } else if (button.dataset.copy) {
-      copy(button.dataset.copy);
+    } else if (button.id === "copy") {
+      copy();
     } else if (button.id === "reset") {
       change({ f: "", st: "", c: "", q: "", s: "" });
     } else if (button.id === "theme") {
@@ -279,7 +237,7 @@
 
   const themes = ["auto", "light", "dark"];
   const showTheme = () => {
-    $("#theme").textContent = `Colours: ${document.documentElement.dataset.theme ?? "auto"}`;
+    $("#theme").textContent = `Colors: ${document.documentElement.dataset.theme ?? "auto"}`;
   };
   const cycleTheme = () => {
     const root = document.documentElement;
@@ -301,10 +259,10 @@
       } catch { /* not an anchor */ }
       const details = target?.closest("details");
       if (details) details.open = true;
-      const section = target?.closest("section.group");
+      const section = target?.closest("section.board");
       if (section) {
         const view = target.closest(".view")?.dataset.view;
-        state = { ...state, g: section.dataset.group, v: view ?? state.v };
+        state = { ...state, g: section.dataset.board, v: view ?? state.v };
       }
       if (target) {
         apply();

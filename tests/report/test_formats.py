@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from ltbench.analysis.board import EMPTY, Value
-from ltbench.report.render import csv_text, latex, markdown, value_text
-from ltbench.report.render_html import html
-from ltbench.report.render_json import json_text
-from ltbench.report.tables import Cell, Table
+from ltbench.report.formats import csv_text, html, json_text, latex, markdown
+from ltbench.report.table import COUNT, PERCENT, TIMES, Cell, Column, Range, Table, value_text
 
 NASTY = [
     "a|b",
@@ -43,9 +41,17 @@ NASTY = [
 ]
 
 
+NAME, TEXT, ACC = Column("Name", names=True), Column("Text"), Column("Acc", kind=PERCENT)
+
+
 def table(*texts, title="Title", caption="", notes=()):
-    rows = tuple((Cell("row"), Cell(text)) for text in texts)
-    return Table("main", title, caption, ("Name", "Text"), rows, notes)
+    rows = tuple((Cell("row"), Cell(text, notes=notes)) for text in texts)
+    return Table("main", title, caption, (NAME, TEXT), rows)
+
+
+def one(content, column=ACC, **marks):
+    """Return a table of a single cell."""
+    return Table("x", "T", "C", (column,), ((Cell(content, **marks),),))
 
 
 def words(text):
@@ -77,9 +83,10 @@ def test_markdown_shows_any_text_as_it_is(text):
 
 @nasty
 def test_titles_captions_columns_and_notes_are_text_too(text):
-    source = markdown(Table("x", text, "c" + text, (text,), ((Cell("a"),),), (text,)))
+    rows = ((Cell("a", notes=(text,)),),)
+    source = markdown(Table("x", text, "c" + text, (Column(text),), rows))
     body = source.replace("<sup>1</sup>", "n")
-    expected = [words(text), words("c" + text), words(text), "a", words("n " + text)]
+    expected = [words(text), words("c" + text), words(text), "an", words("n " + text)]
     assert [cell for cell in shown(body) if cell] == [cell for cell in expected if cell]
 
 
@@ -138,11 +145,11 @@ def test_value_text(value, text):
 def test_marks_and_alignment():
     value = Value(Fraction(50), None, None, 1, 1, "complete")
     rows = (
-        (Cell("a", notes=(1, 2)), Cell(value=value, rank=1)),
-        (Cell("długi 名"), Cell(value=value, rank=2)),
-        (Cell("c"), Cell(value=value)),
+        (Cell("a", notes=("one", "two")), Cell(value, rank=1)),
+        (Cell("długi 名"), Cell(value, rank=2)),
+        (Cell("c"), Cell(value)),
     )
-    source = markdown(Table("x", "T", "", ("Name", "Acc"), rows, ("one", "two")), level=2)
+    source = markdown(Table("x", "T", "", (NAME, ACC), rows), level=2)
     assert source == (
         "## T\n"
         "\n"
@@ -160,19 +167,11 @@ def test_marks_and_alignment():
 
 def test_latex_marks():
     value = Value(Fraction(50), Fraction(1), None, 2, 2, "complete")
-    source = latex(
-        Table(
-            "x",
-            "T",
-            "C",
-            ("A", "B"),
-            (
-                (Cell("a"), Cell(value=value, rank=1)),
-                (Cell("b"), Cell(value=value, rank=2, notes=(1,))),
-            ),
-            ("note",),
-        )
+    rows = (
+        (Cell("a"), Cell(value, rank=1)),
+        (Cell("b"), Cell(value, rank=2, notes=("note",))),
     )
+    source = latex(Table("x", "T", "C", (NAME, ACC), rows))
     assert r"a & \textbf{50.0 $\pm$ 1.0} \\" in source
     assert r"b & \underline{50.0 $\pm$ 1.0}\textsuperscript{1} \\" in source
     assert r"\begin{tabular}{lr}" in source
@@ -181,7 +180,9 @@ def test_latex_marks():
 class Cells(HTMLParser):
     """Collects the text of every element; attributes and elements other than ours are errors."""
 
-    KNOWN = frozenset(("table", "caption", "thead", "tbody", "tr", "th", "td", "b", "ol", "li"))
+    KNOWN = frozenset(
+        ("table", "caption", "thead", "tbody", "tr", "th", "td", "b", "ol", "li", "sup")
+    )
 
     def __init__(self, source):
         super().__init__(convert_charrefs=True)
@@ -207,7 +208,7 @@ class Cells(HTMLParser):
 def test_html_shows_any_text_as_it_is(text):
     found = Cells(html(table(text, title=text, caption="C", notes=(text,)))).cells
     shown = [cell.strip() for cell in found if cell.strip()]
-    expected = [words(f"{text} C"), "Name", "Text", "row", words(text), words(text)]
+    expected = [words(f"{text} C"), "Name", "Text", "row", words(text), "1", words(text)]
     assert shown == [cell for cell in expected if cell]
 
 
@@ -225,10 +226,9 @@ def test_json_has_all_of_a_value():
     value = Value(
         Fraction(50), Fraction(1), (Fraction(1, 3), Fraction(60)), 1, 2, "partial", 1, "why", ("k",)
     )
-    cell = Cell(value=value, rank=2, notes=(1,))
-    (found,) = json.loads(json_text([("b", Table("x", "T", "", ("A",), ((cell,),), ("n",)))]))[
-        "tables"
-    ]
+    (found,) = json.loads(json_text([("b", one(value, rank=2))]))["tables"]
+    assert found["columns"] == [{"title": "Acc", "kind": "percent"}]
+    assert found["notes"] == ["why"]
     assert found["rows"] == [
         [
             {
@@ -251,7 +251,7 @@ def test_json_has_all_of_a_value():
 
 def test_json_keeps_a_zero_and_leaves_out_what_there_is_not():
     value = Value(Fraction(0), None, None, 1, 1, "complete", keys=("k",))
-    source = json_text([("b", Table("x", "T", "", ("A",), ((Cell(value=value),),)))])
+    source = json_text([("b", one(value))])
     (((cell,),),) = (found["rows"] for found in json.loads(source)["tables"])
     assert (cell["mean"], cell["failed"]) == (0.0, 0)
     assert cell.keys() == {"text", "mean", "n", "planned", "state", "failed", "keys"}
@@ -259,10 +259,32 @@ def test_json_keeps_a_zero_and_leaves_out_what_there_is_not():
 
 def test_html_marks_and_names():
     value = Value(Fraction(50), None, None, 1, 1, "complete")
-    row = (Cell("a"), Cell(value=value, rank=1, notes=(2, 1)))
-    source = html(Table("x", "T", "C", ("A", "B"), (row,), ("n", "m")))
+    row = (Cell("a"), Cell(value, rank=1, notes=("n", "m")))
+    source = html(Table("x", "T", "C", (NAME, ACC), (row,)))
     expected = (
         '<tr><th scope="row">a</th><td align="right"><strong>50.0</strong><sup>1,2</sup></td></tr>'
     )
     assert expected in source
     assert source.endswith("<ol>\n<li>n</li>\n<li>m</li>\n</ol>\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "marks", "fields", "text"),
+    [
+        (1234, COUNT, {}, ["1234", "", "", ""], "1,234"),
+        (Fraction(9, 8), TIMES, {"about": True}, ["1.1250", "", "", ""], "~1.1x"),
+        (Fraction(300), COUNT, {"unit": "GPU"}, ["300.0000", "", "", ""], "300 GPU"),
+        (Range(Fraction(42), Fraction(43)), PERCENT, {}, ["", "", "42.0000", "43.0000"], "42.0 to"),
+        (Value(Fraction(-4, 100), n=1), PERCENT, {}, ["-0.0400", "", "", ""], "0.0"),
+    ],
+)
+def test_numbers_are_exact_for_programs_and_rounded_for_people(content, kind, marks, fields, text):
+    made = one(content, Column("A", kind=kind), **marks)
+    [_, row] = csv.reader(io.StringIO(csv_text([("b", made)])))
+    assert row[4:8] == fields
+    assert text in markdown(made)
+    assert "-0.0" not in markdown(made)
+
+
+def test_a_table_without_text_is_still_a_table():
+    assert markdown(Table("x", "T", "", (NAME, ACC), ())).count("|") == 6

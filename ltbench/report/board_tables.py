@@ -1,0 +1,378 @@
+"""Tables of what a board's variants get right: all, by group, class, classifier and test."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ltbench.analysis.board import Entry, Start, Value
+from ltbench.analysis.metrics import METRICS, Metric, metrics_in
+from ltbench.analysis.shifted_accuracy import shifted_accuracy
+from ltbench.core.exact import measured
+from ltbench.core.groups import GROUPS, RULES, Group
+from ltbench.core.nouns import TestTime
+from ltbench.core.open_set import THRESHOLDS
+from ltbench.core.shifts import SHIFTS, Shift
+from ltbench.report.context import ACC, LABEL, BoardContext, metric_column, over_seeds
+from ltbench.report.published_tables import published_columns
+from ltbench.report.table import COUNT, ORDINAL, PERCENT, Cell, Column, TableSpec, ranked
+from ltbench.runs.record import Record
+
+CLASSES_SHOWN = 200
+"""Classes that a table of single ones has at most."""
+
+JOINT = "Joint is the network with the classifier that it was trained with."
+
+TEST_TIME: dict[TestTime, str] = {
+    "fixed": "nothing",
+    "adapted": "unlabelled images",
+    "prior-known": "class frequencies",
+}
+
+
+def _main_columns(of: BoardContext) -> list[Column[Entry]]:
+    metrics = metrics_in("main")
+    return [
+        Column("Method", lambda e: Cell(e.variant.label, notes=e.remarks), names=True),
+        Column("Category", lambda e: _category(e, of)),
+        Column("Year", lambda e: _year(e, of), ORDINAL),
+        *(
+            metric_column(metric, explained=metric.compute is None)
+            for metric in metrics
+            if of.board.uneven_test or not metric.uneven
+        ),
+        *published_columns(of, metrics),
+    ]
+
+
+def _category(entry: Entry, of: BoardContext) -> str | None:
+    info = of.methods.get(entry.variant.method)
+    return None if info is None else info.category
+
+
+def _year(entry: Entry, of: BoardContext) -> int | None:
+    info = of.methods.get(entry.variant.method)
+    return None if info is None or info.paper is None else info.paper.year
+
+
+MAIN: TableSpec[BoardContext, Entry] = TableSpec(
+    name="main",
+    title=lambda of: f"{of.board.title}: accuracy, upper reference and relative accuracy",
+    caption=lambda of: of.setting,
+    columns=_main_columns,
+    rows=lambda of: of.entries,
+    brief=True,
+)
+
+BY_GROUP: TableSpec[BoardContext, Entry] = TableSpec(
+    name="groups",
+    title=lambda of: f"{of.board.title}: many, medium and few",
+    caption=lambda of: f"{of.setting} {of.rule} A group's accuracy is the mean over its classes.",
+    columns=lambda of: [
+        LABEL,
+        metric_column(ACC),
+        *(metric_column(metric) for metric in metrics_in("groups")),
+        *published_columns(of, metrics_in("groups")),
+    ],
+    rows=lambda of: of.entries,
+    brief=True,
+)
+
+MORE: TableSpec[BoardContext, Entry] = TableSpec(
+    name="metrics",
+    title=lambda of: f"{of.board.title}: more metrics",
+    caption=lambda of: of.setting,
+    columns=lambda _: [
+        LABEL,
+        *(metric_column(metric, explained=True) for metric in metrics_in("more")),
+    ],
+    rows=lambda of: of.entries,
+)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A trained network, a metric, and the entries by the classifier that they put on it."""
+
+    start: Start
+    metric: Metric
+    entries: Mapping[tuple[int, str], Entry]
+
+    def value(self, classifier: tuple[int, str]) -> Value | str:
+        entry = self.entries.get(classifier)
+        return "" if entry is None else entry.values[self.metric.key]
+
+
+def _networks(of: BoardContext) -> list[_Network]:
+    metrics = [ACC, *metrics_in("groups")]
+    found = [(start, _classifiers(of.board.started_from(start), of)) for start in of.board.starts]
+    return [_Network(start, m, own) for start, own in found if own for m in metrics]
+
+
+def _classifiers(entries: Sequence[Entry], of: BoardContext) -> dict[tuple[int, str], Entry]:
+    """Return the entries that replace the classifier alone, in the order of columns."""
+    order = [key for key, info in of.methods.items() if info.replaces_classifier]
+    found = {
+        (order.index(e.variant.method), _hyper(e)): e for e in entries if e.variant.method in order
+    }
+    return dict(sorted(found.items()))
+
+
+def _hyper(entry: Entry) -> str:
+    return json.dumps(entry.variant.hyper, sort_keys=True) if entry.variant.hyper else ""
+
+
+def _decoupling_columns(of: BoardContext) -> list[Column[_Network]]:
+    kinds = _classifiers([e for start in of.board.starts for e in of.board.started_from(start)], of)
+    return [
+        Column("Stage 1", lambda row: row.start.label, names=True),
+        Column("Classes", lambda row: "All" if row.metric is ACC else row.metric.title, names=True),
+        ranked("Joint", lambda row: row.start.joint[row.metric.key], caption=JOINT),
+        *(_replaced(kind, _settings(entry, of)) for kind, entry in kinds.items()),
+    ]
+
+
+def _replaced(kind: tuple[int, str], title: str) -> Column[_Network]:
+    return ranked(title, lambda row: row.value(kind))
+
+
+def _settings(entry: Entry, of: BoardContext) -> str:
+    """Return an entry's method with the hyper-parameters that it sets."""
+    hyper = ", ".join(f"{name} {value}" for name, value in sorted(entry.variant.hyper.items()))
+    title = of.methods[entry.variant.method].title
+    return f"{title} ({hyper})" if hyper else title
+
+
+DECOUPLING: TableSpec[BoardContext, _Network] = TableSpec(
+    name="decoupling",
+    title=lambda of: f"{of.board.title}: classifiers on decoupled representations",
+    caption=lambda of: (
+        f"{of.setting} {of.rule} Best and second are marked along a row; what is blank is not in "
+        "the grid."
+    ),
+    columns=_decoupling_columns,
+    rows=_networks,
+    along="rows",
+    brief=True,
+)
+
+
+def _calibration_columns(of: BoardContext) -> list[Column[Entry]]:
+    return [
+        LABEL,
+        metric_column(ACC, marked=False),
+        *(metric_column(metric) for metric in metrics_in("calibration")),
+        Column("Confidence", lambda e: _confidence(e, of), PERCENT),
+        *(_group_error(of, group) for group in GROUPS),
+    ]
+
+
+def _confidence(entry: Entry, of: BoardContext) -> Value:
+    tests = {record.key: record.test for record in of.records_of(entry)}
+    return over_seeds(
+        entry.values["acc"],
+        {key: test.calibration.mean_confidence for key, test in tests.items() if test},
+    )
+
+
+def _group_error(of: BoardContext, group: Group) -> Column[Entry]:
+    """Return the column of calibration errors on the images of a group."""
+
+    def error(entry: Entry) -> Value:
+        found = {r.key: r.test.group_calibration for r in of.records_of(entry) if r.test}
+        errors = {
+            key: measured(bins[group].ece) if group in bins else None
+            for key, bins in found.items()
+            if bins is not None
+        }
+        return over_seeds(entry.values["acc"], errors)
+
+    by = f"By groups: {RULES[of.board.dataset.groups]}."
+    return ranked(f"ECE {METRICS[group].title}", error, "lowest", caption=by)
+
+
+CALIBRATION: TableSpec[BoardContext, Entry] = TableSpec(
+    name="calibration",
+    title=lambda of: f"{of.board.title}: calibration",
+    caption=lambda of: (
+        f"{of.setting} ECE: mean distance in % between confidence, the largest class probability, "
+        "and accuracy in 15 equal bins of confidence, weighted by images (Naeini et al., AAAI "
+        "2015); the lowest is marked as best. A mean confidence above Acc is too sure. "
+        "Probabilities are the softmax of what a method predicts, also where that is no logarithm "
+        "of a probability, as NCM's distances."
+    ),
+    columns=_calibration_columns,
+    rows=lambda of: of.entries,
+)
+
+
+@dataclass(frozen=True)
+class _Shifted:
+    """A variant under shifted test frequencies, as expected or as tested again."""
+
+    label: str
+    seen: str
+    values: Mapping[Shift, Value]
+    again: bool = False
+
+
+def _shifted(of: BoardContext) -> list[_Shifted]:
+    rows = []
+    for entry in of.entries:
+        acc, label, found = entry.values["acc"], entry.variant.label, of.records_of(entry)
+        expected = {s: over_seeds(acc, {r.key: _expected(r, s) for r in found}) for s in SHIFTS}
+        rows.append(_Shifted(label, TEST_TIME["fixed"], expected))
+        tested = {record.key: record.shifted for record in found if record.shifted}
+        if tested:
+            kinds = " or ".join(sorted({TEST_TIME[tests.test_time] for tests in tested.values()}))
+            accuracies = {
+                s: over_seeds(acc, {key: tests.accuracy(s) for key, tests in tested.items()})
+                for s in SHIFTS
+            }
+            rows.append(_Shifted(label, kinds, accuracies, again=True))
+    return rows
+
+
+def _expected(record: Record, shift: Shift) -> Fraction | None:
+    test, counts = record.test, record.split.longtailed_counts
+    return None if test is None else shifted_accuracy(test.hits, test.totals, counts, shift)
+
+
+def _under(shift: Shift) -> Column[_Shifted]:
+    return ranked(shift.title, lambda row: row.values[shift])
+
+
+SHIFTED: TableSpec[BoardContext, _Shifted] = TableSpec(
+    name="shifts",
+    title=lambda of: f"{of.board.title}: under other test frequencies",
+    caption=lambda of: (
+        f"{of.setting} The test classes are exponentially long-tailed by the ratio named: forward "
+        "like training, backward its reverse. What sees nothing of the test set is a fixed "
+        "predictor: its expected accuracy, from the counts of the whole test, is ranked. What "
+        "adapts to unlabelled test images, or is told how frequent their classes are, was tested "
+        "again on images chosen for each shift; the accuracy on them is not ranked."
+    ),
+    columns=lambda _: [
+        Column("Method", lambda row: row.label, names=True),
+        Column("Seen of the test", lambda row: row.seen, names=True),
+        *map(_under, SHIFTS),
+    ],
+    rows=_shifted,
+    compared=lambda row: not row.again,
+)
+
+
+@dataclass(frozen=True)
+class _OpenSet:
+    """F-measures of a variant by threshold, and whether others had other images of that name."""
+
+    label: str
+    values: Mapping[float, Value]
+    others: bool
+
+
+def _open_set(of: BoardContext) -> list[_OpenSet]:
+    name = of.board.dataset.open_set
+    tests = {
+        entry.variant.label: {
+            r.key: r for r in of.records_of(entry) if r.open_set and r.open_set.dataset == name
+        }
+        for entry in of.entries
+    }
+    versions = Counter(_images(r) for found in tests.values() for r in found.values()).most_common()
+    rows = []
+    for entry in of.entries:
+        found = tests[entry.variant.label].items()
+        measures = {key: r.f_measures() for key, r in found if _images(r) == versions[0][0]}
+        if measures:
+            values = {
+                t: over_seeds(entry.values["acc"], {key: of[t] for key, of in measures.items()})
+                for t in THRESHOLDS
+            }
+            rows.append(_OpenSet(entry.variant.label, values, len(versions) > 1))
+    return rows
+
+
+def _images(record: Record) -> str:
+    return "" if record.open_set is None else record.open_set.fingerprint
+
+
+def _at(threshold: float) -> Column[_OpenSet]:
+    return ranked(f"F at {threshold}", lambda row: row.values[threshold])
+
+
+OPEN_SET: TableSpec[BoardContext, _OpenSet] = TableSpec(
+    name="open set",
+    title=lambda of: f"{of.board.title}: open set {of.board.dataset.open_set}",
+    caption=lambda of: (
+        f"{of.setting} F-measure in % on these test images together with those of "
+        f"{of.board.dataset.open_set}, which are right where they are rejected: where the largest "
+        "class probability is below the threshold of the column. 0.1 is that of Liu et al. (CVPR "
+        "2019), for hundreds of classes; ten never fall below it. As in their code an image of "
+        "these classes that is rejected counts against precision; in that of Kang et al. (ICLR "
+        "2020) it does not. Where runs were tested on different images of that name, those of most "
+        "runs count."
+    ),
+    columns=lambda _: [
+        Column("Method", lambda row: row.label, names=True),
+        *map(_at, THRESHOLDS),
+    ],
+    rows=_open_set,
+)
+
+
+@dataclass(frozen=True)
+class _Class:
+    """A class of the test set."""
+
+    k: int
+    name: str
+    trained_on: int
+    tested_on: int
+
+
+def _single_classes(of: BoardContext) -> list[_Class]:
+    """Return the classes of an uneven test set, the largest first; none where there are many."""
+    if not of.board.uneven_test or of.board.dataset.classes > CLASSES_SHOWN:
+        return []
+    found = (record for entry in of.entries for record in of.records_of(entry))
+    split, test = next((r.split, r.test) for r in found if r.test)
+    names = split.class_names or tuple(map(str, range(of.board.dataset.classes)))
+    rows = [
+        _Class(k, *facts)
+        for k, facts in enumerate(zip(names, split.longtailed_counts, test.totals, strict=True))
+    ]
+    return sorted(rows, key=lambda row: -row.trained_on)
+
+
+def _variant(entry: Entry, of: BoardContext) -> Column[_Class]:
+    """Return the column of a variant's accuracy on single classes."""
+    tests = {r.key: r.test for r in of.records_of(entry) if r.test}
+
+    def accuracy(row: _Class) -> Value:
+        rates = {
+            key: Fraction(test.hits[row.k], test.totals[row.k]) if test.totals[row.k] else None
+            for key, test in tests.items()
+        }
+        return over_seeds(entry.values["acc"], rates)
+
+    return ranked(entry.variant.label, accuracy)
+
+
+CLASSES: TableSpec[BoardContext, _Class] = TableSpec(
+    name="classes",
+    title=lambda of: f"{of.board.title}: each class",
+    caption=lambda of: (
+        f"{of.setting} Training images are those of the long-tailed split. Best and "
+        "second are marked along a row."
+    ),
+    columns=lambda of: [
+        Column("Class", lambda row: row.name, names=True),
+        Column("Training images", lambda row: row.trained_on, COUNT),
+        Column("Test images", lambda row: row.tested_on, COUNT),
+        *(_variant(entry, of) for entry in of.entries),
+    ],
+    rows=_single_classes,
+    along="rows",
+)

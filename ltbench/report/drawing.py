@@ -1,0 +1,205 @@
+"""Figures drawn with matplotlib, the extra `plots`, which is only imported where one is drawn.
+
+Drawings are SVG with text as text, in the colors of the page's light palette. Each says which
+numbers it was drawn from, for its bytes change with matplotlib's version.
+"""
+
+import importlib.util
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ltbench.report.families import FAMILIES
+from ltbench.report.figures import LINK, LOSS, MUTED, RULE, TEXT, Axis, Figure, Name, Panel, Series
+
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+PNG = ("cost",)
+"""Figures that a README can show."""
+
+STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.parse_math": False,
+    "text.color": TEXT,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": TEXT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+TICKS = (0.1, 0.2, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50)
+"""Of an axis of times."""
+
+LINE = 0.05
+"""Height of a name, as a share of a panel's."""
+
+
+class Drawing(BaseModel):
+    """A figure as SVG; some as PNG, too."""
+
+    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+    svg: str
+    png: bytes | None = None
+
+
+def can_draw() -> bool:
+    """Return whether matplotlib is there."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def draw(figure: Figure) -> Drawing:
+    """Draw a figure.
+
+    Raises:
+        ModuleNotFoundError: without matplotlib.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as Canvas
+
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # labels of methods in any script
+        mpl.rcdefaults()
+        mpl.rcParams.update({**STYLE, "svg.hashsalt": f"{figure.board} {figure.name}"})
+        canvas = Canvas(figsize=figure.size, layout="constrained")
+        across = canvas.subplots(1, len(figure.panels), sharey=figure.shared, squeeze=False)[0]
+        explained: dict[str, Any] = {}
+        for axes, panel in zip(across, figure.panels, strict=True):
+            explained |= _draw_panel(axes, panel)
+        if explained:
+            canvas.legend(explained.values(), explained, loc="outside lower center", ncols=3)
+        svg, png = io.StringIO(), io.BytesIO()
+        canvas.savefig(svg, format="svg", transparent=True, metadata=NO_METADATA)
+        if figure.name in PNG:
+            said = {"Software": None, "numbers": figure.numbers_hash}
+            canvas.savefig(png, format="png", dpi=110, metadata=said)
+    tidy = _tidy(svg.getvalue(), figure.numbers_hash)
+    return Drawing(svg=tidy, png=png.getvalue() or None)
+
+
+def _draw_panel(axes: Any, panel: Panel) -> dict[str, Any]:
+    """Draw into axes; return what a legend explains, by label."""
+    explained, right = {}, axes
+    if panel.right is not None:
+        right = axes.twinx()
+        right.yaxis.label.set_color(MUTED)
+        right.spines["right"].set_visible(True)
+        axes.set_zorder(right.get_zorder() + 1)
+        axes.patch.set_visible(False)
+    for series in panel.series:
+        handle = _draw_series(right if series.mark == "area" else axes, series)
+        if series.label:
+            explained[series.label] = handle
+    axes.set_title(panel.title)
+    _set_up(axes, "x", panel.x, panel.series)
+    _set_up(axes, "y", panel.y, panel.series)
+    if panel.right is not None:
+        _set_up(right, "y", panel.right, panel.series)
+    _write_names(axes, panel.names)
+    return explained
+
+
+def _draw_series(axes: Any, series: Series) -> Any:
+    """Draw numbers; return the handle for a legend."""
+    x, y, spread = (list(map(float, part)) for part in (series.x, series.y, series.spread))
+    look = {"color": series.color, "linestyle": "--" if series.dashed else "-"}
+    match series.mark:
+        case "points" if spread:
+            return axes.errorbar(x, y, spread, color=series.color, fmt="none", lw=1, zorder=0)
+        case "points":
+            dots = {"marker": series.marker, "markersize": 5.5, "markeredgewidth": 0}
+            return axes.plot(x, y, linestyle="", color=series.color, **dots)[0]
+        case "line":
+            return axes.plot(x, y, linewidth=1.3, **look)[0]
+        case "steps":
+            return axes.step(x, y, where="post", linewidth=1, **look)[0]
+        case "bars":
+            return axes.bar(x, y, width=1, color=series.color)
+        case "area":
+            return axes.fill_between(x, y, color=series.color, alpha=0.5, linewidth=0)
+        case "level":
+            return axes.axhline(*y, linewidth=1, zorder=1, **look)
+        case "position":
+            return axes.axvline(*x, linewidth=1, zorder=1, **look)
+
+
+def _set_up(axes: Any, which: str, axis: Axis, series: Sequence[Series]) -> None:
+    """Give an axis, x or y, its label, scale and ticks."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+    axes.set(**{f"{which}label": axis.label})
+    if axis.limits is not None:
+        axes.set(**{f"{which}lim": axis.limits})
+    own = getattr(axes, f"{which}axis")
+    match axis.scale:
+        case "integers":
+            own.get_major_locator().set_params(integer=True)
+        case "none":
+            own.set_major_locator(NullLocator())
+        case "images":
+            axes.set(**{f"{which}scale": "log"})
+            own.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+            own.set_minor_formatter(NullFormatter())
+        case "times":
+            axes.set(**{f"{which}scale": "log"})
+            there = [float(number) for part in series for number in getattr(part, which)]
+            low, high = min(there) * 0.8, max(there) * 1.25
+            own.set_major_locator(FixedLocator([tick for tick in TICKS if low <= tick <= high]))
+            own.set_minor_locator(NullLocator())
+            own.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}x"))
+
+
+def _write_names(axes: Any, names: Sequence[Name]) -> None:
+    """Write names beside their points, on the side where there is room, not over one another."""
+    if names:
+        axes.margins(0.12)
+    middle = sum(axes.get_xlim()) / 2
+    low, high = axes.get_ylim()
+    written: list[float] = []
+    for name in names:
+        x, y = float(name.x), float(name.y)
+        if all(abs(y - other) > LINE * (high - low) for other in written):
+            written.append(y)
+            right = x <= middle
+            axes.annotate(
+                *(name.text, (x, y), (6 if right else -6, 5)),
+                textcoords="offset points",
+                ha="left" if right else "right",
+                fontsize=8,
+            )
+
+
+def _tidy(svg: str, numbers: str) -> str:
+    """Return a drawing on one line that names its numbers, without what no reader needs."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>|\s*<!--.*?-->", "", svg, flags=re.DOTALL)
+    rule = r"\s*<defs>\s*<style type=\"text/css\">\*\{([^}]*)\}</style>\s*</defs>"
+    lines = re.search(rule, svg)
+    if lines is not None:  # said of all elements of a page otherwise
+        svg = re.sub(rule, "", svg, count=1).replace("<svg ", f'<svg style="{lines[1]}" ', 1)
+    used = set(re.findall(r'(?:xlink:href="|url\()#([^")]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = svg.replace("<svg ", f'<svg data-numbers="{numbers}" ', 1)
+    svg = re.sub(r"\s+", " ", svg).strip().replace("> <", "><")
+    return re.sub(r"(?<=\d\.\d\d)\d+", "", svg)
+
+
+def themed(svg: str) -> str:
+    """Return a drawing in the variables of the page's style sheet, so that it follows its theme."""
+    variables = {TEXT: "text", MUTED: "muted", RULE: "rule", LINK: "link", LOSS: "loss"}
+    variables |= {family.color: family.key for family in FAMILIES.values()}
+
+    def replaced(style: re.Match[str]) -> str:
+        return re.sub("|".join(variables), lambda color: f"var(--{variables[color[0]]})", style[0])
+
+    return re.sub(r'style="[^"]*"', replaced, svg)

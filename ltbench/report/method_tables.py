@@ -1,0 +1,106 @@
+"""Tables of methods: all that there are, and what to choose by a board."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ltbench.analysis.beside_softmax import relative_costs
+from ltbench.analysis.board import Entry
+from ltbench.analysis.metrics import METRICS
+from ltbench.config.catalogue import OWN, MethodInfo
+from ltbench.config.expand import BASELINE
+from ltbench.report.context import LABEL, BoardContext, metric_column
+from ltbench.report.cost_table import forward_cost
+from ltbench.report.table import EXTRA, FINE_TIMES, ORDINAL, TIMES, Cell, Column, TableSpec
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Methods of the catalogue and of plugins, and keys of those that have published records."""
+
+    infos: Mapping[str, MethodInfo]
+    recorded: Collection[str] = ()
+
+    def extra_parameters(self, info: MethodInfo) -> int | None:
+        """Return the parameters beyond plain softmax's."""
+        plain = self.infos[BASELINE].cost
+        if info.cost is None or plain is None:
+            return None
+        return info.cost.parameters - plain.parameters
+
+    def status(self, info: MethodInfo) -> str:
+        """Return what stands behind a method's numbers."""
+        if info.family == OWN:
+            return "own"
+        words = {"contract": True, "oracle": info.oracle, "records": info.key in self.recorded}
+        return ", ".join(word for word, there in words.items() if there)
+
+
+def _stages(info: MethodInfo) -> str:
+    start = [f"({info.start_from})"] if info.start_from else []
+    return " → ".join([*start, *(stage.name for stage in info.stages)])
+
+
+METHODS: TableSpec[Methods, MethodInfo] = TableSpec(
+    name="methods",
+    title=lambda _: "Methods",
+    caption=lambda _: (
+        "A stage in brackets is that of the method it starts from unless a grid names another. "
+        "Extra parameters (teachers and momentum copies too) and forward cost of one prediction "
+        "(convolutions and matrix products) are beside softmax's, with ResNet-32, 100 classes and "
+        "default hyper-parameters. Oracle: the file of reference numbers in tests/oracles. Status: "
+        "what stands behind a method: the contract tests, an oracle, published records."
+    ),
+    columns=lambda of: [
+        Column("Key", lambda info: info.key, names=True),
+        Column("Method", lambda info: info.title),
+        Column("Paper", lambda info: info.paper.title if info.paper else None),
+        Column("Venue", lambda info: info.paper.venue if info.paper else None),
+        Column("Year", lambda info: info.paper.year if info.paper else None, ORDINAL),
+        Column("Category", lambda info: info.category),
+        Column("Stages", _stages),
+        Column("Extra parameters", of.extra_parameters, EXTRA, "lowest"),
+        Column("Forward cost", lambda info: forward_cost(info, of.infos), FINE_TIMES, "lowest"),
+        Column("Oracle", lambda info: info.oracle),
+        Column("Status", of.status),
+    ],
+    rows=lambda of: of.infos.values(),
+)
+
+
+def _measured(of: BoardContext) -> list[Entry]:
+    """Return the variants that have an accuracy, the most accurate first."""
+    found = [(acc, entry) for entry in of.entries if (acc := entry.values["acc"].mean) is not None]
+    return [entry for _, entry in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _choice_columns(of: BoardContext) -> list[Column[Entry]]:
+    costs = relative_costs(of.board, of.methods, of.records)
+
+    def training(entry: Entry) -> Cell:
+        cost = costs.get(entry.variant.label)
+        return Cell() if cost is None else Cell(cost.ratio, about=not cost.known)
+
+    def prediction(entry: Entry) -> Fraction | None:
+        return forward_cost(of.methods.get(entry.variant.method), of.methods)
+
+    return [
+        LABEL,
+        *(metric_column(METRICS[key], marked=False) for key in ("acc", "few", "ra")),
+        Column("Training", training, TIMES, "lowest"),
+        Column("Prediction", prediction, FINE_TIMES, "lowest"),
+    ]
+
+
+CHOICE: TableSpec[BoardContext, Entry] = TableSpec(
+    name="choice",
+    title=lambda of: f"{of.board.title}, {of.board.recipe.title}",
+    caption=lambda _: (
+        "The most accurate first. Training: passes through networks of all stages, what it starts "
+        "from and teachers included, one with a gradient as three that are forward alone; "
+        "prediction: one forward pass; both beside softmax's. Few: accuracy on classes with few "
+        "training images."
+    ),
+    columns=_choice_columns,
+    rows=_measured,
+)

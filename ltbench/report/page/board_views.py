@@ -1,0 +1,190 @@
+"""A board as a section of the page: what its numbers share, its views, its state."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+from ltbench.analysis.board import Board, Entry, State, ad_hoc_records
+from ltbench.config.catalogue import MethodInfo
+from ltbench.config.expand import Plan
+from ltbench.report.context import LABEL, BoardContext
+from ltbench.report.page.cells import View, is_ranked, view_of
+from ltbench.report.page.headlines import Headline, headlines
+from ltbench.report.page.overview import OVERVIEW, BoardSummary
+from ltbench.report.summary_tables import AD_HOC
+from ltbench.report.table import ORDINAL, PERCENT, Column, Table, TableSpec, build
+from ltbench.report.tables import BOARD_TABLES
+from ltbench.runs.store import Stored
+
+TITLES = {
+    "overview": "Main",
+    "main": "Acc, UA, RA",
+    "groups": "Shots",
+    "metrics": "More metrics",
+    "paired": "Paired tests",
+    "shifts": "Shifted tests",
+}
+"""Of views, by the names of their tables; others go by that name."""
+
+STATES: tuple[State, ...] = ("complete", "partial", "failed", "stale", "missing")
+
+
+@dataclass(frozen=True)
+class BoardView:
+    """A board on the page.
+
+    Attributes:
+        summary: the board, beside softmax.
+        key: in addresses; `anchor` is the element's id.
+        facets: what tells boards apart, by name.
+        protocol: what all its numbers share.
+        counts: variants by state, only states that there are.
+        headlines: what stands above the tables.
+        views: its tables, the overview first.
+    """
+
+    summary: BoardSummary
+    key: str
+    anchor: str
+    title: str
+    facets: dict[str, str]
+    protocol: tuple[str, ...]
+    counts: dict[State, int]
+    headlines: tuple[Headline, ...]
+    views: tuple[View, ...]
+
+    @property
+    def board(self) -> Board:
+        """Its numbers."""
+        return self.summary.board
+
+    @property
+    def overview(self) -> View:
+        """The view that it opens with."""
+        return self.views[0]
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Each variant's place in the grid, by label."""
+        return {entry.variant.label: i for i, entry in enumerate(self.board.entries)}
+
+
+def board_view(
+    board: Board,
+    plan: Plan,
+    methods: Mapping[str, MethodInfo],
+    records: Mapping[str, Stored],
+) -> BoardView:
+    """Return a board as a section of the page.
+
+    Args:
+        board: its numbers.
+        plan: of its grid.
+        methods: the catalogue's.
+        records: sound records by key.
+    """
+    dataset, recipe = board.dataset, board.recipe
+    summary = BoardSummary(board, methods, records)
+    found = Counter(entry.values["acc"].state for entry in board.entries)
+    return BoardView(
+        summary=summary,
+        key=f"{board.grid}/{dataset.id}/{recipe.name}",
+        anchor=f"g-{board.grid}-{dataset.id}-{recipe.name}",
+        title=f"{board.title}, {recipe.title}",
+        facets={
+            "Dataset": dataset.title,
+            "Ratio": "natural" if dataset.ratio is None else f"{dataset.ratio:g}",
+            "Network": recipe.network,
+            "Epochs": str(recipe.first.epochs),
+            "Recipe": recipe.name,
+            "Grid": board.grid,
+        },
+        protocol=_protocol(board, records),
+        counts={state: found[state] for state in STATES if found[state]},
+        headlines=tuple(headlines(summary)),
+        views=tuple(_views(summary, plan)),
+    )
+
+
+def _views(of: BoardSummary, plan: Plan) -> list[View]:
+    mine = (of.board.dataset.id, of.board.recipe.name)
+    ad_hoc = [
+        record
+        for record in ad_hoc_records(plan, of.records)
+        if (record.job.dataset.id, record.job.recipe_name) == mine
+    ]
+    tables = [*build([OVERVIEW], of), *build(BOARD_TABLES, of), *build([AD_HOC], ad_hoc)]
+    views = [_view(table, of.entries) for table in tables]
+    return [*views, *(_view(t, of.entries, _links(of.records)) for t in build([EVIDENCE], of))]
+
+
+def _view(table: Table, entries: Sequence[Entry], links: Mapping[str, str] | None = None) -> View:
+    title = TITLES.get(table.name, table.name.capitalize())
+    return view_of(table, title, entries, links, seeds="Seeds" not in table.titles)
+
+
+def _protocol(board: Board, records: Mapping[str, Stored]) -> tuple[str, ...]:
+    """Return what all numbers of a board share, and the split that they were measured on."""
+    dataset, recipe = board.dataset, board.recipe
+    words = [
+        f"{dataset.id}, {dataset.classes} classes",
+        recipe.network,
+        f"{recipe.first.epochs} epochs",
+        f"batch {recipe.batch}",
+        "last epoch",
+        f"{len(board.seeds)} seed{'s' * (len(board.seeds) != 1)}",
+    ]
+    first = next((key for e in board.entries for key in e.values["acc"].keys), None)
+    if first is not None:
+        split = records[first].record.split
+        words.insert(1, f"{sum(split.longtailed_counts):,} images")
+        words.append(f"split {split.train_hash[:6]}")
+    return tuple(words)
+
+
+def _runs(of: BoardContext) -> list[tuple[Entry, Stored]]:
+    """Return the record behind every accuracy."""
+    return [(e, of.records[key]) for e in of.entries for key in e.values["acc"].keys]
+
+
+EVIDENCE = TableSpec[BoardContext, tuple[Entry, Stored]](
+    name="evidence",
+    title=lambda of: f"{of.board.title}: evidence",
+    caption=lambda _: (
+        "The record of every run. Its key is a hash of all that can change the number."
+    ),
+    columns=lambda _: [
+        Column(LABEL.title, lambda run: run[0].variant.label, names=True),
+        Column("Seed", lambda run: run[1].record.job.seed, ORDINAL, "lowest"),
+        Column(
+            "Acc", lambda run: 100 * (run[1].record.accuracy or Fraction(0)), PERCENT, "highest"
+        ),
+        Column("Version", lambda run: f"v{run[1].record.job.version}"),
+        Column("Date", lambda run: run[1].record.environment.finished.date().isoformat()),
+        Column("Hardware", lambda run: run[1].record.environment.hardware),
+        Column("Split", lambda run: run[1].record.split.train_hash[:6]),
+        Column("Store", lambda run: run[1].provenance),
+        Column("Record", lambda run: run[1].record.key),
+    ],
+    rows=_runs,
+)
+
+
+def _links(records: Mapping[str, Stored]) -> dict[str, str]:
+    """Return the addresses of published records by key: the page lies in `results/leaderboard`."""
+    return {
+        key: f"../records/{stored.place}"
+        for key, stored in records.items()
+        if stored.provenance == "published"
+    }
+
+
+def default_board(views: Sequence[BoardView]) -> BoardView | None:
+    """Return the board that the page opens with: the one with most methods that are complete."""
+
+    def complete(view: BoardView) -> int:
+        return len({e.variant.method for e in view.board.entries if is_ranked(e)})
+
+    return max(views, key=complete, default=None)

@@ -1,0 +1,255 @@
+"""Tables over boards: recipes side by side, ranks, findings, grids, records, and what is no row."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ltbench.analysis.board import Board, Entry, Value, bad_images_note
+from ltbench.analysis.findings import Finding, evaluate, pairs_of
+from ltbench.analysis.metrics import Metric, metrics_in
+from ltbench.config.expand import Plan
+from ltbench.core.exact import fixed, significant
+from ltbench.report.context import BoardContext, Leaderboard, metric_column
+from ltbench.report.table import COUNT, PERCENT, RANK, Cell, Column, TableSpec
+from ltbench.runs.record import Record
+from ltbench.runs.store import BadRecord, Stored
+
+
+def _recipe_columns(found: Sequence[Board]) -> list[Column[str]]:
+    return [
+        Column("Method", lambda label: label, names=True),
+        *(
+            _of_recipe(b, metric)
+            for b in found
+            for metric in metrics_in("main")
+            if not metric.uneven
+        ),
+    ]
+
+
+def _of_recipe(board: Board, metric: Metric) -> Column[str]:
+    own, entries = metric_column(metric), {entry.variant.label: entry for entry in board.entries}
+    return Column(
+        f"{own.title}, {board.recipe.name}",
+        lambda label: own.cell(entries[label]) if label in entries else "",
+        own.kind,
+        own.best,
+        own.marked,
+    )
+
+
+RECIPES: TableSpec[Sequence[Board], str] = TableSpec(
+    name="recipes",
+    title=lambda found: f"{found[0].title}: recipes side by side",
+    caption=lambda found: (
+        f"{found[0].dataset.id}, {found[0].recipe.network}. "
+        f"{', '.join(f'{b.recipe.name}: {b.recipe.first.epochs} epochs' for b in found)}. Each "
+        "column is of one recipe, and ranked for itself; for what is n/a its own table says why."
+    ),
+    columns=_recipe_columns,
+    rows=lambda found: dict.fromkeys(e.variant.label for board in found for e in board.entries),
+)
+"""Of the boards that have the same dataset and network under different recipes."""
+
+
+SETTINGS: dict[str, Callable[[Record], str]] = {
+    "Stage": lambda record: record.job.stage,
+    "Dataset": lambda record: record.job.dataset.id,
+    "Recipe": lambda record: record.job.recipe_name,
+    "Split": lambda record: record.job.split,
+    "Settings": lambda record: ", ".join(record.job.overrides),
+}
+"""What runs with settings from the command line may differ in."""
+
+
+def _shared(records: Sequence[Record]) -> dict[str, str]:
+    """Return the settings that all records have."""
+    found = {title: {words(record) for record in records} for title, words in SETTINGS.items()}
+    return {title: words.pop() for title, words in found.items() if len(words) == 1}
+
+
+def _ad_hoc_caption(records: Sequence[Record]) -> str:
+    shared = [f"{title.lower()} {words}" for title, words in _shared(records).items()]
+    said = "Run with settings from the command line; not ranked and in no other table."
+    return f"{said} All: {'; '.join(shared)}." if shared else said
+
+
+def _ad_hoc_columns(records: Sequence[Record]) -> list[Column[Record]]:
+    shared = _shared(records)
+    return [
+        Column("Method", _ad_hoc_label, names=True),
+        *(
+            Column(title, words, names=True)
+            for title, words in SETTINGS.items()
+            if title not in shared
+        ),
+        Column("Seed", lambda record: str(record.job.seed), names=True),
+        Column("Acc", _accuracy, PERCENT, "highest", always=True),
+    ]
+
+
+def _ad_hoc_label(record: Record) -> Cell:
+    bad = record.job.dataset.bad_images
+    return Cell(record.job.label, notes=(bad_images_note(bad),) if bad else ())
+
+
+def _accuracy(record: Record) -> Value:
+    if record.accuracy is None:
+        return Value(state="empty", keys=(record.key,))
+    return Value(100 * record.accuracy, n=1, planned=1, state="complete", keys=(record.key,))
+
+
+AD_HOC: TableSpec[Sequence[Record], Record] = TableSpec(
+    name="ad hoc",
+    title=lambda _: "Ad hoc",
+    caption=_ad_hoc_caption,
+    columns=_ad_hoc_columns,
+    rows=lambda records: records,
+)
+"""Of records whose settings the command line overrode. What all of them share, its caption says."""
+
+
+def _behind(of: BoardContext) -> list[tuple[Entry, Stored]]:
+    """Return every record behind the numbers of a variant."""
+    return [
+        (entry, of.records[key])
+        for entry in of.entries
+        for key in dict.fromkeys(
+            [*entry.values["acc"].keys, *entry.start, *entry.values["ra"].keys]
+        )
+        if key in of.records
+    ]
+
+
+RECORDS: TableSpec[BoardContext, tuple[Entry, Stored]] = TableSpec(
+    name="records",
+    title=lambda of: f"{of.board.title}: records",
+    caption=lambda _: (
+        "The files behind the numbers, below the folder of published or of run records."
+    ),
+    columns=lambda _: [
+        Column("Method", lambda row: row[0].variant.label, names=True),
+        Column("Split", lambda row: row[1].record.job.split, names=True),
+        Column("Seed", lambda row: str(row[1].record.job.seed), names=True),
+        Column("Store", lambda row: row[1].provenance),
+        Column("Record", lambda row: row[1].place),
+    ],
+    rows=_behind,
+)
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A claim on a board."""
+
+    finding: Finding
+    board: str
+    ours: str
+    verdict: str
+
+
+def _tested(of: Leaderboard) -> list[_Tested]:
+    """Return a row for each finding and each board that can test it.
+
+    Grids with the same figures under the same recipe share a row. A finding that no board can test
+    has one row that says what it lacks on the first. A claim about recipes is about boards of these
+    recipes alone.
+    """
+    rows = []
+    for finding in of.findings:
+        pairs = (
+            pairs_of(finding, of.boards) if finding.over else [(board, None) for board in of.boards]
+        )
+        results = [(b, evaluate(finding, b, other)) for b, other in pairs]
+        testable = [each for each in results if each[1].verdict != "not testable"]
+        grids: dict[tuple[str, str, str], list[str]] = {}
+        for b, result in testable or results[:1]:
+            grids.setdefault((b.id, result.ours, result.verdict), []).append(b.grid)
+        rows += [
+            _Tested(finding, f"{', '.join(names)}: {id_}", ours, verdict)
+            for (id_, ours, verdict), names in grids.items()
+        ] or [_Tested(finding, "", "no board has its recipes", "not testable")]
+    return rows
+
+
+FINDINGS: TableSpec[Leaderboard, _Tested] = TableSpec(
+    name="findings",
+    title=lambda _: "Findings",
+    caption=lambda _: (
+        "Claims of the literature, the published figures, and whether they hold here."
+    ),
+    columns=lambda _: [
+        Column("Claim", lambda row: row.finding.claim, names=True),
+        Column("Source", lambda row: row.finding.source),
+        Column("Published", lambda row: row.finding.published),
+        Column("Board", lambda row: row.board, names=True),
+        Column("Ours", lambda row: row.ours),
+        Column("Verdict", lambda row: row.verdict),
+    ],
+    rows=_tested,
+)
+
+
+def _ranked(of: Leaderboard) -> list[tuple[str, Fraction, str]]:
+    """Return each variant, its mean rank, and the groups of neighbours that it is in."""
+    if of.ranks is None:
+        return []
+    _, ranks = of.ranks
+    alike: dict[str, list[str]] = {}
+    for number, names in enumerate(ranks.alike(), start=1):
+        for name in names:
+            alike.setdefault(name, []).append(str(number))
+    return [(name, place, " ".join(alike.get(name, []))) for name, place in ranks.means.items()]
+
+
+def _ranks_caption(of: Leaderboard) -> str:
+    if of.ranks is None:
+        return ""
+    datasets, ranks = of.ranks
+    return (
+        f"Mean rank by accuracy on {', '.join(datasets)}, of the variants that are complete on all "
+        f"of them. Friedman test: p = {significant(ranks.friedman, 3)}; Nemenyi's critical "
+        f"difference at 5 %: {fixed(ranks.critical_difference, 2)}. Neighbours that share a number "
+        "cannot be told apart (Wilcoxon's signed-rank test on every two, Holm's correction, 5 %). "
+        "Ranks change with the variants that are compared."
+    )
+
+
+RANKS: TableSpec[Leaderboard, tuple[str, Fraction, str]] = TableSpec(
+    name="ranks",
+    title=lambda of: f"Ranks over {len(of.ranks[0]) if of.ranks else 0} datasets",
+    caption=_ranks_caption,
+    columns=lambda _: [
+        Column("Method", lambda row: row[0], names=True),
+        Column("Mean rank", lambda row: row[1], RANK, "lowest"),
+        Column("Alike", lambda row: row[2]),
+    ],
+    rows=_ranked,
+)
+
+GRIDS: TableSpec[Leaderboard, tuple[Plan, int]] = TableSpec(
+    name="grids",
+    title=lambda _: "Grids",
+    caption=lambda _: "",
+    columns=lambda _: [
+        Column("Grid", lambda row: row[0].grid.title, names=True),
+        Column("Jobs done", lambda row: row[1], COUNT),
+        Column("Jobs", lambda row: len(row[0].jobs), COUNT),
+        Column("Seeds", lambda row: len(row[0].grid.seeds), COUNT),
+    ],
+    rows=lambda of: [
+        (plan, sum(k in of.loaded.records for k in plan.jobs)) for plan, _ in of.grids
+    ],
+)
+
+PROBLEMS: TableSpec[Leaderboard, BadRecord] = TableSpec(
+    name="problems",
+    title=lambda _: "Set aside",
+    caption=lambda _: "Files among the records that no table uses.",
+    columns=lambda _: [
+        Column("Store", lambda bad: bad.provenance, names=True),
+        Column("File", lambda bad: bad.place, names=True),
+        Column("Why", lambda bad: bad.reason),
+    ],
+    rows=lambda of: of.loaded.bad,
+)
