@@ -58,7 +58,9 @@ def test_the_method_of_the_guide_trains(tmp_path):
     folder = tmp_path / "configs/recipes"
     folder.mkdir(parents=True)
     (folder / "short.yaml").write_text(yaml.safe_dump(recipe))
-    run(tmp_path, "run --grid grid.yaml --plugin gce.py --wandb off --device cpu")
+    (tmp_path / "above_half.py").write_text(*blocks("docs/own-method.md", "python"))
+    plugins = "--plugin gce.py --plugin above_half.py"
+    assert "Above half" in run(tmp_path, f"run --grid grid.yaml {plugins} --wandb off --device cpu")
     assert len(list((tmp_path / "runs/records/digits_r20/longtailed/gce").glob("*.json"))) == 1
 
 

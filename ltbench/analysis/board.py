@@ -220,9 +220,9 @@ class _Builder:
         return {metric.key: self._value(keys, metric.key) for metric in run_metrics()}
 
     def _metric(self, key: str) -> dict[str, Fraction | None]:
-        """Return the fractions of a record; groups by the plan's rule, which can change freely."""
+        """Return the metrics of a record."""
         if key not in self._metrics:
-            self._metrics[key] = metric_values(self.records[key].record, self.dataset.groups)
+            self._metrics[key] = metric_values(self.records[key].record)
         return self._metrics[key]
 
     def _value(self, keys: tuple[str, ...], name: str) -> Value:

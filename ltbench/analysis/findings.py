@@ -52,7 +52,7 @@ class Term(Model):
     def _known(cls, value: str) -> str:
         if value not in METRICS:
             near = did_you_mean(value, METRICS)
-            raise ValueError(f"no metric {show(value)}" + (f"; {near}" if near else ""))
+            raise ValueError(f"no metric {format_value(value)}" + (f"; {near}" if near else ""))
         return value
 
 

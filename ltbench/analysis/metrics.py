@@ -4,7 +4,7 @@ A metric is a fraction, exact and the same on any processor, that is printed in 
 is adding an entry to METRICS; a plugin adds its own by a module-level `METRICS = [Metric(...)]`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from ltbench.config.errors import Location
 from ltbench.core.exact import mean, mean_accuracy, measured, root
-from ltbench.core.groups import GROUPS, Group, Rule, class_groups
+from ltbench.core.groups import GROUPS, Group, class_groups
 from ltbench.runs.record import Record, TestResult
 
 Table = Literal["main", "groups", "calibration", "more"]
@@ -78,79 +78,86 @@ class Metric:
         Raises:
             ConfigError: where it cannot be computed, or is no fraction.
         """
-        source = Source(f"metric {self.key}")
+        location = Location(f"metric {self.key}")
         try:
             value = self.compute(run) if self.compute else None
         except Exception as error:
-            raise source.error(f"fails: {type(error).__name__}: {error}") from error
+            raise location.error("plugin", f"fails: {type(error).__name__}: {error}") from error
         if not isinstance(value, Fraction | None):
-            raise source.error(f"is a {type(value).__name__}; it has to be a Fraction or None")
+            raise location.error(
+                "plugin", f"is a {type(value).__name__}; it has to be a Fraction or None"
+            )
         return value
 
 
-def macro_f1(
-    hits: Sequence[int], totals: Sequence[int], predicted: Sequence[int]
-) -> Fraction | None:
-    """Return the mean F1 of the classes that the test set has, a fraction.
+def macro_f1(test: TestResult) -> Fraction | None:
+    """Return the mean F1 of the classes that the test set has.
 
     F1 of a class is the harmonic mean of recall, hits / totals, and precision, hits / predicted:
     2 hits / (totals + predicted).
-
-    Args:
-        hits: [C], right predictions of each class.
-        totals: [C], test images of each class.
-        predicted: [C], test images taken for each class.
     """
-    counts = zip(hits, totals, predicted, strict=True)
-    classes = [Fraction(2 * h, n + p) for h, n, p in counts if n]
-    return mean(classes) if classes else None
+    if test.predicted is None:
+        return None
+    counts = zip(test.hits, test.totals, test.predicted, strict=True)
+    return mean([Fraction(2 * hits, n + predicted) for hits, n, predicted in counts if n])
 
 
-def macro_precision(
-    hits: Sequence[int], totals: Sequence[int], predicted: Sequence[int]
-) -> Fraction | None:
-    """Return the mean precision of the classes that the test set has, a fraction.
+def macro_precision(test: TestResult) -> Fraction | None:
+    """Return the mean precision of the classes that the test set has.
 
-    Precision of a class is hits / predicted, 0 where it is never predicted. Arguments as of
-    `macro_f1`.
+    Precision of a class is hits / predicted, and 0 where it is never predicted.
     """
-    counts = zip(hits, totals, predicted, strict=True)
-    classes = [Fraction(h, max(p, 1)) for h, n, p in counts if n]
-    return mean(classes) if classes else None
+    if test.predicted is None:
+        return None
+    counts = zip(test.hits, test.totals, test.predicted, strict=True)
+    return mean([Fraction(hits, max(predicted, 1)) for hits, n, predicted in counts if n])
 
 
-def worst_class(hits: Sequence[int], totals: Sequence[int]) -> Fraction | None:
-    """Return the lowest recall of the classes that the test set has, a fraction."""
-    return min((Fraction(h, n) for h, n in zip(hits, totals, strict=True) if n), default=None)
+def worst_class(test: TestResult) -> Fraction:
+    """Return the lowest recall of the classes that the test set has."""
+    return min(Fraction(hits, n) for hits, n in zip(test.hits, test.totals, strict=True) if n)
 
 
-def geometric_mean(hits: Sequence[int], totals: Sequence[int]) -> Fraction | None:
-    """Return the geometric mean of recalls of the classes that the test set has, a fraction.
+def geometric_mean(test: TestResult) -> Fraction:
+    """Return the geometric mean of recalls of the classes that the test set has.
 
     It is 0 where a recall is (Kubat and Matwin, ICML 1997); of irrational ones `root` has more
     digits than are ever printed.
     """
-    recalls = [(h, n) for h, n in zip(hits, totals, strict=True) if n]
-    if not recalls:
+    there = [(hits, n) for hits, n in zip(test.hits, test.totals, strict=True) if n]
+    hits, images = (prod(counts) for counts in zip(*there, strict=True))
+    return root(Fraction(hits, images), len(there))
+
+
+def macro_auroc(test: TestResult) -> Fraction | None:
+    """Return the mean over classes of the area under the ROC curve, each against all others.
+
+    A class that has no test image, or all of them, has no curve.
+    """
+    if test.auroc_pairs is None:
         return None
-    right, images = (prod(counts) for counts in zip(*recalls, strict=True))
-    return root(Fraction(right, images), len(recalls))
+    images = sum(test.totals)
+    return mean_accuracy(test.auroc_pairs, [2 * n * (images - n) for n in test.totals])
+
+
+def macro_auprc(test: TestResult) -> Fraction | None:
+    """Return the mean average precision of the classes that the test set has."""
+    if test.average_precision is None:
+        return None
+    return mean([measured(each) for each in test.average_precision if each is not None])
+
+
+def training_accuracy(record: Record) -> Fraction | None:
+    """Return the accuracy on the training images after the last epoch."""
+    if record.training is None or record.training.hits is None:
+        return None
+    return Fraction(sum(record.training.hits), sum(record.split.train_counts))
 
 
 def _of_group(group: Group) -> Compute:
     return lambda run: mean_accuracy(
         run.test.hits, run.test.totals, [each == group for each in run.groups]
     )
-
-
-def _of_predicted(
-    compute: Callable[[Sequence[int], Sequence[int], Sequence[int]], Fraction | None],
-) -> Compute:
-    def of(run: EvaluatedRun) -> Fraction | None:
-        test = run.test
-        return None if test.predicted is None else compute(test.hits, test.totals, test.predicted)
-
-    return of
 
 
 _ENTRIES = (
@@ -205,25 +212,45 @@ _ENTRIES = (
         "worst_class",
         "Worst class",
         "The lowest accuracy of a class.",
-        lambda run: worst_class(run.test.hits, run.test.totals),
+        lambda run: worst_class(run.test),
     ),
     Metric(
         "geometric_mean",
         "G-mean",
         "Geometric mean of the accuracies of all classes; 0 where one of them is.",
-        lambda run: geometric_mean(run.test.hits, run.test.totals),
+        lambda run: geometric_mean(run.test),
     ),
     Metric(
         "macro_precision",
         "Macro precision",
         "Mean over classes of precision, which is 0 for a class that is never predicted.",
-        _of_predicted(macro_precision),
+        lambda run: macro_precision(run.test),
     ),
     Metric(
         "macro_f1",
         "Macro F1",
         "Mean over classes of F1, the harmonic mean of recall and precision.",
-        _of_predicted(macro_f1),
+        lambda run: macro_f1(run.test),
+    ),
+    Metric(
+        "auroc",
+        "AUROC",
+        "Mean over classes of the area under the ROC curve, of a class against all others by its "
+        "probability.",
+        lambda run: macro_auroc(run.test),
+    ),
+    Metric(
+        "auprc",
+        "AUPRC",
+        "Mean over classes of average precision, of images ranked by the probability of the class.",
+        lambda run: macro_auprc(run.test),
+    ),
+    Metric(
+        "train_acc",
+        "Train acc",
+        "Accuracy on the training images after the last epoch, seen as the test sees images.",
+        lambda run: training_accuracy(run.record),
+        best=None,
     ),
     Metric(
         "ece",
@@ -250,19 +277,16 @@ def run_metrics() -> list[Metric]:
     return [metric for metric in METRICS.values() if metric.compute is not None]
 
 
-def metric_values(
-    record: Record, rule: Rule | None = None, test: TestResult | None = None
-) -> dict[str, Fraction | None]:
+def metric_values(record: Record, test: TestResult | None = None) -> dict[str, Fraction | None]:
     """Return every metric of a run by key: None where it lacks what a metric needs.
 
     Args:
         record: of the run.
-        rule: how classes are grouped; that of its dataset where None.
         test: of the same network on other images; that of the record where None.
     """
     tested = test or record.test
     if tested is None:
         return dict.fromkeys(metric.key for metric in run_metrics())
-    groups = class_groups(record.split.longtailed_counts, rule or record.job.dataset.groups)
+    groups = class_groups(record.split.longtailed_counts, record.job.dataset.groups)
     run = EvaluatedRun(record, tested, groups)
     return {metric.key: metric.of(run) for metric in run_metrics()}

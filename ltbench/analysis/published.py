@@ -18,6 +18,8 @@ from ltbench.config.yaml_file import read_yaml
 
 REFERENCE = Path(__file__).parent / "reference"
 
+OURS = "published records"
+
 PublishedBy = Literal["survey", "papers"]
 
 MISPRINT = Fraction(2, 10)
@@ -25,17 +27,27 @@ MISPRINT = Fraction(2, 10)
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One published figure, in percent. `ratio` and `epochs` are as printed, epochs maybe empty."""
+class PublishedNumber:
+    """A number that a paper or published records report, in percent.
 
-    method: str
-    dataset: str
-    ratio: str
-    network: str
-    epochs: str
+    Attributes:
+        metric: its key in METRICS; of one that is not there what the paper calls it.
+        value: the number.
+        source: the paper's table, or `OURS`.
+        std, n: over seeds; a paper's counts as one run without deviation.
+        method, dataset, ratio, network, epochs: as printed, epochs maybe empty; of records all are.
+    """
+
     metric: str
     value: Fraction
     source: str
+    std: Fraction | None = None
+    n: int = 1
+    method: str = ""
+    dataset: str = ""
+    ratio: str = ""
+    network: str = ""
+    epochs: str = ""
 
     @property
     def by_survey(self) -> bool:
@@ -49,19 +61,20 @@ class Figure:
 
 
 @cache
-def published_figures() -> tuple[Figure, ...]:
+def published_figures() -> tuple[PublishedNumber, ...]:
     """Return every figure of `reference/published.csv`."""
+    keys = {metric.published: metric.key for metric in METRICS.values() if metric.published}
     with (REFERENCE / "published.csv").open(encoding="utf-8", newline="") as file:
         return tuple(
-            Figure(
+            PublishedNumber(
+                metric=keys.get(row["metric"], row["metric"]),
+                value=Fraction(row["value"]),
+                source=row["source"],
                 method=row["method"],
                 dataset=row["dataset"],
                 ratio=row["imbalance_factor"],
                 network=row["backbone"],
                 epochs=row["epochs"],
-                metric=row["metric"],
-                value=Fraction(row["value"]),
-                source=row["source"],
             )
             for row in csv.DictReader(file)
         )
@@ -73,17 +86,17 @@ def _names() -> dict[str, Any]:
     return names
 
 
-def misprints(figures: Iterable[Figure]) -> dict[Figure, Fraction]:
+def misprints(figures: Iterable[PublishedNumber]) -> dict[PublishedNumber, Fraction]:
     """Return each RA that contradicts the Acc and UA beside it, with 100 Acc / UA."""
-    by_setting: dict[tuple[str, ...], dict[str, Figure]] = {}
+    by_setting: dict[tuple[str, ...], dict[str, PublishedNumber]] = {}
     for figure in figures:
         by_setting.setdefault(figure.setting, {})[figure.metric] = figure
     wrong = {}
     for found in by_setting.values():
-        if {"top1", "UA", "RA"} <= found.keys():
-            computed = 100 * found["top1"].value / found["UA"].value
-            if abs(computed - found["RA"].value) > MISPRINT:
-                wrong[found["RA"]] = computed
+        if {"acc", "ua", "ra"} <= found.keys():
+            computed = 100 * found["acc"].value / found["ua"].value
+            if abs(computed - found["ra"].value) > MISPRINT:
+                wrong[found["ra"]] = computed
     return wrong
 
 
@@ -95,17 +108,17 @@ class Comparable:
         ending: of the methods' names, which says under which augmentation they were trained.
     """
 
-    figures: tuple[Figure, ...]
+    figures: tuple[PublishedNumber, ...]
     ending: str = ""
 
-    def of(self, entry: Entry, metric: str, by: PublishedBy | None = None) -> list[Figure]:
+    def of(self, entry: Entry, metric: str, by: PublishedBy | None = None) -> list[PublishedNumber]:
         """Return the figures of a variant in the order of the file, of one publisher or of both."""
         names = {name + self.ending for name in _published_names(entry)} if self.figures else ()
         return [
             figure
             for figure in self.figures
             if figure.method in names
-            and figure.metric == METRICS[metric].published
+            and figure.metric == metric
             and by in (None, "survey" if figure.by_survey else "papers")
         ]
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ltbench.analysis.board import boards
-from ltbench.analysis.reproduction import Claim, claims, row_name
+from ltbench.analysis.published import PublishedNumber
+from ltbench.analysis.reproduction import claims, row_name
 from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.expand import Plan, Row
 from ltbench.runs.store import Stored
@@ -19,7 +20,7 @@ class PublishedRow:
     dataset: str
     recipe: str
     label: str
-    claims: tuple[Claim, ...]
+    claims: tuple[PublishedNumber, ...]
 
     def plan(self, seeds: Iterable[int] = (), *, twin: bool = False) -> Plan:
         """Return what trains the row.

@@ -13,30 +13,17 @@ from typing import Literal
 
 from ltbench.analysis.board import Board, Entry, Value
 from ltbench.analysis.metrics import METRICS
-from ltbench.analysis.published import comparable
+from ltbench.analysis.published import OURS, PublishedNumber, comparable
 from ltbench.core.exact import measured, root
 
-OURS = "published records"
-
 Word = Literal["within", "outside", "not run"]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A published figure, in percent; a paper's counts as one run (n = 1) without deviation."""
-
-    metric: str
-    value: Fraction
-    source: str
-    std: Fraction | None = None
-    n: int = 1
 
 
 @dataclass(frozen=True)
 class Verdict:
     """A claim beside our value of it; the tolerance is in points."""
 
-    claim: Claim
+    claim: PublishedNumber
     ours: Value
     tolerance: Fraction
 
@@ -61,7 +48,7 @@ def row_name(board: Board, entry: Entry) -> str:
     return f"{board.dataset.id}/{label}/{budget}"
 
 
-def claims(board: Board, entry: Entry) -> list[Claim]:
+def claims(board: Board, entry: Entry) -> list[PublishedNumber]:
     """Return what is published of a row.
 
     Args:
@@ -72,13 +59,12 @@ def claims(board: Board, entry: Entry) -> list[Claim]:
     for metric in METRICS.values():
         value = entry.values[metric.key]
         if metric.published and value.mean is not None:
-            found.append(Claim(metric.key, value.mean, OURS, value.std, value.n))
-        figures = (*beside.of(entry, metric.key, "survey"), *beside.of(entry, metric.key, "papers"))
-        found += [Claim(metric.key, figure.value, figure.source) for figure in figures]
+            found.append(PublishedNumber(metric.key, value.mean, OURS, value.std, value.n))
+        found += beside.of(entry, metric.key, "survey") + beside.of(entry, metric.key, "papers")
     return found
 
 
-def verdicts(published: Iterable[Claim], entry: Entry, least: float) -> list[Verdict]:
+def verdicts(published: Iterable[PublishedNumber], entry: Entry, least: float) -> list[Verdict]:
     """Return a row's claims beside what we measured.
 
     Args:
@@ -94,7 +80,7 @@ def verdicts(published: Iterable[Claim], entry: Entry, least: float) -> list[Ver
     ]
 
 
-def _tolerance(claim: Claim, ours: Value, least: Fraction) -> Fraction:
+def _tolerance(claim: PublishedNumber, ours: Value, least: Fraction) -> Fraction:
     spreads = [std for std in (claim.std, ours.std) if std is not None]
     if not spreads or not ours.n:
         return least

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ltbench.analysis.metrics import metric_values, run_metrics
 from ltbench.analysis.statistics import summarise
-from ltbench.config.errors import Source, did_you_mean, raise_all
+from ltbench.config.errors import Location, did_you_mean, raise_all
 from ltbench.config.keys import KEY_LENGTH, content_hash
 from ltbench.config.models import Job
 from ltbench.core.exact import fixed
@@ -58,9 +58,12 @@ SETTINGS: dict[str, Callable[[Record], object]] = {
 """What a run shares with those that differ in their seed alone."""
 
 MEASURED: dict[str, Callable[[Record], object]] = {
-    "train_seconds": lambda record: round(record.cost.train_seconds, 3),
-    "test_seconds": lambda record: round(record.cost.test_seconds, 3),
+    "train_seconds": lambda record: _rounded(record.cost.train_seconds),
+    "test_seconds": lambda record: _rounded(record.cost.test_seconds),
+    "cpu_seconds": lambda record: _rounded(record.cost.cpu_seconds),
     "parameters": lambda record: record.weights.parameters,
+    "parameters_trained": lambda record: record.weights.trained,
+    "parameters_read": lambda record: record.weights.read,
     "commit": lambda record: record.environment.commit,
 }
 
@@ -122,9 +125,11 @@ class Runs(Rows):
         Raises:
             ConfigError: for names that are no column.
         """
-        source = Source("where")
+        location = Location("where")
         raise_all(
-            source.at(name).problem("no such column", did_you_mean(name, self.columns))
+            location.at(name).problem(
+                "unknown-key", "no such column", did_you_mean(name, self.columns)
+            )
             for name in wanted
             if name not in self.columns
         )
@@ -247,6 +252,10 @@ def write_runs(records: Mapping[str, Stored], path: Path) -> Path:
     """Write the table of records as CSV; return its path."""
     write_atomically(path, table_of_runs(records).csv().encode(), durable=False)
     return path
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _plain(value: object) -> object:

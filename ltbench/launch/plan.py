@@ -51,9 +51,9 @@ def read_catalogue(plugins: Sequence[Path] = ()) -> Catalogue:
 
     problems: list[Problem] = []
     for path in plugins:
-        with collecting(problems):
-            add_metrics(import_plugin(path).metrics, Source(display(path)))
-    with collecting(problems):
+        with collect_errors(problems):
+            add_metrics(import_plugin(path).metrics, Location(display(path)))
+    with collect_errors(problems):
         catalogue = with_plugins(catalogue, plugins)
     raise_all(problems)
     return catalogue

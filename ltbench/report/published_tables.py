@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from ltbench.analysis.board import Entry, Value
 from ltbench.analysis.metrics import METRICS, Metric
-from ltbench.analysis.published import Figure, PublishedBy, comparable, misprints
+from ltbench.analysis.published import PublishedBy, PublishedNumber, comparable, misprints
 from ltbench.report.context import BoardContext
 from ltbench.report.table import (
     PERCENT,
@@ -43,7 +43,9 @@ def published_columns(of: BoardContext, metrics: Sequence[Metric]) -> list[Colum
     return [column(by, metric) for by in PUBLISHERS for metric in metrics if metric.published]
 
 
-def figures_cell(figures: Sequence[Figure], wrong: Mapping[Figure, Fraction]) -> Cell:
+def figures_cell(
+    figures: Sequence[PublishedNumber], wrong: Mapping[PublishedNumber, Fraction]
+) -> Cell:
     """Return published figures as one cell, a range where they differ, the sources as notes.
 
     Args:
@@ -69,7 +71,7 @@ class _Beside:
 
     entry: Entry
     metric: Metric
-    figure: Figure
+    figure: PublishedNumber
     right: Fraction | None
 
     @property

@@ -15,7 +15,6 @@ def findings_table(findings, boards):
     return FINDINGS.build(Leaderboard([(None, boards)], Loaded(), {}, findings))
 
 
-
 REPOSITORY = Path(__file__).parents[2]
 VARIANTS = [
     {"label": "Softmax", "method": "softmax"},
@@ -211,6 +210,18 @@ def test_file_errors_name_file_and_line(tmp_path):
     found = problems(lambda: load_findings(path))
     assert (f"{path}:4", "findings[0].typo", "unknown-key") in found
     assert (f"{path}:2", "findings[0].compare", "missing-key") in found
+
+
+def test_a_metric_that_there_is_not_is_named(tmp_path):
+    path = tmp_path / "findings.yaml"
+    path.write_text(
+        "findings:\n  - {id: a, claim: b, source: c, published: d, compare: "
+        "[{left: {method: softmax, metric: acd}, op: '>', right: {method: crt}}]}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_findings(path)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.path) == (2, "findings[0].compare[0].left.metric")
 
 
 def test_the_findings_of_the_project():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ltbench.analysis.board import boards
-from ltbench.analysis.metrics import METRICS, EvaluatedRun, Metric
+from ltbench.analysis.metrics import METRICS, EvaluatedRun, Metric, metric_values
 from ltbench.analysis.runs import table_of_runs
 from ltbench.core.exact import mean_accuracy
 from ltbench.core.groups import GROUPS, class_groups
@@ -26,9 +26,8 @@ def evaluated(hits, totals, groups=(), **counts):
     return EvaluatedRun(None, result, tuple(groups))
 
 
-def value(key, hits, totals, predicted=None):
-    predicted = None if predicted is None else tuple(map(int, predicted))
-    return METRICS[key].of(evaluated(hits, totals, predicted=predicted))
+def value(key, hits, totals, **counts):
+    return METRICS[key].of(evaluated(hits, totals, **counts))
 
 
 def accuracy(hits, totals, groups, group):
@@ -75,7 +74,9 @@ def test_macro_f1_is_that_of_scikit_learn():
     totals, predicted = (np.bincount(of, minlength=5) for of in (labels, predictions))
     there = np.flatnonzero(totals)
     expected = f1_score(labels, predictions, labels=there, average="macro", zero_division=0)
-    assert value("macro_f1", hits, totals, predicted) == pytest.approx(expected, abs=1e-12)
+    assert value("macro_f1", hits, totals, predicted=predicted.tolist()) == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 def test_macro_precision_is_that_of_scikit_learn():
@@ -89,7 +90,9 @@ def test_macro_precision_is_that_of_scikit_learn():
     totals, predicted = (np.bincount(of, minlength=5) for of in (labels, predictions))
     there = np.flatnonzero(totals)
     expected = precision_score(labels, predictions, labels=there, average="macro", zero_division=0)
-    assert value("macro_precision", hits, totals, predicted) == pytest.approx(expected, abs=1e-12)
+    assert value("macro_precision", hits, totals, predicted=predicted.tolist()) == pytest.approx(
+        expected, abs=1e-12
+    )
     assert value("macro_precision", hits, totals) is None
 
 
@@ -110,6 +113,54 @@ def test_a_geometric_mean_is_exact_where_it_can_be_and_zero_with_a_class_that_is
 
 def test_the_worst_class_is_of_those_with_images():
     assert value("worst_class", (3, 1, 0), (4, 2, 0)) == Fraction(1, 2)
+
+
+def test_ranking_metrics_are_those_of_torchmetrics():
+    import torch
+    from torchmetrics.functional.classification import (
+        multiclass_auroc,
+        multiclass_average_precision,
+    )
+
+    generator = np.random.default_rng(2)
+    labels = generator.integers(0, 4, 60)
+    scores = generator.random((60, 4))
+    scores /= scores.sum(axis=1, keepdims=True)
+    pairs = []
+    for k in range(4):
+        own, others = scores[labels == k, k], scores[labels != k, k]
+        pairs.append(sum(2 * (a > b) + (a == b) for a in own for b in others))
+    probabilities, truth = torch.from_numpy(scores), torch.from_numpy(labels)
+    areas = multiclass_average_precision(probabilities, truth, 4, average=None)
+    # A fifth class has no test image.
+    found = {"auroc_pairs": (*map(int, pairs), 0), "average_precision": (*areas.tolist(), None)}
+    totals = np.bincount(labels, minlength=5)
+    expected = multiclass_auroc(probabilities, truth, 4)
+    assert value("auroc", (0,) * 5, totals, **found) == pytest.approx(float(expected), abs=1e-6)
+    expected = multiclass_average_precision(probabilities, truth, 4)
+    assert value("auprc", (0,) * 5, totals, **found) == pytest.approx(float(expected), abs=1e-6)
+    for key in ("auroc", "auprc"):
+        assert value(key, (0,) * 5, totals) is None
+
+
+def test_a_class_that_has_all_images_has_no_curve():
+    assert value("auroc", (1, 0), (2, 0), auroc_pairs=(0, 0)) is None
+    assert value("auroc", (1, 0), (2, 2), auroc_pairs=(8, 6)) == Fraction(7, 8)
+
+
+def test_training_accuracy_is_of_the_images_trained_on(toy):
+    plan = toy.plan([{"label": "Softmax", "method": "softmax"}], seeds=(0,))
+    (job,) = (job for job in plan.jobs.values() if job.split == "longtailed")
+    record = toy.record(job, (45, 40, 30, 20, 5, 1))
+    assert metric_values(record)["train_acc"] is None
+    hits = record.training.model_copy(update={"hits": (200, 100, 30, 20, 10, 4)})
+    seen = record.model_copy(update={"training": hits})
+    assert metric_values(seen)["train_acc"] == Fraction(364, 455)
+    split = record.split.model_copy(update={"train_counts": (200,) * 6})  # as of a balanced twin
+    balanced = seen.model_copy(update={"split": split})
+    assert metric_values(balanced)["train_acc"] == Fraction(364, 1200)
+    untrained = record.model_copy(update={"training": None})
+    assert metric_values(untrained)["train_acc"] is None
 
 
 def test_a_metric_is_one_entry(toy):

@@ -43,6 +43,7 @@ def test_a_metric_of_a_plugin_is_in_tables_and_runs(plugin, tmp_path):
     tables = (tmp_path / "out" / "README.md").read_text()
     assert "Best class" in tables
     runs = ltbench.load_runs(RECORDS, tmp_path, plugins=[tmp_path / "p.py"])
+    assert len(rows) == len(runs) > 100
     for row in runs.where(stage="train"):
         assert row["best_class"] >= row["acc"] >= row["worst_class"]
         assert rows[row["key"]]["best_class"] == f"{row['best_class']:.4f}"

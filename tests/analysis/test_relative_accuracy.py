@@ -76,6 +76,6 @@ def test_survey_pairs():
     assert next(iter(wrong.values())) == pytest.approx(79.76, abs=0.01)
     for setting in settings:
         found = {f.metric: f for f in survey if f.setting == setting}
-        ours = relative_accuracy([found["top1"].value], [found["UA"].value], [Fraction(0)])
-        if found["RA"] not in wrong:
-            assert 100 * ours.relative == pytest.approx(found["RA"].value, abs=0.15), setting
+        ours = relative_accuracy([found["acc"].value], [found["ua"].value], [Fraction(0)])
+        if found["ra"] not in wrong:
+            assert 100 * ours.relative == pytest.approx(found["ra"].value, abs=0.15), setting

@@ -3,7 +3,8 @@ from fractions import Fraction
 import pytest
 
 from ltbench.analysis.board import Value, boards
-from ltbench.analysis.reproduction import OURS, Claim, claims, row_name, verdicts
+from ltbench.analysis.published import OURS, PublishedNumber
+from ltbench.analysis.reproduction import claims, row_name, verdicts
 
 VARIANTS = [
     {"label": "Softmax", "method": "softmax"},
@@ -29,7 +30,7 @@ def test_published_records_are_claims_with_their_seeds(toy):
     made = board(toy, [(2,) * 6, (4,) * 6])
     found = {claim.metric: claim for claim in claims(made, made.entries[0])}
     acc = made.entries[0].values["acc"]
-    assert found["acc"] == Claim("acc", acc.mean, OURS, acc.std, 2)
+    assert found["acc"] == PublishedNumber("acc", acc.mean, OURS, acc.std, 2)
     assert "ua" not in found
     assert claims(made, made.entries[1]) == []
 
@@ -51,6 +52,6 @@ def test_tolerance_is_points_or_twice_the_standard_error(
     entry = board(toy, [(1,) * 6] * 2).entries[0]
     entry.values["acc"] = ours
     n = 1 if std is None else 2
-    (verdict,) = verdicts([Claim("acc", published, "a paper", std, n)], entry, 1.0)
+    (verdict,) = verdicts([PublishedNumber("acc", published, "a paper", std, n)], entry, 1.0)
     assert verdict.tolerance == pytest.approx(tolerance)
     assert verdict.word == word

@@ -78,10 +78,12 @@ def test_what_runs_and_records_disagree_in_is_named():
 
     here = {record.key: record}
     assert said(run, here) is None
-    changed = accuracies(record) | {"acc": 0.5}
-    del changed["many"]
+    changed = accuracies(record) | {"acc": 0.5, "many": 0.25}
+    del changed["ece"]  # as if this metric had come later
     lines = said(MirroredRun(record.key, "finished", {"test_hash": "x"}, changed), here)
     assert [line.split()[0] for line in lines] == ["train_hash", "test_hash", "acc", "many"]
+    lost = said(MirroredRun(record.key, "finished", hashes(record), {}), here)
+    assert [line.split()[0] for line in lost] == ["acc"]
     assert said(MirroredRun(record.key, "running", {}, {}), here) == [
         "is running there, has a record here"
     ]
