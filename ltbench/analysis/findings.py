@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from ltbench.analysis.board import DECIMALS, Board, Entry
 from ltbench.analysis.metrics import METRICS
 from ltbench.config.errors import Location, did_you_mean, format_value
-from ltbench.config.models import Model, Name
+from ltbench.config.models import Model, Name, refusal
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 from ltbench.core.exact import fixed, measured
@@ -52,7 +52,8 @@ class Term(Model):
     def _known(cls, value: str) -> str:
         if value not in METRICS:
             near = did_you_mean(value, METRICS)
-            raise ValueError(f"no metric {format_value(value)}" + (f"; {near}" if near else ""))
+            message = f"no metric {format_value(value)}" + (f"; {near}" if near else "")
+            raise refusal("unknown-value", message)
         return value
 
 

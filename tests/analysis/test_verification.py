@@ -144,7 +144,10 @@ def test_splits_are_made_anew_from_the_images_that_are_there(tmp_path):
 def test_files_that_are_missing_stray_or_other(tmp_path):
     folder, made = tmp_path / "folder", tmp_path / "made"
     for root, files in (
-        (folder, {"same": "a", "stray": "b", "deep/other": "one\ntwo and more\n"}),
+        (
+            folder,
+            {"same": "a", "beside": "b", "deep/stray": "b", "deep/other": "one\ntwo and more\n"},
+        ),
         (made, {"same": "a", "new": "c", "deep/other": "one\ntwo and less\n"}),
     ):
         for name, text in files.items():
@@ -152,8 +155,8 @@ def test_files_that_are_missing_stray_or_other(tmp_path):
             (root / name).write_text(text)
     assert [(p.file, p.line, p.code) for p in file_problems(folder, made)] == [
         (f"{folder}/deep/other", 2, "out-of-date"),
+        (f"{folder}/deep/stray", None, "out-of-date"),
         (f"{folder}/new", None, "missing-file"),
-        (f"{folder}/stray", None, "out-of-date"),
     ]
     assert file_problems(made, made) == []
 

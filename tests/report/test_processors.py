@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from ltbench.analysis.findings import Finding
-from ltbench.analysis.verification import difference
+from ltbench.analysis.verification import differences
 from ltbench.core.shifts import SHIFTS
 from ltbench.report.context import Leaderboard
 from ltbench.report.figure_cache import write_figures
@@ -167,7 +167,7 @@ def files(toy, plans, records, folder, end=None):
 def differing(ours, theirs):
     """Return which files differ: drawings in the numbers that they show, others in a byte."""
     assert ours.keys() == theirs.keys()
-    return [name for name in ours if difference(ours[name], theirs[name])]
+    return [name for name in ours if any(differences(Path(name), ours[name], theirs[name]))]
 
 
 @pytest.fixture(scope="module")

@@ -163,7 +163,11 @@ METHODS = {
             hyper=hyper(tau=1.0),
         ),
         method(
-            "ldam_drw", "LDAM-DRW", "re-margining", 2019, hyper=hyper(defer="drw", max_margin=0.5)
+            "ldam_drw",
+            "LDAM-DRW",
+            "re-margining",
+            2019,
+            hyper=hyper(defer="drw", max_margin=0.5, kinds=()),
         ),
         method("ncm", "NCM", "decoupled", 2020, STATISTICS),
         method("crt", "cRT", "decoupled", 2020, CLASSIFIER),
