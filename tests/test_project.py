@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import ltbench
 from tests.support import processes
@@ -83,6 +85,39 @@ def test_one_version_everywhere():
     assert "version" in PROJECT["dynamic"]
     assert metadata.version("ltbench") == ltbench.__version__
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == ltbench.__version__
+
+
+def required():
+    """Return the ranges of what ltbench and the extras that tests use need, by name."""
+    extras = PROJECT["optional-dependencies"]
+    used = Requirement(next(text for text in extras["dev"] if text.startswith("ltbench["))).extras
+    texts = [*PROJECT["dependencies"], *(text for extra in used for text in extras[extra])]
+    return {each.name: each.specifier for each in map(Requirement, texts)}
+
+
+def pinned(end):
+    """Return the versions of a file of constraints, by name."""
+    lines = (ROOT / "constraints" / f"{end}.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+@pytest.mark.parametrize("end", ["lowest", "highest"])
+def test_a_tested_version_of_each_dependency_is_within_its_bounds(end):
+    ranges, versions = required(), pinned(end)
+    assert versions.keys() == ranges.keys()
+    assert [name for name in ranges if not ranges[name].contains(versions[name])] == []
+
+
+def test_the_lowest_tested_versions_are_the_lower_bounds():
+    lower = {
+        name: next(each.version for each in specifier if each.operator == ">=")
+        for name, specifier in required().items()
+    }
+    lowest, highest = pinned("lowest"), pinned("highest")
+    assert {name: Version(text) for name, text in lowest.items()} == {
+        name: Version(text) for name, text in lower.items()
+    }
+    assert all(Version(highest[name]) >= Version(lowest[name]) for name in lowest)
 
 
 def test_the_changelog_is_up_to_date():
