@@ -6,7 +6,7 @@ import torch
 from rounds import interleaved, report
 from torch import nn
 from torchvision.transforms import RandAugment
-from work import data_module, pool, recipe, usual_loader
+from work import data_module, noise_dataset, recipe, usual_loader
 
 from ltbench.config.models import Policy
 
@@ -16,7 +16,7 @@ STEPS = 60
 def main() -> None:
     """Measure and report."""
     torch.set_num_threads(1)
-    images = pool()
+    images = noise_dataset()
 
     def usual(*policy: nn.Module) -> float:
         began, batches = time.perf_counter(), iter(usual_loader(images, *policy))
@@ -26,11 +26,10 @@ def main() -> None:
     def ours(*, channels_last: bool, **policy: object) -> float:
         settings = recipe(channels_last=channels_last, policy=Policy.model_validate(policy))
         module = data_module(settings, images)
-        chunks = iter(module.train_dataloader())
-        next(chunks)  # moves the bytes and draws the epoch
-        began, seen = time.perf_counter(), 0
-        for chunk in chunks:
-            seen += sum(len(batch) for batch in chunk)  # type: ignore[misc]
+        steps = module.epoch(0)
+        next(steps)  # moves the bytes and draws the epoch
+        began = time.perf_counter()
+        seen = sum(len(batch) for batch in steps)
         return seen / (time.perf_counter() - began)
 
     figures = interleaved(

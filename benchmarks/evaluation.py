@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 from rounds import interleaved, report
-from work import data_module, device, job, network, pool, ready, recipe, usual_validation
+from work import data_module, device, job, network, noise_dataset, ready, recipe, usual_validation
 
 from ltbench.training.fit import make_trainer
 from ltbench.training.module import TrainingModule
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="also bf16")
     words = parser.parse_args()
     torch.set_num_threads(1)
-    images, where = pool(128, words.images), device()
+    images, where = noise_dataset(128, words.images), device()
 
     def ours(**changes: object) -> float:
         settings = recipe(network=words.network, channels_last=True, **changes)

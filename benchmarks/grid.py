@@ -14,7 +14,7 @@ import time
 
 import torch
 from rounds import interleaved, report
-from work import COUNTS, device, network, pool, usual_steps, usual_validation
+from work import COUNTS, device, network, noise_dataset, usual_steps, usual_validation
 
 LTBENCH = shutil.which("ltbench") or "ltbench"
 ROWS = ("Softmax", "Post-hoc logit adjustment", "tau-norm", "NCM")
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=6)
     words = parser.parse_args()
-    images, where = pool(test=TEST_IMAGES), device()
+    images, where = noise_dataset(test=TEST_IMAGES), device()
 
     def separate() -> float:
         torch.set_num_threads(os.cpu_count() or 1)

@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -29,10 +30,11 @@ from work import device, recipe
 
 from ltbench.config.load import load_dataset
 from ltbench.data import decode
+from ltbench.data.cache_building import build_cache
 from ltbench.data.datamodule import DataModule
-from ltbench.data.image_cache import build_cache, open_stores
-from ltbench.data.image_store import read_image, through_jpeg
-from ltbench.data.pool import ImageFiles, Pool
+from ltbench.data.image_cache import open_cache
+from ltbench.data.images import FileImages, Images, encode_jpeg, read_image
+from ltbench.data.raw_dataset import RawDataset
 
 SPEC = load_dataset("imagenet_lt").model_copy(
     update={"name": "photographs", "classes": 10, "lists": None, "pool_images": None}
@@ -91,22 +93,23 @@ def usual(files: Sequence[Path]) -> float:
     return rate(lambda: sum(len(labels) for _, labels in loader))
 
 
-def ours(pool: Pool, cache: str, quality: int | None) -> float:
+def ours(raw: RawDataset, cache: str, quality: int | None) -> float:
     """Return the rate of our data module, with what is in a cache folder."""
     os.environ["LTBENCH_CACHE"] = cache
     where, precision = device(), "fp32"
     settings = recipe("imagenet_lt_90", batch=BATCH, precision=precision, jpeg_quality=quality)
-    data = DataModule(SPEC, "longtailed", settings, seed=0, pool=pool, device=where)
-    loader = data.train_dataloader()
-    return rate(lambda: sum(len(batch) for chunk in loader for batch in chunk))  # type: ignore[misc]
+    data = DataModule(SPEC, "longtailed", settings, seed=0, raw=raw, device=where)
+    return rate(lambda: sum(len(batch) for batch in data.epoch(0)))
 
 
-def reading(pool: Pool, cache: str, quality: int | None) -> float:
+def reading(raw: RawDataset, folder: str, quality: int | None) -> float:
     """Return the rate of reading images whole."""
-    os.environ["LTBENCH_CACHE"] = cache
-    _, stores = open_stores(SPEC, pool, SHORT_SIDE, quality)
-    order = np.random.default_rng(0).permutation(len(pool.train_labels)).tolist()
-    return rate(lambda: len([image.copy() for image in stores["train"].load(order)]))
+    os.environ["LTBENCH_CACHE"] = folder
+    cache = open_cache(SPEC, raw, SHORT_SIDE, quality)
+    files = replace(raw.files["train"], short_side=SHORT_SIDE)
+    images: Images = files if cache is None else cache[0]["train"]
+    order = np.random.default_rng(0).permutation(len(images)).tolist()
+    return rate(lambda: len([image.copy() for image in images.read(order)]))
 
 
 def decoders(data: Sequence[bytes]) -> dict[str, Callable[[], float]]:
@@ -146,10 +149,10 @@ def main() -> None:
         )
         files = [found[i % len(found)] for i in range(words.images)]
         labels = np.arange(words.images) % SPEC.classes
-        test = ImageFiles(Path("/"), tuple(str(path.absolute())[1:] for path in files[:8]))
-        train = ImageFiles(Path("/"), tuple(str(path.absolute())[1:] for path in files))
+        test = FileImages(Path("/"), tuple(str(path.absolute())[1:] for path in files[:8]), 3)
+        train = FileImages(Path("/"), tuple(str(path.absolute())[1:] for path in files), 3)
         names = tuple(map(str, range(SPEC.classes)))
-        pool = Pool(train, labels, test, labels[:8], names, "0" * 64)
+        raw = RawDataset(train, labels, test, labels[:8], names, "0" * 64)
         stored = {
             "files": (str(place / "none"), None),
             "cache of pixels": (str(place / "cache"), None),
@@ -157,12 +160,12 @@ def main() -> None:
         }
         os.environ["LTBENCH_CACHE"] = str(place / "cache")
         for quality in (None, QUALITY):
-            built = build_cache(SPEC, pool, SHORT_SIDE, quality=quality)
+            built = build_cache(SPEC, raw, SHORT_SIDE, quality=quality)
             print(f"{built.folder.name}: {built.bytes / built.images / 1e3:.1f} kB an image")
         whole = {"usual dataset": lambda: usual(files)}
-        whole |= {f"ours, {name}": partial(ours, pool, *how) for name, how in stored.items()}
+        whole |= {f"ours, {name}": partial(ours, raw, *how) for name, how in stored.items()}
         report("images", "images a second", interleaved(whole, words.rounds), "usual dataset")
-        alone = {name: partial(reading, pool, *how) for name, how in stored.items()}
+        alone = {name: partial(reading, raw, *how) for name, how in stored.items()}
         figures = interleaved({"usual dataset": lambda: usual(files), **alone}, words.rounds)
         report("images_reading", "images a second", figures, "usual dataset")
         for name, values in figures.items():
@@ -171,7 +174,7 @@ def main() -> None:
         resized = [read_image(path, 3, SHORT_SIDE) for path in found]
         for name, data in (
             ("files", [path.read_bytes() for path in found]),
-            ("resized", [through_jpeg(image, QUALITY) for image in resized]),
+            ("resized", [encode_jpeg(image, QUALITY) for image in resized]),
         ):
             report(
                 f"images_decoders_{name}",

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from rounds import interleaved, report
 from torch import nn
-from work import data_module, device, our_steps, pool, ready, recipe
+from work import data_module, device, noise_dataset, our_steps, ready, recipe
 
 from ltbench.losses import cross_entropy
 from ltbench.methods import METHODS
@@ -43,23 +43,22 @@ def main() -> None:
 
     def bare(kind: type[Method], steps: int) -> float:
         method = ready(settings, kind).to(where).train()
-        data = data_module(settings, pool(128 * steps))
+        data = data_module(settings, noise_dataset(128 * steps))
         optimizer = build_optimizer(settings.first.optimizer, method)
         total = torch.zeros((), device=where, dtype=torch.float64)
         began, seen = time.perf_counter(), 0
-        for chunk in data.train_dataloader():
-            for batch in chunk:
-                loss = cross_entropy(method.network(batch.images), batch.labels)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                total += loss.detach()
-                seen += len(batch.labels)
+        for batch in data.epoch(0):
+            loss = cross_entropy(method.network(batch.images), batch.labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+            seen += len(batch.labels)
         total.item()
         return seen / (time.perf_counter() - began)
 
     def ours(kind: type[Method], steps: int) -> float:
-        return our_steps(settings, pool(128 * steps), where, ready(settings, kind))
+        return our_steps(settings, noise_dataset(128 * steps), where, ready(settings, kind))
 
     for name, kind, steps in (("tiny", Tiny, 320), ("resnet32", METHODS["softmax"], 16)):
         variants = {

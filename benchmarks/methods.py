@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 from rounds import interleaved, report
-from work import device, our_steps, pool, ready, recipe
+from work import device, noise_dataset, our_steps, ready, recipe
 
 from ltbench.core.nouns import Stage
 from ltbench.methods import METHODS
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     words = parser.parse_args()
     torch.set_num_threads(1)
-    images, where = pool(128 * STEPS), device()
+    images, where = noise_dataset(128 * STEPS), device()
     settings = recipe(network=words.network, channels_last=True)
 
     def measured(kind: type[Method], stage: Stage) -> float:

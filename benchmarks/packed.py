@@ -17,7 +17,8 @@ from rounds import interleaved, report
 
 from ltbench.config.load import load_dataset
 from ltbench.data.image_folder import list_folder
-from ltbench.data.sources import load_pool, place_of, resolve_root
+from ltbench.data.images import InMemoryImages
+from ltbench.data.sources import load_raw_dataset, place_of, resolve_root
 
 BATCH, STEPS = 128, 40
 
@@ -38,12 +39,12 @@ def main() -> None:
         os.environ["LTBENCH_CACHE"] = temporary
         for what in ("build", "check and open"):
             began = time.perf_counter()
-            pool = load_pool(spec, words.data_root)
+            raw = load_raw_dataset(spec, words.data_root)
             print(f"{what}: {time.perf_counter() - began:.1f} s")
         size = sum(file.stat().st_size for file in Path(temporary).rglob("*.npy"))
         print(f"{sum(map(len, listing.parts.values())):,} images, {size / 1e6:.0f} MB")
-        packed = pool.train_images
-        assert isinstance(packed, np.ndarray)
+        packed = raw.train_images
+        assert isinstance(packed, InMemoryImages)
 
         def files() -> float:
             began = time.perf_counter()

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 from rounds import interleaved, report
-from work import device, network, our_steps, pool, ready, recipe, usual_steps
+from work import device, network, noise_dataset, our_steps, ready, recipe, usual_steps
 
 STEPS = 16
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="also compiled networks")
     words = parser.parse_args()
     torch.set_num_threads(1)
-    images, where = pool(128 * STEPS), device()
+    images, where = noise_dataset(128 * STEPS), device()
 
     def ours(**changes: object) -> float:
         settings = recipe(network=words.network, **changes)

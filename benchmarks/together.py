@@ -14,7 +14,7 @@ from itertools import product
 
 import torch
 from rounds import interleaved, report
-from work import device, network, our_steps, pool, ready, recipe, usual_steps
+from work import device, network, noise_dataset, our_steps, ready, recipe, usual_steps
 
 STEPS = 16
 
@@ -22,7 +22,7 @@ STEPS = 16
 def work(kind: str, name: str, threads: int) -> float:
     """Return images a second of one process that has warmed up."""
     torch.set_num_threads(threads)
-    images, where = pool(128 * STEPS), device()
+    images, where = noise_dataset(128 * STEPS), device()
     compiled = "on" if kind == "compiled" else "off"
     settings = recipe(network=name, channels_last=True, compile=compiled)
 

@@ -22,8 +22,9 @@ from ltbench.config.models import Job, Recipe, Schedule
 from ltbench.core.groups import subset_classes
 from ltbench.core.nouns import Stage
 from ltbench.data.datamodule import DataModule
-from ltbench.data.pool import Pool
+from ltbench.data.images import Images, InMemoryImages
 from ltbench.data.profiles import exponential
+from ltbench.data.raw_dataset import RawDataset
 from ltbench.methods import METHODS
 from ltbench.methods.base import Method
 from ltbench.methods.terms import TrainedTeacher
@@ -39,13 +40,14 @@ SPEC = load_dataset("cifar10").model_copy(
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
-def pool(train: int = sum(COUNTS), test: int = 1000) -> Pool:
+def noise_dataset(train: int = sum(COUNTS), test: int = 1000) -> RawDataset:
     """Return noise in CIFAR's shape: what images show does not change what they cost."""
     noise = np.random.default_rng(0)
     labels, test_labels = np.arange(train) % 10, np.arange(test) % 10
     images = [noise.integers(0, 256, (n, 3, 32, 32), np.uint8) for n in (len(labels), test)]
     names = tuple(map(str, range(10)))
-    return Pool(images[0], labels, images[1], test_labels, names, "0" * 64)
+    train_images, test_images = map(InMemoryImages, images)
+    return RawDataset(train_images, labels, test_images, test_labels, names, "0" * 64)
 
 
 def recipe(name: str = "cifar_200", **changes: object) -> Recipe:
@@ -53,9 +55,9 @@ def recipe(name: str = "cifar_200", **changes: object) -> Recipe:
     return load_recipe(name).model_copy(update=changes)
 
 
-def data_module(settings: Recipe, images: Pool) -> DataModule:
+def data_module(settings: Recipe, images: RawDataset) -> DataModule:
     """Return our data module over the pool."""
-    return DataModule(SPEC, "longtailed", settings, seed=0, pool=images)
+    return DataModule(SPEC, "longtailed", settings, seed=0, raw=images)
 
 
 def job(settings: Recipe, method: str = "softmax", stage: str = "train", epochs: int = 1) -> Job:
@@ -97,7 +99,7 @@ def ready(
 
 
 def our_steps(
-    settings: Recipe, images: Pool, device: torch.device, method: Method, epochs: int = 1
+    settings: Recipe, images: RawDataset, device: torch.device, method: Method, epochs: int = 1
 ) -> float:
     """Return images a second of a method's steps, through the ordinary runner."""
     one = job(settings, epochs=epochs)
@@ -113,12 +115,12 @@ class PilDataset(Dataset[tuple[Tensor, int]]):
 
     def __init__(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         labels: NDArray[np.int64],
         *policy: nn.Module,
         train: bool,
     ) -> None:
-        self.images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        self.images = np.stack(images.read(range(len(images))))
         self.labels = labels.tolist()
         crop = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), *policy]
         normalise = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
@@ -139,7 +141,7 @@ def network(name: str = "resnet32") -> nn.Module:
 
 
 def usual_loader(
-    images: Pool, *policy: nn.Module, train: bool = True
+    images: RawDataset, *policy: nn.Module, train: bool = True
 ) -> "DataLoader[tuple[Tensor, int]]":
     """Return a DataLoader of the field's usual dataset, shuffled and augmented for training."""
     if train:
@@ -149,7 +151,7 @@ def usual_loader(
     return DataLoader(dataset, batch_size=128, shuffle=train, num_workers=0)
 
 
-def usual_steps(images: Pool, model: nn.Module, device: torch.device, steps: int) -> float:
+def usual_steps(images: RawDataset, model: nn.Module, device: torch.device, steps: int) -> float:
     """Return images a second of the field's usual loop: fp32, `.item()` and top-k each step."""
     model.to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=2e-4)
@@ -169,7 +171,7 @@ def usual_steps(images: Pool, model: nn.Module, device: torch.device, steps: int
 
 
 @torch.no_grad()
-def usual_validation(images: Pool, model: nn.Module, device: torch.device) -> float:
+def usual_validation(images: RawDataset, model: nn.Module, device: torch.device) -> float:
     """Return test images a second of the field's usual validation."""
     model.to(device).eval()
     began, seen, losses, hits = time.perf_counter(), 0, 0.0, 0.0

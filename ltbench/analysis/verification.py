@@ -14,8 +14,8 @@ from ltbench.config.errors import Location, Problem, format_value
 from ltbench.config.expand import Plan
 from ltbench.data.errors import DataError
 from ltbench.data.image_cache import open_cache
-from ltbench.data.pool import without
-from ltbench.data.sources import is_there, load_pool
+from ltbench.data.raw_dataset import exclude_images
+from ltbench.data.sources import is_there, load_raw_dataset
 from ltbench.data.split import make_split
 from ltbench.runs.record import Record
 from ltbench.runs.state import place_of
@@ -104,10 +104,10 @@ def split_problems(records: Mapping[str, Stored], data_root: Path | None = None)
 def _shared(record: Record) -> Iterator[tuple[str, str, object]]:
     """Yield what other records share with one: which images, of what, and the facts of them."""
     job, split, spec = record.job, record.split, record.job.dataset
-    pool = f"{spec.name} {spec.fingerprint}"
-    yield "test", pool, split.test_hash
+    raw = f"{spec.name} {spec.fingerprint}"
+    yield "test", raw, split.test_hash
     if record.test is not None:
-        yield "tested", pool, record.test.totals
+        yield "tested", raw, record.test.totals
     facts = (split.train_hash, split.train_counts, split.longtailed_counts, split.auxiliary_hash)
     yield "training", f"{spec.identity()} {job.split} {job.subset}", facts
 
@@ -116,14 +116,14 @@ def _against_images(stored: Stored, data_root: Path | None) -> Iterator[Problem]
     """Yield what differs between a record and the split that its images make today."""
     job, facts, here = stored.record.job, stored.record.split, Location(stored.place)
     try:
-        pool = load_pool(job.dataset, data_root, download=False)
+        raw = load_raw_dataset(job.dataset, data_root, download=False)
         bad, side = job.dataset.bad_images, job.recipe.short_side
         if bad is not None and side is not None:
-            cache = open_cache(job.dataset, pool, side, job.recipe.jpeg_quality)
+            cache = open_cache(job.dataset, raw, side, job.recipe.jpeg_quality)
             if cache is None or cache[1] != bad:
                 return  # nobody here knows what was left out
-            pool = without(pool, cache[0]["train"].skipped)
-        made = make_split(job.dataset, pool, job.split, job.subset)
+            raw = exclude_images(raw, cache[0]["train"].excluded)
+        made = make_split(job.dataset, raw, job.split, job.subset)
     except DataError as error:
         yield here.problem(error.code, f"its images cannot be used: {error}")
         return
@@ -132,7 +132,7 @@ def _against_images(stored: Stored, data_root: Path | None) -> Iterator[Problem]
         ("train_counts", made.counts),
         ("longtailed_counts", made.longtailed_counts),
         ("test_hash", made.test_hash),
-        ("auxiliary_hash", made.auxiliary.hash if made.auxiliary else None),
+        ("auxiliary_hash", made.auxiliary_hash),
     ):
         if getattr(facts, name) != ours:
             yield here.problem("mismatch", f"{name} is not that of the images in the data folder")

@@ -1,7 +1,7 @@
 """Augmentation of whole batches. Plain torch."""
 
-from ltbench.augment.batch import Placement, ResidentImages, draw_placement
 from ltbench.augment.colour import JitterDraws, draw_jitter, jitter
+from ltbench.augment.crop_flip import CropFlipParams, draw_crop_flip
 from ltbench.augment.distortion import distort
 from ltbench.augment.mixing import mix, mixup
 from ltbench.augment.policy import PolicyEpoch, draw_policy
@@ -11,16 +11,15 @@ from ltbench.augment.rotation import TURNS, turned
 __all__ = [
     "TURNS",
     "CropDraws",
+    "CropFlipParams",
     "JitterDraws",
-    "Placement",
     "PolicyEpoch",
-    "ResidentImages",
     "centre_boxes",
     "crop_boxes",
     "distort",
+    "draw_crop_flip",
     "draw_crops",
     "draw_jitter",
-    "draw_placement",
     "draw_policy",
     "jitter",
     "mix",

@@ -14,7 +14,7 @@ from ltbench.data.errors import DataError, OnBad
 
 if TYPE_CHECKING:
     from ltbench.config.models import DatasetSpec
-    from ltbench.data.report import DataReport
+    from ltbench.data.describe import DataReport
 
 FIGURES = (".png", ".svg", ".pdf")
 
@@ -38,7 +38,7 @@ class Dataset:
 
     def report(self) -> "DataReport":
         """Return what is there of it."""
-        from ltbench.data.report import check
+        from ltbench.data.describe import check
 
         return check(self.spec(), self.data_root)
 
@@ -49,17 +49,14 @@ def data_check(dataset: Dataset) -> None:
 
     Every image file is opened and decoded, unless it was before and did not change.
     """
-    from ltbench.data.report import describe
+    from ltbench.data.describe import describe
     from ltbench.data.soundness import check_images
     from ltbench.launch.display import counted
 
     report = dataset.report()
     print_text(describe(report))
-    channels = report.spec.channels
     with counted(console, "Decoding images") as progress:
-        sound = check_images(
-            dataset.name, report.files, channels, processes=_cores(), progress=progress
-        )
+        sound = check_images(dataset.name, report.files, processes=_cores(), progress=progress)
     if report.files:
         print_text(f"files        {sound} images, all can be decoded")
 
@@ -73,7 +70,7 @@ def data_show(
     dataset: Dataset,
 ) -> None:
     """Draw the training images of each class, here and into a figure."""
-    from ltbench.data.report import histogram, write_figure
+    from ltbench.data.describe import histogram, write_figure
 
     if figure is not None and figure.suffix not in FIGURES:
         raise typer.BadParameter(f"a figure ends in {', '.join(FIGURES)}", param_hint="--figure")
@@ -97,13 +94,13 @@ def data_prepare(
     dataset: Dataset,
 ) -> None:
     """Check a listed dataset's lists and images, choose its balanced twin, and write that down."""
+    from ltbench.data.describe import describe_preparation
     from ltbench.data.prepare import prepare
-    from ltbench.data.report import describe_prepared
     from ltbench.data.sources import place_of, resolve_root
 
     spec = dataset.spec()
     place = place_of(spec, resolve_root(dataset.data_root))
-    print_text(describe_prepared(prepare(spec, root, lists, place)))
+    print_text(describe_preparation(prepare(spec, root, lists, place)))
 
 
 @data_app.command("lists")
@@ -113,8 +110,8 @@ def data_lists(
 ) -> None:
     """Check the lists of a listed dataset that are there, without its images."""
     from ltbench.config.load import load_dataset
-    from ltbench.data.lists import check_lists
-    from ltbench.data.report import describe_lists
+    from ltbench.data.describe import describe_lists
+    from ltbench.data.official_lists import check_lists
 
     spec = load_dataset(name)
     if spec.lists is None:
@@ -138,28 +135,29 @@ def data_cache(
     verify: Annotated[bool, typer.Option("--verify", help="Read all of it again first.")] = False,
 ) -> None:
     """Decode a dataset's images once, for all jobs; typed again, go on where it stopped."""
-    from ltbench.data.image_cache import build_cache, cache_folder, drop_damaged
-    from ltbench.data.report import describe_built
-    from ltbench.data.sources import load_pool
+    from ltbench.data.cache_building import build_cache, drop_damaged
+    from ltbench.data.describe import describe_cache
+    from ltbench.data.image_cache import cache_folder
+    from ltbench.data.sources import load_raw_dataset
     from ltbench.launch.display import counted
 
     spec = dataset.spec()
-    pool = load_pool(spec, dataset.data_root)
-    if not pool.files:
+    raw = load_raw_dataset(spec, dataset.data_root)
+    if not raw.files:
         raise DataError(
             f"{spec.name} needs no cache: its images are small and of one size", "no-effect"
         )
     if verify:
-        for shard in drop_damaged(cache_folder(spec, pool, short_side, quality)):
+        for shard in drop_damaged(cache_folder(spec, raw, short_side, quality)):
             print_text(f"{shard} was damaged and is made again")
     with counted(console, "Shards") as progress:
         built = build_cache(
             spec,
-            pool,
+            raw,
             short_side,
             quality=quality,
             processes=processes or _cores(),
             on_bad=on_bad,
             progress=progress,
         )
-    print_text(describe_built(built))
+    print_text(describe_cache(built))

@@ -50,7 +50,7 @@ def evaluate(
 
     import torch
 
-    from ltbench.data.labelled import images_of_folder, part_of_dataset
+    from ltbench.data.evaluation_data import images_of_folder, part_of_dataset
     from ltbench.training.restored import evaluate as test
     from ltbench.training.restored import restore
 

@@ -50,7 +50,7 @@ def results_export(
     inputs: Inputs,
 ) -> None:
     """Write a run's weights, configuration, record and model card into a folder."""
-    from ltbench.data.sources import is_there, load_pool
+    from ltbench.data.sources import is_there, load_raw_dataset
     from ltbench.report.model_card import model_card
     from ltbench.runs.export import find_run, write_export
 
@@ -58,7 +58,7 @@ def results_export(
     card = model_card(record, inputs.methods().get(record.method))
     spec, classes = record.job.dataset, None
     if is_there(spec, inputs.data_root):
-        classes = load_pool(spec, inputs.data_root, download=False).class_names
+        classes = load_raw_dataset(spec, inputs.data_root, download=False).class_names
     folder = to or EXPORTS / record.key
     job = folders.workspace.job(record.key)
     for path in write_export(record, job, classes, card, folder):

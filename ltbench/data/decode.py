@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import PIL
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
-
-from ltbench.data.pool import Images
 
 try:
     import simplejpeg
 except ImportError:
     simplejpeg = None
+
+Pixels = NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "WEBP", "TIFF")
 """What PIL may decode: formats that start no other program."""
@@ -77,18 +78,18 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> I
         raise BadImageError(f"is damaged: {error}") from None
 
 
-def decode_pixels(data: bytes, channels: int) -> Images:
+def decode_pixels(data: bytes, channels: int) -> Pixels:
     """Return the pixels [H, W, C] of a file's bytes, as `decode` has them, and its errors."""
     plain = _plain_jpeg(data, channels)
     return pixels_of(decode(data, channels)) if plain is None else plain
 
 
-def pixels_of(image: Image.Image) -> Images:
+def pixels_of(image: Image.Image) -> Pixels:
     """Return the pixels [H, W, C] of an image."""
     return np.atleast_3d(np.asarray(image))
 
 
-def _plain_jpeg(data: bytes, channels: int) -> Images | None:
+def _plain_jpeg(data: bytes, channels: int) -> Pixels | None:
     """Return what a whole colour JPEG shows; None for anything else, or without simplejpeg."""
     if simplejpeg is None or channels != 3 or not data.startswith(b"\xff\xd8"):
         return None
@@ -96,7 +97,7 @@ def _plain_jpeg(data: bytes, channels: int) -> Images | None:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
         if space != "YCbCr" or height * width > (Image.MAX_IMAGE_PIXELS or 0):
             return None
-        pixels: Images = simplejpeg.decode_jpeg(data, "RGB")
+        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB")
     except ValueError:
         return None
     return pixels

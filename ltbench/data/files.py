@@ -25,7 +25,7 @@ def cache_root() -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     """Hold a lock file; others wait. The kernel lets go of it when its holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
@@ -45,7 +45,7 @@ def making_cache(folder: Path, needs: int = 0) -> Iterator[None]:
         DataError: where the cache cannot be written to, with the room that is needed and there.
     """
     try:
-        with locked(folder.parent / f".{folder.name}.lock"):
+        with file_lock(folder.parent / f".{folder.name}.lock"):
             _check_room(folder.parent, needs)
             yield
     except OSError as error:
@@ -91,7 +91,7 @@ def removed_on_error(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def made_whole(folder: Path) -> Iterator[Path]:
+def atomic_directory(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder` only if the block succeeds.
 
     The caller holds a lock, so that what stands half-made beside it was left by a killed process.

@@ -10,10 +10,10 @@ from itertools import combinations, permutations
 from pathlib import Path
 
 from ltbench.data.errors import DataError, listed
-from ltbench.data.listing import ImageFile, Listing, Part, leads_out
+from ltbench.data.file_index import FileEntry, FileIndex, Part, leads_out
 
 
-def list_folder(folder: Path, names: Mapping[Part, str]) -> Listing:
+def list_folder(folder: Path, names: Mapping[Part, str]) -> FileIndex:
     """Walk a folder without opening its files.
 
     Args:
@@ -49,7 +49,7 @@ def list_folder(folder: Path, names: Mapping[Part, str]) -> Listing:
     }
     if problems:
         raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
-    return Listing(tuple(classes["train"]), files)
+    return FileIndex(tuple(classes["train"]), files)
 
 
 def _classes(folder: Path, part: str, inside: Path, problems: list[str]) -> list[str]:
@@ -75,7 +75,7 @@ def _classes(folder: Path, part: str, inside: Path, problems: list[str]) -> list
 
 def _files(
     folder: Path, within: str, label: int, inside: Path, problems: list[str]
-) -> Iterator[ImageFile]:
+) -> Iterator[FileEntry]:
     entries = _visible(folder / within)
     if not entries:
         problems.append(f"{within}/ has no images")
@@ -87,7 +87,7 @@ def _files(
             problems.append(f"{path} is not a file")
         else:
             stat = entry.stat()
-            yield ImageFile(path, label, stat.st_size, stat.st_ctime_ns)
+            yield FileEntry(path, label, stat.st_size, stat.st_ctime_ns)
 
 
 def _visible(path: Path) -> list[os.DirEntry[str]]:

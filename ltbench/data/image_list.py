@@ -14,7 +14,7 @@ from typing import NamedTuple, get_args
 
 from ltbench.config.errors import did_you_mean
 from ltbench.data.errors import DataError, listed
-from ltbench.data.listing import ImageFile, Listing, Part, leads_out
+from ltbench.data.file_index import FileEntry, FileIndex, Part, leads_out
 
 COLUMNS = ("path", "label", "split")
 
@@ -36,7 +36,7 @@ class Table:
     has_splits: bool = True
 
 
-def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> Listing:
+def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> FileIndex:
     """Read lists and look for their files, without opening these.
 
     Args:
@@ -71,7 +71,7 @@ def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> Listing
     ]
     if problems:
         raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
-    return Listing(tuple(known), files)
+    return FileIndex(tuple(known), files)
 
 
 def _read(folder: Path, name: str, problems: list[str]) -> Table:
@@ -146,7 +146,7 @@ def _files(
     known: Mapping[str, int],
     seen: dict[str, str],
     problems: list[str],
-) -> Iterator[ImageFile]:
+) -> Iterator[FileEntry]:
     """Yield the files of rows; `seen` are the places of paths that were listed before."""
     inside = folder.resolve()
     outside: dict[Path, bool] = {}
@@ -166,4 +166,4 @@ def _files(
             problems.append(f"{place}: {path} is listed before, in {seen[path]}")
         else:
             stat = file.stat()
-            yield ImageFile(path, known[name], stat.st_size, stat.st_ctime_ns)
+            yield FileEntry(path, known[name], stat.st_size, stat.st_ctime_ns)

@@ -7,12 +7,13 @@ import numpy as np
 
 from ltbench.config.models import DatasetSpec
 from ltbench.data.errors import DataError
-from ltbench.data.pool import Pool, channels_first, content_fingerprint
+from ltbench.data.images import InMemoryImages
+from ltbench.data.raw_dataset import RawDataset, channels_first, content_fingerprint
 
 PARTS = ("train", "test", "val")
 
 
-def read_medmnist(spec: DatasetSpec, path: Path) -> Pool:
+def read_medmnist(spec: DatasetSpec, path: Path) -> RawDataset:
     """Return the images of a file; its classes are called by their numbers.
 
     Raises:
@@ -41,6 +42,7 @@ def read_medmnist(spec: DatasetSpec, path: Path) -> Pool:
         )
     train, test, val = (of[:, 0].astype(np.int64) for of in labels)
     pixels = [channels_first(part) for part in images]
-    arrays = (pixels[0], train, pixels[1], test, pixels[2], val)
+    fingerprint = content_fingerprint(pixels[0], train, pixels[1], test, pixels[2], val)
     names = tuple(map(str, range(spec.classes)))
-    return Pool(*arrays[:4], names, content_fingerprint(*arrays), *arrays[4:])
+    stored = [InMemoryImages(part) for part in pixels]
+    return RawDataset(stored[0], train, stored[1], test, names, fingerprint, stored[2], val)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from ltbench.config.load import load_dataset
 from ltbench.config.models import DatasetSpec
-from ltbench.data.pool import Pool
-from ltbench.data.sources import is_there, load_pool
+from ltbench.data.raw_dataset import RawDataset
+from ltbench.data.sources import is_there, load_raw_dataset
 
 log = logging.getLogger(__name__)
 
 
-def load_open_set(spec: DatasetSpec, data_root: str | Path | None = None) -> Pool | None:
+def load_open_set(spec: DatasetSpec, data_root: str | Path | None = None) -> RawDataset | None:
     """Return the images of a dataset's open set.
 
     Returns:
@@ -28,4 +28,4 @@ def load_open_set(spec: DatasetSpec, data_root: str | Path | None = None) -> Poo
     if not is_there(other, data_root):
         log.warning("no images of %s: %s has no open-set test", other.name, spec.name)
         return None
-    return load_pool(other, data_root, download=False)
+    return load_raw_dataset(other, data_root, download=False)

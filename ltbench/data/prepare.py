@@ -16,10 +16,11 @@ import numpy as np
 
 from ltbench.config.models import DatasetSpec, ImageLists, ListedPart, Split
 from ltbench.data.errors import DataError, listed
-from ltbench.data.files import locked, made_whole, read_manifest, write_manifest
-from ltbench.data.lists import (
-    ListedImage,
-    Lists,
+from ltbench.data.files import atomic_directory, file_lock, read_manifest, write_manifest
+from ltbench.data.images import FileImages
+from ltbench.data.official_lists import (
+    ListEntry,
+    OfficialLists,
     blobs_of,
     canonical_text,
     forms_of,
@@ -27,8 +28,8 @@ from ltbench.data.lists import (
     path_of,
     read_lists,
 )
-from ltbench.data.pool import GivenSplit, ImageFiles, Pool
 from ltbench.data.profiles import balanced_counts
+from ltbench.data.raw_dataset import PredefinedSplit, RawDataset
 
 SPLITS: dict[Split, str] = {"longtailed": "train", "balanced": "twin"}
 """The list that says each split."""
@@ -38,7 +39,7 @@ NAMED = 5
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparationReport:
     """What was found and written down.
 
     Attributes:
@@ -58,7 +59,7 @@ class Prepared:
     no_twin: str | None
 
 
-def prepare(spec: DatasetSpec, root: Path, lists_folder: Path, folder: Path) -> Prepared:
+def prepare(spec: DatasetSpec, root: Path, lists_folder: Path, folder: Path) -> PreparationReport:
     """Check a dataset's lists, find its images, choose its balanced twin and write all that down.
 
     Args:
@@ -94,7 +95,7 @@ def prepare(spec: DatasetSpec, root: Path, lists_folder: Path, folder: Path) -> 
             no_twin = None
         except DataError as error:
             no_twin = str(error)
-    prepared = Prepared(
+    prepared = PreparationReport(
         folder=folder,
         root=root.absolute(),
         fingerprint=lists_fingerprint(blobs_of(lists, found)),
@@ -106,7 +107,7 @@ def prepare(spec: DatasetSpec, root: Path, lists_folder: Path, folder: Path) -> 
     return prepared
 
 
-def open_prepared(spec: DatasetSpec, folder: Path) -> Pool:
+def open_prepared(spec: DatasetSpec, folder: Path) -> RawDataset:
     """Return the images of a prepared dataset: the listed ones, then what the twin has beside them.
 
     Raises:
@@ -124,22 +125,22 @@ def open_prepared(spec: DatasetSpec, folder: Path) -> Pool:
     lists = {part: _read(folder / f"{part}.txt", sha) for part, sha in content["files"].items()}
     train = lists["train"] | lists.get("twin", {})  # listed images keep their places
     place = {path: position for position, path in enumerate(train)}
-    given: dict[Split, GivenSplit] = {}
+    predefined: dict[Split, PredefinedSplit] = {}
     for split, part in SPLITS.items():
         if part in lists:
             positions = np.array([place[path] for path in lists[part]], np.int64)
-            given[split] = GivenSplit(positions, content["hashes"][part])
+            predefined[split] = PredefinedSplit(positions, content["hashes"][part])
     val = lists.get("val")
-    return Pool(
-        train_images=ImageFiles(root, tuple(train)),
+    return RawDataset(
+        train_images=FileImages(root, tuple(train), spec.channels),
         train_labels=np.array([*train.values()], np.int64),
-        test_images=ImageFiles(root, tuple(lists["test"])),
+        test_images=FileImages(root, tuple(lists["test"]), spec.channels),
         test_labels=np.array([*lists["test"].values()], np.int64),
         class_names=tuple(content["classes"]),
         fingerprint=content["fingerprint"],
-        val_images=None if val is None else ImageFiles(root, tuple(val)),
+        val_images=None if val is None else FileImages(root, tuple(val), spec.channels),
         val_labels=None if val is None else np.array([*val.values()], np.int64),
-        given=given,
+        predefined=predefined,
         no_twin=content["no_twin"],
     )
 
@@ -159,10 +160,10 @@ def _read(path: Path, sha256: str) -> dict[str, int]:
 
 
 def _write(
-    prepared: Prepared,
+    prepared: PreparationReport,
     lists: ImageLists,
     classes: tuple[str, ...],
-    parts: Mapping[str, tuple[ListedImage, ...]],
+    parts: Mapping[str, tuple[ListEntry, ...]],
 ) -> None:
     content: dict[str, Any] = {
         "fingerprint": prepared.fingerprint,
@@ -173,7 +174,7 @@ def _write(
         "hashes": {},
     }
     folder = prepared.folder
-    with locked(folder.parent / f".{folder.name}.lock"), made_whole(folder) as temporary:
+    with file_lock(folder.parent / f".{folder.name}.lock"), atomic_directory(folder) as temporary:
         for part, images in parts.items():
             here = canonical_text(images, prepared.paths["test" if part == "test" else "train"])
             (temporary / f"{part}.txt").write_text(here, encoding="utf-8")
@@ -201,7 +202,7 @@ class _Folders:
             self.known[folder] = frozenset(name for name in names if not name.startswith("."))
         return self.known[folder]
 
-    def missing(self, images: Iterable[ListedImage], form: str) -> list[str]:
+    def missing(self, images: Iterable[ListEntry], form: str) -> list[str]:
         """Return the paths in a form that no file stands at."""
         paths = (path_of(image, form) for image in images)
         return [path for path in paths if path.rpartition("/")[2] not in self.files(_folder(path))]
@@ -211,13 +212,13 @@ def _folder(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _find_images(lists: ImageLists, found: Lists, there: _Folders) -> dict[str, str]:
+def _find_images(lists: ImageLists, found: OfficialLists, there: _Folders) -> dict[str, str]:
     """Return the form of path that each part's images have here.
 
     Raises:
         DataError: with all images that are missing.
     """
-    wanted: dict[str, tuple[ListedPart, list[ListedImage]]] = {
+    wanted: dict[str, tuple[ListedPart, list[ListEntry]]] = {
         "train": (lists.train, [*found.parts["train"], *found.parts.get("val", ())]),
         "test": (lists.test, [*found.parts["test"]]),
     }
@@ -237,7 +238,9 @@ def _find_images(lists: ImageLists, found: Lists, there: _Folders) -> dict[str, 
     return paths
 
 
-def _twin(spec: DatasetSpec, found: Lists, there: _Folders, form: str) -> tuple[ListedImage, ...]:
+def _twin(
+    spec: DatasetSpec, found: OfficialLists, there: _Folders, form: str
+) -> tuple[ListEntry, ...]:
     """Return the balanced twin: of each class the mean number of images of all, rounded down.
 
     They are drawn from the listed images of the class; where these are too few all are taken, and
@@ -249,7 +252,7 @@ def _twin(spec: DatasetSpec, found: Lists, there: _Folders, form: str) -> tuple[
     Raises:
         DataError: where the folders do not hold the whole pool.
     """
-    folders = [_folder(path_of(ListedImage(name, "-", 0), form)) for name in found.classes]
+    folders = [_folder(path_of(ListEntry(name, "-", 0), form)) for name in found.classes]
     pool = sum(len(there.files(folder)) for folder in folders)
     if pool != spec.pool_images:
         raise DataError(
@@ -263,12 +266,12 @@ def _twin(spec: DatasetSpec, found: Lists, there: _Folders, form: str) -> tuple[
     for image in (*found.parts["train"], *found.parts.get("val", ())):
         taken[image.label].add(image.name)
     counts = balanced_counts([len(names) for names in listed_of])
-    twin: list[ListedImage] = []
+    twin: list[ListEntry] = []
     for label, (own, count) in enumerate(zip(listed_of, counts, strict=True)):
         rest = sorted(there.files(folders[label]) - taken[label])
         names = [own[i] for i in generator.permutation(len(own))[:count]]
         names += [rest[i] for i in generator.permutation(len(rest))[: count - len(names)]]
         if len(names) < count:
             raise DataError(f"class {found.classes[label]} has fewer than {count} images", "split")
-        twin += [ListedImage(found.classes[label], name, label) for name in names]
+        twin += [ListEntry(found.classes[label], name, label) for name in names]
     return tuple(twin)

@@ -14,8 +14,8 @@ from ltbench.core.files import read_json, write_json
 from ltbench.data.decode import BadImageError, decode, decoder, read_file
 from ltbench.data.errors import DataError, listed
 from ltbench.data.files import cache_root
+from ltbench.data.images import FileImages
 from ltbench.data.parallel import spread
-from ltbench.data.pool import ImageFiles
 
 SOME = 64
 """Files that a process decodes at a time."""
@@ -26,8 +26,7 @@ State = list[int]
 
 def check_images(
     name: str,
-    parts: Iterable[ImageFiles],
-    channels: int,
+    parts: Iterable[FileImages],
     *,
     processes: int = 1,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
@@ -37,7 +36,6 @@ def check_images(
     Args:
         name: of the dataset.
         parts: of its files.
-        channels: that they are converted to.
         processes: that decode at once.
         progress: called with the files done and all that are to be decoded.
 
@@ -47,11 +45,11 @@ def check_images(
     Raises:
         DataError: naming all files that cannot be used, with the number of them.
     """
-    paths: dict[Path, dict[str, None]] = {}
+    paths: dict[tuple[Path, int], dict[str, None]] = {}
     for part in parts:
-        paths.setdefault(part.root, {}).update(dict.fromkeys(part.paths))
+        paths.setdefault((part.root, part.channels), {}).update(dict.fromkeys(part.paths))
     bad: list[str] = []
-    for root, files in paths.items():
+    for (root, channels), files in paths.items():
         bad += _check_folder(root, list(files), channels, processes, progress)
     total = sum(map(len, paths.values()))
     if bad:

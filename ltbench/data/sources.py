@@ -1,4 +1,4 @@
-"""Where images come from: the pool of a dataset, before any split is made. Imports no torch."""
+"""Where images come from: raw datasets, before any split is made. Imports no torch."""
 
 import os
 from pathlib import Path
@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 
 from ltbench.config.models import DatasetSpec
+from ltbench.data.array_cache import open_array_cache
+from ltbench.data.decode import Pixels
 from ltbench.data.errors import DataError
-from ltbench.data.files import locked
+from ltbench.data.file_backed import open_files
+from ltbench.data.file_index import Part
+from ltbench.data.files import file_lock
 from ltbench.data.image_folder import list_folder
 from ltbench.data.image_list import list_files
-from ltbench.data.in_files import open_files
-from ltbench.data.listing import Part
-from ltbench.data.lists import pinned_fingerprint
+from ltbench.data.images import InMemoryImages
 from ltbench.data.medmnist import read_medmnist
-from ltbench.data.packed import open_packed
-from ltbench.data.pool import Images, Labels, Pool, channels_first, content_fingerprint
+from ltbench.data.official_lists import pinned_fingerprint
 from ltbench.data.prepare import open_prepared
+from ltbench.data.raw_dataset import Labels, RawDataset, channels_first, content_fingerprint
 from ltbench.data.tiny_imagenet import list_tiny_imagenet
 from ltbench.data.torchvision_readers import AS_FILES, TORCHVISION, list_dataset
 
@@ -33,9 +35,9 @@ def resolve_root(data_root: str | Path | None = None) -> Path:
     return Path(data_root or os.environ.get("LTBENCH_DATA") or "data").expanduser()
 
 
-def load_pool(
+def load_raw_dataset(
     spec: DatasetSpec, data_root: str | Path | None = None, *, download: bool = True
-) -> Pool:
+) -> RawDataset:
     """Return the images of a dataset.
 
     Args:
@@ -51,19 +53,19 @@ def load_pool(
     if (spec.source == "digits") != (spec.test_per_class is not None):
         raise DataError(f"{spec.name}: test_per_class is for digits, and needed there", "conflict")
     if spec.test_per_class is not None:
-        pool = _digits(spec.test_per_class)
+        raw = _digits(spec.test_per_class)
     elif spec.source in OWN:
-        pool = _own(spec, root)
+        raw = _own(spec, root)
     elif spec.source == "lists":
-        pool = open_prepared(spec, place_of(spec, root))
+        raw = open_prepared(spec, place_of(spec, root))
     elif spec.source == "medmnist":
-        pool = read_medmnist(spec, place_of(spec, root))
+        raw = read_medmnist(spec, place_of(spec, root))
     elif spec.source in AS_FILES:
-        pool = _torchvision_files(spec, root)
+        raw = _torchvision_files(spec, root)
     else:
-        pool = _torchvision(spec, root, download=download)
-    _check(spec, pool)
-    return pool
+        raw = _torchvision(spec, root, download=download)
+    _check(spec, raw)
+    return raw
 
 
 def is_there(spec: DatasetSpec, data_root: str | Path | None = None) -> bool:
@@ -90,19 +92,19 @@ def measure_fingerprint(spec: DatasetSpec, data_root: str | Path | None = None) 
         return pinned
     if not is_there(spec, data_root):
         return None
-    return load_pool(spec, data_root, download=False).fingerprint
+    return load_raw_dataset(spec, data_root, download=False).fingerprint
 
 
-def _check(spec: DatasetSpec, pool: Pool) -> None:
+def _check(spec: DatasetSpec, raw: RawDataset) -> None:
     size = (spec.channels, spec.image_size, spec.image_size)
     problems = []
-    if len(pool.class_names) != spec.classes:
-        problems.append(f"has {len(pool.class_names)} classes, the configuration {spec.classes}")
-    if isinstance(pool.train_images, np.ndarray) and pool.train_images.shape[1:] != size:
-        problems.append(f"has images {pool.train_images.shape[1:]}, the configuration {size}")
-    if spec.fingerprint not in (None, pool.fingerprint):
+    if len(raw.class_names) != spec.classes:
+        problems.append(f"has {len(raw.class_names)} classes, the configuration {spec.classes}")
+    if raw.train_images.shape not in (None, size):
+        problems.append(f"has images {raw.train_images.shape}, the configuration {size}")
+    if spec.fingerprint not in (None, raw.fingerprint):
         problems.append(
-            f"has fingerprint {pool.fingerprint}, the configuration pins {spec.fingerprint}: "
+            f"has fingerprint {raw.fingerprint}, the configuration pins {spec.fingerprint}: "
             "these are other images"
         )
     if problems:
@@ -110,13 +112,14 @@ def _check(spec: DatasetSpec, pool: Pool) -> None:
 
 
 def _in_memory(
-    train: Images, train_labels: Labels, test: Images, test_labels: Labels, names: tuple[str, ...]
-) -> Pool:
+    train: Pixels, train_labels: Labels, test: Pixels, test_labels: Labels, names: tuple[str, ...]
+) -> RawDataset:
     fingerprint = content_fingerprint(train, train_labels, test, test_labels)
-    return Pool(train, train_labels, test, test_labels, names, fingerprint)
+    images, test_images = InMemoryImages(train), InMemoryImages(test)
+    return RawDataset(images, train_labels, test_images, test_labels, names, fingerprint)
 
 
-def _digits(test_per_class: int) -> Pool:
+def _digits(test_per_class: int) -> RawDataset:
     """Scikit-learn's 8x8 digits, grey levels 0..16 scaled to 0..255.
 
     They come without a test part: it is the last images of each class in the stored order.
@@ -133,7 +136,7 @@ def _digits(test_per_class: int) -> Pool:
     return _in_memory(images[~test], labels[~test], images[test], labels[test], names)
 
 
-def _torchvision(spec: DatasetSpec, root: Path, *, download: bool) -> Pool:
+def _torchvision(spec: DatasetSpec, root: Path, *, download: bool) -> RawDataset:
     how = TORCHVISION[spec.source]
     reader = how.of(root)
     missing = _missing(spec, root, "as torchvision stores it")
@@ -143,7 +146,7 @@ def _torchvision(spec: DatasetSpec, root: Path, *, download: bool) -> Pool:
         if not download:
             raise DataError(f"{missing}: {error}") from error
         try:
-            with locked(root / f".{spec.source}.lock"):
+            with file_lock(root / f".{spec.source}.lock"):
                 train = reader(**how.train, download=True)
                 test = reader(**how.test, download=True)
         except UNREADABLE as error:
@@ -152,7 +155,7 @@ def _torchvision(spec: DatasetSpec, root: Path, *, download: bool) -> Pool:
     return _in_memory(*_pixels(train), *_pixels(test), tuple(names))
 
 
-def _torchvision_files(spec: DatasetSpec, root: Path) -> Pool:
+def _torchvision_files(spec: DatasetSpec, root: Path) -> RawDataset:
     how, folder = TORCHVISION[spec.source], place_of(spec, root)
     missing = _missing(spec, root, f"as torchvision's {how.name} stores it")
     if not folder.is_dir():
@@ -165,7 +168,7 @@ def _torchvision_files(spec: DatasetSpec, root: Path) -> Pool:
     return open_files(spec, folder, list_dataset(folder, train, test))
 
 
-def _pixels(dataset: Any) -> tuple[Images, Labels]:
+def _pixels(dataset: Any) -> tuple[Pixels, Labels]:
     """Return the images [N, C, H, W] and labels of a torchvision dataset."""
     images = np.asarray(dataset.data)
     if images.shape[1] != 3:  # SVHN has channels first
@@ -174,7 +177,7 @@ def _pixels(dataset: Any) -> tuple[Images, Labels]:
     return np.ascontiguousarray(images), np.asarray(labels, np.int64)
 
 
-def _own(spec: DatasetSpec, root: Path) -> Pool:
+def _own(spec: DatasetSpec, root: Path) -> RawDataset:
     folder, names = place_of(spec, root), _own_parts(spec)
     if not folder.is_dir() and spec.source == "tiny_imagenet":
         raise DataError(_missing(spec, root, "tiny-imagenet-200.zip, unpacked"))
@@ -188,7 +191,7 @@ def _own(spec: DatasetSpec, root: Path) -> Pool:
         listing = list_files(folder, names, spec.classes)
     else:
         listing = list_tiny_imagenet(folder)
-    return (open_packed if spec.sizes == "equal" else open_files)(spec, folder, listing)
+    return (open_array_cache if spec.sizes == "equal" else open_files)(spec, folder, listing)
 
 
 def _own_parts(spec: DatasetSpec) -> dict[Part, str]:

@@ -9,38 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ltbench.config.models import DatasetSpec, Split
+from ltbench.config.models import DatasetSpec, Recipe, Split
 from ltbench.core.groups import GROUPS, Group, class_groups, subset_classes
 from ltbench.core.nouns import Subset
 from ltbench.data.errors import DataError, listed
-from ltbench.data.pool import LEFT_OUT, ImageFiles, Images, Labels, Pool
+from ltbench.data.image_cache import open_images
 from ltbench.data.profiles import (
     balanced_counts,
     held_out_counts,
     longtailed_counts,
     planned_groups,
 )
-from ltbench.data.sources import is_there, load_pool
+from ltbench.data.raw_dataset import EXCLUDED, LabeledImages, RawDataset
+from ltbench.data.sources import is_there, load_raw_dataset
 from ltbench.data.subsample import Indices, split_hash, subsample
-
-
-@dataclass(frozen=True)
-class AuxiliaryImages:
-    """Images that are neither trained nor tested on, ordered by class.
-
-    Attributes:
-        images: [N, C, H, W], possibly mapped from a file; or files.
-        labels: [N].
-        hash: SHA-256 of their positions in the pool; of official ones, of their labels in order.
-    """
-
-    images: Images | ImageFiles
-    labels: Labels
-    hash: str
-
-    def counts(self, classes: int) -> tuple[int, ...]:
-        """Return the images of each class."""
-        return tuple(np.bincount(self.labels, minlength=classes).tolist())
 
 
 @dataclass(frozen=True)
@@ -48,13 +30,16 @@ class SplitIndices:
     """What a job trains and is tested on.
 
     Attributes:
-        train: [N] positions in the pool, ordered by class, or as listed.
+        train: [N] positions in the raw dataset, ordered by class, or as listed.
         classes: [K] the classes of the subset.
         counts: [C] training images a class, 0 outside the subset.
         longtailed_counts: [C] those of the long-tailed split, from which groups are made.
         train_hash: SHA-256 of `train`; of the list, where there is one.
-        test_hash: SHA-256 of the test labels in their order, which is the order of the pool.
-        auxiliary: what the dataset's `auxiliary` asks for; None where it asks for none.
+        test_hash: SHA-256 of the test labels in their order, which is that of the raw dataset.
+        auxiliary: what the dataset's `auxiliary` asks for, ordered by class, neither trained nor
+            tested on; None where it asks for none.
+        auxiliary_hash: SHA-256 of its positions in the raw dataset; of official validation images,
+            of their labels in order.
     """
 
     train: Indices
@@ -63,10 +48,13 @@ class SplitIndices:
     longtailed_counts: tuple[int, ...]
     train_hash: str
     test_hash: str
-    auxiliary: AuxiliaryImages | None
+    auxiliary: LabeledImages | None
+    auxiliary_hash: str | None
 
 
-def make_split(spec: DatasetSpec, pool: Pool, split: Split, subset: Subset = "all") -> SplitIndices:
+def make_split(
+    spec: DatasetSpec, raw: RawDataset, split: Split, subset: Subset = "all"
+) -> SplitIndices:
     """Choose the training images of a split; all test images are always used.
 
     A subset has the split's own images of its classes, on the twin those of the long-tailed groups.
@@ -75,15 +63,15 @@ def make_split(spec: DatasetSpec, pool: Pool, split: Split, subset: Subset = "al
         DataError: when classes have too few images, so that the split, the twin or the auxiliary
             images are impossible, or the subset has no classes.
     """
-    kept = _keep(spec, pool, split)
-    labels = pool.train_labels
+    kept = _keep(spec, raw, split)
+    labels = raw.train_labels
     counts = np.bincount(labels[kept], minlength=spec.classes).tolist()
-    if empty := [name for name, count in zip(pool.class_names, counts, strict=True) if not count]:
+    if empty := [name for name, count in zip(raw.class_names, counts, strict=True) if not count]:
         raise DataError(
             f"{split_name(spec, split)} has no training image of these classes:\n{listed(empty)}",
             "split",
         )
-    longtailed = counts if split == "longtailed" else _longtailed_counts(spec, pool)
+    longtailed = counts if split == "longtailed" else _longtailed_counts(spec, raw)
     classes = subset_classes(subset, longtailed, spec.groups)
     if not classes:
         raise DataError(f"{spec.id} has no {subset}-shot classes", "split")
@@ -93,38 +81,73 @@ def make_split(spec: DatasetSpec, pool: Pool, split: Split, subset: Subset = "al
         train, held_out = _last_of_each(by_class, counts, out)
     if subset != "all":
         train = train[np.isin(labels[train], classes)]
-    as_given = split in pool.given and train is kept
+    as_listed = split in raw.predefined and train is kept
+    auxiliary, auxiliary_hash = _auxiliary(spec, raw, longtailed, held_out) or (None, None)
     return SplitIndices(
         train=train,
         classes=classes,
         counts=tuple(np.bincount(labels[train], minlength=spec.classes).tolist()),
         longtailed_counts=tuple(longtailed),
-        train_hash=pool.given[split].hash if as_given else split_hash(train),
-        test_hash=split_hash(pool.test_labels),
-        auxiliary=_auxiliary(spec, pool, longtailed, held_out),
+        train_hash=raw.predefined[split].hash if as_listed else split_hash(train),
+        test_hash=split_hash(raw.test_labels),
+        auxiliary=auxiliary,
+        auxiliary_hash=auxiliary_hash,
     )
 
 
-def _longtailed_counts(spec: DatasetSpec, pool: Pool) -> list[int]:
+def open_split(
+    spec: DatasetSpec,
+    raw: RawDataset,
+    recipe: Recipe,
+    split: Split,
+    subset: Subset = "all",
+    threads: int = 1,
+) -> tuple[RawDataset, SplitIndices]:
+    """Return a dataset's images as jobs read them, and a split of them.
+
+    Args:
+        spec: the dataset.
+        raw: its images.
+        recipe: of the jobs.
+        split: the long-tailed split or its balanced twin.
+        subset: classes to train on.
+        threads: that decode at once.
+
+    Raises:
+        DataError: as of `open_images` and `make_split`, and where the split has fewer images than a
+            batch.
+    """
+    raw = open_images(spec, raw, recipe, threads)
+    chosen = make_split(spec, raw, split, subset)
+    if recipe.batch > len(chosen.train):
+        raise DataError(
+            f"the batch of {recipe.batch} of recipe {recipe.name} does not fit the "
+            f"{len(chosen.train)} training images of {split_name(spec, split, subset)}",
+            "batch-too-large",
+        )
+    return raw, chosen
+
+
+def _longtailed_counts(spec: DatasetSpec, raw: RawDataset) -> list[int]:
     """Return the images of each class in the long-tailed split, nothing held out."""
-    labels = pool.train_labels
-    if pool.given:
-        labels = labels[pool.given["longtailed"].train]
-    counts = np.bincount(labels[labels != LEFT_OUT], minlength=spec.classes).tolist()
-    return counts if pool.given else longtailed_counts(spec, counts)
+    labels = raw.train_labels
+    if raw.predefined:
+        labels = labels[raw.predefined["longtailed"].train]
+    counts = np.bincount(labels[labels != EXCLUDED], minlength=spec.classes).tolist()
+    return counts if raw.predefined else longtailed_counts(spec, counts)
 
 
-def _keep(spec: DatasetSpec, pool: Pool, split: Split) -> Indices:
+def _keep(spec: DatasetSpec, raw: RawDataset, split: Split) -> Indices:
     """Return the images of a split before any are held out, as listed or ordered by class."""
     kind = "balanced twin" if split == "balanced" else "long-tailed split"
-    if split in pool.given:
-        return pool.given[split].train
-    if pool.given:
-        raise DataError(f"{spec.id} has no {kind}: {pool.no_twin}", "split")
-    longtailed = _longtailed_counts(spec, pool)
+    if split in raw.predefined:
+        return raw.predefined[split].train
+    if raw.predefined:
+        raise DataError(f"{spec.id} has no {kind}: {raw.no_twin}", "split")
+    longtailed = _longtailed_counts(spec, raw)
     counts = longtailed if split == "longtailed" else balanced_counts(longtailed)
     try:
-        return subsample(pool.train_labels, counts, spec.split_seed)
+        return subsample(raw.train_labels, counts, spec.split_seed)
     except DataError as error:
         raise DataError(f"{spec.id} has no {kind}: {error}", error.code) from None
 
@@ -139,9 +162,11 @@ def _last_of_each(
 
 
 def _auxiliary(
-    spec: DatasetSpec, pool: Pool, longtailed: Sequence[int], held_out: Indices
-) -> AuxiliaryImages | None:
-    """Return the auxiliary images, the same in both splits unless they are held out of each.
+    spec: DatasetSpec, raw: RawDataset, longtailed: Sequence[int], held_out: Indices
+) -> tuple[LabeledImages, str] | None:
+    """Return the auxiliary images and their hash.
+
+    They are the same in both splits unless they are held out of each.
 
     Raises:
         DataError: where there are none, or too few.
@@ -149,28 +174,30 @@ def _auxiliary(
     if spec.auxiliary is None:
         return None
     if spec.auxiliary.source == "official_val":
-        if pool.val_images is None or pool.val_labels is None:
+        if raw.val_images is None or raw.val_labels is None:
             raise DataError(f"{spec.id} has no validation images", "missing-data")
-        return AuxiliaryImages(pool.val_images, pool.val_labels, split_hash(pool.val_labels))
+        return LabeledImages(raw.val_images, raw.val_labels), split_hash(raw.val_labels)
     chosen = held_out
     if spec.auxiliary.source == "unused_pool":
-        if pool.given:
+        if raw.predefined:
             raise DataError(f"{spec.id} has no unused_pool: it is taken as it is listed", "split")
-        chosen = _unused(spec, pool, longtailed, spec.auxiliary.per_class)
+        chosen = _unused(spec, raw, longtailed, spec.auxiliary.per_class)
     elif len(held_out) == 0:
         raise DataError(
             f"{spec.id} has no class with two images, of which one can be held out", "split"
         )
-    return AuxiliaryImages(pool.train_images[chosen], pool.train_labels[chosen], split_hash(chosen))
+    return LabeledImages(raw.train_images[chosen], raw.train_labels[chosen]), split_hash(chosen)
 
 
-def _unused(spec: DatasetSpec, pool: Pool, longtailed: Sequence[int], per_class: int) -> Indices:
+def _unused(
+    spec: DatasetSpec, raw: RawDataset, longtailed: Sequence[int], per_class: int
+) -> Indices:
     """Return the images of each class that come after those of both splits."""
     wanted = [
         max(pair) + per_class for pair in zip(longtailed, balanced_counts(longtailed), strict=True)
     ]
     try:
-        positions = subsample(pool.train_labels, wanted, spec.split_seed)
+        positions = subsample(raw.train_labels, wanted, spec.split_seed)
     except DataError as error:
         raise DataError(f"{spec.id} has no unused_pool({per_class}): {error}", error.code) from None
     _, unused = _last_of_each(positions, wanted, [per_class] * len(wanted))
@@ -195,5 +222,5 @@ def present_groups(spec: DatasetSpec, data_root: str | Path | None = None) -> fr
         return planned
     if not is_there(spec, data_root):
         return frozenset(GROUPS)
-    longtailed = _longtailed_counts(spec, load_pool(spec, data_root, download=False))
+    longtailed = _longtailed_counts(spec, load_raw_dataset(spec, data_root, download=False))
     return frozenset(class_groups(longtailed, spec.groups))

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ltbench.data.errors import DataError, listed
-from ltbench.data.listing import Listing, existing
+from ltbench.data.file_index import FileIndex, existing
 
 ANNOTATIONS = "val/val_annotations.txt"
 
 
-def list_tiny_imagenet(folder: Path) -> Listing:
+def list_tiny_imagenet(folder: Path) -> FileIndex:
     """Walk the folder without opening images.
 
     Raises:
@@ -38,7 +38,7 @@ def list_tiny_imagenet(folder: Path) -> Listing:
     files = {part: tuple(existing(folder, images, problems)) for part, images in parts.items()}
     if problems:
         raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
-    return Listing(tuple(classes), {"train": files["train"], "test": files["test"]})
+    return FileIndex(tuple(classes), {"train": files["train"], "test": files["test"]})
 
 
 def _names(folder: Path) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ltbench.data.errors import DataError, listed
-from ltbench.data.listing import Listing, existing
+from ltbench.data.file_index import FileIndex, existing
 
 
 class Reader(NamedTuple):
@@ -60,7 +60,7 @@ AS_FILES = {
 TORCHVISION = IN_MEMORY | AS_FILES
 
 
-def list_dataset(folder: Path, train: Any, test: Any) -> Listing:
+def list_dataset(folder: Path, train: Any, test: Any) -> FileIndex:
     """Return the files of both parts of a dataset, in torchvision's order.
 
     Args:
@@ -81,7 +81,7 @@ def list_dataset(folder: Path, train: Any, test: Any) -> Listing:
     files = [tuple(existing(folder, _items(folder, part), problems)) for part in (train, test)]
     if problems:
         raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
-    return Listing(classes, {"train": files[0], "test": files[1]})
+    return FileIndex(classes, {"train": files[0], "test": files[1]})
 
 
 def _class_names(dataset: Any) -> tuple[str, ...]:

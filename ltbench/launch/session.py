@@ -29,7 +29,8 @@ from ltbench.runs.store import Loaded, RecordStore
 from ltbench.training.options import Options
 
 if TYPE_CHECKING:
-    from ltbench.data.pool import ImageFiles, Pool
+    from ltbench.data.images import FileImages
+    from ltbench.data.raw_dataset import RawDataset
 
 
 @dataclass(frozen=True)
@@ -219,33 +220,31 @@ def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | No
     Raises:
         DataError: naming everything that is missing, damaged or impossible.
     """
+    from ltbench.data.images import FileImages
     from ltbench.data.open_set import load_open_set
-    from ltbench.data.pool import ImageFiles
-    from ltbench.data.sources import load_pool
+    from ltbench.data.sources import load_raw_dataset
 
     problems: list[DataError] = []
     jobs = list(jobs)
     for spec in dict.fromkeys(job.dataset for job in jobs):
         with _collecting(problems):
-            pool = load_pool(spec, data_root)
-            files: list[ImageFiles] = []
+            raw = load_raw_dataset(spec, data_root)
+            files: list[FileImages] = []
             for job in {_sees(job): job for job in jobs if job.dataset == spec}.values():
                 with _collecting(problems):
-                    files += _files_of(job, pool)
-            _decode(spec.name, files, spec.channels, console)
+                    files += _files_of(job, raw)
+            _decode(spec.name, files, console)
     tested = {job.dataset.open_set: job.dataset for job in jobs if job.subset == "all"}
     for name, spec in tested.items():
         with _collecting(problems):
             other = load_open_set(spec, data_root)
-            if name and other and isinstance(other.test_images, ImageFiles):
-                _decode(name, [other.test_images], spec.channels, console)
+            if name and other and isinstance(other.test_images, FileImages):
+                _decode(name, [other.test_images], console)
     if problems:
         raise DataError.joined(problems)
 
 
-def _decode(
-    name: str, files: "Sequence[ImageFiles]", channels: int, console: Console | None
-) -> None:
+def _decode(name: str, files: "Sequence[FileImages]", console: Console | None) -> None:
     """Decode image files of a dataset on all cores, and show how far that is.
 
     Raises:
@@ -255,7 +254,7 @@ def _decode(
 
     with counted(console, f"Decoding images of {name}") as progress:
         cores = len(os.sched_getaffinity(0))
-        check_images(name, files, channels, processes=cores, progress=progress)
+        check_images(name, files, processes=cores, progress=progress)
 
 
 def _sees(job: Job) -> tuple[object, ...]:
@@ -263,30 +262,19 @@ def _sees(job: Job) -> tuple[object, ...]:
     return job.split, job.subset, job.recipe.batch, job.recipe.short_side, job.recipe.jpeg_quality
 
 
-def _files_of(job: Job, pool: "Pool") -> "Iterator[ImageFiles]":
+def _files_of(job: Job, raw: "RawDataset") -> "Iterator[FileImages]":
     """Yield the files that a job reads its dataset from; none of those that a cache has.
 
     Raises:
         DataError: where its split is impossible, or smaller than a batch.
     """
-    from ltbench.data.image_cache import open_images
-    from ltbench.data.image_store import FileStore
-    from ltbench.data.pool import ImageFiles
-    from ltbench.data.split import make_split, split_name
+    from ltbench.data.images import FileImages
+    from ltbench.data.split import open_split
 
-    spec, recipe = job.dataset, job.recipe
-    pool, stores = open_images(spec, pool, recipe)
-    split = make_split(spec, pool, job.split, job.subset)
-    if recipe.batch > len(split.train):
-        raise DataError(
-            f"the batch of {recipe.batch} of recipe {recipe.name} does not fit the "
-            f"{len(split.train)} training images of {split_name(spec, job.split, job.subset)}",
-            "batch-too-large",
-        )
-    for part, store in stores.items():
-        if isinstance(store, FileStore):
-            yield store.files[split.train] if part == "train" else store.files
-    if split.auxiliary is not None and isinstance(split.auxiliary.images, ImageFiles):
+    raw, split = open_split(job.dataset, raw, job.recipe, job.split, job.subset)
+    for part, files in raw.files.items():
+        yield files[split.train] if part == "train" else files
+    if split.auxiliary is not None and isinstance(split.auxiliary.images, FileImages):
         yield split.auxiliary.images
 
 

@@ -14,7 +14,7 @@ from ltbench.config.models import Recipe
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import gather
 from ltbench.core.groups import GROUPS, Group
-from ltbench.data.loader import OrderedLoader
+from ltbench.data.loaders import OrderedLoader
 from ltbench.methods.base import Method
 from ltbench.metrics.calibration import calibration_bins
 from ltbench.metrics.per_class import hits_and_totals
@@ -48,7 +48,7 @@ def predicting(
         stack.enter_context(eager())
         stack.enter_context(autocast(recipe, device))
         if recipe.fold_batchnorm:
-            images = loader.take(0, 1).images.repeat_interleave(2, dim=0)
+            images = loader.load_batch(0, 1).images.repeat_interleave(2, dim=0)
             stack.enter_context(folded_batchnorm(method, lambda: method.predict(images)))
         yield
 

@@ -391,7 +391,7 @@ def _record(
             train_counts=data.train_counts,
             longtailed_counts=tuple(data.longtailed_counts.tolist()),
             test_hash=data.test_hash,
-            auxiliary_hash=auxiliary.hash if auxiliary else None,
+            auxiliary_hash=data.auxiliary_hash,
             auxiliary_counts=auxiliary.counts(job.dataset.classes) if auxiliary else None,
             bad_images=bad.total if bad else 0,
             class_names=data.class_names,

@@ -13,7 +13,7 @@ from ltbench.core.batch import Batch
 from ltbench.core.draws import Draws
 from ltbench.core.stepping import Stepper
 from ltbench.core.streams import stream
-from ltbench.data.ordered import DTYPES
+from ltbench.data.batch_maker import DTYPES
 from ltbench.methods.base import Method, Progress
 from ltbench.methods.plugins import find_method
 from ltbench.methods.terms import TrainedTeacher

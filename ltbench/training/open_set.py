@@ -31,23 +31,23 @@ def open_set_test(method: Method, data: DataModule, own: Evaluation) -> OpenSetT
     Raises:
         DivergedError: where a prediction is not finite.
     """
-    pool, name = data.open_set, data.spec.open_set
-    if pool is None or name is None or data.split != "longtailed":
+    raw, name = data.open_set, data.spec.open_set
+    if raw is None or name is None or data.split != "longtailed":
         return None
     right = own.confidence_where_right()
     seen = [right[:0]]
     with autocast(data.recipe, data.device):
         seen += [
             predicted(method.predict(batch.images))[0]
-            for batch in data.open_batches(pool)
+            for batch in data.open_batches(raw)
             if len(batch) > 0
         ]
     confidence = torch.cat(seen)
     check_confidence(confidence, f"images of {name}")
     return OpenSetTest(
         dataset=name,
-        fingerprint=pool.fingerprint,
-        images=len(pool.test_labels),
+        fingerprint=raw.fingerprint,
+        images=len(raw.test_labels),
         thresholds=THRESHOLDS,
         right=tuple(all_sum(reaching(right)).tolist()),
         mistaken=tuple(all_sum(reaching(confidence)).tolist()),

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 
 from ltbench.config.models import Job
 from ltbench.core.groups import class_groups, subset_classes
-from ltbench.data.labelled import LabelledImages
-from ltbench.data.ordered import in_order, uncached
+from ltbench.data.batch_maker import batch_maker
+from ltbench.data.loaders import OrderedLoader
+from ltbench.data.raw_dataset import LabeledImages
 from ltbench.methods.base import Method
 from ltbench.runs.errors import RecordError
 from ltbench.runs.record import Record, TestResult
@@ -50,7 +51,7 @@ def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Metho
 
 
 def evaluate(
-    method: Method, record: Record, labelled: LabelledImages, device: torch.device
+    method: Method, record: Record, labelled: LabeledImages, device: torch.device
 ) -> TestResult:
     """Return the test of a restored method, equal to the job's own where the images are."""
     job = record.job
@@ -59,8 +60,8 @@ def evaluate(
     method.to(device)
     if job.recipe.channels_last:
         method.to(memory_format=torch.channels_last)
-    images = uncached(labelled.images, job.dataset, job.recipe, device)
-    loader = in_order(images, torch.from_numpy(labelled.labels), job.recipe, device)
+    maker = batch_maker(labelled.images, job.dataset, job.recipe, device)
+    loader = OrderedLoader(maker, torch.from_numpy(labelled.labels), job.recipe.eval_batch)
     groups = class_groups(record.split.longtailed_counts, job.dataset.groups)
     evaluation = Evaluation(job.dataset.classes, _known(record), device, groups)
     with torch.inference_mode(), predicting(method, job.recipe, loader, device):

@@ -12,7 +12,7 @@ from ltbench.analysis.verification import (
 )
 from ltbench.config.catalogue import load_catalogue
 from ltbench.config.load import load_dataset
-from ltbench.data.sources import load_pool
+from ltbench.data.sources import load_raw_dataset
 from ltbench.data.split import make_split
 from ltbench.runs.record import SplitFacts
 from ltbench.runs.store import RecordStore, record_path, write_record
@@ -123,7 +123,7 @@ def test_records_of_one_split_have_the_same_images(tmp_path):
 
 def test_splits_are_made_anew_from_the_images_that_are_there(tmp_path):
     spec = load_dataset("digits")
-    made = make_split(spec, load_pool(spec), "longtailed")
+    made = make_split(spec, load_raw_dataset(spec), "longtailed")
     plan = toy.plan([SOFTMAX], seeds=(0,), splits=("longtailed",), dataset=spec)
     facts = SplitFacts(
         train_hash=made.train_hash,

@@ -12,7 +12,7 @@ from ltbench.core.draws import Draws
 from ltbench.core.groups import subset_classes
 from ltbench.core.stepping import total_loss
 from ltbench.core.streams import stream
-from ltbench.data.labelled import part_of_dataset
+from ltbench.data.evaluation_data import part_of_dataset
 from ltbench.methods import METHODS
 from ltbench.methods.base import Progress
 from ltbench.methods.terms import TrainedTeacher

@@ -4,7 +4,7 @@ from PIL import Image
 
 from ltbench.config.load import load_dataset
 from ltbench.data.prepare import prepare
-from ltbench.data.sources import load_pool
+from ltbench.data.sources import load_raw_dataset
 from tests.support import toy_board
 from tests.support.listed_images import listed_spec, picture, write_images, write_lists
 
@@ -53,4 +53,4 @@ def listed(tmp_path, cache):
     write_lists(tmp_path / "lists", spec)
     write_images(tmp_path / "images", content=picture)
     prepare(spec, tmp_path / "images", tmp_path / "lists", tmp_path / "data" / spec.name)
-    return spec, load_pool(spec, tmp_path / "data")
+    return spec, load_raw_dataset(spec, tmp_path / "data")

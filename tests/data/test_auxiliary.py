@@ -11,11 +11,12 @@ from PIL import Image
 
 from ltbench.config.models import Auxiliary
 from ltbench.data.datamodule import DataModule
+from ltbench.data.describe import check, describe
 from ltbench.data.errors import DataError
-from ltbench.data.pool import Pool
+from ltbench.data.images import InMemoryImages
 from ltbench.data.profiles import held_out_counts, split_counts
-from ltbench.data.report import check, describe
-from ltbench.data.sources import load_pool
+from ltbench.data.raw_dataset import RawDataset
+from ltbench.data.sources import load_raw_dataset
 from ltbench.data.split import make_split
 from ltbench.data.subsample import split_hash
 from tests.support.errors import raises
@@ -28,36 +29,37 @@ def apart(spec, source, per_class=0, **changes):
     return spec.model_copy(update={"auxiliary": auxiliary, **changes})
 
 
-def places(pool, images):
+def places(raw, images):
     """Return the positions in the pool of images that are there once."""
-    known = {image.tobytes(): place for place, image in enumerate(pool.train_images)}
-    return [known[image.tobytes()] for image in images]
+    known = {image.tobytes(): place for place, image in enumerate(raw.train_images.pixels)}
+    return [known[image.tobytes()] for image in images.pixels]
 
 
 @pytest.fixture
-def pool(digits):
+def raw(digits):
     """As many images as the digits have, all different."""
-    pool = load_pool(digits)
-    images = np.arange(len(pool.train_labels), dtype="<u4").view(np.uint8).reshape(-1, 1, 2, 2)
-    return Pool(images, pool.train_labels, images, pool.test_labels, pool.class_names, "")
+    raw = load_raw_dataset(digits)
+    images = np.arange(len(raw.train_labels), dtype="<u4").view(np.uint8).reshape(-1, 1, 2, 2)
+    images = InMemoryImages(images)
+    return RawDataset(images, raw.train_labels, images, raw.test_labels, raw.class_names, "")
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_held_out_images_are_the_last_of_a_split(digits, pool, split):
+def test_held_out_images_are_the_last_of_a_split(digits, raw, split):
     whole, divided = (
-        make_split(s, pool, split) for s in (digits, apart(digits, "train_holdout", 5))
+        make_split(s, raw, split) for s in (digits, apart(digits, "train_holdout", 5))
     )
-    held_out = places(pool, divided.auxiliary.images)
+    held_out = places(raw, divided.auxiliary.images)
     for k in range(digits.classes):
         kept, mine, ordered = (
-            [i for i in part if pool.train_labels[i] == k]
+            [i for i in part if raw.train_labels[i] == k]
             for part in (divided.train, held_out, whole.train)
         )
         assert kept + mine == ordered
         assert len(mine) == min(5, len(ordered) // 2)
-    assert divided.counts == tuple(np.bincount(pool.train_labels[divided.train]))
+    assert divided.counts == tuple(np.bincount(raw.train_labels[divided.train]))
     assert divided.auxiliary.counts(10) == tuple(np.subtract(whole.counts, divided.counts))
-    assert divided.auxiliary.hash == split_hash(np.array(held_out))
+    assert divided.auxiliary_hash == split_hash(np.array(held_out))
     assert divided.train_hash == split_hash(divided.train) != whole.train_hash
     assert divided.longtailed_counts == whole.longtailed_counts
     assert divided.test_hash == whole.test_hash
@@ -72,31 +74,33 @@ def test_a_class_keeps_half_of_its_images_and_its_last_one(counts, per_class):
         assert n - out >= max(1, n / 2)
 
 
-def test_unused_images_are_in_neither_split_and_the_same_for_both(digits, pool):
+def test_unused_images_are_in_neither_split_and_the_same_for_both(digits, raw):
     spec = apart(digits, "unused_pool", 4)
-    splits = [make_split(spec, pool, split) for split in SPLITS]
-    plain = [make_split(digits, pool, split) for split in SPLITS]
-    unused = places(pool, splits[0].auxiliary.images)
+    splits = [make_split(spec, raw, split) for split in SPLITS]
+    plain = [make_split(digits, raw, split) for split in SPLITS]
+    unused = places(raw, splits[0].auxiliary.images)
     assert splits[0].auxiliary.counts(10) == (4,) * 10
-    assert splits[0].auxiliary.hash == splits[1].auxiliary.hash == split_hash(np.array(unused))
+    assert splits[0].auxiliary_hash == splits[1].auxiliary_hash == split_hash(np.array(unused))
     for split, same in zip(splits, plain, strict=True):
         assert split.train.tolist() == same.train.tolist()
         assert split.counts == same.counts
         assert not set(unused) & set(split.train)
 
 
-def test_a_pool_without_unused_images_is_refused(digits, pool):
-    largest = int(np.bincount(pool.train_labels)[0])
+def test_a_pool_without_unused_images_is_refused(digits, raw):
+    largest = int(np.bincount(raw.train_labels)[0])
     facts = ("digits_r20", "unused_pool(4)", f"class 0 has {largest} ", f"needs {largest + 4}")
     with raises(DataError, "split", *facts):
-        make_split(apart(digits, "unused_pool", 4, largest=largest), pool, "longtailed")
+        make_split(apart(digits, "unused_pool", 4, largest=largest), raw, "longtailed")
 
 
 def test_classes_of_one_image_have_none_to_hold_out(make_spec):
     images, labels = np.zeros((3, 3, 8, 8), np.uint8), np.arange(3)
-    pool = Pool(images, labels, images, labels, ("a", "b", "c"), "")
+    raw = RawDataset(
+        InMemoryImages(images), labels, InMemoryImages(images), labels, ("a", "b", "c"), ""
+    )
     with raises(DataError, "split", "toy"):
-        make_split(apart(make_spec(), "train_holdout", 1), pool, "longtailed")
+        make_split(apart(make_spec(), "train_holdout", 1), raw, "longtailed")
 
 
 @pytest.fixture
@@ -111,39 +115,39 @@ def validated(root):
 
 def test_official_images_are_those_of_the_folder(validated, make_spec):
     plain, spec = make_spec(), make_spec(val_folder="val")
-    pool = load_pool(spec, validated)
-    assert pool.val_images.shape == (3, 3, 8, 8)
-    assert pool.val_images[:, 0, 0, 0].tolist() == pool.val_labels.tolist() == [0, 1, 2]
-    without = load_pool(plain, validated)
+    raw = load_raw_dataset(spec, validated)
+    assert raw.val_images.pixels.shape == (3, 3, 8, 8)
+    assert raw.val_images.pixels[:, 0, 0, 0].tolist() == raw.val_labels.tolist() == [0, 1, 2]
+    without = load_raw_dataset(plain, validated)
     assert without.val_images is None
-    assert without.fingerprint != pool.fingerprint
-    split = make_split(apart(spec, "official_val"), pool, "longtailed")
+    assert without.fingerprint != raw.fingerprint
+    split = make_split(apart(spec, "official_val"), raw, "longtailed")
     assert split.auxiliary.counts(3) == (1, 1, 1)
     assert split.counts == (6, 4, 2)
-    assert load_pool(spec, validated).val_labels.tolist() == [0, 1, 2]  # from the cache
+    assert load_raw_dataset(spec, validated).val_labels.tolist() == [0, 1, 2]  # from the cache
 
 
 def test_validation_images_are_never_those_of_the_test(validated, make_spec):
     (validated / "toy" / "alias").symlink_to(validated / "toy" / "test")
     with raises(DataError, "bad-layout", "test/", "alias/"):
-        load_pool(make_spec(val_folder="alias"), validated)
+        load_raw_dataset(make_spec(val_folder="alias"), validated)
 
 
 def test_validation_folders_have_the_classes_of_training(validated, make_spec):
     (validated / "toy" / "val" / "c").rename(validated / "toy" / "val" / "d")
     with raises(DataError, "bad-layout", "class d is in val/", "class c is in train/"):
-        load_pool(make_spec(val_folder="val"), validated)
+        load_raw_dataset(make_spec(val_folder="val"), validated)
 
 
 def test_batches_are_whole_in_order_and_seen_as_in_the_test(digits, make_recipe):
     spec = apart(digits, "train_holdout", 5)
     data = DataModule(spec, "longtailed", make_recipe(eval_batch=8), seed=0)
     batches = list(data.auxiliary_batches())
-    expected = make_split(spec, load_pool(digits), "longtailed").auxiliary
+    expected = make_split(spec, load_raw_dataset(digits), "longtailed").auxiliary
     assert [len(batch) for batch in batches] == [8] * 5 + [7]
     assert torch.cat([b.labels for b in batches]).tolist() == expected.labels.tolist()
     mean, std = digits.normalisation.mean[0], digits.normalisation.std[0]
-    images = (torch.from_numpy(expected.images) / 255 - mean) / std
+    images = (torch.from_numpy(expected.images.pixels) / 255 - mean) / std
     torch.testing.assert_close(torch.cat([b.images for b in batches]), images)
     assert data.counts.tolist() == [115, 81, 56, 39, 26, 17, 11, 6, 4, 3]
 

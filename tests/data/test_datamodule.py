@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -13,8 +14,9 @@ from torch import multiprocessing as mp
 from ltbench.config.models import Policy
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
-from ltbench.data.loader import EpochLoader, shard
-from ltbench.data.sources import load_pool
+from ltbench.data.images import InMemoryImages
+from ltbench.data.loaders import ChunkedEpochs, rank_slice
+from ltbench.data.sources import load_raw_dataset
 from ltbench.data.split import make_split
 from tests.support.errors import raises
 
@@ -29,14 +31,12 @@ def make_data(digits, make_recipe):
 
 
 def epoch_of(data, epoch=0):
-    loader = data.train_dataloader()
-    loader.sampler.set_epoch(epoch)
-    return [batch for chunk in loader for batch in chunk]
+    return list(data.epoch(epoch))
 
 
 def test_split_facts(make_data, digits):
     data = make_data("balanced")
-    split = make_split(digits, load_pool(digits), "balanced")
+    split = make_split(digits, load_raw_dataset(digits), "balanced")
     assert data.counts.tolist() == [40] * 10
     assert data.longtailed_counts.tolist() == list(split.longtailed_counts)
     assert (data.train_hash, data.test_hash) == (split.train_hash, split.test_hash)
@@ -79,13 +79,13 @@ def test_an_epoch_in_chunks(make_data):
 
 def test_labels_and_pixels_belong_together(make_data, digits):
     data = make_data(augment="none")
-    pool = load_pool(digits)
-    kept = make_split(digits, pool, "longtailed").train
+    raw = load_raw_dataset(digits)
+    kept = make_split(digits, raw, "longtailed").train
     batch = epoch_of(data)[0]
-    original = torch.from_numpy(pool.train_images[kept[batch.index]]) / 255
+    original = torch.from_numpy(raw.train_images.pixels[kept[batch.index]]) / 255
     expected = (original - digits.normalisation.mean[0]) / digits.normalisation.std[0]
     torch.testing.assert_close(batch.images, expected)
-    assert batch.labels.tolist() == pool.train_labels[kept[batch.index]].tolist()
+    assert batch.labels.tolist() == raw.train_labels[kept[batch.index]].tolist()
 
 
 def test_epochs_differ_and_repeat(make_data):
@@ -98,25 +98,55 @@ def test_epochs_differ_and_repeat(make_data):
     assert not torch.equal(second[0].index, other[0].index)
 
 
-def test_epoch_is_drawn_when_its_first_chunk_is_taken():
+def steps_of(epoch, first, steps):
+    yield from ((epoch, step) for step in range(first, steps))
+
+
+def chunked(steps, **settings):
+    epochs = iter(range(5, 100))
+    return ChunkedEpochs(partial(steps_of, steps=steps), lambda: next(epochs), steps, **settings)
+
+
+def test_an_epoch_begins_when_its_first_chunk_is_taken():
     begun = []
 
-    def begin(epoch):
-        begun.append(epoch)
-        return lambda step: (epoch, step)
+    def number():
+        begun.append(5)
+        return 5
 
-    loader = EpochLoader(begin, steps=3, chunk=2)
-    iterator = iter(loader)
-    loader.sampler.set_epoch(5)
+    iterator = iter(ChunkedEpochs(partial(steps_of, steps=3), number, 3, chunk=2))
     assert begun == []
     assert [list(chunk) for chunk in iterator] == [[(5, 0), (5, 1)], [(5, 2)]]
     assert begun == [5]
 
 
-def test_steps_taken_before_are_left_out_of_the_first_epoch_alone():
-    loader = EpochLoader(lambda epoch: lambda step: step, steps=5, chunk=2, done=3)
-    assert [list(chunk) for chunk in loader] == [[], [3], [4]]
-    assert [list(chunk) for chunk in loader] == [[0, 1], [2, 3], [4]]
+@pytest.mark.parametrize(
+    ("done", "chunks"),
+    [
+        (0, [[0, 1], [2, 3], [4]]),
+        (1, [[1], [2, 3], [4]]),
+        (2, [[], [2, 3], [4]]),
+        (3, [[], [3], [4]]),
+        (5, [[], [], []]),
+    ],
+)
+def test_steps_taken_before_are_left_out_of_the_first_epoch_alone(done, chunks):
+    loader = chunked(5, chunk=2, done=done)
+    assert [[step for _, step in chunk] for chunk in loader] == chunks
+    assert [list(chunk) for chunk in loader] == [[(6, 0), (6, 1)], [(6, 2), (6, 3)], [(6, 4)]]
+    assert len(loader) == 3
+
+
+@pytest.mark.parametrize("first", [1, 7, 12])
+def test_the_rest_of_an_epoch_is_what_it_would_have_been(make_data, first):
+    data = make_data(policy=Policy(kind="randaugment"))
+    data.samplers, data.views = lambda: ("instance", "reversed"), 2
+    rest = [*data.epoch(1, first)]
+    assert len(rest) == data.steps_per_epoch - first
+    for ours, whole in zip(rest, [*data.epoch(1)][first:], strict=True):
+        for name, batch in whole.items():
+            assert torch.equal(ours[name].images, batch.images)
+            assert torch.equal(ours[name].index, batch.index)
 
 
 def test_samplers_are_asked_for_each_epoch(make_data):
@@ -148,11 +178,11 @@ def test_what_images_go_through_is_drawn_anew_by_epoch_seed_sampler_and_view(
     digits, make_recipe, how
 ):
     """Of images that are white all over nothing shows but what was drawn."""
-    pool = load_pool(digits)
-    pool = replace(pool, train_images=np.full_like(pool.train_images, 255))
+    raw = load_raw_dataset(digits)
+    raw = replace(raw, train_images=InMemoryImages(np.full_like(raw.train_images.pixels, 255)))
 
     def first(epoch=0, seed=0):
-        data = DataModule(digits, "longtailed", make_recipe(**how), seed=seed, pool=pool)
+        data = DataModule(digits, "longtailed", make_recipe(**how), seed=seed, raw=raw)
         data.samplers, data.views = lambda: ("instance", "reversed"), 2
         step = epoch_of(data, epoch)[0]
         return [*step["instance"].images, *step["reversed"].images]
@@ -210,10 +240,10 @@ def test_a_hole_is_black_before_pixels_are_normalised(make_data, digits):
 def test_ranks_see_columns_of_one_batch(make_data, monkeypatch):
     policy = Policy(kind="randaugment", cutout=4)
     whole = epoch_of(make_data(policy=policy))[0].images
-    monkeypatch.setattr("ltbench.data.datamodule.world_size", lambda: 4)
+    monkeypatch.setattr("ltbench.data.augmented_view.world_size", lambda: 4)
     parts = []
     for rank in range(4):
-        monkeypatch.setattr("ltbench.data.datamodule.rank", lambda rank=rank: rank)
+        monkeypatch.setattr("ltbench.data.augmented_view.rank", lambda rank=rank: rank)
         parts.append(epoch_of(make_data(policy=policy))[0].images)
     assert torch.equal(torch.cat(parts), whole)
 
@@ -234,11 +264,11 @@ def test_test_images_come_in_order(make_data, digits):
     batches = list(data.test_dataloader())
     assert [len(batch) for batch in batches] == [64] * 7 + [52]
     assert len(data.test_dataloader()) == 8
-    pool = load_pool(digits)
-    assert torch.cat([b.labels for b in batches]).tolist() == pool.test_labels.tolist()
+    raw = load_raw_dataset(digits)
+    assert torch.cat([b.labels for b in batches]).tolist() == raw.test_labels.tolist()
     assert torch.cat([b.index for b in batches]).tolist() == list(range(500))
     mean, std = digits.normalisation.mean[0], digits.normalisation.std[0]
-    expected = (torch.from_numpy(pool.test_images) / 255 - mean) / std
+    expected = (torch.from_numpy(raw.test_images.pixels) / 255 - mean) / std
     torch.testing.assert_close(torch.cat([b.images for b in batches]), expected)
 
 
@@ -259,7 +289,7 @@ def test_too_large_a_batch_is_refused(make_data):
 
 @given(count=st.integers(0, 60), world=st.sampled_from([1, 2, 4]))
 def test_shards_are_unpadded_and_contiguous(count, world):
-    shards = [shard(count, rank, world) for rank in range(world)]
+    shards = [rank_slice(count, rank, world) for rank in range(world)]
     assert [k for part in shards for k in part] == list(range(count))
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
@@ -339,6 +369,5 @@ def test_every_batch_but_those_trained_on_is_told_of(make_data):
         begun.clear()
         assert sum(1 for _ in loader) == len(begun) > 1
     begun.clear()
-    for chunk in data.train_dataloader():
-        assert sum(1 for _ in chunk) > 0
+    assert sum(1 for _ in data.epoch(0)) > 0
     assert not begun

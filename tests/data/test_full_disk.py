@@ -6,18 +6,18 @@ import sys
 import pytest
 from PIL import Image
 
+from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
-from ltbench.data.image_cache import build_cache
-from ltbench.data.sources import load_pool
+from ltbench.data.sources import load_raw_dataset
 
 LIMITED = """\
 import resource, sys
 from ltbench.config.models import DatasetSpec
 from ltbench.data.errors import DataError
-from ltbench.data.sources import load_pool
+from ltbench.data.sources import load_raw_dataset
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
-    load_pool(DatasetSpec.model_validate_json(sys.argv[1]), sys.argv[2])
+    load_raw_dataset(DatasetSpec.model_validate_json(sys.argv[1]), sys.argv[2])
 except DataError as error:
     print(error)
     sys.exit(7)
@@ -57,7 +57,7 @@ def test_a_full_disk_packs_nothing(root, make_spec, small_disk):
     for path in (root / "toy").rglob("*.png"):
         Image.open(path).resize((100, 100)).save(path)
     cache = small_disk("size=300k")  # 18 images of 30 kB
-    said = refused(lambda: load_pool(make_spec(image_size=100), root))
+    said = refused(lambda: load_raw_dataset(make_spec(image_size=100), root))
     assert "0.5 MB" in said
     assert "0.3 MB" in said
     assert left(cache) == []
@@ -66,15 +66,15 @@ def test_a_full_disk_packs_nothing(root, make_spec, small_disk):
 def test_room_that_another_takes_is_missed_before_anything_is_mapped(root, make_spec, small_disk):
     """Room enough for the pixels, not for the files around them."""
     cache = small_disk("size=12k")
-    refused(lambda: load_pool(make_spec(), root))
+    refused(lambda: load_raw_dataset(make_spec(), root))
     assert left(cache) == []
 
 
 @pytest.mark.parametrize("quality", [None, 90])
 def test_a_full_disk_holds_no_resized_images(listed, small_disk, quality):
-    spec, pool = listed
+    spec, raw = listed
     cache = small_disk("size=16k")
-    refused(lambda: build_cache(spec, pool, 60, quality=quality, processes=2))
+    refused(lambda: build_cache(spec, raw, 60, quality=quality, processes=2))
     whole = [path.stem for folder in left(cache) for path in folder.glob("*.json")]
     assert "train-00000" not in whole
     assert not [path for folder in left(cache) for path in folder.glob(".*")]
@@ -82,9 +82,9 @@ def test_a_full_disk_holds_no_resized_images(listed, small_disk, quality):
 
 def test_a_read_only_disk(root, make_spec, listed, small_disk):
     small_disk("ro")
-    assert "Read-only" in refused(lambda: load_pool(make_spec(), root))
-    spec, pool = listed
-    assert "Read-only" in refused(lambda: build_cache(spec, pool, 12))
+    assert "Read-only" in refused(lambda: load_raw_dataset(make_spec(), root))
+    spec, raw = listed
+    assert "Read-only" in refused(lambda: build_cache(spec, raw, 12))
 
 
 def test_files_that_may_not_grow(root, make_spec, cache):

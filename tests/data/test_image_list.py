@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from ltbench.config.load import load_recipe
+from ltbench.config.models import Recipe
+from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
-from ltbench.data.image_cache import build_cache, open_stores
+from ltbench.data.image_cache import open_images
 from ltbench.data.image_list import list_files
-from ltbench.data.sources import load_pool, measure_fingerprint
+from ltbench.data.sources import load_raw_dataset, measure_fingerprint
 from ltbench.data.split import make_split
 from tests.support.errors import raises
+from tests.support.listed_images import resized_recipe
 from tests.support.own_images import COUNTS, NAMES, SPEC, rows, write_own
 
 BOTH = {"train": "own.csv", "test": "own.csv"}
@@ -35,36 +39,36 @@ def said(folder, names=BOTH, classes=3):
 
 
 def test_a_list_is_a_pool_of_files(folder, spec):
-    pool = load_pool(spec, folder.parent)
-    assert pool.class_names == NAMES
+    raw = load_raw_dataset(spec, folder.parent)
+    assert raw.class_names == NAMES
     for part, images, labels in (
-        ("train", pool.train_images, pool.train_labels),
-        ("test", pool.test_images, pool.test_labels),
+        ("train", raw.train_images, raw.train_labels),
+        ("test", raw.test_images, raw.test_labels),
     ):
         assert np.bincount(labels).tolist() == list(COUNTS[part])
         assert images.paths == tuple(line.split(",")[0] for line in rows((part,)))
         assert images.root == folder
-    assert pool.val_images is None
-    assert make_split(spec, pool, "longtailed").counts == COUNTS["train"]
-    assert measure_fingerprint(spec, folder.parent) == pool.fingerprint
+    assert raw.val_images is None
+    assert make_split(spec, raw, "longtailed").counts == COUNTS["train"]
+    assert measure_fingerprint(spec, folder.parent) == raw.fingerprint
 
 
 def test_validation_images_are_asked_for(folder, make_spec):
     spec = make_spec(**SPEC, val_list="own.csv")
-    pool = load_pool(spec, folder.parent)
-    assert pool.val_labels.tolist() == [0, 1, 2]
+    raw = load_raw_dataset(spec, folder.parent)
+    assert raw.val_labels.tolist() == [0, 1, 2]
     assert spec.auxiliary_or_default.id == "official_val"
     split = make_split(
-        spec.model_copy(update={"auxiliary": spec.auxiliary_or_default}), pool, "longtailed"
+        spec.model_copy(update={"auxiliary": spec.auxiliary_or_default}), raw, "longtailed"
     )
     assert split.auxiliary.counts(3) == (1, 1, 1)
 
 
 def test_equal_images_are_kept_in_memory(tmp_path, cache, make_spec):
     write_own(tmp_path / "own", rows(), side=8)
-    small = load_pool(make_spec(**SPEC | {"sizes": "equal"}), tmp_path)
-    assert small.train_images.shape == (12, 3, 8, 8)
-    files = load_pool(make_spec(**SPEC), tmp_path)
+    small = load_raw_dataset(make_spec(**SPEC | {"sizes": "equal"}), tmp_path)
+    assert small.train_images.pixels.shape == (12, 3, 8, 8)
+    files = load_raw_dataset(make_spec(**SPEC), tmp_path)
     assert files.fingerprint == small.fingerprint
     assert files.train_labels.tolist() == small.train_labels.tolist()
 
@@ -77,11 +81,11 @@ def test_folders_may_hold_images_of_any_size(folder, make_spec):
             for path in (folder / "images" / name).glob(f"{part} *"):
                 path.rename(place / path.name)
     spec = make_spec(name="own", sizes="any")
-    pool = load_pool(spec, folder.parent)
-    assert pool.train_images.paths[0] == "train/ant/train 0.jpg"
-    assert np.bincount(pool.train_labels).tolist() == list(COUNTS["train"])
+    raw = load_raw_dataset(spec, folder.parent)
+    assert raw.train_images.paths[0] == "train/ant/train 0.jpg"
+    assert np.bincount(raw.train_labels).tolist() == list(COUNTS["train"])
     with raises(DataError, "bad-images", "train/ant/train 0.jpg: ", "not 8x8"):
-        load_pool(make_spec(name="own"), folder.parent)
+        load_raw_dataset(make_spec(name="own"), folder.parent)
 
 
 @pytest.mark.parametrize(
@@ -202,33 +206,35 @@ def test_lists_that_are_absent_or_empty(folder):
 
 
 def test_other_bytes_or_labels_are_other_images(folder, spec):
-    before = load_pool(spec, folder.parent).fingerprint
-    assert load_pool(spec, folder.parent).fingerprint == before
+    before = load_raw_dataset(spec, folder.parent).fingerprint
+    assert load_raw_dataset(spec, folder.parent).fingerprint == before
     path = folder / "images/ant/train 0.jpg"
     path.write_bytes(path.read_bytes() + b" ")
-    changed = load_pool(spec, folder.parent).fingerprint
+    changed = load_raw_dataset(spec, folder.parent).fingerprint
     text = (folder / "own.csv").read_text()
     (folder / "own.csv").write_text(text.replace("train 1.jpg,ant", "train 1.jpg,bee", 1))
-    assert len({before, changed, load_pool(spec, folder.parent).fingerprint}) == 3
+    assert len({before, changed, load_raw_dataset(spec, folder.parent).fingerprint}) == 3
 
 
 def test_bad_images_are_left_out_of_the_split(folder, spec):
     (folder / "images/ant/train 3.jpg").write_bytes(b"no image")
-    pool = load_pool(spec, folder.parent)
-    bad = build_cache(spec, pool, 12, on_bad="skip").bad_images
-    rest, stores = open_stores(spec.model_copy(update={"bad_images": bad}), pool, 12)
+    raw = load_raw_dataset(spec, folder.parent)
+    bad = build_cache(spec, raw, 12, on_bad="skip").bad_images
+    recipe = Recipe(**load_recipe("digits").model_dump() | resized_recipe(short_side=12))
+    rest = open_images(spec.model_copy(update={"bad_images": bad}), raw, recipe)
     assert bad.train == 1
     split = make_split(spec, rest, "longtailed")
     assert split.counts == (5, 4, 2)
     assert 3 not in split.train
-    assert all(min(image.shape[:2]) == 12 for image in stores["train"].load(split.train.tolist()))
+    read = rest.train_images[split.train].read(range(len(split.train)))
+    assert all(min(image.shape[:2]) == 12 for image in read)
     imposed = spec.model_copy(update={"profile": "step", "ratio": 2.0, "largest": 4})
     assert make_split(imposed, rest, "longtailed").counts == (4, 2, 2)
 
 
 def test_a_missing_folder_is_one_clear_error(tmp_path, spec):
     with raises(DataError, "missing-data", tmp_path / "own", "own.csv"):
-        load_pool(spec, tmp_path)
+        load_raw_dataset(spec, tmp_path)
 
 
 def test_lists_of_ones_own_belong_to_their_source(make_spec):

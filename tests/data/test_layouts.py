@@ -9,8 +9,9 @@ from PIL import Image
 
 from ltbench.config.load import load_dataset
 from ltbench.data.errors import DataError
-from ltbench.data.pool import ImageFiles, Pool
-from ltbench.data.sources import load_pool, measure_fingerprint
+from ltbench.data.images import FileImages, InMemoryImages
+from ltbench.data.raw_dataset import RawDataset
+from ltbench.data.sources import load_raw_dataset, measure_fingerprint
 from ltbench.data.split import make_split
 from tests.support import processes
 from tests.support.errors import raises
@@ -37,15 +38,15 @@ def write(path):
 
 def check(spec, root, train, test):
     """Load a dataset of files; return its training and its test paths."""
-    pool = load_pool(spec, root, download=False)
-    assert isinstance(pool.train_images, ImageFiles)
-    assert pool.train_labels.tolist() == train
-    assert pool.test_labels.tolist() == test
-    for images in (pool.train_images, pool.test_images):
+    raw = load_raw_dataset(spec, root, download=False)
+    assert isinstance(raw.train_images, FileImages)
+    assert raw.train_labels.tolist() == train
+    assert raw.test_labels.tolist() == test
+    for images in (raw.train_images, raw.test_images):
         assert all((images.root / path).is_file() for path in images.paths)
-    assert make_split(spec, pool, "longtailed").counts == tuple(np.bincount(train))
-    assert measure_fingerprint(spec, root) == pool.fingerprint
-    return pool
+    assert make_split(spec, raw, "longtailed").counts == tuple(np.bincount(train))
+    assert measure_fingerprint(spec, root) == raw.fingerprint
+    return raw
 
 
 def test_food101(tmp_path):
@@ -60,16 +61,16 @@ def test_food101(tmp_path):
         (folder / "meta").mkdir(exist_ok=True)
         (folder / "meta" / f"{part}.json").write_text(json.dumps(names))
     spec = spec_of("food101", classes=2)
-    pool = check(spec, tmp_path, [0, 0, 0, 1, 1], [0, 1])
-    assert pool.class_names == ("pie", "ribs")
-    assert pool.train_images.paths[3] == "images/ribs/train0.jpg"
+    raw = check(spec, tmp_path, [0, 0, 0, 1, 1], [0, 1])
+    assert raw.class_names == ("pie", "ribs")
+    assert raw.train_images.paths[3] == "images/ribs/train0.jpg"
     (folder / "images/ribs/train0.jpg").unlink()
     (folder / "images/pie/test0.jpg").unlink()
     with raises(DataError, "bad-layout", "images/ribs/train0.jpg", "images/pie/test0.jpg"):
-        load_pool(spec, tmp_path)
+        load_raw_dataset(spec, tmp_path)
     (folder / "meta/test.json").write_text('{"pie": []}')
     with raises(DataError, "bad-layout", "other classes"):
-        load_pool(spec, tmp_path)
+        load_raw_dataset(spec, tmp_path)
 
 
 def test_fgvc_aircraft(tmp_path):
@@ -80,8 +81,8 @@ def test_fgvc_aircraft(tmp_path):
             write(data / "images" / f"{line[:2]}.jpg")
         (data / f"images_variant_{part}.txt").write_text("\n".join(listed))
     (data / "variants.txt").write_text("707-320\nA300 B4\n")
-    pool = check(spec_of("fgvc_aircraft", classes=2), tmp_path, [0, 1, 1], [0])
-    assert pool.class_names == ("707-320", "A300 B4")
+    raw = check(spec_of("fgvc_aircraft", classes=2), tmp_path, [0, 1, 1], [0])
+    assert raw.class_names == ("707-320", "A300 B4")
 
 
 def test_inaturalist2021_mini(tmp_path):
@@ -90,8 +91,8 @@ def test_inaturalist2021_mini(tmp_path):
         for kind in kinds:
             for i in range(count):
                 write(tmp_path / "inaturalist2021" / part / kind / f"{part}{i}.jpg")
-    pool = check(spec_of("inaturalist2021_mini", classes=2), tmp_path, [0, 0, 1, 1], [0, 1])
-    assert pool.class_names == tuple(kinds)
+    raw = check(spec_of("inaturalist2021_mini", classes=2), tmp_path, [0, 0, 1, 1], [0, 1])
+    assert raw.class_names == tuple(kinds)
 
 
 def test_cub200_by_the_list_that_its_command_makes(tmp_path):
@@ -110,8 +111,8 @@ def test_cub200_by_the_list_that_its_command_makes(tmp_path):
     header = (CONFIGS / "cub200.yaml").read_text().splitlines()
     (command,) = (line.removeprefix("#").strip() for line in header if "paste" in line)
     processes.run(["sh", "-c", command], cwd=folder, check=True)
-    pool = check(spec_of("cub200", classes=2), tmp_path, [0, 1], [0, 1])
-    assert pool.train_images.paths == (f"images/{names[0]}", f"images/{names[2]}")
+    raw = check(spec_of("cub200", classes=2), tmp_path, [0, 1], [0, 1])
+    assert raw.train_images.paths == (f"images/{names[0]}", f"images/{names[2]}")
 
 
 @pytest.mark.parametrize("name", ["food101", "fgvc_aircraft", "inaturalist2021_mini", "cub200"])
@@ -119,7 +120,7 @@ def test_photographs_that_are_absent_are_one_clear_error(name, tmp_path):
     spec = load_dataset(name)
     assert spec.any_size
     with raises(DataError, "missing-data", name, tmp_path):
-        load_pool(spec, tmp_path)  # nothing is fetched
+        load_raw_dataset(spec, tmp_path)  # nothing is fetched
     assert measure_fingerprint(spec, tmp_path) is None
 
 
@@ -139,11 +140,11 @@ def test_svhn(tmp_path, monkeypatch):
         savemat(path, {"X": pixels, "y": labels[:, None]})
         parts[part] = ["", path.name, hashlib.md5(path.read_bytes()).hexdigest()]
     monkeypatch.setattr(SVHN, "split_list", parts)
-    pool = load_pool(spec_of("svhn"), tmp_path, download=False)
-    assert pool.train_images.shape == (7, 3, 32, 32)
-    assert np.array_equal(pool.train_images[4], pixels[..., 4].transpose(2, 0, 1))
-    assert pool.train_labels.tolist() == [0, 1, 2, 2, 9, 0, 1]
-    assert pool.class_names == tuple("0123456789")
+    raw = load_raw_dataset(spec_of("svhn"), tmp_path, download=False)
+    assert raw.train_images.pixels.shape == (7, 3, 32, 32)
+    assert np.array_equal(raw.train_images.pixels[4], pixels[..., 4].transpose(2, 0, 1))
+    assert raw.train_labels.tolist() == [0, 1, 2, 2, 9, 0, 1]
+    assert raw.class_names == tuple("0123456789")
 
 
 def medmnist(folder, **changes):
@@ -161,15 +162,15 @@ def medmnist(folder, **changes):
 def test_medmnist(tmp_path):
     arrays = medmnist(tmp_path / "medmnist")
     spec = load_dataset("dermamnist")
-    pool = load_pool(spec, tmp_path)
-    assert np.array_equal(pool.test_images, arrays["test_images"].transpose(0, 3, 1, 2))
-    assert pool.val_labels.tolist() == [0, 1, 2, 3]
+    raw = load_raw_dataset(spec, tmp_path)
+    assert np.array_equal(raw.test_images.pixels, arrays["test_images"].transpose(0, 3, 1, 2))
+    assert raw.val_labels.tolist() == [0, 1, 2, 3]
     assert spec.auxiliary_or_default.id == "official_val"
-    assert make_split(spec, pool, "longtailed").counts == (2, 2, 1, 1, 1, 1, 1)
+    assert make_split(spec, raw, "longtailed").counts == (2, 2, 1, 1, 1, 1, 1)
     grey = {f"{part}_images": arrays[f"{part}_images"][..., 0] for part in ("train", "val", "test")}
     medmnist(tmp_path / "medmnist", **grey)
     with raises(DataError, "mismatch", "(1, 28, 28)"):
-        load_pool(spec, tmp_path)
+        load_raw_dataset(spec, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -184,19 +185,19 @@ def test_medmnist(tmp_path):
 def test_other_files_of_medmnist_are_refused(tmp_path, changes, code, fact):
     medmnist(tmp_path / "medmnist", **changes)
     with raises(DataError, code, fact):
-        load_pool(load_dataset("dermamnist"), tmp_path)
+        load_raw_dataset(load_dataset("dermamnist"), tmp_path)
 
 
 def test_a_file_of_medmnist_that_is_absent_or_damaged(tmp_path):
     spec = load_dataset("dermamnist")
     assert measure_fingerprint(spec, tmp_path) is None
     with raises(DataError, "missing-data", "dermamnist.npz"):
-        load_pool(spec, tmp_path)
+        load_raw_dataset(spec, tmp_path)
     medmnist(tmp_path / "medmnist")
     path = tmp_path / "medmnist/dermamnist.npz"
     path.write_bytes(path.read_bytes()[:1000])
     with raises(DataError, "missing-data", "dermamnist.npz"):
-        load_pool(spec, tmp_path)
+        load_raw_dataset(spec, tmp_path)
 
 
 @pytest.fixture
@@ -220,13 +221,13 @@ def tiny(tmp_path):
 
 def test_tiny_imagenet(tiny):
     spec = spec_of("tinyimagenet", classes=2)
-    pool = load_pool(spec, tiny.parent)
-    assert pool.class_names == ("n1", "n2")
-    assert pool.train_images.shape == (6, 3, 64, 64)
-    assert pool.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert pool.test_labels.tolist() == [0, 0, 1, 1]
+    raw = load_raw_dataset(spec, tiny.parent)
+    assert raw.class_names == ("n1", "n2")
+    assert raw.train_images.pixels.shape == (6, 3, 64, 64)
+    assert raw.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert raw.test_labels.tolist() == [0, 0, 1, 1]
     last = Image.open(tiny / "val/images/val_2.JPEG")
-    assert np.array_equal(pool.test_images[3], np.asarray(last).transpose(2, 0, 1))
+    assert np.array_equal(raw.test_images.pixels[3], np.asarray(last).transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -253,9 +254,10 @@ def test_tiny_imagenet(tiny):
 def test_tiny_imagenet_lt_is_a_published_split(name, ratio, longtailed, twin):
     spec = load_dataset(name).model_copy(update={"ratio": float(ratio)})
     labels = np.repeat(np.arange(200), 500)
-    pool = Pool(labels[:0], labels, labels[:0], labels[:0], ("",) * 200, "")
-    assert make_split(spec, pool, "longtailed").train_hash == longtailed
-    assert make_split(spec, pool, "balanced").train_hash == twin
+    images = InMemoryImages(labels[:0])
+    raw = RawDataset(images, labels, images, labels[:0], ("",) * 200, "")
+    assert make_split(spec, raw, "longtailed").train_hash == longtailed
+    assert make_split(spec, raw, "balanced").train_hash == twin
 
 
 def test_tiny_imagenet_that_is_not_whole(tiny):
@@ -265,9 +267,9 @@ def test_tiny_imagenet_that_is_not_whole(tiny):
     (tiny / "train/n1/images").rename(tiny / "train/n1/pictures")
     facts = ("train/n1/images/ has no", "val_annotations.txt:5:", "val/images/val_10.JPEG")
     with raises(DataError, "bad-layout", *facts):
-        load_pool(spec, tiny.parent)
+        load_raw_dataset(spec, tiny.parent)
     annotations.unlink()
     with raises(DataError, "bad-layout", "val_annotations.txt cannot be read"):
-        load_pool(spec, tiny.parent)
+        load_raw_dataset(spec, tiny.parent)
     with raises(DataError, "missing-data", "tiny-imagenet-200.zip"):
-        load_pool(spec, tiny)
+        load_raw_dataset(spec, tiny)

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
+from ltbench.data.describe import check, describe, describe_preparation
 from ltbench.data.errors import DataError
-from ltbench.data.lists import canonical_text, pinned_fingerprint
+from ltbench.data.official_lists import canonical_text, pinned_fingerprint
 from ltbench.data.prepare import open_prepared, prepare
-from ltbench.data.report import check, describe, describe_prepared
-from ltbench.data.sources import load_pool, measure_fingerprint
+from ltbench.data.sources import load_raw_dataset, measure_fingerprint
 from ltbench.data.split import make_split
 from tests.support.errors import raises
 from tests.support.listed_images import (
@@ -39,16 +39,18 @@ def test_a_prepared_dataset_is_a_pool(place):
     found = prepared(place)
     assert found.paths == {"train": "train/{class}/{name}", "test": "val/{class}/{name}"}
     assert found.images == {"train": 9, "val": 3, "test": 6, "twin": 9}
-    pool = load_pool(spec.model_copy(update={"fingerprint": found.fingerprint}), place / "data")
-    assert pool.fingerprint == pinned_fingerprint(spec.lists)
-    assert pool.class_names == CLASSES
+    raw = load_raw_dataset(
+        spec.model_copy(update={"fingerprint": found.fingerprint}), place / "data"
+    )
+    assert raw.fingerprint == pinned_fingerprint(spec.lists)
+    assert raw.class_names == CLASSES
     for files, labels in (
-        (pool.train_images, pool.train_labels),
-        (pool.test_images, pool.test_labels),
+        (raw.train_images, raw.train_labels),
+        (raw.test_images, raw.test_labels),
     ):
         assert len(files.paths) == len(labels)
         assert all((files.root / path).is_file() for path in files.paths)
-    split = make_split(spec, pool, "longtailed")
+    split = make_split(spec, raw, "longtailed")
     assert split.train.tolist() == list(range(9))
     assert split.counts == split.longtailed_counts == (6, 2, 1)
     official = canonical_text(images("train"), TRAIN_FORMS[0])
@@ -58,14 +60,14 @@ def test_a_prepared_dataset_is_a_pool(place):
 def test_the_twin_follows_its_rule(place):
     spec = listed_spec()
     prepared(place)
-    pool = load_pool(spec, place / "data")
-    twin = make_split(spec, pool, "balanced")
+    raw = load_raw_dataset(spec, place / "data")
+    twin = make_split(spec, raw, "balanced")
     assert twin.counts == (3, 3, 3)
     assert twin.longtailed_counts == (6, 2, 1)
-    chosen = [pool.train_images.paths[i] for i in twin.train]
+    chosen = [raw.train_images.paths[i] for i in twin.train]
     by_class = [chosen[3 * k : 3 * k + 3] for k in range(3)]
     assert [CLASSES.index(path.split("/")[1]) for path in chosen] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert pool.train_labels[twin.train].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert raw.train_labels[twin.train].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     listed = {f"train/{i.folder}/{i.name}" for i in images("train")}
     assert [len(listed.intersection(paths)) for paths in by_class] == [3, 2, 1]
     assert len(set(chosen)) == 9
@@ -80,9 +82,9 @@ def test_the_twin_is_the_same_wherever_the_images_are(place, tmp_path):
     write_images(other / "images", form=1)
     found = prepared(other)
     assert found.paths == {"train": "data/{initial}/{nested}/{name}", "test": "val/{name}"}
-    here, there = (load_pool(spec, p / "data") for p in (place, other))
+    here, there = (load_raw_dataset(spec, p / "data") for p in (place, other))
     for split in ("longtailed", "balanced"):
-        a, b = (make_split(spec, pool, split) for pool in (here, there))
+        a, b = (make_split(spec, raw, split) for raw in (here, there))
         assert (a.train_hash, a.test_hash) == (b.train_hash, b.test_hash)
         assert a.train.tolist() == b.train.tolist()
     assert here.fingerprint == there.fingerprint
@@ -94,7 +96,7 @@ def test_the_seed_draws_another_twin(place):
     def chosen(seed):
         spec = listed_spec(split_seed=seed)
         prepared(place, spec)
-        return make_split(spec, load_pool(spec, place / "data"), "balanced").train_hash
+        return make_split(spec, load_raw_dataset(spec, place / "data"), "balanced").train_hash
 
     assert chosen(2020) == chosen(2020)
     assert len({chosen(seed) for seed in range(4)}) == 4
@@ -121,11 +123,11 @@ def test_a_part_of_the_pool_makes_no_twin(place):
     (place / "images/train/n01/6.jpg").unlink()  # in no list
     found = prepared(place)
     assert re.findall(r"\d+", found.no_twin) == ["24", "23"]
-    assert found.no_twin in describe_prepared(found)
-    pool = load_pool(spec, place / "data")
-    assert make_split(spec, pool, "longtailed").counts == (6, 2, 1)
+    assert found.no_twin in describe_preparation(found)
+    raw = load_raw_dataset(spec, place / "data")
+    assert make_split(spec, raw, "longtailed").counts == (6, 2, 1)
     with raises(DataError, "split", "toy_lt", "balanced twin", found.no_twin):
-        make_split(spec, pool, "balanced")
+        make_split(spec, raw, "balanced")
 
 
 def test_a_dataset_may_say_why_it_has_no_twin(place):
@@ -144,7 +146,7 @@ def test_what_was_not_prepared_or_was_altered_is_refused(place):
     spec = listed_spec()
     folder = place / "data" / "toy_lt"
     with raises(DataError, "missing-data", "`ltbench data prepare toy_lt"):
-        load_pool(spec, place / "data")
+        load_raw_dataset(spec, place / "data")
     prepared(place)
     (folder / "twin.txt").write_text("")
     with raises(DataError, "mismatch", "twin.txt"):
@@ -175,11 +177,11 @@ def test_other_lists_than_the_planned_ones_are_refused(place):
     prepared(place)
     other = listed_spec(fingerprint="0" * 64)
     with raises(DataError, "mismatch", "0" * 64):
-        load_pool(other, place / "data")
+        load_raw_dataset(other, place / "data")
 
 
 def test_reports(place):
-    assert "balanced twin 9 images" in describe_prepared(prepared(place))
+    assert "balanced twin 9 images" in describe_preparation(prepared(place))
     spec = listed_spec()
     report = check(spec, place / "data")
     assert report.counts == (6, 2, 1)
@@ -197,11 +199,11 @@ def test_validation_images_are_those_of_their_list(place):
     assert spec.auxiliary_or_default.id == "official_val"
     spec = spec.model_copy(update={"auxiliary": spec.auxiliary_or_default})
     prepared(place)
-    pool = load_pool(spec, place / "data")
-    split = make_split(spec, pool, "longtailed")
+    raw = load_raw_dataset(spec, place / "data")
+    split = make_split(spec, raw, "longtailed")
     assert split.auxiliary.images.paths == tuple(f"train/{i.folder}/7.jpg" for i in images("val"))
     assert split.auxiliary.counts(3) == (1, 1, 1)
-    assert split.train_hash == make_split(listed_spec(), pool, "longtailed").train_hash
+    assert split.train_hash == make_split(listed_spec(), raw, "longtailed").train_hash
 
 
 def test_without_a_validation_list_images_are_held_out(place):
@@ -209,13 +211,13 @@ def test_without_a_validation_list_images_are_held_out(place):
     spec = listed_spec(lists=lists)
     spec = spec.model_copy(update={"auxiliary": spec.auxiliary_or_default})
     prepared(place, spec)
-    pool = load_pool(spec, place / "data")
-    split = make_split(spec, pool, "longtailed")
+    raw = load_raw_dataset(spec, place / "data")
+    split = make_split(spec, raw, "longtailed")
     assert split.counts == (3, 1, 1)
     assert split.longtailed_counts == (6, 2, 1)
     assert split.auxiliary.counts(3) == (3, 1, 0)
     held_out = set(split.auxiliary.images.paths)
-    assert held_out.isdisjoint(pool.train_images[split.train].paths)
+    assert held_out.isdisjoint(raw.train_images[split.train].paths)
     assert len(held_out) + len(split.train) == 9
 
 
@@ -223,4 +225,4 @@ def test_lists_leave_no_pool_unused(place):
     spec = listed_spec(auxiliary={"source": "unused_pool", "per_class": 1})
     prepared(place, spec)
     with raises(DataError, "split", "toy_lt"):
-        make_split(spec, load_pool(spec, place / "data"), "longtailed")
+        make_split(spec, load_raw_dataset(spec, place / "data"), "longtailed")

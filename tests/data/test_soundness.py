@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from ltbench.data.errors import DataError
-from ltbench.data.pool import ImageFiles
+from ltbench.data.images import FileImages
 from ltbench.data.soundness import check_images
 
 NAMES = tuple(f"{i}.jpg" for i in range(200))
@@ -18,14 +18,14 @@ def files(tmp_path, cache):
     folder.mkdir()
     for i, name in enumerate(NAMES):
         Image.new("RGB", (9 + i % 5, 9), (i, 0, 0)).save(folder / name)
-    return ImageFiles(folder, NAMES)
+    return FileImages(folder, NAMES, 3)
 
 
 def check(files, processes=1):
     """Return how many files were decoded, and what was wrong with them."""
     seen = [(0, 0)]
     try:
-        check_images("toy", [files], 3, processes=processes, progress=lambda *of: seen.append(of))
+        check_images("toy", [files], processes=processes, progress=lambda *of: seen.append(of))
     except DataError as error:
         return seen[-1][1], str(error)
     return seen[-1][1], None
@@ -43,7 +43,7 @@ def damage(files):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_all_bad_files_are_named_at_once(files, processes):
-    assert check_images("toy", [files, files], 3) == 200
+    assert check_images("toy", [files, files]) == 200
     damage(files)
     decoded, said = check(files, processes)
     assert decoded == 5

@@ -5,7 +5,7 @@ import pytest
 
 from ltbench.config.load import load_dataset
 from ltbench.data.errors import DataError, listed
-from ltbench.data.sources import load_pool, measure_fingerprint, resolve_root
+from ltbench.data.sources import load_raw_dataset, measure_fingerprint, resolve_root
 from ltbench.data.split import make_split
 from tests.support import processes
 from tests.support.errors import raises
@@ -15,48 +15,48 @@ DIGITS_TWIN = "1dcfe8673715d0ff395b693b6b3229882ce8787d68c74e5a5dfad092d91fe567"
 
 
 def test_digits_are_the_pinned_ones(digits):
-    pool = load_pool(digits)
-    assert pool.fingerprint == digits.fingerprint == measure_fingerprint(digits)
-    assert make_split(digits, pool, "longtailed").train_hash == DIGITS_LT
-    assert make_split(digits, pool, "balanced").train_hash == DIGITS_TWIN
+    raw = load_raw_dataset(digits)
+    assert raw.fingerprint == digits.fingerprint == measure_fingerprint(digits)
+    assert make_split(digits, raw, "longtailed").train_hash == DIGITS_LT
+    assert make_split(digits, raw, "balanced").train_hash == DIGITS_TWIN
 
 
 def test_digits_have_a_fixed_stratified_test_part(digits):
     from sklearn.datasets import load_digits
 
-    pool = load_pool(digits)
-    assert np.bincount(pool.test_labels).tolist() == [50] * 10
-    assert len(pool.train_labels) + len(pool.test_labels) == 1797
+    raw = load_raw_dataset(digits)
+    assert np.bincount(raw.test_labels).tolist() == [50] * 10
+    assert len(raw.train_labels) + len(raw.test_labels) == 1797
     threes = load_digits().images[load_digits().target == 3]
     scaled = np.rint(threes * 255 / 16).astype(np.uint8)
-    assert np.array_equal(pool.test_images[pool.test_labels == 3][:, 0], scaled[-50:])
-    assert np.array_equal(pool.train_images[pool.train_labels == 3][:, 0], scaled[:-50])
-    assert pool.train_images.max() == 255
+    assert np.array_equal(raw.test_images.pixels[raw.test_labels == 3][:, 0], scaled[-50:])
+    assert np.array_equal(raw.train_images.pixels[raw.train_labels == 3][:, 0], scaled[:-50])
+    assert raw.train_images.pixels.max() == 255
 
 
 def test_other_images_than_the_pinned_ones_are_refused(digits):
     with raises(DataError, "mismatch", "0" * 64, digits.fingerprint):
-        load_pool(digits.model_copy(update={"fingerprint": "0" * 64}))
+        load_raw_dataset(digits.model_copy(update={"fingerprint": "0" * 64}))
 
 
 def test_everything_unlike_the_configuration_is_reported_together(digits):
     wrong = digits.model_copy(update={"classes": 9, "image_size": 9})
     with raises(DataError, "mismatch", "10 classes", "(1, 8, 8)"):
-        load_pool(wrong)
+        load_raw_dataset(wrong)
 
 
 def test_test_per_class_belongs_to_digits(digits, make_spec):
     with raises(DataError, "conflict", "test_per_class"):
-        load_pool(digits.model_copy(update={"test_per_class": None}))
+        load_raw_dataset(digits.model_copy(update={"test_per_class": None}))
     with raises(DataError, "conflict", "test_per_class"):
-        load_pool(make_spec(test_per_class=5))
+        load_raw_dataset(make_spec(test_per_class=5))
 
 
 @pytest.mark.parametrize("name", ["cifar10", "fashion_mnist", "cifar10_jpeg"])
 def test_missing_root_is_one_clear_error(name, tmp_path):
     spec = load_dataset(name).model_copy(update={"fingerprint": None})
     with raises(DataError, "missing-data", name, tmp_path):
-        load_pool(spec, tmp_path, download=False)
+        load_raw_dataset(spec, tmp_path, download=False)
     assert measure_fingerprint(spec, tmp_path) is None
 
 
@@ -84,15 +84,15 @@ def test_cifar_is_read_from_the_layout_of_torchvision(tmp_path, monkeypatch):
     filename, md5 = write("batches.meta", names)
     meta = {"filename": filename, "key": "label_names", "md5": md5}
     monkeypatch.setattr(CIFAR10, "meta", meta)
-    pool = load_pool(spec, tmp_path, download=False)
-    assert np.array_equal(pool.train_images, pixels.reshape(20, 3, 32, 32))
-    assert pool.test_labels.tolist() == labels.tolist()
-    assert pool.class_names == tuple(names["label_names"])
-    assert pool.fingerprint == measure_fingerprint(spec, tmp_path)
+    raw = load_raw_dataset(spec, tmp_path, download=False)
+    assert np.array_equal(raw.train_images.pixels, pixels.reshape(20, 3, 32, 32))
+    assert raw.test_labels.tolist() == labels.tolist()
+    assert raw.class_names == tuple(names["label_names"])
+    assert raw.fingerprint == measure_fingerprint(spec, tmp_path)
 
     (folder / "data_batch_1").write_bytes(b"other")
     with raises(DataError, "missing-data", "cifar10", tmp_path):
-        load_pool(spec, tmp_path, download=False)
+        load_raw_dataset(spec, tmp_path, download=False)
 
 
 def test_root_is_the_argument_then_the_variable_then_data(monkeypatch, tmp_path):

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from ltbench.config.load import load_dataset
 from ltbench.core.groups import GROUPS
 from ltbench.data.errors import DataError
-from ltbench.data.pool import Pool
+from ltbench.data.images import InMemoryImages
 from ltbench.data.profiles import balanced_counts, exponential
-from ltbench.data.sources import load_pool
+from ltbench.data.raw_dataset import RawDataset
+from ltbench.data.sources import load_raw_dataset
 from ltbench.data.split import make_split, present_groups
 from ltbench.data.subsample import split_hash, subsample
 from tests.support.errors import raises
@@ -82,28 +83,29 @@ def pool_of(counts):
     images = np.zeros((len(labels), 3, 8, 8), np.uint8)
     test = np.arange(len(counts))
     names = tuple(map(str, test))
-    return Pool(images, labels, images[: len(test)], test, names, "0" * 64)
+    train, tested = InMemoryImages(images), InMemoryImages(images[: len(test)])
+    return RawDataset(train, labels, tested, test, names, "0" * 64)
 
 
 def test_natural_split_is_everything_and_may_have_no_twin(make_spec):
-    pool = pool_of([6, 4, 2])
-    split = make_split(make_spec(), pool, "longtailed")
+    raw = pool_of([6, 4, 2])
+    split = make_split(make_spec(), raw, "longtailed")
     assert sorted(split.train) == list(range(12))
     assert split.counts == split.longtailed_counts == (6, 4, 2)
     with raises(DataError, "split", "toy has no balanced", "\n  class 2 has 2 "):
-        make_split(make_spec(), pool, "balanced")
+        make_split(make_spec(), raw, "balanced")
 
 
 def test_a_subset_has_the_images_of_its_group_alone(digits):
-    pool = load_pool(digits)
-    whole = make_split(digits, pool, "longtailed")
-    parts = [make_split(digits, pool, "longtailed", group) for group in GROUPS]
+    raw = load_raw_dataset(digits)
+    whole = make_split(digits, raw, "longtailed")
+    parts = [make_split(digits, raw, "longtailed", group) for group in GROUPS]
     assert [part.classes for part in parts] == [(0, 1, 2), (3, 4, 5, 6), (7, 8, 9)]
     assert np.concatenate([part.train for part in parts]).tolist() == whole.train.tolist()
     assert parts[2].counts == (0,) * 7 + (11, 8, 6)
     assert parts[2].longtailed_counts == whole.counts
     assert whole.classes == tuple(range(10))
-    twin = make_split(digits, pool, "balanced", "few")  # equal counts, the long-tailed groups
+    twin = make_split(digits, raw, "balanced", "few")  # equal counts, the long-tailed groups
     assert (twin.classes, twin.counts) == ((7, 8, 9), (0,) * 7 + (40,) * 3)
 
 

@@ -15,12 +15,12 @@ from PIL import Image
 from ltbench.config.load import load_dataset, load_recipe
 from ltbench.config.models import DatasetSpec, Job, Schedule
 from ltbench.data import datamodule
+from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
-from ltbench.data.image_cache import build_cache
-from ltbench.data.lists import ListedImage, blob_id, canonical_text
+from ltbench.data.official_lists import ListEntry, blob_id, canonical_text
 from ltbench.data.prepare import prepare
 from ltbench.data.profiles import pareto
-from ltbench.data.sources import load_pool
+from ltbench.data.sources import load_raw_dataset
 from ltbench.runs.record import Record
 from ltbench.runs.run_dir import Workspace
 from ltbench.runs.store import read_record, record_path
@@ -62,7 +62,7 @@ def tree(tmp_path_factory):
     official = load_dataset("imagenet_lt").model_dump()
     for part, counts in (("train", COUNTS), ("test", [1] * 1000)):
         images = [
-            ListedImage(name, f"{name}_{i}.JPEG", k)
+            ListEntry(name, f"{name}_{i}.JPEG", k)
             for k, name in enumerate(CLASSES)
             for i in range(counts[k])
         ]
@@ -138,16 +138,16 @@ def test_from_lists_to_a_record_on_two_ranks(tree, monkeypatch):
     monkeypatch.setenv("LTBENCH_CACHE", str(place / "cache"))
     found = prepared(place, spec)
     assert found.images == {"train": sum(COUNTS), "test": 1000}
-    pool = load_pool(spec, place / "data")
+    raw = load_raw_dataset(spec, place / "data")
 
     bad = place / "images/train" / CLASSES[7] / f"{CLASSES[7]}_0.JPEG"
     whole = bad.read_bytes()
     bad.unlink()  # of a link, so that the other links stay
     bad.write_bytes(whole[: len(whole) // 2])
     with raises(DataError, "bad-images", "1 images", f"{bad.name} is damaged"):
-        build_cache(spec, pool, SIDE, quality=QUALITY, processes=2)
+        build_cache(spec, raw, SIDE, quality=QUALITY, processes=2)
     bad.write_bytes(whole)
-    built = build_cache(spec, pool, SIDE, quality=QUALITY, processes=2)  # goes on with that shard
+    built = build_cache(spec, raw, SIDE, quality=QUALITY, processes=2)  # goes on with that shard
     assert built.images == sum(COUNTS) + 1000
     assert not built.bad
 

@@ -1,9 +1,9 @@
 import pytest
 
 from ltbench.config.load import load_dataset, load_grid
+from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
-from ltbench.data.image_cache import build_cache
-from ltbench.data.sources import load_pool
+from ltbench.data.sources import load_raw_dataset
 from ltbench.launch import plan as module
 from ltbench.launch.plan import Request, make_plan, read_grid
 from tests.support.errors import problems, problems_of, raises
@@ -107,7 +107,7 @@ def own(tmp_path, monkeypatch):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     spec = load_dataset("own")
-    return spec, load_pool(spec, tmp_path / "data")
+    return spec, load_raw_dataset(spec, tmp_path / "data")
 
 
 def planned(grid="own.yaml"):
@@ -138,7 +138,7 @@ def test_other_images_that_were_left_out_are_other_keys(own, tmp_path):
     one = planned()[1]
     (tmp_path / "data/own/images/ant/train 2.jpg").write_bytes(b"no image")
     spec, _ = own
-    build_cache(spec, load_pool(spec, tmp_path / "data"), 12, on_bad="skip")
+    build_cache(spec, load_raw_dataset(spec, tmp_path / "data"), 12, on_bad="skip")
     two = planned()[1]
     assert (one.train, two.train) == (1, 2)
     assert one.hash != two.hash

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 import ltbench
+from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
-from ltbench.data.image_cache import build_cache
 from ltbench.data.prepare import prepare
-from ltbench.data.sources import load_pool
+from ltbench.data.sources import load_raw_dataset
 from ltbench.launch import session
 from ltbench.launch.session import check_data, check_shares, check_writable, code_commit
 from tests.support import processes
@@ -121,7 +121,7 @@ def test_images_that_jobs_need_are_decoded_first_and_all_bad_ones_named(own_jobs
 def test_a_cache_stands_for_the_files(own_jobs, tmp_path):
     (longtailed, _), root = own_jobs
     spec = longtailed.dataset
-    build_cache(spec, load_pool(spec, root), longtailed.recipe.short_side)
+    build_cache(spec, load_raw_dataset(spec, root), longtailed.recipe.short_side)
     (tmp_path / "images/val/n01/100.jpg").unlink()
     check_data([longtailed], root)
 

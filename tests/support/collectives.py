@@ -8,7 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ltbench.core.distributed import all_sum, gather, global_mean, rank, world_size
 from ltbench.core.draws import Draws
 from ltbench.core.streams import stream
-from ltbench.data.loader import shard
+from ltbench.data.loaders import rank_slice
 from ltbench.losses import disc_centroids
 from ltbench.runs.record import TestResult
 from ltbench.training.evaluation import Evaluation
@@ -90,7 +90,7 @@ def evaluated(sizes) -> list[TestResult]:
         labels = torch.randint(CLASSES, (size,), generator=generator)
         groups = ["many"] * (CLASSES - 1) + ["few"]
         evaluation = Evaluation(CLASSES, torch.arange(CLASSES), torch.device("cpu"), groups)
-        share = shard(size, rank(), world_size())
+        share = rank_slice(size, rank(), world_size())
         for first in share[::3]:
             batch = slice(first, min(first + 3, share.stop))
             evaluation.add(logits[batch], labels[batch])

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ltbench.config.models import DatasetSpec
-from ltbench.data.lists import ListedImage, blob_id, canonical_text, forms_of
+from ltbench.data.official_lists import ListEntry, blob_id, canonical_text, forms_of
 
 CLASSES = ("n01", "n02-outdoor", "n03")
 COUNTS = (6, 2, 1)
@@ -24,7 +24,7 @@ def images(part):
         "test": lambda k: [100 + 2 * k, 101 + 2 * k],
     }[part]
     return [
-        ListedImage(name, f"{number}.jpg", k)
+        ListEntry(name, f"{number}.jpg", k)
         for k, name in enumerate(CLASSES)
         for number in numbers(k)
     ]
@@ -70,8 +70,8 @@ def write_lists(folder, spec, form=0):
 
 def write_images(root, form=0, content=lambda path: b"x"):
     """Write all files of the training folders, and the test images, in the forms of a number."""
-    pool = [ListedImage(name, f"{i}.jpg", 0) for name in CLASSES for i in range(IN_FOLDERS)]
-    for found, forms in ((pool, TRAIN_FORMS), (images("test"), TEST_FORMS)):
+    raw = [ListEntry(name, f"{i}.jpg", 0) for name in CLASSES for i in range(IN_FOLDERS)]
+    for found, forms in ((raw, TRAIN_FORMS), (images("test"), TEST_FORMS)):
         for line in canonical_text(found, forms[form]).splitlines():
             path = root / line.rpartition(" ")[0]
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +20,7 @@ from ltbench.config.models import DatasetSpec, Grid, Job
 from ltbench.core.batch import Batch
 from ltbench.core.stepping import total_loss
 from ltbench.data import datamodule
-from ltbench.data.loader import EpochLoader
+from ltbench.data.loaders import ChunkedEpochs
 from ltbench.methods import METHODS
 from ltbench.runs.record import Record, TestResult
 from ltbench.runs.run_dir import JobFolder, Workspace
@@ -171,7 +170,7 @@ def train_stopped(job: Job, root: Path, steps: int) -> None:
     """Ask the last rank of a job to stop after some optimisation steps."""
     last = os.environ.get("RANK", "0") == str(int(os.environ.get("WORLD_SIZE", "1")) - 1)
     lifeline = StopAfter(steps) if last else Lifeline()
-    with patch.object(datamodule, "EpochLoader", partial(EpochLoader, chunk=1)):
+    with patch.object(datamodule, "ChunkedEpochs", partial(ChunkedEpochs, chunk=1)):
         try:
             fit.run_job(job, Workspace(root), options(), lifeline)
         except StoppedError:
@@ -189,13 +188,11 @@ def train_in_turn(job: Job, workspace: Workspace, world: int) -> dict[str, Tenso
     for module in modules:
         module.train()
         module.configure_optimizers()
-    loader = data.train_dataloader()
     for epoch in range(EPOCHS):
-        loader.set_epoch(epoch)
         with patch.object(TrainingModule, "current_epoch", epoch):
             for module in modules:
                 module.on_train_epoch_start()
-        for batch in itertools.chain.from_iterable(loader):
+        for batch in data.epoch(epoch):
             for module, share in zip(modules, shares(batch, world), strict=True):
                 module.optimizer.zero_grad()
                 total_loss(module.method.training_loss(share)).backward()

@@ -46,15 +46,12 @@ def test_training_is_a_plain_loop_bit_for_bit(workspace):
     optimizer = torch.optim.SGD(
         network.parameters(), lr=0.1, momentum=0.9, weight_decay=settings.optimizer.weight_decay
     )
-    loader = data.train_dataloader()
     for epoch, lr in enumerate((0.1, 0.1, 0.1 * settings.schedule.gamma)):
         optimizer.param_groups[0]["lr"] = lr
-        loader.set_epoch(epoch)
-        for chunk in loader:
-            for batch in chunk:
-                optimizer.zero_grad()
-                F.cross_entropy(network(batch.images), batch.labels).backward()
-                optimizer.step()
+        for batch in data.epoch(epoch):
+            optimizer.zero_grad()
+            F.cross_entropy(network(batch.images), batch.labels).backward()
+            optimizer.step()
     trained = load_file(workspace.job(one.key).weights)
     for name, value in network.state_dict().items():
         assert torch.equal(trained[f"network.{name}"], value), name

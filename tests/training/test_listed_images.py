@@ -5,11 +5,11 @@ import torch
 from safetensors.torch import load_file
 
 from ltbench.config.models import Job
+from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
-from ltbench.data.image_cache import build_cache
-from ltbench.data.labelled import part_of_dataset
+from ltbench.data.evaluation_data import part_of_dataset
 from ltbench.data.prepare import prepare
-from ltbench.data.sources import load_pool, measure_fingerprint
+from ltbench.data.sources import load_raw_dataset, measure_fingerprint
 from ltbench.runs.run_dir import Workspace
 from ltbench.runs.store import read_record, record_path
 from ltbench.training import fit
@@ -59,8 +59,8 @@ def test_a_job_trains_and_tests_with_and_without_a_cache(place, split, quality):
     assert record.split.train_counts == ((6, 2, 1) if split == "longtailed" else (3, 3, 3))
     assert record.split.longtailed_counts == (6, 2, 1)
     assert record.split.bad_images == 0
-    pool = load_pool(one.dataset, place / "data")
-    build_cache(one.dataset, pool, one.recipe.short_side, quality=quality)
+    raw = load_raw_dataset(one.dataset, place / "data")
+    build_cache(one.dataset, raw, one.recipe.short_side, quality=quality)
     again, same = run(place, one, "cached")
     assert again.numbers() == record.numbers()
     assert all(torch.equal(weights[name], same[name]) for name in weights)
@@ -68,9 +68,9 @@ def test_a_job_trains_and_tests_with_and_without_a_cache(place, split, quality):
 
 def test_images_left_out_are_counted_in_the_record(place):
     one = listed_job(place)
-    pool = load_pool(one.dataset, place / "data")
-    (pool.files["train"].root / "train/n01/4.jpg").write_bytes(b"not an image")
-    built = build_cache(one.dataset, pool, one.recipe.short_side, on_bad="skip")
+    raw = load_raw_dataset(one.dataset, place / "data")
+    (raw.files["train"].root / "train/n01/4.jpg").write_bytes(b"not an image")
+    built = build_cache(one.dataset, raw, one.recipe.short_side, on_bad="skip")
     with raises(DataError, "mismatch", "all images"):
         run(place, one)
     assert not Workspace(place / "runs").job(one.key).weights.exists()

@@ -5,7 +5,7 @@ import torch
 
 from ltbench.config.models import Job
 from ltbench.data.datamodule import DataModule
-from ltbench.data.sources import load_pool
+from ltbench.data.sources import load_raw_dataset
 from ltbench.runs.run_dir import Workspace
 from ltbench.training import fit
 from ltbench.training.evaluation import Evaluation
@@ -47,7 +47,7 @@ def test_the_own_images_as_their_open_set():
         assert result.mistaken[place] == known.sum()
         assert result.right[place] == (known & (prediction == data.test_labels)).sum()
     assert (result.dataset, result.images) == ("digits", 500)
-    assert result.fingerprint == load_pool(DIGITS).fingerprint
+    assert result.fingerprint == load_raw_dataset(DIGITS).fingerprint
 
 
 def test_images_are_normalised_as_the_own_ones():

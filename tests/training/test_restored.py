@@ -7,8 +7,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from ltbench.data.errors import DataError
-from ltbench.data.labelled import images_of_folder, part_of_dataset
-from ltbench.data.sources import load_pool
+from ltbench.data.evaluation_data import images_of_folder, part_of_dataset
+from ltbench.data.sources import load_raw_dataset
 from ltbench.runs.errors import RecordError
 from ltbench.runs.export import read_export, write_export
 from ltbench.runs.run_dir import Workspace
@@ -70,12 +70,12 @@ def test_other_images_are_tested_too(softmax, workspace, tmp_path):
 
 def test_a_folder_is_tested_by_the_names_of_its_classes(softmax, workspace, tmp_path):
     exported = export(softmax, workspace, tmp_path / "export")
-    pool = load_pool(DIGITS)
+    raw = load_raw_dataset(DIGITS)
     for label in (7, 3):
         (tmp_path / "images" / str(label)).mkdir(parents=True)
-        for i in np.flatnonzero(pool.test_labels == label):
+        for i in np.flatnonzero(raw.test_labels == label):
             path = tmp_path / "images" / str(label) / f"{i:04d}.png"
-            Image.fromarray(pool.test_images[i, 0]).save(path)
+            Image.fromarray(raw.test_images.pixels[i, 0]).save(path)
     recipe = softmax.job.recipe
     found = images_of_folder(tmp_path / "images", DIGITS, recipe, NAMES)
     result = evaluate(restore(softmax, exported.weights), softmax, found, CPU)

@@ -13,15 +13,22 @@ import numpy as np
 from ltbench.config.keys import file_hash
 from ltbench.config.models import DatasetSpec
 from ltbench.data.errors import DataError, listed
-from ltbench.data.files import cache_root, made_whole, making_cache, read_manifest, write_manifest
-from ltbench.data.listing import ImageFile, Listing, fingerprints
-from ltbench.data.pool import ImageFiles, Labels, Pool
+from ltbench.data.file_index import FileEntry, FileIndex, fingerprints
+from ltbench.data.files import (
+    atomic_directory,
+    cache_root,
+    making_cache,
+    read_manifest,
+    write_manifest,
+)
+from ltbench.data.images import FileImages
+from ltbench.data.raw_dataset import Labels, RawDataset
 
 READERS = 8
 """Files that are read at once: a disk may be far away."""
 
 
-def open_files(spec: DatasetSpec, folder: Path, listing: Listing) -> Pool:
+def open_files(spec: DatasetSpec, folder: Path, listing: FileIndex) -> RawDataset:
     """Return the listed images as files.
 
     Args:
@@ -32,10 +39,10 @@ def open_files(spec: DatasetSpec, folder: Path, listing: Listing) -> Pool:
     Raises:
         DataError: where files cannot be read.
     """
-    parts = {name: _part(folder, files) for name, files in listing.parts.items()}
+    parts = {name: _part(spec, folder, files) for name, files in listing.parts.items()}
     val_images, val_labels = parts.get("val", (None, None))
     measured = _fingerprints(spec, folder, listing)
-    return Pool(
+    return RawDataset(
         *parts["train"],
         *parts["test"],
         listing.classes,
@@ -46,25 +53,25 @@ def open_files(spec: DatasetSpec, folder: Path, listing: Listing) -> Pool:
     )
 
 
-def _part(folder: Path, files: Sequence[ImageFile]) -> tuple[ImageFiles, Labels]:
+def _part(spec: DatasetSpec, folder: Path, files: Sequence[FileEntry]) -> tuple[FileImages, Labels]:
     labels = np.array([file.label for file in files], np.int64)
-    return ImageFiles(folder, tuple(file.path for file in files)), labels
+    return FileImages(folder, tuple(file.path for file in files), spec.channels), labels
 
 
-def _fingerprints(spec: DatasetSpec, folder: Path, listing: Listing) -> dict[str, str]:
+def _fingerprints(spec: DatasetSpec, folder: Path, listing: FileIndex) -> dict[str, str]:
     measured = cache_root() / f"{spec.name}-files-{listing.signature()}"
     content = read_manifest(measured)
     if content is None:
-        with making_cache(measured), made_whole(measured) as temporary:
+        with making_cache(measured), atomic_directory(measured) as temporary:
             content = _measure(folder, listing)
             write_manifest(temporary, content)
     return content
 
 
-def _measure(folder: Path, listing: Listing) -> dict[str, str]:
+def _measure(folder: Path, listing: FileIndex) -> dict[str, str]:
     unreadable: list[str] = []
 
-    def digest(file: ImageFile) -> tuple[str, int]:
+    def digest(file: FileEntry) -> tuple[str, int]:
         try:
             return file_hash(folder / file.path), file.label
         except OSError as error:

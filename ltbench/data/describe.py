@@ -11,12 +11,13 @@ import numpy as np
 
 from ltbench.config.models import DatasetSpec, ImageLists
 from ltbench.core.groups import GROUPS, RULES, Group, class_groups
+from ltbench.data.cache_building import CacheReport
 from ltbench.data.errors import DataError, listed, printable
-from ltbench.data.image_cache import Built
-from ltbench.data.lists import pinned_fingerprint
-from ltbench.data.pool import ImageFiles, Pool
-from ltbench.data.prepare import Prepared
-from ltbench.data.sources import load_pool, resolve_root
+from ltbench.data.images import FileImages
+from ltbench.data.official_lists import pinned_fingerprint
+from ltbench.data.prepare import PreparationReport
+from ltbench.data.raw_dataset import RawDataset
+from ltbench.data.sources import load_raw_dataset, resolve_root
 from ltbench.data.split import make_split
 
 BAR = 40
@@ -60,7 +61,7 @@ class DataReport:
     twin_hash: str | None
     no_twin: str | None
     auxiliary: str
-    files: tuple[ImageFiles, ...]
+    files: tuple[FileImages, ...]
 
 
 def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
@@ -69,22 +70,22 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
     Raises:
         DataError: when the images or the long-tailed split cannot be had.
     """
-    pool = load_pool(spec, data_root)
+    raw = load_raw_dataset(spec, data_root)
     plain = spec.model_copy(update={"auxiliary": None})
-    longtailed = make_split(plain, pool, "longtailed")
+    longtailed = make_split(plain, raw, "longtailed")
     twin, no_twin = None, None
     try:
-        twin = make_split(plain, pool, "balanced")
+        twin = make_split(plain, raw, "balanced")
     except DataError as error:
         no_twin = str(error)
     return DataReport(
         spec=spec,
         root=resolve_root(data_root).absolute(),
-        fingerprint=pool.fingerprint,
-        class_names=tuple(printable(name) for name in pool.class_names),
-        pool_counts=tuple(np.bincount(pool.train_labels, minlength=spec.classes).tolist()),
+        fingerprint=raw.fingerprint,
+        class_names=tuple(printable(name) for name in raw.class_names),
+        pool_counts=tuple(np.bincount(raw.train_labels, minlength=spec.classes).tolist()),
         counts=longtailed.counts,
-        test_counts=tuple(np.bincount(pool.test_labels, minlength=spec.classes).tolist()),
+        test_counts=tuple(np.bincount(raw.test_labels, minlength=spec.classes).tolist()),
         gini=gini(longtailed.counts),
         effective_classes=effective_classes(longtailed.counts),
         groups=class_groups(longtailed.counts, spec.groups),
@@ -93,8 +94,8 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
         twin_per_class=twin.counts[0] if twin else None,
         twin_hash=twin.train_hash if twin else None,
         no_twin=no_twin,
-        auxiliary=_auxiliary(spec, pool),
-        files=tuple(pool.every_file),
+        auxiliary=_auxiliary(spec, raw),
+        files=tuple(raw.every_file),
     )
 
 
@@ -131,10 +132,10 @@ def effective_classes(counts: Sequence[int]) -> float:
         return float((Decimal(images).ln() - logs / images).exp())
 
 
-def _auxiliary(spec: DatasetSpec, pool: Pool) -> str:
+def _auxiliary(spec: DatasetSpec, raw: RawDataset) -> str:
     wanted = spec.auxiliary_or_default
     try:
-        split = make_split(spec.model_copy(update={"auxiliary": wanted}), pool, "longtailed")
+        split = make_split(spec.model_copy(update={"auxiliary": wanted}), raw, "longtailed")
     except DataError as error:
         return str(error)
     images = 0 if split.auxiliary is None else len(split.auxiliary.labels)
@@ -177,7 +178,7 @@ def describe_lists(lists: ImageLists, found: Mapping[str, int]) -> str:
     return "\n".join(lines)
 
 
-def describe_prepared(prepared: Prepared) -> str:
+def describe_preparation(prepared: PreparationReport) -> str:
     """Return what was prepared as lines of text."""
     words = {"train": "training", "val": "validation", "test": "test", "twin": "balanced twin"}
     lines = [f"prepared      {prepared.folder.absolute()}", f"images        {prepared.root}"]
@@ -188,7 +189,7 @@ def describe_prepared(prepared: Prepared) -> str:
     return "\n".join([*lines, f"fingerprint   {prepared.fingerprint}"])
 
 
-def describe_built(built: Built) -> str:
+def describe_cache(built: CacheReport) -> str:
     """Return what a cache holds as lines of text."""
     bad = [f"{path} {why}" for path, why in built.bad.items()]
     lines = [

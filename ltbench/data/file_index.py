@@ -12,7 +12,7 @@ Part = Literal["train", "test", "val"]
 
 
 @dataclass(frozen=True)
-class ImageFile:
+class FileEntry:
     """A file: its path in the folder, its class, and what tells that it changed.
 
     That is its size and the time of its last change, of content or metadata (ctime): copies and
@@ -26,11 +26,11 @@ class ImageFile:
 
 
 @dataclass(frozen=True)
-class Listing:
+class FileIndex:
     """The classes of a dataset and the files of its parts, in order."""
 
     classes: tuple[str, ...]
-    parts: dict[Part, tuple[ImageFile, ...]]
+    parts: dict[Part, tuple[FileEntry, ...]]
 
     def signature(self, *beside: object) -> str:
         """Return a hash of all files as they are, and of what else matters, for a cache's name."""
@@ -50,12 +50,12 @@ def fingerprints(parts: Mapping[Part, Sequence[tuple[str, int]]]) -> dict[str, s
 
 def existing(
     folder: Path, images: Iterable[tuple[str, int]], problems: list[str]
-) -> Iterator[ImageFile]:
+) -> Iterator[FileEntry]:
     """Yield the files at some paths with their classes; note those that are not there."""
     for path, label in images:
         if (folder / path).is_file():
             stat = (folder / path).stat()
-            yield ImageFile(path, label, stat.st_size, stat.st_ctime_ns)
+            yield FileEntry(path, label, stat.st_size, stat.st_ctime_ns)
         else:
             problems.append(f"there is no file {path}")
 

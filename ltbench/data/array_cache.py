@@ -14,24 +14,25 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from ltbench.config.models import DatasetSpec
-from ltbench.data.decode import BadImageError, decode, decoder, read_file
+from ltbench.data.decode import BadImageError, decode, decoder, pixels_of, read_file
 from ltbench.data.errors import DataError, listed
+from ltbench.data.file_index import FileEntry, FileIndex, fingerprints
 from ltbench.data.files import (
+    atomic_directory,
     cache_root,
-    made_whole,
     making_cache,
     read_manifest,
     reserve,
     write_manifest,
 )
-from ltbench.data.listing import ImageFile, Listing, fingerprints
-from ltbench.data.pool import Pool
+from ltbench.data.images import InMemoryImages
+from ltbench.data.raw_dataset import RawDataset
 
 LAYOUT = 1
 """Version of the cache's files."""
 
 
-def open_packed(spec: DatasetSpec, folder: Path, listing: Listing) -> Pool:
+def open_array_cache(spec: DatasetSpec, folder: Path, listing: FileIndex) -> RawDataset:
     """Return the listed images from the cache, which is made first where it is absent or damaged.
 
     Args:
@@ -44,21 +45,21 @@ def open_packed(spec: DatasetSpec, folder: Path, listing: Listing) -> Pool:
     """
     signature = listing.signature(LAYOUT, decoder(), spec.channels, spec.image_size)
     cache = cache_root() / f"{spec.name}-{signature}"
-    pool = _open(cache)
-    if pool is None:
+    raw = _open(cache)
+    if raw is None:
         images = sum(len(files) for files in listing.parts.values())
         with making_cache(cache, images * spec.channels * spec.image_size**2):
-            pool = _open(cache)  # another process may have made it while this one waited
-            if pool is None:
-                with made_whole(cache) as temporary:
+            raw = _open(cache)  # another process may have made it while this one waited
+            if raw is None:
+                with atomic_directory(cache) as temporary:
                     _pack(spec, folder, listing, temporary)
-                pool = _open(cache)
-    if pool is None:
+                raw = _open(cache)
+    if raw is None:
         raise DataError(f"{spec.name}: the cache {cache} cannot be read back", "bad-cache")
-    return pool
+    return raw
 
 
-def _open(cache: Path) -> Pool | None:
+def _open(cache: Path) -> RawDataset | None:
     """Return the images of a cache, or None where it is absent, incomplete or altered."""
     content = read_manifest(cache)
     if content is None:
@@ -67,11 +68,13 @@ def _open(cache: Path) -> Pool | None:
         if any((cache / name).stat().st_size != size for name, size in content["sizes"].items()):
             return None
         parts = ["train", "test", *(["val"] if "val_images.npy" in content["sizes"] else [])]
-        arrays = {f"{part}_images": _load(cache, f"{part}_images", mapped=True) for part in parts}
-        arrays |= {f"{part}_labels": _load(cache, f"{part}_labels") for part in parts}
+        found: dict[str, Any] = {}
+        for part in parts:
+            found[f"{part}_images"] = InMemoryImages(_load(cache, f"{part}_images", mapped=True))
+            found[f"{part}_labels"] = _load(cache, f"{part}_labels")
         names, known = tuple(content["classes"]), content["fingerprint"]
         training = content.get("training")
-        return Pool(**arrays, class_names=names, fingerprint=known, training=training)
+        return RawDataset(**found, class_names=names, fingerprint=known, training=training)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -80,7 +83,7 @@ def _load(cache: Path, name: str, *, mapped: bool = False) -> Any:
     return np.load(cache / f"{name}.npy", mmap_mode="r" if mapped else None, allow_pickle=False)
 
 
-def _pack(spec: DatasetSpec, folder: Path, listing: Listing, cache: Path) -> None:
+def _pack(spec: DatasetSpec, folder: Path, listing: FileIndex, cache: Path) -> None:
     problems: list[str] = []
     digests = {
         name: _pack_part(spec, folder, name, files, cache, problems)
@@ -105,7 +108,7 @@ def _pack_part(
     spec: DatasetSpec,
     folder: Path,
     name: str,
-    files: Sequence[ImageFile],
+    files: Sequence[FileEntry],
     cache: Path,
     problems: list[str],
 ) -> list[tuple[str, int]]:
@@ -119,8 +122,8 @@ def _pack_part(
         try:
             data = read_file(folder / file.path)
             digests.append((hashlib.sha256(data).hexdigest(), file.label))
-            pixels = np.asarray(decode(data, spec.channels, (spec.image_size, spec.image_size)))
-            image[...] = np.atleast_3d(pixels).transpose(2, 0, 1)
+            decoded = decode(data, spec.channels, (spec.image_size, spec.image_size))
+            image[...] = pixels_of(decoded).transpose(2, 0, 1)
         except BadImageError as error:
             problems.append(f"{file.path}: {error}")
     if problems:

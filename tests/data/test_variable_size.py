@@ -1,5 +1,6 @@
 import threading
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -10,15 +11,15 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 from torchvision.transforms import functional as reference
 
-from ltbench.augment import crop_boxes, draw_crops, draw_jitter, jitter
+from ltbench.augment import crop_boxes, draw_crops, jitter
 from ltbench.config.load import load_recipe
 from ltbench.config.models import Recipe
 from ltbench.core.streams import stream
+from ltbench.data.cache_building import build_cache
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
-from ltbench.data.image_cache import build_cache
-from ltbench.data.pool import ImageFiles
-from ltbench.data.streamed import AHEAD, Stored, StreamedImages
+from ltbench.data.images import FileImages
+from ltbench.data.variable_size import AHEAD, VariableSizeBatches
 from tests.support.errors import raises
 from tests.support.listed_images import resized_recipe
 
@@ -35,7 +36,7 @@ class Memory:
         self.images = [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
         self.asked = []
 
-    def load(self, positions):
+    def read(self, positions):
         self.asked.append((list(positions), threading.current_thread() is threading.main_thread()))
         return [self.images[position] for position in positions]
 
@@ -45,70 +46,78 @@ def normalised(images):
     return (images - mean) / std
 
 
-def image_of(store, position):
-    return torch.from_numpy(store.images[position]).permute(2, 0, 1)
+def image_of(images, position):
+    return torch.from_numpy(images.images[position]).permute(2, 0, 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_the_test_sees_the_middle(dtype, channels_last):
-    store, positions = Memory(), np.array([3, 1, 4, 1, 5, 9])
-    images = StreamedImages(
-        Stored(store, positions), SIDE, MEAN, STD, dtype=dtype, channels_last=channels_last
-    )
-    found = images(torch.tensor([5, 0, 2]))
+    images = Memory()
+    maker = VariableSizeBatches(images, SIDE, MEAN, STD, dtype=dtype, channels_last=channels_last)
+    found = maker(torch.tensor([9, 3, 4]))
     assert found.dtype == dtype
     assert found.is_contiguous(
         memory_format=torch.channels_last if channels_last else torch.contiguous_format
     )
     for position, image in zip((9, 3, 4), found, strict=True):
-        middle = reference.center_crop(image_of(store, position), [SIDE, SIDE])
+        middle = reference.center_crop(image_of(images, position), [SIDE, SIDE])
         expected = normalised(middle.double() / 255).to(dtype)
         torch.testing.assert_close(image, expected)
 
 
 def test_an_epoch_equals_torchvisions_steps_one_by_one():
-    store = Memory()
+    images = Memory()
     index = torch.randint(20, (5, 4), generator=torch.Generator().manual_seed(1))
-    crops = draw_crops(5, 4, stream(0, "crops"), flip=True)
-    colours = draw_jitter(5, 4, 0.4, stream(0, "colours"))
-    images = StreamedImages(Stored(store, np.arange(20)), SIDE, MEAN, STD, dtype=torch.float64)
-    make = images.epoch(index, crops, colours)
-    for step in range(5):
+    maker = VariableSizeBatches(images, SIDE, MEAN, STD, flip=True, jitter=0.4, dtype=torch.float64)
+    draws = maker.draw(5, 4, partial(stream, 0))
+    crops, colors = draws
+    assert torch.equal(crops.places, draw_crops(5, 4, stream(0, "augmentation"), flip=True).places)
+    for step, batch in enumerate(maker.epoch(index, draws)):
 
         def at(values, step=step):
             return values[step]
 
-        sizes = torch.tensor([store.images[k].shape[:2] for k in index[step]])
+        sizes = torch.tensor([images.images[k].shape[:2] for k in index[step]])
         boxes = crop_boxes(crops.map(at), sizes).tolist()
         cut = []
         for k, box, flip in zip(index[step], boxes, crops.mirrored[step], strict=True):
-            image = image_of(store, k).double() / 255
+            image = image_of(images, k).double() / 255
             image = reference.resized_crop(image, *box, [SIDE, SIDE], antialias=True)
             cut.append(reference.hflip(image) if flip < 0.5 else image)
-        expected = normalised(jitter(torch.stack(cut), colours.map(at)))
-        torch.testing.assert_close(make(step), expected, rtol=0, atol=1e-5)
+        expected = normalised(jitter(torch.stack(cut), colors.map(at)))
+        torch.testing.assert_close(batch, expected, rtol=0, atol=1e-5)
 
 
 def test_windows_are_read_ahead_in_another_thread():
-    store = Memory()
+    images = Memory()
     index = torch.arange(20).view(10, 2)
-    images = StreamedImages(Stored(store, np.arange(20)), SIDE, MEAN, STD)
-    make = images.epoch(index, draw_crops(10, 2, stream(0), flip=False), None)
-    assert store.asked == []
-    make(0)
-    images.reader.submit(int).result()
-    assert store.asked == [([0, 1], False), ([2, 3], False), ([4, 5], False)][: AHEAD + 1]
-    for step in range(1, 10):
-        make(step)
-    assert [asked for asked, _ in store.asked] == index.tolist()
+    maker = VariableSizeBatches(images, SIDE, MEAN, STD)
+    batches = maker.epoch(index, maker.draw(10, 2, partial(stream, 0)))
+    assert images.asked == []
+    next(batches)
+    maker.reader.submit(int).result()
+    assert images.asked == [([0, 1], False), ([2, 3], False), ([4, 5], False)][: AHEAD + 1]
+    assert len(list(batches)) == 9
+    assert [asked for asked, _ in images.asked] == index.tolist()
+
+
+def test_a_later_step_is_the_same_without_those_before_it():
+    images, index = Memory(), torch.arange(20).view(10, 2)
+    maker = VariableSizeBatches(images, SIDE, MEAN, STD, flip=True, jitter=0.4)
+    draws = maker.draw(10, 2, partial(stream, 0))
+    whole = list(maker.epoch(index, draws))
+    images.asked.clear()
+    rest = list(maker.epoch(index, draws, first=7))
+    assert all(torch.equal(*pair) for pair in zip(rest, whole[7:], strict=True))
+    assert [asked for asked, _ in images.asked] == index[7:].tolist()
 
 
 def test_a_bad_image_stops_the_step_that_needs_it(listed):
-    spec, pool = listed
-    (pool.files["train"].root / pool.files["train"].paths[2]).write_bytes(b"")
-    data = DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool)
-    with raises(DataError, "bad-images", pool.files["train"].paths[2]):
+    spec, raw = listed
+    (raw.files["train"].root / raw.files["train"].paths[2]).write_bytes(b"")
+    data = DataModule(spec, "longtailed", recipe_of(), seed=0, raw=raw)
+    with raises(DataError, "bad-images", raw.files["train"].paths[2]):
         epoch_of(data)
 
 
@@ -117,18 +126,16 @@ def recipe_of(**changes):
 
 
 def epoch_of(data, epoch=0):
-    loader = data.train_dataloader()
-    loader.sampler.set_epoch(epoch)
-    return [batch for chunk in loader for batch in chunk]
+    return list(data.epoch(epoch))
 
 
 @pytest.mark.parametrize("split", ["longtailed", "balanced"])
 def test_a_cache_moves_no_number(listed, split):
-    spec, pool = listed
-    data = DataModule(spec, split, recipe_of(), seed=3, pool=pool)
+    spec, raw = listed
+    data = DataModule(spec, split, recipe_of(), seed=3, raw=raw)
     plain = [epoch_of(data), list(data.test_dataloader()), list(data.observe_batches())]
-    build_cache(spec, pool, 12)
-    data = DataModule(spec, split, recipe_of(), seed=3, pool=pool)
+    build_cache(spec, raw, 12)
+    data = DataModule(spec, split, recipe_of(), seed=3, raw=raw)
     cached = [epoch_of(data), list(data.test_dataloader()), list(data.observe_batches())]
     for ours, theirs in zip(plain, cached, strict=True):
         for one, other in zip(ours, theirs, strict=True):
@@ -138,16 +145,16 @@ def test_a_cache_moves_no_number(listed, split):
 
 
 def test_batches_of_listed_images(listed):
-    spec, pool = listed
-    data = DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool)
+    spec, raw = listed
+    data = DataModule(spec, "longtailed", recipe_of(), seed=0, raw=raw)
     assert data.counts.tolist() == [6, 2, 1]
     first, second = epoch_of(data, 0), epoch_of(data, 1)
     assert [len(batch) for batch in first] == [4, 4]
     assert first[0].images.shape == (4, 3, 8, 8)
     assert not torch.equal(first[0].index, second[0].index)
-    again = epoch_of(DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool), 1)
+    again = epoch_of(DataModule(spec, "longtailed", recipe_of(), seed=0, raw=raw), 1)
     assert all(torch.equal(a.images, b.images) for a, b in zip(second, again, strict=True))
-    plain = DataModule(spec, "longtailed", recipe_of(colour_jitter=0), seed=0, pool=pool)
+    plain = DataModule(spec, "longtailed", recipe_of(colour_jitter=0), seed=0, raw=raw)
     assert torch.equal(epoch_of(plain)[0].index, first[0].index)
     assert not torch.equal(epoch_of(plain)[0].images, first[0].images)
     data.views = 2
@@ -159,13 +166,13 @@ def test_batches_of_listed_images(listed):
 
 def test_colours_are_drawn_anew_by_epoch_seed_and_view(listed, tmp_path):
     """Of images in one colour nothing shows but what was drawn."""
-    spec, pool = listed
+    spec, raw = listed
     Image.new("RGB", (20, 20), (200, 100, 50)).save(tmp_path / "one.png")
-    files = ImageFiles(tmp_path, ("one.png",) * len(pool.train_labels))
-    pool = replace(pool, train_images=files)
+    files = FileImages(tmp_path, ("one.png",) * len(raw.train_labels), 3)
+    raw = replace(raw, train_images=files)
 
     def first(epoch=0, seed=0):
-        data = DataModule(spec, "longtailed", recipe_of(), seed=seed, pool=pool)
+        data = DataModule(spec, "longtailed", recipe_of(), seed=seed, raw=raw)
         data.views = 2
         return [*epoch_of(data, epoch)[0].images]
 
@@ -175,8 +182,8 @@ def test_colours_are_drawn_anew_by_epoch_seed_and_view(listed, tmp_path):
 
 
 def test_views_of_test_images_are_cut_as_in_training(listed):
-    spec, pool = listed
-    data = DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool)
+    spec, raw = listed
+    data = DataModule(spec, "longtailed", recipe_of(), seed=0, raw=raw)
     index = torch.tensor([0, 3, 5])
     views = data.test_views(index, "some")
     (first,), (second,) = views, views
@@ -188,10 +195,10 @@ def test_views_of_test_images_are_cut_as_in_training(listed):
 
 
 def test_a_policy_comes_after_crop_and_colours(listed):
-    spec, pool = listed
+    spec, raw = listed
     black = {"kind": "none", "cutout": 4}
     plain, holed = (
-        epoch_of(DataModule(spec, "longtailed", recipe, seed=0, pool=pool))[0].images
+        epoch_of(DataModule(spec, "longtailed", recipe, seed=0, raw=raw))[0].images
         for recipe in (recipe_of(), recipe_of(policy=black))
     )
     mean, std = (
@@ -204,46 +211,46 @@ def test_a_policy_comes_after_crop_and_colours(listed):
 
 
 def test_auxiliary_images_are_read_from_their_files(listed):
-    spec, pool = listed
+    spec, raw = listed
     spec = spec.model_copy(update={"auxiliary": spec.auxiliary_or_default})
-    data = DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool)
+    data = DataModule(spec, "longtailed", recipe_of(), seed=0, raw=raw)
     (batch,) = data.auxiliary_batches()
     assert batch.images.shape == (3, 3, 8, 8)
     assert batch.labels.tolist() == [0, 1, 2]
 
 
 def test_images_from_outside_are_made_like_those_of_the_test(listed):
-    spec, pool = listed
-    pool = replace(pool, val_images=pool.test_images, val_labels=pool.test_labels)
+    spec, raw = listed
+    raw = replace(raw, val_images=raw.test_images, val_labels=raw.test_labels)
     spec = spec.model_copy(update={"auxiliary": spec.auxiliary_or_default})
-    data = DataModule(spec, "longtailed", recipe_of(jpeg_quality=10), seed=0, pool=pool)
-    loaders = (data.test_dataloader(), data.auxiliary_batches(), data.open_batches(pool))
+    data = DataModule(spec, "longtailed", recipe_of(jpeg_quality=10), seed=0, raw=raw)
+    loaders = (data.test_dataloader(), data.auxiliary_batches(), data.open_batches(raw))
     for test, auxiliary, unknown in zip(*loaders, strict=True):
         assert torch.equal(auxiliary.images, test.images)
         assert torch.equal(unknown.images, test.images)
 
 
 def test_recipes_of_another_kind_are_refused(listed, digits):
-    spec, pool = listed
+    spec, raw = listed
     with raises(DataError, "conflict", "any size", "digits"):
-        DataModule(spec, "longtailed", load_recipe("digits"), seed=0, pool=pool)
+        DataModule(spec, "longtailed", load_recipe("digits"), seed=0, raw=raw)
     with raises(DataError, "conflict", "one size", "digits"):
         DataModule(digits, "longtailed", recipe_of(), seed=0)
 
 
-def take_part(rank, spec, pool, folder):
+def take_part(rank, spec, raw, folder):
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
-    data = DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool)
+    data = DataModule(spec, "longtailed", recipe_of(), seed=0, raw=raw)
     torch.save([(b.index, b.images) for b in epoch_of(data, 1)], folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_two_ranks_share_the_global_draws(listed, tmp_path):
-    spec, pool = listed
-    arguments = (spec, pool, tmp_path)
+    spec, raw = listed
+    arguments = (spec, raw, tmp_path)
     mp.start_processes(take_part, arguments, nprocs=2, start_method="fork")
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
-    whole = epoch_of(DataModule(spec, "longtailed", recipe_of(), seed=0, pool=pool), 1)
+    whole = epoch_of(DataModule(spec, "longtailed", recipe_of(), seed=0, raw=raw), 1)
     for step, batch in enumerate(whole):
         index, images = (torch.cat(v) for v in zip(*(p[step] for p in parts), strict=True))
         assert torch.equal(index, batch.index)

@@ -8,13 +8,15 @@ That is the test-time augmentation of SADE's authors on CIFAR.
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import itemgetter
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from ltbench.augment import ResidentImages, distort, draw_crops, draw_placement
+from ltbench.augment import distort
 from ltbench.core.streams import stream
-from ltbench.data.streamed import StreamedImages
+from ltbench.data.batch_maker import BatchMaker
 
 BATCH = 128
 """Images of a batch, as SADE's authors have it on every dataset."""
@@ -22,15 +24,13 @@ BATCH = 128
 BLURRED = 0.2
 
 
-class Views:
+class TTAViews:
     """Batches of views [2, B, C, H, W], another epoch of them each time they are gone through.
 
     Args:
-        images: of the test.
+        maker: of their batches.
         count: how many there are.
-        coloured: whether they have colours that can be distorted.
-        mirrors: whether they are mirrored at random.
-        device: where batches are made.
+        colored: whether they have colors that can be distorted.
         seed: of the job.
         name: of what is drawn for, beside the seed and the epoch.
         on_batch: called before every batch.
@@ -38,18 +38,15 @@ class Views:
 
     def __init__(
         self,
-        images: ResidentImages | StreamedImages,
+        maker: BatchMaker[Any],
         count: int,
         *,
-        coloured: bool,
-        mirrors: bool,
-        device: torch.device,
+        colored: bool,
         seed: int,
         name: str,
         on_batch: Callable[[], object] = lambda: None,
     ) -> None:
-        self.images, self.count = images, count
-        self.coloured, self.mirrors, self.device = coloured, mirrors, device
+        self.maker, self.count, self.colored = maker, count, colored
         self.seed, self.name, self.on_batch = seed, name, on_batch
         self.epoch = 0
 
@@ -62,15 +59,11 @@ class Views:
         order = torch.randperm(self.count, generator=generator)
         for first in range(0, self.count, BATCH):
             self.on_batch()
-            chosen = order[first : first + BATCH].to(self.device)
+            chosen = order[first : first + BATCH].to(self.maker.device)
             yield torch.stack([self._view(chosen, generator) for _ in range(2)])
 
     def _view(self, index: Tensor, generator: Generator) -> Tensor:
         """Return one view [B, C, H, W] of images [B]."""
-        images, count, flip = self.images, len(index), self.mirrors
-        alter = partial(distort, generator=generator, blurred=BLURRED) if self.coloured else None
-        if isinstance(images, StreamedImages):
-            crops = draw_crops(1, count, generator, flip=flip).map(lambda values: values[0])
-            return images(index, crops, alter)
-        drawn = draw_placement(1, count, images.padding, generator, flip=flip)
-        return images(index, drawn.map(lambda values: values[0].to(self.device)), alter)
+        alter = partial(distort, generator=generator, blurred=BLURRED) if self.colored else None
+        draws = self.maker.draw(1, len(index), lambda _: generator).map(itemgetter(0))
+        return self.maker(index, draws, alter)

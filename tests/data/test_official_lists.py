@@ -4,8 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from ltbench.config.load import load_dataset
+from ltbench.data.describe import describe_lists
 from ltbench.data.errors import DataError
-from ltbench.data.lists import (
+from ltbench.data.official_lists import (
     blob_id,
     blobs_of,
     canonical_text,
@@ -16,7 +17,6 @@ from ltbench.data.lists import (
     read_lists,
 )
 from ltbench.data.profiles import split_size
-from ltbench.data.report import describe_lists
 from ltbench.data.sources import measure_fingerprint
 from tests.support import processes
 from tests.support.errors import raises

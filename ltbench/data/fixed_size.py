@@ -1,65 +1,29 @@
-"""Crop, flip and normalise batches of images that stay on the device as padded bytes.
+"""Batches of images of one size, which stay on the device as padded bytes: crop, flip, normalize.
 
 All images stand in one uint8 tensor, padded with zeros once. A crop is a window of it, so that a
 batch of random crops is one gather of windows; no image is handled alone.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from operator import itemgetter
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-
-class Placement(NamedTuple):
-    """How images are cut from their padded originals; int64 tensors of one shape.
-
-    Attributes:
-        top: first row of the window, in 0..2 * padding.
-        left: first column of the window, likewise.
-        mirrored: 1 for images that are flipped left to right after the cut, else 0; None for none.
-    """
-
-    top: Tensor
-    left: Tensor
-    mirrored: Tensor | None
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Placement":
-        """Return the placement with a function applied to each tensor."""
-        mirrored = None if self.mirrored is None else function(self.mirrored)
-        return Placement(function(self.top), function(self.left), mirrored)
+from ltbench.augment import CropFlipParams, draw_crop_flip
 
 
-def draw_placement(
-    steps: int, batch: int, padding: int, generator: Generator, *, flip: bool
-) -> Placement:
-    """Draw the cuts of an epoch: windows uniform over the padded image, every second one mirrored.
+class FixedSizeBatches:
+    """Cuts normalized batches from images of one size that are kept as bytes on a device.
 
     Args:
-        steps: batches of the epoch.
-        batch: images of a batch B.
-        padding: pixels added on each side; 0 for no crop.
-        generator: on the CPU.
-        flip: whether images are mirrored with probability 1/2.
-
-    Returns:
-        Tensors [steps, B] on the CPU.
-    """
-    shape = (steps, batch)
-    top = torch.randint(2 * padding + 1, shape, generator=generator)
-    left = torch.randint(2 * padding + 1, shape, generator=generator)
-    return Placement(top, left, torch.randint(2, shape, generator=generator) if flip else None)
-
-
-class ResidentImages:
-    """Images kept as bytes on a device, from which normalised batches are cut.
-
-    Args:
-        images: [N, C, H, W] uint8.
+        pixels: [N, C, H, W] uint8.
         mean: of each channel, of pixels in [0, 1].
         std: of each channel, likewise.
-        padding: zeros on each side (pixel value 0, before normalisation).
+        padding: zeros on each side (pixel value 0, before normalization).
+        flip: whether augmented images are flipped left to right with probability 1/2.
         dtype: of the batches; arithmetic is in float32 at least.
         channels_last: memory format of the batches.
         device: where the images stay and the batches are made.
@@ -67,18 +31,20 @@ class ResidentImages:
 
     def __init__(
         self,
-        images: Tensor,
+        pixels: Tensor,
         mean: Sequence[float],
         std: Sequence[float],
         *,
         padding: int = 0,
+        flip: bool = False,
         dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.padding, self.dtype, self.channels_last = padding, dtype, channels_last
-        count, channels, height, width = images.shape
-        padded = F.pad(images.to(device), (padding,) * 4)
+        self.padding, self.flip, self.device = padding, flip, torch.device(device)
+        self.dtype, self.channels_last = dtype, channels_last
+        count, channels, height, width = pixels.shape
+        padded = F.pad(pixels.to(device), (padding,) * 4)
         # In memory a row is W pixels of one channel, or of all: `step` bytes from pixel to pixel.
         planes, self.step = (1, channels) if channels_last else (channels, 1)
         if channels_last:
@@ -101,31 +67,65 @@ class ResidentImages:
             )
         )
 
+    def draw(self, steps: int, batch: int, streams: Callable[[str], Generator]) -> CropFlipParams:
+        """Draw the crops and flips of an epoch, tensors [steps, batch] on the CPU.
+
+        Args:
+            steps: batches of the epoch.
+            batch: images of a batch.
+            streams: returns a generator for a purpose.
+        """
+        return draw_crop_flip(steps, batch, self.padding, streams("augmentation"), flip=self.flip)
+
+    def epoch(
+        self,
+        index: Tensor,
+        draws: CropFlipParams,
+        alter: Callable[[int, Tensor], Tensor] | None = None,
+        first: int = 0,
+    ) -> Iterator[Tensor]:
+        """Yield the batches of an epoch.
+
+        Args:
+            index: [steps, B] positions of images.
+            draws: of [steps, B] tensors.
+            alter: what becomes of the bytes of a step before they are normalized.
+            first: step to begin with.
+        """
+        index, draws = index.to(self.device), draws.map(self._here)
+        for step in range(first, len(index)):
+            altered = None if alter is None else partial(alter, step)
+            yield self(index[step], draws.map(itemgetter(step)), altered)
+
     def __call__(
         self,
         index: Tensor,
-        placement: Placement | None = None,
+        draws: CropFlipParams | None = None,
         alter: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Return images as floats [B, C, H, W].
+        """Return a batch as floats [B, C, H, W].
 
         Args:
             index: [B] positions of the images, on the device.
-            placement: of [B] tensors on the device; None for the images as they are.
-            alter: what becomes of the bytes [B, C, H, W] before they are normalised; None for what
+            draws: of [B] tensors; None for the images as they are.
+            alter: what becomes of the bytes [B, C, H, W] before they are normalized; None for what
                 they are.
         """
-        if placement is None:
+        if draws is None:
             pixels = self._cut(index, self.padding, self.padding)
         else:
-            pixels = self._cut(index, placement.top, placement.left)
-            if placement.mirrored is not None:
-                pixels = self._mirror(pixels, placement.mirrored)
+            top, left, mirrored = draws.map(self._here)
+            pixels = self._cut(index, top, left)
+            if mirrored is not None:
+                pixels = self._mirror(pixels, mirrored)
         pixels = pixels.flatten(1)
         if alter is not None:
             pixels = self._in_memory_order(alter(self._as_images(pixels)))
         values = pixels.to(self.scale.dtype).mul_(self.scale).add_(self.shift)
         return self._as_images(values.to(self.dtype))
+
+    def _here(self, values: Tensor) -> Tensor:
+        return values.to(self.device)
 
     def _cut(self, index: Tensor, top: Tensor | int, left: Tensor | int) -> Tensor:
         """Return windows [B, planes, H, W * step]."""

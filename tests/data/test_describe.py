@@ -1,7 +1,6 @@
 import pytest
 
-from ltbench.data.errors import DataError
-from ltbench.data.report import (
+from ltbench.data.describe import (
     check,
     describe,
     effective_classes,
@@ -9,6 +8,7 @@ from ltbench.data.report import (
     histogram,
     write_figure,
 )
+from ltbench.data.errors import DataError
 from tests.support.errors import raises
 
 

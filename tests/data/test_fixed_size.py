@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from ltbench.augment import Placement, ResidentImages, draw_placement
+from ltbench.augment import CropFlipParams, draw_crop_flip
+from ltbench.data.fixed_size import FixedSizeBatches
 
 MEAN, STD = (0.2, 0.5, 0.7), (0.3, 0.25, 0.2)
 EXACT = {torch.float32: 1e-6, torch.float64: 1e-14, torch.bfloat16: 1e-2}
@@ -35,13 +36,13 @@ def one_by_one(images, index, placement, padding):
 @pytest.mark.parametrize("padding", [0, 1, 3])
 def test_equals_images_handled_one_by_one(padding, dtype, channels_last):
     images = pixels()
-    resident = ResidentImages(
+    maker = FixedSizeBatches(
         images, MEAN, STD, padding=padding, dtype=dtype, channels_last=channels_last
     )
-    drawn = draw_placement(1, 40, padding, generator(), flip=True)
+    drawn = draw_crop_flip(1, 40, padding, generator(), flip=True)
     placement = drawn.map(lambda values: values[0])
     index = torch.randint(7, (40,), generator=generator(1))
-    got = resident(index, placement)
+    got = maker(index, placement)
     expected = one_by_one(images, index, placement, padding)
     assert got.dtype == dtype
     assert got.shape == (40, 3, 6, 5)
@@ -52,39 +53,36 @@ def test_equals_images_handled_one_by_one(padding, dtype, channels_last):
 
 def test_both_layouts_hold_the_same_bits():
     index = torch.arange(7)
-    plain = ResidentImages(pixels(), MEAN, STD, padding=2)
-    last = ResidentImages(pixels(), MEAN, STD, padding=2, channels_last=True)
-    placement = draw_placement(1, 7, 2, generator(), flip=True).map(lambda values: values[0])
+    plain = FixedSizeBatches(pixels(), MEAN, STD, padding=2)
+    last = FixedSizeBatches(pixels(), MEAN, STD, padding=2, channels_last=True)
+    placement = draw_crop_flip(1, 7, 2, generator(), flip=True).map(lambda values: values[0])
     assert torch.equal(plain(index, placement), last(index, placement))
 
 
-def test_without_placement_images_are_as_they_are():
+def test_without_draws_images_are_as_they_are():
     images = pixels()
-    middle = Placement(torch.full((7,), 2), torch.full((7,), 2), None)
-    resident = ResidentImages(images, MEAN, STD, padding=2)
-    assert torch.equal(resident(torch.arange(7)), resident(torch.arange(7), middle))
-    unpadded = ResidentImages(images, MEAN, STD)
-    assert torch.equal(resident(torch.arange(7)), unpadded(torch.arange(7)))
+    middle = CropFlipParams(torch.full((7,), 2), torch.full((7,), 2), None)
+    maker = FixedSizeBatches(images, MEAN, STD, padding=2)
+    assert torch.equal(maker(torch.arange(7)), maker(torch.arange(7), middle))
+    unpadded = FixedSizeBatches(images, MEAN, STD)
+    assert torch.equal(maker(torch.arange(7)), unpadded(torch.arange(7)))
 
 
 def test_one_channel():
     images = pixels(channels=1)
-    got = ResidentImages(images, (0.5,), (0.25,), padding=1)(torch.tensor([3]))
+    got = FixedSizeBatches(images, (0.5,), (0.25,), padding=1)(torch.tensor([3]))
     torch.testing.assert_close(got[0, 0], (images[3, 0] / 255 - 0.5) / 0.25)
 
 
-def test_draws_cover_all_windows_evenly():
-    placement = draw_placement(50, 200, 2, generator(), flip=True)
-    assert placement.top.shape == (50, 200)
-    windows = torch.bincount((placement.top * 5 + placement.left).flatten(), minlength=25)
-    assert len(windows) == 25
-    assert (windows / 10_000 - 1 / 25).abs().max() < 0.01
-    assert (placement.mirrored.double().mean() - 0.5).abs() < 0.02
-    assert not torch.equal(placement.top, placement.left)
-
-
-def test_no_crop_and_no_flip_draw_nothing():
-    placement = draw_placement(2, 3, 0, generator(), flip=False)
-    assert placement.top.eq(0).all()
-    assert placement.left.eq(0).all()
-    assert placement.mirrored is None
+def test_an_epoch_is_its_batches_one_by_one():
+    maker = FixedSizeBatches(pixels(), MEAN, STD, padding=2, flip=True)
+    draws = maker.draw(3, 4, lambda _: generator())
+    assert draws.mirrored is not None
+    index = torch.randint(7, (3, 4), generator=generator(1))
+    for first in range(3):
+        batches = maker.epoch(index, draws, lambda step, images: images + step, first)
+        for step, batch in enumerate(batches, first):
+            here = draws.map(lambda values, step=step: values[step])
+            expected = maker(index[step], here, lambda images, step=step: images + step)
+            assert torch.equal(batch, expected)
+        assert step == 2

@@ -29,7 +29,7 @@ PATTERNS = {
 """What stands for each part of a form, as `re.escape` writes it."""
 
 
-class ListedImage(NamedTuple):
+class ListEntry(NamedTuple):
     """An image: the folder of its class, as the official list writes it, its file, its class."""
 
     folder: str
@@ -37,7 +37,7 @@ class ListedImage(NamedTuple):
     label: int
 
 
-def path_of(image: ListedImage, form: str) -> str:
+def path_of(image: ListEntry, form: str) -> str:
     """Return an image's path in a form."""
     return (
         form.replace("{initial}", image.folder[:1])
@@ -48,7 +48,7 @@ def path_of(image: ListedImage, form: str) -> str:
 
 
 @dataclass(frozen=True)
-class Lists:
+class OfficialLists:
     """The images of a dataset.
 
     Attributes:
@@ -57,7 +57,7 @@ class Lists:
     """
 
     classes: tuple[str, ...]
-    parts: Mapping[str, tuple[ListedImage, ...]]
+    parts: Mapping[str, tuple[ListEntry, ...]]
 
 
 def forms_of(lists: ImageLists, part: str) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ def forms_of(lists: ImageLists, part: str) -> tuple[str, ...]:
     return lists.test.paths if part == "test" else lists.train.paths
 
 
-def canonical_text(images: Iterable[ListedImage], form: str) -> str:
+def canonical_text(images: Iterable[ListEntry], form: str) -> str:
     """Return the text of a list in a form."""
     return "".join(f"{path_of(image, form)} {image.label}\n" for image in images)
 
@@ -88,7 +88,7 @@ def pinned_fingerprint(lists: ImageLists) -> str | None:
     return lists_fingerprint(blobs) if len(blobs) == len(lists.files) else None
 
 
-def blobs_of(lists: ImageLists, found: Lists) -> dict[str, str]:
+def blobs_of(lists: ImageLists, found: OfficialLists) -> dict[str, str]:
     """Return the blob ids of the lists' canonical texts."""
     return {
         part: blob_id(canonical_text(images, forms_of(lists, part)[0]))
@@ -96,7 +96,7 @@ def blobs_of(lists: ImageLists, found: Lists) -> dict[str, str]:
     }
 
 
-def read_lists(spec: DatasetSpec, lists: ImageLists, folder: Path) -> Lists:
+def read_lists(spec: DatasetSpec, lists: ImageLists, folder: Path) -> OfficialLists:
     """Return the lists of a dataset, whichever form their paths have, checked against its facts.
 
     Args:
@@ -108,7 +108,7 @@ def read_lists(spec: DatasetSpec, lists: ImageLists, folder: Path) -> Lists:
         DataError: with everything that is wrong with them.
     """
     classes, parts = _read_files(spec, lists, folder, lists.files)
-    return Lists(tuple(classes[label] for label in range(spec.classes)), parts)
+    return OfficialLists(tuple(classes[label] for label in range(spec.classes)), parts)
 
 
 def check_lists(spec: DatasetSpec, lists: ImageLists, folder: Path) -> dict[str, int]:
@@ -132,11 +132,11 @@ def check_lists(spec: DatasetSpec, lists: ImageLists, folder: Path) -> dict[str,
 
 def _read_files(
     spec: DatasetSpec, lists: ImageLists, folder: Path, files: Mapping[str, ListFile]
-) -> tuple[dict[int, str], dict[str, tuple[ListedImage, ...]]]:
+) -> tuple[dict[int, str], dict[str, tuple[ListEntry, ...]]]:
     """Return the folders of classes and the images of some lists, checked."""
     problems: list[str] = []
     classes: dict[int, str] = {}
-    parts: dict[str, tuple[ListedImage, ...]] = {}
+    parts: dict[str, tuple[ListEntry, ...]] = {}
     for part, file in files.items():  # the training list comes first: it has the classes
         forms = forms_of(lists, part)
         parts[part] = _read(folder / file.file, forms, spec.classes, classes, problems)
@@ -153,7 +153,7 @@ def _read_files(
 
 def _read(
     path: Path, forms: Sequence[str], count: int, classes: dict[int, str], problems: list[str]
-) -> tuple[ListedImage, ...]:
+) -> tuple[ListEntry, ...]:
     """Return a list's images; note the folders of classes that are new."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -164,7 +164,7 @@ def _read(
         problems.append(f"{path.name} cannot be read: {error}")
         return ()
     patterns = [_pattern(form) for form in forms]
-    images: list[ListedImage] = []
+    images: list[ListEntry] = []
     for number, line in enumerate(lines, 1):
         try:
             images.append(_parse(line, patterns, count, classes))
@@ -184,7 +184,7 @@ def _pattern(form: str) -> re.Pattern[str]:
 
 def _parse(
     line: str, patterns: Sequence[re.Pattern[str]], count: int, classes: dict[int, str]
-) -> ListedImage:
+) -> ListEntry:
     path, _, number = line.rstrip().rpartition(" ")
     if not path or not number.isdecimal():
         raise ValueError("is not a path, a space and a class number")
@@ -201,11 +201,11 @@ def _parse(
         raise ValueError(f"class {label} is not in the training list")
     if folder is not None and classes.setdefault(label, folder) != folder:
         raise ValueError(f"class {label} is {classes[label]}, not {folder}")
-    return ListedImage(classes[label], found["name"], label)
+    return ListEntry(classes[label], found["name"], label)
 
 
 def _unlike_facts(
-    spec: DatasetSpec, lists: ImageLists, parts: Mapping[str, tuple[ListedImage, ...]]
+    spec: DatasetSpec, lists: ImageLists, parts: Mapping[str, tuple[ListEntry, ...]]
 ) -> list[str]:
     """Return how the lists differ from what the configuration says of them."""
     problems = []

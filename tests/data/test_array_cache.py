@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ltbench.data.errors import DataError
-from ltbench.data.sources import load_pool, measure_fingerprint
+from ltbench.data.sources import load_raw_dataset, measure_fingerprint
 from tests.support import processes
 from tests.support.errors import raises
 
@@ -18,7 +18,7 @@ def caches(cache):
 
 
 def test_pixels_labels_and_order(root, make_spec):
-    pool = load_pool(make_spec(), root)
+    raw = load_raw_dataset(make_spec(), root)
     folder = root / "toy" / "train"
     files = [
         folder / name / f"{i}.png"
@@ -26,33 +26,33 @@ def test_pixels_labels_and_order(root, make_spec):
         for i in range(n)
     ]
     expected = [np.asarray(Image.open(path)).transpose(2, 0, 1) for path in files]
-    assert np.array_equal(pool.train_images, expected)
-    assert pool.train_labels.tolist() == [0] * 6 + [1] * 4 + [2] * 2
-    assert pool.test_labels.tolist() == [0, 0, 1, 1, 2, 2]
-    assert pool.class_names == ("a", "b", "c")
-    assert isinstance(pool.train_images, np.memmap)
-    assert not pool.train_images.flags.writeable
+    assert np.array_equal(raw.train_images.pixels, expected)
+    assert raw.train_labels.tolist() == [0] * 6 + [1] * 4 + [2] * 2
+    assert raw.test_labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert raw.class_names == ("a", "b", "c")
+    assert isinstance(raw.train_images.pixels, np.memmap)
+    assert not raw.train_images.pixels.flags.writeable
 
 
 def test_grey_images(root, make_spec):
     grey = {"channels": 1, "normalisation": {"mean": (0.5,), "std": (0.5,)}}
-    pool = load_pool(make_spec(**grey), root)
+    raw = load_raw_dataset(make_spec(**grey), root)
     expected = np.asarray(Image.open(root / "toy" / "train" / "a" / "0.png").convert("L"))
-    assert np.array_equal(pool.train_images[0, 0], expected)
+    assert np.array_equal(raw.train_images.pixels[0, 0], expected)
 
 
 def test_second_opening_decodes_nothing(root, cache, make_spec):
-    first = load_pool(make_spec(), root)
+    first = load_raw_dataset(make_spec(), root)
     (made,) = caches(cache)
     before = {path.name: path.stat().st_mtime_ns for path in made.iterdir()}
-    second = load_pool(make_spec(), root)
-    assert np.array_equal(first.train_images, second.train_images)
+    second = load_raw_dataset(make_spec(), root)
+    assert np.array_equal(first.train_images.pixels, second.train_images.pixels)
     assert caches(cache) == [made]
     assert {path.name: path.stat().st_mtime_ns for path in made.iterdir()} == before
 
 
 def test_files_are_listed_for_sha256sum(root, cache, make_spec):
-    load_pool(make_spec(), root)
+    load_raw_dataset(make_spec(), root)
     (made,) = caches(cache)
     for part in ("train", "test"):
         check = ["sha256sum", "--check", "--quiet", str(made / f"{part}.sha256")]
@@ -70,22 +70,22 @@ def test_files_are_listed_for_sha256sum(root, cache, make_spec):
     ids=["truncated", "absent", "half-written", "altered"],
 )
 def test_damaged_cache_is_made_again(damage, root, cache, make_spec):
-    pool = load_pool(make_spec(), root)
-    pixels = np.array(pool.train_images)
+    raw = load_raw_dataset(make_spec(), root)
+    pixels = np.array(raw.train_images.pixels)
     (made,) = caches(cache)
     damage(made)
-    again = load_pool(make_spec(), root)
-    assert np.array_equal(again.train_images, pixels)
-    assert again.fingerprint == pool.fingerprint
+    again = load_raw_dataset(make_spec(), root)
+    assert np.array_equal(again.train_images.pixels, pixels)
+    assert again.fingerprint == raw.fingerprint
     assert caches(cache) == [made]
 
 
 def test_remains_of_a_killed_process_are_removed(root, cache, make_spec):
-    load_pool(make_spec(), root)
+    load_raw_dataset(make_spec(), root)
     (made,) = caches(cache)
     (cache / f".{made.name}.killed").mkdir()
     (made / "manifest.json").unlink()
-    load_pool(make_spec(), root)
+    load_raw_dataset(make_spec(), root)
     assert not [path for path in cache.iterdir() if path.is_dir() and path != made]
 
 
@@ -96,24 +96,24 @@ def alter_manifest(path):
 
 
 def test_changed_folder_gets_a_new_cache(root, cache, make_spec):
-    pool = load_pool(make_spec(), root)
+    raw = load_raw_dataset(make_spec(), root)
     path = root / "toy" / "train" / "b" / "0.png"
     Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(path)
-    changed = load_pool(make_spec(), root)
-    assert (changed.train_images[6] == 7).all()
-    assert changed.fingerprint != pool.fingerprint
+    changed = load_raw_dataset(make_spec(), root)
+    assert (changed.train_images.pixels[6] == 7).all()
+    assert changed.fingerprint != raw.fingerprint
     assert len(caches(cache)) == 2
 
 
 def test_a_file_replaced_by_one_of_its_size_is_read_anew(root, make_spec):
     path = root / "toy" / "train" / "a" / "0.png"
     Image.new("RGB", (8, 8), (1, 2, 3)).save(path, "BMP")
-    before, stat = load_pool(make_spec(), root), path.stat()
+    before, stat = load_raw_dataset(make_spec(), root), path.stat()
     Image.new("RGB", (8, 8), (4, 5, 6)).save(path, "BMP")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as archives and copies set it
-    after = load_pool(make_spec(), root)
+    after = load_raw_dataset(make_spec(), root)
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
-    assert [pool.train_images[0, :, 0, 0].tolist() for pool in (before, after)] == [
+    assert [raw.train_images.pixels[0, :, 0, 0].tolist() for raw in (before, after)] == [
         [1, 2, 3],
         [4, 5, 6],
     ]
@@ -121,7 +121,7 @@ def test_a_file_replaced_by_one_of_its_size_is_read_anew(root, make_spec):
 
 
 def test_fingerprint_is_of_bytes_and_labels_alone(root, cache, make_spec):
-    fingerprint = load_pool(make_spec(), root).fingerprint
+    fingerprint = load_raw_dataset(make_spec(), root).fingerprint
     for path in (root / "toy").rglob("*.png"):
         os.utime(path, (1, 1))
     (root / "toy" / "train" / "c").rename(root / "toy" / "train" / "d")
@@ -144,7 +144,7 @@ def test_all_bad_images_are_reported_together(root, cache, make_spec):
     said = {"cut.jpg": "damaged", "empty.png": "empty", "notes.txt": "not an image"}
     said |= {"wide.png": "9x8, not 8x8", "deep.png": "8 bits"}
     with raises(DataError, "bad-images", "(5)") as caught:
-        load_pool(make_spec(), root)
+        load_raw_dataset(make_spec(), root)
     lines = dict(line.split(": ", 1) for line in str(caught.value).splitlines()[1:])
     assert all(word in lines[f"  train/a/{name}"] for name, word in said.items())
     assert caches(cache) == []
@@ -161,7 +161,7 @@ def test_everything_wrong_with_the_folder_is_reported_together(root, make_spec):
     classes = ("class c is in train/", "class other is in test/")
     files = ("train/extra/ has no", "train/a/deeper is not", "train/stray.png is not")
     with raises(DataError, "bad-layout", *classes, *files) as caught:
-        load_pool(make_spec(), root)
+        load_raw_dataset(make_spec(), root)
     assert "hidden" not in str(caught.value)
 
 
@@ -171,28 +171,28 @@ def test_links_out_of_the_folder_are_refused(root, tmp_path, make_spec):
     (root / "toy" / "train" / "a" / "link.png").symlink_to(secret)
     (root / "toy" / "train" / "out").symlink_to(tmp_path)
     with raises(DataError, "bad-layout", "train/a/link.png is a link", "train/out is a link"):
-        load_pool(make_spec(), root)
+        load_raw_dataset(make_spec(), root)
     with raises(DataError, "bad-layout", "leads out"):
-        load_pool(make_spec(train_folder="../../.."), root)
+        load_raw_dataset(make_spec(train_folder="../../.."), root)
 
 
 def test_links_inside_the_folder_and_to_it_are_followed(root, tmp_path, make_spec):
     (root / "toy" / "train" / "c" / "link.png").symlink_to(root / "toy" / "train" / "a" / "0.png")
     (root / "alias").symlink_to(root / "toy")
-    pool = load_pool(make_spec(folder="alias"), root)
-    assert pool.train_labels.tolist() == [0] * 6 + [1] * 4 + [2] * 3
-    assert np.array_equal(pool.train_images[-1], pool.train_images[0])
+    raw = load_raw_dataset(make_spec(folder="alias"), root)
+    assert raw.train_labels.tolist() == [0] * 6 + [1] * 4 + [2] * 3
+    assert np.array_equal(raw.train_images.pixels[-1], raw.train_images.pixels[0])
 
 
 def test_two_processes_make_one_cache(root, cache, make_spec):
     code = (
         "import sys; from ltbench.config.models import DatasetSpec;"
-        "from ltbench.data.sources import load_pool;"
+        "from ltbench.data.sources import load_raw_dataset;"
         "spec = DatasetSpec.model_validate_json(sys.argv[1]);"
-        "print(load_pool(spec, sys.argv[2]).fingerprint)"
+        "print(load_raw_dataset(spec, sys.argv[2]).fingerprint)"
     )
     command = [sys.executable, "-c", code, make_spec().model_dump_json(), str(root)]
     running = [processes.start(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = {process.communicate()[0] for process in running}
-    assert answers == {load_pool(make_spec(), root).fingerprint + "\n"}
+    assert answers == {load_raw_dataset(make_spec(), root).fingerprint + "\n"}
     assert len(caches(cache)) == 1

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from ltbench.augment import ResidentImages
 from ltbench.data.datamodule import DataModule
-from ltbench.data.sources import load_pool
-from ltbench.data.views import BATCH, Views
+from ltbench.data.fixed_size import FixedSizeBatches
+from ltbench.data.sources import load_raw_dataset
+from ltbench.data.tta_views import BATCH, TTAViews
 
 
 @pytest.fixture
@@ -17,9 +17,8 @@ def make_data(digits, make_recipe):
 
 def colour_views(**settings):
     pixels = torch.randint(256, (10, 3, 12, 12), dtype=torch.uint8)
-    images = ResidentImages(pixels, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), **settings)
-    place = {"device": torch.device("cpu"), "seed": 0, "name": "x"}
-    return Views(images, 10, coloured=True, mirrors=False, **place)
+    maker = FixedSizeBatches(pixels, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), **settings)
+    return TTAViews(maker, 10, colored=True, seed=0, name="x")
 
 
 def test_an_epoch_goes_through_all_images_once(make_data):
@@ -69,10 +68,10 @@ def test_type_of_the_batches(dtype, channels_last):
 
 
 def test_chosen_test_images_in_their_order(make_data, digits):
-    data, pool = make_data(), load_pool(digits)
+    data, raw = make_data(), load_raw_dataset(digits)
     index = torch.tensor([499, 3, 3, 250])
     (batch,) = data.test_batches(index)
     assert torch.equal(batch.index, index)
-    assert batch.labels.tolist() == pool.test_labels[index].tolist()
+    assert batch.labels.tolist() == raw.test_labels[index].tolist()
     (whole,) = data.test_dataloader()
     assert torch.equal(batch.images, whole.images[index])

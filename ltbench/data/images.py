@@ -1,0 +1,160 @@
+"""Images by position: in memory, in files, or in a cache (image_cache.py). Imports no torch."""
+
+import io
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from PIL import Image
+
+from ltbench.data.decode import (
+    BadImageError,
+    Pixels,
+    decode,
+    decode_pixels,
+    pixels_of,
+    read_file,
+    with_short_side,
+)
+from ltbench.data.errors import DataError, printable
+from ltbench.data.subsample import Indices
+
+
+class Images(Protocol):
+    """Images of a part of a dataset, in order."""
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+
+    def __getitem__(self, positions: Indices) -> Self:
+        """Return the images at some positions, in the order of these."""
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of every image; None for images of any size."""
+
+    def read(self, positions: Sequence[int]) -> list[Pixels]:
+        """Return the pixels [H, W, C] of some images, uint8, possibly mapped from a file.
+
+        Raises:
+            DataError: for an image that cannot be read.
+        """
+
+
+@dataclass(frozen=True)
+class InMemoryImages:
+    """Images of one size in an array.
+
+    Attributes:
+        pixels: [N, C, H, W] uint8, possibly mapped from a file.
+    """
+
+    pixels: Pixels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, positions: Indices) -> "InMemoryImages":
+        return InMemoryImages(self.pixels[positions])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of every image."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def read(self, positions: Sequence[int]) -> list[Pixels]:
+        """Return the pixels [H, W, C] of some images."""
+        return list(self.pixels[np.asarray(positions, np.int64)].transpose(0, 2, 3, 1))
+
+
+class Readers:
+    """Threads that read images at once, none where there is one.
+
+    Args:
+        read: returns the image at a position.
+        threads: how many.
+    """
+
+    def __init__(self, read: Callable[[int], Pixels], threads: int) -> None:
+        self.read = read
+        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def __call__(self, positions: Sequence[int]) -> list[Pixels]:
+        """Return images in order."""
+        return list((self.pool.map if self.pool else map)(self.read, positions))
+
+
+@dataclass(frozen=True)
+class FileImages:
+    """Images of any size in their files, decoded whenever they are read.
+
+    Attributes:
+        root: folder that paths start from.
+        paths: of the images.
+        channels: that they are converted to.
+        short_side: pixels that the shorter side is resized to; None for images as they are.
+        quality: of the JPEG that they go through after that; None for none.
+        threads: that decode at once.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    channels: int
+    short_side: int | None = None
+    quality: int | None = None
+    threads: int = 1
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, positions: Indices) -> "FileImages":
+        return replace(self, paths=tuple(self.paths[position] for position in positions))
+
+    @property
+    def shape(self) -> None:
+        """Images are of any size."""
+        return
+
+    def read(self, positions: Sequence[int]) -> list[Pixels]:
+        """Return the pixels [H, W, C] of some images.
+
+        Raises:
+            DataError: for one that cannot be read.
+        """
+        return self._readers(positions)
+
+    @cached_property
+    def _readers(self) -> Readers:
+        return Readers(self._read, self.threads)
+
+    def _read(self, position: int) -> Pixels:
+        path = self.root / self.paths[position]
+        try:
+            image = read_image(path, self.channels, self.short_side)
+        except BadImageError as error:
+            raise DataError(f"{printable(str(path))} {error}", "bad-images") from None
+        if self.quality is None:
+            return pixels_of(image)
+        return decode_pixels(encode_jpeg(image, self.quality), self.channels)
+
+
+def read_image(path: Path, channels: int, short_side: int | None) -> Image.Image:
+    """Return an image from its file, with a given short side; with None as it is.
+
+    Raises:
+        BadImageError: saying why it cannot be read.
+    """
+    image = decode(read_file(path), channels)
+    return image if short_side is None else with_short_side(image, short_side)
+
+
+def encode_jpeg(image: Image.Image, quality: int) -> bytes:
+    """Return the JPEG of an image, its colours at half the resolution."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    return file.getvalue()
