@@ -19,7 +19,7 @@ help:  ## list the targets
 quickstart: $(READY)  ## run every method on the embedded digits and print the table
 	$(BIN)/ltbench run --grid quickstart
 
-leaderboard: $(READY)  ## write results/leaderboard, docs/methods.md and the README's table from the records
+leaderboard: $(READY)  ## write results, docs/methods.md and the README's table from the records
 	$(BIN)/ltbench leaderboard --published-only --readme README.md --methods docs/methods.md
 
 catalogue: $(READY)  ## write ltbench/methods/catalogue.json from the classes

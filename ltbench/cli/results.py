@@ -85,6 +85,8 @@ def results_verify(
         record_problems,
         split_problems,
     )
+    from ltbench.report.drawing import can_draw
+    from ltbench.report.figure_cache import draw_figures
     from ltbench.runs.store import RecordStore
 
     loaded = RecordStore(published).load()
@@ -96,7 +98,8 @@ def results_verify(
         made, copy = Path(folder, "results"), Path(folder, "readme")
         copied = Path(shutil.copy(readme, copy)) if readme.exists() else None
         of = read_leaderboard(plans, loaded, methods, findings)
-        files = write_results(of, made, readme=copied)
+        drawn = draw_figures(of.boards, methods, loaded.records) if can_draw() else None
+        files = write_results(of, made, drawn, copied)
         problems += file_problems(results, made)
         if copied:
             problems += differences(readme, readme.read_bytes(), copied.read_bytes())

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from ltbench.config.catalogue import MethodInfo
     from ltbench.config.expand import Plan
     from ltbench.report.context import Leaderboard
+    from ltbench.report.figure_cache import Drawn
     from ltbench.runs.store import Loaded
 
 
 RESULTS = Path("results")
+COST = "cost.png"
+"""The figure that the README shows: accuracy against cost on the board with most variants."""
 FINDINGS = RESULTS / "findings.yaml"
 COMPARE = Location("compare")
 FORMAT = Location("--format")
@@ -32,7 +35,10 @@ def leaderboard(
     to: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="Write each grid's tables as csv, json, tex, html, md, too."),
+        typer.Option(
+            "--format",
+            help="Write each grid's tables as csv, json, tex, html or md, or svg figures.",
+        ),
     ] = None,
     tables_to: Annotated[
         Path | None, typer.Option("--tables", help="Folder of these; default: where --to is.")
@@ -54,18 +60,20 @@ def leaderboard(
     from ltbench.core.files import write_atomically
     from ltbench.data.files import cache_root
     from ltbench.report.drawing import can_draw
+    from ltbench.report.figure_cache import draw_figures, write_figures
     from ltbench.report.formats import FORMATS
     from ltbench.report.leaderboard import write_formats
     from ltbench.report.readme import methods_page, published_methods
     from ltbench.runs.state import failed_jobs
     from ltbench.runs.store import RecordStore
 
+    wanted, known = list(dict.fromkeys(formats or ())), [*FORMATS, "svg"]
     raise_all(
         FORMAT.problem(
-            "unknown-value", f"unknown format {format_value(word)}", did_you_mean(word, FORMATS)
+            "unknown-value", f"unknown format {format_value(word)}", did_you_mean(word, known)
         )
-        for word in formats or ()
-        if word not in FORMATS
+        for word in wanted
+        if word not in known
     )
     loaded = RecordStore(folders.published).load() if published_only else folders.load()
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
@@ -74,15 +82,20 @@ def leaderboard(
         failed = set().union(*(failed_jobs(made, folders.workspace) for made in plans))
     methods = inputs.methods().methods
     of = read_leaderboard(plans, loaded, methods, findings, failed)
-    written = write_results(of, to, cache_root() / "figures", readme)
-    written += write_formats(of, formats or (), tables_to or to)
+    drawn = None
+    if can_draw():
+        drawn = draw_figures(of.boards, methods, loaded.records, cache_root() / "figures")
+    written = write_results(of, to, drawn, readme)
+    written += write_formats(of, [word for word in wanted if word in FORMATS], tables_to or to)
+    if drawn is not None and "svg" in wanted:
+        written += write_figures(of.boards, drawn, tables_to or to)
     if methods_to is not None:
         page = methods_page(methods, published_methods(loaded))
         write_atomically(methods_to, page.encode(), durable=False)
         written.append(methods_to)
     for path in written:
         print_text(str(path))
-    if not can_draw():
+    if drawn is None:
         print_text("No figures: they need matplotlib, pip install 'ltbench[plots]'.")
     print_bad(loaded.bad)
 
@@ -103,31 +116,33 @@ def read_leaderboard(
 
 
 def write_results(
-    of: "Leaderboard", to: Path, kept: Path | None = None, readme: Path | None = None
+    of: "Leaderboard", to: Path, drawn: "Drawn | None" = None, readme: Path | None = None
 ) -> list[Path]:
     """Write the results folder, and the README's table; return the files.
 
     Args:
         of: what they say.
         to: the results folder.
-        kept: as of figures.
+        drawn: its figures; None without matplotlib.
         readme: whose table to write anew.
     """
     from ltbench.analysis.runs import write_runs
-    from ltbench.report.drawing import can_draw
-    from ltbench.report.figure_cache import write_figures
+    from ltbench.core.files import write_atomically
     from ltbench.report.leaderboard import write_leaderboard
     from ltbench.report.page.document import write_page
     from ltbench.report.readme import refresh_readme
 
-    page, drawn = to / "leaderboard", None
-    if can_draw():
-        drawn = write_figures(of.boards, of.methods, of.loaded.records, page / "figures", kept)
+    page = to / "leaderboard"
     written = [
         write_leaderboard(of, to / "README.md"),
         write_runs(of.loaded.records, to / "runs.csv"),
         write_page(of, page, drawn),
     ]
+    if drawn is not None and of.fullest is not None:
+        for _, made in drawn[of.fullest.grid, of.fullest.id]:
+            if made.png is not None:
+                write_atomically(page / COST, made.png, durable=False)
+                written.append(page / COST)
     if readme is not None:
         refresh_readme(readme, of)
         written.append(readme)

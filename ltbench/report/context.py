@@ -99,6 +99,15 @@ class Leaderboard:
         """The boards of all grids."""
         return [board for _, found in self.grids for board in found]
 
+    @property
+    def fullest(self) -> Board | None:
+        """The board with the most variants measured, the first of equals."""
+
+        def measured(board: Board) -> int:
+            return sum(entry.values["acc"].n > 0 for entry in board.entries)
+
+        return max(self.boards, key=measured, default=None)
+
     @cached_property
     def ranks(self) -> tuple[tuple[str, ...], Ranks] | None:
         """Datasets, and the ranks of variants over them; None below five, or three variants."""

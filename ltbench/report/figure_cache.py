@@ -26,38 +26,44 @@ KEPT = 30 * 86400
 """Seconds that a drawing is kept after it was last of use."""
 
 
-def write_figures(
+Drawn = dict[tuple[str, str], list[tuple[Figure, Drawing]]]
+"""Figures and their drawings, by grid and board."""
+
+
+def draw_figures(
     boards: Sequence[Board],
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
-    folder: Path,
     kept: Path | None = None,
-) -> dict[tuple[str, str], list[tuple[Figure, Drawing]]]:
-    """Draw the figures of boards and write them, named by grid, dataset, recipe and figure.
+) -> Drawn:
+    """Draw the figures of boards.
 
     Args:
         boards: what to draw.
         methods: the catalogue's.
         records: sound records by key.
-        folder: where the files go.
         kept: folder of drawings from earlier; None draws everything anew.
-
-    Returns:
-        The figures and their drawings, by grid and board.
 
     Raises:
         ModuleNotFoundError: where something has to be drawn, without matplotlib.
     """
-    drawn = {}
+    return {
+        (board.grid, board.id): [
+            (figure, draw_once(figure, kept)) for figure in figures_of(board, methods, records)
+        ]
+        for board in boards
+    }
+
+
+def write_figures(boards: Sequence[Board], drawn: Drawn, folder: Path) -> list[Path]:
+    """Write drawings as SVG, named by grid, dataset, recipe and figure; return the files."""
+    written = []
     for board in boards:
-        figures = figures_of(board, methods, records)
-        drawn[board.grid, board.id] = found = [(f, draw_once(f, kept)) for f in figures]
-        for figure, made in found:
-            name = f"{board.grid}-{board.dataset.id}-{board.recipe.name}-{figure.name}"
-            write_atomically(folder / f"{name}.svg", made.svg.encode(), durable=False)
-            if made.png is not None:
-                write_atomically(folder / f"{name}.png", made.png, durable=False)
-    return drawn
+        for figure, made in drawn[board.grid, board.id]:
+            name = f"{board.grid}-{board.dataset.id}-{board.recipe.name}-{figure.name}.svg"
+            write_atomically(folder / name, made.svg.encode(), durable=False)
+            written.append(folder / name)
+    return written
 
 
 def draw_once(figure: Figure, kept: Path | None) -> Drawing:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 
 from ltbench.analysis.board import Entry, State, Value
 from ltbench.analysis.class_changes import Change, change
@@ -132,12 +133,12 @@ class Match:
     comparison: Comparison
     most: int
 
-    @property
+    @cached_property
     def counts(self) -> tuple[int, ...]:
         """Long-tailed training images of each class, [C]."""
         return next(iter(self.match.runs[0].values())).split.longtailed_counts
 
-    @property
+    @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The group of each class, [C]."""
         return class_groups(self.counts, self.match.dataset.groups)
@@ -152,8 +153,9 @@ class Match:
             rows.append(self._row(METRICS[group].title, change(pairs, members)))
         return rows
 
+    @cached_property
     def classes(self) -> list[_Change]:
-        """Return the change on every class that has test images, the largest first."""
+        """The change on every class that has test images, the largest first."""
         pairs = self.match.pairs()
         found = {k: change(pairs, [k]) for k in range(len(self.counts))}
         changes = {k: of_class for k, of_class in found.items() if of_class is not None}
@@ -224,14 +226,16 @@ OVERALL: TableSpec[Match, _Change] = TableSpec(
 BY_CLASS: TableSpec[Match, _Change] = TableSpec(
     name="classes",
     title=lambda _: "Classes that changed most",
-    caption=lambda of: f"At most {of.most} classes of {len(of.counts)}, the largest change first.",
+    caption=lambda of: (
+        f"{len(of.classes[: of.most])} of {len(of.classes)} classes, the largest change first."
+    ),
     columns=lambda of: [
         Column("Class", lambda row: row.name, names=True),
         Column("Group", lambda row: row.group, names=True),
         Column("Training images", lambda row: row.images, COUNT),
         *_change_columns(of),
     ],
-    rows=lambda of: of.classes()[: of.most],
+    rows=lambda of: of.classes[: of.most],
 )
 
 HEAD_TO_HEAD = (OVERALL, BY_CLASS)

@@ -28,7 +28,7 @@ def refresh_readme(readme: Path, of: Leaderboard) -> None:
     Raises:
         ValueError: if the README lacks a marker.
     """
-    fullest = sorted(of.boards, key=lambda b: -sum(e.values["acc"].n > 0 for e in b.entries))[:1]
+    fullest = [] if of.fullest is None else [of.fullest]
     sources = [BoardContext(board, of.methods, of.loaded.records) for board in fullest]
     tables = [table for source in sources for table in build([CHOICE], source)]
     update_between_markers(readme, "leaderboard", "".join(map(markdown, tables)))

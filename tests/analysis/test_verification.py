@@ -189,17 +189,17 @@ def test_the_records_and_the_leaderboard_of_the_project_agree():
 
 
 def test_a_changed_leaderboard_is_refused(tmp_path):
-    board = tmp_path / "leaderboard"
-    shutil.copytree(ROOT / "results" / "leaderboard", board)
-    index = board / "README.md"
+    results = tmp_path / "results"
+    shutil.copytree(ROOT / "results", results, ignore=shutil.ignore_patterns("records"))
+    index, notes = results / "README.md", results / "leaderboard" / "notes.md"
     index.write_text(index.read_text().replace("# Leaderboard", "# Our leaderboard"))
-    (board / "notes.md").write_text("by hand")
+    notes.write_text("by hand")
     readme, begin = tmp_path / "README.md", "<!-- leaderboard:begin -->\n"
     readme.write_text((ROOT / "README.md").read_text().replace(begin, f"{begin}\nBy hand.\n"))
-    done = verify("--leaderboard", str(board), "--readme", str(readme))
+    done = verify("--results", str(results), "--readme", str(readme))
     assert done.returncode == 1
     found = printed(done.stdout)
     assert (f"{index}:1", "", "out-of-date") in found
-    assert (str(board / "notes.md"), "", "out-of-date") in found
+    assert (str(notes), "", "out-of-date") in found
     assert [place.rpartition(":")[0] for place, *_ in found].count(str(readme)) == 1
     assert len(found) == 3

@@ -1,5 +1,7 @@
 """Jobs that are there for others: pre-training, and experts on groups of classes."""
 
+import re
+
 import pytest
 
 from tests.support.errors import printed
@@ -45,15 +47,16 @@ def test_experts_are_tested_on_everything_and_pretraining_on_nothing(project):
 
 
 def table_rows(text, title):
-    """Return the first cells of the table below a heading."""
-    lines = text.split(f"{title}\n")[1].split("\n|", 3)[3].splitlines()
-    rows = [line.strip("| ").split("|")[0].strip() for line in lines]
+    """Return the first cells of the table below a heading, of a page or as printed."""
+    below = text.split(f"{title}\n")[1]
+    lines = re.split(r"\n(?:\| -|\N{BOX DRAWINGS LIGHT HORIZONTAL}).*\n", below)[1].splitlines()
+    rows = [re.split(r"\s\s|\s\|", line.removeprefix("| "))[0].strip() for line in lines]
     return rows[: rows.index("")]
 
 
 def test_neither_is_in_a_table(project):
     project.verb("leaderboard", "grid.yaml", "--to", str(project.folder / "board"), torch=False)
-    page = (project.folder / "board" / "grid.md").read_text()
+    page = (project.folder / "board" / "README.md").read_text()
     for text in ((project.folder / "said").read_text(), page):
         assert table_rows(text, "relative accuracy") == ROWS
         assert table_rows(text, "many, medium and few") == ROWS
@@ -90,5 +93,5 @@ def test_an_override_leaves_it_out_of_the_tables_too(project):
     words = ("--set", "recipe.first.optimizer.lr=0.2", "--only", "variant=Softmax + Pre")
     assert table_rows(project.run("grid.yaml", *words).stdout, "Ad hoc") == ["Softmax + Pre"]
     project.verb("leaderboard", "grid.yaml", "--to", str(project.folder / "board"), torch=False)
-    page = (project.folder / "board" / "grid.md").read_text()
+    page = (project.folder / "board" / "README.md").read_text()
     assert table_rows(page, "Ad hoc") == ["Softmax + Pre"]

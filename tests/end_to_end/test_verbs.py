@@ -21,7 +21,7 @@ def test_a_run_ends_with_tables_and_records(finished):
     assert len(records) == 12
     assert all(record.cost.attempts == 1 for record in records.values())
     accuracy = fixed(100 * records["NCM", "longtailed"].accuracy, 1)
-    assert accuracy in next(line for line in said.splitlines() if line.startswith("| NCM"))
+    assert accuracy in next(line for line in said.splitlines() if line.startswith("NCM "))
 
 
 def test_without_a_terminal_events_are_lines(finished):
@@ -85,14 +85,18 @@ def test_status_tells_done(finished):
     assert text.count("run record") == 12
 
 
-def test_leaderboard_writes_every_format(finished, tmp_path):
-    words = ("--to", str(tmp_path / "board"))
+def test_leaderboard_writes_the_results_and_other_formats_on_demand(finished, tmp_path):
+    words = ("--to", str(tmp_path / "results"))
     said = finished.verb("leaderboard", "tiny.yaml", *words, torch=False).stdout
-    files = ["README.md", *(f"tiny.{end}" for end in ("md", "csv", "tex", "json", "html"))]
-    files.append("index.html")
-    assert said.split() == [str(tmp_path / "board" / name) for name in files]
-    assert {path.name for path in (tmp_path / "board").iterdir()} == {*files, "figures"}
-    assert "12 of 12 jobs are done" in (tmp_path / "board" / "tiny.md").read_text()
+    files = ["README.md", "runs.csv", "leaderboard/index.html"]
+    assert said.split() == [str(tmp_path / "results" / name) for name in files]
+    assert "12 of 12 jobs are done" in (tmp_path / "results" / "README.md").read_text()
+    words += ("--tables", str(tmp_path / "tables"), "--format", "csv", "--format", "tex")
+    finished.verb("leaderboard", "tiny.yaml", *words, torch=False)
+    assert {path.name for path in (tmp_path / "tables").iterdir()} == {"tiny.csv", "tiny.tex"}
+    words = ("--format", "cvs", "--format", "pdf")
+    said = finished.verb("leaderboard", "tiny.yaml", *words, torch=False, code=2).stderr
+    assert [word for word in ("cvs", "pdf") if f'"{word}"' not in said] == []
 
 
 def test_publish_then_the_runs_are_not_needed(copied):
@@ -174,9 +178,9 @@ def test_only_brings_what_ua_needs(finished):
     assert "Softmax (for UA)" in said
     assert "3 cells from 4 jobs" in said
     said = finished.run("tiny.yaml", "--only", "variant=LWS", torch=False).stdout
-    row = next(line for line in said.splitlines() if line.startswith("| LWS"))
+    row = next(line for line in said.splitlines() if line.startswith("LWS "))
     tables = (finished.folder / "said").read_text()
-    whole = next(line for line in tables.splitlines() if line.startswith("| LWS"))
+    whole = next(line for line in tables.splitlines() if line.startswith("LWS "))
     numbers = r"\d+\.\d"
     assert len(re.findall(numbers, row)) == 3
     assert re.findall(numbers, row) == re.findall(numbers, whole)
@@ -185,7 +189,7 @@ def test_only_brings_what_ua_needs(finished):
 def test_two_variants_are_compared(finished):
     said = finished.verb("compare NCM cRT", "tiny.yaml", "--classes", "2", torch=False).stdout
     records = finished.by_name()
-    row = next(line for line in said.splitlines() if line.startswith("│ All"))
+    row = next(line for line in said.splitlines() if line.startswith("All "))
     for label in ("NCM", "cRT"):
         assert f" {fixed(100 * records[label, 'longtailed'].accuracy, 1)} " in row
     assert "1 of 1 seeds, so that it speaks of these trained networks alone" in said

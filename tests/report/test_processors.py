@@ -17,7 +17,7 @@ from ltbench.analysis.findings import Finding
 from ltbench.analysis.verification import differences
 from ltbench.core.shifts import SHIFTS
 from ltbench.report.context import Leaderboard
-from ltbench.report.figure_cache import write_figures
+from ltbench.report.figure_cache import draw_figures, write_figures
 from ltbench.report.formats import FORMATS
 from ltbench.report.leaderboard import write_formats, write_leaderboard
 from ltbench.report.page.document import write_page
@@ -153,7 +153,8 @@ def files(toy, plans, records, folder, end=None):
     of = Leaderboard.of(plans, loaded, methods, [claim])
     write_leaderboard(of, folder / "README.md")
     write_formats(of, FORMATS, folder)
-    drawn = write_figures(of.boards[:1], methods, loaded.records, folder / "figures")
+    drawn = draw_figures(of.boards[:1], methods, loaded.records)
+    write_figures(of.boards[:1], drawn, folder / "figures")
     write_page(of, folder, drawn)
     (folder / "choice.md").write_text("<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n")
     refresh_readme(folder / "choice.md", of)
