@@ -17,9 +17,10 @@ from ltbench.data.image_cache import open_cache
 from ltbench.data.raw_dataset import exclude_images
 from ltbench.data.sources import is_there, load_raw_dataset
 from ltbench.data.split import make_split
+from ltbench.runs.errors import RecordError
 from ltbench.runs.record import Record
 from ltbench.runs.state import place_of
-from ltbench.runs.store import Loaded, Stored, record_path
+from ltbench.runs.store import Loaded, Stored, record_path, with_confusion
 
 CONTEXT = 20
 """Characters of a line that are shown before those that differ."""
@@ -50,6 +51,10 @@ def record_problems(
         here = Location(stored.place)
         problems = _of_record(stored.record, methods, grids, planned, loaded.records)
         found += [here.problem(code, message) for code, message in problems]
+        try:
+            with_confusion(stored)
+        except RecordError as error:
+            found.append(here.problem(error.code, str(error)))
         expected = record_path(root, stored.record.job)
         if stored.path != expected:
             found.append(here.problem("mismatch", f"belongs to {expected}"))

@@ -111,8 +111,8 @@ def _announce(
     from ltbench.analysis.metrics import METRICS
     from ltbench.analysis.reproduction import claims
     from ltbench.core.exact import fixed
+    from ltbench.core.hardware import hardware_of
     from ltbench.launch.cost import CostModel, outlook
-    from ltbench.launch.machine import hardware_of
     from ltbench.runs.state import to_train
     from ltbench.runs.store import RecordStore
 
@@ -125,7 +125,7 @@ def _announce(
     print_table(("Figure", "Published", "Source"), said)
     workspace = folders.workspace
     missing = to_train(made, RecordStore(runs=workspace.records).load(), workspace)
-    cost = CostModel(folders.load(), hardware_of(slots))
+    cost = CostModel(folders.load(), hardware_of(on_gpu=any(slots[0])))
     estimates = [cost.estimate(made.jobs[key]) for key in missing]
     about = outlook(estimates, len(slots), cost.hardware)
     print_text(

@@ -210,8 +210,8 @@ def plan(
     yes: Huge = False,
 ) -> None:
     """Say which jobs a grid needs, which are shared, and what they cost."""
+    from ltbench.core.hardware import hardware_of
     from ltbench.launch.cost import CostModel, outlook
-    from ltbench.launch.machine import hardware_of
     from ltbench.launch.plan import make_plan
     from ltbench.runs.state import to_train
 
@@ -230,11 +230,12 @@ def plan(
             print_text(line)
         return
     slots = machine.local_slots()
-    loaded, hardware = folders.load(), hardware_of(slots)
+    on_gpu = any(slots[0])
+    loaded, hardware = folders.load(), hardware_of(on_gpu=on_gpu)
     missing = to_train(made, loaded, workspace)
     jobs = [made.jobs[key] for key in missing]
     if measure:
-        _measure(jobs, hardware, on_gpu=any(slots[0]), plugins=selection.plugins or ())
+        _measure(jobs, hardware, on_gpu=on_gpu, plugins=selection.plugins or ())
     cost = CostModel(loaded, hardware)
     about = outlook(map(cost.estimate, jobs), len(slots), hardware)
     needed = f"{len(missing)} to train, {about}" if missing else "all have their records"

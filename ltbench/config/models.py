@@ -81,6 +81,20 @@ class Model(BaseModel):
         """Return what can change a number, as plain JSON values."""
         return _what_counts(self, self.model_dump(mode="json"))
 
+    def written(self) -> dict[str, Any]:
+        """Return its plain JSON values, without notes and later fields that it was made without."""
+        return _as_made(self, self.model_dump(mode="json"))
+
+
+def _as_made(model: Model, values: dict[str, Any]) -> dict[str, Any]:
+    for name, _, _ in _marked(type(model)):
+        if name not in model.model_fields_set:
+            del values[name]
+    for name, value in values.items():
+        if isinstance(value, dict) and isinstance(inner := getattr(model, name), Model):
+            _as_made(inner, value)
+    return values
+
 
 def _what_counts(model: Model, values: dict[str, Any]) -> dict[str, Any]:
     for name, later, default in _marked(type(model)):

@@ -202,6 +202,14 @@ class DataModule(pl.LightningDataModule):
         """
         return self._in_order(self._train_maker, self.labels)
 
+    def training_batches(self) -> OrderedLoader:
+        """Return the loader of this rank's contiguous share of the training images, in order.
+
+        They are as the test sees images; their labels are classes of the dataset.
+        """
+        span = rank_slice(len(self.labels), rank(), world_size())
+        return self._in_order(self._train_maker, self.classes[self.labels], span=span)
+
     def auxiliary_batches(self) -> OrderedLoader:
         """Return the loader of all auxiliary images in order, as the test sees images.
 

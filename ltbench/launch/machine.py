@@ -1,12 +1,10 @@
 """The slots of this machine: its GPUs, else its cores."""
 
 import os
-from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
 from ltbench.config.errors import Location
-from ltbench.core.hardware import gpu, processor
 from ltbench.training.options import Device
 
 Slot = tuple[str, ...]
@@ -48,11 +46,6 @@ def local_slots(
         message = f"{slots} asked for, this machine has {len(most)}"
         raise Location("--slots").error("out-of-range", message)
     return most[:slots]
-
-
-def hardware_of(slots: Sequence[Slot]) -> str:
-    """Return the name of what the slots of this machine are of."""
-    return gpu() if any(slots[0]) else processor()
 
 
 def visible_gpus() -> list[str]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from ltbench.config.errors import Location, raise_all
 from ltbench.config.expand import Plan
 from ltbench.config.models import Job
-from ltbench.core.hardware import gpu, processor
+from ltbench.core.hardware import hardware_of
 from ltbench.data.errors import DataError, printable
 from ltbench.launch.cleaning import note_plan
 from ltbench.launch.cost import CostModel, Estimate, duration, time_left
@@ -86,7 +86,7 @@ def find_work(
         console.print(f"Nothing to train: all {len(plan.jobs)} jobs have their records.")
         return Work({}, {}, {}, "")
     check_shares(jobs.values(), options.devices)
-    hardware = processor() if options.device == "cpu" else gpu()
+    hardware = hardware_of(on_gpu=options.device != "cpu")
     cost = CostModel(loaded, hardware)
     before = {key: loaded.records[key].record for key in jobs if key in loaded.records}
     estimates = {key: cost.estimate(job) for key, job in jobs.items()}

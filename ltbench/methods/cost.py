@@ -1,8 +1,12 @@
 """What a method's network costs: its parameters, and the arithmetic of one prediction."""
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from ltbench.core.nouns import NetworkCost
@@ -18,18 +22,66 @@ COUNTS = [int(500 * 0.01 ** (k / 99)) for k in range(100)]
 def network_cost(kind: type[Method]) -> NetworkCost:
     """Measure a method with its default hyper-parameters, ResNet-32 and CIFAR-100-LT's classes.
 
-    Parameters are all of the module, teachers and momentum copies too. Arithmetic is that of
-    convolutions and matrix products, for one test image.
+    Arithmetic is that of convolutions and matrix products, for one test image.
     """
     method = _built(kind)
     return NetworkCost(
-        parameters=sum(parameter.numel() for parameter in method.parameters()),
+        parameters=all_parameters(method),
         megaflops=_megaflops(method),
         teachers=tuple(
             _megaflops(_built(METHODS[teacher.method], **teacher.hyper))
             for teacher in kind.teachers
         ),
     )
+
+
+def all_parameters(method: Method) -> int:
+    """Return the parameters of a method: all of its module, teachers and momentum copies too."""
+    return sum(parameter.numel() for parameter in method.parameters())
+
+
+def trained_parameters(method: Method) -> int:
+    """Return the parameters that the method's stage trains."""
+    if not method.stage.trains:
+        return 0
+    return sum(p.numel() for p in method.parameters() if p.requires_grad)
+
+
+def read_parameters(method: Method, images: Tensor) -> int:
+    """Return the parameters that a prediction of images [B, C, H, W] reads.
+
+    They are those of every parameter that an operation is given, whatever part of it is used.
+    Teachers, momentum copies and heads that a prediction does not touch do not count, nor does an
+    expert that none of the images needs, nor buffers: class means, BatchNorm's statistics.
+    """
+    # In inference mode a composed operation would be seen as one, below what autocast does to it.
+    with torch.inference_mode(mode=False), torch.no_grad(), _Reading() as reading:
+        method.predict(images)
+    return sum(p.numel() for p in method.parameters() if _memory(p) in reading.memory)
+
+
+class _Reading(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Takes note of the memory that operations are given."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.memory: set[int] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call an operation, and note its tensors."""
+        given = tree_leaves((args, kwargs))
+        self.memory.update(_memory(value) for value in given if isinstance(value, Tensor))
+        return func(*args, **(kwargs or {}))
+
+
+def _memory(value: Tensor) -> int:
+    return value.untyped_storage().data_ptr()
 
 
 def _built(kind: type[Method], **hyper: Any) -> Method:

@@ -1,5 +1,6 @@
 """Accuracy by class, as exact counts."""
 
+from collections import Counter
 from fractions import Fraction
 
 import torch
@@ -16,6 +17,21 @@ def hits_and_totals(predictions: Tensor, labels: Tensor, classes: int) -> tuple[
     """
     hits = torch.bincount(labels[predictions == labels], minlength=classes)
     return hits, torch.bincount(labels, minlength=classes)
+
+
+def confusion_rows(predictions: Tensor, labels: Tensor, classes: int) -> list[dict[int, int]]:
+    """Return for each true class its images by predicted class, without zeros.
+
+    Args:
+        predictions: [N], int64, predicted classes.
+        labels: [N], int64.
+        classes: C.
+    """
+    rows: list[dict[int, int]] = [{} for _ in range(classes)]
+    pairs = Counter(zip(labels.tolist(), predictions.tolist(), strict=True))
+    for (label, prediction), count in sorted(pairs.items()):
+        rows[label][prediction] = count
+    return rows
 
 
 def mean_class_accuracy(predictions: Tensor, labels: Tensor, classes: int) -> float:

@@ -18,7 +18,7 @@ from ltbench.core.files import write_atomically
 from ltbench.runs.errors import RecordError
 from ltbench.runs.record import Record
 from ltbench.runs.run_dir import JobFolder
-from ltbench.runs.store import Stored, read_record, write_record
+from ltbench.runs.store import Stored, read_record, with_confusion, write_record
 
 WEIGHTS, CONFIG, RECORD, CARD = "weights.safetensors", "config.yaml", "record.json", "README.md"
 
@@ -44,10 +44,11 @@ def find_run(key: str, records: Mapping[str, Stored]) -> Record:
 
     Raises:
         ConfigError: where there is none, or more than one.
+        RecordError: where the file of its confusion counts is not there or not its own.
     """
     found = [name for name in records if name.startswith(key)]
     if len(found) == 1:
-        return records[found[0]].record
+        return with_confusion(records[found[0]])
     location = Location("RUN")
     if found:
         raise location.error(

@@ -29,7 +29,7 @@ LATER_FIELDS = frozenset(
         *("cpu_seconds", "processor", "bf16", "gpu_memory_mb"),
     )
 )
-"""Fields that came after records were published: older ones have None, and are written without."""
+"""Fields that came after records were published, which do not have them."""
 
 DERIVED_FIELDS = ("ece",)
 """Fields that others of a record give, to the last place but one: they need not be repeated."""
@@ -42,12 +42,11 @@ BFloat16 = Literal["gpu", "amx", "avx512_bf16", "avx512", "native", "emulated"]
 
 
 class Part(Model):
-    """A part of a record, written without the later fields that it was made without."""
+    """A part of a record, written without the fields that it was made without."""
 
     @model_serializer(mode="wrap")
     def _as_it_was_made(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        unknown = LATER_FIELDS - self.model_fields_set
-        return {name: value for name, value in dump(self).items() if name not in unknown}
+        return {k: value for k, value in dump(self).items() if k in self.model_fields_set}
 
 
 class SplitFacts(Part):
@@ -124,7 +123,7 @@ class TestResult(Counts):
     predicted: tuple[int, ...] | None = None
     group_calibration: dict[Group, Calibration] | None = None
     confusion: tuple[dict[int, Annotated[int, Field(ge=1)]], ...] | None = None
-    confusion_sha256: str | None = Field(None, pattern=HEX64)
+    confusion_sha256: str | None = Field(default=None, pattern=HEX64)
     auroc_pairs: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     average_precision: tuple[Annotated[float, Field(gt=0, le=1)] | None, ...] | None = None
 
@@ -327,7 +326,7 @@ class Cost(Part):
     devices: int
     attempts: int
     memory: Literal["host", "gpu"] = "host"
-    cpu_seconds: float | None = Field(None, ge=0)
+    cpu_seconds: float | None = Field(default=None, ge=0)
 
 
 class Environment(Part):
@@ -346,7 +345,7 @@ class Environment(Part):
     finished: datetime
     processor: str | None = None
     bf16: BFloat16 | None = None
-    gpu_memory_mb: float | None = Field(None, gt=0)
+    gpu_memory_mb: float | None = Field(default=None, gt=0)
 
 
 class Weights(Part):
@@ -360,8 +359,8 @@ class Weights(Part):
 
     sha256: str = Field(pattern=HEX64)
     parameters: int
-    trained: int | None = Field(None, ge=0)
-    read: int | None = Field(None, ge=0)
+    trained: int | None = Field(default=None, ge=0)
+    read: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _not_more_than_all(self) -> Self:
@@ -455,7 +454,7 @@ class Record(Part):
         """
         values = self.model_dump(mode="json", exclude={"cost", "environment", "grid", "job"})
         if values["training"]:
-            del values["training"]["curve"]
+            values["training"].pop("curve", None)
         return {**values, "job": self.job.identity()}
 
     def repeats(self, other: "Record") -> bool:

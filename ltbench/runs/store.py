@@ -1,8 +1,12 @@
 """Records on disk: where they lie, how they are written, read and published."""
 
+import contextlib
+import gzip
+import hashlib
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +19,7 @@ from ltbench.config.errors import with_code
 from ltbench.config.models import Job
 from ltbench.core.files import write_atomically
 from ltbench.runs.errors import RecordError
-from ltbench.runs.record import SCHEMA_VERSION, Record
+from ltbench.runs.record import CLASSES_WITHIN, SCHEMA_VERSION, Record, TestResult
 
 Provenance = Literal["published", "run"]
 SLUG_LENGTH = 40
@@ -68,11 +72,46 @@ def record_path(root: Path, job: Job) -> Path:
 def write_record(record: Record, path: Path) -> None:
     """Write a record so that it is whole and on the disk, or not there at all.
 
-    One line an entry: small in git, readable in a diff.
+    One line an entry: small in git, readable in a diff. Confusion counts of many classes go into a
+    file beside it, which is there before the record is.
     """
-    values = record.model_dump(mode="json")
+    values = record.model_dump(mode="json") | {"job": record.job.written()}
+    test = values["test"]
+    if test and test.get("confusion") and len(test["totals"]) > CLASSES_WITHIN:
+        text = json.dumps(test.pop("confusion")).encode()
+        test["confusion_sha256"] = hashlib.sha256(text).hexdigest()
+        write_atomically(confusion_path(path), gzip.compress(text, mtime=0))
     lines = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
     write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def confusion_path(path: Path) -> Path:
+    """Return the file beside a record that has its confusion counts, of more classes than it."""
+    return path.with_suffix(".confusion.json.gz")
+
+
+def with_confusion(stored: Stored) -> Record:
+    """Return a record with its confusion counts, also where they are in the file beside it.
+
+    Raises:
+        RecordError: where that file is not there, or not the record's.
+    """
+    record, path = stored.record, confusion_path(stored.path)
+    if record.test is None or record.test.confusion_sha256 is None:
+        return record
+    try:
+        text = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        message = f"{path.name}, its confusion counts, cannot be read: {error}"
+        raise RecordError(message, "unreadable") from error
+    if hashlib.sha256(text).hexdigest() != record.test.confusion_sha256:
+        raise RecordError(f"{path.name} does not hold its confusion counts", "mismatch")
+    values = record.test.model_dump(mode="json", exclude={"confusion_sha256"})
+    try:
+        test = TestResult.model_validate({**values, "confusion": json.loads(text)})
+    except ValueError as error:
+        raise RecordError(f"{path.name}: {error}") from error
+    return record.model_copy(update={"test": test})
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -169,6 +208,8 @@ class RecordStore:
         while target.exists():
             number += 1
             target = target.with_name(f"{bad.path.stem}.{number}.json")
+        with contextlib.suppress(FileNotFoundError):
+            confusion_path(bad.path).replace(confusion_path(target))
         try:
             return bad.path.replace(target)
         except FileNotFoundError:
@@ -229,7 +270,11 @@ def publish(runs: Path, keys: Iterable[str], published: Path) -> list[Path]:
             message = f"{key}: no sound record in {runs}"
             problems.append(RecordError(message, "missing-record"))
             continue
-        record = ours[key].record
+        try:
+            record = with_confusion(ours[key])
+        except RecordError as error:
+            problems.append(RecordError(f"{key}: {error}", error.code))
+            continue
         path = record_path(published, record.job)
         if key not in theirs:
             new[path] = record

@@ -14,7 +14,7 @@ from torch import nn
 
 from ltbench.config.models import Recipe
 from ltbench.methods.base import Method
-from ltbench.training.rounding import RoundedProducts, lacks_bfloat16
+from ltbench.training.rounding import RoundedProducts, bfloat16_kind
 
 COMPILE_FROM = 5_000
 """Steps of a stage from which `compile: auto` compiles.
@@ -35,7 +35,8 @@ def set_precision(recipe: Recipe) -> None:
 def autocast(recipe: Recipe, device: torch.device) -> Iterator[None]:
     """Open the context that forward passes run in: bf16 autocast where the recipe says so."""
     bfloat16 = recipe.precision == "bf16"
-    rounds = RoundedProducts() if bfloat16 and lacks_bfloat16(device) else nullcontext()
+    emulated = bfloat16 and bfloat16_kind(device) == "emulated"
+    rounds = RoundedProducts() if emulated else nullcontext()
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), rounds:
         yield
 

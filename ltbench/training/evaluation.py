@@ -12,22 +12,25 @@ from torch import Tensor
 
 from ltbench.config.models import Recipe
 from ltbench.core.batch import Batch
-from ltbench.core.distributed import gather
+from ltbench.core.distributed import all_sum, gather, rank, world_size
 from ltbench.core.groups import GROUPS, Group
 from ltbench.data.loaders import OrderedLoader
 from ltbench.methods.base import Method
 from ltbench.metrics.calibration import calibration_bins
-from ltbench.metrics.per_class import hits_and_totals
+from ltbench.metrics.per_class import confusion_rows, hits_and_totals
+from ltbench.metrics.ranking import ClassRanking, rank_class
 from ltbench.networks.folding import folded_batchnorm
-from ltbench.runs.record import Calibration, TestResult
+from ltbench.runs.record import Calibration, Counts, TestResult
 from ltbench.training.arithmetic import autocast, eager
 from ltbench.training.divergence import check_confidence
 
+COLUMNS = 256
+"""Classes whose scores of all images are gathered at a time."""
 
-def predicted(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the largest class probability [B], float64, and its class [B] of logits [B, C]."""
-    confidence, prediction = logits.double().softmax(dim=1).max(dim=1)
-    return confidence, prediction
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Return the class probabilities [B, C], float64, of logits [B, C]."""
+    return logits.double().softmax(dim=1)
 
 
 @contextmanager
@@ -61,14 +64,23 @@ class Evaluation:
         known: [K] those that logits stand for; images of others count as wrong.
         device: of logits and labels.
         groups: [C], of the classes, where calibration is wanted by group.
+        ranking: whether scores are kept for a ranking of the images by every class; it takes four
+            bytes of the host for each of them.
     """
 
     def __init__(
-        self, classes: int, known: Tensor, device: torch.device, groups: Sequence[Group] = ()
+        self,
+        classes: int,
+        known: Tensor,
+        device: torch.device,
+        groups: Sequence[Group] = (),
+        *,
+        ranking: bool = False,
     ) -> None:
         self.classes, self.known, self.groups = classes, known.to(device), groups
         none = torch.empty(0, dtype=torch.int64, device=device)
         self.parts: list[tuple[Tensor, Tensor, Tensor]] = [(none, none.double(), none)]
+        self.scores = [torch.empty(0, classes)] if ranking else []
 
     def add_all(self, method: Method, batches: Iterable[Batch], *prior: Tensor | None) -> None:
         """Predict batches, told a prior or not; a rank without images has one that is empty."""
@@ -78,30 +90,60 @@ class Evaluation:
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Take note of logits [B, K] and labels [B]."""
-        confidence, prediction = predicted(logits)
+        scores = probabilities(logits)
+        confidence, prediction = scores.max(dim=1)
         self.parts.append((self.known[prediction], confidence, labels))
+        if self.scores:
+            kept = scores.new_zeros(len(scores), self.classes)
+            kept[:, self.known] = scores
+            self.scores.append(kept.float().cpu())
 
     def confidence_where_right(self) -> Tensor:
         """Return the confidence of this rank's right predictions."""
         prediction, confidence, labels = map(torch.cat, zip(*self.parts, strict=True))
         return confidence[prediction == labels]
 
-    def result(self) -> TestResult:
-        """Return the counts over all ranks, in the order of the test set.
+    def _gathered(self, what: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Return predictions, confidences and labels [N] over all ranks, on the host."""
+        check_confidence(torch.cat([part[1] for part in self.parts]), what)
+        prediction, confidence, labels = (
+            gather(torch.cat(part)).cpu() for part in zip(*self.parts, strict=True)
+        )
+        return prediction, confidence, labels
+
+    def counts(self, what: str = "test images") -> Counts:
+        """Return hits and totals over all ranks.
+
+        Args:
+            what: the images are, for the error.
 
         Raises:
             DivergedError: where a prediction is not finite.
         """
-        check_confidence(torch.cat([part[1] for part in self.parts]), "test images")
-        prediction, confidence, labels = (
-            gather(torch.cat(part)).cpu() for part in zip(*self.parts, strict=True)
-        )
+        prediction, _, labels = self._gathered(what)
+        hits, totals = hits_and_totals(prediction, labels, self.classes)
+        return Counts(hits=tuple(hits.tolist()), totals=tuple(totals.tolist()))
+
+    def result(self) -> TestResult:
+        """Return what is counted over all ranks, in the order of the test set.
+
+        Raises:
+            DivergedError: where a prediction is not finite.
+        """
+        prediction, confidence, labels = self._gathered("test images")
         correct = prediction == labels
         hits, totals = hits_and_totals(prediction, labels, self.classes)
+        rankings = self._rankings(labels) if self.scores else None
         return TestResult(
             hits=tuple(hits.tolist()),
             totals=tuple(totals.tolist()),
+            confusion=tuple(confusion_rows(prediction, labels, self.classes)),
+            auroc_pairs=tuple(one.pairs for one in rankings) if rankings else None,
+            average_precision=tuple(one.average_precision for one in rankings)
+            if rankings
+            else None,
             predicted=tuple(torch.bincount(prediction, minlength=self.classes).tolist()),
+            selection="last_epoch",
             correct=TestResult.pack(correct.numpy()),
             calibration=_calibration(confidence, correct),
             group_calibration={
@@ -112,6 +154,23 @@ class Evaluation:
             if self.groups
             else None,
         )
+
+    def _rankings(self, labels: Tensor) -> list[ClassRanking]:
+        """Return how all images, of labels [N], rank by each class; every rank counts some classes.
+
+        A class that logits do not stand for scores all images alike.
+        """
+        pairs = torch.zeros(self.classes, dtype=torch.int64, device=self.known.device)
+        precision = torch.zeros(self.classes, dtype=torch.float64, device=self.known.device)
+        for first in range(0, self.classes, COLUMNS):
+            parts = [part[:, first : first + COLUMNS] for part in self.scores]
+            scores = gather(torch.cat(parts).to(pairs.device)).cpu().T.contiguous()
+            for k, column in enumerate(scores, first):
+                if k % world_size() == rank():
+                    ranking = rank_class(column.numpy(), (labels == k).numpy())
+                    pairs[k], precision[k] = ranking.pairs, ranking.average_precision or 0.0
+        every = zip(all_sum(pairs).tolist(), all_sum(precision).tolist(), strict=True)
+        return [ClassRanking(count, value or None) for count, value in every]
 
     def _of_group(self, labels: Tensor, group: Group) -> Tensor:
         """Return which labels [N] are of a group's classes."""

@@ -30,10 +30,11 @@ from ltbench.config.models import Job
 from ltbench.config.validation import validate
 from ltbench.core.distributed import all_sum, gather, rank, world_size
 from ltbench.core.files import read_json, write_atomically, write_json
-from ltbench.core.hardware import processor
+from ltbench.core.hardware import cpu_seconds, processor
 from ltbench.core.streams import derive
 from ltbench.data.datamodule import DataModule
 from ltbench.methods.base import Method
+from ltbench.methods.cost import all_parameters, trained_parameters
 from ltbench.methods.plugins import find_method
 from ltbench.methods.terms import TrainedTeacher
 from ltbench.networks import NetworkSpec
@@ -42,6 +43,7 @@ from ltbench.runs.record import (
     Cost,
     CurvePoint,
     Environment,
+    Passes,
     Record,
     SplitFacts,
     Training,
@@ -56,6 +58,7 @@ from ltbench.training.lifeline import Lifeline, StoppedError
 from ltbench.training.module import History, TrainingModule
 from ltbench.training.options import Options
 from ltbench.training.pretrained import pretrained_weights
+from ltbench.training.rounding import bfloat16_kind
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
@@ -84,6 +87,7 @@ def run_job(
         StoppedError: when the lifeline asked for it; what was done is saved.
         ValueError: when the data or the start is not what the job says.
     """
+    began = cpu_seconds()
     torch.set_num_threads(options.threads)
     set_precision(job.recipe)
     device = local_device(options)
@@ -99,6 +103,7 @@ def run_job(
         every, line = options.checkpoint_every, lifeline or Lifeline()
         scribe = _Scribe(job, folder, logger, every, line, training)
         module = TrainingModule(method, job, scribe.epoch_ended, scribe.chunk_begins)
+        module.cpu_counted = began
         data.on_batch = partial(scribe.batch_begins, module)
         if method.stage.trains:
             _resume(workspace, job, training, module, data, trainer, device)
@@ -401,6 +406,8 @@ def _record(
             steps=history.steps,
             losses=tuple(history.losses),
             curve=tuple(CurvePoint(epoch=epoch, hits=tuple(hits)) for epoch, hits in history.curve),
+            hits=module.training_hits,
+            passes=_passes(module.method, data),
         )
         if trained
         else None,
@@ -409,7 +416,9 @@ def _record(
         open_set=module.open_set,
         weights=Weights(
             sha256=hashlib.sha256(weights).hexdigest(),
-            parameters=sum(p.numel() for p in module.method.parameters()),
+            parameters=all_parameters(module.method),
+            trained=trained_parameters(module.method),
+            read=module.read,
         ),
         cost=Cost(
             train_seconds=round(history.seconds, 3),
@@ -419,6 +428,7 @@ def _record(
             devices=int(os.environ.get("WORLD_SIZE", "1")),
             attempts=attempts,
             memory="gpu" if device.type == "cuda" else "host",
+            cpu_seconds=round(history.cpu_seconds, 3),
         ),
         environment=Environment(
             ltbench=ltbench.__version__,
@@ -429,8 +439,18 @@ def _record(
             hardware=hardware(device),
             threads=options.threads,
             finished=datetime.now(UTC).replace(microsecond=0),
+            processor=processor(),
+            bf16=bfloat16_kind(device),
+            gpu_memory_mb=_gpu_memory_mb(device),
         ),
     )
+
+
+def _passes(method: Method, data: DataModule) -> Passes:
+    """Return the passes for each image of a step; an empty group of classes has no teacher."""
+    there = [len(data.classes_of(teacher.subset)) > 0 for teacher in method.teachers]
+    stage = method.stage
+    return Passes(gradient=stage.passes, forward=stage.forward_passes, teachers=sum(there))
 
 
 def local_device(options: Options) -> torch.device:
@@ -447,6 +467,13 @@ def _peak_memory_mb(device: torch.device) -> float:
     else:
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return float(gather(torch.tensor([used], device=device)).max())
+
+
+def _gpu_memory_mb(device: torch.device) -> float | None:
+    """Return all memory of a GPU; None for a CPU."""
+    if device.type != "cuda":
+        return None
+    return round(torch.cuda.get_device_properties(device).total_memory / 2**20, 1)
 
 
 def hardware(device: torch.device) -> str:

@@ -16,10 +16,13 @@ from ltbench.core.batch import Batch
 from ltbench.core.distributed import all_sum, world_size
 from ltbench.core.draws import Draws
 from ltbench.core.groups import class_groups
+from ltbench.core.hardware import cpu_seconds
 from ltbench.core.stepping import Stepper
 from ltbench.core.streams import derive, stream
 from ltbench.data.datamodule import DataModule
+from ltbench.data.loaders import OrderedLoader
 from ltbench.methods.base import Method, Progress
+from ltbench.methods.cost import read_parameters
 from ltbench.runs.record import OpenSetTest, ShiftedTests, TestResult
 from ltbench.training.arithmetic import autocast, compile_backbone, compiles, eager
 from ltbench.training.divergence import ADVICE, DivergedError, check_weights
@@ -29,6 +32,9 @@ from ltbench.training.schedule import build_optimizer, lr_factor
 from ltbench.training.shifted import shifted_tests
 
 log = logging.getLogger(__name__)
+
+READ = 16
+"""Test images that are predicted to see which parameters that reads."""
 
 
 @dataclass
@@ -40,6 +46,7 @@ class History:
     steps: int = 0
     images: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0  # of all ranks
 
 
 def average_batchnorm(module: nn.Module) -> None:
@@ -95,6 +102,9 @@ class TrainingModule(pl.LightningModule):
         self.history = History()
         self.optimizer_state: dict[str, Any] | None = None
         self.position: dict[str, Any] | None = None
+        self.cpu_counted = cpu_seconds()
+        self.training_hits: tuple[int, ...] | None = None
+        self.read: int | None = None
         self.test_result: TestResult | None = None
         self.shifted: ShiftedTests | None = None
         self.open_set: OpenSetTest | None = None
@@ -166,6 +176,7 @@ class TrainingModule(pl.LightningModule):
         statistics and losses are averaged here as they are at an epoch's end.
         """
         average_batchnorm(self.method)
+        self.count_cpu()
         loss = torch.tensor(self.stepper.loss_sum(), dtype=torch.float64, device=self.device)
         return {
             "steps": self.stepper.steps,
@@ -210,13 +221,21 @@ class TrainingModule(pl.LightningModule):
                 f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}; {ADVICE}"
             )
         average_batchnorm(self.method)
+        self.count_cpu()
         epoch, every = self.current_epoch + 1, self.job.recipe.evaluate_every
         if epoch == self.settings.epochs:
             check_weights(self.method)
         tests = self.method.stage.tests and epoch < self.settings.epochs
         if tests and every and epoch % every == 0:
-            history.curve.append((epoch, list(self.evaluate().hits)))
+            history.curve.append((epoch, list(self.evaluate())))
         self.on_epoch_end(self)
+
+    def count_cpu(self) -> None:
+        """Add the processor time of all ranks since this was last called, which every rank must."""
+        now = cpu_seconds()
+        spent = torch.tensor(now - self.cpu_counted, dtype=torch.float64, device=self.device)
+        self.history.cpu_seconds += float(all_sum(spent))
+        self.cpu_counted = now
 
     def observe(self) -> None:
         """Let the method see the whole training set, as the test would."""
@@ -226,24 +245,23 @@ class TrainingModule(pl.LightningModule):
                 self.method.observe(batch)
             self.method.on_observed()
 
-    def new_evaluation(self) -> Evaluation:
-        """Return what gathers predictions of the classes that the method knows."""
-        spec = self.job.dataset
-        groups = class_groups(self.data.longtailed_counts.tolist(), spec.groups)
-        return Evaluation(spec.classes, self.data.classes, self.device, groups)
-
-    def evaluate(self) -> TestResult:
-        """Return the test's result between two epochs, of what the method predicts as it is."""
-        evaluation, loader = self.new_evaluation(), self.data.test_dataloader()
+    def evaluate(self) -> tuple[int, ...]:
+        """Return the hits on the test set between two epochs, of what the method predicts."""
+        loader, recipe = self.data.test_dataloader(), self.job.recipe
         self.method.eval()
-        recipe = self.job.recipe
         with torch.inference_mode(), predicting(self.method, recipe, loader, self.device):
-            evaluation.add_all(self.method, loader)
+            hits = self._hits(loader, "test images")
         self.method.train()
-        return evaluation.result()
+        return hits
+
+    def _hits(self, loader: OrderedLoader, what: str) -> tuple[int, ...]:
+        """Return the right predictions of each class over all ranks."""
+        evaluation = Evaluation(self.job.dataset.classes, self.data.classes, self.device)
+        evaluation.add_all(self.method, loader)
+        return evaluation.counts(what).hits
 
     def on_test_start(self) -> None:
-        """Show the method the images that its stage asks for, and start counting."""
+        """Show the method what its stage asks for, count on training images, begin the test."""
         self.test_began = time.perf_counter()
         self.method.eval()
         stage, recipe = self.method.stage, self.job.recipe
@@ -253,9 +271,18 @@ class TrainingModule(pl.LightningModule):
             if stage.validates:
                 with torch.inference_mode(), autocast(recipe, self.device):
                     self.method.validate(self.data.auxiliary_batches())
+            with autocast(recipe, self.device):
+                images = self.data.test_dataloader().load_batch(0, READ).images
+                self.read = read_parameters(self.method, images)
         context = predicting(self.method, recipe, self.data.test_dataloader(), self.device)
         self.test_context.enter_context(context)
-        self.evaluation = self.new_evaluation()
+        if stage.trains:
+            self.training_hits = self._hits(self.data.training_batches(), "training images")
+        spec, counts = self.job.dataset, self.data.longtailed_counts.tolist()
+        groups = class_groups(counts, spec.groups)
+        self.evaluation = Evaluation(
+            spec.classes, self.data.classes, self.device, groups, ranking=True
+        )
 
     def test_step(self, batch: Batch) -> None:
         """Predict one batch; a rank without test images has one that is empty."""
@@ -268,3 +295,4 @@ class TrainingModule(pl.LightningModule):
         self.test_context.close()
         self.shifted = shifted_tests(self.method, self.data)
         self.test_seconds = time.perf_counter() - self.test_began
+        self.count_cpu()

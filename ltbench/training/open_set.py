@@ -14,7 +14,7 @@ from ltbench.methods.base import Method
 from ltbench.runs.record import OpenSetTest
 from ltbench.training.arithmetic import autocast
 from ltbench.training.divergence import check_confidence
-from ltbench.training.evaluation import Evaluation, predicted
+from ltbench.training.evaluation import Evaluation, probabilities
 
 
 def open_set_test(method: Method, data: DataModule, own: Evaluation) -> OpenSetTest | None:
@@ -38,7 +38,7 @@ def open_set_test(method: Method, data: DataModule, own: Evaluation) -> OpenSetT
     seen = [right[:0]]
     with autocast(data.recipe, data.device):
         seen += [
-            predicted(method.predict(batch.images))[0]
+            probabilities(method.predict(batch.images)).amax(dim=1)
             for batch in data.open_batches(raw)
             if len(batch) > 0
         ]

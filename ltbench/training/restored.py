@@ -63,7 +63,7 @@ def evaluate(
     maker = batch_maker(labelled.images, job.dataset, job.recipe, device)
     loader = OrderedLoader(maker, torch.from_numpy(labelled.labels), job.recipe.eval_batch)
     groups = class_groups(record.split.longtailed_counts, job.dataset.groups)
-    evaluation = Evaluation(job.dataset.classes, _known(record), device, groups)
+    evaluation = Evaluation(job.dataset.classes, _known(record), device, groups, ranking=True)
     with torch.inference_mode(), predicting(method, job.recipe, loader, device):
         evaluation.add_all(method, loader)
     return evaluation.result()

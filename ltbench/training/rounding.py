@@ -13,12 +13,27 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from ltbench.core.hardware import processor_flags
+from ltbench.runs.record import BFloat16
+
 PRODUCTS = (F.conv2d, F.linear)
 
 
-def lacks_bfloat16(device: torch.device) -> bool:
-    """Return whether a device is a CPU without the AVX-512 that PyTorch's fast bfloat16 needs."""
-    return device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")
+def bfloat16_kind(device: torch.device) -> BFloat16:
+    """Return what multiplies bfloat16 numbers on a device.
+
+    PyTorch's fast bfloat16 needs AVX-512; a CPU without it computes in float32 (`emulated`).
+    """
+    if device.type != "cpu":
+        return "gpu"
+    capability, flags = torch.backends.cpu.get_cpu_capability(), processor_flags()
+    if capability in ("DEFAULT", "AVX2"):
+        return "emulated"
+    if "amx_bf16" in flags:
+        return "amx"
+    if "avx512_bf16" in flags:
+        return "avx512_bf16"
+    return "avx512" if capability == "AVX512" else "native"
 
 
 class RoundedProducts(TorchFunctionMode):

@@ -75,7 +75,7 @@ def _test(method: Method, data: DataModule, shift: Shift, totals: Sequence[int])
         else:
             prior = torch.tensor(counts, dtype=torch.float64, device=data.device) / sum(counts)
         evaluation.add_all(method, data.test_batches(index), prior)
-    result = evaluation.result()
+    result = evaluation.counts()
     return ShiftedTest(
         hits=result.hits,
         totals=result.totals,

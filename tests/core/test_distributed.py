@@ -76,6 +76,7 @@ def test_tests_of_any_size_give_the_same_result(world):
     alone = evaluated(sizes)
     assert [sum(result.totals) for result in alone] == list(sizes)
     assert len({result.hits for result in alone}) > CLASSES
+    assert len({result.auroc_pairs for result in alone}) > CLASSES
     assert ranks(world)(evaluated, sizes) == [alone] * world
 
 

@@ -1,23 +1,29 @@
 import errno
+import gzip
 import json
 import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from ltbench.runs.errors import RecordError
+from ltbench.runs.record import CLASSES_WITHIN, Record, TestResult
 from ltbench.runs.store import (
     RecordStore,
+    confusion_path,
     publish,
     read_record,
     record_path,
+    with_confusion,
     write_record,
 )
 from tests.support import processes
 from tests.support.errors import raises
 
+PUBLISHED = Path(__file__).parents[2] / "results" / "records"
 HITS = (45, 40, 30, 20, 5, 1)
 VARIANTS = [
     {"label": "Softmax", "method": "softmax"},
@@ -44,6 +50,46 @@ def put(record, root):
     path = record_path(root, record.job)
     write_record(record, path)
     return path
+
+
+def many_classes(toy, classes=CLASSES_WITHIN + 1):
+    """Build a record of more classes than it holds confusion counts of, an image each."""
+    spec = toy.dataset(classes=classes, ratio=10)
+    plan = toy.plan([{"label": "Softmax", "method": "softmax"}], dataset=spec, seeds=(0,))
+    job = plan.jobs[toy.key_of(plan, "Softmax")]
+    record = toy.record(job, (1,) * classes, counts=(9,) * classes, totals=(1,) * classes)
+    rows = tuple({k: 1} for k in range(classes))
+    test = TestResult.model_validate({**record.test.model_dump(), "confusion": rows})
+    return record.model_copy(update={"test": test})
+
+
+def test_confusion_of_many_classes_is_a_file_beside_the_record(toy, tmp_path):
+    record = many_classes(toy)
+    path = record_path(tmp_path / "records", record.job)
+    write_record(record, path)
+    assert '"confusion":' not in path.read_text()
+    (stored,) = RecordStore(runs=tmp_path / "records").load().records.values()
+    assert stored.record.test.confusion is None
+    assert stored.record.repeats(record)
+    assert with_confusion(stored) == record
+    write_record(record, path)
+    assert [path.suffix for path in path.parent.iterdir()].count(".gz") == 1
+
+    (published,) = publish(tmp_path / "records", [record.key], tmp_path / "published")
+    assert confusion_path(published).read_bytes() == confusion_path(path).read_bytes()
+    confusion_path(path).write_bytes(gzip.compress(b"[]"))
+    with raises(RecordError, "mismatch", confusion_path(path).name):
+        with_confusion(stored)
+    confusion_path(path).unlink()
+    with raises(RecordError, "unreadable", record.key):
+        publish(tmp_path / "records", [record.key], tmp_path / "elsewhere")
+
+
+def test_confusion_of_few_classes_is_in_the_record(toy, tmp_path):
+    record = many_classes(toy, CLASSES_WITHIN)
+    write_record(record, tmp_path / "a.json")
+    assert read_record(tmp_path / "a.json") == record
+    assert not confusion_path(tmp_path / "a.json").exists()
 
 
 def test_round_trip_through_a_file(record, tmp_path):
@@ -274,7 +320,7 @@ def test_a_failed_write_leaves_nothing(record, tmp_path, monkeypatch):
 
 def test_file_is_plain_json_with_an_entry_a_line(record, tmp_path):
     text = put(record, tmp_path).read_text()
-    assert json.loads(text) == record.model_dump(mode="json")
+    assert Record.model_validate_json(text, strict=True) == record
     assert len(text.splitlines()) == len(json.loads(text)) + 2
 
 
@@ -296,3 +342,11 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"{errno.EFBIG} {path}\n"
     assert list(path.parent.iterdir()) == []
+
+
+def test_published_records_are_written_again_as_they_are(tmp_path):
+    paths = sorted(PUBLISHED.rglob("*.json"))
+    for path in paths:
+        write_record(read_record(path), tmp_path / "again.json")
+        assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+    assert paths

@@ -89,7 +89,8 @@ def evaluated(sizes) -> list[TestResult]:
         logits = torch.randn(size, CLASSES, generator=generator)
         labels = torch.randint(CLASSES, (size,), generator=generator)
         groups = ["many"] * (CLASSES - 1) + ["few"]
-        evaluation = Evaluation(CLASSES, torch.arange(CLASSES), torch.device("cpu"), groups)
+        device = torch.device("cpu")
+        evaluation = Evaluation(CLASSES, torch.arange(CLASSES), device, groups, ranking=True)
         share = rank_slice(size, rank(), world_size())
         for first in share[::3]:
             batch = slice(first, min(first + 3, share.stop))

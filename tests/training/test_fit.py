@@ -135,7 +135,9 @@ class StopInTheTest(Lifeline):
 
 
 @pytest.mark.parametrize(
-    ("method", "begun"), [("softmax", 3), ("sade", 3 + 1 + 5)], ids=["plain", "adapting"]
+    ("method", "begun"),
+    [("softmax", 3 + 1), ("softmax", 3 + 2), ("sade", 3 + 3 + 5)],
+    ids=["on training images", "plain", "adapting"],
 )
 def test_a_job_stopped_in_its_test_has_only_that_to_repeat(
     method, begun, workspace, tmp_path, monkeypatch
@@ -358,7 +360,7 @@ def test_a_diverged_loss_is_said(workspace):
 
 @pytest.mark.parametrize(
     ("method", "lr", "said"),
-    [("softmax", 1e8, "^the predictions of 500 "), ("ssp", 1e17, "^after training ")],
+    [("softmax", 1e8, "^the predictions of 405 training "), ("ssp", 1e17, "^after training ")],
 )
 def test_divergence_that_no_loss_shows_is_said(workspace, method, lr, said):
     """Predictions of the test are not finite, or weights of a stage that has no test."""

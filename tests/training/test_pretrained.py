@@ -6,6 +6,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
+import ltbench.networks.resnet10  # noqa: F401 - timm knows it from then on
 from ltbench.config.models import Pretrained
 from ltbench.training.fit import build_method
 from ltbench.training.pretrained import pretrained_weights
