@@ -40,3 +40,30 @@ def test_a_class_may_be_ruled_out():
     evaluation = Evaluation(3, torch.arange(3), torch.device("cpu"))
     evaluation.add(torch.tensor([[0.0, 1.0, -torch.inf]]), torch.tensor([1]))
     assert evaluation.result().hits == (0, 1, 0)
+
+
+def test_scores_are_ranked_where_that_is_asked_for():
+    logits = torch.tensor([[3.0, 0, 0], [0, 2.0, 0], [0, 3.0, 0], [0, 0, 5.0]])
+    labels = torch.tensor([0, 1, 0, 2])
+    plain, ranked = (
+        Evaluation(3, torch.arange(3), torch.device("cpu"), ranking=ranking)
+        for ranking in (False, True)
+    )
+    for evaluation in (plain, ranked):
+        evaluation.add(logits[:3], labels[:3])
+        evaluation.add(logits[3:], labels[3:])
+    assert plain.result().auroc_pairs is None
+    result = ranked.result()
+    # The third image, of class 0, is below the second by class 0, and above it by class 1.
+    assert result.auroc_pairs == (2 * 2 + 2, 2 * 2, 2 * 3)
+    assert result.average_precision == (pytest.approx((1 + 2 / 3) / 2), 0.5, 1.0)
+    assert result.confusion == ({0: 1, 1: 1}, {1: 1}, {2: 1})
+    assert result.repeats(plain.result())
+
+
+def test_classes_that_logits_do_not_stand_for_rank_nothing_first():
+    evaluation = Evaluation(3, torch.tensor([0, 2]), torch.device("cpu"), ranking=True)
+    evaluation.add(torch.tensor([[1.0, 0], [0, 1.0], [0, 2.0]]), torch.tensor([0, 2, 1]))
+    result = evaluation.result()
+    assert result.auroc_pairs == (2 * 2, 2, 2)
+    assert result.average_precision == (1.0, pytest.approx((1 + 1 / 2 + 1 / 3) / 3), 0.5)

@@ -1,4 +1,5 @@
 import shutil
+from typing import get_args
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from ltbench.methods import METHODS
 from ltbench.methods.base import Stage
 from ltbench.methods.plugins import find_method
 from ltbench.methods.rebalancing.softmax import Softmax
+from ltbench.runs.record import BFloat16, Passes
 from ltbench.runs.run_dir import Workspace
 from ltbench.runs.store import read_record, record_path
 from ltbench.training import fit
@@ -495,3 +497,35 @@ def test_a_job_that_chooses_needs_auxiliary_images(workspace):
     fit.run_job(first, workspace, options())
     with raises(DataError, "missing-data"):
         fit.run_job(job("uno_ic", start=[first.key]), workspace, options())
+
+
+def test_a_record_says_what_was_trained_read_and_spent(workspace):
+    plain = fit.run_job(job(epochs=1), workspace, options())
+    classifier = fit.run_job(job("crt", epochs=1, start=(plain.key,)), workspace, options())
+    means = fit.run_job(job("ncm", start=(plain.key,)), workspace, options())
+    weights = plain.weights
+    assert weights.trained == weights.read == weights.parameters
+    head = 10 * 64 + 10
+    assert classifier.weights.trained == head
+    assert classifier.weights.read == classifier.weights.parameters
+    assert means.weights.trained == 0
+    assert means.weights.read == means.weights.parameters == weights.parameters - head
+    assert means.training is None
+    assert plain.training.passes == Passes(gradient=1.0, forward=0.0, teachers=0)
+    for record in (plain, classifier, means):
+        assert 0 < record.cost.cpu_seconds < 600
+        assert record.environment.processor == record.environment.hardware
+        assert record.environment.bf16 in get_args(BFloat16)
+        assert record.environment.gpu_memory_mb is None
+        assert sum(sum(row.values()) for row in record.test.confusion) == 500
+        assert len(record.test.auroc_pairs) == len(record.test.average_precision) == 10
+
+
+def test_cpu_seconds_of_a_broken_attempt_count(workspace, tmp_path):
+    other = Workspace(tmp_path / "broken")
+    with pytest.raises(StoppedError):
+        fit.run_job(job(), other, options(), StopInTheTest(3 + 1))
+    state = load_checkpoint(other.job(job().key).checkpoints, torch.device("cpu"))
+    spent = state["history"]["cpu_seconds"]
+    assert spent > 0
+    assert fit.run_job(job(), other, options()).cost.cpu_seconds > spent

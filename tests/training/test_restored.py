@@ -59,6 +59,13 @@ def test_a_prior_is_that_of_the_images_trained_on(workspace, tmp_path):
     assert retest(export(record, workspace, tmp_path)) == record.test
 
 
+def test_training_hits_are_those_of_a_test_on_the_training_images(softmax, workspace, tmp_path):
+    exported = export(softmax, workspace, tmp_path)
+    again = retest(exported, "train")
+    assert again.totals == softmax.split.train_counts
+    assert softmax.training.hits == again.hits
+
+
 def test_other_images_are_tested_too(softmax, workspace, tmp_path):
     assert retest(export(softmax, workspace, tmp_path)) == softmax.test
     exported = export(softmax, workspace, tmp_path)

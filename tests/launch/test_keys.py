@@ -1,0 +1,44 @@
+"""The keys of all jobs of the shipped grids: fields that come later must not move them.
+
+To accept moved keys: LTBENCH_UPDATE_GOLDEN=1 pytest tests/launch/test_keys.py, then drop the
+records that they were of.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from ltbench.config.load import available
+from ltbench.data import image_cache, sources, split
+from ltbench.launch.plan import Request, make_plan
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "keys.txt"
+
+
+@pytest.fixture
+def _no_images(monkeypatch):
+    """Give what only images can tell: a fingerprint of the name, no bad images, every group."""
+    monkeypatch.setattr(
+        sources,
+        "measure_fingerprint",
+        lambda spec, _root: hashlib.sha256(spec.id.encode()).hexdigest(),
+    )
+    monkeypatch.setattr(image_cache, "measure_bad_images", lambda *_: None)
+    monkeypatch.setattr(split, "present_groups", lambda *_: ("many", "medium", "few"))
+
+
+def written(grid):
+    """Return a grid's line: its name, its number of jobs, and the hash of their keys."""
+    keys = sorted(make_plan(Request(grid))[0].jobs)
+    return f"{grid} {len(keys)} {hashlib.sha256(' '.join(keys).encode()).hexdigest()}"
+
+
+@pytest.mark.usefixtures("_no_images")
+def test_the_keys_of_the_shipped_grids_stay(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    lines = [written(grid) for grid in sorted(available("grids"))]
+    if os.environ.get("LTBENCH_UPDATE_GOLDEN"):
+        GOLDEN.write_text("\n".join(lines) + "\n")
+    assert lines == GOLDEN.read_text().splitlines()
