@@ -90,7 +90,7 @@ def run(
         outcome = _run_here(made, selection, folders, machine, watching)
     exit_if_stopped(outcome)
     _print_tables(made, catalogue, folders.load(), workspace)
-    print_text(f"Records: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
+    print_text(f"\nRecords: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
     exit_on_failure(outcome)
 
 

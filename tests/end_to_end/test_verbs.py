@@ -55,7 +55,7 @@ def test_typed_again_a_run_trains_nothing(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.out.rglob("*") if path.is_file()}
     said = finished.run(torch=False).stdout
     assert said.startswith("Nothing to train: all 12 jobs have their records.")
-    assert "| NCM" in said
+    assert "\nNCM " in said
     assert {p: p.stat().st_mtime_ns for p in finished.out.rglob("*") if p.is_file()} == before
 
 
@@ -64,10 +64,10 @@ def test_plan_tells_what_is_shared(finished):
     row = {
         (name, split): rest
         for line in said.splitlines()
-        if line.startswith("│")
-        for name, split, *rest in [[cell.strip() for cell in line.strip("│").split("│")]]
+        if len(cells := re.split(r"\s{2,}", line.strip())) >= 4
+        for name, split, *rest in [cells]
     }
-    assert row["Softmax", "longtailed"] == ["1", "1", ""]
+    assert row["Softmax", "longtailed"] == ["1", "1"]
     assert row["cRT", "balanced"] == ["1", "1", "needs Softmax"]
     assert row["Balanced Softmax", "balanced"] == ["1", "0", "is the run of Softmax"]
     assert "14 cells from 12 jobs; all have their records" in said
@@ -88,12 +88,14 @@ def test_status_tells_done(finished):
 def test_leaderboard_writes_the_results_and_other_formats_on_demand(finished, tmp_path):
     words = ("--to", str(tmp_path / "results"))
     said = finished.verb("leaderboard", "tiny.yaml", *words, torch=False).stdout
-    files = ["README.md", "runs.csv", "leaderboard/index.html"]
+    files = ["README.md", "runs.csv", "leaderboard/index.html", "leaderboard/cost.png"]
     assert said.split() == [str(tmp_path / "results" / name) for name in files]
     assert "12 of 12 jobs are done" in (tmp_path / "results" / "README.md").read_text()
-    words += ("--tables", str(tmp_path / "tables"), "--format", "csv", "--format", "tex")
+    words += ("--tables", str(tmp_path / "tables"), "--format", "csv", "--format", "svg")
     finished.verb("leaderboard", "tiny.yaml", *words, torch=False)
-    assert {path.name for path in (tmp_path / "tables").iterdir()} == {"tiny.csv", "tiny.tex"}
+    names = {path.name for path in (tmp_path / "tables").iterdir()}
+    assert "tiny.csv" in names
+    assert {path.rpartition(".")[2] for path in names} == {"csv", "svg"}
     words = ("--format", "cvs", "--format", "pdf")
     said = finished.verb("leaderboard", "tiny.yaml", *words, torch=False, code=2).stderr
     assert [word for word in ("cvs", "pdf") if f'"{word}"' not in said] == []
@@ -192,8 +194,9 @@ def test_two_variants_are_compared(finished):
     row = next(line for line in said.splitlines() if line.startswith("All "))
     for label in ("NCM", "cRT"):
         assert f" {fixed(100 * records[label, 'longtailed'].accuracy, 1)} " in row
-    assert "1 of 1 seeds, so that it speaks of these trained networks alone" in said
-    assert "2 of 10 classes, the largest change first." in said
+    words = " ".join(said.split())
+    assert "1 of 1 seeds, so that it speaks of these trained networks alone" in words
+    assert "2 of 10 classes, the largest change first." in words
 
 
 def test_a_comparison_says_all_that_it_does_not_know(finished):

@@ -183,7 +183,7 @@ def test_the_world_has_every_table(written):
         *("classes", "cost", "metrics"),
     }
     assert b"Ranks over 5 datasets" in written["README.md"]
-    assert sum(name.startswith("figures/") for name in written) == 7
+    assert sum(name.startswith("figures/") for name in written) == 6
 
 
 @pytest.mark.parametrize("end", [-math.inf, math.inf])
