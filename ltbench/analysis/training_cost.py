@@ -112,9 +112,12 @@ def _done(
     # What is observed of teachers needs the own network no more.
     total = stage.observes * images * (teachers or own) + seen * own
     if record.training is not None and settings is not None:
-        passes = 3 * measured(stage.passes) + measured(stage.forward_passes)
+        counted = record.training.passes
+        gradient = counted.gradient if counted else stage.passes
+        forward = counted.forward if counted else stage.forward_passes
+        passes = 3 * measured(gradient) + measured(forward)
         drawn = record.training.steps * job.recipe.batch * len(stage.samplers)
-        if settings.cached_features and not stage.passes:
+        if settings.cached_features and not gradient:
             drawn = images  # features of a frozen backbone, computed once
         total += drawn * (passes * own + teachers)
     return total, cost is not None or not total

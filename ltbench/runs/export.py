@@ -18,7 +18,7 @@ from ltbench.core.files import write_atomically
 from ltbench.runs.errors import RecordError
 from ltbench.runs.record import Record
 from ltbench.runs.run_dir import JobFolder
-from ltbench.runs.store import Stored, read_record, with_confusion, write_record
+from ltbench.runs.store import Stored, confusion_path, read_record, with_confusion, write_record
 
 WEIGHTS, CONFIG, RECORD, CARD = "weights.safetensors", "config.yaml", "record.json", "README.md"
 
@@ -93,7 +93,7 @@ def write_export(
     write_atomically(config, text.encode())
     write_record(record, facts)
     write_atomically(page, card.encode())
-    return paths
+    return [*paths, beside] if (beside := confusion_path(facts)).exists() else paths
 
 
 def read_export(folder: Path) -> Export:

@@ -5,9 +5,9 @@ from collections import Counter
 from datetime import datetime
 from fractions import Fraction
 from operator import gt
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from ltbench.config.models import Job, Model
 from ltbench.core.exact import measured
@@ -41,15 +41,7 @@ BFloat16 = Literal["gpu", "amx", "avx512_bf16", "avx512", "native", "emulated"]
 """What multiplies bfloat16 numbers: the GPU, instructions of the processor, or float32 instead."""
 
 
-class Part(Model):
-    """A part of a record, written without the fields that it was made without."""
-
-    @model_serializer(mode="wrap")
-    def _as_it_was_made(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {k: value for k, value in dump(self).items() if k in self.model_fields_set}
-
-
-class SplitFacts(Part):
+class SplitFacts(Model):
     """What the job was trained and tested on, and what set apart: no auxiliary images are None.
 
     `bad_images` could not be decoded, as many as the job's dataset says.
@@ -66,7 +58,7 @@ class SplitFacts(Part):
     class_names: tuple[str, ...] | None = None
 
 
-class Calibration(Part):
+class Calibration(Model):
     """Confidence against accuracy on the test set in 15 equal bins (lo, hi], as fractions."""
 
     counts: tuple[int, ...]
@@ -81,7 +73,7 @@ class Calibration(Part):
         return sum(count * measured(mean) for count, mean in bins) / Fraction(sum(self.counts))
 
 
-class Counts(Part):
+class Counts(Model):
     """Right predictions and images of each class."""
 
     hits: tuple[int, ...]
@@ -216,7 +208,7 @@ class TestResult(Counts):
         return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 
-class OpenSetTest(Part):
+class OpenSetTest(Model):
     """What is taken for known at each threshold on the largest class probability.
 
     `right` are own test images, classified right, `mistaken` those of another dataset's `images`
@@ -239,7 +231,7 @@ class OpenSetTest(Part):
         return self
 
 
-class CurvePoint(Part):
+class CurvePoint(Model):
     """Hits of each class on the test set after an epoch."""
 
     epoch: int
@@ -259,7 +251,7 @@ class ShiftedTest(Counts):
         return Shift(self.direction, self.ratio)
 
 
-class ShiftedTests(Part):
+class ShiftedTests(Model):
     """The test run again under every shift by a method that knows something of the test set."""
 
     test_time: Literal["adapted", "prior-known"]
@@ -270,7 +262,7 @@ class ShiftedTests(Part):
         return next((test.accuracy for test in self.tests if test.shift == shift), None)
 
 
-class Passes(Part):
+class Passes(Model):
     """Passes through networks for each image of a training step, a part by its arithmetic.
 
     Attributes:
@@ -284,7 +276,7 @@ class Passes(Part):
     teachers: int = Field(ge=0)
 
 
-class Training(Part):
+class Training(Model):
     """What the optimiser did.
 
     Attributes:
@@ -310,7 +302,7 @@ class Training(Part):
         return self
 
 
-class Cost(Part):
+class Cost(Model):
     """What the job took; no two runs agree on it.
 
     `peak_memory_mb` is the most that a process of the job has used of the `memory` named: the GPU's
@@ -329,7 +321,7 @@ class Cost(Part):
     cpu_seconds: float | None = Field(default=None, ge=0)
 
 
-class Environment(Part):
+class Environment(Model):
     """Where the job ran: `hardware` is the GPU, or the processor of a job that had none.
 
     `bf16` is how it multiplies bfloat16 numbers, `gpu_memory_mb` all memory of the GPU.
@@ -348,7 +340,7 @@ class Environment(Part):
     gpu_memory_mb: float | None = Field(default=None, gt=0)
 
 
-class Weights(Part):
+class Weights(Model):
     """The safetensors file that the job left beside its log, outside git.
 
     Attributes:
@@ -369,7 +361,7 @@ class Weights(Part):
         return self
 
 
-class Record(Part):
+class Record(Model):
     """One finished job. What time and place can change stands in `cost` and `environment` alone.
 
     Pre-training does not predict classes and has no `test`.
@@ -454,7 +446,7 @@ class Record(Part):
         """
         values = self.model_dump(mode="json", exclude={"cost", "environment", "grid", "job"})
         if values["training"]:
-            values["training"].pop("curve", None)
+            del values["training"]["curve"]
         return {**values, "job": self.job.identity()}
 
     def repeats(self, other: "Record") -> bool:
@@ -466,9 +458,9 @@ def _agree(one: object, other: object) -> bool:
     """Whether values are equal, apart from fields that only one record has, as it came later."""
     if not (isinstance(one, dict) and isinstance(other, dict)):
         return one == other
-    return all(
+    return one.keys() == other.keys() and all(
         name in DERIVED_FIELDS
-        or (name in LATER_FIELDS and None in (one.get(name), other.get(name)))
-        or _agree(one.get(name), other.get(name))
-        for name in one.keys() | other.keys()
+        or (name in LATER_FIELDS and None in (one[name], other[name]))
+        or _agree(one[name], other[name])
+        for name in one
     )

@@ -23,6 +23,8 @@ from ltbench.runs.record import CLASSES_WITHIN, SCHEMA_VERSION, Record, TestResu
 
 Provenance = Literal["published", "run"]
 SLUG_LENGTH = 40
+COUNT_LENGTH = 32
+"""Bytes of confusion counts for an image or a class, at most: what is longer is not read."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,11 @@ def write_record(record: Record, path: Path) -> None:
     """Write a record so that it is whole and on the disk, or not there at all.
 
     One line an entry: small in git, readable in a diff. Confusion counts of many classes go into a
-    file beside it, which is there before the record is.
+    file beside it, which is there before the record is. Fields that the record was made without are
+    left out: what an older one lacks, and defaults.
     """
-    values = record.model_dump(mode="json") | {"job": record.job.written()}
+    made = record.model_dump(mode="json", exclude_unset=True)
+    values = made | {"job": record.job.written()}
     test = values["test"]
     if test and test.get("confusion") and len(test["totals"]) > CLASSES_WITHIN:
         text = json.dumps(test.pop("confusion")).encode()
@@ -100,13 +104,16 @@ def with_confusion(stored: Stored) -> Record:
     if record.test is None or record.test.confusion_sha256 is None:
         return record
     try:
-        text = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as file:
+            images, classes = sum(record.test.totals), len(record.test.totals)
+            text = file.read(COUNT_LENGTH * (images + classes))
     except (OSError, EOFError, zlib.error) as error:
         message = f"{path.name}, its confusion counts, cannot be read: {error}"
         raise RecordError(message, "unreadable") from error
     if hashlib.sha256(text).hexdigest() != record.test.confusion_sha256:
         raise RecordError(f"{path.name} does not hold its confusion counts", "mismatch")
-    values = record.test.model_dump(mode="json", exclude={"confusion_sha256"})
+    left_out = {"confusion_sha256"}
+    values = record.test.model_dump(mode="json", exclude=left_out, exclude_unset=True)
     try:
         test = TestResult.model_validate({**values, "confusion": json.loads(text)})
     except ValueError as error:
@@ -208,12 +215,13 @@ class RecordStore:
         while target.exists():
             number += 1
             target = target.with_name(f"{bad.path.stem}.{number}.json")
-        with contextlib.suppress(FileNotFoundError):
-            confusion_path(bad.path).replace(confusion_path(target))
         try:
-            return bad.path.replace(target)
+            bad.path.replace(target)
         except FileNotFoundError:
             return None
+        with contextlib.suppress(FileNotFoundError):
+            confusion_path(bad.path).replace(confusion_path(target))
+        return target
 
 
 def _places(root: Path) -> list[str]:

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from ltbench.analysis.metrics import metric_values
 from ltbench.config.models import Job
 from ltbench.core.groups import Group, class_groups
+from ltbench.runs.export import RECORD
 from ltbench.runs.record import Record, TestResult
+from ltbench.runs.store import confusion_path
 from ltbench.tracking.mode import Mode
 
 if TYPE_CHECKING:
@@ -187,7 +189,9 @@ def _artifact(record: Record, path: Path) -> Any:
     import wandb
 
     artifact = wandb.Artifact(f"record-{record.key}", type="record")
-    artifact.add_file(str(path.absolute()), "record.json", skip_cache=True, policy="immutable")
+    for file, name in ((path, RECORD), (confusion_path(path), confusion_path(Path(RECORD)).name)):
+        if file.exists():
+            artifact.add_file(str(file.absolute()), name, skip_cache=True, policy="immutable")
     return artifact
 
 

@@ -6,6 +6,7 @@ import pytest
 from ltbench.analysis.board import boards
 from ltbench.analysis.training_cost import training_work
 from ltbench.core.nouns import NetworkCost, Stage, Teacher
+from ltbench.runs.record import Passes, Training
 
 HITS = (45, 43, 30, 20, 5, 1)
 IMAGES, DRAWN, PASS = 455, 3 * 32, 70
@@ -50,6 +51,12 @@ def of_one(toy, stage, cost=COST, teachers=(), recipe=None, **changes):
 )
 def test_passes_are_those_of_the_stage(toy, fields, passes):
     assert of_one(toy, Stage("train", **fields)) == (passes, True)
+
+
+def test_passes_are_those_of_the_record_where_it_has_them(toy):
+    passes = Passes(gradient=2.0, forward=0.5, teachers=0)
+    training = Training(epochs=3, steps=3, losses=(1.0,) * 3, passes=passes)
+    assert of_one(toy, Stage("train"), training=training)[0] == Fraction("6.5") * DRAWN
 
 
 def test_teachers_pass_forward_and_only_those_of_groups_that_there_are(toy):

@@ -65,6 +65,17 @@ def test_a_damaged_and_a_misplaced_record(tmp_path):
     assert str(other) in {place: message for place, _, message in found}["elsewhere.json"]
 
 
+def test_confusion_counts_that_are_gone_from_beside_a_record(tmp_path):
+    plan = toy.plan([SOFTMAX], seeds=(0,), splits=("longtailed",))
+    [job] = plan.jobs.values()
+    record = toy.record(job, HITS)
+    test = record.test.model_copy(update={"confusion_sha256": "a" * 64})
+    write_record(record.model_copy(update={"test": test}), record_path(tmp_path, job))
+    [(place, code, _)] = problems_of(tmp_path, RecordStore(tmp_path).load(), plan)
+    assert place == record_path(tmp_path, job).relative_to(tmp_path).as_posix()
+    assert code == "unreadable"
+
+
 def test_versions_methods_grids_configurations_and_starts(tmp_path):
     plan = toy.plan([SOFTMAX, CRT], seeds=(0,), splits=("longtailed",), versions=VERSIONS)
 

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from ltbench.report.model_card import model_card
+from ltbench.runs import store
 from ltbench.runs.errors import RecordError
 from ltbench.runs.export import (
     CARD,
@@ -110,6 +111,24 @@ def test_a_run_is_found_by_the_beginning_of_its_key(toy):
         assert problems(lambda key=key: find_run(key, records)) == [("RUN", "", "unknown-run")]
     (both,) = problems_of(lambda: find_run("", records))
     assert all(key in both.message for key in records)
+
+
+def test_confusion_counts_beside_a_record_go_with_it(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "CLASSES_WITHIN", 5)
+    plan = toy.plan([{"label": "Softmax", "method": "softmax"}], splits=("longtailed",), seeds=(0,))
+    weights = Weights(sha256=hashlib.sha256(BYTES).hexdigest(), parameters=9)
+    made = toy.record(next(iter(plan.jobs.values())), (50,) * 6, weights=weights)
+    update = {"confusion": tuple({k: 50} for k in range(6))}
+    made = made.model_copy(update={"test": made.test.model_copy(update=update)})
+    store.write_record(made, store.record_path(tmp_path / "records", made.job))
+    found = find_run(made.key, store.RecordStore(runs=tmp_path / "records").load().records)
+    folder = Workspace(tmp_path).job(made.key)
+    folder.path.mkdir(parents=True)
+    folder.weights.write_bytes(BYTES)
+    _, _, facts, _, beside = write_export(found, folder, None, "card", tmp_path / "export")
+    assert beside == store.confusion_path(facts)
+    exported = store.Stored(read_export(tmp_path / "export").record, facts, RECORD, "run")
+    assert store.with_confusion(exported) == made
 
 
 def test_weights_that_are_gone_cannot_be_exported(toy, tmp_path):

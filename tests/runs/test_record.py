@@ -141,7 +141,7 @@ def test_a_record_is_complete_and_agrees_with_one_that_came_before(record, compl
 
 
 def test_a_record_is_written_without_what_came_later(record, complete):
-    older, newer = record.model_dump(mode="json"), complete.model_dump(mode="json")
+    older, newer = (r.model_dump(mode="json", exclude_unset=True) for r in (record, complete))
     for path, value in COMPLETE.items():
         part, field = path.split("__")
         assert field not in older[part]
@@ -184,6 +184,19 @@ def test_confusion_is_a_matrix_whose_sums_are_counts(record, complete):
 def test_refuses_what_does_not_fit(complete, path, value, message):
     with pytest.raises(ValidationError, match=message):
         Record.model_validate(change(complete, **{path: value}))
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "default"),
+    [("test", "selection", "last_epoch"), ("split", "bad_images", 0), ("cost", "memory", "host")],
+)
+def test_a_default_is_the_same_said_or_not(record, part, field, default):
+    said = change(record, **{f"{part}__{field}": default})
+    silent = change(record, **{f"{part}__{field}": default})
+    del silent[part][field]
+    one, other = map(Record.model_validate, (said, silent))
+    assert one.repeats(other)
+    assert other.repeats(one)
 
 
 def test_what_the_bins_give_need_not_be_repeated(record):

@@ -80,9 +80,22 @@ def test_confusion_of_many_classes_is_a_file_beside_the_record(toy, tmp_path):
     confusion_path(path).write_bytes(gzip.compress(b"[]"))
     with raises(RecordError, "mismatch", confusion_path(path).name):
         with_confusion(stored)
+    confusion_path(path).write_bytes(gzip.compress(b"[" * 50_000_000))
+    with raises(RecordError, "mismatch", confusion_path(path).name):
+        with_confusion(stored)
     confusion_path(path).unlink()
     with raises(RecordError, "unreadable", record.key):
         publish(tmp_path / "records", [record.key], tmp_path / "elsewhere")
+
+
+def test_quarantine_takes_confusion_counts_along(toy, roots):
+    path = put(many_classes(toy), roots[1])
+    path.write_text("broken")
+    store = RecordStore(runs=roots[1])
+    [bad] = store.load().bad
+    moved = store.quarantine(bad)
+    assert confusion_path(moved).exists()
+    assert list(path.parent.iterdir()) == []
 
 
 def test_confusion_of_few_classes_is_in_the_record(toy, tmp_path):
