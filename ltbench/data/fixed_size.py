@@ -95,7 +95,7 @@ class FixedSizeBatches:
         index, draws = index.to(self.device), draws.map(self._here)
         for step in range(first, len(index)):
             altered = None if alter is None else partial(alter, step)
-            yield self(index[step], draws.map(itemgetter(step)), altered)
+            yield self._make(index[step], draws.map(itemgetter(step)), altered)
 
     def __call__(
         self,
@@ -111,13 +111,21 @@ class FixedSizeBatches:
             alter: what becomes of the bytes [B, C, H, W] before they are normalized; None for what
                 they are.
         """
+        return self._make(index, None if draws is None else draws.map(self._here), alter)
+
+    def _make(
+        self,
+        index: Tensor,
+        draws: CropFlipParams | None,
+        alter: Callable[[Tensor], Tensor] | None,
+    ) -> Tensor:
+        """Return a batch whose draws are on the device."""
         if draws is None:
             pixels = self._cut(index, self.padding, self.padding)
         else:
-            top, left, mirrored = draws.map(self._here)
-            pixels = self._cut(index, top, left)
-            if mirrored is not None:
-                pixels = self._mirror(pixels, mirrored)
+            pixels = self._cut(index, draws.top, draws.left)
+            if draws.mirrored is not None:
+                pixels = self._mirror(pixels, draws.mirrored)
         pixels = pixels.flatten(1)
         if alter is not None:
             pixels = self._in_memory_order(alter(self._as_images(pixels)))
