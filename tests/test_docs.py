@@ -118,7 +118,7 @@ def test_the_guide_to_own_images_leads_from_a_list_to_tables(tmp_path):
     said = "".join(run(tmp_path, line.removeprefix("ltbench ")) for line in commands.splitlines())
     assert "24 images, 4 to 12 a class" in said
     assert "31, 0.00 GB, 0 bad" in said
-    board = (tmp_path / "board/pets.md").read_text()
+    board = (tmp_path / "board/README.md").read_text()
     for words in ("Balanced acc", "Macro F1", "each class", "| owl"):
         assert words in board
 
