@@ -280,14 +280,15 @@ def as_cell(content: "Cell | Content") -> Cell:
 def _mark(
     rows: list[list[Cell]], places: Sequence[tuple[int, int]], columns: Sequence[Column[Any]]
 ) -> None:
-    """Mark the best and, where it is alone, the second of the complete values in some places.
+    """Mark the best and, where it is alone, the second of the complete numbers in some places.
 
     What prints alike ties; a value without another to compare with is not marked.
     """
     shown = {
-        (i, j): round(value.mean, kind.decimals)
+        (i, j): round(number, kind.decimals)
         for i, j in places
-        if (value := rows[i][j].value) and value.state == "complete" and value.mean is not None
+        if (number := rows[i][j].number) is not None
+        if (value := rows[i][j].value) is None or value.state == "complete"
         if (kind := columns[j].kind)
     }
     if len(shown) < 2:

@@ -1,6 +1,8 @@
 """Output in any locale, to any file, read or not."""
 
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -93,3 +95,58 @@ def test_output_without_a_reader_is_a_hang_up(both):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGHUP
     assert b"Traceback" not in (said or b"")
+
+
+REPORT = """
+from fractions import Fraction
+from ltbench.analysis.board import Value
+from ltbench.cli.screen import print_report
+from ltbench.report.table import PERCENT, Cell, Column, Table
+
+def value(number, rank=0):
+    return Cell(Value(Fraction(number), n=1, planned=1, state="complete"), rank=rank)
+
+titles = [f"A longer title {i}" for i in range(9)]
+columns = (Column("Method", names=True), *(Column(title, kind=PERCENT) for title in titles))
+rows = tuple(
+    (Cell(name, notes=notes), *(value(10 + i, rank) for i in range(9)))
+    for name, notes, rank in (("a_b <i>|", ("why",), 1), ("\\x1b[2J", (), 2))
+)
+print_report(Table("x", "Title", "Words. " * 30, columns, rows))
+"""
+
+
+def test_a_wide_table_is_plain_text_in_blocks_without_a_terminal():
+    done = prints(code=REPORT, env=environment(PYTHONUTF8="1"))
+    lines = done.stdout.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert [text.count(f"A longer title {i}") for i in range(9)] == [1] * 9
+    assert text.count("a_b <i>| [1]") == text.count("Method") > 1
+    assert "[1] why" in text
+    assert not [mark for mark in ("\x1b", "**", "<u>", "&gt;", "\\_") if mark in text]
+
+
+def test_on_a_terminal_best_is_bold_and_second_underlined():
+    ours, theirs = pty.openpty()
+    process = processes.start(
+        [sys.executable, "-c", REPORT],
+        stdout=theirs,
+        env=environment(PYTHONUTF8="1", TERM="xterm", COLUMNS="80"),
+    )
+    os.close(theirs)
+    parts = []
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        parts.append(part)
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    text = b"".join(parts).decode()
+    for style in ("1", "4"):
+        assert re.search(rf"\x1b\[{style}m *10\.0\x1b\[0m", text)
+    assert "\x1b[2J" not in text

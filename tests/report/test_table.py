@@ -66,6 +66,11 @@ def test_best_and_second_along_columns_the_lowest_where_less_is_better():
     ]
 
 
+def test_exact_numbers_compare_too_and_what_prints_alike_ties():
+    exact = numbers("A", Fraction("1.01"), Fraction("1.04"), Fraction(0))
+    assert ranks(spec(NAME, exact).build(None)) == [[0, 1], [0, 1], [0, 0]]
+
+
 def test_along_rows_and_of_compared_rows_alone():
     columns = (NAME, numbers("A", value(1), value(2), value(3)), numbers("B", *[value(2)] * 3))
     found = spec(*columns, along="rows", compared=lambda row: row < 2).build(None)
