@@ -74,7 +74,7 @@ def draw_once(figure: Figure, kept: Path | None) -> Drawing:
     """
     if kept is None:
         return draw(figure)
-    made_of = f"{figure.numbers_hash} {_code()} {version('matplotlib')}"
+    made_of = f"{figure.numbers_hash} {_drawn_by()}"
     path = kept / f"{hashlib.sha256(made_of.encode()).hexdigest()}.json"
     made = _read(path)
     if made is None:
@@ -86,9 +86,10 @@ def draw_once(figure: Figure, kept: Path | None) -> Drawing:
 
 
 @cache
-def _code() -> str:
-    """Return the SHA-256 of the module that draws."""
-    return hashlib.sha256(Path(drawing.__file__).read_bytes()).hexdigest()
+def _drawn_by() -> str:
+    """Return the SHA-256 of the module that draws, and matplotlib's version."""
+    code = hashlib.sha256(Path(drawing.__file__).read_bytes()).hexdigest()
+    return f"{code} {version('matplotlib')}"
 
 
 def _read(path: Path) -> Drawing | None:
