@@ -35,10 +35,10 @@ def test_others_go_on_and_the_exit_code_says_so(failed):
     project, done, _ = failed
     assert {name for name, _ in project.by_name()} == {"twice", "LWS"}
     assert "3 jobs failed, 2 could" in done.stderr
-    twice = next(line for line in done.stdout.splitlines() if line.startswith("| twice"))
-    assert re.search(r"\d+\.\d", twice.split("|")[4])
-    raises = next(line for line in done.stdout.splitlines() if line.startswith("| raises"))
-    assert raises.split("|")[4].strip(" *") == "failed"
+    twice = next(line for line in done.stdout.splitlines() if line.startswith("twice "))
+    assert re.search(r" \d+\.\d", twice)
+    raises = next(line for line in done.stdout.splitlines() if line.startswith("raises "))
+    assert "failed" in raises.split()
 
 
 def test_a_run_tells_reasons_and_logs(failed):

@@ -50,6 +50,7 @@ def test_a_figure_that_does_not_come_out_is_said(copied):
     bits = (1 << images) - 1 << -images % 8
     test["hits"] = test["predicted"] = test["totals"]
     test["correct"] = base64.b64encode(bits.to_bytes((images + 7) // 8, "big")).decode()
+    del test["confusion"]  # it would give the forger away
     path.write_text(json.dumps(record))
     said = reproduce(copied, ROW, "--device", "cpu", code=1).stdout
     assert "0 of 1 published records are repeated bit for bit." in said
@@ -66,9 +67,9 @@ def test_an_exported_run_is_tested_again(copied):
     )
     said = copied.call("evaluate", str(folder), "--device", "cpu").stdout
     assert "Equal to the run's record, bit for bit." in said
-    assert re.search(rf"\| {fixed(100 * record.accuracy, 1)} ", said)
+    assert re.search(rf" {fixed(100 * record.accuracy, 1)} ", said)
     said = copied.call("evaluate", str(folder), "--dataset", "digits", "--device", "cpu").stdout
-    assert re.search(rf"\| {fixed(100 * record.accuracy, 1)} ", said)
+    assert re.search(rf" {fixed(100 * record.accuracy, 1)} ", said)
     copied.call("evaluate", str(folder), "--dataset", "digits", "--images", "x", code=2)
     error = copied.call("evaluate", str(folder), "--dataset", "cifar10", code=2).stderr
     assert printed(error) == [("--dataset", "", "mismatch")]
