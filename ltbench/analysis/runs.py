@@ -233,7 +233,7 @@ class _History:
 
 
 def read_runs(published: Path, runs: Path) -> Runs:
-    """Return the table of published records and of those in a run folder; bad files are warned of.
+    """Return the table of published and run records; warn of bad files.
 
     Raises:
         FileNotFoundError: where there is neither folder.

@@ -198,7 +198,7 @@ def compare_rows(
 
 
 def compare_with(base: Entry, board: Board, records: Mapping[str, Stored]) -> dict[str, Comparison]:
-    """Compare every variant of a board with one of them, by label; p corrected for all of them.
+    """Compare all variants of a board with one, with corrected p-values.
 
     That one itself, and variants that share no seed with it, are not among them.
 

@@ -117,7 +117,7 @@ def print_text(text: str) -> None:
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print rows of text, nothing that a terminal obeys, as wide as they need or a terminal is."""
+    """Print rows of inert text, folded to the terminal's width."""
     from rich.text import Text
 
     body = [[Text(printable(cell), overflow="fold") for cell in row] for row in rows]

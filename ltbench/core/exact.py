@@ -30,7 +30,10 @@ def mean(numbers: Sequence[Fraction]) -> Fraction:
 
 
 def in_units(numbers: Sequence[Fraction]) -> tuple[list[int], int]:
-    """Return numbers as counts of one unit, and how many of these one is: sums of them are fast."""
+    """Return numbers as counts of a common unit, and its denominator.
+
+    Sums of counts are fast.
+    """
     unit = lcm(*(number.denominator for number in numbers))
     return [number.numerator * (unit // number.denominator) for number in numbers], unit
 

@@ -164,7 +164,7 @@ def run_on_ray(
 def _shown(
     plan: Plan, work: Work, workspace: Workspace, options: Options, slots: int, console: Console
 ) -> Iterator[RunnerConfig]:
-    """Say what is to be trained in how many slots, and yield what a runner needs to know."""
+    """Print what is to be trained, and yield the runner's configuration."""
     expected = time_left(work.here.values(), slots)
     about = "" if expected is None else f", about {duration(expected)}"
     console.print(
@@ -263,7 +263,7 @@ def _sees(job: Job) -> tuple[object, ...]:
 
 
 def _files_of(job: Job, raw: "RawDataset") -> "Iterator[FileImages]":
-    """Yield the files that a job reads its dataset from; none of those that a cache has.
+    """Yield the image files that a job reads, none that a cache has.
 
     Raises:
         DataError: where its split is impossible, or smaller than a batch.

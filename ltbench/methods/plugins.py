@@ -1,4 +1,4 @@
-"""Methods and metrics from outside the package: a Python file of the user's own that has some.
+"""Methods and metrics of the user's own, from a Python file.
 
 The modules beside the file are there to be imported, as for a script. What the file and these say
 is part of the key of its jobs: a plugin that was edited has no records of before.

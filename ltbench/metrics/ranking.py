@@ -1,4 +1,4 @@
-"""How images of a class rank among all by its score: pairs for AUROC, and average precision.
+"""AUROC pair counts and average precision of a class.
 
 AUROC is the share of pairs of an image of the class and another one in which the first has the
 higher score, ties counting half. Average precision is the mean, over the images of the class, of

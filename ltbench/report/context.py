@@ -1,4 +1,4 @@
-"""What the tables of a board are made of, and the columns that many of them have."""
+"""Sources of tables, and the columns that many tables share."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

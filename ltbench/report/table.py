@@ -143,7 +143,7 @@ def _always(_: object) -> bool:
 
 @dataclass(frozen=True)
 class Column(Generic[R]):
-    """A column: its title, the kind of its numbers, how they compare, and how a row fills it.
+    """A column: title, kind of number, direction, and a row's cell.
 
     Attributes:
         title: in its head.
@@ -214,7 +214,7 @@ class Table:
 
 @dataclass(frozen=True)
 class TableSpec(Generic[S, R]):
-    """What a table is made of; its source is a board, a grid or what else its functions take.
+    """Specification of a table, built from a source such as a board.
 
     Attributes:
         name: tells the tables of a source apart.
@@ -280,7 +280,7 @@ def as_cell(content: "Cell | Content") -> Cell:
 def _mark(
     rows: list[list[Cell]], places: Sequence[tuple[int, int]], columns: Sequence[Column[Any]]
 ) -> None:
-    """Mark the best and, where it is alone, the second of the complete numbers in some places.
+    """Mark the best and second of the complete numbers in some cells.
 
     What prints alike ties; a value without another to compare with is not marked.
     """
@@ -304,7 +304,7 @@ def _mark(
 
 
 def value_parts(value: Value, kind: Number = PERCENT) -> tuple[str, str, str]:
-    """Return the mean of a value, or why there is none; its spread; and seeds that it lacks."""
+    """Return a value's mean or state, its spread, and its missing seeds."""
     if value.mean is None:
         return ABSENT.get(value.state, value.state), "", ""
     unsigned, spread = replace(kind, flags=kind.flags.replace("+", "")), []
@@ -323,7 +323,7 @@ def value_text(value: Value, kind: Number = PERCENT) -> str:
 
 
 def cell_parts(cell: Cell, column: Column[Any]) -> tuple[str, str, str]:
-    """Return a cell for a person, its notes left out; of a value also its spread and its seeds."""
+    """Return a cell's text, spread and missing seeds, without its notes."""
     kind, spread, lacking = column.kind or COUNT, "", ""
     match cell.content:
         case None:

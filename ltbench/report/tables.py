@@ -1,4 +1,4 @@
-"""All tables in their order: what is written, printed and on the page comes from these lists."""
+"""Ordered lists of all tables, for files, the terminal and the page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -74,7 +74,7 @@ def grid_tables(
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
 ) -> list[tuple[str, Table]]:
-    """Return the tables of a grid, each with the name of its board, which is empty for several."""
+    """Return a grid's tables, each with its board's name, empty for several."""
     tables = [(b.id, table) for b in boards for table in board_tables(b, methods, records)]
     over_boards = [*recipe_tables(boards), *build([AD_HOC], ad_hoc_records(plan, records))]
     return [*tables, *(("", table) for table in over_boards)]

@@ -242,7 +242,7 @@ def _is_sound(path: Path) -> bool:
 
 
 def _conflict(first: Stored, second: Stored) -> tuple[str, Code] | None:
-    """Return message and code of what is wrong with two files of one key, if anything is."""
+    """Return message and code of a conflict between files of one key."""
     same = first.record.repeats(second.record)
     if first.provenance != second.provenance:
         reason = f"other numbers than the {first.provenance} {first.place}"

@@ -447,7 +447,7 @@ def _record(
 
 
 def _passes(method: Method, data: DataModule) -> Passes:
-    """Return the passes for each image of a step; an empty group of classes has no teacher."""
+    """Return the passes of a step; an empty group has no teacher."""
     there = [len(data.classes_of(teacher.subset)) > 0 for teacher in method.teachers]
     stage = method.stage
     return Passes(gradient=stage.passes, forward=stage.forward_passes, teachers=sum(there))

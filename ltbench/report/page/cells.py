@@ -88,7 +88,7 @@ class View:
         return {column.title: column.help for column in columns if column.help}
 
     def cell(self, line: Line, title: str) -> RenderedCell:
-        """Return the cell of a row in the column of a title; an empty one without that column."""
+        """Return a row's cell by column title, empty without that column."""
         titles = self.table.titles
         return line.cells[titles.index(title)] if title in titles else RenderedCell()
 
@@ -140,7 +140,7 @@ def view_of(
 
 
 def render(cell: Cell, column: Column[Any], table: Table, *, seeds: bool = True) -> RenderedCell:
-    """Return a cell as the page prints it; seeds that it lacks stand beside it if `seeds`."""
+    """Return a cell as the page prints it, with missing seeds if `seeds`."""
     text, spread, lacking = cell_parts(cell, column)
     value, number = cell.value, cell.number
     state = value.state if value and value.state != "complete" else ""

@@ -76,7 +76,7 @@ class MethodSection:
 def method_sections(
     views: Sequence[BoardView], methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
 ) -> list[MethodSection]:
-    """Return a section for each method that a board has, by family, then as in the catalogue."""
+    """Return a section for each method on a board, ordered by family."""
     used: dict[str, list[tuple[BoardView, Entry]]] = {}
     for view in views:
         for entry in view.board.entries:

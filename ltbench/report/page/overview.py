@@ -1,4 +1,4 @@
-"""The first view of a board: accuracy, its gain, groups of classes, cost and seeds side by side."""
+"""Overview table of a board: accuracy, gain, groups, cost and seeds."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -143,7 +143,10 @@ def accuracy(entry: Entry) -> Fraction:
 
 
 def shape(entry: Entry) -> tuple[str, list[tuple[int, str]]] | None:
-    """Return many, medium and few in words, and as points in a box of 48 x 16; None without any."""
+    """Return group accuracies in words and as points; None without any.
+
+    The points lie in a box of 48 x 16.
+    """
     means = [(group, entry.values[group].mean) for group in GROUPS]
     if all(mean is None for _, mean in means):
         return None
