@@ -96,7 +96,7 @@ def to_formats(plan: Plan, loaded: Loaded, folder: Path) -> list[Path]:
 
 def to_page(plan: Plan, loaded: Loaded, folder: Path) -> Path:
     """Write the page, without figures."""
-    return write_page([(plan, boards(plan, loaded.records))], loaded, METHODS, folder)
+    return write_page(Leaderboard.of([plan], loaded, METHODS), folder)
 
 
 def milliseconds(work: Callable[[], object]) -> float:
