@@ -11,7 +11,7 @@ MINUTES ?= 10
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart leaderboard catalogue test test-slow chaos ddp-table check format
+.PHONY: help quickstart leaderboard registry test test-slow chaos ddp-table check format
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -22,8 +22,8 @@ quickstart: $(READY)  ## run every method on the embedded digits and print the t
 leaderboard: $(READY)  ## write results, docs/methods.md and the README's table from the records
 	$(BIN)/ltbench leaderboard --published-only --readme README.md --methods docs/methods.md
 
-catalogue: $(READY)  ## write ltbench/methods/catalogue.json from the classes
-	$(BIN)/python -m ltbench.methods.catalogue
+registry: $(READY)  ## write ltbench/methods/registry.json from the classes
+	$(BIN)/python -m ltbench.methods.registry
 
 test: check  ## check the code and run the fast tests
 	$(TESTS) -m "not slow" -n $(WORKERS) --dist worksteal

@@ -34,8 +34,10 @@ def main() -> None:
         "usual validation": lambda: usual_validation(images, network(words.network), where),
         "ours, fp32": ours,
         "ours, fp32 folded": partial(ours, fold_batchnorm=True),
-        "ours, fp32, batches of 125": partial(ours, eval_batch=125),
-        "ours, fp32 folded, batches of 125": partial(ours, eval_batch=125, fold_batchnorm=True),
+        "ours, fp32, batches of 125": partial(ours, eval_batch_size=125),
+        "ours, fp32 folded, batches of 125": partial(
+            ours, eval_batch_size=125, fold_batchnorm=True
+        ),
     }
     if words.bf16:
         variants["ours, bf16"] = partial(ours, precision="bf16")

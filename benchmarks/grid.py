@@ -44,18 +44,18 @@ def main() -> None:
             f"first.epochs={words.epochs}",
             "first.schedule.milestones=[]",
             "first.schedule.warmup=0",
-            f"first.defer={words.epochs}",
+            f"first.deferred_from_epoch={words.epochs}",
             "second.epochs=1",
             "second.cached_features=true",
         )
-        fixed = [f"--set=hyper.{method}.update_bn=false" for method in ("crt", "lws")]
+        fixed = [f"--set=hparams.{method}.update_bn=false" for method in ("crt", "lws")]
         command = [LTBENCH, "run", "--grid", "cifar10_jpeg_lt_small", "--wandb", "off", "--only"]
         command += [f"variant={','.join(ROWS)},split=longtailed", *fixed]
         for setting in settings:
             command += ["--set", f"recipe.{setting}"]
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
-            subprocess.run([*command, "--out", folder], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([*command, "--run-dir", folder], check=True, stdout=subprocess.DEVNULL)
             return time.perf_counter() - began
 
     variants = {"grid": shared, "separate runs": separate}

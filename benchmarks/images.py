@@ -1,4 +1,4 @@
-"""Photographs from their files to normalised batches, images a second of one core's time.
+"""Photographs from their files to normalized batches, images a second of one core's time.
 
 The usual dataset (PIL, torchvision's transforms, DataLoader) against ours on the same files, and on
 caches of pixels and of JPEGs. Time is that of the processor, summed over threads, so that what is
@@ -37,7 +37,7 @@ from ltbench.data.images import FileImages, Images, encode_jpeg, read_image
 from ltbench.data.raw_dataset import RawDataset
 
 SPEC = load_dataset("imagenet_lt").model_copy(
-    update={"name": "photographs", "classes": 10, "lists": None, "pool_images": None}
+    update={"name": "photographs", "classes": 10, "official_lists": None, "full_train_images": None}
 )
 SHORT_SIDE, QUALITY, BATCH = 256, 90, 64
 EPOCH, CORES = 115_846, 8
@@ -48,7 +48,7 @@ class Photographs(Dataset[tuple[Tensor, int]]):
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = files
-        norm = SPEC.normalisation
+        norm = SPEC.normalization
         self.transform = transforms.Compose(
             [
                 transforms.RandomResizedCrop(SPEC.image_size),
@@ -97,7 +97,7 @@ def ours(raw: RawDataset, cache: str, quality: int | None) -> float:
     """Return the rate of our data module, with what is in a cache folder."""
     os.environ["LTBENCH_CACHE"] = cache
     where, precision = device(), "fp32"
-    settings = recipe("imagenet_lt_90", batch=BATCH, precision=precision, jpeg_quality=quality)
+    settings = recipe("imagenet_lt_90", batch_size=BATCH, precision=precision, jpeg_quality=quality)
     data = DataModule(SPEC, "longtailed", settings, seed=0, raw=raw, device=where)
     return rate(lambda: sum(len(batch) for batch in data.epoch(0)))
 
@@ -106,7 +106,7 @@ def reading(raw: RawDataset, folder: str, quality: int | None) -> float:
     """Return the rate of reading images whole."""
     os.environ["LTBENCH_CACHE"] = folder
     cache = open_cache(SPEC, raw, SHORT_SIDE, quality)
-    files = replace(raw.files["train"], short_side=SHORT_SIDE)
+    files = replace(raw.files["train"], resize_shorter_side=SHORT_SIDE)
     images: Images = files if cache is None else cache[0]["train"]
     order = np.random.default_rng(0).permutation(len(images)).tolist()
     return rate(lambda: len([image.copy() for image in images.read(order)]))

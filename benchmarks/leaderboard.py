@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from rounds import interleaved, report
 
-from ltbench.analysis.board import boards
+from ltbench.analysis.result_set import boards
 from ltbench.analysis.significance import compare_runs
-from ltbench.config.catalogue import load_catalogue
-from ltbench.config.expand import Plan
 from ltbench.config.models import Job
-from ltbench.data.profiles import exponential
+from ltbench.config.planning import Plan
+from ltbench.config.registry import load_registry
+from ltbench.data.imbalance import exponential
 from ltbench.launch.plan import Request, make_plan
 from ltbench.report.context import Leaderboard
 from ltbench.report.formats import FORMATS, markdown
@@ -33,7 +33,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from tests.support import made_records
 
-METHODS = load_catalogue().methods
+METHODS = load_registry().methods
 COUNTS = tuple(exponential(10, 5000, 100))
 VARIANTS = (
     *("softmax", "weighted_softmax", "focal", "class_balanced", "equalization", "ldam_drw"),
@@ -43,7 +43,7 @@ VARIANTS = (
 )
 GRID = f"""\
 title: A thousand records
-datasets: [{{name: cifar10, ratio: 100}}]
+datasets: [{{name: cifar10, imbalance_ratio: 100}}]
 recipes: [cifar_200]
 splits: [longtailed, balanced]
 seeds: [{", ".join(map(str, range(30)))}]

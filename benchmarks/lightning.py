@@ -15,7 +15,7 @@ from work import data_module, device, noise_dataset, our_steps, ready, recipe
 
 from ltbench.losses import cross_entropy
 from ltbench.methods import METHODS
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method
 from ltbench.networks import Network, NetworkSpec
 from ltbench.training.schedule import build_optimizer
 
@@ -44,7 +44,7 @@ def main() -> None:
     def bare(kind: type[Method], steps: int) -> float:
         method = ready(settings, kind).to(where).train()
         data = data_module(settings, noise_dataset(128 * steps))
-        optimizer = build_optimizer(settings.first.optimizer, method)
+        optimizer = build_optimizer(settings.stage1.optimizer, method)
         total = torch.zeros((), device=where, dtype=torch.float64)
         began, seen = time.perf_counter(), 0
         for batch in data.epoch(0):

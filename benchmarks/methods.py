@@ -11,9 +11,9 @@ import torch
 from rounds import interleaved, report
 from work import device, noise_dataset, our_steps, ready, recipe
 
-from ltbench.core.nouns import Stage
+from ltbench.core.types import Stage
 from ltbench.methods import METHODS
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method
 
 STEPS = 6
 
@@ -33,7 +33,7 @@ def main() -> None:
 
     variants = {}
     for key, kind in METHODS.items():
-        trained = [stage for stage in kind.stages if stage.trains]
+        trained = [stage for stage in kind.stages if stage.is_trained]
         for stage in trained:
             name = key if len(trained) == 1 else f"{key}, {stage.name}"
             variants[name] = partial(measured, kind, stage)

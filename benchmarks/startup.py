@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rounds import interleaved, report
 
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 
 LTBENCH = shutil.which("ltbench") or "ltbench"
 VERBS = (
@@ -31,9 +31,9 @@ VERBS = (
 )
 RUN = (
     "run --grid quickstart --only variant=Softmax,LDAM-DRW,split=longtailed "
-    "--set recipe.first.epochs=1 --set recipe.first.schedule.milestones=[] "
-    "--set recipe.first.schedule.warmup=0 --set recipe.first.defer=1 "
-    "--wandb off --slots 1 --device cpu --out {folder}"
+    "--set recipe.stage1.epochs=1 --set recipe.stage1.schedule.milestones=[] "
+    "--set recipe.stage1.schedule.warmup=0 --set recipe.stage1.deferred_from_epoch=1 "
+    "--wandb off --max-parallel 1 --device cpu --run-dir {folder}"
 )
 
 
@@ -66,7 +66,7 @@ def times(path: Path) -> tuple[float, float, float]:
     """Return when the job of a record was claimed, took its first step, and was let go of."""
     record = json.loads(path.read_text(encoding="utf-8"))
     (root,) = (parent.parent for parent in path.parents if parent.name == "records")
-    job = Workspace(root).job(record["key"])
+    job = RunDirectory(root).job(record["key"])
     claimed = datetime.strptime(job.log.read_text()[:23], "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007 - local time
     trained = job.progress.stat().st_mtime
     (claim,) = job.claims.folder.iterdir()

@@ -20,21 +20,20 @@ from torchvision import transforms
 from ltbench.config.load import load_dataset, load_recipe
 from ltbench.config.models import Job, Recipe, Schedule
 from ltbench.core.groups import subset_classes
-from ltbench.core.nouns import Stage
+from ltbench.core.types import Stage
 from ltbench.data.datamodule import DataModule
 from ltbench.data.images import Images, InMemoryImages
-from ltbench.data.profiles import exponential
+from ltbench.data.imbalance import exponential
 from ltbench.data.raw_dataset import RawDataset
 from ltbench.methods import METHODS
-from ltbench.methods.base import Method
-from ltbench.methods.terms import TrainedTeacher
+from ltbench.methods.contract import Method, TrainedTeacher
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.training.fit import make_trainer
 from ltbench.training.module import TrainingModule
 
 COUNTS = exponential(10, 5000, 100)  # CIFAR-10-LT, ratio 100: 12,406 images
 SPEC = load_dataset("cifar10").model_copy(
-    update={"profile": "natural", "ratio": None, "largest": None}
+    update={"imbalance_type": "natural", "imbalance_ratio": None, "max_per_class": None}
 )
 """A dataset whose split is all of its pool."""
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -62,7 +61,7 @@ def data_module(settings: Recipe, images: RawDataset) -> DataModule:
 
 def job(settings: Recipe, method: str = "softmax", stage: str = "train", epochs: int = 1) -> Job:
     """Return a job of a few epochs at a constant rate."""
-    changes = {"epochs": epochs, "schedule": Schedule(kind="constant"), "defer": None}
+    changes = {"epochs": epochs, "schedule": Schedule(kind="constant"), "deferred_from_epoch": None}
     return Job(
         label=method,
         recipe_name=settings.name,
@@ -71,9 +70,9 @@ def job(settings: Recipe, method: str = "softmax", stage: str = "train", epochs:
         method=method,
         version=1,
         stage=stage,
-        hyper={},
+        hparams={},
         recipe=settings,
-        stage_recipe=settings.first.model_copy(update=changes),
+        stage_recipe=settings.stage1.model_copy(update=changes),
         seed=0,
     )
 
@@ -87,7 +86,7 @@ def ready(
     for teacher in kind.teachers:
         classes = torch.tensor(subset_classes(teacher.subset, COUNTS, SPEC.groups))
         taught, who = replace(spec, classes=len(classes)), METHODS[teacher.method]
-        state = who(taught, counts[classes], who.Hyper(**teacher.hyper)).state_dict()
+        state = who(taught, counts[classes], who.HParams(**teacher.hparams)).state_dict()
         teachers.append(TrainedTeacher(state, classes))
     if teachers:
         method.load_teachers(teachers)

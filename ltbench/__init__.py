@@ -30,7 +30,7 @@ def load_runs(
     from pathlib import Path
 
     from ltbench.analysis.runs import read_runs
-    from ltbench.launch.plan import read_catalogue
+    from ltbench.launch.plan import read_registry
 
-    read_catalogue([Path(path) for path in plugins])
+    read_registry([Path(path) for path in plugins])
     return read_runs(Path(published), Path(runs))

@@ -52,7 +52,7 @@ def test_the_method_of_the_guide_trains(tmp_path):
     (tmp_path / "gce.py").write_text(example)
     (tmp_path / "grid.yaml").write_text(GRID)
     recipe = yaml.safe_load((ROOT / "configs/recipes/digits.yaml").read_text())
-    for stage in ("first", "second"):
+    for stage in ("stage1", "stage2"):
         recipe[stage] |= {"epochs": 2, "schedule": {"kind": "constant"}}
         recipe[stage].pop("defer", None)
     folder = tmp_path / "configs/recipes"
@@ -155,7 +155,7 @@ def test_a_documented_command_runs_or_is_planned(words, tmp_path, monkeypatch):
     check_words(words)
     if words[0] == "reproduce":
         grid = GRIDS.get(words[1].split("/")[0], "quickstart") if words[1:] else "quickstart"
-        words = [*words, "--grid", grid, "--published", str(ROOT / "results/records")]
+        words = [*words, "--grid", grid, "--records", str(ROOT / "results/records")]
     elif words[0] not in AS_IT_IS and words != ["data", "check", "digits"]:
         words = planned(words)
     if words is not None:

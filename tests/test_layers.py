@@ -159,9 +159,9 @@ except SystemExit as end:
         "--help",
         "methods",
         "config show quickstart --resolved",
-        "plan --grid quickstart --out {out} --published {out}",
-        "status --grid quickstart --out {out} --published {out}",
-        "leaderboard --grid quickstart --out {out} --published {out} --to {out}",
+        "plan --grid quickstart --run-dir {out} --records {out}",
+        "status --grid quickstart --run-dir {out} --records {out}",
+        "leaderboard --grid quickstart --run-dir {out} --records {out} --to {out}",
     ],
     ids=lambda command: command.split(" -")[0],
 )

@@ -1,4 +1,4 @@
-"""Claims of the literature as predicates over records: published, ours, and whether they hold.
+"""Test claims of the literature as predicates over records: published, ours, and whether they hold.
 
 The predicates are data in `results/findings.yaml`; nothing in it is ever run as code.
 """
@@ -12,8 +12,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ltbench.analysis.board import DECIMALS, Board, Entry
 from ltbench.analysis.metrics import METRICS
+from ltbench.analysis.result_set import DECIMALS, ResultSet, VariantResult
 from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.models import Model, Name, refusal
 from ltbench.config.validation import validate
@@ -41,8 +41,8 @@ class Term(Model):
     """
 
     method: Name | Literal["*"]
-    hyper: dict[str, Any] = Field(default_factory=dict)
-    start: Name | None = None
+    hparams: dict[str, Any] = Field(default_factory=dict)
+    init_from: Name | None = None
     recipe: Name | None = None
     metric: str = "acc"
     minus: "Term | None" = None
@@ -130,7 +130,7 @@ def load_findings(path: Path) -> tuple[Finding, ...]:
     return validate(_Findings, value, Location(display(path), locate)).findings
 
 
-def evaluate(finding: Finding, board: Board, other: Board | None = None) -> Result:
+def evaluate(finding: Finding, board: ResultSet, other: ResultSet | None = None) -> Result:
     """Test a finding on a board. Only complete values count: all seeds of the grid are there.
 
     Args:
@@ -167,10 +167,12 @@ def _ours(held: dict[str, bool]) -> str:
     return f"{text}; not {'; '.join(failing)}" if failing else text
 
 
-Side = tuple[Term, Board]
+Side = tuple[Term, ResultSet]
 
 
-def _sides(finding: Finding, board: Board, other: Board) -> Iterator[tuple[Side, Side, Comparison]]:
+def _sides(
+    finding: Finding, board: ResultSet, other: ResultSet
+) -> Iterator[tuple[Side, Side, Comparison]]:
     """Yield both sides of each comparison.
 
     The wildcard is each variant but the right one, under the recipe of the board.
@@ -186,29 +188,29 @@ def _sides(finding: Finding, board: Board, other: Board) -> Iterator[tuple[Side,
             yield (term, board), (right or term, board if right else other), comparison
 
 
-def _named(term: Term, entry: Entry) -> Term:
+def _named(term: Term, entry: VariantResult) -> Term:
     """Return a wildcard's term as that of one variant."""
     variant = entry.variant
-    words = {"method": variant.method, "hyper": variant.hyper, "start": entry.start_method}
+    words = {"method": variant.method, "hparams": variant.hparams, "init_from": entry.init_method}
     return term.model_copy(update=words)
 
 
-def _find(term: Term, board: Board) -> Entry | None:
+def _find(term: Term, board: ResultSet) -> VariantResult | None:
     """Return the variant of a board that a term names."""
-    identity = (term.method, term.hyper, term.start, term.recipe)
+    identity = (term.method, term.hparams, term.init_from, term.recipe)
     for entry in board.entries:
         variant = entry.variant
-        if identity == (variant.method, variant.hyper, entry.start_method, variant.recipe):
+        if identity == (variant.method, variant.hparams, entry.init_method, variant.recipe):
             return entry
     return None
 
 
-def _value(term: Term, board: Board) -> Fraction:
+def _value(term: Term, board: ResultSet) -> Fraction:
     """Return a term in percent."""
     entry = _find(term, board)
     if entry is None:
-        parts = [f"{name} {value}" for name, value in term.hyper.items()]
-        parts += [] if term.start is None else [f"from {term.start}"]
+        parts = [f"{name} {value}" for name, value in term.hparams.items()]
+        parts += [] if term.init_from is None else [f"from {term.init_from}"]
         parts += [] if term.recipe is None else [f"with {term.recipe}"]
         raise _MissingError(" ".join([f"no {term.method}", *parts]))
     value = entry.values[term.metric]
@@ -217,7 +219,7 @@ def _value(term: Term, board: Board) -> Fraction:
     return value.mean if term.minus is None else value.mean - _value(term.minus, board)
 
 
-def _words(term: Term, board: Board, value: Fraction) -> str:
+def _words(term: Term, board: ResultSet, value: Fraction) -> str:
     """Return a term as a person reads it: label, metric unless it is accuracy, figure."""
     entry = _find(term, board)
     label = term.method if entry is None else entry.variant.label
@@ -226,7 +228,9 @@ def _words(term: Term, board: Board, value: Fraction) -> str:
     return f"{label}{metric} {fixed(value, DECIMALS, sign)}"
 
 
-def pairs_of(finding: Finding, boards: Sequence[Board]) -> list[tuple[Board, Board | None]]:
+def pairs_of(
+    finding: Finding, boards: Sequence[ResultSet]
+) -> list[tuple[ResultSet, ResultSet | None]]:
     """Return the boards of a finding's recipes with those that they are compared to."""
     by_place = {(b.grid, b.dataset.id, b.recipe.name): b for b in boards}
     places = [(b, (b.grid, b.dataset.id, finding.over.get(b.recipe.name, ""))) for b in boards]

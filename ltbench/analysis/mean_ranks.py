@@ -15,7 +15,7 @@ from math import sqrt
 
 import numpy as np
 
-from ltbench.analysis.board import Board
+from ltbench.analysis.result_set import ResultSet
 from ltbench.analysis.significance import SIGNIFICANT
 from ltbench.analysis.statistics import holm
 from ltbench.core.exact import mean, measured
@@ -101,13 +101,13 @@ def _wilcoxon(ours: Sequence[Fraction], theirs: Sequence[Fraction]) -> Fraction:
     return measured(stats.wilcoxon([*map(float, gaps)], zero_method="zsplit").pvalue)
 
 
-def accuracies(boards: Sequence[Board]) -> tuple[tuple[str, ...], dict[str, list[Fraction]]]:
+def accuracies(boards: Sequence[ResultSet]) -> tuple[tuple[str, ...], dict[str, list[Fraction]]]:
     """Return datasets, and the accuracies on them of the variants that are complete on each.
 
     A dataset counts once, whatever its ratios and recipes: by the board with the most complete
     variants, the first of equals.
     """
-    chosen: dict[str, tuple[Board, dict[str, Fraction]]] = {}
+    chosen: dict[str, tuple[ResultSet, dict[str, Fraction]]] = {}
     for board in boards:
         known = _complete(board)
         before = chosen.get(board.dataset.name)
@@ -118,7 +118,7 @@ def accuracies(boards: Sequence[Board]) -> tuple[tuple[str, ...], dict[str, list
     return tuple(chosen), {name: [known[name] for known in tables] for name in names}
 
 
-def _complete(board: Board) -> dict[str, Fraction]:
+def _complete(board: ResultSet) -> dict[str, Fraction]:
     values = {entry.variant.label: entry.values["acc"] for entry in board.entries}
     return {
         label: value.mean

@@ -182,7 +182,7 @@ _ENTRIES = (
         "ua",
         "UA",
         "Upper reference accuracy: the better of softmax and the method itself, trained on the "
-        "balanced twin of the long-tailed set.",
+        "balanced counterpart of the long-tailed set.",
         None,
         best=None,
         table="main",
@@ -287,6 +287,6 @@ def metric_values(record: Record, test: TestResult | None = None) -> dict[str, F
     tested = test or record.test
     if tested is None:
         return dict.fromkeys(metric.key for metric in run_metrics())
-    groups = class_groups(record.split.longtailed_counts, record.job.dataset.groups)
+    groups = class_groups(record.split.longtailed_counts, record.job.dataset.shot_rule)
     run = EvaluatedRun(record, tested, groups)
     return {metric.key: metric.of(run) for metric in run_metrics()}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from ltbench.analysis.class_changes import Pair
 from ltbench.analysis.significance import Comparison, compare, correctness_of
-from ltbench.config.expand import Plan, Row
 from ltbench.config.models import DatasetSpec, Recipe, Split
+from ltbench.config.planning import Plan, PlannedRun
 from ltbench.runs.record import Record
 from ltbench.runs.store import Stored
 
@@ -48,7 +48,7 @@ class HeadToHead:
 
 
 def head_to_heads(
-    rows: Sequence[tuple[Plan, Row]], records: Mapping[str, Stored], labels: tuple[str, str]
+    rows: Sequence[tuple[Plan, PlannedRun]], records: Mapping[str, Stored], labels: tuple[str, str]
 ) -> list[HeadToHead]:
     """Return every dataset, recipe and split where both variants are planned, each jobs once.
 
@@ -57,7 +57,7 @@ def head_to_heads(
         records: sound records by key.
         labels: of the two variants.
     """
-    places: dict[tuple[str, str, str, Split], dict[str, dict[int, Row]]] = {}
+    places: dict[tuple[str, str, str, Split], dict[str, dict[int, PlannedRun]]] = {}
     for plan, row in rows:
         if row.variant.label in labels:
             place = (plan.grid.name, row.dataset.id, row.recipe.name, row.split)
@@ -77,5 +77,5 @@ def head_to_heads(
     return list(found.values())
 
 
-def _there(rows: Mapping[int, Row], records: Mapping[str, Stored]) -> dict[int, Record]:
+def _there(rows: Mapping[int, PlannedRun], records: Mapping[str, Stored]) -> dict[int, Record]:
     return {seed: records[row.key].record for seed, row in rows.items() if row.key in records}

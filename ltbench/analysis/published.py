@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ltbench.analysis.board import Board, Entry
 from ltbench.analysis.metrics import METRICS
+from ltbench.analysis.result_set import ResultSet, VariantResult
 from ltbench.config.yaml_file import read_yaml
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -86,7 +86,7 @@ def _names() -> dict[str, Any]:
     return names
 
 
-def misprints(figures: Iterable[PublishedNumber]) -> dict[PublishedNumber, Fraction]:
+def inconsistent_ra(figures: Iterable[PublishedNumber]) -> dict[PublishedNumber, Fraction]:
     """Return each RA that contradicts the Acc and UA beside it, with 100 Acc / UA."""
     by_setting: dict[tuple[str, ...], dict[str, PublishedNumber]] = {}
     for figure in figures:
@@ -111,7 +111,9 @@ class Comparable:
     figures: tuple[PublishedNumber, ...]
     ending: str = ""
 
-    def of(self, entry: Entry, metric: str, by: PublishedBy | None = None) -> list[PublishedNumber]:
+    def of(
+        self, entry: VariantResult, metric: str, by: PublishedBy | None = None
+    ) -> list[PublishedNumber]:
         """Return the figures of a variant in the order of the file, of one publisher or of both."""
         names = {name + self.ending for name in _published_names(entry)} if self.figures else ()
         return [
@@ -123,26 +125,26 @@ class Comparable:
         ]
 
 
-def comparable(board: Board) -> Comparable:
+def comparable(board: ResultSet) -> Comparable:
     """Return the figures for a board's dataset, ratio, network, epochs and augmentation policy."""
     ours, policy = board.dataset, board.recipe.policy
     dataset = _names()["datasets"].get(ours.name)
     network = _names()["networks"].get(board.recipe.network)
-    if dataset is None or network is None or ours.profile != dataset["profile"]:
+    if dataset is None or network is None or ours.imbalance_type != dataset["imbalance_type"]:
         return Comparable(())
-    if ours.largest not in (None, dataset.get("largest")):
+    if ours.max_per_class not in (None, dataset.get("max_per_class")):
         return Comparable(())
     ending = _names()["policies"].get(policy.kind)
     if ending is None or policy.cutout:
         return Comparable(())
-    ratio = None if ours.ratio is None else f"{ours.ratio:g}"
+    ratio = None if ours.imbalance_ratio is None else f"{ours.imbalance_ratio:g}"
     return Comparable(
         tuple(
             figure
             for figure in published_figures()
             if figure.dataset == dataset["published"]
             and figure.network == network
-            and figure.epochs == str(board.recipe.first.epochs)
+            and figure.epochs == str(board.recipe.stage1.epochs)
             and ratio in (None, figure.ratio)
             and not any(word in figure.source for word in _names()["second_hand"])
         ),
@@ -150,13 +152,13 @@ def comparable(board: Board) -> Comparable:
     )
 
 
-def _published_names(entry: Entry) -> frozenset[str]:
+def _published_names(entry: VariantResult) -> frozenset[str]:
     """Return what papers call a variant: nothing where its settings are not the papers'."""
     variant = entry.variant
     if variant.recipe is not None:
         return frozenset()
-    identity = (variant.method, variant.hyper, entry.start_method)
+    identity = (variant.method, variant.hparams, entry.init_method)
     for row in _names()["variants"]:
-        if (row["method"], row.get("hyper", {}), row.get("start")) == identity:
+        if (row["method"], row.get("hparams", {}), row.get("init_from")) == identity:
             return frozenset(row["published"])
     return frozenset()

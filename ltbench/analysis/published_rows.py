@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ltbench.analysis.board import boards
 from ltbench.analysis.published import PublishedNumber
 from ltbench.analysis.reproduction import claims, row_name
+from ltbench.analysis.result_set import boards
 from ltbench.config.errors import Location, did_you_mean, format_value
-from ltbench.config.expand import Plan, Row
+from ltbench.config.planning import Plan, PlannedRun
 from ltbench.runs.store import Stored
 
 
@@ -22,32 +22,32 @@ class PublishedRow:
     label: str
     claims: tuple[PublishedNumber, ...]
 
-    def plan(self, seeds: Iterable[int] = (), *, twin: bool = False) -> Plan:
+    def plan(self, seeds: Iterable[int] = (), *, balanced_counterpart: bool = False) -> Plan:
         """Return what trains the row.
 
         Args:
             seeds: of the grid's; all where none is named.
-            twin: whether to train on the balanced twin too.
+            balanced_counterpart: whether to train on the balanced counterpart too.
 
         Raises:
-            ConfigError: for a seed, or a twin, that the grid does not have.
+            ConfigError: for a seed, or a balanced_counterpart, that the grid does not have.
         """
         rows = [row for row in self.grid.rows if self._is_mine(row)]
         location, chosen = Location(f"grid {self.grid.grid.name}"), set(seeds)
         if lost := chosen - {row.seed for row in rows}:
             have = ", ".join(map(str, self.grid.grid.seeds))
             raise location.at("seeds").error("unknown-value", f"no seed {min(lost)}; it has {have}")
-        if twin and all(row.split != "balanced" for row in rows):
+        if balanced_counterpart and all(row.split != "balanced" for row in rows):
             raise location.at("splits").error("unknown-value", f"{self.name} has no balanced split")
         return self.grid.only(
             lambda row: (
                 self._is_mine(row)
-                and (twin or row.split == "longtailed")
+                and (balanced_counterpart or row.split == "longtailed")
                 and (not chosen or row.seed in chosen)
             )
         )
 
-    def _is_mine(self, row: Row) -> bool:
+    def _is_mine(self, row: PlannedRun) -> bool:
         place = (row.dataset.id, row.recipe.name, row.variant.label)
         return place == (self.dataset, self.recipe, self.label) and not row.needed_for_ua
 

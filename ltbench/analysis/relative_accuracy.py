@@ -2,8 +2,8 @@
 
 Zhang et al., "Deep Long-Tailed Learning: A Survey", TPAMI 2023 (arXiv:2110.04596):
 
-    UA = max(A_v, A_b)    A_v: cross-entropy trained on the balanced twin of the long-tailed set
-    RA = Acc / UA         A_b: the method itself trained on the twin
+    UA = max(A_v, A_b)    A_v: cross-entropy trained on the balanced counterpart
+    RA = Acc / UA         A_b: the method itself trained on the balanced counterpart
 
 RA asks how much of what the same network reaches without imbalance a method keeps, so that a gain
 that has nothing to do with imbalance cancels. Over seeds we take means first, then the maximum and
@@ -17,7 +17,7 @@ from math import lcm
 
 import numpy as np
 
-from ltbench.analysis.statistics import Summary, covered, seed_draws, summarise
+from ltbench.analysis.statistics import Summary, covered, seed_draws, summarize
 from ltbench.core.exact import mean
 
 
@@ -66,4 +66,4 @@ def relative_accuracy(
         whole = np.array([[int(common * value) for value in values] for values in runs], object)
         sums = whole @ seed_draws(n).T  # [3, RESAMPLES], exact
         interval = covered((sums[0] / np.maximum(sums[1], sums[2])).astype(np.float64))
-    return Relative(summarise(vanilla if a_v >= a_b else balanced), acc / max(a_v, a_b), interval)
+    return Relative(summarize(vanilla if a_v >= a_b else balanced), acc / max(a_v, a_b), interval)

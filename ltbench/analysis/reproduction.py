@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from ltbench.analysis.board import Board, Entry, Value
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.published import OURS, PublishedNumber, comparable
+from ltbench.analysis.result_set import Estimate, ResultSet, VariantResult
 from ltbench.core.exact import measured, root
 
 Word = Literal["within", "outside", "not run"]
@@ -24,7 +24,7 @@ class Verdict:
     """A claim beside our value of it; the tolerance is in points."""
 
     claim: PublishedNumber
-    ours: Value
+    ours: Estimate
     tolerance: Fraction
 
     @property
@@ -40,15 +40,15 @@ class Verdict:
         return "within" if abs(self.difference) <= self.tolerance else "outside"
 
 
-def row_name(board: Board, entry: Entry) -> str:
+def row_name(board: ResultSet, entry: VariantResult) -> str:
     """Return a row's name: dataset, label in small letters, epochs and augmentation policy."""
     policy = board.recipe.policy.kind
-    budget = f"{board.recipe.first.epochs}" + ("" if policy == "none" else f"+{policy}")
+    budget = f"{board.recipe.stage1.epochs}" + ("" if policy == "none" else f"+{policy}")
     label = re.sub(r"[\W_]+", "-", entry.variant.label.lower()).strip("-")
     return f"{board.dataset.id}/{label}/{budget}"
 
 
-def claims(board: Board, entry: Entry) -> list[PublishedNumber]:
+def claims(board: ResultSet, entry: VariantResult) -> list[PublishedNumber]:
     """Return what is published of a row.
 
     Args:
@@ -64,7 +64,9 @@ def claims(board: Board, entry: Entry) -> list[PublishedNumber]:
     return found
 
 
-def verdicts(published: Iterable[PublishedNumber], entry: Entry, least: float) -> list[Verdict]:
+def verdicts(
+    published: Iterable[PublishedNumber], entry: VariantResult, least: float
+) -> list[Verdict]:
     """Return a row's claims beside what we measured.
 
     Args:
@@ -80,7 +82,7 @@ def verdicts(published: Iterable[PublishedNumber], entry: Entry, least: float) -
     ]
 
 
-def _tolerance(claim: PublishedNumber, ours: Value, least: Fraction) -> Fraction:
+def _tolerance(claim: PublishedNumber, ours: Estimate, least: Fraction) -> Fraction:
     spreads = [std for std in (claim.std, ours.std) if std is not None]
     if not spreads or not ours.n:
         return least

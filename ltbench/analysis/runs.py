@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ltbench.analysis.metrics import metric_values, run_metrics
-from ltbench.analysis.statistics import summarise
+from ltbench.analysis.statistics import summarize
 from ltbench.config.errors import Location, did_you_mean, raise_all
 from ltbench.config.keys import KEY_LENGTH, content_hash
 from ltbench.config.models import Job
@@ -23,7 +23,7 @@ from ltbench.core.exact import fixed
 from ltbench.core.files import write_atomically
 from ltbench.core.text import escape_csv
 from ltbench.runs.record import Record
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import RecordStore, Stored
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DECIMALS: Final = 4
 """Of a percentage in `runs.csv`: more than test images can tell apart."""
 
-HYPER: Final = "hp."
+HPARAMS: Final = "hp."
 """Begins the column of a hyper-parameter."""
 
 Row = dict[str, Any]
@@ -41,8 +41,8 @@ SETTINGS: dict[str, Callable[[Record], object]] = {
     "grid": lambda record: record.grid,
     "dataset": lambda record: record.job.dataset.id,
     "dataset_name": lambda record: record.job.dataset.name,
-    "ratio": lambda record: record.job.dataset.ratio,
-    "profile": lambda record: record.job.dataset.profile,
+    "imbalance_ratio": lambda record: record.job.dataset.imbalance_ratio,
+    "imbalance_type": lambda record: record.job.dataset.imbalance_type,
     "split": lambda record: record.job.split,
     "subset": lambda record: record.job.subset,
     "method": lambda record: record.method,
@@ -51,7 +51,7 @@ SETTINGS: dict[str, Callable[[Record], object]] = {
     "stage": lambda record: record.job.stage,
     "recipe": lambda record: record.job.recipe_name,
     "network": lambda record: record.job.recipe.network,
-    "batch": lambda record: record.job.recipe.batch,
+    "batch_size": lambda record: record.job.recipe.batch_size,
     "epochs": lambda record: record.job.stage_recipe.epochs if record.job.stage_recipe else 0,
     "overrides": lambda record: ", ".join(record.job.overrides),
 }
@@ -67,7 +67,7 @@ MEASURED: dict[str, Callable[[Record], object]] = {
     "commit": lambda record: record.environment.commit,
 }
 
-DESCRIBED: Final = ("key", "config", *SETTINGS, "start", "seed")
+DESCRIBED: Final = ("key", "config", *SETTINGS, "init_from", "seed")
 TAKEN: Final = (*DESCRIBED, *MEASURED, "provenance", "n")
 """Columns that no metric may have the name of."""
 
@@ -154,8 +154,8 @@ class Runs(Rows):
         for row in self.exact:
             groups.setdefault(row["config"], []).append(row)
         metrics = [metric.key for metric in run_metrics() if metric.key in self.columns]
-        hyper = [name for name in self.columns if name.startswith(HYPER)]
-        shared = ["config", *SETTINGS, "start", *hyper]
+        hparams = [name for name in self.columns if name.startswith(HPARAMS)]
+        shared = ["config", *SETTINGS, "init_from", *hparams]
         both = [name for key in metrics for name in (key, f"{key}_std")]
         rows = (
             {name: rows[0][name] for name in shared} | {"n": len(rows)} | _over_seeds(rows, metrics)
@@ -168,7 +168,7 @@ def _over_seeds(rows: Sequence[Row], metrics: Iterable[str]) -> Row:
     found: Row = {}
     for key in metrics:
         known = [row[key] for row in rows if row[key] is not None]
-        summary = summarise(known) if len(known) == len(rows) else None
+        summary = summarize(known) if len(known) == len(rows) else None
         found[key] = summary and summary.mean
         found[f"{key}_std"] = summary and summary.std
     return found
@@ -178,9 +178,9 @@ def table_of_runs(records: Mapping[str, Stored]) -> Runs:
     """Return the table of records, sorted by dataset, recipe, split, method and seed."""
     history = _History(records)
     rows = sorted((_row(stored, history) for stored in records.values()), key=_place)
-    hyper = sorted({name for row in rows for name in row if name.startswith(HYPER)})
+    hparams = sorted({name for row in rows for name in row if name.startswith(HPARAMS)})
     metrics = [metric.key for metric in run_metrics()]
-    columns = (*DESCRIBED, *metrics, *hyper, *MEASURED, "provenance")
+    columns = (*DESCRIBED, *metrics, *hparams, *MEASURED, "provenance")
     return Runs(columns, tuple({name: row.get(name) for name in columns} for row in rows))
 
 
@@ -191,10 +191,10 @@ def _row(stored: Stored, history: "_History") -> Row:
         "key": record.key,
         "config": history.config(record.key),
         **{name: of(record) for name, of in SETTINGS.items()},
-        "start": history.start(record.job),
+        "init_from": history.start(record.job),
         "seed": record.job.seed,
         **{key: None if value is None else 100 * value for key, value in values},
-        **{f"{HYPER}{name}": value for name, value in record.job.hyper.items()},
+        **{f"{HPARAMS}{name}": value for name, value in record.job.hparams.items()},
         **{name: of(record) for name, of in MEASURED.items()},
         "provenance": stored.provenance,
     }
@@ -216,14 +216,14 @@ class _History:
         """Return a hash of a job and all that it is built on, whatever their seeds."""
         if key in self.jobs and key not in self.configs:
             job = self.jobs[key]
-            start = [self.config(each) for each in job.start]
-            settings = {**job.settings(), "seed": None, "start": start}
+            start = [self.config(each) for each in job.depends_on]
+            settings = {**job.settings(), "seed": None, "init_from": start}
             self.configs[key] = content_hash(settings)[:KEY_LENGTH]
         return self.configs.get(key, key)
 
     def start(self, job: Job) -> str:
         """Return the methods whose weights a job starts or learns from, its own left out."""
-        before = [self.jobs[key] for key in job.start if key in self.jobs]
+        before = [self.jobs[key] for key in job.depends_on if key in self.jobs]
         own = next((each for each in before if each.method == job.method), None)
         return self.start(own) if own else ", ".join(dict.fromkeys(map(self._lineage, before)))
 
@@ -240,7 +240,7 @@ def read_runs(published: Path, runs: Path) -> Runs:
     """
     if not published.is_dir() and not runs.is_dir():
         raise FileNotFoundError(f"no records: there is neither a folder {published} nor {runs}")
-    loaded = RecordStore(published, Workspace(runs).records).load()
+    loaded = RecordStore(published, RunDirectory(runs).records).load()
     if loaded.bad:
         first = loaded.bad[0]
         message = f"{len(loaded.bad)} files are no records, as {first.path}: {first.reason}"

@@ -28,9 +28,9 @@ from typing import Final, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ltbench.analysis.board import Board, Entry
+from ltbench.analysis.result_set import ResultSet, VariantResult
 from ltbench.analysis.statistics import RESAMPLES, covered, holm, seed_draws
-from ltbench.config.expand import BASELINE
+from ltbench.config.planning import BASELINE
 from ltbench.core.exact import measured
 from ltbench.runs.record import Record, TestResult
 from ltbench.runs.store import Stored
@@ -180,24 +180,26 @@ def _normal_draws() -> Floats:
     return np.random.default_rng(1).permutation(even)
 
 
-def find_plain(board: Board, method: str) -> Entry | None:
+def find_baseline(board: ResultSet, method: str) -> VariantResult | None:
     """Return the variant of a board that is a method as it is, from scratch, under its recipe."""
     for entry in board.entries:
         variant = entry.variant
-        if variant.method == method and not (variant.hyper or variant.recipe or entry.start):
+        if variant.method == method and not (variant.hparams or variant.recipe or entry.init_jobs):
             return entry
     return None
 
 
 def compare_rows(
-    board: Board, records: Mapping[str, Stored], baseline: str = BASELINE
+    board: ResultSet, records: Mapping[str, Stored], baseline: str = BASELINE
 ) -> dict[str, Comparison]:
     """Compare every variant of a board with the plain variant of a method, as `compare_with`."""
-    base = find_plain(board, baseline)
+    base = find_baseline(board, baseline)
     return {} if base is None else compare_with(base, board, records)
 
 
-def compare_with(base: Entry, board: Board, records: Mapping[str, Stored]) -> dict[str, Comparison]:
+def compare_with(
+    base: VariantResult, board: ResultSet, records: Mapping[str, Stored]
+) -> dict[str, Comparison]:
     """Compare all variants of a board with one, with corrected p-values.
 
     That one itself, and variants that share no seed with it, are not among them.
@@ -216,14 +218,16 @@ def compare_with(base: Entry, board: Board, records: Mapping[str, Stored]) -> di
     return _corrected(found)
 
 
-def compare_pairs(board: Board, records: Mapping[str, Stored]) -> dict[tuple[str, str], Comparison]:
+def compare_pairs(
+    board: ResultSet, records: Mapping[str, Stored]
+) -> dict[tuple[str, str], Comparison]:
     """Compare every two variants of a board, by their labels; p corrected for all of them."""
     runs = {entry.variant.label: _correctness(entry, records) for entry in board.entries}
     pairs = combinations(runs, 2)
     return _corrected({(a, b): compare(runs[a], runs[b]) for a, b in pairs})
 
 
-def _correctness(entry: Entry, records: Mapping[str, Stored]) -> dict[int, Correctness]:
+def _correctness(entry: VariantResult, records: Mapping[str, Stored]) -> dict[int, Correctness]:
     return correctness_of(records[key].record for key in entry.values["acc"].keys)
 
 

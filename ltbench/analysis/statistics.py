@@ -24,7 +24,7 @@ class Summary:
     n: int
 
 
-def summarise(values: Sequence[Fraction]) -> Summary:
+def summarize(values: Sequence[Fraction]) -> Summary:
     """Return the summary of one value or more, of any unit."""
     (counts, unit), n = in_units(values), len(values)
     total = sum(counts)

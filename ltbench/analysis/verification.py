@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from ltbench.config.catalogue import MethodInfo
 from ltbench.config.codes import Code
 from ltbench.config.errors import Location, Problem, format_value
-from ltbench.config.expand import Plan
+from ltbench.config.planning import Plan
+from ltbench.config.registry import MethodInfo
 from ltbench.data.errors import DataError
 from ltbench.data.image_cache import open_cache
 from ltbench.data.raw_dataset import exclude_images
@@ -40,7 +40,7 @@ def record_problems(
         loaded: the published records.
         root: folder that they lie in.
         plans: of the grids that they were trained for.
-        methods: the catalogue's.
+        methods: the registry's.
     """
     grids = {plan.grid.name for plan in plans}
     planned: dict[tuple[str, ...], set[str]] = {}
@@ -81,7 +81,7 @@ def _of_record(
     elif record.key not in planned.get(place_of(job), (record.key,)):
         now = " or ".join(sorted(planned[place_of(job)]))
         yield "out-of-date", f"its configuration has changed: {now} is planned in its place"
-    for start in job.start:
+    for start in job.depends_on:
         if start not in records:
             message = f"there is no record of the job that it starts or learns from, {start}"
             yield "missing-record", message
@@ -122,7 +122,7 @@ def _against_images(stored: Stored, data_root: Path | None) -> Iterator[Problem]
     job, facts, here = stored.record.job, stored.record.split, Location(stored.place)
     try:
         raw = load_raw_dataset(job.dataset, data_root, download=False)
-        bad, side = job.dataset.bad_images, job.recipe.short_side
+        bad, side = job.dataset.bad_images, job.recipe.resize_shorter_side
         if bad is not None and side is not None:
             cache = open_cache(job.dataset, raw, side, job.recipe.jpeg_quality)
             if cache is None or cache[1] != bad:

@@ -1,9 +1,9 @@
-"""Random colours and blur of whole batches, as contrastive learning distorts its views.
+"""Random colors and blur of whole batches, as contrastive learning distorts its views.
 
 Chen, Fan, Girshick, He, "Improved Baselines with Momentum Contrastive Learning", 2020
 (arXiv:2003.04297), after SimCLR. With probability 0.8 brightness, contrast and saturation change by
 a factor in [0.6, 1.4] and hue by up to a tenth of the circle; with probability 0.2 an image becomes
-grey; now and then it is blurred by a Gaussian of a width in [0.1, 2] pixels. The order of the four
+gray; now and then it is blurred by a Gaussian of a width in [0.1, 2] pixels. The order of the four
 changes is drawn for a batch, all else for each image.
 """
 
@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ltbench.augment.operations import brightness, color, contrast, grey
+from ltbench.augment.operations import brightness, color, contrast, gray
 
 STRENGTH, HUE = 0.4, 0.1
 WIDTHS = (0.1, 2.0)
@@ -46,7 +46,7 @@ def distort(images: Tensor, generator: Generator, *, blurred: float = 0.5) -> Te
         change, strengths = changes[place]
         jittered = change(jittered, strengths)
     images = sometimes(0.8, jittered)
-    images = sometimes(0.2, grey(images).to(torch.uint8).expand_as(images))
+    images = sometimes(0.2, gray(images).to(torch.uint8).expand_as(images))
     return sometimes(blurred, blur(images, draw(*WIDTHS)))
 
 
@@ -56,7 +56,7 @@ def hue(images: Tensor, turns: Tensor) -> Tensor:
     red, green, blue = pixels.chunk(3, dim=1)
     value, lowest = pixels.amax(dim=1, keepdim=True), pixels.amin(dim=1, keepdim=True)
     chroma = value - lowest
-    span = chroma.clamp_min(1)  # grey has no hue, and needs none
+    span = chroma.clamp_min(1)  # gray has no hue, and needs none
     sector = torch.where(
         value == red,
         (green - blue) / span,

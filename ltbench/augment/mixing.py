@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ltbench.core.batch import Batch
-from ltbench.core.draws import Draws
+from ltbench.core.rng import GlobalBatchRNG
 
 
 def mix(values: Tensor, partners: Tensor, share: float | Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def mix(values: Tensor, partners: Tensor, share: float | Tensor) -> Tensor:
     return share * values + (1 - share) * partners
 
 
-def mixup(batch: Batch, alpha: float, draws: Draws) -> tuple[Tensor, Tensor, float]:
+def mixup(batch: Batch, alpha: float, rng: GlobalBatchRNG) -> tuple[Tensor, Tensor, float]:
     """Mix a batch's images with those of partners from a permutation of the global batch.
 
     Zhang et al., as above; one share serves the whole batch, as in their code.
@@ -27,12 +27,12 @@ def mixup(batch: Batch, alpha: float, draws: Draws) -> tuple[Tensor, Tensor, flo
     Args:
         batch: images [B, C, H, W].
         alpha: of Beta(alpha, alpha), which the share is drawn from.
-        draws: of the step.
+        rng: of the step.
 
     Returns:
         Mixed images [B, C, H, W], the partners' labels [B], the share of the batch's own.
     """
-    share = draws.beta(alpha)
-    order = draws.order(batch.labels)
-    images = mix(batch.images, draws.partners(batch.images, order), share)
-    return images, draws.partners(batch.labels, order), share
+    share = rng.beta(alpha)
+    order = rng.permutation(batch.labels)
+    images = mix(batch.images, rng.gather_permuted(batch.images, order), share)
+    return images, rng.gather_permuted(batch.labels, order), share

@@ -1,8 +1,8 @@
 """The image operations of AutoAugment and RandAugment, on batches with a strength an image.
 
 Cubuk et al., "AutoAugment: Learning Augmentation Policies from Data", CVPR 2019 (arXiv:1805.09501),
-table 6. Every operation takes images [B, C, H, W] uint8, grey or RGB, with strengths [B] float64
-and returns new images; what comes in from outside the image is mid-grey, as in the authors' code.
+table 6. Every operation takes images [B, C, H, W] uint8, gray or RGB, with strengths [B] float64
+and returns new images; what comes in from outside the image is mid-gray, as in the authors' code.
 
 Names, signs and pixels are torchvision's, which follows PIL. Arithmetic is in whole numbers and in
 elementwise floats, so that an image comes out the same on every device and in every batch.
@@ -56,13 +56,13 @@ def brightness(images: Tensor, strengths: Tensor) -> Tensor:
 
 
 def color(images: Tensor, strengths: Tensor) -> Tensor:
-    """Move pixels away from their grey by a strength above -1; grey images stay as they are."""
-    return images if images.shape[1] == 1 else _blend(grey(images), images, strengths)
+    """Move pixels away from their gray by a strength above -1; gray images stay as they are."""
+    return images if images.shape[1] == 1 else _blend(gray(images), images, strengths)
 
 
 def contrast(images: Tensor, strengths: Tensor) -> Tensor:
-    """Move pixels away from the image's mean grey by a strength above -1."""
-    mean = grey(images).mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
+    """Move pixels away from the image's mean gray by a strength above -1."""
+    mean = gray(images).mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
     return _blend(mean, images, strengths)
 
 
@@ -125,7 +125,7 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Operations by torchvision's names; the first fourteen are those of RandAugment."""
 
 
-def grey(images: Tensor) -> Tensor:
+def gray(images: Tensor) -> Tensor:
     """Return luminances [B, 1, H, W] in whole numbers."""
     if images.shape[1] == 1:
         return images
@@ -134,7 +134,7 @@ def grey(images: Tensor) -> Tensor:
 
 
 def _warp(images: Tensor, source: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """Take each pixel from the nearest to a place in the image, places from its centre.
+    """Take each pixel from the nearest to a place in the image, places from its center.
 
     Args:
         images: [B, C, H, W].

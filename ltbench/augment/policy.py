@@ -31,7 +31,7 @@ SIGNED = torch.tensor([name in GEOMETRIC + BLENDED for name in NAMES])
 """Whether an operation's strength is made negative every second time."""
 
 
-class PolicyDraws(NamedTuple):
+class PolicyParams(NamedTuple):
     """What an epoch's images go through, N operations and then a hole; tensors on the CPU.
 
     Attributes:
@@ -44,10 +44,10 @@ class PolicyDraws(NamedTuple):
     strengths: Tensor
     holes: Tensor | None = None
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "PolicyDraws":
+    def map(self, function: Callable[[Tensor], Tensor]) -> "PolicyParams":
         """Return the draws with a function applied to each tensor."""
         holes = None if self.holes is None else function(self.holes)
-        return PolicyDraws(function(self.operations), function(self.strengths), holes)
+        return PolicyParams(function(self.operations), function(self.strengths), holes)
 
 
 def draw_policy(
@@ -57,10 +57,10 @@ def draw_policy(
     size: tuple[int, int],
     generator: Generator,
     *,
-    count: int = 2,
+    num_ops: int = 2,
     magnitude: int = 9,
     cutout: bool = False,
-) -> PolicyDraws:
+) -> PolicyParams:
     """Draw what an epoch's images go through.
 
     RandAugment draws each of its operations with equal probability, all at one magnitude.
@@ -72,7 +72,7 @@ def draw_policy(
         batch: images of a batch B.
         size: height and width of the images.
         generator: on the CPU.
-        count: operations of an image in RandAugment (N in the paper).
+        num_ops: operations of an image in RandAugment (N in the paper).
         magnitude: of RandAugment's operations (M in the paper), from 0 to 30.
         cutout: whether a hole is made, its middle uniform over the image.
     """
@@ -80,7 +80,7 @@ def draw_policy(
         operations, strengths = torch.zeros(2, steps, batch, 0)
         operations = operations.long()
     elif name == "randaugment":
-        operations = torch.randint(RANDAUGMENT, (steps, batch, count), generator=generator)
+        operations = torch.randint(RANDAUGMENT, (steps, batch, num_ops), generator=generator)
         strengths = strengths_at(magnitude, 31, size)[operations]
     else:
         pairs, chances, strengths = autoaugment_pairs(name.removeprefix("autoaugment_"), size)
@@ -91,7 +91,7 @@ def draw_policy(
     negative = torch.randint(2, operations.shape, generator=generator).bool() & SIGNED[operations]
     strengths = torch.where(negative, -strengths, strengths)
     middles = [torch.randint(n, (steps, batch), generator=generator) for n in size if cutout]
-    return PolicyDraws(operations, strengths, torch.stack(middles, dim=2) if cutout else None)
+    return PolicyParams(operations, strengths, torch.stack(middles, dim=2) if cutout else None)
 
 
 def autoaugment_pairs(policy: str, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -141,7 +141,7 @@ class PolicyEpoch:
         device: of the images.
     """
 
-    def __init__(self, draws: PolicyDraws, hole: int, device: torch.device | str) -> None:
+    def __init__(self, draws: PolicyParams, hole: int, device: torch.device | str) -> None:
         order = draws.operations.argsort(dim=1, stable=True)  # [steps, B, N]
         self.strengths = draws.strengths.gather(1, order).to(device)
         self.counts = F.one_hot(draws.operations, len(NAMES)).sum(dim=1).tolist()

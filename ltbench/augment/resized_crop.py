@@ -20,7 +20,7 @@ TRIES = 10
 """Shapes that are drawn for an image before the largest part in its middle is taken."""
 
 
-class CropDraws(NamedTuple):
+class CropParams(NamedTuple):
     """Numbers that say the crops of images whose sizes are not known yet; float64 in [0, 1).
 
     Attributes:
@@ -33,13 +33,13 @@ class CropDraws(NamedTuple):
     places: Tensor
     mirrored: Tensor | None
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "CropDraws":
+    def map(self, function: Callable[[Tensor], Tensor]) -> "CropParams":
         """Return the draws with a function applied to each tensor."""
         mirrored = None if self.mirrored is None else function(self.mirrored)
-        return CropDraws(function(self.shapes), function(self.places), mirrored)
+        return CropParams(function(self.shapes), function(self.places), mirrored)
 
 
-def draw_crops(steps: int, batch: int, generator: Generator, *, flip: bool) -> CropDraws:
+def draw_crops(steps: int, batch: int, generator: Generator, *, flip: bool) -> CropParams:
     """Draw the crops of an epoch, tensors [steps, batch, ...] on the CPU.
 
     Args:
@@ -52,10 +52,10 @@ def draw_crops(steps: int, batch: int, generator: Generator, *, flip: bool) -> C
     def uniform(*shape: int) -> Tensor:
         return torch.rand(steps, batch, *shape, dtype=torch.float64, generator=generator)
 
-    return CropDraws(uniform(TRIES, 2), uniform(2), uniform() if flip else None)
+    return CropParams(uniform(TRIES, 2), uniform(2), uniform() if flip else None)
 
 
-def crop_boxes(draws: CropDraws, sizes: Tensor) -> Tensor:
+def crop_boxes(draws: CropParams, sizes: Tensor) -> Tensor:
     """Return the windows [B, 4] (top, left, height, width), int64, that draws cut from images.
 
     Args:
@@ -89,7 +89,7 @@ def _middle(sizes: Tensor) -> Tensor:
     return torch.cat([(sizes - shape) // 2, shape], dim=1)
 
 
-def centre_boxes(sizes: Tensor, side: int) -> Tensor:
+def center_boxes(sizes: Tensor, side: int) -> Tensor:
     """Return the windows [B, 4] of `side` x `side` pixels in the middle of images of sizes [B, 2].
 
     Halves are rounded to even, as torchvision's `CenterCrop` does.

@@ -6,7 +6,7 @@ from ltbench.classifiers.learnable_scale import LearnableScale
 from ltbench.classifiers.linear import linear, reset_linear
 from ltbench.classifiers.meta_embedding import MetaEmbedding
 from ltbench.classifiers.nearest_mean import NearestClassMean
-from ltbench.classifiers.tau_norm import TauNormalised, tau_normalised
+from ltbench.classifiers.tau_norm import TauNormalized, tau_normalized
 
 __all__ = [
     "CausalNormClassifier",
@@ -14,8 +14,8 @@ __all__ = [
     "LearnableScale",
     "MetaEmbedding",
     "NearestClassMean",
-    "TauNormalised",
+    "TauNormalized",
     "linear",
     "reset_linear",
-    "tau_normalised",
+    "tau_normalized",
 ]

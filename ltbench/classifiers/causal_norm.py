@@ -1,4 +1,4 @@
-"""The multi-head normalised classifier of the causal view, and its total direct effect.
+"""The multi-head normalized classifier of the causal view, and its total direct effect.
 
 Tang, Huang, Zhang, "Long-Tailed Classification by Keeping the Good and Removing the Bad Momentum
 Causal Effect", NeurIPS 2020 (arXiv:2009.12991).

@@ -18,10 +18,10 @@ class NearestClassMean(nn.Module):
     Args:
         width: D.
         classes: C.
-        features: "un" as they are; "l2n" normalised to length 1 before averaging; "cl2n" less the
-            mean of all training features first, then normalised.
+        features: "un" as they are; "l2n" normalized to length 1 before averaging; "cl2n" less the
+            mean of all training features first, then normalized.
         distance: "l2" for minus the squared Euclidean distance; "cos" for the dot product divided
-            by D, which is no cosine: class means are not normalised again.
+            by D, which is no cosine: class means are not normalized again.
     """
 
     def __init__(

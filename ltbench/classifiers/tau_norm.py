@@ -1,11 +1,11 @@
-"""Weights normalised by a power of their norm, and the classifier that learns the power."""
+"""Weights normalized by a power of their norm, and the classifier that learns the power."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def tau_normalised(weight: Tensor, tau: float | Tensor) -> Tensor:
+def tau_normalized(weight: Tensor, tau: float | Tensor) -> Tensor:
     """Return w_c / ||w_c||^tau; the classifier that uses it has no bias.
 
     Kang et al., ICLR 2020 (arXiv:1910.09217), equation 3.
@@ -18,7 +18,7 @@ def tau_normalised(weight: Tensor, tau: float | Tensor) -> Tensor:
     return weight / norms.clamp_min(torch.finfo(weight.dtype).tiny).pow(tau)
 
 
-class TauNormalised(nn.Linear):
+class TauNormalized(nn.Linear):
     """Features [B, D] -> x w_c / ||w_c||^tau [B, C], with a tau [] that begins at 0; no bias.
 
     Kang et al., ICLR 2020 (arXiv:1910.09217). A linear classifier's `weight` loads into it; which
@@ -31,4 +31,4 @@ class TauNormalised(nn.Linear):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits [B, C] of features [B, D]."""
-        return F.linear(features, tau_normalised(self.weight, self.tau))
+        return F.linear(features, tau_normalized(self.weight, self.tau))

@@ -12,14 +12,14 @@ from ltbench.cli.data import data_app
 from ltbench.cli.evaluate import evaluate
 from ltbench.cli.reproduce import reproduce
 from ltbench.cli.results import results_app
-from ltbench.cli.runs import cancel, gc, job, plan, run, status, worker
+from ltbench.cli.runs import cancel, clean, job, plan, run, status, worker
 from ltbench.cli.screen import console, errors, in_utf8, prepare_streams
 from ltbench.cli.tables import compare, leaderboard, methods
 from ltbench.cli.verbs import Verbs
 from ltbench.cli.wandb import wandb_app
 from ltbench.config.errors import ConfigError
 from ltbench.data.errors import DataError
-from ltbench.launch.stopping import Interruption, StopRequests
+from ltbench.launch.signals import Interruption, StopSignals
 from ltbench.runs.errors import RecordError
 
 app = Verbs(
@@ -40,7 +40,7 @@ VERBS = (
     evaluate,
     worker,
     cancel,
-    gc,
+    clean,
 )
 for verb in VERBS:
     app.command()(verb)
@@ -64,7 +64,7 @@ def main() -> None:
     in_utf8()
     prepare_streams()
     try:
-        with StopRequests(at_once=True):
+        with StopSignals(at_once=True):
             app()
     except Interruption as error:
         if error.signal != signal.SIGHUP:  # after which nobody reads

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ltbench.cli.options import DataRoot, Only, Plugins, Selection, Sets
+from ltbench.cli.options import DataRoot, OnlyRows, Plugins, Selection, Sets
 from ltbench.cli.screen import print_text
 from ltbench.cli.verbs import Needs, Verbs
 
@@ -22,7 +22,7 @@ def config_show(
     ] = False,
     data_root: Annotated[DataRoot, RESOLVED] = None,
     sets: Sets = None,
-    only: Annotated[Only, RESOLVED] = None,
+    only: Annotated[OnlyRows, RESOLVED] = None,
     plugins: Plugins = None,
 ) -> None:
     """Print a grid as it is understood, or every job that it means."""

@@ -61,8 +61,8 @@ def data_check(dataset: Dataset) -> None:
         print_text(f"files        {sound} images, all can be decoded")
 
 
-@data_app.command("show")
-def data_show(
+@data_app.command("plot")
+def data_plot(
     figure: Annotated[
         Path | None, typer.Option(help="Figure to write; default: the dataset's .png.")
     ] = None,
@@ -93,7 +93,7 @@ def data_prepare(
     lists: Annotated[Path, typer.Option(help="Folder of the official lists.")],
     dataset: Dataset,
 ) -> None:
-    """Check a listed dataset's lists and images, choose its balanced twin, and write that down."""
+    """Prepare a listed dataset: check lists and images, choose its balanced split."""
     from ltbench.data.describe import describe_preparation
     from ltbench.data.prepare import prepare
     from ltbench.data.sources import place_of, resolve_root
@@ -103,8 +103,8 @@ def data_prepare(
     print_text(describe_preparation(prepare(spec, root, lists, place)))
 
 
-@data_app.command("lists")
-def data_lists(
+@data_app.command("check-lists")
+def data_check_lists(
     name: DatasetName,
     lists: Annotated[Path, typer.Option(help="Folder of the official lists, or of some of them.")],
 ) -> None:
@@ -114,16 +114,18 @@ def data_lists(
     from ltbench.data.official_lists import check_lists
 
     spec = load_dataset(name)
-    if spec.lists is None:
+    if spec.official_lists is None:
         raise DataError(f"{spec.name} is not made of lists", "conflict")
-    found = check_lists(spec, spec.lists, lists)
-    print_text(describe_lists(spec.lists, found))
+    found = check_lists(spec, spec.official_lists, lists)
+    print_text(describe_lists(spec.official_lists, found))
 
 
 @data_app.command("cache")
 def data_cache(
     dataset: Dataset,
-    short_side: Annotated[int, typer.Option(min=1, help="The recipe's short_side.")] = 256,
+    resize_shorter_side: Annotated[
+        int, typer.Option(min=1, help="The recipe's resize_shorter_side.")
+    ] = 256,
     quality: Annotated[
         int | None,
         typer.Option(min=1, max=100, help="The recipe's jpeg_quality, to pack JPEGs."),
@@ -148,13 +150,13 @@ def data_cache(
             f"{spec.name} needs no cache: its images are small and of one size", "no-effect"
         )
     if verify:
-        for shard in drop_damaged(cache_folder(spec, raw, short_side, quality)):
+        for shard in drop_damaged(cache_folder(spec, raw, resize_shorter_side, quality)):
             print_text(f"{shard} was damaged and is made again")
     with counted(console, "Shards") as progress:
         built = build_cache(
             spec,
             raw,
-            short_side,
+            resize_shorter_side,
             quality=quality,
             processes=processes or _cores(),
             on_bad=on_bad,

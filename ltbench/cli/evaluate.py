@@ -35,8 +35,8 @@ def evaluate(
 ) -> None:
     """Test exported weights on a dataset's images or on a folder's, and print the accuracies."""
     from ltbench.config.load import load_dataset
-    from ltbench.launch.machine import local_slots
-    from ltbench.launch.plan import read_catalogue
+    from ltbench.launch.devices import local_slots
+    from ltbench.launch.plan import read_registry
     from ltbench.report.model_card import TESTED, Tested
     from ltbench.report.table import build
     from ltbench.runs.export import read_export
@@ -45,14 +45,14 @@ def evaluate(
     record = export.record
     if record.test is None:
         raise Location("RUN").error("no-effect", "is pre-training, which predicts no classes")
-    read_catalogue(plugins or ()).get(record.method, Location("config.yaml").at("job", "method"))
+    read_registry(plugins or ()).get(record.method, Location("config.yaml").at("job", "method"))
     on_gpu = any(local_slots(device, 1)[0])
 
     import torch
 
     from ltbench.data.evaluation_data import images_of_folder, part_of_dataset
-    from ltbench.training.restored import evaluate as test
-    from ltbench.training.restored import restore
+    from ltbench.training.inference import evaluate as test
+    from ltbench.training.inference import restore
 
     own = record.job.dataset
     if images is not None:

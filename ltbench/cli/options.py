@@ -11,11 +11,11 @@ from ltbench.tracking.mode import Mode
 from ltbench.training.options import Device, Options
 
 if TYPE_CHECKING:
-    from ltbench.config.catalogue import Catalogue
-    from ltbench.config.expand import Plan
-    from ltbench.launch.machine import Slot
+    from ltbench.config.planning import Plan
+    from ltbench.config.registry import MethodRegistry
+    from ltbench.launch.devices import Slot
     from ltbench.launch.plan import Request
-    from ltbench.runs.run_dir import Workspace
+    from ltbench.runs.run_dir import RunDirectory
     from ltbench.runs.store import Loaded
 
 GridName = Annotated[
@@ -25,9 +25,11 @@ GridNames = Annotated[
     list[str] | None, typer.Option("--grid", "-g", help="Grids; default: those of configs/grids.")
 ]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="Override, e.g. recipe.first.epochs=5.")
+    list[str] | None, typer.Option("--set", help="Override, e.g. recipe.stage1.epochs=5.")
 ]
-Only = Annotated[list[str] | None, typer.Option("--only", help="Filter, e.g. variant=LDAM,NCM.")]
+OnlyRows = Annotated[
+    list[str] | None, typer.Option("--only", help="Filter, e.g. variant=LDAM,NCM.")
+]
 DataRoot = Annotated[
     Path | None, typer.Option(help="Folder of the images; else LTBENCH_DATA, else ./data.")
 ]
@@ -35,13 +37,13 @@ Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", help="Python file with methods or metrics of your own."),
 ]
-Out = Annotated[
+RunDir = Annotated[
     Path, typer.Option(help="Folder that runs are written to."), unless("--published-only")
 ]
-Published = Annotated[Path, typer.Option(help="Folder of the published records.")]
+RecordsDir = Annotated[Path, typer.Option(help="Folder of the published records.")]
 Where = Annotated[Device, typer.Option("--device", help="Where to train.")]
 Tracking = Annotated[Mode, typer.Option("--wandb", help="Weights & Biases mirror.")]
-Huge = Annotated[bool, typer.Option("--yes", help="Do not ask about a huge grid.")]
+Huge = Annotated[bool, typer.Option("--yes", help="Skip the confirmation for large grids.")]
 DatasetName = Annotated[str, typer.Argument(help="A dataset of configs/datasets.")]
 
 
@@ -49,21 +51,21 @@ DatasetName = Annotated[str, typer.Argument(help="A dataset of configs/datasets.
 class Folders:
     """Where records are."""
 
-    out: Out = Path("runs")
-    published: Published = Path("results/records")
+    run_dir: RunDir = Path("runs")
+    records: RecordsDir = Path("results/records")
 
     @property
-    def workspace(self) -> "Workspace":
+    def runs(self) -> "RunDirectory":
         """The folder of the runs."""
-        from ltbench.runs.run_dir import Workspace
+        from ltbench.runs.run_dir import RunDirectory
 
-        return Workspace(self.out)
+        return RunDirectory(self.run_dir)
 
     def load(self) -> "Loaded":
         """Return the published records and those of the runs."""
         from ltbench.runs.store import RecordStore
 
-        return RecordStore(self.published, self.workspace.records).load()
+        return RecordStore(self.records, self.runs.records).load()
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,11 @@ class Inputs:
 
         return make_plan(self.request(grid))[0]
 
-    def methods(self) -> "Catalogue":
+    def methods(self) -> "MethodRegistry":
         """Return the methods of the package and of plugins."""
-        from ltbench.launch.plan import read_catalogue
+        from ltbench.launch.plan import read_registry
 
-        return read_catalogue(self.plugins or ())
+        return read_registry(self.plugins or ())
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Selection(Inputs):
     """Which part of a grid is meant, and under which settings."""
 
     sets: Sets = None
-    only: Only = None
+    only: OnlyRows = None
 
     def request(self, grid: str) -> "Request":
         """Return what a user asks for."""
@@ -110,18 +112,18 @@ class Machine:
     """What jobs run on."""
 
     device: Where = "auto"
-    slots: Annotated[
+    max_parallel: Annotated[
         int | None,
         typer.Option(min=1, help="Jobs at a time; default: one a GPU, else one a core."),
         Needs("--launcher local"),
-        unless("--emit"),
+        unless("--export"),
     ] = None
     jobs_per_gpu: Annotated[
         int,
         typer.Option(min=1, help="Jobs that share a GPU."),
         Needs("--launcher local"),
         Needs("--device auto gpu"),
-        unless("--emit"),
+        unless("--export"),
     ] = 1
     devices: Annotated[int, typer.Option(min=1, help="GPUs (or cores) of each job.")] = 1
 
@@ -131,9 +133,9 @@ class Machine:
         Raises:
             ConfigError: where it has fewer than are asked for.
         """
-        from ltbench.launch.machine import local_slots
+        from ltbench.launch.devices import local_slots
 
-        return local_slots(self.device, self.slots, self.jobs_per_gpu, self.devices)
+        return local_slots(self.device, self.max_parallel, self.jobs_per_gpu, self.devices)
 
 
 @dataclass(frozen=True)
@@ -144,16 +146,16 @@ class Watching:
     checkpoint_every: Annotated[
         float, typer.Option(min=0, help="Least seconds between checkpoints.")
     ] = Options.checkpoint_every
-    hung_after: Annotated[
+    heartbeat_timeout: Annotated[
         float, typer.Option(min=1, help="Seconds without a step before a job is tried again.")
-    ] = Options.hung_after
+    ] = Options.heartbeat_timeout
 
 
 def make_options(
     made: "Plan", inputs: Inputs, device: Device, devices: int, watching: Watching
 ) -> Options:
     """Return what every job's process is told."""
-    from ltbench.launch.session import code_commit
+    from ltbench.launch.run import code_commit
 
     root = inputs.data_root
     return Options(
@@ -164,6 +166,6 @@ def make_options(
         tracking=watching.wandb,
         commit=code_commit(),
         checkpoint_every=watching.checkpoint_every,
-        hung_after=watching.hung_after,
+        heartbeat_timeout=watching.heartbeat_timeout,
         plugins=tuple(str(path.absolute()) for path in inputs.plugins or ()),
     )

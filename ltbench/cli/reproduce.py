@@ -10,8 +10,8 @@ from ltbench.cli.options import (
     GridNames,
     Inputs,
     Machine,
-    Out,
-    Published,
+    RecordsDir,
+    RunDir,
     Watching,
     make_options,
 )
@@ -23,8 +23,8 @@ from ltbench.training.options import Device
 if TYPE_CHECKING:
     from ltbench.analysis.published_rows import PublishedRow
     from ltbench.analysis.reproduction import Verdict
-    from ltbench.config.expand import Plan
-    from ltbench.launch.machine import Slot
+    from ltbench.config.planning import Plan
+    from ltbench.launch.devices import Slot
     from ltbench.runs.store import Stored
 
 
@@ -38,15 +38,15 @@ def reproduce(
         typer.Argument(help="For example imagenet_lt/ride/200; without it all are listed."),
     ] = None,
     grids: GridNames = None,
-    out: Annotated[Out, A_ROW] = REPRODUCTIONS,
-    published: Published = Folders.published,
+    run_dir: Annotated[RunDir, A_ROW] = REPRODUCTIONS,
+    records: RecordsDir = Folders.records,
     *,
     inputs: Inputs,
     seeds: Annotated[
         list[int] | None, typer.Option("--seed", help="Of the grid's seeds."), A_ROW
     ] = None,
     ua: Annotated[
-        bool, typer.Option("--ua", help="Train the balanced twin, for UA and RA."), A_ROW
+        bool, typer.Option("--ua", help="Train the balanced counterpart, for UA and RA."), A_ROW
     ] = False,
     tolerance: Annotated[
         float,
@@ -55,7 +55,7 @@ def reproduce(
         unless("--dry-run"),
     ] = 1.0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what it takes."), A_ROW
+        bool, typer.Option("--dry-run", help="OnlyRows say what it takes."), A_ROW
     ] = False,
     machine: Annotated[Machine, A_ROW],
 ) -> None:
@@ -66,32 +66,32 @@ def reproduce(
     """
     from ltbench.analysis.published_rows import published_row, published_rows
     from ltbench.config.load import available
-    from ltbench.launch.session import run_here
-    from ltbench.runs.run_dir import Workspace
+    from ltbench.launch.run import run_here
+    from ltbench.runs.run_dir import RunDirectory
     from ltbench.runs.store import RecordStore
 
-    theirs = RecordStore(published).load().records
+    theirs = RecordStore(records).load().records
     plans = [inputs.plan(name) for name in grids or available("grids")]
     rows = published_rows(plans, theirs)
     if row is None:
         print_table(("Row", "Published", "Grid"), map(_listed, rows.values()))
         return
     found = published_row(row, rows)
-    made = found.plan(seeds or (), twin=ua)
+    made = found.plan(seeds or (), balanced_counterpart=ua)
     slots = machine.local_slots()
-    _announce(found, made, theirs, Folders(out, published), slots)
+    _announce(found, made, theirs, Folders(run_dir, records), slots)
     if dry_run:
         return
     where: Device = "gpu" if any(slots[0]) else "cpu"
     options = make_options(made, inputs, where, machine.devices, Watching("off"))
-    outcome = run_here(made, Workspace(out), None, slots, options, console)
+    outcome = run_here(made, RunDirectory(run_dir), None, slots, options, console)
     exit_if_stopped(outcome)
     exit_on_failure(outcome)
-    _judge(made, theirs, RecordStore(runs=Workspace(out).records).load().records, tolerance)
+    _judge(made, theirs, RecordStore(runs=RunDirectory(run_dir).records).load().records, tolerance)
 
 
 def _listed(row: "PublishedRow") -> tuple[str, str, str]:
-    from ltbench.analysis.board import DECIMALS
+    from ltbench.analysis.result_set import DECIMALS
     from ltbench.core.exact import fixed
 
     figures = [claim for claim in row.claims if claim.metric == "acc"] or row.claims
@@ -107,9 +107,9 @@ def _announce(
     slots: "list[Slot]",
 ) -> None:
     """Print what is published of a row, what trains it, and what that costs."""
-    from ltbench.analysis.board import DECIMALS, boards
     from ltbench.analysis.metrics import METRICS
     from ltbench.analysis.reproduction import claims
+    from ltbench.analysis.result_set import DECIMALS, boards
     from ltbench.core.exact import fixed
     from ltbench.core.hardware import hardware_of
     from ltbench.launch.cost import CostModel, outlook
@@ -123,14 +123,14 @@ def _announce(
         for claim in claims(board, board.entries[0])
     )
     print_table(("Figure", "Published", "Source"), said)
-    workspace = folders.workspace
-    missing = to_train(made, RecordStore(runs=workspace.records).load(), workspace)
+    run_dir = folders.runs
+    missing = to_train(made, RecordStore(runs=run_dir.records).load(), run_dir)
     cost = CostModel(folders.load(), hardware_of(on_gpu=any(slots[0])))
     estimates = [cost.estimate(made.jobs[key]) for key in missing]
     about = outlook(estimates, len(slots), cost.hardware)
     print_text(
         f"{len(made.jobs)} jobs of grid {made.grid.name}, {len(missing)} to train, "
-        f"into {folders.out}: {about or 'no time'}."
+        f"into {folders.run_dir}: {about or 'no time'}."
     )
 
 
@@ -138,8 +138,8 @@ def _judge(
     made: "Plan", published: "dict[str, Stored]", ours: "dict[str, Stored]", tolerance: float
 ) -> None:
     """Print each published figure beside ours; leave with 1 where one is outside tolerance."""
-    from ltbench.analysis.board import boards
     from ltbench.analysis.reproduction import claims, verdicts
+    from ltbench.analysis.result_set import boards
 
     (theirs,), (mine,) = boards(made, published), boards(made, ours)
     judged = verdicts(claims(theirs, theirs.entries[0]), mine.entries[0], tolerance)
@@ -159,8 +159,8 @@ def _judge(
 
 
 def _judged(verdict: "Verdict") -> tuple[str, ...]:
-    from ltbench.analysis.board import DECIMALS
     from ltbench.analysis.metrics import METRICS
+    from ltbench.analysis.result_set import DECIMALS
     from ltbench.core.exact import fixed
 
     claim, difference = verdict.claim, verdict.difference

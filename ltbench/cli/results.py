@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ltbench.cli.options import Folders, GridName, Inputs, Only, Published
+from ltbench.cli.options import Folders, GridName, Inputs, OnlyRows, RecordsDir
 from ltbench.cli.screen import print_bad, print_text
 from ltbench.cli.tables import FINDINGS, RESULTS, read_leaderboard, trained_grids, write_results
 from ltbench.cli.verbs import Verbs
@@ -25,18 +25,18 @@ def results_publish(
     grid: GridName,
     folders: Folders,
     inputs: Inputs,
-    only: Only = None,
+    only: OnlyRows = None,
 ) -> None:
     """Copy the records of a grid's finished jobs into the published ones."""
     from ltbench.launch.plan import make_plan
     from ltbench.runs.store import RecordStore, publish
 
     made, _ = make_plan(replace(inputs.request(grid), only=tuple(only or ())))
-    records = folders.workspace.records
+    records = folders.runs.records
     ours = RecordStore(runs=records).load()
     print_bad(ours.bad)
-    written = publish(records, [key for key in made.jobs if key in ours.records], folders.published)
-    print_text(f"{len(written)} records published to {folders.published}")
+    written = publish(records, [key for key in made.jobs if key in ours.records], folders.records)
+    print_text(f"{len(written)} records published to {folders.records}")
 
 
 @results_app.command("export")
@@ -60,16 +60,16 @@ def results_export(
     if is_there(spec, inputs.data_root):
         classes = load_raw_dataset(spec, inputs.data_root, download=False).class_names
     folder = to or EXPORTS / record.key
-    job = folders.workspace.job(record.key)
+    job = folders.runs.job(record.key)
     for path in write_export(record, job, classes, card, folder):
         print_text(str(path))
 
 
 @results_app.command("verify")
 def results_verify(
-    published: Published = Folders.published,
+    records: RecordsDir = Folders.records,
     results: Annotated[Path, typer.Option(help="Folder to check.")] = RESULTS,
-    findings: Annotated[Path, typer.Option(help="Claims that it tests.")] = FINDINGS,
+    findings: Annotated[Path, typer.Option(help="JobLock that it tests.")] = FINDINGS,
     readme: Annotated[Path, typer.Option(help="README to check, where it is.")] = README,
     *,
     inputs: Inputs,
@@ -89,10 +89,10 @@ def results_verify(
     from ltbench.report.figure_cache import draw_figures
     from ltbench.runs.store import RecordStore
 
-    loaded = RecordStore(published).load()
+    loaded = RecordStore(records).load()
     plans = [inputs.plan(name) for name in trained_grids(loaded)]
     methods = inputs.methods().methods
-    problems = record_problems(loaded, published, plans, methods)
+    problems = record_problems(loaded, records, plans, methods)
     problems += split_problems(loaded.records, inputs.data_root)
     with TemporaryDirectory() as folder:
         made, copy = Path(folder, "results"), Path(folder, "readme")

@@ -14,8 +14,8 @@ from ltbench.cli.options import (
     Huge,
     Inputs,
     Machine,
-    Out,
-    Published,
+    RecordsDir,
+    RunDir,
     Selection,
     Tracking,
     Watching,
@@ -27,11 +27,11 @@ from ltbench.data.errors import listed
 from ltbench.training.options import Device
 
 if TYPE_CHECKING:
-    from ltbench.config.catalogue import Catalogue
-    from ltbench.config.expand import Plan, Row
     from ltbench.config.models import Job
+    from ltbench.config.planning import Plan, PlannedRun
+    from ltbench.config.registry import MethodRegistry
     from ltbench.launch.runner import Outcome
-    from ltbench.runs.run_dir import Workspace
+    from ltbench.runs.run_dir import RunDirectory
     from ltbench.runs.store import Loaded
 
 
@@ -39,7 +39,7 @@ MOST_CELLS = 5_000
 """Cells of a grid above which a person has to say yes."""
 
 Launcher = Literal["local", "slurm", "ray"]
-Emitted = Literal["commands", "sbatch"]
+Exported = Literal["commands", "sbatch"]
 SLURM = Needs("--launcher slurm")
 
 
@@ -53,7 +53,7 @@ def run(
     partition: Annotated[str | None, typer.Option(help="Slurm: partition."), SLURM] = None,
     time: Annotated[str | None, typer.Option(help="Slurm: time limit of a turn."), SLURM] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Slurm: machines of each job."), SLURM] = 1,
-    sbatch: Annotated[
+    slurm_option: Annotated[
         list[str] | None,
         typer.Option(help="Slurm: another word, e.g. account=lab or mem=32G."),
         SLURM,
@@ -67,30 +67,30 @@ def run(
 ) -> None:
     """Train what a grid is missing, then print its tables; typed again, go on where it stopped."""
     from ltbench.launch.plan import make_plan
-    from ltbench.launch.session import run_on_ray
+    from ltbench.launch.run import run_on_ray
 
-    made, catalogue = make_plan(selection.request(grid), None if yes else MOST_CELLS)
-    workspace = folders.workspace
+    made, registry = make_plan(selection.request(grid), None if yes else MOST_CELLS)
+    run_dir = folders.runs
     if launcher == "slurm":
         from ltbench.launch import slurm
-        from ltbench.launch.session import check_data, find_work
+        from ltbench.launch.run import check_data, find_pending_jobs
 
         where: Device = "cpu" if machine.device == "cpu" else "gpu"
         options = make_options(made, selection, where, machine.devices, watching)
-        settings = slurm.Settings(partition, time, nodes, slurm.parse_words(sbatch or ()))
-        work = find_work(made, workspace, folders.published, options, console)
+        settings = slurm.Settings(partition, time, nodes, slurm.parse_options(slurm_option or ()))
+        work = find_pending_jobs(made, run_dir, folders.records, options, console)
         check_data(work.jobs.values(), options.data_root, console)
-        numbers = slurm.submit(work.jobs, workspace, options, settings)
+        numbers = slurm.submit(work.jobs, run_dir, options, settings)
         print_text(f"{len(numbers)} jobs are with Slurm; `ltbench status` says how far they are.")
         return
     if launcher == "ray":
         options = make_options(made, selection, machine.device, machine.devices, watching)
-        outcome = run_on_ray(made, workspace, folders.published, address, options, console)
+        outcome = run_on_ray(made, run_dir, folders.records, address, options, console)
     else:
         outcome = _run_here(made, selection, folders, machine, watching)
     exit_if_stopped(outcome)
-    _print_tables(made, catalogue, folders.load(), workspace)
-    print_text(f"\nRecords: {workspace.records}   logs and weights: {workspace.root / 'jobs'}")
+    _print_tables(made, registry, folders.load(), run_dir)
+    print_text(f"\nRecords: {run_dir.records}   logs and weights: {run_dir.root / 'jobs'}")
     exit_on_failure(outcome)
 
 
@@ -110,12 +110,12 @@ def _run_here(
     made: "Plan", inputs: Inputs, folders: Folders, machine: Machine, watching: Watching
 ) -> "Outcome":
     """Train what a plan is missing on this machine."""
-    from ltbench.launch.session import run_here
+    from ltbench.launch.run import run_here
 
     slots = machine.local_slots()
     where: Device = "gpu" if any(slots[0]) else "cpu"
     options = make_options(made, inputs, where, machine.devices, watching)
-    return run_here(made, folders.workspace, folders.published, slots, options, console)
+    return run_here(made, folders.runs, folders.records, slots, options, console)
 
 
 def exit_if_stopped(outcome: "Outcome") -> None:
@@ -148,10 +148,12 @@ def job(
     folder: Annotated[Path, typer.Argument(help="A job's folder, in which it is written down.")],
     requeue: Annotated[bool, typer.Option("--requeue", help="Slurm may run it again.")] = False,
     leash: Annotated[
-        bool, typer.Option("--leash", help="End when standard input does."), unless("--requeue")
+        bool,
+        typer.Option("--exit-with-parent", help="End when standard input does."),
+        unless("--requeue"),
     ] = False,
 ) -> None:
-    """Run one job that `plan --emit` or a launcher has written down."""
+    """Run one job that `plan --export` or a launcher has written down."""
     from ltbench.launch import slurm
     from ltbench.launch.task import run_task
 
@@ -159,12 +161,12 @@ def job(
     raise typer.Exit(slurm.run_and_requeue(folder) if requeue else run_task(folder, runner))
 
 
-def cancel(grid: GridName, out: Out = Folders.out, *, selection: Selection) -> None:
+def cancel(grid: GridName, run_dir: RunDir = Folders.run_dir, *, selection: Selection) -> None:
     """Cancel the jobs of a grid that wait or run in Slurm's queue."""
     from ltbench.launch import slurm
-    from ltbench.runs.run_dir import Workspace
+    from ltbench.runs.run_dir import RunDirectory
 
-    known = slurm.tickets(selection.plan(grid).jobs, Workspace(out)).values()
+    known = slurm.tickets(selection.plan(grid).jobs, RunDirectory(run_dir)).values()
     numbers = [ticket.number for ticket in known if ticket.words is not None]
     if numbers:
         slurm.cancel(numbers)
@@ -172,10 +174,10 @@ def cancel(grid: GridName, out: Out = Folders.out, *, selection: Selection) -> N
 
 
 def _print_tables(
-    plan: "Plan", catalogue: "Catalogue", loaded: "Loaded", workspace: "Workspace"
+    plan: "Plan", registry: "MethodRegistry", loaded: "Loaded", run_dir: "RunDirectory"
 ) -> None:
     """Print the tables of a plan; one whose settings were overridden is shown, never ranked."""
-    from ltbench.analysis.board import boards
+    from ltbench.analysis.result_set import boards
     from ltbench.report.summary_tables import AD_HOC
     from ltbench.report.table import build
     from ltbench.report.tables import board_tables
@@ -186,8 +188,8 @@ def _print_tables(
         records = [loaded.records[key].record for key in keys]
         tables = build([AD_HOC], [record for record in records if record.job.ad_hoc])
     else:
-        found = boards(plan, loaded.records, failed_jobs(plan, workspace))
-        made = (board_tables(b, catalogue.methods, loaded.records, brief=True) for b in found)
+        found = boards(plan, loaded.records, failed_jobs(plan, run_dir))
+        made = (board_tables(b, registry.methods, loaded.records, brief=True) for b in found)
         tables = [table for of_board in made for table in of_board]
     for table in tables:
         print_report(table)
@@ -198,14 +200,15 @@ def plan(
     folders: Folders,
     selection: Selection,
     machine: Machine,
-    wandb: Annotated[Tracking, Needs("--emit")] = "auto",
-    emitted: Annotated[
-        Emitted | None, typer.Option("--emit", help="Print what trains the missing jobs elsewhere.")
+    wandb: Annotated[Tracking, Needs("--export")] = "auto",
+    exported: Annotated[
+        Exported | None,
+        typer.Option("--export", help="Print what trains the missing jobs elsewhere."),
     ] = None,
     measure: Annotated[
         bool,
         typer.Option("--measure", help="Time some steps of each kind of job here first."),
-        unless("--emit"),
+        unless("--export"),
     ] = False,
     yes: Huge = False,
 ) -> None:
@@ -216,23 +219,23 @@ def plan(
     from ltbench.runs.state import to_train
 
     made, _ = make_plan(selection.request(grid), None if yes else MOST_CELLS)
-    workspace = folders.workspace
-    if emitted is not None:
-        from ltbench.launch import emit
+    run_dir = folders.runs
+    if exported is not None:
+        from ltbench.launch import export_scripts
         from ltbench.launch.cleaning import note_plan
 
         watching = Watching(wandb)
         options = make_options(made, selection, machine.device, machine.devices, watching)
-        note_plan(made, workspace)
-        keys = to_train(made, folders.load(), workspace)
-        write = emit.commands if emitted == "commands" else emit.sbatch_script
-        for line in write({key: made.jobs[key] for key in keys}, workspace, options):
+        note_plan(made, run_dir)
+        keys = to_train(made, folders.load(), run_dir)
+        write = export_scripts.commands if exported == "commands" else export_scripts.sbatch_script
+        for line in write({key: made.jobs[key] for key in keys}, run_dir, options):
             print_text(line)
         return
     slots = machine.local_slots()
     on_gpu = any(slots[0])
     loaded, hardware = folders.load(), hardware_of(on_gpu=on_gpu)
-    missing = to_train(made, loaded, workspace)
+    missing = to_train(made, loaded, run_dir)
     jobs = [made.jobs[key] for key in missing]
     if measure:
         _measure(jobs, hardware, on_gpu=on_gpu, plugins=selection.plugins or ())
@@ -266,13 +269,15 @@ def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequenc
 def _sharing(made: "Plan") -> Iterator[tuple[str, ...]]:
     """Yield variant, split, cells, jobs of its own, and whose other jobs it uses."""
     owner = {key: row.variant.label for row in reversed(made.rows) for key in row.jobs}
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[tuple[str, str], list[PlannedRun]] = {}
     for row in made.rows:
         groups.setdefault((row.variant.label, row.split), []).append(row)
     for (label, split), rows in groups.items():
         keys = dict.fromkeys(key for row in rows for key in row.jobs)
         others = dict.fromkeys(owner[key] for key in keys if owner[key] != label)
-        starts = dict.fromkeys(s for key in keys for s in made.jobs[key].start if s not in keys)
+        starts = dict.fromkeys(
+            s for key in keys for s in made.jobs[key].depends_on if s not in keys
+        )
         froms = dict.fromkeys(owner.get(start, made.jobs[start].label) for start in starts)
         words = [f"is the run of {name}" for name in others] + [f"needs {name}" for name in froms]
         own = sum(owner[key] == label for key in keys)
@@ -291,8 +296,8 @@ def status(
     from ltbench.runs.state import job_states, tail
 
     made = selection.plan(grid)
-    workspace, loaded = folders.workspace, folders.load()
-    states = job_states(made, loaded, workspace, slurm.tickets(made.jobs, workspace))
+    run_dir, loaded = folders.runs, folders.load()
+    states = job_states(made, loaded, run_dir, slurm.tickets(made.jobs, run_dir))
     rows = [
         (state.status, key, made.jobs[key].title, state.reason)
         for key, state in states.items()
@@ -302,43 +307,42 @@ def status(
         print_table(("Status", "Key", "Job", "Reason"), rows)
     for key, state in states.items():
         if state.status == "failed":
-            log = workspace.job(key).log
+            log = run_dir.job(key).log
             print_text(f"{log} ends with:\n{tail(log)}")
     counts = Counter(state.status for state in states.values())
     print_text(", ".join(f"{n} {status}" for status, n in counts.items()))
     print_bad(loaded.bad)
 
 
-def gc(
+def clean(
     grids: Annotated[
         list[str] | None,
         typer.Option("--grid", "-g", help="Keep only what these grids have now."),
     ] = None,
-    out: Out = Folders.out,
-    published: Annotated[Published, unless("--grid")] = Folders.published,
+    run_dir: RunDir = Folders.run_dir,
+    records: Annotated[RecordsDir, unless("--grid")] = Folders.records,
     *,
     inputs: Inputs,
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it only say what.")] = False,
 ) -> None:
     """Remove the folders (weights, logs, checkpoints) of jobs that nobody needs.
 
-    Without --grid the jobs of all grids that were ever run in --out stay, however they were edited
-    since, and those of configs/grids and of published records. Records, and jobs that run or are
-    queued, are never removed.
+    Without --grid, keeps the jobs of all grids ever run in --run-dir, even if edited since, of
+    configs/grids and of published records. Never removes records, or jobs that run or are queued.
     """
     from ltbench.config.load import available
     from ltbench.launch.cleaning import needed, unneeded
 
-    folders = Folders(out, published)
-    workspace, records = folders.workspace, folders.load().records
+    folders = Folders(run_dir, records)
+    runs, known = folders.runs, folders.load().records
     plans = [inputs.plan(name) for name in grids or available("grids")]
     named = {key for made in plans for key in made.jobs}
-    kept = named if grids else needed(plans, records, workspace)
-    found = unneeded(kept, records, workspace)
+    kept = named if grids else needed(plans, known, runs)
+    found = unneeded(kept, known, runs)
     if found:
         rows = ((each.folder.path.name, megabytes(each.bytes), each.title) for each in found)
         print_table(("Folder", "Size", "Job"), rows)
-    word, removed = "Would remove (say --yes)", found
+    word, removed = "Would remove (pass --yes)", found
     if yes:
         word, removed = "Removed", [each for each in found if each.remove()]
     size = megabytes(sum(each.bytes for each in removed))

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ltbench.cli.options import Folders, GridNames, Inputs, Plugins, Published
+from ltbench.cli.options import Folders, GridNames, Inputs, Plugins, RecordsDir
 from ltbench.cli.screen import print_bad, print_report, print_text
 from ltbench.config.codes import Code
 from ltbench.config.errors import Location, Problem, did_you_mean, format_value, raise_all
 
 if TYPE_CHECKING:
     from ltbench.analysis.pairwise import HeadToHead
-    from ltbench.config.catalogue import MethodInfo
-    from ltbench.config.expand import Plan
+    from ltbench.config.planning import Plan
+    from ltbench.config.registry import MethodInfo
     from ltbench.report.context import Leaderboard
     from ltbench.report.figure_cache import Drawn
     from ltbench.runs.store import Loaded
@@ -43,7 +43,7 @@ def leaderboard(
     tables_to: Annotated[
         Path | None, typer.Option("--tables", help="Folder of these; default: where --to is.")
     ] = None,
-    findings: Annotated[Path, typer.Option(help="Claims to test.")] = FINDINGS,
+    findings: Annotated[Path, typer.Option(help="JobLock to test.")] = FINDINGS,
     inputs: Inputs,
     published_only: Annotated[
         bool, typer.Option("--published-only", help="Leave unpublished runs out.")
@@ -75,11 +75,11 @@ def leaderboard(
         for word in wanted
         if word not in known
     )
-    loaded = RecordStore(folders.published).load() if published_only else folders.load()
+    loaded = RecordStore(folders.records).load() if published_only else folders.load()
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
     failed: set[str] = set()
     if not published_only:
-        failed = set().union(*(failed_jobs(made, folders.workspace) for made in plans))
+        failed = set().union(*(failed_jobs(made, folders.runs) for made in plans))
     methods = inputs.methods().methods
     of = read_leaderboard(plans, loaded, methods, findings, failed)
     drawn = None
@@ -161,8 +161,8 @@ def compare(
     first: Annotated[str, typer.Argument(help="A variant's label.", metavar="A")],
     second: Annotated[str, typer.Argument(help="The label of another.", metavar="B")],
     grids: GridNames = None,
-    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Only this recipe.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="OnlyRows this dataset.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="OnlyRows this recipe.")] = None,
     split: Annotated[
         Literal["longtailed", "balanced"], typer.Option(help="What both were trained on.")
     ] = "longtailed",
@@ -248,14 +248,14 @@ def _incomparable(match: "HeadToHead") -> tuple[str, str]:
     return f"{match.place}: {why}", f"ltbench run --grid {match.grid} trains what is missing"
 
 
-def methods(plugins: Plugins = None, published: Published = Folders.published) -> None:
+def methods(plugins: Plugins = None, records: RecordsDir = Folders.records) -> None:
     """List the methods: where they come from, what they cost, how they are checked."""
-    from ltbench.launch.plan import read_catalogue
+    from ltbench.launch.plan import read_registry
     from ltbench.report.method_tables import METHODS, Methods
     from ltbench.report.readme import published_methods
     from ltbench.report.table import build
     from ltbench.runs.store import RecordStore
 
-    recorded = published_methods(RecordStore(published).load())
-    for table in build([METHODS], Methods(read_catalogue(plugins or ()).methods, recorded)):
+    recorded = published_methods(RecordStore(records).load())
+    for table in build([METHODS], Methods(read_registry(plugins or ()).methods, recorded)):
         print_report(table)

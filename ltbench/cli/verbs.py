@@ -21,7 +21,7 @@ class Needs:
     A rule about words that a verb does not have is none.
 
     Attributes:
-        words: an argument (ROW), an option (--emit), or an option and its values, of which one is
+        words: an argument (ROW), an option (--export), or an option and its values, of which one is
             needed (--launcher slurm).
         absent: whether they must not be there instead.
     """

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ltbench.cli.options import Folders, GridName, Inputs, Out
+from ltbench.cli.options import Folders, GridName, Inputs, RunDir
 from ltbench.cli.screen import errors, print_table, print_text
 from ltbench.cli.verbs import Needs, Verbs
 
@@ -14,19 +14,19 @@ wandb_app = Verbs(help="Look after the Weights & Biases mirror.", no_args_is_hel
 @wandb_app.command("sync")
 def wandb_sync(
     grid: Annotated[
-        str | None, typer.Option("--grid", "-g", help="Jobs of a grid; default: all of --out.")
+        str | None, typer.Option("--grid", "-g", help="Jobs of a grid; default: all of --run-dir.")
     ] = None,
-    out: Out = Folders.out,
+    run_dir: RunDir = Folders.run_dir,
     *,
     inputs: Annotated[Inputs, Needs("--grid")],
 ) -> None:
     """Push what was logged offline, the attempts at a job in their order."""
-    from ltbench.runs.run_dir import Workspace
+    from ltbench.runs.run_dir import RunDirectory
     from ltbench.tracking.offline import push, unsynced_runs
 
     keys = None if grid is None else inputs.plan(grid).jobs
-    runs = unsynced_runs(Workspace(out), keys)
-    pushed = push(runs, out)
+    runs = unsynced_runs(RunDirectory(run_dir), keys)
+    pushed = push(runs, run_dir)
     print_text(f"{len(pushed)} of {len(runs)} offline runs were pushed.")
     if len(pushed) < len(runs):
         raise typer.Exit(1)

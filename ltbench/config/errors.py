@@ -164,7 +164,7 @@ def format_value(value: Any) -> str:
 
 
 def format_path(path: KeyPath) -> str:
-    """Return a path as people write it: variants[2].hyper.tau."""
+    """Return a path as people write it: variants[2].hparams.tau."""
     text = ""
     for part in path:
         if isinstance(part, int):

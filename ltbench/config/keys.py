@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Bumped when batching, stepping or evaluation moves numbers; part of every job key."""
 
 KEY_LENGTH = 16

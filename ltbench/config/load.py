@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from ltbench.config.catalogue import Catalogue, MethodInfo
 from ltbench.config.codes import Code
 from ltbench.config.errors import (
     COMMAND_LINE,
@@ -22,7 +21,8 @@ from ltbench.config.errors import (
     raise_all,
 )
 from ltbench.config.models import DatasetChoice, DatasetSpec, Grid, Model, Recipe, Variant
-from ltbench.config.overrides import Override, Target, changed, override_hyper
+from ltbench.config.overrides import Override, Target, apply_overrides, override_hparams
+from ltbench.config.registry import MethodInfo, MethodRegistry
 from ltbench.config.rules import MethodRules
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
@@ -91,15 +91,15 @@ def expand_dataset(
     value, file = _read(path)
     validate(DatasetSpec, value, file, {"name": path.stem})
     imposed: dict[str, Any] = {}
-    if choice.profile is not None:
-        imposed["profile"] = choice.profile
-    if choice.profile == "natural":
-        imposed["ratio"] = None
+    if choice.imbalance_type is not None:
+        imposed["imbalance_type"] = choice.imbalance_type
+    if choice.imbalance_type == "natural":
+        imposed["imbalance_ratio"] = None
     specs = [
         _overridden(
             DatasetSpec, value | imposed | ratio, location or file, overrides, "dataset", path.stem
         )
-        for ratio in [{"ratio": r} for r in choice.ratio or ()] or [{}]
+        for ratio in [{"imbalance_ratio": r} for r in choice.imbalance_ratio or ()] or [{}]
     ]
     for spec in specs:
         _check_open_set(spec, location or file)
@@ -128,68 +128,68 @@ def _check_open_set(spec: DatasetSpec, location: Location) -> None:
 def load_grid(
     name_or_path: str | Path,
     overrides: Sequence[Override] = (),
-    catalogue: Catalogue | None = None,
+    registry: MethodRegistry | None = None,
 ) -> Grid:
     """Return a grid, with everything that it names checked.
 
     Args:
         name_or_path: a name in configs/grids, or a file's path (with a slash or ending in .yaml).
         overrides: those of the command line; the ones of the grid and hyper-parameters are made.
-        catalogue: methods; with it names of methods, hyper-parameters and starts are checked too.
+        registry: methods; with it names of methods, hyper-parameters and starts are checked too.
 
     Raises:
         ConfigError: naming everything wrong with the grid, its datasets, recipes and variants.
     """
     path = _grid_path(name_or_path)
     value, location = _read(path)
-    grid = _checked_grid(path.stem, value, location, (), catalogue)
+    grid = _checked_grid(path.stem, value, location, (), registry)
     if not overrides:
         return grid
     problems: list[Problem] = []
     location = COMMAND_LINE.at("grid")
     with collect_errors(problems):
-        value = changed(value, [o for o in overrides if o.target == "grid"], location)
-        grid = _checked_grid(path.stem, value, location, overrides, catalogue)
+        value = apply_overrides(value, [o for o in overrides if o.target == "grid"], location)
+        grid = _checked_grid(path.stem, value, location, overrides, registry)
     specs = [] if problems else expand_datasets(grid, overrides)
 
     def check(variant: Variant, location: Location) -> None:
-        if catalogue is not None:
-            check_hyper(catalogue[variant.method], variant.hyper, specs, location)
+        if registry is not None:
+            validate_hparams(registry[variant.method], variant.hparams, specs, location)
 
     with collect_errors(problems):
-        hypers = [o for o in overrides if o.target == "hyper"]
-        variants = override_hyper(grid.variants, hypers, check)
+        hypers = [o for o in overrides if o.target == "hparams"]
+        variants = override_hparams(grid.variants, hypers, check)
         grid = grid.model_copy(update={"variants": variants})
     raise_all(problems)
     return grid
 
 
 def method_rules(
-    method: str, spec: DatasetSpec, catalogue: Catalogue | None = None
+    method: str, spec: DatasetSpec, registry: MethodRegistry | None = None
 ) -> dict[str, Any]:
     """Return the hyper-parameters that configs/methods sets for a method on a dataset, if any.
 
     Args:
         method: its key.
         spec: the dataset.
-        catalogue: methods; with it the hyper-parameters of every rule are checked.
+        registry: methods; with it the hyper-parameters of every rule are checked.
 
     Raises:
         ConfigError: naming everything wrong with the rules.
     """
-    info = None if catalogue is None else catalogue[method]
+    info = None if registry is None else registry[method]
     rules, _ = _rules(method, info)
     return {name: value for name, (_, value) in rules.for_dataset(spec).items()}
 
 
-def check_hyper(
-    info: MethodInfo, hyper: Mapping[str, Any], specs: Sequence[DatasetSpec], location: Location
+def validate_hparams(
+    info: MethodInfo, hparams: Mapping[str, Any], specs: Sequence[DatasetSpec], location: Location
 ) -> None:
     """Refuse hyper-parameters that, with those of the rules, do not fit a method on a dataset.
 
     Args:
         info: the method.
-        hyper: those of a variant.
+        hparams: those of a variant.
         specs: the datasets; without any, hyper-parameters that rules could add are not missing.
         location: where they were written; what only the rules say is located there.
 
@@ -197,14 +197,16 @@ def check_hyper(
         ConfigError: naming everything that does not fit, in the variant or in rules.
     """
     rules, file = _rules(info.key, info)
-    problems = [] if specs else _unfit(info, hyper, location)
+    problems = [] if specs else _unfit(info, hparams, location)
     for spec in specs:
         ruled = rules.for_dataset(spec)
-        values = {name: value for name, (_, value) in ruled.items()} | dict(hyper)
-        parts = {name: file.at("rules", i, "hyper", name) for name, (i, _) in ruled.items()}
-        parts |= {name: location.at(name) for name in hyper}
+        values = {name: value for name, (_, value) in ruled.items()} | dict(hparams)
+        parts = {name: file.at("rules", i, "hparams", name) for name, (i, _) in ruled.items()}
+        parts |= {name: location.at(name) for name in hparams}
         with collect_errors(problems):
-            info.check_hyper(values, Merged(location.file, location.locate, location.path, parts))
+            info.validate_hparams(
+                values, Merged(location.file, location.locate, location.path, parts)
+            )
     raise_all(problems)
 
 
@@ -226,16 +228,16 @@ def _rules(method: str, info: MethodInfo | None) -> tuple[MethodRules, Location]
             with collect_errors(problems):
                 _find("datasets", name, here.at("when", "dataset"))
         if info is not None:
-            problems += _unfit(info, rule.hyper, here.at("hyper"))
+            problems += _unfit(info, rule.hparams, here.at("hparams"))
     raise_all(problems)
     return rules, location
 
 
-def _unfit(info: MethodInfo, hyper: Mapping[str, Any], location: Location) -> list[Problem]:
+def _unfit(info: MethodInfo, hparams: Mapping[str, Any], location: Location) -> list[Problem]:
     """Return what is wrong with some of a method's hyper-parameters, whatever the others are."""
     problems: list[Problem] = []
     with collect_errors(problems):
-        info.check_hyper(hyper, location)
+        info.validate_hparams(hparams, location)
     whole = format_path(location.path)
     return [p for p in problems if p.code != "missing-key" and p.path != whole]
 
@@ -294,7 +296,7 @@ def _overridden(
     result = validate(model, value, location, {"name": name})
     if mine := [o for o in overrides if o.target == target]:
         location = COMMAND_LINE.at(target)
-        result = validate(model, changed(value, mine, location), location, {"name": name})
+        result = validate(model, apply_overrides(value, mine, location), location, {"name": name})
     return result
 
 
@@ -303,7 +305,7 @@ def _checked_grid(
     value: Any,
     location: Location,
     overrides: Sequence[Override],
-    catalogue: Catalogue | None,
+    registry: MethodRegistry | None,
 ) -> Grid:
     problems: list[Problem] = []
     specs: list[DatasetSpec] = []
@@ -318,22 +320,22 @@ def _checked_grid(
     for i, item in variants:
         here = location.at("variants", i)
         problems += _recipe_problems(item, overrides, here.at("recipe"))
-        if catalogue is not None:
-            problems += _method_problems(item, labels, specs, catalogue, here)
+        if registry is not None:
+            problems += _method_problems(item, labels, specs, registry, here)
     with collect_errors(problems):
         grid = validate(Grid, value, location, {"name": name})
     raise_all(sorted(problems, key=lambda p: (p.file, p.line or 0)))
-    return grid if catalogue is None else _without_aliases(grid, catalogue)
+    return grid if registry is None else _without_aliases(grid, registry)
 
 
-def _without_aliases(grid: Grid, catalogue: Catalogue) -> Grid:
+def _without_aliases(grid: Grid, registry: MethodRegistry) -> Grid:
     """Return a grid whose variants name methods by their keys, so that jobs are the same."""
     labels = {variant.label for variant in grid.variants}
 
     def by_key(variant: Variant) -> Variant:
-        changes = {"method": catalogue[variant.method].key}
-        if (start := variant.start_from) is not None and start not in labels:
-            changes["start_from"] = catalogue[start].key
+        changes = {"method": registry[variant.method].key}
+        if (start := variant.init_from) is not None and start not in labels:
+            changes["init_from"] = registry[start].key
         return variant.model_copy(update=changes)
 
     return grid.model_copy(update={"variants": tuple(map(by_key, grid.variants))})
@@ -362,19 +364,19 @@ def _method_problems(
     item: dict[str, Any],
     labels: list[Any],
     specs: list[DatasetSpec],
-    catalogue: Catalogue,
+    registry: MethodRegistry,
     location: Location,
 ) -> list[Problem]:
     problems: list[Problem] = []
-    method, hyper, start = item.get("method"), item.get("hyper", {}), item.get("start_from")
+    method, hparams, start = item.get("method"), item.get("hparams", {}), item.get("init_from")
     if not isinstance(method, str):
         return []
     with collect_errors(problems):
-        info = catalogue.get(method, location.at("method"))
-        if isinstance(hyper, dict):
-            check_hyper(info, hyper, specs, location.at("hyper"))
-    if isinstance(start, str) and start not in labels and start not in catalogue:
-        suggestion = did_you_mean(start, [*map(str, labels), *catalogue])
+        info = registry.get(method, location.at("method"))
+        if isinstance(hparams, dict):
+            validate_hparams(info, hparams, specs, location.at("hparams"))
+    if isinstance(start, str) and start not in labels and start not in registry:
+        suggestion = did_you_mean(start, [*map(str, labels), *registry])
         message = f"no variant or method {format_value(start)}"
-        problems.append(location.at("start_from").problem("unknown-variant", message, suggestion))
+        problems.append(location.at("init_from").problem("unknown-variant", message, suggestion))
     return problems

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from ltbench.config.codes import Code
 from ltbench.config.keys import KEY_LENGTH, PROTOCOL, content_hash
-from ltbench.core.nouns import Subset
+from ltbench.core.types import ClassSubset
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
 PathForm = Annotated[
@@ -42,9 +42,9 @@ Source = Literal[
     "inaturalist2021_mini",
     "image_folder",
     "image_list",
-    "lists",
+    "official_lists",
 ]
-IN_FILES = ("lists", "food101", "fgvc_aircraft", "inaturalist2021_mini")
+IN_FILES = ("official_lists", "food101", "fgvc_aircraft", "inaturalist2021_mini")
 """Sources whose images have any size."""
 
 NOTE: dict[str, Any] = {"note": True}
@@ -117,7 +117,7 @@ def _marked(model: type[Model]) -> tuple[tuple[str, bool, Any], ...]:
     return tuple(found)
 
 
-class Normalisation(Model):
+class Normalization(Model):
     """Per-channel mean and standard deviation of pixels in [0, 1]."""
 
     mean: tuple[float, ...]
@@ -135,7 +135,7 @@ class Auxiliary(Model):
 
     `official_val`: the validation images that the dataset comes with. `train_holdout`: the given
     number of images a class, at most half of a class, taken out of the training images.
-    `unused_pool`: as many images a class that neither the long-tailed split nor its twin keeps.
+    `unused_pool`: as many images a class that neither the long-tailed nor the balanced split keeps.
     """
 
     source: Literal["official_val", "train_holdout", "unused_pool"]
@@ -185,16 +185,16 @@ class ImageLists(Model):
     """The lists that make a dataset, and the facts that they are checked against.
 
     Attributes:
-        val: of images among the training ones, which the balanced twin leaves out.
-        largest, smallest: training images of the largest and the smallest class.
+        val: of images among the training ones, which the balanced counterpart leaves out.
+        max_per_class, min_per_class: training images of the largest and the smallest class.
         group_sizes: classes with many, a medium number of and few training images.
     """
 
     train: ListedPart
     test: ListedPart
     val: ListFile | None = None
-    largest: int = Field(ge=1)
-    smallest: int = Field(ge=1)
+    max_per_class: int = Field(ge=1)
+    min_per_class: int = Field(ge=1)
     group_sizes: tuple[int, int, int] | None = None
 
     @property
@@ -248,11 +248,12 @@ class DatasetSpec(Model):
     in a configuration it lets jobs be planned without the images, and refuses other images. For
     `lists` it is made of their blob ids (data/lists.py): who pins these pins the fingerprint.
 
-    `pool_images` are the images that lists were drawn from, where the balanced twin may take more;
-    without them a dataset taken as it is has no twin, and `no_twin` may say why. `auxiliary` is for
-    jobs that need such images alone; in the dataset of any other it is None. `open_set` names a
-    dataset of images of equal size that show none of its classes, by and large: where they are
-    there, a test also says how many of them are taken for known.
+    `full_train_images` are the images that lists were drawn from, where the balanced counterpart
+    may take more; without them a dataset taken as it is has no balanced counterpart, and
+    `no_balanced_counterpart` may say why. `auxiliary` is for jobs that need such images alone; in
+    the dataset of any other it is None. `open_set` names a dataset of images of equal size that
+    show none of its classes, by and large: where they are there, a test also says how many of them
+    are taken for known.
 
     `bad_images` are found in the caches of the machine that makes a plan, unless the configuration
     pins them, and a job trains on no others: where its cache left out other images it is refused.
@@ -272,21 +273,21 @@ class DatasetSpec(Model):
     classes: int = Field(ge=2)
     image_size: int = Field(ge=1)
     channels: Literal[1, 3] = 3
-    normalisation: Normalisation
+    normalization: Normalization
     test_per_class: int | None = Field(None, ge=1)
-    profile: Literal["natural", "exponential", "pareto", "step"]
-    ratio: float | None = Field(None, ge=1)
-    largest: int | None = Field(None, ge=1)
-    groups: Literal["shots", "rank_thirds"] = "shots"
+    imbalance_type: Literal["natural", "exponential", "pareto", "step"]
+    imbalance_ratio: float | None = Field(None, ge=1)
+    max_per_class: int | None = Field(None, ge=1)
+    shot_rule: Literal["shots", "rank_thirds"] = "shots"
     split_seed: int = Field(0, ge=0)
     fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     val_folder: str | None = Field(None, json_schema_extra=LATER)
     auxiliary: Auxiliary | None = Field(None, json_schema_extra=LATER)
     bad_images: BadImages | None = Field(None, json_schema_extra=LATER)
     open_set: Name | None = Field(None, json_schema_extra=NOTE)
-    lists: ImageLists | None = Field(None, json_schema_extra=NOTE)
-    pool_images: int | None = Field(None, ge=1, json_schema_extra=LATER)
-    no_twin: str | None = Field(None, json_schema_extra=NOTE)
+    official_lists: ImageLists | None = Field(None, json_schema_extra=NOTE)
+    full_train_images: int | None = Field(None, ge=1, json_schema_extra=LATER)
+    no_balanced_counterpart: str | None = Field(None, json_schema_extra=NOTE)
     train_list: str | None = Field(None, json_schema_extra=NOTE)
     test_list: str | None = Field(None, json_schema_extra=NOTE)
     val_list: str | None = Field(None, json_schema_extra=NOTE)
@@ -306,12 +307,12 @@ class DatasetSpec(Model):
 
     @model_validator(mode="after")
     def _lists(self) -> Self:
-        if (self.source == "lists") != (self.lists is not None):
-            raise ValueError('lists are for the source "lists", and needed there')
-        if self.lists is not None and self.profile != "natural":
+        if (self.source == "official_lists") != (self.official_lists is not None):
+            raise ValueError('lists are for the source "official_lists", and needed there')
+        if self.official_lists is not None and self.imbalance_type != "natural":
             raise ValueError("images of lists are taken as they are: the profile is natural")
-        if self.lists is None and self.pool_images is not None:
-            raise ValueError('pool_images are for the source "lists"')
+        if self.official_lists is None and self.full_train_images is not None:
+            raise ValueError('full_train_images are for the source "official_lists"')
         return self
 
     @model_validator(mode="after")
@@ -328,11 +329,11 @@ class DatasetSpec(Model):
 
     @model_validator(mode="after")
     def _profile_and_ratio(self) -> Self:
-        if (self.profile == "natural") != (self.ratio is None):
+        if (self.imbalance_type == "natural") != (self.imbalance_ratio is None):
             raise ValueError("a natural profile has no ratio, every other profile needs one")
-        if len(self.normalisation.mean) != self.channels:
+        if len(self.normalization.mean) != self.channels:
             raise ValueError(
-                f"normalisation has {len(self.normalisation.mean)} values for "
+                f"normalization has {len(self.normalization.mean)} values for "
                 f"{self.channels} channels"
             )
         return self
@@ -340,7 +341,7 @@ class DatasetSpec(Model):
     @property
     def has_validation_images(self) -> bool:
         """Whether the dataset comes with validation images."""
-        listed = self.lists is not None and self.lists.val is not None
+        listed = self.official_lists is not None and self.official_lists.val is not None
         own = self.val_folder is not None or self.val_list is not None
         return own or listed or self.source == "medmnist"
 
@@ -359,17 +360,17 @@ class DatasetSpec(Model):
         return Auxiliary(source="train_holdout", per_class=HOLDOUT)
 
     @property
-    def has_twin(self) -> bool:
-        """Whether a balanced twin can be made."""
-        return self.profile != "natural" or self.pool_images is not None
+    def has_balanced_counterpart(self) -> bool:
+        """Whether a balanced counterpart can be made."""
+        return self.imbalance_type != "natural" or self.full_train_images is not None
 
     @property
     def id(self) -> str:
         """Name of the split family, as in folders and tables: cifar100_r100."""
-        if self.ratio is None:
+        if self.imbalance_ratio is None:
             return self.name
-        kind = "" if self.profile == "exponential" else f"_{self.profile}"
-        return f"{self.name}{kind}_r{self.ratio:g}"
+        kind = "" if self.imbalance_type == "exponential" else f"_{self.imbalance_type}"
+        return f"{self.name}{kind}_r{self.imbalance_ratio:g}"
 
 
 class Optimizer(Model):
@@ -399,19 +400,20 @@ class Schedule(Model):
 
 
 class StageRecipe(Model):
-    """How one stage is optimised.
+    """Describe how one stage is optimized.
 
-    `defer` is the number of epochs after which deferred switches (DRW, DRS) turn on; without it
-    they turn on after four fifths of the epochs, as in the paper of LDAM. With `cached_features` a
-    frozen backbone sees each training image once, as a test would, and what is trained on top of
-    it learns from these features, without augmentation. Nothing changes where the backbone trains,
-    or only its BatchNorm is updated, as in cRT and LWS unless their `update_bn` is false.
+    `deferred_from_epoch` is the number of epochs after which deferred switches (DRW, DRS) turn on;
+    without it they turn on after four fifths of the epochs, as in the paper of LDAM. With
+    `cached_features` a frozen backbone sees each training image once, as a test would, and what is
+    trained on top of it learns from these features, without augmentation. Nothing changes where the
+    backbone trains, or only its BatchNorm is updated, as in cRT and LWS unless their `update_bn` is
+    false.
     """
 
     epochs: int = Field(ge=1)
     optimizer: Optimizer
     schedule: Schedule
-    defer: int | None = Field(None, ge=0)
+    deferred_from_epoch: int | None = Field(None, ge=0)
     cached_features: bool = Field(False, json_schema_extra=LATER)
 
     @model_validator(mode="after")
@@ -420,27 +422,32 @@ class StageRecipe(Model):
         problems = []
         if late:
             problems.append(f"milestones {late} are not before the last of {self.epochs} epochs")
-        if self.defer is not None and self.defer > self.epochs:
-            problems.append(f"defer ({self.defer}) is after the last of {self.epochs} epochs")
+        if self.deferred_from_epoch is not None and self.deferred_from_epoch > self.epochs:
+            problems.append(
+                f"deferred_from_epoch ({self.deferred_from_epoch}) is after the last "
+                f"of {self.epochs} epochs"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
     @property
-    def deferred_from(self) -> int:
+    def first_deferred_epoch(self) -> int:
         """Epochs completed when deferred switches turn on."""
-        return self.epochs * 4 // 5 if self.defer is None else self.defer
+        return (
+            self.epochs * 4 // 5 if self.deferred_from_epoch is None else self.deferred_from_epoch
+        )
 
 
 class Policy(Model):
-    """What training images go through after crop and flip, before they are normalised.
+    """What training images go through after crop and flip, before they are normalized.
 
-    `count` operations of `magnitude` 0..30 an image are RandAugment's, whose defaults are those of
-    its authors for ResNet-50 on ImageNet. `cutout` is the side in pixels of a square put to zero.
+    `num_ops` operations of `magnitude` 0..30 an image are RandAugment's, whose defaults are those
+    of its authors for ResNet-50 on ImageNet. `cutout` is the side in pixels of a square set to 0.
     """
 
     kind: Literal["none", "randaugment", "autoaugment_cifar10", "autoaugment_imagenet"] = "none"
-    count: int = Field(default=2, ge=1)
+    num_ops: int = Field(default=2, ge=1)
     magnitude: int = Field(default=9, ge=0, le=30)
     cutout: int = Field(default=0, ge=0)
 
@@ -474,25 +481,27 @@ class Throughput(Model):
     """Images a second that a stage of a recipe was measured at, for the cost shown by `plan`."""
 
     hardware: str
-    stage: Literal["first", "second"] = "first"
+    stage: Literal["stage1", "stage2"] = "stage1"
     images_per_second: float = Field(gt=0)
 
 
 class Recipe(Model):
     """Network, data order and arithmetic, and how the first and the later stages are optimised.
 
-    `batch` is global: each of W devices takes batch / W images, and W must divide it. `first`
-    trains a network, `second` what is built on a trained one (decoupled classifiers).
+    `batch_size` is global: each of W devices takes batch_size / W images, and W must divide it.
+    `stage1` trains a network, `stage2` what is built on a trained one (decoupled classifiers).
 
     `precision` is exact single precision, TF32 on GPUs, bfloat16 autocast or double precision.
     `compile: auto` compiles the backbone where the stage is long enough to pay for it.
-    `fold_batchnorm` tests with BatchNorm folded into the convolutions. `evaluate_every` adds a test
-    every so many epochs, for curves; the result is that of the last epoch in any case.
+    `fold_batchnorm` tests with BatchNorm folded into the convolutions. `eval_every_n_epochs` adds a
+    test every so many epochs, for curves; the result is that of the last epoch in any case.
+    `eval_batch_size` is of a test, on which predictions do not depend: by default 125 images on a
+    CPU, whose caches they fit, and 500 on a GPU.
 
-    `short_side` is for images of any size, which are first resized to it. A resized crop then is a
-    random part, made as large as the dataset's images; the test sees the middle of that size.
-    With a `jpeg_quality` what was resized goes through JPEG, as a small cache has it.
-    `colour_jitter` j changes brightness, contrast and saturation by factors in 1 - j .. 1 + j.
+    `resize_shorter_side` is for images of any size, which are first resized to it. A resized crop
+    then is a random part, made as large as the dataset's images; the test sees the middle of that
+    size. With a `jpeg_quality` what was resized goes through JPEG, as a small cache has it.
+    `color_jitter` j changes brightness, contrast and saturation by factors in 1 - j .. 1 + j.
     """
 
     name: Name = Field(json_schema_extra=NOTE)
@@ -500,7 +509,7 @@ class Recipe(Model):
     network: Name
     pretrained: Pretrained | None = Field(None, json_schema_extra=LATER)
     norm: Literal["batch", "group"] = "batch"
-    batch: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
     precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"
     channels_last: bool = False
     compile: Literal["off", "on", "auto"] = Field("off", json_schema_extra=LATER)
@@ -508,23 +517,31 @@ class Recipe(Model):
     augment: Augment = "crop_flip"
     crop_padding: int = Field(4, ge=0)
     policy: Policy = Field(Policy(), json_schema_extra=LATER)
-    short_side: int | None = Field(None, ge=1, json_schema_extra=LATER)
+    resize_shorter_side: int | None = Field(None, ge=1, json_schema_extra=LATER)
     jpeg_quality: int | None = Field(None, ge=1, le=100, json_schema_extra=LATER)
-    colour_jitter: float = Field(0.0, ge=0, lt=1, json_schema_extra=LATER)
-    eval_batch: int = Field(500, ge=1)
-    evaluate_every: int | None = Field(None, ge=1, json_schema_extra=NOTE)
-    first: StageRecipe
-    second: StageRecipe
+    color_jitter: float = Field(0.0, ge=0, lt=1, json_schema_extra=LATER)
+    eval_batch_size: int | None = Field(None, ge=1, json_schema_extra=NOTE)
+    eval_every_n_epochs: int | None = Field(None, ge=1, json_schema_extra=NOTE)
+    stage1: StageRecipe
+    stage2: StageRecipe
     throughput: tuple[Throughput, ...] = Field((), json_schema_extra=NOTE)
 
     @model_validator(mode="after")
     def _of_any_size(self) -> Self:
-        resized = self.short_side is not None
+        resized = self.resize_shorter_side is not None
         if resized != self.augment.startswith("resized_crop"):
-            raise ValueError("a short_side goes with a resized_crop, and a resized_crop with it")
-        if (self.colour_jitter or self.jpeg_quality) and not resized:
-            raise ValueError("colour_jitter and jpeg_quality are for images with a short_side")
+            raise ValueError(
+                "a resize_shorter_side goes with a resized_crop, and a resized_crop with it"
+            )
+        if (self.color_jitter or self.jpeg_quality) and not resized:
+            raise ValueError(
+                "color_jitter and jpeg_quality are for images with a resize_shorter_side"
+            )
         return self
+
+    def test_batch_size(self, *, on_gpu: bool) -> int:
+        """Return the batch size of a test on a kind of device."""
+        return self.eval_batch_size or (500 if on_gpu else 125)
 
     @property
     def padding(self) -> int:
@@ -532,7 +549,7 @@ class Recipe(Model):
         return self.crop_padding if self.augment in ("crop", "crop_flip") else 0
 
     @property
-    def mirrors(self) -> bool:
+    def horizontal_flip(self) -> bool:
         """Whether training images are mirrored at random."""
         return self.augment.endswith("flip")
 
@@ -542,8 +559,8 @@ class Variant(Model):
 
     label: str = Field(min_length=1, max_length=80)
     method: Name
-    hyper: dict[str, Any] = Field(default_factory=dict)
-    start_from: str | None = None
+    hparams: dict[str, Any] = Field(default_factory=dict)
+    init_from: str | None = None
     recipe: Name | None = None
 
     @field_validator("label")
@@ -558,8 +575,8 @@ class DatasetChoice(Model):
     """A dataset of a grid, with the imbalance ratios (and profile) to impose on it."""
 
     name: Name
-    ratio: Ratios | None = None
-    profile: Literal["natural", "exponential", "pareto", "step"] | None = None
+    imbalance_ratio: Ratios | None = None
+    imbalance_type: Literal["natural", "exponential", "pareto", "step"] | None = None
 
 
 class Grid(Model):
@@ -608,10 +625,10 @@ class Grid(Model):
 class Job(Model):
     """One stage of one variant on one split with one seed: the unit that trains and has a record.
 
-    `label`, `recipe_name` and `stage` describe; the number depends on the rest. `start` holds the
-    keys of the jobs whose weights it needs, the one it continues from first. A job on a `subset` of
-    the classes has no others: it is trained on their images alone and predicts no other. A method
-    of a plugin has the hash of its source beside its version.
+    `label`, `recipe_name` and `stage` describe; the number depends on the rest. `depends_on` holds
+    the keys of the jobs whose weights it needs, the one it continues from first. A job on a
+    `subset` of the classes has no others: it is trained on their images alone and predicts no
+    other. A method of a plugin has the hash of its source beside its version.
     """
 
     label: str = Field(json_schema_extra=NOTE)
@@ -622,12 +639,12 @@ class Job(Model):
     version: int = Field(ge=1)
     plugin_hash: str | None = Field(None, json_schema_extra=LATER)
     stage: Name
-    hyper: dict[str, Any]
+    hparams: dict[str, Any]
     recipe: Recipe
     stage_recipe: StageRecipe | None
     seed: int = Field(ge=0)
-    start: tuple[str, ...] = ()
-    subset: Subset = Field("all", json_schema_extra=LATER)
+    depends_on: tuple[str, ...] = ()
+    subset: ClassSubset = Field("all", json_schema_extra=LATER)
     overrides: tuple[str, ...] = Field((), json_schema_extra=NOTE)
 
     @cached_property
@@ -638,7 +655,7 @@ class Job(Model):
     def settings(self) -> dict[str, Any]:
         """Return what the key is of, as plain JSON values."""
         identity = self.identity()
-        for stages in ("first", "second"):  # only this stage's settings count
+        for stages in ("stage1", "stage2"):  # only this stage's settings count
             del identity["recipe"][stages]
         return {"protocol": PROTOCOL, **identity}
 

@@ -1,4 +1,4 @@
-"""Changes and choices made on the command line: `--set recipe.first.epochs=5`, `--only seed=0`."""
+"""Changes and choices made on the command line: `--set recipe.stage1.epochs=5`, `--only seed=0`."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ from ltbench.config.yaml_file import parse_yaml
 
 ONLY = Location("--only")
 
-Target = Literal["grid", "recipe", "dataset", "hyper"]
+Target = Literal["grid", "recipe", "dataset", "hparams"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 
 
@@ -46,7 +46,7 @@ def parse_overrides(texts: Sequence[str]) -> tuple[Override, ...]:
     """Return the meaning of `--set PATH=VALUE` options.
 
     Paths are `grid.FIELD`, `recipe.FIELD`, `dataset.FIELD` (fields of fields joined by dots) and
-    `hyper.VARIANT.NAME`, where VARIANT is a label, dots and all, or a method.
+    `hparams.VARIANT.NAME`, where VARIANT is a label, dots and all, or a method.
 
     Raises:
         ConfigError: naming every option that has no meaning.
@@ -67,10 +67,10 @@ def _parse(text: str) -> Override:
     if target is None:
         message = f"no setting {format_value(name)}"
         raise COMMAND_LINE.error("unknown-key", message, did_you_mean(head, TARGETS))
-    path = tuple(rest.rsplit(".", 1) if head == "hyper" else rest.split("."))
+    path = tuple(rest.rsplit(".", 1) if head == "hparams" else rest.split("."))
     location = COMMAND_LINE.at(head, *path)
-    if not all(path) or (head == "hyper" and len(path) < 2):
-        form = "hyper.VARIANT.NAME" if head == "hyper" else f"{head}.FIELD"
+    if not all(path) or (head == "hparams" and len(path) < 2):
+        form = "hparams.VARIANT.NAME" if head == "hparams" else f"{head}.FIELD"
         message = f"{format_value(name)} names no field, write {form}=VALUE"
         raise COMMAND_LINE.error("malformed", message)
     if not equals:
@@ -82,7 +82,7 @@ def _parse(text: str) -> Override:
     return Override(text, target, path, value)
 
 
-def changed(
+def apply_overrides(
     values: dict[str, Any], overrides: Sequence[Override], location: Location
 ) -> dict[str, Any]:
     """Return the values of a file with overrides made; the file's own stay as they are.
@@ -105,7 +105,7 @@ def _replaced(values: Any, path: tuple[str, ...], new: Any, location: Location) 
     return {**values, field: _replaced(old, tuple(rest), new, location.at(field))}
 
 
-def override_hyper(
+def override_hparams(
     variants: Sequence[Variant],
     overrides: Sequence[Override],
     check: Callable[[Variant, Location], None],
@@ -128,13 +128,13 @@ def override_hyper(
         meant = [i for i, v in enumerate(variants) if v.label == who]
         meant = meant or [i for i, v in enumerate(variants) if v.method == who]
         for i in meant:
-            hyper = {**overridden[i].hyper, name: override.value}
-            overridden[i] = overridden[i].model_copy(update={"hyper": hyper})
-            locations[i] = COMMAND_LINE.at("hyper", who)
+            hparams = {**overridden[i].hparams, name: override.value}
+            overridden[i] = overridden[i].model_copy(update={"hparams": hparams})
+            locations[i] = COMMAND_LINE.at("hparams", who)
         if not meant:
             words = [word for v in variants for word in (v.label, v.method)]
             message = f"the grid has no variant or method {format_value(who)}"
-            location = COMMAND_LINE.at("hyper", *override.path)
+            location = COMMAND_LINE.at("hparams", *override.path)
             problems.append(location.problem("unknown-variant", message, did_you_mean(who, words)))
     for i, location in locations.items():
         with collect_errors(problems):
@@ -159,7 +159,7 @@ class Cell(Protocol):
 
 
 @dataclass(frozen=True)
-class Only:
+class RowFilter:
     """Which rows of a plan are wanted: in each field any of the words, all where there are none."""
 
     variant: tuple[str, ...] = ()
@@ -208,14 +208,14 @@ def _names(row: Cell) -> dict[str, set[str]]:
     }
 
 
-def parse_only(texts: Sequence[str]) -> Only:
+def parse_only(texts: Sequence[str]) -> RowFilter:
     """Return the choice that `--only FIELD=WORD,WORD[,FIELD=WORD]` options make together.
 
     Raises:
         ConfigError: naming every option that is not of that form.
     """
     problems: list[Problem] = []
-    known = [field.name for field in fields(Only)]
+    known = [field.name for field in fields(RowFilter)]
     chosen: dict[str, tuple[str, ...]] = {}
     next_field = re.compile(rf",\s*(?=(?:{'|'.join(known)})=)")
     for option in (option for text in texts for option in next_field.split(text)):
@@ -229,4 +229,4 @@ def parse_only(texts: Sequence[str]) -> Only:
             problems.append(ONLY.at(field).problem("malformed", message))
         chosen[field] = chosen.get(field, ()) + words
     raise_all(problems)
-    return Only(**chosen)
+    return RowFilter(**chosen)

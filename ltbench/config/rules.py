@@ -41,7 +41,7 @@ class When(Model):
     dataset: Names | None = None
     classes: Range | None = None
     image_size: Range | None = None
-    ratio: Ratios | None = None
+    imbalance_ratio: Ratios | None = None
 
     def matches(self, spec: DatasetSpec) -> bool:
         """Return whether the rule is for a dataset."""
@@ -49,7 +49,7 @@ class When(Model):
             (self.dataset is None or spec.name in self.dataset)
             and (self.classes is None or spec.classes in self.classes)
             and (self.image_size is None or spec.image_size in self.image_size)
-            and (self.ratio is None or spec.ratio in self.ratio)
+            and (self.imbalance_ratio is None or spec.imbalance_ratio in self.imbalance_ratio)
         )
 
 
@@ -57,7 +57,7 @@ class Rule(Model):
     """Hyper-parameters of a case, and the paper, table or file of the authors that says so."""
 
     when: When
-    hyper: dict[str, Any] = Field(min_length=1)
+    hparams: dict[str, Any] = Field(min_length=1)
     source: str = Field(min_length=1)
 
 
@@ -72,5 +72,5 @@ class MethodRules(Model):
             name: (number, value)
             for number, rule in enumerate(self.rules)
             if rule.when.matches(spec)
-            for name, value in rule.hyper.items()
+            for name, value in rule.hparams.items()
         }

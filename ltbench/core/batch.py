@@ -10,7 +10,7 @@ class Batch:
     """Images of one draw.
 
     Attributes:
-        images: [B, C, H, W], normalised floats; with several views [V, B, C, H, W].
+        images: [B, C, H, W], normalized floats; with several views [V, B, C, H, W].
         labels: [B], int64.
         index: [B], int64, positions in the training split (the order of its hashed index list).
     """

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from ltbench.core.nouns import Subset
+from ltbench.core.types import ClassSubset
 
 Rule = Literal["shots", "rank_thirds"]
 Group = Literal["many", "medium", "few"]
@@ -27,7 +27,7 @@ def class_groups(counts: Sequence[int], rule: Rule) -> tuple[Group, ...]:
     is medium (3, 4 and 3 of ten classes); of equal counts the lower class index ranks first.
 
     Args:
-        counts: [C], long-tailed training images of each class, also where the balanced twin trains.
+        counts: [C], long-tailed training images of each class, also for the balanced split.
         rule: how groups are drawn.
     """
     if rule == "shots":
@@ -42,7 +42,7 @@ def class_groups(counts: Sequence[int], rule: Rule) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def subset_classes(subset: Subset, counts: Sequence[int], rule: Rule) -> tuple[int, ...]:
+def subset_classes(subset: ClassSubset, counts: Sequence[int], rule: Rule) -> tuple[int, ...]:
     """Return the classes of a subset in ascending order; none for an empty group.
 
     Args:

@@ -38,7 +38,7 @@ class Stepper:
         value = total.detach().double()
         self._sum = value if self._sum is None else self._sum + value
 
-    def go_on(self, steps: int, loss_sum: float) -> None:
+    def resume(self, steps: int, loss_sum: float) -> None:
         """Count as if these steps had been taken here, for an epoch that began elsewhere."""
         self.steps = steps
         parameter = self.optimizer.param_groups[0]["params"][0]

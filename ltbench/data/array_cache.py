@@ -2,7 +2,7 @@
 
 The cache stands under the dataset's name and a signature of the files (relative path, size, time of
 change) and of the decoder: a folder that changed gets a new one. The fingerprint is over the files'
-bytes and labels, not over pixels, which may differ by a grey level between decoders.
+bytes and labels, not over pixels, which may differ by a gray level between decoders.
 """
 
 import hashlib

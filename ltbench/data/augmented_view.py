@@ -38,17 +38,17 @@ def augmented_view(
         streams: returns the view's generator for a purpose.
         first: step to begin with.
     """
-    draws = maker.draw(len(index), recipe.batch, streams).map(own_columns)
+    draws = maker.draw(len(index), recipe.batch_size, streams).map(own_columns)
     policy, side = recipe.policy, spec.image_size
     if policy.kind == "none" and not policy.cutout:
         return maker.epoch(index, draws, None, first)
     drawn = draw_policy(
         policy.kind,
         len(index),
-        recipe.batch,
+        recipe.batch_size,
         (side, side),
         streams("policy"),
-        count=policy.count,
+        num_ops=policy.num_ops,
         magnitude=policy.magnitude,
         cutout=policy.cutout > 0,
     )

@@ -77,9 +77,9 @@ def batch_maker(
         padding: pixels that an augmented image in memory may be shifted by to each side.
         jitter: strength of changes of the colors of augmented images of any size.
     """
-    mean, std = spec.normalisation.mean, spec.normalisation.std
+    mean, std = spec.normalization.mean, spec.normalization.std
     how: dict[str, Any] = {
-        "flip": recipe.mirrors,
+        "flip": recipe.horizontal_flip,
         "dtype": DTYPES[recipe.precision],
         "channels_last": recipe.channels_last,
         "device": device,
@@ -90,7 +90,7 @@ def batch_maker(
     if isinstance(images, FileImages):
         images = replace(
             images,
-            short_side=recipe.short_side or spec.image_size,
+            resize_shorter_side=recipe.resize_shorter_side or spec.image_size,
             quality=recipe.jpeg_quality,
             threads=torch.get_num_threads(),
         )

@@ -48,7 +48,7 @@ class CacheReport:
 def build_cache(
     spec: DatasetSpec,
     raw: RawDataset,
-    short_side: int,
+    resize_shorter_side: int,
     *,
     quality: int | None = None,
     processes: int = 1,
@@ -60,7 +60,7 @@ def build_cache(
     Args:
         spec: the dataset.
         raw: its images, which stay in files.
-        short_side: pixels of the shorter side of the resized images.
+        resize_shorter_side: pixels of the shorter side of the resized images.
         quality: of the JPEGs that they are packed as; None for pixels.
         processes: that decode at once.
         on_bad: what becomes of images that cannot be decoded.
@@ -69,16 +69,16 @@ def build_cache(
     Raises:
         DataError: naming all images that cannot be decoded, where that is an error.
     """
-    folder = cache_folder(spec, raw, short_side, quality)
+    folder = cache_folder(spec, raw, resize_shorter_side, quality)
     images = sum(map(len, raw.files.values()))
-    least = images * spec.channels * short_side**2
+    least = images * spec.channels * resize_shorter_side**2
     there = sum(path.stat().st_size for path in folder.glob("*.bin"))
     with making_cache(folder, max(least - there, 0) if quality is None else 0):
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*"):
             left.unlink()  # half-written by a process that was killed
         shards = [
-            _Shard(folder, part, number, some, short_side, quality, on_bad)
+            _Shard(folder, part, number, some, resize_shorter_side, quality, on_bad)
             for part, files in raw.files.items()
             for number, some in enumerate(_in_shards(files))
         ]
@@ -96,7 +96,7 @@ def build_cache(
         sizes = {p.name: p.stat().st_size for shard in shards for p in (shard.pixels, shard.index)}
         names = {part: [s.name for s in shards if s.part == part] for part in raw.files}
         write_manifest(folder, {"shards": names, "sizes": sizes, "bad": bad})
-        cache = open_cache(spec, raw, short_side, quality)
+        cache = open_cache(spec, raw, resize_shorter_side, quality)
         if cache is None:
             raise DataError(f"{spec.name}: the cache {folder} cannot be read back", "bad-cache")
     return CacheReport(folder, images, sum(sizes.values()), bad, cache[1])
@@ -129,7 +129,7 @@ class _Shard:
     part: str
     number: int
     files: FileImages
-    short_side: int
+    resize_shorter_side: int
     quality: int | None
     on_bad: OnBad
 
@@ -166,10 +166,10 @@ class _Shard:
         with removed_on_error(temporary), temporary.open("wb") as file:
             for path in files.paths:
                 try:
-                    image = read_image(files.root / path, files.channels, self.short_side)
+                    image = read_image(files.root / path, files.channels, self.resize_shorter_side)
                 except BadImageError as error:
                     bad[path] = str(error)
-                    side = self.short_side if self.on_bad == "report" else 0
+                    side = self.resize_shorter_side if self.on_bad == "report" else 0
                     image = Image.new(MODES[files.channels], (side, side))
                 data = _stored(image, self.quality)
                 file.write(data)

@@ -13,8 +13,8 @@ from ltbench.config.models import DatasetSpec, Job, Recipe, Split
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import rank, world_size
 from ltbench.core.groups import subset_classes
-from ltbench.core.nouns import Subset
-from ltbench.core.streams import stream
+from ltbench.core.seeding import make_generator
+from ltbench.core.types import ClassSubset
 from ltbench.data.augmented_view import augmented_view, own_columns
 from ltbench.data.batch_maker import BatchMaker, batch_maker
 from ltbench.data.errors import DataError, printable
@@ -37,7 +37,7 @@ class DataModule(pl.LightningDataModule):
 
     Args:
         spec: the dataset.
-        split: the long-tailed split or its balanced twin.
+        split: the long-tailed split or its balanced counterpart.
         recipe: batch, augmentation, precision and memory format.
         seed: of the training.
         subset: classes to train on; the test always has all of them.
@@ -76,7 +76,7 @@ class DataModule(pl.LightningDataModule):
         recipe: Recipe,
         *,
         seed: int,
-        subset: Subset = "all",
+        subset: ClassSubset = "all",
         epochs: int = 1,
         data_root: str | Path | None = None,
         device: torch.device | str = "cpu",
@@ -129,9 +129,9 @@ class DataModule(pl.LightningDataModule):
             data.open_set = load_open_set(job.dataset, data_root)
         return data
 
-    def classes_of(self, subset: Subset) -> Tensor:
+    def classes_of(self, subset: ClassSubset) -> Tensor:
         """Return the classes [K] of a subset; none for an empty group."""
-        counts, rule = self.longtailed_counts.tolist(), self.spec.groups
+        counts, rule = self.longtailed_counts.tolist(), self.spec.shot_rule
         return torch.tensor(subset_classes(subset, counts, rule), dtype=torch.int64)
 
     @property
@@ -142,7 +142,7 @@ class DataModule(pl.LightningDataModule):
     @property
     def steps_per_epoch(self) -> int:
         """Optimisation steps of an epoch: full global batches."""
-        return len(self.labels) // self.recipe.batch
+        return len(self.labels) // self.recipe.batch_size
 
     def train_dataloader(self) -> ChunkedEpochs:
         """Return the training epochs of this rank, one after the other, in chunks of steps."""
@@ -170,8 +170,8 @@ class DataModule(pl.LightningDataModule):
     def _batches(self, sampler: str, place: int, epoch: int, first: int) -> Iterator[Batch]:
         """Yield an epoch's batches of a step's `place`-th sampler."""
         spec, recipe, maker = self.spec, self.recipe, self._train_maker
-        sampling = stream(self.seed, "sampling", sampler, epoch)
-        drawn = draw_epoch(sampler, self.labels, epoch, self.epochs, recipe.batch, sampling)
+        sampling = make_generator(self.seed, "sampling", sampler, epoch)
+        drawn = draw_epoch(sampler, self.labels, epoch, self.epochs, recipe.batch_size, sampling)
         index, labels = own_columns(drawn), self.labels.to(self.device)  # [steps, B of this rank]
         streams = [self._streams(epoch, place, view) for view in range(self.views)]
         views = [augmented_view(maker, index, spec, recipe, each, first) for each in streams]
@@ -185,7 +185,7 @@ class DataModule(pl.LightningDataModule):
 
     def _streams(self, epoch: int, place: int, view: int) -> Callable[[str], Generator]:
         """Return what gives a view's generator for a purpose."""
-        return lambda purpose: stream(self.seed, purpose, epoch, place, view)
+        return lambda purpose: make_generator(self.seed, purpose, epoch, place, view)
 
     def cache_features(self, backbone: Callable[[Tensor], Tensor]) -> None:
         """Let training batches hold features of the images, unaugmented, from now on.
@@ -264,7 +264,7 @@ class DataModule(pl.LightningDataModule):
     @cached_property
     def _train_maker(self) -> BatchMaker[Any]:
         recipe = self.recipe
-        return self._maker(self.train_images, padding=recipe.padding, jitter=recipe.colour_jitter)
+        return self._maker(self.train_images, padding=recipe.padding, jitter=recipe.color_jitter)
 
     @cached_property
     def _test_maker(self) -> BatchMaker[Any]:
@@ -283,7 +283,10 @@ class DataModule(pl.LightningDataModule):
         index: Tensor | None = None,
         span: range | None = None,
     ) -> OrderedLoader:
-        batch, called = self.recipe.eval_batch, self.on_batch
+        batch, called = (
+            self.recipe.test_batch_size(on_gpu=self.device.type == "cuda"),
+            self.on_batch,
+        )
         return OrderedLoader(maker, labels, batch, index=index, span=span, on_batch=called)
 
     def transfer_batch_to_device(

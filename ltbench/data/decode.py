@@ -1,6 +1,6 @@
 """From the bytes of an image file to pixels, or a word on what is wrong with it.
 
-Where simplejpeg is installed it decodes what is plainly a colour JPEG, to the same pixels in less
+Where simplejpeg is installed it decodes what is plainly a color JPEG, to the same pixels in less
 time; PIL decodes all else, and says what is wrong.
 """
 
@@ -53,7 +53,7 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> I
 
     Args:
         data: the file's.
-        channels: 1 for grey, 3 for colour, which others are converted to.
+        channels: 1 for gray, 3 for color, which others are converted to.
         size: width and height that it must have; None for any.
 
     Raises:
@@ -90,7 +90,7 @@ def pixels_of(image: Image.Image) -> Pixels:
 
 
 def _plain_jpeg(data: bytes, channels: int) -> Pixels | None:
-    """Return what a whole colour JPEG shows; None for anything else, or without simplejpeg."""
+    """Return what a whole color JPEG shows; None for anything else, or without simplejpeg."""
     if simplejpeg is None or channels != 3 or not data.startswith(b"\xff\xd8"):
         return None
     try:

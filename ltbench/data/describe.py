@@ -1,4 +1,4 @@
-"""What `ltbench data check` and `ltbench data show` tell of a dataset. Imports no torch."""
+"""What `ltbench data check` and `ltbench data plot` tell of a dataset. Imports no torch."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from ltbench.data.split import make_split
 BAR = 40
 """Characters of the longest bar of the histogram."""
 
-COLOURS = {"many": "#4477aa", "medium": "#ccbb44", "few": "#ee6677"}
+COLORS = {"many": "#4477aa", "medium": "#ccbb44", "few": "#ee6677"}
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class DataReport:
         groups: [C] group of each class by the dataset's rule.
         train_hash, test_hash: of the long-tailed split.
         files: the images that stay in their files, those of validation too.
-        twin_per_class: images of each class in the balanced twin; None where there is none.
-        twin_hash: hash of the twin; where there is none, None.
-        no_twin: why there is no balanced twin; None where there is one.
+        twin_per_class: images of each class in the balanced counterpart; None where there is none.
+        twin_hash: hash of the balanced counterpart; where there is none, None.
+        no_balanced_counterpart: why there is no balanced counterpart; None where there is one.
         auxiliary: how many images methods choose on that need such, or why there are none.
     """
 
@@ -59,7 +59,7 @@ class DataReport:
     test_hash: str
     twin_per_class: int | None
     twin_hash: str | None
-    no_twin: str | None
+    no_balanced_counterpart: str | None
     auxiliary: str
     files: tuple[FileImages, ...]
 
@@ -73,11 +73,11 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
     raw = load_raw_dataset(spec, data_root)
     plain = spec.model_copy(update={"auxiliary": None})
     longtailed = make_split(plain, raw, "longtailed")
-    twin, no_twin = None, None
+    balanced_counterpart, no_balanced_counterpart = None, None
     try:
-        twin = make_split(plain, raw, "balanced")
+        balanced_counterpart = make_split(plain, raw, "balanced")
     except DataError as error:
-        no_twin = str(error)
+        no_balanced_counterpart = str(error)
     return DataReport(
         spec=spec,
         root=resolve_root(data_root).absolute(),
@@ -88,12 +88,12 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
         test_counts=tuple(np.bincount(raw.test_labels, minlength=spec.classes).tolist()),
         gini=gini(longtailed.counts),
         effective_classes=effective_classes(longtailed.counts),
-        groups=class_groups(longtailed.counts, spec.groups),
+        groups=class_groups(longtailed.counts, spec.shot_rule),
         train_hash=longtailed.train_hash,
         test_hash=longtailed.test_hash,
-        twin_per_class=twin.counts[0] if twin else None,
-        twin_hash=twin.train_hash if twin else None,
-        no_twin=no_twin,
+        twin_per_class=balanced_counterpart.counts[0] if balanced_counterpart else None,
+        twin_hash=balanced_counterpart.train_hash if balanced_counterpart else None,
+        no_balanced_counterpart=no_balanced_counterpart,
         auxiliary=_auxiliary(spec, raw),
         files=tuple(raw.every_file),
     )
@@ -146,7 +146,7 @@ def describe(report: DataReport) -> str:
     """Return a report as lines of text."""
     spec, counts = report.spec, report.counts
     sizes = Counter(report.groups)
-    known = spec.fingerprint or (spec.lists and pinned_fingerprint(spec.lists))
+    known = spec.fingerprint or (spec.official_lists and pinned_fingerprint(spec.official_lists))
     pinned = "as pinned" if known else "not pinned"
     where = "" if spec.source == "digits" else f" in {report.root}"
     shape = (spec.channels, spec.image_size, spec.image_size)
@@ -156,13 +156,13 @@ def describe(report: DataReport) -> str:
         f"pool         {_range(report.pool_counts)}",
         f"long-tailed  {_range(counts)}, ratio {max(counts) / min(counts):.4g}",
         f"imbalance    Gini {report.gini:.3f}, effective classes {report.effective_classes:.1f}",
-        f"balanced     {report.no_twin or f'{report.twin_per_class} a class'}",
+        f"balanced     {report.no_balanced_counterpart or f'{report.twin_per_class} a class'}",
         f"test         {_range(report.test_counts)}",
         f"auxiliary    {report.auxiliary}",
-        f"groups       {', '.join(f'{sizes[g]} {g}' for g in GROUPS)} ({RULES[spec.groups]})",
+        f"groups       {', '.join(f'{sizes[g]} {g}' for g in GROUPS)} ({RULES[spec.shot_rule]})",
         f"fingerprint  {report.fingerprint} ({pinned})",
         f"train hash   {report.train_hash}",
-        f"twin hash    {report.twin_hash or '-'}",
+        f"balanced_counterpart hash    {report.twin_hash or '-'}",
         f"test hash    {report.test_hash}",
     ]
     return "\n".join(lines)
@@ -180,11 +180,16 @@ def describe_lists(lists: ImageLists, found: Mapping[str, int]) -> str:
 
 def describe_preparation(prepared: PreparationReport) -> str:
     """Return what was prepared as lines of text."""
-    words = {"train": "training", "val": "validation", "test": "test", "twin": "balanced twin"}
+    words = {
+        "train": "training",
+        "val": "validation",
+        "test": "test",
+        "balanced_counterpart": "balanced counterpart",
+    }
     lines = [f"prepared      {prepared.folder.absolute()}", f"images        {prepared.root}"]
     lines += [f"{words[part]:14}{count:,} images" for part, count in prepared.images.items()]
-    if prepared.no_twin is not None:
-        lines.append(f"{words['twin']:14}none: {prepared.no_twin}")
+    if prepared.no_balanced_counterpart is not None:
+        lines.append(f"{words['balanced_counterpart']:14}none: {prepared.no_balanced_counterpart}")
     lines += [f"paths         {form} ({words[part]})" for part, form in prepared.paths.items()]
     return "\n".join([*lines, f"fingerprint   {prepared.fingerprint}"])
 
@@ -215,7 +220,7 @@ def histogram(report: DataReport) -> str:
 
 
 def write_figure(report: DataReport, path: Path) -> bool:
-    """Draw the histogram of the long-tailed split and its twin into a file.
+    """Draw the histogram of the long-tailed split and its balanced counterpart into a file.
 
     Args:
         report: what to draw.
@@ -233,9 +238,11 @@ def write_figure(report: DataReport, path: Path) -> bool:
     for group in GROUPS:
         classes = [k for k, of in enumerate(report.groups) if of == group]
         heights = [report.counts[k] for k in classes]
-        axes.bar(classes, heights, width=1, color=COLOURS[group], label=group)
+        axes.bar(classes, heights, width=1, color=COLORS[group], label=group)
     if report.twin_per_class is not None:
-        axes.axhline(report.twin_per_class, color="black", linestyle="--", label="balanced twin")
+        axes.axhline(
+            report.twin_per_class, color="black", linestyle="--", label="balanced counterpart"
+        )
     axes.set(xlabel="class", ylabel="training images", title=report.spec.id, yscale="log")
     axes.legend()
     figure.savefig(path)

@@ -75,7 +75,7 @@ def images_of_folder(
     files = listing.parts["train"]
     labels = np.array([label_of[listing.classes[file.label]] for file in files], np.int64)
     paths = FileImages(folder.parent, tuple(file.path for file in files), spec.channels)
-    if recipe.short_side is not None:
+    if recipe.resize_shorter_side is not None:
         return LabeledImages(paths, labels)
     return LabeledImages(_decoded(paths, spec.image_size), labels)
 

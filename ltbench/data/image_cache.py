@@ -132,28 +132,28 @@ def _mapped(path: Path) -> Pixels:
 
 
 def cache_folder(
-    spec: DatasetSpec, raw: RawDataset, short_side: int, quality: int | None = None
+    spec: DatasetSpec, raw: RawDataset, resize_shorter_side: int, quality: int | None = None
 ) -> Path:
     """Return the folder of a dataset's cache, whether it is there or not."""
     files = [[str(part.root.absolute()), part.paths] for part in raw.files.values()]
-    known = [LAYOUT, decoder(), raw.fingerprint, spec.channels, short_side, quality]
+    known = [LAYOUT, decoder(), raw.fingerprint, spec.channels, resize_shorter_side, quality]
     signature = content_hash([*known, files])[:16]
-    return cache_root() / f"{spec.name}-{_form(short_side, quality)}-{signature}"
+    return cache_root() / f"{spec.name}-{_form(resize_shorter_side, quality)}-{signature}"
 
 
-def _form(short_side: int, quality: int | None) -> str:
-    return f"{short_side}" if quality is None else f"{short_side}-q{quality}"
+def _form(resize_shorter_side: int, quality: int | None) -> str:
+    return f"{resize_shorter_side}" if quality is None else f"{resize_shorter_side}-q{quality}"
 
 
 def open_cache(
     spec: DatasetSpec,
     raw: RawDataset,
-    short_side: int,
+    resize_shorter_side: int,
     quality: int | None = None,
     threads: int = 1,
 ) -> tuple[dict[str, CachedImages], BadImages | None] | None:
     """Return the images of a cache by part, and which are bad; None where it is not whole."""
-    folder = cache_folder(spec, raw, short_side, quality)
+    folder = cache_folder(spec, raw, resize_shorter_side, quality)
     content = read_manifest(folder)
     if content is None:
         return None
@@ -239,7 +239,7 @@ def open_images(spec: DatasetSpec, raw: RawDataset, recipe: Recipe, threads: int
         DataError: where the recipe is for images of another kind, or these are not the images that
             the dataset is planned with.
     """
-    side = recipe.short_side
+    side = recipe.resize_shorter_side
     if (side is None) == bool(raw.files):
         have = "any size" if raw.files else "one size"
         raise DataError(f"{spec.id} has images of {have}, {recipe.name} is for others", "conflict")

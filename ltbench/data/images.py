@@ -97,7 +97,7 @@ class FileImages:
         root: folder that paths start from.
         paths: of the images.
         channels: that they are converted to.
-        short_side: pixels that the shorter side is resized to; None for images as they are.
+        resize_shorter_side: pixels of the shorter side after resizing; None for no resizing.
         quality: of the JPEG that they go through after that; None for none.
         threads: that decode at once.
     """
@@ -105,7 +105,7 @@ class FileImages:
     root: Path
     paths: tuple[str, ...]
     channels: int
-    short_side: int | None = None
+    resize_shorter_side: int | None = None
     quality: int | None = None
     threads: int = 1
 
@@ -135,7 +135,7 @@ class FileImages:
     def _read(self, position: int) -> Pixels:
         path = self.root / self.paths[position]
         try:
-            image = read_image(path, self.channels, self.short_side)
+            image = read_image(path, self.channels, self.resize_shorter_side)
         except BadImageError as error:
             raise DataError(f"{printable(str(path))} {error}", "bad-images") from None
         if self.quality is None:
@@ -143,18 +143,18 @@ class FileImages:
         return decode_pixels(encode_jpeg(image, self.quality), self.channels)
 
 
-def read_image(path: Path, channels: int, short_side: int | None) -> Image.Image:
+def read_image(path: Path, channels: int, resize_shorter_side: int | None) -> Image.Image:
     """Return an image from its file, with a given short side; with None as it is.
 
     Raises:
         BadImageError: saying why it cannot be read.
     """
     image = decode(read_file(path), channels)
-    return image if short_side is None else with_short_side(image, short_side)
+    return image if resize_shorter_side is None else with_short_side(image, resize_shorter_side)
 
 
 def encode_jpeg(image: Image.Image, quality: int) -> bytes:
-    """Return the JPEG of an image, its colours at half the resolution."""
+    """Return the JPEG of an image, its colors at half the resolution."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
     return file.getvalue()

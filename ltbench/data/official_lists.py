@@ -223,12 +223,12 @@ def _unlike_facts(
         return problems
     by_class = Counter(image.label for image in parts["train"])
     counts = [by_class[label] for label in range(spec.classes)]
-    if (max(counts), min(counts)) != (lists.largest, lists.smallest):
+    if (max(counts), min(counts)) != (lists.max_per_class, lists.min_per_class):
         problems.append(
             f"{lists.train.file} has {max(counts):,} to {min(counts):,} images a class, "
-            f"expected {lists.largest:,} to {lists.smallest:,}"
+            f"expected {lists.max_per_class:,} to {lists.min_per_class:,}"
         )
-    sizes = Counter(class_groups(counts, spec.groups))
+    sizes = Counter(class_groups(counts, spec.shot_rule))
     found = tuple(sizes[group] for group in GROUPS)
     if lists.group_sizes not in (None, found):
         problems.append(

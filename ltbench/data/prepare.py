@@ -1,8 +1,9 @@
 """From official lists and a folder of images to a prepared dataset. Imports no torch.
 
 A prepared dataset is a folder below the data root: `train.txt`, `test.txt` and `val.txt`, the list
-of its balanced twin in `twin.txt`, all with the paths that the images have here, and a manifest
-that names the images' root and hashes it all. Jobs believe the manifest; nothing is searched twice.
+of its balanced counterpart in `balanced.txt`, all with the paths that the images have here, and a
+manifest that names the images' root and hashes it all. Jobs believe the manifest; nothing is
+searched twice.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from ltbench.config.models import DatasetSpec, ImageLists, ListedPart, Split
 from ltbench.data.errors import DataError, listed
 from ltbench.data.files import atomic_directory, file_lock, read_manifest, write_manifest
 from ltbench.data.images import FileImages
+from ltbench.data.imbalance import balanced_counts
 from ltbench.data.official_lists import (
     ListEntry,
     OfficialLists,
@@ -28,10 +30,9 @@ from ltbench.data.official_lists import (
     path_of,
     read_lists,
 )
-from ltbench.data.profiles import balanced_counts
 from ltbench.data.raw_dataset import PredefinedSplit, RawDataset
 
-SPLITS: dict[Split, str] = {"longtailed": "train", "balanced": "twin"}
+SPLITS: dict[Split, str] = {"longtailed": "train", "balanced": "balanced"}
 """The list that says each split."""
 
 NAMED = 5
@@ -48,7 +49,7 @@ class PreparationReport:
         fingerprint: of the lists.
         paths: form of the images' paths, by part.
         images: number of them, by list.
-        no_twin: why there is no balanced twin; None where there is one.
+        no_balanced_counterpart: why there is no balanced counterpart; None where there is one.
     """
 
     folder: Path
@@ -56,11 +57,11 @@ class PreparationReport:
     fingerprint: str
     paths: Mapping[str, str]
     images: Mapping[str, int]
-    no_twin: str | None
+    no_balanced_counterpart: str | None
 
 
 def prepare(spec: DatasetSpec, root: Path, lists_folder: Path, folder: Path) -> PreparationReport:
-    """Check a dataset's lists, find its images, choose its balanced twin and write all that down.
+    """Check a dataset's lists, find its images and choose its balanced split.
 
     Args:
         spec: the dataset.
@@ -71,7 +72,7 @@ def prepare(spec: DatasetSpec, root: Path, lists_folder: Path, folder: Path) -> 
     Raises:
         DataError: with everything that is wrong with lists and images.
     """
-    lists = spec.lists
+    lists = spec.official_lists
     if lists is None:
         raise DataError(
             f"{spec.name} is not made of lists: there is nothing to prepare", "conflict"
@@ -88,27 +89,31 @@ def prepare(spec: DatasetSpec, root: Path, lists_folder: Path, folder: Path) -> 
     there = _Folders(root)
     paths = _find_images(lists, found, there)
     parts = dict(found.parts)
-    no_twin: str | None = spec.no_twin or "nothing says what it could be drawn from"
-    if spec.pool_images is not None:
+    no_balanced_counterpart: str | None = (
+        spec.no_balanced_counterpart or "nothing says what it could be drawn from"
+    )
+    if spec.full_train_images is not None:
         try:
-            parts["twin"] = _twin(spec, found, there, paths["train"])
-            no_twin = None
+            parts["balanced_counterpart"] = _balanced_counterpart(
+                spec, found, there, paths["train"]
+            )
+            no_balanced_counterpart = None
         except DataError as error:
-            no_twin = str(error)
+            no_balanced_counterpart = str(error)
     prepared = PreparationReport(
         folder=folder,
         root=root.absolute(),
         fingerprint=lists_fingerprint(blobs_of(lists, found)),
         paths=paths,
         images={part: len(images) for part, images in parts.items()},
-        no_twin=no_twin,
+        no_balanced_counterpart=no_balanced_counterpart,
     )
     _write(prepared, lists, found.classes, parts)
     return prepared
 
 
 def open_prepared(spec: DatasetSpec, folder: Path) -> RawDataset:
-    """Return the images of a prepared dataset: the listed ones, then what the twin has beside them.
+    """Return the images of a prepared dataset: the listed, then the balanced split's.
 
     Raises:
         DataError: where the dataset was not prepared, or its folder was altered since.
@@ -123,7 +128,9 @@ def open_prepared(spec: DatasetSpec, folder: Path) -> RawDataset:
         )
     root = Path(content["root"])
     lists = {part: _read(folder / f"{part}.txt", sha) for part, sha in content["files"].items()}
-    train = lists["train"] | lists.get("twin", {})  # listed images keep their places
+    train = lists["train"] | lists.get(
+        "balanced_counterpart", {}
+    )  # listed images keep their places
     place = {path: position for position, path in enumerate(train)}
     predefined: dict[Split, PredefinedSplit] = {}
     for split, part in SPLITS.items():
@@ -141,7 +148,7 @@ def open_prepared(spec: DatasetSpec, folder: Path) -> RawDataset:
         val_images=None if val is None else FileImages(root, tuple(val), spec.channels),
         val_labels=None if val is None else np.array([*val.values()], np.int64),
         predefined=predefined,
-        no_twin=content["no_twin"],
+        no_balanced_counterpart=content["no_balanced_counterpart"],
     )
 
 
@@ -168,7 +175,7 @@ def _write(
     content: dict[str, Any] = {
         "fingerprint": prepared.fingerprint,
         "root": str(prepared.root),
-        "no_twin": prepared.no_twin,
+        "no_balanced_counterpart": prepared.no_balanced_counterpart,
         "classes": classes,
         "files": {},
         "hashes": {},
@@ -238,10 +245,10 @@ def _find_images(lists: ImageLists, found: OfficialLists, there: _Folders) -> di
     return paths
 
 
-def _twin(
+def _balanced_counterpart(
     spec: DatasetSpec, found: OfficialLists, there: _Folders, form: str
 ) -> tuple[ListEntry, ...]:
-    """Return the balanced twin: of each class the mean number of images of all, rounded down.
+    """Choose the balanced split: of each class the mean number of images, rounded down.
 
     They are drawn from the listed images of the class; where these are too few all are taken, and
     more are drawn from the rest of its folder, without the validation images. This is the rule of
@@ -254,9 +261,10 @@ def _twin(
     """
     folders = [_folder(path_of(ListEntry(name, "-", 0), form)) for name in found.classes]
     pool = sum(len(there.files(folder)) for folder in folders)
-    if pool != spec.pool_images:
+    if pool != spec.full_train_images:
         raise DataError(
-            f"it is drawn from all {spec.pool_images:,} training images, {pool:,} are here", "split"
+            f"it is drawn from all {spec.full_train_images:,} training images, {pool:,} are here",
+            "split",
         )
     generator = np.random.RandomState(spec.split_seed)
     listed_of: list[list[str]] = [[] for _ in found.classes]
@@ -266,12 +274,12 @@ def _twin(
     for image in (*found.parts["train"], *found.parts.get("val", ())):
         taken[image.label].add(image.name)
     counts = balanced_counts([len(names) for names in listed_of])
-    twin: list[ListEntry] = []
+    balanced_counterpart: list[ListEntry] = []
     for label, (own, count) in enumerate(zip(listed_of, counts, strict=True)):
         rest = sorted(there.files(folders[label]) - taken[label])
         names = [own[i] for i in generator.permutation(len(own))[:count]]
         names += [rest[i] for i in generator.permutation(len(rest))[: count - len(names)]]
         if len(names) < count:
             raise DataError(f"class {found.classes[label]} has fewer than {count} images", "split")
-        twin += [ListEntry(found.classes[label], name, label) for name in names]
-    return tuple(twin)
+        balanced_counterpart += [ListEntry(found.classes[label], name, label) for name in names]
+    return tuple(balanced_counterpart)

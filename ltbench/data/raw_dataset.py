@@ -55,7 +55,7 @@ class RawDataset:
             the lists for official ones.
         val_images, val_labels: the validation images that a source comes with, if it does.
         predefined: splits that are not drawn but listed.
-        no_twin: why a balanced twin is not among these.
+        no_balanced_counterpart: why a balanced counterpart is not among these.
         training: the fingerprint of all but the test images, where it was measured.
     """
 
@@ -68,7 +68,7 @@ class RawDataset:
     val_images: Images | None = None
     val_labels: Labels | None = None
     predefined: Mapping[Split, PredefinedSplit] = field(default_factory=dict)
-    no_twin: str | None = None
+    no_balanced_counterpart: str | None = None
     training: str | None = None
 
     @property

@@ -56,7 +56,7 @@ def load_raw_dataset(
         raw = _digits(spec.test_per_class)
     elif spec.source in OWN:
         raw = _own(spec, root)
-    elif spec.source == "lists":
+    elif spec.source == "official_lists":
         raw = open_prepared(spec, place_of(spec, root))
     elif spec.source == "medmnist":
         raw = read_medmnist(spec, place_of(spec, root))
@@ -88,7 +88,10 @@ def measure_fingerprint(spec: DatasetSpec, data_root: str | Path | None = None) 
     """
     if spec.fingerprint is not None:
         return spec.fingerprint
-    if spec.lists is not None and (pinned := pinned_fingerprint(spec.lists)) is not None:
+    if (
+        spec.official_lists is not None
+        and (pinned := pinned_fingerprint(spec.official_lists)) is not None
+    ):
         return pinned
     if not is_there(spec, data_root):
         return None
@@ -120,7 +123,7 @@ def _in_memory(
 
 
 def _digits(test_per_class: int) -> RawDataset:
-    """Scikit-learn's 8x8 digits, grey levels 0..16 scaled to 0..255.
+    """Scikit-learn's 8x8 digits, gray levels 0..16 scaled to 0..255.
 
     They come without a test part: it is the last images of each class in the stored order.
     """
@@ -207,7 +210,7 @@ def _own_parts(spec: DatasetSpec) -> dict[Part, str]:
 
 def place_of(spec: DatasetSpec, root: Path) -> Path:
     """Return the folder of a source's files."""
-    if spec.source in ("image_folder", "image_list", "lists"):
+    if spec.source in ("image_folder", "image_list", "official_lists"):
         return root / (spec.folder or spec.name)
     if spec.source == "tiny_imagenet":
         return root / (spec.folder or "tiny-imagenet-200")

@@ -1,4 +1,4 @@
-"""The two splits of a dataset, long-tailed and its balanced twin, and the images set apart.
+"""The two splits of a dataset, long-tailed and its balanced counterpart, and the images set apart.
 
 Imports no torch.
 """
@@ -11,10 +11,10 @@ import numpy as np
 
 from ltbench.config.models import DatasetSpec, Recipe, Split
 from ltbench.core.groups import GROUPS, Group, class_groups, subset_classes
-from ltbench.core.nouns import Subset
+from ltbench.core.types import ClassSubset
 from ltbench.data.errors import DataError, listed
 from ltbench.data.image_cache import open_images
-from ltbench.data.profiles import (
+from ltbench.data.imbalance import (
     balanced_counts,
     held_out_counts,
     longtailed_counts,
@@ -53,15 +53,15 @@ class SplitIndices:
 
 
 def make_split(
-    spec: DatasetSpec, raw: RawDataset, split: Split, subset: Subset = "all"
+    spec: DatasetSpec, raw: RawDataset, split: Split, subset: ClassSubset = "all"
 ) -> SplitIndices:
     """Choose the training images of a split; all test images are always used.
 
-    A subset has the split's own images of its classes, on the twin those of the long-tailed groups.
+    A subset has the split's own images of the classes of a long-tailed group.
 
     Raises:
-        DataError: when classes have too few images, so that the split, the twin or the auxiliary
-            images are impossible, or the subset has no classes.
+        DataError: when classes have too few images, so that the split, its counterpart or the
+            auxiliary images are impossible, or the subset has no classes.
     """
     kept = _keep(spec, raw, split)
     labels = raw.train_labels
@@ -72,7 +72,7 @@ def make_split(
             "split",
         )
     longtailed = counts if split == "longtailed" else _longtailed_counts(spec, raw)
-    classes = subset_classes(subset, longtailed, spec.groups)
+    classes = subset_classes(subset, longtailed, spec.shot_rule)
     if not classes:
         raise DataError(f"{spec.id} has no {subset}-shot classes", "split")
     train, held_out = kept, kept[:0]
@@ -100,7 +100,7 @@ def open_split(
     raw: RawDataset,
     recipe: Recipe,
     split: Split,
-    subset: Subset = "all",
+    subset: ClassSubset = "all",
     threads: int = 1,
 ) -> tuple[RawDataset, SplitIndices]:
     """Return a dataset's images as jobs read them, and a split of them.
@@ -109,7 +109,7 @@ def open_split(
         spec: the dataset.
         raw: its images.
         recipe: of the jobs.
-        split: the long-tailed split or its balanced twin.
+        split: the long-tailed split or its balanced counterpart.
         subset: classes to train on.
         threads: that decode at once.
 
@@ -119,9 +119,9 @@ def open_split(
     """
     raw = open_images(spec, raw, recipe, threads)
     chosen = make_split(spec, raw, split, subset)
-    if recipe.batch > len(chosen.train):
+    if recipe.batch_size > len(chosen.train):
         raise DataError(
-            f"the batch of {recipe.batch} of recipe {recipe.name} does not fit the "
+            f"the batch of {recipe.batch_size} of recipe {recipe.name} does not fit the "
             f"{len(chosen.train)} training images of {split_name(spec, split, subset)}",
             "batch-too-large",
         )
@@ -139,11 +139,11 @@ def _longtailed_counts(spec: DatasetSpec, raw: RawDataset) -> list[int]:
 
 def _keep(spec: DatasetSpec, raw: RawDataset, split: Split) -> Indices:
     """Return the images of a split before any are held out, as listed or ordered by class."""
-    kind = "balanced twin" if split == "balanced" else "long-tailed split"
+    kind = "balanced counterpart" if split == "balanced" else "long-tailed split"
     if split in raw.predefined:
         return raw.predefined[split].train
     if raw.predefined:
-        raise DataError(f"{spec.id} has no {kind}: {raw.no_twin}", "split")
+        raise DataError(f"{spec.id} has no {kind}: {raw.no_balanced_counterpart}", "split")
     longtailed = _longtailed_counts(spec, raw)
     counts = longtailed if split == "longtailed" else balanced_counts(longtailed)
     try:
@@ -204,7 +204,7 @@ def _unused(
     return unused
 
 
-def split_name(spec: DatasetSpec, split: Split, subset: Subset = "all") -> str:
+def split_name(spec: DatasetSpec, split: Split, subset: ClassSubset = "all") -> str:
     """Return the words for a split and subset in messages."""
     return f"{spec.id} {split}" + ("" if subset == "all" else f", {subset}-shot classes")
 
@@ -223,4 +223,4 @@ def present_groups(spec: DatasetSpec, data_root: str | Path | None = None) -> fr
     if not is_there(spec, data_root):
         return frozenset(GROUPS)
     longtailed = _longtailed_counts(spec, load_raw_dataset(spec, data_root, download=False))
-    return frozenset(class_groups(longtailed, spec.groups))
+    return frozenset(class_groups(longtailed, spec.shot_rule))

@@ -2,7 +2,7 @@
 
 With NumPy's legacy generator seeded once, the images of each class, in ascending class order, are
 shuffled and the first `n_k` kept; the result is ordered by class. The shuffles do not depend on the
-counts, so that a smaller split of the same seed lies inside a larger one, and the balanced twin
+counts, so that a smaller split of the same seed lies inside a larger one, and the balanced one
 takes the long-tailed images of a class first and further ones of the pool after them.
 """
 

@@ -1,7 +1,7 @@
 """Views of unlabelled test images, for methods that adapt to a test set.
 
 An epoch goes through all images in a new order; each is cut and mirrored at random as the recipe
-does it in training, and colour images are distorted as in MoCo v2 (blurred with probability 0.2).
+does it in training, and color images are distorted as in MoCo v2 (blurred with probability 0.2).
 That is the test-time augmentation of SADE's authors on CIFAR.
 """
 
@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from ltbench.augment import distort
-from ltbench.core.streams import stream
+from ltbench.core.seeding import make_generator
 from ltbench.data.batch_maker import BatchMaker
 
 BATCH = 128
@@ -54,7 +54,7 @@ class TTAViews:
         return math.ceil(self.count / BATCH)
 
     def __iter__(self) -> Iterator[Tensor]:
-        generator = stream(self.seed, "views", self.name, self.epoch)
+        generator = make_generator(self.seed, "views", self.name, self.epoch)
         self.epoch += 1
         order = torch.randperm(self.count, generator=generator)
         for first in range(0, self.count, BATCH):

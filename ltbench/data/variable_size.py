@@ -12,9 +12,9 @@ import torch
 from torch import Generator, Tensor
 
 from ltbench.augment import (
-    CropDraws,
-    JitterDraws,
-    centre_boxes,
+    CropParams,
+    JitterParams,
+    center_boxes,
     crop_boxes,
     draw_crops,
     draw_jitter,
@@ -27,16 +27,16 @@ AHEAD = 2
 """Batches that are read while the device works on another."""
 
 
-class CropJitterDraws(NamedTuple):
+class CropJitterParams(NamedTuple):
     """What is drawn for images [...]: their crops, and their colors, None for no change."""
 
-    crops: CropDraws
-    colors: JitterDraws | None
+    crops: CropParams
+    colors: JitterParams | None
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "CropJitterDraws":
+    def map(self, function: Callable[[Tensor], Tensor]) -> "CropJitterParams":
         """Return the draws with a function applied to each tensor."""
         colors = None if self.colors is None else self.colors.map(function)
-        return CropJitterDraws(self.crops.map(function), colors)
+        return CropJitterParams(self.crops.map(function), colors)
 
 
 class CropBatch(NamedTuple):
@@ -92,7 +92,7 @@ class VariableSizeBatches:
         )
         self.reader = ThreadPoolExecutor(1)
 
-    def draw(self, steps: int, batch: int, streams: Callable[[str], Generator]) -> CropJitterDraws:
+    def draw(self, steps: int, batch: int, streams: Callable[[str], Generator]) -> CropJitterParams:
         """Draw the crops, flips and colors of an epoch, tensors [steps, batch, ...] on the CPU.
 
         Args:
@@ -103,13 +103,13 @@ class VariableSizeBatches:
         crops = draw_crops(steps, batch, streams("augmentation"), flip=self.flip)
         colors = None
         if self.jitter:
-            colors = draw_jitter(steps, batch, self.jitter, streams("colour"))
-        return CropJitterDraws(crops, colors)
+            colors = draw_jitter(steps, batch, self.jitter, streams("color"))
+        return CropJitterParams(crops, colors)
 
     def epoch(
         self,
         index: Tensor,
-        draws: CropJitterDraws,
+        draws: CropJitterParams,
         alter: Callable[[int, Tensor], Tensor] | None = None,
         first: int = 0,
     ) -> Iterator[Tensor]:
@@ -137,7 +137,7 @@ class VariableSizeBatches:
     def __call__(
         self,
         index: Tensor,
-        draws: CropJitterDraws | None = None,
+        draws: CropJitterParams | None = None,
         alter: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Return a batch as floats [B, C, side, side].
@@ -152,10 +152,10 @@ class VariableSizeBatches:
             return self._images(self._crop(index, None), None, alter)
         return self._images(self._crop(index, draws.crops), draws.colors, alter)
 
-    def _crop(self, index: Tensor, crops: CropDraws | None) -> CropBatch:
+    def _crop(self, index: Tensor, crops: CropParams | None) -> CropBatch:
         images = self.images.read(index.tolist())
         sizes = torch.tensor([image.shape[:2] for image in images])
-        boxes = centre_boxes(sizes, self.side) if crops is None else crop_boxes(crops, sizes)
+        boxes = center_boxes(sizes, self.side) if crops is None else crop_boxes(crops, sizes)
         height, width = boxes[:, 2:].amax(dim=0).tolist()
         pixels = torch.zeros(
             (len(images), height, width, images[0].shape[2]),
@@ -171,7 +171,7 @@ class VariableSizeBatches:
     def _images(
         self,
         batch: CropBatch,
-        colors: JitterDraws | None,
+        colors: JitterParams | None,
         alter: Callable[[Tensor], Tensor] | None,
     ) -> Tensor:
         pixels = batch.pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltbench.config.errors import Location
-from ltbench.config.expand import Plan
 from ltbench.config.keys import KEY_LENGTH, content_hash
+from ltbench.config.planning import Plan
 from ltbench.core.files import read_json, write_json
 from ltbench.launch.slurm import tickets
-from ltbench.runs.run_dir import JobFolder, Workspace
+from ltbench.runs.run_dir import JobFolder, RunDirectory
 from ltbench.runs.store import Stored
 
 KEY = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
@@ -37,16 +37,16 @@ class Unneeded:
             return claim is not None
 
 
-def note_plan(plan: Plan, workspace: Workspace) -> None:
+def note_plan(plan: Plan, run_dir: RunDirectory) -> None:
     """Write down in a run folder which jobs a grid has, unless that is there."""
     jobs = {key: job.title for key, job in plan.jobs.items()}
     name = f"{plan.grid.name}-{content_hash(sorted(jobs))[:KEY_LENGTH]}.json"
-    path = workspace.plans / name
+    path = run_dir.plans / name
     if not path.exists():
         write_json(path, {"grid": plan.grid.name, "jobs": jobs})
 
 
-def needed(plans: Iterable[Plan], records: Mapping[str, Stored], workspace: Workspace) -> set[str]:
+def needed(plans: Iterable[Plan], records: Mapping[str, Stored], run_dir: RunDirectory) -> set[str]:
     """Return the keys of all jobs that somebody may need.
 
     They are those of plans, of every plan that was written down, of published records, and, as
@@ -58,7 +58,7 @@ def needed(plans: Iterable[Plan], records: Mapping[str, Stored], workspace: Work
     plans = list(plans)
     kept = {key for plan in plans for key in plan.jobs}
     grids = {plan.grid.name for plan in plans}
-    for path in sorted(workspace.plans.glob("*.json")):
+    for path in sorted(run_dir.plans.glob("*.json")):
         noted = read_json(path)
         if noted is None:
             raise Location(str(path)).error(
@@ -70,7 +70,7 @@ def needed(plans: Iterable[Plan], records: Mapping[str, Stored], workspace: Work
         known = stored.record.grid in grids and not stored.record.job.ad_hoc
         if stored.provenance == "published" or not known:
             kept.add(key)
-    kept |= {path.parent.parent.name for path in workspace.root.glob("jobs/*/checkpoints/*.pt")}
+    kept |= {path.parent.parent.name for path in run_dir.root.glob("jobs/*/checkpoints/*.pt")}
     return with_starts(kept, records)
 
 
@@ -82,12 +82,12 @@ def with_starts(keys: Iterable[str], records: Mapping[str, Stored]) -> set[str]:
         key = left.pop()
         if key not in found:
             found.add(key)
-            left += records[key].record.job.start if key in records else ()
+            left += records[key].record.job.depends_on if key in records else ()
     return found
 
 
 def unneeded(
-    kept: Iterable[str], records: Mapping[str, Stored], workspace: Workspace
+    kept: Iterable[str], records: Mapping[str, Stored], run_dir: RunDirectory
 ) -> list[Unneeded]:
     """Return the job folders of jobs that are not kept, not running and not queued.
 
@@ -96,22 +96,22 @@ def unneeded(
     Raises:
         ConfigError: where the folder is none that runs were written to.
     """
-    if not (workspace.root / "jobs").is_dir():
-        raise Location("--out").error(
-            "missing-file", f"{workspace.root} is no folder of runs: it has no jobs"
+    if not (run_dir.root / "jobs").is_dir():
+        raise Location("--run-dir").error(
+            "missing-file", f"{run_dir.root} is no folder of runs: it has no jobs"
         )
     kept = set(kept)
     paths = {
         path.name: path
-        for path in sorted((workspace.root / "jobs").iterdir())
+        for path in sorted((run_dir.root / "jobs").iterdir())
         if KEY.fullmatch(path.name) and path.name not in kept
         if path.is_dir() and not path.is_symlink()
     }
-    queued = {key for key, ticket in tickets(paths, workspace).items() if ticket.words is not None}
+    queued = {key for key, ticket in tickets(paths, run_dir).items() if ticket.words is not None}
     return [
-        Unneeded(workspace.job(key), _size(path), _title(key, records))
+        Unneeded(run_dir.job(key), _size(path), _title(key, records))
         for key, path in paths.items()
-        if key not in queued and workspace.job(key).claims.holder() is None
+        if key not in queued and run_dir.job(key).claims.holder() is None
     ]
 
 

@@ -13,7 +13,7 @@ from ltbench.config.keys import content_hash
 from ltbench.config.models import Job
 from ltbench.core.files import read_json, write_json
 from ltbench.data.files import cache_root
-from ltbench.data.profiles import split_size
+from ltbench.data.imbalance import split_size
 from ltbench.runs.store import Loaded
 
 OVERHEAD = 1.0
@@ -129,20 +129,20 @@ def _trained_images(job: Job) -> int | None:
     images = split_size(job.dataset, job.split, job.subset)
     if images is None or job.stage_recipe is None:
         return None
-    return images // job.recipe.batch * job.recipe.batch * job.stage_recipe.epochs
+    return images // job.recipe.batch_size * job.recipe.batch_size * job.stage_recipe.epochs
 
 
 def _stated(job: Job) -> tuple[float, str, Source] | None:
     """Return images a second as the job's recipe states them, and of which hardware."""
-    stage = "second" if job.stage_recipe == job.recipe.second else "first"
+    stage = "second" if job.stage_recipe == job.recipe.stage2 else "first"
     measured = [t for t in job.recipe.throughput if t.stage == stage] or job.recipe.throughput
     return (measured[0].images_per_second, measured[0].hardware, STATED) if measured else None
 
 
 def _stated_test_images(job: Job) -> int | None:
     spec = job.dataset
-    if spec.lists is not None:
-        return spec.lists.test.images
+    if spec.official_lists is not None:
+        return spec.official_lists.test.images
     return None if spec.test_per_class is None else spec.test_per_class * spec.classes
 
 
@@ -157,9 +157,9 @@ def kind(job: Job) -> str:
     """Return a hash of what a step costs: jobs that share it are measured once."""
     recipe, spec = job.recipe, job.dataset
     step: dict[str, Any] = {
-        "method": [job.method, job.version, job.stage, job.hyper],
+        "method": [job.method, job.version, job.stage, job.hparams],
         "network": [recipe.network, recipe.norm, spec.classes, spec.channels, spec.image_size],
-        "step": [recipe.batch, recipe.eval_batch, recipe.precision, recipe.channels_last],
+        "step": [recipe.batch_size, recipe.precision, recipe.channels_last],
         "stage": None if job.stage_recipe is None else job.stage_recipe.model_dump(mode="json"),
     }
     return content_hash(step)

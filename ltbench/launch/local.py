@@ -10,8 +10,8 @@ from multiprocessing import connection, forkserver, get_context
 from multiprocessing.context import ForkServerProcess
 
 from ltbench.config.models import Job
-from ltbench.core.nouns import CIFAR_RESNETS
-from ltbench.launch.machine import Slot
+from ltbench.core.types import CIFAR_RESNETS
+from ltbench.launch.devices import Slot
 from ltbench.launch.process import main
 from ltbench.launch.runner import POLL, Runner, RunnerConfig
 from ltbench.training.options import Options
@@ -73,7 +73,7 @@ class LocalRunner(Runner):
         self.busy: dict[str, _Running] = {}
         self.context = get_context("forkserver")
 
-    def has_room(self) -> bool:
+    def has_free_slot(self) -> bool:
         """Return whether a slot is free."""
         return bool(self.free)
 
@@ -82,7 +82,7 @@ class LocalRunner(Runner):
         slot = self.free.pop(0)
         process = self.context.Process(
             target=main,
-            args=(job.model_dump_json(), str(self.workspace.root), self.options, slot),
+            args=(job.model_dump_json(), str(self.run_dir.root), self.options, slot),
         )
         self.busy[job.key] = _Running(slot, process)
         for _ in range(FORKSERVERS - 1):
@@ -94,7 +94,7 @@ class LocalRunner(Runner):
                 return
         process.start()
 
-    def ended(self) -> Iterable[tuple[str, int | None]]:
+    def poll_finished(self) -> Iterable[tuple[str, int | None]]:
         """Wait for a process to end, for a moment."""
         connection.wait([each.process.sentinel for each in self.busy.values()], timeout=POLL)
         for key, running in list(self.busy.items()):

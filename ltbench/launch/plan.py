@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ltbench.config.catalogue import Catalogue, load_catalogue
 from ltbench.config.errors import ConfigError, Location, Problem, collect_errors, raise_all
-from ltbench.config.expand import Plan, expand
 from ltbench.config.load import expand_datasets, load_grid, load_recipe, method_rules
 from ltbench.config.models import DatasetSpec, Grid, Recipe
 from ltbench.config.overrides import Override, parse_only, parse_overrides
+from ltbench.config.planning import Plan, expand
+from ltbench.config.registry import MethodRegistry, load_registry
 from ltbench.config.yaml_file import display
-from ltbench.core.nouns import Subset
-from ltbench.data.profiles import planned_groups
+from ltbench.core.types import ClassSubset
+from ltbench.data.imbalance import planned_groups
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Request:
     plugins: tuple[Path, ...] = ()
 
 
-def read_catalogue(plugins: Sequence[Path] = ()) -> Catalogue:
+def read_registry(plugins: Sequence[Path] = ()) -> MethodRegistry:
     """Return the methods of the package and of plugins, whose metrics are added to the registry.
 
     Without plugins no torch is imported.
 
     Raises:
-        ConfigError: if the catalogue or a plugin cannot be read.
+        ConfigError: if the registry or a plugin cannot be read.
     """
-    catalogue = load_catalogue()
+    registry = load_registry()
     if not plugins:
-        return catalogue
+        return registry
     from ltbench.analysis.plugin_metrics import add_metrics
     from ltbench.methods.plugins import import_plugin, with_plugins
 
@@ -54,12 +54,12 @@ def read_catalogue(plugins: Sequence[Path] = ()) -> Catalogue:
         with collect_errors(problems):
             add_metrics(import_plugin(path).metrics, Location(display(path)))
     with collect_errors(problems):
-        catalogue = with_plugins(catalogue, plugins)
+        registry = with_plugins(registry, plugins)
     raise_all(problems)
-    return catalogue
+    return registry
 
 
-def read_grid(request: Request) -> tuple[Grid, Catalogue, tuple[Override, ...]]:
+def read_grid(request: Request) -> tuple[Grid, MethodRegistry, tuple[Override, ...]]:
     """Return the grid of a request with what it was checked against.
 
     Raises:
@@ -71,17 +71,17 @@ def read_grid(request: Request) -> tuple[Grid, Catalogue, tuple[Override, ...]]:
         overrides = parse_overrides(request.sets)
     with collect_errors(problems):
         parse_only(request.only)
-    catalogue = read_catalogue(request.plugins)
+    registry = read_registry(request.plugins)
     try:
-        grid = load_grid(request.grid, overrides, catalogue)
+        grid = load_grid(request.grid, overrides, registry)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     raise_all(problems)
-    return grid, catalogue, overrides
+    return grid, registry, overrides
 
 
-def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Catalogue]:
-    """Return the plan of a request and the catalogue it was made with.
+def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, MethodRegistry]:
+    """Return the plan of a request and the registry it was made with.
 
     Args:
         request: what is asked for.
@@ -91,7 +91,7 @@ def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Catal
         ConfigError: naming everything wrong with what was asked for.
         DataError: when images are there but cannot be used.
     """
-    grid, catalogue, overrides = read_grid(request)
+    grid, registry, overrides = read_grid(request)
     cells = _cells(grid)
     if largest is not None and cells > largest:
         message = f"has {cells:,} cells; say --yes if that is what you want"
@@ -105,10 +105,10 @@ def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Catal
 
     @cache
     def rules(method: str, spec: DatasetSpec) -> dict[str, object]:
-        return method_rules(method, spec, catalogue)
+        return method_rules(method, spec, registry)
 
     @cache
-    def present(spec: DatasetSpec) -> Collection[Subset]:
+    def present(spec: DatasetSpec) -> Collection[ClassSubset]:
         if (planned := planned_groups(spec)) is not None:  # as below
             return planned
         from ltbench.data.split import present_groups
@@ -119,19 +119,19 @@ def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Catal
         grid,
         datasets,
         recipes,
-        catalogue,
+        registry,
         rules,
         present,
         tuple(override.text for override in overrides),
     )
     only = parse_only(request.only)
     only.check(plan.rows)
-    return plan.only(only.wants), catalogue
+    return plan.only(only.wants), registry
 
 
 def _cells(grid: Grid) -> int:
     """Return how many cells a grid has, without making them."""
-    datasets = sum(len(choice.ratio or (None,)) for choice in grid.datasets)
+    datasets = sum(len(choice.imbalance_ratio or (None,)) for choice in grid.datasets)
     return datasets * len(grid.recipes) * len(grid.splits) * len(grid.seeds) * len(grid.variants)
 
 
@@ -140,7 +140,11 @@ def _measured(spec: DatasetSpec, recipes: Iterable[Recipe], data_root: Path | No
     if spec.any_size and spec.bad_images is None:
         from ltbench.data.image_cache import measure_bad_images
 
-        forms = {(r.short_side, r.jpeg_quality) for r in recipes if r.short_side is not None}
+        forms = {
+            (r.resize_shorter_side, r.jpeg_quality)
+            for r in recipes
+            if r.resize_shorter_side is not None
+        }
         bad = measure_bad_images(spec, sorted(forms, key=str), data_root)
         spec = spec.model_copy(update={"bad_images": bad})
     if spec.fingerprint is None:

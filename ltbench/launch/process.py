@@ -18,15 +18,15 @@ from ltbench.launch.ranks import (
     LOCALHOST,
     STOP_SIGNALS,
     STOPPED,
-    SharedLifeline,
-    Team,
+    RankLayout,
+    SharedHeartbeat,
     listen,
     serve_store,
     start_rank,
 )
-from ltbench.runs.job_lock import BEAT, STALE, Claim, ClaimLostError
-from ltbench.runs.run_dir import Workspace
-from ltbench.runs.state import ENDED, ending, finished, note_failure
+from ltbench.runs.job_lock import BEAT, STALE, HeldLock, LockLostError
+from ltbench.runs.run_dir import RunDirectory
+from ltbench.runs.state import ENDED, describe_exit, finished, record_failure
 from ltbench.training.options import Options
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def main(job_text: str, root: str, options: Options, slot: Sequence[str]) -> Non
 
     Args:
         job_text: the job as JSON.
-        root: folder of the workspace.
+        root: folder of the run_dir.
         options: what the run decides for all its jobs.
         slot: the GPU of each rank as CUDA_VISIBLE_DEVICES names it; empty texts on a CPU.
     """
@@ -58,12 +58,12 @@ def main(job_text: str, root: str, options: Options, slot: Sequence[str]) -> Non
     runner = parent_process()
     if runner is None:
         raise RuntimeError("a job runs in a process of its own")
-    job, workspace = Job.model_validate_json(job_text), Workspace(Path(root))
-    attempt = Attempt(job, workspace, options, Team.of_one_machine(len(slot)), runner.sentinel)
+    job, run_dir = Job.model_validate_json(job_text), RunDirectory(Path(root))
+    attempt = Attempt(job, run_dir, options, RankLayout.of_one_machine(len(slot)), runner.sentinel)
     try:
         code = attempt.run()
     except OSError as error:  # of the folder of the job: a full disk, say
-        note_failure(attempt.folder, type(error).__name__, str(error))
+        record_failure(attempt.folder, type(error).__name__, str(error))
         sys.stderr.write(f"{job.title}: {error}\n")
         code = 1
     if code != 0 and attempt.ranks:  # what they started may live on
@@ -78,9 +78,9 @@ class Attempt:
 
     Args:
         job: to be run.
-        workspace: where its record goes.
+        run_dir: where its record goes.
         options: what the run decides for all its jobs.
-        team: the ranks to start.
+        layout: the ranks to start.
         runner: what is ready to read when the runner is gone, and this process with it; without one
             the attempt goes on alone.
     """
@@ -88,15 +88,15 @@ class Attempt:
     def __init__(
         self,
         job: Job,
-        workspace: Workspace,
+        run_dir: RunDirectory,
         options: Options,
-        team: Team,
+        layout: RankLayout,
         runner: int | None = None,
     ) -> None:
-        self.job, self.workspace, self.options, self.team = job, workspace, options, team
-        self.folder = workspace.job(job.key)
+        self.job, self.run_dir, self.options, self.layout = job, run_dir, options, layout
+        self.folder = run_dir.job(job.key)
         self.runner = [] if runner is None else [runner]
-        self.lifelines = [SharedLifeline() for _ in range(team.here)]
+        self.lifelines = [SharedHeartbeat() for _ in range(layout.here)]
         self.ranks: list[ForkProcess] = []
         self.interrupts = 0
         self.beaten = time.monotonic()
@@ -105,22 +105,22 @@ class Attempt:
 
     def run(self) -> int:
         """Return the code for the process to exit with; what became of the job is on the disk."""
-        return self._follow() if self.team.first > 0 else self._lead()
+        return self._run_follower() if self.layout.first > 0 else self._run_leader()
 
-    def _lead(self) -> int:
-        """Claim the job and run it, with the first ranks here."""
-        alone = self.team.world == self.team.here
+    def _run_leader(self) -> int:
+        """Lock the job and run it, with the first ranks here."""
+        alone = self.layout.world == self.layout.here
         host = LOCALHOST if alone else socket.gethostname()
         with listen(LOCALHOST if alone else "") as server:
             return self._hold(server, f"{host}:{server.getsockname()[1]}")
 
     def _hold(self, server: socket.socket, address: str) -> int:
-        """Claim the job and run it; all ranks of the team meet at the server."""
+        """Lock the job and run it; all ranks of the layout meet at the server."""
         store: object = None
-        with self.folder.claim(launch=self.team.launch, address=address) as claim:
+        with self.folder.claim(launch=self.layout.launch, address=address) as claim:
             if claim is None:
                 return BUSY
-            if finished(self.job, self.workspace):
+            if finished(self.job, self.run_dir):
                 return 0  # by another runner since this one looked
             for left in (self.folder.progress, self.folder.failure):  # by an attempt before this
                 left.unlink(missing_ok=True)
@@ -128,22 +128,22 @@ class Attempt:
             log.info("%s, process %d", self.job.title, os.getpid())
             try:
                 self._fork(address)
-                if self.team.world > 1:
+                if self.layout.world > 1:
                     store = serve_store(server)
                 self._watch(claim)
-                return self._settle()
-            except ClaimLostError as error:
+                return self._collect_outcome()
+            except LockLostError as error:
                 log.error("%s: this attempt ends", error)  # noqa: TRY400 - expected, no traceback
                 return BUSY
             finally:
                 self._kill()
                 del store
 
-    def _follow(self) -> int:
-        """Run the ranks here of a job that another process of the team has claimed."""
+    def _run_follower(self) -> int:
+        """Run the ranks here of a job that another process of the layout has claimed."""
         deadline = time.monotonic() + PATIENCE
         while not (address := self._address()):
-            if self.interrupts or finished(self.job, self.workspace):
+            if self.interrupts or finished(self.job, self.run_dir):
                 return 0
             if time.monotonic() > deadline:
                 return BUSY
@@ -151,27 +151,27 @@ class Attempt:
         try:
             self._fork(address)
             self._watch(None)
-            code = self._settle()
+            code = self._collect_outcome()
         finally:
             self._kill()
         return 0 if code == STOPPED else code  # whose end the first process tells
 
     def _address(self) -> str | None:
-        """Return where the first process of the team waits, None before it has claimed the job."""
+        """Return the address of the first rank, None before it has locked the job."""
         holder = self.folder.claims.holder()
-        if holder is None or holder.details.get("launch") != self.team.launch:
+        if holder is None or holder.details.get("launch") != self.layout.launch:
             return None
         return holder.details.get("address")
 
     def _fork(self, address: str) -> None:
-        if self.team.world == self.team.on_node:  # no need to know the name of the machine
+        if self.layout.world == self.layout.on_node:  # no need to know the name of the machine
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        for place, lifeline in enumerate(self.lifelines):
-            words = self.team.variables(place, address) if self.team.world > 1 else {}
-            rank = start_rank(self.job, self.workspace, self.options, lifeline, words)
+        for place, heartbeat in enumerate(self.lifelines):
+            words = self.layout.torchrun_env(place, address) if self.layout.world > 1 else {}
+            rank = start_rank(self.job, self.run_dir, self.options, heartbeat, words)
             self.ranks.append(rank)
 
-    def _watch(self, claim: Claim | None) -> None:
+    def _watch(self, claim: HeldLock | None) -> None:
         """Return when all ranks have ended, or one of them in a way that ends the others."""
         while True:
             alive = [rank for rank in self.ranks if rank.is_alive()]
@@ -182,10 +182,13 @@ class Attempt:
                 os.killpg(0, signal.SIGKILL)
             if claim is not None:
                 self._beat(claim)
-            if max(lifeline.silence() for lifeline in self.lifelines) > self.options.hung_after:
+            if (
+                max(heartbeat.silence() for heartbeat in self.lifelines)
+                > self.options.heartbeat_timeout
+            ):
                 return
 
-    def _beat(self, claim: Claim) -> None:
+    def _beat(self, claim: HeldLock) -> None:
         now = time.monotonic()
         if now - self.beaten < BEAT:
             return
@@ -193,11 +196,11 @@ class Attempt:
             claim.beat()
         except OSError as error:
             if now - self.beaten > STALE:  # others must believe that this process is dead
-                raise ClaimLostError(f"no sign of life can be given: {error}") from error
+                raise LockLostError(f"no sign of life can be given: {error}") from error
         else:
             self.beaten = now
 
-    def _settle(self) -> int:
+    def _collect_outcome(self) -> int:
         """Say what went wrong, if anything did; return the code to exit with."""
         codes = [rank.exitcode for rank in self.ranks]
         if STOPPED in codes:
@@ -214,15 +217,15 @@ class Attempt:
             return STOPPED
         if killed:
             place, code = killed[0]
-            note_failure(self.folder, ENDED, f"{self._rank(place)} {ending(code)}")
+            record_failure(self.folder, ENDED, f"{self._rank(place)} {describe_exit(code)}")
         elif not any(codes):
-            seconds = self.options.hung_after
-            note_failure(self.folder, ENDED, f"the job did not move on for {seconds:g} s")
+            seconds = self.options.heartbeat_timeout
+            record_failure(self.folder, ENDED, f"the job did not move on for {seconds:g} s")
         return 1
 
     def _rank(self, place: int) -> str:
-        number = self.team.first + place
-        return "the process" if self.team.world == 1 else f"rank {number} of {self.team.world}"
+        number = self.layout.first + place
+        return "the process" if self.layout.world == 1 else f"rank {number} of {self.layout.world}"
 
     def _kill(self) -> None:
         for rank in self.ranks:
@@ -231,8 +234,8 @@ class Attempt:
             rank.join()
 
     def _stop(self, number: int, _: FrameType | None) -> None:
-        for lifeline in self.lifelines:
-            lifeline.ask_to_stop()
+        for heartbeat in self.lifelines:
+            heartbeat.ask_to_stop()
         self.interrupts += number == signal.SIGINT
         if self.interrupts > 1:
             for rank in self.ranks:

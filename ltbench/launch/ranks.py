@@ -15,9 +15,9 @@ from multiprocessing.context import ForkProcess
 from multiprocessing.sharedctypes import RawValue
 
 from ltbench.config.models import Job
-from ltbench.runs.run_dir import Workspace
-from ltbench.runs.state import note_failure
-from ltbench.training.lifeline import Lifeline, StoppedError
+from ltbench.runs.run_dir import RunDirectory
+from ltbench.runs.state import record_failure
+from ltbench.training.heartbeat import Heartbeat, StoppedError
 from ltbench.training.options import Options
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Team:
+class RankLayout:
     """Which of a job's ranks are processes of this one; the defaults are a job of a single rank.
 
     Attributes:
@@ -55,12 +55,12 @@ class Team:
     launch: str = ""
 
     @classmethod
-    def of_one_machine(cls, world: int) -> "Team":
-        """Return the team whose ranks are all started here."""
+    def of_one_machine(cls, world: int) -> "RankLayout":
+        """Return the layout whose ranks are all started here."""
         return cls(world=world, here=world, on_node=world)
 
     @classmethod
-    def of_srun(cls, world: int) -> "Team | None":
+    def of_srun(cls, world: int) -> "RankLayout | None":
         """Return this process's rank where srun has started one process a rank, None elsewhere."""
         said = os.environ.get
         if world == 1 or said("SLURM_STEP_NUM_TASKS") != str(world):
@@ -75,8 +75,8 @@ class Team:
             launch=f"slurm {os.environ['SLURM_JOB_ID']}.{os.environ['SLURM_STEP_ID']}, {restarts}",
         )
 
-    def variables(self, place: int, address: str) -> dict[str, str]:
-        """Return torchrun's variables for the rank at a place among those here.
+    def torchrun_env(self, place: int, address: str) -> dict[str, str]:
+        """Return torchrun's environment for the rank at a place among those here.
 
         Args:
             place: from 0.
@@ -97,8 +97,8 @@ class Team:
         }
 
 
-class SharedLifeline(Lifeline):
-    """A lifeline in memory that a rank shares with the process that forked it, without locks."""
+class SharedHeartbeat(Heartbeat):
+    """A heartbeat in memory that a rank shares with the process that forked it, without locks."""
 
     def __init__(self) -> None:
         self._stop = RawValue(c_bool, False)
@@ -124,10 +124,10 @@ class SharedLifeline(Lifeline):
 
 def start_rank(
     job: Job,
-    workspace: Workspace,
+    run_dir: RunDirectory,
     options: Options,
-    lifeline: Lifeline,
-    variables: Mapping[str, str],
+    heartbeat: Heartbeat,
+    environment: Mapping[str, str],
 ) -> ForkProcess:
     """Fork the process of one rank.
 
@@ -135,13 +135,13 @@ def start_rank(
 
     Args:
         job: to be run.
-        workspace: where its record goes.
+        run_dir: where its record goes.
         options: of the run.
-        lifeline: between the rank and this process.
-        variables: torchrun's; none for a job of one rank.
+        heartbeat: between the rank and this process.
+        environment: torchrun's; none for a job of one rank.
     """
     context = multiprocessing.get_context("fork")
-    arguments = (os.getpid(), job, workspace, options, lifeline, variables)
+    arguments = (os.getpid(), job, run_dir, options, heartbeat, environment)
     process = context.Process(target=_run, args=arguments)
     process.start()
     return process
@@ -155,10 +155,10 @@ def die_with_parent(number: int) -> None:
 def _run(
     parent: int,
     job: Job,
-    workspace: Workspace,
+    run_dir: RunDirectory,
     options: Options,
-    lifeline: Lifeline,
-    variables: Mapping[str, str],
+    heartbeat: Heartbeat,
+    environment: Mapping[str, str],
 ) -> None:
     die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # it died before this was asked for
@@ -166,21 +166,21 @@ def _run(
     signal.pthread_sigmask(
         signal.SIG_BLOCK, {*STOP_SIGNALS, signal.SIGHUP}
     )  # Lightning would obey some of them
-    for name in Team().variables(0, ""):
+    for name in RankLayout().torchrun_env(0, ""):
         os.environ.pop(name, None)  # of a launcher around this one
-    os.environ.update(variables)
+    os.environ.update(environment)
     try:
         from ltbench.training.fit import run_job
 
-        run_job(job, workspace, options, lifeline)
+        run_job(job, run_dir, options, heartbeat)
     except StoppedError:
         log.info("stopped, and saved for the next attempt")
         sys.exit(STOPPED)
     except Exception as error:
         log.exception("the job failed")
-        folder = workspace.job(job.key)
+        folder = run_dir.job(job.key)
         if not folder.failure.exists():  # ranks may fail because another did
-            note_failure(folder, type(error).__name__, f"{error}{_advice(error)}")
+            record_failure(folder, type(error).__name__, f"{error}{_advice(error)}")
         sys.exit(1)
 
 
@@ -188,7 +188,7 @@ def _advice(error: Exception) -> str:
     """Return what a user can do about an error that says only what happened."""
     name, words = type(error).__name__, str(error)
     if name in ("OutOfMemoryError", "MemoryError") or "can't allocate memory" in words:
-        return "; more devices a job (--devices) or fewer jobs at a time (--slots) need less memory"
+        return "; more --devices a job or fewer jobs at a time (--max-parallel) need less memory"
     return ""
 
 

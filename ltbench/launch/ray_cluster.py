@@ -121,16 +121,16 @@ class RayRunner(Runner):
             name: value for name, value in os.environ.items() if name.startswith("LTBENCH_")
         }
 
-    def has_room(self) -> bool:
+    def has_free_slot(self) -> bool:
         """Return whether the nodes that are there now can run another job."""
         return len(self.tasks) < self.needs.places()
 
     def start(self, job: Job) -> None:
         """Write the job down for the node that will run it, and submit it."""
-        folder = write_task(job, self.workspace, self.options)
+        folder = write_task(job, self.run_dir, self.options)
         self.tasks[job.key] = self.task.remote(str(folder), str(Path.cwd()), self.settings)
 
-    def ended(self) -> Iterable[tuple[str, int | None]]:
+    def poll_finished(self) -> Iterable[tuple[str, int | None]]:
         """Wait for a task to end, for a moment."""
         import ray
         from ray.exceptions import RayError
@@ -167,7 +167,7 @@ def _run(folder: str, cwd: str, settings: Mapping[str, str]) -> int:
         The code it ends with.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray cancels by it, ignored or not
-    words = [*command(Path(folder)), "--leash"]
+    words = [*command(Path(folder)), "--exit-with-parent"]
     process = subprocess.Popen(  # noqa: S603 - our own command
         words,
         cwd=cwd,

@@ -9,23 +9,23 @@ from dataclasses import dataclass, field
 from ltbench.config.models import Job
 from ltbench.core.files import read_json
 from ltbench.launch.display import RunDisplay
-from ltbench.launch.order import chain_lengths
 from ltbench.launch.process import BUSY
-from ltbench.launch.stopping import StopRequests
+from ltbench.launch.scheduling import critical_path
+from ltbench.launch.signals import StopSignals
 from ltbench.runs.job_lock import Watch
 from ltbench.runs.record import Record
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import (
     ENDED,
     EXPLAINED,
     UNUSABLE,
-    ending,
+    describe_exit,
     failure_of,
     finished,
     first_line,
-    forget_ends,
-    may_try_again,
-    note_failure,
+    record_failure,
+    register_retry,
+    reset_retries,
     tail,
 )
 from ltbench.training.options import Options
@@ -62,7 +62,7 @@ class RunnerConfig:
             their weights.
         before: records of jobs that are trained again for their weights.
         seconds: estimated seconds of each job, for the order.
-        workspace: where records and weights go.
+        run_dir: where records and weights go.
         options: what every job's process is told.
         display: told what happens.
     """
@@ -70,7 +70,7 @@ class RunnerConfig:
     jobs: Mapping[str, Job]
     before: Mapping[str, Record]
     seconds: Mapping[str, float | None]
-    workspace: Workspace
+    run_dir: RunDirectory
     options: Options
     display: RunDisplay
 
@@ -80,27 +80,27 @@ class Runner(ABC):
 
     def __init__(self, config: RunnerConfig) -> None:
         self.before = config.before
-        self.workspace = config.workspace
+        self.run_dir = config.run_dir
         self.options = config.options
         self.display = config.display
         self.jobs = config.jobs
         self.waiting = dict(self.jobs)
         self.running: dict[str, Job] = {}
-        self.elsewhere: dict[str, Job] = {}
+        self.claimed_by_others: dict[str, Job] = {}
         self.looked = 0.0
         self.watch = Watch()
-        self.requests = StopRequests()
+        self.requests = StopSignals()
         self.told = False
         self.outcome = Outcome()
         self.lost: dict[str, str] = {}  # why jobs failed or were not started, by key
         self.unusable: dict[str, str] = {}  # why jobs of a dataset are not started, by its name
-        self.length = chain_lengths(self.jobs, config.seconds)
-        self.place = self.workspace.root.stat()
+        self.length = critical_path(self.jobs, config.seconds)
+        self.place = self.run_dir.root.stat()
         for key in self.jobs:
-            forget_ends(self.workspace.job(key))
+            reset_retries(self.run_dir.job(key))
 
     @abstractmethod
-    def has_room(self) -> bool:
+    def has_free_slot(self) -> bool:
         """Return whether another job can be started."""
 
     @abstractmethod
@@ -108,7 +108,7 @@ class Runner(ABC):
         """Start the process of a job."""
 
     @abstractmethod
-    def ended(self) -> Iterable[tuple[str, int | None]]:
+    def poll_finished(self) -> Iterable[tuple[str, int | None]]:
         """Wait a moment; return the keys of jobs whose processes have ended since, and their codes.
 
         A code of None is that of a process that was lost.
@@ -153,16 +153,16 @@ class Runner(ABC):
         return self.outcome
 
     def _left(self) -> bool:
-        return bool(self.waiting or self.elsewhere)
+        return bool(self.waiting or self.claimed_by_others)
 
     def _check_place(self) -> None:
         """Refuse to go on where another file system, or nothing, is in the place of the folder."""
         try:
-            same = os.path.samestat(self.workspace.root.stat(), self.place)
+            same = os.path.samestat(self.run_dir.root.stat(), self.place)
         except FileNotFoundError:
             same = False
         if not same:
-            raise FileNotFoundError(f"{self.workspace.root}, where the runs are, is gone")
+            raise FileNotFoundError(f"{self.run_dir.root}, where the runs are, is gone")
 
     def _stop(self) -> None:
         """Ask, again and again: a process may have come too late to hear the first time."""
@@ -174,7 +174,7 @@ class Runner(ABC):
     def _block(self) -> None:
         """Give up jobs whose start failed, or whose images another job could not use."""
         for key, job in list(self.waiting.items()):
-            cause = next((self.lost[start] for start in job.start if start in self.lost), None)
+            cause = next((self.lost[start] for start in job.depends_on if start in self.lost), None)
             if cause is not None and job.dataset.name not in self.unusable:
                 self._give_up(key, cause)
                 self.display.blocked([job], cause)
@@ -191,16 +191,16 @@ class Runner(ABC):
         self.outcome.blocked.append(key)
 
     def _start(self) -> None:
-        pending = {*self.waiting, *self.running, *self.elsewhere}
-        ready = [key for key, job in self.waiting.items() if pending.isdisjoint(job.start)]
+        pending = {*self.waiting, *self.running, *self.claimed_by_others}
+        ready = [key for key, job in self.waiting.items() if pending.isdisjoint(job.depends_on)]
         for key in sorted(ready, key=lambda key: -self.length[key]):
-            if not self.has_room():
+            if not self.has_free_slot():
                 return
             job = self.waiting.pop(key)
             if self._done(job):
                 continue  # by another run
-            if self.workspace.job(key).claims.holder() is not None:
-                self.elsewhere[key] = job
+            if self.run_dir.job(key).claims.holder() is not None:
+                self.claimed_by_others[key] = job
                 self.display.elsewhere(job)
                 continue
             self.running[key] = job
@@ -208,10 +208,10 @@ class Runner(ABC):
             self.display.started(job)
 
     def _watch(self) -> None:
-        for key, code in self.ended():
+        for key, code in self.poll_finished():
             self._settle(self.running.pop(key), code)
         for key, job in self.running.items():
-            if state := read_json(self.workspace.job(key).progress):
+            if state := read_json(self.run_dir.job(key).progress):
                 self.display.progress(job, state)
 
     def _look_elsewhere(self) -> None:
@@ -219,11 +219,11 @@ class Runner(ABC):
         if time.monotonic() - self.looked < LOOK_ELSEWHERE:
             return
         self.looked = time.monotonic()
-        for key, job in list(self.elsewhere.items()):
-            claims = self.workspace.job(key).claims
+        for key, job in list(self.claimed_by_others.items()):
+            claims = self.run_dir.job(key).claims
             holder = claims.holder()
             if holder is None:
-                del self.elsewhere[key]
+                del self.claimed_by_others[key]
                 self._settle_elsewhere(job)
             elif self.watch.is_dead(claims, holder):
                 claims.free(holder)
@@ -232,19 +232,19 @@ class Runner(ABC):
         """Believe the record alone, never the exit code."""
         if self._done(job):
             return
-        folder = self.workspace.job(job.key)
+        folder = self.run_dir.job(job.key)
         if exit_code == BUSY or folder.claims.holder() is not None:
-            self.elsewhere[job.key] = job
+            self.claimed_by_others[job.key] = job
             self.display.elsewhere(job)
             return
         reason = failure_of(folder)
         if reason is None and self.requests.signal is not None:
             return  # it saved and stopped
         if reason is None:
-            message = f"the process {ending(exit_code)}"
-            problem = note_failure(folder, ENDED, message)
+            message = f"the process {describe_exit(exit_code)}"
+            problem = record_failure(folder, ENDED, message)
             reason = f"{ENDED}: {message}" + (f"; {problem}" if problem else "")
-        if reason.startswith(ENDED) and may_try_again(folder):
+        if reason.startswith(ENDED) and register_retry(folder):
             self.waiting[job.key] = job
             self.display.again(job, reason)
         else:
@@ -252,7 +252,7 @@ class Runner(ABC):
 
     def _settle_elsewhere(self, job: Job) -> None:
         """Take over what another run says of a job, or the job."""
-        reason = failure_of(self.workspace.job(job.key))
+        reason = failure_of(self.run_dir.job(job.key))
         if self._done(job):
             return
         if reason is None or reason.startswith(ENDED):
@@ -261,7 +261,7 @@ class Runner(ABC):
             self._fail(job, reason)
 
     def _done(self, job: Job) -> bool:
-        record = finished(job, self.workspace)
+        record = finished(job, self.run_dir)
         if record is None:
             return False
         before = self.before.get(job.key)
@@ -270,7 +270,7 @@ class Runner(ABC):
         return True
 
     def _fail(self, job: Job, reason: str) -> None:
-        folder, name = self.workspace.job(job.key), job.dataset.name
+        folder, name = self.run_dir.job(job.key), job.dataset.name
         self.outcome.failed.append(job.key)
         self.lost[job.key] = f"{job.title} failed: {first_line(reason)}"
         if reason.startswith(UNUSABLE):  # the next job would say the same

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from ltbench.config.errors import Location, format_value
 from ltbench.config.models import Job
 from ltbench.core.files import read_json, write_json
-from ltbench.launch.order import levels
 from ltbench.launch.ranks import STOPPED
-from ltbench.launch.stopping import Unbroken
+from ltbench.launch.scheduling import levels
+from ltbench.launch.signals import Unbroken
 from ltbench.launch.task import run_task, write_task
-from ltbench.runs.run_dir import JobFolder, Workspace
-from ltbench.runs.state import ENDED, Ticket, forget_ends, may_try_again
+from ltbench.runs.run_dir import JobFolder, RunDirectory
+from ltbench.runs.state import ENDED, SchedulerStatus, register_retry, reset_retries
 from ltbench.runs.store import slug
 from ltbench.training.options import Options
 
@@ -61,7 +61,7 @@ class Settings:
     more: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse_words(texts: Iterable[str]) -> dict[str, str]:
+def parse_options(texts: Iterable[str]) -> dict[str, str]:
     """Return words of sbatch, written `name=value`, by name.
 
     Raises:
@@ -70,7 +70,7 @@ def parse_words(texts: Iterable[str]) -> dict[str, str]:
     words = dict(text.partition("=")[::2] for text in texts)
     for name, value in words.items():
         if not re.fullmatch(r"[a-z][a-z-]*", name) or not value.isprintable():
-            raise Location("--sbatch").error(
+            raise Location("--slurm-option").error(
                 "malformed", f"{format_value(name)} is no name of a word, as in mem=32G"
             )
     return words
@@ -82,13 +82,13 @@ def job_name(job: Job) -> str:
 
 
 def submit(
-    jobs: Mapping[str, Job], workspace: Workspace, options: Options, settings: Settings
+    jobs: Mapping[str, Job], run_dir: RunDirectory, options: Options, settings: Settings
 ) -> dict[str, str]:
     """Submit jobs that are not in the queue, as arrays, each to start after what it starts from.
 
     Args:
         jobs: by key, starts before what starts from them.
-        workspace: where their records go.
+        run_dir: where their records go.
         options: of the run.
         settings: what to ask for.
 
@@ -102,35 +102,35 @@ def submit(
     if options.devices % settings.nodes:
         message = f"{settings.nodes} nodes cannot share {options.devices} devices equally"
         raise Location("--nodes").error("conflict", message)
-    known = tickets(jobs, workspace)
+    known = tickets(jobs, run_dir)
     ids = {key: ticket.number for key, ticket in known.items() if ticket.words is not None}
     for level in levels(jobs):
         groups: dict[tuple[str, ...], list[Job]] = {}
         for key, job in level.items():
             if key not in ids:
-                before = sorted({ids[start] for start in job.start if start in ids})
+                before = sorted({ids[start] for start in job.depends_on if start in ids})
                 groups.setdefault(tuple(before), []).append(job)
         for starts, group in groups.items():
-            executor = _executor(workspace, options, settings, starts)
+            executor = _executor(run_dir, options, settings, starts)
             for some in _parts(group, ARRAY):
                 for job in some:
-                    forget_ends(workspace.job(job.key))
-                folders = [str(write_task(job, workspace, options)) for job in some]
+                    reset_retries(run_dir.job(job.key))
+                folders = [str(write_task(job, run_dir, options)) for job in some]
                 with Unbroken():  # what is in the queue has its ticket
                     submitted = executor.map_array(_run, folders)
                     for job, theirs in zip(some, submitted, strict=True):
                         ids[job.key] = theirs.job_id
-                        write_json(workspace.job(job.key).ticket, {"slurm": theirs.job_id})
+                        write_json(run_dir.job(job.key).ticket, {"slurm": theirs.job_id})
                 _rename({ids[job.key]: job_name(job) for job in some})
     return ids
 
 
-def tickets(keys: Iterable[str], workspace: Workspace) -> dict[str, Ticket]:
+def tickets(keys: Iterable[str], run_dir: RunDirectory) -> dict[str, SchedulerStatus]:
     """Return what Slurm says of jobs that were submitted."""
-    found = {key: read_json(workspace.job(key).ticket) for key in keys}
+    found = {key: read_json(run_dir.job(key).ticket) for key in keys}
     numbers = {key: said["slurm"] for key, said in found.items() if said is not None}
     queued = _queue() if numbers else {}
-    return {key: Ticket(number, queued.get(number)) for key, number in numbers.items()}
+    return {key: SchedulerStatus(number, queued.get(number)) for key, number in numbers.items()}
 
 
 def cancel(ids: Iterable[str]) -> None:
@@ -148,7 +148,7 @@ def run_and_requeue(folder: Path) -> int:
     here = JobFolder(folder)
     failure = read_json(here.failure)
     ended = code != 0 and failure is not None and failure["kind"] == ENDED
-    if code == STOPPED or (ended and may_try_again(here)):
+    if code == STOPPED or (ended and register_retry(here)):
         _requeue(os.environ["SLURM_JOB_ID"])
     return code
 
@@ -182,7 +182,7 @@ def _queue() -> dict[str, str]:
 
 
 def _executor(
-    workspace: Workspace, options: Options, settings: Settings, starts: tuple[str, ...]
+    run_dir: RunDirectory, options: Options, settings: Settings, starts: tuple[str, ...]
 ) -> "SlurmExecutor":
     try:
         from submitit import SlurmExecutor
@@ -190,7 +190,7 @@ def _executor(
         message = "slurm needs submitit: pip install 'ltbench[slurm]'"
         raise Location("--launcher").error("unavailable", message) from error
     try:
-        executor = SlurmExecutor(workspace.root.absolute() / "slurm" / "%j")
+        executor = SlurmExecutor(run_dir.root.absolute() / "slurm" / "%j")
     except RuntimeError as error:
         raise Location("--launcher").error(
             "unavailable", "no Slurm here: there is no srun"

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from ltbench.config.errors import Location
 from ltbench.config.models import Job, Model
 from ltbench.core.files import write_atomically
-from ltbench.launch.machine import local_slots, visible_gpus
+from ltbench.launch.devices import local_slots, visible_gpus
 from ltbench.launch.process import BUSY, Attempt
-from ltbench.launch.ranks import Team
-from ltbench.runs.run_dir import Workspace
+from ltbench.launch.ranks import RankLayout
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.training.options import Options
 
 
@@ -24,9 +24,9 @@ class Task(Model):
     options: Options
 
 
-def write_task(job: Job, workspace: Workspace, options: Options) -> Path:
+def write_task(job: Job, run_dir: RunDirectory, options: Options) -> Path:
     """Write a job down in its folder; return the folder."""
-    folder = workspace.job(job.key)
+    folder = run_dir.job(job.key)
     task = Task(job=job, options=options)
     write_atomically(folder.path / "job.json", task.model_dump_json().encode())
     return folder.path.absolute()
@@ -68,16 +68,16 @@ def run_task(folder: Path, runner: int | None = None) -> int:
         The code to exit with: 0 where the job has its record.
     """
     folder = folder.absolute()
-    task, workspace = read_task(folder), Workspace(folder.parent.parent)
+    task, run_dir = read_task(folder), RunDirectory(folder.parent.parent)
     job, options = task.job, task.options
-    if any(not workspace.job(start).weights.exists() for start in job.start):
+    if any(not run_dir.job(start).weights.exists() for start in job.depends_on):
         return BUSY  # what it starts from is still to be trained
-    team = Team.of_srun(options.devices)
-    if team is None:
+    layout = RankLayout.of_srun(options.devices)
+    if layout is None:
         slot = local_slots(options.device, 1, devices=options.devices)[0]
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(filter(None, slot))
-        on_gpu, team = any(slot), Team.of_one_machine(options.devices)
+        on_gpu, layout = any(slot), RankLayout.of_one_machine(options.devices)
     else:
         on_gpu = options.device != "cpu" and bool(visible_gpus())
     options = replace(options, device="gpu" if on_gpu else "cpu")
-    return Attempt(job, workspace, options, team, runner).run()
+    return Attempt(job, run_dir, options, layout, runner).run()

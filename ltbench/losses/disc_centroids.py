@@ -22,7 +22,7 @@ def disc_centroids(
         1/2 mean_i ||f_i - c_y||^2 + w max(0, margin - mean_i 1/C sum_{c != y} ||f_i - c_c||^2)
 
     As in the authors' code attraction moves a centroid by the gradient of its features' sum divided
-    by 1 + their number, as the centre loss does; every other gradient is that of the value.
+    by 1 + their number, as the center loss does; every other gradient is that of the value.
 
     Args:
         features: [B, D].

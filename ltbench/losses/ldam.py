@@ -36,7 +36,7 @@ def ldam(
     """Return the (weighted) cross-entropy of scale * (z - margin_y at the label).
 
     Args:
-        cosines: [B, C], of a classifier with normalised weights and features.
+        cosines: [B, C], of a classifier with normalized weights and features.
         labels: [B], int64.
         counts: [C], training images a class.
         max_margin: margin of the smallest class.

@@ -4,7 +4,7 @@ from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.mixup import Mixup
 from ltbench.methods.augmentation.rsg import RSG
 from ltbench.methods.augmentation.ssp import SSP
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method
 from ltbench.methods.ensembles.bbn import BBN
 from ltbench.methods.ensembles.reslt import ResLT
 from ltbench.methods.ensembles.ride import RIDE

@@ -9,9 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from ltbench.core.nouns import NetworkCost
+from ltbench.core.types import NetworkCost
 from ltbench.methods import METHODS
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method
 from ltbench.networks import NetworkSpec
 
 SPEC = NetworkSpec("resnet32", classes=100)
@@ -29,7 +29,7 @@ def network_cost(kind: type[Method]) -> NetworkCost:
         parameters=all_parameters(method),
         megaflops=_megaflops(method),
         teachers=tuple(
-            _megaflops(_built(METHODS[teacher.method], **teacher.hyper))
+            _megaflops(_built(METHODS[teacher.method], **teacher.hparams))
             for teacher in kind.teachers
         ),
     )
@@ -42,7 +42,7 @@ def all_parameters(method: Method) -> int:
 
 def trained_parameters(method: Method) -> int:
     """Return the parameters that the method's stage trains."""
-    if not method.stage.trains:
+    if not method.stage.is_trained:
         return 0
     return sum(p.numel() for p in method.parameters() if p.requires_grad)
 
@@ -84,8 +84,8 @@ def _memory(value: Tensor) -> int:
     return value.untyped_storage().data_ptr()
 
 
-def _built(kind: type[Method], **hyper: Any) -> Method:
-    method = kind(SPEC, torch.tensor(COUNTS), kind.Hyper(**hyper)).eval()
+def _built(kind: type[Method], **hparams: Any) -> Method:
+    method = kind(SPEC, torch.tensor(COUNTS), kind.HParams(**hparams)).eval()
     method.stage = method.stage_of(method.stages[-1].name)
     return method
 

@@ -1,6 +1,6 @@
 """Papers that several methods come from."""
 
-from ltbench.core.nouns import Paper
+from ltbench.core.types import Paper
 
 RIDE_PAPER = Paper(
     title="Long-tailed Recognition by Routing Diverse Distribution-Aware Experts",

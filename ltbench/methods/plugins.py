@@ -17,13 +17,13 @@ from types import ModuleType
 
 from pydantic.errors import PydanticUserError
 
-from ltbench.config.catalogue import Catalogue, method_info
 from ltbench.config.errors import ConfigError, Location, format_value
 from ltbench.config.keys import content_hash
+from ltbench.config.registry import MethodRegistry, method_info
 from ltbench.config.yaml_file import display
 from ltbench.methods import METHODS
-from ltbench.methods.base import Method
-from ltbench.methods.catalogue import describe
+from ltbench.methods.contract import Method
+from ltbench.methods.registry import describe
 
 Parts = tuple[str, ...]
 """A module's dotted name, from the plugin's folder down; that of the plugin itself is empty."""
@@ -53,13 +53,13 @@ class Plugin:
         return content_hash([self.source, extends])
 
 
-def with_plugins(catalogue: Catalogue, paths: Iterable[Path]) -> Catalogue:
-    """Return a catalogue with the methods of plugins added.
+def with_plugins(registry: MethodRegistry, paths: Iterable[Path]) -> MethodRegistry:
+    """Return a registry with the methods of plugins added.
 
     Raises:
         ConfigError: if a plugin cannot be used, or takes a key that is in use.
     """
-    methods = dict(catalogue.methods)
+    methods = dict(registry.methods)
     for path in paths:
         location = Location(display(path))
         plugin = import_plugin(path)
@@ -68,12 +68,12 @@ def with_plugins(catalogue: Catalogue, paths: Iterable[Path]) -> Catalogue:
                 raise location.error("duplicate", f"there is a method {format_value(key)} already")
             try:
                 described = describe(method)
-                own = {"own_hyper": method.Hyper, "plugin_hash": plugin.hash_of(key)}
+                own = {"own_hyper": method.HParams, "plugin_hash": plugin.hash_of(key)}
             except (AttributeError, TypeError, ValueError, PydanticUserError) as error:
                 message = f"{format_value(key)} is not a method: {error}"
                 raise location.error("plugin", message) from error
             methods[key] = method_info(key, described, location).model_copy(update=own)
-    return Catalogue(methods)
+    return MethodRegistry(methods)
 
 
 def find_method(key: str, plugins: Iterable[Path]) -> tuple[type[Method], str | None]:

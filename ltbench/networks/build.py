@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 from safetensors.torch import load_file
 from torch import nn
 
-from ltbench.core.nouns import CIFAR_RESNETS
+from ltbench.core.types import CIFAR_RESNETS
 from ltbench.networks.resnet_cifar import CifarResNet
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ class ExpertRouter(nn.Module):
     """Features [E, B, D] and logits [E, B, C] -> routing logits [E - 1, B].
 
     After expert i the router sees the largest means of the first i experts' logits and a projection
-    of expert i's normalised features, one projection an expert; the layer on top is shared.
+    of expert i's normalized features, one projection an expert; the layer on top is shared.
 
     Args:
         width: D.

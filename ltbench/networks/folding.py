@@ -47,7 +47,7 @@ def _pairs(module: nn.Module, run: Callable[[], object]) -> list[tuple[nn.Conv2d
         if isinstance(layer, nn.Conv2d):
             made[id(maps)] = layer, maps, maps._version  # noqa: SLF001 - torch's count of changes
 
-    def normalised(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def normalized(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if type(layer) is nn.BatchNorm2d:  # subclasses do more than normalise
             source, _, version = made.get(id(inputs[0]), (None, None, None))
             unchanged = inputs[0]._version == version  # noqa: SLF001
@@ -58,7 +58,7 @@ def _pairs(module: nn.Module, run: Callable[[], object]) -> list[tuple[nn.Conv2d
         for layer in module.modules()
         for hook in (
             layer.register_forward_hook(convolved),
-            layer.register_forward_pre_hook(normalised),
+            layer.register_forward_pre_hook(normalized),
         )
     ]
     try:

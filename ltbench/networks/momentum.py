@@ -67,7 +67,7 @@ class KeyQueue(nn.Module):
         self.place.add_(count).remainder_(size)
 
 
-class LabelledQueue(KeyQueue):
+class LabeledQueue(KeyQueue):
     """The latest keys and their labels, random ones of `classes` at first."""
 
     def __init__(self, size: int, width: int, classes: int) -> None:

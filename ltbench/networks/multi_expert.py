@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
-from ltbench.core.nouns import CIFAR_RESNETS
+from ltbench.core.types import CIFAR_RESNETS
 from ltbench.networks.build import NetworkSpec, build_backbone, is_timm_resnet, timm_model
 from ltbench.networks.network import Network
 from ltbench.networks.resnet_cifar import CifarResNet

@@ -78,8 +78,8 @@ class RareSampleGenerator(nn.Module):
     def distances(self, maps: Tensor, labels: Tensor) -> Tensor:
         """Return squared distances [B] to the centres, as much as maps belong to them.
 
-        Summed over places, the distances to a centre are those to the places' mean, and from that
-        to the centre once a place.
+        Summed over places, the distances to a center are those to the places' mean, and from that
+        to the center once a place.
         """
         mean = maps.mean(dim=(2, 3))  # [B, C]
         spread = (maps - mean[:, :, None, None]).square().sum(dim=(1, 2, 3))  # [B]

@@ -9,7 +9,7 @@ from copy import deepcopy
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
-from ltbench.core.nouns import CIFAR_RESNETS
+from ltbench.core.types import CIFAR_RESNETS
 from ltbench.networks.build import NetworkSpec
 from ltbench.networks.multi_expert import ExpertBackbone, take_apart
 from ltbench.networks.network import Network
@@ -39,7 +39,7 @@ class PointwiseBranch(nn.Module):
 def build_residual_branches(spec: NetworkSpec, branches: int) -> Network:
     """Return images -> logits [K, B, classes] of K branches with one linear classifier.
 
-    On a CIFAR ResNet a branch is a normalisation; on other backbones it is a `PointwiseBranch`, and
+    On a CIFAR ResNet a branch is a normalization; on other backbones it is a `PointwiseBranch`, and
     the classifier has no bias.
     """
     parts = take_apart(spec)

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ltbench.analysis.board import Entry, Start, Value
+from ltbench.analysis.label_shift_accuracy import shifted_accuracy
 from ltbench.analysis.metrics import METRICS, Metric, metrics_in
-from ltbench.analysis.shifted_accuracy import shifted_accuracy
+from ltbench.analysis.result_set import Estimate, Stage1Result, VariantResult
 from ltbench.core.exact import measured
 from ltbench.core.groups import GROUPS, RULES, Group
-from ltbench.core.nouns import TestTime
+from ltbench.core.label_shift import SHIFTS, Shift
 from ltbench.core.open_set import THRESHOLDS
-from ltbench.core.shifts import SHIFTS, Shift
+from ltbench.core.types import TestTime
 from ltbench.report.context import ACC, LABEL, BoardContext, metric_column, over_seeds
 from ltbench.report.published_tables import published_columns
 from ltbench.report.table import COUNT, ORDINAL, PERCENT, Cell, Column, TableSpec, ranked
@@ -25,13 +25,13 @@ CLASSES_SHOWN = 200
 JOINT = "Joint is the network with the classifier that it was trained with."
 
 TEST_TIME: dict[TestTime, str] = {
-    "fixed": "nothing",
-    "adapted": "unlabelled images",
-    "prior-known": "class frequencies",
+    "inductive": "nothing",
+    "transductive": "unlabelled images",
+    "known_test_prior": "class frequencies",
 }
 
 
-def _main_columns(of: BoardContext) -> list[Column[Entry]]:
+def _main_columns(of: BoardContext) -> list[Column[VariantResult]]:
     metrics = metrics_in("main")
     return [
         Column("Method", lambda e: Cell(e.variant.label, notes=e.remarks), names=True),
@@ -46,17 +46,17 @@ def _main_columns(of: BoardContext) -> list[Column[Entry]]:
     ]
 
 
-def _category(entry: Entry, of: BoardContext) -> str | None:
+def _category(entry: VariantResult, of: BoardContext) -> str | None:
     info = of.methods.get(entry.variant.method)
     return None if info is None else info.category
 
 
-def _year(entry: Entry, of: BoardContext) -> int | None:
+def _year(entry: VariantResult, of: BoardContext) -> int | None:
     info = of.methods.get(entry.variant.method)
     return None if info is None or info.paper is None else info.paper.year
 
 
-MAIN: TableSpec[BoardContext, Entry] = TableSpec(
+MAIN: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="main",
     title=lambda of: f"{of.board.title}: accuracy, upper reference and relative accuracy",
     caption=lambda of: of.setting,
@@ -65,7 +65,7 @@ MAIN: TableSpec[BoardContext, Entry] = TableSpec(
     brief=True,
 )
 
-BY_GROUP: TableSpec[BoardContext, Entry] = TableSpec(
+BY_GROUP: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="groups",
     title=lambda of: f"{of.board.title}: many, medium and few",
     caption=lambda of: f"{of.setting} {of.rule} A group's accuracy is the mean over its classes.",
@@ -79,7 +79,7 @@ BY_GROUP: TableSpec[BoardContext, Entry] = TableSpec(
     brief=True,
 )
 
-MORE: TableSpec[BoardContext, Entry] = TableSpec(
+MORE: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="metrics",
     title=lambda of: f"{of.board.title}: more metrics",
     caption=lambda of: of.setting,
@@ -95,40 +95,44 @@ MORE: TableSpec[BoardContext, Entry] = TableSpec(
 class _Network:
     """A trained network, a metric, and the entries by the classifier that they put on it."""
 
-    start: Start
+    stage1: Stage1Result
     metric: Metric
-    entries: Mapping[tuple[int, str], Entry]
+    entries: Mapping[tuple[int, str], VariantResult]
 
-    def value(self, classifier: tuple[int, str]) -> Value | str:
+    def value(self, classifier: tuple[int, str]) -> Estimate | str:
         entry = self.entries.get(classifier)
         return "" if entry is None else entry.values[self.metric.key]
 
 
 def _networks(of: BoardContext) -> list[_Network]:
     metrics = [ACC, *metrics_in("groups")]
-    found = [(start, _classifiers(of.board.started_from(start), of)) for start in of.board.starts]
-    return [_Network(start, m, own) for start, own in found if own for m in metrics]
+    found = [(one, _classifiers(of.board.built_on(one), of)) for one in of.board.stage1_results]
+    return [_Network(one, m, own) for one, own in found if own for m in metrics]
 
 
-def _classifiers(entries: Sequence[Entry], of: BoardContext) -> dict[tuple[int, str], Entry]:
+def _classifiers(
+    entries: Sequence[VariantResult], of: BoardContext
+) -> dict[tuple[int, str], VariantResult]:
     """Return the entries that replace the classifier alone, in the order of columns."""
     order = [key for key, info in of.methods.items() if info.replaces_classifier]
     found = {
-        (order.index(e.variant.method), _hyper(e)): e for e in entries if e.variant.method in order
+        (order.index(e.variant.method), _hparams(e)): e
+        for e in entries
+        if e.variant.method in order
     }
     return dict(sorted(found.items()))
 
 
-def _hyper(entry: Entry) -> str:
-    return json.dumps(entry.variant.hyper, sort_keys=True) if entry.variant.hyper else ""
+def _hparams(entry: VariantResult) -> str:
+    return json.dumps(entry.variant.hparams, sort_keys=True) if entry.variant.hparams else ""
 
 
 def _decoupling_columns(of: BoardContext) -> list[Column[_Network]]:
-    kinds = _classifiers([e for start in of.board.starts for e in of.board.started_from(start)], of)
+    kinds = _classifiers([e for one in of.board.stage1_results for e in of.board.built_on(one)], of)
     return [
-        Column("Stage 1", lambda row: row.start.label, names=True),
+        Column("Stage 1", lambda row: row.stage1.label, names=True),
         Column("Classes", lambda row: "All" if row.metric is ACC else row.metric.title, names=True),
-        ranked("Joint", lambda row: row.start.joint[row.metric.key], caption=JOINT),
+        ranked("Joint", lambda row: row.stage1.joint[row.metric.key], caption=JOINT),
         *(_replaced(kind, _settings(entry, of)) for kind, entry in kinds.items()),
     ]
 
@@ -137,11 +141,11 @@ def _replaced(kind: tuple[int, str], title: str) -> Column[_Network]:
     return ranked(title, lambda row: row.value(kind))
 
 
-def _settings(entry: Entry, of: BoardContext) -> str:
+def _settings(entry: VariantResult, of: BoardContext) -> str:
     """Return an entry's method with the hyper-parameters that it sets."""
-    hyper = ", ".join(f"{name} {value}" for name, value in sorted(entry.variant.hyper.items()))
+    hparams = ", ".join(f"{name} {value}" for name, value in sorted(entry.variant.hparams.items()))
     title = of.methods[entry.variant.method].title
-    return f"{title} ({hyper})" if hyper else title
+    return f"{title} ({hparams})" if hparams else title
 
 
 DECOUPLING: TableSpec[BoardContext, _Network] = TableSpec(
@@ -158,7 +162,7 @@ DECOUPLING: TableSpec[BoardContext, _Network] = TableSpec(
 )
 
 
-def _calibration_columns(of: BoardContext) -> list[Column[Entry]]:
+def _calibration_columns(of: BoardContext) -> list[Column[VariantResult]]:
     return [
         LABEL,
         metric_column(ACC, marked=False),
@@ -168,7 +172,7 @@ def _calibration_columns(of: BoardContext) -> list[Column[Entry]]:
     ]
 
 
-def _confidence(entry: Entry, of: BoardContext) -> Value:
+def _confidence(entry: VariantResult, of: BoardContext) -> Estimate:
     tests = {record.key: record.test for record in of.records_of(entry)}
     return over_seeds(
         entry.values["acc"],
@@ -176,10 +180,10 @@ def _confidence(entry: Entry, of: BoardContext) -> Value:
     )
 
 
-def _group_error(of: BoardContext, group: Group) -> Column[Entry]:
+def _group_error(of: BoardContext, group: Group) -> Column[VariantResult]:
     """Return the column of calibration errors on the images of a group."""
 
-    def error(entry: Entry) -> Value:
+    def error(entry: VariantResult) -> Estimate:
         found = {r.key: r.test.group_calibration for r in of.records_of(entry) if r.test}
         errors = {
             key: measured(bins[group].ece) if group in bins else None
@@ -188,11 +192,11 @@ def _group_error(of: BoardContext, group: Group) -> Column[Entry]:
         }
         return over_seeds(entry.values["acc"], errors)
 
-    by = f"By groups: {RULES[of.board.dataset.groups]}."
+    by = f"By groups: {RULES[of.board.dataset.shot_rule]}."
     return ranked(f"ECE {METRICS[group].title}", error, "lowest", caption=by)
 
 
-CALIBRATION: TableSpec[BoardContext, Entry] = TableSpec(
+CALIBRATION: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="calibration",
     title=lambda of: f"{of.board.title}: calibration",
     caption=lambda of: (
@@ -213,7 +217,7 @@ class _Shifted:
 
     label: str
     seen: str
-    values: Mapping[Shift, Value]
+    values: Mapping[Shift, Estimate]
     again: bool = False
 
 
@@ -222,7 +226,7 @@ def _shifted(of: BoardContext) -> list[_Shifted]:
     for entry in of.entries:
         acc, label, found = entry.values["acc"], entry.variant.label, of.records_of(entry)
         expected = {s: over_seeds(acc, {r.key: _expected(r, s) for r in found}) for s in SHIFTS}
-        rows.append(_Shifted(label, TEST_TIME["fixed"], expected))
+        rows.append(_Shifted(label, TEST_TIME["inductive"], expected))
         tested = {record.key: record.shifted for record in found if record.shifted}
         if tested:
             kinds = " or ".join(sorted({TEST_TIME[tests.test_time] for tests in tested.values()}))
@@ -268,7 +272,7 @@ class _OpenSet:
     """F-measures of a variant by threshold, and whether others had other images of that name."""
 
     label: str
-    values: Mapping[float, Value]
+    values: Mapping[float, Estimate]
     others: bool
 
 
@@ -346,11 +350,11 @@ def _single_classes(of: BoardContext) -> list[_Class]:
     return sorted(rows, key=lambda row: -row.trained_on)
 
 
-def _variant(entry: Entry, of: BoardContext) -> Column[_Class]:
+def _variant(entry: VariantResult, of: BoardContext) -> Column[_Class]:
     """Return the column of a variant's accuracy on single classes."""
     tests = {r.key: r.test for r in of.records_of(entry) if r.test}
 
-    def accuracy(row: _Class) -> Value:
+    def accuracy(row: _Class) -> Estimate:
         rates = {
             key: Fraction(test.hits[row.k], test.totals[row.k]) if test.totals[row.k] else None
             for key, test in tests.items()

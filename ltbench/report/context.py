@@ -6,13 +6,13 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Self
 
-from ltbench.analysis.board import Board, Entry, State, Value, boards
 from ltbench.analysis.findings import Finding
 from ltbench.analysis.mean_ranks import Ranks, accuracies, rank_variants
 from ltbench.analysis.metrics import METRICS, Metric
-from ltbench.analysis.statistics import summarise
-from ltbench.config.catalogue import MethodInfo
-from ltbench.config.expand import Plan
+from ltbench.analysis.result_set import Estimate, ResultSet, State, VariantResult, boards
+from ltbench.analysis.statistics import summarize
+from ltbench.config.planning import Plan
+from ltbench.config.registry import MethodInfo
 from ltbench.core.groups import RULES
 from ltbench.report.table import PERCENT, Column
 from ltbench.runs.record import Record
@@ -25,19 +25,19 @@ OLDER = "Not in older records."
 
 ACC = METRICS["acc"]
 
-LABEL: Column[Entry] = Column("Method", lambda entry: entry.variant.label, names=True)
+LABEL: Column[VariantResult] = Column("Method", lambda entry: entry.variant.label, names=True)
 
 
 @dataclass(frozen=True)
 class BoardContext:
-    """A board, the methods of the catalogue, and sound records by key."""
+    """A board, the methods of the registry, and sound records by key."""
 
-    board: Board
+    board: ResultSet
     methods: Mapping[str, MethodInfo]
     records: Mapping[str, Stored]
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[VariantResult, ...]:
         """The variants of the board."""
         return self.board.entries
 
@@ -45,20 +45,25 @@ class BoardContext:
     def setting(self) -> str:
         """What all numbers of the board share."""
         dataset, recipe, n = self.board.dataset, self.board.recipe, len(self.board.seeds)
-        ratio = "" if dataset.ratio is None else f", {dataset.profile}, ratio {dataset.ratio:g}"
+        ratio = (
+            ""
+            if dataset.imbalance_ratio is None
+            else f", {dataset.imbalance_type}, ratio {dataset.imbalance_ratio:g}"
+        )
         spread = f"mean ± sample standard deviation over n = {n} seeds" if n > 1 else "n = 1 seed"
         return (
             f"{dataset.id}: {dataset.classes} classes{ratio}. Recipe {recipe.name}: "
-            f"{recipe.network}, {recipe.first.epochs} epochs, global batch {recipe.batch}. Test "
+            f"{recipe.network}, {recipe.stage1.epochs} epochs, global batch {recipe.batch_size}. "
+            "Test "
             f"accuracy after the last epoch in %, {spread}."
         )
 
     @property
     def rule(self) -> str:
         """How its classes are grouped."""
-        return f"Groups: {RULES[self.board.dataset.groups]}."
+        return f"Groups: {RULES[self.board.dataset.shot_rule]}."
 
-    def records_of(self, entry: Entry) -> list[Record]:
+    def records_of(self, entry: VariantResult) -> list[Record]:
         """Return the records behind the accuracy of a variant."""
         return [self.records[key].record for key in entry.values["acc"].keys]
 
@@ -70,12 +75,12 @@ class Leaderboard:
     Attributes:
         grids: plans, each with its boards.
         loaded: what the record stores hold.
-        methods: the catalogue's.
+        methods: the registry's.
         findings: claims to test on every board.
         failed: keys of jobs whose last attempt failed.
     """
 
-    grids: Sequence[tuple[Plan, Sequence[Board]]]
+    grids: Sequence[tuple[Plan, Sequence[ResultSet]]]
     loaded: Loaded
     methods: Mapping[str, MethodInfo]
     findings: Sequence[Finding] = ()
@@ -95,15 +100,15 @@ class Leaderboard:
         return cls(grids, loaded, methods, findings, failed)
 
     @property
-    def boards(self) -> list[Board]:
+    def boards(self) -> list[ResultSet]:
         """The boards of all grids."""
         return [board for _, found in self.grids for board in found]
 
     @property
-    def fullest(self) -> Board | None:
+    def fullest(self) -> ResultSet | None:
         """The board with the most variants measured, the first of equals."""
 
-        def measured(board: Board) -> int:
+        def measured(board: ResultSet) -> int:
             return sum(entry.values["acc"].n > 0 for entry in board.entries)
 
         return max(self.boards, key=measured, default=None)
@@ -117,7 +122,9 @@ class Leaderboard:
         return datasets, rank_variants(scores)
 
 
-def metric_column(metric: Metric, *, marked: bool = True, explained: bool = False) -> Column[Entry]:
+def metric_column(
+    metric: Metric, *, marked: bool = True, explained: bool = False
+) -> Column[VariantResult]:
     """Return the column of a metric of variants; that of the accuracy stays where nothing ran.
 
     Args:
@@ -137,7 +144,7 @@ def metric_column(metric: Metric, *, marked: bool = True, explained: bool = Fals
     )
 
 
-def over_seeds(acc: Value, fractions: Mapping[str, Fraction | None]) -> Value:
+def over_seeds(acc: Estimate, fractions: Mapping[str, Fraction | None]) -> Estimate:
     """Return what records behind an accuracy have in its place, in percent.
 
     Args:
@@ -150,6 +157,6 @@ def over_seeds(acc: Value, fractions: Mapping[str, Fraction | None]) -> Value:
     if not known:
         absent = replace(acc, mean=None, std=None, state="empty")
         return absent if fractions else replace(absent, state="not available", reason=OLDER)
-    n, summary = len(known), summarise(list(known.values()))
+    n, summary = len(known), summarize(list(known.values()))
     state: State = acc.state if n == acc.n else "partial"
     return replace(acc, mean=summary.mean, std=summary.std, n=n, state=state, keys=tuple(known))

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ltbench.analysis.beside_softmax import RelativeCost, relative_costs
-from ltbench.analysis.board import Entry, State, Value
-from ltbench.analysis.significance import find_plain
-from ltbench.analysis.training_cost import Training, forward_ratio, training_cost
-from ltbench.config.catalogue import MethodInfo
-from ltbench.config.expand import BASELINE
+from ltbench.analysis.relative_to_baseline import RelativeCost, relative_costs
+from ltbench.analysis.result_set import Estimate, State, VariantResult
+from ltbench.analysis.significance import find_baseline
+from ltbench.analysis.training_cost import TrainingTime, forward_ratio, training_cost
+from ltbench.config.planning import BASELINE
+from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import mean, measured
 from ltbench.report.context import BoardContext
 from ltbench.report.table import COUNT, FINE_TIMES, HOURS, TIMES, Cell, Column, TableSpec
@@ -20,19 +20,19 @@ from ltbench.runs.record import Record
 class _Cost:
     """What a variant took, and softmax's `unit`, as far as records have both."""
 
-    entry: Entry
+    entry: VariantResult
     found: list[Record]
-    spent: Training | None
-    unit: Training | None
+    spent: TrainingTime | None
+    unit: TrainingTime | None
     work: RelativeCost | None
     forward: Fraction | None
 
     @property
-    def hours(self) -> Value:
+    def hours(self) -> Estimate:
         acc = self.entry.values["acc"]
         if self.spent is None:
             state: State = "not available" if acc.keys else acc.state
-            return Value(planned=acc.planned, state=state)
+            return Estimate(planned=acc.planned, state=state)
         return self._value(self.spent.seconds / 3600, self.spent.n, self.spent.keys)
 
     @property
@@ -50,7 +50,7 @@ class _Cost:
         return Cell(value, about=not self.work.known)
 
     @property
-    def rate(self) -> Value | None:
+    def rate(self) -> Estimate | None:
         return self._measured({r.key: r.cost.images_per_second for r in self.found})
 
     @property
@@ -63,7 +63,7 @@ class _Cost:
         return Cell(value, unit="GPU" if kinds == {"gpu"} else "")
 
     @property
-    def parameters(self) -> Value | None:
+    def parameters(self) -> Estimate | None:
         if not self.found:
             return None
         acc = self.entry.values["acc"]
@@ -74,23 +74,23 @@ class _Cost:
         own = {record.environment.hardware for record in self.found}
         return "; ".join(sorted(self.spent.hardware if self.spent else own)) or None
 
-    def _beside(self, ratio: Fraction, spent: Training, unit: Training) -> Value:
+    def _beside(self, ratio: Fraction, spent: TrainingTime, unit: TrainingTime) -> Estimate:
         return self._value(ratio, spent.n, tuple(dict.fromkeys((*spent.keys, *unit.keys))))
 
-    def _measured(self, numbers: Mapping[str, float | None]) -> Value | None:
+    def _measured(self, numbers: Mapping[str, float | None]) -> Estimate | None:
         known = {key: measured(number) for key, number in numbers.items() if number is not None}
         if not known:
             return None
         return self._value(mean(list(known.values())), len(known), tuple(known))
 
-    def _value(self, number: Fraction, n: int, keys: tuple[str, ...]) -> Value:
+    def _value(self, number: Fraction, n: int, keys: tuple[str, ...]) -> Estimate:
         acc = self.entry.values["acc"]
         state: State = "complete" if n == acc.planned else "partial"
         return replace(acc, mean=number, std=None, n=n, state=state, keys=keys)
 
 
 def forward_cost(info: MethodInfo | None, methods: Mapping[str, MethodInfo]) -> Fraction | None:
-    """Return the arithmetic of one prediction beside softmax's, as the catalogue has it."""
+    """Return the arithmetic of one prediction beside softmax's, as the registry has it."""
     plain = methods.get(BASELINE)
     if info is None or plain is None or info.cost is None or plain.cost is None:
         return None
@@ -98,7 +98,7 @@ def forward_cost(info: MethodInfo | None, methods: Mapping[str, MethodInfo]) -> 
 
 
 def _costs(of: BoardContext) -> list[_Cost]:
-    plain = find_plain(of.board, BASELINE)
+    plain = find_baseline(of.board, BASELINE)
     unit = None if plain is None else training_cost(plain, of.records)
     work = relative_costs(of.board, of.methods, of.records)
     return [

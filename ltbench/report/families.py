@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ltbench.config.catalogue import OWN, MethodInfo
+from ltbench.config.registry import OWN, MethodInfo
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ltbench.analysis.board import Board
-from ltbench.config.catalogue import MethodInfo
+from ltbench.analysis.result_set import ResultSet
+from ltbench.config.registry import MethodInfo
 from ltbench.core.files import write_atomically
 from ltbench.report import drawing
 from ltbench.report.drawing import Drawing, draw
@@ -31,7 +31,7 @@ Drawn = dict[tuple[str, str], list[tuple[Figure, Drawing]]]
 
 
 def draw_figures(
-    boards: Sequence[Board],
+    boards: Sequence[ResultSet],
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
     kept: Path | None = None,
@@ -40,7 +40,7 @@ def draw_figures(
 
     Args:
         boards: what to draw.
-        methods: the catalogue's.
+        methods: the registry's.
         records: sound records by key.
         kept: folder of drawings from earlier; None draws everything anew.
 
@@ -55,7 +55,7 @@ def draw_figures(
     }
 
 
-def write_figures(boards: Sequence[Board], drawn: Drawn, folder: Path) -> list[Path]:
+def write_figures(boards: Sequence[ResultSet], drawn: Drawn, folder: Path) -> list[Path]:
     """Write drawings as SVG, named by grid, dataset, recipe and figure; return the files."""
     written = []
     for board in boards:

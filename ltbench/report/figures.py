@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from ltbench.analysis.beside_softmax import by_frequency, class_accuracy, gain, relative_costs
-from ltbench.analysis.board import DECIMALS, Board, Entry
 from ltbench.analysis.metrics import METRICS
-from ltbench.analysis.significance import find_plain
-from ltbench.config.catalogue import MethodInfo
-from ltbench.config.expand import BASELINE
+from ltbench.analysis.relative_to_baseline import by_frequency, class_accuracy, gain, relative_costs
+from ltbench.analysis.result_set import DECIMALS, ResultSet, VariantResult
+from ltbench.analysis.significance import find_baseline
+from ltbench.config.planning import BASELINE
+from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import fixed
 from ltbench.core.groups import GROUPS, class_groups
 from ltbench.report.families import FAMILIES, Family, family_of
@@ -117,30 +117,30 @@ class Figure:
 class _Data:
     """What the figures of a board show: variants that have all their seeds."""
 
-    board: Board
+    board: ResultSet
     methods: Mapping[str, MethodInfo]
     records: Mapping[str, Stored]
-    entries: tuple[Entry, ...]
+    entries: tuple[VariantResult, ...]
 
     @property
-    def plain(self) -> Entry | None:
+    def plain(self) -> VariantResult | None:
         """Softmax, where it has all its seeds."""
-        plain = find_plain(self.board, BASELINE)
+        plain = find_baseline(self.board, BASELINE)
         return plain if plain in self.entries else None
 
-    def family(self, entry: Entry) -> Family:
+    def family(self, entry: VariantResult) -> Family:
         return family_of(entry.variant.method, self.methods)
 
-    def leaders(self) -> list[Entry]:
+    def leaders(self) -> list[VariantResult]:
         """Return the best of each family but softmax's, in the order of families."""
-        best: dict[Family, Entry] = {}
+        best: dict[Family, VariantResult] = {}
         for entry in self.entries:
             family = self.family(entry)
             if family.key != "baseline" and _acc(entry) > _acc(best.get(family)):
                 best[family] = entry
         return [best[family] for family in FAMILIES.values() if family in best]
 
-    def points(self, found: Sequence[tuple[Fraction, Fraction, Entry]]) -> list[Series]:
+    def points(self, found: Sequence[tuple[Fraction, Fraction, VariantResult]]) -> list[Series]:
         """Return points, x and y, as a series for each family."""
         by_family: dict[Family, list[tuple[Fraction, Fraction]]] = {}
         for x, y, entry in found:
@@ -159,7 +159,7 @@ Shown = tuple[str, list[Panel]]
 
 
 def figures_of(
-    board: Board, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
+    board: ResultSet, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
 ) -> list[Figure]:
     """Return the figures of a board, of its variants that have all their seeds."""
     entries = tuple(e for e in board.entries if e.values["acc"].state == "complete")
@@ -183,7 +183,7 @@ def _cost(data: _Data) -> Shown | None:
     ]
     if len(priced) < 2:
         return None
-    front: list[tuple[Fraction, Fraction, Entry]] = []
+    front: list[tuple[Fraction, Fraction, VariantResult]] = []
     for ratio, acc, entry in sorted(priced, key=lambda point: (point[0], -point[1])):
         if not front or acc > front[-1][1]:
             front.append((ratio, acc, entry))
@@ -324,7 +324,7 @@ def _split(data: _Data) -> Shown:
     """Show how many training images each class has."""
     classes = by_frequency(data.entries[0], data.records)
     counts = [n for _, n in sorted(classes)]
-    groups = class_groups(counts, data.board.dataset.groups)
+    groups = class_groups(counts, data.board.dataset.shot_rule)
     series = []
     for group, shade in zip(GROUPS, SHADES, strict=True):
         found = [
@@ -352,7 +352,7 @@ FIGURES: dict[str, tuple[str, float, Callable[[_Data], Shown | None]]] = {
 """Title, height in inches, and what is shown, by name."""
 
 
-def _acc(entry: Entry | None) -> Fraction:
+def _acc(entry: VariantResult | None) -> Fraction:
     return Fraction(-1) if entry is None else entry.values["acc"].mean or Fraction(0)
 
 
@@ -360,7 +360,7 @@ def _percent(number: Fraction, flags: str = "") -> str:
     return fixed(number, DECIMALS, flags)
 
 
-def _label(entry: Entry) -> str:
+def _label(entry: VariantResult) -> str:
     label = entry.variant.label
     if len(label) <= LABEL_LENGTH:
         return label

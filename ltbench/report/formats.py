@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ltbench.analysis.board import EMPTY, Value
+from ltbench.analysis.result_set import EMPTY, Estimate
 from ltbench.core.exact import fixed
 from ltbench.core.text import escape_csv, plain_text
 from ltbench.report.table import Cell, Column, Range, Table, cell_text
@@ -176,7 +176,7 @@ def csv_text(tables: Sequence[Named]) -> str:
 
 def _csv_number(cell: Cell) -> list[str]:
     match cell.content:
-        case Value() as value:
+        case Estimate() as value:
             low, high = value.interval or (None, None)
             numbers = ["" if x is None else fixed(x, 4) for x in (value.mean, value.std, low, high)]
             return [*numbers, str(value.n), str(value.planned), value.state, " ".join(value.keys)]
@@ -229,7 +229,7 @@ def _json_cell(table: Table, cell: Cell, column: Column[Any]) -> dict[str, Any]:
 
 def _json_number(cell: Cell) -> dict[str, Any]:
     match cell.content:
-        case Value() as value:
+        case Estimate() as value:
             interval = None if value.interval is None else [*map(_rounded, value.interval)]
             parts = {
                 "mean": None if value.mean is None else _rounded(value.mean),

@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from ltbench.analysis.board import Board
-from ltbench.config.expand import Plan
+from ltbench.analysis.result_set import ResultSet
+from ltbench.config.planning import Plan
 from ltbench.core.files import write_atomically
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.formats import FORMATS, MARKDOWN_TEMPLATES, Inert, escape_html, markdown
@@ -47,7 +47,7 @@ def write_formats(of: Leaderboard, formats: Collection[str], folder: Path) -> li
     return written
 
 
-def _section(plan: Plan, found: Sequence[Board], of: Leaderboard) -> dict[str, Any]:
+def _section(plan: Plan, found: Sequence[ResultSet], of: Leaderboard) -> dict[str, Any]:
     """Return what the template says of a grid."""
     records = of.loaded.records
     tables = [table for _, table in grid_tables(plan, found, of.methods, records)]

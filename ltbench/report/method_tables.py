@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ltbench.analysis.beside_softmax import relative_costs
-from ltbench.analysis.board import Entry
 from ltbench.analysis.metrics import METRICS
-from ltbench.config.catalogue import OWN, MethodInfo
-from ltbench.config.expand import BASELINE
+from ltbench.analysis.relative_to_baseline import relative_costs
+from ltbench.analysis.result_set import VariantResult
+from ltbench.config.planning import BASELINE
+from ltbench.config.registry import OWN, MethodInfo
 from ltbench.report.context import LABEL, BoardContext, metric_column
 from ltbench.report.cost_table import forward_cost
 from ltbench.report.table import EXTRA, FINE_TIMES, ORDINAL, TIMES, Cell, Column, TableSpec
@@ -16,7 +16,7 @@ from ltbench.report.table import EXTRA, FINE_TIMES, ORDINAL, TIMES, Cell, Column
 
 @dataclass(frozen=True)
 class Methods:
-    """Methods of the catalogue and of plugins, and keys of those that have published records."""
+    """Methods of the registry and of plugins, and keys of those that have published records."""
 
     infos: Mapping[str, MethodInfo]
     recorded: Collection[str] = ()
@@ -37,7 +37,7 @@ class Methods:
 
 
 def _stages(info: MethodInfo) -> str:
-    start = [f"({info.start_from})"] if info.start_from else []
+    start = [f"({info.init_from})"] if info.init_from else []
     return " → ".join([*start, *(stage.name for stage in info.stages)])
 
 
@@ -68,20 +68,20 @@ METHODS: TableSpec[Methods, MethodInfo] = TableSpec(
 )
 
 
-def _measured(of: BoardContext) -> list[Entry]:
+def _measured(of: BoardContext) -> list[VariantResult]:
     """Return the variants that have an accuracy, the most accurate first."""
     found = [(acc, entry) for entry in of.entries if (acc := entry.values["acc"].mean) is not None]
     return [entry for _, entry in sorted(found, key=lambda pair: -pair[0])]
 
 
-def _choice_columns(of: BoardContext) -> list[Column[Entry]]:
+def _choice_columns(of: BoardContext) -> list[Column[VariantResult]]:
     costs = relative_costs(of.board, of.methods, of.records)
 
-    def training(entry: Entry) -> Cell:
+    def training(entry: VariantResult) -> Cell:
         cost = costs.get(entry.variant.label)
         return Cell() if cost is None else Cell(cost.ratio, about=not cost.known)
 
-    def prediction(entry: Entry) -> Fraction | None:
+    def prediction(entry: VariantResult) -> Fraction | None:
         return forward_cost(of.methods.get(entry.variant.method), of.methods)
 
     return [
@@ -92,7 +92,7 @@ def _choice_columns(of: BoardContext) -> list[Column[Entry]]:
     ]
 
 
-CHOICE: TableSpec[BoardContext, Entry] = TableSpec(
+CHOICE: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="choice",
     title=lambda of: f"{of.board.title}, {of.board.recipe.title}",
     caption=lambda _: (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ltbench.analysis.metrics import METRICS, metric_values
-from ltbench.config.catalogue import MethodInfo
+from ltbench.config.registry import MethodInfo
 from ltbench.core.groups import GROUPS, RULES
 from ltbench.report.formats import escape_markdown, markdown
 from ltbench.report.table import COUNT, PERCENT, Column, TableSpec, build
@@ -37,7 +37,7 @@ def _column(key: str) -> Column[dict[str, Fraction | None]]:
 TESTED: TableSpec[Tested, dict[str, Fraction | None]] = TableSpec(
     name="test",
     title=lambda of: of.title,
-    caption=lambda of: f"In %. Groups: {RULES[of.record.job.dataset.groups]}.",
+    caption=lambda of: f"In %. Groups: {RULES[of.record.job.dataset.shot_rule]}.",
     columns=lambda of: [
         Column("Images", lambda _: sum(of.result.totals), COUNT),
         *map(_column, SHOWN),

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
-from ltbench.analysis.board import Entry, State, Value
 from ltbench.analysis.class_changes import Change, change
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.pairwise import HeadToHead
-from ltbench.analysis.significance import Comparison, Verdict, compare_rows, find_plain
+from ltbench.analysis.result_set import Estimate, State, VariantResult
+from ltbench.analysis.significance import Comparison, Verdict, compare_rows, find_baseline
 from ltbench.core.exact import mean
 from ltbench.core.groups import GROUPS, RULES, Group, class_groups
 from ltbench.report.context import LABEL, BoardContext
@@ -40,11 +40,11 @@ UNPAIRED = "Intervals of groups and classes do not pair images and are rather to
 class _Against:
     """A baseline of a board, and how others differ from it, by label."""
 
-    base: Entry
+    base: VariantResult
     found: Mapping[str, Comparison]
     seeds: int
 
-    def over(self, entry: Entry) -> Value | str | None:
+    def over(self, entry: VariantResult) -> Estimate | str | None:
         """Return by how much a variant is better, or why that is not known."""
         comparison, acc = self.found.get(entry.variant.label), entry.values["acc"]
         if comparison is not None:
@@ -52,26 +52,26 @@ class _Against:
         if entry is self.base:
             return None
         if not self.base.values["acc"].keys:
-            return Value()
+            return Estimate()
         return "not comparable" if acc.keys else acc
 
-    def verdict(self, entry: Entry) -> str | None:
+    def verdict(self, entry: VariantResult) -> str | None:
         """Return what can be said of a difference."""
         comparison = self.found.get(entry.variant.label)
         return None if comparison is None else VERDICTS[comparison.verdict]
 
-    def p(self, entry: Entry) -> Fraction | None:
+    def p(self, entry: VariantResult) -> Fraction | None:
         """Return the corrected p of a difference."""
         comparison = self.found.get(entry.variant.label)
         return None if comparison is None else comparison.corrected
 
 
-def _baselines(of: BoardContext) -> list[Entry]:
-    found = (find_plain(of.board, method) for method in BASELINES)
+def _baselines(of: BoardContext) -> list[VariantResult]:
+    found = (find_baseline(of.board, method) for method in BASELINES)
     return [base for base in found if base is not None]
 
 
-def _paired_columns(of: BoardContext) -> list[Column[Entry]]:
+def _paired_columns(of: BoardContext) -> list[Column[VariantResult]]:
     columns = [LABEL]
     for base in _baselines(of):
         found, label = compare_rows(of.board, of.records, base.variant.method), base.variant.label
@@ -84,10 +84,10 @@ def _paired_columns(of: BoardContext) -> list[Column[Entry]]:
     return columns
 
 
-def difference(comparison: Comparison, planned: int) -> Value:
+def difference(comparison: Comparison, planned: int) -> Estimate:
     """Return a difference over some of the planned seeds."""
     state: State = "complete" if comparison.n == planned else "partial"
-    return Value(
+    return Estimate(
         mean=comparison.difference,
         interval=comparison.interval,
         n=comparison.n,
@@ -97,7 +97,7 @@ def difference(comparison: Comparison, planned: int) -> Value:
     )
 
 
-PAIRED: TableSpec[BoardContext, Entry] = TableSpec(
+PAIRED: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="paired",
     title=lambda of: (
         f"{of.board.title}: better than "
@@ -118,9 +118,9 @@ class _Change:
     """Two variants on some classes; of a single class also its group and training images."""
 
     name: str
-    ours: Value
-    theirs: Value
-    difference: Value
+    ours: Estimate
+    theirs: Estimate
+    difference: Estimate
     group: str = ""
     images: int = 0
 
@@ -141,7 +141,7 @@ class Match:
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The group of each class, [C]."""
-        return class_groups(self.counts, self.match.dataset.groups)
+        return class_groups(self.counts, self.match.dataset.shot_rule)
 
     def overall(self) -> list[_Change]:
         """Return the change on all classes, and on groups."""
@@ -213,7 +213,7 @@ OVERALL: TableSpec[Match, _Change] = TableSpec(
     name="comparison",
     title=lambda of: f"{of.match.place}: {' against '.join(of.match.labels)}",
     caption=lambda of: (
-        f"{_sentence(of)} {HOW}. Groups: {RULES[of.match.dataset.groups]}; a "
+        f"{_sentence(of)} {HOW}. Groups: {RULES[of.match.dataset.shot_rule]}; a "
         f"group's accuracy is the mean over its classes. {UNPAIRED}"
     ),
     columns=lambda of: [

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ltbench.analysis.board import Entry, Value
 from ltbench.analysis.metrics import METRICS, Metric
-from ltbench.analysis.published import PublishedBy, PublishedNumber, comparable, misprints
+from ltbench.analysis.published import PublishedBy, PublishedNumber, comparable, inconsistent_ra
+from ltbench.analysis.result_set import Estimate, VariantResult
 from ltbench.report.context import BoardContext
 from ltbench.report.table import (
     PERCENT,
@@ -26,12 +26,12 @@ SAME = (
 )
 
 
-def published_columns(of: BoardContext, metrics: Sequence[Metric]) -> list[Column[Entry]]:
+def published_columns(of: BoardContext, metrics: Sequence[Metric]) -> list[Column[VariantResult]]:
     """Return a column for each publisher and each metric that is published."""
     beside = comparable(of.board)
-    wrong = misprints(beside.figures)
+    wrong = inconsistent_ra(beside.figures)
 
-    def column(by: PublishedBy, metric: Metric) -> Column[Entry]:
+    def column(by: PublishedBy, metric: Metric) -> Column[VariantResult]:
         return Column(
             f"{PUBLISHERS[by]} {metric.title}",
             lambda entry: figures_cell(beside.of(entry, metric.key, by), wrong),
@@ -69,17 +69,17 @@ def figures_cell(
 class _Beside:
     """A published figure beside ours; `right` is what it should say where it is misprinted."""
 
-    entry: Entry
+    entry: VariantResult
     metric: Metric
     figure: PublishedNumber
     right: Fraction | None
 
     @property
-    def ours(self) -> Value:
+    def ours(self) -> Estimate:
         return self.entry.values[self.metric.key]
 
     @property
-    def difference(self) -> Value | None:
+    def difference(self) -> Estimate | None:
         if self.ours.mean is None:
             return None
         gap = self.ours.mean - self.figure.value
@@ -95,7 +95,7 @@ class _Beside:
 
 def _beside(of: BoardContext) -> list[_Beside]:
     found = comparable(of.board)
-    wrong = misprints(found.figures)
+    wrong = inconsistent_ra(found.figures)
     return [
         _Beside(entry, metric, figure, wrong.get(figure))
         for entry in of.entries

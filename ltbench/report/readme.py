@@ -4,7 +4,7 @@ import ast
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from ltbench.config.catalogue import MethodInfo
+from ltbench.config.registry import MethodInfo
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.formats import escape_markdown, markdown
 from ltbench.report.leaderboard import update_between_markers
@@ -38,7 +38,7 @@ def methods_page(methods: Mapping[str, MethodInfo], recorded: Collection[str] = 
     """Return the page of the methods: a table, then each with the equations that open its file.
 
     Args:
-        methods: those of the catalogue.
+        methods: those of the registry.
         recorded: keys of the methods that have published records.
     """
     parts = [

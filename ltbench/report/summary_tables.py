@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ltbench.analysis.board import Board, Entry, Value, bad_images_note
 from ltbench.analysis.findings import Finding, evaluate, pairs_of
 from ltbench.analysis.metrics import Metric, metrics_in
-from ltbench.config.expand import Plan
+from ltbench.analysis.result_set import Estimate, ResultSet, VariantResult, bad_images_note
+from ltbench.config.planning import Plan
 from ltbench.core.exact import fixed, significant
 from ltbench.report.context import BoardContext, Leaderboard, metric_column
 from ltbench.report.table import COUNT, PERCENT, RANK, Cell, Column, TableSpec
@@ -15,7 +15,7 @@ from ltbench.runs.record import Record
 from ltbench.runs.store import BadRecord, Stored
 
 
-def _recipe_columns(found: Sequence[Board]) -> list[Column[str]]:
+def _recipe_columns(found: Sequence[ResultSet]) -> list[Column[str]]:
     return [
         Column("Method", lambda label: label, names=True),
         *(
@@ -27,7 +27,7 @@ def _recipe_columns(found: Sequence[Board]) -> list[Column[str]]:
     ]
 
 
-def _of_recipe(board: Board, metric: Metric) -> Column[str]:
+def _of_recipe(board: ResultSet, metric: Metric) -> Column[str]:
     own, entries = metric_column(metric), {entry.variant.label: entry for entry in board.entries}
     return Column(
         f"{own.title}, {board.recipe.name}",
@@ -38,12 +38,12 @@ def _of_recipe(board: Board, metric: Metric) -> Column[str]:
     )
 
 
-RECIPES: TableSpec[Sequence[Board], str] = TableSpec(
+RECIPES: TableSpec[Sequence[ResultSet], str] = TableSpec(
     name="recipes",
     title=lambda found: f"{found[0].title}: recipes side by side",
     caption=lambda found: (
         f"{found[0].dataset.id}, {found[0].recipe.network}. "
-        f"{', '.join(f'{b.recipe.name}: {b.recipe.first.epochs} epochs' for b in found)}. Each "
+        f"{', '.join(f'{b.recipe.name}: {b.recipe.stage1.epochs} epochs' for b in found)}. Each "
         "column is of one recipe, and ranked for itself; for what is n/a its own table says why."
     ),
     columns=_recipe_columns,
@@ -93,10 +93,10 @@ def _ad_hoc_label(record: Record) -> Cell:
     return Cell(record.job.label, notes=(bad_images_note(bad),) if bad else ())
 
 
-def _accuracy(record: Record) -> Value:
+def _accuracy(record: Record) -> Estimate:
     if record.accuracy is None:
-        return Value(state="empty", keys=(record.key,))
-    return Value(100 * record.accuracy, n=1, planned=1, state="complete", keys=(record.key,))
+        return Estimate(state="empty", keys=(record.key,))
+    return Estimate(100 * record.accuracy, n=1, planned=1, state="complete", keys=(record.key,))
 
 
 AD_HOC: TableSpec[Sequence[Record], Record] = TableSpec(
@@ -109,19 +109,19 @@ AD_HOC: TableSpec[Sequence[Record], Record] = TableSpec(
 """Of records whose settings the command line overrode. What all of them share, its caption says."""
 
 
-def _behind(of: BoardContext) -> list[tuple[Entry, Stored]]:
+def _behind(of: BoardContext) -> list[tuple[VariantResult, Stored]]:
     """Return every record behind the numbers of a variant."""
     return [
         (entry, of.records[key])
         for entry in of.entries
         for key in dict.fromkeys(
-            [*entry.values["acc"].keys, *entry.start, *entry.values["ra"].keys]
+            [*entry.values["acc"].keys, *entry.init_jobs, *entry.values["ra"].keys]
         )
         if key in of.records
     ]
 
 
-RECORDS: TableSpec[BoardContext, tuple[Entry, Stored]] = TableSpec(
+RECORDS: TableSpec[BoardContext, tuple[VariantResult, Stored]] = TableSpec(
     name="records",
     title=lambda of: f"{of.board.title}: records",
     caption=lambda _: (
@@ -176,13 +176,13 @@ FINDINGS: TableSpec[Leaderboard, _Tested] = TableSpec(
     name="findings",
     title=lambda _: "Findings",
     caption=lambda _: (
-        "Claims of the literature, the published figures, and whether they hold here."
+        "JobLock of the literature, the published figures, and whether they hold here."
     ),
     columns=lambda _: [
-        Column("Claim", lambda row: row.finding.claim, names=True),
+        Column("HeldLock", lambda row: row.finding.claim, names=True),
         Column("Source", lambda row: row.finding.source),
         Column("Published", lambda row: row.finding.published),
-        Column("Board", lambda row: row.board, names=True),
+        Column("ResultSet", lambda row: row.board, names=True),
         Column("Ours", lambda row: row.ours),
         Column("Verdict", lambda row: row.verdict),
     ],

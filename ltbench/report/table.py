@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
-from ltbench.analysis.board import DECIMALS, EMPTY, State, Value
+from ltbench.analysis.result_set import DECIMALS, EMPTY, Estimate, State
 from ltbench.core.exact import fixed, significant
 
 EXACT_DECIMALS = 6
@@ -74,7 +74,7 @@ class Range:
     high: Fraction
 
 
-Content = str | Fraction | int | Range | Value | None
+Content = str | Fraction | int | Range | Estimate | None
 
 
 @dataclass(frozen=True)
@@ -101,15 +101,15 @@ class Cell:
         return self.content if isinstance(self.content, str) else ""
 
     @property
-    def value(self) -> Value | None:
+    def value(self) -> Estimate | None:
         """The value over seeds, if it is one."""
-        return self.content if isinstance(self.content, Value) else None
+        return self.content if isinstance(self.content, Estimate) else None
 
     @property
     def number(self) -> Fraction | None:
         """What the cell is sorted by: the number, the mean, the lower end; None without any."""
         match self.content:
-            case Value(mean=mean):
+            case Estimate(mean=mean):
                 return mean
             case Range(low=low):
                 return low
@@ -303,7 +303,7 @@ def _mark(
             rows[i][j] = replace(rows[i][j], rank=2)
 
 
-def value_parts(value: Value, kind: Number = PERCENT) -> tuple[str, str, str]:
+def value_parts(value: Estimate, kind: Number = PERCENT) -> tuple[str, str, str]:
     """Return a value's mean or state, its spread, and its missing seeds."""
     if value.mean is None:
         return ABSENT.get(value.state, value.state), "", ""
@@ -317,7 +317,7 @@ def value_parts(value: Value, kind: Number = PERCENT) -> tuple[str, str, str]:
     return kind.text(value.mean), " ".join(spread), lacking
 
 
-def value_text(value: Value, kind: Number = PERCENT) -> str:
+def value_text(value: Estimate, kind: Number = PERCENT) -> str:
     """Return a value for a person: the mean and its spread, or why there is none."""
     return " ".join(filter(None, value_parts(value, kind)))
 
@@ -330,7 +330,7 @@ def cell_parts(cell: Cell, column: Column[Any]) -> tuple[str, str, str]:
             return EMPTY, "", ""
         case str():
             return cell.content, "", ""
-        case Value():
+        case Estimate():
             text, spread, lacking = value_parts(cell.content, kind)
         case Range(low=low, high=high):
             text = f"{kind.text(low)} to {kind.text(high)}"

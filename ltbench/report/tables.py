@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ltbench.analysis.board import Board, ad_hoc_records
-from ltbench.config.catalogue import MethodInfo
-from ltbench.config.expand import Plan
+from ltbench.analysis.result_set import ResultSet, ad_hoc_records
+from ltbench.config.planning import Plan
+from ltbench.config.registry import MethodInfo
 from ltbench.report.board_tables import (
     BY_GROUP,
     CALIBRATION,
@@ -42,7 +42,7 @@ LEADERBOARD_TABLES: tuple[TableSpec[Leaderboard, Any], ...] = (FINDINGS, RANKS, 
 
 
 def board_tables(
-    board: Board,
+    board: ResultSet,
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
     *,
@@ -52,7 +52,7 @@ def board_tables(
 
     Args:
         board: its numbers.
-        methods: the catalogue's, for categories, years and costs.
+        methods: the registry's, for categories, years and costs.
         records: sound records by key.
         brief: only those that a run prints when it ends.
     """
@@ -60,9 +60,9 @@ def board_tables(
     return build(specs, BoardContext(board, methods, records))
 
 
-def recipe_tables(boards: Sequence[Board]) -> list[Table]:
+def recipe_tables(boards: Sequence[ResultSet]) -> list[Table]:
     """Return a table for each dataset and network that several boards of a grid have."""
-    beside: dict[tuple[str, str], list[Board]] = {}
+    beside: dict[tuple[str, str], list[ResultSet]] = {}
     for board in boards:
         beside.setdefault((board.dataset.id, board.recipe.network), []).append(board)
     return [t for found in beside.values() if len(found) > 1 for t in build([RECIPES], found)]
@@ -70,7 +70,7 @@ def recipe_tables(boards: Sequence[Board]) -> list[Table]:
 
 def grid_tables(
     plan: Plan,
-    boards: Sequence[Board],
+    boards: Sequence[ResultSet],
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
 ) -> list[tuple[str, Table]]:

@@ -4,7 +4,7 @@ A claim is a file that one process alone can have made, on any file system. Its 
 touches it every few seconds, and says in it when the job is free again. A holder on this machine is
 dead when its lock is gone: the kernel's word, whatever becomes of process ids. One on another
 machine, whose locks may not be seen here, is dead when its claim was not touched for a minute, as
-watched from here: no clocks are compared, so that they may differ or jump. Claims are never removed
+watched from here: no clocks are compared, so that they may differ or jump. Locks are never removed
 and numbers never used twice, so that a holder who was taken for dead by mistake finds the next
 claim, and stops.
 """
@@ -31,7 +31,7 @@ FREE = b"free\n"
 NUMBER = re.compile(r"\d{5}")
 
 
-class ClaimLostError(Exception):
+class LockLostError(Exception):
     """Another process took over the job, or its folder is gone."""
 
 
@@ -64,7 +64,7 @@ class Holder:
     here: bool
 
 
-class Claim:
+class HeldLock:
     """A job that this process holds; processes forked from it keep it locked too."""
 
     def __init__(self, path: Path, handle: int, details: dict[str, str]) -> None:
@@ -82,7 +82,7 @@ class Claim:
         """Give a sign of life.
 
         Raises:
-            ClaimLostError: when the job is no longer this process's.
+            LockLostError: when the job is no longer this process's.
         """
         os.utime(self.handle)
         try:
@@ -90,9 +90,9 @@ class Claim:
         except FileNotFoundError:
             same = False
         if not same:
-            raise ClaimLostError(f"{self.path} is gone")
+            raise LockLostError(f"{self.path} is gone")
         if _numbered(self.path.parent, int(self.path.name) + 1).exists():
-            raise ClaimLostError("another process took the job over")
+            raise LockLostError("another process took the job over")
 
     def release(self) -> None:
         """Let go of the job."""
@@ -101,14 +101,14 @@ class Claim:
         os.close(self.handle)
 
 
-class Claims:
+class JobLock:
     """The claims of one job, in a folder of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def take(self, **details: str) -> Claim | None:
-        """Claim the job for this process; None where another process holds it.
+    def take(self, **details: str) -> HeldLock | None:
+        """Lock the job for this process; None where another process holds it.
 
         Args:
             details: what else others should know of the holder.
@@ -120,7 +120,7 @@ class Claims:
         if made is None:
             return None
         try:
-            return Claim(*made, details)
+            return HeldLock(*made, details)
         except OSError:  # a full disk: nobody has seen more than that the number is being used
             made[0].unlink(missing_ok=True)
             raise
@@ -196,7 +196,7 @@ class Watch:
     def __init__(self) -> None:
         self.seen: dict[Path, tuple[tuple[int, int], float]] = {}
 
-    def is_dead(self, claims: Claims, holder: Holder) -> bool:
+    def is_dead(self, claims: JobLock, holder: Holder) -> bool:
         """Return whether a job's holder has given no sign of life since it was first looked at."""
         sign, now = (holder.number, holder.touched), time.monotonic()
         before, since = self.seen.get(claims.folder, (None, now))

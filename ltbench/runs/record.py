@@ -12,13 +12,13 @@ from pydantic import Field, model_validator
 from ltbench.config.models import Job, Model
 from ltbench.core.exact import measured
 from ltbench.core.groups import Group
+from ltbench.core.label_shift import Direction, Shift
 from ltbench.core.open_set import f_measure
-from ltbench.core.shifts import Direction, Shift
 
 if TYPE_CHECKING:
     import numpy as np
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 HEX64 = r"^[0-9a-f]{64}$"
 
 LATER_FIELDS = frozenset(
@@ -254,7 +254,7 @@ class ShiftedTest(Counts):
 class ShiftedTests(Model):
     """The test run again under every shift by a method that knows something of the test set."""
 
-    test_time: Literal["adapted", "prior-known"]
+    test_time: Literal["transductive", "known_test_prior"]
     tests: tuple[ShiftedTest, ...]
 
     def accuracy(self, shift: Shift) -> Fraction | None:
@@ -367,7 +367,7 @@ class Record(Model):
     Pre-training does not predict classes and has no `test`.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     key: str
     grid: str
     method: str

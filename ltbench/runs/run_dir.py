@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltbench.config.keys import file_hash
-from ltbench.runs.job_lock import Claim, Claims
+from ltbench.runs.job_lock import HeldLock, JobLock
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class JobFolder:
         return self.weights.exists() and file_hash(self.weights) == sha256
 
     @property
-    def claims(self) -> Claims:
+    def claims(self) -> JobLock:
         """Who works on the job, and who did."""
-        return Claims(self.path / "claims")
+        return JobLock(self.path / "claims")
 
     @contextlib.contextmanager
-    def claim(self, **details: str) -> Iterator[Claim | None]:
+    def claim(self, **details: str) -> Iterator[HeldLock | None]:
         """Hold the job for this process; yields None where another process holds it."""
         claim = self.claims.take(**details)
         try:
@@ -71,8 +71,8 @@ class JobFolder:
 
 
 @dataclass(frozen=True)
-class Workspace:
-    """The folder that `ltbench run` writes to (`runs/`, or `--out`)."""
+class RunDirectory:
+    """The folder that `ltbench run` writes to (`runs/`, or `--run-dir`)."""
 
     root: Path
 

@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ltbench.config.expand import Plan
 from ltbench.config.models import Job
+from ltbench.config.planning import Plan
 from ltbench.core.files import read_json, write_json
 from ltbench.data.errors import DataError, printable
 from ltbench.runs.errors import RecordError
 from ltbench.runs.record import Record
-from ltbench.runs.run_dir import JobFolder, Workspace
+from ltbench.runs.run_dir import JobFolder, RunDirectory
 from ltbench.runs.store import Loaded, Stored, read_record, record_path
 
 ENDED = "Ended"
@@ -41,20 +41,20 @@ class JobState:
 
 
 @dataclass(frozen=True)
-class Ticket:
+class SchedulerStatus:
     """What a scheduler calls a job, and says of it; None where it no longer knows it."""
 
     number: str
     words: str | None
 
 
-def finished(job: Job, workspace: Workspace) -> Record | None:
+def finished(job: Job, run_dir: RunDirectory) -> Record | None:
     """Return the record of a job whose record and weights are both there, else None."""
     try:
-        record = read_record(record_path(workspace.records, job))
+        record = read_record(record_path(run_dir.records, job))
     except RecordError:
         return None
-    return record if workspace.job(job.key).has_weights(record.weights.sha256) else None
+    return record if run_dir.job(job.key).has_weights(record.weights.sha256) else None
 
 
 def failure_of(folder: JobFolder) -> str | None:
@@ -68,17 +68,17 @@ def first_line(reason: str) -> str:
     return reason.partition("\n")[0]
 
 
-def lost_start(job: Job, plan: Plan, workspace: Workspace) -> str | None:
+def lost_start(job: Job, plan: Plan, run_dir: RunDirectory) -> str | None:
     """Return which job failed that a job starts from, directly or not, and why; None for none."""
-    for start in job.start:
-        if failure := failure_of(workspace.job(start)):
+    for start in job.depends_on:
+        if failure := failure_of(run_dir.job(start)):
             return f"{start}, which failed: {first_line(failure)}"
-        if start in plan.jobs and (found := lost_start(plan.jobs[start], plan, workspace)):
+        if start in plan.jobs and (found := lost_start(plan.jobs[start], plan, run_dir)):
             return found
     return None
 
 
-def note_failure(folder: JobFolder, kind: str, message: str) -> str | None:
+def record_failure(folder: JobFolder, kind: str, message: str) -> str | None:
     """Write down why an attempt failed; return why that cannot be done, None where it is."""
     try:
         write_json(folder.failure, {"kind": kind, "message": message})
@@ -87,7 +87,7 @@ def note_failure(folder: JobFolder, kind: str, message: str) -> str | None:
     return None
 
 
-def may_try_again(folder: JobFolder) -> bool:
+def register_retry(folder: JobFolder) -> bool:
     """Count an attempt that something outside has ended; return whether another is worth while."""
     progress, before = read_json(folder.progress), read_json(folder.ends)
     epoch = progress["epoch"] if progress else 0
@@ -101,12 +101,12 @@ def may_try_again(folder: JobFolder) -> bool:
     return ends["times"] < ATTEMPTS
 
 
-def forget_ends(folder: JobFolder) -> None:
+def reset_retries(folder: JobFolder) -> None:
     """Begin to count anew, because somebody asks for the job again."""
     folder.ends.unlink(missing_ok=True)
 
 
-def ending(exit_code: int | None) -> str:
+def describe_exit(exit_code: int | None) -> str:
     """Say how a process ended that did not say it itself; one without a code was lost."""
     if exit_code is None:
         return "was lost with its node"
@@ -117,9 +117,9 @@ def ending(exit_code: int | None) -> str:
     return f"ended with code {exit_code} and left no record"
 
 
-def failed_jobs(plan: Plan, workspace: Workspace) -> set[str]:
+def failed_jobs(plan: Plan, run_dir: RunDirectory) -> set[str]:
     """Return the keys of jobs whose last attempt failed."""
-    return {key for key in plan.jobs if workspace.job(key).failure.exists()}
+    return {key for key in plan.jobs if run_dir.job(key).failure.exists()}
 
 
 def tail(path: Path, lines: int = 12) -> str:
@@ -149,25 +149,28 @@ def older_jobs(records: Mapping[str, Stored], plan: Plan) -> dict[tuple[str, ...
 
 
 def job_states(
-    plan: Plan, loaded: Loaded, workspace: Workspace, tickets: Mapping[str, Ticket] | None = None
+    plan: Plan,
+    loaded: Loaded,
+    run_dir: RunDirectory,
+    tickets: Mapping[str, SchedulerStatus] | None = None,
 ) -> dict[str, JobState]:
     """Return the state of every job of a plan; `tickets` are those of submitted jobs by key."""
     older = older_jobs(loaded.records, plan)
     tickets = tickets or {}
-    return {key: _state(key, plan, loaded, workspace, older, tickets.get(key)) for key in plan.jobs}
+    return {key: _state(key, plan, loaded, run_dir, older, tickets.get(key)) for key in plan.jobs}
 
 
 def _state(
     key: str,
     plan: Plan,
     loaded: Loaded,
-    workspace: Workspace,
+    run_dir: RunDirectory,
     older: Mapping[tuple[str, ...], Job],
-    ticket: Ticket | None,
+    ticket: SchedulerStatus | None,
 ) -> JobState:
     if key in loaded.records:
         return JobState("done", f"{loaded.records[key].provenance} record")
-    job, folder = plan.jobs[key], workspace.job(key)
+    job, folder = plan.jobs[key], run_dir.job(key)
     if holder := folder.claims.holder():
         at = _how_far(read_json(folder.progress))
         return JobState("running", at if holder.here else f"{at} on {holder.host}")
@@ -175,7 +178,7 @@ def _state(
         return JobState("queued", f"Slurm job {ticket.number}: {ticket.words}")
     if failure := failure_of(folder):
         return JobState("failed", failure)
-    if lost := lost_start(job, plan, workspace):
+    if lost := lost_start(job, plan, run_dir):
         return JobState("missing", f"waits for {lost}")
     if old := older.get(place_of(job)):
         return JobState("stale", f"its record is of {_difference(old, job)} ({old.key})")
@@ -204,7 +207,7 @@ def _how_far(progress: dict[str, Any] | None) -> str:
     return "testing" if epoch == epochs else f"epoch {epoch}/{epochs}"
 
 
-def to_train(plan: Plan, loaded: Loaded, workspace: Workspace) -> list[str]:
+def to_train(plan: Plan, loaded: Loaded, run_dir: RunDirectory) -> list[str]:
     """Return the keys to train, starts first: what has no record, and starts without their weights.
 
     A start counts as there only if its weights match the hash in its record.
@@ -214,11 +217,11 @@ def to_train(plan: Plan, loaded: Loaded, workspace: Workspace) -> list[str]:
     @cache
     def usable(start: str) -> bool:
         stored = loaded.records.get(start)
-        return stored is not None and workspace.job(start).has_weights(stored.record.weights.sha256)
+        return stored is not None and run_dir.job(start).has_weights(stored.record.weights.sha256)
 
     def need(key: str) -> None:
         if key not in needed:
-            for start in plan.jobs[key].start:
+            for start in plan.jobs[key].depends_on:
                 if not usable(start):
                     need(start)
             needed[key] = None

@@ -23,6 +23,7 @@ from ltbench.runs.record import CLASSES_WITHIN, SCHEMA_VERSION, Record, TestResu
 
 Provenance = Literal["published", "run"]
 SLUG_LENGTH = 40
+OTHER_FOLDER = "read this folder with that one, and use others here (--run-dir, --records)"
 COUNT_LENGTH = 32
 """Bytes of confusion counts for an image or a class, at most: what is longer is not read."""
 
@@ -157,6 +158,9 @@ def read_record(path: Path) -> Record:
             f"schema version {version} is newer than this ltbench's ({SCHEMA_VERSION})",
             "out-of-date",
         )
+    if version < SCHEMA_VERSION:
+        message = f"was written by an older ltbench (schema version {version})"
+        raise RecordError(message, "old-protocol")
     try:
         return Record.model_validate_json(text, strict=True)
     except ValidationError as error:
@@ -182,6 +186,9 @@ class RecordStore:
 
         Of two files with one key the first stands, published before run, then by path. The other is
         a problem, unless it is the run that the published record was copied from.
+
+        Raises:
+            RecordError: for a record of an older ltbench, whose keys and fields had other names.
         """
         loaded = Loaded()
         for provenance, root in self.roots.items():
@@ -190,6 +197,8 @@ class RecordStore:
                 try:
                     record = read_record(path)
                 except RecordError as error:
+                    if error.code == "old-protocol":
+                        raise RecordError(f"{path} {error}; {OTHER_FOLDER}", error.code) from error
                     loaded.bad.append(BadRecord(path, place, provenance, str(error), error.code))
                     continue
                 stored = Stored(record, path, place, provenance)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 def power(counts: Tensor, exponent: float) -> Tensor:
     """Return `p_c = n_c^q / sum_k n_k^q` over the classes with images (Kang et al. 2020, eq. 1)."""
-    return _normalised(counts.double() ** exponent, counts)
+    return _normalized(counts.double() ** exponent, counts)
 
 
 def instance(counts: Tensor) -> Tensor:
@@ -50,9 +50,9 @@ def effective_number(counts: Tensor, beta: float = 0.9999) -> Tensor:
     against `1 / (1 - beta)`.
     """
     n = counts.double()
-    return _normalised(n / (1 - beta**n), counts)
+    return _normalized(n / (1 - beta**n), counts)
 
 
-def _normalised(weights: Tensor, counts: Tensor) -> Tensor:
+def _normalized(weights: Tensor, counts: Tensor) -> Tensor:
     weights = torch.where(counts > 0, weights, 0.0)
     return weights / weights.sum()

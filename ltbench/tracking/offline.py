@@ -6,17 +6,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 
 
-def unsynced_runs(workspace: Workspace, keys: Iterable[str] | None = None) -> list[Path]:
+def unsynced_runs(run_dir: RunDirectory, keys: Iterable[str] | None = None) -> list[Path]:
     """Return the folders of offline runs that no server has, the attempts of each job in order.
 
     Args:
-        workspace: where the jobs are.
+        run_dir: where the jobs are.
         keys: of the jobs; None for all there are.
     """
-    jobs = workspace.root / "jobs"
+    jobs = run_dir.root / "jobs"
     names = sorted(path.name for path in jobs.glob("*/")) if keys is None else keys
     return [
         run

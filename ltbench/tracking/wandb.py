@@ -165,7 +165,7 @@ def _job_type(job: Job) -> str:
 
 
 def _groups(record: Record) -> tuple[Group, ...]:
-    return class_groups(record.split.longtailed_counts, record.job.dataset.groups)
+    return class_groups(record.split.longtailed_counts, record.job.dataset.shot_rule)
 
 
 def accuracies(record: Record) -> dict[str, float]:

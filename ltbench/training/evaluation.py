@@ -15,14 +15,14 @@ from ltbench.core.batch import Batch
 from ltbench.core.distributed import all_sum, gather, rank, world_size
 from ltbench.core.groups import GROUPS, Group
 from ltbench.data.loaders import OrderedLoader
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method
 from ltbench.metrics.calibration import calibration_bins
 from ltbench.metrics.per_class import confusion_rows, hits_and_totals
 from ltbench.metrics.ranking import ClassRanking, rank_class
 from ltbench.networks.folding import folded_batchnorm
 from ltbench.runs.record import Calibration, Counts, TestResult
-from ltbench.training.arithmetic import autocast, eager
 from ltbench.training.divergence import check_confidence
+from ltbench.training.precision import autocast, eager
 
 COLUMNS = 256
 """Classes whose scores of all images are gathered at a time."""
@@ -77,7 +77,7 @@ class Evaluation:
         *,
         ranking: bool = False,
     ) -> None:
-        self.classes, self.known, self.groups = classes, known.to(device), groups
+        self.classes, self.known, self.shot_rule = classes, known.to(device), groups
         none = torch.empty(0, dtype=torch.int64, device=device)
         self.parts: list[tuple[Tensor, Tensor, Tensor]] = [(none, none.double(), none)]
         self.scores = [torch.empty(0, classes)] if ranking else []
@@ -151,7 +151,7 @@ class Evaluation:
                 for group in GROUPS
                 if (within := self._of_group(labels, group)).any()
             }
-            if self.groups
+            if self.shot_rule
             else None,
         )
 
@@ -174,7 +174,7 @@ class Evaluation:
 
     def _of_group(self, labels: Tensor, group: Group) -> Tensor:
         """Return which labels [N] are of a group's classes."""
-        return torch.tensor([own == group for own in self.groups])[labels]
+        return torch.tensor([own == group for own in self.shot_rule])[labels]
 
 
 def _calibration(confidence: Tensor, correct: Tensor) -> Calibration:

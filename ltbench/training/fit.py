@@ -24,19 +24,18 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Stra
 from safetensors.torch import load_file, save
 
 import ltbench
-from ltbench.config.catalogue import HYPER
 from ltbench.config.keys import KEY_LENGTH, content_hash, file_hash
 from ltbench.config.models import Job
+from ltbench.config.registry import HPARAMS
 from ltbench.config.validation import validate
 from ltbench.core.distributed import all_sum, gather, rank, world_size
 from ltbench.core.files import read_json, write_atomically, write_json
 from ltbench.core.hardware import cpu_seconds, processor
-from ltbench.core.streams import derive
+from ltbench.core.seeding import derive_seed
 from ltbench.data.datamodule import DataModule
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method, TrainedTeacher
 from ltbench.methods.cost import all_parameters, trained_parameters
 from ltbench.methods.plugins import find_method
-from ltbench.methods.terms import TrainedTeacher
 from ltbench.networks import NetworkSpec
 from ltbench.runs.record import (
     SCHEMA_VERSION,
@@ -49,16 +48,16 @@ from ltbench.runs.record import (
     Training,
     Weights,
 )
-from ltbench.runs.run_dir import JobFolder, Workspace
+from ltbench.runs.run_dir import JobFolder, RunDirectory
 from ltbench.runs.store import record_path, write_record
 from ltbench.tracking.wandb import finish, log_epoch, open_run
-from ltbench.training.arithmetic import set_precision
+from ltbench.training.bf16_emulation import bfloat16_kind
 from ltbench.training.checkpoint import load_checkpoint, save_checkpoint
-from ltbench.training.lifeline import Lifeline, StoppedError
+from ltbench.training.heartbeat import Heartbeat, StoppedError
 from ltbench.training.module import History, TrainingModule
 from ltbench.training.options import Options
+from ltbench.training.precision import set_precision
 from ltbench.training.pretrained import pretrained_weights
-from ltbench.training.rounding import bfloat16_kind
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
@@ -71,7 +70,7 @@ class CodeError(ValueError):
 
 
 def run_job(
-    job: Job, workspace: Workspace, options: Options, lifeline: Lifeline | None = None
+    job: Job, run_dir: RunDirectory, options: Options, heartbeat: Heartbeat | None = None
 ) -> Record:
     """Train (or only adjust) and test one job, resuming where a former attempt stood.
 
@@ -84,7 +83,7 @@ def run_job(
         CodeError: when the method is not the one that was planned.
         DivergedError: when a loss, a weight or a prediction is not finite.
         FileNotFoundError: when the weights of a start are not there.
-        StoppedError: when the lifeline asked for it; what was done is saved.
+        StoppedError: when the heartbeat asked for it; what was done is saved.
         ValueError: when the data or the start is not what the job says.
     """
     began = cpu_seconds()
@@ -93,42 +92,42 @@ def run_job(
     device = local_device(options)
     trainer = make_trainer(job, device)
     trainer.strategy.setup_environment()  # the ranks meet: from here on `rank` tells them apart
-    folder = workspace.job(job.key)
+    folder = run_dir.job(job.key)
     attempts = _count_attempt(folder)
-    data, method = prepare(job, workspace, options)
+    data, method = prepare(job, run_dir, options)
     logger = open_run(job, options.grid, folder.path, options.tracking)
     record = None
     try:
-        training = training_key(job, data, workspace)
-        every, line = options.checkpoint_every, lifeline or Lifeline()
-        scribe = _Scribe(job, folder, logger, every, line, training)
+        training = training_key(job, data, run_dir)
+        every, line = options.checkpoint_every, heartbeat or Heartbeat()
+        scribe = _ProgressWriter(job, folder, logger, every, line, training)
         module = TrainingModule(method, job, scribe.epoch_ended, scribe.chunk_begins)
         module.cpu_counted = began
         data.on_batch = partial(scribe.batch_begins, module)
-        if method.stage.trains:
-            _resume(workspace, job, training, module, data, trainer, device)
+        if method.stage.is_trained:
+            _resume(run_dir, job, training, module, data, trainer, device)
             for epoch in range(1, len(module.history.losses) + 1):
                 scribe.track(module.history, epoch, len(data.test_labels))
             trainer.fit(module, datamodule=data)
             if len(module.history.losses) < module.settings.epochs:
                 raise InterruptedError("training was stopped before its last epoch")
             scribe.training_ended(module)
-        if method.stage.tests:
+        if method.stage.is_evaluated:
             with module.test_context:
                 trainer.test(module, datamodule=data, verbose=False)
         record = _record(job, data, module, folder, options, attempts)
         if rank() == 0:
-            write_record(record, record_path(workspace.records, job))
+            write_record(record, record_path(run_dir.records, job))
             for path in folder.checkpoints.glob("*"):
                 path.unlink(missing_ok=True)
             folder.failure.unlink(missing_ok=True)
         return record
     finally:
         if logger is not None:
-            finish(logger, record, record_path(workspace.records, job))
+            finish(logger, record, record_path(run_dir.records, job))
 
 
-def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModule, Method]:
+def prepare(job: Job, run_dir: RunDirectory, options: Options) -> tuple[DataModule, Method]:
     """Return a job's data, and its method at the beginning of its stage.
 
     Raises:
@@ -139,12 +138,12 @@ def prepare(job: Job, workspace: Workspace, options: Options) -> tuple[DataModul
     method = build_method(job, data.counts, options.plugins, options.data_root)
     if job.recipe.precision == "fp64":
         method.double()
-    states = [load_file(workspace.job(key).weights) for key in job.start]
+    states = [load_file(run_dir.job(key).weights) for key in job.depends_on]
     taught = [data.classes_of(teacher.subset) for teacher in method.teachers]
     taught = [classes for classes in taught if len(classes)]  # an empty group has no teacher
     own = len(states) - len(taught)
     for state in states[:own]:
-        method.load_start(state)
+        method.init_from_weights(state)
     if taught:
         method.load_teachers(list(map(TrainedTeacher, states[own:], taught)))
     method.stage = method.stage_of(job.stage)
@@ -171,7 +170,7 @@ def _check_code(job: Job, plugins: Sequence[str]) -> None:
         )
 
 
-class _Scribe:
+class _ProgressWriter:
     """Writes down after every epoch how far a job is, and now and then a checkpoint.
 
     When asked to stop during training it saves at once, at the next chunk of steps, within the
@@ -186,12 +185,12 @@ class _Scribe:
         folder: JobFolder,
         logger: "WandbLogger | None",
         every: float,
-        lifeline: Lifeline,
+        heartbeat: Heartbeat,
         training: str,
     ) -> None:
         self.training = training
         self.job, self.folder, self.logger, self.every = job, folder, logger, every
-        self.lifeline = lifeline
+        self.heartbeat = heartbeat
         self.saved = time.monotonic()
 
     def epoch_ended(self, module: TrainingModule) -> None:
@@ -208,7 +207,7 @@ class _Scribe:
             self._save(module, None)
 
     def training_ended(self, module: TrainingModule) -> None:
-        if rank() == 0 and module.method.stage.tests:
+        if rank() == 0 and module.method.stage.is_evaluated:
             self._save(module, None)
             with _noted("that training has ended"):
                 write_json(trained_mark(self.folder, self.training), self.job.key)
@@ -223,8 +222,8 @@ class _Scribe:
             log_epoch(self.logger, epoch, measured)
 
     def chunk_begins(self, module: TrainingModule) -> None:
-        self.lifeline.beat()
-        asked = self.lifeline.stop_asked()
+        self.heartbeat.beat()
+        asked = self.heartbeat.stop_asked()
         if world_size() > 1:  # ranks step together
             asked = bool(all_sum(torch.tensor(float(asked), device=module.device)))
         if asked:
@@ -234,8 +233,8 @@ class _Scribe:
             raise StoppedError("asked to stop")
 
     def batch_begins(self, module: TrainingModule) -> None:
-        self.lifeline.beat()
-        if module.trainer.testing and self.lifeline.stop_asked():  # each rank tests its own share
+        self.heartbeat.beat()
+        if module.trainer.testing and self.heartbeat.stop_asked():  # each rank tests its own share
             raise StoppedError("asked to stop")
 
     def _save(self, module: TrainingModule, position: dict[str, Any] | None) -> None:
@@ -277,8 +276,10 @@ def build_method(
     weights = pretrained_weights(recipe, data_root)
     spec = NetworkSpec(recipe.network, len(counts), job.dataset.channels, recipe.norm, weights)
     kind, _ = find_method(job.method, map(Path, plugins))
-    torch.manual_seed(derive(job.seed, "init", job.stage))  # alike for all methods: runs are paired
-    return kind(spec, counts, validate(kind.Hyper, job.hyper, HYPER))
+    torch.manual_seed(
+        derive_seed(job.seed, "init", job.stage)
+    )  # alike for all methods: runs are paired
+    return kind(spec, counts, validate(kind.HParams, job.hparams, HPARAMS))
 
 
 def make_trainer(job: Job, device: torch.device) -> pl.Trainer:
@@ -310,14 +311,14 @@ def make_trainer(job: Job, device: torch.device) -> pl.Trainer:
     )
 
 
-def training_key(job: Job, data: DataModule, workspace: Workspace) -> str:
+def training_key(job: Job, data: DataModule, run_dir: RunDirectory) -> str:
     """Return the hash of what can change a job's weights: its key's settings, not its test images.
 
     What it starts from counts by its weights, whose jobs have other keys where test images differ.
     """
     settings = job.settings()
     settings["dataset"]["fingerprint"] = data.training_fingerprint
-    settings["start"] = [file_hash(workspace.job(key).weights) for key in job.start]
+    settings["start"] = [file_hash(run_dir.job(key).weights) for key in job.depends_on]
     return content_hash([settings, data.train_hash])[:KEY_LENGTH]
 
 
@@ -327,7 +328,7 @@ def trained_mark(folder: JobFolder, training: str) -> Path:
 
 
 def _resume(
-    workspace: Workspace,
+    run_dir: RunDirectory,
     job: Job,
     training: str,
     module: TrainingModule,
@@ -340,8 +341,8 @@ def _resume(
     That is one of a job whose test failed, until somebody mended the test images: it has another
     key, as its numbers are of others, and the same weights.
     """
-    own, anywhere = workspace.job(job.key), trained_mark(workspace.job("*"), training)
-    like = (path.parent for path in workspace.root.glob(str(anywhere.relative_to(workspace.root))))
+    own, anywhere = run_dir.job(job.key), trained_mark(run_dir.job("*"), training)
+    like = (path.parent for path in run_dir.root.glob(str(anywhere.relative_to(run_dir.root))))
     states = (load_checkpoint(place, device) for place in (own.checkpoints, *like))
     state = next((s for s in states if s is not None and s.get("training") == training), None)
     if state is None:
@@ -377,7 +378,7 @@ def _record(
     options: Options,
     attempts: int,
 ) -> Record:
-    if module.test_result is None and module.method.stage.tests:
+    if module.test_result is None and module.method.stage.is_evaluated:
         raise RuntimeError("the test did not run")
     weights = save({k: v.contiguous().cpu() for k, v in module.method.state_dict().items()})
     if rank() == 0:

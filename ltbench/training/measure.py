@@ -10,16 +10,15 @@ from torch import Tensor
 
 from ltbench.config.models import Job
 from ltbench.core.batch import Batch
-from ltbench.core.draws import Draws
+from ltbench.core.rng import GlobalBatchRNG
+from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import Stepper
-from ltbench.core.streams import stream
 from ltbench.data.batch_maker import DTYPES
-from ltbench.methods.base import Method, Progress
+from ltbench.methods.contract import Method, Progress, TrainedTeacher
 from ltbench.methods.plugins import find_method
-from ltbench.methods.terms import TrainedTeacher
-from ltbench.training.arithmetic import autocast, set_precision
 from ltbench.training.fit import build_method
 from ltbench.training.module import frozen_backbone
+from ltbench.training.precision import autocast, set_precision
 from ltbench.training.schedule import build_optimizer
 
 FIRST = 8
@@ -64,16 +63,16 @@ def measure(
         with torch.inference_mode(), autocast(recipe, device):
             plain = batch(max(FIRST, len(method.counts)))
             plain.images = plain.images if plain.images.dim() == 4 else plain.images[0]
-            method.observe(plain)
-            method.on_observed()
+            method.update_statistics(plain)
+            method.finalize_statistics()
 
     method.eval()
-    if method.stage.observes:
+    if method.stage.needs_statistics_pass:
         observed()
     train = None
     if job.stage_recipe is not None:
         method.train()
-        train = _rate(_steps(job, method, device, batch), recipe.batch, device)
+        train = _rate(_steps(job, method, device, batch), recipe.batch_size, device)
         method.eval()
 
     def predict(size: int) -> None:
@@ -81,7 +80,11 @@ def measure(
         with torch.inference_mode(), autocast(recipe, device):
             method.predict(images if images.dim() == 4 else images[0])
 
-    return train, _rate(lambda size: lambda: predict(size), recipe.eval_batch, device)
+    return train, _rate(
+        lambda size: lambda: predict(size),
+        recipe.test_batch_size(on_gpu=device.type == "cuda"),
+        device,
+    )
 
 
 def _ready(job: Job, device: torch.device, plugins: Sequence[str]) -> Method:
@@ -94,13 +97,13 @@ def _ready(job: Job, device: torch.device, plugins: Sequence[str]) -> Method:
     teachers = []
     for teacher in method.teachers:
         kind, _ = find_method(teacher.method, map(Path, plugins))
-        state = kind(method.spec, counts, kind.Hyper(**teacher.hyper)).state_dict()
+        state = kind(method.spec, counts, kind.HParams(**teacher.hparams)).state_dict()
         teachers.append(TrainedTeacher(state, torch.arange(len(counts))))
     if teachers:
         method.load_teachers(teachers)
     method.stage = method.stage_of(job.stage)
     method.on_stage_start(method.stage)
-    method.draws = Draws(stream(0, "method", 0))
+    method.rng = GlobalBatchRNG(make_generator(0, "method", 0))
     method.progress = Progress(0, 1, deferred=False)
     method.on_epoch_start(method.progress)
     memory = torch.channels_last if job.recipe.channels_last else torch.preserve_format

@@ -14,22 +14,22 @@ from torch import nn
 from ltbench.config.models import Job, StageRecipe
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import all_sum, world_size
-from ltbench.core.draws import Draws
 from ltbench.core.groups import class_groups
 from ltbench.core.hardware import cpu_seconds
+from ltbench.core.rng import GlobalBatchRNG
+from ltbench.core.seeding import derive_seed, make_generator
 from ltbench.core.stepping import Stepper
-from ltbench.core.streams import derive, stream
 from ltbench.data.datamodule import DataModule
 from ltbench.data.loaders import OrderedLoader
-from ltbench.methods.base import Method, Progress
+from ltbench.methods.contract import Method, Progress
 from ltbench.methods.cost import read_parameters
 from ltbench.runs.record import OpenSetTest, ShiftedTests, TestResult
-from ltbench.training.arithmetic import autocast, compile_backbone, compiles, eager
 from ltbench.training.divergence import ADVICE, DivergedError, check_weights
 from ltbench.training.evaluation import Evaluation, predicting
+from ltbench.training.label_shift import shifted_tests
 from ltbench.training.open_set import open_set_test
-from ltbench.training.schedule import build_optimizer, lr_factor
-from ltbench.training.shifted import shifted_tests
+from ltbench.training.precision import autocast, compile_backbone, compiles, eager
+from ltbench.training.schedule import build_optimizer, schedule_factor
 
 log = logging.getLogger(__name__)
 
@@ -137,8 +137,10 @@ class TrainingModule(pl.LightningModule):
     def on_train_start(self) -> None:
         """Make the stepper once Lightning has placed the parameters; observe, compile, cache."""
         self.stepper = Stepper(self.optimizer, self.manual_backward)
-        if self.method.stage.observes and not self.history.losses:  # else the checkpoint has it
-            self.observe()
+        if (
+            self.method.stage.needs_statistics_pass and not self.history.losses
+        ):  # else the checkpoint has it
+            self.update_statistics()
             self.method.train()
         recipe, settings = self.job.recipe, self.settings
         backbone = frozen_backbone(self.method)
@@ -155,14 +157,16 @@ class TrainingModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Set what changes by epoch: learning rate, the method's schedule, the global generator."""
         settings, epoch = self.settings, self.current_epoch
-        factor = lr_factor(settings.schedule, epoch + 1, settings.epochs)
+        factor = schedule_factor(settings.schedule, epoch + 1, settings.epochs)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        deferred = epoch >= settings.deferred_from
+        deferred = epoch >= settings.first_deferred_epoch
         self.method.progress = Progress(epoch, settings.epochs, deferred)
-        self.method.draws = Draws(stream(self.job.seed, "method", epoch))
+        self.method.rng = GlobalBatchRNG(make_generator(self.job.seed, "method", epoch))
         self.method.on_epoch_start(self.method.progress)
-        torch.manual_seed(derive(self.job.seed, "epoch", epoch))  # dropout, and whatever asks torch
+        torch.manual_seed(
+            derive_seed(self.job.seed, "epoch", epoch)
+        )  # dropout, and whatever asks torch
         self.epoch_began = time.perf_counter()
         if self.position is not None:
             self._go_on(self.position)
@@ -182,7 +186,7 @@ class TrainingModule(pl.LightningModule):
             "steps": self.stepper.steps,
             "loss_sum": float(all_sum(loss)) / world_size(),
             "seconds": time.perf_counter() - self.epoch_began,
-            "draws": self.method.draws.generator.get_state(),
+            "draws": self.method.rng.generator.get_state(),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
@@ -190,8 +194,8 @@ class TrainingModule(pl.LightningModule):
     def _go_on(self, position: dict[str, Any]) -> None:
         """Take up an epoch, whose start has just been prepared once more, where it was left."""
         self.method.load_state_dict(position["method"])
-        self.stepper.go_on(position["steps"], position["loss_sum"])
-        self.method.draws.generator.set_state(position["draws"].cpu())
+        self.stepper.resume(position["steps"], position["loss_sum"])
+        self.method.rng.generator.set_state(position["draws"].cpu())
         torch.set_rng_state(position["torch"].cpu())
         if position["cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(position["cuda"].cpu(), self.device)
@@ -214,7 +218,7 @@ class TrainingModule(pl.LightningModule):
         local = torch.tensor(mean, dtype=torch.float64, device=self.device)
         history.losses.append(float(all_sum(local)) / world_size())
         history.steps += steps
-        history.images += steps * self.job.recipe.batch
+        history.images += steps * self.job.recipe.batch_size
         history.seconds += time.perf_counter() - self.epoch_began
         if not torch.isfinite(torch.tensor(history.losses[-1])):
             raise DivergedError(
@@ -222,10 +226,10 @@ class TrainingModule(pl.LightningModule):
             )
         average_batchnorm(self.method)
         self.count_cpu()
-        epoch, every = self.current_epoch + 1, self.job.recipe.evaluate_every
+        epoch, every = self.current_epoch + 1, self.job.recipe.eval_every_n_epochs
         if epoch == self.settings.epochs:
             check_weights(self.method)
-        tests = self.method.stage.tests and epoch < self.settings.epochs
+        tests = self.method.stage.is_evaluated and epoch < self.settings.epochs
         if tests and every and epoch % every == 0:
             history.curve.append((epoch, list(self.evaluate())))
         self.on_epoch_end(self)
@@ -237,13 +241,13 @@ class TrainingModule(pl.LightningModule):
         self.history.cpu_seconds += float(all_sum(spent))
         self.cpu_counted = now
 
-    def observe(self) -> None:
+    def update_statistics(self) -> None:
         """Let the method see the whole training set, as the test would."""
         self.method.eval()
         with torch.inference_mode(), autocast(self.job.recipe, self.device):
             for batch in self.data.observe_batches():
-                self.method.observe(batch)
-            self.method.on_observed()
+                self.method.update_statistics(batch)
+            self.method.finalize_statistics()
 
     def evaluate(self) -> tuple[int, ...]:
         """Return the hits on the test set between two epochs, of what the method predicts."""
@@ -266,20 +270,20 @@ class TrainingModule(pl.LightningModule):
         self.method.eval()
         stage, recipe = self.method.stage, self.job.recipe
         with eager():
-            if stage.observes and not stage.trains:
-                self.observe()
-            if stage.validates:
+            if stage.needs_statistics_pass and not stage.is_trained:
+                self.update_statistics()
+            if stage.tunes_on_validation == "end":
                 with torch.inference_mode(), autocast(recipe, self.device):
-                    self.method.validate(self.data.auxiliary_batches())
+                    self.method.tune_on_validation(self.data.auxiliary_batches())
             with autocast(recipe, self.device):
                 images = self.data.test_dataloader().load_batch(0, READ).images
                 self.read = read_parameters(self.method, images)
         context = predicting(self.method, recipe, self.data.test_dataloader(), self.device)
         self.test_context.enter_context(context)
-        if stage.trains:
+        if stage.is_trained:
             self.training_hits = self._hits(self.data.training_batches(), "training images")
         spec, counts = self.job.dataset, self.data.longtailed_counts.tolist()
-        groups = class_groups(counts, spec.groups)
+        groups = class_groups(counts, spec.shot_rule)
         self.evaluation = Evaluation(
             spec.classes, self.data.classes, self.device, groups, ranking=True
         )

@@ -10,11 +10,11 @@ from torch import Tensor
 from ltbench.core.distributed import all_sum
 from ltbench.core.open_set import THRESHOLDS
 from ltbench.data.datamodule import DataModule
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method
 from ltbench.runs.record import OpenSetTest
-from ltbench.training.arithmetic import autocast
 from ltbench.training.divergence import check_confidence
 from ltbench.training.evaluation import Evaluation, probabilities
+from ltbench.training.precision import autocast
 
 
 def open_set_test(method: Method, data: DataModule, own: Evaluation) -> OpenSetTest | None:

@@ -23,7 +23,7 @@ class Options:
         commit: git commit of the code, where it is known.
         checkpoint_every: least seconds between two checkpoints, at epoch ends; there always is one
             after the last epoch, before the test.
-        hung_after: seconds without a step after which an attempt is given up.
+        heartbeat_timeout: seconds without a step after which an attempt is given up.
         plugins: Python files with methods of the user's own.
     """
 
@@ -35,5 +35,5 @@ class Options:
     tracking: Mode = "off"
     commit: str | None = None
     checkpoint_every: float = 30.0
-    hung_after: float = 1800.0
+    heartbeat_timeout: float = 1800.0
     plugins: tuple[str, ...] = ()

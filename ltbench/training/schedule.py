@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.optim import SGD
 
 from ltbench.config.models import Optimizer, Schedule
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method
 
 
 def build_optimizer(settings: Optimizer, method: Method) -> SGD:
@@ -18,7 +18,7 @@ def build_optimizer(settings: Optimizer, method: Method) -> SGD:
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
             share = settings.backbone_lr if name.startswith("network.backbone.") else 1.0
-            lr = settings.lr * share * method.lr_factor(name)
+            lr = settings.lr * share * method.lr_scale(name)
             groups.setdefault(lr, []).append(parameter)
     return SGD(
         [{"params": parameters, "lr": lr} for lr, parameters in groups.items()],
@@ -29,7 +29,7 @@ def build_optimizer(settings: Optimizer, method: Method) -> SGD:
     )
 
 
-def lr_factor(schedule: Schedule, epoch: int, epochs: int) -> float:
+def schedule_factor(schedule: Schedule, epoch: int, epochs: int) -> float:
     """Return the factor on the learning rate in an epoch counted from 1.
 
     Warm-up epochs use `epoch / warmup`. A step schedule multiplies by `gamma` once after each

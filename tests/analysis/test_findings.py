@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from ltbench.analysis.board import boards
 from ltbench.analysis.findings import Finding, evaluate, load_findings
+from ltbench.analysis.result_set import boards
 from ltbench.report.context import Leaderboard
 from ltbench.report.summary_tables import FINDINGS
 from ltbench.runs.store import Loaded
@@ -19,8 +19,8 @@ REPOSITORY = Path(__file__).parents[2]
 VARIANTS = [
     {"label": "Softmax", "method": "softmax"},
     {"label": "BS", "method": "balanced_softmax"},
-    {"label": "cRT", "method": "crt", "start_from": "Softmax"},
-    {"label": "BS + cRT", "method": "crt", "start_from": "BS"},
+    {"label": "cRT", "method": "crt", "init_from": "Softmax"},
+    {"label": "BS + cRT", "method": "crt", "init_from": "BS"},
 ]
 HITS = {
     "Softmax": (45, 45, 30, 20, 5, 1),
@@ -77,7 +77,10 @@ def test_operators_and_margins(board, op, margin, expected):
 
 
 def test_start_tells_variants_of_one_method_apart(board):
-    from_softmax, from_bs = term("crt", start="softmax"), term("crt", start="balanced_softmax")
+    from_softmax, from_bs = (
+        term("crt", init_from="softmax"),
+        term("crt", init_from="balanced_softmax"),
+    )
     helps = {"left": from_softmax, "op": ">", "right": term("softmax")}
     does_not = {"left": from_bs, "op": "<=", "right": term("balanced_softmax")}
     assert verdict(board, helps, does_not) == "holds"
@@ -124,8 +127,12 @@ def test_not_testable_says_what_is_missing(toy):
     board = make_board(toy, labels=["Softmax"])
     comparisons = [
         {"left": term("balanced_softmax"), "op": ">", "right": term("softmax")},
-        {"left": term("lws", start="softmax"), "op": ">", "right": term("softmax", "ra")},
-        {"left": term("ldam_drw", hyper={"defer": "none"}), "op": ">", "right": term("softmax")},
+        {"left": term("lws", init_from="softmax"), "op": ">", "right": term("softmax", "ra")},
+        {
+            "left": term("ldam_drw", hparams={"deferred": "none"}),
+            "op": ">",
+            "right": term("softmax"),
+        },
         {"left": term("softmax", recipe="half"), "op": ">", "right": term("softmax")},
     ]
     result = evaluate(finding(*comparisons), board)
@@ -150,7 +157,11 @@ def test_empty_group_is_not_testable(toy):
     plan = toy.plan(VARIANTS, seeds=(0,), splits=("longtailed",))
     records = toy.stored(*(toy.record(j, (9,) * 6, counts=(500,) * 6) for j in plan.jobs.values()))
     [board] = boards(plan, records)
-    comparison = {"left": term("crt", "few", start="softmax"), "op": "<", "right": term("softmax")}
+    comparison = {
+        "left": term("crt", "few", init_from="softmax"),
+        "op": "<",
+        "right": term("softmax"),
+    }
     assert evaluate(finding(comparison), board).ours == "cRT Few is empty"
 
 
@@ -158,7 +169,7 @@ def test_table_has_a_row_a_board_that_can_test(toy, board):
     other = make_board(toy, labels=["Softmax"], recipe=toy.recipe(name="other"))
     claims = [
         finding({"left": term("balanced_softmax"), "op": ">", "right": term("softmax")}),
-        finding({"left": term("lws", start="softmax"), "op": ">", "right": term("softmax")}),
+        finding({"left": term("lws", init_from="softmax"), "op": ">", "right": term("softmax")}),
     ]
     table = findings_table(claims, [board, other])
     assert [(row[3].text, row[5].text) for row in table.rows] == [

@@ -3,8 +3,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from ltbench.analysis.board import boards
 from ltbench.analysis.mean_ranks import Ranks, accuracies, rank_variants
+from ltbench.analysis.result_set import boards
 from ltbench.report.context import Leaderboard
 from ltbench.report.summary_tables import RANKS
 from ltbench.runs.store import Loaded

@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ltbench.analysis.board import boards
 from ltbench.analysis.metrics import METRICS, EvaluatedRun, Metric, metric_values
+from ltbench.analysis.result_set import boards
 from ltbench.analysis.runs import table_of_runs
 from ltbench.core.exact import mean_accuracy
 from ltbench.core.groups import GROUPS, class_groups
@@ -156,7 +156,9 @@ def test_training_accuracy_is_of_the_images_trained_on(toy):
     hits = record.training.model_copy(update={"hits": (200, 100, 30, 20, 10, 4)})
     seen = record.model_copy(update={"training": hits})
     assert metric_values(seen)["train_acc"] == Fraction(364, 455)
-    split = record.split.model_copy(update={"train_counts": (200,) * 6})  # as of a balanced twin
+    split = record.split.model_copy(
+        update={"train_counts": (200,) * 6}
+    )  # as of a balanced counterpart
     balanced = seen.model_copy(update={"split": split})
     assert metric_values(balanced)["train_acc"] == Fraction(364, 1200)
     untrained = record.model_copy(update={"training": None})

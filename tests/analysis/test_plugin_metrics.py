@@ -10,7 +10,7 @@ import ltbench
 from ltbench.analysis.metrics import METRICS
 from ltbench.cli import app
 from ltbench.config.errors import ConfigError
-from ltbench.launch.plan import read_catalogue
+from ltbench.launch.plan import read_registry
 
 RECORDS = Path(__file__).parents[2] / "results" / "records"
 HEAD = """
@@ -34,7 +34,7 @@ def plugin(tmp_path):
 
 
 def test_a_metric_of_a_plugin_is_in_tables_and_runs(plugin, tmp_path):
-    words = ["leaderboard", "--grid", "mixup_small", "--published", str(RECORDS)]
+    words = ["leaderboard", "--grid", "mixup_small", "--records", str(RECORDS)]
     words += ["--published-only", "--to", str(tmp_path / "out"), "--plugin", str(plugin(BEST))]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
@@ -66,7 +66,7 @@ def test_a_metric_of_a_plugin_is_in_tables_and_runs(plugin, tmp_path):
 def test_what_is_no_metric_is_refused_at_once(plugin, text, places):
     before = list(METRICS)
     with pytest.raises(ConfigError) as raised:
-        read_catalogue([plugin(HEAD + text)])
+        read_registry([plugin(HEAD + text)])
     assert [problem.path for problem in raised.value.problems] == places
     assert list(METRICS) == before
 
@@ -81,6 +81,6 @@ def test_a_metric_that_is_no_fraction_is_named(plugin, tmp_path, body):
 
 def test_a_plugin_may_be_used_twice(plugin):
     path = plugin(BEST)
-    read_catalogue([path])
-    read_catalogue([path, path])
+    read_registry([path])
+    read_registry([path, path])
     assert list(METRICS)[-1] == "best_class"

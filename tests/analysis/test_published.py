@@ -2,14 +2,14 @@ from fractions import Fraction
 
 import pytest
 
-from ltbench.analysis.board import EMPTY, boards
 from ltbench.analysis.published import (
     REFERENCE,
     comparable,
-    misprints,
+    inconsistent_ra,
     published_figures,
 )
 from ltbench.analysis.relative_accuracy import relative_accuracy
+from ltbench.analysis.result_set import EMPTY, boards
 from ltbench.config.yaml_file import read_yaml
 from ltbench.report.board_tables import BY_GROUP, MAIN
 from ltbench.report.published_tables import PUBLISHED, figures_cell
@@ -17,22 +17,27 @@ from ltbench.report.table import PRINTED_PERCENT, Column, cell_text
 from tests.support.tables import made, said
 
 STAGE = {"epochs": 200, "optimizer": {"lr": 0.1}, "schedule": {"kind": "constant"}}
-CIFAR = {"name": "cifar100", "classes": 100, "ratio": 100, "largest": 500}
-IMAGENET = {"name": "imagenet_lt", "classes": 1000, "profile": "natural", "ratio": None}
+CIFAR = {"name": "cifar100", "classes": 100, "imbalance_ratio": 100, "max_per_class": 500}
+IMAGENET = {
+    "name": "imagenet_lt",
+    "classes": 1000,
+    "imbalance_type": "natural",
+    "imbalance_ratio": None,
+}
 VARIANTS = [
     {"label": "Softmax", "method": "softmax"},
-    {"label": "LDAM", "method": "ldam_drw", "hyper": {"defer": "none"}},
+    {"label": "LDAM", "method": "ldam_drw", "hparams": {"deferred": "none"}},
     {"label": "LDAM-DRW", "method": "ldam_drw"},
     {"label": "CB sampling", "method": "class_balanced_sampling"},
-    {"label": "IB-CRT", "method": "crt", "start_from": "Softmax"},
-    {"label": "CB-CRT", "method": "crt", "start_from": "CB sampling"},
-    {"label": "Tuned", "method": "ldam_drw", "hyper": {"max_margin": 0.3}},
+    {"label": "IB-CRT", "method": "crt", "init_from": "Softmax"},
+    {"label": "CB-CRT", "method": "crt", "init_from": "CB sampling"},
+    {"label": "Tuned", "method": "ldam_drw", "hparams": {"max_margin": 0.3}},
     {"label": "Longer", "method": "softmax", "recipe": "longer"},
 ]
 
 
 def board(toy, dataset, network, epochs=200, variants=VARIANTS, **changes):
-    recipe = toy.recipe(network=network, first={**STAGE, "epochs": epochs}, **changes)
+    recipe = toy.recipe(network=network, stage1={**STAGE, "epochs": epochs}, **changes)
     plan = toy.plan(variants, dataset=toy.dataset(**dataset), recipe=recipe, splits=("longtailed",))
     return boards(plan, {})[0]
 
@@ -95,9 +100,9 @@ def test_figures_of_the_same_augmentation_only(toy):
     ("changes", "network", "epochs"),
     [
         ({"name": "cifar100_jpeg"}, "resnet32", 200),
-        ({"ratio": 20}, "resnet32", 200),
-        ({"profile": "step"}, "resnet32", 200),
-        ({"largest": 400}, "resnet32", 200),
+        ({"imbalance_ratio": 20}, "resnet32", 200),
+        ({"imbalance_type": "step"}, "resnet32", 200),
+        ({"max_per_class": 400}, "resnet32", 200),
         ({}, "resnet20", 200),
         ({}, "resnet32", 30),
     ],
@@ -109,7 +114,7 @@ def test_nothing_beside_another_setting(toy, changes, network, epochs):
 
 
 def test_the_jpeg_copy_is_no_cifar10(toy):
-    jpeg = {"name": "cifar10_jpeg", "classes": 10, "ratio": 100, "largest": 5000}
+    jpeg = {"name": "cifar10_jpeg", "classes": 10, "imbalance_ratio": 100, "max_per_class": 5000}
     assert comparable(board(toy, jpeg, "resnet32")).figures == ()
     assert comparable(board(toy, {**jpeg, "name": "cifar10"}, "resnet32")).figures != ()
 
@@ -126,7 +131,7 @@ def test_every_name_is_in_the_figures():
 def test_a_misprinted_ratio_is_shown_as_printed_with_a_note():
     survey = tuple(f for f in published_figures() if f.method == "UNO-IC" and f.epochs == "90")
     [ratio] = [f for f in survey if f.metric == "ra"]
-    cell = figures_cell([ratio], misprints(survey))
+    cell = figures_cell([ratio], inconsistent_ra(survey))
     assert cell_text(cell, Column("Survey RA", kind=PRINTED_PERCENT)) == "81.4"
     assert cell.notes[-1] == "Printed as 81.4; Acc / UA is 79.8."
 
@@ -145,13 +150,13 @@ def test_our_ratio_is_the_surveys_in_its_46_pairs_but_for_one_misprint():
         if abs(ours.relative - row["ra"]) > 0.0015:  # rounding, by the survey's own decimals
             missed[method, epochs] = round(100 * ours.relative, 1)
     assert missed == {("UNO-IC", "90"): Fraction("79.8")}
-    assert {(f.method, f.epochs) for f in misprints(figures)} == set(missed)
+    assert {(f.method, f.epochs) for f in inconsistent_ra(figures)} == set(missed)
 
 
 def test_each_published_figure_stands_beside_ours_with_source_and_difference(toy):
-    recipe = toy.recipe(network="resnext50_32x4d", first={**STAGE, "epochs": 90})
+    recipe = toy.recipe(network="resnext50_32x4d", stage1={**STAGE, "epochs": 90})
     plan = toy.plan(
-        [{"label": "UNO", "method": "uno_ic", "start_from": "S"}, {**VARIANTS[0], "label": "S"}],
+        [{"label": "UNO", "method": "uno_ic", "init_from": "S"}, {**VARIANTS[0], "label": "S"}],
         dataset=toy.dataset(**{**IMAGENET, "classes": 6}),
         recipe=recipe,
         seeds=(0,),

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from ltbench.analysis.board import boards
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.published import comparable
 from ltbench.analysis.published_rows import published_row, published_rows
 from ltbench.analysis.reproduction import row_name
+from ltbench.analysis.result_set import boards
 from ltbench.config.load import available
 from ltbench.launch.plan import Request, make_plan
 from ltbench.runs.store import RecordStore
@@ -66,8 +66,8 @@ def test_rows_of_one_name_are_the_same_jobs(plans, rows):
 def test_a_row_trains_what_it_needs_and_no_more(rows):
     row = published_row("imagenet_lt/ride/200", rows)
     assert [job.method for job in row.plan().jobs.values()] == ["ride"]
-    twin = row.plan(twin=True)
-    assert sorted((j.method, j.split) for j in twin.jobs.values()) == [
+    balanced_counterpart = row.plan(balanced_counterpart=True)
+    assert sorted((j.method, j.split) for j in balanced_counterpart.jobs.values()) == [
         ("ride", "balanced"),
         ("ride", "longtailed"),
         ("softmax", "balanced"),
@@ -87,6 +87,6 @@ def test_unknown_rows_seeds_and_twins_are_refused(rows):
     assert problems(lambda: ride.plan([7])) == [
         (f"grid {ride.grid.grid.name}", "seeds", "unknown-value")
     ]
-    assert problems(lambda: crt.plan(twin=True)) == [
+    assert problems(lambda: crt.plan(balanced_counterpart=True)) == [
         (f"grid {crt.grid.grid.name}", "splits", "unknown-value")
     ]

@@ -4,7 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ltbench.analysis.published import misprints, published_figures
+from ltbench.analysis.published import inconsistent_ra, published_figures
 from ltbench.analysis.relative_accuracy import relative_accuracy
 
 HALF = [Fraction(1, 2)]
@@ -71,7 +71,7 @@ def test_survey_pairs():
     survey = [f for f in published_figures() if f.source.startswith("Survey v1 Table 5")]
     settings = {f.setting for f in survey}
     assert len(settings) == 46
-    wrong = misprints(survey)
+    wrong = inconsistent_ra(survey)
     assert [(f.method, f.epochs, f.value) for f in wrong] == [("UNO-IC", "90", Fraction("81.4"))]
     assert next(iter(wrong.values())) == pytest.approx(79.76, abs=0.01)
     for setting in settings:

@@ -2,13 +2,13 @@ from fractions import Fraction
 
 import pytest
 
-from ltbench.analysis.board import Value, boards
 from ltbench.analysis.published import OURS, PublishedNumber
 from ltbench.analysis.reproduction import claims, row_name, verdicts
+from ltbench.analysis.result_set import Estimate, boards
 
 VARIANTS = [
     {"label": "Softmax", "method": "softmax"},
-    {"label": "tau-norm (x) + A", "method": "tau_norm", "start_from": "Softmax"},
+    {"label": "tau-norm (x) + A", "method": "tau_norm", "init_from": "Softmax"},
 ]
 
 
@@ -38,12 +38,12 @@ def test_published_records_are_claims_with_their_seeds(toy):
 @pytest.mark.parametrize(
     ("published", "std", "ours", "tolerance", "word"),
     [
-        (Fraction(50), None, Value(Fraction("50.9"), None, n=1), 1.0, "within"),
-        (Fraction(50), None, Value(Fraction("48.9"), None, n=1), 1.0, "outside"),
-        (Fraction(50), Fraction(3), Value(Fraction(441, 10), Fraction(1), n=2), 6.0, "within"),
-        (Fraction(50), Fraction(3), Value(Fraction(439, 10), Fraction(1), n=2), 6.0, "outside"),
-        (Fraction(50), Fraction("0.1"), Value(Fraction("49.5"), None, n=1), 1.0, "within"),
-        (Fraction(50), Fraction(3), Value(), 1.0, "not run"),
+        (Fraction(50), None, Estimate(Fraction("50.9"), None, n=1), 1.0, "within"),
+        (Fraction(50), None, Estimate(Fraction("48.9"), None, n=1), 1.0, "outside"),
+        (Fraction(50), Fraction(3), Estimate(Fraction(441, 10), Fraction(1), n=2), 6.0, "within"),
+        (Fraction(50), Fraction(3), Estimate(Fraction(439, 10), Fraction(1), n=2), 6.0, "outside"),
+        (Fraction(50), Fraction("0.1"), Estimate(Fraction("49.5"), None, n=1), 1.0, "within"),
+        (Fraction(50), Fraction(3), Estimate(), 1.0, "not run"),
     ],
 )
 def test_tolerance_is_points_or_twice_the_standard_error(

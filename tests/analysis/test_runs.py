@@ -13,12 +13,12 @@ from ltbench.config.errors import ConfigError
 from ltbench.runs.store import write_record
 
 HITS = {0: (45, 40, 30, 20, 5, 1), 1: (46, 42, 28, 22, 3, 0)}
-LDAM = {"label": "LDAM", "method": "ldam_drw", "hyper": {"max_margin": 0.5, "kinds": ["a", 1]}}
+LDAM = {"label": "LDAM", "method": "ldam_drw", "hparams": {"max_margin": 0.5, "kinds": ["a", 1]}}
 VARIANTS = [
     {"label": "Softmax", "method": "softmax"},
     LDAM,
-    {**LDAM, "label": "LDAM 2", "hyper": {"max_margin": 1.5}},
-    {"label": "cRT", "method": "crt", "start_from": "Softmax"},
+    {**LDAM, "label": "LDAM 2", "hparams": {"max_margin": 1.5}},
+    {"label": "cRT", "method": "crt", "init_from": "Softmax"},
 ]
 
 
@@ -41,15 +41,15 @@ def test_a_row_says_what_was_run_and_how_well(records, runs):
         "grid": "toy_grid",
         "dataset": "toy_r40",
         "dataset_name": "toy",
-        "ratio": 40.0,
+        "imbalance_ratio": 40.0,
         "split": "longtailed",
         "method": "ldam_drw",
         "recipe": "short",
         "network": "resnet8",
         "epochs": 3,
-        "batch": 32,
+        "batch_size": 32,
         "stage": "train",
-        "start": "",
+        "init_from": "",
         "acc": 47.0,
         "worst_class": 2.0,
         "hp.max_margin": 0.5,
@@ -65,10 +65,10 @@ def test_a_row_says_what_was_run_and_how_well(records, runs):
 
 
 def test_what_a_run_starts_from_is_told_by_its_methods(toy):
-    variants = [*VARIANTS, {"label": "Again", "method": "lws", "start_from": "cRT"}]
+    variants = [*VARIANTS, {"label": "Again", "method": "lws", "init_from": "cRT"}]
     plan = toy.plan(variants, splits=("longtailed",), seeds=(0,))
     records = toy.stored(*(toy.record(job, HITS[0]) for job in plan.jobs.values()))
-    start = {row["label"]: row["start"] for row in table_of_runs(records)}
+    start = {row["label"]: row["init_from"] for row in table_of_runs(records)}
     assert start["cRT"] == "softmax"
     assert start["Again"] == "softmax+crt"
 
@@ -76,7 +76,7 @@ def test_what_a_run_starts_from_is_told_by_its_methods(toy):
 def test_an_earlier_stage_of_the_same_method_is_no_start(toy):
     plan = toy.plan([*VARIANTS[:1], {**VARIANTS[3], "method": "softmax"}], seeds=(0,))
     records = toy.stored(*(toy.record(job, HITS[0]) for job in plan.jobs.values()))
-    assert {row["start"] for row in table_of_runs(records)} == {""}
+    assert {row["init_from"] for row in table_of_runs(records)} == {""}
 
 
 def test_where_takes_values_lists_and_hyper_parameters(runs):

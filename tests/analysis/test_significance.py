@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ltbench.analysis.board import boards
+from ltbench.analysis.result_set import boards
 from ltbench.analysis.significance import (
     EXACT,
     Correctness,

@@ -1,17 +1,17 @@
 from fractions import Fraction
 
-from ltbench.analysis.statistics import Summary, holm, summarise
+from ltbench.analysis.statistics import Summary, holm, summarize
 
 
 def test_sample_deviation():
-    summary = summarise([Fraction(5, 10), Fraction(6, 10), Fraction(7, 10)])
+    summary = summarize([Fraction(5, 10), Fraction(6, 10), Fraction(7, 10)])
     assert summary.mean == Fraction(6, 10)
     assert summary.std == Fraction(1, 10)  # divisor n - 1; with n it would be 0.0816
     assert summary.n == 3
 
 
 def test_one_seed_has_no_deviation():
-    assert summarise([Fraction(1, 2)]) == Summary(Fraction(1, 2), None, 1)
+    assert summarize([Fraction(1, 2)]) == Summary(Fraction(1, 2), None, 1)
 
 
 def test_holm_steps_down_in_the_order_given():

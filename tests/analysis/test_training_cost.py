@@ -3,9 +3,9 @@ from fractions import Fraction
 
 import pytest
 
-from ltbench.analysis.board import boards
+from ltbench.analysis.result_set import boards
 from ltbench.analysis.training_cost import training_work
-from ltbench.core.nouns import NetworkCost, Stage, Teacher
+from ltbench.core.types import NetworkCost, Stage, Teacher
 from ltbench.runs.record import Passes, Training
 
 HITS = (45, 43, 30, 20, 5, 1)
@@ -26,7 +26,7 @@ def of_one(toy, stage, cost=COST, teachers=(), recipe=None, **changes):
     """Return the work of a method with a stage of its own, in passes of the toy network."""
     recipe = recipe or toy.recipe()
     plan = toy.plan(
-        [{"label": "Mine", "method": "mine", "hyper": {"kind": "b"}}],
+        [{"label": "Mine", "method": "mine", "hparams": {"kind": "b"}}],
         splits=("longtailed",),
         seeds=(0,),
         recipe=recipe,
@@ -44,7 +44,7 @@ def of_one(toy, stage, cost=COST, teachers=(), recipe=None, **changes):
         ({"forward_passes": 1.0}, 4 * DRAWN),
         ({"passes": 0.0, "forward_passes": 1.0}, DRAWN),
         ({"passes": 0.94, "samplers": ("instance", "reversed")}, 2 * 3 * Fraction("0.94") * DRAWN),
-        ({"observes": True}, 3 * DRAWN + IMAGES),
+        ({"needs_statistics_pass": True}, 3 * DRAWN + IMAGES),
         ({"changes": (({"kind": "b"}, {"forward_passes": 2.0}),)}, 5 * DRAWN),
         ({"changes": (({"kind": "a"}, {"forward_passes": 2.0}),)}, 3 * DRAWN),
     ],
@@ -62,7 +62,7 @@ def test_passes_are_those_of_the_record_where_it_has_them(toy):
 def test_teachers_pass_forward_and_only_those_of_groups_that_there_are(toy):
     teachers = tuple(Teacher("softmax", subset=s) for s in ("many", "medium", "few"))
     cost = NetworkCost(1000, PASS, teachers=(PASS, 2.0 * PASS, 4.0 * PASS))
-    stage = Stage("train", observes=True)
+    stage = Stage("train", needs_statistics_pass=True)
     assert of_one(toy, stage, cost, teachers)[0] == (3 + 7) * DRAWN + 7 * IMAGES
     split = toy.record(next(iter(toy.plan([TOY]).jobs.values())), HITS).split
     few = split.model_copy(update={"longtailed_counts": (10,) * 6})
@@ -75,11 +75,11 @@ TOY = {"label": "Softmax", "method": "softmax"}
 def test_what_is_tried_on_auxiliary_images_passes_forward(toy):
     split = toy.record(next(iter(toy.plan([TOY]).jobs.values())), HITS).split
     split = split.model_copy(update={"auxiliary_counts": (10,) * 6})
-    assert of_one(toy, Stage("train", validates=True), split=split)[0] == 3 * DRAWN + 60
+    assert of_one(toy, Stage("train", tunes_on_validation="end"), split=split)[0] == 3 * DRAWN + 60
 
 
 def test_features_of_a_frozen_backbone_are_computed_once(toy):
-    kept = toy.recipe(first=toy.recipe().first.model_copy(update={"cached_features": True}))
+    kept = toy.recipe(stage1=toy.recipe().stage1.model_copy(update={"cached_features": True}))
     frozen = Stage("train", passes=0.0, forward_passes=1.0)
     assert of_one(toy, frozen, recipe=kept)[0] == IMAGES
     assert of_one(toy, replace(frozen, passes=1.0), recipe=kept)[0] == 4 * DRAWN

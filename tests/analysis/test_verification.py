@@ -10,8 +10,8 @@ from ltbench.analysis.verification import (
     record_problems,
     split_problems,
 )
-from ltbench.config.catalogue import load_catalogue
 from ltbench.config.load import load_dataset
+from ltbench.config.registry import load_registry
 from ltbench.data.sources import load_raw_dataset
 from ltbench.data.split import make_split
 from ltbench.runs.record import SplitFacts
@@ -21,10 +21,10 @@ from tests.support import toy_board as toy
 from tests.support.errors import printed
 
 ROOT = Path(__file__).parents[2]
-METHODS = load_catalogue().methods
+METHODS = load_registry().methods
 VERSIONS = {"crt": METHODS["crt"].version}
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
-CRT = {"label": "cRT", "method": "crt", "start_from": "Softmax"}
+CRT = {"label": "cRT", "method": "crt", "init_from": "Softmax"}
 HITS = (45, 40, 30, 20, 5, 1)
 ABSENT = toy.dataset(source="image_folder")
 
@@ -93,16 +93,16 @@ def test_versions_methods_grids_configurations_and_starts(tmp_path):
     assert only(gone.jobs.values())[0] == "unknown-method"
     own = [job for job in plan.jobs.values() if job.method == "softmax"]
     assert only(own, grid="other")[0] == "unknown-grid"
-    batch = toy.recipe(batch=64)
+    batch = toy.recipe(batch_size=64)
     changed = toy.plan(softmax, seeds=(0,), splits=("longtailed",), recipe=batch)
     code, message = only(changed.jobs.values())
     assert code == "out-of-date"
     assert own[0].key in message
-    asked = {"recipe": batch, "overrides": ("recipe.batch=64",)}
+    asked = {"recipe": batch, "overrides": ("recipe.batch_size=64",)}
     ad_hoc = toy.plan(softmax, seeds=(0,), splits=("longtailed",), **asked)
     code, message = only(ad_hoc.jobs.values())
     assert code == "mismatch"
-    assert message.endswith(": recipe.batch=64")
+    assert message.endswith(": recipe.batch_size=64")
     second = [job for job in plan.jobs.values() if job.method == "crt"]
     code, message = only(second)
     assert code == "missing-record"

@@ -4,7 +4,7 @@ from torchvision.transforms.v2 import functional as torchvision
 
 from ltbench.augment import distort
 from ltbench.augment.distortion import RADIUS, blur, hue
-from ltbench.augment.operations import grey
+from ltbench.augment.operations import gray
 
 IMAGES = torch.randint(
     256, (6, 3, 20, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -22,7 +22,7 @@ def test_hues_turn_as_torchvision_turns_them(turn):
 
 
 def test_hues_of_grey_pixels_stay():
-    images = grey(IMAGES).to(torch.uint8).expand_as(IMAGES)
+    images = gray(IMAGES).to(torch.uint8).expand_as(IMAGES)
     assert torch.equal(hue(images, same(0.1)), images)
 
 

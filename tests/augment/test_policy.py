@@ -8,7 +8,7 @@ from ltbench.augment.policy import (
     NAMES,
     RANDAUGMENT,
     SIGNED,
-    PolicyDraws,
+    PolicyParams,
     autoaugment_pairs,
     cut_out,
     strengths_at,
@@ -21,8 +21,8 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def images(count=20, channels=3):
-    shape = (count, channels, *SIZE)
+def images(num_ops=20, channels=3):
+    shape = (num_ops, channels, *SIZE)
     return torch.randint(256, shape, dtype=torch.uint8, generator=generator())
 
 
@@ -44,7 +44,7 @@ def test_randaugment_draws_from_torchvisions_operations():
 
 
 def test_randaugment_draws_all_evenly_at_one_magnitude():
-    drawn = draw_policy("randaugment", 50, 200, SIZE, generator(), count=2, magnitude=12)
+    drawn = draw_policy("randaugment", 50, 200, SIZE, generator(), num_ops=2, magnitude=12)
     assert drawn.operations.shape == drawn.strengths.shape == (50, 200, 2)
     assert drawn.holes is None
     share = torch.bincount(drawn.operations.flatten()) / drawn.operations.numel()
@@ -96,7 +96,7 @@ def test_holes_are_where_they_fit():
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("name", ["randaugment", "autoaugment_cifar10", "autoaugment_imagenet"])
 def test_images_go_through_what_was_drawn_for_them(name, channels, layout):
-    drawn = draw_policy(name, 2, 20, SIZE, generator(), count=3, magnitude=15, cutout=True)
+    drawn = draw_policy(name, 2, 20, SIZE, generator(), num_ops=3, magnitude=15, cutout=True)
     before = images(channels=channels)
     after = PolicyEpoch(drawn, 10, "cpu")(1, before.to(memory_format=layout))
     for i in range(20):
@@ -116,5 +116,5 @@ def test_ranks_apply_their_columns():
 
 
 def test_draws_are_mapped_without_holes_too():
-    drawn = PolicyDraws(torch.zeros(1, 2, 1), torch.zeros(1, 2, 1))
+    drawn = PolicyParams(torch.zeros(1, 2, 1), torch.zeros(1, 2, 1))
     assert drawn.map(lambda values: values[:, :1]).strengths.shape == (1, 1, 1)

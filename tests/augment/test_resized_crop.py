@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, RandomResizedCrop
 from torchvision.transforms import functional as reference
 
-from ltbench.augment import CropDraws, centre_boxes, crop_boxes, draw_crops, resize
+from ltbench.augment import CropParams, center_boxes, crop_boxes, draw_crops, resize
 from ltbench.augment.resized_crop import AREA, SIDES, TRIES
 
 
@@ -61,7 +61,7 @@ def test_same_pixels_as_torchvision():
 
 def test_an_unscaled_window_is_as_it_was():
     images = [photograph(40, 50), photograph(50, 40)]
-    boxes = centre_boxes(torch.tensor([[40, 50], [50, 40]]), 32)
+    boxes = center_boxes(torch.tensor([[40, 50], [50, 40]]), 32)
     ours = resize(windows_of(images, boxes), boxes[:, 2:], 32)
     for image, found in zip(images, ours, strict=True):
         assert torch.equal(found, CenterCrop(32)(image).double())
@@ -70,7 +70,7 @@ def test_an_unscaled_window_is_as_it_was():
 @given(st.integers(8, 60), st.integers(8, 60), st.integers(1, 8))
 def test_the_middle_is_torchvisions(height, width, side):
     image = torch.arange(height * width).view(1, height, width)
-    (top, left, h, w) = centre_boxes(torch.tensor([[height, width]]), side)[0].tolist()
+    (top, left, h, w) = center_boxes(torch.tensor([[height, width]]), side)[0].tolist()
     assert torch.equal(image[:, top : top + h, left : left + w], CenterCrop(side)(image))
 
 
@@ -114,7 +114,7 @@ def test_same_parameters_one_by_one():
 
 @pytest.mark.parametrize("size", [(1, 50), (50, 1), (3, 90), (90, 3), (1, 1)])
 def test_where_no_part_fits_the_middle_is_torchvisions(size):
-    draws = CropDraws(torch.ones(1, TRIES, 2).double(), torch.zeros(1, 2).double(), None)
+    draws = CropParams(torch.ones(1, TRIES, 2).double(), torch.zeros(1, 2).double(), None)
     found = crop_boxes(draws, torch.tensor([size]))[0].tolist()
     expected = RandomResizedCrop.get_params(torch.zeros(3, *size), [1.0, 1.0], list(SIDES))
     if size != (1, 1):

@@ -6,10 +6,10 @@ from ltbench.classifiers import (
     CosineClassifier,
     LearnableScale,
     NearestClassMean,
-    TauNormalised,
+    TauNormalized,
     linear,
     reset_linear,
-    tau_normalised,
+    tau_normalized,
 )
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
@@ -71,10 +71,10 @@ def test_tau_norm(oracle):
     norms = weight.norm(dim=1)
     row = int((norms.log().abs()).argmax())
     tau = 1 - float(expected[row].norm().log() / norms[row].log())
-    normalised = tau_normalised(weight, tau)
-    torch.testing.assert_close(normalised, expected, **EXACT)
-    torch.testing.assert_close(oracle["features"] @ normalised.T, oracle["logits"], **EXACT)
-    classifier = TauNormalised(*reversed(weight.shape)).double()
+    normalized = tau_normalized(weight, tau)
+    torch.testing.assert_close(normalized, expected, **EXACT)
+    torch.testing.assert_close(oracle["features"] @ normalized.T, oracle["logits"], **EXACT)
+    classifier = TauNormalized(*reversed(weight.shape)).double()
     classifier.load_state_dict({"weight": weight, "tau": torch.tensor(tau)})
     torch.testing.assert_close(classifier(oracle["features"]), oracle["logits"], **EXACT)
 
@@ -83,15 +83,15 @@ def test_tau_norm_is_differentiable_in_tau():
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(5, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     tau = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(tau_normalised, (weight, tau))
+    assert torch.autograd.gradcheck(tau_normalized, (weight, tau))
 
 
 def test_tau_norm_limits():
     weight = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
-    assert tau_normalised(weight, 0.0).equal(weight)
-    torch.testing.assert_close(tau_normalised(weight, 1.0).norm(dim=1), torch.ones(5))
+    assert tau_normalized(weight, 0.0).equal(weight)
+    torch.testing.assert_close(tau_normalized(weight, 1.0).norm(dim=1), torch.ones(5))
     weight[2] = 0
-    assert tau_normalised(weight, 0.7).isfinite().all()
+    assert tau_normalized(weight, 0.7).isfinite().all()
 
 
 @pytest.mark.oracle("ncm", has=["logits", "pred"])

@@ -99,12 +99,12 @@ def test_output_without_a_reader_is_a_hang_up(both):
 
 REPORT = """
 from fractions import Fraction
-from ltbench.analysis.board import Value
+from ltbench.analysis.result_set import Estimate
 from ltbench.cli.screen import print_report
 from ltbench.report.table import PERCENT, Cell, Column, Table
 
 def value(number, rank=0):
-    return Cell(Value(Fraction(number), n=1, planned=1, state="complete"), rank=rank)
+    return Cell(Estimate(Fraction(number), n=1, planned=1, state="complete"), rank=rank)
 
 titles = [f"A longer title {i}" for i in range(9)]
 columns = (Column("Method", names=True), *(Column(title, kind=PERCENT) for title in titles))

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from ltbench.cli import app
 from ltbench.config.models import Job
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import job_states
 from ltbench.runs.store import RecordStore
 from tests.support.project import FOLDER
@@ -36,13 +36,13 @@ variants:
 
 WRONG = """\
 titel: Toys
-datasets: [digit, {name: digits, profile: natural, ratio: 5}]
+datasets: [digit, {name: digits, imbalance_type: natural, ratio: 5}]
 recipes: [digit]
 seeds: [0, one, -1]
 variants:
   - balanced_sofmax
-  - {label: A, method: ldam_drw, hyper: {defer: never, scael: 1, scale: 0}}
-  - {label: B, method: crt, start_from: C}
+  - {label: A, method: ldam_drw, hparams: {defer: never, scael: 1, scale: 0}}
+  - {label: B, method: crt, init_from: C}
 """
 
 
@@ -119,16 +119,16 @@ def missing_folder():
 
 def large_batch():
     recipe = yaml.safe_load((Path(__file__).parents[2] / "configs/recipes/digits.yaml").read_text())
-    written("configs/recipes/large.yaml", yaml.safe_dump(recipe | {"batch": 500}))
+    written("configs/recipes/large.yaml", yaml.safe_dump(recipe | {"batch_size": 500}))
     written("grid.yaml", GRID.replace("recipes: [digits]", "recipes: [large]"))
     return command("run -g grid.yaml --wandb off --device cpu")
 
 
 def stale():
-    plan, workspace = quickstart("seed=0", "split=longtailed"), Workspace(Path("runs"))
+    plan, run_dir = quickstart("seed=0", "split=longtailed"), RunDirectory(Path("runs"))
     softmax = key(plan, "Softmax")
-    finish(workspace, Job(**plan.jobs[softmax].model_dump() | {"version": 7}))
-    return job_states(plan, load(workspace), workspace)[softmax].reason
+    finish(run_dir, Job(**plan.jobs[softmax].model_dump() | {"version": 7}))
+    return job_states(plan, load(run_dir), run_dir)[softmax].reason
 
 
 def bad_record(text):
@@ -162,11 +162,11 @@ ERRORS = {
     "a key given twice": lambda: grid(f"{GRID}title: Again\n"),
     "YAML with a tab": lambda: grid(GRID.replace("  - ", "\t- ")),
     "starts in a circle": lambda: variants(
-        "{label: A, method: crt, start_from: B}", "{label: B, method: lws, start_from: A}"
+        "{label: A, method: crt, init_from: B}", "{label: B, method: lws, init_from: A}"
     ),
     "a huge grid": lambda: grid(GRID + f"seeds: {list(range(100_000))}\n"),
     "settings that mean nothing": lambda: command(
-        "plan -g grid.yaml --set recip.batch=3 --set recipe.batch --only seeds=1"
+        "plan -g grid.yaml --set recip.batch=3 --set recipe.batch_size --only seeds=1"
     ),
     "a choice that the grid has not": lambda: command("plan -g grid.yaml --only variant=sofmax"),
     "an option without effect": lambda: command("run -g grid.yaml --partition gpu"),

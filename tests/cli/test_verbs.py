@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from ltbench.cli import app
 from ltbench.config.errors import ConfigError
 
-WITHOUT_SLURM = ("--partition gpu", "--time 8:00:00", "--nodes 1", "--sbatch mem=32G")
+WITHOUT_SLURM = ("--partition gpu", "--time 8:00:00", "--nodes 1", "--slurm-option mem=32G")
 
 
 def refused(command):
@@ -23,21 +23,24 @@ def refused(command):
         (f"run -g quickstart {' '.join(WITHOUT_SLURM)}", [w.split()[0] for w in WITHOUT_SLURM]),
         ("run -g quickstart --address auto", ["--address"]),
         ("run -g quickstart --launcher ray --nodes 2", ["--nodes"]),
-        ("run -g quickstart --launcher slurm --slots 2 --address auto", ["--slots", "--address"]),
+        (
+            "run -g quickstart --launcher slurm --max-parallel 2 --address auto",
+            ["--max-parallel", "--address"],
+        ),
         ("run -g quickstart --launcher ray --jobs-per-gpu 2", ["--jobs-per-gpu"]),
         ("run -g quickstart --device cpu --jobs-per-gpu 2", ["--jobs-per-gpu"]),
         ("worker -g quickstart --device cpu --jobs-per-gpu 2", ["--jobs-per-gpu"]),
-        ("plan -g quickstart --emit sbatch --slots 1", ["--slots"]),
+        ("plan -g quickstart --export sbatch --max-parallel 1", ["--max-parallel"]),
         ("plan -g quickstart --wandb off", ["--wandb"]),
-        ("reproduce --seed 1 --ua --out x", ["--out", "--seed", "--ua"]),
-        ("reproduce --slots 1 --devices 2", ["--slots", "--devices"]),
+        ("reproduce --seed 1 --ua --run-dir x", ["--run-dir", "--seed", "--ua"]),
+        ("reproduce --max-parallel 1 --devices 2", ["--max-parallel", "--devices"]),
         ("reproduce a/b/1 --dry-run --tolerance 2", ["--tolerance"]),
         ("evaluate run --images x --part val --data-root y", ["--part", "--data-root"]),
         ("evaluate run --images x --dataset digits", ["--dataset"]),
-        ("leaderboard --published-only --out x", ["--out"]),
+        ("leaderboard --published-only --run-dir x", ["--run-dir"]),
         ("config show quickstart --only seed=0 --data-root x", ["--data-root", "--only"]),
         ("wandb sync --plugin x.py", ["--plugin"]),
-        ("job folder --leash --requeue", ["--leash"]),
+        ("job folder --exit-with-parent --requeue", ["--exit-with-parent"]),
     ],
 )
 def test_what_would_have_no_effect_is_refused(command, options):
@@ -47,7 +50,7 @@ def test_what_would_have_no_effect_is_refused(command, options):
 @pytest.mark.parametrize(
     "command",
     [
-        "plan -g quickstart --slots 1",
+        "plan -g quickstart --max-parallel 1",
         "plan -g quickstart --only variant=Softmax --device cpu",
         "config show quickstart --set grid.seeds=[0]",
         "reproduce",

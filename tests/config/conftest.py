@@ -3,17 +3,17 @@ from textwrap import dedent
 
 import pytest
 
-from ltbench.config import catalogue as catalogue_module
 from ltbench.config import load
+from ltbench.config import registry as catalogue_module
 from tests.support.toy_project import DATASET, GRID, METHODS, RECIPE
 
 
 @pytest.fixture
-def catalogue(tmp_path, monkeypatch):
-    path = tmp_path / "catalogue.json"
+def registry(tmp_path, monkeypatch):
+    path = tmp_path / "registry.json"
     path.write_text(json.dumps(METHODS))
-    monkeypatch.setattr(catalogue_module, "CATALOGUE", path)
-    return catalogue_module.load_catalogue()
+    monkeypatch.setattr(catalogue_module, "REGISTRY", path)
+    return catalogue_module.load_registry()
 
 
 @pytest.fixture

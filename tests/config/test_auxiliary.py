@@ -1,12 +1,12 @@
 """Which jobs have auxiliary images, and in whose keys they are."""
 
 import pytest
+from tests.config.test_expand import DIGITS, REGISTRY, SPLITS, job, plan, row, v, with_method
 
 from ltbench.config.errors import Location
 from ltbench.config.models import Auxiliary, DatasetSpec
 from ltbench.config.validation import validate
-from ltbench.core.nouns import Stage, Teacher
-from tests.config.test_expand import CATALOGUE, DIGITS, SPLITS, job, plan, row, v, with_method
+from ltbench.core.types import Stage, Teacher
 from tests.support.errors import problems
 
 
@@ -19,7 +19,7 @@ def keys(made):
     return {row.key for row in made.rows}
 
 
-VALIDATING = (Stage("train"), Stage("choose", trains=False, validates=True))
+VALIDATING = (Stage("train"), Stage("choose", is_trained=False, tunes_on_validation="end"))
 
 
 def test_images_are_held_out_where_a_dataset_has_no_validation_images():
@@ -59,41 +59,41 @@ def test_auxiliary_images_are_in_the_key_of_what_chooses_on_them():
 def test_what_holds_images_out_starts_from_what_did_not_train_on_them():
     made = plan("softmax", "crt", "uno_ic", "tau_norm_validated", splits=SPLITS)
     for split in SPLITS:
-        (start,) = job(made, "uno_ic", split).start
-        assert job(made, "tau_norm_validated", split).start == (start,)
+        (start,) = job(made, "uno_ic", split).depends_on
+        assert job(made, "tau_norm_validated", split).depends_on == (start,)
         assert start != row(made, "softmax", split).key
         assert made.jobs[start].label == "softmax, less held-out images"
         assert made.jobs[start].dataset == job(made, "uno_ic", split).dataset
-        assert job(made, "crt", split).start == (row(made, "softmax", split).key,)
+        assert job(made, "crt", split).depends_on == (row(made, "softmax", split).key,)
 
 
 def test_unused_images_leave_starts_alone():
     made = plan("softmax", "uno_ic", dataset=apart("unused_pool", 5))
-    assert job(made, "uno_ic").start == (row(made, "softmax").key,)
+    assert job(made, "uno_ic").depends_on == (row(made, "softmax").key,)
 
 
 def test_no_start_or_teacher_or_stage_before_trains_on_held_out_images():
-    catalogue = with_method(
-        "choosy", stages=VALIDATING, teachers=(Teacher("ldam_drw"),), start_from="crt"
+    registry = with_method(
+        "choosy", stages=VALIDATING, teachers=(Teacher("ldam_drw"),), init_from="crt"
     )
-    made = plan("choosy", catalogue=catalogue)
+    made = plan("choosy", registry=registry)
     assert {each.method for each in made.jobs.values()} == {"softmax", "crt", "ldam_drw", "choosy"}
     assert all(each.dataset.auxiliary is not None for each in made.jobs.values())
 
-    made = plan("choosy", catalogue=catalogue, dataset=apart("unused_pool", 5))
+    made = plan("choosy", registry=registry, dataset=apart("unused_pool", 5))
     with_images = [each.stage for each in made.jobs.values() if each.dataset.auxiliary]
     assert with_images == ["choose"]
 
 
 def test_what_starts_from_a_method_that_holds_out_trains_on_everything():
-    catalogue = with_method("choosy", stages=VALIDATING)
-    made = plan(v("cRT", "crt", start_from="choosy"), "choosy", catalogue=catalogue)
+    registry = with_method("choosy", stages=VALIDATING)
+    made = plan(v("cRT", "crt", init_from="choosy"), "choosy", registry=registry)
     assert job(made, "cRT").dataset.auxiliary is None
-    assert job(made, "cRT").start == (row(made, "choosy").key,)
+    assert job(made, "cRT").depends_on == (row(made, "choosy").key,)
 
 
 def test_the_catalogue_says_who_chooses():
-    assert [key for key in CATALOGUE if CATALOGUE[key].needs_auxiliary] == [
+    assert [key for key in REGISTRY if REGISTRY[key].needs_auxiliary] == [
         "uno_ic",
         "tau_norm_validated",
     ]

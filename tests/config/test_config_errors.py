@@ -121,8 +121,8 @@ def test_values_are_shown_short_and_harmless(value, text):
 
 
 def test_paths_are_dotted():
-    path = ("variants", 2, "hyper", "tau")
-    assert format_path(path) == "variants[2].hyper.tau"
-    assert format_path(("hyper", "Balanced Softmax", "tau")) == 'hyper["Balanced Softmax"].tau'
-    assert format_path(("hyper", "tau-norm")) == "hyper.tau-norm"
+    path = ("variants", 2, "hparams", "tau")
+    assert format_path(path) == "variants[2].hparams.tau"
+    assert format_path(("hparams", "Balanced Softmax", "tau")) == 'hparams["Balanced Softmax"].tau'
+    assert format_path(("hparams", "tau-norm")) == "hparams.tau-norm"
     assert format_path(()) == ""

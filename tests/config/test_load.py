@@ -4,7 +4,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from ltbench.config.catalogue import Catalogue, load_catalogue
 from ltbench.config.errors import ConfigError
 from ltbench.config.load import (
     available,
@@ -17,6 +16,7 @@ from ltbench.config.load import (
 )
 from ltbench.config.models import DatasetChoice, Grid
 from ltbench.config.overrides import parse_overrides
+from ltbench.config.registry import MethodRegistry, load_registry
 from tests.support.errors import problems, problems_of, suggested
 from tests.support.toy_project import DATASET, GRID, RECIPE
 
@@ -33,9 +33,9 @@ def test_names_are_those_of_the_files(project):
 
 def test_a_grid_is_read_as_written(project):
     grid = load_grid("toys")
-    assert [(v.label, v.method, v.hyper) for v in grid.variants] == [
+    assert [(v.label, v.method, v.hparams) for v in grid.variants] == [
         ("softmax", "softmax", {}),
-        ("LDAM", "ldam_drw", {"defer": "none"}),
+        ("LDAM", "ldam_drw", {"deferred": "none"}),
         ("LDAM-DRW", "ldam_drw", {}),
     ]
     assert (grid.splits, grid.seeds) == (("longtailed",), (0,))
@@ -83,24 +83,24 @@ def test_the_working_directory_comes_before_the_package(project, tmp_path):
     assert available("recipes") == ["long", "short"]
 
 
-def test_all_problems_of_a_grid_at_once(project, catalogue):
+def test_all_problems_of_a_grid_at_once(project, registry):
     project(
         "grids/toys.yaml",
         """\
         titel: Toys
-        datasets: [toy, {name: toys, profile: natural, ratio: 5}]
+        datasets: [toy, {name: toys, imbalance_type: natural, ratio: 5}]
         recipes: [shrot]
         seeds: [0, one]
         variants:
           - softmax
           - balanced_sofmax
-          - {label: A, method: ldam_drw, hyper: {defer: never, scael: 1}}
-          - {label: B, method: crt, start_from: balanced_softmaxx}
-          - {label: C, method: softmax, start_from: AA}
+          - {label: A, method: ldam_drw, hparams: {defer: never, scael: 1}}
+          - {label: B, method: crt, init_from: balanced_softmaxx}
+          - {label: C, method: softmax, init_from: AA}
           - {label: D, method: crt, recipe: shor}
         """,
     )
-    found = problems_of(lambda: load_grid("toys", catalogue=catalogue))
+    found = problems_of(lambda: load_grid("toys", registry=registry))
     assert {problem.file for problem in found} == {GRID_FILE}
     assert [(p.line, p.path, p.code, p.suggestion) for p in found] == [
         (1, "title", "missing-key", None),
@@ -110,39 +110,41 @@ def test_all_problems_of_a_grid_at_once(project, catalogue):
         (3, "recipes[0]", "unknown-recipe", 'did you mean "short"?'),
         (4, "seeds[1]", "wrong-type", None),
         (7, "variants[1].method", "unknown-method", 'did you mean "balanced_softmax"?'),
-        (8, "variants[2].hyper.defer", "unknown-value", None),
-        (8, "variants[2].hyper.scael", "unknown-key", 'did you mean "scale"?'),
+        (8, "variants[2].hparams.deferred", "unknown-value", None),
+        (8, "variants[2].hparams.scael", "unknown-key", 'did you mean "scale"?'),
         (
-            *(9, "variants[3].start_from", "unknown-variant"),
+            *(9, "variants[3].init_from", "unknown-variant"),
             'did you mean "balanced_softmax" or "balanced_sofmax"?',
         ),
-        (10, "variants[4].start_from", "unknown-variant", 'did you mean "A"?'),
+        (10, "variants[4].init_from", "unknown-variant", 'did you mean "A"?'),
         (11, "variants[5].recipe", "unknown-recipe", 'did you mean "short"?'),
     ]
 
 
-def test_a_variant_starts_from_a_label_or_a_method(project, catalogue):
+def test_a_variant_starts_from_a_label_or_a_method(project, registry):
     for start in ("LDAM-DRW", "balanced_softmax"):
-        project("grids/toys.yaml", GRID + f"  - {{label: cRT, method: crt, start_from: {start}}}\n")
-        assert load_grid("toys", catalogue=catalogue).variants[-1].start_from == start
+        project("grids/toys.yaml", GRID + f"  - {{label: cRT, method: crt, init_from: {start}}}\n")
+        assert load_grid("toys", registry=registry).variants[-1].init_from == start
 
 
 def test_a_variant_with_an_alias_has_the_method_under_its_key(project):
-    variants = "[{label: TADE, method: tade}, {label: cRT, method: crt, start_from: tade}]"
+    variants = "[{label: TADE, method: tade}, {label: cRT, method: crt, init_from: tade}]"
     project("grids/toys.yaml", f"{GRID[: GRID.index('variants')]}variants: {variants}\n")
-    shipped = load_catalogue()
-    experts, crt = load_grid("toys", catalogue=shipped).variants
+    shipped = load_registry()
+    experts, crt = load_grid("toys", registry=shipped).variants
     assert (experts.label, experts.method) == ("TADE", "sade")
-    assert crt.start_from == "sade"
+    assert crt.init_from == "sade"
     assert shipped.get("tade") is shipped["sade"]
     assert "tade" in shipped
     assert "tade" not in list(shipped)
 
 
-def test_problems_of_named_files_show_in_the_grid(project, catalogue):
+def test_problems_of_named_files_show_in_the_grid(project, registry):
     project("datasets/toys.yaml", DATASET.replace("classes: 10", "classes: 1"))
-    project("recipes/short.yaml", RECIPE.replace("defer: 24", "defer: 31"))
-    assert problems(lambda: load_grid("toys", catalogue=catalogue)) == [
+    project(
+        "recipes/short.yaml", RECIPE.replace("deferred_from_epoch: 24", "deferred_from_epoch: 31")
+    )
+    assert problems(lambda: load_grid("toys", registry=registry)) == [
         ("configs/datasets/toys.yaml:3", "classes", "out-of-range"),
         ("configs/recipes/short.yaml:4", "first", "conflict"),
     ]
@@ -153,34 +155,36 @@ def test_a_choice_imposes_ratios_and_profile(project):
         return [spec.id for spec in expand_dataset(DatasetChoice(name="toys", **choice))]
 
     assert ids() == ["toys_r20"]
-    assert ids(ratio=50) == ["toys_r50"]
-    assert ids(ratio=(100, 10), profile="step") == ["toys_step_r100", "toys_step_r10"]
-    assert ids(ratio=(10, 10)) == ["toys_r10"]
-    assert ids(profile="natural") == ["toys"]
+    assert ids(imbalance_ratio=50) == ["toys_r50"]
+    assert ids(imbalance_ratio=(100, 10), profile="step") == ["toys_step_r100", "toys_step_r10"]
+    assert ids(imbalance_ratio=(10, 10)) == ["toys_r10"]
+    assert ids(imbalance_type="natural") == ["toys"]
 
 
 RULES = """\
 rules:
-  - {when: {}, hyper: {scale: 20}, source: all}
-  - {when: {dataset: toys, ratio: [50, 100]}, hyper: {scale: 10, defer: drs}, source: Table 1}
-  - {when: {dataset: [other, toys], ratio: 100}, hyper: {scale: 5}, source: Table 2}
+  - {when: {}, hparams: {scale: 20}, source: all}
+  - when: {dataset: toys, imbalance_ratio: [50, 100]}
+    hparams: {scale: 10, deferred: drs}
+    source: Table 1
+  - {when: {dataset: [other, toys], imbalance_ratio: 100}, hparams: {scale: 5}, source: Table 2}
 """
 
 
-def test_rules_match_dataset_and_ratio_and_later_ones_win(project, catalogue):
+def test_rules_match_dataset_and_ratio_and_later_ones_win(project, registry):
     project("methods/ldam_drw.yaml", RULES)
     project("datasets/other.yaml", DATASET)
 
     def rules(**choice):
         (spec,) = expand_dataset(DatasetChoice(**choice))
-        return method_rules("ldam_drw", spec, catalogue)
+        return method_rules("ldam_drw", spec, registry)
 
     assert rules(name="toys") == {"scale": 20}
-    assert rules(name="toys", ratio=50) == {"scale": 10, "defer": "drs"}
-    assert rules(name="toys", ratio=100) == {"scale": 5, "defer": "drs"}
-    assert rules(name="other", ratio=50) == {"scale": 20}
-    assert rules(name="other", profile="natural") == {"scale": 20}
-    assert method_rules("softmax", load_dataset("toys"), catalogue) == {}
+    assert rules(name="toys", imbalance_ratio=50) == {"scale": 10, "deferred": "drs"}
+    assert rules(name="toys", imbalance_ratio=100) == {"scale": 5, "deferred": "drs"}
+    assert rules(name="other", imbalance_ratio=50) == {"scale": 20}
+    assert rules(name="other", imbalance_type="natural") == {"scale": 20}
+    assert method_rules("softmax", load_dataset("toys"), registry) == {}
 
 
 @pytest.mark.parametrize(
@@ -192,21 +196,21 @@ def test_rules_match_dataset_and_ratio_and_later_ones_win(project, catalogue):
         ("classes: {min: 10, max: 10}", True),
         ("image_size: {min: 9}", False),
         ("image_size: {max: 8}, classes: {min: 2}, ratio: 20", True),
-        ("image_size: {max: 8}, ratio: 100", False),
+        ("image_size: {max: 8}, imbalance_ratio: 100", False),
     ],
 )
-def test_rules_match_classes_and_size_of_images(project, catalogue, when, matches):
-    rule = f"{{when: {{{when}}}, hyper: {{scale: 20}}, source: all}}"
+def test_rules_match_classes_and_size_of_images(project, registry, when, matches):
+    rule = f"{{when: {{{when}}}, hparams: {{scale: 20}}, source: all}}"
     project("methods/ldam_drw.yaml", f"rules: [{rule}]\n")
     expected = {"scale": 20} if matches else {}
-    assert method_rules("ldam_drw", load_dataset("toys"), catalogue) == expected
+    assert method_rules("ldam_drw", load_dataset("toys"), registry) == expected
 
 
-def test_a_range_of_a_rule_holds_a_number(project, catalogue):
-    rule = "  - {{when: {{classes: {}}}, hyper: {{scale: 20}}, source: all}}\n"
+def test_a_range_of_a_rule_holds_a_number(project, registry):
+    rule = "  - {{when: {{classes: {}}}, hparams: {{scale: 20}}, source: all}}\n"
     ranges = ("{}", "{min: 11, max: 10}", "ten", "{min: 1.5}")
     project("methods/ldam_drw.yaml", "rules:\n" + "".join(map(rule.format, ranges)))
-    assert problems(lambda: method_rules("ldam_drw", load_dataset("toys"), catalogue)) == [
+    assert problems(lambda: method_rules("ldam_drw", load_dataset("toys"), registry)) == [
         (f"{RULES_FILE}:2", "rules[0].when.classes", "conflict"),
         (f"{RULES_FILE}:3", "rules[1].when.classes", "conflict"),
         (f"{RULES_FILE}:4", "rules[2].when.classes", "wrong-type"),
@@ -214,21 +218,21 @@ def test_a_range_of_a_rule_holds_a_number(project, catalogue):
     ]
 
 
-def test_all_problems_of_rules_at_once(project, catalogue):
+def test_all_problems_of_rules_at_once(project, registry):
     project("methods/ldam_drw.yaml", RULES.replace("scale: 20", "scale: 0").replace("drs", "rds"))
 
     def found():
-        return problems(lambda: method_rules("ldam_drw", load_dataset("toys"), catalogue))
+        return problems(lambda: method_rules("ldam_drw", load_dataset("toys"), registry))
 
     assert found() == [
-        (f"{RULES_FILE}:2", "rules[0].hyper.scale", "out-of-range"),
-        (f"{RULES_FILE}:3", "rules[1].hyper.defer", "unknown-value"),
+        (f"{RULES_FILE}:2", "rules[0].hparams.scale", "out-of-range"),
+        (f"{RULES_FILE}:3", "rules[1].hparams.deferred", "unknown-value"),
         (f"{RULES_FILE}:4", "rules[2].when.dataset", "unknown-dataset"),
     ]
-    project("methods/ldam_drw.yaml", "rules:\n  - {when: {datasets: toys}, hyper: {}}\n")
+    project("methods/ldam_drw.yaml", "rules:\n  - {when: {datasets: toys}, hparams: {}}\n")
     assert found() == [
         (f"{RULES_FILE}:2", "rules[0].when.datasets", "unknown-key"),
-        (f"{RULES_FILE}:2", "rules[0].hyper", "out-of-range"),
+        (f"{RULES_FILE}:2", "rules[0].hparams", "out-of-range"),
         (f"{RULES_FILE}:2", "rules[0].source", "missing-key"),
     ]
 
@@ -249,61 +253,61 @@ class Ordered(BaseModel):
 
 
 @pytest.fixture
-def ordered(project, catalogue):
+def ordered(project, registry):
     """A grid of a method with its own class of hyper-parameters, `scale` by rules on toys."""
-    methods = dict(catalogue.methods)
+    methods = dict(registry.methods)
     methods["ldam_drw"] = methods["ldam_drw"].model_copy(update={"own_hyper": Ordered})
     variants = """\
   - ldam_drw
-  - {label: A, method: ldam_drw, hyper: {low: 2}}
-  - {label: B, method: ldam_drw, hyper: {low: 2, high: 3, taps: [1, 2]}}
-  - {label: C, method: ldam_drw, hyper: {low: x, taps: [1, 2.5]}}
+  - {label: A, method: ldam_drw, hparams: {low: 2}}
+  - {label: B, method: ldam_drw, hparams: {low: 2, high: 3, taps: [1, 2]}}
+  - {label: C, method: ldam_drw, hparams: {low: x, taps: [1, 2.5]}}
 """
     project("grids/toys.yaml", GRID[: GRID.index("  - softmax")] + variants)
     project("grids/one.yaml", GRID[: GRID.index("  - softmax")] + "  - ldam_drw\n")
-    return Catalogue(methods)
+    return MethodRegistry(methods)
 
 
 def test_hyper_parameters_are_checked_together_with_those_of_rules(project, ordered):
-    project("methods/ldam_drw.yaml", "rules:\n  - {when: {}, hyper: {scale: 3}, source: all}\n")
-    assert problems(lambda: load_grid("toys", catalogue=ordered)) == [
-        (f"{GRID_FILE}:6", "variants[1].hyper", "conflict"),
-        (f"{GRID_FILE}:8", "variants[3].hyper.low", "wrong-type"),
-        (f"{GRID_FILE}:8", "variants[3].hyper.taps[1]", "wrong-type"),
+    project("methods/ldam_drw.yaml", "rules:\n  - {when: {}, hparams: {scale: 3}, source: all}\n")
+    assert problems(lambda: load_grid("toys", registry=ordered)) == [
+        (f"{GRID_FILE}:6", "variants[1].hparams", "conflict"),
+        (f"{GRID_FILE}:8", "variants[3].hparams.low", "wrong-type"),
+        (f"{GRID_FILE}:8", "variants[3].hparams.taps[1]", "wrong-type"),
     ]
 
 
 def test_what_only_rules_say_is_located_in_them(project, ordered):
     rules = """\
 rules:
-  - {when: {ratio: 20}, hyper: {high: -1}, source: all}
-  - {when: {ratio: 50}, hyper: {scale: x, taps: [y]}, source: all}
+  - {when: {imbalance_ratio: 20}, hparams: {high: -1}, source: all}
+  - {when: {imbalance_ratio: 50}, hparams: {scale: x, taps: [y]}, source: all}
 """
     project("methods/ldam_drw.yaml", rules)
-    assert problems(lambda: load_grid("one", catalogue=ordered)) == [
-        (f"{RULES_FILE}:3", "rules[1].hyper.scale", "wrong-type"),
-        (f"{RULES_FILE}:3", "rules[1].hyper.taps[0]", "wrong-type"),
+    assert problems(lambda: load_grid("one", registry=ordered)) == [
+        (f"{RULES_FILE}:3", "rules[1].hparams.scale", "wrong-type"),
+        (f"{RULES_FILE}:3", "rules[1].hparams.taps[0]", "wrong-type"),
     ]
     project("methods/ldam_drw.yaml", rules.replace("{scale: x, taps: [y]}", "{scale: 1}"))
-    assert problems(lambda: load_grid("one", catalogue=ordered)) == [
-        ("configs/grids/one.yaml:5", "variants[0].hyper.scale", "missing-key")
+    assert problems(lambda: load_grid("one", registry=ordered)) == [
+        ("configs/grids/one.yaml:5", "variants[0].hparams.scale", "missing-key")
     ]
     project("methods/ldam_drw.yaml", rules.replace("ratio: 50", "").replace("x, taps: [y]", "1"))
-    assert problems(lambda: load_grid("one", catalogue=ordered)) == [
-        ("configs/grids/one.yaml:5", "variants[0].hyper", "conflict")
+    assert problems(lambda: load_grid("one", registry=ordered)) == [
+        ("configs/grids/one.yaml:5", "variants[0].hparams", "conflict")
     ]
 
 
 def test_overridden_hyper_parameters_are_checked_with_all_others(project, ordered):
-    project("methods/ldam_drw.yaml", "rules:\n  - {when: {}, hyper: {scale: 3}, source: all}\n")
+    project("methods/ldam_drw.yaml", "rules:\n  - {when: {}, hparams: {scale: 3}, source: all}\n")
 
     def grid(*texts):
-        return load_grid("one", parse_overrides([f"hyper.ldam_drw.{t}" for t in texts]), ordered)
+        return load_grid("one", parse_overrides([f"hparams.ldam_drw.{t}" for t in texts]), ordered)
 
-    assert grid("low=2", "high=3").variants[0].hyper == {"low": 2, "high": 3}
-    assert problems(lambda: grid("low=2")) == [("--set", "hyper.ldam_drw", "conflict")]
+    assert grid("low=2", "high=3").variants[0].hparams == {"low": 2, "high": 3}
+    assert problems(lambda: grid("low=2")) == [("--set", "hparams.ldam_drw", "conflict")]
     assert problems(lambda: grid("taps=[1, x]")) == [
-        ("--set", "hyper.ldam_drw.taps[1]", "wrong-type")
+        ("--set", "hparams.ldam_drw.taps[1]", "wrong-type")
     ]
 
 
@@ -329,7 +333,7 @@ LEAVES = (
     | st.floats(allow_nan=False)
 )
 FIELDS = st.sampled_from(
-    [*Grid.model_fields, "label", "method", "hyper", "ratio", "profile", "start_from", "x"]
+    [*Grid.model_fields, "label", "method", "hparams", "ratio", "profile", "init_from", "x"]
 )
 VALUES = st.recursive(
     LEAVES,
@@ -342,10 +346,10 @@ VALUES = st.recursive(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.dictionaries(FIELDS, VALUES))
-def test_any_grid_loads_or_has_config_errors(project, catalogue, values):
+def test_any_grid_loads_or_has_config_errors(project, registry, values):
     project("grids/fuzz.yaml", yaml.safe_dump(values, allow_unicode=True))
     try:
-        load_grid("fuzz", catalogue=catalogue)
+        load_grid("fuzz", registry=registry)
     except ConfigError as error:
         text = str(error)
     else:

@@ -39,11 +39,16 @@ def test_a_later_field_counts_once_it_differs_from_what_was_done_before():
 
 def test_resized_crops_go_with_a_short_side():
     values = load_recipe("digits").model_dump(mode="json")
-    assert Recipe(**values | {"augment": "resized_crop", "short_side": 256}).short_side == 256
+    assert (
+        Recipe(
+            **values | {"augment": "resized_crop", "resize_shorter_side": 256}
+        ).resize_shorter_side
+        == 256
+    )
     for wrong, field in (
         ({"augment": "resized_crop_flip"}, "resized_crop"),
-        ({"short_side": 256}, "resized_crop"),
-        ({"colour_jitter": 0.4}, "colour_jitter"),
+        ({"resize_shorter_side": 256}, "resized_crop"),
+        ({"color_jitter": 0.4}, "color_jitter"),
         ({"jpeg_quality": 90}, "jpeg_quality"),
     ):
         (problem,) = problems_of(lambda w=wrong: validate(Recipe, values | w, Location("x")))
@@ -67,7 +72,7 @@ def test_bad_images_are_training_images_of_any_size_or_black(changes):
         DatasetSpec(**own | {"bad_images": BAD} | changes)
 
 
-RESIZED = {"augment": "resized_crop", "short_side": 256}
+RESIZED = {"augment": "resized_crop", "resize_shorter_side": 256}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ RESIZED = {"augment": "resized_crop", "short_side": 256}
         {"network": "resnet20"},
         {"pretrained": {"tag": "tv_in1k"}},
         {"norm": "group"},
-        {"batch": 64},
+        {"batch_size": 64},
         {"precision": "bf16"},
         {"channels_last": False},
         {"compile": "on"},
@@ -85,10 +90,10 @@ RESIZED = {"augment": "resized_crop", "short_side": 256}
         {"crop_padding": 2},
         {"policy": {"kind": "randaugment"}},
         {"policy": {"cutout": 4}},
-        {"short_side": 300},
+        {"resize_shorter_side": 300},
         {"jpeg_quality": 90},
-        {"colour_jitter": 0.4},
-        {"eval_batch": 100},
+        {"color_jitter": 0.4},
+        {"eval_batch_size": 100},
     ],
     ids=str,
 )
@@ -100,15 +105,18 @@ def test_what_can_change_a_number_is_part_of_a_recipes_identity(changes):
 
 
 def test_deferred_switches_turn_on_after_whole_four_fifths_of_the_epochs():
-    stage = load_recipe("digits").first.model_dump() | {"defer": None}
+    stage = load_recipe("digits").stage1.model_dump() | {"deferred_from_epoch": None}
     stage["schedule"] = {"kind": "constant"}
-    found = {n: StageRecipe(**stage | {"epochs": n}).deferred_from for n in (200, 7, 5, 1)}
+    found = {n: StageRecipe(**stage | {"epochs": n}).first_deferred_epoch for n in (200, 7, 5, 1)}
     assert found == {200: 160, 7: 5, 5: 4, 1: 0}
-    assert StageRecipe(**stage | {"epochs": 7, "defer": 6}).deferred_from == 6
+    assert StageRecipe(**stage | {"epochs": 7, "deferred_from_epoch": 6}).first_deferred_epoch == 6
 
 
 def test_milestones_and_deferral_after_the_last_epoch_are_named_together():
-    stage = load_recipe("digits").first.model_dump(mode="json") | {"epochs": 5, "defer": 6}
+    stage = load_recipe("digits").stage1.model_dump(mode="json") | {
+        "epochs": 5,
+        "deferred_from_epoch": 6,
+    }
     stage["schedule"] = {"kind": "step", "milestones": [2, 7]}
     (problem,) = problems_of(lambda: validate(StageRecipe, stage, Location("x")))
     assert (problem.path, problem.code) == ("", "conflict")

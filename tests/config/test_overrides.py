@@ -4,62 +4,62 @@ import pytest
 
 from ltbench.config.load import expand_dataset, load_dataset, load_grid, load_recipe
 from ltbench.config.models import DatasetChoice, DatasetSpec, Recipe, Variant
-from ltbench.config.overrides import Only, parse_only, parse_overrides
+from ltbench.config.overrides import RowFilter, parse_only, parse_overrides
 from tests.support.errors import problems, suggested
 
 
 def test_recipe_fields(project):
     overrides = parse_overrides(
         [
-            "recipe.first.optimizer.lr=5e-2",
+            "recipe.stage1.optimizer.lr=5e-2",
             "recipe.precision=bf16",
-            "recipe.first.schedule.milestones=[3, 4]",
+            "recipe.stage1.schedule.milestones=[3, 4]",
         ]
     )
     recipe = load_recipe("short", overrides)
-    assert recipe.first.optimizer.lr == 0.05
-    assert recipe.first.optimizer.weight_decay == 2e-4
+    assert recipe.stage1.optimizer.lr == 0.05
+    assert recipe.stage1.optimizer.weight_decay == 2e-4
     assert recipe.precision == "bf16"
-    assert recipe.first.schedule.milestones == (3, 4)
+    assert recipe.stage1.schedule.milestones == (3, 4)
     assert load_recipe("short").precision == "fp32"
 
 
 def test_dataset_fields_win_over_the_grid(project):
-    overrides = parse_overrides(["dataset.ratio=5", "dataset.largest=50"])
-    assert load_dataset("toys", overrides).largest == 50
-    specs = expand_dataset(DatasetChoice(name="toys", ratio=(100, 10)), overrides)
+    overrides = parse_overrides(["dataset.imbalance_ratio=5", "dataset.max_per_class=50"])
+    assert load_dataset("toys", overrides).max_per_class == 50
+    specs = expand_dataset(DatasetChoice(name="toys", imbalance_ratio=(100, 10)), overrides)
     assert [spec.id for spec in specs] == ["toys_r5"]
 
 
-def test_grid_fields_and_hyper_parameters(project, catalogue):
+def test_grid_fields_and_hyper_parameters(project, registry):
     texts = [
         "grid.seeds=[3, 4]",
         "grid.title=A = B",
-        "hyper.LDAM.scale=10",
-        "hyper.LDAM-DRW.defer=drs",
+        "hparams.LDAM.scale=10",
+        "hparams.LDAM-DRW.deferred_from_epoch=drs",
     ]
-    grid = load_grid("toys", parse_overrides(texts), catalogue)
+    grid = load_grid("toys", parse_overrides(texts), registry)
     assert grid.seeds == (3, 4)
     assert grid.title == "A = B"
-    assert [v.hyper for v in grid.variants] == [
+    assert [v.hparams for v in grid.variants] == [
         {},
-        {"defer": "none", "scale": 10},
-        {"defer": "drs"},
+        {"deferred": "none", "scale": 10},
+        {"deferred": "drs"},
     ]
-    by_method = load_grid("toys", parse_overrides(["hyper.ldam_drw.scale=1"]), catalogue)
-    assert [v.hyper for v in by_method.variants] == [
+    by_method = load_grid("toys", parse_overrides(["hparams.ldam_drw.scale=1"]), registry)
+    assert [v.hparams for v in by_method.variants] == [
         {},
-        {"defer": "none", "scale": 1},
+        {"deferred": "none", "scale": 1},
         {"scale": 1},
     ]
     assert load_grid("toys").seeds == (0,)
 
 
 def test_a_label_may_hold_dots_and_spaces():
-    (override,) = parse_overrides(["hyper.ResNet v1.5 [a].tau=null"])
+    (override,) = parse_overrides(["hparams.ResNet v1.5 [a].tau=null"])
     assert override.path == ("ResNet v1.5 [a]", "tau")
     assert override.value is None
-    assert override.text == "hyper.ResNet v1.5 [a].tau=null"
+    assert override.text == "hparams.ResNet v1.5 [a].tau=null"
 
 
 def test_every_option_without_meaning_is_named():
@@ -68,11 +68,11 @@ def test_every_option_without_meaning_is_named():
         "batch=1",
         "recipe=1",
         "recipe.first..lr=1",
-        "hyper.tau=1",
-        "recipe.batch",
-        "recipe.batch=",
-        "recipe.batch=[1",
-        "recipe.batch={a: 1, a: 2}",
+        "hparams.tau=1",
+        "recipe.batch_size",
+        "recipe.batch_size=",
+        "recipe.batch_size=[1",
+        "recipe.batch_size={a: 1, a: 2}",
     ]
     assert [(path, code) for _, path, code in problems(lambda: parse_overrides(texts))] == [
         ("", "unknown-key"),
@@ -80,39 +80,39 @@ def test_every_option_without_meaning_is_named():
         ("", "malformed"),
         ("", "malformed"),
         ("", "malformed"),
-        ("recipe.batch", "malformed"),
-        ("recipe.batch", "invalid-yaml"),
-        ("recipe.batch", "invalid-yaml"),
-        ("recipe.batch", "duplicate"),
+        ("recipe.batch_size", "malformed"),
+        ("recipe.batch_size", "invalid-yaml"),
+        ("recipe.batch_size", "invalid-yaml"),
+        ("recipe.batch_size", "duplicate"),
     ]
     near, none_near, *_ = suggested(lambda: parse_overrides(texts))
     assert near == ["recipe"]
-    assert none_near == ["dataset", "grid", "hyper", "recipe"]
+    assert none_near == ["dataset", "grid", "hparams", "recipe"]
 
 
-def test_values_go_through_the_same_models(project, catalogue):
+def test_values_go_through_the_same_models(project, registry):
     def grid(*texts):
-        return problems(lambda: load_grid("toys", parse_overrides(texts), catalogue))
+        return problems(lambda: load_grid("toys", parse_overrides(texts), registry))
 
-    assert grid("recipe.first.epoch=5", "recipe.precision=half") == [
+    assert grid("recipe.stage1.epoch=5", "recipe.precision=half") == [
         ("--set", "recipe.precision", "unknown-value"),
-        ("--set", "recipe.first.epoch", "unknown-key"),
+        ("--set", "recipe.stage1.epoch", "unknown-key"),
     ]
-    assert grid("recipe.first.epochs=5") == [("--set", "recipe.first", "conflict")]
-    assert grid("recipe.batch.size=5") == [("--set", "recipe.batch", "wrong-type")]
-    assert grid("dataset.profile=natural") == [("--set", "dataset", "conflict")]
+    assert grid("recipe.stage1.epochs=5") == [("--set", "recipe.stage1", "conflict")]
+    assert grid("recipe.batch_size.size=5") == [("--set", "recipe.batch_size", "wrong-type")]
+    assert grid("dataset.imbalance_type=natural") == [("--set", "dataset", "conflict")]
     assert grid("grid.seeds=[x]", "grid.recipes=[long]") == [
         ("--set", "grid.recipes[0]", "unknown-recipe"),
         ("--set", "grid.seeds[0]", "wrong-type"),
     ]
-    assert grid("grid.title.x=1", "recipe.batch=0", "hyper.LDAM.scale=x") == [
+    assert grid("grid.title.x=1", "recipe.batch_size=0", "hparams.LDAM.scale=x") == [
         ("--set", "grid.title", "wrong-type"),
-        ("--set", "hyper.LDAM.scale", "wrong-type"),
+        ("--set", "hparams.LDAM.scale", "wrong-type"),
     ]
-    assert grid("hyper.LDAN.scale=1", "hyper.LDAM.scale=0", "hyper.LDAM.tau=1") == [
-        ("--set", "hyper.LDAN.scale", "unknown-variant"),
-        ("--set", "hyper.LDAM.scale", "out-of-range"),
-        ("--set", "hyper.LDAM.tau", "unknown-key"),
+    assert grid("hparams.LDAN.scale=1", "hparams.LDAM.scale=0", "hparams.LDAM.tau=1") == [
+        ("--set", "hparams.LDAN.scale", "unknown-variant"),
+        ("--set", "hparams.LDAM.scale", "out-of-range"),
+        ("--set", "hparams.LDAM.tau", "unknown-key"),
     ]
 
 
@@ -128,7 +128,7 @@ class Row:
 @pytest.fixture
 def rows(project):
     grid = load_grid("toys")
-    datasets = expand_dataset(DatasetChoice(name="toys", ratio=(20, 10)))
+    datasets = expand_dataset(DatasetChoice(name="toys", imbalance_ratio=(20, 10)))
     return [
         Row(dataset, load_recipe("short"), split, seed, variant)
         for dataset in datasets
@@ -139,7 +139,7 @@ def rows(project):
 
 
 def test_only_keeps_what_is_wanted_in_every_field(rows):
-    assert all(Only().wants(row) for row in rows)
+    assert all(RowFilter().wants(row) for row in rows)
     only = parse_only(["variant=LDAM, softmax", "seed=0", "split=balanced"])
     kept = [row for row in rows if only.wants(row)]
     assert [(row.dataset.id, row.variant.label) for row in kept] == [
@@ -158,7 +158,7 @@ def test_only_knows_methods_and_ids(rows):
     ids = {row.dataset.id for row in rows if parse_only(["dataset=toys_r10"]).wants(row)}
     assert ids == {"toys_r10"}
     assert parse_only(["seed=0", "seed=1"]).seed == ("0", "1")
-    assert parse_only(["variant=A,B, seed=0,1"]) == Only(variant=("A", "B"), seed=("0", "1"))
+    assert parse_only(["variant=A,B, seed=0,1"]) == RowFilter(variant=("A", "B"), seed=("0", "1"))
 
 
 def test_only_names_unknown_fields_and_words(rows):

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from ltbench.config.catalogue import load_catalogue
 from ltbench.config.load import (
     available,
     expand_dataset,
@@ -14,6 +13,7 @@ from ltbench.config.load import (
     method_rules,
 )
 from ltbench.config.models import Optimizer, Policy, Schedule
+from ltbench.config.registry import load_registry
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -43,17 +43,17 @@ def test_recipes(name):
 
 @pytest.mark.parametrize("name", names("grids"))
 def test_grids_and_rules(name):
-    catalogue = load_catalogue()
-    grid = load_grid(name, catalogue=catalogue)
+    registry = load_registry()
+    grid = load_grid(name, registry=registry)
     for choice in grid.datasets:
         for spec in expand_dataset(choice):
             for variant in grid.variants:
-                rules = method_rules(variant.method, spec, catalogue)
-                catalogue[variant.method].check_hyper(rules | variant.hyper)
+                rules = method_rules(variant.method, spec, registry)
+                registry[variant.method].validate_hparams(rules | variant.hparams)
 
 
 def test_rules_are_of_methods():
-    assert set(names("methods")) <= set(load_catalogue())
+    assert set(names("methods")) <= set(load_registry())
 
 
 TEN_CLASSES = ("cifar10", "cifar10_jpeg", "svhn", "fashion_mnist", "digits", "pathmnist")
@@ -66,9 +66,11 @@ LARGE = ("imagenet_lt", "places_lt", "inaturalist2018", "cub200", "food101", "fg
 def resolved(method, dataset, ratio=100):
     """Return all hyper-parameters that a method has on a dataset."""
     spec = load_dataset(dataset)
-    spec = spec.model_copy(update={"ratio": None if spec.ratio is None else ratio})
-    catalogue = load_catalogue()
-    return catalogue[method].check_hyper(method_rules(method, spec, catalogue))
+    spec = spec.model_copy(
+        update={"imbalance_ratio": None if spec.imbalance_ratio is None else ratio}
+    )
+    registry = load_registry()
+    return registry[method].validate_hparams(method_rules(method, spec, registry))
 
 
 @pytest.mark.parametrize("method", sorted({*names("methods")} - BY_DATASET))
@@ -106,18 +108,20 @@ def test_the_weight_of_positives_falls_with_the_classes():
 
 def test_cifar_30_is_the_field_recipe_in_short():
     recipe = load_recipe("cifar_30")
-    assert (recipe.network, recipe.norm, recipe.batch, recipe.precision) == (
+    assert (recipe.network, recipe.norm, recipe.batch_size, recipe.precision) == (
         "resnet20",
         "batch",
         128,
         "fp32",
     )
     assert (recipe.augment, recipe.crop_padding) == ("crop_flip", 4)
-    assert (recipe.first.epochs, recipe.first.defer) == (30, 24)
-    assert recipe.first.optimizer == Optimizer(
+    assert (recipe.stage1.epochs, recipe.stage1.deferred_from_epoch) == (30, 24)
+    assert recipe.stage1.optimizer == Optimizer(
         lr=0.1, momentum=0.9, weight_decay=2e-4, nesterov=False
     )
-    assert recipe.first.schedule == Schedule(kind="step", warmup=5, milestones=(24, 27), gamma=0.01)
+    assert recipe.stage1.schedule == Schedule(
+        kind="step", warmup=5, milestones=(24, 27), gamma=0.01
+    )
 
 
 @pytest.mark.parametrize(

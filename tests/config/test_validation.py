@@ -33,24 +33,45 @@ NAME = "[A-Za-z0-9][A-Za-z0-9_.+-]*"
         ("[r]", "[r, r]", 1, "", "duplicate", "recipe"),
         ("[r]", "[a/b]", 3, "recipes[0]", "malformed", f'^{NAME}$, got "a/b"'),
         ("[r]", f"[{'r' * 81}]", 3, "recipes[0]", "out-of-range", "at most 80"),
-        ("[d]", "[{name: d, ratio: 0.5}]", 2, "datasets[0].ratio", "out-of-range", "1, got 0.5"),
-        ("[d]", "[{name: d, ratio: [1, x]}]", 2, "datasets[0].ratio[1]", "wrong-type", "number"),
-        ("[d]", "[{name: d, ratio: []}]", 2, "datasets[0].ratio", "out-of-range", "got 0"),
         (
-            *("[d]", "[{name: d, profile: exp}]", 2, "datasets[0].profile", "unknown-value"),
+            "[d]",
+            "[{name: d, imbalance_ratio: 0.5}]",
+            2,
+            "datasets[0].imbalance_ratio",
+            "out-of-range",
+            "1, got 0.5",
+        ),
+        (
+            "[d]",
+            "[{name: d, imbalance_ratio: [1, x]}]",
+            2,
+            "datasets[0].imbalance_ratio[1]",
+            "wrong-type",
+            "number",
+        ),
+        (
+            "[d]",
+            "[{name: d, imbalance_ratio: []}]",
+            2,
+            "datasets[0].imbalance_ratio",
+            "out-of-range",
+            "got 0",
+        ),
+        (
+            *("[d]", "[{name: d, imbalance_type: exp}]", 2, "datasets[0].profile", "unknown-value"),
             '"natural", "exponential", "pareto" or "step", got "exp"',
         ),
         ("[softmax]", "[1]", 4, "variants[0]", "wrong-type", "a mapping, got 1"),
         ("[softmax]", "[{method: m}]", 4, "variants[0].label", "missing-key", ""),
         ("[softmax]", "[{method: m, label: ' m'}]", 4, "variants[0].label", "malformed", "space"),
         (
-            *("[softmax]", "[{method: m, label: m, hyper: 3}]", 4, "variants[0].hyper"),
+            *("[softmax]", "[{method: m, label: m, hparams: 3}]", 4, "variants[0].hparams"),
             *("wrong-type", "a mapping, got 3"),
         ),
         (
             "[softmax]",
             "\n  - softmax\n  - label: n\n    method: n\n    start_form: m",
-            *(8, "variants[1].start_form", "unknown-key", '"start_from"'),
+            *(8, "variants[1].start_form", "unknown-key", '"init_from"'),
         ),
         ("title: T", "title: T\nseeds: [true]", 2, "seeds[0]", "wrong-type", "whole number"),
         ("title: T", "title: T\nseeds: [010]", 2, "seeds[0]", "wrong-type", 'got "010"'),
@@ -69,19 +90,22 @@ def test_each_problem_of_a_grid(old, new, line, path, code, fact):
 
 
 def test_one_mistake_is_one_problem():
-    assert len(problems(Grid, GRID.replace("[d]", "[{name: d, ratio: [x]}]"), {"name": "g"})) == 1
+    assert (
+        len(problems(Grid, GRID.replace("[d]", "[{name: d, imbalance_ratio: [x]}]"), {"name": "g"}))
+        == 1
+    )
 
 
 RECIPE = """\
 title: R
 network: resnet8
-batch: 0
+batch_size: 0
 channels_last: yes
-first:
+stage1:
   epochs: 10
   optimizer: {lr: 1e-1x, momentum: 1}
   schedule: {kind: linear}
-second:
+stage2:
   epochs: 10
   optimizer: {lr: -1e-3, weigth_decay: 1}
   schedule: {kind: step, milestones: [10, 3]}
@@ -126,8 +150,8 @@ def test_scientific_numbers_and_whole_numbers_are_numbers():
     )
     value, locate = parse_yaml(text, "x.yaml")
     recipe = validate(Recipe, value, Location("x.yaml", locate), {"name": "r"})
-    assert (recipe.name, recipe.first.optimizer.lr, recipe.second.optimizer.lr) == ("r", 0.1, 1.0)
-    assert recipe.second.schedule.milestones == (9,)
+    assert (recipe.name, recipe.stage1.optimizer.lr, recipe.stage2.optimizer.lr) == ("r", 0.1, 1.0)
+    assert recipe.stage2.schedule.milestones == (9,)
 
 
 @pytest.mark.parametrize("text", ["3", "[a]", "text", "---"])

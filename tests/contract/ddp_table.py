@@ -11,11 +11,11 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from ltbench.analysis.board import EMPTY
+from ltbench.analysis.result_set import EMPTY
 from ltbench.methods import METHODS
 from ltbench.report.formats import markdown
 from ltbench.report.table import Cell, Column, Table
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from tests.support.gloo_ranks import ranks
 from tests.support.method_jobs import (
     BATCH,
@@ -35,20 +35,20 @@ Written by `make ddp-table`, never edited. Each stage of each method is trained 
 ({epochs} epochs, global batch {batch}) by 1, 2 and 4 processes. *Loss* and *state* are the largest
 relative differences from one process, of the epochs' losses and of all parameters and buffers (of
 each tensor relative to its largest value); *counts* says whether each test image was judged alike.
-The network has GroupNorm, as BatchNorm sees a rank's share only. A method whose `coupling` is
-`per_rank` has BatchNorm, and is compared with one process that takes the ranks' shares in turn.
+The network has GroupNorm, as BatchNorm sees a rank's share only. A method whose `batch_dependence`
+is `per_rank` has BatchNorm, and is compared with one process that takes the ranks' shares in turn.
 
 """
 
 
 def measure(key, stage, world, bench, root):
     """Return the differences of loss and state, and whether counts agree; None where not asked."""
-    shared = METHODS[key].coupling == "per_rank"
+    shared = METHODS[key].batch_dependence == "per_rank"
     job = bench.lend_starts(chain(key, stage, **({"norm": "batch"} if shared else {})), root)
     record, _ = ranks(world)(train, job, root)[0]
     state = Bench(root).state(job)
     if shared and METHODS[key].stages[stage].trains:
-        return None, largest_difference(state, train_in_turn(job, Workspace(root), world)), None
+        return None, largest_difference(state, train_in_turn(job, RunDirectory(root), world)), None
     alone = bench.records[job.key]
     loss = None
     if record.training is not None:
@@ -75,7 +75,7 @@ def table(folder):
     rows = []
     for key, method in METHODS.items():
         for number, stage in enumerate(method.stages):
-            row = [key, stage.name, method.coupling]
+            row = [key, stage.name, method.batch_dependence]
             for world in WORLDS:
                 found = measure(key, number, world, bench, folder / f"{key}-{number}-{world}")
                 row += [shown(value) for value in found]

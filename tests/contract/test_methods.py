@@ -8,18 +8,17 @@ import torch
 
 from ltbench.config.models import Job
 from ltbench.core.batch import Batch
-from ltbench.core.draws import Draws
 from ltbench.core.groups import subset_classes
+from ltbench.core.rng import GlobalBatchRNG
+from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import total_loss
-from ltbench.core.streams import stream
 from ltbench.data.evaluation_data import part_of_dataset
 from ltbench.methods import METHODS
-from ltbench.methods.base import Progress
-from ltbench.methods.terms import TrainedTeacher
+from ltbench.methods.contract import Progress, TrainedTeacher
 from ltbench.networks import NetworkSpec
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
-from ltbench.training.restored import evaluate, restore
+from ltbench.training.inference import evaluate, restore
 from tests.support.gloo_ranks import Ranks, ranks
 from tests.support.method_jobs import (
     BATCH,
@@ -49,7 +48,7 @@ STAGES = [
     for case, (key, _) in CASES.items()
     for number, stage in enumerate(METHODS[key].stages)
 ]
-PER_RANK = [key for key, method in METHODS.items() if method.coupling == "per_rank"]
+PER_RANK = [key for key, method in METHODS.items() if method.batch_dependence == "per_rank"]
 TWO_RANKS = [
     pytest.param(*stage.values, 2, BATCH, id=f"{stage.id}-2")
     for stage in STAGES
@@ -59,7 +58,7 @@ TWO_RANKS = [
 FOUR_RANKS = [
     pytest.param(key, -1, 4, 4, id=f"{key}-4") for key in ("softmax", "ldam_drw", "crt", "ncm")
 ]
-EQUAL = [key for key, method in METHODS.items() if method.balanced_equals]
+EQUAL = [key for key, method in METHODS.items() if method.reduces_to]
 
 
 @pytest.fixture(scope="session")
@@ -73,16 +72,16 @@ def stage_of(case, stage):
 
 
 def trains(case, stage):
-    return stage_of(case, stage).trains
+    return stage_of(case, stage).is_trained
 
 
 @pytest.mark.parametrize(("key", "stage"), STAGES)
 def test_trains_to_a_valid_record(key, stage, bench):
     jobs = chain(key, stage)
     record, job = bench.train(jobs), jobs[-1]
-    assert read_record(record_path(bench.workspace.records, job)) == record
+    assert read_record(record_path(bench.run_dir.records, job)) == record
     assert record.split.train_counts[-1] == 1
-    assert (record.test is None) == (not stage_of(key, stage).tests)
+    assert (record.test is None) == (not stage_of(key, stage).is_evaluated)
     assert all(value.isfinite().all() for value in bench.state(job).values())
     if trains(key, stage):
         assert len(record.training.losses) == EPOCHS
@@ -105,11 +104,11 @@ def test_trains_under_autocast(key, stage, bench):
 
 @pytest.mark.parametrize(("key", "stage"), STAGES)
 def test_its_weights_are_all_that_a_test_needs(key, stage, bench):
-    if not stage_of(key, stage).tests:
+    if not stage_of(key, stage).is_evaluated:
         pytest.skip("this stage predicts no classes")
     jobs = chain(key, stage)
     record, job = bench.train(jobs), jobs[-1]
-    method = restore(record, bench.workspace.job(job.key).weights)
+    method = restore(record, bench.run_dir.job(job.key).weights)
     images = part_of_dataset(DATASET, "test", job.split)
     assert evaluate(method, record, images, torch.device("cpu")) == record.test
 
@@ -124,12 +123,12 @@ def test_an_interrupted_job_ends_like_an_unbroken_one(key, stage, bench, tmp_pat
     assert len(hashes) == (EPOCHS - 1 if trains(key, stage) else 0)
     assert record.cost.attempts == 2 + trains(key, stage)
     assert record.numbers() == bench.records[job.key].numbers()
-    assert weights(Workspace(tmp_path), job.key) == weights(bench.workspace, job.key)
+    assert weights(RunDirectory(tmp_path), job.key) == weights(bench.run_dir, job.key)
 
 
 @pytest.mark.parametrize(("key", "stage", "world", "batch"), TWO_RANKS + FOUR_RANKS)
 def test_ranks_agree_with_one_process(key, stage, world, batch, bench, tmp_path):
-    job = bench.lend_starts(chain(key, stage, batch=batch), tmp_path)
+    job = bench.lend_starts(chain(key, stage, batch_size=batch), tmp_path)
     alone = bench.records[job.key]
     answers = ranks(world)(train, job, tmp_path)
     record, hashes = answers[0]
@@ -164,7 +163,7 @@ def test_coupling_within_a_rank_is_that_of_shares_in_turn(key, bench, tmp_path):
     job = bench.lend_starts(chain(key, norm="batch"), tmp_path)
     answers = ranks(2)(train, job, tmp_path)
     assert answers[0][1] == answers[1][1]
-    in_turn = train_in_turn(job, Workspace(tmp_path), 2)
+    in_turn = train_in_turn(job, RunDirectory(tmp_path), 2)
     difference = largest_difference(Bench(tmp_path).state(job), in_turn)
     log.info("largest relative difference: %.1e", difference)
     assert difference <= RTOL
@@ -215,7 +214,7 @@ def test_ranks_resume_together(bench, tmp_path):
 
 
 def test_a_job_changes_its_number_of_ranks_within_an_epoch(bench, tmp_path):
-    job = bench.lend_starts(chain("ldam_drw", batch=4), tmp_path)
+    job = bench.lend_starts(chain("ldam_drw", batch_size=4), tmp_path)
     ranks(4)(train_stopped, job, tmp_path, 3)
     ranks(2)(train_stopped, job, tmp_path, 30)
     record, _ = train(job, tmp_path)
@@ -234,15 +233,15 @@ def test_ranks_meet_before_they_count_attempts(tmp_path):
         assert fresh(joined_when_counting_attempts, job, tmp_path) == [[True], [True]]
     finally:
         fresh.stop()
-    assert read_record(record_path(Workspace(tmp_path).records, job)).cost.attempts == 1
+    assert read_record(record_path(RunDirectory(tmp_path).records, job)).cost.attempts == 1
 
 
 @pytest.mark.parametrize("key", EQUAL)
 def test_equal_counts_give_the_same_run_bit_for_bit(key, bench):
-    ours, theirs = (chain(name, split="balanced") for name in (key, METHODS[key].balanced_equals))
+    ours, theirs = (chain(name, split="balanced") for name in (key, METHODS[key].reduces_to))
     record, expected = bench.train(ours), bench.train(theirs)
     assert len(set(record.split.train_counts)) == 1
-    assert weights(bench.workspace, ours[-1].key) == weights(bench.workspace, theirs[-1].key)
+    assert weights(bench.run_dir, ours[-1].key) == weights(bench.run_dir, theirs[-1].key)
     assert record.test == expected.test
     if trains(key, -1):
         assert record.training == expected.training
@@ -261,36 +260,36 @@ def step_of(method):
 @pytest.mark.parametrize("case", CASES)
 def test_classes_of_a_single_image(case, counts):
     torch.manual_seed(0)
-    key, hyper = CASES[case]
+    key, hparams = CASES[case]
     kind, counts = METHODS[key], torch.tensor(counts)
 
-    def untrained(name, classes=tuple(range(CLASSES)), **hyper):
+    def untrained(name, classes=tuple(range(CLASSES)), **hparams):
         spec = NetworkSpec("resnet8", len(classes), channels=1, norm="group")
-        return METHODS[name](spec, counts[list(classes)], METHODS[name].Hyper(**hyper))
+        return METHODS[name](spec, counts[list(classes)], METHODS[name].HParams(**hparams))
 
     def taught(teacher):
         classes = subset_classes(teacher.subset, counts.tolist(), "rank_thirds")
-        trained = untrained(teacher.method, classes, **teacher.hyper)
+        trained = untrained(teacher.method, classes, **teacher.hparams)
         return TrainedTeacher(trained.state_dict(), torch.tensor(classes))
 
-    state = untrained(kind.start_from).state_dict() if kind.start_from else None
+    state = untrained(kind.init_from).state_dict() if kind.init_from else None
     for stage in kind.stages:
-        method = untrained(key, **hyper)
+        method = untrained(key, **hparams)
         if state is not None:
-            method.load_start(state)
+            method.init_from_weights(state)
         method.load_teachers([taught(teacher) for teacher in kind.teachers])
         method.stage = method.stage_of(stage.name)
         method.on_stage_start(stage)
         images, labels = torch.randn(CLASSES, 1, 8, 8), torch.arange(CLASSES)
         method.eval()
         with torch.inference_mode():
-            if stage.observes:
-                method.observe(Batch(images, labels, labels))
-                method.on_observed()
-        for epoch in range(2 if stage.trains else 0):
+            if stage.needs_statistics_pass:
+                method.update_statistics(Batch(images, labels, labels))
+                method.finalize_statistics()
+        for epoch in range(2 if stage.is_trained else 0):
             method.train().zero_grad()
             method.progress = Progress(epoch, 2, deferred=epoch == 1)
-            method.draws = Draws(stream(0, "method", epoch))
+            method.rng = GlobalBatchRNG(make_generator(0, "method", epoch))
             method.on_epoch_start(method.progress)
             loss = total_loss(method.training_loss(step_of(method)))
             loss.backward()
@@ -299,8 +298,8 @@ def test_classes_of_a_single_image(case, counts):
             assert gradients
             assert all(gradient.isfinite().all() for gradient in gradients)
         with torch.inference_mode():
-            if stage.validates:
-                method.eval().validate([Batch(images, labels, labels)])
-            if stage.tests:
+            if stage.tunes_on_validation == "end":
+                method.eval().tune_on_validation([Batch(images, labels, labels)])
+            if stage.is_evaluated:
                 assert method.eval().predict(images).isfinite().all()
         state = method.state_dict()

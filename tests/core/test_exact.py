@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltbench.analysis.shifted_accuracy import shifted_accuracy
+from ltbench.analysis.label_shift_accuracy import shifted_accuracy
 from ltbench.core.exact import fixed, mean, mean_accuracy, measured, root, significant
-from ltbench.core.shifts import Shift
+from ltbench.core.label_shift import Shift
 
 TIES = [
     ("43.55", "43.6"),

@@ -16,7 +16,12 @@ def digits():
 
 @pytest.fixture
 def make_spec():
-    own = {"source": "image_folder", "classes": 3, "profile": "natural", "ratio": None}
+    own = {
+        "source": "image_folder",
+        "classes": 3,
+        "imbalance_type": "natural",
+        "imbalance_ratio": None,
+    }
     return lambda **changes: toy_board.dataset(**own | changes)
 
 
@@ -50,7 +55,7 @@ def root(tmp_path, cache):
 def listed(tmp_path, cache):
     """A prepared dataset of lists with photographs of several sizes: its specification and pool."""
     spec = listed_spec()
-    write_lists(tmp_path / "lists", spec)
+    write_lists(tmp_path / "official_lists", spec)
     write_images(tmp_path / "images", content=picture)
-    prepare(spec, tmp_path / "images", tmp_path / "lists", tmp_path / "data" / spec.name)
+    prepare(spec, tmp_path / "images", tmp_path / "official_lists", tmp_path / "data" / spec.name)
     return spec, load_raw_dataset(spec, tmp_path / "data")

@@ -35,8 +35,8 @@ def test_pixels_labels_and_order(root, make_spec):
 
 
 def test_grey_images(root, make_spec):
-    grey = {"channels": 1, "normalisation": {"mean": (0.5,), "std": (0.5,)}}
-    raw = load_raw_dataset(make_spec(**grey), root)
+    gray = {"channels": 1, "normalization": {"mean": (0.5,), "std": (0.5,)}}
+    raw = load_raw_dataset(make_spec(**gray), root)
     expected = np.asarray(Image.open(root / "toy" / "train" / "a" / "0.png").convert("L"))
     assert np.array_equal(raw.train_images.pixels[0, 0], expected)
 

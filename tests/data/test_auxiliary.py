@@ -14,7 +14,7 @@ from ltbench.data.datamodule import DataModule
 from ltbench.data.describe import check, describe
 from ltbench.data.errors import DataError
 from ltbench.data.images import InMemoryImages
-from ltbench.data.profiles import held_out_counts, split_counts
+from ltbench.data.imbalance import held_out_counts, split_counts
 from ltbench.data.raw_dataset import RawDataset
 from ltbench.data.sources import load_raw_dataset
 from ltbench.data.split import make_split
@@ -91,7 +91,7 @@ def test_a_pool_without_unused_images_is_refused(digits, raw):
     largest = int(np.bincount(raw.train_labels)[0])
     facts = ("digits_r20", "unused_pool(4)", f"class 0 has {largest} ", f"needs {largest + 4}")
     with raises(DataError, "split", *facts):
-        make_split(apart(digits, "unused_pool", 4, largest=largest), raw, "longtailed")
+        make_split(apart(digits, "unused_pool", 4, max_per_class=largest), raw, "longtailed")
 
 
 def test_classes_of_one_image_have_none_to_hold_out(make_spec):
@@ -141,12 +141,12 @@ def test_validation_folders_have_the_classes_of_training(validated, make_spec):
 
 def test_batches_are_whole_in_order_and_seen_as_in_the_test(digits, make_recipe):
     spec = apart(digits, "train_holdout", 5)
-    data = DataModule(spec, "longtailed", make_recipe(eval_batch=8), seed=0)
+    data = DataModule(spec, "longtailed", make_recipe(eval_batch_size=8), seed=0)
     batches = list(data.auxiliary_batches())
     expected = make_split(spec, load_raw_dataset(digits), "longtailed").auxiliary
     assert [len(batch) for batch in batches] == [8] * 5 + [7]
     assert torch.cat([b.labels for b in batches]).tolist() == expected.labels.tolist()
-    mean, std = digits.normalisation.mean[0], digits.normalisation.std[0]
+    mean, std = digits.normalization.mean[0], digits.normalization.std[0]
     images = (torch.from_numpy(expected.images.pixels) / 255 - mean) / std
     torch.testing.assert_close(torch.cat([b.images for b in batches]), images)
     assert data.counts.tolist() == [115, 81, 56, 39, 26, 17, 11, 6, 4, 3]

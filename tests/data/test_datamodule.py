@@ -45,7 +45,7 @@ def test_split_facts(make_data, digits):
 
 
 def test_a_subset_is_trained_on_alone_and_tested_with_all(make_data):
-    data = make_data(subset="few", batch=8)
+    data = make_data(subset="few", batch_size=8)
     whole = make_data()
     assert data.classes.tolist() == [7, 8, 9]
     assert data.counts.tolist() == [11, 8, 6]
@@ -61,11 +61,11 @@ def test_a_subset_is_trained_on_alone_and_tested_with_all(make_data):
     with raises(
         DataError, "batch-too-large", 26, "25 training images", "digits_r20 longtailed, few-shot"
     ):
-        make_data(subset="few", batch=26)
+        make_data(subset="few", batch_size=26)
 
 
 def test_an_epoch_in_chunks(make_data):
-    data = make_data(batch=16)
+    data = make_data(batch_size=16)
     loader = data.train_dataloader()
     chunks = [list(chunk) for chunk in loader]
     assert [len(chunk) for chunk in chunks] == [16, 9]
@@ -83,7 +83,7 @@ def test_labels_and_pixels_belong_together(make_data, digits):
     kept = make_split(digits, raw, "longtailed").train
     batch = epoch_of(data)[0]
     original = torch.from_numpy(raw.train_images.pixels[kept[batch.index]]) / 255
-    expected = (original - digits.normalisation.mean[0]) / digits.normalisation.std[0]
+    expected = (original - digits.normalization.mean[0]) / digits.normalization.std[0]
     torch.testing.assert_close(batch.images, expected)
     assert batch.labels.tolist() == raw.train_labels[kept[batch.index]].tolist()
 
@@ -150,7 +150,7 @@ def test_the_rest_of_an_epoch_is_what_it_would_have_been(make_data, first):
 
 
 def test_samplers_are_asked_for_each_epoch(make_data):
-    data = make_data(batch=100)
+    data = make_data(batch_size=100)
     names = iter([("instance",), ("class_balanced",), ("instance", "reversed")])
     data.samplers = lambda: next(names)
     plain, balanced = epoch_of(data, 0), epoch_of(data, 1)
@@ -230,7 +230,7 @@ def test_a_policy_is_drawn_anew_by_epoch_seed_and_view(make_data):
 
 def test_a_hole_is_black_before_pixels_are_normalised(make_data, digits):
     data = make_data(policy=Policy(cutout=4))
-    black = -digits.normalisation.mean[0] / digits.normalisation.std[0]
+    black = -digits.normalization.mean[0] / digits.normalization.std[0]
     plain = epoch_of(make_data())[0].images
     images = epoch_of(data)[0].images
     assert torch.isclose(images[images != plain], torch.tensor(black)).all()
@@ -260,20 +260,20 @@ def test_precision_and_layout(make_data, precision, dtype):
 
 
 def test_test_images_come_in_order(make_data, digits):
-    data = make_data(eval_batch=64)
+    data = make_data(eval_batch_size=64)
     batches = list(data.test_dataloader())
     assert [len(batch) for batch in batches] == [64] * 7 + [52]
     assert len(data.test_dataloader()) == 8
     raw = load_raw_dataset(digits)
     assert torch.cat([b.labels for b in batches]).tolist() == raw.test_labels.tolist()
     assert torch.cat([b.index for b in batches]).tolist() == list(range(500))
-    mean, std = digits.normalisation.mean[0], digits.normalisation.std[0]
+    mean, std = digits.normalization.mean[0], digits.normalization.std[0]
     expected = (torch.from_numpy(raw.test_images.pixels) / 255 - mean) / std
     torch.testing.assert_close(torch.cat([b.images for b in batches]), expected)
 
 
 def test_observed_images_are_the_training_images_in_order(make_data):
-    data = make_data(eval_batch=100)
+    data = make_data(eval_batch_size=100)
     batches = list(data.observe_batches())
     assert torch.equal(torch.cat([b.labels for b in batches]), data.labels)
     plain = make_data(augment="none")
@@ -284,7 +284,7 @@ def test_observed_images_are_the_training_images_in_order(make_data):
 
 def test_too_large_a_batch_is_refused(make_data):
     with raises(DataError, "batch-too-large", 406, 405):
-        make_data(batch=406)
+        make_data(batch_size=406)
 
 
 @given(count=st.integers(0, 60), world=st.sampled_from([1, 2, 4]))
@@ -317,7 +317,7 @@ class Recorder(pl.LightningModule):
 
 
 def test_lightning_sees_each_epoch_once_and_all_test_images(make_data):
-    data = make_data(batch=100)
+    data = make_data(batch_size=100)
     data.samplers = lambda: ("instance",)
     module = Recorder()
     quiet = {
@@ -348,7 +348,7 @@ def take_part(rank, data, folder):
 def test_two_ranks_share_the_global_draws(make_data, tmp_path):
     data = make_data()
     whole = [(batch.index, batch.images) for batch in epoch_of(data, 1)]
-    mp.start_processes(take_part, (make_data(), tmp_path), nprocs=2, start_method="fork")
+    mp.start_processes(take_part, (make_data(), tmp_path), nprocs=2, init_method="fork")
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     for step, (index, images) in enumerate(whole):
         joined = [
@@ -361,7 +361,7 @@ def test_two_ranks_share_the_global_draws(make_data, tmp_path):
 
 
 def test_every_batch_but_those_trained_on_is_told_of(make_data):
-    data, begun = make_data(eval_batch=100), []
+    data, begun = make_data(eval_batch_size=100), []
     data.on_batch = lambda: begun.append("batch")
     index = torch.arange(250)
     loaders = (data.test_dataloader(), data.observe_batches(), data.test_batches(index))

@@ -100,7 +100,7 @@ def decoded(request, monkeypatch):
         b"hello",
     ],
     ids=[
-        *("plain", "full colour", "progressive", "inks", "grey", "png", "one pixel", "tags"),
+        *("plain", "full color", "progressive", "inks", "gray", "png", "one pixel", "tags"),
         *("cut", "without its end", "header", "empty", "text"),
     ],
 )

@@ -16,7 +16,7 @@ def test_check_of_digits(digits):
     report = check(digits)
     assert report.counts[0] == 120
     assert report.twin_per_class == 40
-    assert report.no_twin is None
+    assert report.no_balanced_counterpart is None
     assert report.groups == ("many",) * 3 + ("medium",) * 4 + ("few",) * 3
     assert report.gini == gini(report.counts)
     assert report.effective_classes == effective_classes(report.counts)
@@ -64,8 +64,8 @@ def test_gini_is_half_the_relative_mean_difference():
 def test_no_twin_is_said_with_its_reason(root, make_spec):
     report = check(make_spec(), root)
     assert report.twin_per_class is None
-    assert "class 2 has 2 images, the split needs 4" in report.no_twin
-    assert report.no_twin in describe(report)
+    assert "class 2 has 2 images, the split needs 4" in report.no_balanced_counterpart
+    assert report.no_balanced_counterpart in describe(report)
     assert "(not pinned)" in describe(report)
 
 

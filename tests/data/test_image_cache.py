@@ -33,9 +33,9 @@ def every(files):
     return list(range(len(files)))
 
 
-def opened(spec, raw, short_side=SIDE, quality=None):
+def opened(spec, raw, resize_shorter_side=SIDE, quality=None):
     """Return the images as the jobs of a recipe read them."""
-    changes = resized_recipe(short_side=short_side, jpeg_quality=quality)
+    changes = resized_recipe(resize_shorter_side=resize_shorter_side, jpeg_quality=quality)
     return open_images(spec, raw, Recipe(**load_recipe("digits").model_dump() | changes))
 
 
@@ -67,7 +67,7 @@ def test_a_cache_holds_the_resized_images(listed, quality):
     parts, bad = open_cache(spec, raw, SIDE, quality, threads=2)
     assert bad is None
     for part, files in raw.files.items():
-        read = replace(files, short_side=SIDE, quality=quality, threads=2).read
+        read = replace(files, resize_shorter_side=SIDE, quality=quality, threads=2).read
         images = zip(
             expected(files, quality),
             parts[part].read(every(files)),
@@ -276,7 +276,7 @@ def test_bad_images_are_the_same_wherever_the_files_lie(with_bad, tmp_path):
     here = build_cache(spec, raw, SIDE, on_bad="skip").bad_images
     root = raw.files["train"].root
     moved = root.rename(root.with_name("moved"))
-    prepare(spec, moved, tmp_path / "lists", tmp_path / "data" / spec.name)
+    prepare(spec, moved, tmp_path / "official_lists", tmp_path / "data" / spec.name)
     there = load_raw_dataset(spec, tmp_path / "data")
     assert build_cache(spec, there, SIDE, on_bad="skip").bad_images == here
 

@@ -220,7 +220,7 @@ def test_bad_images_are_left_out_of_the_split(folder, spec):
     (folder / "images/ant/train 3.jpg").write_bytes(b"no image")
     raw = load_raw_dataset(spec, folder.parent)
     bad = build_cache(spec, raw, 12, on_bad="skip").bad_images
-    recipe = Recipe(**load_recipe("digits").model_dump() | resized_recipe(short_side=12))
+    recipe = Recipe(**load_recipe("digits").model_dump() | resized_recipe(resize_shorter_side=12))
     rest = open_images(spec.model_copy(update={"bad_images": bad}), raw, recipe)
     assert bad.train == 1
     split = make_split(spec, rest, "longtailed")
@@ -228,7 +228,9 @@ def test_bad_images_are_left_out_of_the_split(folder, spec):
     assert 3 not in split.train
     read = rest.train_images[split.train].read(range(len(split.train)))
     assert all(min(image.shape[:2]) == 12 for image in read)
-    imposed = spec.model_copy(update={"profile": "step", "ratio": 2.0, "largest": 4})
+    imposed = spec.model_copy(
+        update={"imbalance_type": "step", "imbalance_ratio": 2.0, "max_per_class": 4}
+    )
     assert make_split(imposed, rest, "longtailed").counts == (4, 2, 2)
 
 

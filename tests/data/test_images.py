@@ -18,7 +18,7 @@ def images(request, listed):
         pixels = np.random.default_rng(0).integers(0, 256, (12, 3, 5, 4), np.uint8)
         return InMemoryImages(pixels)
     if request.param == "files":
-        return replace(raw.files["train"], short_side=SIDE, threads=2)
+        return replace(raw.files["train"], resize_shorter_side=SIDE, threads=2)
     quality = 90 if request.param == "jpegs" else None
     build_cache(spec, raw, SIDE, quality=quality)
     return open_cache(spec, raw, SIDE, quality)[0]["train"]

@@ -27,7 +27,12 @@ def own_cache(cache):
 
 def spec_of(name, **changes):
     return load_dataset(name).model_copy(
-        update={"profile": "natural", "ratio": None, "largest": None, **changes}
+        update={
+            "imbalance_type": "natural",
+            "imbalance_ratio": None,
+            "max_per_class": None,
+            **changes,
+        }
     )
 
 
@@ -167,8 +172,8 @@ def test_medmnist(tmp_path):
     assert raw.val_labels.tolist() == [0, 1, 2, 3]
     assert spec.auxiliary_or_default.id == "official_val"
     assert make_split(spec, raw, "longtailed").counts == (2, 2, 1, 1, 1, 1, 1)
-    grey = {f"{part}_images": arrays[f"{part}_images"][..., 0] for part in ("train", "val", "test")}
-    medmnist(tmp_path / "medmnist", **grey)
+    gray = {f"{part}_images": arrays[f"{part}_images"][..., 0] for part in ("train", "val", "test")}
+    medmnist(tmp_path / "medmnist", **gray)
     with raises(DataError, "mismatch", "(1, 28, 28)"):
         load_raw_dataset(spec, tmp_path)
 
@@ -231,7 +236,7 @@ def test_tiny_imagenet(tiny):
 
 
 @pytest.mark.parametrize(
-    ("ratio", "longtailed", "twin"),
+    ("ratio", "longtailed", "balanced_counterpart"),
     [
         (
             100,
@@ -251,13 +256,13 @@ def test_tiny_imagenet(tiny):
     ],
 )
 @pytest.mark.parametrize("name", ["tinyimagenet", "tinyimagenet32"])
-def test_tiny_imagenet_lt_is_a_published_split(name, ratio, longtailed, twin):
-    spec = load_dataset(name).model_copy(update={"ratio": float(ratio)})
+def test_tiny_imagenet_lt_is_a_published_split(name, ratio, longtailed, balanced_counterpart):
+    spec = load_dataset(name).model_copy(update={"imbalance_ratio": float(ratio)})
     labels = np.repeat(np.arange(200), 500)
     images = InMemoryImages(labels[:0])
     raw = RawDataset(images, labels, images, labels[:0], ("",) * 200, "")
     assert make_split(spec, raw, "longtailed").train_hash == longtailed
-    assert make_split(spec, raw, "balanced").train_hash == twin
+    assert make_split(spec, raw, "balanced").train_hash == balanced_counterpart
 
 
 def test_tiny_imagenet_that_is_not_whole(tiny):

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from ltbench.config.load import load_dataset
 from ltbench.data.describe import describe_lists
 from ltbench.data.errors import DataError
+from ltbench.data.imbalance import split_size
 from ltbench.data.official_lists import (
     blob_id,
     blobs_of,
@@ -16,7 +17,6 @@ from ltbench.data.official_lists import (
     pinned_fingerprint,
     read_lists,
 )
-from ltbench.data.profiles import split_size
 from ltbench.data.sources import measure_fingerprint
 from tests.support import processes
 from tests.support.errors import raises
@@ -27,14 +27,14 @@ from tests.support.listed_images import COUNTS, TEST_FORMS, images, listed_spec,
 def test_lists_are_the_same_in_every_form(tmp_path, form):
     spec = listed_spec()
     write_lists(tmp_path, spec, form)
-    found = read_lists(spec, spec.lists, tmp_path)
+    found = read_lists(spec, spec.official_lists, tmp_path)
     assert found.classes == ("n01", "n02-outdoor", "n03")
     assert {part: list(of) for part, of in found.parts.items()} == {
         part: images(part) for part in ("train", "val", "test")
     }
-    blobs = blobs_of(spec.lists, found)
-    assert blobs == {part: file.blob for part, file in spec.lists.files.items()}
-    assert lists_fingerprint(blobs) == pinned_fingerprint(spec.lists)
+    blobs = blobs_of(spec.official_lists, found)
+    assert blobs == {part: file.blob for part, file in spec.official_lists.files.items()}
+    assert lists_fingerprint(blobs) == pinned_fingerprint(spec.official_lists)
 
 
 def test_forms_of_a_path():
@@ -43,7 +43,9 @@ def test_forms_of_a_path():
     assert path_of(image, "data/{initial}/{nested}/{name}") == "data/n/n02/outdoor/0.jpg"
     for bad in ("/train/{name}", "train/{kind}/{name}", "train/x.jpg"):
         with pytest.raises(ValidationError):
-            listed_spec(lists=listed_spec().lists.model_dump() | {"train": {"paths": [bad]}})
+            listed_spec(
+                official_lists=listed_spec().lists.model_dump() | {"train": {"paths": [bad]}}
+            )
 
 
 def test_a_blob_is_what_git_says(tmp_path):
@@ -80,10 +82,10 @@ def test_a_blob_is_what_git_says(tmp_path):
 def test_damaged_lists_are_refused(tmp_path, part, change, problem):
     spec = listed_spec()
     write_lists(tmp_path, spec)
-    path = tmp_path / spec.lists.files[part].file
+    path = tmp_path / spec.official_lists.files[part].file
     path.write_text(change(path.read_text()))
     with raises(DataError, "bad-layout", problem):
-        read_lists(spec, spec.lists, tmp_path)
+        read_lists(spec, spec.official_lists, tmp_path)
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path):
@@ -94,67 +96,67 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
     (tmp_path / "train_list.txt").write_text("train/n01/0.jpg\n")
     facts = ("val_list.txt is not", "test_list.txt cannot be read", "train_list.txt:1")
     with raises(DataError, "bad-layout", *facts):
-        read_lists(spec, spec.lists, tmp_path)
+        read_lists(spec, spec.official_lists, tmp_path)
 
 
 def test_facts_are_checked_where_no_list_is_pinned(tmp_path):
     spec = listed_spec()
-    lists = spec.lists.model_dump()
+    lists = spec.official_lists.model_dump()
     for part in ("train", "val", "test"):
         lists[part]["blob"] = None
-    spec = listed_spec(lists=lists | {"largest": 7, "group_sizes": (1, 0, 2)})
+    spec = listed_spec(official_lists=lists | {"max_per_class": 7, "group_sizes": (1, 0, 2)})
     write_lists(tmp_path, spec)
-    assert pinned_fingerprint(spec.lists) is None
+    assert pinned_fingerprint(spec.official_lists) is None
     with raises(DataError, "bad-layout", "6 to 1 images", "expected 7 to 1", "0/0/3 classes"):
-        read_lists(spec, spec.lists, tmp_path)
+        read_lists(spec, spec.official_lists, tmp_path)
 
 
 def test_planning_needs_neither_lists_nor_images(tmp_path):
     spec = listed_spec()
-    assert measure_fingerprint(spec, tmp_path) == pinned_fingerprint(spec.lists)
+    assert measure_fingerprint(spec, tmp_path) == pinned_fingerprint(spec.official_lists)
     assert split_size(spec, "longtailed") == sum(COUNTS)
     assert split_size(spec, "balanced") == sum(COUNTS) // 3 * 3
 
 
 @pytest.mark.parametrize(
-    ("name", "fingerprint", "twin"),
+    ("name", "fingerprint", "balanced_counterpart"),
     [
         ("imagenet_lt", "08ae0dea4ba7570a85632ef014533641d52686690f5ac4512dceedd1ad02e9a3", 115000),
         ("places_lt", "184d20ec0543183e41be6c9847ec6735682e70c38a799e9502942645a8622f71", 62415),
         ("inaturalist2018", "98008f4124475baf9ee6ac1600b0cb01700bd83064f7e0bec8754ef2d26cd5ed", 0),
     ],
 )
-def test_the_official_lists_are_pinned_for_good(name, fingerprint, twin):
+def test_the_official_lists_are_pinned_for_good(name, fingerprint, balanced_counterpart):
     spec = load_dataset(name)
-    assert pinned_fingerprint(spec.lists) == fingerprint
-    assert spec.has_twin == bool(twin)
-    assert not twin or split_size(spec, "balanced") == twin
-    if spec.lists.group_sizes is not None:
-        assert sum(spec.lists.group_sizes) == spec.classes
+    assert pinned_fingerprint(spec.official_lists) == fingerprint
+    assert spec.has_balanced_counterpart == bool(balanced_counterpart)
+    assert not balanced_counterpart or split_size(spec, "balanced") == balanced_counterpart
+    if spec.official_lists.group_sizes is not None:
+        assert sum(spec.official_lists.group_sizes) == spec.classes
 
 
 def test_lists_belong_to_their_source(digits):
     with pytest.raises(ValidationError, match="needed there"):
-        listed_spec(lists=None)
+        listed_spec(official_lists=None)
     with pytest.raises(ValidationError, match="the profile is natural"):
-        listed_spec(profile="step", ratio=10)
-    with pytest.raises(ValidationError, match="pool_images"):
-        type(digits)(**digits.model_dump() | {"pool_images": 5})
+        listed_spec(imbalance_type="step", imbalance_ratio=10)
+    with pytest.raises(ValidationError, match="full_train_images"):
+        type(digits)(**digits.model_dump() | {"full_train_images": 5})
 
 
 def test_lists_can_be_checked_alone_and_in_part(tmp_path):
     spec = listed_spec()
     write_lists(tmp_path, spec)
-    assert check_lists(spec, spec.lists, tmp_path) == {"train": 9, "val": 3, "test": 6}
+    assert check_lists(spec, spec.official_lists, tmp_path) == {"train": 9, "val": 3, "test": 6}
     (tmp_path / "train_list.txt").unlink()
-    found = check_lists(spec, spec.lists, tmp_path)
+    found = check_lists(spec, spec.official_lists, tmp_path)
     assert found == {"val": 3, "test": 6}
-    said = describe_lists(spec.lists, found)
+    said = describe_lists(spec.official_lists, found)
     assert re.search(r"train_list.txt +not there", said)
-    assert f"6 images, official, git blob {spec.lists.test.blob}" in said
+    assert f"6 images, official, git blob {spec.official_lists.test.blob}" in said
     path = tmp_path / "val_list.txt"
     path.write_text(path.read_text().replace("7.jpg", "6.jpg"))
     with raises(DataError, "bad-layout", "val_list.txt"):
-        check_lists(spec, spec.lists, tmp_path)
+        check_lists(spec, spec.official_lists, tmp_path)
     with raises(DataError, "missing-data", "toy_lt", tmp_path / "elsewhere"):
-        check_lists(spec, spec.lists, tmp_path / "elsewhere")
+        check_lists(spec, spec.official_lists, tmp_path / "elsewhere")

@@ -24,25 +24,25 @@ from tests.support.listed_images import (
 @pytest.fixture
 def place(tmp_path):
     """A folder with lists, images, and the root of what is prepared."""
-    write_lists(tmp_path / "lists", listed_spec())
+    write_lists(tmp_path / "official_lists", listed_spec())
     write_images(tmp_path / "images")
     return tmp_path
 
 
 def prepared(place, spec=None):
     spec = spec or listed_spec()
-    return prepare(spec, place / "images", place / "lists", place / "data" / spec.name)
+    return prepare(spec, place / "images", place / "official_lists", place / "data" / spec.name)
 
 
 def test_a_prepared_dataset_is_a_pool(place):
     spec = listed_spec()
     found = prepared(place)
     assert found.paths == {"train": "train/{class}/{name}", "test": "val/{class}/{name}"}
-    assert found.images == {"train": 9, "val": 3, "test": 6, "twin": 9}
+    assert found.images == {"train": 9, "val": 3, "test": 6, "balanced_counterpart": 9}
     raw = load_raw_dataset(
         spec.model_copy(update={"fingerprint": found.fingerprint}), place / "data"
     )
-    assert raw.fingerprint == pinned_fingerprint(spec.lists)
+    assert raw.fingerprint == pinned_fingerprint(spec.official_lists)
     assert raw.class_names == CLASSES
     for files, labels in (
         (raw.train_images, raw.train_labels),
@@ -61,13 +61,13 @@ def test_the_twin_follows_its_rule(place):
     spec = listed_spec()
     prepared(place)
     raw = load_raw_dataset(spec, place / "data")
-    twin = make_split(spec, raw, "balanced")
-    assert twin.counts == (3, 3, 3)
-    assert twin.longtailed_counts == (6, 2, 1)
-    chosen = [raw.train_images.paths[i] for i in twin.train]
+    balanced_counterpart = make_split(spec, raw, "balanced")
+    assert balanced_counterpart.counts == (3, 3, 3)
+    assert balanced_counterpart.longtailed_counts == (6, 2, 1)
+    chosen = [raw.train_images.paths[i] for i in balanced_counterpart.train]
     by_class = [chosen[3 * k : 3 * k + 3] for k in range(3)]
     assert [CLASSES.index(path.split("/")[1]) for path in chosen] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert raw.train_labels[twin.train].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert raw.train_labels[balanced_counterpart.train].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     listed = {f"train/{i.folder}/{i.name}" for i in images("train")}
     assert [len(listed.intersection(paths)) for paths in by_class] == [3, 2, 1]
     assert len(set(chosen)) == 9
@@ -78,7 +78,7 @@ def test_the_twin_is_the_same_wherever_the_images_are(place, tmp_path):
     spec = listed_spec()
     prepared(place)
     other = tmp_path / "other"
-    write_lists(other / "lists", spec, form=1)
+    write_lists(other / "official_lists", spec, form=1)
     write_images(other / "images", form=1)
     found = prepared(other)
     assert found.paths == {"train": "data/{initial}/{nested}/{name}", "test": "val/{name}"}
@@ -115,31 +115,35 @@ def test_missing_images_are_named_at_once_with_their_archive(place):
 def test_lists_and_root_are_refused_together(place):
     (place / "lists/train_list.txt").unlink()
     with raises(DataError, "several", place / "nowhere", "train_list.txt"):
-        prepare(listed_spec(), place / "nowhere", place / "lists", place / "data")
+        prepare(listed_spec(), place / "nowhere", place / "official_lists", place / "data")
 
 
 def test_a_part_of_the_pool_makes_no_twin(place):
     spec = listed_spec()
     (place / "images/train/n01/6.jpg").unlink()  # in no list
     found = prepared(place)
-    assert re.findall(r"\d+", found.no_twin) == ["24", "23"]
-    assert found.no_twin in describe_preparation(found)
+    assert re.findall(r"\d+", found.no_balanced_counterpart) == ["24", "23"]
+    assert found.no_balanced_counterpart in describe_preparation(found)
     raw = load_raw_dataset(spec, place / "data")
     assert make_split(spec, raw, "longtailed").counts == (6, 2, 1)
-    with raises(DataError, "split", "toy_lt", "balanced twin", found.no_twin):
+    with raises(
+        DataError, "split", "toy_lt", "balanced counterpart", found.no_balanced_counterpart
+    ):
         make_split(spec, raw, "balanced")
 
 
 def test_a_dataset_may_say_why_it_has_no_twin(place):
-    spec = listed_spec(pool_images=None, no_twin="small classes are all there is")
-    assert not spec.has_twin
-    assert prepared(place, spec).no_twin == "small classes are all there is"
-    assert "twin" not in prepared(place, spec).images
+    spec = listed_spec(
+        full_train_images=None, no_balanced_counterpart="small classes are all there is"
+    )
+    assert not spec.has_balanced_counterpart
+    assert prepared(place, spec).no_balanced_counterpart == "small classes are all there is"
+    assert "balanced_counterpart" not in prepared(place, spec).images
 
 
 def test_hidden_files_are_no_images(place):
     (place / "images/train/n01/.DS_Store").touch()
-    assert prepared(place).no_twin is None
+    assert prepared(place).no_balanced_counterpart is None
 
 
 def test_what_was_not_prepared_or_was_altered_is_refused(place):
@@ -148,11 +152,11 @@ def test_what_was_not_prepared_or_was_altered_is_refused(place):
     with raises(DataError, "missing-data", "`ltbench data prepare toy_lt"):
         load_raw_dataset(spec, place / "data")
     prepared(place)
-    (folder / "twin.txt").write_text("")
-    with raises(DataError, "mismatch", "twin.txt"):
+    (folder / "balanced_counterpart.txt").write_text("")
+    with raises(DataError, "mismatch", "balanced_counterpart.txt"):
         open_prepared(spec, folder)
-    (folder / "twin.txt").unlink()
-    with raises(DataError, "unreadable", "twin.txt"):
+    (folder / "balanced_counterpart.txt").unlink()
+    with raises(DataError, "unreadable", "balanced_counterpart.txt"):
         open_prepared(spec, folder)
     prepared(place)
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -166,7 +170,7 @@ def test_lists_without_a_pin_are_planned_once_prepared(place):
     lists = listed_spec().lists.model_dump()
     for part in ("train", "val", "test"):
         lists[part]["blob"] = None
-    spec = listed_spec(lists=lists)
+    spec = listed_spec(official_lists=lists)
     assert measure_fingerprint(spec, place / "data") is None
     found = prepared(place, spec)
     assert measure_fingerprint(spec, place / "data") == found.fingerprint
@@ -181,7 +185,7 @@ def test_other_lists_than_the_planned_ones_are_refused(place):
 
 
 def test_reports(place):
-    assert "balanced twin 9 images" in describe_preparation(prepared(place))
+    assert "balanced counterpart 9 images" in describe_preparation(prepared(place))
     spec = listed_spec()
     report = check(spec, place / "data")
     assert report.counts == (6, 2, 1)
@@ -208,7 +212,7 @@ def test_validation_images_are_those_of_their_list(place):
 
 def test_without_a_validation_list_images_are_held_out(place):
     lists = listed_spec().lists.model_dump() | {"val": None}
-    spec = listed_spec(lists=lists)
+    spec = listed_spec(official_lists=lists)
     spec = spec.model_copy(update={"auxiliary": spec.auxiliary_or_default})
     prepared(place, spec)
     raw = load_raw_dataset(spec, place / "data")

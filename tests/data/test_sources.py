@@ -107,7 +107,7 @@ def test_planning_imports_neither_torch_nor_sklearn():
     code = (
         "import sys; from ltbench.config.load import load_dataset;"
         "from ltbench.data.sources import measure_fingerprint;"
-        "import ltbench.data.profiles, ltbench.data.subsample, ltbench.data.split;"
+        "import ltbench.data.imbalance, ltbench.data.subsample, ltbench.data.split;"
         "measure_fingerprint(load_dataset('digits')), measure_fingerprint(load_dataset('cifar10'));"
         "sys.exit(bool({'torch', 'sklearn', 'torchvision'} & set(sys.modules)))"
     )

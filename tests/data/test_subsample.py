@@ -10,7 +10,7 @@ from ltbench.config.load import load_dataset
 from ltbench.core.groups import GROUPS
 from ltbench.data.errors import DataError
 from ltbench.data.images import InMemoryImages
-from ltbench.data.profiles import balanced_counts, exponential
+from ltbench.data.imbalance import balanced_counts, exponential
 from ltbench.data.raw_dataset import RawDataset
 from ltbench.data.sources import load_raw_dataset
 from ltbench.data.split import make_split, present_groups
@@ -52,12 +52,18 @@ def test_smaller_splits_lie_inside_larger_ones(sizes, ratios, seed):
 def test_twin_takes_the_longtailed_images_first(ratio, classes, seed):
     labels = shuffled_labels([40] * classes, seed)
     counts = exponential(classes, 40, ratio)
-    longtailed, twin = subsample(labels, counts, 0), subsample(labels, balanced_counts(counts), 0)
+    longtailed, balanced_counterpart = (
+        subsample(labels, counts, 0),
+        subsample(labels, balanced_counts(counts), 0),
+    )
     for k in range(classes):
-        rare, even = longtailed[labels[longtailed] == k], twin[labels[twin] == k]
+        rare, even = (
+            longtailed[labels[longtailed] == k],
+            balanced_counterpart[labels[balanced_counterpart] == k],
+        )
         shared = min(len(rare), len(even))
         assert rare[:shared].tolist() == even[:shared].tolist()
-    assert len(set(twin)) == len(twin)
+    assert len(set(balanced_counterpart)) == len(balanced_counterpart)
 
 
 def test_another_seed_keeps_others():
@@ -105,8 +111,13 @@ def test_a_subset_has_the_images_of_its_group_alone(digits):
     assert parts[2].counts == (0,) * 7 + (11, 8, 6)
     assert parts[2].longtailed_counts == whole.counts
     assert whole.classes == tuple(range(10))
-    twin = make_split(digits, raw, "balanced", "few")  # equal counts, the long-tailed groups
-    assert (twin.classes, twin.counts) == ((7, 8, 9), (0,) * 7 + (40,) * 3)
+    balanced_counterpart = make_split(
+        digits, raw, "balanced", "few"
+    )  # equal counts, the long-tailed groups
+    assert (balanced_counterpart.classes, balanced_counterpart.counts) == (
+        (7, 8, 9),
+        (0,) * 7 + (40,) * 3,
+    )
 
 
 def test_an_empty_group_has_no_split(make_spec):
@@ -117,13 +128,13 @@ def test_an_empty_group_has_no_split(make_spec):
 def test_groups_are_told_by_the_profile_or_by_the_images_that_are_there(make_spec, root, tmp_path):
     cifar = load_dataset("cifar10")
     assert present_groups(cifar, tmp_path) == set(GROUPS)
-    assert present_groups(cifar.model_copy(update={"groups": "shots"})) == {"many", "medium"}
+    assert present_groups(cifar.model_copy(update={"shot_rule": "shots"})) == {"many", "medium"}
     assert present_groups(make_spec(), root) == {"few"}
     assert present_groups(make_spec(), tmp_path / "nowhere") == set(GROUPS)
 
 
 def test_twin_keeps_the_longtailed_counts_for_groups(make_spec):
-    spec = make_spec(profile="step", ratio=5, classes=2)
+    spec = make_spec(imbalance_type="step", imbalance_ratio=5, classes=2)
     split = make_split(spec, pool_of([10, 10]), "balanced")
     assert split.counts == (6, 6)
     assert split.longtailed_counts == (10, 2)

@@ -22,7 +22,7 @@ def colour_views(**settings):
 
 
 def test_an_epoch_goes_through_all_images_once(make_data):
-    data = make_data(augment="none", batch=16)
+    data = make_data(augment="none", batch_size=16)
     index = torch.arange(0, 300, 2)
     views = data.test_views(index, "even")
     batches = list(views)

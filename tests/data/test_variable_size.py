@@ -14,7 +14,7 @@ from torchvision.transforms import functional as reference
 from ltbench.augment import crop_boxes, draw_crops, jitter
 from ltbench.config.load import load_recipe
 from ltbench.config.models import Recipe
-from ltbench.core.streams import stream
+from ltbench.core.seeding import make_generator
 from ltbench.data.cache_building import build_cache
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
@@ -41,7 +41,7 @@ class Memory:
         return [self.images[position] for position in positions]
 
 
-def normalised(images):
+def normalized(images):
     mean, std = (torch.tensor(v, dtype=images.dtype).view(3, 1, 1) for v in (MEAN, STD))
     return (images - mean) / std
 
@@ -62,7 +62,7 @@ def test_the_test_sees_the_middle(dtype, channels_last):
     )
     for position, image in zip((9, 3, 4), found, strict=True):
         middle = reference.center_crop(image_of(images, position), [SIDE, SIDE])
-        expected = normalised(middle.double() / 255).to(dtype)
+        expected = normalized(middle.double() / 255).to(dtype)
         torch.testing.assert_close(image, expected)
 
 
@@ -70,9 +70,11 @@ def test_an_epoch_equals_torchvisions_steps_one_by_one():
     images = Memory()
     index = torch.randint(20, (5, 4), generator=torch.Generator().manual_seed(1))
     maker = VariableSizeBatches(images, SIDE, MEAN, STD, flip=True, jitter=0.4, dtype=torch.float64)
-    draws = maker.draw(5, 4, partial(stream, 0))
+    draws = maker.draw(5, 4, partial(make_generator, 0))
     crops, colors = draws
-    assert torch.equal(crops.places, draw_crops(5, 4, stream(0, "augmentation"), flip=True).places)
+    assert torch.equal(
+        crops.places, draw_crops(5, 4, make_generator(0, "augmentation"), flip=True).places
+    )
     for step, batch in enumerate(maker.epoch(index, draws)):
 
         def at(values, step=step):
@@ -85,7 +87,7 @@ def test_an_epoch_equals_torchvisions_steps_one_by_one():
             image = image_of(images, k).double() / 255
             image = reference.resized_crop(image, *box, [SIDE, SIDE], antialias=True)
             cut.append(reference.hflip(image) if flip < 0.5 else image)
-        expected = normalised(jitter(torch.stack(cut), colors.map(at)))
+        expected = normalized(jitter(torch.stack(cut), colors.map(at)))
         torch.testing.assert_close(batch, expected, rtol=0, atol=1e-5)
 
 
@@ -93,7 +95,7 @@ def test_windows_are_read_ahead_in_another_thread():
     images = Memory()
     index = torch.arange(20).view(10, 2)
     maker = VariableSizeBatches(images, SIDE, MEAN, STD)
-    batches = maker.epoch(index, maker.draw(10, 2, partial(stream, 0)))
+    batches = maker.epoch(index, maker.draw(10, 2, partial(make_generator, 0)))
     assert images.asked == []
     next(batches)
     maker.reader.submit(int).result()
@@ -105,7 +107,7 @@ def test_windows_are_read_ahead_in_another_thread():
 def test_a_later_step_is_the_same_without_those_before_it():
     images, index = Memory(), torch.arange(20).view(10, 2)
     maker = VariableSizeBatches(images, SIDE, MEAN, STD, flip=True, jitter=0.4)
-    draws = maker.draw(10, 2, partial(stream, 0))
+    draws = maker.draw(10, 2, partial(make_generator, 0))
     whole = list(maker.epoch(index, draws))
     images.asked.clear()
     rest = list(maker.epoch(index, draws, first=7))
@@ -154,7 +156,7 @@ def test_batches_of_listed_images(listed):
     assert not torch.equal(first[0].index, second[0].index)
     again = epoch_of(DataModule(spec, "longtailed", recipe_of(), seed=0, raw=raw), 1)
     assert all(torch.equal(a.images, b.images) for a, b in zip(second, again, strict=True))
-    plain = DataModule(spec, "longtailed", recipe_of(colour_jitter=0), seed=0, raw=raw)
+    plain = DataModule(spec, "longtailed", recipe_of(color_jitter=0), seed=0, raw=raw)
     assert torch.equal(epoch_of(plain)[0].index, first[0].index)
     assert not torch.equal(epoch_of(plain)[0].images, first[0].images)
     data.views = 2
@@ -165,7 +167,7 @@ def test_batches_of_listed_images(listed):
 
 
 def test_colours_are_drawn_anew_by_epoch_seed_and_view(listed, tmp_path):
-    """Of images in one colour nothing shows but what was drawn."""
+    """Of images in one color nothing shows but what was drawn."""
     spec, raw = listed
     Image.new("RGB", (20, 20), (200, 100, 50)).save(tmp_path / "one.png")
     files = FileImages(tmp_path, ("one.png",) * len(raw.train_labels), 3)
@@ -202,7 +204,7 @@ def test_a_policy_comes_after_crop_and_colours(listed):
         for recipe in (recipe_of(), recipe_of(policy=black))
     )
     mean, std = (
-        torch.tensor(v).view(3, 1, 1) for v in (spec.normalisation.mean, spec.normalisation.std)
+        torch.tensor(v).view(3, 1, 1) for v in (spec.normalization.mean, spec.normalization.std)
     )
     pixels, left = (255 * (images * std + mean) for images in (plain, holed))
     hole = left.abs() < 1e-3
@@ -248,7 +250,7 @@ def take_part(rank, spec, raw, folder):
 def test_two_ranks_share_the_global_draws(listed, tmp_path):
     spec, raw = listed
     arguments = (spec, raw, tmp_path)
-    mp.start_processes(take_part, arguments, nprocs=2, start_method="fork")
+    mp.start_processes(take_part, arguments, nprocs=2, init_method="fork")
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     whole = epoch_of(DataModule(spec, "longtailed", recipe_of(), seed=0, raw=raw), 1)
     for step, batch in enumerate(whole):

@@ -68,7 +68,7 @@ class Round:
         return self.kills
 
     def start(self):
-        words = ("--slots", "1", "--checkpoint-every", "0")
+        words = ("--max-parallel", "1", "--checkpoint-every", "0")
         log = f"worker-{self.started}.log"
         self.workers.append(self.project.start("chaos.yaml", *words, log=log, verb="worker"))
         self.started += 1

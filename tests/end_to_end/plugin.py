@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Method, Stage
+from ltbench.methods.contract import Method, Stage
 
 MENDED = Path(__file__).with_name("mended")
 
@@ -47,8 +47,8 @@ class Dies(Twice):
 
 
 class Continues(Twice):
-    stages = (Stage("first"), Stage("second", second=True))
-    start_from = "raises"
+    stages = (Stage("first"), Stage("second", recipe_stage="stage2"))
+    init_from = "raises"
 
 
 METHODS = {

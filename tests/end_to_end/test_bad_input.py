@@ -20,7 +20,7 @@ def refused(project, grid, *words, code=2):
 def test_everything_wrong_with_a_grid_is_said_at_once(project):
     grid = project.grid(
         "{label: A, method: sofmax}",
-        "{label: B, method: tau_norm, hyper: {tau: much}}",
+        "{label: B, method: tau_norm, hparams: {tau: much}}",
         "{label: C, method: softmax, hypr: {}}",
         "{label: D, method: softmax}",
         seeds="[zero]",
@@ -31,11 +31,11 @@ def test_everything_wrong_with_a_grid_is_said_at_once(project):
         ("grid.yaml:4", "seeds[0]", "wrong-type"),
         ("grid.yaml:5", "seedz", "unknown-key"),
         ("grid.yaml:7", "variants[0].method", "unknown-method"),
-        ("grid.yaml:8", "variants[1].hyper.tau", "wrong-type"),
+        ("grid.yaml:8", "variants[1].hparams.tau", "wrong-type"),
         ("grid.yaml:9", "variants[2].hypr", "unknown-key"),
     ]
     assert len(said.splitlines()) == 5
-    assert re.findall(r'did you mean "(\w+)"', said) == ["seeds", "softmax", "hyper"]
+    assert re.findall(r'did you mean "(\w+)"', said) == ["seeds", "softmax", "hparams"]
 
 
 def test_a_key_given_twice(project):
@@ -45,7 +45,7 @@ def test_a_key_given_twice(project):
 
 def test_starts_in_a_circle(project):
     grid = project.grid(
-        "{label: A, method: crt, start_from: B}", "{label: B, method: lws, start_from: A}"
+        "{label: A, method: crt, init_from: B}", "{label: B, method: lws, init_from: A}"
     )
     said = refused(project, grid)
     assert printed(said) == [("grid grid", "variants", "cycle")]
@@ -60,7 +60,7 @@ def test_a_recipe_with_another_network(project):
 
 
 def test_a_batch_larger_than_the_split(project):
-    said = refused(project, "tiny.yaml", "--set", "recipe.batch=402")
+    said = refused(project, "tiny.yaml", "--set", "recipe.batch_size=402")
     assert said.endswith("[batch-too-large]\n")
     assert all(f"{number} " in said for number in (402, 400))
     assert "digits_r20 balanced" in said
@@ -73,8 +73,8 @@ def test_unknown_words_of_the_command_line(project):
     assert re.findall(r'did you mean "(\w+)"', said) == ["recipe", "seed"]
     said = refused(project, "tiny.yaml", "--only", "seed=1")
     assert printed(said) == [("--only", "seed", "unknown-value")]
-    said = refused(project, "tiny.yaml", "--slots", "999")
-    assert printed(said) == [("--slots", "", "out-of-range")]
+    said = refused(project, "tiny.yaml", "--max-parallel", "999")
+    assert printed(said) == [("--max-parallel", "", "out-of-range")]
 
 
 @pytest.mark.parametrize(
@@ -134,15 +134,15 @@ def test_truncated_and_odd_images_are_all_named(project):
 
 def test_a_folder_that_cannot_be_written_to(project):
     project.out.write_text("a file, not a folder")
-    assert printed(refused(project, "tiny.yaml")) == [("--out", "", "not-writable")]
+    assert printed(refused(project, "tiny.yaml")) == [("--run-dir", "", "not-writable")]
     if os.geteuid() != 0:  # who may write everywhere
         project.out.unlink()
         project.out.mkdir(mode=0o555)
-        assert printed(refused(project, "tiny.yaml")) == [("--out", "", "not-writable")]
+        assert printed(refused(project, "tiny.yaml")) == [("--run-dir", "", "not-writable")]
 
 
 def test_corrupt_and_foreign_records_are_set_aside_and_in_no_table(copied):
-    sound = next(copied.workspace.records.glob("digits_r20/longtailed/ncm/*.json"))
+    sound = next(copied.run_dir.records.glob("digits_r20/longtailed/ncm/*.json"))
     text = sound.read_text()
     altered = json.loads(text)
     altered["test"]["hits"][0] -= 1
@@ -150,7 +150,7 @@ def test_corrupt_and_foreign_records_are_set_aside_and_in_no_table(copied):
         "torn.json": text[: len(text) // 2],
         "altered.json": json.dumps(altered),
         "forged.json": text.replace('"seed": 0', '"seed": 1'),
-        "newer.json": text.replace('"schema_version": 1', '"schema_version": 2'),
+        "newer.json": text.replace('"schema_version": 2', '"schema_version": 3'),
         "foreign.json": '{"accuracy": 99.9}',
         "copy.json": text,
     }
@@ -187,15 +187,15 @@ source: image_folder
 sizes: any
 classes: 3
 image_size: 8
-normalisation: {mean: [0.5, 0.5, 0.5], std: [0.3, 0.3, 0.3]}
-profile: natural
+normalization: {mean: [0.5, 0.5, 0.5], std: [0.3, 0.3, 0.3]}
+imbalance_type: natural
 """
 
 DAMAGES = """\
 from pathlib import Path
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method
 
 
 class Damages(Method):
@@ -221,7 +221,7 @@ def test_images_that_go_bad_under_way_end_the_run_once_and_lose_no_training(proj
     project.write("configs/recipes/tiny.yaml", recipe.replace("augment: crop", resized))
     plugin = project.write("mine.py", DAMAGES)
     grid = project.grid("damages", "softmax", "ncm", datasets="[own]", seeds="[0, 1]")
-    words = ("--plugin", plugin, "--slots", "1")
+    words = ("--plugin", plugin, "--max-parallel", "1")
     flag, image = project.folder / "damage", project.folder / "data/own/test/class1/2.png"
     sound = image.read_bytes()
     flag.touch()

@@ -55,7 +55,7 @@ def assert_same(project, whole):
     assert records.keys() == whole.keys()
     for key, record in records.items():
         assert record.numbers() == whole[key].numbers(), record.job.title
-        assert not list(project.workspace.job(key).checkpoints.glob("*.pt"))
+        assert not list(project.run_dir.job(key).checkpoints.glob("*.pt"))
 
 
 def assert_same_counts(project, whole):
@@ -135,7 +135,7 @@ def test_ctrl_c_saves_and_stops(project, whole):
 
 @needs_two_cores
 def test_sigterm_saves_and_stops_ranks_together(project, whole):
-    interrupt(project, whole, signal.SIGTERM, 143, "--devices", "2", "--slots", "1")
+    interrupt(project, whole, signal.SIGTERM, 143, "--devices", "2", "--max-parallel", "1")
     logs = "".join(path.read_text() for path in project.out.glob("jobs/*/log.txt"))
     assert "stopped, and saved for the next attempt" in logs
     assert_same_counts(project, whole)  # by one rank
@@ -157,7 +157,7 @@ def test_ctrl_c_twice_ends_everything_at_once(project, whole):
 
 
 def test_status_of_a_run_under_way(project):
-    endless = ("--set", "recipe.first.epochs=20000")
+    endless = ("--set", "recipe.stage1.epochs=20000")
     run = project.start("long.yaml", *endless)
     wait_until(lambda: list(project.out.glob("jobs/*/progress.json")))
     counts, text = project.status("long.yaml", *endless, torch=False)
@@ -180,7 +180,9 @@ def test_two_runs_at_once_train_each_job_once(project, whole):
 
 def test_workers_share_a_folder_and_take_over_what_the_dead_held(project, whole):
     workers = [
-        project.start("long.yaml", *EVERY_EPOCH, "--slots", "1", log=f"{i}.log", verb="worker")
+        project.start(
+            "long.yaml", *EVERY_EPOCH, "--max-parallel", "1", log=f"{i}.log", verb="worker"
+        )
         for i in range(3)
     ]
     wait_until(lambda: len(list(project.out.glob("jobs/*/progress.json"))) >= 2)
@@ -194,7 +196,7 @@ def test_workers_share_a_folder_and_take_over_what_the_dead_held(project, whole)
 
 def test_a_worker_takes_over_from_a_machine_that_is_gone(project, whole):
     key = next(iter(whole))
-    job = project.workspace.job(key)
+    job = project.run_dir.job(key)
     claim = job.claims.take()
     said = json.loads(claim.path.read_text()) | {"machine": "other", "host": "node7"}
     claim.path.write_text(json.dumps(said))
@@ -216,9 +218,9 @@ def test_two_minutes_of_chaos(tmp_path):
 
 def test_lost_and_damaged_starts_are_trained_again_to_the_same_record(copied):
     before = copied.by_name()
-    softmax, twin = before["Softmax", "longtailed"], before["Softmax", "balanced"]
+    softmax, balanced_counterpart = before["Softmax", "longtailed"], before["Softmax", "balanced"]
     ncm, lws = before["NCM", "longtailed"], before["LWS", "balanced"]
-    lost, damaged = (copied.workspace.job(record.key) for record in (softmax, twin))
+    lost, damaged = (copied.run_dir.job(record.key) for record in (softmax, balanced_counterpart))
     lost.weights.unlink()
     with damaged.weights.open("ab") as file:
         file.write(b"\0")
@@ -228,7 +230,7 @@ def test_lost_and_damaged_starts_are_trained_again_to_the_same_record(copied):
     assert "Nothing to train" in copied.run(torch=False).stdout
 
     for record in (ncm, lws):
-        record_path(copied.workspace.records, record.job).unlink()
+        record_path(copied.run_dir.records, record.job).unlink()
     assert copied.status()[0] == {"done": 10, "missing": 2}
     said = copied.run().stdout
     assert "12 jobs, 4 to train" in said
@@ -237,21 +239,21 @@ def test_lost_and_damaged_starts_are_trained_again_to_the_same_record(copied):
     assert after.keys() == before.keys()
     assert all(after[name].numbers() == before[name].numbers() for name in before)
     again = {name for name, record in after.items() if record.cost.attempts == 2}
-    assert again == {(r.job.label, r.job.split) for r in (softmax, twin, ncm, lws)}
+    assert again == {(r.job.label, r.job.split) for r in (softmax, balanced_counterpart, ncm, lws)}
     assert lost.has_weights(softmax.weights.sha256)
-    assert damaged.has_weights(twin.weights.sha256)
+    assert damaged.has_weights(balanced_counterpart.weights.sha256)
     assert not lost.failure.exists()
 
 
 def test_a_start_that_does_not_repeat_its_record_is_said(copied):
     records = copied.by_name()
     softmax, ncm = records["Softmax", "longtailed"], records["NCM", "longtailed"]
-    path = record_path(copied.workspace.records, softmax.job)
+    path = record_path(copied.run_dir.records, softmax.job)
     values = json.loads(path.read_text())
     values["training"]["losses"][0] += 1.0
     path.write_text(json.dumps(values))
-    copied.workspace.job(softmax.key).weights.unlink()
-    record_path(copied.workspace.records, ncm.job).unlink()
+    copied.run_dir.job(softmax.key).weights.unlink()
+    record_path(copied.run_dir.records, ncm.job).unlink()
     said = copied.run().stdout
     assert "CHANGED Softmax [train] on digits_r20 longtailed seed 0, tiny" in said
     assert read_record(path).numbers() == softmax.numbers()
@@ -259,7 +261,7 @@ def test_a_start_that_does_not_repeat_its_record_is_said(copied):
 
 def test_torn_records_are_moved_and_written_again(copied):
     before = copied.records()
-    paths = sorted(copied.workspace.records.rglob("*.json"))[:2]
+    paths = sorted(copied.run_dir.records.rglob("*.json"))[:2]
     for path in paths:
         path.write_text(path.read_text()[:100])
     said = copied.run().stdout

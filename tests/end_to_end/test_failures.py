@@ -17,7 +17,7 @@ VARIANTS = (
     "continues",
     "diverges",
     "twice",
-    "{label: LWS, method: lws, start_from: twice}",
+    "{label: LWS, method: lws, init_from: twice}",
 )
 
 

@@ -24,7 +24,7 @@ import torch
 
 from ltbench.core.distributed import rank
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method
 from tests.support.errors import printed
 
 
@@ -105,7 +105,7 @@ def mounted(project):
 def test_a_rank_that_hangs_is_noticed_and_the_job_goes_on(project, whole):
     recipe = project.folder / "configs/recipes/tiny.yaml"
     recipe.write_text(recipe.read_text().replace("epochs: 2", "epochs: 80", 1))
-    words = ("--devices", "2", "--hung-after", "10", "--checkpoint-every", "0")
+    words = ("--devices", "2", "--heartbeat-timeout", "10", "--checkpoint-every", "0")
     run = project.start("tiny.yaml", "--only", "variant=Softmax", "--only", "seed=0", *words)
     (path,) = wait_until(lambda: list(project.out.glob("jobs/*/progress.json")))
     wait_until(lambda: read_json(path)["epoch"] > 5)
@@ -142,7 +142,7 @@ def test_no_memory_is_said_with_what_helps_and_the_others_go_on(project):
 
 def test_a_full_disk_is_said_and_what_was_done_stays(project, whole, mounted):
     small_disk(mounted, "size=500k")  # weights take about 330 kB
-    words = ("--devices", "2", "--slots", "1", "--checkpoint-every", "0")
+    words = ("--devices", "2", "--max-parallel", "1", "--checkpoint-every", "0")
     done = project.run(grid(project), *words, code=1)
     assert "No space left on device" in done.stdout + done.stderr
     first = project.records()
@@ -158,7 +158,7 @@ def test_a_full_disk_is_said_and_what_was_done_stays(project, whole, mounted):
 def test_a_read_only_disk_is_refused_at_once(project, mounted):
     small_disk(mounted, "ro")
     said = project.run(code=2, torch=False).stderr
-    assert printed(said) == [("--out", "", "not-writable")]
+    assert printed(said) == [("--run-dir", "", "not-writable")]
     assert str(mounted) in said
 
 

@@ -17,12 +17,12 @@ from ltbench.config.models import DatasetSpec, Job, Schedule
 from ltbench.data import datamodule
 from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
+from ltbench.data.imbalance import pareto
 from ltbench.data.official_lists import ListEntry, blob_id, canonical_text
 from ltbench.data.prepare import prepare
-from ltbench.data.profiles import pareto
 from ltbench.data.sources import load_raw_dataset
 from ltbench.runs.record import Record
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
 from ltbench.training import fit
 from tests.support.errors import raises
@@ -58,7 +58,7 @@ def tree(tmp_path_factory):
     place = tmp_path_factory.mktemp("imagenet")
     files = photographs(place / "photos")
     lists = {}
-    (place / "lists").mkdir()
+    (place / "official_lists").mkdir()
     official = load_dataset("imagenet_lt").model_dump()
     for part, counts in (("train", COUNTS), ("test", [1] * 1000)):
         images = [
@@ -66,37 +66,50 @@ def tree(tmp_path_factory):
             for k, name in enumerate(CLASSES)
             for i in range(counts[k])
         ]
-        folder = official["lists"][part]["paths"][0].partition("/")[0]
+        folder = official["official_lists"][part]["paths"][0].partition("/")[0]
         for number, image in enumerate(images):
             path = place / "images" / folder / image.folder / image.name
             path.parent.mkdir(parents=True, exist_ok=True)
             os.link(files[number % len(files)], path)
         text = canonical_text(images, f"{folder}/{FORM}")
-        name = official["lists"][part]["file"]
-        (place / "lists" / name).write_text(text)
-        lists[part] = official["lists"][part] | {"images": len(images), "blob": blob_id(text)}
-    lists |= {"val": None, "largest": 128, "smallest": 5}
+        name = official["official_lists"][part]["file"]
+        (place / "official_lists" / name).write_text(text)
+        lists[part] = official["official_lists"][part] | {
+            "images": len(images),
+            "blob": blob_id(text),
+        }
+    lists |= {"val": None, "max_per_class": 128, "smallest": 5}
     lists["group_sizes"] = [
         sum(n > 100 for n in COUNTS),
         sum(20 <= n <= 100 for n in COUNTS),
         sum(n < 20 for n in COUNTS),
     ]
-    changes = {"name": "shape", "image_size": 32, "pool_images": None, "lists": lists}
+    changes = {
+        "name": "shape",
+        "image_size": 32,
+        "full_train_images": None,
+        "official_lists": lists,
+    }
     return place, DatasetSpec(**official | changes)
 
 
 def prepared(place, spec):
-    return prepare(spec, place / "images", place / "lists", place / "data" / spec.name)
+    return prepare(spec, place / "images", place / "official_lists", place / "data" / spec.name)
 
 
 def shape_job(spec) -> Job:
     """Return ResNeXt-50 on a batch of 16, as in the recipe of 90 epochs."""
     recipe = load_recipe("imagenet_lt_90")
-    once = recipe.first.model_copy(
-        update={"epochs": 1, "schedule": Schedule(kind="constant"), "defer": None}
+    once = recipe.stage1.model_copy(
+        update={"epochs": 1, "schedule": Schedule(kind="constant"), "deferred_from_epoch": None}
     )
-    changes = {"batch": 16, "short_side": SIDE, "jpeg_quality": QUALITY, "precision": "fp32"}
-    recipe = recipe.model_copy(update={**changes, "eval_batch": 50, "first": once})
+    changes = {
+        "batch_size": 16,
+        "resize_shorter_side": SIDE,
+        "jpeg_quality": QUALITY,
+        "precision": "fp32",
+    }
+    recipe = recipe.model_copy(update={**changes, "eval_batch_size": 50, "stage1": once})
     return job().model_copy(update={"dataset": spec, "recipe": recipe, "stage_recipe": once})
 
 
@@ -108,12 +121,14 @@ def two_steps(one: Job, place: Path) -> Record:
         patch.object(datamodule.DataModule, "steps_per_epoch", two),
         patch.dict(os.environ, {"LTBENCH_CACHE": str(place / "cache")}),
     ):
-        return fit.run_job(one, Workspace(place / "runs"), options(data_root=str(place / "data")))
+        return fit.run_job(
+            one, RunDirectory(place / "runs"), options(data_root=str(place / "data"))
+        )
 
 
 def test_lists_and_images_that_are_wrong_are_refused(tree):
     place, spec = tree
-    path = place / "lists" / spec.lists.train.file
+    path = place / "official_lists" / spec.official_lists.train.file
     text = path.read_text()
     lines = text.splitlines(keepends=True)
     path.write_text("".join([lines[1], lines[0], *lines[2:]]))
@@ -154,7 +169,7 @@ def test_from_lists_to_a_record_on_two_ranks(tree, monkeypatch):
     one = shape_job(spec)
     record, other = ranks(2)(two_steps, one, place)
     assert record.numbers() == other.numbers()
-    assert read_record(record_path(Workspace(place / "runs").records, one)).repeats(record)
+    assert read_record(record_path(RunDirectory(place / "runs").records, one)).repeats(record)
     assert record.training.steps == 2
     assert record.split.train_counts == tuple(COUNTS)
     assert record.test.totals == (1,) * 1000

@@ -10,11 +10,11 @@ from tests.support.project import Project
 VARIANTS = (
     "softmax",
     "{label: LFME, method: lfme}",
-    "{label: LFME at once, method: lfme, hyper: {decay_from: 0.0}}",
-    "{label: Pre, method: ssp, hyper: {task: moco, queue: 64, width: 8}}",
-    "{label: Softmax + Pre, method: softmax, start_from: Pre}",
-    "{label: Focal + Pre, method: focal, start_from: Pre}",
-    "{label: cRT + Pre, method: crt, start_from: Softmax + Pre}",
+    "{label: LFME at once, method: lfme, hparams: {decay_from: 0.0}}",
+    "{label: Pre, method: ssp, hparams: {task: moco, queue: 64, width: 8}}",
+    "{label: Softmax + Pre, method: softmax, init_from: Pre}",
+    "{label: Focal + Pre, method: focal, init_from: Pre}",
+    "{label: cRT + Pre, method: crt, init_from: Softmax + Pre}",
 )
 ROWS = ["softmax", "LFME", "LFME at once", "Softmax + Pre", "Focal + Pre", "cRT + Pre"]
 EXPERTS = {f"Softmax, {group}-shot expert": group for group in ("many", "medium", "few")}
@@ -31,9 +31,9 @@ def test_each_is_trained_once_and_shared(project):
     assert "10 jobs, 10 to train" in (project.folder / "said").read_text()
     records = {record.job.label: record for record in project.records().values()}
     experts = tuple(records[label].key for label in EXPERTS)
-    assert records["LFME"].job.start == records["LFME at once"].job.start == experts
+    assert records["LFME"].job.depends_on == records["LFME at once"].job.depends_on == experts
     for label in ("Softmax + Pre", "Focal + Pre"):
-        assert records[label].job.start == (records["Pre"].key,)
+        assert records[label].job.depends_on == (records["Pre"].key,)
     assert records["LFME"].numbers() != records["LFME at once"].numbers()
 
 
@@ -90,7 +90,7 @@ def test_pretraining_that_nothing_starts_from_is_said(project):
 
 
 def test_an_override_leaves_it_out_of_the_tables_too(project):
-    words = ("--set", "recipe.first.optimizer.lr=0.2", "--only", "variant=Softmax + Pre")
+    words = ("--set", "recipe.stage1.optimizer.lr=0.2", "--only", "variant=Softmax + Pre")
     assert table_rows(project.run("grid.yaml", *words).stdout, "Ad hoc") == ["Softmax + Pre"]
     project.verb("leaderboard", "grid.yaml", "--to", str(project.folder / "board"), torch=False)
     page = (project.folder / "board" / "README.md").read_text()

@@ -44,7 +44,7 @@ def under_way(project, count):
     """Wait until a number of jobs have trained some epochs."""
 
     def trained():
-        folders = [project.workspace.job(path.name) for path in project.out.glob("jobs/*")]
+        folders = [project.run_dir.job(path.name) for path in project.out.glob("jobs/*")]
         return sum((read_json(each.progress) or {"epoch": 0})["epoch"] > 3 for each in folders)
 
     wait_until(lambda: trained() >= count)
@@ -56,7 +56,7 @@ def numbers(project):
 
 def test_a_grid_with_prerequisites_ends_as_a_local_run(nodes, project, finished):
     cluster, _ = nodes
-    grid = project.grid("{label: cRT, method: crt, start_from: softmax}", "ncm", name="short")
+    grid = project.grid("{label: cRT, method: crt, init_from: softmax}", "ncm", name="short")
     assert "3 jobs, 3 to train in 2 slots" in project.run(grid, *on(cluster)).stdout
     assert len(project.records()) == 3
     assert numbers(project).items() <= numbers(finished).items()

@@ -16,7 +16,7 @@ ROW = "digits_r20/softmax/2"
 
 def reproduce(project, *words, **how):
     published = str(project.folder / "published")
-    return project.call("reproduce", *words, "--grid", "tiny.yaml", "--published", published, **how)
+    return project.call("reproduce", *words, "--grid", "tiny.yaml", "--records", published, **how)
 
 
 def publish(project):
@@ -59,7 +59,7 @@ def test_a_figure_that_does_not_come_out_is_said(copied):
 
 def test_an_exported_run_is_tested_again(copied):
     record = copied.by_name()["cRT", "longtailed"]
-    out = ("--out", str(copied.out), "--published", str(copied.folder / "published"))
+    out = ("--run-dir", str(copied.out), "--records", str(copied.folder / "published"))
     said = copied.call("results", "export", record.key[:8], *out).stdout
     folder = copied.folder / "exports" / record.key
     assert sorted(said.split()) == sorted(

@@ -17,7 +17,7 @@ import signal
 from pathlib import Path
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method
 
 
 def parent(pid):
@@ -54,7 +54,7 @@ def plugin(project):
 def test_a_signal_while_the_last_running_job_ends_stops_the_run(project, plugin, verb, number):
     grid = project.grid("stops", "{label: Later, method: softmax}")
     project.environment["SENT"] = number.name
-    run = project.start(grid, "--slots", "1", *plugin, verb=verb)
+    run = project.start(grid, "--max-parallel", "1", *plugin, verb=verb)
     said = project.folder / "run.log"
     assert run.wait(PATIENCE) == 128 + number, said.read_text()
     assert [record.job.label for record in project.records().values()] == ["stops"]
@@ -80,7 +80,7 @@ def test_a_signal_before_the_first_job_ends_the_run(project, number):
 
 def test_a_terminal_that_closes_lets_jobs_save(project):
     words = (*project.stores, "--wandb", "off", "--device", "cpu", "--checkpoint-every", "1000")
-    longer = ("--set", "recipe.first.epochs=20000")
+    longer = ("--set", "recipe.stage1.epochs=20000")
     ours, theirs = pty.openpty()
     run = processes.start(
         [sys.executable, "-m", "ltbench", "run", "--grid", "tiny.yaml", *words, *longer],
@@ -99,7 +99,7 @@ def test_a_terminal_that_closes_lets_jobs_save(project):
 
 
 def test_a_reader_of_the_output_that_goes_lets_jobs_save(project):
-    longer = ("--set", "recipe.first.epochs=20000", "--checkpoint-every", "1000")
+    longer = ("--set", "recipe.stage1.epochs=20000", "--checkpoint-every", "1000")
     command = (sys.executable, "-m", "ltbench", "run", "--grid", "tiny.yaml", *project.stores)
     words = (*command, "--wandb", "off", "--device", "cpu", *longer)
     ours, theirs = os.pipe()

@@ -57,7 +57,7 @@ def under_way(cluster, project):
     """Wait until jobs have trained some epochs of an attempt, and return their keys."""
 
     def found():
-        jobs = [project.workspace.job(path.name) for path in project.out.glob("jobs/*")]
+        jobs = [project.run_dir.job(path.name) for path in project.out.glob("jobs/*")]
         return [
             job.path.name
             for job in jobs
@@ -114,9 +114,11 @@ def stops(project):
 
 
 def test_two_nodes_train_one_job_and_are_preempted(cluster, project, local):
-    project.run("pair.yaml", *SLURM, "--devices", "2", "--nodes", "2", "--sbatch", "gres=gpu:1")
+    project.run(
+        "pair.yaml", *SLURM, "--devices", "2", "--nodes", "2", "--slurm-option", "gres=gpu:1"
+    )
     (key,) = under_way(cluster, project)
-    holder = project.workspace.job(key).claims.holder()
+    holder = project.run_dir.job(key).claims.holder()
     assert holder.details["launch"].startswith("slurm ")
     preempt(cluster)
     cluster.wait_for(lambda: stops(project))
@@ -134,7 +136,7 @@ def test_what_is_cancelled_is_not_requeued_and_goes_on_later(cluster, project, l
     only = ("--only", "seed=0")
     project.run("long.yaml", *SLURM, *only)
     under_way(cluster, project)
-    words = ("--grid", "long.yaml", "--out", str(project.out), *only)
+    words = ("--grid", "long.yaml", "--run-dir", str(project.out), *only)
     assert "2 jobs cancelled" in project.call("cancel", *words, torch=False).stdout
     cluster.wait_for(lambda: not cluster.queue())
     counts, text = project.status("long.yaml", *only)
@@ -145,10 +147,10 @@ def test_what_is_cancelled_is_not_requeued_and_goes_on_later(cluster, project, l
 
 
 def test_a_job_that_slurm_has_completed_is_not_done_without_its_record(cluster, project):
-    said = project.verb("plan", "pair.yaml", "--emit", "commands").stdout
+    said = project.verb("plan", "pair.yaml", "--export", "commands").stdout
     key = said.split()[-1].rpartition("/")[2]
     number = cluster.call("sbatch", "--parsable", "--output=/dev/null", "--wrap", "true").strip()
-    folder = project.workspace.job(key)
+    folder = project.run_dir.job(key)
     folder.ticket.write_text(json.dumps({"slurm": number}))
     cluster.wait_for(lambda: not cluster.queue())
     counts, text = project.status("pair.yaml")
@@ -163,7 +165,7 @@ def test_a_lost_node_is_survived(cluster, project, local):
     node = cluster.call("squeue", "-h", "-o", "%N").strip()
     cluster.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     try:
-        cluster.wait_for(lambda: project.workspace.job(key).claims.holder() is None)
+        cluster.wait_for(lambda: project.run_dir.job(key).claims.holder() is None)
         cluster.wait_for(lambda: not cluster.queue())
     finally:
         cluster.resume(node)
@@ -173,7 +175,7 @@ def test_a_lost_node_is_survived(cluster, project, local):
 
 def test_what_starts_from_a_failed_job_is_not_kept_waiting(cluster, project):
     plugin = project.write("mine.py", FAILING)
-    grid = project.grid("fails", "{label: after, method: crt, start_from: fails}", recipes="[long]")
+    grid = project.grid("fails", "{label: after, method: crt, init_from: fails}", recipes="[long]")
     project.run(grid, *SLURM, "--plugin", plugin)
     cluster.wait_for(lambda: not cluster.queue())
     counts, text = project.status(grid, "--plugin", plugin)
@@ -182,7 +184,7 @@ def test_what_starts_from_a_failed_job_is_not_kept_waiting(cluster, project):
 
 
 FAILING = """\
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method
 
 
 class Fails(Method):

@@ -38,15 +38,17 @@ def test_stages_that_are_alike_are_one_job(finished):
     for split in ("longtailed", "balanced"):
         start = records["Softmax", split].key
         decoupled = [records[name, split] for name in ("cRT", "LWS", "NCM", "tau-norm")]
-        assert {record.job.start for record in decoupled} == {(start,)}
-    assert records["Post-hoc", "longtailed"].job.start == (records["Softmax", "longtailed"].key,)
+        assert {record.job.depends_on for record in decoupled} == {(start,)}
+    assert records["Post-hoc", "longtailed"].job.depends_on == (
+        records["Softmax", "longtailed"].key,
+    )
     assert ("Balanced Softmax", "balanced") not in records
     assert ("Post-hoc", "balanced") not in records
 
 
 def test_the_log_of_a_job_has_what_it_printed(finished):
     key = finished.by_name()["Softmax", "longtailed"].key
-    log = finished.workspace.job(key).log.read_text()
+    log = finished.run_dir.job(key).log.read_text()
     assert "Softmax [train] on digits_r20 longtailed seed 0, tiny" in log
     assert "GPU available: False" in log  # Lightning's own words
 
@@ -74,7 +76,7 @@ def test_plan_tells_what_is_shared(finished):
 
 
 def test_plan_tells_the_cost_of_what_is_missing(finished):
-    words = ("--set", "grid.seeds=[0, 1]", "--slots", "1")
+    words = ("--set", "grid.seeds=[0, 1]", "--max-parallel", "1")
     said = finished.verb("plan", "tiny.yaml", *words, torch=False).stdout
     assert re.search(r"28 cells from 24 jobs; 12 to train, about \d+ s in 1 slots", said)
 
@@ -113,28 +115,30 @@ def test_publish_then_the_runs_are_not_needed(copied):
 
 
 def test_gc_keeps_what_the_grids_that_were_run_here_need(copied):
-    said = copied.call("gc", *copied.stores, "--yes", torch=False).stdout
+    said = copied.call("clean", *copied.stores, "--yes", torch=False).stdout
     assert said.startswith("Removed 0 job folders")
     (copied.folder / "tiny.yaml").unlink()
     copied.grid("softmax", name="tiny")  # edited since, and not yet run
-    said = copied.call("gc", *copied.stores, "--yes", torch=False).stdout
+    said = copied.call("clean", *copied.stores, "--yes", torch=False).stdout
     assert said.startswith("Removed 0 job folders")
     assert len(list(copied.out.glob("jobs/*"))) == 12
 
 
 def test_gc_removes_what_no_grid_has(copied):
     small = copied.grid("softmax", "ncm", name="small")
-    where = ("--out", str(copied.out))
-    said = copied.call("gc", "-g", small, *where, torch=False).stdout
+    where = ("--run-dir", str(copied.out))
+    said = copied.call("clean", "-g", small, *where, torch=False).stdout
     assert "Would remove (say --yes) 10 job folders" in said
     assert "cRT [classifier] on digits_r20 longtailed seed 0, tiny" in said
     assert len(list(copied.out.glob("jobs/*"))) == 12
-    copied.call("gc", "-g", small, *where, "--yes", torch=False)
+    copied.call("clean", "-g", small, *where, "--yes", torch=False)
     kept = {path.name for path in copied.out.glob("jobs/*")}
     records = copied.by_name()
     assert kept == {records[name, "longtailed"].key for name in ("Softmax", "NCM")}
     assert copied.status()[0] == {"done": 12}
-    assert copied.call("gc", "-g", "tiny.yaml", *where, "--yes").stdout.startswith("Removed 0 job")
+    assert copied.call("clean", "-g", "tiny.yaml", *where, "--yes").stdout.startswith(
+        "Removed 0 job"
+    )
 
 
 def test_config_show_and_schema(project):
@@ -159,8 +163,8 @@ def test_data_check_and_show(project):
     said = project.call("data", "check", "digits").stdout
     assert "digits_r20" in said
     assert "405 images, 6 to 120 a class, ratio 20" in said
-    words = ("--figure", "digits.svg", "--set", "dataset.ratio=10")
-    said = project.call("data", "show", "digits", *words).stdout
+    words = ("--figure", "digits.svg", "--set", "dataset.imbalance_ratio=10")
+    said = project.call("data", "plot", "digits", *words).stdout
     assert "█" in said
     assert said.endswith("Figure: digits.svg\n")
     assert "<svg" in (project.folder / "digits.svg").read_text()
@@ -209,7 +213,7 @@ def test_a_comparison_says_all_that_it_does_not_know(finished):
 
 
 def test_a_comparison_needs_records_of_both(finished, tmp_path):
-    empty = ("--grid", "tiny.yaml", "--out", str(tmp_path), "--published", str(tmp_path))
+    empty = ("--grid", "tiny.yaml", "--run-dir", str(tmp_path), "--records", str(tmp_path))
     said = finished.call("compare", "NCM", "cRT", *empty, torch=False, code=2).stderr
     assert all(code == "missing-record" for *_, code in printed(said))
     assert "ltbench run --grid tiny" in said

@@ -9,9 +9,9 @@ pytestmark = pytest.mark.slow
 
 def test_what_was_overridden_is_shown_and_never_ranked(copied):
     only = ("--only", "variant=Softmax", "--only", "split=longtailed")
-    said = copied.run("tiny.yaml", "--set", "recipe.first.optimizer.lr=0.05", *only).stdout
+    said = copied.run("tiny.yaml", "--set", "recipe.stage1.optimizer.lr=0.05", *only).stdout
     assert "\nAd hoc\n" in said
-    assert "recipe.first.optimizer.lr=0.05" in said
+    assert "recipe.stage1.optimizer.lr=0.05" in said
     assert "relative accuracy" not in said
     records = copied.records()
     assert len(records) == 13
@@ -22,8 +22,8 @@ def test_what_was_overridden_is_shown_and_never_ranked(copied):
     copied.verb("leaderboard", "tiny.yaml", "--to", str(results))
     text = (results / "README.md").read_text()
     main, _, ad_hoc = text.partition("Ad hoc")
-    assert "recipe.first.optimizer.lr=0.05" in ad_hoc
-    assert "recipe.first.optimizer.lr=0.05" not in main
+    assert "recipe.stage1.optimizer.lr=0.05" in ad_hoc
+    assert "recipe.stage1.optimizer.lr=0.05" not in main
     assert copied.verb("results publish").stdout.startswith("12 records published")
 
 
@@ -37,15 +37,17 @@ def test_other_settings_make_records_stale(copied):
 
 def test_own_images_train_as_they_are(project):
     grid = images(project, counts=(70, 40, 30))
-    said = project.run(grid, "--set", "recipe.batch=32").stdout
+    said = project.run(grid, "--set", "recipe.batch_size=32").stdout
     assert "1 jobs, 1 to train" in said
     (record,) = project.records().values()
     assert record.split.train_counts == (70, 40, 30)
     assert record.test.totals == (4, 4, 4)
-    assert "Nothing to train" in project.run(grid, "--set", "recipe.batch=32").stdout
+    assert "Nothing to train" in project.run(grid, "--set", "recipe.batch_size=32").stdout
     image = project.folder / "data" / "own" / "train" / "class0" / "0.png"
     image.write_bytes((image.parent / "1.png").read_bytes())
-    assert project.status(grid, "--set", "recipe.batch=32")[0] == {"missing": 1}  # other images
+    assert project.status(grid, "--set", "recipe.batch_size=32")[0] == {
+        "missing": 1
+    }  # other images
 
 
 def test_names_in_other_scripts_are_the_same_job_in_any_locale(project):

@@ -100,7 +100,7 @@ def test_without_records_the_recipe_says_of_its_hardware_or_nobody_knows(plan):
         {"images_per_second": 100.0},
         {"stage": "second", "images_per_second": 400.0},
     )
-    quarter = IMAGES / again.recipe.first.epochs * again.recipe.second.epochs / 400
+    quarter = IMAGES / again.recipe.stage1.epochs * again.recipe.stage2.epochs / 400
     assert seconds(model(), again) == pytest.approx(OVERHEAD + quarter)
 
 

@@ -4,8 +4,8 @@ import pytest
 import timm
 import torch
 
-from ltbench.analysis.board import boards
 from ltbench.analysis.published import comparable
+from ltbench.analysis.result_set import boards
 from ltbench.config.load import load_recipe
 from ltbench.launch.cost import CostModel
 from ltbench.launch.plan import Request, make_plan
@@ -95,12 +95,12 @@ def test_the_tag_of_places_is_one_of_timms():
 )
 def test_budgets_differ_in_epochs_alone(short, long):
     one, other = load_recipe(short), load_recipe(long)
-    assert one.first.epochs < other.first.epochs
-    first = {"epochs": 1, "schedule": one.first.schedule, "defer": None}
+    assert one.stage1.epochs < other.stage1.epochs
+    first = {"epochs": 1, "schedule": one.stage1.schedule, "deferred_from_epoch": None}
     same = {"name": "", "title": "", "throughput": ()}
     assert one.model_copy(
-        update=same | {"first": one.first.model_copy(update=first)}
-    ) == other.model_copy(update=same | {"first": other.first.model_copy(update=first)})
+        update=same | {"stage1": one.stage1.model_copy(update=first)}
+    ) == other.model_copy(update=same | {"stage1": other.stage1.model_copy(update=first)})
     for recipe in (one, other):
-        share = recipe.first.defer / recipe.first.epochs
-        assert share == pytest.approx(one.first.defer / one.first.epochs, abs=0.02)
+        share = recipe.stage1.deferred_from_epoch / recipe.stage1.epochs
+        assert share == pytest.approx(one.stage1.deferred_from_epoch / one.stage1.epochs, abs=0.02)

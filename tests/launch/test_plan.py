@@ -43,9 +43,9 @@ def test_rules_are_read_once_a_method_and_dataset(monkeypatch):
 
 
 def test_overrides_reach_jobs_and_are_noted():
-    plan, _ = make_plan(Request("quickstart", sets=("recipe.first.epochs=41", "grid.seeds=[3]")))
+    plan, _ = make_plan(Request("quickstart", sets=("recipe.stage1.epochs=41", "grid.seeds=[3]")))
     (recipe,) = {job.recipe for job in plan.jobs.values()}
-    assert recipe.first.epochs == 41
+    assert recipe.stage1.epochs == 41
     assert {job.seed for job in plan.jobs.values()} == {3}
     assert all(job.ad_hoc for job in plan.jobs.values())
 
@@ -64,20 +64,20 @@ train_list: own.csv
 sizes: any
 classes: 3
 image_size: 8
-normalisation: {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
-profile: natural
+normalization: {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
+imbalance_type: natural
 """
 RECIPE = """\
 title: Resized
 network: resnet8
-batch: 4
+batch_size: 4
 augment: resized_crop_flip
-short_side: 12
-first:
+resize_shorter_side: 12
+stage1:
   epochs: 1
   optimizer: {lr: 0.1}
   schedule: {kind: constant}
-second:
+stage2:
   epochs: 1
   optimizer: {lr: 0.1}
   schedule: {kind: constant}
@@ -100,7 +100,10 @@ def own(tmp_path, monkeypatch):
     for path, text in (
         ("configs/datasets/own.yaml", DATASET),
         ("configs/recipes/resized.yaml", RECIPE),
-        ("configs/recipes/larger.yaml", RECIPE.replace("short_side: 12", "short_side: 16")),
+        (
+            "configs/recipes/larger.yaml",
+            RECIPE.replace("resize_shorter_side: 12", "resize_shorter_side: 16"),
+        ),
         ("own.yaml", GRID),
         ("both.yaml", GRID.replace("[resized]", "[resized, larger]")),
     ):

@@ -8,7 +8,7 @@ from ltbench.core.files import read_json
 from ltbench.launch.local import PRELOAD
 from ltbench.launch.process import BUSY, main
 from ltbench.launch.task import command, write_task
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import failure_of, finished
 from tests.support import processes
 from tests.support.project import PATIENCE, children, is_alive, wait_until
@@ -18,19 +18,19 @@ LONG = 20_000  # epochs; no test waits for their end
 
 
 @pytest.fixture
-def workspace(tmp_path):
-    return Workspace(tmp_path)
+def run_dir(tmp_path):
+    return RunDirectory(tmp_path)
 
 
 @pytest.fixture
-def start(workspace):
+def start(run_dir):
     """Start jobs as a runner does; whatever a test leaves is ended."""
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     started = []
 
     def begin(one, ranks=1, **changes):
-        arguments = (one.model_dump_json(), str(workspace.root), options(**changes), ("",) * ranks)
+        arguments = (one.model_dump_json(), str(run_dir.root), options(**changes), ("",) * ranks)
         process = context.Process(target=main, args=arguments)
         process.start()
         started.append(process)
@@ -43,14 +43,14 @@ def start(workspace):
         process.join()
 
 
-def under_way(workspace, one, epoch=1):
+def under_way(run_dir, one, epoch=1):
     """Wait until a job has trained some epochs."""
-    progress = workspace.job(one.key).progress
+    progress = run_dir.job(one.key).progress
     wait_until(lambda: (read_json(progress) or {"epoch": 0})["epoch"] >= epoch)
 
 
-def checkpoints(workspace, one):
-    return sorted(path.name for path in workspace.job(one.key).checkpoints.glob("*.pt"))
+def checkpoints(run_dir, one):
+    return sorted(path.name for path in run_dir.job(one.key).checkpoints.glob("*.pt"))
 
 
 def ended(process, code):
@@ -58,121 +58,121 @@ def ended(process, code):
     assert process.exitcode == code
 
 
-def test_one_rank_and_two_give_the_same_counts(workspace, start, tmp_path):
+def test_one_rank_and_two_give_the_same_counts(run_dir, start, tmp_path):
     one = job()
     ended(start(one), 0)
-    alone = finished(one, workspace)
-    workspace.job(one.key).path.rename(tmp_path / "alone")
+    alone = finished(one, run_dir)
+    run_dir.job(one.key).path.rename(tmp_path / "alone")
     ended(start(one, ranks=2), 0)
-    shared = finished(one, workspace)
+    shared = finished(one, run_dir)
     assert (alone.cost.devices, shared.cost.devices) == (1, 2)
     assert shared.test.correct == alone.test.correct
     assert shared.training.losses == pytest.approx(alone.training.losses, rel=1e-9)
 
 
-def test_a_claimed_job_is_left_alone(workspace, start):
+def test_a_claimed_job_is_left_alone(run_dir, start):
     one = job()
-    with workspace.job(one.key).claim():
+    with run_dir.job(one.key).claim():
         ended(start(one), BUSY)
-    assert not workspace.job(one.key).log.exists()
+    assert not run_dir.job(one.key).log.exists()
 
 
-def test_no_socket_stays_open(workspace):
+def test_no_socket_stays_open(run_dir):
     one = job()
-    words = command(write_task(one, workspace, options()))
+    words = command(write_task(one, run_dir, options()))
     words[1:1] = ["-W", "always::ResourceWarning"]
-    with workspace.job(one.key).claim():
+    with run_dir.job(one.key).claim():
         done = processes.run(words, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (BUSY, "")
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_sigterm_saves_within_the_epoch_and_stops(workspace, start, ranks):
+def test_sigterm_saves_within_the_epoch_and_stops(run_dir, start, ranks):
     one = job(epochs=LONG)
     process = start(one, ranks, checkpoint_every=1e9)
-    under_way(workspace, one)
-    assert checkpoints(workspace, one) == []
+    under_way(run_dir, one)
+    assert checkpoints(run_dir, one) == []
     os.kill(process.pid, signal.SIGTERM)
     process.join(PATIENCE)
-    assert len(checkpoints(workspace, one)) == 1
-    assert failure_of(workspace.job(one.key)) is None
-    assert workspace.job(one.key).claims.holder() is None
-    assert "stopped, and saved" in workspace.job(one.key).log.read_text()
+    assert len(checkpoints(run_dir, one)) == 1
+    assert failure_of(run_dir.job(one.key)) is None
+    assert run_dir.job(one.key).claims.holder() is None
+    assert "stopped, and saved" in run_dir.job(one.key).log.read_text()
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_ends_the_job_at_once_and_is_named(workspace, start, victim):
+def test_a_killed_rank_ends_the_job_at_once_and_is_named(run_dir, start, victim):
     one = job(epochs=LONG)
     process = start(one, ranks=2)
-    under_way(workspace, one)
+    under_way(run_dir, one)
     ranks = sorted(children(process.pid))
     os.kill(ranks[victim], signal.SIGKILL)
     process.join(PATIENCE)
     assert not process.is_alive()
     said = f"Ended: rank {victim} of 2 was ended by SIGKILL, as the system does"
-    assert failure_of(workspace.job(one.key)).startswith(said)
+    assert failure_of(run_dir.job(one.key)).startswith(said)
     wait_until(lambda: not any(map(is_alive, ranks)))
 
 
-def test_ranks_die_with_the_process_that_watches_them(workspace, start):
+def test_ranks_die_with_the_process_that_watches_them(run_dir, start):
     one = job(epochs=LONG)
     process = start(one, ranks=2)
-    under_way(workspace, one)
+    under_way(run_dir, one)
     ranks = children(process.pid)
     assert len(ranks) == 2
     process.kill()
     process.join()
     wait_until(lambda: not any(map(is_alive, ranks)))
-    wait_until(lambda: workspace.job(one.key).claims.holder() is None)
+    wait_until(lambda: run_dir.job(one.key).claims.holder() is None)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_a_job_that_hangs_is_given_up(workspace, start, ranks):
+def test_a_job_that_hangs_is_given_up(run_dir, start, ranks):
     one = job(epochs=LONG)
-    process = start(one, ranks, hung_after=3.0)
-    under_way(workspace, one)
+    process = start(one, ranks, heartbeat_timeout=3.0)
+    under_way(run_dir, one)
     os.kill(max(children(process.pid)), signal.SIGSTOP)
     process.join(PATIENCE)
     assert not process.is_alive()
-    assert failure_of(workspace.job(one.key)) == "Ended: the job did not move on for 3 s"
+    assert failure_of(run_dir.job(one.key)) == "Ended: the job did not move on for 3 s"
 
 
-def test_a_job_whose_folder_is_gone_ends(workspace, start, tmp_path):
+def test_a_job_whose_folder_is_gone_ends(run_dir, start, tmp_path):
     one = job(epochs=LONG)
     process = start(one)
-    under_way(workspace, one)
-    workspace.job(one.key).path.rename(tmp_path / "away")
+    under_way(run_dir, one)
+    run_dir.job(one.key).path.rename(tmp_path / "away")
     process.join(PATIENCE)
     assert not process.is_alive()
     assert "claims/00001 is gone: this attempt ends" in (tmp_path / "away/log.txt").read_text()
 
 
-def test_a_job_that_another_process_took_over_ends(workspace, start):
+def test_a_job_that_another_process_took_over_ends(run_dir, start):
     one = job(epochs=LONG)
     process = start(one)
-    under_way(workspace, one)
-    claims = workspace.job(one.key).claims
+    under_way(run_dir, one)
+    claims = run_dir.job(one.key).claims
     claims.free(claims.holder())
-    with workspace.job(one.key).claim() as claim:
+    with run_dir.job(one.key).claim() as claim:
         assert claim is not None
         process.join(PATIENCE)
         assert not process.is_alive()
         assert claims.holder().pid == os.getpid()
-    assert failure_of(workspace.job(one.key)) is None
+    assert failure_of(run_dir.job(one.key)) is None
 
 
-def test_a_resumed_job_ends_like_an_unbroken_one(workspace, start, tmp_path):
+def test_a_resumed_job_ends_like_an_unbroken_one(run_dir, start, tmp_path):
     one = job(epochs=20, precision="fp32", norm="batch")
     ended(start(one), 0)
-    whole, trained = finished(one, workspace), weights(workspace, one.key)
-    workspace.job(one.key).path.rename(tmp_path / "whole")
+    whole, trained = finished(one, run_dir), weights(run_dir, one.key)
+    run_dir.job(one.key).path.rename(tmp_path / "whole")
     for how in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
         process = start(one)
-        under_way(workspace, one)
+        under_way(run_dir, one)
         os.kill(process.pid, how)
         process.join(PATIENCE)
-        wait_until(lambda: workspace.job(one.key).claims.holder() is None)
+        wait_until(lambda: run_dir.job(one.key).claims.holder() is None)
     ended(start(one), 0)
-    record = finished(one, workspace)
+    record = finished(one, run_dir)
     assert record.numbers() == whole.numbers()
-    assert weights(workspace, one.key) == trained
+    assert weights(run_dir, one.key) == trained

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from ltbench.launch.display import RunDisplay
 from ltbench.launch.runner import Runner, RunnerConfig
-from ltbench.runs.run_dir import Workspace
-from ltbench.runs.state import note_failure
+from ltbench.runs.run_dir import RunDirectory
+from ltbench.runs.state import record_failure
 from tests.support.quickstart import finish, key, quickstart
 from tests.support.training_jobs import options
 
@@ -20,13 +20,13 @@ class Scripted(Runner):
 
     sent: signal.Signals | None = None
 
-    def has_room(self) -> bool:
+    def has_free_slot(self) -> bool:
         return not self.running
 
     def start(self, job) -> None:
-        finish(self.workspace, job)
+        finish(self.run_dir, job)
 
-    def ended(self) -> Iterable[tuple[str, int | None]]:
+    def poll_finished(self) -> Iterable[tuple[str, int | None]]:
         for one in list(self.running):
             if self.sent is not None:
                 signal.raise_signal(self.sent)
@@ -48,8 +48,8 @@ def runner(tmp_path):
         jobs = {key(plan, label): plan.jobs[key(plan, label)] for label in labels}
         seconds = dict.fromkeys(jobs, 1.0)
         display = RunDisplay(Console(quiet=True), seconds, 1)
-        workspace = Workspace(tmp_path)
-        return Scripted(RunnerConfig(jobs, {}, seconds, workspace, options(), display))
+        run_dir = RunDirectory(tmp_path)
+        return Scripted(RunnerConfig(jobs, {}, seconds, run_dir, options(), display))
 
     return make
 
@@ -81,15 +81,15 @@ class Failing(Runner):
 
     begun = ()
 
-    def has_room(self):
+    def has_free_slot(self):
         return not self.ready
 
     def start(self, job):
         self.begun += (job.method,)
         self.ready = [job.key]
-        note_failure(self.workspace.job(job.key), "ValueError", "no")
+        record_failure(self.run_dir.job(job.key), "ValueError", "no")
 
-    def ended(self):
+    def poll_finished(self):
         ended, self.ready = self.ready, []
         return [(key, 1) for key in ended]
 
@@ -104,9 +104,9 @@ def test_the_longest_chain_is_begun_first(tmp_path):
     plan = quickstart("seed=0", "split=longtailed", "variant=softmax,ldam_drw,ncm,lws")
     seconds = {"softmax": 10.0, "ldam_drw": 30.0, "ncm": 1.0, "lws": 25.0}
     known = {key: seconds[job.method] for key, job in plan.jobs.items()}
-    workspace = Workspace(tmp_path)
+    run_dir = RunDirectory(tmp_path)
     display = RunDisplay(Console(file=io.StringIO()), known, 1)
-    runner = Failing(RunnerConfig(plan.jobs, {}, known, workspace, options(), display))
+    runner = Failing(RunnerConfig(plan.jobs, {}, known, run_dir, options(), display))
     runner.ready = []
     outcome = runner.run()
     assert runner.begun == ("softmax", "ldam_drw")  # 10 and 25 s behind each other before 30 s

@@ -5,15 +5,15 @@ import pytest
 from ltbench.core.files import write_json
 from ltbench.launch import slurm
 from ltbench.launch.ranks import STOPPED
-from ltbench.runs.run_dir import Workspace
-from ltbench.runs.state import ENDED, Ticket, note_failure
+from ltbench.runs.run_dir import RunDirectory
+from ltbench.runs.state import ENDED, SchedulerStatus, record_failure
 from tests.support.errors import problems
 from tests.support.training_jobs import job, options
 
 
 @pytest.fixture
-def workspace(tmp_path):
-    return Workspace(tmp_path / "runs")
+def run_dir(tmp_path):
+    return RunDirectory(tmp_path / "runs")
 
 
 @pytest.fixture
@@ -32,14 +32,14 @@ def programs(tmp_path, monkeypatch):
 
 
 def test_words_of_sbatch():
-    assert slurm.parse_words(["account=lab", "mem=32G", "constraint=a=b"]) == {
+    assert slurm.parse_options(["account=lab", "mem=32G", "constraint=a=b"]) == {
         "account": "lab",
         "mem": "32G",
         "constraint": "a=b",
     }
     for wrong in ("--mem=3G", "Mem=3", "mem=3\n#SBATCH --uid=0", "=x"):
-        assert problems(lambda wrong=wrong: slurm.parse_words([wrong])) == [
-            ("--sbatch", "", "malformed")
+        assert problems(lambda wrong=wrong: slurm.parse_options([wrong])) == [
+            ("--slurm-option", "", "malformed")
         ]
 
 
@@ -50,33 +50,33 @@ def test_names_in_the_queue_tell_seeds_and_splits_apart():
     assert slurm.job_name(hostile) == "id-ldam-c-0.5-uid-0.digits_r20.balanced.s3"
 
 
-def test_nodes_that_cannot_share_the_devices_are_refused(workspace):
+def test_nodes_that_cannot_share_the_devices_are_refused(run_dir):
     three = slurm.Settings(nodes=3)
-    assert problems(lambda: slurm.submit({}, workspace, options(devices=4), three)) == [
+    assert problems(lambda: slurm.submit({}, run_dir, options(devices=4), three)) == [
         ("--nodes", "", "conflict")
     ]
 
 
-def test_without_slurm_nothing_is_queued(workspace, monkeypatch):
-    write_json(workspace.job("a").ticket, {"slurm": "7"})
+def test_without_slurm_nothing_is_queued(run_dir, monkeypatch):
+    write_json(run_dir.job("a").ticket, {"slurm": "7"})
     monkeypatch.setenv("PATH", "")
-    assert slurm.tickets(["a", "b"], workspace) == {"a": Ticket("7", None)}
+    assert slurm.tickets(["a", "b"], run_dir) == {"a": SchedulerStatus("7", None)}
     one = job()
     pytest.importorskip("submitit")
     settings = slurm.Settings()
-    assert problems(lambda: slurm.submit({one.key: one}, workspace, options(), settings)) == [
+    assert problems(lambda: slurm.submit({one.key: one}, run_dir, options(), settings)) == [
         ("--launcher", "", "unavailable")
     ]
 
 
-def test_what_the_queue_says(workspace, programs):
+def test_what_the_queue_says(run_dir, programs):
     programs(squeue='printf "7 RUNNING None\\n8_0 PENDING Resources\\n8_1 PENDING (null)\\n"')
     for key, number in (("a", "7"), ("b", "8_0"), ("c", "9")):
-        write_json(workspace.job(key).ticket, {"slurm": number})
-    assert slurm.tickets("abcd", workspace) == {
-        "a": Ticket("7", "RUNNING"),
-        "b": Ticket("8_0", "PENDING (Resources)"),
-        "c": Ticket("9", None),
+        write_json(run_dir.job(key).ticket, {"slurm": number})
+    assert slurm.tickets("abcd", run_dir) == {
+        "a": SchedulerStatus("7", "RUNNING"),
+        "b": SchedulerStatus("8_0", "PENDING (Resources)"),
+        "c": SchedulerStatus("9", None),
     }
 
 
@@ -93,29 +93,27 @@ def test_what_the_queue_says(workspace, programs):
     ],
 )
 def test_a_job_is_requeued_where_it_may_go_on(
-    workspace, programs, monkeypatch, tmp_path, code, kind, state, requeued
+    run_dir, programs, monkeypatch, tmp_path, code, kind, state, requeued
 ):
     said = tmp_path / "said"
     programs(scontrol=f'echo "$@" >> {said}; echo "JobId=7 JobState={state} Reason=None"')
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setattr(slurm, "run_task", lambda folder: code)
-    folder = workspace.job("a")
+    folder = run_dir.job("a")
     folder.path.mkdir(parents=True)
     if kind is not None:
-        note_failure(folder, kind, "")
+        record_failure(folder, kind, "")
     assert slurm.run_and_requeue(folder.path) == code
     assert (said.exists() and "requeue 7" in said.read_text()) == requeued
 
 
-def test_a_job_that_is_ended_again_and_again_is_given_up(
-    workspace, programs, monkeypatch, tmp_path
-):
+def test_a_job_that_is_ended_again_and_again_is_given_up(run_dir, programs, monkeypatch, tmp_path):
     programs(scontrol=f'echo "$@" >> {tmp_path}/said; echo "JobState=RUNNING"')
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setattr(slurm, "run_task", lambda folder: 1)
-    folder = workspace.job("a")
+    folder = run_dir.job("a")
     folder.path.mkdir(parents=True)
-    note_failure(folder, ENDED, "")
+    record_failure(folder, ENDED, "")
     for _ in range(5):
         slurm.run_and_requeue(folder.path)
     assert (tmp_path / "said").read_text().count("requeue 7") == 2

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ltbench.launch import emit, task
-from ltbench.launch.order import levels
+from ltbench.launch import export_scripts, task
 from ltbench.launch.process import BUSY
-from ltbench.launch.ranks import STOPPED, Team
-from ltbench.runs.run_dir import Workspace
+from ltbench.launch.ranks import STOPPED, RankLayout
+from ltbench.launch.scheduling import levels
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import finished
 from ltbench.training import fit
 from tests.support import processes
@@ -26,8 +26,8 @@ FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
-def workspace(tmp_path):
-    return Workspace(tmp_path / "runs")
+def run_dir(tmp_path):
+    return RunDirectory(tmp_path / "runs")
 
 
 def start(folder):
@@ -42,19 +42,19 @@ def ended(process):
     return process.exitcode
 
 
-def test_a_job_that_is_written_down_is_read_again(workspace):
+def test_a_job_that_is_written_down_is_read_again(run_dir):
     one = job("ldam_drw")
     decided = options(device="cpu", devices=2, plugins=("a.py",), checkpoint_every=3.5)
-    folder = task.write_task(one, workspace, decided)
+    folder = task.write_task(one, run_dir, decided)
     read = task.read_task(folder)
     assert read.job == one
     assert read.job.key == one.key
     assert read.options == decided
 
 
-def test_what_is_no_job_of_its_folder_is_refused(workspace):
-    folder = task.write_task(job(), workspace, options())
-    other = task.write_task(job(seed=1), workspace, options())
+def test_what_is_no_job_of_its_folder_is_refused(run_dir):
+    folder = task.write_task(job(), run_dir, options())
+    other = task.write_task(job(seed=1), run_dir, options())
     text = (folder / "job.json").read_text()
     (other / "job.json").write_text(text)
     assert problems(lambda: task.read_task(other)) == [(str(other / "job.json"), "", "mismatch")]
@@ -65,32 +65,32 @@ def test_what_is_no_job_of_its_folder_is_refused(workspace):
         ]
 
 
-def test_a_command_runs_its_job_once(workspace):
-    one, second = job(epochs=10), job("crt", start=(job(epochs=10).key,))
-    folders = [task.write_task(each, workspace, options(device="auto")) for each in (one, second)]
+def test_a_command_runs_its_job_once(run_dir):
+    one, second = job(epochs=10), job("crt", depends_on=(job(epochs=10).key,))
+    folders = [task.write_task(each, run_dir, options(device="auto")) for each in (one, second)]
     assert ended(start(folders[1])) == BUSY
-    assert not workspace.job(second.key).claims.folder.exists()
+    assert not run_dir.job(second.key).claims.folder.exists()
     process = start(folders[0])
-    wait_until(lambda: workspace.job(one.key).claims.holder() is not None)
+    wait_until(lambda: run_dir.job(one.key).claims.holder() is not None)
     assert ended(start(folders[0])) == BUSY
     assert ended(process) == 0
-    assert finished(one, workspace).cost.attempts == 1
+    assert finished(one, run_dir).cost.attempts == 1
     assert ended(start(folders[0])) == 0  # it has its record
-    assert finished(one, workspace).cost.attempts == 1
+    assert finished(one, run_dir).cost.attempts == 1
 
 
-def test_a_command_saves_and_stops(workspace):
+def test_a_command_saves_and_stops(run_dir):
     one = job(epochs=400)
-    process = start(task.write_task(one, workspace, options()))
-    wait_until(workspace.job(one.key).progress.exists)
+    process = start(task.write_task(one, run_dir, options()))
+    wait_until(run_dir.job(one.key).progress.exists)
     process.terminate()
     assert ended(process) == STOPPED
-    assert list(workspace.job(one.key).checkpoints.glob("*.pt"))
+    assert list(run_dir.job(one.key).checkpoints.glob("*.pt"))
 
 
-def test_more_devices_than_there_are_are_refused(workspace):
+def test_more_devices_than_there_are_are_refused(run_dir):
     many = len(os.sched_getaffinity(0)) + 1
-    folder = task.write_task(job(), workspace, options(devices=many))
+    folder = task.write_task(job(), run_dir, options(devices=many))
     assert problems(lambda: task.run_task(folder)) == [("--devices", "", "out-of-range")]
 
 
@@ -99,7 +99,7 @@ def test_without_srun_a_job_is_all_here(monkeypatch, world, said):
     monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
     if said is not None:
         monkeypatch.setenv("SLURM_STEP_NUM_TASKS", said)
-    assert Team.of_srun(world) is None
+    assert RankLayout.of_srun(world) is None
 
 
 def test_srun_says_which_rank_a_process_is(monkeypatch):
@@ -115,9 +115,9 @@ def test_srun_says_which_rank_a_process_is(monkeypatch):
     for name, value in words.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
-    team = Team.of_srun(4)
-    assert team.launch == "slurm 7.0, 0"
-    variables = team.variables(0, "node:123")
+    layout = RankLayout.of_srun(4)
+    assert layout.launch == "slurm 7.0, 0"
+    variables = layout.torchrun_env(0, "node:123")
     assert {name: variables[name] for name in variables if "TORCHELASTIC" not in name} == {
         "RANK": "3",
         "LOCAL_RANK": "1",
@@ -128,7 +128,7 @@ def test_srun_says_which_rank_a_process_is(monkeypatch):
         "MASTER_PORT": "123",
     }
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
-    assert Team.of_srun(4).launch == "slurm 7.0, 2"
+    assert RankLayout.of_srun(4).launch == "slurm 7.0, 2"
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +136,8 @@ def jobs():
     return quickstart("seed=0", "variant=softmax,ncm,Decouple-IB-CRT").jobs
 
 
-def test_commands_come_with_what_they_start_from_before_them(jobs, workspace):
-    lines = list(emit.commands(jobs, workspace, options()))
+def test_commands_come_with_what_they_start_from_before_them(jobs, run_dir):
+    lines = list(export_scripts.commands(jobs, run_dir, options()))
     assert [line for line in lines if line.startswith("#")] == [
         "# step 1",
         "# step 2, when all before have ended",
@@ -148,11 +148,11 @@ def test_commands_come_with_what_they_start_from_before_them(jobs, workspace):
     assert shlex.split(lines[1])[:-1] == [sys.executable, "-m", "ltbench", "job"]
 
 
-def test_a_script_submits_each_job_after_what_it_starts_from(tmp_path, workspace):
+def test_a_script_submits_each_job_after_what_it_starts_from(tmp_path, run_dir):
     plan = quickstart("seed=0", "split=longtailed", "variant=softmax,ncm")
     script = tmp_path / "submit.sh"
     asked = options(devices=2, device="gpu")
-    script.write_text("\n".join(emit.sbatch_script(plan.jobs, workspace, asked)))
+    script.write_text("\n".join(export_scripts.sbatch_script(plan.jobs, run_dir, asked)))
     (tmp_path / "sbatch").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\necho 412\n')
     (tmp_path / "sbatch").chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
@@ -165,4 +165,4 @@ def test_a_script_submits_each_job_after_what_it_starts_from(tmp_path, workspace
     assert "--dependency" not in softmax
     assert "--job-name=ncm.digits_r20.longtailed.s0 " in ncm
     assert "--dependency=afterok:412 " in ncm
-    assert f"ltbench job {workspace.root}/jobs/{key(plan, 'NCM')} --requeue" in ncm
+    assert f"ltbench job {run_dir.root}/jobs/{key(plan, 'NCM')} --requeue" in ncm

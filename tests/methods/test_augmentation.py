@@ -7,7 +7,7 @@ from torch import nn
 from ltbench.core.batch import Batch
 from ltbench.core.stepping import total_loss
 from ltbench.methods import METHODS
-from ltbench.methods.base import Progress
+from ltbench.methods.contract import Progress
 from ltbench.networks import NetworkSpec
 from ltbench.networks.rare_samples import pair_heads_with_tails
 
@@ -26,11 +26,11 @@ NAMES = {
 }
 
 
-def build(counts=COUNTS, backbone="resnet8", norm="batch", **hyper):
+def build(counts=COUNTS, backbone="resnet8", norm="batch", **hparams):
     torch.manual_seed(0)
     kind = METHODS["rsg"]
     spec = NetworkSpec(backbone, classes=len(counts), norm=norm)
-    return kind(spec, counts, kind.Hyper(**hyper))
+    return kind(spec, counts, kind.HParams(**hparams))
 
 
 class Seen(nn.Module):
@@ -41,7 +41,7 @@ class Seen(nn.Module):
         return maps.mean(dim=(2, 3))
 
 
-def on_maps(oracle, **hyper):
+def on_maps(oracle, **hparams):
     """Return RSG with the authors' generator, whose images are the maps."""
     weight = oracle["param_linear"]
     classes, channels, centres = weight.shape

@@ -7,8 +7,7 @@ from torch import nn
 from ltbench.core.batch import Batch
 from ltbench.core.stepping import total_loss
 from ltbench.methods import METHODS
-from ltbench.methods.base import Progress
-from ltbench.methods.terms import TrainedTeacher
+from ltbench.methods.contract import Progress, TrainedTeacher
 from ltbench.networks import NetworkSpec
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
@@ -18,15 +17,15 @@ KINDS = {"resnet8": 16, "test_resnet": 32, "test_convnext": 32, "test_vit": 160}
 ENSEMBLES = [key for key, m in METHODS.items() if m.__module__.split(".")[2] == "ensembles"]
 
 
-def build(key, counts=COUNTS, backbone="resnet8", **hyper):
+def build(key, counts=COUNTS, backbone="resnet8", **hparams):
     torch.manual_seed(0)
     kind = METHODS[key]
-    return kind(NetworkSpec(backbone, classes=len(counts)), counts, kind.Hyper(**hyper))
+    return kind(NetworkSpec(backbone, classes=len(counts)), counts, kind.HParams(**hparams))
 
 
-def on_logits(key, oracle, **hyper):
+def on_logits(key, oracle, **hparams):
     """Return a method in double precision whose network hands its input on."""
-    method = build(key, oracle["counts"], **hyper).double()
+    method = build(key, oracle["counts"], **hparams).double()
     method.network = nn.Identity()
     return method
 
@@ -38,7 +37,7 @@ def batch(images, labels):
 def check(method, labels, logits, loss, gradient):
     """Compare loss and gradient; the network's output is logits / scale."""
     logits = logits.requires_grad_()
-    scale = getattr(method.hyper, "scale", 1.0)
+    scale = getattr(method.hparams, "scale", 1.0)
     value = total_loss(method.training_loss(batch(logits / scale, labels)))
     torch.testing.assert_close(value, loss, **EXACT)
     torch.testing.assert_close(torch.autograd.grad(value, logits)[0], gradient, **SINGLE)
@@ -139,7 +138,7 @@ def test_ride(oracle, when):
     arguments = oracle["labels"], oracle["expert_logits"]
     check(method, *arguments, oracle[f"loss_{when}"], oracle[f"grad_{when}"])
     losses = method.expert_losses(
-        oracle["expert_logits"] / method.hyper.scale, oracle["labels"].long()
+        oracle["expert_logits"] / method.hparams.scale, oracle["labels"].long()
     )
     torch.testing.assert_close(losses["margin"], oracle[f"ldam_part_{when}"], **EXACT)
 
@@ -209,7 +208,7 @@ def test_ride_router(oracle):
         positive_weight=hparams["ea_pos_weight"],
     ).double()
     features = oracle["ea_featmaps"].mean(dim=(3, 4))
-    method.network = Routed(features, logits / method.hyper.scale)
+    method.network = Routed(features, logits / method.hparams.scale)
     router = method.router
     for i in range(len(router.hidden)):
         router.hidden[i] = nn.Linear(features.shape[2], 16)
@@ -228,12 +227,12 @@ def test_ride_router(oracle):
 
 def test_the_router_alone_is_trained():
     method = build("ride_router")
-    method.load_start(build("ride").state_dict())
+    method.init_from_weights(build("ride").state_dict())
     method.on_stage_start(method.stage)
     trained = {name.split(".")[0] for name, p in method.named_parameters() if p.requires_grad}
     assert trained == {"router"}
     with pytest.raises(ValueError, match="does not fit this network"):
-        build("ride_router", experts=2).load_start(build("ride").state_dict())
+        build("ride_router", experts=2).init_from_weights(build("ride").state_dict())
 
 
 @pytest.mark.oracle("sade", level="case")
@@ -241,12 +240,12 @@ def test_sade(oracle):
     method = on_logits("sade", oracle, tau=oracle.hparams["tau"])
     logits = oracle["expert_logits"]
     check(method, oracle["labels"], logits, oracle["loss"], oracle["grad"])
-    losses = method.training_loss(batch(logits.detach() / method.hyper.scale, oracle["labels"]))
+    losses = method.training_loss(batch(logits.detach() / method.hparams.scale, oracle["labels"]))
     for i, loss in enumerate(losses.values(), start=1):
         torch.testing.assert_close(loss, oracle[f"loss_expert{i}"], **EXACT)
     mean = logits.detach().mean(dim=0)
     torch.testing.assert_close(
-        method.predict(logits.detach() / method.hyper.scale), mean, atol=1e-6, rtol=1e-6
+        method.predict(logits.detach() / method.hparams.scale), mean, atol=1e-6, rtol=1e-6
     )
 
 

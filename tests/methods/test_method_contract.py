@@ -7,21 +7,21 @@ import pytest
 import torch
 
 import ltbench.methods
-from ltbench.classifiers import tau_normalised
+from ltbench.classifiers import tau_normalized
 from ltbench.core.batch import Batch
-from ltbench.core.draws import Draws
+from ltbench.core.rng import GlobalBatchRNG
+from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import total_loss
-from ltbench.core.streams import stream
 from ltbench.methods import METHODS
-from ltbench.methods.base import Category, Method, Progress
+from ltbench.methods.contract import Category, Method, Progress
 from ltbench.networks import NetworkSpec
 
 CLASSES = 4
 COUNTS = torch.tensor([40, 12, 5, 1])
 EQUAL = torch.full((CLASSES,), 9)
-TRAINED = [key for key, method in METHODS.items() if method.stages[0].trains]
-PREDICTS = [key for key, method in METHODS.items() if method.stages[-1].tests]
-CONTINUED = [key for key, method in METHODS.items() if method.start_from == "softmax"]
+TRAINED = [key for key, method in METHODS.items() if method.stages[0].is_trained]
+PREDICTS = [key for key, method in METHODS.items() if method.stages[-1].is_evaluated]
+CONTINUED = [key for key, method in METHODS.items() if method.init_from == "softmax"]
 STAGED = [key for key, method in METHODS.items() if len(method.stages) > 1]
 FAMILIES = ("rebalancing", "augmentation", "module_improvement", "ensembles")
 
@@ -30,9 +30,9 @@ def spec(norm="group"):
     return NetworkSpec("resnet8", classes=CLASSES, channels=3, norm=norm)
 
 
-def build(key, counts=COUNTS, norm="group", **hyper):
+def build(key, counts=COUNTS, norm="group", **hparams):
     torch.manual_seed(0)
-    return METHODS[key](spec(norm), counts, METHODS[key].Hyper(**hyper))
+    return METHODS[key](spec(norm), counts, METHODS[key].HParams(**hparams))
 
 
 def batch(size=6):
@@ -49,28 +49,28 @@ def loss_of(method):
         views = [one.images.roll(view, dims=3) for view in range(stage.views)]
         one = Batch(torch.stack(views), one.labels, one.index)
     samplers = method.samplers()
-    method.draws = Draws(stream(0, "method", 0))
+    method.rng = GlobalBatchRNG(make_generator(0, "method", 0))
     return total_loss(
         method.training_loss(one if len(samplers) == 1 else dict.fromkeys(samplers, one))
     )
 
 
-def ready(key, counts=COUNTS, norm="group", **hyper):
+def ready(key, counts=COUNTS, norm="group", **hparams):
     """Return a method as the suite has it when a stage begins, from its default start."""
-    method = build(key, counts, norm, **hyper)
-    if method.start_from:
+    method = build(key, counts, norm, **hparams)
+    if method.init_from:
         torch.manual_seed(5)
-        method.load_start(METHODS[method.start_from](spec(norm), counts).state_dict())
+        method.init_from_weights(METHODS[method.init_from](spec(norm), counts).state_dict())
     method.on_stage_start(method.stage)
     return method
 
 
 def observed(method):
-    if method.stage.observes:
+    if method.stage.needs_statistics_pass:
         with torch.inference_mode():
-            method.observe(batch())
-            method.observe(batch())
-            method.on_observed()
+            method.update_statistics(batch())
+            method.update_statistics(batch())
+            method.finalize_statistics()
     return method
 
 
@@ -106,9 +106,9 @@ def test_declarations(key):
     method = METHODS[key]
     assert method.category in get_args(Category)
     assert method.stages
-    assert method.start_from is None or method.start_from in METHODS
-    assert method.balanced_equals is None or method.balanced_equals in METHODS
-    for name, field in method.Hyper.model_fields.items():
+    assert method.init_from is None or method.init_from in METHODS
+    assert method.reduces_to is None or method.reduces_to in METHODS
+    for name, field in method.HParams.model_fields.items():
         assert field.description, name
         assert not field.is_required(), name
     if method.paper is not None:
@@ -122,11 +122,11 @@ def test_what_a_method_knows_of_a_test_is_declared(key):
     method = observed(ready(key)).eval()
     if key == "uno_ic":
         method.strength.fill_(1.0)  # until it is chosen, on validation images, nothing is adjusted
-    assert (type(method).adapt is not Method.adapt) == (method.test_time == "adapted")
+    assert (type(method).adapt is not Method.adapt) == (method.test_time == "transductive")
     images, prior = batch().images, torch.tensor([0.6, 0.2, 0.1, 0.1])
     with torch.inference_mode():
         plain, told = method.predict(images), method.predict(images, prior)
-    assert torch.equal(plain, told) == (method.test_time != "prior-known")
+    assert torch.equal(plain, told) == (method.test_time != "known_test_prior")
 
 
 @pytest.mark.parametrize("key", PREDICTS)
@@ -157,7 +157,7 @@ def test_a_step_moves_what_is_trained_and_lowers_the_loss(key):
 
 
 @pytest.mark.parametrize(
-    "key", [k for k, m in METHODS.items() if not any(stage.trains for stage in m.stages)]
+    "key", [k for k, m in METHODS.items() if not any(stage.is_trained for stage in m.stages)]
 )
 def test_an_untrained_stage_has_no_loss(key):
     with pytest.raises(NotImplementedError, match="no trained stage"):
@@ -173,14 +173,14 @@ def test_saved_weights_alone_repeat_the_predictions(key):
     assert other.eval().predict(batch().images).equal(trained.predict(batch().images))
 
 
-@pytest.mark.parametrize("key", [k for k, m in METHODS.items() if m.balanced_equals])
+@pytest.mark.parametrize("key", [k for k, m in METHODS.items() if m.reduces_to])
 def test_balanced_equals_holds_bit_for_bit(key):
-    method, equal = METHODS[key], METHODS[METHODS[key].balanced_equals]
+    method, equal = METHODS[key], METHODS[METHODS[key].reduces_to]
     ours, theirs = build(key, EQUAL), equal(spec(), EQUAL)
-    start = build(method.balanced_equals, EQUAL).state_dict()
+    start = build(method.reduces_to, EQUAL).state_dict()
     theirs.load_state_dict(start)
-    if method.start_from:
-        ours.load_start(start)
+    if method.init_from:
+        ours.init_from_weights(start)
         ours.on_stage_start(ours.stage)
     else:
         assert ours.samplers() == theirs.samplers()
@@ -207,7 +207,7 @@ def test_a_start_gives_its_backbone(key):
     start = build("softmax").state_dict()
     torch.manual_seed(7)
     method = METHODS[key](spec(), COUNTS)
-    method.load_start(start)
+    method.init_from_weights(start)
     own = method.state_dict()
     assert all(own[n].equal(start[n]) for n in start if n.startswith("network.backbone."))
 
@@ -218,13 +218,13 @@ def test_a_start_that_does_not_fit_is_refused_by_name(key):
     weight = "network.backbone.conv1.weight"
     del start[weight]
     with pytest.raises(ValueError, match=f"{weight}: missing there, .* here"):
-        build(key).load_start(start)
+        build(key).init_from_weights(start)
     start[weight] = torch.zeros(16, 1, 3, 3)
     with pytest.raises(ValueError, match=r"conv1.weight: \[16, 1, 3, 3\] there, \[16, 3, 3, 3\]"):
-        build(key).load_start(start)
+        build(key).init_from_weights(start)
     start = build("softmax").state_dict() | {"network.backbone.more": torch.zeros(1)}
     with pytest.raises(ValueError, match=r"network.backbone.more: \[1\] there, missing here"):
-        build(key).load_start(start)
+        build(key).init_from_weights(start)
 
 
 @pytest.mark.parametrize("key", ["lws", "tau_norm"])
@@ -232,7 +232,7 @@ def test_a_start_without_bias_counts_as_zero_bias(key):
     start = build("ldam_drw").state_dict()
     method = build(key)
     method.network.classifier.bias.data.fill_(1.0)
-    method.load_start(start)
+    method.init_from_weights(start)
     assert method.network.classifier.weight.equal(start["network.classifier.weight"])
     assert not method.network.classifier.bias.any()
 
@@ -241,12 +241,12 @@ def test_a_start_without_bias_counts_as_zero_bias(key):
 def test_a_start_without_classifier_weights_is_refused(key):
     start = observed(ready("ncm")).state_dict()
     with pytest.raises(ValueError, match=r"network\.classifier\.weight: missing there"):
-        build(key).load_start(start)
+        build(key).init_from_weights(start)
 
 
 def test_posthoc_refuses_a_start_that_is_no_linear_classifier():
     with pytest.raises(ValueError, match=r"network\.classifier\.bias: missing there"):
-        build("posthoc_logit_adjustment").load_start(build("ldam_drw").state_dict())
+        build("posthoc_logit_adjustment").init_from_weights(build("ldam_drw").state_dict())
 
 
 @pytest.mark.parametrize("key", ["crt", "lws"])
@@ -264,7 +264,7 @@ def test_batchnorm_statistics_that_are_not_to_be_updated_do_not_move(key):
 def test_crt_trains_a_new_classifier_only():
     start = build("softmax").state_dict()
     method = build("crt")
-    method.load_start(start)
+    method.init_from_weights(start)
     torch.manual_seed(11)
     method.on_stage_start(method.stage)
     weight = method.network.classifier.weight.detach().clone()
@@ -279,7 +279,7 @@ def test_crt_trains_a_new_classifier_only():
 def test_lws_trains_scales_only_and_begins_as_its_start():
     start = build("softmax")
     method = build("lws")
-    method.load_start(start.state_dict())
+    method.init_from_weights(start.state_dict())
     method.on_stage_start(method.stage)
     trained = {n for n, p in method.named_parameters() if p.requires_grad}
     assert trained == {"network.classifier.scale"}
@@ -289,7 +289,7 @@ def test_lws_trains_scales_only_and_begins_as_its_start():
 def test_a_learned_tau_begins_at_the_trained_weights_and_moves_alone():
     start = build("softmax")
     method = build("tau_norm_learned")
-    method.load_start(start.state_dict())
+    method.init_from_weights(start.state_dict())
     method.on_stage_start(method.stage)
     assert {n for n, p in method.named_parameters() if p.requires_grad} == {
         "network.classifier.tau"
@@ -303,9 +303,9 @@ def test_tau_norm_rescales_weights_and_drops_the_bias():
     start = build("softmax").state_dict()
     start["network.classifier.bias"] += 1
     method = build("tau_norm", tau=0.5)
-    method.load_start(start)
+    method.init_from_weights(start)
     method.on_stage_start(method.stage)
-    expected = tau_normalised(start["network.classifier.weight"], 0.5)
+    expected = tau_normalized(start["network.classifier.weight"], 0.5)
     assert method.network.classifier.weight.equal(expected)
     assert not method.network.classifier.bias.any()
 
@@ -314,8 +314,8 @@ def test_ncm_puts_an_image_nearest_to_its_own_class_when_it_is_the_class():
     method = ready("ncm")
     one_each = batch(CLASSES)
     with torch.inference_mode():
-        method.observe(one_each)
-        method.on_observed()
+        method.update_statistics(one_each)
+        method.finalize_statistics()
     assert method.predict(one_each.images).argmax(dim=1).equal(one_each.labels)
 
 
@@ -368,7 +368,7 @@ def test_a_stage_takes_over_all_that_the_one_before_has_kept(key):
     before, method = build(key), build(key)
     for value in before.state_dict().values():
         value.add_(1)
-    method.load_start(before.state_dict())
+    method.init_from_weights(before.state_dict())
     state, expected = method.state_dict(), before.state_dict()
     assert state.keys() == expected.keys()
     assert all(state[name].equal(expected[name]) for name in expected)

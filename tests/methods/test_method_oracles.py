@@ -8,16 +8,16 @@ from torch import nn
 
 from ltbench.core.batch import Batch
 from ltbench.methods import METHODS
-from ltbench.methods.base import Progress
+from ltbench.methods.contract import Progress
 from ltbench.networks import NetworkSpec
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
 
 
-def build(key, oracle, **hyper):
+def build(key, oracle, **hparams):
     kind = METHODS[key]
     counts = oracle["counts"]
-    method = kind(NetworkSpec("resnet8", classes=len(counts)), counts, kind.Hyper(**hyper))
+    method = kind(NetworkSpec("resnet8", classes=len(counts)), counts, kind.HParams(**hparams))
     method.network = nn.Identity()
     return method
 

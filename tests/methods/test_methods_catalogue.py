@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from ltbench.config.catalogue import load_catalogue
 from ltbench.config.errors import ConfigError, Location
+from ltbench.config.registry import load_registry
 from ltbench.config.validation import validate
 from ltbench.methods import METHODS
-from ltbench.methods.base import Hyper, Method
-from ltbench.methods.catalogue import PATH, catalogue, describe
+from ltbench.methods.contract import HParams, Method
+from ltbench.methods.registry import PATH, describe, registry
 
 TESTS = Path(__file__).parent.parent
 PROBES = [
@@ -37,32 +37,30 @@ PROBES = [
 
 
 def test_the_committed_catalogue_is_up_to_date():
-    assert PATH.read_text(encoding="utf-8") == catalogue(), (
-        "run python -m ltbench.methods.catalogue"
-    )
+    assert PATH.read_text(encoding="utf-8") == registry(), "run python -m ltbench.methods.registry"
 
 
 def test_every_method_has_what_planning_needs():
-    methods = json.loads(catalogue())
+    methods = json.loads(registry())
     assert list(methods) == list(METHODS)
     assert methods["crt"]["family"] == "module_improvement"
     assert methods["crt"]["stages"][0]["samplers"] == ["class_balanced"]
     assert methods["crt"]["paper"]["year"] == 2020
     for method in methods.values():
-        for field in method["hyper"].get("properties", {}).values():
+        for field in method["hparams"].get("properties", {}).values():
             assert {"default", "description"} <= field.keys()
 
 
 def accepts(model, values):
     try:
-        return validate(model, values, Location("hyper")).model_dump(mode="json")
+        return validate(model, values, Location("hparams")).model_dump(mode="json")
     except ConfigError as error:
         return [(problem.path, problem.code, problem.message) for problem in error.problems]
 
 
 @pytest.mark.parametrize("key", METHODS)
 def test_the_catalogue_takes_the_values_that_the_class_takes(key):
-    own, known = METHODS[key].Hyper, load_catalogue()[key].hyper_model
+    own, known = METHODS[key].HParams, load_registry()[key].hparams_model
     assert own is not known
     assert accepts(own, {}) == accepts(known, {})
     for name, probe in product([*own.model_fields, "unknown"], PROBES):
@@ -71,13 +69,13 @@ def test_the_catalogue_takes_the_values_that_the_class_takes(key):
 
 @pytest.mark.parametrize("key", METHODS)
 def test_no_method_of_the_package_forbids_what_its_schema_cannot_say(key):
-    checks = METHODS[key].Hyper.__pydantic_decorators__
+    checks = METHODS[key].HParams.__pydantic_decorators__
     assert not checks.model_validators
     assert not checks.field_validators
 
 
 def test_parameters_are_those_that_records_count():
-    methods = json.loads(catalogue())
+    methods = json.loads(registry())
     # ResNet-32 (option A, He et al. 2016) has 464,154 with ten classes; a class more costs 65.
     assert methods["softmax"]["cost"]["parameters"] == 464_154 + 90 * 65
     assert methods["softmax"]["cost"]["megaflops"] == pytest.approx(2 * 68.9, abs=0.2)
@@ -102,4 +100,4 @@ def test_a_method_from_outside_the_package_is_described():
         title, paper, category = "Own", None, "baseline"
 
     assert describe(Own)["family"] == "own"
-    assert describe(Own)["hyper"] == json.loads(json.dumps(Hyper.model_json_schema()))
+    assert describe(Own)["hparams"] == json.loads(json.dumps(HParams.model_json_schema()))

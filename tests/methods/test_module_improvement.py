@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from ltbench.classifiers import CausalNormClassifier, LearnableScale, TauNormalised
+from ltbench.classifiers import CausalNormClassifier, LearnableScale, TauNormalized
 from ltbench.config.models import Optimizer
 from ltbench.core.batch import Batch
-from ltbench.core.draws import Draws
+from ltbench.core.rng import GlobalBatchRNG
+from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import Stepper
-from ltbench.core.streams import stream
 from ltbench.methods import METHODS
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.training.schedule import build_optimizer
@@ -18,11 +18,11 @@ EXACT = {"rtol": 1e-6, "atol": 1e-9}
 COUNTS = torch.tensor([40, 12, 5, 1])
 
 
-class GivenDraws(Draws):
-    """Draws that the authors' run made."""
+class GivenDraws(GlobalBatchRNG):
+    """GlobalBatchRNG that the authors' run made."""
 
     def __init__(self, share, order):
-        super().__init__(stream(0))
+        super().__init__(make_generator(0))
         self.share, self.given_order = share, order
 
     def beta(self, alpha):
@@ -32,10 +32,10 @@ class GivenDraws(Draws):
         return self.given_order
 
 
-def build(key, counts=COUNTS, **hyper):
+def build(key, counts=COUNTS, **hparams):
     torch.manual_seed(0)
     spec = NetworkSpec("resnet8", classes=len(counts), norm="group")
-    return METHODS[key](spec, counts, METHODS[key].Hyper(**hyper)).double()
+    return METHODS[key](spec, counts, METHODS[key].HParams(**hparams)).double()
 
 
 def batch_of(images, labels):
@@ -43,7 +43,7 @@ def batch_of(images, labels):
 
 
 def digits_like(size=6):
-    images = torch.randn(size, 3, 8, 8, generator=stream(1)).double()
+    images = torch.randn(size, 3, 8, 8, generator=make_generator(1)).double()
     return batch_of(images, torch.arange(size) % len(COUNTS))
 
 
@@ -59,7 +59,7 @@ def test_mixup(oracle):
     method = build("mixup", oracle["counts"])
     method.network = nn.Identity()
     method.network.forward = network
-    method.draws = GivenDraws(oracle.hparams["lambda"], oracle["perm"].long())
+    method.rng = GivenDraws(oracle.hparams["lambda"], oracle["perm"].long())
     loss = method.training_loss(batch_of(oracle["images"], oracle["labels"]))
     (gradient,) = torch.autograd.grad(loss, logits)
     torch.testing.assert_close(seen[0], oracle["mixup_images"], **EXACT)
@@ -131,7 +131,7 @@ def test_mislas_second_stage(oracle):
 def test_a_fixed_backbone_updates_batchnorm_where_it_is_asked_to(oracle, key):
     method = build(key, oracle["in/counts"], update_bn=oracle.hparams["shift_bn"])
     classes, width = oracle["in/fc_weight"].shape
-    kinds = {"crt": nn.Linear, "lws": LearnableScale, "tau_norm_learned": TauNormalised}
+    kinds = {"crt": nn.Linear, "lws": LearnableScale, "tau_norm_learned": TauNormalized}
     method.network = Network(Pooled(oracle), kinds[key](width, classes)).double()
     method.on_stage_start(method.stage)
     method.train()
@@ -145,13 +145,13 @@ def test_a_fixed_backbone_updates_batchnorm_where_it_is_asked_to(oracle, key):
 
 def test_crt_and_lws_update_batchnorm_as_their_authors_do_and_a_learned_tau_does_not():
     methods = ("crt", "lws", "tau_norm_learned")
-    assert [build(key).hyper.update_bn for key in methods] == [True, True, False]
+    assert [build(key).hparams.update_bn for key in methods] == [True, True, False]
 
 
 def test_mislas_trains_all_but_scales_first_then_scales_and_a_slow_classifier():
     method = build("mislas", classifier_lr=0.25)
     method.on_stage_start(method.stage)
-    rates = {p: method.lr_factor(p) for p, v in method.named_parameters() if v.requires_grad}
+    rates = {p: method.lr_scale(p) for p, v in method.named_parameters() if v.requires_grad}
     assert set(rates.values()) == {1.0}
     assert "network.backbone.conv1.weight" in rates
     assert "network.classifier.scale" not in rates
@@ -159,7 +159,7 @@ def test_mislas_trains_all_but_scales_first_then_scales_and_a_slow_classifier():
     method = build("mislas", classifier_lr=0.25)
     method.stage = method.stages[1]
     method.on_stage_start(method.stage)
-    assert {p: method.lr_factor(p) for p, v in method.named_parameters() if v.requires_grad} == {
+    assert {p: method.lr_scale(p) for p, v in method.named_parameters() if v.requires_grad} == {
         "network.classifier.scale": 1.0,
         "network.classifier.weight": 0.25,
         "network.classifier.bias": 0.25,
@@ -235,19 +235,19 @@ def test_paco_adds_its_keys_to_the_queue_and_moves_the_copy_slowly():
 
 def test_oltr_begins_with_class_means_and_the_features_of_its_start():
     start, method, batch = build("softmax"), build("oltr"), digits_like()
-    method.load_start(start.state_dict())
+    method.init_from_weights(start.state_dict())
     method.on_stage_start(method.stage)
     features = start.network.features(batch.images)
     torch.testing.assert_close(method.network.features(batch.images), features)
     method.counts = torch.bincount(batch.labels)
     with torch.inference_mode():
-        method.observe(batch)
-        method.on_observed()
+        method.update_statistics(batch)
+        method.finalize_statistics()
     means = torch.stack([features[batch.labels == label].mean(dim=0) for label in range(4)])
     torch.testing.assert_close(method.memory.centroids.data, means)
 
     memory = build("oltr")
-    memory.load_start(method.state_dict())
+    memory.init_from_weights(method.state_dict())
     memory.stage = memory.stages[1]
     memory.on_stage_start(memory.stage)
     states = memory.state_dict(), method.state_dict()
@@ -259,13 +259,13 @@ def test_oltr_begins_with_class_means_and_the_features_of_its_start():
 
 def test_oltr_chooses_from_its_memory_by_the_classifier_of_its_start():
     start, fresh, method = (build(key) for key in ("softmax", "oltr", "oltr"))
-    method.load_start(start.state_dict())
+    method.init_from_weights(start.state_dict())
     hallucinator = method.memory.hallucinator
     assert hallucinator.weight.equal(start.network.classifier.weight)
     assert hallucinator.bias.equal(start.network.classifier.bias)
-    method.load_start(build("cosine").state_dict())
+    method.init_from_weights(build("cosine").state_dict())
     assert hallucinator.bias.equal(start.network.classifier.bias)  # which cosines do not have
-    method.load_start(fresh.state_dict())
+    method.init_from_weights(fresh.state_dict())
     assert hallucinator.weight.equal(fresh.memory.hallucinator.weight)
 
 
@@ -286,7 +286,7 @@ def test_tau_is_the_one_that_classifies_best(oracle):
     classifier.weight.data = weight.clone()
     method.network = Network(nn.Identity(), classifier)
     with torch.inference_mode():
-        method.validate([batch_of(features, labels)])
+        method.tune_on_validation([batch_of(features, labels)])
 
     def accuracy(logits):
         right = logits.argmax(dim=1) == labels

@@ -3,19 +3,19 @@ import sys
 
 import pytest
 
-from ltbench.config.catalogue import HYPER, load_catalogue
 from ltbench.config.errors import ConfigError
+from ltbench.config.registry import HPARAMS, load_registry
 from ltbench.config.validation import validate
 from ltbench.methods.plugins import find_method, import_plugin, with_plugins
 from ltbench.methods.rebalancing.ldam_drw import LDAMDRW
 from tests.support.errors import problems, problems_of
 
 PLUGIN = """
-from ltbench.methods.base import Hyper, Method
-from ltbench.core.nouns import Paper
+from ltbench.methods.contract import HParams, Method
+from ltbench.core.types import Paper
 
 
-class MineHyper(Hyper):
+class MineHParams(HParams):
     power: float = 0.5
 
 
@@ -24,7 +24,7 @@ class Mine(Method):
     paper = None
     category = "baseline"
     oracle = None
-    Hyper = MineHyper
+    HParams = MineHParams
 
 
 METHODS = {"mine": Mine}
@@ -34,10 +34,10 @@ METHODS = {"mine": Mine}
 def test_plugin_methods_join_the_catalogue(tmp_path):
     plugin = tmp_path / "my_methods.py"
     plugin.write_text(PLUGIN)
-    catalogue = with_plugins(load_catalogue(), [plugin])
-    assert list(catalogue)[-1] == "mine"
-    assert catalogue["mine"].title == "Mine"
-    assert catalogue["mine"].check_hyper({}) == {"power": 0.5}
+    registry = with_plugins(load_registry(), [plugin])
+    assert list(registry)[-1] == "mine"
+    assert registry["mine"].title == "Mine"
+    assert registry["mine"].validate_hparams({}) == {"power": 0.5}
     assert import_plugin(plugin) is import_plugin(plugin)
 
 
@@ -56,7 +56,7 @@ def test_broken_plugins_have_a_clear_error(tmp_path, monkeypatch, text, code, fa
     monkeypatch.chdir(tmp_path)
     if text is not None:
         (tmp_path / "p.py").write_text(text)
-    (problem,) = problems_of(lambda: with_plugins(load_catalogue(), [tmp_path / "p.py"]))
+    (problem,) = problems_of(lambda: with_plugins(load_registry(), [tmp_path / "p.py"]))
     assert (problem.file, problem.code) == ("p.py", code)
     assert fact in problem.message
 
@@ -65,7 +65,7 @@ HYPER_TYPES = """
 from enum import Enum
 from typing import Literal
 from pydantic import BaseModel, Field, model_validator
-from ltbench.methods.base import Hyper, Method
+from ltbench.methods.contract import HParams, Method
 
 
 class Kind(Enum):
@@ -78,7 +78,7 @@ class Inner(BaseModel, extra="forbid"):
     steps: tuple[int, ...] = ()
 
 
-class MineHyper(Hyper):
+class MineHParams(HParams):
     power: float
     taps: list[float] = [1, 2.5]
     pair: tuple[int, str] = (1, "a")
@@ -102,7 +102,7 @@ class Mine(Method):
     title = "Mine"
     paper = None
     category = "baseline"
-    Hyper = MineHyper
+    HParams = MineHParams
 
 
 METHODS = {"mine": Mine}
@@ -126,7 +126,7 @@ FILLED = {
 def mine(tmp_path):
     """A method whose hyper-parameters have all types, and its class."""
     (tmp_path / "mine.py").write_text(HYPER_TYPES)
-    info = with_plugins(load_catalogue(), [tmp_path / "mine.py"])["mine"]
+    info = with_plugins(load_registry(), [tmp_path / "mine.py"])["mine"]
     return info, find_method("mine", [tmp_path / "mine.py"])[0]
 
 
@@ -141,15 +141,15 @@ def mine(tmp_path):
 )
 def test_hyper_parameters_of_all_types_are_filled_in_and_make_the_class(mine, values):
     info, kind = mine
-    filled = info.check_hyper({"power": 1} | values)
+    filled = info.validate_hparams({"power": 1} | values)
     assert filled.keys() == FILLED.keys()
     assert {name: filled[name] for name in FILLED if name not in values} == {
         name: value for name, value in FILLED.items() if name not in values
     }
     assert json.loads(json.dumps(filled)) == filled
-    assert info.check_hyper(filled) == filled
-    made = validate(kind.Hyper, filled, HYPER)
-    assert isinstance(made, kind.Hyper)
+    assert info.validate_hparams(filled) == filled
+    made = validate(kind.HParams, filled, HPARAMS)
+    assert isinstance(made, kind.HParams)
     assert made.model_dump(mode="json") == filled
 
 
@@ -165,25 +165,25 @@ def test_everything_unfit_is_named_where_it_stands(mine):
         "widths": [1, "x"],
         "powr": 1,
     }
-    assert problems(lambda: mine[0].check_hyper(values)) == [
-        ("hyper", "power", "missing-key"),
-        ("hyper", "taps[2]", "wrong-type"),
-        ("hyper", "pair[1]", "missing-key"),
-        ("hyper", "inner.rate", "out-of-range"),
-        ("hyper", "inner.steps[1]", "wrong-type"),
-        ("hyper", "inner.nope", "unknown-key"),
-        ("hyper", "more[1].rate", "out-of-range"),
-        ("hyper", "kind", "unknown-value"),
-        ("hyper", "scale", "wrong-type"),
-        ("hyper", "by_name.a", "wrong-type"),
-        ("hyper", "widths[1]", "wrong-type"),
-        ("hyper", "powr", "unknown-key"),
+    assert problems(lambda: mine[0].validate_hparams(values)) == [
+        ("hparams", "power", "missing-key"),
+        ("hparams", "taps[2]", "wrong-type"),
+        ("hparams", "pair[1]", "missing-key"),
+        ("hparams", "inner.rate", "out-of-range"),
+        ("hparams", "inner.steps[1]", "wrong-type"),
+        ("hparams", "inner.nope", "unknown-key"),
+        ("hparams", "more[1].rate", "out-of-range"),
+        ("hparams", "kind", "unknown-value"),
+        ("hparams", "scale", "wrong-type"),
+        ("hparams", "by_name.a", "wrong-type"),
+        ("hparams", "widths[1]", "wrong-type"),
+        ("hparams", "powr", "unknown-key"),
     ]
 
 
 def test_a_combination_that_the_class_forbids_is_a_problem_of_the_whole(mine):
     values = {"power": 1, "low": 2}
-    assert problems(lambda: mine[0].check_hyper(values)) == [("hyper", "", "conflict")]
+    assert problems(lambda: mine[0].validate_hparams(values)) == [("hparams", "", "conflict")]
 
 
 @pytest.mark.parametrize(
@@ -192,16 +192,16 @@ def test_a_combination_that_the_class_forbids_is_a_problem_of_the_whole(mine):
 def test_hyper_parameters_that_cannot_be_written_down_are_refused(tmp_path, line):
     (tmp_path / "p.py").write_text(PLUGIN.replace("power: float = 0.5", line))
     with pytest.raises(ConfigError):
-        with_plugins(load_catalogue(), [tmp_path / "p.py"])["mine"].check_hyper({})
+        with_plugins(load_registry(), [tmp_path / "p.py"])["mine"].validate_hparams({})
 
 
 def test_hyper_parameters_are_of_the_contract(tmp_path):
     text = "from pydantic import BaseModel\n" + PLUGIN.replace(
-        "MineHyper(Hyper)", "MineHyper(BaseModel)"
+        "MineHParams(HParams)", "MineHParams(BaseModel)"
     )
     (tmp_path / "p.py").write_text(text)
     path = tmp_path / "p.py"
-    assert problems(lambda: with_plugins(load_catalogue(), [path])) == [(str(path), "", "plugin")]
+    assert problems(lambda: with_plugins(load_registry(), [path])) == [(str(path), "", "plugin")]
 
 
 FILES = {
@@ -282,7 +282,7 @@ def test_two_plugins_do_not_take_each_others_modules(tmp_path, source_of):
 
 def test_the_version_of_a_method_that_is_extended_counts(tmp_path, monkeypatch):
     text = PLUGIN.replace("class Mine(Method)", "class Mine(LDAMDRW)").replace(
-        "    Hyper = MineHyper", ""
+        "    HParams = MineHParams", ""
     )
     (tmp_path / "p.py").write_text(
         f"from ltbench.methods.rebalancing.ldam_drw import LDAMDRW\n{text}"

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ltbench.config.catalogue import load_catalogue
 from ltbench.config.load import load_dataset, load_recipe, method_rules
+from ltbench.config.registry import load_registry
 from ltbench.methods import METHODS
 from ltbench.networks import NetworkSpec
 from ltbench.training.schedule import build_optimizer
@@ -14,8 +14,8 @@ COUNTS = torch.tensor([40, 12, 5, 1])
 
 def by_the_rules(key, dataset, backbone="resnet8"):
     """Return a method as configs/methods has it on a dataset, in its last stage."""
-    hyper = method_rules(key, load_dataset(dataset), load_catalogue())
-    method = METHODS[key](NetworkSpec(backbone, 4), COUNTS, METHODS[key].Hyper(**hyper))
+    hparams = method_rules(key, load_dataset(dataset), load_registry())
+    method = METHODS[key](NetworkSpec(backbone, 4), COUNTS, METHODS[key].HParams(**hparams))
     method.stage = method.stages[-1]
     method.on_stage_start(method.stage)
     return method
@@ -35,7 +35,7 @@ def by_the_rules(key, dataset, backbone="resnet8"):
 )
 def test_rates(key, dataset, recipe, rates):
     method = by_the_rules(key, dataset, "resnet10t" if "lt" in dataset else "resnet8")
-    optimizer = build_optimizer(load_recipe(recipe).first.optimizer, method)
+    optimizer = build_optimizer(load_recipe(recipe).stage1.optimizer, method)
     found = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
     for part, rate in rates.items():
         own = [found[p] for name, p in method.named_parameters() if f"network.{part}." in name]
@@ -45,13 +45,13 @@ def test_rates(key, dataset, recipe, rates):
 
 def test_rates_of_a_whole_method():
     assert METHODS["paco"](
-        NetworkSpec("resnet8", 4), COUNTS, METHODS["paco"].Hyper(lr=0.5)
+        NetworkSpec("resnet8", 4), COUNTS, METHODS["paco"].HParams(lr=0.5)
     ).lr_factor("network.classifier.weight") == pytest.approx(0.5)
 
 
 def test_sade_has_experts_of_full_width_on_cifar10_and_places():
     datasets = ("cifar10", "cifar10_jpeg", "places_lt", "cifar100")
-    reduced = [by_the_rules("sade", name, "resnet8").hyper.reduced for name in datasets]
+    reduced = [by_the_rules("sade", name, "resnet8").hparams.reduced for name in datasets]
     assert reduced == [False, False, False, True]
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ltbench.core.batch import Batch
-from ltbench.core.draws import Draws
+from ltbench.core.rng import GlobalBatchRNG
+from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import total_loss
-from ltbench.core.streams import stream
 from ltbench.methods import METHODS
 from ltbench.networks import NetworkSpec
 from tests.losses.test_loss_oracles import EXACT
@@ -18,8 +18,8 @@ COUNTS = torch.tensor([40, 12, 5, 1])
 SPEC = NetworkSpec("resnet8", classes=4, channels=1, norm="group")
 
 
-class Given(Draws):
-    """Draws that are given."""
+class Given(GlobalBatchRNG):
+    """GlobalBatchRNG that are given."""
 
     def __init__(self, drawn):
         self.drawn = drawn
@@ -38,8 +38,8 @@ def test_focal(oracle):
 @pytest.mark.oracle("class_balanced", variants=["tf", "port_focal"])
 def test_class_balanced(oracle):
     hparams = oracle.hparams
-    hyper = {"form": hparams["loss_type"], "beta": hparams["beta"], "gamma": hparams["gamma"]}
-    method = build("class_balanced", oracle, **hyper)
+    hparams = {"form": hparams["loss_type"], "beta": hparams["beta"], "gamma": hparams["gamma"]}
+    method = build("class_balanced", oracle, **hparams)
     check(method, oracle)
 
 
@@ -48,7 +48,7 @@ def test_equalization(oracle):
     gamma, share = oracle.hparams["gamma"], oracle.hparams["lambda_"]
     threshold = share * len(oracle["counts"])
     method = build("equalization", oracle, gamma=gamma, threshold=threshold)
-    method.draws = Given(oracle["rand_u"])
+    method.rng = Given(oracle["rand_u"])
     check(method, oracle)
 
 
@@ -74,7 +74,7 @@ def test_lade_with_a_known_test_prior(oracle):
 
 @pytest.mark.parametrize("form", ["softmax", "sigmoid", "focal"])
 def test_one_vs_all_classifiers_begin_at_one_of_c(form):
-    method = METHODS["class_balanced"](SPEC, COUNTS, METHODS["class_balanced"].Hyper(form=form))
+    method = METHODS["class_balanced"](SPEC, COUNTS, METHODS["class_balanced"].HParams(form=form))
     expected = 0.0 if form == "softmax" else math.log((1 / 4) / (3 / 4))
     bias = method.network.classifier.bias
     torch.testing.assert_close(bias, torch.full_like(bias, expected))
@@ -82,7 +82,7 @@ def test_one_vs_all_classifiers_begin_at_one_of_c(form):
 
 def test_equalization_draws_anew_for_each_step():
     method = METHODS["equalization"](SPEC, COUNTS)
-    method.draws = Draws(stream(0, "method"))
+    method.rng = GlobalBatchRNG(make_generator(0, "method"))
     batch = Batch(torch.randn(32, 1, 8, 8), torch.zeros(32, dtype=torch.int64), torch.arange(32))
     losses = {method.training_loss(batch).item() for _ in range(4)}
     plain = METHODS["softmax"].training_loss(method, batch)
@@ -128,7 +128,7 @@ def test_uno_ic_finds_the_strength_and_temperature_that_fit(strength, temperatur
     index = torch.arange(len(labels))
     batches = (Batch(logits[i], labels[i], i) for i in index.split(7000))
     with torch.inference_mode():
-        method.validate(batches)
+        method.tune_on_validation(batches)
         predictions = method.predict(logits)
     assert float(method.strength) == pytest.approx(strength, abs=0.11)
     assert float(method.temperature) == pytest.approx(temperature, rel=0.1)

@@ -6,12 +6,11 @@ from torch import nn
 
 from ltbench.augment import turned
 from ltbench.core.batch import Batch
-from ltbench.core.draws import Draws
+from ltbench.core.rng import GlobalBatchRNG
+from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import total_loss
-from ltbench.core.streams import stream
 from ltbench.methods import METHODS
-from ltbench.methods.base import Progress
-from ltbench.methods.terms import TrainedTeacher
+from ltbench.methods.contract import Progress, TrainedTeacher
 from ltbench.networks import NetworkSpec
 from ltbench.networks.partial import PartialNetwork
 
@@ -21,10 +20,12 @@ GROUPS = {"many": [0], "medium": [1, 2], "few": [3]}
 KINDS = {"resnet8": 16, "test_resnet": 32, "test_convnext": 32, "test_vit": 160}
 
 
-def build(key, counts=COUNTS, backbone="resnet8", norm="batch", **hyper):
+def build(key, counts=COUNTS, backbone="resnet8", norm="batch", **hparams):
     torch.manual_seed(0)
     kind = METHODS[key]
-    return kind(NetworkSpec(backbone, classes=len(counts), norm=norm), counts, kind.Hyper(**hyper))
+    return kind(
+        NetworkSpec(backbone, classes=len(counts), norm=norm), counts, kind.HParams(**hparams)
+    )
 
 
 class Known(nn.Module):
@@ -90,7 +91,7 @@ def batch(size=8, images=16):
 def observed(method, one):
     with torch.inference_mode():
         method.eval().observe(one)
-        method.on_observed()
+        method.finalize_statistics()
     return method.train()
 
 
@@ -192,15 +193,15 @@ def test_ssp_turns_images_and_tells_how_far(oracle):
     torch.testing.assert_close(loss, oracle["rot_ce"], **EXACT)
     (expected,) = torch.autograd.grad(loss, method.network[1].weight)
 
-    method.draws = Drawn(turns)
+    method.rng = Drawn(turns)
     value = method.training_loss(Batch(images, turns, turns))
     (gradient,) = torch.autograd.grad(value, method.network[1].weight)
     torch.testing.assert_close(value, oracle["rot_ce"], **EXACT)
     torch.testing.assert_close(gradient, expected, **EXACT)
 
 
-class Drawn(Draws):
-    """Draws that are known."""
+class Drawn(GlobalBatchRNG):
+    """GlobalBatchRNG that are known."""
 
     def __init__(self, order):
         super().__init__(torch.Generator())
@@ -218,10 +219,10 @@ def unlabelled(task, size=16):
     return Batch(views, torch.zeros(size, dtype=torch.int64), torch.arange(size))
 
 
-def ssp(task, norm="batch", **hyper):
-    method = build("ssp", norm=norm, task=task, queue=12, width=8, **hyper)
+def ssp(task, norm="batch", **hparams):
+    method = build("ssp", norm=norm, task=task, queue=12, width=8, **hparams)
     method.on_stage_start(method.stage)
-    method.draws = Draws(stream(0, "method", 0))
+    method.rng = GlobalBatchRNG(make_generator(0, "method", 0))
     return method.train()
 
 
@@ -261,7 +262,7 @@ def test_keys_are_normalised_in_parts_of_the_shuffled_batch():
     keys = {groups: ssp("moco", norm_groups=groups).keys(images) for groups in (1, 4)}
     assert not torch.allclose(keys[1], keys[4])
     method = ssp("moco", norm_groups=4)
-    order = Draws(stream(0, "method", 0)).order(images)
+    order = GlobalBatchRNG(make_generator(0, "method", 0)).order(images)
     part = order[4:8]  # the second of four parts
     torch.testing.assert_close(keys[4][part], method.slow(images[part]))
 
@@ -286,7 +287,7 @@ def test_ssp_hands_on_its_backbone_alone():
         other = build(key)
         torch.manual_seed(3)
         classifier = {n: v.clone() for n, v in other.state_dict().items() if "classifier" in n}
-        other.load_start(start)
+        other.init_from_weights(start)
         own = other.state_dict()
         for name, value in method.network.backbone.state_dict().items():
             assert own[f"network.backbone.{name}"].equal(value), name
@@ -298,7 +299,7 @@ def test_ssp_hands_on_its_backbone_alone():
 def test_ssp_trains_every_kind_of_backbone(backbone, task):
     method = build("ssp", backbone=backbone, task=task, queue=12, width=8, norm_groups=2)
     method.on_stage_start(method.stage)
-    method.draws = Draws(stream(0, "method", 0))
+    method.rng = GlobalBatchRNG(make_generator(0, "method", 0))
     size = KINDS[backbone]
     images = torch.randn(method.stage.views, 8, 3, size, size).squeeze(0)
     method.train().training_loss(Batch(images, torch.arange(8), torch.arange(8))).backward()

@@ -5,12 +5,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ltbench.core.batch import Batch
-from ltbench.core.draws import Draws
+from ltbench.core.rng import GlobalBatchRNG
+from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import total_loss
-from ltbench.core.streams import stream
 from ltbench.methods import METHODS
-from ltbench.methods.base import Progress
-from ltbench.methods.terms import TrainedTeacher
+from ltbench.methods.contract import Progress, TrainedTeacher
 from ltbench.networks import NetworkSpec
 
 COUNTS = torch.tensor([120, 110, 50, 40, 9, 5])
@@ -19,18 +18,18 @@ CASES = {key: (key, {}) for key in METHODS} | {
     "ssp-moco": ("ssp", {"task": "moco", "queue": 40, "width": 8})
 }
 STAGES = [
-    pytest.param(key, hyper, stage.name, id=f"{case}-{stage.name}")
-    for case, (key, hyper) in CASES.items()
+    pytest.param(key, hparams, stage.name, id=f"{case}-{stage.name}")
+    for case, (key, hparams) in CASES.items()
     for stage in METHODS[key].stages
-    if stage.trains
+    if stage.is_trained
 ]
 LABELS = torch.arange(6)
 
 
-def build(key, subset="all", **hyper):
+def build(key, subset="all", **hparams):
     classes = GROUPS[subset]
     kind, spec = METHODS[key], NetworkSpec("resnet32", len(classes))
-    return kind(spec, COUNTS[classes], kind.Hyper(**hyper))
+    return kind(spec, COUNTS[classes], kind.HParams(**hparams))
 
 
 def flops(work):
@@ -45,15 +44,15 @@ def of_a_prediction(method):
         return flops(lambda: method.eval().predict(torch.zeros(1, 3, 32, 32)))[0]
 
 
-def ready(key, hyper, name):
+def ready(key, hparams, name):
     """Return a method as a stage of it begins, its teachers with it."""
-    method = build(key, **hyper)
-    if method.start_from:
-        method.load_start(build(method.start_from).state_dict())
+    method = build(key, **hparams)
+    if method.init_from:
+        method.init_from_weights(build(method.init_from).state_dict())
     method.load_teachers(
         [
             TrainedTeacher(
-                build(teacher.method, teacher.subset, **teacher.hyper).state_dict(),
+                build(teacher.method, teacher.subset, **teacher.hparams).state_dict(),
                 torch.tensor(GROUPS[teacher.subset]),
             )
             for teacher in method.teachers
@@ -61,29 +60,29 @@ def ready(key, hyper, name):
     )
     method.stage = method.stage_of(name)
     method.on_stage_start(method.stage)
-    if method.stage.observes:
+    if method.stage.needs_statistics_pass:
         with torch.inference_mode():
             method.eval().observe(Batch(torch.randn(6, 3, 32, 32), LABELS, LABELS))
-            method.on_observed()
+            method.finalize_statistics()
     method.train()
     method.progress = Progress(0, 2, deferred=False)
-    method.draws = Draws(stream(0, "method", 0))
+    method.rng = GlobalBatchRNG(make_generator(0, "method", 0))
     method.on_epoch_start(method.progress)
     return method
 
 
-@pytest.mark.parametrize(("key", "hyper", "name"), STAGES)
-def test_declared_passes_are_those_of_a_training_step(key, hyper, name):
+@pytest.mark.parametrize(("key", "hparams", "name"), STAGES)
+def test_declared_passes_are_those_of_a_training_step(key, hparams, name):
     torch.manual_seed(0)
-    method = ready(key, hyper, name)
+    method = ready(key, hparams, name)
     stage = method.stage
     images = torch.randn(stage.views, len(LABELS), 3, 32, 32).squeeze(0)
     batch, names = Batch(images, LABELS, LABELS), method.samplers()
     step = batch if len(names) == 1 else dict.fromkeys(names, batch)
     forward, loss = flops(lambda: total_loss(method.training_loss(step)))
     backward, _ = flops(loss.backward)
-    unit = of_a_prediction(build(key, **hyper))
-    taught = sum(of_a_prediction(build(t.method, **t.hyper)) for t in method.teachers) / unit
+    unit = of_a_prediction(build(key, **hparams))
+    taught = sum(of_a_prediction(build(t.method, **t.hparams)) for t in method.teachers) / unit
     drawn = len(LABELS) * len(names) * unit
     passes, teachers = stage.passes + stage.forward_passes, taught / len(names)
     assert forward / drawn == pytest.approx(passes + teachers, rel=0.06)
@@ -94,4 +93,4 @@ def test_a_stage_is_another_under_some_hyper_parameters():
     rotation, moco = build("ssp").stage, build("ssp", task="moco", queue=8).stage
     assert (rotation.views, rotation.forward_passes) == (1, 0)
     assert (moco.views, moco.forward_passes) == (2, 1)
-    assert rotation.under({"task": "moco"}) == moco
+    assert rotation.resolve({"task": "moco"}) == moco

@@ -18,7 +18,7 @@ def shaken(module):
 
 
 @pytest.mark.parametrize("backbone", ["resnet8", "resnet18"])
-@pytest.mark.parametrize("key", [key for key, m in METHODS.items() if m.stages[-1].tests])
+@pytest.mark.parametrize("key", [key for key, m in METHODS.items() if m.stages[-1].is_evaluated])
 def test_no_prediction_moves_and_all_is_put_back(key, backbone):
     method = shaken(METHODS[key](NetworkSpec(backbone, 4), torch.tensor([40, 20, 5, 2])))
     images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
@@ -34,7 +34,7 @@ def test_no_prediction_moves_and_all_is_put_back(key, backbone):
 
 
 class Changed(nn.Module):
-    """A convolution whose maps are changed in place, or used twice, before they are normalised."""
+    """A convolution whose maps are changed in place, or used twice, before they are normalized."""
 
     def __init__(self, how):
         super().__init__()

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from ltbench.networks.momentum import KeyQueue, LabelledQueue, MomentumCopy, projection
+from ltbench.networks.momentum import KeyQueue, LabeledQueue, MomentumCopy, projection
 
 
 def test_a_copy_follows_slowly_and_without_gradient():
@@ -20,7 +20,7 @@ def test_a_copy_follows_slowly_and_without_gradient():
 
 
 def test_a_queue_forgets_the_oldest_first():
-    queue = LabelledQueue(5, 2, classes=3)
+    queue = LabeledQueue(5, 2, classes=3)
     torch.testing.assert_close(queue.keys.norm(dim=1), torch.ones(5))
     for start in (0, 3):
         labels = torch.arange(start, start + 3)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ltbench.analysis.board import boards
+from ltbench.analysis.result_set import boards
 from ltbench.analysis.verification import differences
 from ltbench.report.drawing import STYLE, draw, themed
 from ltbench.report.families import FAMILIES

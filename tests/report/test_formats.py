@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from ltbench.analysis.board import EMPTY, Value
+from ltbench.analysis.result_set import EMPTY, Estimate
 from ltbench.report.formats import csv_text, html, json_text, latex, markdown
 from ltbench.report.table import COUNT, PERCENT, TIMES, Cell, Column, Range, Table, value_text
 
@@ -123,19 +123,24 @@ def test_latex_has_no_live_character(text):
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (Value(Fraction("45.449"), Fraction("0.251"), None, 3, 3, "complete"), "45.4 ± 0.3"),
-        (Value(Fraction("45.45"), None, None, 1, 1, "complete"), "45.4"),
+        (Estimate(Fraction("45.449"), Fraction("0.251"), None, 3, 3, "complete"), "45.4 ± 0.3"),
+        (Estimate(Fraction("45.45"), None, None, 1, 1, "complete"), "45.4"),
         (
-            Value(Fraction("88.2"), None, (Fraction("86.04"), Fraction("90.06")), 2, 2, "complete"),
+            Estimate(
+                Fraction("88.2"), None, (Fraction("86.04"), Fraction("90.06")), 2, 2, "complete"
+            ),
             "88.2 (86.0 to 90.1)",
         ),
-        (Value(Fraction(45), Fraction(1, 4), None, 2, 3, "partial"), "45.0 ± 0.2 (2/3 seeds)"),
-        (Value(Fraction(45), None, None, 1, 3, "partial", failed=2), "45.0 (1/3 seeds, 2 failed)"),
-        (Value(planned=2, state="missing"), "missing"),
-        (Value(planned=2, state="failed", failed=1), "failed"),
-        (Value(planned=2, state="stale"), "stale"),
-        (Value(planned=2, state="not available", reason="why"), "n/a"),
-        (Value(planned=2, n=2, state="empty"), EMPTY),
+        (Estimate(Fraction(45), Fraction(1, 4), None, 2, 3, "partial"), "45.0 ± 0.2 (2/3 seeds)"),
+        (
+            Estimate(Fraction(45), None, None, 1, 3, "partial", failed=2),
+            "45.0 (1/3 seeds, 2 failed)",
+        ),
+        (Estimate(planned=2, state="missing"), "missing"),
+        (Estimate(planned=2, state="failed", failed=1), "failed"),
+        (Estimate(planned=2, state="stale"), "stale"),
+        (Estimate(planned=2, state="not available", reason="why"), "n/a"),
+        (Estimate(planned=2, n=2, state="empty"), EMPTY),
     ],
 )
 def test_value_text(value, text):
@@ -143,7 +148,7 @@ def test_value_text(value, text):
 
 
 def test_marks_and_alignment():
-    value = Value(Fraction(50), None, None, 1, 1, "complete")
+    value = Estimate(Fraction(50), None, None, 1, 1, "complete")
     rows = (
         (Cell("a", notes=("one", "two")), Cell(value, rank=1)),
         (Cell("długi 名"), Cell(value, rank=2)),
@@ -166,7 +171,7 @@ def test_marks_and_alignment():
 
 
 def test_latex_marks():
-    value = Value(Fraction(50), Fraction(1), None, 2, 2, "complete")
+    value = Estimate(Fraction(50), Fraction(1), None, 2, 2, "complete")
     rows = (
         (Cell("a"), Cell(value, rank=1)),
         (Cell("b"), Cell(value, rank=2, notes=("note",))),
@@ -223,7 +228,7 @@ def test_json_is_read_back_and_ends_no_script(text):
 
 
 def test_json_has_all_of_a_value():
-    value = Value(
+    value = Estimate(
         Fraction(50), Fraction(1), (Fraction(1, 3), Fraction(60)), 1, 2, "partial", 1, "why", ("k",)
     )
     (found,) = json.loads(json_text([("b", one(value, rank=2))]))["tables"]
@@ -250,7 +255,7 @@ def test_json_has_all_of_a_value():
 
 
 def test_json_keeps_a_zero_and_leaves_out_what_there_is_not():
-    value = Value(Fraction(0), None, None, 1, 1, "complete", keys=("k",))
+    value = Estimate(Fraction(0), None, None, 1, 1, "complete", keys=("k",))
     source = json_text([("b", one(value))])
     (((cell,),),) = (found["rows"] for found in json.loads(source)["tables"])
     assert (cell["mean"], cell["failed"]) == (0.0, 0)
@@ -258,7 +263,7 @@ def test_json_keeps_a_zero_and_leaves_out_what_there_is_not():
 
 
 def test_html_marks_and_names():
-    value = Value(Fraction(50), None, None, 1, 1, "complete")
+    value = Estimate(Fraction(50), None, None, 1, 1, "complete")
     row = (Cell("a"), Cell(value, rank=1, notes=("n", "m")))
     source = html(Table("x", "T", "C", (NAME, ACC), (row,)))
     expected = (
@@ -275,7 +280,7 @@ def test_html_marks_and_names():
         (Fraction(9, 8), TIMES, {"about": True}, ["1.1250", "", "", ""], "~1.1x"),
         (Fraction(300), COUNT, {"unit": "GPU"}, ["300.0000", "", "", ""], "300 GPU"),
         (Range(Fraction(42), Fraction(43)), PERCENT, {}, ["", "", "42.0000", "43.0000"], "42.0 to"),
-        (Value(Fraction(-4, 100), n=1), PERCENT, {}, ["-0.0400", "", "", ""], "0.0"),
+        (Estimate(Fraction(-4, 100), n=1), PERCENT, {}, ["-0.0400", "", "", ""], "0.0"),
     ],
 )
 def test_numbers_are_exact_for_programs_and_rounded_for_people(content, kind, marks, fields, text):

@@ -22,12 +22,12 @@ VARIANTS = [
     {"label": "Softmax", "method": "softmax"},
     {"label": "Weighted Softmax", "method": "weighted_softmax"},
     {"label": "Balanced Softmax", "method": "balanced_softmax"},
-    {"label": "LDAM", "method": "ldam_drw", "hyper": {"defer": "none"}},
+    {"label": "LDAM", "method": "ldam_drw", "hparams": {"deferred": "none"}},
     {"label": "LDAM-DRW", "method": "ldam_drw"},
-    {"label": "cRT", "method": "crt", "start_from": "Softmax"},
-    {"label": "LWS", "method": "lws", "start_from": "Softmax", "recipe": "longer"},
-    {"label": "NCM", "method": "ncm", "start_from": "Softmax"},
-    {"label": "BS + cRT", "method": "crt", "start_from": "Balanced Softmax"},
+    {"label": "cRT", "method": "crt", "init_from": "Softmax"},
+    {"label": "LWS", "method": "lws", "init_from": "Softmax", "recipe": "longer"},
+    {"label": "NCM", "method": "ncm", "init_from": "Softmax"},
+    {"label": "BS + cRT", "method": "crt", "init_from": "Balanced Softmax"},
     {"label": "=a|b & <i>x</i> _1_", "method": "plugin"},
 ]
 
@@ -52,8 +52,8 @@ def written(tmp_path_factory, toy):
     plan = toy.plan(VARIANTS)
     ad_hoc = toy.plan(
         [{"label": "Softmax", "method": "softmax"}],
-        recipe=toy.recipe(batch=64),
-        overrides=("recipe.batch=64",),
+        recipe=toy.recipe(batch_size=64),
+        overrides=("recipe.batch_size=64",),
     )
     labels = [variant["label"] for variant in VARIANTS]
     records, names = [], {}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ltbench.analysis.board import boards
-from ltbench.core.nouns import NetworkCost
+from ltbench.analysis.result_set import boards
+from ltbench.core.types import NetworkCost
 from ltbench.report.page.headlines import headlines
 from ltbench.report.page.overview import BoardSummary
 

@@ -11,7 +11,10 @@ from ltbench.runs.store import Loaded, RecordStore, record_path, write_record
 from tests.support import processes
 
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
-VARIANTS = [SOFTMAX, *({"label": f"M{i}", "method": "mine", "hyper": {"i": i}} for i in range(24))]
+VARIANTS = [
+    SOFTMAX,
+    *({"label": f"M{i}", "method": "mine", "hparams": {"i": i}} for i in range(24)),
+]
 
 
 def written(plans, loaded, toy, folder):
@@ -21,7 +24,7 @@ def written(plans, loaded, toy, folder):
 
 
 def test_order_of_records_and_place_of_the_store_do_not_matter(toy, tmp_path):
-    plan = toy.plan([SOFTMAX, {"label": "cRT", "method": "crt", "start_from": "Softmax"}])
+    plan = toy.plan([SOFTMAX, {"label": "cRT", "method": "crt", "init_from": "Softmax"}])
     records = [toy.record(job, (40, 40, 30, 20, 5, 1)) for job in plan.jobs.values()]
     texts = []
     for name, order in (("one", records), ("another", records[::-1])):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltbench.analysis.board import boards
+from ltbench.analysis.result_set import boards
 from ltbench.core.open_set import THRESHOLDS, f_measure
 from ltbench.report.board_tables import OPEN_SET
 from ltbench.runs.record import OpenSetTest, Record

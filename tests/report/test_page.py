@@ -169,7 +169,7 @@ def test_every_state_has_its_word(world, page):
     text = world.page.read_text()
     assert "Not ranked: not all seeds are there" in text
     assert "numbers that do not add up" in text
-    assert "recipe.batch=64" in text, "an ad-hoc record"
+    assert "recipe.batch_size=64" in text, "an ad-hoc record"
     visible_text = " ".join(c.text for t in page.tables for row in t for c in row)
     assert not re.search(r"\b(nan|NaN|None|undefined|inf)\b", visible_text)
 

@@ -223,15 +223,15 @@ def test_digits_of_a_column_stand_below_each_other(tab):
 
 CONTRAST = """(() => {
     const channels = (text) => text.match(/[\\d.]+/g).map(Number);
-    const luminance = (colour) => {
-        const [r, g, b] = colour.map(c => c / 255)
+    const luminance = (color) => {
+        const [r, g, b] = color.map(c => c / 255)
             .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
     const behind = (element) => {
         for (let e = element; e; e = e.parentElement) {
-            const colour = channels(getComputedStyle(e).backgroundColor);
-            if (colour.length < 4 || colour[3] === 1) return colour.slice(0, 3);
+            const color = channels(getComputedStyle(e).backgroundColor);
+            if (color.length < 4 || color[3] === 1) return color.slice(0, 3);
         }
         return [255, 255, 255];
     };
@@ -313,10 +313,10 @@ def test_no_motion(tab):
 
 def test_a_large_page_is_quick(browser, toy, tmp_path):
     """A thousand variants in twenty groups; a busy machine may take three times as long."""
-    variants = [{"label": f"M{i}", "method": "mine", "hyper": {"i": i}} for i in range(50)]
+    variants = [{"label": f"M{i}", "method": "mine", "hparams": {"i": i}} for i in range(50)]
     plans, records = [], []
     for g in range(20):
-        data = toy.dataset(name=f"d{g}", title=f"Data {g}", ratio=10 + g)
+        data = toy.dataset(name=f"d{g}", title=f"Data {g}", imbalance_ratio=10 + g)
         plan = toy.plan(variants, seeds=(0,), splits=("longtailed",), dataset=data, name=f"g{g}")
         for i, job in enumerate(plan.jobs.values()):
             records.append(toy.record(job, [(7 * i + k + g) % 50 for k in range(6)]))

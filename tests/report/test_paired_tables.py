@@ -1,6 +1,6 @@
 from fractions import Fraction
 
-from ltbench.analysis.board import EMPTY, boards
+from ltbench.analysis.result_set import EMPTY, boards
 from ltbench.report.formats import csv_text, markdown
 from ltbench.report.paired_tables import PAIRED, p_text
 from tests.support.tables import made, texts
@@ -8,7 +8,7 @@ from tests.support.tables import made, texts
 HITS = (45, 43, 30, 20, 5, 1)
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
 BALANCED = {"label": "BS", "method": "balanced_softmax"}
-TUNED = {"label": "Tuned", "method": "balanced_softmax", "hyper": {"tau": 2}}
+TUNED = {"label": "Tuned", "method": "balanced_softmax", "hparams": {"tau": 2}}
 LATER = {"label": "Later", "method": "later"}
 
 

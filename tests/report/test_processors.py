@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from ltbench.analysis.findings import Finding
 from ltbench.analysis.verification import differences
-from ltbench.core.shifts import SHIFTS
+from ltbench.core.label_shift import SHIFTS
 from ltbench.report.context import Leaderboard
 from ltbench.report.figure_cache import draw_figures, write_figures
 from ltbench.report.formats import FORMATS
@@ -38,7 +38,7 @@ VARIANTS = [
     {"label": "Softmax", "method": "softmax"},
     {"label": "Balanced Softmax", "method": "balanced_softmax"},
     {"label": "LDAM-DRW", "method": "ldam_drw"},
-    {"label": "cRT", "method": "crt", "start_from": "Softmax"},
+    {"label": "cRT", "method": "crt", "init_from": "Softmax"},
     {"label": "Own", "method": "plugin"},
 ]
 CLAIM = {"id": "gain", "claim": "c", "source": "s", "published": "p", "share": 0.55}
@@ -70,7 +70,7 @@ def answered(rng):
 
 def shifted(rng):
     return ShiftedTests(
-        test_time="adapted",
+        test_time="transductive",
         tests=tuple(
             ShiftedTest(
                 hits=tuple(int(rng.integers(0, n + 1)) for n in TOTALS),

@@ -1,8 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ltbench.analysis.board import boards
-from ltbench.config.catalogue import load_catalogue
+from ltbench.analysis.result_set import boards
+from ltbench.config.registry import load_registry
 from ltbench.report.context import Leaderboard
 from ltbench.report.method_tables import CHOICE, Methods
 from ltbench.report.method_tables import METHODS as TABLE
@@ -10,7 +10,7 @@ from ltbench.report.readme import methods_page, published_methods, refresh_readm
 from ltbench.runs.store import Loaded, RecordStore
 from tests.support.tables import made, said, texts
 
-METHODS = load_catalogue().methods
+METHODS = load_registry().methods
 ROOT = Path(__file__).parents[2]
 
 
@@ -40,7 +40,7 @@ def test_what_to_choose_stands_by_accuracy_with_the_cost_of_all_its_stages(toy):
     plan = toy.plan(
         [
             {"label": "Softmax", "method": "softmax"},
-            {"label": "cRT", "method": "crt", "start_from": "Softmax"},
+            {"label": "cRT", "method": "crt", "init_from": "Softmax"},
             {"label": "RIDE", "method": "ride"},
         ],
         splits=("longtailed",),

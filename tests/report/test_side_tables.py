@@ -2,10 +2,10 @@
 
 import pytest
 
-from ltbench.analysis.board import EMPTY, boards
+from ltbench.analysis.result_set import EMPTY, boards
 from ltbench.analysis.training_cost import training_cost
-from ltbench.config.expand import Plan
-from ltbench.core.nouns import NetworkCost, Stage
+from ltbench.config.planning import Plan
+from ltbench.core.types import NetworkCost, Stage
 from ltbench.report.board_tables import CALIBRATION
 from ltbench.report.cost_table import COST
 from ltbench.report.tables import recipe_tables
@@ -14,8 +14,8 @@ from tests.support.tables import made, texts
 
 HITS = (45, 40, 30, 20, 5, 1)
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
-CRT = {"label": "cRT", "method": "crt", "start_from": "Softmax"}
-TAU = {"label": "tau-norm", "method": "tau_norm", "start_from": "Softmax"}
+CRT = {"label": "cRT", "method": "crt", "init_from": "Softmax"}
+TAU = {"label": "tau-norm", "method": "tau_norm", "init_from": "Softmax"}
 OTHER = {"label": "Other", "method": "other"}
 
 
@@ -129,14 +129,20 @@ def test_memory_of_a_gpu_is_marked_and_never_averaged_with_a_hosts(toy, costly):
 
 def test_recipes_stand_side_by_side(toy):
     one, two = (
-        toy.plan([SOFTMAX, OTHER], recipe=toy.recipe(name=name, batch=b), splits=("longtailed",))
+        toy.plan(
+            [SOFTMAX, OTHER], recipe=toy.recipe(name=name, batch_size=b), splits=("longtailed",)
+        )
         for name, b in (("short", 32), ("long", 64))
     )
     both = Plan(one.grid, (*one.rows, *two.rows), one.jobs | two.jobs)
     found = [toy.record(job, HITS) for job in one.jobs.values() if job.label == "Softmax"]
     found += [toy.record(job, (40,) * 6) for job in two.jobs.values()]
     (table,) = recipe_tables(boards(both, toy.stored(*found)))
-    assert table.titles == ("Method", "Acc, short", "Acc, long")  # no twin, no UA and RA
+    assert table.titles == (
+        "Method",
+        "Acc, short",
+        "Acc, long",
+    )  # no balanced_counterpart, no UA and RA
     assert texts(table) == {
         "Softmax": ["47.0 ± 0.0", "80.0 ± 0.0"],
         "Other": ["missing", "80.0 ± 0.0"],

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from ltbench.analysis.board import Value
+from ltbench.analysis.result_set import Estimate
 from ltbench.report.table import (
     HOURS,
     P_VALUE,
@@ -21,7 +21,7 @@ from ltbench.report.table import (
 
 
 def value(mean, state="complete", **more):
-    return Value(None if mean is None else Fraction(mean), n=1, planned=1, state=state, **more)
+    return Estimate(None if mean is None else Fraction(mean), n=1, planned=1, state=state, **more)
 
 
 def spec(*columns, rows=(0, 1, 2), **more):

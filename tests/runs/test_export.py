@@ -16,7 +16,7 @@ from ltbench.runs.export import (
     write_export,
 )
 from ltbench.runs.record import Weights
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from tests.support.errors import problems, problems_of, raises
 
 HOSTILE = "<script>alert(1)</script> | [x](http://y) `z`"
@@ -30,7 +30,7 @@ def exported(toy, tmp_path):
     job = plan.jobs[toy.key_of(plan, HOSTILE)]
     digest = hashlib.sha256(BYTES).hexdigest()
     record = toy.record(job, (40, 30, 20, 10, 5, 0), weights=Weights(sha256=digest, parameters=9))
-    folder = Workspace(tmp_path).job(job.key)
+    folder = RunDirectory(tmp_path).job(job.key)
     folder.path.mkdir(parents=True)
     folder.weights.write_bytes(BYTES)
     card, to = model_card(record, toy.methods["balanced_softmax"]), tmp_path / "export"
@@ -122,7 +122,7 @@ def test_confusion_counts_beside_a_record_go_with_it(toy, tmp_path, monkeypatch)
     made = made.model_copy(update={"test": made.test.model_copy(update=update)})
     store.write_record(made, store.record_path(tmp_path / "records", made.job))
     found = find_run(made.key, store.RecordStore(runs=tmp_path / "records").load().records)
-    folder = Workspace(tmp_path).job(made.key)
+    folder = RunDirectory(tmp_path).job(made.key)
     folder.path.mkdir(parents=True)
     folder.weights.write_bytes(BYTES)
     _, _, facts, _, beside = write_export(found, folder, None, "card", tmp_path / "export")
@@ -134,7 +134,7 @@ def test_confusion_counts_beside_a_record_go_with_it(toy, tmp_path, monkeypatch)
 def test_weights_that_are_gone_cannot_be_exported(toy, tmp_path):
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}], splits=("longtailed",))
     record = toy.record(next(iter(plan.jobs.values())), (1,) * 6)
-    folder = Workspace(tmp_path).job(record.key)
+    folder = RunDirectory(tmp_path).job(record.key)
     with raises(RecordError, "mismatch", folder.weights):
         write_export(record, folder, None, "card", tmp_path / "export")
     assert not (tmp_path / "export").exists()

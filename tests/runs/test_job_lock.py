@@ -9,14 +9,14 @@ import time
 import pytest
 
 from ltbench.runs import job_lock as module
-from ltbench.runs.job_lock import STALE, ClaimLostError, Claims, Watch
+from ltbench.runs.job_lock import STALE, JobLock, LockLostError, Watch
 
 FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
 def claims(tmp_path):
-    return Claims(tmp_path / "job" / "claims")
+    return JobLock(tmp_path / "job" / "claims")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def elsewhere(claims, **changes):
 
 
 def hold(claims, pipe):
-    """Claim in a process of its own, and wait."""
+    """Hold a lock in a process of its own, and wait."""
     pipe.send(claims.take() is not None)
     time.sleep(600)
 
@@ -158,7 +158,7 @@ def test_one_of_many_takes_over_from_the_dead(claims):
     assert claims.holder().number == 3
     claims.free(holder)  # by somebody who was slow
     assert claims.take() is None
-    with pytest.raises(ClaimLostError, match="took the job over"):
+    with pytest.raises(LockLostError, match="took the job over"):
         dead.beat()
     dead.release()
     assert claims.take() is None
@@ -215,9 +215,9 @@ def test_a_removed_folder_is_noticed(claims):
     claim = claims.take()
     claim.beat()
     last(claims).unlink()
-    with pytest.raises(ClaimLostError, match="is gone"):
+    with pytest.raises(LockLostError, match="is gone"):
         claim.beat()
     last_one = claims.take()
-    with pytest.raises(ClaimLostError, match="is gone"):
+    with pytest.raises(LockLostError, match="is gone"):
         claim.beat()
     last_one.beat()

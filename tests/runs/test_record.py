@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ltbench.core.nouns import Stage
-from ltbench.core.shifts import Shift
+from ltbench.core.label_shift import Shift
+from ltbench.core.types import Stage
 from ltbench.runs import record as schema
 from ltbench.runs.record import Record
 
@@ -216,14 +216,14 @@ SHIFTED = {
 
 
 def test_shifted_tests_are_part_of_a_record(record):
-    data = change(record, shifted={"test_time": "adapted", "tests": [SHIFTED]})
+    data = change(record, shifted={"test_time": "transductive", "tests": [SHIFTED]})
     read = Record.model_validate_json(json.dumps(data), strict=True)
     assert read.shifted.accuracy(Shift("forward", 50)) == Fraction(9, 13)
     assert read.shifted.accuracy(Shift("forward", 25)) is None
     assert read.numbers() != record.numbers()
     assert read.repeats(record)  # which has none
     assert record.repeats(read)
-    other = change(read, shifted__test_time="prior-known")
+    other = change(read, shifted__test_time="known_test_prior")
     assert not read.repeats(Record.model_validate(other))
     other = change(record, test__selection="last_epoch", weights__sha256="d" * 64)
     assert not read.repeats(Record.model_validate(other))
@@ -239,7 +239,7 @@ def test_shifted_tests_are_part_of_a_record(record):
     ],
 )
 def test_refuses_shifted_tests(record, values, message):
-    data = change(record, shifted={"test_time": "adapted", "tests": [SHIFTED | values]})
+    data = change(record, shifted={"test_time": "transductive", "tests": [SHIFTED | values]})
     with pytest.raises(ValidationError, match=message):
         Record.model_validate(data)
 
@@ -271,7 +271,9 @@ def test_numbers_leave_out_time_place_and_names(record):
 
 def test_auxiliary_images_stand_in_the_record_of_jobs_that_have_them(toy):
     apart = toy.dataset(auxiliary={"source": "train_holdout", "per_class": 5})
-    tuned = toy.method("tuned", "Tuned", "baseline", stage=Stage("train", validates=True))
+    tuned = toy.method(
+        "tuned", "Tuned", "baseline", stage=Stage("train", tunes_on_validation="end")
+    )
     variants = [{"label": "Tuned", "method": "tuned"}]
     plan = toy.plan(variants, dataset=apart, methods={"tuned": tuned})
     job = plan.jobs[toy.key_of(plan, "Tuned")]

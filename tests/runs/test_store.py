@@ -27,7 +27,7 @@ PUBLISHED = Path(__file__).parents[2] / "results" / "records"
 HITS = (45, 40, 30, 20, 5, 1)
 VARIANTS = [
     {"label": "Softmax", "method": "softmax"},
-    {"label": "cRT", "method": "crt", "start_from": "Softmax"},
+    {"label": "cRT", "method": "crt", "init_from": "Softmax"},
 ]
 
 
@@ -54,7 +54,7 @@ def put(record, root):
 
 def many_classes(toy, classes=CLASSES_WITHIN + 1):
     """Build a record of more classes than it holds confusion counts of, an image each."""
-    spec = toy.dataset(classes=classes, ratio=10)
+    spec = toy.dataset(classes=classes, imbalance_ratio=10)
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}], dataset=spec, seeds=(0,))
     job = plan.jobs[toy.key_of(plan, "Softmax")]
     record = toy.record(job, (1,) * classes, counts=(9,) * classes, totals=(1,) * classes)
@@ -133,8 +133,8 @@ def test_path_is_safe_whatever_the_label(toy, label, tmp_path):
 
 def test_labels_that_look_alike_do_not_share_a_file(toy, tmp_path):
     variants = [
-        {"label": "LA 1", "method": "la", "hyper": {"tau": 1}},
-        {"label": "LA-1", "method": "la", "hyper": {"tau": 2}},
+        {"label": "LA 1", "method": "la", "hparams": {"tau": 1}},
+        {"label": "LA-1", "method": "la", "hparams": {"tau": 2}},
     ]
     plan = toy.plan(variants, seeds=(0,), splits=("longtailed",))
     assert len({record_path(tmp_path, job) for job in plan.jobs.values()}) == 2
@@ -148,7 +148,7 @@ BROKEN = {
     "list": ("[]", "invalid-record", "schema_version"),
     "foreign": ('{"name": "something else"}', "invalid-record", "schema_version"),
     "old boolean": ('{"schema_version": true}', "invalid-record", "schema_version"),
-    "future": ('{"schema_version": 2}', "out-of-date", "version 2 "),
+    "future": ('{"schema_version": 3}', "out-of-date", "version 3 "),
     "duplicate": (lambda t: t.replace('"grid"', '"key": "x",\n "grid"', 1), "duplicate", "'key'"),
     "nan": (lambda t: t.replace('"ece": 0.0', '"ece": NaN'), "invalid-record", "NaN"),
     "infinite": (lambda t: t.replace('"ece": 0.0', '"ece": 1e999'), "invalid-record", "finite"),

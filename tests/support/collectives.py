@@ -6,8 +6,8 @@ from torch.distributed import is_initialized
 from torch.nn.parallel import DistributedDataParallel
 
 from ltbench.core.distributed import all_sum, gather, global_mean, rank, world_size
-from ltbench.core.draws import Draws
-from ltbench.core.streams import stream
+from ltbench.core.rng import GlobalBatchRNG
+from ltbench.core.seeding import make_generator
 from ltbench.data.loaders import rank_slice
 from ltbench.losses import disc_centroids
 from ltbench.runs.record import TestResult
@@ -67,7 +67,7 @@ def centroids_loss(features, labels, centroids):
 def drawn(batch):
     """Return what a method draws for this rank's share of a global batch, two steps long."""
     samples = torch.arange(batch, dtype=torch.float64).chunk(world_size())[rank()]
-    draws = Draws(stream(0, "method", 0))
+    draws = GlobalBatchRNG(make_generator(0, "method", 0))
     steps = []
     for _ in range(2):
         order = draws.order(samples)

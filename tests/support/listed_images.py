@@ -41,18 +41,18 @@ def listed_spec(**changes):
     values = {
         "name": "toy_lt",
         "title": "Toy-LT",
-        "source": "lists",
+        "source": "official_lists",
         "classes": 3,
         "image_size": 8,
-        "normalisation": {"mean": (0.5,) * 3, "std": (0.5,) * 3},
-        "profile": "natural",
+        "normalization": {"mean": (0.5,) * 3, "std": (0.5,) * 3},
+        "imbalance_type": "natural",
         "split_seed": 2020,
-        "pool_images": IN_FOLDERS * len(CLASSES),
-        "lists": {
+        "full_train_images": IN_FOLDERS * len(CLASSES),
+        "official_lists": {
             "train": file("train", TRAIN_FORMS[0]) | {"paths": TRAIN_FORMS, "archive": "train.tar"},
             "val": file("val", TRAIN_FORMS[0]),
             "test": file("test", TEST_FORMS[0]) | {"paths": TEST_FORMS, "archive": "val.tar"},
-            "largest": 6,
+            "max_per_class": 6,
             "smallest": 1,
             "group_sizes": (0, 0, 3),
         },
@@ -63,8 +63,8 @@ def listed_spec(**changes):
 def write_lists(folder, spec, form=0):
     """Write the files of the lists with the paths in the forms of a number."""
     folder.mkdir(parents=True, exist_ok=True)
-    for part, file in spec.lists.files.items():
-        text = canonical_text(images(part), forms_of(spec.lists, part)[form])
+    for part, file in spec.official_lists.files.items():
+        text = canonical_text(images(part), forms_of(spec.official_lists, part)[form])
         (folder / file.file).write_text(text)
 
 
@@ -82,10 +82,10 @@ def resized_recipe(**changes):
     """Return the values of a recipe for images of any size, cut to a side of 8."""
     return {
         "augment": "resized_crop_flip",
-        "short_side": 12,
-        "colour_jitter": 0.4,
-        "batch": 4,
-        "eval_batch": 4,
+        "resize_shorter_side": 12,
+        "color_jitter": 0.4,
+        "batch_size": 4,
+        "eval_batch_size": 4,
     } | changes
 
 

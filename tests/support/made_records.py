@@ -27,7 +27,7 @@ def record(job, hits, *, counts, totals=None, grid="toy_grid", rate=1000.0, **ch
     totals = tuple(totals or (50,) * len(hits))
     images = sum(totals)
     values = {
-        "schema_version": 1,
+        "schema_version": 2,
         "key": job.key,
         "grid": grid,
         "method": job.method,

@@ -14,34 +14,32 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ltbench.config.catalogue import Catalogue
-from ltbench.config.expand import expand
 from ltbench.config.models import DatasetSpec, Grid, Job
+from ltbench.config.planning import expand
+from ltbench.config.registry import MethodRegistry
 from ltbench.core.batch import Batch
 from ltbench.core.stepping import total_loss
 from ltbench.data import datamodule
 from ltbench.data.loaders import ChunkedEpochs
 from ltbench.methods import METHODS
 from ltbench.runs.record import Record, TestResult
-from ltbench.runs.run_dir import JobFolder, Workspace
+from ltbench.runs.run_dir import JobFolder, RunDirectory
 from ltbench.training import fit
-from ltbench.training.lifeline import Lifeline, StoppedError
+from ltbench.training.heartbeat import Heartbeat, StoppedError
 from ltbench.training.module import TrainingModule, average_batchnorm
-from tests.support.training_jobs import CATALOGUE, DIGITS, options, recipe
+from tests.support.training_jobs import DIGITS, REGISTRY, options, recipe
 
 # 90 training images in classes of 30 down to a single one; 4 ranks cannot share the 30 test images
 # equally.
 DATASET = DatasetSpec(
-    **DIGITS.model_dump() | {"largest": 30, "ratio": 30, "test_per_class": 3, "fingerprint": None}
+    **DIGITS.model_dump()
+    | {"max_per_class": 30, "imbalance_ratio": 30, "test_per_class": 3, "fingerprint": None}
 )
 EPOCHS, BATCH = 2, 16
 
 # As if no method took the run of another on the balanced split.
-UNSHARED = Catalogue(
-    {
-        key: info.model_copy(update={"balanced_equals": None})
-        for key, info in CATALOGUE.methods.items()
-    }
+UNSHARED = MethodRegistry(
+    {key: info.model_copy(update={"reduces_to": None}) for key, info in REGISTRY.methods.items()}
 )
 
 
@@ -52,8 +50,8 @@ CASES["ssp-moco"] = ("ssp", {"task": "moco", "queue": 40, "width": 8})
 
 def chain(case: str, stage: int = -1, split: str = "longtailed", **changes) -> list[Job]:
     """Return the jobs that lead to a stage of a method, starts and teachers first."""
-    method, hyper = CASES[case]
-    settings = recipe(**{"batch": BATCH, "epochs": EPOCHS} | changes)
+    method, hparams = CASES[case]
+    settings = recipe(**{"batch_size": BATCH, "epochs": EPOCHS} | changes)
     grid = Grid(
         name="contract",
         title="Contract",
@@ -61,8 +59,8 @@ def chain(case: str, stage: int = -1, split: str = "longtailed", **changes) -> l
         recipes=[settings.name],
         splits=[split],
         variants=[
-            {"label": case, "method": method, "hyper": hyper},
-            {"label": "start", "method": "softmax", "start_from": case},
+            {"label": case, "method": method, "hparams": hparams},
+            {"label": "start", "method": "softmax", "init_from": case},
         ],
     )
     plan = expand(grid, [DATASET], {settings.name: settings}, UNSHARED)
@@ -70,7 +68,7 @@ def chain(case: str, stage: int = -1, split: str = "longtailed", **changes) -> l
     needed, jobs = {own[stage]}, []
     for key, job in reversed(plan.jobs.items()):
         if key in needed:
-            needed.update(job.start)
+            needed.update(job.depends_on)
             jobs.append(job)
     return jobs[::-1]
 
@@ -79,27 +77,27 @@ class Bench:
     """Trains in this process whatever is asked for, each job once."""
 
     def __init__(self, root: Path) -> None:
-        self.workspace = Workspace(root)
+        self.run_dir = RunDirectory(root)
         self.records: dict[str, Record] = {}
 
     def train(self, jobs: list[Job]) -> Record:
         """Return the record of the last job of a chain."""
         for job in jobs:
             if job.key not in self.records:
-                self.records[job.key] = fit.run_job(job, self.workspace, options())
+                self.records[job.key] = fit.run_job(job, self.run_dir, options())
         return self.records[jobs[-1].key]
 
     def state(self, job: Job) -> dict[str, Tensor]:
         """Return what a job has left."""
-        return load_file(self.workspace.job(job.key).weights)
+        return load_file(self.run_dir.job(job.key).weights)
 
     def lend_starts(self, jobs: list[Job], root: Path) -> Job:
         """Return the last job of a chain, ready to be trained in another folder."""
         self.train(jobs)
-        for key in jobs[-1].start:
-            there = Workspace(root).job(key).weights
+        for key in jobs[-1].depends_on:
+            there = RunDirectory(root).job(key).weights
             there.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(self.workspace.job(key).weights, there)
+            shutil.copy(self.run_dir.job(key).weights, there)
         return jobs[-1]
 
 
@@ -130,7 +128,7 @@ def train(job: Job, root: Path) -> tuple[Record, list[str]]:
         hashes.append(hashlib.sha256(save(state)).hexdigest())
 
     with after_each_epoch(take_hash):
-        return fit.run_job(job, Workspace(root), options()), hashes
+        return fit.run_job(job, RunDirectory(root), options()), hashes
 
 
 class Interrupted(Exception):
@@ -149,13 +147,13 @@ def train_interrupted(job: Job, root: Path) -> int:
 
     with after_each_epoch(stop), patch.object(fit, "_record", side_effect=Interrupted(0)):
         try:
-            fit.run_job(job, Workspace(root), options())
+            fit.run_job(job, RunDirectory(root), options())
         except Interrupted as interrupted:
             return int(interrupted.args[0])
     raise AssertionError("the job was not interrupted")
 
 
-class StopAfter(Lifeline):
+class StopAfter(Heartbeat):
     """Asks to stop when this many chunks of steps have begun."""
 
     def __init__(self, chunks: int) -> None:
@@ -169,21 +167,21 @@ class StopAfter(Lifeline):
 def train_stopped(job: Job, root: Path, steps: int) -> None:
     """Ask the last rank of a job to stop after some optimisation steps."""
     last = os.environ.get("RANK", "0") == str(int(os.environ.get("WORLD_SIZE", "1")) - 1)
-    lifeline = StopAfter(steps) if last else Lifeline()
+    heartbeat = StopAfter(steps) if last else Heartbeat()
     with patch.object(datamodule, "ChunkedEpochs", partial(ChunkedEpochs, chunk=1)):
         try:
-            fit.run_job(job, Workspace(root), options(), lifeline)
+            fit.run_job(job, RunDirectory(root), options(), heartbeat)
         except StoppedError:
             return
     raise AssertionError("the job was not stopped")
 
 
-def train_in_turn(job: Job, workspace: Workspace, world: int) -> dict[str, Tensor]:
+def train_in_turn(job: Job, run_dir: RunDirectory, world: int) -> dict[str, Tensor]:
     """Return the state that ranks end in, by one process that goes through their shares in turn.
 
     Each rank is a copy of the method, with running statistics of its own until an epoch ends.
     """
-    data, method = fit.prepare(job, workspace, options())
+    data, method = fit.prepare(job, run_dir, options())
     modules = [TrainingModule(copy.deepcopy(method), job, lambda _: None) for _ in range(world)]
     for module in modules:
         module.train()
@@ -243,7 +241,7 @@ def largest_difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> fl
 
 def try_few_images(job: Job, root: Path, count: int) -> TestResult | None:
     """Test an untrained job on its first test images alone."""
-    data, method = fit.prepare(job, Workspace(root), options())
+    data, method = fit.prepare(job, RunDirectory(root), options())
     data.test_labels = data.test_labels[:count]
     module = TrainingModule(method, job, lambda _: None)
     fit.make_trainer(job, torch.device("cpu")).test(module, datamodule=data, verbose=False)

@@ -11,11 +11,11 @@ VARIANTS = [
     {"label": "Softmax", "method": "softmax"},
     {"label": "Balanced Softmax", "method": "balanced_softmax"},
     {"label": "LDAM-DRW", "method": "ldam_drw"},
-    {"label": "cRT", "method": "crt", "start_from": "Softmax"},
+    {"label": "cRT", "method": "crt", "init_from": "Softmax"},
     {"label": "Half", "method": "weighted_softmax"},
-    {"label": "LDAM", "method": "ldam_drw", "hyper": {"defer": "none"}},
-    {"label": "Stale", "method": "lws", "start_from": "Softmax"},
-    {"label": "NCM", "method": "ncm", "start_from": "Softmax"},
+    {"label": "LDAM", "method": "ldam_drw", "hparams": {"deferred": "none"}},
+    {"label": "Stale", "method": "lws", "init_from": "Softmax"},
+    {"label": "NCM", "method": "ncm", "init_from": "Softmax"},
 ]
 HITS = {  # of 50 a class; long-tailed, by seed
     "Softmax": [(45, 43, 30, 20, 5, 1), (46, 42, 28, 22, 3, 0)],
@@ -33,9 +33,12 @@ def make_world(toy, root, hostile=HOSTILE):
     plan = toy.plan([*VARIANTS, named])
     old = toy.plan([VARIANTS[0], VARIANTS[6]], versions={"lws": 7})
     changed = toy.plan(
-        VARIANTS[:1], recipe=toy.recipe(batch=64), overrides=("recipe.batch=64",), seeds=(0,)
+        VARIANTS[:1],
+        recipe=toy.recipe(batch_size=64),
+        overrides=("recipe.batch_size=64",),
+        seeds=(0,),
     )
-    other = toy.dataset(name="other", title="Other <b>data</b>", ratio=10)
+    other = toy.dataset(name="other", title="Other <b>data</b>", imbalance_ratio=10)
     second = toy.plan(VARIANTS[:2], seeds=(0,), dataset=other, name="second_grid")
     third = toy.plan(
         VARIANTS[:3],

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import RecordStore
 from tests.support import processes
 
 STAGES = """\
-first:
+stage1:
   epochs: {first}
   optimizer: {{lr: 0.1, momentum: 0.9}}
   schedule: {schedule}
-second:
+stage2:
   epochs: {second}
   optimizer: {{lr: 0.1}}
   schedule: {{kind: constant}}
@@ -36,11 +36,11 @@ splits: [longtailed, balanced]
 variants:
   - {label: Softmax, method: softmax}
   - {label: Balanced Softmax, method: balanced_softmax}
-  - {label: Post-hoc, method: posthoc_logit_adjustment, start_from: Softmax}
-  - {label: cRT, method: crt, start_from: Softmax}
+  - {label: Post-hoc, method: posthoc_logit_adjustment, init_from: Softmax}
+  - {label: cRT, method: crt, init_from: Softmax}
   - {label: LWS, method: lws}
   - {label: NCM, method: ncm}
-  - {label: tau-norm, method: tau_norm, start_from: softmax}
+  - {label: tau-norm, method: tau_norm, init_from: softmax}
 """
 
 NO_TORCH = """\
@@ -58,8 +58,8 @@ source: image_folder
 classes: 3
 image_size: 8
 channels: 3
-normalisation: {mean: [0.5, 0.5, 0.5], std: [0.3, 0.3, 0.3]}
-profile: natural
+normalization: {mean: [0.5, 0.5, 0.5], std: [0.3, 0.3, 0.3]}
+imbalance_type: natural
 """
 
 PATIENCE = 300.0
@@ -78,8 +78,8 @@ class Project:
     def __init__(self, folder):
         self.folder = folder
         self.out = folder / "runs"
-        self.workspace = Workspace(self.out)
-        self.stores = ("--out", str(self.out), "--published", str(folder / "published"))
+        self.run_dir = RunDirectory(self.out)
+        self.stores = ("--run-dir", str(self.out), "--records", str(folder / "published"))
         self.environment = {
             name: value
             for name, value in os.environ.items()
@@ -100,7 +100,7 @@ class Project:
         lines = {
             "title": name,
             "network": "resnet8",
-            "batch": 64,
+            "batch_size": 64,
             "augment": "crop",
             "crop_padding": 1,
             **fields,
@@ -158,14 +158,14 @@ class Project:
 
     def records(self):
         """Return the sound records of the runs by key."""
-        loaded = RecordStore(runs=self.workspace.records).load()
+        loaded = RecordStore(runs=self.run_dir.records).load()
         assert loaded.bad == []
         return {key: stored.record for key, stored in loaded.records.items()}
 
     def by_name(self):
         """Return the records by label and split, of the last stage."""
         records = self.records()
-        starts = {(r.job.label, start) for r in records.values() for start in r.job.start}
+        starts = {(r.job.label, start) for r in records.values() for start in r.job.depends_on}
         last = [r for key, r in records.items() if (r.job.label, key) not in starts]
         found = {(record.job.label, record.job.split): record for record in last}
         assert len(found) == len(last)

@@ -33,15 +33,15 @@ def record(job, rate=1000.0, sha256="c" * 64, loss=1.0):
     )
 
 
-def finish(workspace, job, weights=b"weights", **changes):
+def finish(run_dir, job, weights=b"weights", **changes):
     """Write what a finished job leaves."""
-    folder = workspace.job(job.key)
+    folder = run_dir.job(job.key)
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.weights.write_bytes(weights)
     made = record(job, sha256=hashlib.sha256(weights).hexdigest(), **changes)
-    write_record(made, record_path(workspace.records, job))
+    write_record(made, record_path(run_dir.records, job))
     return made
 
 
-def load(workspace, published=None):
-    return RecordStore(published, workspace.records).load()
+def load(run_dir, published=None):
+    return RecordStore(published, run_dir.records).load()

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ltbench.config.catalogue import Catalogue, MethodInfo
-from ltbench.config.expand import expand
 from ltbench.config.models import DatasetSpec, Grid, Recipe
-from ltbench.core.nouns import NetworkCost, Paper, Stage
+from ltbench.config.planning import expand
+from ltbench.config.registry import MethodInfo, MethodRegistry
+from ltbench.core.types import NetworkCost, Paper, Stage
 from ltbench.runs.store import Stored, record_path
 from tests.support import made_records
 
@@ -19,9 +19,9 @@ STAGE = {
     "schedule": {"kind": "constant"},
 }
 TRAIN = Stage("train")
-CLASSIFIER = Stage("classifier", second=True)
-STATISTICS = Stage("statistics", trains=False, observes=True)
-ADJUST = Stage("adjust", trains=False)
+CLASSIFIER = Stage("classifier", recipe_stage="stage2")
+STATISTICS = Stage("statistics", is_trained=False, needs_statistics_pass=True)
+ADJUST = Stage("adjust", is_trained=False)
 
 
 def dataset(**changes):
@@ -31,10 +31,10 @@ def dataset(**changes):
         "source": "digits",
         "classes": 6,
         "image_size": 8,
-        "normalisation": {"mean": (0.5,) * 3, "std": (0.5,) * 3},
-        "profile": "exponential",
-        "ratio": 40,
-        "groups": "shots",
+        "normalization": {"mean": (0.5,) * 3, "std": (0.5,) * 3},
+        "imbalance_type": "exponential",
+        "imbalance_ratio": 40,
+        "shot_rule": "shots",
     }
     return DatasetSpec(**{**values, **changes})
 
@@ -44,9 +44,9 @@ def recipe(**changes):
         "name": "short",
         "title": "Short",
         "network": "resnet8",
-        "batch": 32,
-        "first": STAGE,
-        "second": STAGE,
+        "batch_size": 32,
+        "stage1": STAGE,
+        "stage2": STAGE,
     }
     return Recipe(**{**values, **changes})
 
@@ -83,14 +83,14 @@ def plan(
     recipes = {recipe.name: recipe}
     known = {**METHODS, **methods}
     for variant in grid.variants:
-        taken = hyper(**dict.fromkeys(variant.hyper))
-        known.setdefault(variant.method, method(*[variant.method] * 2, "baseline", hyper=taken))
+        taken = hparams(**dict.fromkeys(variant.hparams))
+        known.setdefault(variant.method, method(*[variant.method] * 2, "baseline", hparams=taken))
         if variant.recipe is not None:
             own = {"name": variant.recipe, "precision": "bf16"}
             recipes[variant.recipe] = recipe.model_copy(update=own)
     for key, version in versions.items():
         known[key] = known[key].model_copy(update={"version": version})
-    return expand(grid, [dataset], recipes, Catalogue(known), overrides=overrides)
+    return expand(grid, [dataset], recipes, MethodRegistry(known), overrides=overrides)
 
 
 def record(job, hits, *, counts=(200, 150, 60, 30, 10, 5), **changes):
@@ -137,17 +137,17 @@ def method(key, title, category, year=None, stage=TRAIN, **changes):
         "family": "rebalancing",
         "version": 1,
         "stages": (stage,),
-        "start_from": "softmax" if category == "decoupled" else None,
-        "coupling": "none",
-        "balanced_equals": None,
+        "init_from": "softmax" if category == "decoupled" else None,
+        "batch_dependence": "none",
+        "reduces_to": None,
         "oracle": None,
-        "hyper": {},
+        "hparams": {},
         "cost": NetworkCost(1000, 70.0),
     }
     return MethodInfo(**{**values, **changes})
 
 
-def hyper(**defaults):
+def hparams(**defaults):
     """Return the schema of hyper-parameters that take any value."""
     return {"properties": {name: {"default": value} for name, value in defaults.items()}}
 
@@ -159,20 +159,20 @@ METHODS = {
         method("weighted_softmax", "Weighted Softmax", "cost-sensitive"),
         method(
             *("balanced_softmax", "Balanced Softmax", "cost-sensitive", 2020),
-            balanced_equals="softmax",
-            hyper=hyper(tau=1.0),
+            reduces_to="softmax",
+            hparams=hparams(tau=1.0),
         ),
         method(
             "ldam_drw",
             "LDAM-DRW",
             "re-margining",
             2019,
-            hyper=hyper(defer="drw", max_margin=0.5, kinds=()),
+            hparams=hparams(deferred="drw", max_margin=0.5, kinds=()),
         ),
         method("ncm", "NCM", "decoupled", 2020, STATISTICS),
         method("crt", "cRT", "decoupled", 2020, CLASSIFIER),
         method("lws", "LWS", "decoupled", 2020, CLASSIFIER),
-        method("tau_norm", "tau-norm", "decoupled", 2020, ADJUST, hyper=hyper(tau=1.0)),
+        method("tau_norm", "tau-norm", "decoupled", 2020, ADJUST, hparams=hparams(tau=1.0)),
     )
 }
 

@@ -4,14 +4,14 @@ PAPER = {"title": "T", "authors": "A", "venue": "V", "year": 2020, "arxiv": "200
 STAGE = {
     "name": "train",
     "samplers": ["instance"],
-    "trains": True,
-    "observes": False,
-    "second": False,
+    "is_trained": True,
+    "needs_statistics_pass": False,
+    "recipe_stage": "stage1",
     "views": 1,
 }
 
 
-def method(title, start_from=None, **hyper):
+def method(title, init_from=None, **hparams):
     return {
         "title": title,
         "family": "rebalancing",
@@ -19,11 +19,11 @@ def method(title, start_from=None, **hyper):
         "paper": PAPER,
         "version": 1,
         "stages": [STAGE],
-        "start_from": start_from,
-        "coupling": "none",
-        "balanced_equals": None,
+        "init_from": init_from,
+        "batch_dependence": "none",
+        "reduces_to": None,
         "oracle": None,
-        "hyper": {"additionalProperties": False, "properties": hyper, "type": "object"},
+        "hparams": {"additionalProperties": False, "properties": hparams, "type": "object"},
     }
 
 
@@ -35,7 +35,7 @@ METHODS = {
         scale={"default": 30.0, "exclusiveMinimum": 0, "type": "number"},
         defer={"default": "drw", "enum": ["none", "drw", "drs"], "type": "string"},
     ),
-    "crt": method("cRT", start_from="softmax"),
+    "crt": method("cRT", init_from="softmax"),
 }
 
 DATASET = """\
@@ -44,21 +44,21 @@ source: digits
 classes: 10
 image_size: 8
 channels: 1
-normalisation: {mean: [0.3], std: [0.4]}
-profile: exponential
-ratio: 20
+normalization: {mean: [0.3], std: [0.4]}
+imbalance_type: exponential
+imbalance_ratio: 20
 """
 
 RECIPE = """\
 title: Short
 network: resnet8
-batch: 32
-first:
+batch_size: 32
+stage1:
   epochs: 30
   optimizer: {lr: 0.1, weight_decay: 2e-4}
   schedule: {kind: step, warmup: 5, milestones: [24, 27], gamma: 0.01}
-  defer: 24
-second:
+  deferred_from_epoch: 24
+stage2:
   epochs: 10
   optimizer: {lr: 0.1}
   schedule: {kind: cosine}
@@ -70,6 +70,6 @@ datasets: [toys]
 recipes: [short]
 variants:
   - softmax
-  - {label: LDAM, method: ldam_drw, hyper: {defer: none}}
+  - {label: LDAM, method: ldam_drw, hparams: {deferred: none}}
   - {label: LDAM-DRW, method: ldam_drw}
 """

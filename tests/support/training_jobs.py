@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from ltbench.config.catalogue import load_catalogue
 from ltbench.config.load import load_dataset, load_recipe
 from ltbench.config.models import Job, Recipe
+from ltbench.config.registry import load_registry
 from ltbench.training.options import Options
 
-CATALOGUE = load_catalogue()
+REGISTRY = load_registry()
 DIGITS = load_dataset("digits")
 
 
@@ -16,8 +16,8 @@ def recipe(**changes) -> Recipe:
     """Three epochs on a GroupNorm network in fp64; `epochs` and fields of a recipe change it."""
     values = json.loads(load_recipe("digits").model_dump_json())
     epochs = changes.pop("epochs", 3)
-    for stage in ("first", "second"):
-        values[stage] |= {"epochs": epochs, "defer": None}
+    for stage in ("stage1", "stage2"):
+        values[stage] |= {"epochs": epochs, "deferred_from_epoch": None}
         values[stage]["schedule"] |= {"warmup": 1, "milestones": [epochs - 1] if epochs > 1 else []}
     values |= {"norm": "group", "precision": "fp64"} | changes
     return Recipe(**values)
@@ -29,14 +29,14 @@ def job(
     seed=0,
     split="longtailed",
     start=(),
-    hyper=None,
+    hparams=None,
     subset="all",
     **changes,
 ) -> Job:
-    info = CATALOGUE[method]
+    info = REGISTRY[method]
     declared = next(s for s in info.stages if stage in (None, s.name))
     settings = recipe(**changes)
-    stage_recipe = settings.second if declared.second else settings.first
+    stage_recipe = getattr(settings, declared.recipe_stage)
     return Job(
         label=info.title,
         recipe_name="test",
@@ -45,9 +45,9 @@ def job(
         method=method,
         version=info.version,
         stage=declared.name,
-        hyper=info.check_hyper(hyper or {}),
+        hparams=info.validate_hparams(hparams or {}),
         recipe=settings,
-        stage_recipe=stage_recipe if declared.trains else None,
+        stage_recipe=stage_recipe if declared.is_trained else None,
         seed=seed,
         start=tuple(start),
         subset=subset,
@@ -58,5 +58,5 @@ def options(**changes) -> Options:
     return Options(**{"grid": "test", "checkpoint_every": 0.0} | changes)
 
 
-def weights(workspace, key) -> bytes:
-    return Path(workspace.job(key).weights).read_bytes()
+def weights(run_dir, key) -> bytes:
+    return Path(run_dir.job(key).weights).read_bytes()

@@ -5,7 +5,7 @@ import time
 import pytest
 import wandb
 
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.tracking import wandb as tracking
 from ltbench.tracking.offline import push, unsynced_runs
 from ltbench.tracking.pull import MirroredRun, disagreements, pull_runs
@@ -92,14 +92,14 @@ def test_what_runs_and_records_disagree_in_is_named():
 
 
 def test_what_was_offline_is_pushed_once(monkeypatch, tmp_path, capfd):
-    job, workspace = make_job(), Workspace(tmp_path)
-    finish(open_run(job, "quickstart", workspace.job(job.key).path, "offline"), make_record(job))
-    (run,) = unsynced_runs(workspace)
-    assert unsynced_runs(workspace, ["another"]) == []
+    job, run_dir = make_job(), RunDirectory(tmp_path)
+    finish(open_run(job, "quickstart", run_dir.job(job.key).path, "offline"), make_record(job))
+    (run,) = unsynced_runs(run_dir)
+    assert unsynced_runs(run_dir, ["another"]) == []
     with serving() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         assert push([run], tmp_path) == [run]
-    assert unsynced_runs(workspace) == []
+    assert unsynced_runs(run_dir) == []
     assert server.pushed[job.key]["summary"]["acc"] == 23 / 30
 
 

@@ -18,13 +18,13 @@ from wandb.proto import wandb_internal_pb2 as proto
 from ltbench.config.models import Job
 from ltbench.runs import record as schema
 from ltbench.runs.record import Record
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import write_record
 from ltbench.tracking import wandb as tracking
 from ltbench.tracking.offline import unsynced_runs
 from ltbench.tracking.wandb import log_epoch, open_run
 from ltbench.training.fit import run_job
-from ltbench.training.lifeline import Lifeline, StoppedError
+from ltbench.training.heartbeat import Heartbeat, StoppedError
 from tests.support import processes
 from tests.support.training_jobs import job, options
 
@@ -40,22 +40,22 @@ JOB = {
         "classes": 4,
         "image_size": 8,
         "channels": 1,
-        "normalisation": {"mean": [0.5], "std": [0.5]},
-        "profile": "exponential",
-        "ratio": 10,
+        "normalization": {"mean": [0.5], "std": [0.5]},
+        "imbalance_type": "exponential",
+        "imbalance_ratio": 10,
     },
     "split": "longtailed",
     "method": "ldam_drw",
     "version": 1,
     "stage": "train",
-    "hyper": {"max_margin": 0.5},
+    "hparams": {"max_margin": 0.5},
     "recipe": {
         "name": "digits_3",
         "title": "Digits, 3 epochs",
         "network": "resnet8",
-        "batch": 32,
-        "first": FIRST,
-        "second": FIRST,
+        "batch_size": 32,
+        "stage1": FIRST,
+        "stage2": FIRST,
     },
     "stage_recipe": FIRST,
     "seed": 1,
@@ -71,7 +71,7 @@ def make_record(job):
     bits = np.array([i < h for h, t in zip(hits, totals, strict=True) for i in range(t)])
     return Record.model_validate(
         {
-            "schema_version": 1,
+            "schema_version": 2,
             "key": job.key,
             "grid": "quickstart",
             "method": job.method,
@@ -267,10 +267,10 @@ def test_pretraining_has_no_result_to_mirror(tmp_path):
 
 
 def test_an_attempt_that_resumes_is_whole_and_says_nothing_twice(tmp_path):
-    one = job("softmax", evaluate_every=1)
-    workspace = Workspace(tmp_path)
+    one = job("softmax", eval_every_n_epochs=1)
+    run_dir = RunDirectory(tmp_path)
 
-    class After(Lifeline):
+    class After(Heartbeat):
         chunks = 3
 
         def stop_asked(self):
@@ -278,10 +278,10 @@ def test_an_attempt_that_resumes_is_whole_and_says_nothing_twice(tmp_path):
             return self.chunks < 0
 
     with pytest.raises(StoppedError):
-        run_job(one, workspace, options(tracking="offline"), After())
+        run_job(one, run_dir, options(tracking="offline"), After())
     time.sleep(1.0)  # the package's folders are named by the second
-    run_job(one, workspace, options(tracking="offline"))
-    first, second = unsynced_runs(workspace)
+    run_job(one, run_dir, options(tracking="offline"))
+    first, second = unsynced_runs(run_dir)
     for run, code in ((first, 1), (second, 0)):
         found = read_folder(run)
         assert found["run"].run_id == one.key

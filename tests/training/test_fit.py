@@ -7,21 +7,21 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from ltbench.config.models import Auxiliary, DatasetSpec
-from ltbench.core.streams import derive
+from ltbench.core.seeding import derive_seed
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
 from ltbench.data.sources import measure_fingerprint
 from ltbench.methods import METHODS
-from ltbench.methods.base import Stage
+from ltbench.methods.contract import Stage
 from ltbench.methods.plugins import find_method
 from ltbench.methods.rebalancing.softmax import Softmax
 from ltbench.runs.record import BFloat16, Passes
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
 from ltbench.training import fit
 from ltbench.training.checkpoint import load_checkpoint
 from ltbench.training.divergence import DivergedError
-from ltbench.training.lifeline import Lifeline, StoppedError
+from ltbench.training.heartbeat import Heartbeat, StoppedError
 from tests.support.errors import raises
 from tests.support.listed_images import picture, resized_recipe
 from tests.support.own_images import SPEC, rows, write_own
@@ -33,13 +33,13 @@ def recipe_values(stage, **changes):
 
 
 @pytest.fixture
-def workspace(tmp_path):
-    return Workspace(tmp_path / "runs")
+def run_dir(tmp_path):
+    return RunDirectory(tmp_path / "runs")
 
 
-def test_training_is_a_plain_loop_bit_for_bit(workspace):
+def test_training_is_a_plain_loop_bit_for_bit(run_dir):
     one = job(precision="fp32", norm="batch", channels_last=True)
-    fit.run_job(one, workspace, options())
+    fit.run_job(one, run_dir, options())
 
     data = DataModule.of_job(one, None)
     method = fit.build_method(one, data.counts)
@@ -54,14 +54,14 @@ def test_training_is_a_plain_loop_bit_for_bit(workspace):
             optimizer.zero_grad()
             F.cross_entropy(network(batch.images), batch.labels).backward()
             optimizer.step()
-    trained = load_file(workspace.job(one.key).weights)
+    trained = load_file(run_dir.job(one.key).weights)
     for name, value in network.state_dict().items():
         assert torch.equal(trained[f"network.{name}"], value), name
 
 
 PLUGIN = """
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Method
+from ltbench.methods.contract import Method
 
 
 class Mine(Method):
@@ -77,7 +77,7 @@ METHODS = {"mine": Mine}
 """
 
 
-def test_a_plugin_that_was_edited_after_the_plan_trains_nothing(workspace, tmp_path):
+def test_a_plugin_that_was_edited_after_the_plan_trains_nothing(run_dir, tmp_path):
     (tmp_path / "before").mkdir()
     planned, edited = tmp_path / "before" / "mine.py", tmp_path / "mine.py"
     planned.write_text(PLUGIN)
@@ -85,26 +85,26 @@ def test_a_plugin_that_was_edited_after_the_plan_trains_nothing(workspace, tmp_p
     _, source = find_method("mine", [planned])
     one = job().model_copy(update={"method": "mine", "plugin_hash": source})
     with pytest.raises(fit.CodeError):
-        fit.run_job(one, workspace, options(plugins=(str(edited),)))
-    assert not workspace.job(one.key).weights.exists()
-    record = fit.run_job(one, workspace, options(plugins=(str(planned),)))
+        fit.run_job(one, run_dir, options(plugins=(str(edited),)))
+    assert not run_dir.job(one.key).weights.exists()
+    record = fit.run_job(one, run_dir, options(plugins=(str(planned),)))
     assert record.job.plugin_hash == source
     assert one.key != job().model_copy(update={"method": "mine"}).key
 
 
-def test_another_version_than_was_planned_trains_nothing(workspace):
+def test_another_version_than_was_planned_trains_nothing(run_dir):
     one = job()
     one = one.model_copy(update={"version": one.version + 1})
     with pytest.raises(fit.CodeError):
-        fit.run_job(one, workspace, options())
-    assert not workspace.job(one.key).weights.exists()
+        fit.run_job(one, run_dir, options())
+    assert not run_dir.job(one.key).weights.exists()
 
 
-def test_a_resumed_job_ends_with_the_same_record(workspace, tmp_path, monkeypatch):
+def test_a_resumed_job_ends_with_the_same_record(run_dir, tmp_path, monkeypatch):
     one = job(precision="fp32", norm="batch", epochs=4)
-    whole = fit.run_job(one, workspace, options())
+    whole = fit.run_job(one, run_dir, options())
 
-    other = Workspace(tmp_path / "broken")
+    other = RunDirectory(tmp_path / "broken")
     save = fit.save_checkpoint
 
     def save_then_die(folder, epoch, *state):
@@ -122,10 +122,10 @@ def test_a_resumed_job_ends_with_the_same_record(workspace, tmp_path, monkeypatc
     resumed = fit.run_job(one, other, options())
     assert resumed.cost.attempts == 2
     assert resumed.numbers() == whole.numbers()
-    assert weights(other, one.key) == weights(workspace, one.key)
+    assert weights(other, one.key) == weights(run_dir, one.key)
 
 
-class StopInTheTest(Lifeline):
+class StopInTheTest(Heartbeat):
     """Asks to stop after the chunks of all epochs and some batches of the test."""
 
     def __init__(self, begun):
@@ -142,11 +142,11 @@ class StopInTheTest(Lifeline):
     ids=["on training images", "plain", "adapting"],
 )
 def test_a_job_stopped_in_its_test_has_only_that_to_repeat(
-    method, begun, workspace, tmp_path, monkeypatch
+    method, begun, run_dir, tmp_path, monkeypatch
 ):
     one = job(method)
-    whole = fit.run_job(one, workspace, options())
-    other = Workspace(tmp_path / "broken")
+    whole = fit.run_job(one, run_dir, options())
+    other = RunDirectory(tmp_path / "broken")
     with pytest.raises(StoppedError):
         fit.run_job(one, other, options(checkpoint_every=1e9), StopInTheTest(begun))
     state = load_checkpoint(other.job(one.key).checkpoints, torch.device("cpu"))
@@ -172,10 +172,10 @@ def own(tmp_path, monkeypatch):
     """A dataset of one's own images in files; returns a job on it, as it is then."""
     monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
     write_own(tmp_path / "data" / "own", rows())
-    normalisation = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
-    words = {"title": "Own", "classes": 3, "image_size": 8, "profile": "natural"}
-    spec = DatasetSpec(**SPEC, **words, normalisation=normalisation)
-    settings = resized_recipe(precision="fp32", epochs=2, evaluate_every=1)
+    normalization = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    words = {"title": "Own", "classes": 3, "image_size": 8, "imbalance_type": "natural"}
+    spec = DatasetSpec(**SPEC, **words, normalization=normalization)
+    settings = resized_recipe(precision="fp32", epochs=2, eval_every_n_epochs=1)
 
     def make():
         fingerprint = measure_fingerprint(spec, tmp_path / "data")
@@ -185,55 +185,55 @@ def own(tmp_path, monkeypatch):
     return make
 
 
-def test_a_failed_test_is_all_that_is_repeated(own, workspace, tmp_path, monkeypatch):
+def test_a_failed_test_is_all_that_is_repeated(own, run_dir, tmp_path, monkeypatch):
     """A test image is damaged after training; then it is mended, at last with other pixels."""
     where, one = options(data_root=str(tmp_path / "data")), own()
-    whole = fit.run_job(one, Workspace(tmp_path / "whole"), where)
+    whole = fit.run_job(one, RunDirectory(tmp_path / "whole"), where)
     path = tmp_path / "data/own/images/bee/test 0.jpg"
-    sound, ended = path.read_bytes(), fit._Scribe.training_ended
+    sound, ended = path.read_bytes(), fit._ProgressWriter.training_ended
 
     def damage(scribe, module):
         ended(scribe, module)
         path.write_bytes(b"<html>")
 
-    monkeypatch.setattr(fit._Scribe, "training_ended", damage)
+    monkeypatch.setattr(fit._ProgressWriter, "training_ended", damage)
     with raises(DataError, "bad-images", "test 0.jpg"):
-        fit.run_job(one, workspace, where)
-    monkeypatch.setattr(fit._Scribe, "training_ended", ended)
+        fit.run_job(one, run_dir, where)
+    monkeypatch.setattr(fit._ProgressWriter, "training_ended", ended)
     monkeypatch.setattr(fit.TrainingModule, "training_step", again)
 
     path.write_bytes(picture(tmp_path / "images/cow/another.jpg"))
     mended = own()
     assert mended.key != one.key
-    record = fit.run_job(mended, workspace, where)
+    record = fit.run_job(mended, run_dir, where)
     assert record.training.losses == whole.training.losses
     assert record.training.curve == ()  # of the images before
     assert record.weights == whole.weights
     path.write_bytes(sound)
     assert own().key == one.key
-    assert fit.run_job(one, workspace, where).numbers() == whole.numbers()
+    assert fit.run_job(one, run_dir, where).numbers() == whole.numbers()
 
 
-def test_another_training_image_is_another_training(own, workspace, tmp_path, monkeypatch):
+def test_another_training_image_is_another_training(own, run_dir, tmp_path, monkeypatch):
     where = options(data_root=str(tmp_path / "data"))
     monkeypatch.setattr(fit.TrainingModule, "test_step", again)
     with pytest.raises(NoTraining):
-        fit.run_job(own(), workspace, where)
+        fit.run_job(own(), run_dir, where)
     path = tmp_path / "data/own/images/bee/train 0.jpg"
     path.write_bytes(picture(tmp_path / "images/cow/another.jpg"))
     monkeypatch.setattr(fit.TrainingModule, "training_step", again)
     with pytest.raises(NoTraining):
-        fit.run_job(own(), workspace, where)
+        fit.run_job(own(), run_dir, where)
 
 
-def test_what_only_saves_time_may_fail_to_be_written(workspace, monkeypatch, caplog):
+def test_what_only_saves_time_may_fail_to_be_written(run_dir, monkeypatch, caplog):
     def full(*words, **how):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(fit, "write_json", full)
     monkeypatch.setattr(fit, "save_checkpoint", full)
     monkeypatch.setattr(fit, "_count_attempt", lambda folder: 1)
-    fit.run_job(job(), workspace, options())
+    fit.run_job(job(), run_dir, options())
     assert "a checkpoint could not be written: [Errno 28] No space left on device" in caplog.text
 
 
@@ -245,92 +245,90 @@ def test_a_device_is_that_of_the_local_rank(monkeypatch):
     assert fit.local_device(options(device="gpu")) == torch.device("cuda:3")
 
 
-def test_the_memory_of_a_job_is_that_of_its_device(workspace):
-    cost = fit.run_job(job(epochs=1), workspace, options()).cost
+def test_the_memory_of_a_job_is_that_of_its_device(run_dir):
+    cost = fit.run_job(job(epochs=1), run_dir, options()).cost
     assert cost.memory == "host"
     assert 100 < cost.peak_memory_mb < 100_000
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_the_memory_of_a_job_on_a_gpu_is_the_gpus(workspace):
+def test_the_memory_of_a_job_on_a_gpu_is_the_gpus(run_dir):
     torch.cuda.reset_peak_memory_stats()
-    cost = fit.run_job(job(epochs=1, precision="fp32"), workspace, options(device="gpu")).cost
+    cost = fit.run_job(job(epochs=1, precision="fp32"), run_dir, options(device="gpu")).cost
     assert cost.memory == "gpu"
     assert cost.peak_memory_mb == pytest.approx(torch.cuda.max_memory_allocated() / 2**20, abs=0.1)
 
 
-def test_the_record_on_disk_is_the_one_returned(workspace):
+def test_the_record_on_disk_is_the_one_returned(run_dir):
     one = job()
-    record = fit.run_job(one, workspace, options())
-    assert read_record(record_path(workspace.records, one)) == record
-    assert record.training.steps == 3 * (404 // one.recipe.batch)
+    record = fit.run_job(one, run_dir, options())
+    assert read_record(record_path(run_dir.records, one)) == record
+    assert record.training.steps == 3 * (404 // one.recipe.batch_size)
     assert sum(record.test.totals) == 500
-    assert not list(workspace.job(one.key).checkpoints.glob("*.pt"))
+    assert not list(run_dir.job(one.key).checkpoints.glob("*.pt"))
 
 
-def test_a_second_stage_continues_from_its_start(workspace):
+def test_a_second_stage_continues_from_its_start(run_dir):
     first = job()
-    second = job("crt", start=[first.key])
-    records = [fit.run_job(one, workspace, options()) for one in (first, second)]
+    second = job("crt", depends_on=[first.key])
+    records = [fit.run_job(one, run_dir, options()) for one in (first, second)]
     parameters = [record.weights.parameters for record in records]
     assert parameters[0] == parameters[1]  # whether they train or not
-    before, after = (load_file(workspace.job(k).weights) for k in (first.key, second.key))
+    before, after = (load_file(run_dir.job(k).weights) for k in (first.key, second.key))
     for name in before:
         same = torch.equal(before[name], after[name])
         assert same == name.startswith("network.backbone"), name
 
 
-def test_an_expert_predicts_its_own_classes_alone(workspace):
-    one = job(subset="few", batch=4)
-    record = fit.run_job(one, workspace, options())
+def test_an_expert_predicts_its_own_classes_alone(run_dir):
+    one = job(subset="few", batch_size=4)
+    record = fit.run_job(one, run_dir, options())
     assert record.split.train_counts == (0,) * 7 + (11, 8, 6)
     assert record.test.totals == (50,) * 10
     assert not any(record.test.hits[:7])
     assert sum(record.test.hits) > 0
-    state = load_file(workspace.job(one.key).weights)
+    state = load_file(run_dir.job(one.key).weights)
     assert state["network.classifier.weight"].shape == (3, 64)
-    assert one.key != job(batch=4).key
+    assert one.key != job(batch_size=4).key
 
 
-def test_a_start_without_weights_is_named(workspace):
+def test_a_start_without_weights_is_named(run_dir):
     with pytest.raises(FileNotFoundError, match="weights"):
-        fit.run_job(job("crt", start=["0" * 16]), workspace, options())
+        fit.run_job(job("crt", depends_on=["0" * 16]), run_dir, options())
 
 
-def test_deferred_sampling_switches_in_its_epoch(workspace, monkeypatch):
+def test_deferred_sampling_switches_in_its_epoch(run_dir, monkeypatch):
     asked = []
     kind = METHODS["ldam_drw"]
     plain = kind.samplers
     monkeypatch.setattr(kind, "samplers", lambda self: asked.append(plain(self)) or asked[-1])
-    fit.run_job(job("ldam_drw", hyper={"defer": "drs"}, epochs=5), workspace, options())
+    fit.run_job(job("ldam_drw", hparams={"deferred": "drs"}, epochs=5), run_dir, options())
     assert asked == [("instance",)] * 4 + [("class_balanced",)]
 
 
-def test_a_method_draws_anew_in_each_epoch_and_with_each_seed(workspace, monkeypatch):
+def test_a_method_draws_anew_in_each_epoch_and_with_each_seed(run_dir, monkeypatch):
     drawn = []
 
     class Drawing(Softmax):
         def training_loss(self, batch):
-            drawn.append((self.draws.uniform(batch.labels)[0].item(), torch.rand(()).item()))
+            drawn.append((self.rng.uniform(batch.labels)[0].item(), torch.rand(()).item()))
             return super().training_loss(batch)
 
     monkeypatch.setitem(METHODS, "softmax", Drawing)
     for seed in (0, 1, 0):
-        fit.run_job(job(seed=seed, batch=400, epochs=2), workspace, options())
+        fit.run_job(job(seed=seed, batch_size=400, epochs=2), run_dir, options())
     assert drawn[4:] == drawn[:2]
     given, from_torch = zip(*drawn[:4], strict=True)
     assert len(set(given)) == len(set(from_torch)) == 4
 
 
-def test_a_method_observes_the_training_set_before_it_trains_as_a_test_would(
-    workspace, monkeypatch
-):
+def test_a_method_observes_the_training_set_before_it_trains_as_a_test_would(run_dir, monkeypatch):
     seen = []
 
     class Observing(Softmax):
-        stages = (Stage("train", observes=True),)
+        stages = (Stage("train", needs_statistics_pass=True),)
 
-        def observe(self, batch):
+        def update_statistics(self, batch):
             seen.append(("observes", self.training, torch.is_grad_enabled(), len(batch)))
 
         def training_loss(self, batch):
@@ -338,40 +336,40 @@ def test_a_method_observes_the_training_set_before_it_trains_as_a_test_would(
             return super().training_loss(batch)
 
     monkeypatch.setitem(METHODS, "softmax", Observing)
-    fit.run_job(job(batch=400, epochs=2), workspace, options())
+    fit.run_job(job(batch_size=400, epochs=2), run_dir, options())
     assert seen == [("observes", False, False, 405), *[("trains", True, True, 400)] * 2]
 
 
-def test_calibration_by_group_is_of_the_long_tailed_groups_on_the_twin_too(workspace):
-    shots = DIGITS.model_copy(update={"groups": "shots"})
+def test_calibration_by_group_is_of_the_long_tailed_groups_on_the_twin_too(run_dir):
+    shots = DIGITS.model_copy(update={"shot_rule": "shots"})
     one = job(split="balanced", epochs=1).model_copy(update={"dataset": shots})
-    record = fit.run_job(one, workspace, options())
+    record = fit.run_job(one, run_dir, options())
     assert set(record.split.train_counts) == {40}
     images = {g: sum(bins.counts) for g, bins in record.test.group_calibration.items()}
     assert images == {"many": 50, "medium": 250, "few": 200}
 
 
-def test_a_diverged_loss_is_said(workspace):
+def test_a_diverged_loss_is_said(run_dir):
     one = job(
-        first={"epochs": 3, "optimizer": {"lr": 1e30}, "schedule": {"kind": "constant"}},
+        stage1={"epochs": 3, "optimizer": {"lr": 1e30}, "schedule": {"kind": "constant"}},
     )
     with pytest.raises(DivergedError, match="loss of epoch"):
-        fit.run_job(one, workspace, options())
-    assert not record_path(workspace.records, one).exists()
+        fit.run_job(one, run_dir, options())
+    assert not record_path(run_dir.records, one).exists()
 
 
 @pytest.mark.parametrize(
     ("method", "lr", "said"),
     [("softmax", 1e8, "^the predictions of 405 training "), ("ssp", 1e17, "^after training ")],
 )
-def test_divergence_that_no_loss_shows_is_said(workspace, method, lr, said):
+def test_divergence_that_no_loss_shows_is_said(run_dir, method, lr, said):
     """Predictions of the test are not finite, or weights of a stage that has no test."""
     stage = {"epochs": 1, "optimizer": {"lr": lr}, "schedule": {"kind": "constant"}}
-    changes = {"norm": "batch", "precision": "fp32", "first": stage, "batch": 200}
+    changes = {"norm": "batch", "precision": "fp32", "stage1": stage, "batch_size": 200}
     one = job(method, epochs=1, **changes)
     with pytest.raises(DivergedError, match=said):
-        fit.run_job(one, workspace, options())
-    assert not record_path(workspace.records, one).exists()
+        fit.run_job(one, run_dir, options())
+    assert not record_path(run_dir.records, one).exists()
 
 
 def test_equal_seeds_give_equal_initialisation_across_methods():
@@ -379,104 +377,104 @@ def test_equal_seeds_give_equal_initialisation_across_methods():
     methods = ("softmax", "balanced_softmax")
     ones = [fit.build_method(job(m), counts).network.state_dict() for m in methods]
     assert all(torch.equal(ones[0][name], ones[1][name]) for name in ones[0])
-    assert derive(0, "init", "train") != derive(1, "init", "train")
+    assert derive_seed(0, "init", "train") != derive_seed(1, "init", "train")
 
 
-def test_cached_features_train_the_classifier_on_what_a_test_would_see(workspace):
+def test_cached_features_train_the_classifier_on_what_a_test_would_see(run_dir):
     first = job()
-    fit.run_job(first, workspace, options())
-    cached, fixed = recipe_values("second", cached_features=True), {"update_bn": False}
-    plain = job("crt", start=[first.key], hyper=fixed, augment="none")
-    quick = job("crt", start=[first.key], hyper=fixed, second=cached)
-    fit.run_job(plain, workspace, options())
-    fit.run_job(quick, workspace, options())
+    fit.run_job(first, run_dir, options())
+    cached, fixed = recipe_values("stage2", cached_features=True), {"update_bn": False}
+    plain = job("crt", depends_on=[first.key], hparams=fixed, augment="none")
+    quick = job("crt", depends_on=[first.key], hparams=fixed, stage2=cached)
+    fit.run_job(plain, run_dir, options())
+    fit.run_job(quick, run_dir, options())
     assert plain.key != quick.key
-    states = [load_file(workspace.job(one.key).weights) for one in (plain, quick)]
+    states = [load_file(run_dir.job(one.key).weights) for one in (plain, quick)]
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, rtol=1e-9, atol=1e-12)
 
 
-def test_cached_features_leave_a_backbone_that_trains_alone(workspace):
-    plain, asked = job(), job(first=recipe_values("first", cached_features=True))
-    losses = [fit.run_job(one, workspace, options()).training.losses for one in (plain, asked)]
+def test_cached_features_leave_a_backbone_that_trains_alone(run_dir):
+    plain, asked = job(), job(stage1=recipe_values("stage1", cached_features=True))
+    losses = [fit.run_job(one, run_dir, options()).training.losses for one in (plain, asked)]
     assert losses[0] == losses[1]
 
 
-def test_features_of_experts_are_cached(workspace):
-    first = job("ride", hyper={"experts": 2}, epochs=1)
-    fit.run_job(first, workspace, options())
-    cached = recipe_values("second", cached_features=True)
-    settings = {"start": [first.key], "hyper": {"experts": 2}}
-    plain = fit.run_job(job("ride_router", augment="none", **settings), workspace, options())
-    quick = fit.run_job(job("ride_router", second=cached, **settings), workspace, options())
+def test_features_of_experts_are_cached(run_dir):
+    first = job("ride", hparams={"experts": 2}, epochs=1)
+    fit.run_job(first, run_dir, options())
+    cached = recipe_values("stage2", cached_features=True)
+    settings = {"start": [first.key], "hparams": {"experts": 2}}
+    plain = fit.run_job(job("ride_router", augment="none", **settings), run_dir, options())
+    quick = fit.run_job(job("ride_router", stage2=cached, **settings), run_dir, options())
     assert quick.training.losses == pytest.approx(plain.training.losses, rel=1e-9)
 
 
-def test_no_features_are_cached_where_batchnorm_is_updated(workspace, caplog):
+def test_no_features_are_cached_where_batchnorm_is_updated(run_dir, caplog):
     first = job(norm="batch")
-    fit.run_job(first, workspace, options())
-    cached = recipe_values("second", cached_features=True)
-    plain = job("crt", start=[first.key], norm="batch")
-    asked = job("crt", start=[first.key], norm="batch", second=cached)
-    losses = [fit.run_job(one, workspace, options()).training.losses for one in (plain, asked)]
+    fit.run_job(first, run_dir, options())
+    cached = recipe_values("stage2", cached_features=True)
+    plain = job("crt", depends_on=[first.key], norm="batch")
+    asked = job("crt", depends_on=[first.key], norm="batch", stage2=cached)
+    losses = [fit.run_job(one, run_dir, options()).training.losses for one in (plain, asked)]
     assert losses[0] == losses[1]
     own = [r.levelname for r in caplog.records if r.name == "ltbench.training.module"]
     assert own == ["WARNING"]
 
 
-def test_tests_on_the_way_move_nothing(workspace, tmp_path):
-    plain, watched = job(norm="batch"), job(norm="batch", evaluate_every=2, epochs=3)
+def test_tests_on_the_way_move_nothing(run_dir, tmp_path):
+    plain, watched = job(norm="batch"), job(norm="batch", eval_every_n_epochs=2, epochs=3)
     assert plain.key == watched.key
-    other = Workspace(tmp_path / "watched")
-    records = fit.run_job(plain, workspace, options()), fit.run_job(watched, other, options())
+    other = RunDirectory(tmp_path / "watched")
+    records = fit.run_job(plain, run_dir, options()), fit.run_job(watched, other, options())
     assert records[0].numbers() == records[1].numbers()
     assert [point.epoch for point in records[1].training.curve] == [2]
     assert max(records[1].training.curve[0].hits) > 0
-    assert weights(workspace, plain.key) == weights(other, plain.key)
+    assert weights(run_dir, plain.key) == weights(other, plain.key)
 
 
 @pytest.mark.slow
-def test_a_compiled_network_learns_the_same(workspace, tmp_path):
+def test_a_compiled_network_learns_the_same(run_dir, tmp_path):
     if not any(map(shutil.which, ("c++", "g++", "clang++"))):
         pytest.skip("no C++ compiler")
     plain, compiled = job(epochs=1), job(epochs=1, compile="on")
-    records = [fit.run_job(one, workspace, options()) for one in (plain, compiled)]
+    records = [fit.run_job(one, run_dir, options()) for one in (plain, compiled)]
     assert plain.key != compiled.key
     assert records[1].training.losses == pytest.approx(records[0].training.losses, rel=1e-9)
-    names = [set(load_file(workspace.job(one.key).weights)) for one in (plain, compiled)]
+    names = [set(load_file(run_dir.job(one.key).weights)) for one in (plain, compiled)]
     assert names[0] == names[1]
 
 
-def test_folded_batchnorm_tests_the_same_network(workspace):
+def test_folded_batchnorm_tests_the_same_network(run_dir):
     plain, folded = job(norm="batch"), job(norm="batch", fold_batchnorm=True)
     assert plain.key != folded.key
-    records = [fit.run_job(one, workspace, options()) for one in (plain, folded)]
+    records = [fit.run_job(one, run_dir, options()) for one in (plain, folded)]
     assert records[0].test.hits == records[1].test.hits
-    assert weights(workspace, plain.key) == weights(workspace, folded.key)
+    assert weights(run_dir, plain.key) == weights(run_dir, folded.key)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
-def test_single_precision_is_exact_unless_the_recipe_says_otherwise(workspace, precision):
-    fit.run_job(job(precision=precision, epochs=1), workspace, options())
+def test_single_precision_is_exact_unless_the_recipe_says_otherwise(run_dir, precision):
+    fit.run_job(job(precision=precision, epochs=1), run_dir, options())
     meaning = {"fp32": "ieee", "tf32": "tf32"}[precision]
     assert torch.backends.cudnn.conv.fp32_precision == meaning
     assert torch.backends.cuda.matmul.fp32_precision == meaning
 
 
-def test_a_choice_is_made_on_images_that_nothing_trained_on(workspace):
+def test_a_choice_is_made_on_images_that_nothing_trained_on(run_dir):
     apart = {"auxiliary": Auxiliary(source="train_holdout", per_class=5)}
     dataset = DIGITS.model_copy(update=apart)
     first = job().model_copy(update={"dataset": dataset})
-    second = job("uno_ic", start=[first.key]).model_copy(update={"dataset": dataset})
-    start, chosen = (fit.run_job(one, workspace, options()) for one in (first, second))
+    second = job("uno_ic", depends_on=[first.key]).model_copy(update={"dataset": dataset})
+    start, chosen = (fit.run_job(one, run_dir, options()) for one in (first, second))
 
     assert start.split == chosen.split
     assert chosen.split.train_counts == (115, 81, 56, 39, 26, 17, 11, 6, 4, 3)
     assert chosen.split.auxiliary_counts == (5,) * 8 + (4, 3)
     assert chosen.training is None
-    assert read_record(record_path(workspace.records, second)) == chosen
+    assert read_record(record_path(run_dir.records, second)) == chosen
 
-    before, after = (load_file(workspace.job(one.key).weights) for one in (first, second))
+    before, after = (load_file(run_dir.job(one.key).weights) for one in (first, second))
     assert all(torch.equal(after[name], value) for name, value in before.items())
     strength, temperature = after["strength"], after["temperature"]
     data = DataModule.of_job(second, None)
@@ -492,17 +490,17 @@ def test_a_choice_is_made_on_images_that_nothing_trained_on(workspace):
     assert min(nll, key=nll.get) == 1.0
 
 
-def test_a_job_that_chooses_needs_auxiliary_images(workspace):
+def test_a_job_that_chooses_needs_auxiliary_images(run_dir):
     first = job(epochs=1)
-    fit.run_job(first, workspace, options())
+    fit.run_job(first, run_dir, options())
     with raises(DataError, "missing-data"):
-        fit.run_job(job("uno_ic", start=[first.key]), workspace, options())
+        fit.run_job(job("uno_ic", depends_on=[first.key]), run_dir, options())
 
 
-def test_a_record_says_what_was_trained_read_and_spent(workspace):
-    plain = fit.run_job(job(epochs=1), workspace, options())
-    classifier = fit.run_job(job("crt", epochs=1, start=(plain.key,)), workspace, options())
-    means = fit.run_job(job("ncm", start=(plain.key,)), workspace, options())
+def test_a_record_says_what_was_trained_read_and_spent(run_dir):
+    plain = fit.run_job(job(epochs=1), run_dir, options())
+    classifier = fit.run_job(job("crt", epochs=1, depends_on=(plain.key,)), run_dir, options())
+    means = fit.run_job(job("ncm", depends_on=(plain.key,)), run_dir, options())
     weights = plain.weights
     assert weights.trained == weights.read == weights.parameters
     head = 10 * 64 + 10
@@ -521,8 +519,8 @@ def test_a_record_says_what_was_trained_read_and_spent(workspace):
         assert len(record.test.auroc_pairs) == len(record.test.average_precision) == 10
 
 
-def test_cpu_seconds_of_a_broken_attempt_count(workspace, tmp_path):
-    other = Workspace(tmp_path / "broken")
+def test_cpu_seconds_of_a_broken_attempt_count(run_dir, tmp_path):
+    other = RunDirectory(tmp_path / "broken")
     with pytest.raises(StoppedError):
         fit.run_job(job(), other, options(), StopInTheTest(3 + 1))
     state = load_checkpoint(other.job(job().key).checkpoints, torch.device("cpu"))

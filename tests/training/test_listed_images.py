@@ -10,10 +10,10 @@ from ltbench.data.errors import DataError
 from ltbench.data.evaluation_data import part_of_dataset
 from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_raw_dataset, measure_fingerprint
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
 from ltbench.training import fit
-from ltbench.training.restored import evaluate, restore
+from ltbench.training.inference import evaluate, restore
 from tests.support.errors import raises
 from tests.support.listed_images import (
     listed_spec,
@@ -31,9 +31,9 @@ RECIPE = resized_recipe(network="resnet10", norm="batch", precision="fp32", epoc
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
     spec = listed_spec()
-    write_lists(tmp_path / "lists", spec)
+    write_lists(tmp_path / "official_lists", spec)
     write_images(tmp_path / "images", content=picture)
-    prepare(spec, tmp_path / "images", tmp_path / "lists", tmp_path / "data" / spec.name)
+    prepare(spec, tmp_path / "images", tmp_path / "official_lists", tmp_path / "data" / spec.name)
     return tmp_path
 
 
@@ -44,10 +44,10 @@ def listed_job(place, method="softmax", split="longtailed", **changes) -> Job:
 
 
 def run(place, one, name="runs"):
-    workspace = Workspace(place / name)
-    record = fit.run_job(one, workspace, options(data_root=str(place / "data")))
-    assert read_record(record_path(workspace.records, one)) == record
-    return record, load_file(workspace.job(one.key).weights)
+    run_dir = RunDirectory(place / name)
+    record = fit.run_job(one, run_dir, options(data_root=str(place / "data")))
+    assert read_record(record_path(run_dir.records, one)) == record
+    return record, load_file(run_dir.job(one.key).weights)
 
 
 @pytest.mark.parametrize(("split", "quality"), [("longtailed", None), ("balanced", 90)])
@@ -60,7 +60,7 @@ def test_a_job_trains_and_tests_with_and_without_a_cache(place, split, quality):
     assert record.split.longtailed_counts == (6, 2, 1)
     assert record.split.bad_images == 0
     raw = load_raw_dataset(one.dataset, place / "data")
-    build_cache(one.dataset, raw, one.recipe.short_side, quality=quality)
+    build_cache(one.dataset, raw, one.recipe.resize_shorter_side, quality=quality)
     again, same = run(place, one, "cached")
     assert again.numbers() == record.numbers()
     assert all(torch.equal(weights[name], same[name]) for name in weights)
@@ -70,10 +70,10 @@ def test_images_left_out_are_counted_in_the_record(place):
     one = listed_job(place)
     raw = load_raw_dataset(one.dataset, place / "data")
     (raw.files["train"].root / "train/n01/4.jpg").write_bytes(b"not an image")
-    built = build_cache(one.dataset, raw, one.recipe.short_side, on_bad="skip")
+    built = build_cache(one.dataset, raw, one.recipe.resize_shorter_side, on_bad="skip")
     with raises(DataError, "mismatch", "all images"):
         run(place, one)
-    assert not Workspace(place / "runs").job(one.key).weights.exists()
+    assert not RunDirectory(place / "runs").job(one.key).weights.exists()
     known = one.dataset.model_copy(update={"bad_images": built.bad_images})
     other = Job(**one.model_dump() | {"dataset": known})
     assert other.key != one.key
@@ -86,7 +86,7 @@ def test_weights_are_tested_again_on_the_same_pixels(place):
     """Pixels that went through a JPEG in training and in the job's own test."""
     one = listed_job(place, jpeg_quality=5)
     record, _ = run(place, one)
-    weights = Workspace(place / "runs").job(one.key).weights
+    weights = RunDirectory(place / "runs").job(one.key).weights
     images = part_of_dataset(one.dataset, "test", one.split, place / "data")
     result = evaluate(restore(record, weights), record, images, torch.device("cpu"))
     assert result == record.test

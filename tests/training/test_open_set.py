@@ -6,7 +6,7 @@ import torch
 from ltbench.config.models import Job
 from ltbench.data.datamodule import DataModule
 from ltbench.data.sources import load_raw_dataset
-from ltbench.runs.run_dir import Workspace
+from ltbench.runs.run_dir import RunDirectory
 from ltbench.training import fit
 from ltbench.training.evaluation import Evaluation
 from ltbench.training.open_set import THRESHOLDS, open_set_test, reaching
@@ -58,12 +58,14 @@ def test_images_are_normalised_as_the_own_ones():
 
 
 def test_the_record_has_it_and_the_twin_has_none(tmp_path):
-    record = fit.run_job(opened("digits"), Workspace(tmp_path), options())
+    record = fit.run_job(opened("digits"), RunDirectory(tmp_path), options())
     assert record.open_set.right[0] == sum(record.test.hits)  # ten classes: nothing is below 0.1
     assert record.open_set.mistaken[0] == 500
     assert record.f_measures()[0.1] > 0
-    twin = fit.run_job(opened("digits", split="balanced"), Workspace(tmp_path), options())
-    assert twin.open_set is None
+    balanced_counterpart = fit.run_job(
+        opened("digits", split="balanced"), RunDirectory(tmp_path), options()
+    )
+    assert balanced_counterpart.open_set is None
 
 
 def test_absent_images_are_said_and_passed_over(tmp_path, monkeypatch, caplog):
@@ -75,4 +77,4 @@ def test_absent_images_are_said_and_passed_over(tmp_path, monkeypatch, caplog):
 
 def test_unknown_open_sets_stop_a_job_before_it_trains(tmp_path):
     with pytest.raises(ValueError, match='no dataset "digit"'):
-        fit.prepare(opened("digit"), Workspace(tmp_path), options())
+        fit.prepare(opened("digit"), RunDirectory(tmp_path), options())

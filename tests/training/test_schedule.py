@@ -3,11 +3,11 @@ import math
 import pytest
 
 from ltbench.config.models import Schedule
-from ltbench.training.schedule import lr_factor
+from ltbench.training.schedule import schedule_factor
 
 
 def factors(epochs, **schedule):
-    return [lr_factor(Schedule(**schedule), epoch, epochs) for epoch in range(1, epochs + 1)]
+    return [schedule_factor(Schedule(**schedule), epoch, epochs) for epoch in range(1, epochs + 1)]
 
 
 def test_a_cosine_begins_at_the_full_rate_and_its_last_epoch_still_trains():

@@ -35,14 +35,23 @@ from ltbench.losses import (
     ease_within_classes,
     expert_weight,
 )
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Progress, Stage, Teacher
+from ltbench.methods.contract import (
+    Batch,
+    HParams,
+    Loss,
+    Method,
+    Paper,
+    Progress,
+    Stage,
+    Teacher,
+    TrainedTeacher,
+)
 from ltbench.methods.rebalancing.softmax import Softmax
-from ltbench.methods.terms import TrainedTeacher
 from ltbench.networks import NetworkSpec
 from ltbench.networks.partial import PartialNetwork
 
 
-class LFMEHyper(Hyper):
+class LFMEHParams(HParams):
     """Hyper-parameters of LFME."""
 
     temperature: float = Field(2.0, gt=0, description="of student and experts in distillation (T)")
@@ -64,19 +73,19 @@ class LFME(Method):
         arxiv="2001.01536",
     )
     category = "transfer"
-    stages = (Stage("train", samplers=("class_aware",), observes=True),)
+    stages = (Stage("train", samplers=("class_aware",), needs_statistics_pass=True),)
     teachers = (
         Teacher("softmax", subset="many", batch_share=1 / 2),
         Teacher("softmax", subset="medium", batch_share=1 / 4),
         Teacher("softmax", subset="few", batch_share=1 / 8),
     )
-    coupling = "gathered"
+    batch_dependence = "gathered"
     oracle = "lfme"
-    Hyper = LFMEHyper
-    hyper: LFMEHyper
+    HParams = LFMEHParams
+    hparams: LFMEHParams
 
-    def __init__(self, spec: NetworkSpec, counts: Tensor, hyper: Any = None) -> None:
-        super().__init__(spec, counts, hyper)
+    def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: Any = None) -> None:
+        super().__init__(spec, counts, hparams)
         self.panel = nn.ModuleList()
         self.ease: Tensor  # of each training image
         self.weights: Tensor  # of each expert
@@ -102,7 +111,7 @@ class LFME(Method):
             self.panel.append(PartialNetwork(expert.network, classes))
         self.freeze(self.panel)
 
-    def observe(self, batch: Batch) -> None:
+    def update_statistics(self, batch: Batch) -> None:
         """Take down the experts' confidence in each image's own class."""
         known = self.ease.new_zeros(len(batch), self.spec.classes)
         for expert in self.experts:
@@ -110,7 +119,7 @@ class LFME(Method):
         self.ease[batch.index] = known.gather(1, batch.labels[:, None])[:, 0]
         self.labels[batch.index] = batch.labels
 
-    def on_observed(self) -> None:
+    def finalize_statistics(self) -> None:
         """Scale the confidence within each class."""
         sizes = self.ease.new_ones(self.spec.classes)
         for expert in self.experts:
@@ -122,7 +131,7 @@ class LFME(Method):
         for i, (images, student, expert) in enumerate(self.tally.tolist()):
             if images:
                 accuracies = student / images, expert / images
-                self.weights[i] = expert_weight(*accuracies, self.hyper.decay_from)
+                self.weights[i] = expert_weight(*accuracies, self.hparams.decay_from)
         self.tally.zero_()
 
     def training_loss(self, batch: Batch) -> Loss:
@@ -135,7 +144,7 @@ class LFME(Method):
         tally = torch.zeros_like(self.tally)
         for i, expert in enumerate(self.experts):
             classes, taught = expert.classes, expert(batch.images)  # [K], [B, K]
-            divergence = distillation(logits[:, classes], taught, self.hyper.temperature)
+            divergence = distillation(logits[:, classes], taught, self.hparams.temperature)
             losses[f"expert {i}"] = self.weights[i] * divergence
             mine = torch.isin(batch.labels, classes)
             knows = classes[taught.argmax(dim=1)] == batch.labels

@@ -15,10 +15,10 @@ from pydantic import Field
 
 from ltbench.augment import mix, mixup
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 
 
-class MixupHyper(Hyper):
+class MixupHParams(HParams):
     """Hyper-parameters of mixup."""
 
     alpha: float = Field(0.2, gt=0, description="of Beta(alpha, alpha): larger mixes more evenly")
@@ -36,13 +36,13 @@ class Mixup(Method):
         arxiv="1710.09412",
     )
     category = "augmentation"
-    coupling = "gathered"
+    batch_dependence = "gathered"
     oracle = "mix_family"
-    Hyper = MixupHyper
-    hyper: MixupHyper
+    HParams = MixupHParams
+    hparams: MixupHParams
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the mixed loss of mixed images."""
-        images, partners, share = mixup(batch, self.hyper.alpha, self.draws)
+        images, partners, share = mixup(batch, self.hparams.alpha, self.rng)
         logits = self.network(images)
         return mix(cross_entropy(logits, batch.labels), cross_entropy(logits, partners), share)

@@ -6,7 +6,7 @@ Datasets", CVPR 2021 (arXiv:2106.09859).
     gamma: softmax over the K centres of a map's class                               implemented
     L_CESC: distances to the centres, weighted by gamma                              implemented
     L_CESC, pair classifier: whether two maps are of one class                       implemented
-    x_new = x_tail + T(x_head - centre), appended to the batch with the tail's label implemented
+    x_new = x_tail + T(x_head - center), appended to the batch with the tail's label implemented
     L_MV: T's result is foreign to the head, as long as the deviation, along the tail's implemented
     L = L_cls + 0.1 L_CESC + 0.01 L_MV, with LDAM-DRW as L_cls                        implemented
 
@@ -26,13 +26,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.core.distributed import gather, global_mean, rank, world_size
-from ltbench.methods.base import Batch, Loss, Paper
-from ltbench.methods.rebalancing.ldam_drw import LDAMDRW, LDAMDRWHyper
+from ltbench.methods.contract import Batch, Loss, Paper
+from ltbench.methods.rebalancing.ldam_drw import LDAMDRW, LDAMDRWHParams
 from ltbench.networks import NetworkSpec
 from ltbench.networks.rare_samples import RareSampleNetwork, pair_heads_with_tails
 
 
-class RSGHyper(LDAMDRWHyper):
+class RSGHParams(LDAMDRWHParams):
     """Hyper-parameters of RSG, and those of LDAM-DRW."""
 
     centres: int = Field(15, ge=1, description="centres of each class (K)")
@@ -58,22 +58,22 @@ class RSG(LDAMDRW):
     )
     category = "augmentation"
     oracle = "rsg"
-    Hyper = RSGHyper
-    hyper: RSGHyper
+    HParams = RSGHParams
+    hparams: RSGHParams
     network: RareSampleNetwork
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network of cosines with a generator, and say which classes are head classes."""
-        heads = max(int(spec.classes * self.hyper.head_share), 1)
+        heads = max(int(spec.classes * self.hparams.head_share), 1)
         largest = self.counts.argsort(descending=True, stable=True)[:heads]
         self.head: Tensor
         is_head = torch.zeros(spec.classes, dtype=torch.bool).index_fill(0, largest, value=True)
         self.register_buffer("head", is_head, persistent=False)
-        return RareSampleNetwork(spec, self.hyper.centres, self.hyper.contrast_width)
+        return RareSampleNetwork(spec, self.hparams.centres, self.hparams.contrast_width)
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the losses of the classes, of the centres and of what is generated."""
-        hyper, generator = self.hyper, self.network.generator
+        hparams, generator = self.hparams, self.network.generator
         lower, upper = cast("nn.Sequential", self.network.backbone)
         maps = lower(batch.images)
         known = maps.detach().to(torch.promote_types(maps.dtype, torch.float32))
@@ -91,12 +91,12 @@ class RSG(LDAMDRW):
         cosines = self.network.classifier(upper(torch.cat([maps, new.to(maps.dtype)])))
         return {
             "classes": self.margin_loss(cosines, torch.cat([batch.labels, labels[tails[mine]]])),
-            "centres": hyper.centre_weight
+            "centres": hparams.centre_weight
             * (
                 global_mean(generator.distances(known, batch.labels))
                 + mean_over(contrast, len(first))
             ),
-            "vectors": hyper.vector_weight * mean_over(vectors, len(heads)),
+            "vectors": hparams.vector_weight * mean_over(vectors, len(heads)),
         }
 
     def pairs_to_compare(self, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,7 +112,7 @@ class RSG(LDAMDRW):
         """Return positions [P] of heads and of tails in a global batch, none until deferred."""
         if not self.progress.deferred:
             return labels.new_empty(0), labels.new_empty(0)
-        return pair_heads_with_tails(labels, self.head, self.hyper.strength)
+        return pair_heads_with_tails(labels, self.head, self.hparams.strength)
 
 
 def mean_over(losses: Tensor, pairs: int) -> Tensor:

@@ -5,7 +5,7 @@ Yang and Xu, "Rethinking the Value of Labels for Improving Class-Imbalanced Lear
 
     rotation: which quarter turn an image was given (Gidaris et al., ICLR 2018)         implemented
     moco: InfoNCE of two views, momentum encoder, queue (He et al., CVPR 2020)          implemented
-    the backbone alone is handed on, to variants of a grid with `start_from: ssp`       implemented
+    the backbone alone is handed on, to variants of a grid with `init_from: ssp`       implemented
 
 No label is looked at and no class predicted: the stage is not tested. The paper turns the images of
 CIFAR, for 200 epochs, and uses MoCo (version 2: a perceptron as head, T = 0.2) for ImageNet and
@@ -14,7 +14,7 @@ a permutation of equally many of each. Strong augmentation is left to the recipe
 
 MoCo shuffles the images of the momentum encoder over devices, so that BatchNorm's statistics do not
 betray which key is a query's own. Here they are shuffled over `norm_groups` parts of the global
-batch, each normalised alone, however many ranks share them; on one device too.
+batch, each normalized alone, however many ranks share them; on one device too.
 """
 
 from collections import OrderedDict
@@ -29,12 +29,12 @@ from ltbench.augment import TURNS, turned
 from ltbench.classifiers import linear
 from ltbench.core.distributed import gather, rank, world_size
 from ltbench.losses import cross_entropy, info_nce
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import NetworkSpec, build_backbone
 from ltbench.networks.momentum import KeyQueue, MomentumCopy, projection
 
 
-class SSPHyper(Hyper):
+class SSPHParams(HParams):
     """Hyper-parameters of SSP; all but the first two are MoCo's."""
 
     task: Literal["rotation", "moco"] = Field("rotation", description="what is learned")
@@ -61,59 +61,59 @@ class SSP(Method):
     stages = (
         Stage(
             "pretrain",
-            tests=False,
+            is_evaluated=False,
             changes=(({"task": "moco"}, {"views": 2, "forward_passes": 1}),),
         ),
     )
-    coupling = "gathered"
+    batch_dependence = "gathered"
     oracle = "ssp"
-    Hyper = SSPHyper
-    hyper: SSPHyper
+    HParams = SSPHParams
+    hparams: SSPHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a backbone with the head of the task; MoCo's copy and queue stand beside it."""
         backbone, features = build_backbone(spec)
-        hyper = self.hyper
-        if hyper.task == "rotation":
+        hparams = self.hparams
+        if hparams.task == "rotation":
             return nn.Sequential(OrderedDict(backbone=backbone, head=linear(features, TURNS)))
-        head = projection(features, hyper.width, "none")
+        head = projection(features, hparams.width, "none")
         network = nn.Sequential(OrderedDict(backbone=backbone, head=head))
         self.slow = MomentumCopy(network)
-        self.queue = KeyQueue(hyper.queue, hyper.width)
+        self.queue = KeyQueue(hparams.queue, hparams.width)
         return network
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
         """Begin with a copy of whatever network training begins with."""
-        if self.hyper.task == "moco":
+        if self.hparams.task == "moco":
             self.slow.follow(self.network, momentum=0.0)
 
-    def lr_factor(self, parameter: str) -> float:  # noqa: ARG002 - all are alike
+    def lr_scale(self, parameter: str) -> float:  # noqa: ARG002 - all are alike
         """Return the multiple of the recipe's learning rate."""
-        return self.hyper.lr
+        return self.hparams.lr
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the loss of the task, of one view or two."""
-        if self.hyper.task == "rotation":
-            turns = self.draws.order(batch.index) % TURNS  # [B]
+        if self.hparams.task == "rotation":
+            turns = self.rng.permutation(batch.index) % TURNS  # [B]
             return cross_entropy(self.network(turned(batch.images, turns)), turns)
         return self.contrast(*batch.images)
 
     def contrast(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the contrast of first views with second ones and the queue; the queue moves on."""
         queries = F.normalize(self.network(first))
-        self.slow.follow(self.network, momentum=self.hyper.momentum)
+        self.slow.follow(self.network, momentum=self.hparams.momentum)
         keys = self.keys(second)  # [N, D]
         own = keys[rank() * len(queries) : (rank() + 1) * len(queries)]
         others = self.queue.keys.to(keys.dtype, copy=True)  # the queue moves on before the gradient
-        loss = info_nce(queries, own, others, self.hyper.temperature)
+        loss = info_nce(queries, own, others, self.hparams.temperature)
         self.queue.push(keys=keys)
         return loss
 
     def keys(self, images: Tensor) -> Tensor:
         """Return the keys [N, D] of the global batch, of images [B, C, H, W] of this rank."""
-        order = self.draws.order(images)
-        parts = self.draws.partners(images, order).chunk(
-            max(self.hyper.norm_groups // world_size(), 1)
+        order = self.rng.permutation(images)
+        parts = self.rng.gather_permuted(images, order).chunk(
+            max(self.hparams.norm_groups // world_size(), 1)
         )
         shuffled = gather(torch.cat([self.slow(part) for part in parts]))
         return shuffled[gather(order).argsort()]

@@ -30,12 +30,12 @@ from torch import nn
 
 from ltbench.classifiers import linear
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.multi_expert import Branches, build_branches
 
 
-class BBNHyper(Hyper):
+class BBNHParams(HParams):
     """Hyper-parameters of BBN."""
 
     horizon: float = Field(
@@ -58,8 +58,8 @@ class BBN(Method):
     category = "ensemble"
     stages = (Stage("train", samplers=("instance", "reversed"), passes=0.94),)  # a branch each
     oracle = "bbn"
-    Hyper = BBNHyper
-    hyper: BBNHyper
+    HParams = BBNHParams
+    hparams: BBNHParams
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
@@ -70,7 +70,7 @@ class BBN(Method):
     @property
     def alpha(self) -> float:
         """Weight of the conventional branch in this epoch."""
-        return 1 - (self.progress.fraction / self.hyper.horizon) ** 2
+        return 1 - (self.progress.fraction / self.hparams.horizon) ** 2
 
     def training_loss(self, batch: Mapping[str, Batch]) -> Loss:
         """Return the cross-entropies of the mixed logits with either batch's labels."""

@@ -12,8 +12,8 @@ the authors L_ice has one common denominator, the pairs of a branch and a sample
 1e-7 is added inside its logarithm. Their code names the classes of S_m and S_t by position; here
 they are shares of the classes in order of size. The classifier is shared.
 
-Network: on CIFAR ResNets a branch is a normalisation of its own before the pooling, as in the code
-(the paper draws a 1x1 convolution). Elsewhere it is a 1x1 convolution with normalisation and ReLU,
+Network: on CIFAR ResNets a branch is a normalization of its own before the pooling, as in the code
+(the paper draws a 1x1 convolution). Elsewhere it is a 1x1 convolution with normalization and ReLU,
 before the pooling in training and after it in the test, the classifier has no bias, and in the test
 its weights are divided by a power `gamma` of their norms, as in the authors' ImageNet code. Where a
 backbone is not a ResNet, ResNeXt or ConvNeXt the branches stand behind its pooling.
@@ -26,14 +26,14 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ltbench.classifiers import tau_normalised
+from ltbench.classifiers import tau_normalized
 from ltbench.losses import branch_loss, class_groups, cross_entropy
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.residual_branches import build_residual_branches
 
 
-class ResLTHyper(Hyper):
+class ResLTHParams(HParams):
     """Hyper-parameters of ResLT; the defaults are those of CIFAR-100-LT at ratio 100."""
 
     beta: float = Field(0.995, ge=0, le=1, description="weight of the branches' own losses")
@@ -58,23 +58,23 @@ class ResLT(Method):
         arxiv="2101.10633",
     )
     category = "ensemble"
-    coupling = "gathered"
+    batch_dependence = "gathered"
     oracle = "reslt"
-    Hyper = ResLTHyper
-    hyper: ResLTHyper
+    HParams = ResLTHParams
+    hparams: ResLTHParams
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return three branches and their classifier."""
-        hyper = self.hyper
+        hparams = self.hparams
         self.groups: Tensor
-        groups = class_groups(self.counts, hyper.medium_from, hyper.few_from)
+        groups = class_groups(self.counts, hparams.medium_from, hparams.few_from)
         self.register_buffer("groups", groups, persistent=False)
         return build_residual_branches(spec, len(groups))
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the loss of the sum and those of the branches."""
-        logits, beta = self.network(batch.images), self.hyper.beta  # [3, B, C]
+        logits, beta = self.network(batch.images), self.hparams.beta  # [3, B, C]
         return {
             "fused": (1 - beta) * cross_entropy(logits.sum(dim=0), batch.labels),
             "branches": beta * branch_loss(logits, batch.labels, self.groups),
@@ -83,5 +83,5 @@ class ResLT(Method):
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Return the sum of the branches' logits [B, classes]."""
         classifier = cast("nn.Linear", self.network.classifier)
-        weight = tau_normalised(classifier.weight, self.hyper.gamma)
+        weight = tau_normalized(classifier.weight, self.hparams.gamma)
         return F.linear(self.network.features(images), weight, classifier.bias).sum(dim=0)

@@ -27,13 +27,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.losses import class_temperatures, diversity, effective_number_weights, ldam
-from ltbench.methods.base import Batch, Hyper, Loss, Method
+from ltbench.methods.contract import Batch, HParams, Loss, Method
 from ltbench.methods.papers import RIDE_PAPER
 from ltbench.networks import NetworkSpec
 from ltbench.networks.multi_expert import build_cosine_experts
 
 
-class RIDEHyper(Hyper):
+class RIDEHParams(HParams):
     """Hyper-parameters of RIDE; the defaults are those of CIFAR-100-LT."""
 
     experts: int = Field(3, ge=1, description="number of experts; the paper has 2, 3 and 4")
@@ -56,14 +56,14 @@ class RIDE(Method):
     title = "RIDE"
     paper = RIDE_PAPER
     category = "ensemble"
-    coupling = "gathered"
+    batch_dependence = "gathered"
     oracle = "ride"
-    Hyper: ClassVar[type[RIDEHyper]] = RIDEHyper
-    hyper: RIDEHyper
+    HParams: ClassVar[type[RIDEHParams]] = RIDEHParams
+    hparams: RIDEHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return experts that end in cosines."""
-        return build_cosine_experts(spec, self.hyper.experts, reduced=self.hyper.reduced)
+        return build_cosine_experts(spec, self.hparams.experts, reduced=self.hparams.reduced)
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the experts' margin losses and their diversity."""
@@ -71,18 +71,18 @@ class RIDE(Method):
 
     def expert_losses(self, cosines: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the losses of cosines [E, B, C] with labels [B]."""
-        hyper, weights = self.hyper, None
-        temperature = torch.tensor(hyper.temperature, device=cosines.device, dtype=torch.float64)
+        hparams, weights = self.hparams, None
+        temperature = torch.tensor(hparams.temperature, device=cosines.device, dtype=torch.float64)
         if self.progress.deferred:
-            weights = effective_number_weights(self.counts, hyper.beta)
-            temperature = temperature * class_temperatures(self.counts, hyper.spread)
+            weights = effective_number_weights(self.counts, hparams.beta)
+            temperature = temperature * class_temperatures(self.counts, hparams.spread)
         margins = [
-            ldam(each, labels, self.counts, hyper.max_margin, hyper.scale, weights)
+            ldam(each, labels, self.counts, hparams.max_margin, hparams.scale, weights)
             for each in cosines
         ]
-        divergence = diversity(hyper.scale * cosines, temperature)
-        return {"margin": torch.stack(margins).sum(), "diversity": hyper.diversity * divergence}
+        divergence = diversity(hparams.scale * cosines, temperature)
+        return {"margin": torch.stack(margins).sum(), "diversity": hparams.diversity * divergence}
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
         """Return the mean of the experts' scaled cosines [B, classes]."""
-        return self.hyper.scale * super().predict(images, target_prior).mean(dim=0)
+        return self.hparams.scale * super().predict(images, target_prior).mean(dim=0)

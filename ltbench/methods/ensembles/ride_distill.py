@@ -23,13 +23,12 @@ from pydantic import Field
 from torch import Tensor
 
 from ltbench.losses import distillation
-from ltbench.methods.base import Batch, Loss, Teacher
-from ltbench.methods.ensembles.ride import RIDE, RIDEHyper
-from ltbench.methods.terms import TrainedTeacher
+from ltbench.methods.contract import Batch, Loss, Teacher, TrainedTeacher
+from ltbench.methods.ensembles.ride import RIDE, RIDEHParams
 from ltbench.networks import NetworkSpec
 
 
-class RIDEDistillHyper(RIDEHyper):
+class RIDEDistillHParams(RIDEHParams):
     """Hyper-parameters of RIDE and of its distillation."""
 
     distillation: float = Field(1.0, ge=0, description="weight of the teacher (lambda_kd)")
@@ -41,13 +40,13 @@ class RIDEDistill(RIDE):
 
     title = "RIDE + distillation"
     teachers = (Teacher("ride", {"experts": 6}),)
-    Hyper = RIDEDistillHyper
-    hyper: RIDEDistillHyper
+    HParams = RIDEDistillHParams
+    hparams: RIDEDistillHParams
 
-    def __init__(self, spec: NetworkSpec, counts: Tensor, hyper: Any = None) -> None:
-        super().__init__(spec, counts, hyper)
+    def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: Any = None) -> None:
+        super().__init__(spec, counts, hparams)
         (declared,) = self.teachers
-        self.teacher = RIDE(spec, counts, RIDEHyper(**declared.hyper))
+        self.teacher = RIDE(spec, counts, RIDEHParams(**declared.hparams))
         self.freeze(self.teacher)
 
     def load_teachers(self, teachers: Sequence[TrainedTeacher]) -> None:
@@ -61,8 +60,8 @@ class RIDEDistill(RIDE):
         with torch.no_grad():
             taught = self.teacher.predict(batch.images)
         losses = self.expert_losses(cosines, batch.labels)
-        temperature = self.hyper.teacher_temperature
-        logits = self.hyper.scale * cosines.mean(dim=0)  # [B, C]
+        temperature = self.hparams.teacher_temperature
+        logits = self.hparams.scale * cosines.mean(dim=0)  # [B, C]
         divergence = temperature**2 * distillation(logits, taught, temperature)
-        losses["distillation"] = self.hyper.distillation * divergence
+        losses["distillation"] = self.hparams.distillation * divergence
         return {name: len(cosines) * loss for name, loss in losses.items()}

@@ -24,14 +24,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.core.distributed import global_mean
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Stage
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Stage
 from ltbench.methods.papers import RIDE_PAPER
 from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.expert_router import ExpertRouter
 from ltbench.networks.multi_expert import ExpertBackbone, build_cosine_experts
 
 
-class RIDERouterHyper(Hyper):
+class RIDERouterHParams(HParams):
     """Hyper-parameters of the router; `experts`, `reduced` and `scale` are those of the start."""
 
     experts: int = Field(3, ge=2, description="number of experts")
@@ -50,20 +50,26 @@ class RIDERouter(Method):
     paper = RIDE_PAPER
     category = "ensemble"
     stages = (
-        Stage("router", samplers=("class_balanced",), second=True, passes=0, forward_passes=1),
+        Stage(
+            "router",
+            samplers=("class_balanced",),
+            recipe_stage="stage2",
+            passes=0,
+            forward_passes=1,
+        ),
     )
-    start_from = "ride"
+    init_from = "ride"
     oracle = "ride"
-    Hyper = RIDERouterHyper
-    hyper: RIDERouterHyper
+    HParams = RIDERouterHParams
+    hparams: RIDERouterHParams
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return RIDE's network; its router stands beside it."""
-        hyper = self.hyper
-        network = build_cosine_experts(spec, hyper.experts, reduced=hyper.reduced)
+        hparams = self.hparams
+        network = build_cosine_experts(spec, hparams.experts, reduced=hparams.reduced)
         width = cast("ExpertBackbone", network.backbone).width
-        self.router = ExpertRouter(width, hyper.experts, min(hyper.top, spec.classes))
+        self.router = ExpertRouter(width, hparams.experts, min(hparams.top, spec.classes))
         return network
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
@@ -73,7 +79,7 @@ class RIDERouter(Method):
     def experts(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the experts' logits [E, B, C] and the routing logits [E - 1, B]."""
         features = self.network.features(images)
-        logits = self.hyper.scale * self.network.classifier(features)
+        logits = self.hparams.scale * self.network.classifier(features)
         return logits, self.router(features, logits)
 
     def training_loss(self, batch: Batch) -> Loss:
@@ -84,7 +90,7 @@ class RIDERouter(Method):
         losses = F.binary_cross_entropy_with_logits(
             routes,
             (~right[:-1] & later).to(routes.dtype),
-            pos_weight=routes.new_tensor(self.hyper.positive_weight),
+            pos_weight=routes.new_tensor(self.hparams.positive_weight),
             reduction="none",
         )
         return global_mean(losses.flatten())

@@ -30,7 +30,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.losses import cross_entropy, inverse_softmax, logit_adjustment
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 from ltbench.networks import NetworkSpec
 from ltbench.networks.multi_expert import build_cosine_experts
 
@@ -38,7 +38,7 @@ EXPERTS = 3
 EPSILON = 1e-9
 
 
-class SADEHyper(Hyper):
+class SADEHParams(HParams):
     """Hyper-parameters of SADE."""
 
     tau: float = Field(2.0, ge=0, description="strength of the inverse prior")
@@ -67,26 +67,26 @@ class SADE(Method):
         arxiv="2107.09249",
     )
     category = "ensemble"
-    test_time = "adapted"
+    test_time = "transductive"
     oracle = "sade"
-    Hyper = SADEHyper
-    hyper: SADEHyper
+    HParams = SADEHParams
+    hparams: SADEHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return three experts that end in cosines, and their weights in the prediction."""
         self.weights: Tensor
         self.register_buffer("weights", torch.full((EXPERTS,), 1 / EXPERTS))
-        return build_cosine_experts(spec, EXPERTS, reduced=self.hyper.reduced)
+        return build_cosine_experts(spec, EXPERTS, reduced=self.hparams.reduced)
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the experts' logits [E, B, C]."""
-        logits: Tensor = self.hyper.scale * self.network(images)
+        logits: Tensor = self.hparams.scale * self.network(images)
         return logits
 
-    def lr_factor(self, parameter: str) -> float:
+    def lr_scale(self, parameter: str) -> float:
         """Return the multiple of the recipe's learning rate."""
         classifies = parameter.startswith("network.classifier.")
-        return self.hyper.lr * (self.hyper.classifier_lr if classifies else 1.0)
+        return self.hparams.lr * (self.hparams.classifier_lr if classifies else 1.0)
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the losses of the three experts."""
@@ -94,7 +94,7 @@ class SADE(Method):
         return {
             "training prior": cross_entropy(first, labels),
             "uniform prior": logit_adjustment(second, labels, self.counts, epsilon=EPSILON),
-            "inverse prior": inverse_softmax(third, labels, self.counts, self.hyper.tau, EPSILON),
+            "inverse prior": inverse_softmax(third, labels, self.counts, self.hparams.tau, EPSILON),
         }
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002
@@ -108,20 +108,20 @@ class SADE(Method):
             batches: [2, B, C, H, W], two views of each image; gone through once an epoch, and the
                 same on every rank.
         """
-        hyper = self.hyper
+        hparams = self.hparams
         with torch.inference_mode(mode=False), torch.enable_grad():
             free = nn.Parameter(torch.full_like(self.weights, 1 / EXPERTS))
             optimizer = torch.optim.SGD(
-                [free], lr=hyper.test_lr, momentum=0.9, weight_decay=5e-4, nesterov=True
+                [free], lr=hparams.test_lr, momentum=0.9, weight_decay=5e-4, nesterov=True
             )
-            for _ in range(hyper.test_epochs):
+            for _ in range(hparams.test_epochs):
                 for views in batches:
                     with torch.no_grad():
                         first, second = map(self.logits, views)
                     disagreement = -agreement(free.softmax(dim=0), first, second)
                     (free.grad,) = torch.autograd.grad(disagreement, free)
                     optimizer.step()
-                if (free.detach().softmax(dim=0).round(decimals=2) < hyper.least_weight).any():
+                if (free.detach().softmax(dim=0).round(decimals=2) < hparams.least_weight).any():
                     break
             self.weights.copy_(free.detach().softmax(dim=0))
 

@@ -24,17 +24,17 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import CausalNormClassifier
 from ltbench.core.distributed import gather
-from ltbench.core.nouns import CIFAR_RESNETS
+from ltbench.core.types import CIFAR_RESNETS
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.multi_expert import build_branches
 
 
-class CausalTDEHyper(Hyper):
+class CausalTDEHParams(HParams):
     """Hyper-parameters of De-confound-TDE."""
 
-    heads: int = Field(2, ge=1, description="groups of features that are normalised apart (K)")
+    heads: int = Field(2, ge=1, description="groups of features that are normalized apart (K)")
     scale: float = Field(16.0, gt=0, description="inverse temperature (tau)")
     gamma: float = Field(1 / 32, ge=0, description="added to the norms of class weights")
     mu: float = Field(0.9, ge=0, lt=1, description="how slowly the mean feature forgets")
@@ -42,7 +42,7 @@ class CausalTDEHyper(Hyper):
 
 
 class CausalTDE(Method):
-    """Cross-entropy on a multi-head normalised classifier; its direct effect at test time."""
+    """Cross-entropy on a multi-head normalized classifier; its direct effect at test time."""
 
     title = "De-confound-TDE"
     paper = Paper(
@@ -55,34 +55,36 @@ class CausalTDE(Method):
     )
     category = "classifier design"
     version = 2
-    coupling = "gathered"
+    batch_dependence = "gathered"
     oracle = "causal_tde"
-    Hyper = CausalTDEHyper
-    hyper: CausalTDEHyper
+    HParams = CausalTDEHParams
+    hparams: CausalTDEHParams
     network: Network
     mean: Tensor
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network with the causal classifier, and begin the mean feature at zero."""
-        hyper = self.hyper
+        hparams = self.hparams
         if spec.backbone not in CIFAR_RESNETS:
             backbone, width = build_backbone(spec)
         else:
-            backbone = build_branches(spec, hyper.heads)
-            width = hyper.heads * backbone.width
+            backbone = build_branches(spec, hparams.heads)
+            width = hparams.heads * backbone.width
         self.register_buffer("mean", torch.zeros(width))
         classifier = CausalNormClassifier(
-            width, spec.classes, hyper.heads, hyper.scale, hyper.gamma
+            width, spec.classes, hparams.heads, hparams.scale, hparams.gamma
         )
         return Network(backbone, classifier)
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the cross-entropy, and let the mean feature follow the batch."""
         features = self.network.features(batch.images)
-        self.mean.mul_(self.hyper.mu).add_(gather(features).mean(dim=0))
+        self.mean.mul_(self.hparams.mu).add_(gather(features).mean(dim=0))
         return cross_entropy(self.network.classifier(features), batch.labels)
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002 - not used
         """Return the total direct effect [B, classes] of images [B, C, H, W]."""
         classifier = cast("CausalNormClassifier", self.network.classifier)
-        return classifier.direct_effect(self.network.features(images), self.mean, self.hyper.alpha)
+        return classifier.direct_effect(
+            self.network.features(images), self.mean, self.hparams.alpha
+        )

@@ -17,11 +17,11 @@ from torch import nn
 
 from ltbench.classifiers import CosineClassifier
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
-class CosineHyper(Hyper):
+class CosineHParams(HParams):
     """Hyper-parameters of the cosine classifier."""
 
     scale: float = Field(16.0, gt=0, description="factor of the cosines")
@@ -41,13 +41,13 @@ class Cosine(Method):
     )
     category = "classifier design"
     oracle = "classifiers"
-    Hyper = CosineHyper
-    hyper: CosineHyper
+    HParams = CosineHParams
+    hparams: CosineHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network that ends in scaled cosines."""
         backbone, width = build_backbone(spec)
-        scale, squash = self.hyper.scale, self.hyper.squash
+        scale, squash = self.hparams.scale, self.hparams.squash
         return Network(backbone, CosineClassifier(width, spec.classes, scale, squash=squash))
 
     def training_loss(self, batch: Batch) -> Loss:

@@ -20,12 +20,12 @@ from torch import nn
 
 from ltbench.classifiers import reset_linear
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Stage
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Stage
 from ltbench.methods.papers import DECOUPLING
 from ltbench.networks import Network
 
 
-class DecouplingHyper(Hyper):
+class DecouplingHParams(HParams):
     """Hyper-parameters of a classifier that is trained on a backbone of fixed weights."""
 
     update_bn: bool = Field(
@@ -41,16 +41,22 @@ class CRT(Method):
     category = "decoupled"
     version = 2
     stages = (
-        Stage("classifier", samplers=("class_balanced",), second=True, passes=0, forward_passes=1),
+        Stage(
+            "classifier",
+            samplers=("class_balanced",),
+            recipe_stage="stage2",
+            passes=0,
+            forward_passes=1,
+        ),
     )
-    start_from = "softmax"
-    Hyper = DecouplingHyper
-    hyper: DecouplingHyper
+    init_from = "softmax"
+    HParams = DecouplingHParams
+    hparams: DecouplingHParams
     network: Network
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
         """Freeze the backbone and begin the classifier anew."""
-        self.freeze(self.network.backbone, update_bn=self.hyper.update_bn)
+        self.freeze(self.network.backbone, update_bn=self.hparams.update_bn)
         reset_linear(cast("nn.Linear", self.network.classifier))
 
     def training_loss(self, batch: Batch) -> Loss:

@@ -18,8 +18,8 @@ from torch import nn
 
 from ltbench.classifiers import LearnableScale
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method, Stage
-from ltbench.methods.module_improvement.crt import DecouplingHyper
+from ltbench.methods.contract import Batch, Loss, Method, Stage
+from ltbench.methods.module_improvement.crt import DecouplingHParams
 from ltbench.methods.papers import DECOUPLING
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
@@ -32,13 +32,19 @@ class LWS(Method):
     category = "decoupled"
     version = 2
     stages = (
-        Stage("scales", samplers=("class_balanced",), second=True, passes=0, forward_passes=1),
+        Stage(
+            "scales",
+            samplers=("class_balanced",),
+            recipe_stage="stage2",
+            passes=0,
+            forward_passes=1,
+        ),
     )
-    start_from = "softmax"
-    start_needs = ("weight",)
+    init_from = "softmax"
+    required_init_tensors = ("weight",)
     oracle = "classifiers"
-    Hyper: ClassVar[type[DecouplingHyper]] = DecouplingHyper
-    hyper: DecouplingHyper
+    HParams: ClassVar[type[DecouplingHParams]] = DecouplingHParams
+    hparams: DecouplingHParams
     classifier: ClassVar[type[nn.Linear]] = LearnableScale
     learned: ClassVar[str] = "scale"
     network: Network
@@ -50,7 +56,7 @@ class LWS(Method):
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
         """Freeze everything but what is learned."""
-        self.freeze(self.network, update_bn=self.hyper.update_bn)
+        self.freeze(self.network, update_bn=self.hparams.update_bn)
         self.network.classifier.get_parameter(self.learned).requires_grad_()
 
     def training_loss(self, batch: Batch) -> Loss:

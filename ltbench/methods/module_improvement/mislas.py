@@ -25,11 +25,11 @@ from ltbench.augment import mix, mixup
 from ltbench.classifiers import LearnableScale
 from ltbench.losses import cross_entropy, label_aware_smoothing, label_smoothing
 from ltbench.losses.label_aware_smoothing import Shape
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
-class MiSLASHyper(Hyper):
+class MiSLASHParams(HParams):
     """Hyper-parameters of MiSLAS."""
 
     alpha: float = Field(0.2, gt=0, description="of mixup's Beta(alpha, alpha) in stage 1")
@@ -56,12 +56,18 @@ class MiSLAS(Method):
     category = "decoupled"
     stages = (
         Stage("mixup"),
-        Stage("smoothing", samplers=("class_balanced",), second=True, passes=0, forward_passes=1),
+        Stage(
+            "smoothing",
+            samplers=("class_balanced",),
+            recipe_stage="stage2",
+            passes=0,
+            forward_passes=1,
+        ),
     )
-    coupling = "gathered"
+    batch_dependence = "gathered"
     oracle = "mislas_stage2"
-    Hyper = MiSLASHyper
-    hyper: MiSLASHyper
+    HParams = MiSLASHParams
+    hparams: MiSLASHParams
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
@@ -74,19 +80,21 @@ class MiSLAS(Method):
         if stage.name == "mixup":
             cast("LearnableScale", self.network.classifier).scale.requires_grad = False
         else:
-            self.freeze(self.network.backbone, update_bn=self.hyper.shift_bn)
+            self.freeze(self.network.backbone, update_bn=self.hparams.shift_bn)
 
-    def lr_factor(self, parameter: str) -> float:
+    def lr_scale(self, parameter: str) -> float:
         """Return the multiple of the learning rate: less for the classifier of the second stage."""
         slow = self.stage.name == "smoothing" and not parameter.endswith("scale")
-        return self.hyper.classifier_lr if slow else 1.0
+        return self.hparams.classifier_lr if slow else 1.0
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the loss of mixup, or that of label-aware smoothing."""
-        hyper = self.hyper
+        hparams = self.hparams
         if self.stage.name == "mixup":
-            images, partners, share = mixup(batch, hyper.alpha, self.draws)
+            images, partners, share = mixup(batch, hparams.alpha, self.rng)
             logits = self.network(images)
             return mix(cross_entropy(logits, batch.labels), cross_entropy(logits, partners), share)
-        smoothing = label_smoothing(self.counts, hyper.smooth_head, hyper.smooth_tail, hyper.shape)
+        smoothing = label_smoothing(
+            self.counts, hparams.smooth_head, hparams.smooth_tail, hparams.shape
+        )
         return label_aware_smoothing(self.network(batch.images), batch.labels, smoothing)

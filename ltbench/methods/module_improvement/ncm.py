@@ -6,11 +6,11 @@ Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
     class means of training features; the nearest by Euclidean distance or cosine    implemented
 
 The paper leaves the form of the features open. The authors' code has three (as they are,
-normalised, centred then normalised) and takes the last with the Euclidean distance; so do we. Its
-"cosine" is a dot product with class means that are not normalised again.
+normalized, centred then normalized) and takes the last with the Euclidean distance; so do we. Its
+"cosine" is a dot product with class means that are not normalized again.
 
 The centred form needs the mean of all features before any class mean, so that the features of the
-training set are held in memory (N x D floats) from `observe` to `on_observed`.
+training set are held in memory (N x D floats) from `observe` to `finalize_statistics`.
 """
 
 from typing import cast
@@ -21,16 +21,16 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import NearestClassMean
 from ltbench.classifiers.nearest_mean import Distance, FeatureKind
-from ltbench.methods.base import Batch, Hyper, Method, Stage
+from ltbench.methods.contract import Batch, HParams, Method, Stage
 from ltbench.methods.papers import DECOUPLING
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
-class NCMHyper(Hyper):
+class NCMHParams(HParams):
     """Hyper-parameters of NCM."""
 
     features: FeatureKind = Field(
-        "cl2n", description="as they are, normalised, or centred and then normalised"
+        "cl2n", description="as they are, normalized, or centred and then normalized"
     )
     distance: Distance = Field("l2", description="Euclidean distance or dot product")
 
@@ -41,28 +41,28 @@ class NCM(Method):
     title = "NCM"
     paper = DECOUPLING
     category = "decoupled"
-    stages = (Stage("means", trains=False, observes=True, second=True),)
-    start_from = "softmax"
+    stages = (Stage("means", is_trained=False, needs_statistics_pass=True, recipe_stage="stage2"),)
+    init_from = "softmax"
     oracle = "ncm"
-    Hyper = NCMHyper
-    hyper: NCMHyper
+    HParams = NCMHParams
+    hparams: NCMHParams
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network that ends in distances to class means."""
         backbone, width = build_backbone(spec)
-        means = NearestClassMean(width, spec.classes, self.hyper.features, self.hyper.distance)
+        means = NearestClassMean(width, spec.classes, self.hparams.features, self.hparams.distance)
         return Network(backbone, means)
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
         """Begin to gather features."""
         self.seen: list[tuple[Tensor, Tensor]] = []
 
-    def observe(self, batch: Batch) -> None:
+    def update_statistics(self, batch: Batch) -> None:
         """Gather features and labels on the CPU."""
         self.seen.append((self.network.features(batch.images).cpu(), batch.labels.cpu()))
 
-    def on_observed(self) -> None:
+    def finalize_statistics(self) -> None:
         """Take the class means."""
         features, labels = (torch.cat(part) for part in zip(*self.seen, strict=True))
         cast("NearestClassMean", self.network.classifier).fit(features, labels)

@@ -33,8 +33,8 @@ from torch.nn import functional as F
 
 from ltbench.classifiers import MetaEmbedding
 from ltbench.losses import cross_entropy, disc_centroids
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
-from ltbench.methods.start import CLASSIFIER
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
+from ltbench.methods.weight_transfer import CLASSIFIER
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.build import is_timm_resnet
 from ltbench.networks.modulated_attention import ModulatedAttention
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 HALLUCINATOR = f"{CLASSIFIER}hallucinator."
 
 
-class OLTRHyper(Hyper):
+class OLTRHParams(HParams):
     """Hyper-parameters of OLTR."""
 
     centroid_weight: float = Field(0.01, ge=0, description="of the centroids' loss (lambda)")
@@ -91,14 +91,14 @@ class OLTR(Method):
     category = "representation"
     version = 2
     stages = (
-        Stage("centroids", trains=False, observes=True),
+        Stage("centroids", is_trained=False, needs_statistics_pass=True),
         Stage("memory", samplers=("class_aware",)),
     )
-    start_from = "softmax"
-    coupling = "gathered"
+    init_from = "softmax"
+    batch_dependence = "gathered"
     oracle = "oltr"
-    Hyper = OLTRHyper
-    hyper: OLTRHyper
+    HParams = OLTRHParams
+    hparams: OLTRHParams
     network: AttentiveNetwork
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
@@ -111,40 +111,40 @@ class OLTR(Method):
         """The classifier."""
         return cast("MetaEmbedding", self.network.classifier)
 
-    def load_start(self, weights: Mapping[str, Tensor]) -> None:
+    def init_from_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Continue from a start, whose linear classifier is the memory's first one."""
         linear = {f"{HALLUCINATOR}{part}": f"{CLASSIFIER}{part}" for part in ("weight", "bias")}
         first = {ours: weights[theirs] for ours, theirs in linear.items() if theirs in weights}
-        super().load_start({**first, **weights})
+        super().init_from_weights({**first, **weights})
 
     def on_stage_start(self, stage: Stage) -> None:
         """Begin to sum features where the stage observes."""
-        if stage.observes:
+        if stage.needs_statistics_pass:
             self.sums = torch.zeros_like(self.memory.centroids, dtype=torch.float64)
-        elif self.hyper.freeze_backbone:
+        elif self.hparams.freeze_backbone:
             self.freeze(self.network.backbone, update_bn=True)
 
-    def observe(self, batch: Batch) -> None:
+    def update_statistics(self, batch: Batch) -> None:
         """Add the features of each class."""
         features = self.network.features(batch.images).double()
         self.sums = self.sums.to(features.device).index_add(0, batch.labels, features)
 
-    def on_observed(self) -> None:
+    def finalize_statistics(self) -> None:
         """Take the class means as centroids."""
         self.memory.centroids.copy_(self.sums / self.counts[:, None])
 
-    def lr_factor(self, parameter: str) -> float:
+    def lr_scale(self, parameter: str) -> float:
         """Return the multiple of the recipe's learning rate."""
-        hyper = self.hyper
+        hparams = self.hparams
         if parameter == f"{CLASSIFIER}centroids":
-            return hyper.lr * hyper.centroid_lr
-        return hyper.lr * (1.0 if parameter.startswith(CLASSIFIER) else hyper.feature_lr)
+            return hparams.lr * hparams.centroid_lr
+        return hparams.lr * (1.0 if parameter.startswith(CLASSIFIER) else hparams.feature_lr)
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the cross-entropy and the centroids' loss."""
         features = self.network.features(batch.images)
-        pull = disc_centroids(features, batch.labels, self.memory.centroids, self.hyper.margin)
+        pull = disc_centroids(features, batch.labels, self.memory.centroids, self.hparams.margin)
         return {
             "classes": cross_entropy(self.memory(features), batch.labels),
-            "centroids": self.hyper.centroid_weight * pull,
+            "centroids": self.hparams.centroid_weight * pull,
         }

@@ -2,7 +2,7 @@
 
 Cui, Zhong, Liu, Yu, Jia, "Parametric Contrastive Learning", ICCV 2021 (arXiv:2107.12028).
 
-    L_i = sum over P(i) and the centre of y_i of -w log p, w = alpha or 1    (5)   implemented
+    L_i = sum over P(i) and the center of y_i of -w log p, w = alpha or 1    (5)   implemented
     class scores with the log prior added, as in balanced softmax                  implemented
     momentum encoder and queue (MoCo), projection with one hidden layer            implemented
     shuffled BatchNorm of MoCo      left out: the momentum encoder uses its rank's batch
@@ -10,7 +10,7 @@ Cui, Zhong, Liu, Yu, Jia, "Parametric Contrastive Learning", ICCV 2021 (arXiv:21
 
 As in the authors' code the positives' weights are divided by their sum, classes are scored from the
 pooled features and samples from their projections. Every rank contrasts with the queries and keys
-of the whole global batch. The initial queue has unit rows; theirs is normalised along the other
+of the whole global batch. The initial queue has unit rows; theirs is normalized along the other
 axis. Prediction is the linear classifier's, without prior.
 
 The rate is the recipe's unless `lr` says otherwise. The authors train for 400 epochs with a cosine
@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from ltbench.classifiers import linear
 from ltbench.core.distributed import gather, gather_with_gradient, rank
 from ltbench.losses import paco
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper, Stage
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.networks.momentum import LabelledQueue, MomentumCopy, projection
+from ltbench.networks.momentum import LabeledQueue, MomentumCopy, projection
 
 
-class PaCoHyper(Hyper):
+class PaCoHParams(HParams):
     """Hyper-parameters of PaCo."""
 
     alpha: float = Field(0.05, ge=0, description="weight of a positive sample; the class has 1")
@@ -50,7 +50,7 @@ class PaCoNetwork(Network):
         super().__init__(backbone, linear(features, spec.classes))
         self.projection = projection(features, width, spec.norm)
         self.copy = MomentumCopy(self.backbone, self.projection)
-        self.queue = LabelledQueue(queue, width, spec.classes)
+        self.queue = LabeledQueue(queue, width, spec.classes)
 
     def follow(self, momentum: float) -> None:
         """Move the copy towards the encoder."""
@@ -70,30 +70,30 @@ class PaCo(Method):
     )
     category = "representation"
     stages = (Stage("train", views=2, forward_passes=1),)
-    coupling = "gathered"
+    batch_dependence = "gathered"
     oracle = "paco"
-    Hyper = PaCoHyper
-    hyper: PaCoHyper
+    HParams = PaCoHParams
+    hparams: PaCoHParams
     network: PaCoNetwork
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return the network with its copy and queue."""
-        return PaCoNetwork(spec, self.hyper.width, self.hyper.queue)
+        return PaCoNetwork(spec, self.hparams.width, self.hparams.queue)
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
         """Begin with a copy of whatever network training begins with."""
         self.network.follow(momentum=0.0)
 
-    def lr_factor(self, parameter: str) -> float:  # noqa: ARG002 - all are alike
+    def lr_scale(self, parameter: str) -> float:  # noqa: ARG002 - all are alike
         """Return the multiple of the recipe's learning rate."""
-        return self.hyper.lr
+        return self.hparams.lr
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the contrastive loss of the first views; the second ones are their keys."""
         first, second = batch.images
         features = self.network.features(first)
         queries = F.normalize(self.network.projection(features))
-        self.network.follow(self.hyper.momentum)
+        self.network.follow(self.hparams.momentum)
         keys, labels = gather(self.network.copy(second)), gather(batch.labels)
         loss = self.loss(self.network.classifier(features), batch.labels, queries, keys, labels)
         self.network.queue.push(keys=keys, labels=labels)
@@ -111,15 +111,15 @@ class PaCo(Method):
             keys: [N, D] of the global batch.
             key_labels: [N].
         """
-        hyper, queue = self.hyper, self.network.queue
+        hparams, queue = self.hparams, self.network.queue
         contrast = torch.cat([gather_with_gradient(queries), keys, queue.keys.to(keys.dtype)])
         return paco(
             logits,
             labels,
-            queries @ contrast.T / hyper.temperature,
+            queries @ contrast.T / hparams.temperature,
             torch.cat([key_labels, key_labels, queue.labels]),
             rank() * len(labels) + torch.arange(len(labels), device=labels.device),
             self.counts,
-            alpha=hyper.alpha,
-            gamma=hyper.gamma,
+            alpha=hparams.alpha,
+            gamma=hparams.gamma,
         )

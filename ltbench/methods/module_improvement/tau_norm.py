@@ -1,4 +1,4 @@
-"""tau-normalised classifier: class weights divided by a power of their norm.
+"""tau-normalized classifier: class weights divided by a power of their norm.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
@@ -16,14 +16,14 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from ltbench.classifiers import tau_normalised
-from ltbench.methods.base import Hyper, Method, Stage
+from ltbench.classifiers import tau_normalized
+from ltbench.methods.contract import HParams, Method, Stage
 from ltbench.methods.papers import DECOUPLING
 from ltbench.networks import Network
 
 
-class TauNormHyper(Hyper):
-    """Hyper-parameters of tau-normalisation."""
+class TauNormHParams(HParams):
+    """Hyper-parameters of tau-normalization."""
 
     tau: float = Field(0.7, ge=0, le=1, description="power of the norm, to be found on validation")
 
@@ -34,17 +34,17 @@ class TauNorm(Method):
     title = "tau-norm"
     paper = DECOUPLING
     category = "decoupled"
-    stages = (Stage("rescale", trains=False, second=True),)
-    start_from = "softmax"
-    start_needs = ("weight",)
+    stages = (Stage("rescale", is_trained=False, recipe_stage="stage2"),)
+    init_from = "softmax"
+    required_init_tensors = ("weight",)
     oracle = "classifiers"
-    Hyper = TauNormHyper
-    hyper: TauNormHyper
+    HParams = TauNormHParams
+    hparams: TauNormHParams
     network: Network
 
     @torch.no_grad()
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
         """Normalise the weights and drop the bias."""
         classifier = cast("nn.Linear", self.network.classifier)
-        classifier.weight.copy_(tau_normalised(classifier.weight, self.hyper.tau))
+        classifier.weight.copy_(tau_normalized(classifier.weight, self.hparams.tau))
         classifier.bias.zero_()

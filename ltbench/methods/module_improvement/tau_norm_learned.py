@@ -1,4 +1,4 @@
-"""tau-normalised classifier whose tau is learned with class-balanced sampling.
+"""tau-normalized classifier whose tau is learned with class-balanced sampling.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
@@ -14,14 +14,14 @@ while their cRT and LWS update them (`update_bn`).
 
 from pydantic import Field
 
-from ltbench.classifiers import TauNormalised
-from ltbench.methods.base import Stage
-from ltbench.methods.module_improvement.crt import DecouplingHyper
+from ltbench.classifiers import TauNormalized
+from ltbench.methods.contract import Stage
+from ltbench.methods.module_improvement.crt import DecouplingHParams
 from ltbench.methods.module_improvement.lws import LWS
 
 
-class TauNormLearnedHyper(DecouplingHyper):
-    """Hyper-parameters of tau-normalisation with a learned tau."""
+class TauNormLearnedHParams(DecouplingHParams):
+    """Hyper-parameters of tau-normalization with a learned tau."""
 
     update_bn: bool = Field(
         False, description="whether BatchNorm uses and updates statistics of the balanced batches"
@@ -32,8 +32,12 @@ class TauNormLearned(LWS):
     """LWS whose factors are a power of the weights' norms, of which only the power is trained."""
 
     title = "tau-norm (learned)"
-    stages = (Stage("tau", samplers=("class_balanced",), second=True, passes=0, forward_passes=1),)
-    Hyper = TauNormLearnedHyper
-    hyper: TauNormLearnedHyper
-    classifier = TauNormalised
+    stages = (
+        Stage(
+            "tau", samplers=("class_balanced",), recipe_stage="stage2", passes=0, forward_passes=1
+        ),
+    )
+    HParams = TauNormLearnedHParams
+    hparams: TauNormLearnedHParams
+    classifier = TauNormalized
     learned = "tau"

@@ -1,4 +1,4 @@
-"""tau-normalised classifier whose tau is chosen on validation images.
+"""tau-normalized classifier whose tau is chosen on validation images.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ltbench.classifiers import tau_normalised
-from ltbench.methods.base import Batch, Method, Stage
+from ltbench.classifiers import tau_normalized
+from ltbench.methods.contract import Batch, Method, Stage
 from ltbench.methods.papers import DECOUPLING
 from ltbench.metrics import grid_search, mean_class_accuracy
 from ltbench.networks import Network, NetworkSpec
@@ -33,10 +33,10 @@ class TauNormValidated(Method):
     title = "tau-norm (validated)"
     paper = DECOUPLING
     category = "decoupled"
-    stages = (Stage("rescale", trains=False, validates=True, second=True),)
+    stages = (Stage("rescale", is_trained=False, tunes_on_validation="end", recipe_stage="stage2"),)
     version = 2
-    start_from = "softmax"
-    start_needs = ("weight",)
+    init_from = "softmax"
+    required_init_tensors = ("weight",)
     oracle = "classifiers"
     network: Network
 
@@ -46,16 +46,16 @@ class TauNormValidated(Method):
         self.register_buffer("tau", torch.tensor(0.0))
         return super().build_network(spec)
 
-    def validate(self, batches: Iterable[Batch]) -> None:
+    def tune_on_validation(self, batches: Iterable[Batch]) -> None:
         """Choose tau, normalise the weights and drop the bias."""
         classifier = cast("nn.Linear", self.network.classifier)
         seen = [(self.network.features(batch.images), batch.labels) for batch in batches]
         features, labels = (torch.cat(part) for part in zip(*seen, strict=True))
 
         def accuracy(tau: float) -> float:
-            logits = F.linear(features, tau_normalised(classifier.weight, tau))
+            logits = F.linear(features, tau_normalized(classifier.weight, tau))
             return mean_class_accuracy(logits.argmax(dim=1), labels, self.spec.classes)
 
         self.tau.fill_(grid_search(TAUS, accuracy))
-        classifier.weight.copy_(tau_normalised(classifier.weight, float(self.tau)))
+        classifier.weight.copy_(tau_normalized(classifier.weight, float(self.tau)))
         classifier.bias.zero_()

@@ -13,7 +13,7 @@ same loss, and plain cross-entropy bit for bit when counts are equal.
 """
 
 from ltbench.losses import balanced_softmax
-from ltbench.methods.base import Batch, Loss, Method, Paper
+from ltbench.methods.contract import Batch, Loss, Method, Paper
 
 
 class BalancedSoftmax(Method):
@@ -28,7 +28,7 @@ class BalancedSoftmax(Method):
         arxiv="2007.10740",
     )
     category = "cost-sensitive"
-    balanced_equals = "softmax"
+    reduces_to = "softmax"
     oracle = "balanced_softmax"
 
     def training_loss(self, batch: Batch) -> Loss:

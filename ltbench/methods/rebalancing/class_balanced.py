@@ -26,11 +26,11 @@ from torch import nn
 
 from ltbench.losses import class_balanced
 from ltbench.losses.class_balanced import ClassBalancedForm
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec
 
 
-class ClassBalancedHyper(Hyper):
+class ClassBalancedHParams(HParams):
     """Hyper-parameters of the class-balanced loss."""
 
     form: ClassBalancedForm = Field(
@@ -55,13 +55,13 @@ class ClassBalanced(Method):
     )
     category = "cost-sensitive"
     oracle = "class_balanced"
-    Hyper = ClassBalancedHyper
-    hyper: ClassBalancedHyper
+    HParams = ClassBalancedHParams
+    hparams: ClassBalancedHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network; one-vs-all classifiers begin with every class at 1 / C."""
         network = cast("Network", super().build_network(spec))
-        if self.hyper.form != "softmax":
+        if self.hparams.form != "softmax":
             nn.init.constant_(
                 cast("nn.Linear", network.classifier).bias, -math.log(spec.classes - 1)
             )
@@ -69,8 +69,8 @@ class ClassBalanced(Method):
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the class-balanced loss."""
-        hyper = self.hyper
+        hparams = self.hparams
         logits = self.network(batch.images)
         return class_balanced(
-            logits, batch.labels, self.counts, hyper.beta, hyper.form, hyper.gamma
+            logits, batch.labels, self.counts, hparams.beta, hparams.form, hparams.gamma
         )

@@ -11,7 +11,7 @@ the images.
 """
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method, Stage
+from ltbench.methods.contract import Batch, Loss, Method, Stage
 from ltbench.methods.papers import DECOUPLING
 
 

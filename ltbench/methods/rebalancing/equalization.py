@@ -18,10 +18,10 @@ tail, and the loss is cross-entropy bit for bit.
 from pydantic import Field
 
 from ltbench.losses import equalization
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 
 
-class EqualizationHyper(Hyper):
+class EqualizationHParams(HParams):
     """Hyper-parameters of the softmax equalization loss."""
 
     gamma: float = Field(
@@ -45,15 +45,15 @@ class Equalization(Method):
         arxiv="2003.05176",
     )
     category = "cost-sensitive"
-    balanced_equals = "softmax"
+    reduces_to = "softmax"
     oracle = "softmax_eql"
-    Hyper = EqualizationHyper
-    hyper: EqualizationHyper
+    HParams = EqualizationHParams
+    hparams: EqualizationHParams
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the equalization loss."""
         classes = self.spec.classes
-        uniform = self.draws.uniform(batch.labels, classes)  # [B, classes]
+        uniform = self.rng.uniform(batch.labels, classes)  # [B, classes]
         logits = self.network(batch.images)
-        share = self.hyper.threshold / classes
-        return equalization(logits, batch.labels, self.counts, uniform, self.hyper.gamma, share)
+        share = self.hparams.threshold / classes
+        return equalization(logits, batch.labels, self.counts, uniform, self.hparams.gamma, share)

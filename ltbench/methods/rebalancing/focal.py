@@ -15,10 +15,10 @@ the survey's figures and are our defaults.
 from pydantic import Field
 
 from ltbench.losses import focal
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 
 
-class FocalHyper(Hyper):
+class FocalHParams(HParams):
     """Hyper-parameters of focal loss."""
 
     gamma: float = Field(3.0, ge=0, description="focus; 2 in the paper, 0 is cross-entropy")
@@ -40,10 +40,10 @@ class Focal(Method):
     )
     category = "cost-sensitive"
     oracle = "focal"
-    Hyper = FocalHyper
-    hyper: FocalHyper
+    HParams = FocalHParams
+    hparams: FocalHParams
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the focal loss."""
-        gamma, detach = self.hyper.gamma, self.hyper.detach
+        gamma, detach = self.hparams.gamma, self.hparams.detach
         return focal(self.network(batch.images), batch.labels, gamma, detach=detach)

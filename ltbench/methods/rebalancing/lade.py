@@ -22,10 +22,10 @@ from torch import Tensor
 
 from ltbench.losses import lader, logit_adjustment
 from ltbench.losses.lade import PRIOR_EPSILON
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 
 
-class LADEHyper(Hyper):
+class LADEHParams(HParams):
     """Hyper-parameters of LADE."""
 
     penalty: float = Field(0.1, ge=0, description="of the squared term inside LADER (lambda)")
@@ -44,19 +44,19 @@ class LADE(Method):
         arxiv="2012.00321",
     )
     category = "logit adjustment"
-    coupling = "gathered"
-    test_time = "prior-known"
+    batch_dependence = "gathered"
+    test_time = "known_test_prior"
     oracle = "lade"
-    Hyper = LADEHyper
-    hyper: LADEHyper
+    HParams = LADEHParams
+    hparams: LADEHParams
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the cross-entropy and the regulariser."""
         logits, labels = self.network(batch.images), batch.labels
-        regulariser = lader(logits, labels, self.counts, self.hyper.penalty)
+        regulariser = lader(logits, labels, self.counts, self.hparams.penalty)
         return {
             "cross_entropy": logit_adjustment(logits, labels, self.counts, epsilon=PRIOR_EPSILON),
-            "lader": self.hyper.alpha * regulariser,
+            "lader": self.hparams.alpha * regulariser,
         }
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:

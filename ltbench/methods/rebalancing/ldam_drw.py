@@ -7,7 +7,7 @@ Loss", NeurIPS 2019 (arXiv:1906.07413).
     L = -log( exp(z_y - Delta_y) / (exp(z_y - Delta_y) + sum_{j != y} exp(z_j)) )    implemented
     hinge form of the same margins                left out: the authors train with the form above
     algorithm 1, deferred re-balancing (DRW)      implemented: weights from the recipe's `defer` on
-    the same by sampling (DRS)                    implemented: `defer: drs`
+    the same by sampling (DRS)                    implemented: `deferred: drs`
 
 The paper normalises features and class weights; its code multiplies the cosines by s = 30 after
 the margin is taken off, inside the loss. So do we; the test's logits are 30 times the cosines, as
@@ -22,17 +22,17 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
 from ltbench.losses import effective_number_weights, ldam
-from ltbench.methods.base import Batch, Category, Hyper, Loss, Method, Paper
+from ltbench.methods.contract import Batch, Category, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
-class LDAMDRWHyper(Hyper):
+class LDAMDRWHParams(HParams):
     """Hyper-parameters of LDAM-DRW."""
 
     max_margin: float = Field(0.5, ge=0, description="margin of the smallest class, on cosines")
     scale: float = Field(30.0, gt=0, description="factor of the cosines (s)")
     beta: float = Field(0.9999, ge=0, lt=1, description="effective-number weights once deferred")
-    defer: Literal["none", "drw", "drs"] = Field(
+    deferred: Literal["none", "drw", "drs"] = Field(
         "drw", description="what switches on late: nothing, class weights, class-balanced sampling"
     )
 
@@ -49,10 +49,10 @@ class LDAMDRW(Method):
         arxiv="1906.07413",
     )
     category: ClassVar[Category] = "re-margining"
-    coupling = "gathered"
+    batch_dependence = "gathered"
     oracle = "ldam"
-    Hyper: ClassVar[type[LDAMDRWHyper]] = LDAMDRWHyper
-    hyper: LDAMDRWHyper
+    HParams: ClassVar[type[LDAMDRWHParams]] = LDAMDRWHParams
+    hparams: LDAMDRWHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network that ends in cosines."""
@@ -61,7 +61,7 @@ class LDAMDRW(Method):
 
     def switched_on(self, kind: Literal["drw", "drs"]) -> bool:
         """Return whether this deferred switch is chosen, and on by now."""
-        return self.hyper.defer == kind and self.progress.deferred
+        return self.hparams.deferred == kind and self.progress.deferred
 
     def samplers(self) -> tuple[str, ...]:
         """Return the samplers of the coming epoch."""
@@ -73,11 +73,11 @@ class LDAMDRW(Method):
 
     def margin_loss(self, cosines: Tensor, labels: Tensor) -> Tensor:
         """Return the margin loss of cosines [B, C] with labels [B], weighted once DRW is on."""
-        hyper, weights = self.hyper, None
+        hparams, weights = self.hparams, None
         if self.switched_on("drw"):
-            weights = effective_number_weights(self.counts, hyper.beta)
-        return ldam(cosines, labels, self.counts, hyper.max_margin, hyper.scale, weights)
+            weights = effective_number_weights(self.counts, hparams.beta)
+        return ldam(cosines, labels, self.counts, hparams.max_margin, hparams.scale, weights)
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
         """Return scaled cosines [B, classes] of images [B, C, H, W]."""
-        return self.hyper.scale * super().predict(images, target_prior)
+        return self.hparams.scale * super().predict(images, target_prior)

@@ -13,11 +13,11 @@ The authors' code adds log(pi^tau + 1e-12); so do we, less its maximum, which so
 from pydantic import Field
 
 from ltbench.losses import logit_adjustment
-from ltbench.methods.base import Batch, Hyper, Loss, Method
+from ltbench.methods.contract import Batch, HParams, Loss, Method
 from ltbench.methods.papers import LOGIT_ADJUSTMENT
 
 
-class LogitAdjustmentHyper(Hyper):
+class LogitAdjustmentHParams(HParams):
     """Hyper-parameters of logit adjustment."""
 
     tau: float = Field(1.0, ge=0, description="strength; 1 is consistent for the balanced error")
@@ -29,12 +29,12 @@ class LogitAdjustment(Method):
     title = "Logit adjustment (loss)"
     paper = LOGIT_ADJUSTMENT
     category = "logit adjustment"
-    balanced_equals = "softmax"
+    reduces_to = "softmax"
     oracle = "logit_adjustment"
-    Hyper = LogitAdjustmentHyper
-    hyper: LogitAdjustmentHyper
+    HParams = LogitAdjustmentHParams
+    hparams: LogitAdjustmentHParams
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the logit-adjusted cross-entropy."""
         logits = self.network(batch.images)
-        return logit_adjustment(logits, batch.labels, self.counts, self.hyper.tau)
+        return logit_adjustment(logits, batch.labels, self.counts, self.hparams.tau)

@@ -14,7 +14,7 @@ an epoch.
 """
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method, Stage
+from ltbench.methods.contract import Batch, Loss, Method, Stage
 from ltbench.methods.papers import IMBALANCE_STUDY
 
 

@@ -17,11 +17,11 @@ from pydantic import Field
 from torch import Tensor
 
 from ltbench.losses import posthoc_adjustment
-from ltbench.methods.base import Hyper, Method, Stage
+from ltbench.methods.contract import HParams, Method, Stage
 from ltbench.methods.papers import LOGIT_ADJUSTMENT
 
 
-class PosthocLogitAdjustmentHyper(Hyper):
+class PosthocLogitAdjustmentHParams(HParams):
     """Hyper-parameters of post-hoc logit adjustment."""
 
     tau: float = Field(1.0, ge=0, description="strength; 1 is consistent for the balanced error")
@@ -33,16 +33,16 @@ class PosthocLogitAdjustment(Method):
     title = "Logit adjustment (post-hoc)"
     paper = LOGIT_ADJUSTMENT
     category = "logit adjustment"
-    stages = (Stage("posthoc", trains=False, second=True),)
-    start_from = "softmax"
-    start_needs = ("weight", "bias")
-    balanced_equals = "softmax"
-    test_time = "prior-known"
+    stages = (Stage("posthoc", is_trained=False, recipe_stage="stage2"),)
+    init_from = "softmax"
+    required_init_tensors = ("weight", "bias")
+    reduces_to = "softmax"
+    test_time = "known_test_prior"
     oracle = "logit_adjustment"
-    Hyper = PosthocLogitAdjustmentHyper
-    hyper: PosthocLogitAdjustmentHyper
+    HParams = PosthocLogitAdjustmentHParams
+    hparams: PosthocLogitAdjustmentHParams
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
         """Return adjusted logits [B, classes] of images [B, C, H, W]."""
-        logits = posthoc_adjustment(self.network(images), self.counts, self.hyper.tau)
+        logits = posthoc_adjustment(self.network(images), self.counts, self.hparams.tau)
         return logits if target_prior is None else logits + target_prior.log().to(logits.dtype)

@@ -4,7 +4,7 @@ L = -log p_y,  p = softmax(z)    implemented
 """
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method
+from ltbench.methods.contract import Batch, Loss, Method
 
 
 class Softmax(Method):

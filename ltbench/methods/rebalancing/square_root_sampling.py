@@ -10,7 +10,7 @@ An image of the class is then drawn uniformly, with replacement.
 """
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method, Stage
+from ltbench.methods.contract import Batch, Loss, Method, Stage
 from ltbench.methods.papers import DECOUPLING
 
 

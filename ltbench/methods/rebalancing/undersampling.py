@@ -13,7 +13,7 @@ class: the known weakness of the method.
 """
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.base import Batch, Loss, Method, Stage
+from ltbench.methods.contract import Batch, Loss, Method, Stage
 from ltbench.methods.papers import IMBALANCE_STUDY
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ltbench.losses import prior_rebalancing
-from ltbench.methods.base import Batch, Method, Paper, Stage
+from ltbench.methods.contract import Batch, Method, Paper, Stage
 from ltbench.metrics import fit_temperature, grid_search, mean_class_accuracy
 from ltbench.networks import NetworkSpec
 
@@ -40,11 +40,13 @@ class UNOIC(Method):
         arxiv="2010.11820",
     )
     category = "logit adjustment"
-    stages = (Stage("rebalance", trains=False, validates=True, second=True),)
+    stages = (
+        Stage("rebalance", is_trained=False, tunes_on_validation="end", recipe_stage="stage2"),
+    )
     version = 2
-    start_from = "softmax"
-    start_needs = ("weight", "bias")
-    test_time = "prior-known"
+    init_from = "softmax"
+    required_init_tensors = ("weight", "bias")
+    test_time = "known_test_prior"
     oracle = "uno_ic"
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
@@ -55,7 +57,7 @@ class UNOIC(Method):
         self.register_buffer("temperature", torch.tensor(1.0))
         return super().build_network(spec)
 
-    def validate(self, batches: Iterable[Batch]) -> None:
+    def tune_on_validation(self, batches: Iterable[Batch]) -> None:
         """Choose the strength by accuracy, then the temperature by likelihood."""
         seen = [(self.network(batch.images), batch.labels) for batch in batches]
         logits, labels = (torch.cat(part) for part in zip(*seen, strict=True))

@@ -15,12 +15,12 @@ from typing import Literal
 from pydantic import Field
 
 from ltbench.losses import cross_entropy, inverse_weights, survey_weights
-from ltbench.methods.base import Batch, Hyper, Loss, Method, Paper
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 
 WEIGHTS = {"survey": survey_weights, "inverse": inverse_weights}
 
 
-class WeightedSoftmaxHyper(Hyper):
+class WeightedSoftmaxHParams(HParams):
     """Hyper-parameters of weighted softmax."""
 
     weights: Literal["survey", "inverse"] = Field(
@@ -40,13 +40,13 @@ class WeightedSoftmax(Method):
         arxiv="2110.04596",
     )
     category = "cost-sensitive"
-    coupling = "gathered"
-    balanced_equals = "softmax"
+    batch_dependence = "gathered"
+    reduces_to = "softmax"
     oracle = "weighted_ce"
-    Hyper = WeightedSoftmaxHyper
-    hyper: WeightedSoftmaxHyper
+    HParams = WeightedSoftmaxHParams
+    hparams: WeightedSoftmaxHParams
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the weighted cross-entropy."""
-        weights = WEIGHTS[self.hyper.weights](self.counts)
+        weights = WEIGHTS[self.hparams.weights](self.counts)
         return cross_entropy(self.network(batch.images), batch.labels, weights)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-from ltbench.analysis.board import Board, Entry, State, ad_hoc_records
-from ltbench.config.catalogue import MethodInfo
-from ltbench.config.expand import Plan
+from ltbench.analysis.result_set import ResultSet, State, VariantResult, ad_hoc_records
+from ltbench.config.planning import Plan
+from ltbench.config.registry import MethodInfo
 from ltbench.report.context import LABEL, BoardContext
 from ltbench.report.page.cells import View, is_ranked, view_of
 from ltbench.report.page.headlines import Headline, headlines
@@ -56,7 +56,7 @@ class BoardView:
     views: tuple[View, ...]
 
     @property
-    def board(self) -> Board:
+    def board(self) -> ResultSet:
         """Its numbers."""
         return self.summary.board
 
@@ -72,7 +72,7 @@ class BoardView:
 
 
 def board_view(
-    board: Board,
+    board: ResultSet,
     plan: Plan,
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
@@ -82,7 +82,7 @@ def board_view(
     Args:
         board: its numbers.
         plan: of its grid.
-        methods: the catalogue's.
+        methods: the registry's.
         records: sound records by key.
     """
     dataset, recipe = board.dataset, board.recipe
@@ -95,9 +95,11 @@ def board_view(
         title=f"{board.title}, {recipe.title}",
         facets={
             "Dataset": dataset.title,
-            "Ratio": "natural" if dataset.ratio is None else f"{dataset.ratio:g}",
+            "Ratio": "natural"
+            if dataset.imbalance_ratio is None
+            else f"{dataset.imbalance_ratio:g}",
             "Network": recipe.network,
-            "Epochs": str(recipe.first.epochs),
+            "Epochs": str(recipe.stage1.epochs),
             "Recipe": recipe.name,
             "Grid": board.grid,
         },
@@ -120,19 +122,21 @@ def _views(of: BoardSummary, plan: Plan) -> list[View]:
     return [*views, *(_view(t, of.entries, _links(of.records)) for t in build([EVIDENCE], of))]
 
 
-def _view(table: Table, entries: Sequence[Entry], links: Mapping[str, str] | None = None) -> View:
+def _view(
+    table: Table, entries: Sequence[VariantResult], links: Mapping[str, str] | None = None
+) -> View:
     title = TITLES.get(table.name, table.name.capitalize())
     return view_of(table, title, entries, links, seeds="Seeds" not in table.titles)
 
 
-def _protocol(board: Board, records: Mapping[str, Stored]) -> tuple[str, ...]:
+def _protocol(board: ResultSet, records: Mapping[str, Stored]) -> tuple[str, ...]:
     """Return what all numbers of a board share, and the split that they were measured on."""
     dataset, recipe = board.dataset, board.recipe
     words = [
         f"{dataset.id}, {dataset.classes} classes",
         recipe.network,
-        f"{recipe.first.epochs} epochs",
-        f"batch {recipe.batch}",
+        f"{recipe.stage1.epochs} epochs",
+        f"batch {recipe.batch_size}",
         "last epoch",
         f"{len(board.seeds)} seed{'s' * (len(board.seeds) != 1)}",
     ]
@@ -144,12 +148,12 @@ def _protocol(board: Board, records: Mapping[str, Stored]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _runs(of: BoardContext) -> list[tuple[Entry, Stored]]:
+def _runs(of: BoardContext) -> list[tuple[VariantResult, Stored]]:
     """Return the record behind every accuracy."""
     return [(e, of.records[key]) for e in of.entries for key in e.values["acc"].keys]
 
 
-EVIDENCE = TableSpec[BoardContext, tuple[Entry, Stored]](
+EVIDENCE = TableSpec[BoardContext, tuple[VariantResult, Stored]](
     name="evidence",
     title=lambda of: f"{of.board.title}: evidence",
     caption=lambda _: (

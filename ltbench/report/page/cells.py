@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from ltbench.analysis import findings, significance
-from ltbench.analysis.board import Entry
+from ltbench.analysis.result_set import VariantResult
 from ltbench.report.table import Cell, Column, Table, cell_parts
 
 VERDICTS: Final = frozenset((*get_args(significance.Verdict), *get_args(findings.Verdict)))
@@ -50,7 +50,7 @@ class Line:
     """A row: its cells, and the variant that it is about, if it is about one."""
 
     cells: tuple[RenderedCell, ...]
-    entry: Entry | None = None
+    entry: VariantResult | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class View:
 def view_of(
     table: Table,
     title: str,
-    entries: Sequence[Entry] = (),
+    entries: Sequence[VariantResult] = (),
     links: Mapping[str, str] | None = None,
     *,
     seeds: bool = True,
@@ -154,7 +154,7 @@ def render(cell: Cell, column: Column[Any], table: Table, *, seeds: bool = True)
     )
 
 
-def is_ranked(entry: Entry | None) -> bool:
+def is_ranked(entry: VariantResult | None) -> bool:
     """Whether all seeds of a variant are there."""
     return entry is not None and entry.values["acc"].state == "complete"
 

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
-from ltbench.analysis.board import Entry
 from ltbench.analysis.class_changes import Change, change
 from ltbench.analysis.pairwise import HeadToHead
+from ltbench.analysis.result_set import VariantResult
 from ltbench.analysis.significance import Comparison, Verdict, compare_with
 from ltbench.core.groups import class_groups
 from ltbench.report.page.overview import BoardSummary, accuracy
 from ltbench.report.table import PERCENT, POINTS, TIMES, value_text
 
-Headline = tuple[str | Entry, ...]
+Headline = tuple[str | VariantResult, ...]
 """A sentence of texts and variants, which lead to their methods."""
 
 Comparisons = Mapping[str, Comparison]
@@ -48,7 +48,7 @@ def headlines(of: BoardSummary) -> list[Headline]:
 def _beside_softmax(of: BoardSummary, over: Comparisons) -> list[Headline]:
     """Say which variants differ from softmax, if any was compared with it."""
     better, worse, alike = (_with(of, over, v) for v in ("better", "worse", "not separable"))
-    parts: list[str | Entry] = [f"By {TESTED} on the same test images, "]
+    parts: list[str | VariantResult] = [f"By {TESTED} on the same test images, "]
     parts += ["better than softmax: ", *_named(better)] if better else ["nothing beats softmax"]
     if worse:
         parts += ["; worse: ", *_named(worse)]
@@ -66,13 +66,13 @@ def _beside_best(of: BoardSummary, behind: Comparisons) -> Headline:
     return (f"; every other one is less accurate by {TESTED}",) if compared else ()
 
 
-def _with(of: BoardSummary, found: Comparisons, verdict: Verdict) -> list[Entry]:
+def _with(of: BoardSummary, found: Comparisons, verdict: Verdict) -> list[VariantResult]:
     """Return the variants with a verdict, the most accurate first."""
     labels = {label for label, comparison in found.items() if comparison.verdict == verdict}
     return [entry for entry in of.ranked if entry.variant.label in labels]
 
 
-def _named(entries: Sequence[Entry]) -> Iterable[str | Entry]:
+def _named(entries: Sequence[VariantResult]) -> Iterable[str | VariantResult]:
     """Yield variants with what stands between them."""
     for i, entry in enumerate(entries[:NAMED]):
         yield from (" · ", entry) if i else (entry,)
@@ -80,7 +80,7 @@ def _named(entries: Sequence[Entry]) -> Iterable[str | Entry]:
         yield f" and {len(entries) - NAMED} more"
 
 
-def _highest(of: BoardSummary, *told: str | Entry) -> Headline:
+def _highest(of: BoardSummary, *told: str | VariantResult) -> Headline:
     best = of.ranked[0]
     gained = of.gain(best)
     points = ""
@@ -92,7 +92,7 @@ def _highest(of: BoardSummary, *told: str | Entry) -> Headline:
 def _by_cost(of: BoardSummary, over: Comparisons) -> list[Headline]:
     """Say which others better than softmax are the most accurate at its training cost, or near."""
     better = [e for e in _with(of, over, "better") if e.variant.label in of.costs]
-    parts: list[str | Entry] = []
+    parts: list[str | VariantResult] = []
     named = of.ranked[0]
     for limit, where in (
         (Fraction(105, 100), "at softmax's training cost"),
@@ -122,7 +122,7 @@ def _on_few(of: BoardSummary) -> list[Headline]:
     return [("Highest on classes with few images: ", top, text)]
 
 
-def _change_on_few(of: BoardSummary, ours: Entry, theirs: Entry) -> Change | None:
+def _change_on_few(of: BoardSummary, ours: VariantResult, theirs: VariantResult) -> Change | None:
     board, runs = of.board, [{r.job.seed: r for r in of.records_of(e)} for e in (ours, theirs)]
     match = HeadToHead(
         *(board.grid, board.dataset, board.recipe),
@@ -132,6 +132,6 @@ def _change_on_few(of: BoardSummary, ours: Entry, theirs: Entry) -> Change | Non
         planned=len(board.seeds),
     )
     counts = next(iter(runs[0].values())).split.longtailed_counts
-    groups = class_groups(counts, board.dataset.groups)
+    groups = class_groups(counts, board.dataset.shot_rule)
     few = [k for k, group in enumerate(groups) if group == "few"]
     return change(pairs, few) if (pairs := match.pairs()) else None

@@ -8,9 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from ltbench.analysis.beside_softmax import by_frequency, class_accuracy
-from ltbench.analysis.board import Entry
-from ltbench.config.catalogue import CATALOGUE, MethodInfo
+from ltbench.analysis.relative_to_baseline import by_frequency, class_accuracy
+from ltbench.analysis.result_set import VariantResult
+from ltbench.config.registry import REGISTRY, MethodInfo
 from ltbench.core.exact import mean
 from ltbench.report.families import FAMILIES, Family, family_of
 from ltbench.report.page.board_views import BoardView
@@ -25,7 +25,7 @@ COLUMNS = ("Acc", "Gain", "RA", "Many", "Medium", "Few")
 
 
 @dataclass(frozen=True)
-class Hyper:
+class HParams:
     """A hyper-parameter."""
 
     name: str
@@ -38,7 +38,7 @@ class MethodRow:
     """A variant of the method on a board, with its cells of the overview."""
 
     view: BoardView
-    entry: Entry
+    entry: VariantResult
     settings: str
     cells: tuple[RenderedCell, ...]
 
@@ -67,7 +67,7 @@ class MethodSection:
     family: Family
     info: MethodInfo | None
     definition: str
-    hyper: tuple[Hyper, ...]
+    hparams: tuple[HParams, ...]
     rows: tuple[MethodRow, ...]
     command: str
     curves: tuple[Curve, ...]
@@ -77,7 +77,7 @@ def method_sections(
     views: Sequence[BoardView], methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
 ) -> list[MethodSection]:
     """Return a section for each method on a board, ordered by family."""
-    used: dict[str, list[tuple[BoardView, Entry]]] = {}
+    used: dict[str, list[tuple[BoardView, VariantResult]]] = {}
     for view in views:
         for entry in view.board.entries:
             used.setdefault(entry.variant.method, []).append((view, entry))
@@ -89,7 +89,7 @@ def method_sections(
 
 def _section(
     key: str,
-    used: Sequence[tuple[BoardView, Entry]],
+    used: Sequence[tuple[BoardView, VariantResult]],
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
 ) -> MethodSection:
@@ -100,7 +100,7 @@ def _section(
         family=family_of(key, methods),
         info=info,
         definition=_definition(info) if info else "",
-        hyper=_hyper(info) if info else (),
+        hparams=_hparams(info) if info else (),
         rows=tuple(_row(view, entry) for view, entry in used),
         command=f"ltbench run --grid {grid} --only variant={key}",
         curves=tuple(_curves(used, records)),
@@ -109,16 +109,16 @@ def _section(
 
 def _definition(info: MethodInfo) -> str:
     """Return what the method's file says of it; the file is parsed, never run."""
-    path = CATALOGUE.parent / info.family / f"{info.key}.py"
+    path = REGISTRY.parent / info.family / f"{info.key}.py"
     if not path.is_file():
         return ""
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
-def _hyper(info: MethodInfo) -> tuple[Hyper, ...]:
-    schemas: dict[str, dict[str, object]] = info.hyper.get("properties", {})
+def _hparams(info: MethodInfo) -> tuple[HParams, ...]:
+    schemas: dict[str, dict[str, object]] = info.hparams.get("properties", {})
     return tuple(
-        Hyper(
+        HParams(
             name=name,
             default=json.dumps(schema["default"]) if "default" in schema else "",
             meaning=str(schema.get("description", "")),
@@ -127,11 +127,11 @@ def _hyper(info: MethodInfo) -> tuple[Hyper, ...]:
     )
 
 
-def _row(view: BoardView, entry: Entry) -> MethodRow:
+def _row(view: BoardView, entry: VariantResult) -> MethodRow:
     variant, table = entry.variant, view.overview
-    settings = [f"{name} {json.dumps(value)}" for name, value in variant.hyper.items()]
-    if variant.start_from is not None:
-        settings.append(f"from {variant.start_from}")
+    settings = [f"{name} {json.dumps(value)}" for name, value in variant.hparams.items()]
+    if variant.init_from is not None:
+        settings.append(f"from {variant.init_from}")
     if variant.recipe is not None:
         settings.append(f"recipe {variant.recipe}")
     line = next(line for line in table.lines if line.entry is entry)
@@ -139,9 +139,11 @@ def _row(view: BoardView, entry: Entry) -> MethodRow:
     return MethodRow(view, entry, ", ".join(settings), cells)
 
 
-def _curves(used: Sequence[tuple[BoardView, Entry]], records: Mapping[str, Stored]) -> list[Curve]:
+def _curves(
+    used: Sequence[tuple[BoardView, VariantResult]], records: Mapping[str, Stored]
+) -> list[Curve]:
     """Return a curve for each dataset and recipe, of the variant that does best there."""
-    best: dict[tuple[str, str], tuple[BoardView, Entry]] = {}
+    best: dict[tuple[str, str], tuple[BoardView, VariantResult]] = {}
     for view, entry in used:
         accuracy = entry.values["acc"].mean
         if accuracy is not None:
@@ -152,7 +154,7 @@ def _curves(used: Sequence[tuple[BoardView, Entry]], records: Mapping[str, Store
     return [_curve(view, entry, records) for view, entry in best.values()]
 
 
-def _curve(view: BoardView, entry: Entry, records: Mapping[str, Stored]) -> Curve:
+def _curve(view: BoardView, entry: VariantResult, records: Mapping[str, Stored]) -> Curve:
     classes = by_frequency(entry, records)
     bins = np.array_split([k for k, _ in classes], min(len(classes), CURVE_POINTS))
     images = [Fraction(n) for _, n in sorted(classes)]

@@ -5,11 +5,11 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 
-from ltbench.analysis.beside_softmax import RelativeCost, gain, relative_costs
-from ltbench.analysis.board import Entry, Value
 from ltbench.analysis.metrics import Metric, metrics_in
-from ltbench.analysis.significance import Comparison, compare_rows, find_plain
-from ltbench.config.expand import BASELINE
+from ltbench.analysis.relative_to_baseline import RelativeCost, gain, relative_costs
+from ltbench.analysis.result_set import Estimate, VariantResult
+from ltbench.analysis.significance import Comparison, compare_rows, find_baseline
+from ltbench.config.planning import BASELINE
 from ltbench.core.exact import fixed
 from ltbench.core.groups import GROUPS
 from ltbench.report.context import ACC, BoardContext, metric_column
@@ -19,16 +19,16 @@ from ltbench.report.table import COUNT, ORDINAL, POINTS, TIMES, Cell, Column, Ta
 HEIGHT = 12
 """Of a shape, from 0 to 100 %."""
 
-ABSENT = Value(state="not available")
+ABSENT = Estimate(state="not available")
 
 
 class BoardSummary(BoardContext):
     """A board and how its variants stand beside softmax."""
 
     @cached_property
-    def plain(self) -> Entry | None:
+    def plain(self) -> VariantResult | None:
         """Softmax as it is."""
-        return find_plain(self.board, BASELINE)
+        return find_baseline(self.board, BASELINE)
 
     @cached_property
     def costs(self) -> Mapping[str, RelativeCost]:
@@ -41,35 +41,35 @@ class BoardSummary(BoardContext):
         return compare_rows(self.board, self.records)
 
     @cached_property
-    def ranked(self) -> tuple[Entry, ...]:
+    def ranked(self) -> tuple[VariantResult, ...]:
         """Variants of which all seeds are there, the most accurate first."""
         return tuple(sorted(filter(is_ranked, self.entries), key=accuracy, reverse=True))
 
-    def place(self, entry: Entry) -> int | None:
+    def place(self, entry: VariantResult) -> int | None:
         """Return a variant's place among the ranked; equal accuracies share one."""
         if not is_ranked(entry):
             return None
         return 1 + sum(accuracy(other) > accuracy(entry) for other in self.ranked)
 
-    def gain(self, entry: Entry) -> Value | None:
+    def gain(self, entry: VariantResult) -> Estimate | None:
         """Return points of accuracy above softmax."""
         acc, points = entry.values["acc"], gain(entry, self.plain)
         if points is not None:
             return replace(acc, mean=points, std=None)
         return None if entry is self.plain else ABSENT
 
-    def verdict(self, entry: Entry) -> str | None:
+    def verdict(self, entry: VariantResult) -> str | None:
         """Return whether a variant is better than softmax."""
         comparison = self.over_softmax.get(entry.variant.label)
         return None if comparison is None else comparison.verdict
 
-    def cost(self, entry: Entry) -> Cell:
+    def cost(self, entry: VariantResult) -> Cell:
         """Return the training cost of a variant."""
         cost = self.costs.get(entry.variant.label)
         return Cell(ABSENT) if cost is None else Cell(cost.ratio, about=not cost.known)
 
 
-def _columns(of: BoardSummary) -> list[Column[Entry]]:
+def _columns(of: BoardSummary) -> list[Column[VariantResult]]:
     metrics = [m for m in metrics_in("main") if of.board.uneven_test or not m.uneven]
     return [
         Column(
@@ -124,25 +124,25 @@ OVERVIEW = TableSpec(
 )
 
 
-def _without_spread(metric: Metric) -> Column[Entry]:
+def _without_spread(metric: Metric) -> Column[VariantResult]:
     """Return the column of a metric whose spread other views show."""
 
-    def alone(entry: Entry) -> Value:
+    def alone(entry: VariantResult) -> Estimate:
         return replace(entry.values[metric.key], std=None, interval=None)
 
     return replace(metric_column(metric), cell=alone)
 
 
-def _seeds(acc: Value) -> Cell:
+def _seeds(acc: Estimate) -> Cell:
     return Cell(acc.n, unit="" if acc.n == acc.planned else f"of {acc.planned}")
 
 
-def accuracy(entry: Entry) -> Fraction:
+def accuracy(entry: VariantResult) -> Fraction:
     """Return the mean accuracy of a variant; zero where nothing ran."""
     return entry.values["acc"].mean or Fraction(0)
 
 
-def shape(entry: Entry) -> tuple[str, list[tuple[int, str]]] | None:
+def shape(entry: VariantResult) -> tuple[str, list[tuple[int, str]]] | None:
     """Return group accuracies in words and as points; None without any.
 
     The points lie in a box of 48 x 16.

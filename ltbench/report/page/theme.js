@@ -1,4 +1,4 @@
-// Runs before the page is painted: says that scripts run, and sets the colours chosen before.
+// Runs before the page is painted: says that scripts run, and sets the colors chosen before.
 "use strict";
 document.documentElement.classList.add("js");
 try {

@@ -1,0 +1,160 @@
+"""What is known of the methods without importing one: the generated registry."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from ltbench.config.errors import Location, did_you_mean, format_value
+from ltbench.config.json_schema import model_of
+from ltbench.config.models import Model
+from ltbench.config.validation import validate
+from ltbench.config.yaml_file import display
+from ltbench.core.types import NetworkCost, Paper, Stage, Teacher, TestTime
+
+OWN = "own"
+"""Family of the methods from outside the package."""
+
+REGISTRY = Path(__file__).parent.parent / "methods" / "registry.json"
+
+METHODS = Location("methods")
+HPARAMS = Location("hparams")
+
+
+class MethodInfo(Model):
+    """What a method says of itself (see `ltbench.methods.contract.Method`).
+
+    Attributes:
+        hparams: JSON schema of its hyper-parameters.
+        own_hyper: the method's own model of them, where its class is at hand: of plugins.
+        plugin_hash: of the source of a plugin's method.
+        cost: of its network, where it was measured; never of plugins.
+    """
+
+    key: str
+    title: str
+    paper: Paper | None
+    category: str
+    family: str
+    aliases: tuple[str, ...] = ()
+    version: int
+    stages: tuple[Stage, ...]
+    init_from: str | None
+    teachers: tuple[Teacher, ...] = ()
+    batch_dependence: Literal["none", "gathered", "per_rank"]
+    reduces_to: str | None
+    test_time: TestTime = "inductive"
+    oracle: str | None
+    hparams: dict[str, Any]
+    own_hyper: type[BaseModel] | None = Field(None, exclude=True)
+    plugin_hash: str | None = None
+    cost: NetworkCost | None = None
+
+    @property
+    def needs_auxiliary(self) -> bool:
+        """Whether a stage chooses on auxiliary images."""
+        return any(stage.tunes_on_validation != "never" for stage in self.stages)
+
+    @cached_property
+    def hparams_model(self) -> type[BaseModel]:
+        """The model of its hyper-parameters: the method's own where it is at hand."""
+        return self.own_hyper or model_of(self.key, self.hparams)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether its last stage is tested; else it is only a start for others."""
+        return self.stages[-1].is_evaluated
+
+    @property
+    def replaces_classifier(self) -> bool:
+        """Whether it gives a network that another method trained a new classifier."""
+        return self.category == "decoupled" and self.init_from is not None
+
+    def validate_hparams(
+        self, values: Mapping[str, Any], location: Location = HPARAMS
+    ) -> dict[str, Any]:
+        """Return hyper-parameters with the defaults filled in, as plain JSON values.
+
+        Args:
+            values: those that are set.
+            location: where they were written.
+
+        Raises:
+            ConfigError: naming every unknown, missing or unfit one, and each combination that the
+                method itself forbids.
+        """
+        checked = validate(self.hparams_model, dict(values), location)
+        filled = checked.model_dump(mode="json", warnings=False)
+        return validate(self.hparams_model, filled, location).model_dump(
+            mode="json"
+        )  # defaults, too
+
+
+@dataclass(frozen=True)
+class MethodRegistry:
+    """Methods by key, in the order of the file, plugins last; found by their aliases, too."""
+
+    methods: Mapping[str, MethodInfo]
+
+    @cached_property
+    def names(self) -> dict[str, MethodInfo]:
+        """Methods by key and by alias."""
+        aliases = {alias: info for info in self.methods.values() for alias in info.aliases}
+        return aliases | dict(self.methods)
+
+    def __getitem__(self, name: str) -> MethodInfo:
+        return self.names[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.methods)
+
+    def __len__(self) -> int:
+        return len(self.methods)
+
+    def get(self, name: str, location: Location = METHODS) -> MethodInfo:
+        """Return a method.
+
+        Args:
+            name: its key, or an alias.
+            location: where the name was written.
+
+        Raises:
+            ConfigError: if there is no such method, with the nearest name.
+        """
+        if name not in self.names:
+            message = f"no method {format_value(name)}"
+            raise location.error("unknown-method", message, did_you_mean(name, self.names))
+        return self.names[name]
+
+
+def load_registry() -> MethodRegistry:
+    """Return the methods of the package.
+
+    Raises:
+        ConfigError: if the registry cannot be read.
+    """
+    location = Location(display(REGISTRY))
+    try:
+        entries = json.loads(REGISTRY.read_bytes())
+    except (OSError, ValueError) as error:
+        message = f"cannot be read, `make registry` writes it anew: {error}"
+        raise location.error("unreadable", message) from error
+    return MethodRegistry(
+        {key: method_info(key, entry, location) for key, entry in entries.items()}
+    )
+
+
+def method_info(key: str, described: Any, location: Location) -> MethodInfo:
+    """Return what a method says of itself, checked.
+
+    Raises:
+        ConfigError: naming everything wrong with it.
+    """
+    return validate(MethodInfo, described, location.at(key), {"key": key})

@@ -1,0 +1,70 @@
+"""What planning and tables need to know of the methods, as JSON that is read without torch.
+
+`python -m ltbench.methods.registry` writes `registry.json` beside this file from the classes.
+"""
+
+import json
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ltbench.config.registry import OWN
+from ltbench.methods import METHODS
+from ltbench.methods.contract import HParams, Method
+from ltbench.methods.cost import network_cost
+
+PATH = Path(__file__).with_name("registry.json")
+
+
+def describe(method: type[Method]) -> dict[str, Any]:
+    """Return what the registry says of a method, as plain JSON values.
+
+    `family` is the folder of its file; methods from outside the package have `OWN`.
+
+    Raises:
+        TypeError: where its hyper-parameters cannot be written down in one way.
+    """
+    if not issubclass(method.HParams, HParams):
+        raise TypeError("its HParams is not a subclass of ltbench.methods.contract.HParams")
+    hparams = method.HParams.model_json_schema()
+    if '"uniqueItems": true' in json.dumps(hparams):
+        raise TypeError("a set of hyper-parameters has no order, take a tuple")
+    package = method.__module__.rpartition(".")[0]
+    described = {
+        "title": method.title,
+        "family": package.rpartition(".")[2] if package.startswith("ltbench.methods.") else OWN,
+        "category": method.category,
+        "aliases": list(method.aliases),
+        "paper": None if method.paper is None else asdict(method.paper),
+        "version": method.version,
+        "stages": [asdict(stage) for stage in method.stages],
+        "init_from": method.init_from,
+        "teachers": [asdict(teacher) for teacher in method.teachers],
+        "batch_dependence": method.batch_dependence,
+        "reduces_to": method.reduces_to,
+        "test_time": method.test_time,
+        "oracle": method.oracle,
+        "hparams": hparams,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(described))
+    return plain
+
+
+@cache
+def registry() -> str:
+    """Return the text of the registry: every method by its key, always the same bytes."""
+    methods = {
+        key: describe(method) | {"cost": asdict(network_cost(method))}
+        for key, method in METHODS.items()
+    }
+    return json.dumps(methods, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write the registry."""
+    PATH.write_text(registry(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

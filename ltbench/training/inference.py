@@ -1,0 +1,80 @@
+"""A trained method made from its weights again, and tested on any labeled images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ltbench.config.models import Job
+from ltbench.core.groups import class_groups, subset_classes
+from ltbench.data.batch_maker import batch_maker
+from ltbench.data.loaders import OrderedLoader
+from ltbench.data.raw_dataset import LabeledImages
+from ltbench.methods.contract import Method
+from ltbench.runs.errors import RecordError
+from ltbench.runs.record import Record, TestResult
+from ltbench.training.evaluation import Evaluation, predicting
+from ltbench.training.fit import build_method
+from ltbench.training.precision import set_precision
+
+
+def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Method:
+    """Return a method as it was at the end of a job, in evaluation mode on the CPU.
+
+    Args:
+        record: of the job.
+        weights: safetensors file of its state.
+        plugins: Python files with methods of the user's own.
+
+    Raises:
+        RecordError: where the weights do not fit the method.
+    """
+    job = record.job
+    counts = torch.tensor(record.split.train_counts)[_known(record)]
+    recipe = job.recipe.model_copy(update={"pretrained": None})  # its weights are among ours
+    try:
+        method = build_method(job.model_copy(update={"recipe": recipe}), counts, plugins)
+        if recipe.precision == "fp64":
+            method.double()
+        method.stage = method.stage_of(job.stage)
+        method.on_stage_start(method.stage)
+        lost, left = method.load_state_dict(load_file(weights), strict=False)
+    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise RecordError(f"{weights} does not fit {job.method}: {error}", "mismatch") from error
+    if lost or (left and not method.teachers):  # a teacher predicts nothing
+        raise RecordError(
+            f"{weights} does not fit {job.method}: {', '.join([*lost, *left])}", "mismatch"
+        )
+    return method.eval()
+
+
+def evaluate(
+    method: Method, record: Record, labeled: LabeledImages, device: torch.device
+) -> TestResult:
+    """Return the test of a restored method, equal to the job's own where the images are."""
+    job = record.job
+    torch.set_num_threads(record.environment.threads)
+    set_precision(job.recipe)
+    method.to(device)
+    if job.recipe.channels_last:
+        method.to(memory_format=torch.channels_last)
+    maker = batch_maker(labeled.images, job.dataset, job.recipe, device)
+    loader = OrderedLoader(
+        maker,
+        torch.from_numpy(labeled.labels),
+        job.recipe.test_batch_size(on_gpu=device.type == "cuda"),
+    )
+    groups = class_groups(record.split.longtailed_counts, job.dataset.shot_rule)
+    evaluation = Evaluation(job.dataset.classes, _known(record), device, groups, ranking=True)
+    with torch.inference_mode(), predicting(method, job.recipe, loader, device):
+        evaluation.add_all(method, loader)
+    return evaluation.result()
+
+
+def _known(record: Record) -> torch.Tensor:
+    """Return the classes [K] that a job was trained on."""
+    job: Job = record.job
+    counts = record.split.longtailed_counts
+    return torch.tensor(subset_classes(job.subset, counts, job.dataset.shot_rule))

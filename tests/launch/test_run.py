@@ -1,0 +1,193 @@
+import errno
+import os
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import ltbench
+from ltbench.data.cache_building import build_cache
+from ltbench.data.errors import DataError
+from ltbench.data.prepare import prepare
+from ltbench.data.sources import load_raw_dataset
+from ltbench.launch import run
+from ltbench.launch.run import check_data, check_shares, check_writable, code_commit
+from tests.support import processes
+from tests.support.errors import problems_of, raises
+from tests.support.listed_images import (
+    listed_spec,
+    picture,
+    resized_recipe,
+    write_images,
+    write_lists,
+)
+from tests.support.quickstart import quickstart
+from tests.support.training_jobs import job as training_job
+
+
+@pytest.fixture(scope="module")
+def jobs():
+    return list(quickstart("seed=0", "variant=softmax").jobs.values())
+
+
+def with_batch(job, batch):
+    return job.model_copy(update={"recipe": job.recipe.model_copy(update={"batch": batch})})
+
+
+def test_batches_that_devices_cannot_share_are_refused(jobs):
+    check_shares(jobs, 4)
+    wrong = [with_batch(jobs[0], 33), with_batch(jobs[1], 34)]
+    found = problems_of(lambda: check_shares([*jobs, *wrong], 4))
+    assert [(problem.file, problem.code) for problem in found] == [("--devices", "conflict")] * 2
+    assert [re.findall(r"\d+", problem.message) for problem in found] == [["4", "33"], ["4", "34"]]
+
+
+def test_data_that_is_there_is_fine(jobs):
+    check_data(jobs, None)
+
+
+def test_all_that_is_wrong_with_the_data_is_said(jobs):
+    longtailed, balanced = jobs
+    wanting = longtailed.dataset.model_copy(update={"max_per_class": 200})
+    other = balanced.dataset.model_copy(update={"fingerprint": "0" * 64})
+    facts = ("401", "400 training images of digits_r20 balanced", "long-tailed split", "0" * 64)
+    with raises(DataError, "several", *facts) as error:
+        check_data(
+            [
+                with_batch(longtailed, 32),
+                with_batch(longtailed, 405),
+                with_batch(balanced, 401),
+                longtailed.model_copy(update={"dataset": wanting}),
+                balanced.model_copy(update={"dataset": other}),
+            ],
+            None,
+        )
+    assert "405" not in str(error.value)
+
+
+def test_the_batch_of_an_expert_has_to_fit_its_group(jobs):
+    longtailed, _ = jobs
+    expert = with_batch(longtailed.model_copy(update={"subset": "few"}), 25)
+    check_data([longtailed, expert], None)
+    with raises(DataError, "batch-too-large", "26", "25 training images", "few-shot"):
+        check_data([longtailed, with_batch(expert, 26)], None)
+
+
+def test_a_folder_is_made_and_left_empty(tmp_path):
+    check_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").touch()
+    (problem,) = problems_of(lambda: check_writable(tmp_path / "file" / "runs"))
+    assert (problem.file, problem.code) == ("--run-dir", "not-writable")
+    assert str(tmp_path / "file" / "runs") in problem.message
+    assert os.strerror(errno.ENOTDIR) in problem.message
+
+
+def test_the_commit_is_that_of_the_code():
+    root = Path(ltbench.__file__).parent.parent
+    git = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    head = processes.run(git, capture_output=True, text=True)
+    if (root / ".git").exists() and head.returncode == 0:
+        assert code_commit().removesuffix("+changes") == head.stdout.strip()
+    else:
+        assert code_commit() is None
+
+
+@pytest.fixture
+def own_jobs(tmp_path, monkeypatch):
+    """Jobs on lists of images of any size, and the data root."""
+    monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
+    spec = listed_spec()
+    write_lists(tmp_path / "lists", spec)
+    write_images(tmp_path / "images", content=picture)
+    prepare(spec, tmp_path / "images", tmp_path / "lists", tmp_path / "data" / spec.name)
+    settings = resized_recipe(epochs=1, network="resnet10")
+    made = [training_job(split=split, **settings) for split in ("longtailed", "balanced")]
+    return [job.model_copy(update={"dataset": spec}) for job in made], str(tmp_path / "data")
+
+
+def test_images_that_jobs_need_are_decoded_first_and_all_bad_ones_named(own_jobs, tmp_path):
+    (longtailed, balanced), root = own_jobs
+    images = tmp_path / "images"
+    (images / "train/n03/7.jpg").write_bytes(b"of the validation")
+    check_data([longtailed, balanced], root)
+    (images / "val/n01/100.jpg").write_bytes(b"a test image")
+    (images / "train/n01/0.jpg").write_bytes(b"")
+    with raises(DataError, "bad-images", "2 of", "val/n01/100.jpg", "train/n01/0.jpg"):
+        check_data([longtailed, balanced], root)
+
+
+def test_a_cache_stands_for_the_files(own_jobs, tmp_path):
+    (longtailed, _), root = own_jobs
+    spec = longtailed.dataset
+    build_cache(spec, load_raw_dataset(spec, root), longtailed.recipe.resize_shorter_side)
+    (tmp_path / "images/val/n01/100.jpg").unlink()
+    check_data([longtailed], root)
+
+
+def test_a_recipe_for_images_of_another_kind_is_said_before_training(own_jobs, jobs):
+    (longtailed, _), root = own_jobs
+    other = longtailed.model_copy(update={"recipe": jobs[0].recipe})
+    with raises(DataError, "conflict", "any size"):
+        check_data([other], root)
+
+
+OTHER = """\
+title: Other
+source: image_folder
+sizes: any
+classes: 2
+image_size: 8
+normalization: {mean: [0.5, 0.5, 0.5], std: [0.3, 0.3, 0.3]}
+imbalance_type: natural
+"""
+
+
+def test_images_of_an_open_set_are_decoded_too_and_looked_for_once(
+    own_jobs, tmp_path, monkeypatch, caplog
+):
+    made, root = own_jobs
+    jobs = [
+        job.model_copy(update={"dataset": job.dataset.model_copy(update={"open_set": "other"})})
+        for job in made
+    ]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs/datasets").mkdir(parents=True)
+    (tmp_path / "configs/datasets/other.yaml").write_text(OTHER)
+    check_data(jobs, root)
+    assert len(caplog.records) == 1  # there are no such images
+    for part in ("train", "test"):
+        for name in "ab":
+            path = tmp_path / "data/other" / part / name / "0.png"
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (12, 12)).save(path)
+    check_data(jobs, root)
+    path.write_bytes(b"<html>")
+    with raises(DataError, "bad-images", "test/b/0.png"):
+        check_data(jobs, root)
+
+
+def test_a_commit_is_marked_where_the_code_differs_from_it(tmp_path, monkeypatch):
+    code = tmp_path / "ltbench" / "launch" / "session.py"
+    (tmp_path / "configs").mkdir()
+    code.parent.mkdir(parents=True)
+    code.write_text("")
+
+    def git(*words):
+        author = ("-c", "user.name=a", "-c", "user.email=a@b")
+        done = processes.run(["git", "-C", str(tmp_path), *author, *words], capture_output=True)
+        return done.stdout.decode().strip()
+
+    git("init")
+    git("add", ".")
+    git("commit", "--message", "all")
+    head = git("rev-parse", "HEAD")
+    monkeypatch.setattr(run, "__file__", str(code))
+    (tmp_path / "notes.txt").write_text("no code")
+    assert code_commit() == head
+    code.write_text("changed")
+    assert code_commit() == f"{head}+changes"
+    git("commit", "--all", "--message", "more")
+    (tmp_path / "configs" / "new.yaml").write_text("")
+    assert code_commit() == f"{git('rev-parse', 'HEAD')}+changes"
