@@ -26,7 +26,7 @@ from ltbench.report.formats import FORMATS, markdown
 from ltbench.report.leaderboard import write_formats, write_leaderboard
 from ltbench.report.page.document import write_page
 from ltbench.report.tables import board_tables
-from ltbench.runs.record import Calibration, Record, TestResult
+from ltbench.runs.record import Calibration, EvaluationResult, Record
 from ltbench.runs.store import Loaded, RecordStore, record_path, write_record
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -56,8 +56,8 @@ def record(job: Job, noise: np.random.Generator) -> Record:
     right = noise.random((10, 1000)) < 0.5
     hits, totals = tuple(right.sum(axis=1).tolist()), (1000,) * 10
     bins = Calibration(counts=(10000,), confidence=(0.6,), accuracy=(sum(hits) / 1e4,), ece=0.1)
-    correct = TestResult.pack(right.ravel())
-    test = TestResult(hits=hits, totals=totals, correct=correct, calibration=bins)
+    correct = EvaluationResult.pack(right.ravel())
+    test = EvaluationResult(hits=hits, totals=totals, correct=correct, calibration=bins)
     made: Record = made_records.record(job, hits, counts=COUNTS, totals=totals, test=test)
     return made
 

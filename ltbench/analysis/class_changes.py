@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from ltbench.analysis.significance import bootstrap
 from ltbench.analysis.statistics import seed_draws
 from ltbench.core.exact import mean, mean_accuracy, root
-from ltbench.runs.record import TestResult
+from ltbench.runs.record import EvaluationResult
 
-Pair = tuple[TestResult, TestResult]
+Pair = tuple[EvaluationResult, EvaluationResult]
 
 GRAIN = 10**9
 """Parts of a point that an interval is computed in, as whole numbers."""
@@ -58,12 +58,12 @@ def change(pairs: Sequence[Pair], classes: Sequence[int]) -> Change | None:
     return Change(ours, theirs, ours - theirs, (scale * low, scale * high))
 
 
-def _accuracy(run: TestResult, classes: Sequence[int]) -> Fraction:
+def _accuracy(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
     hits, totals = ([values[k] for k in classes] for values in (run.hits, run.totals))
     return mean_accuracy(hits, totals) or Fraction(0)
 
 
-def _variance(run: TestResult, classes: Sequence[int]) -> Fraction:
+def _variance(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
     """Return the variance of a run's mean accuracy over classes."""
     likely = [Fraction(run.hits[k] + 1, run.totals[k] + 2) for k in classes]
     each = [p * (1 - p) / run.totals[k] for p, k in zip(likely, classes, strict=True)]

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from ltbench.config.errors import Location
 from ltbench.core.exact import mean, mean_accuracy, measured, root
 from ltbench.core.groups import GROUPS, Group, class_groups
-from ltbench.runs.record import Record, TestResult
+from ltbench.runs.record import EvaluationResult, Record
 
 Table = Literal["main", "groups", "calibration", "more"]
 TABLES: tuple[Table, ...] = get_args(Table)
@@ -32,7 +32,7 @@ class EvaluatedRun:
     """
 
     record: Record
-    test: TestResult
+    test: EvaluationResult
     groups: tuple[Group, ...]
 
 
@@ -90,7 +90,7 @@ class Metric:
         return value
 
 
-def macro_f1(test: TestResult) -> Fraction | None:
+def macro_f1(test: EvaluationResult) -> Fraction | None:
     """Return the mean F1 of the classes that the test set has.
 
     F1 of a class is the harmonic mean of recall, hits / totals, and precision, hits / predicted:
@@ -102,7 +102,7 @@ def macro_f1(test: TestResult) -> Fraction | None:
     return mean([Fraction(2 * hits, n + predicted) for hits, n, predicted in counts if n])
 
 
-def macro_precision(test: TestResult) -> Fraction | None:
+def macro_precision(test: EvaluationResult) -> Fraction | None:
     """Return the mean precision of the classes that the test set has.
 
     Precision of a class is hits / predicted, and 0 where it is never predicted.
@@ -113,12 +113,12 @@ def macro_precision(test: TestResult) -> Fraction | None:
     return mean([Fraction(hits, max(predicted, 1)) for hits, n, predicted in counts if n])
 
 
-def worst_class(test: TestResult) -> Fraction:
+def worst_class(test: EvaluationResult) -> Fraction:
     """Return the lowest recall of the classes that the test set has."""
     return min(Fraction(hits, n) for hits, n in zip(test.hits, test.totals, strict=True) if n)
 
 
-def geometric_mean(test: TestResult) -> Fraction:
+def geometric_mean(test: EvaluationResult) -> Fraction:
     """Return the geometric mean of recalls of the classes that the test set has.
 
     It is 0 where a recall is (Kubat and Matwin, ICML 1997); of irrational ones `root` has more
@@ -129,7 +129,7 @@ def geometric_mean(test: TestResult) -> Fraction:
     return root(Fraction(hits, images), len(there))
 
 
-def macro_auroc(test: TestResult) -> Fraction | None:
+def macro_auroc(test: EvaluationResult) -> Fraction | None:
     """Return the mean over classes of the area under the ROC curve, each against all others.
 
     A class that has no test image, or all of them, has no curve.
@@ -140,7 +140,7 @@ def macro_auroc(test: TestResult) -> Fraction | None:
     return mean_accuracy(test.auroc_pairs, [2 * n * (images - n) for n in test.totals])
 
 
-def macro_auprc(test: TestResult) -> Fraction | None:
+def macro_auprc(test: EvaluationResult) -> Fraction | None:
     """Return the mean average precision of the classes that the test set has."""
     if test.average_precision is None:
         return None
@@ -277,7 +277,9 @@ def run_metrics() -> list[Metric]:
     return [metric for metric in METRICS.values() if metric.compute is not None]
 
 
-def metric_values(record: Record, test: TestResult | None = None) -> dict[str, Fraction | None]:
+def metric_values(
+    record: Record, test: EvaluationResult | None = None
+) -> dict[str, Fraction | None]:
     """Return every metric of a run by key: None where it lacks what a metric needs.
 
     Args:

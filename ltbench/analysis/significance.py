@@ -32,7 +32,7 @@ from ltbench.analysis.result_set import ResultSet, VariantResult
 from ltbench.analysis.statistics import RESAMPLES, covered, holm, seed_draws
 from ltbench.config.planning import BASELINE
 from ltbench.core.exact import measured
-from ltbench.runs.record import Record, TestResult
+from ltbench.runs.record import EvaluationResult, Record
 from ltbench.runs.store import Stored
 
 SIGNIFICANT: Final = Fraction(5, 100)
@@ -92,7 +92,7 @@ class Correctness:
 
     def right(self) -> NDArray[np.bool_]:
         """Return one value for each test image: [N]."""
-        return TestResult.unpack(self.correct, self.images)
+        return EvaluationResult.unpack(self.correct, self.images)
 
 
 def correctness_of(records: Iterable[Record]) -> dict[int, Correctness]:

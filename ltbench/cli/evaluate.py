@@ -12,7 +12,7 @@ from ltbench.config.errors import Location
 
 if TYPE_CHECKING:
     from ltbench.config.models import DatasetSpec
-    from ltbench.runs.record import Record, TestResult
+    from ltbench.runs.record import EvaluationResult, Record
 
 
 Part = Literal["test", "train", "val"]
@@ -87,7 +87,7 @@ def _like(spec: "DatasetSpec", own: "DatasetSpec") -> "DatasetSpec":
     return spec
 
 
-def _agreement(result: "TestResult", record: "Record") -> str:
+def _agreement(result: "EvaluationResult", record: "Record") -> str:
     """Say whether a test of the run's own test images came out as its record says."""
     if record.test is None or result.repeats(record.test):
         return "Equal to the run's record, bit for bit."

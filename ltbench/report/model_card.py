@@ -8,7 +8,7 @@ from ltbench.config.registry import MethodInfo
 from ltbench.core.groups import GROUPS, RULES
 from ltbench.report.formats import escape_markdown, markdown
 from ltbench.report.table import COUNT, PERCENT, Column, TableSpec, build
-from ltbench.runs.record import Record, TestResult
+from ltbench.runs.record import EvaluationResult, Record
 
 SHOWN = ("acc", "balanced_acc", *GROUPS, "ece")
 
@@ -20,7 +20,7 @@ class Tested:
     The long-tailed split of the run says which class is in which group.
     """
 
-    result: TestResult
+    result: EvaluationResult
     record: Record
     title: str
 

@@ -14,7 +14,7 @@ from ltbench.core.exact import mean
 from ltbench.core.groups import GROUPS, RULES, Group, class_groups
 from ltbench.report.context import LABEL, BoardContext
 from ltbench.report.table import COUNT, P_VALUE, PERCENT, POINTS, Column, TableSpec
-from ltbench.runs.record import TestResult
+from ltbench.runs.record import EvaluationResult
 
 BASELINES = ("softmax", "balanced_softmax")
 
@@ -186,7 +186,7 @@ def _change_columns(of: Match) -> list[Column[_Change]]:
     ]
 
 
-def _mean_accuracy(tests: Iterable[TestResult]) -> Fraction:
+def _mean_accuracy(tests: Iterable[EvaluationResult]) -> Fraction:
     return 100 * mean([test.accuracy for test in tests])
 
 

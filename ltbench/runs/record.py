@@ -95,7 +95,7 @@ class Counts(Model):
         return Fraction(sum(self.hits), sum(self.totals))
 
 
-class TestResult(Counts):
+class EvaluationResult(Counts):
     """Exact test counts. `correct`: one bit an image in hashed test order (big-endian, base64).
 
     Attributes:
@@ -171,7 +171,7 @@ class TestResult(Counts):
             matrix[true, list(row)] = list(row.values())
         return matrix
 
-    def repeats(self, other: "TestResult") -> bool:
+    def repeats(self, other: "EvaluationResult") -> bool:
         """Whether two tests have equal numbers, as far as both have them."""
         return _agree(self.model_dump(), other.model_dump())
 
@@ -374,7 +374,7 @@ class Record(Model):
     job: Job
     split: SplitFacts
     training: Training | None
-    test: TestResult | None
+    test: EvaluationResult | None
     shifted: ShiftedTests | None = None
     open_set: OpenSetTest | None = None
     weights: Weights

@@ -19,7 +19,7 @@ from ltbench.config.errors import with_code
 from ltbench.config.models import Job
 from ltbench.core.files import write_atomically
 from ltbench.runs.errors import RecordError
-from ltbench.runs.record import CLASSES_WITHIN, SCHEMA_VERSION, Record, TestResult
+from ltbench.runs.record import CLASSES_WITHIN, SCHEMA_VERSION, EvaluationResult, Record
 
 Provenance = Literal["published", "run"]
 SLUG_LENGTH = 40
@@ -116,7 +116,7 @@ def with_confusion(stored: Stored) -> Record:
     left_out = {"confusion_sha256"}
     values = record.test.model_dump(mode="json", exclude=left_out, exclude_unset=True)
     try:
-        test = TestResult.model_validate({**values, "confusion": json.loads(text)})
+        test = EvaluationResult.model_validate({**values, "confusion": json.loads(text)})
     except ValueError as error:
         raise RecordError(f"{path.name}: {error}") from error
     return record.model_copy(update={"test": test})

@@ -19,7 +19,7 @@ from ltbench.analysis.metrics import metric_values
 from ltbench.config.models import Job
 from ltbench.core.groups import Group, class_groups
 from ltbench.runs.export import RECORD
-from ltbench.runs.record import Record, TestResult
+from ltbench.runs.record import EvaluationResult, Record
 from ltbench.runs.store import confusion_path
 from ltbench.tracking.mode import Mode
 
@@ -195,7 +195,7 @@ def _artifact(record: Record, path: Path) -> Any:
     return artifact
 
 
-def _per_class(record: Record, test: TestResult) -> Any:
+def _per_class(record: Record, test: EvaluationResult) -> Any:
     """A table with one row a class."""
     import wandb
 

@@ -20,7 +20,7 @@ from ltbench.metrics.calibration import calibration_bins
 from ltbench.metrics.per_class import confusion_rows, hits_and_totals
 from ltbench.metrics.ranking import ClassRanking, rank_class
 from ltbench.networks.folding import folded_batchnorm
-from ltbench.runs.record import Calibration, Counts, TestResult
+from ltbench.runs.record import Calibration, Counts, EvaluationResult
 from ltbench.training.divergence import check_confidence
 from ltbench.training.precision import autocast, eager
 
@@ -124,7 +124,7 @@ class Evaluation:
         hits, totals = hits_and_totals(prediction, labels, self.classes)
         return Counts(hits=tuple(hits.tolist()), totals=tuple(totals.tolist()))
 
-    def result(self) -> TestResult:
+    def result(self) -> EvaluationResult:
         """Return what is counted over all ranks, in the order of the test set.
 
         Raises:
@@ -134,7 +134,7 @@ class Evaluation:
         correct = prediction == labels
         hits, totals = hits_and_totals(prediction, labels, self.classes)
         rankings = self._rankings(labels) if self.scores else None
-        return TestResult(
+        return EvaluationResult(
             hits=tuple(hits.tolist()),
             totals=tuple(totals.tolist()),
             confusion=tuple(confusion_rows(prediction, labels, self.classes)),
@@ -144,7 +144,7 @@ class Evaluation:
             else None,
             predicted=tuple(torch.bincount(prediction, minlength=self.classes).tolist()),
             selection="last_epoch",
-            correct=TestResult.pack(correct.numpy()),
+            correct=EvaluationResult.pack(correct.numpy()),
             calibration=_calibration(confidence, correct),
             group_calibration={
                 group: _calibration(confidence[within], correct[within])

@@ -14,7 +14,7 @@ from ltbench.data.loaders import OrderedLoader
 from ltbench.data.raw_dataset import LabeledImages
 from ltbench.methods.contract import Method
 from ltbench.runs.errors import RecordError
-from ltbench.runs.record import Record, TestResult
+from ltbench.runs.record import EvaluationResult, Record
 from ltbench.training.evaluation import Evaluation, predicting
 from ltbench.training.fit import build_method
 from ltbench.training.precision import set_precision
@@ -52,7 +52,7 @@ def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Metho
 
 def evaluate(
     method: Method, record: Record, labeled: LabeledImages, device: torch.device
-) -> TestResult:
+) -> EvaluationResult:
     """Return the test of a restored method, equal to the job's own where the images are."""
     job = record.job
     torch.set_num_threads(record.environment.threads)

@@ -23,7 +23,7 @@ from ltbench.data.datamodule import DataModule
 from ltbench.data.loaders import OrderedLoader
 from ltbench.methods.contract import Method, Progress
 from ltbench.methods.cost import read_parameters
-from ltbench.runs.record import OpenSetTest, ShiftedTests, TestResult
+from ltbench.runs.record import EvaluationResult, OpenSetTest, ShiftedTests
 from ltbench.training.divergence import ADVICE, DivergedError, check_weights
 from ltbench.training.evaluation import Evaluation, predicting
 from ltbench.training.label_shift import shifted_tests
@@ -105,7 +105,7 @@ class TrainingModule(pl.LightningModule):
         self.cpu_counted = cpu_seconds()
         self.training_hits: tuple[int, ...] | None = None
         self.read: int | None = None
-        self.test_result: TestResult | None = None
+        self.test_result: EvaluationResult | None = None
         self.shifted: ShiftedTests | None = None
         self.open_set: OpenSetTest | None = None
         self.test_seconds = 0.0

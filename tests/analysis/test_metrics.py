@@ -10,16 +10,16 @@ from ltbench.analysis.result_set import boards
 from ltbench.analysis.runs import table_of_runs
 from ltbench.core.exact import mean_accuracy
 from ltbench.core.groups import GROUPS, class_groups
-from ltbench.runs.record import Calibration, TestResult
+from ltbench.runs.record import Calibration, EvaluationResult
 
 
 def evaluated(hits, totals, groups=(), **counts):
     """Return a run of some counts."""
     images = int(sum(totals))
-    result = TestResult(
+    result = EvaluationResult(
         hits=tuple(map(int, hits)),
         totals=tuple(map(int, totals)),
-        correct=TestResult.pack(np.arange(images) < sum(hits)),
+        correct=EvaluationResult.pack(np.arange(images) < sum(hits)),
         calibration=Calibration(counts=(images,), confidence=(0.5,), accuracy=(0.5,), ece=0.25),
         **counts,
     )

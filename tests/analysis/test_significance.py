@@ -15,7 +15,7 @@ from ltbench.analysis.significance import (
     compare_with,
     mcnemar,
 )
-from ltbench.runs.record import TestResult
+from ltbench.runs.record import EvaluationResult
 
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
 BALANCED = {"label": "BS", "method": "balanced_softmax"}
@@ -24,7 +24,9 @@ OTHER = {"label": "Other", "method": "other"}
 
 def runs(*rows, test_hash="t"):
     return {
-        seed: Correctness(f"k{seed}", test_hash, TestResult.pack(np.array(row, bool)), len(row))
+        seed: Correctness(
+            f"k{seed}", test_hash, EvaluationResult.pack(np.array(row, bool)), len(row)
+        )
         for seed, row in enumerate(rows)
     }
 

@@ -24,10 +24,10 @@ from ltbench.report.page.document import write_page
 from ltbench.report.readme import refresh_readme
 from ltbench.runs.record import (
     Calibration,
+    EvaluationResult,
     OpenSetTest,
     ShiftedTest,
     ShiftedTests,
-    TestResult,
 )
 from ltbench.runs.store import Loaded
 
@@ -58,11 +58,11 @@ def answered(rng):
     bits = np.concatenate(
         [rng.permutation(np.arange(n) < h) for h, n in zip(hits, TOTALS, strict=True)]
     )
-    return TestResult(
+    return EvaluationResult(
         hits=hits,
         totals=TOTALS,
         predicted=(*hits[:-1], sum(TOTALS) - sum(hits[:-1])),
-        correct=TestResult.pack(bits),
+        correct=EvaluationResult.pack(bits),
         calibration=calibration(rng, sum(TOTALS)),
         group_calibration={name: calibration(rng, 30) for name in ("many", "medium", "few")},
     )

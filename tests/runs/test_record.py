@@ -39,9 +39,9 @@ def test_round_trip(record):
 @pytest.mark.parametrize("images", [1, 7, 8, 9, 300])
 def test_bits_round_trip(images):
     bits = np.random.default_rng(images).random(images) < 0.5
-    packed = schema.TestResult.pack(bits)
+    packed = schema.EvaluationResult.pack(bits)
     calibration = {"counts": [images], "confidence": [0.5], "accuracy": [0.5], "ece": 0.0}
-    result = schema.TestResult(
+    result = schema.EvaluationResult(
         hits=(int(bits.sum()),), totals=(images,), correct=packed, calibration=calibration
     )
     assert (result.bits() == bits).all()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ltbench.runs.errors import RecordError
-from ltbench.runs.record import CLASSES_WITHIN, Record, TestResult
+from ltbench.runs.record import CLASSES_WITHIN, EvaluationResult, Record
 from ltbench.runs.store import (
     RecordStore,
     confusion_path,
@@ -59,7 +59,7 @@ def many_classes(toy, classes=CLASSES_WITHIN + 1):
     job = plan.jobs[toy.key_of(plan, "Softmax")]
     record = toy.record(job, (1,) * classes, counts=(9,) * classes, totals=(1,) * classes)
     rows = tuple({k: 1} for k in range(classes))
-    test = TestResult.model_validate({**record.test.model_dump(), "confusion": rows})
+    test = EvaluationResult.model_validate({**record.test.model_dump(), "confusion": rows})
     return record.model_copy(update={"test": test})
 
 

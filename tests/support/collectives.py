@@ -10,7 +10,7 @@ from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.data.loaders import rank_slice
 from ltbench.losses import disc_centroids
-from ltbench.runs.record import TestResult
+from ltbench.runs.record import EvaluationResult
 from ltbench.training.evaluation import Evaluation
 
 FEATURES = 3
@@ -81,7 +81,7 @@ def drawn(batch):
     return steps
 
 
-def evaluated(sizes) -> list[TestResult]:
+def evaluated(sizes) -> list[EvaluationResult]:
     """Return the result of tests of several sizes, each rank having seen its share in batches."""
     results = []
     for size in sizes:

@@ -8,9 +8,9 @@ from ltbench.runs.record import (
     Calibration,
     Cost,
     Environment,
+    EvaluationResult,
     Record,
     SplitFacts,
-    TestResult,
     Training,
     Weights,
 )
@@ -40,10 +40,10 @@ def record(job, hits, *, counts, totals=None, grid="toy_grid", rate=1000.0, **ch
             bad_images=job.dataset.bad_images.total if job.dataset.bad_images else 0,
         ),
         "training": training(job),
-        "test": TestResult(
+        "test": EvaluationResult(
             hits=tuple(hits),
             totals=totals,
-            correct=TestResult.pack(np.arange(images) < sum(hits)),
+            correct=EvaluationResult.pack(np.arange(images) < sum(hits)),
             calibration=Calibration(counts=(images,), confidence=(0.5,), accuracy=(0.5,), ece=0.0),
         ),
         "weights": Weights(sha256="c" * 64, parameters=1000),

@@ -22,7 +22,7 @@ from ltbench.core.stepping import total_loss
 from ltbench.data import datamodule
 from ltbench.data.loaders import ChunkedEpochs
 from ltbench.methods import METHODS
-from ltbench.runs.record import Record, TestResult
+from ltbench.runs.record import EvaluationResult, Record
 from ltbench.runs.run_dir import JobFolder, RunDirectory
 from ltbench.training import fit
 from ltbench.training.heartbeat import Heartbeat, StoppedError
@@ -239,7 +239,7 @@ def largest_difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> fl
     return largest
 
 
-def try_few_images(job: Job, root: Path, count: int) -> TestResult | None:
+def try_few_images(job: Job, root: Path, count: int) -> EvaluationResult | None:
     """Test an untrained job on its first test images alone."""
     data, method = fit.prepare(job, RunDirectory(root), options())
     data.test_labels = data.test_labels[:count]

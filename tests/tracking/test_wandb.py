@@ -86,7 +86,7 @@ def make_record(job):
             "test": {
                 "hits": hits,
                 "totals": totals,
-                "correct": schema.TestResult.pack(bits),
+                "correct": schema.EvaluationResult.pack(bits),
                 "calibration": {"counts": (), "confidence": (), "accuracy": (), "ece": 0.125},
             },
             "weights": {"sha256": "c" * 64, "parameters": 10},
