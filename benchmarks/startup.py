@@ -69,7 +69,7 @@ def times(path: Path) -> tuple[float, float, float]:
     job = RunDirectory(root).job(record["key"])
     claimed = datetime.strptime(job.log.read_text()[:23], "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007 - local time
     trained = job.progress.stat().st_mtime
-    (claim,) = job.claims.folder.iterdir()
+    (claim,) = job.lock.folder.iterdir()
     return (
         claimed.timestamp(),
         trained - record["cost"]["train_seconds"],

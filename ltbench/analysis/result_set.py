@@ -11,7 +11,7 @@ from ltbench.analysis.statistics import summarize
 from ltbench.config.models import BadImages, DatasetSpec, Recipe, Variant
 from ltbench.config.planning import Plan, PlannedRun, is_baseline
 from ltbench.runs.record import Record
-from ltbench.runs.state import older_jobs, place_of
+from ltbench.runs.state import coordinates, older_jobs
 from ltbench.runs.store import Stored
 
 State = Literal["complete", "partial", "missing", "stale", "failed", "not available", "empty"]
@@ -239,7 +239,7 @@ class _Builder:
         failed = sum(key in self.failed for key in keys if key not in self.records)
         n, planned = len(there), len(keys)
         if not there:
-            stale = any(place_of(self.plan.jobs[key]) in self.older for key in keys)
+            stale = any(coordinates(self.plan.jobs[key]) in self.older for key in keys)
             absent: State = "failed" if failed else "stale" if stale else "missing"
             return Estimate(planned=planned, state=absent, failed=failed)
         fractions = [self._metric(key)[name] for key in there]
@@ -318,4 +318,4 @@ def ad_hoc_records(plan: Plan, records: Mapping[str, Stored]) -> list[Record]:
         if record.job.ad_hoc and record.grid == plan.grid.name
         if record.job.subset == "all" and record.test is not None
     ]
-    return sorted(mine, key=lambda record: (*place_of(record.job), record.key))
+    return sorted(mine, key=lambda record: (*coordinates(record.job), record.key))

@@ -19,7 +19,7 @@ from ltbench.data.sources import is_there, load_raw_dataset
 from ltbench.data.split import make_split
 from ltbench.runs.errors import RecordError
 from ltbench.runs.record import Record
-from ltbench.runs.state import place_of
+from ltbench.runs.state import coordinates
 from ltbench.runs.store import Loaded, Stored, record_path, with_confusion
 
 CONTEXT = 20
@@ -45,10 +45,10 @@ def record_problems(
     grids = {plan.grid.name for plan in plans}
     planned: dict[tuple[str, ...], set[str]] = {}
     for key, job in chain.from_iterable(plan.jobs.items() for plan in plans):
-        planned.setdefault(place_of(job), set()).add(key)
-    found = [Location(bad.place).problem(bad.code, bad.reason) for bad in loaded.bad]
+        planned.setdefault(coordinates(job), set()).add(key)
+    found = [Location(bad.name).problem(bad.code, bad.reason) for bad in loaded.bad]
     for stored in loaded.records.values():
-        here = Location(stored.place)
+        here = Location(stored.name)
         problems = _of_record(stored.record, methods, grids, planned, loaded.records)
         found += [here.problem(code, message) for code, message in problems]
         try:
@@ -78,8 +78,8 @@ def _of_record(
         yield "unknown-grid", f"there is no grid {format_value(record.grid)}"
     elif job.ad_hoc:
         yield "mismatch", f"made with settings from the command line: {', '.join(job.overrides)}"
-    elif record.key not in planned.get(place_of(job), (record.key,)):
-        now = " or ".join(sorted(planned[place_of(job)]))
+    elif record.key not in planned.get(coordinates(job), (record.key,)):
+        now = " or ".join(sorted(planned[coordinates(job)]))
         yield "out-of-date", f"its configuration has changed: {now} is planned in its place"
     for start in job.depends_on:
         if start not in records:
@@ -98,8 +98,8 @@ def split_problems(records: Mapping[str, Stored], data_root: Path | None = None)
         for images, of, facts in _shared(stored.record):
             first, expected = firsts.setdefault((images, of), (stored, facts))
             if facts != expected:
-                message = f"other {images} images than {first.place}"
-                found.append(Location(stored.place).problem("mismatch", message))
+                message = f"other {images} images than {first.name}"
+                found.append(Location(stored.name).problem("mismatch", message))
     for (images, _), (stored, _) in firsts.items():
         if images == "training" and is_there(stored.record.job.dataset, data_root):
             found += _against_images(stored, data_root)
@@ -119,7 +119,7 @@ def _shared(record: Record) -> Iterator[tuple[str, str, object]]:
 
 def _against_images(stored: Stored, data_root: Path | None) -> Iterator[Problem]:
     """Yield what differs between a record and the split that its images make today."""
-    job, facts, here = stored.record.job, stored.record.split, Location(stored.place)
+    job, facts, here = stored.record.job, stored.record.split, Location(stored.name)
     try:
         raw = load_raw_dataset(job.dataset, data_root, download=False)
         bad, side = job.dataset.bad_images, job.recipe.resize_shorter_side

@@ -1,4 +1,4 @@
-"""The command line: verbs only. Nothing here imports torch before a job or its data is touched."""
+"""The command line. Verbs import torch only when they touch jobs or data."""
 
 import signal
 import sys
@@ -13,7 +13,7 @@ from ltbench.cli.evaluate import evaluate
 from ltbench.cli.reproduce import reproduce
 from ltbench.cli.results import results_app
 from ltbench.cli.runs import cancel, clean, job, plan, run, status, worker
-from ltbench.cli.screen import console, errors, in_utf8, prepare_streams
+from ltbench.cli.screen import console, ensure_utf8, errors, prepare_streams
 from ltbench.cli.tables import compare, leaderboard, methods
 from ltbench.cli.verbs import Verbs
 from ltbench.cli.wandb import wandb_app
@@ -24,7 +24,7 @@ from ltbench.runs.errors import RecordError
 
 app = Verbs(
     name="ltbench",
-    help="Train every long-tailed method on the same splits and collect Acc / UA / RA tables.",
+    help="Benchmark of long-tailed classification: train methods on the same splits, compare them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -60,14 +60,14 @@ def _version(
 
 
 def main() -> None:
-    """Run the command line; what a user did wrong is a message, not a traceback."""
-    in_utf8()
+    """Run the command line; print errors of the user without a traceback."""
+    ensure_utf8()
     prepare_streams()
     try:
         with StopSignals(at_once=True):
             app()
     except Interruption as error:
-        if error.signal != signal.SIGHUP:  # after which nobody reads
+        if error.signal != signal.SIGHUP:  # nobody reads the output any more
             name = signal.Signals(error.signal).name
             errors.print(f"Interrupted by {name}.", style="yellow", highlight=False)
         sys.exit(128 + error.signal)

@@ -1,4 +1,4 @@
-"""Verbs of `ltbench data`."""
+"""Verbs of `ltbench data`: check, plot, prepare and cache datasets."""
 
 import os
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 FIGURES = (".png", ".svg", ".pdf")
 
-data_app = Verbs(help="Look at datasets and their long-tailed splits.", no_args_is_help=True)
+data_app = Verbs(help="Check, plot, prepare and cache datasets.", no_args_is_help=True)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset, and where its images are."""
+    """A dataset and its folder."""
 
     name: DatasetName
     data_root: DataRoot = None
     sets: Sets = None
 
     def spec(self) -> "DatasetSpec":
-        """Return its specification."""
+        """Load the specification of the dataset."""
         from ltbench.config.load import load_dataset
         from ltbench.config.overrides import parse_overrides
 
         return load_dataset(self.name, parse_overrides(self.sets or ()))
 
     def report(self) -> "DataReport":
-        """Return what is there of it."""
+        """Check the images of the dataset."""
         from ltbench.data.describe import check
 
         return check(self.spec(), self.data_root)
@@ -45,42 +45,45 @@ class Dataset:
 
 @data_app.command("check")
 def data_check(dataset: Dataset) -> None:
-    """Say what is there: images, classes, counts, groups, hashes of both splits.
+    """Check a dataset; print its images, classes, shot groups and split hashes.
 
-    Every image file is opened and decoded, unless it was before and did not change.
+    Every image file is decoded, unless it was before and has not changed.
     """
     from ltbench.data.describe import describe
     from ltbench.data.soundness import check_images
-    from ltbench.launch.display import counted
+    from ltbench.launch.display import progress_bar
 
     report = dataset.report()
     print_text(describe(report))
-    with counted(console, "Decoding images") as progress:
+    with progress_bar(console, "Decoding images") as progress:
         sound = check_images(dataset.name, report.files, processes=_cores(), progress=progress)
     if report.files:
-        print_text(f"files        {sound} images, all can be decoded")
+        print_text(f"files        {sound} images, all decodable")
 
 
 @data_app.command("plot")
 def data_plot(
     figure: Annotated[
-        Path | None, typer.Option(help="Figure to write; default: the dataset's .png.")
+        Path | None,
+        typer.Option(help="Figure to write (.png, .svg or .pdf); default: DATASET.png."),
     ] = None,
     *,
     dataset: Dataset,
 ) -> None:
-    """Draw the training images of each class, here and into a figure."""
+    """Plot the number of training images per class."""
     from ltbench.data.describe import histogram, write_figure
 
     if figure is not None and figure.suffix not in FIGURES:
-        raise typer.BadParameter(f"a figure ends in {', '.join(FIGURES)}", param_hint="--figure")
+        raise typer.BadParameter(
+            f"expected a file name ending in {', '.join(FIGURES)}", param_hint="--figure"
+        )
     report = dataset.report()
     path = figure or Path(f"{report.spec.id}.png")
     print_text(histogram(report))
     if write_figure(report, path):
         print_text(f"Figure: {path}")
     else:
-        print_text("No figure: it needs matplotlib (`pip install 'ltbench[plots]'`).")
+        print_text("No figure: matplotlib is missing (`pip install 'ltbench[plots]'`).")
 
 
 def _cores() -> int:
@@ -93,31 +96,31 @@ def data_prepare(
     lists: Annotated[Path, typer.Option(help="Folder of the official lists.")],
     dataset: Dataset,
 ) -> None:
-    """Prepare a listed dataset: check lists and images, choose its balanced split."""
+    """Prepare a dataset with official lists; choose its balanced split."""
     from ltbench.data.describe import describe_preparation
     from ltbench.data.prepare import prepare
     from ltbench.data.sources import place_of, resolve_root
 
     spec = dataset.spec()
-    place = place_of(spec, resolve_root(dataset.data_root))
-    print_text(describe_preparation(prepare(spec, root, lists, place)))
+    folder = place_of(spec, resolve_root(dataset.data_root))
+    print_text(describe_preparation(prepare(spec, root, lists, folder)))
 
 
 @data_app.command("check-lists")
 def data_check_lists(
     name: DatasetName,
-    lists: Annotated[Path, typer.Option(help="Folder of the official lists, or of some of them.")],
+    lists: Annotated[Path, typer.Option(help="Folder of the official lists; some may be missing.")],
 ) -> None:
-    """Check the lists of a listed dataset that are there, without its images."""
+    """Check the official lists of a dataset, without its images."""
     from ltbench.config.load import load_dataset
     from ltbench.data.describe import describe_lists
     from ltbench.data.official_lists import check_lists
 
     spec = load_dataset(name)
     if spec.official_lists is None:
-        raise DataError(f"{spec.name} is not made of lists", "conflict")
-    found = check_lists(spec, spec.official_lists, lists)
-    print_text(describe_lists(spec.official_lists, found))
+        raise DataError(f"{spec.name} has no official lists", "conflict")
+    checked = check_lists(spec, spec.official_lists, lists)
+    print_text(describe_lists(spec.official_lists, checked))
 
 
 @data_app.command("cache")
@@ -128,20 +131,23 @@ def data_cache(
     ] = 256,
     quality: Annotated[
         int | None,
-        typer.Option(min=1, max=100, help="The recipe's jpeg_quality, to pack JPEGs."),
+        typer.Option(min=1, max=100, help="The recipe's jpeg_quality; default: decoded pixels."),
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Processes that decode; default: one a core.")
+        int | None,
+        typer.Option(min=1, help="Number of processes that decode; default: one per core."),
     ] = None,
-    on_bad: Annotated[OnBad, typer.Option(help="What becomes of images that are bad.")] = "error",
-    verify: Annotated[bool, typer.Option("--verify", help="Read all of it again first.")] = False,
+    on_bad: Annotated[OnBad, typer.Option(help="What to do with undecodable images.")] = "error",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the existing cache first.")
+    ] = False,
 ) -> None:
-    """Decode a dataset's images once, for all jobs; typed again, go on where it stopped."""
+    """Decode a dataset's images once, for all jobs; resumes if interrupted."""
     from ltbench.data.cache_building import build_cache, drop_damaged
     from ltbench.data.describe import describe_cache
     from ltbench.data.image_cache import cache_folder
     from ltbench.data.sources import load_raw_dataset
-    from ltbench.launch.display import counted
+    from ltbench.launch.display import progress_bar
 
     spec = dataset.spec()
     raw = load_raw_dataset(spec, dataset.data_root)
@@ -151,8 +157,8 @@ def data_cache(
         )
     if verify:
         for shard in drop_damaged(cache_folder(spec, raw, resize_shorter_side, quality)):
-            print_text(f"{shard} was damaged and is made again")
-    with counted(console, "Shards") as progress:
+            print_text(f"{shard} was damaged and is built again")
+    with progress_bar(console, "Shards") as progress:
         built = build_cache(
             spec,
             raw,

@@ -1,4 +1,4 @@
-"""The verb that tests exported weights again."""
+"""The verb that evaluates exported weights."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,7 +8,7 @@ import typer
 from ltbench.cli.options import DataRoot, Plugins, Where
 from ltbench.cli.screen import print_report, print_text
 from ltbench.cli.verbs import unless
-from ltbench.config.errors import Location
+from ltbench.config.errors import Location, raise_all
 
 if TYPE_CHECKING:
     from ltbench.config.models import DatasetSpec
@@ -19,21 +19,22 @@ Part = Literal["test", "train", "val"]
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder that `ltbench results export` wrote.")],
+    run: Annotated[Path, typer.Argument(help="Folder written by `ltbench results export`.")],
     dataset: Annotated[
         str | None,
-        typer.Option(help="A dataset of configs/datasets; default: that of the run."),
+        typer.Option(help="Name of a dataset in configs/datasets; default: that of the run."),
         unless("--images"),
     ] = None,
-    part: Annotated[Part, typer.Option(help="Which of its images."), unless("--images")] = "test",
+    part: Annotated[Part, typer.Option(help="Part of the dataset."), unless("--images")] = "test",
     images: Annotated[
-        Path | None, typer.Option(help="A folder with a folder of images a class, instead.")
+        Path | None,
+        typer.Option(help="Folder with one subfolder of images per class, instead of a dataset."),
     ] = None,
     data_root: Annotated[DataRoot, unless("--images")] = None,
     plugins: Plugins = None,
     device: Where = "auto",
 ) -> None:
-    """Test exported weights on a dataset's images or on a folder's, and print the accuracies."""
+    """Evaluate exported weights on a dataset or on a folder of images."""
     from ltbench.config.load import load_dataset
     from ltbench.launch.devices import local_slots
     from ltbench.launch.plan import read_registry
@@ -44,7 +45,9 @@ def evaluate(
     export = read_export(run)
     record = export.record
     if record.test is None:
-        raise Location("RUN").error("no-effect", "is pre-training, which predicts no classes")
+        raise Location("RUN").error(
+            "no-effect", "is a pre-training stage, which predicts no classes"
+        )
     read_registry(plugins or ()).get(record.method, Location("config.yaml").at("job", "method"))
     on_gpu = any(local_slots(device, 1)[0])
 
@@ -54,41 +57,50 @@ def evaluate(
     from ltbench.training.inference import evaluate as test
     from ltbench.training.inference import restore
 
-    own = record.job.dataset
+    trained_on = record.job.dataset
     if images is not None:
         if export.config.classes is None:
             raise Location("--images").error(
                 "missing-key",
-                "the export does not name its classes; export the run where its images are",
+                "the export has no class names; export the run again where its dataset is present",
             )
-        found = images_of_folder(images, own, record.job.recipe, export.config.classes)
+        test_images = images_of_folder(images, trained_on, record.job.recipe, export.config.classes)
     else:
-        spec = own if dataset is None else _like(load_dataset(dataset), own)
-        found = part_of_dataset(spec, part, record.job.split, data_root, export.config.classes)
+        spec = trained_on
+        if dataset is not None:
+            spec = load_dataset(dataset)
+            _check_compatible(spec, trained_on)
+        test_images = part_of_dataset(
+            spec, part, record.job.split, data_root, export.config.classes
+        )
     method = restore(record, export.weights, tuple(map(str, plugins or ())))
-    result = test(method, record, found, torch.device("cuda" if on_gpu else "cpu"))
-    what = str(images) if images else f"{dataset or own.id}, {part} images"
-    for table in build([TESTED], Tested(result, record, f"{record.job.label} on {what}")):
+    result = test(method, record, test_images, torch.device("cuda" if on_gpu else "cpu"))
+    tested_on = str(images) if images else f"{dataset or trained_on.id}, {part} images"
+    for table in build([TESTED], Tested(result, record, f"{record.job.label} on {tested_on}")):
         print_report(table)
     if dataset is None and images is None and part == "test":
-        print_text(_agreement(result, record))
+        print_text(_comparison(result, record))
 
 
-def _like(spec: "DatasetSpec", own: "DatasetSpec") -> "DatasetSpec":
-    """Return a dataset whose images and classes are like those of the run.
+def _check_compatible(spec: "DatasetSpec", trained_on: "DatasetSpec") -> None:
+    """Check that a dataset has the image shape and classes of another.
 
     Raises:
-        ConfigError: where they are not.
+        ConfigError: naming every field that differs.
     """
-    for field in ("channels", "image_size", "classes"):
-        if (theirs := getattr(spec, field)) != (ours := getattr(own, field)):
-            message = f"{spec.name} has {field} {theirs}, the run was trained with {ours}"
-            raise Location("--dataset").error("mismatch", message)
-    return spec
+    raise_all(
+        Location("--dataset").problem(
+            "mismatch",
+            f"{spec.name} has {field} {getattr(spec, field)}, "
+            f"the run was trained with {getattr(trained_on, field)}",
+        )
+        for field in ("channels", "image_size", "classes")
+        if getattr(spec, field) != getattr(trained_on, field)
+    )
 
 
-def _agreement(result: "EvaluationResult", record: "Record") -> str:
-    """Say whether a test of the run's own test images came out as its record says."""
+def _comparison(result: "EvaluationResult", record: "Record") -> str:
+    """Compare a repeated test with the run's record."""
     if record.test is None or result.repeats(record.test):
         return "Equal to the run's record, bit for bit."
     if result.totals != record.test.totals:

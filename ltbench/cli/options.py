@@ -1,4 +1,4 @@
-"""Options of several verbs, in groups, and what they become."""
+"""Groups of options that several verbs share."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,50 +19,58 @@ if TYPE_CHECKING:
     from ltbench.runs.store import Loaded
 
 GridName = Annotated[
-    str, typer.Option("--grid", "-g", help="A grid's name, or the path of its YAML file.")
+    str, typer.Option("--grid", "-g", help="Name of a grid, or path of its YAML file.")
 ]
 GridNames = Annotated[
-    list[str] | None, typer.Option("--grid", "-g", help="Grids; default: those of configs/grids.")
+    list[str] | None,
+    typer.Option("--grid", "-g", help="Name of a grid or path of its YAML file; repeatable."),
 ]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="Override, e.g. recipe.stage1.epochs=5.")
+    list[str] | None,
+    typer.Option("--set", help="Override a setting, e.g. recipe.stage1.epochs=5; repeatable."),
 ]
 OnlyRows = Annotated[
-    list[str] | None, typer.Option("--only", help="Filter, e.g. variant=LDAM,NCM.")
+    list[str] | None,
+    typer.Option("--only", help="Filter runs, e.g. variant=LDAM,NCM or seed=0; repeatable."),
 ]
 DataRoot = Annotated[
-    Path | None, typer.Option(help="Folder of the images; else LTBENCH_DATA, else ./data.")
+    Path | None,
+    typer.Option(help="Folder of the datasets; default: LTBENCH_DATA, else ./data."),
 ]
 Plugins = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", help="Python file with methods or metrics of your own."),
+    typer.Option("--plugin", help="Python file with custom methods or metrics; repeatable."),
 ]
 RunDir = Annotated[
-    Path, typer.Option(help="Folder that runs are written to."), unless("--published-only")
+    Path,
+    typer.Option(help="Run folder: records, weights and logs of your runs."),
+    unless("--published-only"),
 ]
 RecordsDir = Annotated[Path, typer.Option(help="Folder of the published records.")]
-Where = Annotated[Device, typer.Option("--device", help="Where to train.")]
-Tracking = Annotated[Mode, typer.Option("--wandb", help="Weights & Biases mirror.")]
-Huge = Annotated[bool, typer.Option("--yes", help="Skip the confirmation for large grids.")]
-DatasetName = Annotated[str, typer.Argument(help="A dataset of configs/datasets.")]
+Where = Annotated[Device, typer.Option("--device", help="Device; auto: a GPU if there is one.")]
+Tracking = Annotated[
+    Mode, typer.Option("--wandb", help="Weights & Biases mode; auto: online if logged in.")
+]
+Confirmed = Annotated[bool, typer.Option("--yes", help="Skip the confirmation for large grids.")]
+DatasetName = Annotated[str, typer.Argument(help="Name of a dataset in configs/datasets.")]
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where records are."""
+    """Folders of runs and records."""
 
     run_dir: RunDir = Path("runs")
     records: RecordsDir = Path("results/records")
 
     @property
     def runs(self) -> "RunDirectory":
-        """The folder of the runs."""
+        """The run folder."""
         from ltbench.runs.run_dir import RunDirectory
 
         return RunDirectory(self.run_dir)
 
     def load(self) -> "Loaded":
-        """Return the published records and those of the runs."""
+        """Load the published records and those of the run folder."""
         from ltbench.runs.store import RecordStore
 
         return RecordStore(self.records, self.runs.records).load()
@@ -70,19 +78,19 @@ class Folders:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a plan reads beside configurations."""
+    """Datasets and plugins."""
 
     data_root: DataRoot = None
     plugins: Plugins = None
 
     def request(self, grid: str) -> "Request":
-        """Return what a user asks for."""
+        """Return the request for a grid."""
         from ltbench.launch.plan import Request
 
         return Request(grid, data_root=self.data_root, plugins=tuple(self.plugins or ()))
 
     def plan(self, grid: str) -> "Plan":
-        """Return the plan of a grid."""
+        """Plan a grid."""
         from ltbench.launch.plan import make_plan
 
         return make_plan(self.request(grid))[0]
@@ -96,42 +104,42 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Selection(Inputs):
-    """Which part of a grid is meant, and under which settings."""
+    """Filters and overrides of a grid."""
 
     sets: Sets = None
     only: OnlyRows = None
 
     def request(self, grid: str) -> "Request":
-        """Return what a user asks for."""
-        asked = super().request(grid)
-        return replace(asked, sets=tuple(self.sets or ()), only=tuple(self.only or ()))
+        """Return the request for a grid, with overrides and filters."""
+        request = super().request(grid)
+        return replace(request, sets=tuple(self.sets or ()), only=tuple(self.only or ()))
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What jobs run on."""
+    """Devices of the jobs."""
 
     device: Where = "auto"
     max_parallel: Annotated[
         int | None,
-        typer.Option(min=1, help="Jobs at a time; default: one a GPU, else one a core."),
+        typer.Option(min=1, help="Jobs at a time; default: one per GPU, else one per core."),
         Needs("--launcher local"),
         unless("--export"),
     ] = None
     jobs_per_gpu: Annotated[
         int,
-        typer.Option(min=1, help="Jobs that share a GPU."),
+        typer.Option(min=1, help="Number of jobs that share a GPU."),
         Needs("--launcher local"),
         Needs("--device auto gpu"),
         unless("--export"),
     ] = 1
-    devices: Annotated[int, typer.Option(min=1, help="GPUs (or cores) of each job.")] = 1
+    devices: Annotated[int, typer.Option(min=1, help="GPUs (or cores) per job.")] = 1
 
     def local_slots(self) -> "list[Slot]":
         """Return the slots of this machine.
 
         Raises:
-            ConfigError: where it has fewer than are asked for.
+            ConfigError: if it has fewer than requested.
         """
         from ltbench.launch.devices import local_slots
 
@@ -139,33 +147,33 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Watching:
-    """How jobs are saved, watched and mirrored."""
+class Monitoring:
+    """Checkpoints, heartbeat and tracking of jobs."""
 
     wandb: Tracking = "auto"
     checkpoint_every: Annotated[
-        float, typer.Option(min=0, help="Least seconds between checkpoints.")
+        float, typer.Option(min=0, help="Minimum seconds between checkpoints.")
     ] = Options.checkpoint_every
     heartbeat_timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds without a step before a job is tried again.")
+        float, typer.Option(min=1, help="Seconds without progress before a job is restarted.")
     ] = Options.heartbeat_timeout
 
 
 def make_options(
-    made: "Plan", inputs: Inputs, device: Device, devices: int, watching: Watching
+    plan: "Plan", inputs: Inputs, device: Device, devices: int, monitoring: Monitoring
 ) -> Options:
-    """Return what every job's process is told."""
+    """Return the options of a run."""
     from ltbench.launch.run import code_commit
 
     root = inputs.data_root
     return Options(
-        grid=made.grid.name,
+        grid=plan.grid.name,
         data_root=None if root is None else str(root.absolute()),
         device=device,
         devices=devices,
-        tracking=watching.wandb,
+        tracking=monitoring.wandb,
         commit=code_commit(),
-        checkpoint_every=watching.checkpoint_every,
-        heartbeat_timeout=watching.heartbeat_timeout,
+        checkpoint_every=monitoring.checkpoint_every,
+        heartbeat_timeout=monitoring.heartbeat_timeout,
         plugins=tuple(str(path.absolute()) for path in inputs.plugins or ()),
     )

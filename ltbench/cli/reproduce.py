@@ -1,4 +1,4 @@
-"""The verb that trains one published row and says whether it comes out."""
+"""The verb that reproduces one published row."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +10,9 @@ from ltbench.cli.options import (
     GridNames,
     Inputs,
     Machine,
+    Monitoring,
     RecordsDir,
     RunDir,
-    Watching,
     make_options,
 )
 from ltbench.cli.runs import exit_if_stopped, exit_on_failure
@@ -35,7 +35,7 @@ A_ROW = Needs("ROW")
 def reproduce(
     row: Annotated[
         str | None,
-        typer.Argument(help="For example imagenet_lt/ride/200; without it all are listed."),
+        typer.Argument(help="Row, e.g. imagenet_lt/ride/200; without it, all rows are listed."),
     ] = None,
     grids: GridNames = None,
     run_dir: Annotated[RunDir, A_ROW] = REPRODUCTIONS,
@@ -43,26 +43,29 @@ def reproduce(
     *,
     inputs: Inputs,
     seeds: Annotated[
-        list[int] | None, typer.Option("--seed", help="Of the grid's seeds."), A_ROW
+        list[int] | None, typer.Option("--seed", help="Train only this seed; repeatable."), A_ROW
     ] = None,
     ua: Annotated[
-        bool, typer.Option("--ua", help="Train the balanced counterpart, for UA and RA."), A_ROW
+        bool,
+        typer.Option("--ua", help="Train the balanced counterpart, for UA and RA."),
+        A_ROW,
     ] = False,
     tolerance: Annotated[
         float,
-        typer.Option(min=0, help="Points that are always within tolerance."),
+        typer.Option(min=0, help="Percentage points that are always within tolerance."),
         A_ROW,
         unless("--dry-run"),
     ] = 1.0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="OnlyRows say what it takes."), A_ROW
+        bool, typer.Option("--dry-run", help="Only show jobs and cost."), A_ROW
     ] = False,
     machine: Annotated[Machine, A_ROW],
 ) -> None:
-    """Train a published row anew, and say whether its figures come out within tolerance.
+    """Train a published row again and compare it with the published numbers.
 
     A difference is within tolerance up to --tolerance points, and up to twice its standard error
-    where the spread over seeds is known. The exit code is 1 where a figure is outside.
+    if the spread over seeds is known. The exit code is 1 if a number is outside. Without --grid,
+    the rows are those of configs/grids.
     """
     from ltbench.analysis.published_rows import published_row, published_rows
     from ltbench.config.load import available
@@ -70,90 +73,91 @@ def reproduce(
     from ltbench.runs.run_dir import RunDirectory
     from ltbench.runs.store import RecordStore
 
-    theirs = RecordStore(records).load().records
+    published = RecordStore(records).load().records
     plans = [inputs.plan(name) for name in grids or available("grids")]
-    rows = published_rows(plans, theirs)
+    rows = published_rows(plans, published)
     if row is None:
         print_table(("Row", "Published", "Grid"), map(_listed, rows.values()))
         return
-    found = published_row(row, rows)
-    made = found.plan(seeds or (), balanced_counterpart=ua)
+    chosen = published_row(row, rows)
+    plan = chosen.plan(seeds or (), balanced_counterpart=ua)
     slots = machine.local_slots()
-    _announce(found, made, theirs, Folders(run_dir, records), slots)
+    _announce(chosen, plan, published, Folders(run_dir, records), slots)
     if dry_run:
         return
-    where: Device = "gpu" if any(slots[0]) else "cpu"
-    options = make_options(made, inputs, where, machine.devices, Watching("off"))
-    outcome = run_here(made, RunDirectory(run_dir), None, slots, options, console)
+    device: Device = "gpu" if any(slots[0]) else "cpu"
+    options = make_options(plan, inputs, device, machine.devices, Monitoring("off"))
+    directory = RunDirectory(run_dir)
+    outcome = run_here(plan, directory, None, slots, options, console)
     exit_if_stopped(outcome)
     exit_on_failure(outcome)
-    _judge(made, theirs, RecordStore(runs=RunDirectory(run_dir).records).load().records, tolerance)
+    _judge(plan, published, RecordStore(runs=directory.records).load().records, tolerance)
 
 
 def _listed(row: "PublishedRow") -> tuple[str, str, str]:
     from ltbench.analysis.result_set import DECIMALS
     from ltbench.core.exact import fixed
 
-    figures = [claim for claim in row.claims if claim.metric == "acc"] or row.claims
-    said = "; ".join(f"{fixed(c.value, DECIMALS)} ({c.source})" for c in figures)
-    return row.name, said, row.grid.grid.name
+    numbers = [number for number in row.claims if number.metric == "acc"] or row.claims
+    text = "; ".join(f"{fixed(each.value, DECIMALS)} ({each.source})" for each in numbers)
+    return row.name, text, row.grid.grid.name
 
 
 def _announce(
     row: "PublishedRow",
-    made: "Plan",
+    plan: "Plan",
     published: "dict[str, Stored]",
     folders: Folders,
     slots: "list[Slot]",
 ) -> None:
-    """Print what is published of a row, what trains it, and what that costs."""
+    """Print the published numbers of a row, its jobs and their cost."""
     from ltbench.analysis.metrics import METRICS
     from ltbench.analysis.reproduction import claims
     from ltbench.analysis.result_set import DECIMALS, boards
     from ltbench.core.exact import fixed
     from ltbench.core.hardware import hardware_of
-    from ltbench.launch.cost import CostModel, outlook
-    from ltbench.runs.state import to_train
+    from ltbench.launch.cost import CostModel, describe_cost
+    from ltbench.runs.state import jobs_to_train
     from ltbench.runs.store import RecordStore
 
-    (board,) = boards(made, published)
+    (board,) = boards(plan, published)
     print_text(f"{row.name}: {row.label} on {board.title}, {board.recipe.title}")
-    said = (
-        (METRICS[claim.metric].title, fixed(claim.value, DECIMALS), claim.source)
-        for claim in claims(board, board.entries[0])
+    numbers = (
+        (METRICS[number.metric].title, fixed(number.value, DECIMALS), number.source)
+        for number in claims(board, board.entries[0])
     )
-    print_table(("Figure", "Published", "Source"), said)
+    print_table(("Metric", "Published", "Source"), numbers)
     run_dir = folders.runs
-    missing = to_train(made, RecordStore(runs=run_dir.records).load(), run_dir)
+    missing = jobs_to_train(plan, RecordStore(runs=run_dir.records).load(), run_dir)
     cost = CostModel(folders.load(), hardware_of(on_gpu=any(slots[0])))
-    estimates = [cost.estimate(made.jobs[key]) for key in missing]
-    about = outlook(estimates, len(slots), cost.hardware)
+    estimates = [cost.estimate(plan.jobs[key]) for key in missing]
+    estimate = describe_cost(estimates, len(slots), cost.hardware)
     print_text(
-        f"{len(made.jobs)} jobs of grid {made.grid.name}, {len(missing)} to train, "
-        f"into {folders.run_dir}: {about or 'no time'}."
+        f"{len(plan.jobs)} jobs of grid {plan.grid.name}, {len(missing)} to train "
+        f"in {folders.run_dir}{estimate and f': {estimate}'}."
     )
 
 
 def _judge(
-    made: "Plan", published: "dict[str, Stored]", ours: "dict[str, Stored]", tolerance: float
+    plan: "Plan", published: "dict[str, Stored]", ours: "dict[str, Stored]", tolerance: float
 ) -> None:
-    """Print each published figure beside ours; leave with 1 where one is outside tolerance."""
+    """Compare the published numbers with ours; exit with 1 if any is outside."""
     from ltbench.analysis.reproduction import claims, verdicts
     from ltbench.analysis.result_set import boards
 
-    (theirs,), (mine,) = boards(made, published), boards(made, ours)
+    (theirs,), (mine,) = boards(plan, published), boards(plan, ours)
     judged = verdicts(claims(theirs, theirs.entries[0]), mine.entries[0], tolerance)
     print_table(
-        ("Figure", "Published", "Ours", "Difference", "Tolerance", "Verdict", "Source"),
+        ("Metric", "Published", "Ours", "Difference", "Tolerance", "Verdict", "Source"),
         map(_judged, judged),
     )
-    both = [key for key in made.jobs if key in published and key in ours]
+    both = [key for key in plan.jobs if key in published and key in ours]
     if both:
         same = sum(published[key].record.repeats(ours[key].record) for key in both)
-        print_text(f"{same} of {len(both)} published records are repeated bit for bit.")
+        print_text(f"{same} of {len(both)} published records are reproduced bit for bit.")
     outside = sum(verdict.word == "outside" for verdict in judged)
     within = sum(verdict.word == "within" for verdict in judged)
-    print_text(f"{within} figures within tolerance, {outside} outside.")
+    print_text(f"{within} numbers within tolerance, {outside} outside.")
     if outside:
         raise typer.Exit(1)
 
@@ -163,16 +167,16 @@ def _judged(verdict: "Verdict") -> tuple[str, ...]:
     from ltbench.analysis.result_set import DECIMALS
     from ltbench.core.exact import fixed
 
-    claim, difference = verdict.claim, verdict.difference
-    metric, word = METRICS[claim.metric], str(verdict.word)
+    number, difference = verdict.claim, verdict.difference
+    metric, word = METRICS[number.metric], str(verdict.word)
     if word == "not run" and metric.compute is None:
         word = "needs --ua"
     return (
         metric.title,
-        fixed(claim.value, DECIMALS),
+        fixed(number.value, DECIMALS),
         "" if verdict.ours.mean is None else fixed(verdict.ours.mean, DECIMALS),
         "" if difference is None else fixed(difference, DECIMALS, "+"),
         "" if difference is None else fixed(verdict.tolerance, DECIMALS),
         word,
-        claim.source,
+        number.source,
     )

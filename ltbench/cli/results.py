@@ -1,4 +1,4 @@
-"""Verbs of `ltbench results`."""
+"""Verbs of `ltbench results`: publish, export and verify records."""
 
 import shutil
 from dataclasses import replace
@@ -17,7 +17,7 @@ from ltbench.data.errors import printable
 EXPORTS = Path("exports")
 README = Path("README.md")
 
-results_app = Verbs(help="Look after records.", no_args_is_help=True)
+results_app = Verbs(help="Publish, export and verify records.", no_args_is_help=True)
 
 
 @results_app.command("publish")
@@ -27,29 +27,30 @@ def results_publish(
     inputs: Inputs,
     only: OnlyRows = None,
 ) -> None:
-    """Copy the records of a grid's finished jobs into the published ones."""
+    """Publish the records of a grid: copy them from --run-dir to --records."""
     from ltbench.launch.plan import make_plan
     from ltbench.runs.store import RecordStore, publish
 
-    made, _ = make_plan(replace(inputs.request(grid), only=tuple(only or ())))
+    plan, _ = make_plan(replace(inputs.request(grid), only=tuple(only or ())))
     records = folders.runs.records
-    ours = RecordStore(runs=records).load()
-    print_bad(ours.bad)
-    written = publish(records, [key for key in made.jobs if key in ours.records], folders.records)
+    loaded = RecordStore(runs=records).load()
+    print_bad(loaded.bad)
+    keys = [key for key in plan.jobs if key in loaded.records]
+    written = publish(records, keys, folders.records)
     print_text(f"{len(written)} records published to {folders.records}")
 
 
 @results_app.command("export")
 def results_export(
-    run: Annotated[str, typer.Argument(help="A job's key, or how it begins.")],
+    run: Annotated[str, typer.Argument(help="Key of the job, or a unique prefix.")],
     to: Annotated[
-        Path | None, typer.Option(help="Folder to write to; default: exports/ and the key.")
+        Path | None, typer.Option(help="Folder to write to; default: exports/KEY.")
     ] = None,
     *,
     folders: Folders,
     inputs: Inputs,
 ) -> None:
-    """Write a run's weights, configuration, record and model card into a folder."""
+    """Export a run: weights, configuration, record and model card."""
     from ltbench.data.sources import is_there, load_raw_dataset
     from ltbench.report.model_card import model_card
     from ltbench.runs.export import find_run, write_export
@@ -68,16 +69,18 @@ def results_export(
 @results_app.command("verify")
 def results_verify(
     records: RecordsDir = Folders.records,
-    results: Annotated[Path, typer.Option(help="Folder to check.")] = RESULTS,
-    findings: Annotated[Path, typer.Option(help="JobLock that it tests.")] = FINDINGS,
-    readme: Annotated[Path, typer.Option(help="README to check, where it is.")] = README,
+    results: Annotated[Path, typer.Option(help="Folder of the leaderboard to check.")] = RESULTS,
+    findings: Annotated[Path, typer.Option(help="File of the findings that it tests.")] = FINDINGS,
+    readme: Annotated[
+        Path, typer.Option(help="README whose table to check, if it exists.")
+    ] = README,
     *,
     inputs: Inputs,
 ) -> None:
-    """Check that published records, splits, method versions and the leaderboard agree.
+    """Check that published records, splits, method versions and leaderboard agree.
 
-    Splits are also made anew from the images of the datasets that are there. The exit code is 1
-    where anything disagrees; every disagreement is a line.
+    Splits are also built again from the images of the datasets that are present. The exit code is 1
+    if anything disagrees; each disagreement is one line.
     """
     from ltbench.analysis.verification import (
         differences,
@@ -95,20 +98,20 @@ def results_verify(
     problems = record_problems(loaded, records, plans, methods)
     problems += split_problems(loaded.records, inputs.data_root)
     with TemporaryDirectory() as folder:
-        made, copy = Path(folder, "results"), Path(folder, "readme")
-        copied = Path(shutil.copy(readme, copy)) if readme.exists() else None
-        of = read_leaderboard(plans, loaded, methods, findings)
-        drawn = draw_figures(of.boards, methods, loaded.records) if can_draw() else None
-        files = write_results(of, made, drawn, copied)
-        problems += file_problems(results, made)
-        if copied:
-            problems += differences(readme, readme.read_bytes(), copied.read_bytes())
+        expected, copy = Path(folder, "results"), Path(folder, "readme")
+        refreshed = Path(shutil.copy(readme, copy)) if readme.exists() else None
+        board = read_leaderboard(plans, loaded, methods, findings)
+        drawn = draw_figures(board.boards, methods, loaded.records) if can_draw() else None
+        files = write_results(board, expected, drawn, refreshed)
+        problems += file_problems(results, expected)
+        if refreshed:
+            problems += differences(readme, readme.read_bytes(), refreshed.read_bytes())
     for problem in problems:
         print_text(printable(problem.described()))
-    planned = {key for made in plans for key in made.jobs}
+    planned = {key for plan in plans for key in plan.jobs}
     extra = sum(key not in planned for key in loaded.records)
-    said = f"{len(loaded.records)} records ({extra} that no grid plans) and {len(files)} files"
+    counts = f"{len(loaded.records)} records ({extra} in no grid) and {len(files)} files"
     if problems:
-        print_text(f"{said}: {len(problems)} disagreements.")
+        print_text(f"{counts}: {len(problems)} disagreements.")
         raise typer.Exit(1)
-    print_text(f"{said} agree.")
+    print_text(f"{counts} agree.")

@@ -1,4 +1,4 @@
-"""Verbs that train a grid, say what it needs and how far it is."""
+"""Verbs that plan, train, monitor and clean up runs."""
 
 import sys
 from collections import Counter
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ltbench.cli.options import (
+    Confirmed,
     Folders,
     GridName,
-    Huge,
     Inputs,
     Machine,
+    Monitoring,
     RecordsDir,
     RunDir,
     Selection,
     Tracking,
-    Watching,
     make_options,
 )
 from ltbench.cli.screen import console, errors, print_bad, print_report, print_table, print_text
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from ltbench.runs.store import Loaded
 
 
-MOST_CELLS = 5_000
-"""Cells of a grid above which a person has to say yes."""
+MAX_RUNS = 5_000
+"""Most runs of a grid without confirmation."""
 
 Launcher = Literal["local", "slurm", "ray"]
-Exported = Literal["commands", "sbatch"]
+ExportFormat = Literal["commands", "sbatch"]
 SLURM = Needs("--launcher slurm")
 
 
@@ -48,82 +48,92 @@ def run(
     folders: Folders,
     selection: Selection,
     machine: Machine,
-    watching: Watching,
-    launcher: Annotated[Launcher, typer.Option(help="What runs the jobs.")] = "local",
+    monitoring: Monitoring,
+    launcher: Annotated[Launcher, typer.Option(help="Where jobs run.")] = "local",
     partition: Annotated[str | None, typer.Option(help="Slurm: partition."), SLURM] = None,
-    time: Annotated[str | None, typer.Option(help="Slurm: time limit of a turn."), SLURM] = None,
-    nodes: Annotated[int, typer.Option(min=1, help="Slurm: machines of each job."), SLURM] = 1,
+    time: Annotated[
+        str | None, typer.Option(help="Slurm: time limit; longer jobs are requeued."), SLURM
+    ] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Slurm: number of nodes per job."), SLURM] = 1,
     slurm_option: Annotated[
         list[str] | None,
-        typer.Option(help="Slurm: another word, e.g. account=lab or mem=32G."),
+        typer.Option(
+            help="Slurm: further option of sbatch, e.g. account=lab or mem=32G; repeatable."
+        ),
         SLURM,
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(help="Ray: the cluster's host:port, or auto; else one of this machine alone."),
+        typer.Option(
+            help="Ray: host:port of the cluster, or auto; default: start one on this machine."
+        ),
         Needs("--launcher ray"),
     ] = None,
-    yes: Huge = False,
+    yes: Confirmed = False,
 ) -> None:
-    """Train what a grid is missing, then print its tables; typed again, go on where it stopped."""
+    """Train the missing jobs of a grid, then print its tables.
+
+    If interrupted, the same command resumes.
+    """
     from ltbench.launch.plan import make_plan
     from ltbench.launch.run import run_on_ray
 
-    made, registry = make_plan(selection.request(grid), None if yes else MOST_CELLS)
+    plan, registry = make_plan(selection.request(grid), None if yes else MAX_RUNS)
     run_dir = folders.runs
     if launcher == "slurm":
         from ltbench.launch import slurm
         from ltbench.launch.run import check_data, find_pending_jobs
 
-        where: Device = "cpu" if machine.device == "cpu" else "gpu"
-        options = make_options(made, selection, where, machine.devices, watching)
+        device: Device = "cpu" if machine.device == "cpu" else "gpu"
+        options = make_options(plan, selection, device, machine.devices, monitoring)
         settings = slurm.Settings(partition, time, nodes, slurm.parse_options(slurm_option or ()))
-        work = find_pending_jobs(made, run_dir, folders.records, options, console)
-        check_data(work.jobs.values(), options.data_root, console)
-        numbers = slurm.submit(work.jobs, run_dir, options, settings)
-        print_text(f"{len(numbers)} jobs are with Slurm; `ltbench status` says how far they are.")
+        pending = find_pending_jobs(plan, run_dir, folders.records, options, console)
+        check_data(pending.jobs.values(), options.data_root, console)
+        ids = slurm.submit(pending.jobs, run_dir, options, settings)
+        print_text(f"{len(ids)} jobs are queued in Slurm; `ltbench status` shows their progress.")
         return
     if launcher == "ray":
-        options = make_options(made, selection, machine.device, machine.devices, watching)
-        outcome = run_on_ray(made, run_dir, folders.records, address, options, console)
+        options = make_options(plan, selection, machine.device, machine.devices, monitoring)
+        outcome = run_on_ray(plan, run_dir, folders.records, address, options, console)
     else:
-        outcome = _run_here(made, selection, folders, machine, watching)
+        outcome = _run_here(plan, selection, folders, machine, monitoring)
     exit_if_stopped(outcome)
-    _print_tables(made, registry, folders.load(), run_dir)
+    _print_tables(plan, registry, folders.load(), run_dir)
     print_text(f"\nRecords: {run_dir.records}   logs and weights: {run_dir.root / 'jobs'}")
     exit_on_failure(outcome)
 
 
 def worker(
-    grid: GridName, folders: Folders, selection: Selection, machine: Machine, watching: Watching
+    grid: GridName, folders: Folders, selection: Selection, machine: Machine, monitoring: Monitoring
 ) -> None:
-    """Train what a grid is missing, one of any number that share its folder; take over the dead's.
+    """Run one worker on the missing jobs of a grid.
 
-    It ends when every job has its record, or cannot have one.
+    Start any number on machines that share --run-dir; jobs of crashed workers are picked up. Exits
+    when all jobs of the grid are done or have failed.
     """
-    outcome = _run_here(selection.plan(grid), selection, folders, machine, watching)
+    outcome = _run_here(selection.plan(grid), selection, folders, machine, monitoring)
     exit_if_stopped(outcome)
     exit_on_failure(outcome)
 
 
 def _run_here(
-    made: "Plan", inputs: Inputs, folders: Folders, machine: Machine, watching: Watching
+    plan: "Plan", inputs: Inputs, folders: Folders, machine: Machine, monitoring: Monitoring
 ) -> "Outcome":
-    """Train what a plan is missing on this machine."""
+    """Train the missing jobs of a plan on this machine."""
     from ltbench.launch.run import run_here
 
     slots = machine.local_slots()
-    where: Device = "gpu" if any(slots[0]) else "cpu"
-    options = make_options(made, inputs, where, machine.devices, watching)
-    return run_here(made, folders.runs, folders.records, slots, options, console)
+    device: Device = "gpu" if any(slots[0]) else "cpu"
+    options = make_options(plan, inputs, device, machine.devices, monitoring)
+    return run_here(plan, folders.runs, folders.records, slots, options, console)
 
 
 def exit_if_stopped(outcome: "Outcome") -> None:
-    """Leave the program where a signal left jobs without a record, and name them."""
+    """Exit if a signal left jobs without a record, and list them."""
     if outcome.signal is not None:
         errors.print(
-            f"Interrupted, {len(outcome.left)} jobs have no record yet:\n{listed(outcome.left)}\n"
-            "The same command goes on from here.",
+            f"Interrupted, {len(outcome.unfinished)} jobs have no record yet:\n"
+            f"{listed(outcome.unfinished)}\nThe same command resumes.",
             style="yellow",
             markup=False,
             highlight=False,
@@ -133,11 +143,11 @@ def exit_if_stopped(outcome: "Outcome") -> None:
 
 
 def exit_on_failure(outcome: "Outcome") -> None:
-    """Leave the program where jobs failed."""
+    """Exit with 1 if jobs failed."""
     if outcome.failed or outcome.blocked:
         errors.print(
             f"{len(outcome.failed)} jobs failed, {len(outcome.blocked)} could not be started; "
-            "the same command tries them again.",
+            "the same command retries them.",
             style="red",
             soft_wrap=True,
         )
@@ -145,38 +155,40 @@ def exit_on_failure(outcome: "Outcome") -> None:
 
 
 def job(
-    folder: Annotated[Path, typer.Argument(help="A job's folder, in which it is written down.")],
-    requeue: Annotated[bool, typer.Option("--requeue", help="Slurm may run it again.")] = False,
-    leash: Annotated[
+    folder: Annotated[Path, typer.Argument(help="Folder of the job.")],
+    requeue: Annotated[
+        bool, typer.Option("--requeue", help="Requeue the Slurm job if unfinished.")
+    ] = False,
+    exit_with_parent: Annotated[
         bool,
-        typer.Option("--exit-with-parent", help="End when standard input does."),
+        typer.Option("--exit-with-parent", help="Exit when standard input closes."),
         unless("--requeue"),
     ] = False,
 ) -> None:
-    """Run one job that `plan --export` or a launcher has written down."""
+    """Run one job that `plan --export` or a launcher has prepared."""
     from ltbench.launch import slurm
     from ltbench.launch.task import run_task
 
-    runner = sys.stdin.fileno() if leash else None
-    raise typer.Exit(slurm.run_and_requeue(folder) if requeue else run_task(folder, runner))
+    parent = sys.stdin.fileno() if exit_with_parent else None
+    raise typer.Exit(slurm.run_and_requeue(folder) if requeue else run_task(folder, parent))
 
 
 def cancel(grid: GridName, run_dir: RunDir = Folders.run_dir, *, selection: Selection) -> None:
-    """Cancel the jobs of a grid that wait or run in Slurm's queue."""
+    """Cancel the jobs of a grid that are queued or running in Slurm."""
     from ltbench.launch import slurm
     from ltbench.runs.run_dir import RunDirectory
 
-    known = slurm.tickets(selection.plan(grid).jobs, RunDirectory(run_dir)).values()
-    numbers = [ticket.number for ticket in known if ticket.words is not None]
-    if numbers:
-        slurm.cancel(numbers)
-    print_text(f"{len(numbers)} jobs cancelled.")
+    statuses = slurm.query_statuses(selection.plan(grid).jobs, RunDirectory(run_dir)).values()
+    ids = [status.job_id for status in statuses if status.state is not None]
+    if ids:
+        slurm.cancel(ids)
+    print_text(f"{len(ids)} jobs cancelled.")
 
 
 def _print_tables(
     plan: "Plan", registry: "MethodRegistry", loaded: "Loaded", run_dir: "RunDirectory"
 ) -> None:
-    """Print the tables of a plan; one whose settings were overridden is shown, never ranked."""
+    """Print the tables of a plan; results with overridden settings are not ranked."""
     from ltbench.analysis.result_set import boards
     from ltbench.report.summary_tables import AD_HOC
     from ltbench.report.table import build
@@ -188,9 +200,11 @@ def _print_tables(
         records = [loaded.records[key].record for key in keys]
         tables = build([AD_HOC], [record for record in records if record.job.ad_hoc])
     else:
-        found = boards(plan, loaded.records, failed_jobs(plan, run_dir))
-        made = (board_tables(b, registry.methods, loaded.records, brief=True) for b in found)
-        tables = [table for of_board in made for table in of_board]
+        tables = [
+            table
+            for board in boards(plan, loaded.records, failed_jobs(plan, run_dir))
+            for table in board_tables(board, registry.methods, loaded.records, brief=True)
+        ]
     for table in tables:
         print_report(table)
 
@@ -201,61 +215,66 @@ def plan(
     selection: Selection,
     machine: Machine,
     wandb: Annotated[Tracking, Needs("--export")] = "auto",
-    exported: Annotated[
-        Exported | None,
-        typer.Option("--export", help="Print what trains the missing jobs elsewhere."),
+    export: Annotated[
+        ExportFormat | None,
+        typer.Option(
+            "--export", help="Print commands, or an sbatch script, that train the missing jobs."
+        ),
     ] = None,
     measure: Annotated[
         bool,
-        typer.Option("--measure", help="Time some steps of each kind of job here first."),
+        typer.Option(
+            "--measure", help="Time some steps of each kind of job on this machine first."
+        ),
         unless("--export"),
     ] = False,
-    yes: Huge = False,
+    yes: Confirmed = False,
 ) -> None:
-    """Say which jobs a grid needs, which are shared, and what they cost."""
+    """Show the jobs of a grid, how variants share them, and their cost."""
     from ltbench.core.hardware import hardware_of
-    from ltbench.launch.cost import CostModel, outlook
+    from ltbench.launch.cost import CostModel, describe_cost
     from ltbench.launch.plan import make_plan
-    from ltbench.runs.state import to_train
+    from ltbench.runs.state import jobs_to_train
 
-    made, _ = make_plan(selection.request(grid), None if yes else MOST_CELLS)
+    planned, _ = make_plan(selection.request(grid), None if yes else MAX_RUNS)
     run_dir = folders.runs
-    if exported is not None:
+    if export is not None:
         from ltbench.launch import export_scripts
-        from ltbench.launch.cleaning import note_plan
+        from ltbench.launch.cleaning import save_plan
 
-        watching = Watching(wandb)
-        options = make_options(made, selection, machine.device, machine.devices, watching)
-        note_plan(made, run_dir)
-        keys = to_train(made, folders.load(), run_dir)
-        write = export_scripts.commands if exported == "commands" else export_scripts.sbatch_script
-        for line in write({key: made.jobs[key] for key in keys}, run_dir, options):
+        monitoring = Monitoring(wandb)
+        options = make_options(planned, selection, machine.device, machine.devices, monitoring)
+        save_plan(planned, run_dir)
+        keys = jobs_to_train(planned, folders.load(), run_dir)
+        write = export_scripts.commands if export == "commands" else export_scripts.sbatch_script
+        for line in write({key: planned.jobs[key] for key in keys}, run_dir, options):
             print_text(line)
         return
     slots = machine.local_slots()
     on_gpu = any(slots[0])
     loaded, hardware = folders.load(), hardware_of(on_gpu=on_gpu)
-    missing = to_train(made, loaded, run_dir)
-    jobs = [made.jobs[key] for key in missing]
+    missing = jobs_to_train(planned, loaded, run_dir)
+    jobs = [planned.jobs[key] for key in missing]
     if measure:
         _measure(jobs, hardware, on_gpu=on_gpu, plugins=selection.plugins or ())
     cost = CostModel(loaded, hardware)
-    about = outlook(map(cost.estimate, jobs), len(slots), hardware)
-    needed = f"{len(missing)} to train, {about}" if missing else "all have their records"
-    print_table(("Variant", "Split", "Cells", "Own jobs", "Shares"), _sharing(made))
-    print_text(f"{made.grid.title}: {len(made.rows)} cells from {len(made.jobs)} jobs; {needed}.")
+    estimate = describe_cost(map(cost.estimate, jobs), len(slots), hardware)
+    todo = f"{len(missing)} to train, {estimate}" if missing else "all have records"
+    print_table(("Variant", "Split", "Runs", "Own jobs", "Shared jobs"), _sharing(planned))
+    counts = f"{len(planned.rows)} runs, {len(planned.jobs)} jobs"
+    print_text(f"{planned.grid.title}: {counts}; {todo}.")
 
 
 def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequence[Path]) -> None:
-    """Time what each kind of job does, and remember it; say what cannot be timed."""
+    """Measure and save the throughput of each kind of job."""
     import torch
     from rich.progress import Progress
 
-    from ltbench.launch.cost import Rates, keep_rates, kind
+    from ltbench.launch.cost import MeasuredThroughput, cost_key, save_throughput
     from ltbench.training.measure import measure
 
     device = torch.device("cuda" if on_gpu else "cpu")
-    kinds = {kind(job): job for job in jobs}
+    kinds = {cost_key(job): job for job in jobs}
     with Progress(console=console, transient=True) as bar:
         for job in bar.track(kinds.values(), description="measuring"):
             try:
@@ -263,45 +282,48 @@ def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequenc
             except (RuntimeError, ValueError) as error:
                 print_text(f"{job.label} [{job.stage}] could not be measured: {error}")
             else:
-                keep_rates(job, hardware, Rates(train, test))
+                save_throughput(job, hardware, MeasuredThroughput(train, test))
 
 
-def _sharing(made: "Plan") -> Iterator[tuple[str, ...]]:
-    """Yield variant, split, cells, jobs of its own, and whose other jobs it uses."""
-    owner = {key: row.variant.label for row in reversed(made.rows) for key in row.jobs}
+def _sharing(plan: "Plan") -> Iterator[tuple[str, ...]]:
+    """Yield variant, split, runs, own jobs, and jobs shared with other variants."""
+    owner = {key: run.variant.label for run in reversed(plan.rows) for key in run.jobs}
     groups: dict[tuple[str, str], list[PlannedRun]] = {}
-    for row in made.rows:
-        groups.setdefault((row.variant.label, row.split), []).append(row)
-    for (label, split), rows in groups.items():
-        keys = dict.fromkeys(key for row in rows for key in row.jobs)
+    for run in plan.rows:
+        groups.setdefault((run.variant.label, run.split), []).append(run)
+    for (label, split), runs in groups.items():
+        keys = dict.fromkeys(key for run in runs for key in run.jobs)
         others = dict.fromkeys(owner[key] for key in keys if owner[key] != label)
-        starts = dict.fromkeys(
-            s for key in keys for s in made.jobs[key].depends_on if s not in keys
+        needed = dict.fromkeys(
+            dependency
+            for key in keys
+            for dependency in plan.jobs[key].depends_on
+            if dependency not in keys
         )
-        froms = dict.fromkeys(owner.get(start, made.jobs[start].label) for start in starts)
-        words = [f"is the run of {name}" for name in others] + [f"needs {name}" for name in froms]
+        sources = dict.fromkeys(owner.get(key, plan.jobs[key].label) for key in needed)
+        shared = [f"same as {name}" for name in others] + [f"needs {name}" for name in sources]
         own = sum(owner[key] == label for key in keys)
-        shown = f"{label} (for UA)" if rows[0].needed_for_ua else label
-        yield shown, split, str(len(rows)), str(own), ", ".join(words)
+        title = f"{label} (for UA)" if runs[0].needed_for_ua else label
+        yield title, split, str(len(runs)), str(own), ", ".join(shared)
 
 
 def status(
     grid: GridName,
     folders: Folders,
     selection: Selection,
-    every: Annotated[bool, typer.Option("--all", help="List finished jobs too.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="List finished jobs too.")] = False,
 ) -> None:
-    """Say which jobs are done, running, queued, failed, stale or missing, and why."""
+    """Show the jobs of a grid that are not done, and why."""
     from ltbench.launch import slurm
     from ltbench.runs.state import job_states, tail
 
-    made = selection.plan(grid)
+    plan = selection.plan(grid)
     run_dir, loaded = folders.runs, folders.load()
-    states = job_states(made, loaded, run_dir, slurm.tickets(made.jobs, run_dir))
+    states = job_states(plan, loaded, run_dir, slurm.query_statuses(plan.jobs, run_dir))
     rows = [
-        (state.status, key, made.jobs[key].title, state.reason)
+        (state.status, key, plan.jobs[key].title, state.reason)
         for key, state in states.items()
-        if every or state.status != "done"
+        if show_all or state.status != "done"
     ]
     if rows:
         print_table(("Status", "Key", "Job", "Reason"), rows)
@@ -317,38 +339,40 @@ def status(
 def clean(
     grids: Annotated[
         list[str] | None,
-        typer.Option("--grid", "-g", help="Keep only what these grids have now."),
+        typer.Option("--grid", "-g", help="Keep only the jobs of these grids; repeatable."),
     ] = None,
     run_dir: RunDir = Folders.run_dir,
     records: Annotated[RecordsDir, unless("--grid")] = Folders.records,
     *,
     inputs: Inputs,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it only say what.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove; without it the folders are only listed.")
+    ] = False,
 ) -> None:
-    """Remove the folders (weights, logs, checkpoints) of jobs that nobody needs.
+    """Remove job folders (weights, logs, checkpoints) that are no longer needed.
 
     Without --grid, keeps the jobs of all grids ever run in --run-dir, even if edited since, of
     configs/grids and of published records. Never removes records, or jobs that run or are queued.
     """
     from ltbench.config.load import available
-    from ltbench.launch.cleaning import needed, unneeded
+    from ltbench.launch.cleaning import needed_jobs, unneeded_folders
 
     folders = Folders(run_dir, records)
-    runs, known = folders.runs, folders.load().records
+    stored = folders.load().records
     plans = [inputs.plan(name) for name in grids or available("grids")]
-    named = {key for made in plans for key in made.jobs}
-    kept = named if grids else needed(plans, known, runs)
-    found = unneeded(kept, known, runs)
-    if found:
-        rows = ((each.folder.path.name, megabytes(each.bytes), each.title) for each in found)
+    planned = {key for plan in plans for key in plan.jobs}
+    needed = planned if grids else needed_jobs(plans, stored, folders.runs)
+    unneeded = unneeded_folders(needed, stored, folders.runs)
+    if unneeded:
+        rows = ((each.folder.path.name, megabytes(each.bytes), each.title) for each in unneeded)
         print_table(("Folder", "Size", "Job"), rows)
-    word, removed = "Would remove (pass --yes)", found
+    action = "Would remove (pass --yes)"
     if yes:
-        word, removed = "Removed", [each for each in found if each.remove()]
-    size = megabytes(sum(each.bytes for each in removed))
-    print_text(f"{word} {len(removed)} job folders, {size}.")
+        action, unneeded = "Removed", [each for each in unneeded if each.remove()]
+    size = megabytes(sum(each.bytes for each in unneeded))
+    print_text(f"{action} {len(unneeded)} job folders, {size}.")
 
 
 def megabytes(size: int) -> str:
-    """Return bytes in words."""
+    """Format a number of bytes."""
     return f"{size / 1e6:.1f} MB"

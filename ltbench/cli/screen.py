@@ -1,4 +1,4 @@
-"""What verbs print, and the streams that it goes to."""
+"""Output of verbs: text, tables, and the standard streams."""
 
 import codecs
 import errno
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from ltbench.runs.store import BadRecord
 
 PIPED_WIDTH = 400
-"""Characters that a table may take where no terminal limits it."""
+"""Most characters of a table without a terminal."""
 
 REPORT_WIDTH = 80
-"""Characters that a table of results takes there, if it can."""
+"""Characters of a table of results without a terminal, if it fits."""
 
-WRAPPED = 24
-"""Characters that a column of longer texts keeps on a terminal."""
+MIN_WRAPPED_WIDTH = 24
+"""Fewest characters of a text column that is wrapped on a terminal."""
 
 GAP = 2
 """Characters between columns."""
 
-SPELLED = {
+ASCII = {
     "\N{PLUS-MINUS SIGN}": "+-",
     "\N{EN DASH}": "-",
     "\N{MINUS SIGN}": "-",
@@ -40,23 +40,23 @@ SPELLED = {
     "\N{RIGHTWARDS ARROW}": "->",
     "\N{HORIZONTAL ELLIPSIS}": "...",
 }
-"""Characters of our own output as ASCII has them; the blocks of a histogram are #."""
+"""ASCII replacements of characters in our output; blocks of a histogram become #."""
 
 console = Console(width=None if os.isatty(1) else PIPED_WIDTH)
 errors = Console(stderr=True)
 
 
 class Output(io.FileIO):
-    """A stream's file; that nobody reads it any more is a hang-up, and later bytes go nowhere."""
+    """A standard stream; raises SIGHUP when its reader is gone, and discards the rest."""
 
     hung_up = False
 
     def write(self, data: object) -> int:
-        """Write bytes; return how many."""
+        """Write bytes; return their number."""
         try:
             return super().write(data)  # type: ignore[arg-type]
         except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):  # of a pipe, of a terminal
+            if error.errno not in (errno.EPIPE, errno.EIO):  # pipe, terminal
                 raise
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), self.fileno())
@@ -66,10 +66,10 @@ class Output(io.FileIO):
         return super().write(data)  # type: ignore[arg-type]
 
 
-def in_utf8() -> None:
-    """Start anew where names of files are not UTF-8, as configurations and keys have them.
+def ensure_utf8() -> None:
+    """Restart Python in UTF-8 mode if file names are not UTF-8.
 
-    What is printed keeps its encoding. A second time nothing could be better.
+    Output keeps its encoding. Restarts at most once.
     """
     if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"
@@ -79,45 +79,45 @@ def in_utf8() -> None:
 
 
 def prepare_streams() -> None:
-    """Give this process standard streams that take any text, whatever they are and the locale is.
+    """Replace the standard streams by ones that accept any text.
 
-    Closed ones are opened on nothing. What their encoding lacks is spelled in ASCII.
+    Closed streams are opened on /dev/null. Characters missing in the encoding become ASCII.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # which has the lowest number
-    codecs.register_error("spell", _spell)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest number
+    codecs.register_error("ascii", _to_ascii)
     sys.stdout, sys.stderr = _stream(1, sys.stdout), _stream(2, sys.stderr)
 
 
 def _stream(number: int, before: TextIO | None) -> TextIO:
-    """Return a stream of a file, encoded as the one before; that is None where it was closed."""
+    """Return a stream of a file, in the encoding of the one before, if any."""
     return io.TextIOWrapper(
         io.BufferedWriter(Output(number, "w", closefd=False)),
         encoding="utf-8" if before is None else before.encoding,
-        errors="spell",
+        errors="ascii",
         line_buffering=True,
     )
 
 
-def _spell(error: UnicodeError) -> tuple[str, int]:
-    """Return what an encoding lacks in ASCII, and where to go on: a handler of codecs."""
+def _to_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Replace unencodable characters by ASCII: an error handler of codecs."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    spelled = (SPELLED.get(c, "#" if "▀" <= c <= "▟" else ascii(c)[1:-1]) for c in text)
-    return "".join(spelled), error.end
+    replaced = (ASCII.get(c, "#" if "▀" <= c <= "▟" else ascii(c)[1:-1]) for c in text)
+    return "".join(replaced), error.end
 
 
 def print_text(text: str) -> None:
-    """Print text as it is, however long its lines."""
+    """Print text without markup and line wrapping."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print rows of inert text, folded to the terminal's width."""
+    """Print a table of plain text, folded to the terminal's width."""
     from rich.text import Text
 
     body = [[Text(printable(cell), overflow="fold") for cell in row] for row in rows]
@@ -125,9 +125,9 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
 
 
 def print_report(table: "Table") -> None:
-    """Print a table of results under its title, best in bold, second underlined, notes below.
+    """Print a table of results, the best in bold, the second underlined.
 
-    What is too wide comes in blocks of columns, each with the names of the rows.
+    A table that is too wide is split into blocks of columns, each with the row names.
     """
     from rich.text import Text
 
@@ -136,44 +136,48 @@ def print_report(table: "Table") -> None:
     styles = ("", "bold", "underline")
     width = console.width if console.is_terminal else REPORT_WIDTH
 
-    def shown(cell: "Cell", column: "Column[Any]") -> Text:
+    def styled(cell: "Cell", column: "Column[Any]") -> Text:
         text = Text(printable(cell_text(cell, column)), style=styles[cell.rank], overflow="fold")
         notes = ",".join(map(str, table.marks(cell)))
         return text + Text(f" [{notes}]") if notes else text
 
-    body = [list(map(shown, row, table.columns)) for row in table.rows]
-    needed = [
-        _needed(column.title, [row[i] for row in body], wraps=column.kind is None)
+    body = [list(map(styled, row, table.columns)) for row in table.rows]
+    widths = [
+        _min_width(column.title, [row[i] for row in body], wraps=column.kind is None)
         for i, column in enumerate(table.columns)
     ]
     console.print(Text(f"\n{printable(table.title)}", style="bold"), width=width)
     if table.caption:
         console.print(Text(printable(table.caption)), width=width)
-    for block in _blocks(needed, table.names, width):
+    for block in _blocks(widths, table.names, width):
         print_text("")
         _print_block(
             [table.columns[i].title for i in block],
             [[row[i] for i in block] for row in body],
-            max(width, sum(needed[i] + GAP for i in block)),
+            max(width, sum(widths[i] + GAP for i in block)),
             [table.columns[i].kind is not None for i in block],
         )
     for number, note in enumerate(table.notes, start=1):
         console.print(Text(printable(f"[{number}] {note}")), width=width)
 
 
-def _needed(title: str, cells: "Sequence[Text]", *, wraps: bool) -> int:
-    """Return the characters that a column must have; on a terminal its longer texts are wrapped."""
+def _min_width(title: str, cells: "Sequence[Text]", *, wraps: bool) -> int:
+    """Return the fewest characters of a column; on a terminal texts are wrapped."""
     longest = max([len(title), *(cell.cell_len for cell in cells)])
-    return min(longest, max(len(title), WRAPPED)) if wraps and console.is_terminal else longest
+    return (
+        min(longest, max(len(title), MIN_WRAPPED_WIDTH))
+        if wraps and console.is_terminal
+        else longest
+    )
 
 
-def _blocks(needed: Sequence[int], names: int, width: int) -> list[list[int]]:
-    """Return which columns stand beside each other, the first `names` of them in every block."""
+def _blocks(widths: Sequence[int], names: int, width: int) -> list[list[int]]:
+    """Split columns into blocks; the first `names` columns are in every block."""
     head = list(range(names))
     blocks: list[list[int]] = []
-    for i in range(names, len(needed)):
-        taken = sum(needed[k] + GAP for k in blocks[-1]) if blocks else width
-        if taken + needed[i] > width:
+    for i in range(names, len(widths)):
+        taken = sum(widths[k] + GAP for k in blocks[-1]) if blocks else width
+        if taken + widths[i] > width:
             blocks.append([*head])
         blocks[-1].append(i)
     return blocks
@@ -185,7 +189,7 @@ def _print_block(
     width: int,
     numbers: Sequence[bool] | None = None,
 ) -> None:
-    """Print columns side by side; those of numbers are never wrapped."""
+    """Print columns side by side; columns of numbers are never wrapped."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -200,7 +204,7 @@ def _print_block(
 
 
 def print_bad(bad: "Iterable[BadRecord]") -> None:
-    """Say which records are set aside, and why."""
+    """Warn of bad records, with the reason."""
     for record in bad:
-        message = printable(f"Record {record.place} is set aside: {record.described()}")
+        message = printable(f"Record {record.name} is ignored: {record.described()}")
         errors.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)

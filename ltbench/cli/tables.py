@@ -1,4 +1,4 @@
-"""Verbs that write and print tables of records."""
+"""Verbs that write and print tables of results."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 COST = "cost.png"
-"""The figure that the README shows: accuracy against cost on the board with most variants."""
+"""Figure of the README: accuracy against cost on the board with most variants."""
 FINDINGS = RESULTS / "findings.yaml"
 COMPARE = Location("compare")
 FORMAT = Location("--format")
@@ -32,30 +32,33 @@ def leaderboard(
     grids: GridNames = None,
     *,
     folders: Folders,
-    to: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
+    to: Annotated[Path, typer.Option(help="Folder to write to.")] = RESULTS,
     formats: Annotated[
         list[str] | None,
         typer.Option(
             "--format",
-            help="Write each grid's tables as csv, json, tex, html or md, or svg figures.",
+            help="Also write tables as csv, json, tex, html or md, or svg figures; repeatable.",
         ),
     ] = None,
     tables_to: Annotated[
-        Path | None, typer.Option("--tables", help="Folder of these; default: where --to is.")
+        Path | None,
+        typer.Option("--tables", help="Folder of the files of --format; default: that of --to."),
     ] = None,
-    findings: Annotated[Path, typer.Option(help="JobLock to test.")] = FINDINGS,
+    findings: Annotated[Path, typer.Option(help="File of the findings to test.")] = FINDINGS,
     inputs: Inputs,
     published_only: Annotated[
-        bool, typer.Option("--published-only", help="Leave unpublished runs out.")
+        bool, typer.Option("--published-only", help="Leave out unpublished runs.")
     ] = False,
-    readme: Annotated[Path | None, typer.Option(help="README to refresh, too.")] = None,
+    readme: Annotated[
+        Path | None, typer.Option(help="Also refresh the table of this README.")
+    ] = None,
     methods_to: Annotated[
-        Path | None, typer.Option("--methods", help="Page of the methods to write, too.")
+        Path | None, typer.Option("--methods", help="Also write the methods page to this file.")
     ] = None,
 ) -> None:
-    """Write what the records say: README.md, the page, and runs.csv; other formats on demand.
+    """Write the leaderboard: README.md, web page and runs.csv.
 
-    Without --grid it has the grids that records were trained for.
+    Without --grid, it has all grids with records.
     """
     from ltbench.core.files import write_atomically
     from ltbench.data.files import cache_root
@@ -67,28 +70,28 @@ def leaderboard(
     from ltbench.runs.state import failed_jobs
     from ltbench.runs.store import RecordStore
 
-    wanted, known = list(dict.fromkeys(formats or ())), [*FORMATS, "svg"]
+    chosen, known = list(dict.fromkeys(formats or ())), [*FORMATS, "svg"]
     raise_all(
         FORMAT.problem(
-            "unknown-value", f"unknown format {format_value(word)}", did_you_mean(word, known)
+            "unknown-value", f"unknown format {format_value(name)}", did_you_mean(name, known)
         )
-        for word in wanted
-        if word not in known
+        for name in chosen
+        if name not in known
     )
     loaded = RecordStore(folders.records).load() if published_only else folders.load()
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
     failed: set[str] = set()
     if not published_only:
-        failed = set().union(*(failed_jobs(made, folders.runs) for made in plans))
+        failed = set().union(*(failed_jobs(plan, folders.runs) for plan in plans))
     methods = inputs.methods().methods
-    of = read_leaderboard(plans, loaded, methods, findings, failed)
+    board = read_leaderboard(plans, loaded, methods, findings, failed)
     drawn = None
     if can_draw():
-        drawn = draw_figures(of.boards, methods, loaded.records, cache_root() / "figures")
-    written = write_results(of, to, drawn, readme)
-    written += write_formats(of, [word for word in wanted if word in FORMATS], tables_to or to)
-    if drawn is not None and "svg" in wanted:
-        written += write_figures(of.boards, drawn, tables_to or to)
+        drawn = draw_figures(board.boards, methods, loaded.records, cache_root() / "figures")
+    written = write_results(board, to, drawn, readme)
+    written += write_formats(board, [name for name in chosen if name in FORMATS], tables_to or to)
+    if drawn is not None and "svg" in chosen:
+        written += write_figures(board.boards, drawn, tables_to or to)
     if methods_to is not None:
         page = methods_page(methods, published_methods(loaded))
         write_atomically(methods_to, page.encode(), durable=False)
@@ -96,7 +99,7 @@ def leaderboard(
     for path in written:
         print_text(str(path))
     if drawn is None:
-        print_text("No figures: they need matplotlib, pip install 'ltbench[plots]'.")
+        print_text("No figures: matplotlib is missing (`pip install 'ltbench[plots]'`).")
     print_bad(loaded.bad)
 
 
@@ -107,24 +110,24 @@ def read_leaderboard(
     findings: Path = FINDINGS,
     failed: Collection[str] = frozenset(),
 ) -> "Leaderboard":
-    """Return the leaderboard of plans, with the claims of a file where it is there."""
+    """Return the leaderboard of plans, with the findings of a file."""
     from ltbench.analysis.findings import load_findings
     from ltbench.report.context import Leaderboard
 
-    claims = load_findings(findings) if findings.exists() else ()
-    return Leaderboard.of(plans, loaded, methods, claims, failed)
+    tested = load_findings(findings) if findings.exists() else ()
+    return Leaderboard.of(plans, loaded, methods, tested, failed)
 
 
 def write_results(
-    of: "Leaderboard", to: Path, drawn: "Drawn | None" = None, readme: Path | None = None
+    board: "Leaderboard", to: Path, drawn: "Drawn | None" = None, readme: Path | None = None
 ) -> list[Path]:
-    """Write the results folder, and the README's table; return the files.
+    """Write the results folder and the README's table; return the files.
 
     Args:
-        of: what they say.
+        board: the leaderboard.
         to: the results folder.
         drawn: its figures; None without matplotlib.
-        readme: whose table to write anew.
+        readme: README whose table is refreshed.
     """
     from ltbench.analysis.runs import write_runs
     from ltbench.core.files import write_atomically
@@ -134,23 +137,23 @@ def write_results(
 
     page = to / "leaderboard"
     written = [
-        write_leaderboard(of, to / "README.md"),
-        write_runs(of.loaded.records, to / "runs.csv"),
-        write_page(of, page, drawn),
+        write_leaderboard(board, to / "README.md"),
+        write_runs(board.loaded.records, to / "runs.csv"),
+        write_page(board, page, drawn),
     ]
-    if drawn is not None and of.fullest is not None:
-        for _, made in drawn[of.fullest.grid, of.fullest.id]:
-            if made.png is not None:
-                write_atomically(page / COST, made.png, durable=False)
+    if drawn is not None and board.fullest is not None:
+        for _, figure in drawn[board.fullest.grid, board.fullest.id]:
+            if figure.png is not None:
+                write_atomically(page / COST, figure.png, durable=False)
                 written.append(page / COST)
     if readme is not None:
-        refresh_readme(readme, of)
+        refresh_readme(readme, board)
         written.append(readme)
     return written
 
 
 def trained_grids(loaded: "Loaded") -> list[str]:
-    """Return the grids that records were trained for."""
+    """Return the grids of configs/grids that have records."""
     from ltbench.config.load import available
 
     trained = {stored.record.grid for stored in loaded.records.values()}
@@ -158,22 +161,22 @@ def trained_grids(loaded: "Loaded") -> list[str]:
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="A variant's label.", metavar="A")],
-    second: Annotated[str, typer.Argument(help="The label of another.", metavar="B")],
+    first: Annotated[str, typer.Argument(help="Label of a variant.", metavar="A")],
+    second: Annotated[str, typer.Argument(help="Label of another variant.", metavar="B")],
     grids: GridNames = None,
-    dataset: Annotated[str | None, typer.Option(help="OnlyRows this dataset.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="OnlyRows this recipe.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Only this recipe.")] = None,
     split: Annotated[
-        Literal["longtailed", "balanced"], typer.Option(help="What both were trained on.")
+        Literal["longtailed", "balanced"], typer.Option(help="Training split of both.")
     ] = "longtailed",
-    classes: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 10,
+    classes: Annotated[int, typer.Option(min=1, help="Number of classes to show.")] = 10,
     *,
     folders: Folders,
     inputs: Inputs,
 ) -> None:
-    """Compare two variants on the same test images: overall, by group and by class.
+    """Compare two variants on the same test images.
 
-    Without --grid, in every grid that records were trained for.
+    Shows differences overall, by shot group and by class. Without --grid, all grids with records.
     """
     from ltbench.analysis.pairwise import head_to_heads
     from ltbench.report.paired_tables import HEAD_TO_HEAD, Match
@@ -181,12 +184,12 @@ def compare(
 
     if first == second:
         raise COMPARE.error(
-            "no-effect", f"two variants are needed, not {format_value(first)} twice"
+            "no-effect", f"expected two different variants, got {format_value(first)} twice"
         )
     loaded = folders.load()
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
-    rows = [(made, row) for made in plans for row in made.rows if not row.needed_for_ua]
-    words: tuple[tuple[Code, str | None, set[str]], ...] = (
+    rows = [(plan, row) for plan in plans for row in plan.rows if not row.needed_for_ua]
+    names: tuple[tuple[Code, str | None, set[str]], ...] = (
         ("unknown-variant", first, {row.variant.label for _, row in rows}),
         ("unknown-variant", second, {row.variant.label for _, row in rows}),
         (
@@ -199,15 +202,15 @@ def compare(
     raise_all(
         COMPARE.problem(
             code,
-            f"no {code.removeprefix('unknown-')} {format_value(word)} in {_named(plans)}",
-            did_you_mean(word, known),
+            f"no {code.removeprefix('unknown-')} {format_value(name)} in {_grid_names(plans)}",
+            did_you_mean(name, known),
         )
-        for code, word, known in words
-        if word is not None and word not in known
+        for code, name, known in names
+        if name is not None and name not in known
     )
     chosen = [
-        (made, row)
-        for made, row in rows
+        (plan, row)
+        for plan, row in rows
         if row.split == split
         if dataset in (None, row.dataset.id, row.dataset.name)
         if recipe in (None, row.recipe.name)
@@ -216,13 +219,13 @@ def compare(
     if not matches:
         raise COMPARE.error(
             "missing-record",
-            f"{format_value(first)} and {format_value(second)} are nowhere planned together there",
+            f"no dataset and recipe has both {format_value(first)} and {format_value(second)}",
         )
     problems: list[Problem] = []
     for match in matches:
         comparison = match.compare()
         if comparison is None:
-            problems.append(COMPARE.problem("missing-record", *_incomparable(match)))
+            problems.append(COMPARE.problem("missing-record", *_missing_results(match)))
             continue
         for table in build(HEAD_TO_HEAD, Match(match, comparison, classes)):
             print_report(table)
@@ -233,16 +236,16 @@ def compare(
         print_text(problem.described())
 
 
-def _named(plans: "list[Plan]") -> str:
-    """Return the grids of plans in words."""
-    names = [made.grid.name for made in plans]
+def _grid_names(plans: "list[Plan]") -> str:
+    """Return the names of the plans' grids as text."""
+    names = [plan.grid.name for plan in plans]
     return f"the grids {', '.join(names)}" if len(names) > 1 else f"the grid {', '.join(names)}"
 
 
-def _incomparable(match: "HeadToHead") -> tuple[str, str]:
-    """Return why two variants cannot be compared somewhere, and what to do."""
+def _missing_results(match: "HeadToHead") -> tuple[str, str]:
+    """Return why two variants cannot be compared, and what to do."""
     without = [label for label, runs in zip(match.labels, match.runs, strict=True) if not runs]
-    why = "no seed has both, tested on the same images"
+    why = "no seed has both with the same test images"
     if without:
         why = f"no record of {' or '.join(map(format_value, without))}"
     return f"{match.place}: {why}", f"ltbench run --grid {match.grid} trains what is missing"

@@ -1,4 +1,4 @@
-"""Verbs of `ltbench wandb`."""
+"""Verbs of `ltbench wandb`: sync offline runs, compare runs with records."""
 
 from typing import Annotated
 
@@ -8,27 +8,30 @@ from ltbench.cli.options import Folders, GridName, Inputs, RunDir
 from ltbench.cli.screen import errors, print_table, print_text
 from ltbench.cli.verbs import Needs, Verbs
 
-wandb_app = Verbs(help="Look after the Weights & Biases mirror.", no_args_is_help=True)
+wandb_app = Verbs(
+    help="Sync with Weights & Biases, and compare it with the records.", no_args_is_help=True
+)
 
 
 @wandb_app.command("sync")
 def wandb_sync(
     grid: Annotated[
-        str | None, typer.Option("--grid", "-g", help="Jobs of a grid; default: all of --run-dir.")
+        str | None,
+        typer.Option("--grid", "-g", help="Only the jobs of this grid; default: all of --run-dir."),
     ] = None,
     run_dir: RunDir = Folders.run_dir,
     *,
     inputs: Annotated[Inputs, Needs("--grid")],
 ) -> None:
-    """Push what was logged offline, the attempts at a job in their order."""
+    """Sync the runs that were logged offline to the server."""
     from ltbench.runs.run_dir import RunDirectory
-    from ltbench.tracking.offline import push, unsynced_runs
+    from ltbench.tracking.offline import sync, unsynced_runs
 
     keys = None if grid is None else inputs.plan(grid).jobs
     runs = unsynced_runs(RunDirectory(run_dir), keys)
-    pushed = push(runs, run_dir)
-    print_text(f"{len(pushed)} of {len(runs)} offline runs were pushed.")
-    if len(pushed) < len(runs):
+    synced = sync(runs, run_dir)
+    print_text(f"{len(synced)} of {len(runs)} offline runs were synced.")
+    if len(synced) < len(runs):
         raise typer.Exit(1)
 
 
@@ -36,27 +39,27 @@ def wandb_sync(
 def wandb_pull(
     grid: GridName,
     entity: Annotated[
-        str | None, typer.Option(help="User or team that has the project; default: yours.")
+        str | None, typer.Option(help="User or team that owns the project; default: yours.")
     ] = None,
     *,
     folders: Folders,
     inputs: Inputs,
 ) -> None:
-    """Read the runs of a grid back, and say where they and the records disagree."""
+    """Compare the server's runs of a grid with the records."""
     from ltbench.tracking.pull import disagreements, pull_runs
 
-    made = inputs.plan(grid)
+    plan = inputs.plan(grid)
     loaded = folders.load().records
-    records = {key: loaded[key].record for key in made.jobs if key in loaded}
-    runs = pull_runs(made.grid.name, entity)
-    found = disagreements(runs, records)
+    records = {key: loaded[key].record for key in plan.jobs if key in loaded}
+    runs = pull_runs(plan.grid.name, entity)
+    differences = disagreements(runs, records)
     both = sum(run.key in records for run in runs)
-    print_text(f"{len(runs)} runs there, {len(records)} records here, {both} in both.")
-    if not found:
+    print_text(f"{len(runs)} runs on the server, {len(records)} records here, {both} in both.")
+    if not differences:
         print_text("They agree.")
         return
-    titles = {key: job.title for key, job in made.jobs.items()}
-    lines = ((key, titles.get(key, ""), line) for key, said in found.items() for line in said)
-    print_table(("Key", "Job", "Disagreement"), lines)
-    errors.print(f"{len(found)} runs disagree; the records are what counts.", style="red")
+    titles = {key: job.title for key, job in plan.jobs.items()}
+    rows = ((key, titles.get(key, ""), line) for key, of in differences.items() for line in of)
+    print_table(("Key", "Job", "Disagreement"), rows)
+    errors.print(f"{len(differences)} runs disagree; the records are right.", style="red")
     raise typer.Exit(1)

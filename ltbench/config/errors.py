@@ -124,12 +124,19 @@ COMMAND_LINE = Location("--set")
 
 
 @contextmanager
-def collect_errors(problems: list[Problem]) -> Iterator[None]:
-    """Add the problems that a block raises to a list, so that further checks can still run."""
+def collect_errors(
+    problems: list[Any], kind: type[ConfigError] | type[CodedError] = ConfigError
+) -> Iterator[None]:
+    """Add the problems that a block raises to a list, so that further checks still run.
+
+    Args:
+        problems: extended by the problems of a ConfigError, or by the error of another kind.
+        kind: class of the errors to collect.
+    """
     try:
         yield
-    except ConfigError as error:
-        problems.extend(error.problems)
+    except kind as error:
+        problems.extend(error.problems if isinstance(error, ConfigError) else [error])
 
 
 def with_code(text: str, code: Code) -> str:

@@ -1,1 +1,1 @@
-"""From a plan to trained jobs: what is missing, what it costs, who trains it."""
+"""Launching: missing jobs, their cost, and local, Slurm and Ray runners."""

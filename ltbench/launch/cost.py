@@ -1,11 +1,12 @@
-"""What jobs will take: images to go through, over images a second that were measured before.
+"""Duration estimates of jobs: number of images over measured images per second.
 
-An estimate is of the hardware that its rate was measured on. One of other hardware says nothing of
-the slots of this machine, and is never added to one of this.
+An estimate is for the hardware that its throughput was measured on. Estimates of different hardware
+are never added up.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,144 +18,148 @@ from ltbench.data.imbalance import split_size
 from ltbench.runs.store import Loaded
 
 OVERHEAD = 1.0
-"""Seconds that a job takes beside its training and its tests: its start, its record."""
+"""Seconds of a job outside training and tests: start-up and record."""
 
-Source = str
-"""Where a rate comes from, in words."""
-
-MEASURED, RECORDS, STATED = "measured here", "by records", "by the recipe's own rate"
+MEASURED, RECORDS, STATED = "measured here", "from records", "from the recipe's throughput"
+"""Sources of an estimate."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds that a job will take on some hardware, and where that is known from."""
+    """Estimated seconds of a job on some hardware, and their source."""
 
     seconds: float
     hardware: str
     source: str
 
     def on(self, hardware: str) -> float | None:
-        """Return the seconds where they are of some hardware, None where of other."""
+        """Return the seconds on some hardware, None for other hardware."""
         return self.seconds if self.hardware == hardware else None
 
 
 @dataclass(frozen=True)
-class Rates:
-    """Images a second that a job trains on (None where it does not) and is tested on."""
+class MeasuredThroughput:
+    """Images per second in training (None if it is not trained) and test."""
 
     train: float | None
     test: float
 
 
-Measures = dict[tuple[object, ...], list[float]]
-"""What records measured, by provenance, hardware and a key of likeness."""
+Measurements = dict[tuple[object, ...], list[float]]
+"""Measurements in records by provenance, hardware and similarity key."""
 
 
 class CostModel:
-    """Estimates jobs by rates measured here, by records of like jobs, or by their recipes' rates.
+    """Estimate durations from measurements here, records of similar jobs, or recipes.
 
-    What was measured on this hardware counts before what was on other; records of the run folder
+    Measurements on this hardware come before those on other hardware, records of the run folder
     before published ones.
 
     Args:
         loaded: the records.
-        hardware: of this machine's slots.
+        hardware: hardware of this machine's slots.
     """
 
     def __init__(self, loaded: Loaded, hardware: str) -> None:
         self.hardware = hardware
-        self.rates: Measures = {}
-        self.tests: Measures = {}
+        self.training: Measurements = {}  # images per second
+        self.tests: Measurements = {}  # seconds
         self.test_images: dict[str, int] = {}
-        self.places: dict[tuple[str, str], None] = {("run", hardware): None}
-        self.places["published", hardware] = None
+        self.sources: dict[tuple[str, str], None] = {("run", hardware): None}
+        self.sources["published", hardware] = None
         for stored in loaded.records.values():
             record = stored.record
             job, cost = record.job, record.cost
-            place = (stored.provenance, record.environment.hardware)
-            self.places[place] = None
+            source = (stored.provenance, record.environment.hardware)
+            self.sources[source] = None
             if record.test is not None:
                 self.test_images[job.dataset.name] = sum(record.test.totals)
-            for like in _likeness(job):
-                where = (*place, *like)
+            for similar in _similarity_keys(job):
+                key = (*source, *similar)
                 if cost.images_per_second is not None:
-                    self.rates.setdefault(where, []).append(cost.images_per_second)
-                self.tests.setdefault((*where, job.dataset.name), []).append(cost.test_seconds)
+                    self.training.setdefault(key, []).append(cost.images_per_second)
+                self.tests.setdefault((*key, job.dataset.name), []).append(cost.test_seconds)
 
     def estimate(self, job: Job) -> Estimate | None:
-        """Return what a job will take, None where nothing like it was measured.
+        """Estimate the duration of a job; None if no similar job was measured.
 
-        Tests count, shifted and open ones too, where their time is known on the same hardware.
+        All tests count, label-shift and open-set tests too, if their time is known on the same
+        hardware.
         """
-        measured = read_rates(job, self.hardware)
+        measured = read_throughput(job, self.hardware)
         if measured is not None:
-            return self._by_rates(job, measured)
+            return self._from_measurement(job, measured)
         if job.stage_recipe is None:
-            return Estimate(self._around(job, self.hardware), self.hardware, RECORDS)
-        images = _trained_images(job)
-        found = self._recorded(job) or _stated(job)
-        if images is None or found is None:
+            return Estimate(self._test_seconds(job, self.hardware), self.hardware, RECORDS)
+        images = _images_seen(job)
+        known = self._from_records(job) or _from_recipe(job)
+        if images is None or known is None:
             return None
-        rate, hardware, source = found
-        return Estimate(self._around(job, hardware) + images / rate, hardware, source)
+        rate, hardware, source = known
+        return Estimate(self._test_seconds(job, hardware) + images / rate, hardware, source)
 
-    def _by_rates(self, job: Job, rates: Rates) -> Estimate | None:
-        tests = _stated_test_images(job) or self.test_images.get(job.dataset.name, 0)
-        seconds = OVERHEAD + tests / rates.test
-        images = _trained_images(job)
+    def _from_measurement(self, job: Job, throughput: MeasuredThroughput) -> Estimate | None:
+        tests = _pinned_test_images(job) or self.test_images.get(job.dataset.name, 0)
+        seconds = OVERHEAD + tests / throughput.test
+        images = _images_seen(job)
         if job.stage_recipe is not None:
-            if images is None or rates.train is None:
+            if images is None or throughput.train is None:
                 return None
-            seconds += images / rates.train
+            seconds += images / throughput.train
         return Estimate(seconds, self.hardware, MEASURED)
 
-    def _recorded(self, job: Job) -> tuple[float, str, Source] | None:
-        for place in sorted(self.places, key=lambda place: place[1] != self.hardware):
-            for like in _likeness(job):
-                if found := self.rates.get((*place, *like)):
-                    return median(found), place[1], RECORDS
+    def _from_records(self, job: Job) -> tuple[float, str, str] | None:
+        """Return images per second, their hardware and source."""
+        for source in sorted(self.sources, key=lambda source: source[1] != self.hardware):
+            for similar in _similarity_keys(job):
+                if rates := self.training.get((*source, *similar)):
+                    return median(rates), source[1], RECORDS
         return None
 
-    def _around(self, job: Job, hardware: str) -> float:
-        for provenance, its in self.places:
-            for like in _likeness(job):
-                place = (provenance, its, *like, job.dataset.name)
-                if its == hardware and (found := self.tests.get(place)):
-                    return OVERHEAD + median(found)
+    def _test_seconds(self, job: Job, hardware: str) -> float:
+        """Return the seconds of tests and overhead."""
+        for source in self.sources:
+            for similar in _similarity_keys(job):
+                seconds = self.tests.get((*source, *similar, job.dataset.name))
+                if source[1] == hardware and seconds:
+                    return OVERHEAD + median(seconds)
         return OVERHEAD
 
 
-def _trained_images(job: Job) -> int | None:
-    """Return how many images a job goes through, None where only the images tell."""
+def _images_seen(job: Job) -> int | None:
+    """Return the images seen in training; None if the split size is unknown."""
     images = split_size(job.dataset, job.split, job.subset)
     if images is None or job.stage_recipe is None:
         return None
     return images // job.recipe.batch_size * job.recipe.batch_size * job.stage_recipe.epochs
 
 
-def _stated(job: Job) -> tuple[float, str, Source] | None:
-    """Return images a second as the job's recipe states them, and of which hardware."""
-    stage = "second" if job.stage_recipe == job.recipe.stage2 else "first"
+def _from_recipe(job: Job) -> tuple[float, str, str] | None:
+    """Return the recipe's images per second, their hardware and source."""
+    stage = "stage2" if job.stage_recipe == job.recipe.stage2 else "stage1"
     measured = [t for t in job.recipe.throughput if t.stage == stage] or job.recipe.throughput
     return (measured[0].images_per_second, measured[0].hardware, STATED) if measured else None
 
 
-def _stated_test_images(job: Job) -> int | None:
+def _pinned_test_images(job: Job) -> int | None:
     spec = job.dataset
     if spec.official_lists is not None:
         return spec.official_lists.test.images
     return None if spec.test_per_class is None else spec.test_per_class * spec.classes
 
 
-def _likeness(job: Job) -> list[tuple[object, ...]]:
-    """Keys of ever looser likeness; the network, the images and the arithmetic always count."""
+def _similarity_keys(job: Job) -> list[tuple[object, ...]]:
+    """Return keys that similar jobs share, the most specific first.
+
+    Network, image size and precision always count.
+    """
     recipe = job.recipe
     base = (recipe.network, job.dataset.image_size, recipe.precision, recipe.channels_last)
     return [(*base, job.method, job.stage), (*base, job.stage)]
 
 
-def kind(job: Job) -> str:
-    """Return a hash of what a step costs: jobs that share it are measured once."""
+def cost_key(job: Job) -> str:
+    """Return a hash of all that affects the cost of a step."""
     recipe, spec = job.recipe, job.dataset
     step: dict[str, Any] = {
         "method": [job.method, job.version, job.stage, job.hparams],
@@ -165,28 +170,28 @@ def kind(job: Job) -> str:
     return content_hash(step)
 
 
-def read_rates(job: Job, hardware: str) -> Rates | None:
-    """Return the rates of a job's kind that were measured on some hardware earlier."""
-    value = read_json(_place(job, hardware))
+def read_throughput(job: Job, hardware: str) -> MeasuredThroughput | None:
+    """Return the throughput of jobs of this cost, if measured on the hardware."""
+    value = read_json(_throughput_file(job, hardware))
     try:
-        return None if value is None else Rates(**value)
+        return None if value is None else MeasuredThroughput(**value)
     except TypeError:
         return None
 
 
-def keep_rates(job: Job, hardware: str, rates: Rates) -> None:
-    """Remember the rates of a job's kind below `cache_root()`: they are in no record."""
-    write_json(_place(job, hardware), {"train": rates.train, "test": rates.test})
+def save_throughput(job: Job, hardware: str, throughput: MeasuredThroughput) -> None:
+    """Save a measured throughput below `cache_root()`; it belongs to no record."""
+    write_json(_throughput_file(job, hardware), asdict(throughput))
 
 
-def _place(job: Job, hardware: str) -> Any:
-    return cache_root() / "rates" / f"{content_hash([hardware, kind(job)])[:16]}.json"
+def _throughput_file(job: Job, hardware: str) -> Path:
+    return cache_root() / "throughput" / f"{content_hash([hardware, cost_key(job)])[:16]}.json"
 
 
 def time_left(seconds: Collection[float | None], slots: int) -> float | None:
-    """Return the seconds until jobs are done in a number of slots, None where one is unknown.
+    """Return the seconds until jobs are done; None if a duration is unknown.
 
-    It is at least the longest job; that some jobs wait for others is not counted.
+    It is at least that of the longest job; dependencies between jobs are ignored.
     """
     known = [each for each in seconds if each is not None]
     if len(known) < len(seconds):
@@ -194,8 +199,8 @@ def time_left(seconds: Collection[float | None], slots: int) -> float | None:
     return max(sum(known) / slots, max(known, default=0.0))
 
 
-def outlook(estimates: Iterable[Estimate | None], slots: int, hardware: str) -> str:
-    """Say what jobs will take in the slots of some hardware, and what others of them elsewhere."""
+def describe_cost(estimates: Iterable[Estimate | None], slots: int, hardware: str) -> str:
+    """Describe the estimated cost of jobs in the slots of some hardware."""
     estimates = list(estimates)
     groups: dict[tuple[str, str], list[float]] = {}
     for each in estimates:
@@ -203,22 +208,22 @@ def outlook(estimates: Iterable[Estimate | None], slots: int, hardware: str) -> 
             source = "" if each.hardware == hardware else each.source
             groups.setdefault((each.hardware, source), []).append(each.seconds)
     parts = []
-    for (its, source), seconds in groups.items():
-        whose = "" if len(seconds) == len(estimates) else f"{len(seconds)} of them "
-        if its == hardware:
-            whole = max(sum(seconds) / slots, *seconds)
-            parts.append(f"{whose}about {duration(whole)} in {slots} slots of this {its}")
+    for (group, source), seconds in groups.items():
+        share = "" if len(seconds) == len(estimates) else f"{len(seconds)} of them "
+        if group == hardware:
+            total = max(sum(seconds) / slots, *seconds)
+            parts.append(f"{share}about {duration(total)} in {slots} slots of this {group}")
         else:
-            parts.append(f"{whose}about {duration(sum(seconds))} on one {its}, {source}")
+            parts.append(f"{share}about {duration(sum(seconds))} on one {group}, {source}")
     if unknown := estimates.count(None):
-        parts.append(f"cost unknown: nothing like {unknown} of them was measured yet")
-    if unknown or any(its != hardware for its, _ in groups):
+        parts.append(f"duration of {unknown} of them unknown: no similar job was measured yet")
+    if unknown or any(group != hardware for group, _ in groups):
         parts.append("`ltbench plan --measure` times them here")
     return "; ".join(parts)
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in words: 45 s, 12 min, 3 h 20 min."""
+    """Format seconds: 45 s, 12 min, 3 h 20 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

@@ -1,4 +1,4 @@
-"""What a run looks like: a live table on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live table on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,31 +21,34 @@ from ltbench.data.errors import printable
 from ltbench.launch.cost import duration, time_left
 
 LINE_EVERY = 60.0
-"""Seconds between plain lines about one running job."""
+"""Seconds between plain lines of one running job."""
 
 
 @contextmanager
-def counted(console: Console | None, what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield what is told how much of some work is done, and of how much; a line where it begins."""
+def progress_bar(console: Console | None, title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar; yields a callback that takes done and total.
+
+    Prints one line at the beginning, which is all where there is no terminal.
+    """
     shown = console is not None and console.is_terminal
     with Progress(console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task(what)
+        task = bar.add_task(title)
 
         def progress(done: int, total: int) -> None:
             if done == 0 and console is not None:
-                console.print(f"{what}: {total:,}", highlight=False)
+                console.print(f"{title}: {total:,}", highlight=False)
             bar.update(task, completed=done, total=total)
 
         yield progress
 
 
 class RunDisplay:
-    """Shows jobs done, running and failed, epochs, images a second and the time left.
+    """Display of jobs, their epochs and speed, and the time left.
 
     Args:
-        console: where to write; without a terminal each event is a line.
-        seconds: estimated seconds of each job to train, None where it is not known.
-        slots: jobs at a time.
+        console: to print to; without a terminal each event is a line.
+        seconds: estimated duration of each job, None if unknown.
+        slots: number of jobs at a time.
     """
 
     def __init__(self, console: Console, seconds: Mapping[str, float | None], slots: int) -> None:
@@ -54,8 +57,8 @@ class RunDisplay:
         self.slots = slots
         self.left = dict(seconds)
         self.failures = 0
-        self.began: float | None = None
-        self.lined: dict[str, float] = {}
+        self.first_start: float | None = None
+        self.last_line: dict[str, float] = {}
         self.live = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -76,50 +79,51 @@ class RunDisplay:
         self.live.stop()
 
     def started(self, job: Job) -> None:
-        """Tell that a job's process started."""
-        if self.began is None:  # the first has waited for the forkserver
-            self.began = time.monotonic()
+        """Show that a job's process started."""
+        if self.first_start is None:  # the first job has waited for the forkserver
+            self.first_start = time.monotonic()
         epochs = job.stage_recipe.epochs if job.stage_recipe else None
         self.tasks[job.key] = self.live.add_task(escape(job.title), total=epochs, note="")
-        self.lined[job.key] = time.monotonic()
+        self.last_line[job.key] = time.monotonic()
         self._event("start", job)
 
     def progress(self, job: Job, state: Mapping[str, float]) -> None:
-        """Tell how far a job is: epoch, epochs, images_per_second."""
+        """Show the epoch, epochs and images_per_second of a job."""
         epoch, epochs = state["epoch"], state["epochs"]
         note = "testing" if epoch == epochs else f"{state['images_per_second']:,.0f} images/s"
         whole = self.seconds[job.key]
         self.left[job.key] = None if whole is None else whole * (1 - epoch / epochs)
         self.live.update(self.tasks[job.key], completed=epoch, note=note)
         self._overall()
-        if time.monotonic() - self.lined[job.key] >= LINE_EVERY:
-            self.lined[job.key] = time.monotonic()
+        if time.monotonic() - self.last_line[job.key] >= LINE_EVERY:
+            self.last_line[job.key] = time.monotonic()
             self._event("running", job, f"epoch {epoch}/{epochs}, {note}; {self._summary()}")
 
-    def elsewhere(self, job: Job) -> None:
-        """Tell that another run is training a job."""
+    def claimed_by_other(self, job: Job) -> None:
+        """Show that another run is training a job."""
         self._remove(job)
         self._event("wait", job, "another run is training it")
 
-    def again(self, job: Job, reason: str) -> None:
-        """Tell that something has ended a job, which will go on from its last checkpoint."""
+    def retrying(self, job: Job, reason: str) -> None:
+        """Show why a job was ended; it will resume from its last checkpoint."""
         self._remove(job)
-        self._print(f"AGAIN   {job.title}: {printable(reason)}", "yellow")
+        self._print(f"RETRY   {job.title}: {printable(reason)}", "yellow")
 
     def stopping(self, running: int) -> None:
-        """Tell that no job will be started any more, and those that run were asked to save."""
-        self._print(f"Stopping: {running} jobs save first; once more stops at once.", "yellow")
+        """Show that the run is stopping once its running jobs have saved."""
+        message = f"Stopping: {running} jobs save a checkpoint first; interrupt again to stop now."
+        self._print(message, "yellow")
 
     def done(self, job: Job, *, changed: bool) -> None:
-        """Tell that a job has its record, and whether that differs from the one it had before."""
+        """Show that a job has its record; `changed` if the new one differs."""
         self._end(job)
         self._event("done", job, self._summary())
         if changed:
-            message = f"CHANGED {job.title}: trained again, it did not repeat its record"
+            message = f"CHANGED {job.title}: trained again, the result differs from its record"
             self._print(message, "yellow")
 
     def failed(self, job: Job, reason: str, log_tail: str) -> None:
-        """Tell that a job failed and why, with the end of its log."""
+        """Show why a job failed, with the end of its log."""
         self.failures += 1
         self._end(job)
         lines = "\n".join(f"        {printable(line)}" for line in reason.splitlines())
@@ -128,7 +132,7 @@ class RunDisplay:
             self._print(log_tail, "dim")
 
     def blocked(self, jobs: Sequence[Job], cause: str) -> None:
-        """Tell that jobs are not started, and why."""
+        """Show why jobs are not started."""
         for job in jobs:
             self._end(job)
         what = jobs[0].title if len(jobs) == 1 else f"{len(jobs)} jobs"
@@ -158,16 +162,16 @@ class RunDisplay:
         return failures + left
 
     def _seconds_left(self, ended: int) -> float | None:
-        """Return the time left by estimate, else by the mean of the jobs so far."""
+        """Return the time left: estimated, else from the mean duration so far."""
         estimate = time_left(self.left.values(), self.slots)
-        if estimate is None and ended and self.began is not None:
-            return (time.monotonic() - self.began) / ended * len(self.left)
+        if estimate is None and ended and self.first_start is not None:
+            return (time.monotonic() - self.first_start) / ended * len(self.left)
         return estimate
 
-    def _event(self, what: str, job: Job, more: str = "") -> None:
-        """Write a line, where no live table shows the same."""
+    def _event(self, event: str, job: Job, details: str = "") -> None:
+        """Print a line unless the live table shows the same."""
         if not self.console.is_terminal:
-            self._print(f"{what:7} {job.title}{more and f': {more}'}")
+            self._print(f"{event:7} {job.title}{details and f': {details}'}")
 
     def _print(self, text: str, style: str | None = None) -> None:
         self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Local slots: cores or GPUs that train a job at a time, each job a fork of one forkserver."""
+"""Local runner: each slot trains one job at a time, forked from a forkserver."""
 
 import contextlib
 import os
@@ -18,11 +18,11 @@ from ltbench.training.options import Options
 
 PRELOAD = ["ltbench.launch.preload", "ltbench.launch.process", "ltbench.cli"]
 TRACKING = ["wandb", "wandb.apis.public"]
-"""Preloaded too where jobs are mirrored."""
+"""Preloaded if jobs are tracked."""
 DIGITS = ["sklearn.datasets"]
-"""Preloaded too where jobs train on them."""
+"""Preloaded if jobs train on the digits."""
 BACKBONES = ["ltbench.networks.resnet10"]
-"""Preloaded too, with all of timm, where jobs train one of its networks."""
+"""Preloaded, with all of timm, if jobs train one of its networks."""
 
 FORKSERVER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -32,10 +32,10 @@ FORKSERVER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     "MALLOC_TOP_PAD_": str(1 << 26),
 }
-"""Read once, when the forkserver is executed; what the user has set stays."""
+"""Environment of the forkserver; variables that the user has set are kept."""
 
-FORKSERVERS = 4
-"""Forkservers that may die over the start of one job."""
+START_ATTEMPTS = 4
+"""Attempts to start a job's process, each with a new forkserver if the last one died."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class _Running:
 
 
 def warm_up(jobs: Collection[Job], options: Options) -> None:
-    """Start the forkserver, which takes seconds to load what jobs need while others work."""
+    """Start the forkserver, which imports what jobs need in the background."""
     for name, value in FORKSERVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     modules = [*PRELOAD]
@@ -60,11 +60,11 @@ def warm_up(jobs: Collection[Job], options: Options) -> None:
 
 
 class LocalRunner(Runner):
-    """Trains jobs in slots of this machine; `warm_up` goes before.
+    """Trains jobs in slots of this machine; call `warm_up` first.
 
     Args:
-        config: what to train.
-        slots: GPUs of each slot, as CUDA_VISIBLE_DEVICES names them; empty texts for cores.
+        config: jobs, run folder and options.
+        slots: GPU of each rank of a slot, as in CUDA_VISIBLE_DEVICES; empty strings for cores.
     """
 
     def __init__(self, config: RunnerConfig, slots: Sequence[Slot]) -> None:
@@ -78,24 +78,24 @@ class LocalRunner(Runner):
         return bool(self.free)
 
     def start(self, job: Job) -> None:
-        """Start the process of a job, by a new forkserver where the old one dies over it."""
+        """Start the process of a job, again if the forkserver dies meanwhile."""
         slot = self.free.pop(0)
         process = self.context.Process(
             target=main,
             args=(job.model_dump_json(), str(self.run_dir.root), self.options, slot),
         )
         self.busy[job.key] = _Running(slot, process)
-        for _ in range(FORKSERVERS - 1):
+        for _ in range(START_ATTEMPTS - 1):
             try:
                 process.start()
             except (EOFError, ConnectionError):
-                time.sleep(POLL)  # until the system knows that it is gone
+                time.sleep(POLL)  # until the system has noticed
             else:
                 return
         process.start()
 
     def poll_finished(self) -> Iterable[tuple[str, int | None]]:
-        """Wait for a process to end, for a moment."""
+        """Wait a moment for processes to end."""
         connection.wait([each.process.sentinel for each in self.busy.values()], timeout=POLL)
         for key, running in list(self.busy.items()):
             if not running.process.is_alive():
@@ -104,18 +104,18 @@ class LocalRunner(Runner):
                 yield key, self.busy.pop(key).process.exitcode
 
     def ask_to_stop(self) -> None:
-        """Send every process the usual signal."""
+        """Send SIGTERM to every process."""
         for running in self.busy.values():
             if running.process.pid is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(running.process.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill every process and what it has started."""
+        """Kill every process and its children."""
         processes = [running.process for running in self.busy.values()]
         for process in processes:
             if process.pid is not None:
-                with contextlib.suppress(ProcessLookupError):  # not yet a leader, or gone
+                with contextlib.suppress(ProcessLookupError):  # no process group yet, or gone
                     os.killpg(process.pid, signal.SIGKILL)
                 process.kill()
         for process in processes:

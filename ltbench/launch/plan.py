@@ -1,4 +1,4 @@
-"""From the command line's words to a checked plan."""
+"""Plans of grids, from the arguments of the command line."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from ltbench.data.imbalance import planned_groups
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for.
+    """A grid with overrides and filters, as given on the command line.
 
     Attributes:
         grid: name of a grid, or path of its YAML file.
         sets: overrides, `path=value`.
-        only: filters, `field=word,word`.
-        data_root: folder of the images; else LTBENCH_DATA, else ./data.
-        plugins: Python files with methods of the user's own.
+        only: filters, `field=value,value`.
+        data_root: folder of the images; default LTBENCH_DATA, else ./data.
+        plugins: Python files with custom methods or metrics.
     """
 
     grid: str
@@ -36,12 +36,12 @@ class Request:
 
 
 def read_registry(plugins: Sequence[Path] = ()) -> MethodRegistry:
-    """Return the methods of the package and of plugins, whose metrics are added to the registry.
+    """Return the method registry with plugins; register the plugins' metrics.
 
-    Without plugins no torch is imported.
+    Imports torch only if there are plugins.
 
     Raises:
-        ConfigError: if the registry or a plugin cannot be read.
+        ConfigError: if the registry or a plugin cannot be loaded.
     """
     registry = load_registry()
     if not plugins:
@@ -60,10 +60,10 @@ def read_registry(plugins: Sequence[Path] = ()) -> MethodRegistry:
 
 
 def read_grid(request: Request) -> tuple[Grid, MethodRegistry, tuple[Override, ...]]:
-    """Return the grid of a request with what it was checked against.
+    """Return the grid of a request, the method registry and the overrides.
 
     Raises:
-        ConfigError: naming everything wrong with the grid, what it names, and the overrides.
+        ConfigError: naming every problem with the grid, what it names, and the overrides.
     """
     problems: list[Problem] = []
     overrides: tuple[Override, ...] = ()
@@ -80,26 +80,26 @@ def read_grid(request: Request) -> tuple[Grid, MethodRegistry, tuple[Override, .
     return grid, registry, overrides
 
 
-def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, MethodRegistry]:
-    """Return the plan of a request and the registry it was made with.
+def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, MethodRegistry]:
+    """Return the plan of a request and the method registry.
 
     Args:
-        request: what is asked for.
-        largest: cells that the grid may have, before any are left out; checked before any is made.
+        request: the grid with overrides and filters.
+        max_runs: most runs that the grid may have before filtering; checked before planning.
 
     Raises:
-        ConfigError: naming everything wrong with what was asked for.
-        DataError: when images are there but cannot be used.
+        ConfigError: naming every problem with the request.
+        DataError: if images are present but unusable.
     """
     grid, registry, overrides = read_grid(request)
-    cells = _cells(grid)
-    if largest is not None and cells > largest:
-        message = f"has {cells:,} cells; say --yes if that is what you want"
+    runs = _count_runs(grid)
+    if max_runs is not None and runs > max_runs:
+        message = f"has {runs:,} runs; pass --yes to confirm"
         raise Location(f"grid {grid.name}").error("needs-confirmation", message)
     names = dict.fromkeys([*grid.recipes, *(v.recipe for v in grid.variants if v.recipe)])
     recipes = {name: load_recipe(name, overrides) for name in names}
     datasets = [
-        _measured(spec, recipes.values(), request.data_root)
+        _with_measurements(spec, recipes.values(), request.data_root)
         for spec in expand_datasets(grid, overrides)
     ]
 
@@ -109,7 +109,7 @@ def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Metho
 
     @cache
     def present(spec: DatasetSpec) -> Collection[ClassSubset]:
-        if (planned := planned_groups(spec)) is not None:  # as below
+        if (planned := planned_groups(spec)) is not None:  # without loading the images
             return planned
         from ltbench.data.split import present_groups
 
@@ -129,14 +129,16 @@ def make_plan(request: Request, largest: int | None = None) -> tuple[Plan, Metho
     return plan.only(only.wants), registry
 
 
-def _cells(grid: Grid) -> int:
-    """Return how many cells a grid has, without making them."""
+def _count_runs(grid: Grid) -> int:
+    """Return the number of runs of a grid without planning it."""
     datasets = sum(len(choice.imbalance_ratio or (None,)) for choice in grid.datasets)
     return datasets * len(grid.recipes) * len(grid.splits) * len(grid.seeds) * len(grid.variants)
 
 
-def _measured(spec: DatasetSpec, recipes: Iterable[Recipe], data_root: Path | None) -> DatasetSpec:
-    """Return a dataset with what only its images can tell; what is pinned needs none of them."""
+def _with_measurements(
+    spec: DatasetSpec, recipes: Iterable[Recipe], data_root: Path | None
+) -> DatasetSpec:
+    """Return a dataset with undecodable images and fingerprint measured if not pinned."""
     if spec.any_size and spec.bad_images is None:
         from ltbench.data.image_cache import measure_bad_images
 

@@ -1,9 +1,8 @@
-"""Loaded once into the forkserver, so that every job is a fork that has it all.
+"""Preloads modules into the forkserver, so that jobs fork without imports.
 
-The forkserver tells how its children ended, and must outlive them: a signal that is sent to whole
-groups or sessions, as schedulers do, is not for it. It ends with the runner, and at once: taking
-down an interpreter that holds torch takes seconds. Until it has loaded everything, it dies with a
-runner that ends before.
+The forkserver reports how its children ended and must outlive them, so it ignores the signals that
+schedulers send to whole process groups or sessions. It ends with the runner, and at once: tearing
+down an interpreter that holds torch takes seconds. While it imports, it dies with the runner.
 """
 
 import atexit
@@ -14,7 +13,7 @@ from ltbench.launch.ranks import die_with_parent
 
 die_with_parent(signal.SIGTERM)
 
-import ltbench.tracking.wandb  # noqa: E402 - takes the seconds during which it may die
+import ltbench.tracking.wandb  # noqa: E402 - slow, after the line above
 import ltbench.training.fit  # noqa: E402, F401
 
 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):

@@ -1,4 +1,4 @@
-"""The process of a job: it claims the job, starts its ranks and watches over them."""
+"""The leader process of a job: holds the job's lock, starts and monitors the ranks."""
 
 import io
 import logging
@@ -24,7 +24,7 @@ from ltbench.launch.ranks import (
     serve_store,
     start_rank,
 )
-from ltbench.runs.job_lock import BEAT, STALE, HeldLock, LockLostError
+from ltbench.runs.job_lock import HEARTBEAT_EVERY, HEARTBEAT_TIMEOUT, HeldLock, LockLostError
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import ENDED, describe_exit, finished, record_failure
 from ltbench.training.options import Options
@@ -32,57 +32,57 @@ from ltbench.training.options import Options
 log = logging.getLogger(__name__)
 
 BUSY = 75
-"""Exit code of a process that found its job claimed by another."""
+"""Exit code of a process whose job cannot start: another process holds it, or it must wait."""
 
 POLL = 0.5
-"""Seconds between looks at the ranks."""
+"""Seconds between polls of the ranks."""
 
-PATIENCE = 300.0
-"""Seconds that the processes of a job on several machines wait for the first of them."""
+LEADER_TIMEOUT = 300.0
+"""Seconds that the followers of a job on several machines wait for its leader."""
 
-LEAVE = 10.0
+STOP_TIMEOUT = 10.0
 """Seconds that ranks get to end after one of them has stopped."""
 
 
 def main(job_text: str, root: str, options: Options, slot: Sequence[str]) -> None:
-    """Run one job in a fresh process, which becomes the leader of its own session.
+    """Run one job in a new process with a session of its own.
 
     Args:
         job_text: the job as JSON.
-        root: folder of the run_dir.
-        options: what the run decides for all its jobs.
+        root: the run folder.
+        options: of the run, the same for all its jobs.
         slot: the GPU of each rank as CUDA_VISIBLE_DEVICES names it; empty texts on a CPU.
     """
     os.setsid()
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(filter(None, slot))
-    runner = parent_process()
-    if runner is None:
+    parent = parent_process()
+    if parent is None:
         raise RuntimeError("a job runs in a process of its own")
     job, run_dir = Job.model_validate_json(job_text), RunDirectory(Path(root))
-    attempt = Attempt(job, run_dir, options, RankLayout.of_one_machine(len(slot)), runner.sentinel)
+    attempt = Attempt(job, run_dir, options, RankLayout.of_one_machine(len(slot)), parent.sentinel)
     try:
         code = attempt.run()
-    except OSError as error:  # of the folder of the job: a full disk, say
+    except OSError as error:  # in the job's folder, e.g. a full disk
         record_failure(attempt.folder, type(error).__name__, str(error))
         sys.stderr.write(f"{job.title}: {error}\n")
         code = 1
-    if code != 0 and attempt.ranks:  # what they started may live on
+    if code != 0 and attempt.ranks:  # their child processes may live on
         os.killpg(0, signal.SIGKILL)
     sys.exit(code)
 
 
 class Attempt:
-    """One attempt at a job, from its claim to its record or the reason why there is none.
+    """One attempt at a job: ends with a record or a failure file.
 
-    A signal to stop makes the ranks save and end; a second Ctrl-C ends them at once.
+    A stop signal makes the ranks save and end; a second Ctrl-C ends them at once.
 
     Args:
         job: to be run.
         run_dir: where its record goes.
-        options: what the run decides for all its jobs.
+        options: of the run, the same for all its jobs.
         layout: the ranks to start.
-        runner: what is ready to read when the runner is gone, and this process with it; without one
-            the attempt goes on alone.
+        parent: handle that becomes readable when the parent is gone, which ends this process too;
+            without one the attempt does not depend on a parent.
     """
 
     def __init__(
@@ -91,46 +91,46 @@ class Attempt:
         run_dir: RunDirectory,
         options: Options,
         layout: RankLayout,
-        runner: int | None = None,
+        parent: int | None = None,
     ) -> None:
         self.job, self.run_dir, self.options, self.layout = job, run_dir, options, layout
         self.folder = run_dir.job(job.key)
-        self.runner = [] if runner is None else [runner]
-        self.lifelines = [SharedHeartbeat() for _ in range(layout.here)]
+        self.parent = [] if parent is None else [parent]
+        self.heartbeats = [SharedHeartbeat() for _ in range(layout.here)]
         self.ranks: list[ForkProcess] = []
         self.interrupts = 0
-        self.beaten = time.monotonic()
+        self.last_beat = time.monotonic()
         for number in STOP_SIGNALS:
             signal.signal(number, self._stop)
 
     def run(self) -> int:
-        """Return the code for the process to exit with; what became of the job is on the disk."""
+        """Run the ranks of this process; return its exit code."""
         return self._run_follower() if self.layout.first > 0 else self._run_leader()
 
     def _run_leader(self) -> int:
-        """Lock the job and run it, with the first ranks here."""
-        alone = self.layout.world == self.layout.here
-        host = LOCALHOST if alone else socket.gethostname()
-        with listen(LOCALHOST if alone else "") as server:
-            return self._hold(server, f"{host}:{server.getsockname()[1]}")
+        """Hold the job's lock and run the first ranks."""
+        single = self.layout.world == self.layout.here
+        host = LOCALHOST if single else socket.gethostname()
+        with listen(LOCALHOST if single else "") as server:
+            return self._run_locked(server, f"{host}:{server.getsockname()[1]}")
 
-    def _hold(self, server: socket.socket, address: str) -> int:
-        """Lock the job and run it; all ranks of the layout meet at the server."""
+    def _run_locked(self, server: socket.socket, address: str) -> int:
+        """Run the job under its lock; all ranks rendezvous at the server."""
         store: object = None
-        with self.folder.claim(launch=self.layout.launch, address=address) as claim:
-            if claim is None:
+        with self.folder.hold(launch=self.layout.launch, address=address) as held:
+            if held is None:
                 return BUSY
             if finished(self.job, self.run_dir):
-                return 0  # by another runner since this one looked
-            for left in (self.folder.progress, self.folder.failure):  # by an attempt before this
-                left.unlink(missing_ok=True)
+                return 0  # another runner finished it meanwhile
+            for stale in (self.folder.progress, self.folder.failure):  # of an earlier attempt
+                stale.unlink(missing_ok=True)
             redirect(self.folder.log)
             log.info("%s, process %d", self.job.title, os.getpid())
             try:
                 self._fork(address)
                 if self.layout.world > 1:
                     store = serve_store(server)
-                self._watch(claim)
+                self._monitor(held)
                 return self._collect_outcome()
             except LockLostError as error:
                 log.error("%s: this attempt ends", error)  # noqa: TRY400 - expected, no traceback
@@ -140,9 +140,9 @@ class Attempt:
                 del store
 
     def _run_follower(self) -> int:
-        """Run the ranks here of a job that another process of the layout has claimed."""
-        deadline = time.monotonic() + PATIENCE
-        while not (address := self._address()):
+        """Run the ranks here of a job whose lock the leader holds."""
+        deadline = time.monotonic() + LEADER_TIMEOUT
+        while not (address := self._leader_address()):
             if self.interrupts or finished(self.job, self.run_dir):
                 return 0
             if time.monotonic() > deadline:
@@ -150,82 +150,78 @@ class Attempt:
             time.sleep(POLL)
         try:
             self._fork(address)
-            self._watch(None)
+            self._monitor(None)
             code = self._collect_outcome()
         finally:
             self._kill()
-        return 0 if code == STOPPED else code  # whose end the first process tells
+        return 0 if code == STOPPED else code  # the leader reports the stop
 
-    def _address(self) -> str | None:
-        """Return the address of the first rank, None before it has locked the job."""
-        holder = self.folder.claims.holder()
+    def _leader_address(self) -> str | None:
+        """Return the leader's address, None before it holds the lock."""
+        holder = self.folder.lock.holder()
         if holder is None or holder.details.get("launch") != self.layout.launch:
             return None
         return holder.details.get("address")
 
     def _fork(self, address: str) -> None:
-        if self.layout.world == self.layout.on_node:  # no need to know the name of the machine
+        if self.layout.world == self.layout.on_node:  # the machine's name need not resolve
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        for place, heartbeat in enumerate(self.lifelines):
-            words = self.layout.torchrun_env(place, address) if self.layout.world > 1 else {}
-            rank = start_rank(self.job, self.run_dir, self.options, heartbeat, words)
+        for local, heartbeat in enumerate(self.heartbeats):
+            environment = self.layout.torchrun_env(local, address) if self.layout.world > 1 else {}
+            rank = start_rank(self.job, self.run_dir, self.options, heartbeat, environment)
             self.ranks.append(rank)
 
-    def _watch(self, claim: HeldLock | None) -> None:
-        """Return when all ranks have ended, or one of them in a way that ends the others."""
+    def _monitor(self, held: HeldLock | None) -> None:
+        """Wait until all ranks have ended, or one has failed or hangs."""
         while True:
             alive = [rank for rank in self.ranks if rank.is_alive()]
             if not alive or any(rank.exitcode for rank in self.ranks):
                 return
-            ready = connection.wait([*self.runner, *(rank.sentinel for rank in alive)], POLL)
-            if not set(self.runner).isdisjoint(ready):
+            ready = connection.wait([*self.parent, *(rank.sentinel for rank in alive)], POLL)
+            if not set(self.parent).isdisjoint(ready):
                 os.killpg(0, signal.SIGKILL)
-            if claim is not None:
-                self._beat(claim)
-            if (
-                max(heartbeat.silence() for heartbeat in self.lifelines)
-                > self.options.heartbeat_timeout
-            ):
+            if held is not None:
+                self._beat(held)
+            silence = max(heartbeat.silence() for heartbeat in self.heartbeats)
+            if silence > self.options.heartbeat_timeout:
                 return
 
-    def _beat(self, claim: HeldLock) -> None:
+    def _beat(self, held: HeldLock) -> None:
         now = time.monotonic()
-        if now - self.beaten < BEAT:
+        if now - self.last_beat < HEARTBEAT_EVERY:
             return
         try:
-            claim.beat()
+            held.beat()
         except OSError as error:
-            if now - self.beaten > STALE:  # others must believe that this process is dead
-                raise LockLostError(f"no sign of life can be given: {error}") from error
+            if now - self.last_beat > HEARTBEAT_TIMEOUT:  # others take this process for dead
+                raise LockLostError(f"no heartbeat can be written: {error}") from error
         else:
-            self.beaten = now
+            self.last_beat = now
 
     def _collect_outcome(self) -> int:
-        """Say what went wrong, if anything did; return the code to exit with."""
+        """Write the failure file if a rank failed; return the exit code."""
         codes = [rank.exitcode for rank in self.ranks]
         if STOPPED in codes:
-            deadline = time.monotonic() + LEAVE
+            deadline = time.monotonic() + STOP_TIMEOUT
             for rank in self.ranks:
                 rank.join(max(deadline - time.monotonic(), 0))
             return STOPPED
         if not any(code is None or code for code in codes):
             return 0
-        killed = [
-            (place, code) for place, code in enumerate(codes) if code is not None and code < 0
-        ]
+        killed = [(i, code) for i, code in enumerate(codes) if code is not None and code < 0]
         if self.interrupts > 1:
             return STOPPED
         if killed:
-            place, code = killed[0]
-            record_failure(self.folder, ENDED, f"{self._rank(place)} {describe_exit(code)}")
+            local, code = killed[0]
+            record_failure(self.folder, ENDED, f"{self._rank_name(local)} {describe_exit(code)}")
         elif not any(codes):
             seconds = self.options.heartbeat_timeout
-            record_failure(self.folder, ENDED, f"the job did not move on for {seconds:g} s")
+            record_failure(self.folder, ENDED, f"the job made no progress for {seconds:g} s")
         return 1
 
-    def _rank(self, place: int) -> str:
-        number = self.layout.first + place
-        return "the process" if self.layout.world == 1 else f"rank {number} of {self.layout.world}"
+    def _rank_name(self, local: int) -> str:
+        rank = self.layout.first + local
+        return "the process" if self.layout.world == 1 else f"rank {rank} of {self.layout.world}"
 
     def _kill(self) -> None:
         for rank in self.ranks:
@@ -234,7 +230,7 @@ class Attempt:
             rank.join()
 
     def _stop(self, number: int, _: FrameType | None) -> None:
-        for heartbeat in self.lifelines:
+        for heartbeat in self.heartbeats:
             heartbeat.ask_to_stop()
         self.interrupts += number == signal.SIGINT
         if self.interrupts > 1:
@@ -243,13 +239,13 @@ class Attempt:
 
 
 def redirect(path: Path) -> None:
-    """Send everything the process prints, C libraries included, to the job's log."""
+    """Redirect all output of this process, C libraries included, to a log file."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(handle, stream.fileno())
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(  # line by line: what a killed process said is there
+            stream.reconfigure(  # by line, so that the output of a killed process is there
                 encoding="utf-8", errors="backslashreplace", line_buffering=True
             )
     os.close(handle)

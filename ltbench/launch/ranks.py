@@ -1,4 +1,4 @@
-"""The ranks of a job: processes forked by the one that watches over them."""
+"""The ranks of a job: processes forked by the leader process."""
 
 import ctypes
 import logging
@@ -23,27 +23,27 @@ from ltbench.training.options import Options
 log = logging.getLogger(__name__)
 
 STOPPED = 76
-"""Exit code of a process that was asked to stop and has saved what it has."""
+"""Exit code of a process that was asked to stop and has saved a checkpoint."""
 
 LOCALHOST = "127.0.0.1"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals on which a job saves and stops: Ctrl-C, the usual one, and those of schedulers."""
+"""Signals on which a job saves and stops: Ctrl-C, SIGTERM, and those of schedulers."""
 
 PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class RankLayout:
-    """Which of a job's ranks are processes of this one; the defaults are a job of a single rank.
+    """The ranks of a job that this process starts; by default the only one.
 
     Attributes:
-        world: ranks of the job.
-        here: ranks that this process starts.
-        first: the first of them.
-        node: number of this machine among those of the job.
-        on_node: ranks on this machine.
-        first_on_node: the first rank here counted within this machine.
-        launch: what its processes on several machines know each other by.
+        world: number of ranks of the job.
+        here: number of ranks that this process starts.
+        first: the first rank that this process starts.
+        node: index of this machine among those of the job.
+        on_node: number of ranks on this machine.
+        first_on_node: local rank of the first rank that this process starts.
+        launch: id that the processes of the job on several machines share.
     """
 
     world: int = 1
@@ -56,16 +56,16 @@ class RankLayout:
 
     @classmethod
     def of_one_machine(cls, world: int) -> "RankLayout":
-        """Return the layout whose ranks are all started here."""
+        """Return the layout of a job whose ranks are all on this machine."""
         return cls(world=world, here=world, on_node=world)
 
     @classmethod
     def of_srun(cls, world: int) -> "RankLayout | None":
-        """Return this process's rank where srun has started one process a rank, None elsewhere."""
-        said = os.environ.get
-        if world == 1 or said("SLURM_STEP_NUM_TASKS") != str(world):
+        """Return the layout of one process per rank under srun, else None."""
+        variable = os.environ.get
+        if world == 1 or variable("SLURM_STEP_NUM_TASKS") != str(world):
             return None
-        restarts = said("SLURM_RESTART_COUNT", "0")
+        restarts = variable("SLURM_RESTART_COUNT", "0")
         return cls(
             world=world,
             first=int(os.environ["SLURM_PROCID"]),
@@ -75,17 +75,17 @@ class RankLayout:
             launch=f"slurm {os.environ['SLURM_JOB_ID']}.{os.environ['SLURM_STEP_ID']}, {restarts}",
         )
 
-    def torchrun_env(self, place: int, address: str) -> dict[str, str]:
-        """Return torchrun's environment for the rank at a place among those here.
+    def torchrun_env(self, local: int, address: str) -> dict[str, str]:
+        """Return the environment variables that torchrun sets for a rank.
 
         Args:
-            place: from 0.
-            address: host:port of the store through which ranks meet.
+            local: index of the rank among those that this process starts, from 0.
+            address: host:port of the rendezvous store.
         """
         host, _, port = address.rpartition(":")
         return {
-            "RANK": str(self.first + place),
-            "LOCAL_RANK": str(self.first_on_node + place),
+            "RANK": str(self.first + local),
+            "LOCAL_RANK": str(self.first_on_node + local),
             "GROUP_RANK": str(self.node),
             "WORLD_SIZE": str(self.world),
             "LOCAL_WORLD_SIZE": str(self.on_node),
@@ -98,18 +98,18 @@ class RankLayout:
 
 
 class SharedHeartbeat(Heartbeat):
-    """A heartbeat in memory that a rank shares with the process that forked it, without locks."""
+    """Heartbeat in memory shared by a rank and the leader, without locks."""
 
     def __init__(self) -> None:
         self._stop = RawValue(c_bool, False)
         self._beat = RawValue(c_double, 0.0)
 
     def beat(self) -> None:
-        """Note the time."""
+        """Store the current time."""
         self._beat.value = time.monotonic()
 
     def stop_asked(self) -> bool:
-        """Return whether the other side has called `ask_to_stop`."""
+        """Return whether the leader has called `ask_to_stop`."""
         return bool(self._stop.value)
 
     def ask_to_stop(self) -> None:
@@ -131,14 +131,15 @@ def start_rank(
 ) -> ForkProcess:
     """Fork the process of one rank.
 
-    It dies with this one, whatever ends it, and leaves signals to it.
+    It dies with this process, whatever ends it, and ignores stop signals, which this process
+    handles.
 
     Args:
         job: to be run.
         run_dir: where its record goes.
         options: of the run.
-        heartbeat: between the rank and this process.
-        environment: torchrun's; none for a job of one rank.
+        heartbeat: shared with the rank.
+        environment: torchrun's variables; empty for a job of one rank.
     """
     context = multiprocessing.get_context("fork")
     arguments = (os.getpid(), job, run_dir, options, heartbeat, environment)
@@ -148,7 +149,7 @@ def start_rank(
 
 
 def die_with_parent(number: int) -> None:
-    """Have the kernel send this process a signal when the one that started it is gone."""
+    """Have the kernel send this process a signal when its parent dies."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
@@ -161,13 +162,12 @@ def _run(
     environment: Mapping[str, str],
 ) -> None:
     die_with_parent(signal.SIGKILL)
-    if os.getppid() != parent:  # it died before this was asked for
+    if os.getppid() != parent:  # it died before the call above
         os.kill(os.getpid(), signal.SIGKILL)
-    signal.pthread_sigmask(
-        signal.SIG_BLOCK, {*STOP_SIGNALS, signal.SIGHUP}
-    )  # Lightning would obey some of them
+    # Lightning would handle some of them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP_SIGNALS, signal.SIGHUP})
     for name in RankLayout().torchrun_env(0, ""):
-        os.environ.pop(name, None)  # of a launcher around this one
+        os.environ.pop(name, None)  # set by an outer launcher
     os.environ.update(environment)
     try:
         from ltbench.training.fit import run_job
@@ -179,21 +179,21 @@ def _run(
     except Exception as error:
         log.exception("the job failed")
         folder = run_dir.job(job.key)
-        if not folder.failure.exists():  # ranks may fail because another did
+        if not folder.failure.exists():  # another rank may have failed first
             record_failure(folder, type(error).__name__, f"{error}{_advice(error)}")
         sys.exit(1)
 
 
 def _advice(error: Exception) -> str:
-    """Return what a user can do about an error that says only what happened."""
-    name, words = type(error).__name__, str(error)
-    if name in ("OutOfMemoryError", "MemoryError") or "can't allocate memory" in words:
-        return "; more --devices a job or fewer jobs at a time (--max-parallel) need less memory"
+    """Return a hint for errors that do not say what to do."""
+    name, message = type(error).__name__, str(error)
+    if name in ("OutOfMemoryError", "MemoryError") or "can't allocate memory" in message:
+        return "; to use less memory, raise --devices or lower --max-parallel"
     return ""
 
 
 def listen(address: str) -> socket.socket:
-    """Return a socket at a free port, for the store through which ranks meet."""
+    """Return a socket on a free port, for the rendezvous store."""
     server = socket.socket()
     server.bind((address, 0))
     server.listen()
@@ -201,9 +201,9 @@ def listen(address: str) -> socket.socket:
 
 
 def serve_store(server: socket.socket) -> object:
-    """Hold the store through which ranks meet, as torchrun does, for as long as it is referenced.
+    """Serve the rendezvous store of the ranks while the result is referenced.
 
-    It has threads, so that nothing may be forked afterwards.
+    It starts threads, so nothing may be forked afterwards.
     """
     from torch.distributed import TCPStore  # type: ignore[attr-defined]  # re-exported
 

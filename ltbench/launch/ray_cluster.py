@@ -1,7 +1,8 @@
-"""Ray: jobs are tasks of a cluster, each placed on one node by the devices it needs.
+"""Ray: runs jobs as tasks of a cluster, one node each.
 
-A task runs the command that any machine could run, and ends it when Ray ends the task. Ray itself
-retries nothing: the record of a job is believed, and the claim of one whose node is gone runs out.
+A task runs the job's command in a subprocess, which ends when Ray ends the task. Ray itself retries
+nothing: whether a job is done is decided by its record, and the lock of a job whose node is gone
+expires.
 """
 
 import os
@@ -24,114 +25,116 @@ from ltbench.training.options import Options
 if TYPE_CHECKING:
     from ray import ObjectRef
 
-ANSWER = 5.0
-"""Seconds that a cluster may take to answer."""
+CONNECT_TIMEOUT = 5.0
+"""Seconds that a cluster may take to accept a connection."""
 
-REPORTS = "RAY_USAGE_STATS_ENABLED"
-"""Variable by which Ray is told to report to nobody."""
+USAGE_STATS = "RAY_USAGE_STATS_ENABLED"
+"""Environment variable that turns off Ray's usage reports."""
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What a job needs of the node that it runs on."""
+class JobResources:
+    """CPUs and GPUs of one job, all on one node."""
 
     cpus: int
     gpus: int
 
-    def places(self) -> int:
-        """Return how many jobs the nodes that are there can run at a time."""
+    def slots(self) -> int:
+        """Return the number of jobs that all live nodes can run at once."""
         import ray
 
-        return sum(self.fit(node["Resources"]) for node in ray.nodes() if node["Alive"])
+        return sum(self.slots_of(node["Resources"]) for node in ray.nodes() if node["Alive"])
 
-    def fit(self, has: Mapping[str, float]) -> int:
-        """Return how many jobs a node with these resources can run at a time."""
-        cpus = int(has.get("CPU", 0)) // self.cpus
-        return min(cpus, int(has.get("GPU", 0)) // self.gpus) if self.gpus else cpus
+    def slots_of(self, node: Mapping[str, float]) -> int:
+        """Return the number of jobs that one node can run at once."""
+        cpus = int(node.get("CPU", 0)) // self.cpus
+        return min(cpus, int(node.get("GPU", 0)) // self.gpus) if self.gpus else cpus
 
 
 @contextmanager
-def connected(address: str | None, options: Options) -> Iterator[Needs]:
-    """Be connected to a cluster, or to one of this machine alone; yields what its jobs need.
+def connected(address: str | None, options: Options) -> Iterator[JobResources]:
+    """Connect to a cluster; yields the resources of one job.
 
     Args:
-        address: host:port, or "auto" for the cluster that this machine is a node of.
-        options: of the run; a device of "auto" is a GPU where a node has one.
+        address: host:port, "auto" for the cluster that this machine is a node of, or None for a
+            local one.
+        options: of the run; a device of "auto" means GPUs if a node has any.
 
     Raises:
-        ConfigError: where there is no Ray, no cluster at the address, or no node that can take a
-            job.
+        ConfigError: if Ray is not installed, no cluster answers, or no node can run a job.
     """
-    os.environ.setdefault(REPORTS, "0")
+    os.environ.setdefault(USAGE_STATS, "0")
     try:
         import ray
     except ImportError as error:
         message = "ray needs Ray: pip install 'ltbench[ray]'"
         raise Location("--launcher").error("unavailable", message) from error
-    where = Location("--address")
+    location = Location("--address")
     if address not in (None, "auto"):
-        _check_answers(str(address), where)
+        _check_answers(str(address), location)
     try:
         ray.init(address or "local", log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise where.error("unavailable", f"no Ray at {address}: {error}") from error
+        raise location.error("unavailable", f"no Ray at {address}: {error}") from error
     try:
         on_gpus = options.device == "gpu"
         if options.device == "auto":
             on_gpus = ray.cluster_resources().get("GPU", 0) > 0
-        needs = Needs(options.devices, options.devices if on_gpus else 0)
-        if needs.places() == 0:
+        resources = JobResources(options.devices, options.devices if on_gpus else 0)
+        if resources.slots() == 0:
             kind = "GPUs" if on_gpus else "cores"
             raise Location("--devices").error(
                 "unavailable", f"no node of the cluster has {options.devices} {kind}"
             )
-        yield needs
+        yield resources
     finally:
         ray.shutdown()
 
 
-def _check_answers(address: str, where: Location) -> None:
+def _check_answers(address: str, location: Location) -> None:
     host, _, port = address.rpartition(":")
     try:
-        with closing(socket.create_connection((host, int(port)), ANSWER)):
+        with closing(socket.create_connection((host, int(port)), CONNECT_TIMEOUT)):
             pass
     except ValueError as error:
-        raise where.error("malformed", "is written host:port, or auto") from error
+        raise location.error("malformed", f"expected host:port or auto, got {address}") from error
     except OSError as error:
-        raise where.error("unavailable", f"nothing answers at {address}: {error}") from error
+        raise location.error("unavailable", f"nothing answers at {address}: {error}") from error
 
 
 class RayRunner(Runner):
-    """Trains jobs as tasks of the cluster that this process is connected to.
+    """Trains jobs as tasks of the connected cluster.
 
     Args:
-        config: what to train.
-        needs: what each job needs of a node.
+        config: jobs, run folder and options.
+        resources: of each job.
     """
 
-    def __init__(self, config: RunnerConfig, needs: Needs) -> None:
+    def __init__(self, config: RunnerConfig, resources: JobResources) -> None:
         import ray
 
         super().__init__(config)
-        self.needs = needs
-        self.task = ray.remote(num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=0)(_run)
+        self.resources = resources
+        self.task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(
+            _run
+        )
         self.tasks: dict[str, ObjectRef[int]] = {}
-        self.asked: set[str] = set()
+        self.cancelled: set[str] = set()
         self.settings = {
             name: value for name, value in os.environ.items() if name.startswith("LTBENCH_")
         }
 
     def has_free_slot(self) -> bool:
-        """Return whether the nodes that are there now can run another job."""
-        return len(self.tasks) < self.needs.places()
+        """Return whether the live nodes can run another job."""
+        return len(self.tasks) < self.resources.slots()
 
     def start(self, job: Job) -> None:
-        """Write the job down for the node that will run it, and submit it."""
+        """Write the job's task file and submit its task."""
         folder = write_task(job, self.run_dir, self.options)
         self.tasks[job.key] = self.task.remote(str(folder), str(Path.cwd()), self.settings)
 
     def poll_finished(self) -> Iterable[tuple[str, int | None]]:
-        """Wait for a task to end, for a moment."""
+        """Wait a moment for tasks to end."""
         import ray
         from ray.exceptions import RayError
 
@@ -140,20 +143,20 @@ class RayRunner(Runner):
             if task in ready:
                 del self.tasks[key]
                 code = None
-                with suppress(RayError):  # the node, or the worker, is gone
+                with suppress(RayError):  # the node or the worker is gone
                     code = ray.get(task)
                 yield key, code
 
     def ask_to_stop(self) -> None:
-        """Cancel every task, which hands that on to its job."""
+        """Cancel every task, which stops its job."""
         import ray
 
-        for key in self.tasks.keys() - self.asked:  # once: a task may be handing it on
+        for key in self.tasks.keys() - self.cancelled:  # once: a task may be stopping its job
             ray.cancel(self.tasks[key])
-            self.asked.add(key)
+            self.cancelled.add(key)
 
     def kill(self) -> None:
-        """Cancel every task at once; its job ends with it."""
+        """Kill every task and its job."""
         import ray
 
         for task in self.tasks.values():
@@ -161,15 +164,15 @@ class RayRunner(Runner):
 
 
 def _run(folder: str, cwd: str, settings: Mapping[str, str]) -> int:
-    """Run the job of a folder in a process of its own, which ends when this one does.
+    """Run the job of a folder in a subprocess that ends with this process.
 
     Returns:
-        The code it ends with.
+        The exit code of the subprocess.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray cancels by it, ignored or not
-    words = [*command(Path(folder)), "--exit-with-parent"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray cancels with SIGINT
+    arguments = [*command(Path(folder)), "--exit-with-parent"]
     process = subprocess.Popen(  # noqa: S603 - our own command
-        words,
+        arguments,
         cwd=cwd,
         env={**os.environ, **settings},
         stdin=subprocess.PIPE,
@@ -177,7 +180,7 @@ def _run(folder: str, cwd: str, settings: Mapping[str, str]) -> int:
     )
     try:
         while process.poll() is None:
-            time.sleep(POLL)  # a cancelled task is interrupted between two of these
+            time.sleep(POLL)  # a cancelled task is interrupted between two polls
     except KeyboardInterrupt:
         process.terminate()
     return process.wait()

@@ -1,4 +1,4 @@
-"""One `ltbench run`: find what is missing, check its data, train it, say what became of it."""
+"""Runs of a plan: find pending jobs, check their data, train them."""
 
 import os
 import subprocess
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ltbench.config.errors import Location, raise_all
+from ltbench.config.errors import Location, collect_errors, raise_all
 from ltbench.config.models import Job
 from ltbench.config.planning import Plan
 from ltbench.core.hardware import hardware_of
 from ltbench.data.errors import DataError, printable
-from ltbench.launch.cleaning import note_plan
+from ltbench.launch.cleaning import save_plan
 from ltbench.launch.cost import CostModel, Estimate, duration, time_left
 from ltbench.launch.devices import Slot
-from ltbench.launch.display import RunDisplay, counted
+from ltbench.launch.display import RunDisplay, progress_bar
 from ltbench.launch.local import LocalRunner, warm_up
 from ltbench.launch.runner import Outcome, RunnerConfig
 from ltbench.runs.record import Record
 from ltbench.runs.run_dir import RunDirectory
-from ltbench.runs.state import to_train
+from ltbench.runs.state import jobs_to_train
 from ltbench.runs.store import Loaded, RecordStore
 from ltbench.training.options import Options
 
@@ -35,28 +35,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PendingJobs:
-    """What a run has to train.
+    """Jobs of a plan that are still to be trained.
 
     Attributes:
-        jobs: by key, starts before what starts from them.
-        before: records of jobs that are trained again for their weights.
-        estimates: of each job, None where nothing like it was measured.
+        jobs: by key, in dependency order.
+        old_records: records of jobs that are trained again for their weights.
+        estimates: duration of each job, None if no similar job was measured.
         hardware: of this machine.
     """
 
     jobs: dict[str, Job]
-    before: dict[str, Record]
+    old_records: dict[str, Record]
     estimates: dict[str, Estimate | None]
     hardware: str
 
     @property
     def seconds(self) -> dict[str, float | None]:
-        """Seconds of each job on whatever hardware, for the order of jobs alone."""
+        """Estimated duration of each job on any hardware, to order jobs."""
         return {key: None if each is None else each.seconds for key, each in self.estimates.items()}
 
     @property
-    def here(self) -> dict[str, float | None]:
-        """Seconds of each job on this machine, None where they are not known."""
+    def seconds_here(self) -> dict[str, float | None]:
+        """Estimated duration of each job on this machine, None if unknown."""
         return {
             key: None if each is None else each.on(self.hardware)
             for key, each in self.estimates.items()
@@ -66,31 +66,33 @@ class PendingJobs:
 def find_pending_jobs(
     plan: Plan, run_dir: RunDirectory, published: Path | None, options: Options, console: Console
 ) -> PendingJobs:
-    """Return every job of a plan that has no record yet; its data is still to be checked.
+    """Return the jobs of a plan that have no record yet.
+
+    Damaged records of the run folder are moved out of the way. The jobs' data is not checked.
 
     Args:
-        plan: the jobs.
-        run_dir: where records and weights go.
-        published: folder of the published records; None trains what these have, too.
-        options: what every job's process is told.
-        console: where to say what happens.
+        plan: the plan.
+        run_dir: the run folder.
+        published: folder of the published records; None trains these jobs again.
+        options: of the run, the same for all its jobs.
+        console: to print to.
 
     Raises:
-        ConfigError: when the run_dir cannot be written to, or a batch cannot be shared.
+        ConfigError: if the run folder is not writable, or a batch does not divide among devices.
     """
     check_writable(run_dir.root)
-    note_plan(plan, run_dir)
-    loaded = _quarantined(RecordStore(published, run_dir.records), console)
-    jobs = {key: plan.jobs[key] for key in to_train(plan, loaded, run_dir)}
+    save_plan(plan, run_dir)
+    loaded = _load_and_quarantine(RecordStore(published, run_dir.records), console)
+    jobs = {key: plan.jobs[key] for key in jobs_to_train(plan, loaded, run_dir)}
     if not jobs:
-        console.print(f"Nothing to train: all {len(plan.jobs)} jobs have their records.")
+        console.print(f"Nothing to train: all {len(plan.jobs)} jobs have records.")
         return PendingJobs({}, {}, {}, "")
-    check_shares(jobs.values(), options.devices)
+    check_batch_sizes(jobs.values(), options.devices)
     hardware = hardware_of(on_gpu=options.device != "cpu")
     cost = CostModel(loaded, hardware)
-    before = {key: loaded.records[key].record for key in jobs if key in loaded.records}
+    old_records = {key: loaded.records[key].record for key in jobs if key in loaded.records}
     estimates = {key: cost.estimate(job) for key, job in jobs.items()}
-    return PendingJobs(jobs, before, estimates, hardware)
+    return PendingJobs(jobs, old_records, estimates, hardware)
 
 
 def run_here(
@@ -101,26 +103,26 @@ def run_here(
     options: Options,
     console: Console,
 ) -> Outcome:
-    """Train what a plan is missing on this machine.
+    """Train the pending jobs of a plan on this machine.
 
     Args:
-        plan: the jobs.
-        run_dir: where records and weights go.
-        published: folder of the published records; None trains what these have, too.
-        slots: GPUs of each slot, empty texts for cores.
-        options: what every job's process is told.
-        console: where to say what happens.
+        plan: the plan.
+        run_dir: the run folder.
+        published: folder of the published records; None trains these jobs again.
+        slots: devices of each slot.
+        options: of the run, the same for all its jobs.
+        console: to print to.
 
     Raises:
-        ConfigError: when the run_dir cannot be written to, or a batch cannot be shared.
-        DataError: when images or splits that are needed cannot be had.
+        ConfigError: if the run folder is not writable, or a batch does not divide among devices.
+        DataError: if images or splits of the jobs are missing or unusable.
     """
-    work = find_pending_jobs(plan, run_dir, published, options, console)
-    if not work.jobs:
+    pending = find_pending_jobs(plan, run_dir, published, options, console)
+    if not pending.jobs:
         return Outcome()
-    warm_up(work.jobs.values(), options)
-    check_data(work.jobs.values(), options.data_root, console)
-    with _shown(plan, work, run_dir, options, len(slots), console) as config:
+    warm_up(pending.jobs.values(), options)
+    check_data(pending.jobs.values(), options.data_root, console)
+    with _display(plan, pending, run_dir, options, len(slots), console) as config:
         return LocalRunner(config, slots).run()
 
 
@@ -132,80 +134,82 @@ def run_on_ray(
     options: Options,
     console: Console,
 ) -> Outcome:
-    """Train what a plan is missing on the nodes of a Ray cluster.
+    """Train the pending jobs of a plan on a Ray cluster.
 
     Args:
-        plan: the jobs.
-        run_dir: where records and weights go; on all nodes in the same place.
+        plan: the plan.
+        run_dir: the run folder; at the same path on all nodes.
         published: folder of the published records.
-        address: of the cluster; None for one of this machine alone, for this run.
-        options: what every job's process is told.
-        console: where to say what happens.
+        address: of the cluster; None starts one on this machine for this run.
+        options: of the run, the same for all its jobs.
+        console: to print to.
 
     Raises:
-        ConfigError: as of `run_here`, and where there is no Ray, no cluster at the address or no
-            node that can take a job.
-        DataError: as of `run_here`.
+        ConfigError: as in `run_here`, and if Ray is not installed, no cluster answers, or no node
+            can run a job.
+        DataError: as in `run_here`.
     """
     from ltbench.launch.ray_cluster import RayRunner, connected
 
-    work = find_pending_jobs(plan, run_dir, published, options, console)
-    if not work.jobs:
+    pending = find_pending_jobs(plan, run_dir, published, options, console)
+    if not pending.jobs:
         return Outcome()
-    check_data(work.jobs.values(), options.data_root, console)
+    check_data(pending.jobs.values(), options.data_root, console)
     with (
-        connected(address, options) as needs,
-        _shown(plan, work, run_dir, options, needs.places(), console) as config,
+        connected(address, options) as resources,
+        _display(plan, pending, run_dir, options, resources.slots(), console) as config,
     ):
-        return RayRunner(config, needs).run()
+        return RayRunner(config, resources).run()
 
 
 @contextmanager
-def _shown(
+def _display(
     plan: Plan,
-    work: PendingJobs,
+    pending: PendingJobs,
     run_dir: RunDirectory,
     options: Options,
     slots: int,
     console: Console,
 ) -> Iterator[RunnerConfig]:
-    """Print what is to be trained, and yield the runner's configuration."""
-    expected = time_left(work.here.values(), slots)
+    """Display the run; yields the runner's configuration."""
+    expected = time_left(pending.seconds_here.values(), slots)
     about = "" if expected is None else f", about {duration(expected)}"
     console.print(
-        f"{len(plan.jobs)} jobs, {len(work.jobs)} to train in {slots} slots{about}.",
+        f"{len(plan.jobs)} jobs, {len(pending.jobs)} to train in {slots} slots{about}.",
         highlight=False,
     )
-    with RunDisplay(console, work.here, slots) as display:
-        yield RunnerConfig(work.jobs, work.before, work.seconds, run_dir, options, display)
+    with RunDisplay(console, pending.seconds_here, slots) as display:
+        yield RunnerConfig(
+            pending.jobs, pending.old_records, pending.seconds, run_dir, options, display
+        )
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder, and a file in it for a moment.
+    """Create a folder and check that it is writable.
 
     Raises:
-        ConfigError: when that does not work.
+        ConfigError: if it is not.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        message = f"{folder} cannot be written to: {error.strerror}"
+        message = f"{folder} is not writable: {error.strerror}"
         raise Location("--run-dir").error("not-writable", message) from error
 
 
-def check_shares(jobs: Iterable[Job], devices: int) -> None:
-    """Refuse batches that the devices of a job cannot share equally.
+def check_batch_sizes(jobs: Iterable[Job], devices: int) -> None:
+    """Check that batches divide equally among the devices of a job.
 
     Raises:
-        ConfigError: naming every such recipe.
+        ConfigError: naming every recipe whose batch does not.
     """
     recipes = dict.fromkeys(job.recipe for job in jobs)
     raise_all(
         Location("--devices").problem(
             "conflict",
-            f"{devices} cannot share the batch of {recipe.batch_size} of {recipe.name} equally",
+            f"{devices} devices cannot share batches of {recipe.batch_size} ({recipe.name})",
         )
         for recipe in recipes
         if recipe.batch_size % devices
@@ -213,14 +217,14 @@ def check_shares(jobs: Iterable[Job], devices: int) -> None:
 
 
 def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | None = None) -> None:
-    """Load the images and make the splits that jobs will need, before any of them starts.
+    """Check the images and splits of jobs before any of them starts.
 
-    Images that jobs read from files are all decoded, as far as they were not before.
+    Image files are decoded unless they were before.
 
     Args:
-        jobs: about to start.
+        jobs: to be started.
         data_root: folder of all datasets.
-        console: where to say what is decoded; None for nowhere.
+        console: to show progress on; None shows nothing.
 
     Raises:
         DataError: naming everything that is missing, damaged or impossible.
@@ -232,16 +236,16 @@ def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | No
     problems: list[DataError] = []
     jobs = list(jobs)
     for spec in dict.fromkeys(job.dataset for job in jobs):
-        with _collecting(problems):
+        with collect_errors(problems, DataError):
             raw = load_raw_dataset(spec, data_root)
             files: list[FileImages] = []
-            for job in {_sees(job): job for job in jobs if job.dataset == spec}.values():
-                with _collecting(problems):
+            for job in {_images_key(job): job for job in jobs if job.dataset == spec}.values():
+                with collect_errors(problems, DataError):
                     files += _files_of(job, raw)
             _decode(spec.name, files, console)
     tested = {job.dataset.open_set: job.dataset for job in jobs if job.subset == "all"}
     for name, spec in tested.items():
-        with _collecting(problems):
+        with collect_errors(problems, DataError):
             other = load_open_set(spec, data_root)
             if name and other and isinstance(other.test_images, FileImages):
                 _decode(name, [other.test_images], console)
@@ -250,20 +254,20 @@ def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | No
 
 
 def _decode(name: str, files: "Sequence[FileImages]", console: Console | None) -> None:
-    """Decode image files of a dataset on all cores, and show how far that is.
+    """Decode image files of a dataset on all cores.
 
     Raises:
-        DataError: naming all that cannot be used.
+        DataError: naming every unusable file.
     """
     from ltbench.data.soundness import check_images
 
-    with counted(console, f"Decoding images of {name}") as progress:
+    with progress_bar(console, f"Decoding images of {name}") as progress:
         cores = len(os.sched_getaffinity(0))
         check_images(name, files, processes=cores, progress=progress)
 
 
-def _sees(job: Job) -> tuple[object, ...]:
-    """Return what tells jobs apart that see other images of a dataset, or see them otherwise."""
+def _images_key(job: Job) -> tuple[object, ...]:
+    """Return what determines the images that a job reads of its dataset."""
     return (
         job.split,
         job.subset,
@@ -274,10 +278,10 @@ def _sees(job: Job) -> tuple[object, ...]:
 
 
 def _files_of(job: Job, raw: "RawDataset") -> "Iterator[FileImages]":
-    """Yield the image files that a job reads, none that a cache has.
+    """Yield the image files that a job reads and that are not cached.
 
     Raises:
-        DataError: where its split is impossible, or smaller than a batch.
+        DataError: if its split is impossible, or smaller than a batch.
     """
     from ltbench.data.images import FileImages
     from ltbench.data.split import open_split
@@ -290,7 +294,10 @@ def _files_of(job: Job, raw: "RawDataset") -> "Iterator[FileImages]":
 
 
 def code_commit() -> str | None:
-    """Return the git commit of the code, marked where files differ from it; None outside git."""
+    """Return the git commit of the code; None outside git.
+
+    `+changes` is appended if the package or the configs have uncommitted changes.
+    """
     root = Path(__file__).parent.parent.parent
     try:
         top, commit = _git(root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
@@ -300,30 +307,21 @@ def code_commit() -> str | None:
     return commit + ("+changes" if changes else "") if Path(top) == root else None
 
 
-def _git(folder: Path, *words: str) -> str:
-    command = ["git", "-C", str(folder), *words]
-    return subprocess.run(  # noqa: S603 - fixed words
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(  # noqa: S603 - fixed arguments
         command, capture_output=True, text=True, check=True
     ).stdout
 
 
-@contextmanager
-def _collecting(problems: list[DataError]) -> Iterator[None]:
-    """Add what a block finds wrong with data to a list, so that further checks still run."""
-    try:
-        yield
-    except DataError as error:
-        problems.append(error)
-
-
-def _quarantined(store: RecordStore, console: Console) -> Loaded:
-    """Load the records, moving damaged ones of the run out of the way of those to come."""
+def _load_and_quarantine(store: RecordStore, console: Console) -> Loaded:
+    """Load the records; move damaged ones of the run folder away."""
     loaded = store.load()
     moved = False
     for bad in loaded.bad:
-        place = store.quarantine(bad)
-        what = f"is moved to {place}" if place else "is set aside"
-        message = printable(f"Record {bad.place} {what}: {bad.described()}")
+        target = store.quarantine(bad)
+        action = f"was moved to {target}" if target else "is ignored"
+        message = printable(f"Record {bad.name} {action}: {bad.described()}")
         console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
-        moved = moved or place is not None
+        moved = moved or target is not None
     return store.load() if moved else loaded

@@ -1,4 +1,4 @@
-"""What runs jobs, wherever they run: in which order, until which end, believing records alone."""
+"""Runner: starts jobs in dependency order and collects their outcomes."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from ltbench.launch.display import RunDisplay
 from ltbench.launch.process import BUSY
 from ltbench.launch.scheduling import critical_path
 from ltbench.launch.signals import StopSignals
-from ltbench.runs.job_lock import Watch
+from ltbench.runs.job_lock import DeadHolderDetector
 from ltbench.runs.record import Record
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import (
@@ -20,9 +20,9 @@ from ltbench.runs.state import (
     EXPLAINED,
     UNUSABLE,
     describe_exit,
-    failure_of,
     finished,
     first_line,
+    read_failure,
     record_failure,
     register_retry,
     reset_retries,
@@ -31,44 +31,44 @@ from ltbench.runs.state import (
 from ltbench.training.options import Options
 
 POLL = 0.5
-"""Seconds between looks at running jobs."""
+"""Seconds between polls of running jobs."""
 
-LOOK_ELSEWHERE = 2.0
-"""Seconds between looks at jobs that other runs hold."""
+POLL_OTHERS = 2.0
+"""Seconds between polls of jobs that other runs hold."""
 
 
 @dataclass
 class Outcome:
-    """Keys of the jobs of a run by what became of them.
+    """Keys of the jobs of a run by outcome.
 
     Attributes:
-        left: titles of the jobs that a signal left without a record.
-        signal: number of that signal; None where it left none.
+        unfinished: titles of the jobs that a signal left without a record.
+        signal: number of that signal; None if it left none.
     """
 
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
     signal: int | None = None
 
 
 @dataclass(frozen=True)
 class RunnerConfig:
-    """What a runner trains, and how.
+    """Jobs of a runner, their run folder and options.
 
     Attributes:
-        jobs: by key, starts before what starts from them; starts that are not among them have
+        jobs: by key, in dependency order; jobs that they depend on and are not among them have
             their weights.
-        before: records of jobs that are trained again for their weights.
-        seconds: estimated seconds of each job, for the order.
-        run_dir: where records and weights go.
-        options: what every job's process is told.
-        display: told what happens.
+        old_records: records of jobs that are trained again for their weights.
+        seconds: estimated duration of each job, for the order.
+        run_dir: the run folder.
+        options: of the run, the same for all its jobs.
+        display: shows the progress.
     """
 
     jobs: Mapping[str, Job]
-    before: Mapping[str, Record]
+    old_records: Mapping[str, Record]
     seconds: Mapping[str, float | None]
     run_dir: RunDirectory
     options: Options
@@ -76,10 +76,13 @@ class RunnerConfig:
 
 
 class Runner(ABC):
-    """Trains jobs, starts first, the longest chains first, wherever there is room for them."""
+    """Runs jobs in dependency order, the longest chains first.
+
+    Whether a job is done is decided by its record, never by an exit code.
+    """
 
     def __init__(self, config: RunnerConfig) -> None:
-        self.before = config.before
+        self.old_records = config.old_records
         self.run_dir = config.run_dir
         self.options = config.options
         self.display = config.display
@@ -87,15 +90,15 @@ class Runner(ABC):
         self.waiting = dict(self.jobs)
         self.running: dict[str, Job] = {}
         self.claimed_by_others: dict[str, Job] = {}
-        self.looked = 0.0
-        self.watch = Watch()
-        self.requests = StopSignals()
-        self.told = False
+        self.last_poll_of_others = 0.0
+        self.dead_holders = DeadHolderDetector()
+        self.signals = StopSignals()
+        self.stop_shown = False
         self.outcome = Outcome()
-        self.lost: dict[str, str] = {}  # why jobs failed or were not started, by key
+        self.causes: dict[str, str] = {}  # why jobs failed or were not started, by key
         self.unusable: dict[str, str] = {}  # why jobs of a dataset are not started, by its name
         self.length = critical_path(self.jobs, config.seconds)
-        self.place = self.run_dir.root.stat()
+        self.root_stat = self.run_dir.root.stat()
         for key in self.jobs:
             reset_retries(self.run_dir.job(key))
 
@@ -109,72 +112,72 @@ class Runner(ABC):
 
     @abstractmethod
     def poll_finished(self) -> Iterable[tuple[str, int | None]]:
-        """Wait a moment; return the keys of jobs whose processes have ended since, and their codes.
+        """Wait a moment; yield key and exit code of each process that ended.
 
-        A code of None is that of a process that was lost.
+        The code is None if the process was lost with its node.
         """
 
     @abstractmethod
     def ask_to_stop(self) -> None:
-        """Ask all processes to save and stop; they may have been asked before."""
+        """Ask all processes to save and stop; may be called repeatedly."""
 
     @abstractmethod
     def kill(self) -> None:
-        """Kill what is running: a job resumes from its last checkpoint."""
+        """Kill all processes; their jobs resume from their last checkpoints."""
 
     def run(self) -> Outcome:
-        """Train every job; returns when nothing is left that can be trained.
+        """Run every job that can be run.
 
-        When asked to stop it lets the jobs under way save first. Whatever interrupts it, no process
-        is left behind.
+        On a stop signal, running jobs save a checkpoint first. No process is left behind, whatever
+        interrupts it.
 
         Raises:
-            OSError: when the folder of the runs is gone.
-            Interruption: when asked twice.
+            OSError: if the run folder is gone.
+            Interruption: on a second stop signal.
         """
-        with self.requests:
+        with self.signals:
             try:
-                while self.running or (self._left() and self.requests.signal is None):
-                    self._check_place()
-                    if self.requests.signal is None:
-                        self._look_elsewhere()
+                while self.running or (self._pending() and self.signals.signal is None):
+                    self._check_run_folder()
+                    if self.signals.signal is None:
+                        self._poll_others()
                         self._block()
                         self._start()
                     else:
                         self._stop()
-                    self._watch()
+                    self._poll()
             finally:
                 self.kill()
-        if self.requests.signal is not None:  # which may have come after the last look at it
+        if self.signals.signal is not None:  # it may have come after the last check
             outcome = self.outcome
             ended = {*outcome.done, *outcome.failed, *outcome.blocked}
-            outcome.left = [job.title for key, job in self.jobs.items() if key not in ended]
-            outcome.signal = self.requests.signal if outcome.left else None
+            outcome.unfinished = [job.title for key, job in self.jobs.items() if key not in ended]
+            outcome.signal = self.signals.signal if outcome.unfinished else None
         return self.outcome
 
-    def _left(self) -> bool:
+    def _pending(self) -> bool:
         return bool(self.waiting or self.claimed_by_others)
 
-    def _check_place(self) -> None:
-        """Refuse to go on where another file system, or nothing, is in the place of the folder."""
+    def _check_run_folder(self) -> None:
+        """Check that the run folder still is the same folder."""
         try:
-            same = os.path.samestat(self.run_dir.root.stat(), self.place)
+            same = os.path.samestat(self.run_dir.root.stat(), self.root_stat)
         except FileNotFoundError:
             same = False
         if not same:
-            raise FileNotFoundError(f"{self.run_dir.root}, where the runs are, is gone")
+            raise FileNotFoundError(f"the run folder {self.run_dir.root} is gone")
 
     def _stop(self) -> None:
-        """Ask, again and again: a process may have come too late to hear the first time."""
-        if not self.told:
-            self.told = True
+        """Ask all processes to stop, repeatedly: some may have just started."""
+        if not self.stop_shown:
+            self.stop_shown = True
             self.display.stopping(len(self.running))
         self.ask_to_stop()
 
     def _block(self) -> None:
-        """Give up jobs whose start failed, or whose images another job could not use."""
+        """Give up jobs that depend on a failed job or on unusable images."""
         for key, job in list(self.waiting.items()):
-            cause = next((self.lost[start] for start in job.depends_on if start in self.lost), None)
+            cause = next((self.causes[k] for k in job.depends_on if k in self.causes), None)
             if cause is not None and job.dataset.name not in self.unusable:
                 self._give_up(key, cause)
                 self.display.blocked([job], cause)
@@ -186,7 +189,7 @@ class Runner(ABC):
                 self.display.blocked(jobs, cause)
 
     def _give_up(self, key: str, cause: str) -> None:
-        self.lost[key] = cause
+        self.causes[key] = cause
         del self.waiting[key]
         self.outcome.blocked.append(key)
 
@@ -198,47 +201,47 @@ class Runner(ABC):
                 return
             job = self.waiting.pop(key)
             if self._done(job):
-                continue  # by another run
-            if self.run_dir.job(key).claims.holder() is not None:
+                continue  # another run did it
+            if self.run_dir.job(key).lock.holder() is not None:
                 self.claimed_by_others[key] = job
-                self.display.elsewhere(job)
+                self.display.claimed_by_other(job)
                 continue
             self.running[key] = job
             self.start(job)
             self.display.started(job)
 
-    def _watch(self) -> None:
+    def _poll(self) -> None:
         for key, code in self.poll_finished():
-            self._settle(self.running.pop(key), code)
+            self._collect(self.running.pop(key), code)
         for key, job in self.running.items():
             if state := read_json(self.run_dir.job(key).progress):
                 self.display.progress(job, state)
 
-    def _look_elsewhere(self) -> None:
-        """Take back the jobs of other runs that they let go of, or died over."""
-        if time.monotonic() - self.looked < LOOK_ELSEWHERE:
+    def _poll_others(self) -> None:
+        """Collect jobs of other runs that have ended, or whose holders are dead."""
+        if time.monotonic() - self.last_poll_of_others < POLL_OTHERS:
             return
-        self.looked = time.monotonic()
+        self.last_poll_of_others = time.monotonic()
         for key, job in list(self.claimed_by_others.items()):
-            claims = self.run_dir.job(key).claims
-            holder = claims.holder()
+            lock = self.run_dir.job(key).lock
+            holder = lock.holder()
             if holder is None:
                 del self.claimed_by_others[key]
-                self._settle_elsewhere(job)
-            elif self.watch.is_dead(claims, holder):
-                claims.free(holder)
+                self._collect_from_other(job)
+            elif self.dead_holders.is_dead(lock, holder):
+                lock.break_lock(holder)
 
-    def _settle(self, job: Job, exit_code: int | None) -> None:
-        """Believe the record alone, never the exit code."""
+    def _collect(self, job: Job, exit_code: int | None) -> None:
+        """Collect the outcome of a job whose process ended."""
         if self._done(job):
             return
         folder = self.run_dir.job(job.key)
-        if exit_code == BUSY or folder.claims.holder() is not None:
+        if exit_code == BUSY or folder.lock.holder() is not None:
             self.claimed_by_others[job.key] = job
-            self.display.elsewhere(job)
+            self.display.claimed_by_other(job)
             return
-        reason = failure_of(folder)
-        if reason is None and self.requests.signal is not None:
+        reason = read_failure(folder)
+        if reason is None and self.signals.signal is not None:
             return  # it saved and stopped
         if reason is None:
             message = f"the process {describe_exit(exit_code)}"
@@ -246,13 +249,13 @@ class Runner(ABC):
             reason = f"{ENDED}: {message}" + (f"; {problem}" if problem else "")
         if reason.startswith(ENDED) and register_retry(folder):
             self.waiting[job.key] = job
-            self.display.again(job, reason)
+            self.display.retrying(job, reason)
         else:
             self._fail(job, reason)
 
-    def _settle_elsewhere(self, job: Job) -> None:
-        """Take over what another run says of a job, or the job."""
-        reason = failure_of(self.run_dir.job(job.key))
+    def _collect_from_other(self, job: Job) -> None:
+        """Collect the outcome of a job that another run held, or run it here."""
+        reason = read_failure(self.run_dir.job(job.key))
         if self._done(job):
             return
         if reason is None or reason.startswith(ENDED):
@@ -264,15 +267,15 @@ class Runner(ABC):
         record = finished(job, self.run_dir)
         if record is None:
             return False
-        before = self.before.get(job.key)
+        old = self.old_records.get(job.key)
         self.outcome.done.append(job.key)
-        self.display.done(job, changed=before is not None and not before.repeats(record))
+        self.display.done(job, changed=old is not None and not old.repeats(record))
         return True
 
     def _fail(self, job: Job, reason: str) -> None:
         folder, name = self.run_dir.job(job.key), job.dataset.name
         self.outcome.failed.append(job.key)
-        self.lost[job.key] = f"{job.title} failed: {first_line(reason)}"
-        if reason.startswith(UNUSABLE):  # the next job would say the same
+        self.causes[job.key] = f"{job.title} failed: {first_line(reason)}"
+        if reason.startswith(UNUSABLE):  # by any job
             self.unusable[name] = f"the images of {name} cannot be used"
         self.display.failed(job, reason, "" if reason.startswith(EXPLAINED) else tail(folder.log))

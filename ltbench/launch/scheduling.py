@@ -1,39 +1,41 @@
-"""In which order jobs can be trained."""
+"""The order of jobs: dependency levels and critical paths."""
 
 from collections.abc import Mapping
 
 from ltbench.config.models import Job
 
 
-def levels(jobs: Mapping[str, Job]) -> list[dict[str, Job]]:
-    """Return jobs in steps: each starts from jobs of earlier steps, or from none among them.
+def dependency_levels(jobs: Mapping[str, Job]) -> list[dict[str, Job]]:
+    """Group jobs into levels; each depends only on jobs of earlier levels.
 
     Args:
-        jobs: by key, starts before what starts from them.
+        jobs: by key, in dependency order.
     """
-    step: dict[str, int] = {}
-    found: list[dict[str, Job]] = []
+    level: dict[str, int] = {}
+    levels: list[dict[str, Job]] = []
     for key, job in jobs.items():
-        step[key] = max((step[start] + 1 for start in job.depends_on if start in step), default=0)
-        if step[key] == len(found):
-            found.append({})
-        found[step[key]][key] = job
-    return found
+        level[key] = max(
+            (level[needed] + 1 for needed in job.depends_on if needed in level), default=0
+        )
+        if level[key] == len(levels):
+            levels.append({})
+        levels[level[key]][key] = job
+    return levels
 
 
 def critical_path(jobs: Mapping[str, Job], seconds: Mapping[str, float | None]) -> dict[str, float]:
-    """Return the seconds from each job's start to the end of the longest chain behind it.
+    """Return the length in seconds of the longest dependency chain from each job.
 
-    A job of unknown length counts as a second.
+    A job of unknown duration counts as one second.
 
     Args:
-        jobs: by key, starts before what starts from them.
-        seconds: of each job.
+        jobs: by key, in dependency order.
+        seconds: estimated duration of each job, None if unknown.
     """
-    own = {key: seconds[key] or 1.0 for key in jobs}
-    length = dict(own)
+    duration = {key: seconds[key] or 1.0 for key in jobs}
+    length = dict(duration)
     for key in reversed(list(jobs)):
-        for start in jobs[key].depends_on:
-            if start in length:
-                length[start] = max(length[start], own[start] + length[key])
+        for needed in jobs[key].depends_on:
+            if needed in length:
+                length[needed] = max(length[needed], duration[needed] + length[key])
     return length

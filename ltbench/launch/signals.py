@@ -1,4 +1,4 @@
-"""Requests to stop: Ctrl-C, SIGTERM, and the hang-up of a terminal or of who reads the output."""
+"""Stop signals: Ctrl-C, SIGTERM, and SIGHUP of a terminal or pipe."""
 
 import signal
 import time
@@ -7,15 +7,15 @@ from typing import Any, Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-APART = 1.0
-"""Seconds between two requests; what comes sooner is the first one, passed on by a wrapper too."""
+DEBOUNCE = 1.0
+"""Seconds in which further signals count as the first one, which wrappers may pass on again."""
 
 
 class Interruption(BaseException):
-    """The end of what a program does, because of a signal.
+    """Raised when a signal interrupts the program.
 
     Attributes:
-        signal: its number.
+        signal: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -24,15 +24,15 @@ class Interruption(BaseException):
 
 
 class StopSignals:
-    """Takes signals as requests to stop, of which none is lost: the first one kindly.
+    """Record the first stop signal, and raise `Interruption` on the second.
 
-    The second one interrupts. Signals that were ignored before stay so, as nohup has it.
+    Ignored signals stay ignored, for nohup.
 
     Args:
-        at_once: whether the first one interrupts, too.
+        at_once: raise on the first signal, too.
 
     Attributes:
-        signal: number of the first one, None before.
+        signal: number of the first signal, None before.
     """
 
     def __init__(self, *, at_once: bool = False) -> None:
@@ -44,24 +44,24 @@ class StopSignals:
     def __enter__(self) -> Self:
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self.before[number] = signal.signal(number, self._ask)
+                self.before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, _: FrameType | None) -> None:
+    def _handle(self, number: int, _: FrameType | None) -> None:
         if self.signal is None:
             self.signal, self.since = number, time.monotonic()
             if self.at_once:
                 raise Interruption(number)
-        elif time.monotonic() - self.since > APART:
+        elif time.monotonic() - self.since > DEBOUNCE:
             raise Interruption(number)
 
 
-class Unbroken(StopSignals):
-    """A block that ends before a signal interrupts it; a second one does at once."""
+class DeferredInterruption(StopSignals):
+    """Finish a block before a signal interrupts it; a second signal does at once."""
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         super().__exit__(kind)

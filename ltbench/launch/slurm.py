@@ -1,8 +1,8 @@
-"""Slurm: jobs are submitted through submitit, and save and requeue themselves when they must go.
+"""Slurm: submits jobs through submitit; jobs save and requeue themselves.
 
-A job is one task a device. Its tasks take signals themselves (USR2 before the time limit, TERM on
-preemption): they save, and the first one has the job requeued, unless it was cancelled. What Slurm
-says of a job that is over is never believed; its record is.
+A job has one task per device. Its tasks handle signals themselves (USR2 before the time limit, TERM
+on preemption): they save a checkpoint, and the first one requeues the job, unless it was cancelled.
+Whether a job is done is decided by its record, never by its state in Slurm.
 """
 
 import getpass
@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltbench.config.errors import Location, format_value
+from ltbench.config.errors import Location, format_value, raise_all
 from ltbench.config.models import Job
 from ltbench.core.files import read_json, write_json
 from ltbench.launch.ranks import STOPPED
-from ltbench.launch.scheduling import levels
-from ltbench.launch.signals import Unbroken
+from ltbench.launch.scheduling import dependency_levels
+from ltbench.launch.signals import DeferredInterruption
 from ltbench.launch.task import run_task, write_task
 from ltbench.runs.run_dir import JobFolder, RunDirectory
 from ltbench.runs.state import ENDED, SchedulerStatus, register_retry, reset_retries
@@ -32,48 +32,54 @@ if TYPE_CHECKING:
     from submitit import SlurmExecutor
 
 SAVE_SECONDS = 120
-"""Seconds before its time limit at which a job is told to save."""
+"""Seconds before its time limit at which a job is signaled to save."""
 
-ARRAY = 500
-"""Most jobs of an array; Slurm's own limit is 1000 unless a cluster sets another."""
+MAX_ARRAY = 500
+"""Most jobs of an array; Slurm's default limit is 1000."""
 
 STEP = ("srun", "--kill-on-bad-exit=1", "--unbuffered")
-"""How a job's tasks are started: where one fails, the others are not waited for."""
+"""Command that starts a job's tasks; if one fails, the others are killed."""
 
-STANDING = {"RUNNING", "SIGNALING", "SUSPENDED"}
-"""States of a job that nobody has cancelled or requeued yet."""
+REQUEUABLE = {"RUNNING", "SIGNALING", "SUSPENDED"}
+"""States of a job that is neither cancelled nor requeued yet."""
+
+
+OPTION = re.compile(r"[a-z][a-z-]*=.*")
+"""An option of sbatch, without its dashes."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What jobs ask Slurm for.
+    """Options of sbatch for every job.
 
     Attributes:
         partition: name of the partition.
-        time: time limit of a job, as Slurm writes it; a job goes on in as many turns as it needs.
-        nodes: machines that share a job's devices equally.
-        more: further words of sbatch by name, such as account or mem.
+        time: time limit in Slurm's format; a job that needs longer is requeued.
+        nodes: number of machines that share a job's devices equally.
+        extra: further options by name, such as account or mem.
     """
 
     partition: str | None = None
     time: str | None = None
     nodes: int = 1
-    more: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, str]:
-    """Return words of sbatch, written `name=value`, by name.
+    """Parse options of sbatch, written NAME=VALUE.
 
     Raises:
-        ConfigError: for what is not written so.
+        ConfigError: naming every malformed option.
     """
-    words = dict(text.partition("=")[::2] for text in texts)
-    for name, value in words.items():
-        if not re.fullmatch(r"[a-z][a-z-]*", name) or not value.isprintable():
-            raise Location("--slurm-option").error(
-                "malformed", f"{format_value(name)} is no name of a word, as in mem=32G"
-            )
-    return words
+    texts = list(texts)
+    raise_all(
+        Location("--slurm-option").problem(
+            "malformed", f"expected NAME=VALUE, e.g. mem=32G, got {format_value(text)}"
+        )
+        for text in texts
+        if not OPTION.fullmatch(text) or not text.isprintable()
+    )
+    return dict(text.partition("=")[::2] for text in texts)
 
 
 def job_name(job: Job) -> str:
@@ -84,71 +90,71 @@ def job_name(job: Job) -> str:
 def submit(
     jobs: Mapping[str, Job], run_dir: RunDirectory, options: Options, settings: Settings
 ) -> dict[str, str]:
-    """Submit jobs that are not in the queue, as arrays, each to start after what it starts from.
+    """Submit jobs that are not yet queued, as arrays with dependencies.
 
     Args:
-        jobs: by key, starts before what starts from them.
-        run_dir: where their records go.
+        jobs: by key, in dependency order.
+        run_dir: the run folder.
         options: of the run.
-        settings: what to ask for.
+        settings: options of sbatch.
 
     Returns:
-        Slurm's id of each job, those in the queue before included.
+        Slurm's id of each job, including those that were queued before.
 
     Raises:
-        ConfigError: where there is no Slurm or no submitit, or devices do not fit the nodes.
-        Interruption: between two arrays, when asked to stop.
+        ConfigError: if Slurm or submitit is missing, or devices do not divide among the nodes.
+        Interruption: on a stop signal, between two arrays.
     """
     if options.devices % settings.nodes:
         message = f"{settings.nodes} nodes cannot share {options.devices} devices equally"
         raise Location("--nodes").error("conflict", message)
-    known = tickets(jobs, run_dir)
-    ids = {key: ticket.number for key, ticket in known.items() if ticket.words is not None}
-    for level in levels(jobs):
+    statuses = query_statuses(jobs, run_dir)
+    ids = {key: status.job_id for key, status in statuses.items() if status.state is not None}
+    for level in dependency_levels(jobs):
         groups: dict[tuple[str, ...], list[Job]] = {}
         for key, job in level.items():
             if key not in ids:
-                before = sorted({ids[start] for start in job.depends_on if start in ids})
-                groups.setdefault(tuple(before), []).append(job)
-        for starts, group in groups.items():
-            executor = _executor(run_dir, options, settings, starts)
-            for some in _parts(group, ARRAY):
-                for job in some:
+                needed = sorted({ids[start] for start in job.depends_on if start in ids})
+                groups.setdefault(tuple(needed), []).append(job)
+        for needed_ids, group in groups.items():
+            executor = _executor(run_dir, options, settings, needed_ids)
+            for array in _chunks(group, MAX_ARRAY):
+                for job in array:
                     reset_retries(run_dir.job(job.key))
-                folders = [str(write_task(job, run_dir, options)) for job in some]
-                with Unbroken():  # what is in the queue has its ticket
+                folders = [str(write_task(job, run_dir, options)) for job in array]
+                with DeferredInterruption():  # so that each queued job's id is saved
                     submitted = executor.map_array(_run, folders)
-                    for job, theirs in zip(some, submitted, strict=True):
-                        ids[job.key] = theirs.job_id
-                        write_json(run_dir.job(job.key).ticket, {"slurm": theirs.job_id})
-                _rename({ids[job.key]: job_name(job) for job in some})
+                    for job, queued in zip(array, submitted, strict=True):
+                        ids[job.key] = queued.job_id
+                        write_json(run_dir.job(job.key).submission, {"slurm": queued.job_id})
+                _rename({ids[job.key]: job_name(job) for job in array})
     return ids
 
 
-def tickets(keys: Iterable[str], run_dir: RunDirectory) -> dict[str, SchedulerStatus]:
-    """Return what Slurm says of jobs that were submitted."""
-    found = {key: read_json(run_dir.job(key).ticket) for key in keys}
-    numbers = {key: said["slurm"] for key, said in found.items() if said is not None}
-    queued = _queue() if numbers else {}
-    return {key: SchedulerStatus(number, queued.get(number)) for key, number in numbers.items()}
+def query_statuses(keys: Iterable[str], run_dir: RunDirectory) -> dict[str, SchedulerStatus]:
+    """Return the status in Slurm's queue of each job that was submitted."""
+    submissions = {key: read_json(run_dir.job(key).submission) for key in keys}
+    ids = {key: submission["slurm"] for key, submission in submissions.items() if submission}
+    states = _queue() if ids else {}
+    return {key: SchedulerStatus(job_id, states.get(job_id)) for key, job_id in ids.items()}
 
 
 def cancel(ids: Iterable[str]) -> None:
-    """Cancel jobs."""
-    subprocess.run(["scancel", *ids], check=True)  # noqa: S603, S607 - ids that Slurm gave
+    """Cancel jobs by Slurm's ids."""
+    subprocess.run(["scancel", *ids], check=True)  # noqa: S603, S607 - ids from Slurm
 
 
 def run_and_requeue(folder: Path) -> int:
-    """Run the job of a folder in a task of Slurm, which requeues it where it has to go on later.
+    """Run the job of a folder as a Slurm task; requeue it if unfinished.
 
     Returns:
-        The code to exit with: 0 where the job has its record.
+        The exit code: 0 if the job has its record.
     """
     code = run_task(folder)
-    here = JobFolder(folder)
-    failure = read_json(here.failure)
+    job_folder = JobFolder(folder)
+    failure = read_json(job_folder.failure)
     ended = code != 0 and failure is not None and failure["kind"] == ENDED
-    if code == STOPPED or (ended and register_retry(here)):
+    if code == STOPPED or (ended and register_retry(job_folder)):
         _requeue(os.environ["SLURM_JOB_ID"])
     return code
 
@@ -157,32 +163,32 @@ def _run(folder: str) -> None:
     sys.exit(run_and_requeue(Path(folder)))
 
 
-def _requeue(number: str) -> None:
-    state = re.search(r"JobState=(\w+)", _said(["scontrol", "show", "job", "--oneliner", number]))
-    if state is not None and state[1] in STANDING:
-        _said(["scontrol", "requeue", number])
+def _requeue(job_id: str) -> None:
+    state = re.search(r"JobState=(\w+)", _output(["scontrol", "show", "job", "--oneliner", job_id]))
+    if state is not None and state[1] in REQUEUABLE:
+        _output(["scontrol", "requeue", job_id])
 
 
 def _rename(names: Mapping[str, str]) -> None:
-    """Give jobs of an array, which all have its name, their own."""
-    lines = [f"update jobid={number} jobname={name}\n" for number, name in names.items()]
-    _said(["scontrol"], "".join(lines))
+    """Rename the jobs of an array, by id."""
+    lines = [f"update jobid={job_id} jobname={name}\n" for job_id, name in names.items()]
+    _output(["scontrol"], "".join(lines))
 
 
 def _queue() -> dict[str, str]:
-    """Return what Slurm says of this user's jobs, by id; nothing where there is no Slurm."""
+    """Return the states of this user's jobs by id; empty without Slurm."""
     if shutil.which("squeue") is None:
         return {}
-    words = ["squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format", "%i %T %r"]
-    lines = [line.split(maxsplit=2) for line in _said(words).splitlines()]
+    command = ["squeue", "--noheader", "--array", "--user", getpass.getuser()]
+    lines = _output([*command, "--format", "%i %T %r"]).splitlines()
     return {
-        number: state if reason == "None" else f"{state} ({reason})"
-        for number, state, reason in lines
+        job_id: state if reason == "None" else f"{state} ({reason})"
+        for job_id, state, reason in (line.split(maxsplit=2) for line in lines)
     }
 
 
 def _executor(
-    run_dir: RunDirectory, options: Options, settings: Settings, starts: tuple[str, ...]
+    run_dir: RunDirectory, options: Options, settings: Settings, needed_ids: tuple[str, ...]
 ) -> "SlurmExecutor":
     try:
         from submitit import SlurmExecutor
@@ -193,15 +199,15 @@ def _executor(
         executor = SlurmExecutor(run_dir.root.absolute() / "slurm" / "%j")
     except RuntimeError as error:
         raise Location("--launcher").error(
-            "unavailable", "no Slurm here: there is no srun"
+            "unavailable", "Slurm is not installed here: no srun"
         ) from error
     tasks = options.devices // settings.nodes
-    more: dict[str, Any] = {"requeue": True, "kill-on-invalid-dep": "yes", **settings.more}
+    extra: dict[str, Any] = {"requeue": True, "kill-on-invalid-dep": "yes", **settings.extra}
     if settings.time is not None:
-        more["time"] = settings.time
-    if starts:
-        more["dependency"] = f"afterok:{':'.join(starts)}"
-    cores = settings.more.get("cpus-per-task")  # which srun does not take from sbatch
+        extra["time"] = settings.time
+    if needed_ids:
+        extra["dependency"] = f"afterok:{':'.join(needed_ids)}"
+    cores = settings.extra.get("cpus-per-task")  # srun does not inherit it from sbatch
     executor.update_parameters(
         job_name="ltbench",
         partition=settings.partition,
@@ -210,20 +216,20 @@ def _executor(
         gpus_per_node=tasks if options.device == "gpu" else None,
         signal_delay_s=SAVE_SECONDS,
         stderr_to_stdout=True,
-        additional_parameters=more,
+        additional_parameters=extra,
         srun_args=[STEP[1], *([f"--cpus-per-task={cores}"] if cores else [])],
     )
     return executor
 
 
-def _parts(jobs: list[Job], most: int) -> Iterator[list[Job]]:
-    for first in range(0, len(jobs), most):
-        yield jobs[first : first + most]
+def _chunks(jobs: list[Job], size: int) -> Iterator[list[Job]]:
+    for first in range(0, len(jobs), size):
+        yield jobs[first : first + size]
 
 
-def _said(words: list[str], to: str = "") -> str:
-    """Return what a command prints when it is told something, nothing where it fails."""
-    done = subprocess.run(  # noqa: S603 - fixed words
-        words, input=to, capture_output=True, text=True, check=False
+def _output(command: list[str], text: str = "") -> str:
+    """Return the output of a command given some input, empty if it fails."""
+    done = subprocess.run(  # noqa: S603 - fixed commands
+        command, input=text, capture_output=True, text=True, check=False
     )
     return done.stdout

@@ -1,4 +1,4 @@
-"""A job written down, so that one command runs it on any machine that sees the folder of runs."""
+"""Jobs as files, which one command runs on any machine that sees the run folder."""
 
 import os
 import sys
@@ -18,14 +18,14 @@ from ltbench.training.options import Options
 
 
 class Task(Model):
-    """A job and what the run that asks for it has decided."""
+    """A job and the options of the run that submitted it."""
 
     job: Job
     options: Options
 
 
 def write_task(job: Job, run_dir: RunDirectory, options: Options) -> Path:
-    """Write a job down in its folder; return the folder."""
+    """Write a job's task file; return the job's folder."""
     folder = run_dir.job(job.key)
     task = Task(job=job, options=options)
     write_atomically(folder.path / "job.json", task.model_dump_json().encode())
@@ -33,17 +33,17 @@ def write_task(job: Job, run_dir: RunDirectory, options: Options) -> Path:
 
 
 def read_task(folder: Path) -> Task:
-    """Return what was written down in a job's folder.
+    """Read the task file of a job's folder.
 
     Raises:
-        ConfigError: when that is no job, or another folder's.
+        ConfigError: if the file is invalid, or of another job.
     """
     path = folder / "job.json"
     try:
         task = Task.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise Location(str(path)).error(
-            "unreadable", f"no job: {error.errors()[0]['msg']}"
+            "unreadable", f"is not a valid job: {error.errors()[0]['msg']}"
         ) from error
     if task.job.key != folder.name:
         raise Location(str(path)).error(
@@ -53,25 +53,25 @@ def read_task(folder: Path) -> Task:
 
 
 def command(folder: Path) -> list[str]:
-    """Return the words of the command that runs the job of a folder."""
+    """Return the command that runs the job of a folder."""
     return [sys.executable, "-m", "ltbench", "job", str(folder)]
 
 
-def run_task(folder: Path, runner: int | None = None) -> int:
-    """Run the job of a folder, or this process's share of it under `srun`, if it can start.
+def run_task(folder: Path, parent: int | None = None) -> int:
+    """Run the job of a folder; under `srun`, only the ranks of this process.
 
     Args:
         folder: of the job.
-        runner: what is ready to read when whoever asked for the job is gone, and the job with it.
+        parent: handle that becomes readable when the parent is gone, which ends the job.
 
     Returns:
-        The code to exit with: 0 where the job has its record.
+        The exit code: 0 if the job has its record.
     """
     folder = folder.absolute()
     task, run_dir = read_task(folder), RunDirectory(folder.parent.parent)
     job, options = task.job, task.options
-    if any(not run_dir.job(start).weights.exists() for start in job.depends_on):
-        return BUSY  # what it starts from is still to be trained
+    if any(not run_dir.job(key).weights.exists() for key in job.depends_on):
+        return BUSY  # its initial weights are still to be trained
     layout = RankLayout.of_srun(options.devices)
     if layout is None:
         slot = local_slots(options.device, 1, devices=options.devices)[0]
@@ -80,4 +80,4 @@ def run_task(folder: Path, runner: int | None = None) -> int:
     else:
         on_gpu = options.device != "cpu" and bool(visible_gpus())
     options = replace(options, device="gpu" if on_gpu else "cpu")
-    return Attempt(job, run_dir, options, layout, runner).run()
+    return Attempt(job, run_dir, options, layout, parent).run()

@@ -132,7 +132,7 @@ RECORDS: TableSpec[BoardContext, tuple[VariantResult, Stored]] = TableSpec(
         Column("Split", lambda row: row[1].record.job.split, names=True),
         Column("Seed", lambda row: str(row[1].record.job.seed), names=True),
         Column("Store", lambda row: row[1].provenance),
-        Column("Record", lambda row: row[1].place),
+        Column("Record", lambda row: row[1].name),
     ],
     rows=_behind,
 )
@@ -248,7 +248,7 @@ PROBLEMS: TableSpec[Leaderboard, BadRecord] = TableSpec(
     caption=lambda _: "Files among the records that no table uses.",
     columns=lambda _: [
         Column("Store", lambda bad: bad.provenance, names=True),
-        Column("File", lambda bad: bad.place, names=True),
+        Column("File", lambda bad: bad.name, names=True),
         Column("Why", lambda bad: bad.reason),
     ],
     rows=lambda of: of.loaded.bad,

@@ -1,9 +1,10 @@
 """RecordError: a file in the record folder is not a valid record."""
 
+from ltbench.config.codes import Code
 from ltbench.config.errors import CodedError
 
 
 class RecordError(CodedError):
-    """A file is not a sound record, or does not go with one."""
+    """A file is not a valid record, or does not match its record."""
 
-    code = "invalid-record"
+    code: Code = "invalid-record"

@@ -1,6 +1,6 @@
-"""A run as a folder to keep or to hand on: weights, configuration, record and model card.
+"""Exported runs: a folder of weights, configuration, record and model card.
 
-Nothing in it is ever run: weights are safetensors, the rest is text that is checked when read.
+No code is ever loaded from it: weights are safetensors, the rest is text that is validated.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ WEIGHTS, CONFIG, RECORD, CARD = "weights.safetensors", "config.yaml", "record.js
 
 
 class ExportConfig(Model):
-    """What `config.yaml` holds: the job, and the names of its classes where they are known."""
+    """Content of `config.yaml`: the job, and its class names if known."""
 
     classes: tuple[str, ...] | None
     job: Job
@@ -32,7 +32,7 @@ class ExportConfig(Model):
 
 @dataclass(frozen=True)
 class Export:
-    """An exported run; `weights` is the path of its file, which is that of the record."""
+    """An exported run; `weights` is the path of its weights file."""
 
     config: ExportConfig
     record: Record
@@ -40,21 +40,19 @@ class Export:
 
 
 def find_run(key: str, records: Mapping[str, Stored]) -> Record:
-    """Return the record whose key begins so.
+    """Return the record whose key begins with a prefix.
 
     Raises:
-        ConfigError: where there is none, or more than one.
-        RecordError: where the file of its confusion counts is not there or not its own.
+        ConfigError: if there is none, or more than one.
+        RecordError: if its file of confusion counts is missing, or is not its own.
     """
-    found = [name for name in records if name.startswith(key)]
-    if len(found) == 1:
-        return with_confusion(records[found[0]])
+    matches = sorted(name for name in records if name.startswith(key))
+    if len(matches) == 1:
+        return with_confusion(records[matches[0]])
     location = Location("RUN")
-    if found:
-        raise location.error(
-            "unknown-run",
-            f"{len(found)} runs begin with {format_value(key)}: {', '.join(sorted(found))}",
-        )
+    if matches:
+        message = f"{len(matches)} runs begin with {format_value(key)}: {', '.join(matches)}"
+        raise location.error("unknown-run", message)
     message = f"no record has the key {format_value(key)}"
     raise location.error("unknown-run", message, did_you_mean(key, records))
 
@@ -66,42 +64,43 @@ def write_export(
     card: str,
     folder: Path,
 ) -> list[Path]:
-    """Write a run into a folder.
+    """Write a run to a folder.
 
     Args:
         record: of the run.
-        job_folder: where its weights are.
-        classes: names of the classes, where they are known.
+        job_folder: folder with the weights.
+        classes: names of the classes, if known.
         card: the model card, in markdown.
-        folder: to be written to.
+        folder: to write to.
 
     Returns:
-        The files.
+        The files written.
 
     Raises:
-        RecordError: where the weights of the record are not there.
+        RecordError: if the weights of the record are missing.
     """
     if not job_folder.has_weights(record.weights.sha256):
         raise RecordError(
-            f"{job_folder.weights} is not there, or not what the record is of", "mismatch"
+            f"{job_folder.weights} is missing, or not the weights of the record", "mismatch"
         )
     paths = [folder / name for name in (WEIGHTS, CONFIG, RECORD, CARD)]
-    weights, config, facts, page = paths
+    weights, config, record_file, readme = paths
     write_atomically(weights, job_folder.weights.read_bytes())
     values = ExportConfig(classes=classes, job=record.job).model_dump(mode="json")
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     write_atomically(config, text.encode())
-    write_record(record, facts)
-    write_atomically(page, card.encode())
-    return [*paths, beside] if (beside := confusion_path(facts)).exists() else paths
+    write_record(record, record_file)
+    write_atomically(readme, card.encode())
+    confusion = confusion_path(record_file)
+    return [*paths, confusion] if confusion.exists() else paths
 
 
 def read_export(folder: Path) -> Export:
-    """Read an exported run and check that its parts belong together.
+    """Read an exported run and check that its parts match.
 
     Raises:
-        ConfigError: naming everything wrong with its configuration.
-        RecordError: saying what is wrong with its record, or that other parts are not of it.
+        ConfigError: naming every problem with its configuration.
+        RecordError: if its record is invalid, or other parts do not match it.
     """
     value, locate = read_yaml(folder / CONFIG)
     config = validate(ExportConfig, value, Location(display(folder / CONFIG), locate))
@@ -115,9 +114,11 @@ def read_export(folder: Path) -> Export:
         )
     if config.classes is not None and len(config.classes) != record.job.dataset.classes:
         raise RecordError(
-            f"{folder / CONFIG} names {len(config.classes)} classes, not all", "mismatch"
+            f"{folder / CONFIG} names {len(config.classes)} classes, the dataset has "
+            f"{record.job.dataset.classes}",
+            "mismatch",
         )
     weights = folder / WEIGHTS
     if not weights.is_file() or file_hash(weights) != record.weights.sha256:
-        raise RecordError(f"{weights} is not there, or not what the record is of", "mismatch")
+        raise RecordError(f"{weights} is missing, or not the weights of the record", "mismatch")
     return Export(config, record, weights)

@@ -1,4 +1,4 @@
-"""The record of a job: its schema. A record that exists is the only proof that a job is done."""
+"""Schema of records. A job is done if and only if its record exists."""
 
 import base64
 from collections import Counter
@@ -29,23 +29,23 @@ LATER_FIELDS = frozenset(
         *("cpu_seconds", "processor", "bf16", "gpu_memory_mb"),
     )
 )
-"""Fields that came after records were published, which do not have them."""
+"""Fields that a record may lack: they were added after the first records were written."""
 
 DERIVED_FIELDS = ("ece",)
-"""Fields that others of a record give, to the last place but one: they need not be repeated."""
+"""Floating-point fields that are derived from others: a rerun may differ in the last digit."""
 
-CLASSES_WITHIN: Final = 200
-"""Classes up to which a record holds its confusion counts; above, a file beside it does."""
+MAX_INLINE_CLASSES: Final = 200
+"""Most classes for which confusion counts are in the record, not in a separate file."""
 
 BFloat16 = Literal["gpu", "amx", "avx512_bf16", "avx512", "native", "emulated"]
-"""What multiplies bfloat16 numbers: the GPU, instructions of the processor, or float32 instead."""
+"""Hardware of bfloat16 products: the GPU, CPU instructions, or emulation in float32."""
 
 
 class SplitFacts(Model):
-    """What the job was trained and tested on, and what set apart: no auxiliary images are None.
+    """Size and hashes of the training, test and held-out splits.
 
-    `bad_images` could not be decoded, as many as the job's dataset says.
-    `class_names` are printable.
+    `auxiliary_*` is None if nothing was held out. `bad_images` is the number of undecodable images,
+    as in the job's dataset. `class_names` are printable.
     """
 
     train_hash: str = Field(pattern=HEX64)
@@ -59,7 +59,7 @@ class SplitFacts(Model):
 
 
 class Calibration(Model):
-    """Confidence against accuracy on the test set in 15 equal bins (lo, hi], as fractions."""
+    """Reliability diagram: confidence and accuracy in 15 equal bins (lo, hi], as fractions."""
 
     counts: tuple[int, ...]
     confidence: tuple[float, ...]
@@ -74,7 +74,7 @@ class Calibration(Model):
 
 
 class Counts(Model):
-    """Right predictions and images of each class."""
+    """Correct predictions and images of each class."""
 
     hits: tuple[int, ...]
     totals: tuple[int, ...]
@@ -96,17 +96,18 @@ class Counts(Model):
 
 
 class EvaluationResult(Counts):
-    """Exact test counts. `correct`: one bit an image in hashed test order (big-endian, base64).
+    """Exact counts of a test.
 
     Attributes:
-        predicted: [C], images taken for each class, rightly or not.
-        group_calibration: of the groups that the test set has images of.
+        correct: one bit per image in hashed test order (big-endian, base64).
+        predicted: [C], images predicted as each class.
+        group_calibration: by shot group with test images.
         confusion: [C], for each true class its images by predicted class, without zeros.
-        confusion_sha256: of the text of these counts, where they are in a file beside the record.
-        auroc_pairs: [C], twice the pairs of an image of the class and another image in which the
-            first has the higher class probability, and once those in which both have the same.
-        average_precision: [C], of the images ranked by each class's probability, the mean over all
-            orders of tied ones; None for a class without test images.
+        confusion_sha256: hash of these counts as text, if they are in a separate file.
+        auroc_pairs: [C], one-vs-rest pairs of images, counted twice if the image of the class has
+            the higher probability of the class, once if both are equal.
+        average_precision: [C], one-vs-rest, the mean over all orders of tied images; None for a
+            class without test images.
     """
 
     correct: str
@@ -133,7 +134,7 @@ class EvaluationResult(Counts):
         if self.confusion is None:
             return self
         if self.confusion_sha256 is not None:
-            raise ValueError("confusion counts are in the record or beside it, not both")
+            raise ValueError("confusion counts are in the record or in a separate file, not both")
         if tuple(sum(row.values()) for row in self.confusion) != self.totals:
             raise ValueError("confusion needs one row a class, of all its test images")
         if tuple(row.get(k, 0) for k, row in enumerate(self.confusion)) != self.hits:
@@ -142,7 +143,7 @@ class EvaluationResult(Counts):
         for row in self.confusion:
             taken.update(row)
         if not taken.keys() <= set(range(len(self.totals))):
-            raise ValueError("confusion has a predicted class that there is not")
+            raise ValueError("confusion has a predicted class that does not exist")
         if self.predicted not in (None, tuple(taken[k] for k in range(len(self.totals)))):
             raise ValueError("confusion counts disagree with predicted")
         return self
@@ -161,7 +162,7 @@ class EvaluationResult(Counts):
         return self
 
     def confusion_matrix(self) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]] | None":
-        """Return the images [C, C] by true and predicted class; None where they are not here."""
+        """Return the confusion matrix [C, C], rows true; None if not loaded."""
         import numpy as np
 
         if self.confusion is None:
@@ -172,7 +173,7 @@ class EvaluationResult(Counts):
         return matrix
 
     def repeats(self, other: "EvaluationResult") -> bool:
-        """Whether two tests have equal numbers, as far as both have them."""
+        """Return whether two tests agree in all numbers that both have."""
         return _agree(self.model_dump(), other.model_dump())
 
     @model_validator(mode="after")
@@ -194,7 +195,7 @@ class EvaluationResult(Counts):
 
     @staticmethod
     def unpack(text: str, images: int) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-        """Return correctness values of their text form."""
+        """Decode correctness values."""
         import numpy as np
 
         packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
@@ -202,17 +203,17 @@ class EvaluationResult(Counts):
 
     @staticmethod
     def pack(bits: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> str:
-        """Return the text form of correctness values."""
+        """Encode correctness values."""
         import numpy as np
 
         return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 
 class OpenSetTest(Model):
-    """What is taken for known at each threshold on the largest class probability.
+    """Open-set counts at each threshold on the largest class probability.
 
-    `right` are own test images, classified right, `mistaken` those of another dataset's `images`
-    that lie at or above it.
+    `right` counts correctly classified test images, `mistaken` OOD images, that reach the
+    threshold. `images` is the number of OOD images.
     """
 
     dataset: str
@@ -239,7 +240,7 @@ class CurvePoint(Model):
 
 
 class ShiftedTest(Counts):
-    """A test on chosen test images; `index_hash` is of their positions in the test set."""
+    """A test under label shift; `index_hash` is the hash of the chosen indices."""
 
     direction: Direction
     ratio: int = Field(ge=1)
@@ -247,28 +248,28 @@ class ShiftedTest(Counts):
 
     @property
     def shift(self) -> Shift:
-        """The class frequencies that the images were chosen by."""
+        """Class frequencies of the chosen images."""
         return Shift(self.direction, self.ratio)
 
 
 class ShiftedTests(Model):
-    """The test run again under every shift by a method that knows something of the test set."""
+    """Label-shift tests of a method that uses information on the test set."""
 
     test_time: Literal["transductive", "known_test_prior"]
     tests: tuple[ShiftedTest, ...]
 
     def accuracy(self, shift: Shift) -> Fraction | None:
-        """Return the accuracy under a shift; None where it was not tested."""
+        """Return the accuracy under a shift; None if not tested."""
         return next((test.accuracy for test in self.tests if test.shift == shift), None)
 
 
 class Passes(Model):
-    """Passes through networks for each image of a training step, a part by its arithmetic.
+    """Network passes per training image, by kind.
 
     Attributes:
-        gradient: forward and backward.
-        forward: forward alone: frozen parts, momentum copies.
-        teachers: forward through trained teachers.
+        gradient: forward and backward passes.
+        forward: forward-only passes: frozen parts, momentum copies.
+        teachers: forward passes of trained teachers.
     """
 
     gradient: float = Field(ge=0)
@@ -277,15 +278,15 @@ class Passes(Model):
 
 
 class Training(Model):
-    """What the optimiser did.
+    """Training history.
 
     Attributes:
         losses: mean loss of each epoch.
-        steps: taken in all epochs.
-        curve: tests on the way, if any.
-        hits: [C], right predictions on the training images after the last epoch, as the test sees
-            images and by what the test predicts with; None for a stage that predicts no classes.
-        passes: through networks in a step.
+        steps: optimizer steps of all epochs.
+        curve: tests between epochs, if any.
+        hits: [C], correct predictions on the training images after the last epoch, with the test's
+            transform and prediction rule; None for a stage that predicts no classes.
+        passes: network passes of a step.
     """
 
     epochs: int
@@ -303,12 +304,11 @@ class Training(Model):
 
 
 class Cost(Model):
-    """What the job took; no two runs agree on it.
+    """Cost of the job; it differs from run to run.
 
-    `peak_memory_mb` is the most that a process of the job has used of the `memory` named: the GPU's
-    (as PyTorch allocates it) for jobs on a GPU, the host's for others, and in older records.
-    `cpu_seconds` are the user and system time of all its processes, less what an attempt that was
-    cut off had spent since its last checkpoint.
+    `peak_memory_mb` is the peak over the job's processes of the `memory` named: GPU memory (as
+    allocated by PyTorch) on a GPU, else host memory. `cpu_seconds` is the user and system time of
+    all its processes, without what an interrupted attempt spent after its last checkpoint.
     """
 
     train_seconds: float
@@ -322,9 +322,10 @@ class Cost(Model):
 
 
 class Environment(Model):
-    """Where the job ran: `hardware` is the GPU, or the processor of a job that had none.
+    """Software and hardware of the job.
 
-    `bf16` is how it multiplies bfloat16 numbers, `gpu_memory_mb` all memory of the GPU.
+    `hardware` is the GPU, or the processor of a job on CPU. `gpu_memory_mb` is the total memory of
+    the GPU.
     """
 
     ltbench: str
@@ -341,12 +342,12 @@ class Environment(Model):
 
 
 class Weights(Model):
-    """The safetensors file that the job left beside its log, outside git.
+    """The job's safetensors file, which is outside git.
 
     Attributes:
-        parameters: of the method: all, teachers and momentum copies too.
-        trained: those that the stage trains.
-        read: those that a prediction reads; None for a stage that predicts no classes.
+        parameters: all parameters of the method, including teachers and momentum copies.
+        trained: parameters that the stage trains.
+        read: parameters that a prediction uses; None for a stage that predicts no classes.
     """
 
     sha256: str = Field(pattern=HEX64)
@@ -362,9 +363,10 @@ class Weights(Model):
 
 
 class Record(Model):
-    """One finished job. What time and place can change stands in `cost` and `environment` alone.
+    """Record of a finished job.
 
-    Pre-training does not predict classes and has no `test`.
+    Only `cost` and `environment` vary between runs of an equal job. `test` is None for
+    pre-training, which predicts no classes.
     """
 
     schema_version: Literal[2]
@@ -412,9 +414,15 @@ class Record(Model):
         bad = self.job.dataset.bad_images
         if self.split.bad_images != (bad.total if bad else 0):
             raise ValueError(f"{self.split.bad_images} bad images, its job has {bad or 'none'}")
-        apart = (self.job.dataset.auxiliary, self.split.auxiliary_hash, self.split.auxiliary_counts)
-        if any(part is None for part in apart) and any(part is not None for part in apart):
-            raise ValueError("a job has auxiliary images, their hash and their counts, or neither")
+        auxiliary = (
+            self.job.dataset.auxiliary,
+            self.split.auxiliary_hash,
+            self.split.auxiliary_counts,
+        )
+        if len({part is None for part in auxiliary}) > 1:
+            raise ValueError(
+                "a job has auxiliary images, their hash and their counts, or none of these"
+            )
         return self
 
     @model_validator(mode="after")
@@ -439,10 +447,10 @@ class Record(Model):
         return {t: f_measure(right, images, mistaken) for t, right, mistaken in counts}
 
     def numbers(self) -> dict[str, object]:
-        """Return what an equal job must repeat bit for bit (on a CPU with equal threads).
+        """Return the values that an equal job must reproduce exactly.
 
-        The job's label and other notes are left out, for variants share jobs, and so are tests on
-        the way, which a run may ask for or not.
+        Exactly means bit for bit, on a CPU with the same number of threads. Labels and notes are
+        left out, because variants share jobs, and so are tests between epochs, which are optional.
         """
         values = self.model_dump(mode="json", exclude={"cost", "environment", "grid", "job"})
         if values["training"]:
@@ -450,12 +458,12 @@ class Record(Model):
         return {**values, "job": self.job.identity()}
 
     def repeats(self, other: "Record") -> bool:
-        """Whether two records have equal numbers, as far as both have them."""
+        """Return whether two records agree in all numbers that both have."""
         return _agree(self.numbers(), other.numbers())
 
 
 def _agree(one: object, other: object) -> bool:
-    """Whether values are equal, apart from fields that only one record has, as it came later."""
+    """Return whether values are equal, apart from optional fields of one alone."""
     if not (isinstance(one, dict) and isinstance(other, dict)):
         return one == other
     return one.keys() == other.keys() and all(

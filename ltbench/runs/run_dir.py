@@ -1,4 +1,4 @@
-"""Where a run keeps things: records, and a folder a job with its log, checkpoints, weights."""
+"""Layout of a run folder: records, and a folder per job."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,68 +11,75 @@ from ltbench.runs.job_lock import HeldLock, JobLock
 
 @dataclass(frozen=True)
 class JobFolder:
-    """The folder of one job; everything in it can be lost without losing a result."""
+    """The folder of one job: weights, checkpoints, log and lock.
+
+    The result is in the record: everything here can be lost without losing a result.
+    """
 
     path: Path
 
     @property
     def weights(self) -> Path:
-        """The trained method's state."""
+        """Weights of the trained method."""
         return self.path / "weights.safetensors"
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of the checkpoints; empty once the job is done."""
+        """Folder of the checkpoints, empty once the job is done."""
         return self.path / "checkpoints"
 
     @property
     def log(self) -> Path:
-        """What the job printed, all attempts."""
+        """Output of the job, all attempts."""
         return self.path / "log.txt"
 
     @property
     def progress(self) -> Path:
-        """Where the running job says how far it is."""
+        """Epoch and speed of the running job."""
         return self.path / "progress.json"
 
     @property
     def failure(self) -> Path:
-        """Why the last attempt failed; absent where none did."""
+        """Reason why the last attempt failed; absent if it did not."""
         return self.path / "failure.json"
 
     @property
-    def ends(self) -> Path:
-        """How often something outside has ended attempts at the epoch that it stands at."""
-        return self.path / "ends.json"
+    def retries(self) -> Path:
+        """Number of attempts that were ended from outside, and the epoch they reached."""
+        return self.path / "retries.json"
 
     @property
-    def ticket(self) -> Path:
-        """What a scheduler calls the job."""
-        return self.path / "ticket.json"
+    def submission(self) -> Path:
+        """Id that the scheduler gave the job."""
+        return self.path / "submission.json"
+
+    @property
+    def lock(self) -> JobLock:
+        """Lock that at most one process holds while it runs the job."""
+        return JobLock(self.path / "lock")
 
     def has_weights(self, sha256: str) -> bool:
-        """Return whether the weights of a record are here, byte for byte."""
+        """Return whether the weights have the hash that a record gives."""
         return self.weights.exists() and file_hash(self.weights) == sha256
 
-    @property
-    def claims(self) -> JobLock:
-        """Who works on the job, and who did."""
-        return JobLock(self.path / "claims")
-
     @contextlib.contextmanager
-    def claim(self, **details: str) -> Iterator[HeldLock | None]:
-        """Hold the job for this process; yields None where another process holds it."""
-        claim = self.claims.take(**details)
+    def hold(self, **details: str) -> Iterator[HeldLock | None]:
+        """Hold the job's lock; yields None if another process holds it.
+
+        Args:
+            details: what other processes should know of the holder.
+        """
+        held = self.lock.acquire(**details)
         try:
-            yield claim
+            yield held
         finally:
-            if claim is not None:
-                claim.release()
+            if held is not None:
+                held.release()
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The folder that `ltbench run` writes to (`runs/`, or `--run-dir`)."""
+    """The run folder: `runs/`, or what --run-dir names."""
 
     root: Path
 
@@ -83,7 +90,7 @@ class RunDirectory:
 
     @property
     def plans(self) -> Path:
-        """Which jobs the grids have that were trained here, an edition of a grid a file."""
+        """Jobs of the grids that were trained here, one file per edition of a grid."""
         return self.root / "plans"
 
     def job(self, key: str) -> JobFolder:

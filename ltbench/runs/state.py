@@ -1,4 +1,4 @@
-"""What the disk says of each job of a plan."""
+"""States of jobs (done, running, failed, ...) from the run folder."""
 
 import signal
 from collections import deque
@@ -18,23 +18,23 @@ from ltbench.runs.run_dir import JobFolder, RunDirectory
 from ltbench.runs.store import Loaded, Stored, read_record, record_path
 
 ENDED = "Ended"
-"""Kind of failure of an attempt that something outside it has ended; the next may do better."""
+"""Kind of failure of an attempt that was ended from outside; it is worth a retry."""
 
 UNUSABLE = DataError.__name__
-"""Kind of failure of an attempt that could not use the images of its dataset."""
+"""Kind of failure of an attempt whose dataset's images are unusable."""
 
 EXPLAINED = (UNUSABLE, "DivergedError")
-"""Kinds of failure whose reason says it all, so that nobody needs the log."""
+"""Kinds of failure that are explained by their message alone, without the log."""
 
-ATTEMPTS = 3
-"""Attempts in a row at a job that something outside ends, before it has trained another epoch."""
+MAX_ATTEMPTS = 3
+"""Attempts that may be ended from outside without another epoch trained."""
 
 Status = Literal["done", "running", "queued", "failed", "stale", "missing"]
 
 
 @dataclass(frozen=True)
 class JobState:
-    """Status of a job with the reason, in words."""
+    """Status of a job, and the reason as text."""
 
     status: Status
     reason: str
@@ -42,14 +42,14 @@ class JobState:
 
 @dataclass(frozen=True)
 class SchedulerStatus:
-    """What a scheduler calls a job, and says of it; None where it no longer knows it."""
+    """A job in a scheduler's queue; `state` is None once it left the queue."""
 
-    number: str
-    words: str | None
+    job_id: str
+    state: str | None
 
 
 def finished(job: Job, run_dir: RunDirectory) -> Record | None:
-    """Return the record of a job whose record and weights are both there, else None."""
+    """Return the record of a job that has record and weights, else None."""
     try:
         record = read_record(record_path(run_dir.records, job))
     except RecordError:
@@ -57,57 +57,65 @@ def finished(job: Job, run_dir: RunDirectory) -> Record | None:
     return record if run_dir.job(job.key).has_weights(record.weights.sha256) else None
 
 
-def failure_of(folder: JobFolder) -> str | None:
-    """Return why the last attempt at a job failed, None where it did not."""
+def read_failure(folder: JobFolder) -> str | None:
+    """Return why a job's last attempt failed; None if it did not."""
     failure = read_json(folder.failure)
     return None if failure is None else f"{failure['kind']}: {failure['message']}"
 
 
 def first_line(reason: str) -> str:
-    """Return the first line of a reason, for places that have no room for more."""
+    """Return the first line of a reason."""
     return reason.partition("\n")[0]
 
 
-def lost_start(job: Job, plan: Plan, run_dir: RunDirectory) -> str | None:
-    """Return which job failed that a job starts from, directly or not, and why; None for none."""
-    for start in job.depends_on:
-        if failure := failure_of(run_dir.job(start)):
-            return f"{start}, which failed: {first_line(failure)}"
-        if start in plan.jobs and (found := lost_start(plan.jobs[start], plan, run_dir)):
-            return found
+def failed_dependency(job: Job, plan: Plan, run_dir: RunDirectory) -> str | None:
+    """Return which direct or indirect dependency failed, and why, else None."""
+    for key in job.depends_on:
+        if failure := read_failure(run_dir.job(key)):
+            return f"{key}, which failed: {first_line(failure)}"
+        if key in plan.jobs and (failed := failed_dependency(plan.jobs[key], plan, run_dir)):
+            return failed
     return None
 
 
 def record_failure(folder: JobFolder, kind: str, message: str) -> str | None:
-    """Write down why an attempt failed; return why that cannot be done, None where it is."""
+    """Write the failure file of a job.
+
+    Returns:
+        An error message if the folder is not writable, else None.
+    """
     try:
         write_json(folder.failure, {"kind": kind, "message": message})
     except OSError as error:
-        return f"{folder.path} cannot be written to: {error.strerror}"
+        return f"{folder.path} is not writable: {error.strerror}"
     return None
 
 
 def register_retry(folder: JobFolder) -> bool:
-    """Count an attempt that something outside has ended; return whether another is worth while."""
-    progress, before = read_json(folder.progress), read_json(folder.ends)
+    """Count an attempt that was ended from outside.
+
+    Returns:
+        Whether to try again.
+    """
+    progress, before = read_json(folder.progress), read_json(folder.retries)
     epoch = progress["epoch"] if progress else 0
-    ends = {"times": 1, "epoch": epoch}
+    retries = {"times": 1, "epoch": epoch}
     if before is not None and epoch <= before["epoch"]:
-        ends = {"times": before["times"] + 1, "epoch": before["epoch"]}
+        retries = {"times": before["times"] + 1, "epoch": before["epoch"]}
     try:
-        write_json(folder.ends, ends)
-    except OSError:  # what cannot count cannot train
+        write_json(folder.retries, retries)
+    except OSError:  # not writable: training would fail too
         return False
-    return ends["times"] < ATTEMPTS
+    return retries["times"] < MAX_ATTEMPTS
 
 
 def reset_retries(folder: JobFolder) -> None:
-    """Begin to count anew, because somebody asks for the job again."""
-    folder.ends.unlink(missing_ok=True)
+    """Reset the count of attempts, on a new run."""
+    folder.retries.unlink(missing_ok=True)
 
 
 def describe_exit(exit_code: int | None) -> str:
-    """Say how a process ended that did not say it itself; one without a code was lost."""
+    """Describe how a process ended that left no record; None means lost."""
     if exit_code is None:
         return "was lost with its node"
     if exit_code < 0:
@@ -123,7 +131,7 @@ def failed_jobs(plan: Plan, run_dir: RunDirectory) -> set[str]:
 
 
 def tail(path: Path, lines: int = 12) -> str:
-    """Return the last lines of a log, nothing that a terminal obeys; empty where there is none."""
+    """Return the last lines of a log, without control characters; empty if missing."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             return "\n".join(printable(line.rstrip("\n")) for line in deque(file, lines))
@@ -131,18 +139,19 @@ def tail(path: Path, lines: int = 12) -> str:
         return ""
 
 
-def place_of(job: Job) -> tuple[str, ...]:
-    """Return what a job is to a reader, whatever its settings."""
+def coordinates(job: Job) -> tuple[str, ...]:
+    """Return the names that identify a job to a reader, without its settings."""
     return (job.dataset.id, job.split, job.label, job.recipe_name, str(job.seed), job.stage)
 
 
 def older_jobs(records: Mapping[str, Stored], plan: Plan) -> dict[tuple[str, ...], Job]:
-    """Return the jobs of stale records, by place.
+    """Return the jobs of records that no plan has, by coordinates.
 
-    A record is stale where a plan has a job in its place, with another version or other settings.
+    Such a record is stale if the plan has a job of equal coordinates, with another version or other
+    settings.
     """
     return {
-        place_of(stored.record.job): stored.record.job
+        coordinates(stored.record.job): stored.record.job
         for key, stored in records.items()
         if key not in plan.jobs and not stored.record.job.ad_hoc
     }
@@ -152,12 +161,19 @@ def job_states(
     plan: Plan,
     loaded: Loaded,
     run_dir: RunDirectory,
-    tickets: Mapping[str, SchedulerStatus] | None = None,
+    statuses: Mapping[str, SchedulerStatus] | None = None,
 ) -> dict[str, JobState]:
-    """Return the state of every job of a plan; `tickets` are those of submitted jobs by key."""
+    """Return the state of every job of a plan.
+
+    Args:
+        plan: the plan.
+        loaded: the records.
+        run_dir: the run folder.
+        statuses: of submitted jobs in the scheduler, by key.
+    """
     older = older_jobs(loaded.records, plan)
-    tickets = tickets or {}
-    return {key: _state(key, plan, loaded, run_dir, older, tickets.get(key)) for key in plan.jobs}
+    statuses = statuses or {}
+    return {key: _state(key, plan, loaded, run_dir, older, statuses.get(key)) for key in plan.jobs}
 
 
 def _state(
@@ -166,31 +182,31 @@ def _state(
     loaded: Loaded,
     run_dir: RunDirectory,
     older: Mapping[tuple[str, ...], Job],
-    ticket: SchedulerStatus | None,
+    scheduled: SchedulerStatus | None,
 ) -> JobState:
     if key in loaded.records:
         return JobState("done", f"{loaded.records[key].provenance} record")
     job, folder = plan.jobs[key], run_dir.job(key)
-    if holder := folder.claims.holder():
-        at = _how_far(read_json(folder.progress))
-        return JobState("running", at if holder.here else f"{at} on {holder.host}")
-    if ticket is not None and ticket.words is not None:
-        return JobState("queued", f"Slurm job {ticket.number}: {ticket.words}")
-    if failure := failure_of(folder):
+    if holder := folder.lock.holder():
+        progress = _describe_progress(read_json(folder.progress))
+        return JobState("running", progress if holder.here else f"{progress} on {holder.host}")
+    if scheduled is not None and scheduled.state is not None:
+        return JobState("queued", f"Slurm job {scheduled.job_id}: {scheduled.state}")
+    if failure := read_failure(folder):
         return JobState("failed", failure)
-    if lost := lost_start(job, plan, run_dir):
-        return JobState("missing", f"waits for {lost}")
-    if old := older.get(place_of(job)):
+    if failed := failed_dependency(job, plan, run_dir):
+        return JobState("missing", f"waits for {failed}")
+    if old := older.get(coordinates(job)):
         return JobState("stale", f"its record is of {_difference(old, job)} ({old.key})")
-    if ticket is not None:
-        return JobState("missing", f"Slurm job {ticket.number} is over and left no record")
+    if scheduled is not None:
+        return JobState("missing", f"Slurm job {scheduled.job_id} is over and left no record")
     if any(folder.checkpoints.glob("*.pt")):
         return JobState("missing", "interrupted, will resume")
     return JobState("missing", "never trained")
 
 
 def _difference(old: Job, job: Job) -> str:
-    """Say what moved the key of a job since an older one."""
+    """Describe why the key of a job differs from an older one."""
     if old.version != job.version:
         return f"version {old.version}"
     if old.plugin_hash != job.plugin_hash:
@@ -200,30 +216,31 @@ def _difference(old: Job, job: Job) -> str:
     return "other settings"
 
 
-def _how_far(progress: dict[str, Any] | None) -> str:
+def _describe_progress(progress: dict[str, Any] | None) -> str:
     if progress is None:
         return "starting"
     epoch, epochs = progress["epoch"], progress["epochs"]
     return "testing" if epoch == epochs else f"epoch {epoch}/{epochs}"
 
 
-def to_train(plan: Plan, loaded: Loaded, run_dir: RunDirectory) -> list[str]:
-    """Return the keys to train, starts first: what has no record, and starts without their weights.
+def jobs_to_train(plan: Plan, loaded: Loaded, run_dir: RunDirectory) -> list[str]:
+    """Return the keys of the jobs to train, in dependency order.
 
-    A start counts as there only if its weights match the hash in its record.
+    These are the jobs without a record, and the jobs that they depend on whose weights are missing
+    or do not match the hash in their record.
     """
     needed: dict[str, None] = {}
 
     @cache
-    def usable(start: str) -> bool:
-        stored = loaded.records.get(start)
-        return stored is not None and run_dir.job(start).has_weights(stored.record.weights.sha256)
+    def usable(key: str) -> bool:
+        stored = loaded.records.get(key)
+        return stored is not None and run_dir.job(key).has_weights(stored.record.weights.sha256)
 
     def need(key: str) -> None:
         if key not in needed:
-            for start in plan.jobs[key].depends_on:
-                if not usable(start):
-                    need(start)
+            for dependency in plan.jobs[key].depends_on:
+                if not usable(dependency):
+                    need(dependency)
             needed[key] = None
 
     for key in plan.jobs:

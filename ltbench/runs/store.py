@@ -1,4 +1,4 @@
-"""Records on disk: where they lie, how they are written, read and published."""
+"""Records on disk: paths, writing, reading and publishing."""
 
 import contextlib
 import gzip
@@ -7,7 +7,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,31 +19,31 @@ from ltbench.config.errors import with_code
 from ltbench.config.models import Job
 from ltbench.core.files import write_atomically
 from ltbench.runs.errors import RecordError
-from ltbench.runs.record import CLASSES_WITHIN, SCHEMA_VERSION, EvaluationResult, Record
+from ltbench.runs.record import MAX_INLINE_CLASSES, SCHEMA_VERSION, EvaluationResult, Record
 
 Provenance = Literal["published", "run"]
 SLUG_LENGTH = 40
-OTHER_FOLDER = "read this folder with that one, and use others here (--run-dir, --records)"
+FOLDER_OPTIONS: Mapping[Provenance, str] = {"run": "--run-dir", "published": "--records"}
 COUNT_LENGTH = 32
-"""Bytes of confusion counts for an image or a class, at most: what is longer is not read."""
+"""Most bytes of confusion counts per image and per class that are read."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A record and where it was found; `place` is its path below the root."""
+    """A record and its file; `name` is the path relative to the record folder."""
 
     record: Record
     path: Path
-    place: str
+    name: str
     provenance: Provenance
 
 
 @dataclass(frozen=True)
 class BadRecord:
-    """A file among the records that no table may use, and why."""
+    """A file in the record folder that is not a valid record, and why."""
 
     path: Path
-    place: str
+    name: str
     provenance: Provenance
     reason: str
     code: Code = RecordError.code
@@ -55,34 +55,33 @@ class BadRecord:
 
 @dataclass
 class Loaded:
-    """What a store holds: sound records by key, and the files that were set aside."""
+    """Valid records by key, and the bad files that are ignored."""
 
     records: dict[str, Stored] = field(default_factory=dict)
     bad: list[BadRecord] = field(default_factory=list)
 
 
 def slug(text: str) -> str:
-    """Return a safe part of a file name; what looks alike may have the same."""
+    """Return text as a safe part of a file name; similar texts may collide."""
     return re.sub(r"[^A-Za-z0-9_.+]+", "-", text).strip("-.")[:SLUG_LENGTH] or "variant"
 
 
 def record_path(root: Path, job: Job) -> Path:
-    """Return where the record of a job lies below a root."""
+    """Return the path of a job's record below a root."""
     name = f"{slug(job.label)}-{job.stage}-{job.recipe_name}-s{job.seed}-{job.key}.json"
     return root / job.dataset.id / job.split / job.method / name
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write a record so that it is whole and on the disk, or not there at all.
+    """Write a record atomically and durably.
 
-    One line an entry: small in git, readable in a diff. Confusion counts of many classes go into a
-    file beside it, which is there before the record is. Fields that the record was made without are
-    left out: what an older one lacks, and defaults.
+    One line per entry: small in git, readable in a diff. Confusion counts of many classes go into a
+    separate file, which is written first. Fields that were not set are left out.
     """
-    made = record.model_dump(mode="json", exclude_unset=True)
-    values = made | {"job": record.job.written()}
+    fields = record.model_dump(mode="json", exclude_unset=True)
+    values = fields | {"job": record.job.written()}
     test = values["test"]
-    if test and test.get("confusion") and len(test["totals"]) > CLASSES_WITHIN:
+    if test and test.get("confusion") and len(test["totals"]) > MAX_INLINE_CLASSES:
         text = json.dumps(test.pop("confusion")).encode()
         test["confusion_sha256"] = hashlib.sha256(text).hexdigest()
         write_atomically(confusion_path(path), gzip.compress(text, mtime=0))
@@ -91,15 +90,15 @@ def write_record(record: Record, path: Path) -> None:
 
 
 def confusion_path(path: Path) -> Path:
-    """Return the file beside a record that has its confusion counts, of more classes than it."""
+    """Return the path of a record's separate file of confusion counts."""
     return path.with_suffix(".confusion.json.gz")
 
 
 def with_confusion(stored: Stored) -> Record:
-    """Return a record with its confusion counts, also where they are in the file beside it.
+    """Return a record with its confusion counts, read from their file if separate.
 
     Raises:
-        RecordError: where that file is not there, or not the record's.
+        RecordError: if that file is missing, or is not the record's.
     """
     record, path = stored.record, confusion_path(stored.path)
     if record.test is None or record.test.confusion_sha256 is None:
@@ -113,8 +112,7 @@ def with_confusion(stored: Stored) -> Record:
         raise RecordError(message, "unreadable") from error
     if hashlib.sha256(text).hexdigest() != record.test.confusion_sha256:
         raise RecordError(f"{path.name} does not hold its confusion counts", "mismatch")
-    left_out = {"confusion_sha256"}
-    values = record.test.model_dump(mode="json", exclude=left_out, exclude_unset=True)
+    values = record.test.model_dump(mode="json", exclude={"confusion_sha256"}, exclude_unset=True)
     try:
         test = EvaluationResult.model_validate({**values, "confusion": json.loads(text)})
     except ValueError as error:
@@ -132,14 +130,14 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> float:
-    raise RecordError(f"{name} is not a number that a record may hold")
+    raise RecordError(f"{name} is not a valid number")
 
 
 def read_record(path: Path) -> Record:
-    """Read and check a record.
+    """Read and validate a record.
 
     Raises:
-        RecordError: saying what is wrong with the file.
+        RecordError: naming every problem with the file.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -172,7 +170,7 @@ def read_record(path: Path) -> Record:
 
 
 class RecordStore:
-    """Published records and those of a run folder, read together."""
+    """The published records and those of a run folder."""
 
     def __init__(self, published: Path | None = None, runs: Path | None = None) -> None:
         self.roots: dict[Provenance, Path] = {}
@@ -182,43 +180,48 @@ class RecordStore:
             self.roots["run"] = runs
 
     def load(self) -> Loaded:
-        """Read every record; nothing is moved or changed.
+        """Read every record; no file is changed.
 
-        Of two files with one key the first stands, published before run, then by path. The other is
-        a problem, unless it is the run that the published record was copied from.
+        Of two files with the same key the first is used: published before run, then by path. The
+        second is a bad file, unless it is the run that the published record was copied from.
 
         Raises:
-            RecordError: for a record of an older ltbench, whose keys and fields had other names.
+            RecordError: naming every record folder of an older ltbench, whose keys and fields had
+                other names.
         """
         loaded = Loaded()
+        outdated: list[RecordError] = []
         for provenance, root in self.roots.items():
-            for place in _places(root):
-                path = root / place
+            for name in _record_files(root):
+                path = root / name
                 try:
                     record = read_record(path)
                 except RecordError as error:
                     if error.code == "old-protocol":
-                        raise RecordError(f"{path} {error}; {OTHER_FOLDER}", error.code) from error
-                    loaded.bad.append(BadRecord(path, place, provenance, str(error), error.code))
+                        message = f"{root}: {name} {error}; {_advice(provenance)}"
+                        outdated.append(RecordError(message, error.code))
+                        break
+                    loaded.bad.append(BadRecord(path, name, provenance, str(error), error.code))
                     continue
-                stored = Stored(record, path, place, provenance)
+                stored = Stored(record, path, name, provenance)
                 first = loaded.records.setdefault(record.key, stored)
                 if first is not stored and (conflict := _conflict(first, stored)):
-                    loaded.bad.append(BadRecord(path, place, provenance, *conflict))
+                    loaded.bad.append(BadRecord(path, name, provenance, *conflict))
+        if outdated:
+            raise RecordError.joined(outdated)
         return loaded
 
     def quarantine(self, bad: BadRecord) -> Path | None:
-        """Move a bad record of a run out of the way of the job that will write it anew.
+        """Move a bad record of a run to `quarantine/` next to the records.
 
-        It goes to `quarantine/` beside the records, under its own name or a numbered one: nothing
-        is lost. Published records are left to whoever keeps them.
+        Its job will write a new record. Published records are never moved.
 
         Returns:
-            Where it lies now; None where it was left, or was mended or moved by someone else.
+            The new path; None if the file was not moved, or was moved or replaced meanwhile.
         """
-        if bad.provenance == "published" or _is_sound(bad.path):
+        if bad.provenance == "published" or _is_valid(bad.path):
             return None
-        target = self.roots["run"].parent / "quarantine" / bad.place
+        target = self.roots["run"].parent / "quarantine" / bad.name
         target.parent.mkdir(parents=True, exist_ok=True)
         number = 1
         while target.exists():
@@ -233,16 +236,21 @@ class RecordStore:
         return target
 
 
-def _places(root: Path) -> list[str]:
-    """Return the paths of all JSON files below a root, sorted."""
-    found = []
+def _record_files(root: Path) -> list[str]:
+    """Return the paths of all JSON files relative to a root, sorted."""
+    paths = []
     for folder, _, names in os.walk(root):
         below = Path(folder).relative_to(root)
-        found += [(below / name).as_posix() for name in names if name.endswith(".json")]
-    return sorted(found)
+        paths += [(below / name).as_posix() for name in names if name.endswith(".json")]
+    return sorted(paths)
 
 
-def _is_sound(path: Path) -> bool:
+def _advice(provenance: Provenance) -> str:
+    """Return what to do with a record folder of an older ltbench."""
+    return f"read this folder with that version, and pass another {FOLDER_OPTIONS[provenance]}"
+
+
+def _is_valid(path: Path) -> bool:
     try:
         read_record(path)
     except RecordError:
@@ -251,55 +259,55 @@ def _is_sound(path: Path) -> bool:
 
 
 def _conflict(first: Stored, second: Stored) -> tuple[str, Code] | None:
-    """Return message and code of a conflict between files of one key."""
+    """Return message and code of a conflict between two files of one key."""
     same = first.record.repeats(second.record)
     if first.provenance != second.provenance:
-        reason = f"other numbers than the {first.provenance} {first.place}"
+        reason = f"other numbers than the {first.provenance} {first.name}"
         return None if same else (reason, "mismatch")
     if same:
-        return f"a copy of {first.place}", "duplicate"
-    return f"other numbers than {first.place}", "mismatch"
+        return f"a copy of {first.name}", "duplicate"
+    return f"other numbers than {first.name}", "mismatch"
 
 
 def publish(runs: Path, keys: Iterable[str], published: Path) -> list[Path]:
-    """Copy records of a run into the published ones.
+    """Copy records of a run folder to the published ones.
 
-    A record that is published already with the same numbers is left as it is.
+    A record that is already published with the same numbers is left as it is.
 
     Args:
-        runs: root of the run's records.
+        runs: folder of the run's records.
         keys: of the records to publish.
-        published: root of the published records.
+        published: folder of the published records.
 
     Returns:
         The files written.
 
     Raises:
-        RecordError: naming every key without a sound record and every file that would be replaced;
-            nothing has then been written.
+        RecordError: naming every key without a valid record and every file that would be replaced;
+            nothing is written then.
     """
-    ours = RecordStore(runs=runs).load().records
-    theirs = RecordStore(published=published).load().records
+    run_records = RecordStore(runs=runs).load().records
+    published_records = RecordStore(published=published).load().records
     problems: list[RecordError] = []
     new: dict[Path, Record] = {}
     for key in dict.fromkeys(keys):
-        if key not in ours:
-            message = f"{key}: no sound record in {runs}"
+        if key not in run_records:
+            message = f"{key}: no valid record in {runs}"
             problems.append(RecordError(message, "missing-record"))
             continue
         try:
-            record = with_confusion(ours[key])
+            record = with_confusion(run_records[key])
         except RecordError as error:
             problems.append(RecordError(f"{key}: {error}", error.code))
             continue
         path = record_path(published, record.job)
-        if key not in theirs:
+        if key not in published_records:
             new[path] = record
             if path.exists():
-                message = f"{key}: {path} is not a sound record and in the way"
+                message = f"{key}: {path} exists and is not a valid record; remove it first"
                 problems.append(RecordError(message))
-        elif not theirs[key].record.repeats(record):
-            message = f"{key}: published with other numbers in {theirs[key].path}"
+        elif not published_records[key].record.repeats(record):
+            message = f"{key}: published with other numbers in {published_records[key].path}"
             problems.append(RecordError(message, "mismatch"))
     if problems:
         raise RecordError.joined(problems)

@@ -1,1 +1,1 @@
-"""Trackers: mirrors of a job for people who watch many. Records are the source, never these."""
+"""Experiment tracking: mirrors of jobs, never the source of results."""

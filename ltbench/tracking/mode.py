@@ -1,4 +1,4 @@
-"""How Weights & Biases mirrors jobs."""
+"""Tracking modes of Weights & Biases."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Runs that were logged offline: found in the folders of their jobs and pushed in order."""
+"""Runs that were logged offline: list and sync them."""
 
 import os
 import subprocess
@@ -10,40 +10,38 @@ from ltbench.runs.run_dir import RunDirectory
 
 
 def unsynced_runs(run_dir: RunDirectory, keys: Iterable[str] | None = None) -> list[Path]:
-    """Return the folders of offline runs that no server has, the attempts of each job in order.
+    """Return the folders of unsynced offline runs, attempts in order.
 
     Args:
-        run_dir: where the jobs are.
-        keys: of the jobs; None for all there are.
+        run_dir: the run folder.
+        keys: of the jobs; None for all of the run folder.
     """
     jobs = run_dir.root / "jobs"
     names = sorted(path.name for path in jobs.glob("*/")) if keys is None else keys
     return [
         run
         for name in names
-        for run in sorted(jobs.joinpath(name, "wandb").glob("offline-run-*"))  # by their start
+        for run in sorted(jobs.joinpath(name, "wandb").glob("offline-run-*"))  # by time
         if not is_synced(run)
     ]
 
 
 def is_synced(run: Path) -> bool:
-    """Return whether the package has marked an offline run as pushed."""
+    """Return whether `wandb sync` has marked an offline run as synced."""
     return any(run.glob("*.wandb.synced"))
 
 
-def push(runs: Sequence[Path], logs: Path) -> list[Path]:
-    """Push offline runs to the server by the package's own command; return those it took.
+def sync(runs: Sequence[Path], logs: Path) -> list[Path]:
+    """Sync offline runs with `wandb sync`; return those that were synced.
 
-    Attempts at one job have its key for an id, and are pushed one after the other.
+    Attempts at one job share its key as run id, and are synced in order.
 
     Args:
-        runs: their folders.
-        logs: folder that the command writes its `wandb` folder of logs to.
+        runs: folders of the runs.
+        logs: folder in which the command creates its `wandb` folder of logs.
     """
     if runs:
         command = [sys.executable, "-m", "wandb", "sync", *map(str, runs)]
-        place = {"WANDB_DIR": str(logs)}
-        subprocess.run(  # noqa: S603 - our own words and folders
-            command, check=False, env=place | os.environ
-        )
+        environment = {"WANDB_DIR": str(logs)} | os.environ
+        subprocess.run(command, check=False, env=environment)  # noqa: S603 - our own arguments
     return [run for run in runs if is_synced(run)]

@@ -1,4 +1,4 @@
-"""Runs read back from the server and held against the records, which are what counts."""
+"""Comparison of the server's runs with the records."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from ltbench.runs.record import Record
-from ltbench.tracking.wandb import accuracies, hashes, logged_in, project
+from ltbench.tracking.wandb import data_hashes, logged_in, project, summary_metrics
 
-PATIENCE = 20
-"""Seconds that the server has for an answer."""
+TIMEOUT = 20
+"""Seconds to wait for the server."""
 
-PAGE = 200
-"""Runs asked for at a time."""
+PAGE_SIZE = 200
+"""Runs per request."""
 
 
 @dataclass(frozen=True)
 class MirroredRun:
-    """What the server knows of a run: its id is the job's key."""
+    """A run on the server; its id is the job's key."""
 
     key: str
     state: str
@@ -25,17 +25,17 @@ class MirroredRun:
     summary: Mapping[str, Any]
 
 
-def pull_runs(group: str, entity: str | None = None, patience: int = PATIENCE) -> list[MirroredRun]:
+def pull_runs(group: str, entity: str | None = None, timeout: int = TIMEOUT) -> list[MirroredRun]:
     """Return the runs of a group, without their histories.
 
     Args:
         group: name of the grid.
-        entity: user or team that has the project; None for the user's default.
-        patience: seconds that the server has for an answer.
+        entity: user or team that owns the project; None for the user's default.
+        timeout: seconds to wait for the server.
 
     Raises:
-        PermissionError: where nobody is logged in.
-        ConnectionError: saying why the server did not answer as it should.
+        PermissionError: if nobody is logged in.
+        ConnectionError: if the request fails, with the reason.
     """
     import wandb
 
@@ -43,10 +43,10 @@ def pull_runs(group: str, entity: str | None = None, patience: int = PATIENCE) -
         raise PermissionError("not logged in to Weights & Biases (`wandb login`)")
     path = project() if entity is None else f"{entity}/{project()}"
     try:
-        api = wandb.Api(timeout=patience)
-        found = api.runs(path, filters={"group": group}, per_page=PAGE)
-        return [MirroredRun(r.id, r.state, dict(r.config), dict(r.summary)) for r in found]
-    except Exception as error:  # what the package raises has no common base
+        api = wandb.Api(timeout=timeout)
+        runs = api.runs(path, filters={"group": group}, per_page=PAGE_SIZE)
+        return [MirroredRun(r.id, r.state, dict(r.config), dict(r.summary)) for r in runs]
+    except Exception as error:  # the package's errors have no common base class
         reason = f"{type(error).__name__}: {error}"
         raise ConnectionError(f"Weights & Biases, reading {path}: {reason}") from error
 
@@ -54,30 +54,30 @@ def pull_runs(group: str, entity: str | None = None, patience: int = PATIENCE) -
 def disagreements(
     runs: Iterable[MirroredRun], records: Mapping[str, Record]
 ) -> dict[str, list[str]]:
-    """Return what runs and records contradict each other in, by key.
+    """Return the disagreements of runs and records, by key.
 
     Args:
         runs: of a group.
         records: of the same grid by key.
     """
-    found = {run.key: _compared(run, records.get(run.key)) for run in runs}
-    return {key: lines for key, lines in found.items() if lines}
+    differences = {run.key: _compare(run, records.get(run.key)) for run in runs}
+    return {key: lines for key, lines in differences.items() if lines}
 
 
-def _compared(run: MirroredRun, record: Record | None) -> list[str]:
+def _compare(run: MirroredRun, record: Record | None) -> list[str]:
     if record is None:
-        return ["finished there, no record here"] if run.state == "finished" else []
+        return ["finished on the server, no record here"] if run.state == "finished" else []
     if run.state != "finished":
-        return [f"is {run.state} there, has a record here"]
+        return [f"is {run.state} on the server, has a record here"]
     lines = [
-        f"{name} is {run.config.get(name)} there, {value} here"
-        for name, value in hashes(record).items()
+        f"{name} is {run.config.get(name)} on the server, {value} here"
+        for name, value in data_hashes(record).items()
         if run.config.get(name) != value
     ]
-    for name, value in accuracies(record).items():
+    for name, value in summary_metrics(record).items():
         theirs = run.summary.get(name)
         if theirs is None and name != "acc":
-            continue  # a metric that came later, or one of a plugin
+            continue  # a newer metric, or one of a plugin
         if not isinstance(theirs, int | float) or not math.isclose(theirs, value, abs_tol=1e-9):
-            lines.append(f"{name} is {theirs} there, {value} here")
+            lines.append(f"{name} is {theirs} on the server, {value} here")
     return lines

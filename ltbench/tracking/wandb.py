@@ -1,12 +1,10 @@
 """Weights & Biases: one run mirrors one job.
 
-Nothing that a job does depends on it, nobody is asked for anything, and no failure here stops a
-job: it is reported as a warning, and the job goes on. The package is imported only when a run is
-opened.
+A job never depends on its mirror: nothing prompts for input, and failures are warnings. The package
+is imported only when a run is opened.
 
-An attempt that resumes a job logs the epochs before it again, at the steps that they had: offline,
-where each attempt has a folder of its own, the last one is whole; online, where the server knows
-how far the run was, they are passed over.
+An attempt that resumes a job logs the earlier epochs again, at their steps. Offline, where each
+attempt has its own folder, the last one is complete; online, steps that the server has are skipped.
 """
 
 import os
@@ -26,86 +24,89 @@ from ltbench.tracking.mode import Mode
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
 
-PATIENCE = 20.0
-"""Seconds that a server may keep a job waiting at its start, and again at its end.
+TIMEOUT = 20.0
+"""Seconds that a job waits for the server at its start, and again at its end.
 
-At the end the package may ask the server for as long once more, before it takes the record.
+At the end the package may wait as long once more, before it uploads the record.
 """
 
 NAME_LENGTH = 128
 TAG_LENGTH = 64
-"""Longest name and tag that the server takes."""
+"""Longest name and tag that the server accepts."""
 
 
 def open_run(job: Job, grid: str, directory: Path, mode: Mode) -> "WandbLogger | None":
-    """Open the run of a job, under the job's key.
+    """Open the run of a job, with the job's key as id.
 
     Args:
-        job: what is about to run.
+        job: about to run.
         grid: name of the grid, which groups the runs.
-        directory: the job's folder; the package's own `wandb` folder is made in it.
-        mode: "auto" is online where credentials lie ready (and `WANDB_MODE` does not say
-            otherwise), else offline; a server that does not answer means offline too.
+        directory: the job's folder; the package creates its `wandb` folder there.
+        mode: "auto" is online if credentials are configured (and `WANDB_MODE` permits), else
+            offline; also offline if the server does not answer.
 
     Returns:
-        Lightning's logger around the run. None when off, on every rank but the first, and where
-        no run could be opened.
+        Lightning's logger of the run. None if off, on every rank but the first, and if no run
+        could be opened.
     """
     disabled = mode == "auto" and os.environ.get("WANDB_MODE") == "disabled"
     if mode == "off" or disabled or os.environ.get("RANK", "0") != "0":
         return None
     online = False
     if mode != "offline":
-        with _Reported("looking for credentials"):
+        with _ErrorsAsWarnings("looking for credentials"):
             online = logged_in()
             if mode == "online" and not online:
-                raise PermissionError("not logged in (`wandb login`), so the run stays offline")
+                raise PermissionError("not logged in (`wandb login`), the run stays offline")
     for attempt in ("online", "offline") if online else ("offline",):
-        with _Reported(f"opening an {attempt} run"):
+        with _ErrorsAsWarnings(f"opening an {attempt} run"):
             return _open(job, grid, directory, attempt)
         _end_service()
     return None
 
 
 def log_epoch(logger: "WandbLogger", epoch: int, metrics: dict[str, float]) -> None:
-    """Log what an epoch (from 1) measured, unless the run has it from an attempt before."""
-    with _Reported("logging an epoch"):
+    """Log the metrics of an epoch (from 1), unless an earlier attempt did."""
+    with _ErrorsAsWarnings("logging an epoch"):
         run = logger.experiment
         if epoch >= run.starting_step:
             run.log({"epoch": epoch, **metrics}, step=epoch, commit=True)
 
 
 def finish(logger: "WandbLogger", record: Record | None, path: Path) -> None:
-    """Close the run of a job, with the result that its record holds.
+    """Close the run of a job with the result of its record.
 
     Args:
-        logger: the job's logger, of no use afterwards.
-        record: None marks the job as failed. To be called for such a job too: an offline run that
-            is not closed before its process ends loses what it logged.
+        logger: the job's logger, not to be used afterwards.
+        record: None marks the job as failed. Call it for failed jobs too: an offline run that is
+            not closed before its process ends loses its data.
         path: of the record's file, which becomes an artifact of the run.
     """
     if record is not None:
         run = logger.experiment
-        with _Reported("logging the result"):
-            facts = {**hashes(record), "environment": record.environment.model_dump(mode="json")}
+        with _ErrorsAsWarnings("logging the result"):
+            facts = {
+                **data_hashes(record),
+                "environment": record.environment.model_dump(mode="json"),
+            }
             run.config.update(facts, allow_val_change=True)
-            run.summary.update(accuracies(record) | _seconds(record))
+            run.summary.update(summary_metrics(record) | _seconds(record))
             if record.test is not None:
                 run.log({"per_class": _per_class(record, record.test)})
-        with _Reported("logging the record"):  # for which the package may ask the server
+        with _ErrorsAsWarnings("logging the record"):  # may contact the server
             run.log_artifact(_artifact(record, path))
-    with _Reported("closing the run"):
+    with _ErrorsAsWarnings("closing the run"):
         logger.experiment.finish(exit_code=int(record is None))
     _end_service()
 
 
 def project() -> str:
-    """Return the project that runs belong to."""
+    """Return the project of the runs."""
     return os.environ.get("WANDB_PROJECT", "ltbench")
 
 
 def logged_in() -> bool:
-    """Whether credentials lie ready, by the package's own rules: no prompt, no network."""
+    """Return whether credentials are configured, without prompt or network."""
     import wandb
 
     wandb.setup(settings=wandb.Settings(silent=True))
@@ -118,7 +119,7 @@ def _open(job: Job, grid: str, directory: Path, mode: str) -> "WandbLogger":
 
     directory.mkdir(parents=True, exist_ok=True)
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-        raise PermissionError(f"{directory} is not writable")  # the package would turn to /tmp
+        raise PermissionError(f"{directory} is not writable")  # the package would use /tmp
     tags = (job.dataset.id, job.split, job.method, job.recipe_name)
     run = wandb.init(
         project=project(),
@@ -135,8 +136,8 @@ def _open(job: Job, grid: str, directory: Path, mode: str) -> "WandbLogger":
             mode=mode,
             silent=True,
             console="off",
-            init_timeout=PATIENCE,
-            finish_timeout=PATIENCE,
+            init_timeout=TIMEOUT,
+            finish_timeout=TIMEOUT,
             disable_git=True,
             save_code=False,
             x_disable_meta=True,
@@ -151,10 +152,10 @@ def _open(job: Job, grid: str, directory: Path, mode: str) -> "WandbLogger":
 
 
 def _end_service() -> None:
-    """Wait for the package's own process to write everything and end; the next run starts anew."""
+    """End the package's background process after it has written everything."""
     import wandb
 
-    with _Reported("ending the service"):
+    with _ErrorsAsWarnings("ending the service"):
         wandb.teardown()
 
 
@@ -168,14 +169,14 @@ def _groups(record: Record) -> tuple[Group, ...]:
     return class_groups(record.split.longtailed_counts, record.job.dataset.shot_rule)
 
 
-def accuracies(record: Record) -> dict[str, float]:
-    """Return what a run's summary says of the test, fractions; a run on a CPU repeats them."""
-    found = metric_values(record).items()
-    return {name: float(value) for name, value in found if value is not None}
+def summary_metrics(record: Record) -> dict[str, float]:
+    """Return the metrics of a run's summary, as fractions."""
+    values = metric_values(record).items()
+    return {name: float(value) for name, value in values if value is not None}
 
 
-def hashes(record: Record) -> dict[str, str]:
-    """Return what a run's configuration says of the images."""
+def data_hashes(record: Record) -> dict[str, str]:
+    """Return the data hashes of a run's configuration."""
     return {"train_hash": record.split.train_hash, "test_hash": record.split.test_hash}
 
 
@@ -185,7 +186,7 @@ def _seconds(record: Record) -> dict[str, float]:
 
 
 def _artifact(record: Record, path: Path) -> Any:
-    """Return the record's file as an artifact, read where it lies and not copied."""
+    """Return the record's file as an artifact, without copying it."""
     import wandb
 
     artifact = wandb.Artifact(f"record-{record.key}", type="record")
@@ -196,7 +197,7 @@ def _artifact(record: Record, path: Path) -> Any:
 
 
 def _per_class(record: Record, test: EvaluationResult) -> Any:
-    """A table with one row a class."""
+    """Return a table with one row per class."""
     import wandb
 
     rows = zip(record.split.train_counts, _groups(record), test.hits, test.totals, strict=True)
@@ -210,13 +211,10 @@ def _per_class(record: Record, test: EvaluationResult) -> Any:
 
 
 @dataclass(frozen=True)
-class _Reported:
-    """Turns an error into a warning, which Python shows once.
+class _ErrorsAsWarnings:
+    """Turn any error into a warning: the package's errors have no common base class."""
 
-    It takes any error: what the package raises has no common base.
-    """
-
-    doing: str
+    action: str
 
     def __enter__(self) -> None:
         """Nothing to prepare."""
@@ -226,6 +224,6 @@ class _Reported:
     ) -> bool:
         if not isinstance(error, Exception):
             return False
-        message = f"Weights & Biases, {self.doing}: {type(error).__name__}: {error}"
+        message = f"Weights & Biases, {self.action}: {type(error).__name__}: {error}"
         warnings.warn(message, stacklevel=3)
         return True

@@ -366,7 +366,7 @@ def test_every_number_leads_to_its_records(toy):
     records = fill(toy, plan)
     table = made(RECORDS, boards(plan, records)[0], {}, records)
     of_crt = {cell.text for row in table.rows for cell in row[-1:] if row[0].text == "cRT"}
-    assert of_crt == {stored.place for stored in records.values()}
+    assert of_crt == {stored.name for stored in records.values()}
 
 
 def test_remarks(toy):

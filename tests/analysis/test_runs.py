@@ -153,7 +153,7 @@ def test_csv_can_be_read_back_and_holds_no_formula(toy):
 
 def test_records_of_folders_are_read_and_bad_ones_warned_of(records, tmp_path):
     for stored in records.values():
-        write_record(stored.record, tmp_path / "runs" / "records" / stored.place)
+        write_record(stored.record, tmp_path / "runs" / "records" / stored.name)
     (tmp_path / "runs" / "records" / "bad.json").write_text("{")
     with pytest.warns(UserWarning, match="bad.json"):
         runs = ltbench.load_runs(tmp_path / "published", tmp_path / "runs")

@@ -73,7 +73,7 @@ def test_killed_trainers_end_with_the_unbroken_records(project, whole):
     killed = set()
     while run.poll() is None:
         for folder in {path.parent for path in project.out.glob("jobs/*/progress.json")} - killed:
-            trainers = sorted({pid for claim in folder.glob("claims/*") for pid in holders(claim)})
+            trainers = sorted({pid for claim in folder.glob("lock/*") for pid in holders(claim)})
             if trainers and kill(chance.choice(trainers)):
                 killed.add(folder)
         time.sleep(0.02)
@@ -197,7 +197,7 @@ def test_workers_share_a_folder_and_take_over_what_the_dead_held(project, whole)
 def test_a_worker_takes_over_from_a_machine_that_is_gone(project, whole):
     key = next(iter(whole))
     job = project.run_dir.job(key)
-    claim = job.claims.take()
+    claim = job.lock.acquire()
     said = json.loads(claim.path.read_text()) | {"machine": "other", "host": "node7"}
     claim.path.write_text(json.dumps(said))
     worker = project.start("long.yaml", verb="worker")

@@ -109,7 +109,7 @@ def test_a_rank_that_hangs_is_noticed_and_the_job_goes_on(project, whole):
     run = project.start("tiny.yaml", "--only", "variant=Softmax", "--only", "seed=0", *words)
     (path,) = wait_until(lambda: list(project.out.glob("jobs/*/progress.json")))
     wait_until(lambda: read_json(path)["epoch"] > 5)
-    (claim,) = path.parent.glob("claims/*")
+    (claim,) = path.parent.glob("lock/*")
     leader = next(pid for pid in holders(claim) if len(children(pid)) == 2)
     os.kill(max(children(leader)), signal.SIGSTOP)
     assert run.wait(PATIENCE) == 0

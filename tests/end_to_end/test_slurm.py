@@ -61,7 +61,7 @@ def under_way(cluster, project):
         return [
             job.path.name
             for job in jobs
-            if job.claims.holder() and (read_json(job.progress) or {"epoch": 0})["epoch"] > 3
+            if job.lock.holder() and (read_json(job.progress) or {"epoch": 0})["epoch"] > 3
         ]
 
     return cluster.wait_for(found)
@@ -118,7 +118,7 @@ def test_two_nodes_train_one_job_and_are_preempted(cluster, project, local):
         "pair.yaml", *SLURM, "--devices", "2", "--nodes", "2", "--slurm-option", "gres=gpu:1"
     )
     (key,) = under_way(cluster, project)
-    holder = project.run_dir.job(key).claims.holder()
+    holder = project.run_dir.job(key).lock.holder()
     assert holder.details["launch"].startswith("slurm ")
     preempt(cluster)
     cluster.wait_for(lambda: stops(project))
@@ -151,7 +151,7 @@ def test_a_job_that_slurm_has_completed_is_not_done_without_its_record(cluster, 
     key = said.split()[-1].rpartition("/")[2]
     number = cluster.call("sbatch", "--parsable", "--output=/dev/null", "--wrap", "true").strip()
     folder = project.run_dir.job(key)
-    folder.ticket.write_text(json.dumps({"slurm": number}))
+    folder.submission.write_text(json.dumps({"slurm": number}))
     cluster.wait_for(lambda: not cluster.queue())
     counts, text = project.status("pair.yaml")
     assert counts == {"missing": 1}
@@ -165,7 +165,7 @@ def test_a_lost_node_is_survived(cluster, project, local):
     node = cluster.call("squeue", "-h", "-o", "%N").strip()
     cluster.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     try:
-        cluster.wait_for(lambda: project.run_dir.job(key).claims.holder() is None)
+        cluster.wait_for(lambda: project.run_dir.job(key).lock.holder() is None)
         cluster.wait_for(lambda: not cluster.queue())
     finally:
         cluster.resume(node)

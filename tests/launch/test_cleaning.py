@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ltbench.launch.cleaning import needed, note_plan, unneeded
+from ltbench.launch.cleaning import needed, save_plan, unneeded
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import record_path, write_record
 from tests.support.errors import problems
@@ -38,10 +38,10 @@ def removable(run_dir, plans=(), published=None):
 
 
 def test_plans_that_were_noted_are_kept_each_edition(run_dir, plan, ncm):
-    note_plan(ncm, run_dir)
+    save_plan(ncm, run_dir)
     assert removable(run_dir) == plan.jobs.keys() - ncm.jobs.keys()
-    note_plan(plan, run_dir)
-    note_plan(plan, run_dir)
+    save_plan(plan, run_dir)
+    save_plan(plan, run_dir)
     assert len(list(run_dir.plans.iterdir())) == 2
     assert removable(run_dir) == set()
 
@@ -51,7 +51,7 @@ def test_records_of_grids_that_nobody_knows_are_kept(run_dir, plan):
 
 
 def test_ad_hoc_records_are_kept(run_dir, ncm):
-    note_plan(ncm, run_dir)
+    save_plan(ncm, run_dir)
     before = removable(run_dir)
     changed = quickstart("seed=0", "variant=Softmax", sets=("recipe.stage1.epochs=50",)).jobs
     for job in changed.values():
@@ -60,7 +60,7 @@ def test_ad_hoc_records_are_kept(run_dir, ncm):
 
 
 def test_published_jobs_and_their_starts_are_kept(run_dir, plan, ncm, tmp_path):
-    note_plan(quickstart("seed=0", "split=longtailed", "variant=LDAM-DRW"), run_dir)
+    save_plan(quickstart("seed=0", "split=longtailed", "variant=LDAM-DRW"), run_dir)
     job = plan.jobs[key(plan, "NCM")]
     write_record(record(job), record_path(tmp_path / "published", job))
     gone = removable(run_dir, published=tmp_path / "published")
@@ -68,22 +68,22 @@ def test_published_jobs_and_their_starts_are_kept(run_dir, plan, ncm, tmp_path):
 
 
 def test_what_runs_or_can_be_resumed_is_kept(run_dir, plan, ncm):
-    note_plan(ncm, run_dir)
+    save_plan(ncm, run_dir)
     first, second, *rest = sorted(removable(run_dir))
     checkpoint = run_dir.job(second).checkpoints / "1.pt"
     checkpoint.parent.mkdir()
     checkpoint.touch()
-    with run_dir.job(first).claim():
+    with run_dir.job(first).hold():
         assert removable(run_dir) == set(rest)
     assert removable(run_dir) == {first, *rest}
 
 
 def test_a_folder_in_which_work_begins_is_not_removed(run_dir, plan, ncm):
-    note_plan(ncm, run_dir)
+    save_plan(ncm, run_dir)
     records = load(run_dir).records
     found, *_ = unneeded(needed((), records, run_dir), records, run_dir)
     assert found.bytes > 0
-    with found.folder.claim():
+    with found.folder.hold():
         assert not found.remove()
     assert found.folder.path.exists()
     assert found.remove()
@@ -91,7 +91,7 @@ def test_a_folder_in_which_work_begins_is_not_removed(run_dir, plan, ncm):
 
 
 def test_links_and_what_is_not_named_as_a_job_stay(run_dir, ncm, tmp_path):
-    note_plan(ncm, run_dir)
+    save_plan(ncm, run_dir)
     (run_dir.root / "jobs" / "photos").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (run_dir.root / "jobs" / ("a" * 16)).symlink_to(tmp_path / "elsewhere")
@@ -109,7 +109,7 @@ def test_a_folder_of_no_runs_is_refused(tmp_path):
 
 
 def test_a_damaged_plan_removes_nothing(run_dir, ncm):
-    note_plan(ncm, run_dir)
+    save_plan(ncm, run_dir)
     (path,) = run_dir.plans.iterdir()
     path.write_text(json.dumps({"grid": "x"})[:-3])
     assert problems(lambda: removable(run_dir)) == [(str(path), "", "unreadable")]

@@ -8,12 +8,12 @@ from ltbench.launch.cost import (
     STATED,
     CostModel,
     Estimate,
-    Rates,
+    MeasuredThroughput,
     duration,
-    keep_rates,
+    save_throughput,
     kind,
-    outlook,
-    read_rates,
+    describe_cost,
+    read_throughput,
     time_left,
 )
 from ltbench.runs.store import Loaded, Stored
@@ -118,8 +118,8 @@ def test_records_of_this_hardware_count_before_those_of_other(plan):
 
 def test_rates_measured_here_count_first_and_for_their_kind_alone(plan):
     softmax, ldam = job(plan, "Softmax"), job(plan, "LDAM-DRW")
-    keep_rates(softmax, HERE, Rates(200.0, 1000.0))
-    keep_rates(softmax, OTHER, Rates(1e9, 1e9))
+    save_throughput(softmax, HERE, MeasuredThroughput(200.0, 1000.0))
+    save_throughput(softmax, OTHER, MeasuredThroughput(1e9, 1e9))
     cost = model(loaded(record(softmax, rate=500.0)))
     tests = softmax.dataset.test_per_class * softmax.dataset.classes
     expected = OVERHEAD + tests / 1000 + IMAGES / 200
@@ -127,21 +127,21 @@ def test_rates_measured_here_count_first_and_for_their_kind_alone(plan):
     assert cost.estimate(ldam).source == RECORDS
     assert kind(softmax) == kind(softmax.model_copy(update={"seed": 7, "label": "x"}))
     assert kind(softmax) != kind(ldam)
-    assert read_rates(ldam, HERE) is None
+    assert read_throughput(ldam, HERE) is None
 
 
 def test_damaged_rates_are_none(plan):
     softmax = job(plan, "Softmax")
-    keep_rates(softmax, HERE, Rates(200.0, 1000.0))
+    save_throughput(softmax, HERE, MeasuredThroughput(200.0, 1000.0))
     module._place(softmax, HERE).write_text('{"rate": 1}')
-    assert read_rates(softmax, HERE) is None
+    assert read_throughput(softmax, HERE) is None
 
 
 def test_estimates_of_other_hardware_are_not_divided_among_slots():
     here, there = Estimate(7200.0, HERE, RECORDS), Estimate(3600.0, OTHER, STATED)
-    assert f"about 2 h 00 min in 2 slots of this {HERE}" in outlook([here, here], 2, HERE)
-    assert f"about 2 h 00 min on one {OTHER}, {STATED}" in outlook([there, there], 2, HERE)
-    said = outlook([here, there, None], 2, HERE)
+    assert f"about 2 h 00 min in 2 slots of this {HERE}" in describe_cost([here, here], 2, HERE)
+    assert f"about 2 h 00 min on one {OTHER}, {STATED}" in describe_cost([there, there], 2, HERE)
+    said = describe_cost([here, there, None], 2, HERE)
     for part in (
         f"1 of them about 2 h 00 min in 2 slots of this {HERE}",
         f"1 of them about 60 min on one {OTHER}",
@@ -149,7 +149,7 @@ def test_estimates_of_other_hardware_are_not_divided_among_slots():
         "--measure",
     ):
         assert part in said
-    assert "--measure" not in outlook([here], 1, HERE)
+    assert "--measure" not in describe_cost([here], 1, HERE)
 
 
 def test_the_tests_of_like_jobs_count_on_the_same_images(plan):

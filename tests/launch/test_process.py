@@ -9,7 +9,7 @@ from ltbench.launch.local import PRELOAD
 from ltbench.launch.process import BUSY, main
 from ltbench.launch.task import command, write_task
 from ltbench.runs.run_dir import RunDirectory
-from ltbench.runs.state import failure_of, finished
+from ltbench.runs.state import read_failure, finished
 from tests.support import processes
 from tests.support.project import PATIENCE, children, is_alive, wait_until
 from tests.support.training_jobs import job, options, weights
@@ -72,7 +72,7 @@ def test_one_rank_and_two_give_the_same_counts(run_dir, start, tmp_path):
 
 def test_a_claimed_job_is_left_alone(run_dir, start):
     one = job()
-    with run_dir.job(one.key).claim():
+    with run_dir.job(one.key).hold():
         ended(start(one), BUSY)
     assert not run_dir.job(one.key).log.exists()
 
@@ -81,7 +81,7 @@ def test_no_socket_stays_open(run_dir):
     one = job()
     words = command(write_task(one, run_dir, options()))
     words[1:1] = ["-W", "always::ResourceWarning"]
-    with run_dir.job(one.key).claim():
+    with run_dir.job(one.key).hold():
         done = processes.run(words, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (BUSY, "")
 
@@ -95,8 +95,8 @@ def test_sigterm_saves_within_the_epoch_and_stops(run_dir, start, ranks):
     os.kill(process.pid, signal.SIGTERM)
     process.join(PATIENCE)
     assert len(checkpoints(run_dir, one)) == 1
-    assert failure_of(run_dir.job(one.key)) is None
-    assert run_dir.job(one.key).claims.holder() is None
+    assert read_failure(run_dir.job(one.key)) is None
+    assert run_dir.job(one.key).lock.holder() is None
     assert "stopped, and saved" in run_dir.job(one.key).log.read_text()
 
 
@@ -110,7 +110,7 @@ def test_a_killed_rank_ends_the_job_at_once_and_is_named(run_dir, start, victim)
     process.join(PATIENCE)
     assert not process.is_alive()
     said = f"Ended: rank {victim} of 2 was ended by SIGKILL, as the system does"
-    assert failure_of(run_dir.job(one.key)).startswith(said)
+    assert read_failure(run_dir.job(one.key)).startswith(said)
     wait_until(lambda: not any(map(is_alive, ranks)))
 
 
@@ -123,7 +123,7 @@ def test_ranks_die_with_the_process_that_watches_them(run_dir, start):
     process.kill()
     process.join()
     wait_until(lambda: not any(map(is_alive, ranks)))
-    wait_until(lambda: run_dir.job(one.key).claims.holder() is None)
+    wait_until(lambda: run_dir.job(one.key).lock.holder() is None)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -134,7 +134,7 @@ def test_a_job_that_hangs_is_given_up(run_dir, start, ranks):
     os.kill(max(children(process.pid)), signal.SIGSTOP)
     process.join(PATIENCE)
     assert not process.is_alive()
-    assert failure_of(run_dir.job(one.key)) == "Ended: the job did not move on for 3 s"
+    assert read_failure(run_dir.job(one.key)) == "Ended: the job did not move on for 3 s"
 
 
 def test_a_job_whose_folder_is_gone_ends(run_dir, start, tmp_path):
@@ -144,21 +144,21 @@ def test_a_job_whose_folder_is_gone_ends(run_dir, start, tmp_path):
     run_dir.job(one.key).path.rename(tmp_path / "away")
     process.join(PATIENCE)
     assert not process.is_alive()
-    assert "claims/00001 is gone: this attempt ends" in (tmp_path / "away/log.txt").read_text()
+    assert "lock/00001 is gone: this attempt ends" in (tmp_path / "away/log.txt").read_text()
 
 
 def test_a_job_that_another_process_took_over_ends(run_dir, start):
     one = job(epochs=LONG)
     process = start(one)
     under_way(run_dir, one)
-    claims = run_dir.job(one.key).claims
+    claims = run_dir.job(one.key).lock
     claims.free(claims.holder())
-    with run_dir.job(one.key).claim() as claim:
+    with run_dir.job(one.key).hold() as claim:
         assert claim is not None
         process.join(PATIENCE)
         assert not process.is_alive()
         assert claims.holder().pid == os.getpid()
-    assert failure_of(run_dir.job(one.key)) is None
+    assert read_failure(run_dir.job(one.key)) is None
 
 
 def test_a_resumed_job_ends_like_an_unbroken_one(run_dir, start, tmp_path):
@@ -171,7 +171,7 @@ def test_a_resumed_job_ends_like_an_unbroken_one(run_dir, start, tmp_path):
         under_way(run_dir, one)
         os.kill(process.pid, how)
         process.join(PATIENCE)
-        wait_until(lambda: run_dir.job(one.key).claims.holder() is None)
+        wait_until(lambda: run_dir.job(one.key).lock.holder() is None)
     ended(start(one), 0)
     record = finished(one, run_dir)
     assert record.numbers() == whole.numbers()

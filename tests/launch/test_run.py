@@ -12,7 +12,7 @@ from ltbench.data.errors import DataError
 from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_raw_dataset
 from ltbench.launch import run
-from ltbench.launch.run import check_data, check_shares, check_writable, code_commit
+from ltbench.launch.run import check_data, check_batch_sizes, check_writable, code_commit
 from tests.support import processes
 from tests.support.errors import problems_of, raises
 from tests.support.listed_images import (
@@ -36,9 +36,9 @@ def with_batch(job, batch):
 
 
 def test_batches_that_devices_cannot_share_are_refused(jobs):
-    check_shares(jobs, 4)
+    check_batch_sizes(jobs, 4)
     wrong = [with_batch(jobs[0], 33), with_batch(jobs[1], 34)]
-    found = problems_of(lambda: check_shares([*jobs, *wrong], 4))
+    found = problems_of(lambda: check_batch_sizes([*jobs, *wrong], 4))
     assert [(problem.file, problem.code) for problem in found] == [("--devices", "conflict")] * 2
     assert [re.findall(r"\d+", problem.message) for problem in found] == [["4", "33"], ["4", "34"]]
 

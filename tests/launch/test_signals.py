@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from ltbench.launch import signals
-from ltbench.launch.signals import SIGNALS, Interruption, StopSignals, Unbroken
+from ltbench.launch.signals import SIGNALS, Interruption, StopSignals, DeferredInterruption
 
 
 @pytest.fixture(autouse=True)
@@ -39,14 +39,14 @@ def test_an_unbroken_block_ends_first():
     ended = []
 
     def block():
-        with Unbroken():
+        with DeferredInterruption():
             os.kill(os.getpid(), signal.SIGTERM)
             ended.append(True)
 
     with pytest.raises(Interruption):
         block()
     assert ended == [True]
-    with Unbroken():
+    with DeferredInterruption():
         pass
 
 

@@ -58,9 +58,9 @@ def test_nodes_that_cannot_share_the_devices_are_refused(run_dir):
 
 
 def test_without_slurm_nothing_is_queued(run_dir, monkeypatch):
-    write_json(run_dir.job("a").ticket, {"slurm": "7"})
+    write_json(run_dir.job("a").submission, {"slurm": "7"})
     monkeypatch.setenv("PATH", "")
-    assert slurm.tickets(["a", "b"], run_dir) == {"a": SchedulerStatus("7", None)}
+    assert slurm.query_statuses(["a", "b"], run_dir) == {"a": SchedulerStatus("7", None)}
     one = job()
     pytest.importorskip("submitit")
     settings = slurm.Settings()
@@ -72,8 +72,8 @@ def test_without_slurm_nothing_is_queued(run_dir, monkeypatch):
 def test_what_the_queue_says(run_dir, programs):
     programs(squeue='printf "7 RUNNING None\\n8_0 PENDING Resources\\n8_1 PENDING (null)\\n"')
     for key, number in (("a", "7"), ("b", "8_0"), ("c", "9")):
-        write_json(run_dir.job(key).ticket, {"slurm": number})
-    assert slurm.tickets("abcd", run_dir) == {
+        write_json(run_dir.job(key).submission, {"slurm": number})
+    assert slurm.query_statuses("abcd", run_dir) == {
         "a": SchedulerStatus("7", "RUNNING"),
         "b": SchedulerStatus("8_0", "PENDING (Resources)"),
         "c": SchedulerStatus("9", None),

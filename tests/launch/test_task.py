@@ -10,7 +10,7 @@ import pytest
 from ltbench.launch import export_scripts, task
 from ltbench.launch.process import BUSY
 from ltbench.launch.ranks import STOPPED, RankLayout
-from ltbench.launch.scheduling import levels
+from ltbench.launch.scheduling import dependency_levels
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import finished
 from ltbench.training import fit
@@ -69,9 +69,9 @@ def test_a_command_runs_its_job_once(run_dir):
     one, second = job(epochs=10), job("crt", depends_on=(job(epochs=10).key,))
     folders = [task.write_task(each, run_dir, options(device="auto")) for each in (one, second)]
     assert ended(start(folders[1])) == BUSY
-    assert not run_dir.job(second.key).claims.folder.exists()
+    assert not run_dir.job(second.key).lock.folder.exists()
     process = start(folders[0])
-    wait_until(lambda: run_dir.job(one.key).claims.holder() is not None)
+    wait_until(lambda: run_dir.job(one.key).lock.holder() is not None)
     assert ended(start(folders[0])) == BUSY
     assert ended(process) == 0
     assert finished(one, run_dir).cost.attempts == 1

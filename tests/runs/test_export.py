@@ -114,7 +114,7 @@ def test_a_run_is_found_by_the_beginning_of_its_key(toy):
 
 
 def test_confusion_counts_beside_a_record_go_with_it(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "CLASSES_WITHIN", 5)
+    monkeypatch.setattr(store, "MAX_INLINE_CLASSES", 5)
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}], splits=("longtailed",), seeds=(0,))
     weights = Weights(sha256=hashlib.sha256(BYTES).hexdigest(), parameters=9)
     made = toy.record(next(iter(plan.jobs.values())), (50,) * 6, weights=weights)

@@ -9,14 +9,14 @@ import time
 import pytest
 
 from ltbench.runs import job_lock as module
-from ltbench.runs.job_lock import STALE, JobLock, LockLostError, Watch
+from ltbench.runs.job_lock import HEARTBEAT_TIMEOUT, DeadHolderDetector, JobLock, LockLostError
 
 FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
-def claims(tmp_path):
-    return JobLock(tmp_path / "job" / "claims")
+def lock(tmp_path):
+    return JobLock(tmp_path / "job" / "lock")
 
 
 @pytest.fixture
@@ -26,96 +26,96 @@ def clock(monkeypatch):
     return now
 
 
-def last(claims):
-    return max(claims.folder.iterdir())
+def last_file(lock):
+    return max(lock.folder.iterdir())
 
 
-def elsewhere(claims, **changes):
-    """Rewrite the last claim as another machine would have written it."""
-    path = last(claims)
+def move_to_other_machine(lock, **changes):
+    """Rewrite the last lock file as another machine would have written it."""
+    path = last_file(lock)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": "other"} | changes))
 
 
-def hold(claims, pipe):
-    """Hold a lock in a process of its own, and wait."""
-    pipe.send(claims.take() is not None)
+def hold(lock, pipe):
+    """Hold the lock and wait."""
+    pipe.send(lock.acquire() is not None)
     time.sleep(600)
 
 
-def holding(claims):
+def holding(lock):
     ours, theirs = FORK.Pipe()
-    process = FORK.Process(target=hold, args=(claims, theirs), daemon=True)
+    process = FORK.Process(target=hold, args=(lock, theirs), daemon=True)
     process.start()
     assert ours.recv()
     return process
 
 
-def test_one_holds_until_it_lets_go(claims):
-    assert claims.holder() is None
-    first = claims.take(launcher="slurm 7")
-    holder = claims.holder()
+def test_one_process_holds_the_lock_until_it_releases_it(lock):
+    assert lock.holder() is None
+    first = lock.acquire(launcher="slurm 7")
+    holder = lock.holder()
     assert (holder.number, holder.pid, holder.here) == (1, os.getpid(), True)
     assert holder.details == {"launcher": "slurm 7"}
-    assert claims.take() is None
+    assert lock.acquire() is None
     first.release()
-    assert claims.holder() is None
-    second = claims.take()
-    assert claims.holder().number == 2
+    assert lock.holder() is None
+    second = lock.acquire()
+    assert lock.holder().number == 2
     second.release()
-    assert [path.read_bytes() for path in sorted(claims.folder.iterdir())] == [b"free\n"] * 2
+    assert [path.read_bytes() for path in sorted(lock.folder.iterdir())] == [b"free\n"] * 2
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_the_kernel_says_that_a_holder_is_dead(claims, how):
-    process = holding(claims)
-    assert claims.holder().pid == process.pid
+def test_a_dead_holder_is_seen_at_once(lock, how):
+    process = holding(lock)
+    assert lock.holder().pid == process.pid
     os.kill(process.pid, how)
     process.join()
-    assert claims.holder() is None
-    claims.take().release()
+    assert lock.holder() is None
+    lock.acquire().release()
 
 
-def test_a_stopped_holder_lives(claims):
-    process = holding(claims)
+def test_a_suspended_holder_keeps_the_lock(lock):
+    process = holding(lock)
     os.kill(process.pid, signal.SIGSTOP)
-    assert claims.take() is None
+    assert lock.acquire() is None
     process.kill()
     process.join()
 
 
-def test_processes_forked_from_the_holder_keep_it(claims):
-    claim = claims.take()
+def test_forked_processes_keep_the_lock(lock):
+    held = lock.acquire()
     child = FORK.Process(target=time.sleep, args=(600,), daemon=True)
     child.start()
-    os.close(claim.handle)  # as if the holder had died
-    assert claims.holder() is not None
+    os.close(held.handle)  # as if the holder had died
+    assert lock.holder() is not None
     child.kill()
     child.join()
-    assert claims.holder() is None
+    assert lock.holder() is None
 
 
-def race(claims, start, wins):
+def race(lock, start, wins):
     start.wait()
     for number in range(40):
-        if claim := claims.take():
-            path = claims.folder.parent / f"{number}.{os.getpid()}"
-            with (claims.folder.parent / "only_one").open("x"):
+        if held := lock.acquire():
+            path = lock.folder.parent / f"{number}.{os.getpid()}"
+            with (lock.folder.parent / "only_one").open("x"):
                 path.touch()
-            (claims.folder.parent / "only_one").unlink()
-            claim.release()
+            (lock.folder.parent / "only_one").unlink()
+            held.release()
             wins.put(1)
 
 
-def test_many_at_once_never_hold_together(claims):
-    claims.folder.mkdir(parents=True)
+def test_racing_processes_never_hold_the_lock_together(lock):
+    lock.folder.mkdir(parents=True)
     start, wins = FORK.Barrier(4), FORK.SimpleQueue()
-    racers = [FORK.Process(target=race, args=(claims, start, wins)) for _ in range(4)]
+    racers = [FORK.Process(target=race, args=(lock, start, wins)) for _ in range(4)]
     for racer in racers:
         racer.start()
     for racer in racers:
         racer.join()
     assert [racer.exitcode for racer in racers] == [0] * 4
-    numbers = [int(path.name) for path in claims.folder.iterdir()]
+    numbers = [int(path.name) for path in lock.folder.iterdir()]
     assert sorted(numbers) == list(range(1, len(numbers) + 1))
     total = 0
     while not wins.empty():
@@ -123,101 +123,101 @@ def test_many_at_once_never_hold_together(claims):
     assert total == len(numbers) >= 4
 
 
-def test_a_holder_elsewhere_lives_as_long_as_it_gives_signs(claims, clock):
-    claim, watch = claims.take(), Watch()
-    elsewhere(claims)
+def test_a_holder_on_another_machine_lives_by_its_heartbeats(lock, clock):
+    held, detector = lock.acquire(), DeadHolderDetector()
+    move_to_other_machine(lock)
     for _ in range(5):
-        clock[0] += STALE - 1
-        claim.beat()
-        assert not claims.holder().here
-        assert not watch.is_dead(claims, claims.holder())
-    clock[0] += STALE - 1
-    assert not watch.is_dead(claims, claims.holder())
+        clock[0] += HEARTBEAT_TIMEOUT - 1
+        held.beat()
+        assert not lock.holder().here
+        assert not detector.is_dead(lock, lock.holder())
+    clock[0] += HEARTBEAT_TIMEOUT - 1
+    assert not detector.is_dead(lock, lock.holder())
     clock[0] += 2
-    assert watch.is_dead(claims, claims.holder())
+    assert detector.is_dead(lock, lock.holder())
 
 
-def test_clocks_do_not_matter(claims, clock):
-    claims.take()
-    watch = Watch()
-    elsewhere(claims)
+def test_clocks_do_not_matter(lock, clock):
+    lock.acquire()
+    detector = DeadHolderDetector()
+    move_to_other_machine(lock)
     for jump in (-1e9, 1e9, 0.0):
-        os.utime(last(claims), (time.time() + jump, time.time() + jump))
-        clock[0] += STALE - 1
-        assert not watch.is_dead(claims, claims.holder())
+        os.utime(last_file(lock), (time.time() + jump, time.time() + jump))
+        clock[0] += HEARTBEAT_TIMEOUT - 1
+        assert not detector.is_dead(lock, lock.holder())
 
 
-def test_one_of_many_takes_over_from_the_dead(claims):
-    dead = claims.take()
-    elsewhere(claims)
-    holder = claims.holder()
-    assert claims.take() is None
+def test_one_process_takes_over_from_a_dead_holder(lock):
+    dead = lock.acquire()
+    move_to_other_machine(lock)
+    holder = lock.holder()
+    assert lock.acquire() is None
     for _ in range(2):
-        claims.free(holder)
-    new = claims.take()
-    assert claims.holder().number == 3
-    claims.free(holder)  # by somebody who was slow
-    assert claims.take() is None
+        lock.break_lock(holder)
+    new = lock.acquire()
+    assert lock.holder().number == 3
+    lock.break_lock(holder)  # by a slow process
+    assert lock.acquire() is None
     with pytest.raises(LockLostError, match="took the job over"):
         dead.beat()
     dead.release()
-    assert claims.take() is None
+    assert lock.acquire() is None
     new.beat()
 
 
-def test_a_claim_about_to_be_written_is_held(claims, clock):
-    claims.take().release()
-    path = claims.folder / "00002"
+def test_an_incomplete_lock_file_counts_as_held(lock, clock):
+    lock.acquire().release()
+    path = lock.folder / "00002"
     path.touch()
-    assert claims.take() is None
-    assert not Watch().is_dead(claims, claims.holder())
+    assert lock.acquire() is None
+    assert not DeadHolderDetector().is_dead(lock, lock.holder())
     path.write_text('{"host"')
-    assert claims.take() is None
+    assert lock.acquire() is None
 
 
-def test_a_restarted_machine_is_another(claims, monkeypatch):
-    claim = claims.take()
-    monkeypatch.setattr(module, "machine", lambda: "since the restart")
-    assert claims.holder() is not None
-    assert not claims.holder().here
-    claim.release()
+def test_a_restarted_machine_is_another_machine(lock, monkeypatch):
+    held = lock.acquire()
+    monkeypatch.setattr(module, "machine_id", lambda: "since the restart")
+    assert lock.holder() is not None
+    assert not lock.holder().here
+    held.release()
 
 
-def test_without_locks_signs_of_life_count(claims, monkeypatch):
+def test_without_flock_heartbeats_count(lock, monkeypatch):
     def unsupported(file, how):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
-    claim = claims.take()
-    assert claims.take() is None
-    assert not claims.holder().here
-    os.close(claim.handle)
-    assert claims.take() is None  # who knows
-    claims.free(claims.holder())
-    assert claims.take() is not None
+    held = lock.acquire()
+    assert lock.acquire() is None
+    assert not lock.holder().here
+    os.close(held.handle)
+    assert lock.acquire() is None  # its holder may live
+    lock.break_lock(lock.holder())
+    assert lock.acquire() is not None
 
 
-def test_a_full_disk_leaves_no_claim(claims, monkeypatch):
-    claims.take().release()
+def test_a_full_disk_leaves_no_lock_file(lock, monkeypatch):
+    lock.acquire().release()
 
     def full(handle, data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError, match="No space"):
-        claims.take()
+        lock.acquire()
     monkeypatch.undo()
-    assert claims.holder() is None
-    assert claims.take() is not None
+    assert lock.holder() is None
+    assert lock.acquire() is not None
 
 
-def test_a_removed_folder_is_noticed(claims):
-    claim = claims.take()
-    claim.beat()
-    last(claims).unlink()
+def test_a_removed_folder_is_noticed(lock):
+    held = lock.acquire()
+    held.beat()
+    last_file(lock).unlink()
     with pytest.raises(LockLostError, match="is gone"):
-        claim.beat()
-    last_one = claims.take()
+        held.beat()
+    new = lock.acquire()
     with pytest.raises(LockLostError, match="is gone"):
-        claim.beat()
-    last_one.beat()
+        held.beat()
+    new.beat()

@@ -9,13 +9,13 @@ from ltbench.runs.state import (
     SchedulerStatus,
     describe_exit,
     failed_jobs,
-    failure_of,
+    read_failure,
     finished,
     job_states,
     register_retry,
     reset_retries,
     tail,
-    to_train,
+    jobs_to_train,
 )
 from ltbench.runs.store import record_path, write_record
 from tests.support.quickstart import finish, key, load, quickstart, record
@@ -64,7 +64,7 @@ def test_states_from_never_trained_to_done(plan, run_dir):
     folder.checkpoints.mkdir(parents=True)
     (folder.checkpoints / "epoch-00001-0.pt").touch()
     assert state(plan, run_dir, softmax) == ("missing", "interrupted, will resume")
-    with folder.claim():
+    with folder.hold():
         assert state(plan, run_dir, softmax) == ("running", "starting")
         write_json(folder.progress, {"epoch": 3, "epochs": 40, "images_per_second": 10.0})
         assert state(plan, run_dir, softmax) == ("running", "epoch 3/40")
@@ -79,7 +79,7 @@ def test_states_from_never_trained_to_done(plan, run_dir):
 
 def test_a_job_that_runs_elsewhere_names_the_machine(plan, run_dir):
     softmax = key(plan, "Softmax")
-    with run_dir.job(softmax).claim() as claim:
+    with run_dir.job(softmax).hold() as claim:
         said = json.loads(claim.path.read_text()) | {"machine": "other", "host": "node7"}
         claim.path.write_text(json.dumps(said))
         assert state(plan, run_dir, softmax) == ("running", "starting on node7")
@@ -96,7 +96,7 @@ def test_a_submitted_job_waits_in_its_queue(plan, run_dir):
 
     assert told("PENDING (Priority)") == ("queued", "Slurm job 7_1: PENDING (Priority)")
     assert told(None) == ("missing", "Slurm job 7_1 is over and left no record")
-    with run_dir.job(softmax).claim():
+    with run_dir.job(softmax).hold():
         assert told("RUNNING") == ("running", "starting")
     write_json(run_dir.job(softmax).failure, FAILURE)
     assert told(None)[0] == "failed"
@@ -153,7 +153,7 @@ def test_records_of_other_settings_and_versions_are_stale(plan, run_dir):
 
 
 def test_what_has_no_record_is_trained_starts_first(plan, run_dir):
-    everything = to_train(plan, load(run_dir), run_dir)
+    everything = jobs_to_train(plan, load(run_dir), run_dir)
     assert sorted(everything) == sorted(plan.jobs)
     assert everything.index(key(plan, "Softmax")) < everything.index(key(plan, "NCM"))
 
@@ -164,11 +164,11 @@ def test_a_start_without_its_weights_is_trained_again_if_something_needs_it(plan
     softmax, ncm = key(plan, "Softmax"), key(plan, "NCM")
     weights = run_dir.job(softmax).weights
     weights.write_bytes(b"damaged")
-    assert to_train(plan, load(run_dir), run_dir) == []
+    assert jobs_to_train(plan, load(run_dir), run_dir) == []
     record_path(run_dir.records, plan.jobs[ncm]).unlink()
-    assert to_train(plan, load(run_dir), run_dir) == [softmax, ncm]
+    assert jobs_to_train(plan, load(run_dir), run_dir) == [softmax, ncm]
     weights.write_bytes(b"weights")
-    assert to_train(plan, load(run_dir), run_dir) == [ncm]
+    assert jobs_to_train(plan, load(run_dir), run_dir) == [ncm]
 
 
 def test_a_published_start_counts_if_its_weights_are_here(plan, run_dir, tmp_path):
@@ -178,9 +178,9 @@ def test_a_published_start_counts_if_its_weights_are_here(plan, run_dir, tmp_pat
     record_path(run_dir.records, plan.jobs[softmax]).unlink()
     write_record(made, record_path(tmp_path / "published", plan.jobs[softmax]))
     loaded = load(run_dir, tmp_path / "published")
-    assert to_train(small, loaded, run_dir) == [ncm]
+    assert jobs_to_train(small, loaded, run_dir) == [ncm]
     run_dir.job(softmax).weights.unlink()
-    assert to_train(small, loaded, run_dir) == [softmax, ncm]
+    assert jobs_to_train(small, loaded, run_dir) == [softmax, ncm]
 
 
 def test_the_tail_of_a_log(tmp_path):
@@ -194,11 +194,11 @@ def test_the_tail_of_a_log(tmp_path):
 
 def test_a_damaged_failure_is_none(run_dir):
     folder = run_dir.job("0" * 16)
-    assert failure_of(folder) is None
+    assert read_failure(folder) is None
     write_json(folder.failure, FAILURE)
-    assert failure_of(folder) == "DivergedError: the loss is nan"
+    assert read_failure(folder) == "DivergedError: the loss is nan"
     folder.failure.write_text(json.dumps(FAILURE)[:9])
-    assert failure_of(folder) is None
+    assert read_failure(folder) is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ltbench.runs.errors import RecordError
-from ltbench.runs.record import CLASSES_WITHIN, EvaluationResult, Record
+from ltbench.runs.record import MAX_INLINE_CLASSES, EvaluationResult, Record
 from ltbench.runs.store import (
     RecordStore,
     confusion_path,
@@ -52,7 +52,7 @@ def put(record, root):
     return path
 
 
-def many_classes(toy, classes=CLASSES_WITHIN + 1):
+def many_classes(toy, classes=MAX_INLINE_CLASSES + 1):
     """Build a record of more classes than it holds confusion counts of, an image each."""
     spec = toy.dataset(classes=classes, imbalance_ratio=10)
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}], dataset=spec, seeds=(0,))
@@ -99,7 +99,7 @@ def test_quarantine_takes_confusion_counts_along(toy, roots):
 
 
 def test_confusion_of_few_classes_is_in_the_record(toy, tmp_path):
-    record = many_classes(toy, CLASSES_WITHIN)
+    record = many_classes(toy, MAX_INLINE_CLASSES)
     write_record(record, tmp_path / "a.json")
     assert read_record(tmp_path / "a.json") == record
     assert not confusion_path(tmp_path / "a.json").exists()

@@ -173,7 +173,7 @@ class Project:
 
     def trainers(self):
         """Return the ids of the processes that hold a job of this project."""
-        claims = self.out.glob("jobs/*/claims/*")
+        claims = self.out.glob("jobs/*/lock/*")
         return sorted({pid for claim in claims for pid in holders(claim)})
 
     def processes(self):

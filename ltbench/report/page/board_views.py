@@ -179,7 +179,7 @@ EVIDENCE = TableSpec[BoardContext, tuple[VariantResult, Stored]](
 def _links(records: Mapping[str, Stored]) -> dict[str, str]:
     """Return the addresses of published records by key: the page lies in `results/leaderboard`."""
     return {
-        key: f"../records/{stored.place}"
+        key: f"../records/{stored.name}"
         for key, stored in records.items()
         if stored.provenance == "published"
     }
