@@ -2,7 +2,7 @@
 
 `ltbench run` trains jobs of one epoch on the digits, one after the other, in a folder of its own.
 Timed are the seconds to its first step, those of each job to its own first step, and those between
-the end of one job and the claim of the next. Caches are warm, as in every run but the first.
+the end of one job and the lock of the next. Caches are warm, as in every run but the first.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def a_run() -> dict[str, float]:
         jobs = sorted(map(times, Path(folder).rglob("records/**/*.json")))
     return {
         "run, to the first step": jobs[0][1] - began,
-        "a job, to its first step": statistics.mean(step - claim for claim, step, _ in jobs),
+        "a job, to its first step": statistics.mean(step - locked for locked, step, _ in jobs),
         "between two jobs": statistics.mean(
             later[0] - earlier[2] for earlier, later in pairwise(jobs)
         ),
@@ -69,11 +69,11 @@ def times(path: Path) -> tuple[float, float, float]:
     job = RunDirectory(root).job(record["key"])
     claimed = datetime.strptime(job.log.read_text()[:23], "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007 - local time
     trained = job.progress.stat().st_mtime
-    (claim,) = job.lock.folder.iterdir()
+    (lock_file,) = job.lock.folder.iterdir()
     return (
         claimed.timestamp(),
         trained - record["cost"]["train_seconds"],
-        claim.stat().st_mtime,
+        lock_file.stat().st_mtime,
     )
 
 

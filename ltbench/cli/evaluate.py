@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ltbench.cli.options import DataRoot, Plugins, Where
+from ltbench.cli.options import DataRoot, DeviceName, Plugins
 from ltbench.cli.screen import print_report, print_text
 from ltbench.cli.verbs import unless
 from ltbench.config.errors import Location, raise_all
@@ -32,7 +32,7 @@ def evaluate(
     ] = None,
     data_root: Annotated[DataRoot, unless("--images")] = None,
     plugins: Plugins = None,
-    device: Where = "auto",
+    device: DeviceName = "auto",
 ) -> None:
     """Evaluate exported weights on a dataset or on a folder of images."""
     from ltbench.config.load import load_dataset

@@ -47,7 +47,9 @@ RunDir = Annotated[
     unless("--published-only"),
 ]
 RecordsDir = Annotated[Path, typer.Option(help="Folder of the published records.")]
-Where = Annotated[Device, typer.Option("--device", help="Device; auto: a GPU if there is one.")]
+DeviceName = Annotated[
+    Device, typer.Option("--device", help="Device; auto: a GPU if there is one.")
+]
 Tracking = Annotated[
     Mode, typer.Option("--wandb", help="Weights & Biases mode; auto: online if logged in.")
 ]
@@ -119,7 +121,7 @@ class Selection(Inputs):
 class Machine:
     """Devices of the jobs."""
 
-    device: Where = "auto"
+    device: DeviceName = "auto"
     max_parallel: Annotated[
         int | None,
         typer.Option(min=1, help="Jobs at a time; default: one per GPU, else one per core."),

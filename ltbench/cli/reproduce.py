@@ -141,7 +141,7 @@ def _announce(
 def _judge(
     plan: "Plan", published: "dict[str, Stored]", ours: "dict[str, Stored]", tolerance: float
 ) -> None:
-    """Compare the published numbers with ours; exit with 1 if any is outside."""
+    """Compare published numbers with ours; exit with 1 if any is outside."""
     from ltbench.analysis.reproduction import claims, verdicts
     from ltbench.analysis.result_set import boards
 

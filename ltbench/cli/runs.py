@@ -174,7 +174,7 @@ def job(
 
 
 def cancel(grid: GridName, run_dir: RunDir = Folders.run_dir, *, selection: Selection) -> None:
-    """Cancel the jobs of a grid that are queued or running in Slurm."""
+    """Cancel the queued and running Slurm jobs of a grid."""
     from ltbench.launch import slurm
     from ltbench.runs.run_dir import RunDirectory
 
@@ -188,7 +188,7 @@ def cancel(grid: GridName, run_dir: RunDir = Folders.run_dir, *, selection: Sele
 def _print_tables(
     plan: "Plan", registry: "MethodRegistry", loaded: "Loaded", run_dir: "RunDirectory"
 ) -> None:
-    """Print the tables of a plan; results with overridden settings are not ranked."""
+    """Print the tables of a plan; ad hoc results are not ranked."""
     from ltbench.analysis.result_set import boards
     from ltbench.report.summary_tables import AD_HOC
     from ltbench.report.table import build
@@ -230,7 +230,7 @@ def plan(
     ] = False,
     yes: Confirmed = False,
 ) -> None:
-    """Show the jobs of a grid, how variants share them, and their cost."""
+    """Show the jobs of a grid, which are shared, and their cost."""
     from ltbench.core.hardware import hardware_of
     from ltbench.launch.cost import CostModel, describe_cost
     from ltbench.launch.plan import make_plan
@@ -244,8 +244,8 @@ def plan(
 
         monitoring = Monitoring(wandb)
         options = make_options(planned, selection, machine.device, machine.devices, monitoring)
-        save_plan(planned, run_dir)
         keys = jobs_to_train(planned, folders.load(), run_dir)
+        save_plan(planned, run_dir)
         write = export_scripts.commands if export == "commands" else export_scripts.sbatch_script
         for line in write({key: planned.jobs[key] for key in keys}, run_dir, options):
             print_text(line)

@@ -47,7 +47,10 @@ errors = Console(stderr=True)
 
 
 class Output(io.FileIO):
-    """A standard stream; raises SIGHUP when its reader is gone, and discards the rest."""
+    """A standard stream that raises SIGHUP when its reader is gone.
+
+    Later output is discarded.
+    """
 
     hung_up = False
 
@@ -93,7 +96,7 @@ def prepare_streams() -> None:
 
 
 def _stream(number: int, before: TextIO | None) -> TextIO:
-    """Return a stream of a file, in the encoding of the one before, if any."""
+    """Return a standard stream, in the encoding of the one before."""
     return io.TextIOWrapper(
         io.BufferedWriter(Output(number, "w", closefd=False)),
         encoding="utf-8" if before is None else before.encoding,
@@ -162,7 +165,7 @@ def print_report(table: "Table") -> None:
 
 
 def _min_width(title: str, cells: "Sequence[Text]", *, wraps: bool) -> int:
-    """Return the fewest characters of a column; on a terminal texts are wrapped."""
+    """Return a column's minimum width; on a terminal texts are wrapped."""
     longest = max([len(title), *(cell.cell_len for cell in cells)])
     return (
         min(longest, max(len(title), MIN_WRAPPED_WIDTH))

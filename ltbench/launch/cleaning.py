@@ -23,7 +23,7 @@ KEY = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
 
 @dataclass(frozen=True)
 class UnneededFolder:
-    """An unneeded job folder: its size in bytes, and the job's title if known."""
+    """An unneeded job folder, its size, and the job's title if known."""
 
     folder: JobFolder
     bytes: int
@@ -38,7 +38,7 @@ class UnneededFolder:
 
 
 def save_plan(plan: Plan, run_dir: RunDirectory) -> None:
-    """Save the list of a plan's jobs in the run folder, once per edition."""
+    """Save the list of a plan's jobs in the run folder."""
     jobs = {key: job.title for key, job in plan.jobs.items()}
     name = f"{plan.grid.name}-{content_hash(sorted(jobs))[:KEY_LENGTH]}.json"
     path = run_dir.plans / name

@@ -39,7 +39,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class MeasuredThroughput:
-    """Images per second in training (None if it is not trained) and test."""
+    """Images per second in training (None without training) and test."""
 
     train: float | None
     test: float
@@ -81,7 +81,7 @@ class CostModel:
                 self.tests.setdefault((*key, job.dataset.name), []).append(cost.test_seconds)
 
     def estimate(self, job: Job) -> Estimate | None:
-        """Estimate the duration of a job; None if no similar job was measured.
+        """Estimate a job's duration; None if no similar job was measured.
 
         All tests count, label-shift and open-set tests too, if their time is known on the same
         hardware.
@@ -127,7 +127,7 @@ class CostModel:
 
 
 def _images_seen(job: Job) -> int | None:
-    """Return the images seen in training; None if the split size is unknown."""
+    """Return the images seen in training; None if unknown."""
     images = split_size(job.dataset, job.split, job.subset)
     if images is None or job.stage_recipe is None:
         return None
@@ -171,7 +171,7 @@ def cost_key(job: Job) -> str:
 
 
 def read_throughput(job: Job, hardware: str) -> MeasuredThroughput | None:
-    """Return the throughput of jobs of this cost, if measured on the hardware."""
+    """Return the throughput of such jobs, if measured on the hardware."""
     value = read_json(_throughput_file(job, hardware))
     try:
         return None if value is None else MeasuredThroughput(**value)
@@ -189,7 +189,7 @@ def _throughput_file(job: Job, hardware: str) -> Path:
 
 
 def time_left(seconds: Collection[float | None], slots: int) -> float | None:
-    """Return the seconds until jobs are done; None if a duration is unknown.
+    """Return the seconds until jobs are done; None if unknown.
 
     It is at least that of the longest job; dependencies between jobs are ignored.
     """

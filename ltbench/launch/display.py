@@ -28,7 +28,7 @@ LINE_EVERY = 60.0
 def progress_bar(console: Console | None, title: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar; yields a callback that takes done and total.
 
-    Prints one line at the beginning, which is all where there is no terminal.
+    Without a terminal, one line is printed at the beginning.
     """
     shown = console is not None and console.is_terminal
     with Progress(console=console, transient=True, disable=not shown) as bar:
@@ -105,7 +105,7 @@ class RunDisplay:
         self._event("wait", job, "another run is training it")
 
     def retrying(self, job: Job, reason: str) -> None:
-        """Show why a job was ended; it will resume from its last checkpoint."""
+        """Show why a job was ended; it will resume."""
         self._remove(job)
         self._print(f"RETRY   {job.title}: {printable(reason)}", "yellow")
 
@@ -115,7 +115,7 @@ class RunDisplay:
         self._print(message, "yellow")
 
     def done(self, job: Job, *, changed: bool) -> None:
-        """Show that a job has its record; `changed` if the new one differs."""
+        """Show that a job has its record, and whether it changed."""
         self._end(job)
         self._event("done", job, self._summary())
         if changed:

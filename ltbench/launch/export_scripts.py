@@ -26,7 +26,7 @@ def commands(jobs: Mapping[str, Job], run_dir: RunDirectory, options: Options) -
 def sbatch_script(
     jobs: Mapping[str, Job], run_dir: RunDirectory, options: Options
 ) -> Iterator[str]:
-    """Write task files; yield the lines of a script that submits them to Slurm."""
+    """Write task files; yield the lines of a script for sbatch."""
     yield "#!/bin/sh"
     yield "# Submits each job to start after the jobs that it depends on. Arguments are passed to"
     yield "# every sbatch: sh script.sh --partition=gpu --time=8:00:00"

@@ -1,4 +1,4 @@
-"""The leader process of a job: holds the job's lock, starts and monitors the ranks."""
+"""The leader process of a job: holds its lock, starts and monitors ranks."""
 
 import io
 import logging
@@ -45,7 +45,7 @@ STOP_TIMEOUT = 10.0
 
 
 def main(job_text: str, root: str, options: Options, slot: Sequence[str]) -> None:
-    """Run one job in a new process with a session of its own.
+    """Run one job in this new process, in its own session.
 
     Args:
         job_text: the job as JSON.
@@ -72,7 +72,7 @@ def main(job_text: str, root: str, options: Options, slot: Sequence[str]) -> Non
 
 
 class Attempt:
-    """One attempt at a job: ends with a record or a failure file.
+    """One attempt at a job, which leaves a record or failure file.
 
     A stop signal makes the ranks save and end; a second Ctrl-C ends them at once.
 
@@ -239,7 +239,7 @@ class Attempt:
 
 
 def redirect(path: Path) -> None:
-    """Redirect all output of this process, C libraries included, to a log file."""
+    """Redirect all output of this process to a file, C libraries' too."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -34,7 +34,7 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class RankLayout:
-    """The ranks of a job that this process starts; by default the only one.
+    """The ranks that this process starts; by default a single one.
 
     Attributes:
         world: number of ranks of the job.
@@ -56,7 +56,7 @@ class RankLayout:
 
     @classmethod
     def of_one_machine(cls, world: int) -> "RankLayout":
-        """Return the layout of a job whose ranks are all on this machine."""
+        """Return the layout of a job on this machine alone."""
         return cls(world=world, here=world, on_node=world)
 
     @classmethod

@@ -40,7 +40,7 @@ class JobResources:
     gpus: int
 
     def slots(self) -> int:
-        """Return the number of jobs that all live nodes can run at once."""
+        """Return the number of jobs that live nodes can run at once."""
         import ray
 
         return sum(self.slots_of(node["Resources"]) for node in ray.nodes() if node["Alive"])
@@ -164,7 +164,9 @@ class RayRunner(Runner):
 
 
 def _run(folder: str, cwd: str, settings: Mapping[str, str]) -> int:
-    """Run the job of a folder in a subprocess that ends with this process.
+    """Run the job of a folder in a subprocess.
+
+    The subprocess ends with this process.
 
     Returns:
         The exit code of the subprocess.

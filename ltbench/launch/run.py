@@ -81,8 +81,8 @@ def find_pending_jobs(
         ConfigError: if the run folder is not writable, or a batch does not divide among devices.
     """
     check_writable(run_dir.root)
-    save_plan(plan, run_dir)
     loaded = _load_and_quarantine(RecordStore(published, run_dir.records), console)
+    save_plan(plan, run_dir)
     jobs = {key: plan.jobs[key] for key in jobs_to_train(plan, loaded, run_dir)}
     if not jobs:
         console.print(f"Nothing to train: all {len(plan.jobs)} jobs have records.")
@@ -278,7 +278,7 @@ def _images_key(job: Job) -> tuple[object, ...]:
 
 
 def _files_of(job: Job, raw: "RawDataset") -> "Iterator[FileImages]":
-    """Yield the image files that a job reads and that are not cached.
+    """Yield the uncached image files that a job reads.
 
     Raises:
         DataError: if its split is impossible, or smaller than a batch.

@@ -112,7 +112,7 @@ class Runner(ABC):
 
     @abstractmethod
     def poll_finished(self) -> Iterable[tuple[str, int | None]]:
-        """Wait a moment; yield key and exit code of each process that ended.
+        """Wait a moment; return key and exit code of ended processes.
 
         The code is None if the process was lost with its node.
         """
@@ -175,7 +175,7 @@ class Runner(ABC):
         self.ask_to_stop()
 
     def _block(self) -> None:
-        """Give up jobs that depend on a failed job or on unusable images."""
+        """Give up jobs whose dependency failed or whose images are unusable."""
         for key, job in list(self.waiting.items()):
             cause = next((self.causes[k] for k in job.depends_on if k in self.causes), None)
             if cause is not None and job.dataset.name not in self.unusable:
@@ -218,7 +218,7 @@ class Runner(ABC):
                 self.display.progress(job, state)
 
     def _poll_others(self) -> None:
-        """Collect jobs of other runs that have ended, or whose holders are dead."""
+        """Collect ended jobs of other runs; break locks of dead holders."""
         if time.monotonic() - self.last_poll_of_others < POLL_OTHERS:
             return
         self.last_poll_of_others = time.monotonic()
@@ -254,7 +254,7 @@ class Runner(ABC):
             self._fail(job, reason)
 
     def _collect_from_other(self, job: Job) -> None:
-        """Collect the outcome of a job that another run held, or run it here."""
+        """Collect the outcome of another run's job, or run it here."""
         reason = read_failure(self.run_dir.job(job.key))
         if self._done(job):
             return

@@ -24,7 +24,7 @@ def dependency_levels(jobs: Mapping[str, Job]) -> list[dict[str, Job]]:
 
 
 def critical_path(jobs: Mapping[str, Job], seconds: Mapping[str, float | None]) -> dict[str, float]:
-    """Return the length in seconds of the longest dependency chain from each job.
+    """Return the seconds of the longest dependency chain from each job.
 
     A job of unknown duration counts as one second.
 

@@ -61,7 +61,7 @@ class StopSignals:
 
 
 class DeferredInterruption(StopSignals):
-    """Finish a block before a signal interrupts it; a second signal does at once."""
+    """Defer a signal to the end of a block; a second interrupts."""
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         super().__exit__(kind)

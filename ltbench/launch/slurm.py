@@ -145,7 +145,7 @@ def cancel(ids: Iterable[str]) -> None:
 
 
 def run_and_requeue(folder: Path) -> int:
-    """Run the job of a folder as a Slurm task; requeue it if unfinished.
+    """Run a folder's job as a Slurm task; requeue it if unfinished.
 
     Returns:
         The exit code: 0 if the job has its record.
@@ -228,7 +228,7 @@ def _chunks(jobs: list[Job], size: int) -> Iterator[list[Job]]:
 
 
 def _output(command: list[str], text: str = "") -> str:
-    """Return the output of a command given some input, empty if it fails."""
+    """Return the output of a command; empty if it fails."""
     done = subprocess.run(  # noqa: S603 - fixed commands
         command, input=text, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Jobs as files, which one command runs on any machine that sees the run folder."""
+"""Task files: a job and its options, to run on any machine."""
 
 import os
 import sys
@@ -58,7 +58,7 @@ def command(folder: Path) -> list[str]:
 
 
 def run_task(folder: Path, parent: int | None = None) -> int:
-    """Run the job of a folder; under `srun`, only the ranks of this process.
+    """Run the job of a folder; under `srun`, its rank.
 
     Args:
         folder: of the job.

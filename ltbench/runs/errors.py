@@ -5,6 +5,6 @@ from ltbench.config.errors import CodedError
 
 
 class RecordError(CodedError):
-    """A file is not a valid record, or does not match its record."""
+    """A file is not a valid record, or does not match one."""
 
     code: Code = "invalid-record"

@@ -102,12 +102,12 @@ def read_export(folder: Path) -> Export:
         ConfigError: naming every problem with its configuration.
         RecordError: if its record is invalid, or other parts do not match it.
     """
-    value, locate = read_yaml(folder / CONFIG)
-    config = validate(ExportConfig, value, Location(display(folder / CONFIG), locate))
     try:
         record = read_record(folder / RECORD)
     except RecordError as error:
         raise RecordError(f"{folder / RECORD}: {error}", error.code) from error
+    value, locate = read_yaml(folder / CONFIG)
+    config = validate(ExportConfig, value, Location(display(folder / CONFIG), locate))
     if config.job.key != record.key:
         raise RecordError(
             f"{folder / CONFIG} is of job {config.job.key}, its record {record.key}", "mismatch"

@@ -102,7 +102,7 @@ class HeldLock:
 
 
 class JobLock:
-    """The lock of one job; its files are in a folder of their own."""
+    """The lock of one job, a folder of lock files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -164,7 +164,7 @@ class JobLock:
         return 0
 
     def _create(self, number: int) -> tuple[Path, int] | None:
-        """Create and open the lock file of a number; returns None if it exists."""
+        """Create the lock file of a number; returns None if it exists."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = _lock_file(self.folder, number)
         try:
@@ -178,7 +178,7 @@ def _lock_file(folder: Path, number: int) -> Path:
 
 
 def _parse(text: bytes) -> dict[str, Any]:
-    """Return the content of a lock file, empty while it is being written."""
+    """Return the content of a lock file; empty while being written."""
     try:
         content = json.loads(text)
     except ValueError:
@@ -201,7 +201,7 @@ class DeadHolderDetector:
         self.seen: dict[Path, tuple[tuple[int, int], float]] = {}
 
     def is_dead(self, lock: JobLock, holder: Holder) -> bool:
-        """Return whether a holder has missed its heartbeats since it was first polled."""
+        """Return whether a holder has missed its heartbeats since first polled."""
         beat, now = (holder.number, holder.touched), time.monotonic()
         before, since = self.seen.get(lock.folder, (None, now))
         if holder.here or beat != before:

@@ -59,7 +59,7 @@ class SplitFacts(Model):
 
 
 class Calibration(Model):
-    """Reliability diagram: confidence and accuracy in 15 equal bins (lo, hi], as fractions."""
+    """Confidence and accuracy in 15 equal bins (lo, hi], as fractions."""
 
     counts: tuple[int, ...]
     confidence: tuple[float, ...]
@@ -156,8 +156,8 @@ class EvaluationResult(Counts):
             if len(self.auroc_pairs) != len(most) or any(map(gt, self.auroc_pairs, most)):
                 raise ValueError("auroc_pairs needs one value a class, of all pairs at most")
         if self.average_precision is not None:
-            there = [value is not None for value in self.average_precision]
-            if there != [total > 0 for total in self.totals]:
+            defined = [value is not None for value in self.average_precision]
+            if defined != [total > 0 for total in self.totals]:
                 raise ValueError("average_precision needs one value a class with test images")
         return self
 
@@ -240,7 +240,7 @@ class CurvePoint(Model):
 
 
 class ShiftedTest(Counts):
-    """A test under label shift; `index_hash` is the hash of the chosen indices."""
+    """A test under label shift; `index_hash` is that of the images."""
 
     direction: Direction
     ratio: int = Field(ge=1)
@@ -358,7 +358,7 @@ class Weights(Model):
     @model_validator(mode="after")
     def _not_more_than_all(self) -> Self:
         if max(self.trained or 0, self.read or 0) > self.parameters:
-            raise ValueError("more parameters are trained or read than there are")
+            raise ValueError("trained or read parameters are more than all parameters")
         return self
 
 

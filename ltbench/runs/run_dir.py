@@ -45,7 +45,7 @@ class JobFolder:
 
     @property
     def retries(self) -> Path:
-        """Number of attempts that were ended from outside, and the epoch they reached."""
+        """Number of attempts ended from outside, and the epoch they reached."""
         return self.path / "retries.json"
 
     @property
@@ -90,7 +90,7 @@ class RunDirectory:
 
     @property
     def plans(self) -> Path:
-        """Jobs of the grids that were trained here, one file per edition of a grid."""
+        """Jobs of the grids trained here, a file per edition."""
         return self.root / "plans"
 
     def job(self, key: str) -> JobFolder:

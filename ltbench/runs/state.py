@@ -42,14 +42,14 @@ class JobState:
 
 @dataclass(frozen=True)
 class SchedulerStatus:
-    """A job in a scheduler's queue; `state` is None once it left the queue."""
+    """A job in a scheduler's queue; `state` is None outside it."""
 
     job_id: str
     state: str | None
 
 
 def finished(job: Job, run_dir: RunDirectory) -> Record | None:
-    """Return the record of a job that has record and weights, else None."""
+    """Return the record of a job with record and weights, else None."""
     try:
         record = read_record(record_path(run_dir.records, job))
     except RecordError:
@@ -131,7 +131,7 @@ def failed_jobs(plan: Plan, run_dir: RunDirectory) -> set[str]:
 
 
 def tail(path: Path, lines: int = 12) -> str:
-    """Return the last lines of a log, without control characters; empty if missing."""
+    """Return the last lines of a log, without control characters."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             return "\n".join(printable(line.rstrip("\n")) for line in deque(file, lines))
@@ -140,7 +140,7 @@ def tail(path: Path, lines: int = 12) -> str:
 
 
 def coordinates(job: Job) -> tuple[str, ...]:
-    """Return the names that identify a job to a reader, without its settings."""
+    """Return the names that identify a job, without its settings."""
     return (job.dataset.id, job.split, job.label, job.recipe_name, str(job.seed), job.stage)
 
 

@@ -30,7 +30,7 @@ COUNT_LENGTH = 32
 
 @dataclass(frozen=True)
 class Stored:
-    """A record and its file; `name` is the path relative to the record folder."""
+    """A record and its file; `name` is relative to the record folder."""
 
     record: Record
     path: Path
@@ -40,7 +40,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class BadRecord:
-    """A file in the record folder that is not a valid record, and why."""
+    """A file in the record folder that is no valid record."""
 
     path: Path
     name: str
@@ -62,7 +62,7 @@ class Loaded:
 
 
 def slug(text: str) -> str:
-    """Return text as a safe part of a file name; similar texts may collide."""
+    """Return text as a safe part of a file name, not unique."""
     return re.sub(r"[^A-Za-z0-9_.+]+", "-", text).strip("-.")[:SLUG_LENGTH] or "variant"
 
 
@@ -95,7 +95,7 @@ def confusion_path(path: Path) -> Path:
 
 
 def with_confusion(stored: Stored) -> Record:
-    """Return a record with its confusion counts, read from their file if separate.
+    """Return a record with its confusion counts, also if in a file.
 
     Raises:
         RecordError: if that file is missing, or is not the record's.
@@ -212,7 +212,7 @@ class RecordStore:
         return loaded
 
     def quarantine(self, bad: BadRecord) -> Path | None:
-        """Move a bad record of a run to `quarantine/` next to the records.
+        """Move a bad record of a run to the folder `quarantine`.
 
         Its job will write a new record. Published records are never moved.
 
@@ -259,7 +259,7 @@ def _is_valid(path: Path) -> bool:
 
 
 def _conflict(first: Stored, second: Stored) -> tuple[str, Code] | None:
-    """Return message and code of a conflict between two files of one key."""
+    """Return message and code of a conflict between two files."""
     same = first.record.repeats(second.record)
     if first.provenance != second.provenance:
         reason = f"other numbers than the {first.provenance} {first.name}"

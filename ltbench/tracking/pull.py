@@ -75,9 +75,9 @@ def _compare(run: MirroredRun, record: Record | None) -> list[str]:
         if run.config.get(name) != value
     ]
     for name, value in summary_metrics(record).items():
-        theirs = run.summary.get(name)
-        if theirs is None and name != "acc":
+        remote = run.summary.get(name)
+        if remote is None and name != "acc":
             continue  # a newer metric, or one of a plugin
-        if not isinstance(theirs, int | float) or not math.isclose(theirs, value, abs_tol=1e-9):
-            lines.append(f"{name} is {theirs} on the server, {value} here")
+        if not isinstance(remote, int | float) or not math.isclose(remote, value, abs_tol=1e-9):
+            lines.append(f"{name} is {remote} on the server, {value} here")
     return lines

@@ -66,7 +66,7 @@ def open_run(job: Job, grid: str, directory: Path, mode: Mode) -> "WandbLogger |
 
 
 def log_epoch(logger: "WandbLogger", epoch: int, metrics: dict[str, float]) -> None:
-    """Log the metrics of an epoch (from 1), unless an earlier attempt did."""
+    """Log the metrics of an epoch (from 1), unless logged before."""
     with _ErrorsAsWarnings("logging an epoch"):
         run = logger.experiment
         if epoch >= run.starting_step:
@@ -212,7 +212,10 @@ def _per_class(record: Record, test: EvaluationResult) -> Any:
 
 @dataclass(frozen=True)
 class _ErrorsAsWarnings:
-    """Turn any error into a warning: the package's errors have no common base class."""
+    """Turn any error into a warning.
+
+    The package's errors have no common base class.
+    """
 
     action: str
 

@@ -1,4 +1,4 @@
-"""Output in any locale, to any file, read or not."""
+"""Output in any locale, to any stream."""
 
 import os
 import pty
@@ -78,7 +78,7 @@ def test_help_and_errors_are_printed_in_any_locale(locale, words):
 
 
 @pytest.mark.parametrize("redirected", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_none(redirected):
+def test_closed_streams_are_opened_on_dev_null(redirected):
     script = f'exec "$0" -c "$1" shows {redirected}'
     done = processes.run(["bash", "-c", script, sys.executable, PRINTS], capture_output=True)
     assert done.returncode == 0
@@ -86,7 +86,7 @@ def test_closed_streams_are_none(redirected):
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_output_without_a_reader_is_a_hang_up(both):
+def test_output_without_a_reader_exits_by_sighup(both):
     ours, theirs = os.pipe()
     os.close(ours)
     how = {"stdout": theirs, "stderr": theirs if both else subprocess.PIPE}
@@ -116,7 +116,7 @@ print_report(Table("x", "Title", "Words. " * 30, columns, rows))
 """
 
 
-def test_a_wide_table_is_plain_text_in_blocks_without_a_terminal():
+def test_without_a_terminal_a_wide_table_is_split_into_blocks():
     done = prints(code=REPORT, env=environment(PYTHONUTF8="1"))
     lines = done.stdout.decode().splitlines()
     assert max(map(len, lines)) <= 80

@@ -1,4 +1,4 @@
-"""The errors that users meet most, word for word; all other tests compare location and code.
+"""The most frequent errors, word for word; other tests compare location and code.
 
 To accept reworded errors: LTBENCH_UPDATE_GOLDEN=1 pytest tests/cli/test_sentences.py, then read the
 difference of tests/golden/sentences.txt as a user would.
@@ -19,7 +19,7 @@ from ltbench.cli import app
 from ltbench.config.models import Job
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import job_states
-from ltbench.runs.store import RecordStore
+from ltbench.runs.store import RecordStore, record_path
 from tests.support.project import FOLDER
 from tests.support.quickstart import finish, key, load, quickstart
 
@@ -36,19 +36,19 @@ variants:
 
 WRONG = """\
 titel: Toys
-datasets: [digit, {name: digits, imbalance_type: natural, ratio: 5}]
+datasets: [digit, {name: digits, imbalance_type: natural, imbalance_ratio: 5}]
 recipes: [digit]
 seeds: [0, one, -1]
 variants:
   - balanced_sofmax
-  - {label: A, method: ldam_drw, hparams: {defer: never, scael: 1, scale: 0}}
+  - {label: A, method: ldam_drw, hparams: {deferred: never, scael: 1, scale: 0}}
   - {label: B, method: crt, init_from: C}
 """
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """An empty working directory, and nothing of this machine's in the messages."""
+    """Return an empty working directory, without settings of this machine."""
     for name in [name for name in os.environ if name.startswith("LTBENCH_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
@@ -57,9 +57,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def command(words):
-    """Return what a command that is refused prints."""
-    result = CliRunner().invoke(app, words.split())
+def command(line):
+    """Return the error of a command."""
+    result = CliRunner().invoke(app, line.split())
     assert hasattr(result.exception, "described"), result.output
     return result.exception.described()
 
@@ -84,15 +84,15 @@ def plugin(text):
 
 
 def own(change):
-    """Return what is said of a folder of images after a change."""
+    """Return the error of a folder of images after a change."""
     written("configs/datasets/own.yaml", FOLDER)
     pixels = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
     for part in ("train", "test"):
         for label in range(3):
-            place = Path("data/own", part, f"class{label}")
-            place.mkdir(parents=True)
+            folder = Path("data/own", part, f"class{label}")
+            folder.mkdir(parents=True)
             for i in range(3):
-                Image.fromarray(pixels).save(place / f"{i}.png")
+                Image.fromarray(pixels).save(folder / f"{i}.png")
     change(Path("data/own/train"))
     return command("data check own")
 
@@ -137,6 +137,15 @@ def bad_record(text):
     return bad.described()
 
 
+def old_protocol():
+    plan, run_dir = quickstart("seed=0", "split=longtailed"), RunDirectory(Path("runs"))
+    job = plan.jobs[key(plan, "Softmax")]
+    finish(run_dir, job)
+    path = record_path(run_dir.records, job)
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    return command("status -g quickstart")
+
+
 def not_writable():
     Path("runs").write_text("a file, not a folder")
     return command("run -g grid.yaml --wandb off")
@@ -161,14 +170,14 @@ ERRORS = {
     "everything that is wrong with a grid": lambda: grid(WRONG),
     "a key given twice": lambda: grid(f"{GRID}title: Again\n"),
     "YAML with a tab": lambda: grid(GRID.replace("  - ", "\t- ")),
-    "starts in a circle": lambda: variants(
+    "variants that start from each other": lambda: variants(
         "{label: A, method: crt, init_from: B}", "{label: B, method: lws, init_from: A}"
     ),
     "a huge grid": lambda: grid(GRID + f"seeds: {list(range(100_000))}\n"),
-    "settings that mean nothing": lambda: command(
+    "unknown settings": lambda: command(
         "plan -g grid.yaml --set recip.batch=3 --set recipe.batch_size --only seeds=1"
     ),
-    "a choice that the grid has not": lambda: command("plan -g grid.yaml --only variant=sofmax"),
+    "a filter that matches nothing": lambda: command("plan -g grid.yaml --only variant=sofmax"),
     "an option without effect": lambda: command("run -g grid.yaml --partition gpu"),
     "a plugin that fails": lambda: plugin("import nothing_at_all"),
     "a plugin without methods": lambda: plugin("x = 1"),
@@ -180,6 +189,7 @@ ERRORS = {
     "a batch that is too large": large_batch,
     "a run folder that cannot be written": not_writable,
     "a stale record": stale,
+    "a run folder of an older version": old_protocol,
     "a file that is no record": lambda: bad_record("[]"),
     "a record of a later version": lambda: bad_record('{"schema_version": 99}'),
     "an unknown run": lambda: command("results export zz"),
@@ -191,13 +201,13 @@ ERRORS = {
 
 
 def golden():
-    """Return the sentences by what they are about, as the file has them."""
+    """Return the sentences of the golden file by title."""
     parts = re.split(r"^# (.*)\n", GOLDEN.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {about: said.strip() for about, said in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 @pytest.mark.parametrize("about", ERRORS)
-def test_an_error_is_said_as_before(about, folder):
+def test_errors_are_worded_as_in_the_golden_file(about, folder):
     said = ERRORS[about]().replace(str(folder), "FOLDER")
     said = re.sub(r"\b[0-9a-f]{16}\b", "KEY", re.sub(r"[\d,.]+ MB are free", "N MB are free", said))
     if UPDATE:
@@ -207,5 +217,5 @@ def test_an_error_is_said_as_before(about, folder):
     assert said == golden()[about]
 
 
-def test_no_other_sentences_are_kept():
+def test_the_golden_file_has_no_other_sentences():
     assert list(golden()) == list(ERRORS)

@@ -1,4 +1,4 @@
-"""Options that would have no effect beside the others are refused, all at once."""
+"""Options without effect are refused, all at once."""
 
 import pytest
 from typer.testing import CliRunner
@@ -10,7 +10,7 @@ WITHOUT_SLURM = ("--partition gpu", "--time 8:00:00", "--nodes 1", "--slurm-opti
 
 
 def refused(command):
-    """Return the options that a command refuses for having no effect."""
+    """Return the options that a command refuses."""
     result = CliRunner().invoke(app, command.split())
     assert isinstance(result.exception, ConfigError), result.output
     assert {problem.code for problem in result.exception.problems} == {"no-effect"}
@@ -43,7 +43,7 @@ def refused(command):
         ("job folder --exit-with-parent --requeue", ["--exit-with-parent"]),
     ],
 )
-def test_what_would_have_no_effect_is_refused(command, options):
+def test_options_without_effect_are_refused(command, options):
     assert sorted(refused(command)) == sorted(options)
 
 
@@ -56,5 +56,5 @@ def test_what_would_have_no_effect_is_refused(command, options):
         "reproduce",
     ],
 )
-def test_what_has_an_effect_is_not(command):
+def test_options_with_an_effect_are_accepted(command):
     assert CliRunner().invoke(app, command.split()).exit_code == 0

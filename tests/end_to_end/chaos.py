@@ -39,11 +39,11 @@ def new(folder):
 
 
 class Round:
-    """One folder, trained by workers that are killed and started again until all is done.
+    """Workers of one folder, killed and restarted until all is done.
 
     Args:
-        folder: an empty one.
-        seed: of what is killed when.
+        folder: an empty folder.
+        seed: of the kills.
     """
 
     def __init__(self, folder, seed):
@@ -54,7 +54,7 @@ class Round:
         self.started = 0
 
     def run(self, until):
-        """Kill until a time, then let the work end; return how often what was killed."""
+        """Kill until a time, then finish; return the kills by kind."""
         while True:
             self.workers = [worker for worker in self.workers if worker.poll() is None]
             if self.started and not self.workers and len(self.project.records()) == JOBS:
@@ -74,7 +74,7 @@ class Round:
         self.started += 1
 
     def strike(self):
-        """Kill one process, of a kind drawn first."""
+        """Kill one process of a random kind."""
         trainers = self.project.trainers()
         workers = [worker.pid for worker in self.workers]
         servers = [p for p in {parent(pid) for pid in trainers} if parent(p) in workers]
@@ -89,7 +89,7 @@ class Round:
 
 
 def compare(project, expected):
-    """Return what is wrong with the records of a round."""
+    """Return the problems with the records of a round."""
     records = project.records()
     wrong = [f"{key} has no record" for key in expected.keys() - records.keys()]
     for key, record in records.items():
@@ -106,7 +106,7 @@ def say(text):
 
 
 def chaos(minutes, seed, folder):
-    """Run rounds for some minutes; return everything that was wrong, and what was killed."""
+    """Run rounds for some minutes; return all problems and the kills."""
     calm = project_of(new(folder / "calm"))
     calm.run("chaos.yaml")
     expected = calm.records()
@@ -115,10 +115,10 @@ def chaos(minutes, seed, folder):
     while time.monotonic() < until:
         turn = Round(new(folder / str(rounds)), seed + rounds)
         struck = turn.run(until)
-        found = compare(turn.project, expected)
+        problems = compare(turn.project, expected)
         attempts = sum(record.cost.attempts for record in turn.project.records().values())
         say(f"round {rounds}: {dict(struck)} killed, {attempts} attempts at {len(expected)} jobs")
-        wrong += found
+        wrong += problems
         kills += struck
         rounds += 1
     say(f"{rounds} rounds, {sum(kills.values())} kills, {len(wrong)} wrong")
@@ -129,10 +129,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    asked = parser.parse_args()
-    say(f"seed {asked.seed}")
+    arguments = parser.parse_args()
+    say(f"seed {arguments.seed}")
     with tempfile.TemporaryDirectory() as folder:
-        wrong, _ = chaos(asked.minutes, asked.seed, Path(folder))
+        wrong, _ = chaos(arguments.minutes, arguments.seed, Path(folder))
     say("\n".join(wrong))
     sys.exit(bool(wrong))
 

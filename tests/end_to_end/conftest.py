@@ -9,13 +9,13 @@ from tests.support.project import Project
 
 @pytest.fixture
 def project(tmp_path):
-    """An empty project."""
+    """Return an empty project."""
     return Project(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A project whose tiny grid is trained, once for all tests (and their processes); only read."""
+    """Return a project with its tiny grid trained, shared and read-only."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
     folder.mkdir(exist_ok=True)
@@ -30,6 +30,6 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def copied(finished, tmp_path):
-    """A copy of the finished project, to be changed."""
+    """Return a copy of the finished project."""
     shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
     return Project(tmp_path)

@@ -1,6 +1,6 @@
-"""Methods of somebody's own: one that works, and the ways in which one can fail.
+"""A plugin of methods, one that works and several that fail.
 
-Two of them work once there is a file `mended` beside this one, whose own text is part of keys.
+Two of them work once a file `mended` exists in this folder. The text of this file is part of keys.
 """
 
 import os

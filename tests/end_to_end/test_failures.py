@@ -1,4 +1,4 @@
-"""Jobs that fail: each is marked with its reason, the others go on, the next run tries again."""
+"""Failing jobs: reported with a reason, retried by the next run; others go on."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ VARIANTS = (
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory):
-    """A project after a run in which methods of a plugin failed, what it said, and its grid."""
+    """Return a project after a run with failures, output and grid."""
     project = Project(tmp_path_factory.mktemp("failed"))
     plugin = project.folder / "my_methods.py"
     shutil.copy(PLUGIN, plugin)
@@ -31,7 +31,7 @@ def failed(tmp_path_factory):
     return project, project.run(grid, "--plugin", str(plugin), code=1), grid
 
 
-def test_others_go_on_and_the_exit_code_says_so(failed):
+def test_other_jobs_go_on_and_the_exit_code_is_1(failed):
     project, done, _ = failed
     assert {name for name, _ in project.by_name()} == {"twice", "LWS"}
     assert "3 jobs failed, 2 could" in done.stderr
@@ -41,12 +41,12 @@ def test_others_go_on_and_the_exit_code_says_so(failed):
     assert "failed" in raises.split()
 
 
-def test_a_run_tells_reasons_and_logs(failed):
+def test_a_run_prints_reasons_and_logs(failed):
     said = failed[1].stdout
     for words in (
         "FAILED  raises [train] on digits_r20 longtailed seed 0, tiny\n",
         "        RuntimeError: no such \\x1b[31mluck\n",
-        "AGAIN   dies [train] on digits_r20 longtailed seed 0, tiny: Ended: the process was ended",
+        "RETRY   dies [train] on digits_r20 longtailed seed 0, tiny: Ended: the process was ended",
         "FAILED  dies [train] on digits_r20 longtailed seed 0, tiny\n",
         "        Ended: the process was ended by SIGKILL",
         "DivergedError: the loss of epoch 1 is nan",
@@ -58,7 +58,7 @@ def test_a_run_tells_reasons_and_logs(failed):
     assert "\x1b" not in said
 
 
-def test_status_tells_reasons_and_logs(failed):
+def test_status_prints_reasons_and_logs(failed):
     project, _, grid = failed
     plugin = ("--plugin", str(project.folder / "my_methods.py"))
     counts, text = project.status(grid, *plugin)
@@ -73,7 +73,7 @@ def test_status_tells_reasons_and_logs(failed):
         assert words in text
 
 
-def test_what_a_job_printed_before_it_failed_is_in_its_log(failed):
+def test_output_before_a_failure_is_in_the_log(failed):
     project, _, _ = failed
     logs = [path.read_text() for path in project.out.glob("jobs/*/log.txt")]
     for words, times in (("about to fail", 1), ("about to die", 3)):  # three attempts
@@ -81,7 +81,7 @@ def test_what_a_job_printed_before_it_failed_is_in_its_log(failed):
         assert "".join(logs).count(words) == times
 
 
-def test_a_plugin_that_is_none_is_said(project):
+def test_a_broken_plugin_is_refused(project):
     plugin = project.folder / "mine.py"
     plugin.write_text("import nothing_at_all")
     said = project.run("tiny.yaml", "--plugin", str(plugin), code=2).stderr
@@ -89,7 +89,7 @@ def test_a_plugin_that_is_none_is_said(project):
     assert "ModuleNotFoundError" in said
 
 
-def test_the_next_run_tries_again(failed):
+def test_the_next_run_retries_failed_jobs(failed):
     project, _, grid = failed
     plugin = project.folder / "my_methods.py"
     plugin.with_name("mended").touch()

@@ -1,7 +1,6 @@
-"""A tree in the shape of ImageNet-LT: 1,000 classes on a Pareto profile, from lists to a record.
+"""ImageNet-LT in small: 1,000 Pareto-distributed classes, from lists to a record.
 
-LTBENCH_PHOTOS may name a folder of photographs, of which the tree then has links; without it they
-are made here, small ones.
+LTBENCH_PHOTOS may name a folder of photographs to use; by default small ones are generated.
 """
 
 import os
@@ -38,7 +37,7 @@ SIDE, QUALITY = 40, 90
 
 
 def photographs(folder):
-    """Return the files of photographs of several sizes, PNGs by the name of JPEGs among them."""
+    """Return photographs of several sizes, some of them PNGs named .jpg."""
     if given := os.environ.get("LTBENCH_PHOTOS"):
         return sorted(Path(given).iterdir())
     folder.mkdir()
@@ -54,7 +53,7 @@ def photographs(folder):
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A folder with images and lists, and the dataset that pins the lists."""
+    """Return a folder of images and lists, and its dataset."""
     place = tmp_path_factory.mktemp("imagenet")
     files = photographs(place / "photos")
     lists = {}
@@ -78,7 +77,7 @@ def tree(tmp_path_factory):
             "images": len(images),
             "blob": blob_id(text),
         }
-    lists |= {"val": None, "max_per_class": 128, "smallest": 5}
+    lists |= {"val": None, "max_per_class": 128, "min_per_class": 5}
     lists["group_sizes"] = [
         sum(n > 100 for n in COUNTS),
         sum(20 <= n <= 100 for n in COUNTS),
@@ -98,7 +97,7 @@ def prepared(place, spec):
 
 
 def shape_job(spec) -> Job:
-    """Return ResNeXt-50 on a batch of 16, as in the recipe of 90 epochs."""
+    """Return a job of imagenet_lt_90 with a batch of 16."""
     recipe = load_recipe("imagenet_lt_90")
     once = recipe.stage1.model_copy(
         update={"epochs": 1, "schedule": Schedule(kind="constant"), "deferred_from_epoch": None}
@@ -114,10 +113,10 @@ def shape_job(spec) -> Job:
 
 
 def two_steps(one: Job, place: Path) -> Record:
-    """Train and test a job in an epoch of two steps."""
+    """Run a job with an epoch of two steps."""
     draw, two = datamodule.draw_epoch, PropertyMock(return_value=2)
     with (
-        patch.object(datamodule, "draw_epoch", lambda *words: draw(*words)[:2]),
+        patch.object(datamodule, "draw_epoch", lambda *arguments: draw(*arguments)[:2]),
         patch.object(datamodule.DataModule, "steps_per_epoch", two),
         patch.dict(os.environ, {"LTBENCH_CACHE": str(place / "cache")}),
     ):
@@ -151,18 +150,18 @@ def test_lists_and_images_that_are_wrong_are_refused(tree):
 def test_from_lists_to_a_record_on_two_ranks(tree, monkeypatch):
     place, spec = tree
     monkeypatch.setenv("LTBENCH_CACHE", str(place / "cache"))
-    found = prepared(place, spec)
-    assert found.images == {"train": sum(COUNTS), "test": 1000}
+    preparation = prepared(place, spec)
+    assert preparation.images == {"train": sum(COUNTS), "test": 1000}
     raw = load_raw_dataset(spec, place / "data")
 
     bad = place / "images/train" / CLASSES[7] / f"{CLASSES[7]}_0.JPEG"
     whole = bad.read_bytes()
-    bad.unlink()  # of a link, so that the other links stay
+    bad.unlink()  # removes one link, the others stay
     bad.write_bytes(whole[: len(whole) // 2])
     with raises(DataError, "bad-images", "1 images", f"{bad.name} is damaged"):
         build_cache(spec, raw, SIDE, quality=QUALITY, processes=2)
     bad.write_bytes(whole)
-    built = build_cache(spec, raw, SIDE, quality=QUALITY, processes=2)  # goes on with that shard
+    built = build_cache(spec, raw, SIDE, quality=QUALITY, processes=2)  # resumes at that shard
     assert built.images == sum(COUNTS) + 1000
     assert not built.bad
 

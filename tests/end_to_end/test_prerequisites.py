@@ -1,4 +1,4 @@
-"""Jobs that are there for others: pre-training, and experts on groups of classes."""
+"""Jobs that others depend on: pre-training, and experts on shot groups."""
 
 import re
 
@@ -47,7 +47,7 @@ def test_experts_are_tested_on_everything_and_pretraining_on_nothing(project):
 
 
 def table_rows(text, title):
-    """Return the first cells of the table below a heading, of a page or as printed."""
+    """Return the row names of a table, in markdown or as printed."""
     below = text.split(f"{title}\n")[1]
     lines = re.split(r"\n(?:\| -|\N{BOX DRAWINGS LIGHT HORIZONTAL}).*\n", below)[1].splitlines()
     rows = [re.split(r"\s\s|\s\|", line.removeprefix("| "))[0].strip() for line in lines]
@@ -68,22 +68,22 @@ def test_neither_is_in_a_table(project):
 
 def test_plan_and_status_name_them(project):
     said = project.verb("plan", "grid.yaml", torch=False).stdout
-    assert "6 cells from 10 jobs; all have their records" in said
+    assert "6 runs, 10 jobs; all have records" in said
     assert "needs Pre" in said
     assert "needs Softmax, few-shot expert" in said
     counts, text = project.status("grid.yaml", torch=False)
     assert counts == {"done": 10}
     assert "Pre [pretrain] on digits_r20 longtailed seed 0" in text
     again = project.run("grid.yaml", torch=False).stdout
-    assert again.startswith("Nothing to train: all 10 jobs have their records.")
+    assert again.startswith("Nothing to train: all 10 jobs have records.")
 
 
-def test_they_are_published_with_what_starts_from_them(project):
+def test_they_are_published_with_the_jobs_that_depend_on_them(project):
     said = project.verb("results publish", "grid.yaml", torch=False).stdout
     assert said.startswith("10 records published")
 
 
-def test_pretraining_that_nothing_starts_from_is_said(project):
+def test_unused_pretraining_is_refused(project):
     alone = project.grid("softmax", VARIANTS[3], name="alone")
     said = project.verb("plan", alone, code=2, torch=False).stderr
     assert printed(said) == [("grid alone", "variants[1]", "no-effect")]

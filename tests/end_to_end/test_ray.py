@@ -1,4 +1,4 @@
-"""Grids on a real Ray of two nodes: prerequisites, a node that goes, a stop, addresses."""
+"""Grids on a real Ray cluster: dependencies, a lost node, stopping, addresses."""
 
 import signal
 
@@ -24,7 +24,7 @@ def cluster():
 
 @pytest.fixture
 def nodes(cluster):
-    """A cluster of two nodes; what a test removes of them is there again for the next."""
+    """Return a cluster of two nodes, restored after each test."""
     second = cluster.add_node(**NODE)
     yield cluster, second
     if second in cluster.list_all_nodes():
@@ -63,7 +63,7 @@ def test_a_grid_with_prerequisites_ends_as_a_local_run(nodes, project, finished)
     wait_until(lambda: not project.processes())
 
 
-def test_the_job_of_a_lost_node_ends_elsewhere(nodes, project, tmp_path_factory):
+def test_the_job_of_a_lost_node_is_finished_by_another(nodes, project, tmp_path_factory):
     cluster, second = nodes
     grid = long(project)
     alone = Project(tmp_path_factory.mktemp("alone"))
@@ -77,7 +77,7 @@ def test_the_job_of_a_lost_node_ends_elsewhere(nodes, project, tmp_path_factory)
     wait_until(lambda: not project.processes())
 
 
-def test_a_run_that_is_asked_to_stop_saves_and_goes_on(nodes, project):
+def test_a_stopped_run_saves_and_resumes(nodes, project):
     cluster, _ = nodes
     grid = long(project)
     run = project.start(grid, *on(cluster))
@@ -100,7 +100,7 @@ def test_a_killed_run_leaves_no_job_behind(nodes, project):
     wait_until(lambda: not project.trainers())
 
 
-def test_a_ray_of_its_own_is_gone_with_the_run(project):
+def test_a_local_cluster_ends_with_the_run(project):
     grid = project.grid("softmax")
     project.run(grid, "--launcher", "ray")
     assert len(project.records()) == 1

@@ -1,4 +1,4 @@
-"""A published row trained anew, a run exported and tested again."""
+"""Reproducing a published row, exporting and evaluating a run."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ def publish(project):
     project.verb("results publish", "tiny.yaml")
 
 
-def test_a_published_row_comes_out_bit_for_bit(copied):
+def test_a_published_row_is_reproduced_bit_for_bit(copied):
     publish(copied)
     listed = reproduce(copied, torch=False).stdout
     assert ROW in listed
@@ -31,17 +31,17 @@ def test_a_published_row_comes_out_bit_for_bit(copied):
     assert "1 jobs of grid tiny, 1 to train" in said
     assert not (copied.folder / "reproductions").exists()
     said = reproduce(copied, ROW, "--device", "cpu").stdout
-    assert "1 of 1 published records are repeated bit for bit." in said
-    assert "4 figures within tolerance, 0 outside." in said
+    assert "1 of 1 published records are reproduced bit for bit." in said
+    assert "4 numbers within tolerance, 0 outside." in said
     said = reproduce(copied, ROW, "--device", "cpu", "--ua").stdout
-    assert "2 of 2 published records are repeated bit for bit." in said
-    assert "6 figures within tolerance, 0 outside." in said
+    assert "2 of 2 published records are reproduced bit for bit." in said
+    assert "6 numbers within tolerance, 0 outside." in said
     error = reproduce(copied, "digits_r20/softmaxx/2", code=2, torch=False).stderr
     assert printed(error) == [("reproduce", "", "unknown-value")]
     assert f'did you mean "{ROW}"' in error
 
 
-def test_a_figure_that_does_not_come_out_is_said(copied):
+def test_a_number_outside_tolerance_is_reported(copied):
     publish(copied)
     (path,) = copied.folder.glob("published/digits_r20/longtailed/softmax/*.json")
     record = json.loads(path.read_text())
@@ -53,11 +53,11 @@ def test_a_figure_that_does_not_come_out_is_said(copied):
     del test["confusion"]  # it would give the forger away
     path.write_text(json.dumps(record))
     said = reproduce(copied, ROW, "--device", "cpu", code=1).stdout
-    assert "0 of 1 published records are repeated bit for bit." in said
+    assert "0 of 1 published records are reproduced bit for bit." in said
     assert "outside" in said
 
 
-def test_an_exported_run_is_tested_again(copied):
+def test_an_exported_run_is_evaluated(copied):
     record = copied.by_name()["cRT", "longtailed"]
     out = ("--run-dir", str(copied.out), "--records", str(copied.folder / "published"))
     said = copied.call("results", "export", record.key[:8], *out).stdout

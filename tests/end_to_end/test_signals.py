@@ -1,4 +1,4 @@
-"""Signals at the worst moments: none is forgotten, and none ends what is whole."""
+"""Signals at the worst moments: none is lost, and none harms finished work."""
 
 import os
 import pty
@@ -58,11 +58,11 @@ def test_a_signal_while_the_last_running_job_ends_stops_the_run(project, plugin,
     said = project.folder / "run.log"
     assert run.wait(PATIENCE) == 128 + number, said.read_text()
     assert [record.job.label for record in project.records().values()] == ["stops"]
-    assert said.read_text().count("Later [train]") == 1  # named as missing, and never started
+    assert said.read_text().count("Later [train]") == 1  # named as unfinished, and never started
     wait_until(lambda: not project.processes(), seconds=60)
 
 
-def test_a_signal_after_which_nothing_is_missing_ends_nothing(project, plugin):
+def test_a_signal_after_the_last_job_is_ignored(project, plugin):
     project.environment["SENT"] = "SIGTERM"
     said = project.run(project.grid("stops"), *plugin).stdout
     assert ": accuracy, upper" in said
@@ -78,7 +78,7 @@ def test_a_signal_before_the_first_job_ends_the_run(project, number):
     wait_until(lambda: not project.processes(), seconds=60)
 
 
-def test_a_terminal_that_closes_lets_jobs_save(project):
+def test_jobs_save_when_the_terminal_closes(project):
     words = (*project.stores, "--wandb", "off", "--device", "cpu", "--checkpoint-every", "1000")
     longer = ("--set", "recipe.stage1.epochs=20000")
     ours, theirs = pty.openpty()
@@ -98,7 +98,7 @@ def test_a_terminal_that_closes_lets_jobs_save(project):
     wait_until(lambda: not project.processes(), seconds=60)
 
 
-def test_a_reader_of_the_output_that_goes_lets_jobs_save(project):
+def test_jobs_save_when_the_reader_of_the_output_is_gone(project):
     longer = ("--set", "recipe.stage1.epochs=20000", "--checkpoint-every", "1000")
     command = (sys.executable, "-m", "ltbench", "run", "--grid", "tiny.yaml", *project.stores)
     words = (*command, "--wandb", "off", "--device", "cpu", *longer)

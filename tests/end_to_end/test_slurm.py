@@ -24,7 +24,7 @@ def cluster(tmp_path_factory):
 
 
 def long_grids(folder):
-    """Return a project with a grid of six jobs, three of which start from the others."""
+    """Return a project with six jobs, three depending on the others."""
     project = Project(folder)
     project.recipe("long", EPOCHS, 20, "{kind: cosine}", norm="group")
     project.grid("softmax", "crt", name="long", recipes="[long]", seeds="[0, 1, 2]")
@@ -34,7 +34,7 @@ def long_grids(folder):
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
-    """Records of both grids from runs without Slurm that nobody disturbed."""
+    """Return the records of both grids from undisturbed runs without Slurm."""
     project = long_grids(tmp_path_factory.mktemp("local"))
     project.run("long.yaml")
     project.run("pair.yaml", "--devices", "2")
@@ -54,7 +54,7 @@ def project(tmp_path, cluster):
 
 
 def under_way(cluster, project):
-    """Wait until jobs have trained some epochs of an attempt, and return their keys."""
+    """Wait until jobs have trained some epochs; return their keys."""
 
     def found():
         jobs = [project.run_dir.job(path.name) for path in project.out.glob("jobs/*")]
@@ -68,7 +68,7 @@ def under_way(cluster, project):
 
 
 def preempt(cluster):
-    """Let something more urgent take the whole cluster for a moment."""
+    """Preempt all jobs by one of higher priority."""
     words = ("--partition=high", "--nodes=2", "--ntasks-per-node=2", "--output=/dev/null")
     cluster.call("sbatch", *words, "--wrap", "sleep 1")
 
@@ -83,7 +83,7 @@ def assert_as_local(project, local):
 def test_a_grid_with_prerequisites_is_preempted_and_ends_as_without_slurm(cluster, project, local):
     with cluster.closed("low"):
         said = project.run("long.yaml", *SLURM, "--time", "30").stdout
-        assert "6 jobs are with Slurm" in said
+        assert "6 jobs are queued in Slurm" in said
         counts, text = project.status("long.yaml")
         assert counts == {"queued": 6}
         names = cluster.call("squeue", "--noheader", "--array", "--format=%j").split()
@@ -93,7 +93,7 @@ def test_a_grid_with_prerequisites_is_preempted_and_ends_as_without_slurm(cluste
         )
         assert text.count("PENDING (") == 6
         assert len(cluster.dependent()) == 3
-        assert "6 jobs are with Slurm" in project.run("long.yaml", *SLURM).stdout
+        assert "6 jobs are queued in Slurm" in project.run("long.yaml", *SLURM).stdout
         assert len(cluster.queue()) == 6  # none twice
     for number in range(2):
         cluster.wait_for(lambda: not cluster.held())
@@ -132,7 +132,7 @@ def test_two_nodes_train_one_job_and_are_preempted(cluster, project, local):
     assert record.training.losses == pytest.approx(local[key].training.losses, rel=1e-12)
 
 
-def test_what_is_cancelled_is_not_requeued_and_goes_on_later(cluster, project, local):
+def test_cancelled_jobs_are_not_requeued_and_resume_later(cluster, project, local):
     only = ("--only", "seed=0")
     project.run("long.yaml", *SLURM, *only)
     under_way(cluster, project)
@@ -173,7 +173,7 @@ def test_a_lost_node_is_survived(cluster, project, local):
     assert project.records()[key].cost.attempts >= 2
 
 
-def test_what_starts_from_a_failed_job_is_not_kept_waiting(cluster, project):
+def test_jobs_that_depend_on_a_failed_job_do_not_wait(cluster, project):
     plugin = project.write("mine.py", FAILING)
     grid = project.grid("fails", "{label: after, method: crt, init_from: fails}", recipes="[long]")
     project.run(grid, *SLURM, "--plugin", plugin)

@@ -1,4 +1,4 @@
-"""Every verb on a finished run; none but `run` (where something is missing) may load torch."""
+"""Every verb on a finished run. Only `run` with missing jobs may load torch."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def test_without_a_terminal_events_are_lines(finished):
     assert all("\x1b" not in line for line in lines)
 
 
-def test_stages_that_are_alike_are_one_job(finished):
+def test_equal_stages_are_one_job(finished):
     records = finished.by_name()
     for split in ("longtailed", "balanced"):
         start = records["Softmax", split].key
@@ -46,22 +46,22 @@ def test_stages_that_are_alike_are_one_job(finished):
     assert ("Post-hoc", "balanced") not in records
 
 
-def test_the_log_of_a_job_has_what_it_printed(finished):
+def test_the_log_of_a_job_has_its_output(finished):
     key = finished.by_name()["Softmax", "longtailed"].key
     log = finished.run_dir.job(key).log.read_text()
     assert "Softmax [train] on digits_r20 longtailed seed 0, tiny" in log
     assert "GPU available: False" in log  # Lightning's own words
 
 
-def test_typed_again_a_run_trains_nothing(finished):
+def test_a_second_run_trains_nothing(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.out.rglob("*") if path.is_file()}
     said = finished.run(torch=False).stdout
-    assert said.startswith("Nothing to train: all 12 jobs have their records.")
+    assert said.startswith("Nothing to train: all 12 jobs have records.")
     assert "\nNCM " in said
     assert {p: p.stat().st_mtime_ns for p in finished.out.rglob("*") if p.is_file()} == before
 
 
-def test_plan_tells_what_is_shared(finished):
+def test_plan_shows_shared_jobs(finished):
     said = finished.verb("plan", torch=False).stdout
     row = {
         (name, split): rest
@@ -71,17 +71,17 @@ def test_plan_tells_what_is_shared(finished):
     }
     assert row["Softmax", "longtailed"] == ["1", "1"]
     assert row["cRT", "balanced"] == ["1", "1", "needs Softmax"]
-    assert row["Balanced Softmax", "balanced"] == ["1", "0", "is the run of Softmax"]
-    assert "14 cells from 12 jobs; all have their records" in said
+    assert row["Balanced Softmax", "balanced"] == ["1", "0", "same as Softmax"]
+    assert "14 runs, 12 jobs; all have records" in said
 
 
-def test_plan_tells_the_cost_of_what_is_missing(finished):
+def test_plan_shows_the_cost_of_missing_jobs(finished):
     words = ("--set", "grid.seeds=[0, 1]", "--max-parallel", "1")
     said = finished.verb("plan", "tiny.yaml", *words, torch=False).stdout
-    assert re.search(r"28 cells from 24 jobs; 12 to train, about \d+ s in 1 slots", said)
+    assert re.search(r"28 runs, 24 jobs; 12 to train, about \d+ s in 1 slots", said)
 
 
-def test_status_tells_done(finished):
+def test_status_counts_done_jobs(finished):
     counts, text = finished.status(torch=False)
     assert counts == {"done": 12}
     assert text.count("run record") == 12
@@ -103,7 +103,7 @@ def test_leaderboard_writes_the_results_and_other_formats_on_demand(finished, tm
     assert [word for word in ("cvs", "pdf") if f'"{word}"' not in said] == []
 
 
-def test_publish_then_the_runs_are_not_needed(copied):
+def test_published_records_replace_the_run_folder(copied):
     said = copied.verb("results publish", torch=False).stdout
     assert said.startswith("12 records published")
     assert copied.verb("results publish", torch=False).stdout.startswith("0 records published")
@@ -114,7 +114,7 @@ def test_publish_then_the_runs_are_not_needed(copied):
     assert "Nothing to train" in copied.run(torch=False).stdout
 
 
-def test_gc_keeps_what_the_grids_that_were_run_here_need(copied):
+def test_clean_keeps_the_jobs_of_grids_that_were_run_here(copied):
     said = copied.call("clean", *copied.stores, "--yes", torch=False).stdout
     assert said.startswith("Removed 0 job folders")
     (copied.folder / "tiny.yaml").unlink()
@@ -124,11 +124,11 @@ def test_gc_keeps_what_the_grids_that_were_run_here_need(copied):
     assert len(list(copied.out.glob("jobs/*"))) == 12
 
 
-def test_gc_removes_what_no_grid_has(copied):
+def test_clean_removes_jobs_of_no_grid(copied):
     small = copied.grid("softmax", "ncm", name="small")
     where = ("--run-dir", str(copied.out))
     said = copied.call("clean", "-g", small, *where, torch=False).stdout
-    assert "Would remove (say --yes) 10 job folders" in said
+    assert "Would remove (pass --yes) 10 job folders" in said
     assert "cRT [classifier] on digits_r20 longtailed seed 0, tiny" in said
     assert len(list(copied.out.glob("jobs/*"))) == 12
     copied.call("clean", "-g", small, *where, "--yes", torch=False)
@@ -159,7 +159,7 @@ def test_methods_help_and_version(project):
     assert "leaderboard" in project.call("--help", torch=False).stdout
 
 
-def test_data_check_and_show(project):
+def test_data_check_and_plot(project):
     said = project.call("data", "check", "digits").stdout
     assert "digits_r20" in said
     assert "405 images, 6 to 120 a class, ratio 20" in said
@@ -170,7 +170,7 @@ def test_data_check_and_show(project):
     assert "<svg" in (project.folder / "digits.svg").read_text()
 
 
-def test_a_reader_that_stops_is_no_error(project):
+def test_a_closed_pipe_is_no_error(project):
     command = f"{sys.executable} -m ltbench config show tiny.yaml --resolved | head -1"
     done = processes.run(
         ["bash", "-c", command], cwd=project.folder, env=project.environment, capture_output=True
@@ -182,7 +182,7 @@ def test_a_reader_that_stops_is_no_error(project):
 def test_only_brings_what_ua_needs(finished):
     said = finished.verb("plan", "tiny.yaml", "--only", "variant=LWS", torch=False).stdout
     assert "Softmax (for UA)" in said
-    assert "3 cells from 4 jobs" in said
+    assert "3 runs, 4 jobs" in said
     said = finished.run("tiny.yaml", "--only", "variant=LWS", torch=False).stdout
     row = next(line for line in said.splitlines() if line.startswith("LWS "))
     tables = (finished.folder / "said").read_text()
@@ -203,7 +203,7 @@ def test_two_variants_are_compared(finished):
     assert "2 of 10 classes, the largest change first." in words
 
 
-def test_a_comparison_says_all_that_it_does_not_know(finished):
+def test_a_comparison_names_everything_unknown(finished):
     words = ("--dataset", "digit", "--recipe", "teeny")
     said = finished.verb("compare NCN cRT", "tiny.yaml", *words, torch=False, code=2).stderr
     assert printed(said) == [

@@ -1,4 +1,4 @@
-"""Ways to ask for more than the plain grid: overrides, own images."""
+"""Overrides, edited recipes and custom images."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.support.project import images
 pytestmark = pytest.mark.slow
 
 
-def test_what_was_overridden_is_shown_and_never_ranked(copied):
+def test_results_with_overrides_are_shown_and_never_ranked(copied):
     only = ("--only", "variant=Softmax", "--only", "split=longtailed")
     said = copied.run("tiny.yaml", "--set", "recipe.stage1.optimizer.lr=0.05", *only).stdout
     assert "\nAd hoc\n" in said
@@ -29,7 +29,7 @@ def test_what_was_overridden_is_shown_and_never_ranked(copied):
 
 def test_other_settings_make_records_stale(copied):
     recipe = copied.folder / "configs" / "recipes" / "tiny.yaml"
-    recipe.write_text(recipe.read_text().replace("batch: 64", "batch: 32"))
+    recipe.write_text(recipe.read_text().replace("batch_size: 64", "batch_size: 32"))
     counts, text = copied.status()
     assert counts == {"stale": 12}
     assert "its record is of other settings" in text

@@ -1,10 +1,10 @@
-"""What `clean` may remove of a run folder, and what it never may."""
+"""Which job folders `clean` may remove, and which it never may."""
 
 import json
 
 import pytest
 
-from ltbench.launch.cleaning import needed, save_plan, unneeded
+from ltbench.launch.cleaning import needed_jobs, save_plan, unneeded_folders
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import record_path, write_record
 from tests.support.errors import problems
@@ -13,11 +13,11 @@ from tests.support.quickstart import finish, key, load, quickstart, record
 
 @pytest.fixture
 def run_dir(tmp_path):
-    """A run folder in which all jobs of a plan are finished, as it was before plans were noted."""
-    place = RunDirectory(tmp_path / "runs")
+    """Return a run folder of finished jobs, without saved plans."""
+    folder = RunDirectory(tmp_path / "runs")
     for job in quickstart("seed=0", "split=longtailed").jobs.values():
-        finish(place, job)
-    return place
+        finish(folder, job)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +27,17 @@ def plan():
 
 @pytest.fixture(scope="module")
 def ncm():
-    """The part of the plan that NCM needs: softmax and itself."""
+    """Return the part of the plan that NCM needs: softmax and itself."""
     return quickstart("seed=0", "split=longtailed", "variant=NCM")
 
 
 def removable(run_dir, plans=(), published=None):
     records = load(run_dir, published).records
-    found = unneeded(needed(plans, records, run_dir), records, run_dir)
-    return {each.folder.path.name for each in found}
+    folders = unneeded_folders(needed_jobs(plans, records, run_dir), records, run_dir)
+    return {each.folder.path.name for each in folders}
 
 
-def test_plans_that_were_noted_are_kept_each_edition(run_dir, plan, ncm):
+def test_jobs_of_every_saved_edition_of_a_grid_are_kept(run_dir, plan, ncm):
     save_plan(ncm, run_dir)
     assert removable(run_dir) == plan.jobs.keys() - ncm.jobs.keys()
     save_plan(plan, run_dir)
@@ -46,7 +46,7 @@ def test_plans_that_were_noted_are_kept_each_edition(run_dir, plan, ncm):
     assert removable(run_dir) == set()
 
 
-def test_records_of_grids_that_nobody_knows_are_kept(run_dir, plan):
+def test_records_of_unknown_grids_are_kept(run_dir, plan):
     assert removable(run_dir) == set()
 
 
@@ -59,7 +59,7 @@ def test_ad_hoc_records_are_kept(run_dir, ncm):
     assert removable(run_dir) == before
 
 
-def test_published_jobs_and_their_starts_are_kept(run_dir, plan, ncm, tmp_path):
+def test_published_jobs_and_their_dependencies_are_kept(run_dir, plan, ncm, tmp_path):
     save_plan(quickstart("seed=0", "split=longtailed", "variant=LDAM-DRW"), run_dir)
     job = plan.jobs[key(plan, "NCM")]
     write_record(record(job), record_path(tmp_path / "published", job))
@@ -67,7 +67,7 @@ def test_published_jobs_and_their_starts_are_kept(run_dir, plan, ncm, tmp_path):
     assert gone == plan.jobs.keys() - ncm.jobs.keys() - {key(plan, "LDAM-DRW")}
 
 
-def test_what_runs_or_can_be_resumed_is_kept(run_dir, plan, ncm):
+def test_running_and_resumable_jobs_are_kept(run_dir, plan, ncm):
     save_plan(ncm, run_dir)
     first, second, *rest = sorted(removable(run_dir))
     checkpoint = run_dir.job(second).checkpoints / "1.pt"
@@ -78,19 +78,19 @@ def test_what_runs_or_can_be_resumed_is_kept(run_dir, plan, ncm):
     assert removable(run_dir) == {first, *rest}
 
 
-def test_a_folder_in_which_work_begins_is_not_removed(run_dir, plan, ncm):
+def test_a_folder_whose_job_was_started_meanwhile_is_not_removed(run_dir, plan, ncm):
     save_plan(ncm, run_dir)
     records = load(run_dir).records
-    found, *_ = unneeded(needed((), records, run_dir), records, run_dir)
-    assert found.bytes > 0
-    with found.folder.hold():
-        assert not found.remove()
-    assert found.folder.path.exists()
-    assert found.remove()
-    assert not found.folder.path.exists()
+    first, *_ = unneeded_folders(needed_jobs((), records, run_dir), records, run_dir)
+    assert first.bytes > 0
+    with first.folder.hold():
+        assert not first.remove()
+    assert first.folder.path.exists()
+    assert first.remove()
+    assert not first.folder.path.exists()
 
 
-def test_links_and_what_is_not_named_as_a_job_stay(run_dir, ncm, tmp_path):
+def test_links_and_folders_without_a_key_as_name_stay(run_dir, ncm, tmp_path):
     save_plan(ncm, run_dir)
     (run_dir.root / "jobs" / "photos").mkdir()
     (tmp_path / "elsewhere").mkdir()
@@ -102,13 +102,13 @@ def test_links_and_what_is_not_named_as_a_job_stay(run_dir, ncm, tmp_path):
     assert gone.isdisjoint({"photos", "a" * 16, "b" * 16})
 
 
-def test_a_folder_of_no_runs_is_refused(tmp_path):
-    assert problems(lambda: unneeded((), {}, RunDirectory(tmp_path))) == [
+def test_a_folder_that_is_no_run_folder_is_refused(tmp_path):
+    assert problems(lambda: unneeded_folders((), {}, RunDirectory(tmp_path))) == [
         ("--run-dir", "", "missing-file")
     ]
 
 
-def test_a_damaged_plan_removes_nothing(run_dir, ncm):
+def test_with_a_damaged_saved_plan_nothing_is_removed(run_dir, ncm):
     save_plan(ncm, run_dir)
     (path,) = run_dir.plans.iterdir()
     path.write_text(json.dumps({"grid": "x"})[:-3])

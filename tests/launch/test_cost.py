@@ -9,11 +9,11 @@ from ltbench.launch.cost import (
     CostModel,
     Estimate,
     MeasuredThroughput,
-    duration,
-    save_throughput,
-    kind,
+    cost_key,
     describe_cost,
+    duration,
     read_throughput,
+    save_throughput,
     time_left,
 )
 from ltbench.runs.store import Loaded, Stored
@@ -29,12 +29,12 @@ OTHER = "NVIDIA RTX 3090"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_measured(monkeypatch, tmp_path):
+def _no_measurements(monkeypatch, tmp_path):
     monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path))
 
 
-def model(found=None):
-    return CostModel(Loaded() if found is None else found, HERE)
+def model(records=None):
+    return CostModel(Loaded() if records is None else records, HERE)
 
 
 def seconds(cost, one):
@@ -47,8 +47,8 @@ def on(hardware, made):
     return made.model_copy(update={"environment": environment})
 
 
-def stating(one, *rates):
-    """Return a job whose recipe states rates of another machine's."""
+def with_throughput(one, *rates):
+    """Return a job whose recipe has the throughput of another machine."""
     values = one.recipe.model_dump() | {"throughput": [{"hardware": OTHER} | r for r in rates]}
     return one.model_copy(update={"recipe": type(one.recipe)(**values)})
 
@@ -66,12 +66,12 @@ TESTS = 0.1  # seconds, in the records made here
 IMAGES = 405 // 32 * 32 * 40  # of an epoch's full batches, in 40 epochs
 
 
-def test_images_over_images_a_second(plan):
+def test_the_duration_is_images_over_images_per_second(plan):
     cost = model(loaded(record(job(plan, "Softmax"), rate=500.0)))
     assert seconds(cost, job(plan, "Softmax")) == pytest.approx(OVERHEAD + TESTS + IMAGES / 500)
 
 
-def test_the_same_method_counts_before_another_and_a_run_before_published(plan):
+def test_the_same_method_comes_before_others_and_runs_before_published(plan):
     softmax, ldam = (
         record(job(plan, "Softmax"), rate=500.0),
         record(job(plan, "LDAM-DRW"), rate=250.0),
@@ -89,22 +89,22 @@ def test_the_same_method_counts_before_another_and_a_run_before_published(plan):
     assert middle == pytest.approx(OVERHEAD + TESTS + IMAGES / 375)
 
 
-def test_without_records_the_recipe_says_of_its_hardware_or_nobody_knows(plan):
+def test_without_records_the_throughput_of_the_recipe_counts_for_its_hardware(plan):
     softmax = job(plan, "Softmax")
-    assert model().estimate(stating(softmax)) is None
-    one = stating(softmax, {"images_per_second": 100.0})
+    assert model().estimate(with_throughput(softmax)) is None
+    one = with_throughput(softmax, {"images_per_second": 100.0})
     assert model().estimate(one) == Estimate(pytest.approx(OVERHEAD + IMAGES / 100), OTHER, STATED)
     assert model().estimate(one).on(HERE) is None
-    again = stating(
+    again = with_throughput(
         job(plan, "Decouple-IB-CRT"),
         {"images_per_second": 100.0},
-        {"stage": "second", "images_per_second": 400.0},
+        {"stage": "stage2", "images_per_second": 400.0},
     )
     quarter = IMAGES / again.recipe.stage1.epochs * again.recipe.stage2.epochs / 400
     assert seconds(model(), again) == pytest.approx(OVERHEAD + quarter)
 
 
-def test_records_of_this_hardware_count_before_those_of_other(plan):
+def test_records_of_this_hardware_come_before_those_of_other(plan):
     softmax, ldam = job(plan, "Softmax"), job(plan, "LDAM-DRW")
     theirs, ours = on(OTHER, record(ldam, rate=1e6)), record(softmax, rate=500.0)
     cost = model(loaded(theirs, ours))
@@ -116,7 +116,7 @@ def test_records_of_this_hardware_count_before_those_of_other(plan):
     assert alone.estimate(ldam).on(HERE) is None
 
 
-def test_rates_measured_here_count_first_and_for_their_kind_alone(plan):
+def test_throughput_measured_here_comes_first_for_jobs_of_equal_cost(plan):
     softmax, ldam = job(plan, "Softmax"), job(plan, "LDAM-DRW")
     save_throughput(softmax, HERE, MeasuredThroughput(200.0, 1000.0))
     save_throughput(softmax, OTHER, MeasuredThroughput(1e9, 1e9))
@@ -125,15 +125,15 @@ def test_rates_measured_here_count_first_and_for_their_kind_alone(plan):
     expected = OVERHEAD + tests / 1000 + IMAGES / 200
     assert cost.estimate(softmax) == Estimate(pytest.approx(expected), HERE, MEASURED)
     assert cost.estimate(ldam).source == RECORDS
-    assert kind(softmax) == kind(softmax.model_copy(update={"seed": 7, "label": "x"}))
-    assert kind(softmax) != kind(ldam)
+    assert cost_key(softmax) == cost_key(softmax.model_copy(update={"seed": 7, "label": "x"}))
+    assert cost_key(softmax) != cost_key(ldam)
     assert read_throughput(ldam, HERE) is None
 
 
-def test_damaged_rates_are_none(plan):
+def test_damaged_throughput_files_are_ignored(plan):
     softmax = job(plan, "Softmax")
     save_throughput(softmax, HERE, MeasuredThroughput(200.0, 1000.0))
-    module._place(softmax, HERE).write_text('{"rate": 1}')
+    module._throughput_file(softmax, HERE).write_text('{"rate": 1}')
     assert read_throughput(softmax, HERE) is None
 
 
@@ -145,14 +145,14 @@ def test_estimates_of_other_hardware_are_not_divided_among_slots():
     for part in (
         f"1 of them about 2 h 00 min in 2 slots of this {HERE}",
         f"1 of them about 60 min on one {OTHER}",
-        "1 of them was measured",
+        "1 of them unknown",
         "--measure",
     ):
         assert part in said
     assert "--measure" not in describe_cost([here], 1, HERE)
 
 
-def test_the_tests_of_like_jobs_count_on_the_same_images(plan):
+def test_test_seconds_of_similar_jobs_count_on_the_same_images(plan):
     measured = record(job(plan, "NCM"))
     measured = measured.model_copy(
         update={"cost": measured.cost.model_copy(update={"test_seconds": 20.0})}
@@ -163,7 +163,7 @@ def test_the_tests_of_like_jobs_count_on_the_same_images(plan):
     assert seconds(cost, job(plan, "NCM").model_copy(update={"dataset": other})) == OVERHEAD
 
 
-def test_what_does_not_train_takes_little(plan):
+def test_a_job_without_training_takes_the_overhead(plan):
     assert seconds(model(), job(plan, "NCM")) == OVERHEAD
 
 

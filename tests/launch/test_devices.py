@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ltbench.launch import devices as module
 from ltbench.launch.devices import local_slots
 from tests.support.errors import problems_of
 
@@ -12,11 +13,11 @@ CORES = len(os.sched_getaffinity(0))
 
 @pytest.fixture
 def gpus(monkeypatch):
-    """Pretend that /dev has this many GPUs and CUDA_VISIBLE_DEVICES says this."""
+    """Pretend that the machine has some GPUs, of which some are visible."""
 
     def pretend(count, visible=None):
-        devices = [Path(f"/dev/nvidia{i}") for i in range(count)]
-        monkeypatch.setattr(devices.Path, "glob", lambda self, pattern: iter(devices))
+        files = [Path(f"/dev/nvidia{i}") for i in range(count)]
+        monkeypatch.setattr(module.Path, "glob", lambda self, pattern: iter(files))
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         if visible is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -24,9 +25,9 @@ def gpus(monkeypatch):
     return pretend
 
 
-def refused(**words):
-    """Return option, code and numbers of what is asked for in vain."""
-    (problem,) = problems_of(lambda: local_slots(**words))
+def refused(**arguments):
+    """Return option, code and numbers of the error."""
+    (problem,) = problems_of(lambda: local_slots(**arguments))
     return problem.file, problem.code, [int(n) for n in re.findall(r"\d+", problem.message)]
 
 
@@ -40,7 +41,7 @@ def test_without_a_gpu_a_slot_is_a_core(gpus):
     assert refused(devices=CORES + 1) == ("--devices", "out-of-range", [CORES + 1, CORES])
 
 
-def test_a_slot_is_a_gpu_each_once_before_any_twice(gpus):
+def test_every_gpu_is_a_slot_before_any_is_shared(gpus):
     gpus(2)
     assert local_slots() == [("0",), ("1",)]
     assert local_slots(jobs_per_gpu=2) == [("0",), ("1",), ("0",), ("1",)]
@@ -49,7 +50,7 @@ def test_a_slot_is_a_gpu_each_once_before_any_twice(gpus):
     assert refused(slots=3) == ("--max-parallel", "out-of-range", [3, 2])
 
 
-def test_a_slot_of_several_gpus_has_different_ones(gpus):
+def test_a_slot_of_several_gpus_has_distinct_ones(gpus):
     gpus(5)
     assert local_slots(devices=2) == [("0", "1"), ("2", "3")]
     assert local_slots(devices=2, jobs_per_gpu=2) == [("0", "1"), ("2", "3")] * 2

@@ -70,7 +70,7 @@ def test_time_left_takes_progress_and_slots_into_account(jobs, clock):
     assert lines()[-1].endswith(": 3/3, 0 s left")
 
 
-def test_without_an_estimate_the_mean_of_the_jobs_so_far_counts(jobs, clock):
+def test_without_an_estimate_the_mean_duration_so_far_counts(jobs, clock):
     display, lines = shown(jobs, (None, None, 1.0))
     clock[0] = 100.0  # a slow start is not a job's time
     display.started(jobs[0])
@@ -82,22 +82,22 @@ def test_without_an_estimate_the_mean_of_the_jobs_so_far_counts(jobs, clock):
     assert lines()[-1].endswith(": 1/3, 3 min left")
 
 
-def test_a_long_job_says_how_far_it_is_once_a_minute(jobs, clock):
+def test_a_long_job_prints_its_progress_once_a_minute(jobs, clock):
     display, lines = shown(jobs, (None, None, None))
     display.started(jobs[0])
     for clock[0], epoch in ((30.0, 1), (61.0, 2), (90.0, 3), (122.0, 4)):
         display.progress(jobs[0], state(epoch))
-    told = [line for line in lines() if line.startswith("running ")]
-    assert [line.split("epoch ")[1].split(",")[0] for line in told] == ["2/40", "4/40"]
+    printed = [line for line in lines() if line.startswith("running ")]
+    assert [line.split("epoch ")[1].split(",")[0] for line in printed] == ["2/40", "4/40"]
     clock[0] = 190.0
     display.progress(jobs[0], state(40))
     assert lines()[-1].endswith("epoch 40/40, testing; 0/3, time left unknown")
 
 
-def test_a_job_of_another_run_is_waited_for_and_may_come_back(jobs):
+def test_a_job_of_another_run_may_come_back(jobs):
     display, lines = shown(jobs, (1.0, 1.0, 1.0))
     display.started(jobs[0])
-    display.elsewhere(jobs[0])
+    display.claimed_by_other(jobs[0])
     display.started(jobs[0])
     display.done(jobs[0], changed=True)
     assert "another run is training it" in lines()[1]
@@ -105,17 +105,17 @@ def test_a_job_of_another_run_is_waited_for_and_may_come_back(jobs):
     assert display.tasks == {}
 
 
-def test_what_was_ended_comes_again(jobs):
+def test_a_job_ended_from_outside_is_retried(jobs):
     display, lines = shown(jobs, (1.0, 1.0, 1.0))
     display.started(jobs[0])
-    display.again(jobs[0], "Ended: by \x1b[2J")
+    display.retrying(jobs[0], "Ended: by \x1b[2J")
     display.started(jobs[0])
     display.stopping(1)
-    assert lines()[1] == f"AGAIN   {jobs[0].title}: Ended: by \\x1b[2J"
-    assert lines()[-1] == "Stopping: 1 jobs save first; once more stops at once."
+    assert lines()[1] == f"RETRY   {jobs[0].title}: Ended: by \\x1b[2J"
+    assert lines()[-1].startswith("Stopping: 1 jobs save")
 
 
-def test_on_a_terminal_a_live_table_stands_for_the_lines(jobs):
+def test_on_a_terminal_a_live_table_replaces_the_lines(jobs):
     display, lines = shown(jobs, (40.0, 20.0, 1.0), terminal=True)
     with display:
         display.started(jobs[0])

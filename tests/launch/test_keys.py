@@ -1,7 +1,7 @@
-"""The keys of all jobs of the shipped grids: fields that come later must not move them.
+"""The keys of all jobs of the shipped grids, which must not change.
 
-To accept moved keys: LTBENCH_UPDATE_GOLDEN=1 pytest tests/launch/test_keys.py, then drop the
-records that they were of.
+To accept changed keys: LTBENCH_UPDATE_GOLDEN=1 pytest tests/launch/test_keys.py, then drop the
+records of the old keys.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "keys.txt"
 
 @pytest.fixture
 def _no_images(monkeypatch):
-    """Give what only images can tell: a fingerprint of the name, no bad images, every group."""
+    """Replace measurements of images by fixed values."""
     monkeypatch.setattr(
         sources,
         "measure_fingerprint",
@@ -30,13 +30,13 @@ def _no_images(monkeypatch):
 
 
 def written(grid):
-    """Return a grid's line: its name, its number of jobs, and the hash of their keys."""
+    """Return name, number of jobs, and hash of keys of a grid."""
     keys = sorted(make_plan(Request(grid))[0].jobs)
     return f"{grid} {len(keys)} {hashlib.sha256(' '.join(keys).encode()).hexdigest()}"
 
 
 @pytest.mark.usefixtures("_no_images")
-def test_the_keys_of_the_shipped_grids_stay(monkeypatch, tmp_path):
+def test_the_keys_of_the_shipped_grids_do_not_change(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     lines = [written(grid) for grid in sorted(available("grids"))]
     if os.environ.get("LTBENCH_UPDATE_GOLDEN"):

@@ -1,4 +1,4 @@
-"""The grids of datasets that nobody has at hand here: they plan, and are what the tables say."""
+"""Grids of large datasets, planned without their images."""
 
 import pytest
 import timm

@@ -9,10 +9,10 @@ from ltbench.launch.plan import Request, make_plan, read_grid
 from tests.support.errors import problems, problems_of, raises
 from tests.support.own_images import rows, write_own
 
-CELLS = len(load_grid("cifar100_lt").variants) * 3 * 2 * 3  # ratios, splits, seeds
+RUNS = len(load_grid("cifar100_lt").variants) * 3 * 2 * 3  # ratios, splits, seeds
 
 
-def test_everything_wrong_is_said_together():
+def test_all_problems_are_named_together():
     request = Request("quickstrat", sets=("recip.batch=1",), only=("seeds=1",))
     assert problems(lambda: read_grid(request)) == [
         ("--set", "", "unknown-key"),
@@ -21,17 +21,17 @@ def test_everything_wrong_is_said_together():
     ]
 
 
-def test_a_huge_grid_is_refused_before_any_cell_is_made(monkeypatch):
+def test_a_huge_grid_is_refused_before_planning(monkeypatch):
     monkeypatch.setattr(module, "expand_datasets", None)
-    (problem,) = problems_of(lambda: make_plan(Request("cifar100_lt"), largest=CELLS - 1))
+    (problem,) = problems_of(lambda: make_plan(Request("cifar100_lt"), max_runs=RUNS - 1))
     assert (problem.file, problem.code) == ("grid cifar100_lt", "needs-confirmation")
-    assert f"{CELLS:,} cells" in problem.message
+    assert f"{RUNS:,} runs" in problem.message
     assert "--yes" in problem.message
 
 
-def test_a_grid_may_have_as_many_cells_as_it_has():
-    plan, _ = make_plan(Request("cifar100_lt"), largest=CELLS)
-    assert len(plan.rows) == CELLS
+def test_a_grid_at_the_limit_is_planned():
+    plan, _ = make_plan(Request("cifar100_lt"), max_runs=RUNS)
+    assert len(plan.rows) == RUNS
 
 
 def test_rules_are_read_once_a_method_and_dataset(monkeypatch):
@@ -42,7 +42,7 @@ def test_rules_are_read_once_a_method_and_dataset(monkeypatch):
     assert len({dataset for _, dataset in asked}) == 3
 
 
-def test_overrides_reach_jobs_and_are_noted():
+def test_overrides_reach_jobs_and_mark_them_ad_hoc():
     plan, _ = make_plan(Request("quickstart", sets=("recipe.stage1.epochs=41", "grid.seeds=[3]")))
     (recipe,) = {job.recipe for job in plan.jobs.values()}
     assert recipe.stage1.epochs == 41
@@ -53,8 +53,8 @@ def test_overrides_reach_jobs_and_are_noted():
 def test_datasets_without_images_are_planned_without_a_fingerprint(tmp_path):
     pinned = load_dataset("cifar10_jpeg")
     unpinned = pinned.model_copy(update={"fingerprint": None})
-    assert module._measured(pinned, (), tmp_path) == pinned
-    assert module._measured(unpinned, (), tmp_path) == unpinned
+    assert module._with_measurements(pinned, (), tmp_path) == pinned
+    assert module._with_measurements(unpinned, (), tmp_path) == unpinned
 
 
 DATASET = """\
@@ -92,7 +92,7 @@ variants: [softmax, crt]
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A project with images of any size, one of which is bad; its dataset and images."""
+    """Return dataset and images of a project with one undecodable image."""
     monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     write_own(tmp_path / "data" / "own", rows())
@@ -114,13 +114,13 @@ def own(tmp_path, monkeypatch):
 
 
 def planned(grid="own.yaml"):
-    """Return the keys of a grid's jobs, and the bad images that all of them know of."""
+    """Return the keys of a grid's jobs, and their bad images."""
     jobs = make_plan(Request(grid))[0].jobs
     (bad,) = {job.dataset.bad_images for job in jobs.values()}
     return set(jobs), bad
 
 
-def test_what_a_cache_left_out_or_blackened_is_in_the_keys(own):
+def test_images_skipped_or_blackened_by_a_cache_are_in_the_keys(own):
     whole, none = planned()
     assert none is None
     build_cache(*own, 12, on_bad="skip")
@@ -136,7 +136,7 @@ def test_what_a_cache_left_out_or_blackened_is_in_the_keys(own):
     assert planned() == (skipped, left_out)
 
 
-def test_other_images_that_were_left_out_are_other_keys(own, tmp_path):
+def test_other_skipped_images_change_the_keys(own, tmp_path):
     build_cache(*own, 12, on_bad="skip")
     one = planned()[1]
     (tmp_path / "data/own/images/ant/train 2.jpg").write_bytes(b"no image")
@@ -147,9 +147,9 @@ def test_other_images_that_were_left_out_are_other_keys(own, tmp_path):
     assert one.hash != two.hash
 
 
-def test_the_caches_of_a_grid_leave_out_the_same_images(own):
+def test_the_caches_of_a_grid_skip_the_same_images(own):
     build_cache(*own, 12, on_bad="skip")
-    assert planned("both.yaml")[1] == planned()[1]  # whoever has no cache yet is told by his job
+    assert planned("both.yaml")[1] == planned()[1]  # without a cache, the job itself skips them
     build_cache(*own, 16, on_bad="report")
     with raises(DataError, "bad-cache", "--on-bad"):
         planned("both.yaml")

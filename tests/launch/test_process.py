@@ -9,7 +9,7 @@ from ltbench.launch.local import PRELOAD
 from ltbench.launch.process import BUSY, main
 from ltbench.launch.task import command, write_task
 from ltbench.runs.run_dir import RunDirectory
-from ltbench.runs.state import read_failure, finished
+from ltbench.runs.state import finished, read_failure
 from tests.support import processes
 from tests.support.project import PATIENCE, children, is_alive, wait_until
 from tests.support.training_jobs import job, options, weights
@@ -24,7 +24,7 @@ def run_dir(tmp_path):
 
 @pytest.fixture
 def start(run_dir):
-    """Start jobs as a runner does; whatever a test leaves is ended."""
+    """Start jobs as a runner does; kill those that a test leaves."""
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     started = []
@@ -70,7 +70,7 @@ def test_one_rank_and_two_give_the_same_counts(run_dir, start, tmp_path):
     assert shared.training.losses == pytest.approx(alone.training.losses, rel=1e-9)
 
 
-def test_a_claimed_job_is_left_alone(run_dir, start):
+def test_a_job_held_by_another_process_is_left_alone(run_dir, start):
     one = job()
     with run_dir.job(one.key).hold():
         ended(start(one), BUSY)
@@ -79,10 +79,10 @@ def test_a_claimed_job_is_left_alone(run_dir, start):
 
 def test_no_socket_stays_open(run_dir):
     one = job()
-    words = command(write_task(one, run_dir, options()))
-    words[1:1] = ["-W", "always::ResourceWarning"]
+    arguments = command(write_task(one, run_dir, options()))
+    arguments[1:1] = ["-W", "always::ResourceWarning"]
     with run_dir.job(one.key).hold():
-        done = processes.run(words, capture_output=True, text=True)
+        done = processes.run(arguments, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (BUSY, "")
 
 
@@ -109,12 +109,12 @@ def test_a_killed_rank_ends_the_job_at_once_and_is_named(run_dir, start, victim)
     os.kill(ranks[victim], signal.SIGKILL)
     process.join(PATIENCE)
     assert not process.is_alive()
-    said = f"Ended: rank {victim} of 2 was ended by SIGKILL, as the system does"
-    assert read_failure(run_dir.job(one.key)).startswith(said)
+    failure = read_failure(run_dir.job(one.key))
+    assert failure.startswith(f"Ended: rank {victim} of 2 was ended by SIGKILL")
     wait_until(lambda: not any(map(is_alive, ranks)))
 
 
-def test_ranks_die_with_the_process_that_watches_them(run_dir, start):
+def test_ranks_die_with_their_leader(run_dir, start):
     one = job(epochs=LONG)
     process = start(one, ranks=2)
     under_way(run_dir, one)
@@ -134,7 +134,7 @@ def test_a_job_that_hangs_is_given_up(run_dir, start, ranks):
     os.kill(max(children(process.pid)), signal.SIGSTOP)
     process.join(PATIENCE)
     assert not process.is_alive()
-    assert read_failure(run_dir.job(one.key)) == "Ended: the job did not move on for 3 s"
+    assert read_failure(run_dir.job(one.key)) == "Ended: the job made no progress for 3 s"
 
 
 def test_a_job_whose_folder_is_gone_ends(run_dir, start, tmp_path):
@@ -151,21 +151,21 @@ def test_a_job_that_another_process_took_over_ends(run_dir, start):
     one = job(epochs=LONG)
     process = start(one)
     under_way(run_dir, one)
-    claims = run_dir.job(one.key).lock
-    claims.free(claims.holder())
-    with run_dir.job(one.key).hold() as claim:
-        assert claim is not None
+    lock = run_dir.job(one.key).lock
+    lock.break_lock(lock.holder())
+    with run_dir.job(one.key).hold() as held:
+        assert held is not None
         process.join(PATIENCE)
         assert not process.is_alive()
-        assert claims.holder().pid == os.getpid()
+        assert lock.holder().pid == os.getpid()
     assert read_failure(run_dir.job(one.key)) is None
 
 
-def test_a_resumed_job_ends_like_an_unbroken_one(run_dir, start, tmp_path):
+def test_a_resumed_job_equals_an_uninterrupted_one(run_dir, start, tmp_path):
     one = job(epochs=20, precision="fp32", norm="batch")
     ended(start(one), 0)
-    whole, trained = finished(one, run_dir), weights(run_dir, one.key)
-    run_dir.job(one.key).path.rename(tmp_path / "whole")
+    expected, trained = finished(one, run_dir), weights(run_dir, one.key)
+    run_dir.job(one.key).path.rename(tmp_path / "expected")
     for how in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
         process = start(one)
         under_way(run_dir, one)
@@ -174,5 +174,5 @@ def test_a_resumed_job_ends_like_an_unbroken_one(run_dir, start, tmp_path):
         wait_until(lambda: run_dir.job(one.key).lock.holder() is None)
     ended(start(one), 0)
     record = finished(one, run_dir)
-    assert record.numbers() == whole.numbers()
+    assert record.numbers() == expected.numbers()
     assert weights(run_dir, one.key) == trained

@@ -12,7 +12,7 @@ from ltbench.data.errors import DataError
 from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_raw_dataset
 from ltbench.launch import run
-from ltbench.launch.run import check_data, check_batch_sizes, check_writable, code_commit
+from ltbench.launch.run import check_batch_sizes, check_data, check_writable, code_commit
 from tests.support import processes
 from tests.support.errors import problems_of, raises
 from tests.support.listed_images import (
@@ -32,24 +32,25 @@ def jobs():
 
 
 def with_batch(job, batch):
-    return job.model_copy(update={"recipe": job.recipe.model_copy(update={"batch": batch})})
+    return job.model_copy(update={"recipe": job.recipe.model_copy(update={"batch_size": batch})})
 
 
-def test_batches_that_devices_cannot_share_are_refused(jobs):
+def test_batches_that_do_not_divide_among_devices_are_refused(jobs):
     check_batch_sizes(jobs, 4)
     wrong = [with_batch(jobs[0], 33), with_batch(jobs[1], 34)]
-    found = problems_of(lambda: check_batch_sizes([*jobs, *wrong], 4))
-    assert [(problem.file, problem.code) for problem in found] == [("--devices", "conflict")] * 2
-    assert [re.findall(r"\d+", problem.message) for problem in found] == [["4", "33"], ["4", "34"]]
+    problems = problems_of(lambda: check_batch_sizes([*jobs, *wrong], 4))
+    assert [(problem.file, problem.code) for problem in problems] == [("--devices", "conflict")] * 2
+    numbers = [re.findall(r"\d+", problem.message) for problem in problems]
+    assert numbers == [["4", "33"], ["4", "34"]]
 
 
-def test_data_that_is_there_is_fine(jobs):
+def test_present_data_raises_nothing(jobs):
     check_data(jobs, None)
 
 
-def test_all_that_is_wrong_with_the_data_is_said(jobs):
+def test_all_problems_with_the_data_are_named(jobs):
     longtailed, balanced = jobs
-    wanting = longtailed.dataset.model_copy(update={"max_per_class": 200})
+    too_large = longtailed.dataset.model_copy(update={"max_per_class": 200})
     other = balanced.dataset.model_copy(update={"fingerprint": "0" * 64})
     facts = ("401", "400 training images of digits_r20 balanced", "long-tailed split", "0" * 64)
     with raises(DataError, "several", *facts) as error:
@@ -58,7 +59,7 @@ def test_all_that_is_wrong_with_the_data_is_said(jobs):
                 with_batch(longtailed, 32),
                 with_batch(longtailed, 405),
                 with_batch(balanced, 401),
-                longtailed.model_copy(update={"dataset": wanting}),
+                longtailed.model_copy(update={"dataset": too_large}),
                 balanced.model_copy(update={"dataset": other}),
             ],
             None,
@@ -74,7 +75,7 @@ def test_the_batch_of_an_expert_has_to_fit_its_group(jobs):
         check_data([longtailed, with_batch(expert, 26)], None)
 
 
-def test_a_folder_is_made_and_left_empty(tmp_path):
+def test_a_folder_is_created_and_left_empty(tmp_path):
     check_writable(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
     (tmp_path / "file").touch()
@@ -103,11 +104,11 @@ def own_jobs(tmp_path, monkeypatch):
     write_images(tmp_path / "images", content=picture)
     prepare(spec, tmp_path / "images", tmp_path / "lists", tmp_path / "data" / spec.name)
     settings = resized_recipe(epochs=1, network="resnet10")
-    made = [training_job(split=split, **settings) for split in ("longtailed", "balanced")]
-    return [job.model_copy(update={"dataset": spec}) for job in made], str(tmp_path / "data")
+    jobs = [training_job(split=split, **settings) for split in ("longtailed", "balanced")]
+    return [job.model_copy(update={"dataset": spec}) for job in jobs], str(tmp_path / "data")
 
 
-def test_images_that_jobs_need_are_decoded_first_and_all_bad_ones_named(own_jobs, tmp_path):
+def test_image_files_are_decoded_first_and_all_bad_ones_named(own_jobs, tmp_path):
     (longtailed, balanced), root = own_jobs
     images = tmp_path / "images"
     (images / "train/n03/7.jpg").write_bytes(b"of the validation")
@@ -118,7 +119,7 @@ def test_images_that_jobs_need_are_decoded_first_and_all_bad_ones_named(own_jobs
         check_data([longtailed, balanced], root)
 
 
-def test_a_cache_stands_for_the_files(own_jobs, tmp_path):
+def test_a_cache_replaces_the_files(own_jobs, tmp_path):
     (longtailed, _), root = own_jobs
     spec = longtailed.dataset
     build_cache(spec, load_raw_dataset(spec, root), longtailed.recipe.resize_shorter_side)
@@ -126,7 +127,7 @@ def test_a_cache_stands_for_the_files(own_jobs, tmp_path):
     check_data([longtailed], root)
 
 
-def test_a_recipe_for_images_of_another_kind_is_said_before_training(own_jobs, jobs):
+def test_a_recipe_for_images_of_one_size_is_refused_for_any_size(own_jobs, jobs):
     (longtailed, _), root = own_jobs
     other = longtailed.model_copy(update={"recipe": jobs[0].recipe})
     with raises(DataError, "conflict", "any size"):
@@ -144,7 +145,7 @@ imbalance_type: natural
 """
 
 
-def test_images_of_an_open_set_are_decoded_too_and_looked_for_once(
+def test_images_of_an_open_set_are_decoded_too_and_searched_once(
     own_jobs, tmp_path, monkeypatch, caplog
 ):
     made, root = own_jobs
@@ -169,14 +170,15 @@ def test_images_of_an_open_set_are_decoded_too_and_looked_for_once(
 
 
 def test_a_commit_is_marked_where_the_code_differs_from_it(tmp_path, monkeypatch):
-    code = tmp_path / "ltbench" / "launch" / "session.py"
+    code = tmp_path / "ltbench" / "launch" / "run.py"
     (tmp_path / "configs").mkdir()
     code.parent.mkdir(parents=True)
     code.write_text("")
 
-    def git(*words):
+    def git(*arguments):
         author = ("-c", "user.name=a", "-c", "user.email=a@b")
-        done = processes.run(["git", "-C", str(tmp_path), *author, *words], capture_output=True)
+        command = ["git", "-C", str(tmp_path), *author, *arguments]
+        done = processes.run(command, capture_output=True)
         return done.stdout.decode().strip()
 
     git("init")

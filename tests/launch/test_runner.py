@@ -1,4 +1,4 @@
-"""The order of things in a run, with processes that a test ends."""
+"""The order of jobs in a run, with scripted processes."""
 
 import io
 import signal
@@ -16,7 +16,7 @@ from tests.support.training_jobs import options
 
 
 class Scripted(Runner):
-    """Runs a job at a time, each of which ends with its record while a signal arrives."""
+    """Runs one job at a time, which ends while a signal arrives."""
 
     sent: signal.Signals | None = None
 
@@ -55,7 +55,7 @@ def runner(tmp_path):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_while_the_only_running_job_ends_is_not_forgotten(runner, sent):
+def test_a_signal_while_the_only_running_job_ends_is_not_lost(runner, sent):
     before = signal.signal(sent, signal.SIG_DFL)
     two = runner("Softmax", "LDAM-DRW")
     two.sent = sent
@@ -63,21 +63,21 @@ def test_a_signal_while_the_only_running_job_ends_is_not_forgotten(runner, sent)
     signal.signal(sent, before)
     assert outcome.signal == sent
     assert len(outcome.done) == 1
-    assert [title.split()[0] for title in outcome.left] == ["LDAM-DRW"]
+    assert [title.split()[0] for title in outcome.unfinished] == ["LDAM-DRW"]
 
 
-def test_a_signal_that_leaves_nothing_undone_is_none(runner):
+def test_a_signal_that_leaves_no_job_unfinished_is_ignored(runner):
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     one = runner("Softmax")
     one.sent = signal.SIGTERM
     outcome = one.run()
     signal.signal(signal.SIGTERM, before)
-    assert (outcome.signal, outcome.left) == (None, [])
+    assert (outcome.signal, outcome.unfinished) == (None, [])
     assert len(outcome.done) == 1
 
 
 class Failing(Runner):
-    """Has room for one job at a time, which fails at once."""
+    """Runs one job at a time, which fails at once."""
 
     begun = ()
 
@@ -94,13 +94,13 @@ class Failing(Runner):
         return [(key, 1) for key in ended]
 
     def ask_to_stop(self):
-        raise AssertionError("nobody asked")
+        raise AssertionError("no signal was sent")
 
     def kill(self):
         assert not self.running
 
 
-def test_the_longest_chain_is_begun_first(tmp_path):
+def test_the_longest_chain_is_started_first(tmp_path):
     plan = quickstart("seed=0", "split=longtailed", "variant=softmax,ldam_drw,ncm,lws")
     seconds = {"softmax": 10.0, "ldam_drw": 30.0, "ncm": 1.0, "lws": 25.0}
     known = {key: seconds[job.method] for key, job in plan.jobs.items()}
@@ -109,6 +109,6 @@ def test_the_longest_chain_is_begun_first(tmp_path):
     runner = Failing(RunnerConfig(plan.jobs, {}, known, run_dir, options(), display))
     runner.ready = []
     outcome = runner.run()
-    assert runner.begun == ("softmax", "ldam_drw")  # 10 and 25 s behind each other before 30 s
+    assert runner.begun == ("softmax", "ldam_drw")  # a chain of 10 and 25 s comes before 30 s
     assert [plan.jobs[key].method for key in outcome.failed] == ["softmax", "ldam_drw"]
     assert {plan.jobs[key].method for key in outcome.blocked} == {"ncm", "lws"}

@@ -4,12 +4,12 @@ import signal
 import pytest
 
 from ltbench.launch import signals
-from ltbench.launch.signals import SIGNALS, Interruption, StopSignals, DeferredInterruption
+from ltbench.launch.signals import SIGNALS, DeferredInterruption, Interruption, StopSignals
 
 
 @pytest.fixture(autouse=True)
-def _as_before():
-    """Start with default signals, whatever started the tests, and leave them as they were."""
+def _default_handlers():
+    """Reset signal handlers for the test, and restore them afterwards."""
     before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
     yield
     for number, handler in before.items():
@@ -17,25 +17,25 @@ def _as_before():
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_request_is_noted_and_the_next_interrupts(monkeypatch, number):
-    with StopSignals() as requests:
+def test_the_first_signal_is_recorded_and_the_second_interrupts(monkeypatch, number):
+    with StopSignals() as stop:
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), signal.SIGTERM)  # at once: a wrapper passed it on
-        assert requests.signal == number
-        monkeypatch.setattr(signals, "APART", -1.0)
+        assert stop.signal == number
+        monkeypatch.setattr(signals, "DEBOUNCE", -1.0)
         with pytest.raises(Interruption) as raised:
             os.kill(os.getpid(), signal.SIGINT)
     assert raised.value.signal == signal.SIGINT
     assert all(signal.getsignal(each) is signal.default_int_handler for each in SIGNALS)
 
 
-def test_at_once_is_at_once():
+def test_at_once_the_first_signal_interrupts():
     with pytest.raises(Interruption) as raised, StopSignals(at_once=True):
         os.kill(os.getpid(), signal.SIGHUP)
     assert raised.value.signal == signal.SIGHUP
 
 
-def test_an_unbroken_block_ends_first():
+def test_a_block_ends_before_a_deferred_interruption():
     ended = []
 
     def block():
@@ -50,14 +50,14 @@ def test_an_unbroken_block_ends_first():
         pass
 
 
-def test_what_was_ignored_stays_so():
+def test_ignored_signals_stay_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with StopSignals(at_once=True) as requests:
+    with StopSignals(at_once=True) as stop:
         os.kill(os.getpid(), signal.SIGINT)
-    assert requests.signal is None
+    assert stop.signal is None
 
 
-def test_a_run_of_others_inside_has_the_requests_to_itself():
+def test_the_inner_handler_takes_the_signals():
     with StopSignals(at_once=True) as outer, StopSignals() as inner:
         os.kill(os.getpid(), signal.SIGINT)
     assert (outer.signal, inner.signal) == (None, signal.SIGINT)

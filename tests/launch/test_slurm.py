@@ -18,7 +18,7 @@ def run_dir(tmp_path):
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
-    """Put programs of these names and texts before all others."""
+    """Put programs of these names and scripts first in PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
@@ -31,26 +31,26 @@ def programs(tmp_path, monkeypatch):
     return make
 
 
-def test_words_of_sbatch():
+def test_options_of_sbatch():
     assert slurm.parse_options(["account=lab", "mem=32G", "constraint=a=b"]) == {
         "account": "lab",
         "mem": "32G",
         "constraint": "a=b",
     }
-    for wrong in ("--mem=3G", "Mem=3", "mem=3\n#SBATCH --uid=0", "=x"):
+    for wrong in ("--mem=3G", "Mem=3", "mem=3\n#SBATCH --uid=0", "mem=\x1b", "=x", "exclusive"):
         assert problems(lambda wrong=wrong: slurm.parse_options([wrong])) == [
             ("--slurm-option", "", "malformed")
         ]
 
 
-def test_names_in_the_queue_tell_seeds_and_splits_apart():
+def test_names_in_the_queue_have_seed_and_split():
     one = job(seed=3, split="balanced")
     assert slurm.job_name(one) == "softmax.digits_r20.balanced.s3"
     hostile = one.model_copy(update={"label": "$(id) LDAM (C = 0.5)\n; --uid=0"})
     assert slurm.job_name(hostile) == "id-ldam-c-0.5-uid-0.digits_r20.balanced.s3"
 
 
-def test_nodes_that_cannot_share_the_devices_are_refused(run_dir):
+def test_devices_that_do_not_divide_among_nodes_are_refused(run_dir):
     three = slurm.Settings(nodes=3)
     assert problems(lambda: slurm.submit({}, run_dir, options(devices=4), three)) == [
         ("--nodes", "", "conflict")
@@ -69,7 +69,7 @@ def test_without_slurm_nothing_is_queued(run_dir, monkeypatch):
     ]
 
 
-def test_what_the_queue_says(run_dir, programs):
+def test_the_status_is_that_of_the_queue(run_dir, programs):
     programs(squeue='printf "7 RUNNING None\\n8_0 PENDING Resources\\n8_1 PENDING (null)\\n"')
     for key, number in (("a", "7"), ("b", "8_0"), ("c", "9")):
         write_json(run_dir.job(key).submission, {"slurm": number})
@@ -92,11 +92,11 @@ def test_what_the_queue_says(run_dir, programs):
         (0, None, "RUNNING", False),
     ],
 )
-def test_a_job_is_requeued_where_it_may_go_on(
+def test_an_unfinished_job_is_requeued(
     run_dir, programs, monkeypatch, tmp_path, code, kind, state, requeued
 ):
-    said = tmp_path / "said"
-    programs(scontrol=f'echo "$@" >> {said}; echo "JobId=7 JobState={state} Reason=None"')
+    calls = tmp_path / "calls"
+    programs(scontrol=f'echo "$@" >> {calls}; echo "JobId=7 JobState={state} Reason=None"')
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setattr(slurm, "run_task", lambda folder: code)
     folder = run_dir.job("a")
@@ -104,10 +104,10 @@ def test_a_job_is_requeued_where_it_may_go_on(
     if kind is not None:
         record_failure(folder, kind, "")
     assert slurm.run_and_requeue(folder.path) == code
-    assert (said.exists() and "requeue 7" in said.read_text()) == requeued
+    assert (calls.exists() and "requeue 7" in calls.read_text()) == requeued
 
 
-def test_a_job_that_is_ended_again_and_again_is_given_up(run_dir, programs, monkeypatch, tmp_path):
+def test_a_job_that_is_ended_repeatedly_is_given_up(run_dir, programs, monkeypatch, tmp_path):
     programs(scontrol=f'echo "$@" >> {tmp_path}/said; echo "JobState=RUNNING"')
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setattr(slurm, "run_task", lambda folder: 1)

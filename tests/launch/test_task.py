@@ -31,7 +31,7 @@ def run_dir(tmp_path):
 
 
 def start(folder):
-    """Run a job's command in a fork of this process, which has loaded everything."""
+    """Run a job's command in a fork of this process."""
     process = FORK.Process(target=lambda: sys.exit(task.run_task(folder)))
     process.start()
     return process
@@ -42,17 +42,17 @@ def ended(process):
     return process.exitcode
 
 
-def test_a_job_that_is_written_down_is_read_again(run_dir):
+def test_a_task_file_round_trips(run_dir):
     one = job("ldam_drw")
-    decided = options(device="cpu", devices=2, plugins=("a.py",), checkpoint_every=3.5)
-    folder = task.write_task(one, run_dir, decided)
+    chosen = options(device="cpu", devices=2, plugins=("a.py",), checkpoint_every=3.5)
+    folder = task.write_task(one, run_dir, chosen)
     read = task.read_task(folder)
     assert read.job == one
     assert read.job.key == one.key
-    assert read.options == decided
+    assert read.options == chosen
 
 
-def test_what_is_no_job_of_its_folder_is_refused(run_dir):
+def test_a_task_file_of_another_job_is_refused(run_dir):
     folder = task.write_task(job(), run_dir, options())
     other = task.write_task(job(seed=1), run_dir, options())
     text = (folder / "job.json").read_text()
@@ -94,15 +94,15 @@ def test_more_devices_than_there_are_are_refused(run_dir):
     assert problems(lambda: task.run_task(folder)) == [("--devices", "", "out-of-range")]
 
 
-@pytest.mark.parametrize(("world", "said"), [(1, "1"), (2, None), (2, "4")])
-def test_without_srun_a_job_is_all_here(monkeypatch, world, said):
+@pytest.mark.parametrize(("world", "tasks"), [(1, "1"), (2, None), (2, "4")])
+def test_without_srun_all_ranks_are_here(monkeypatch, world, tasks):
     monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
-    if said is not None:
-        monkeypatch.setenv("SLURM_STEP_NUM_TASKS", said)
+    if tasks is not None:
+        monkeypatch.setenv("SLURM_STEP_NUM_TASKS", tasks)
     assert RankLayout.of_srun(world) is None
 
 
-def test_srun_says_which_rank_a_process_is(monkeypatch):
+def test_under_srun_a_process_is_one_rank(monkeypatch):
     words = {
         "SLURM_STEP_NUM_TASKS": "4",
         "SLURM_STEP_NUM_NODES": "2",
@@ -136,23 +136,25 @@ def jobs():
     return quickstart("seed=0", "variant=softmax,ncm,Decouple-IB-CRT").jobs
 
 
-def test_commands_come_with_what_they_start_from_before_them(jobs, run_dir):
+def test_commands_are_in_dependency_order(jobs, run_dir):
     lines = list(export_scripts.commands(jobs, run_dir, options()))
     assert [line for line in lines if line.startswith("#")] == [
         "# step 1",
-        "# step 2, when all before have ended",
+        "# step 2, after all jobs above have ended",
     ]
     folders = [shlex.split(line)[-1] for line in lines if not line.startswith("#")]
-    assert [Path(folder).name for folder in folders] == [k for level in levels(jobs) for k in level]
+    assert [Path(folder).name for folder in folders] == [
+        k for level in dependency_levels(jobs) for k in level
+    ]
     assert all(json.loads(Path(folder, "job.json").read_text()) for folder in folders)
     assert shlex.split(lines[1])[:-1] == [sys.executable, "-m", "ltbench", "job"]
 
 
-def test_a_script_submits_each_job_after_what_it_starts_from(tmp_path, run_dir):
+def test_a_script_submits_each_job_after_its_dependencies(tmp_path, run_dir):
     plan = quickstart("seed=0", "split=longtailed", "variant=softmax,ncm")
     script = tmp_path / "submit.sh"
-    asked = options(devices=2, device="gpu")
-    script.write_text("\n".join(export_scripts.sbatch_script(plan.jobs, run_dir, asked)))
+    chosen = options(devices=2, device="gpu")
+    script.write_text("\n".join(export_scripts.sbatch_script(plan.jobs, run_dir, chosen)))
     (tmp_path / "sbatch").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\necho 412\n')
     (tmp_path / "sbatch").chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"

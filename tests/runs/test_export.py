@@ -39,7 +39,7 @@ def exported(toy, tmp_path):
     return to, record
 
 
-def test_an_export_is_read_as_it_was_written(exported):
+def test_an_export_round_trips(exported):
     folder, record = exported
     found = read_export(folder)
     assert found.record == record
@@ -48,7 +48,7 @@ def test_an_export_is_read_as_it_was_written(exported):
     assert found.weights.read_bytes() == BYTES
 
 
-def test_the_card_says_what_a_reader_needs_and_nothing_is_markup(exported):
+def test_the_model_card_has_no_markup_of_names(exported):
     folder, record = exported
     text = (folder / CARD).read_text()
     assert "<script>" not in text
@@ -74,6 +74,10 @@ def edited(path, change):
             "invalid-record",
         ),
         (
+            lambda folder: edited(folder / RECORD, lambda v: v.update(schema_version=1)),
+            "old-protocol",
+        ),
+        (
             lambda folder: (folder / CONFIG).write_text(
                 (folder / CONFIG).read_text().replace("seed: 0", "seed: 5")
             ),
@@ -87,14 +91,14 @@ def edited(path, change):
         ),
     ],
 )
-def test_parts_that_do_not_belong_together_are_refused(exported, spoil, code):
+def test_invalid_and_mismatched_parts_are_refused(exported, spoil, code):
     folder, _ = exported
     spoil(folder)
     with raises(RecordError, code):
         read_export(folder)
 
 
-def test_a_configuration_runs_nothing_and_knows_its_fields(exported):
+def test_a_configuration_runs_no_code_and_is_validated(exported):
     folder, _ = exported
     text = (folder / CONFIG).read_text()
     for bad in (f"{text}other: 1\n", "!!python/object/apply:os.system [id]", "- 1"):
@@ -102,7 +106,7 @@ def test_a_configuration_runs_nothing_and_knows_its_fields(exported):
         assert {p.file for p in problems_of(lambda: read_export(folder))} == {str(folder / CONFIG)}
 
 
-def test_a_run_is_found_by_the_beginning_of_its_key(toy):
+def test_a_run_is_found_by_a_prefix_of_its_key(toy):
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}], splits=("longtailed",))
     records = toy.stored(*(toy.record(job, (1,) * 6) for job in plan.jobs.values()))
     first, *_ = records
@@ -113,7 +117,7 @@ def test_a_run_is_found_by_the_beginning_of_its_key(toy):
     assert all(key in both.message for key in records)
 
 
-def test_confusion_counts_beside_a_record_go_with_it(toy, tmp_path, monkeypatch):
+def test_separate_confusion_counts_are_exported(toy, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "MAX_INLINE_CLASSES", 5)
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}], splits=("longtailed",), seeds=(0,))
     weights = Weights(sha256=hashlib.sha256(BYTES).hexdigest(), parameters=9)
@@ -131,7 +135,7 @@ def test_confusion_counts_beside_a_record_go_with_it(toy, tmp_path, monkeypatch)
     assert store.with_confusion(exported) == made
 
 
-def test_weights_that_are_gone_cannot_be_exported(toy, tmp_path):
+def test_missing_weights_cannot_be_exported(toy, tmp_path):
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}], splits=("longtailed",))
     record = toy.record(next(iter(plan.jobs.values())), (1,) * 6)
     folder = RunDirectory(tmp_path).job(record.key)

@@ -72,7 +72,7 @@ def test_refuses(record, path, value, message):
         Record.model_validate(change(record, **{path: value}))
 
 
-def test_what_came_later_is_compared_where_both_records_have_it(record):
+def test_optional_fields_are_compared_if_both_records_have_them(record):
     predicted = list(record.test.totals)
     data = change(record, test__predicted=predicted, split__class_names=list("abcdef"))
     read = Record.model_validate_json(json.dumps(data), strict=True)
@@ -121,7 +121,7 @@ def complete(record):
     return Record.model_validate_json(json.dumps(change(record, **COMPLETE)), strict=True)
 
 
-def test_a_record_is_complete_and_agrees_with_one_that_came_before(record, complete):
+def test_a_complete_record_agrees_with_one_without_optional_fields(record, complete):
     assert Record.model_validate_json(complete.model_dump_json(), strict=True) == complete
     assert complete.repeats(record)
     assert record.repeats(complete)
@@ -140,7 +140,7 @@ def test_a_record_is_complete_and_agrees_with_one_that_came_before(record, compl
         assert not complete.repeats(Record.model_validate(change(complete, **{path: value})))
 
 
-def test_a_record_is_written_without_what_came_later(record, complete):
+def test_a_record_is_written_without_unset_fields(record, complete):
     older, newer = (r.model_dump(mode="json", exclude_unset=True) for r in (record, complete))
     for path, value in COMPLETE.items():
         part, field = path.split("__")
@@ -163,7 +163,7 @@ def test_confusion_is_a_matrix_whose_sums_are_counts(record, complete):
         ("test__confusion", CONFUSION[1:], "one row a class"),
         ("test__confusion", [{"0": 45, "5": 4}, *CONFUSION[1:]], "one row a class"),
         ("test__confusion", [{"0": 44, "5": 6}, *CONFUSION[1:]], "with hits"),
-        ("test__confusion", [{"0": 45, "6": 5}, *CONFUSION[1:]], "class that there is not"),
+        ("test__confusion", [{"0": 45, "6": 5}, *CONFUSION[1:]], "class that does not exist"),
         ("test__confusion", [{"0": 45, "4": 5}, *CONFUSION[1:]], "with predicted"),
         ("test__confusion", [{"0": 45, "4": 0, "5": 5}, *CONFUSION[1:]], "greater than or equal"),
         ("test__confusion_sha256", "a" * 64, "not both"),
@@ -175,13 +175,13 @@ def test_confusion_is_a_matrix_whose_sums_are_counts(record, complete):
         ("test__average_precision", [0.0, *[0.5] * 5], "greater than"),
         ("training__hits", [1] * 5, "5 values for 6 classes"),
         ("training__hits", [100_000, 0, 0, 0, 0, 0], "training hits"),
-        ("weights__trained", 1001, "than there are"),
-        ("weights__read", 1001, "than there are"),
+        ("weights__trained", 1001, "than all parameters"),
+        ("weights__read", 1001, "than all parameters"),
         ("environment__bf16", "fast", "environment.bf16"),
         ("cost__cpu_seconds", -1.0, "greater than or equal"),
     ],
 )
-def test_refuses_what_does_not_fit(complete, path, value, message):
+def test_refuses_inconsistent_values(complete, path, value, message):
     with pytest.raises(ValidationError, match=message):
         Record.model_validate(change(complete, **{path: value}))
 
@@ -190,7 +190,7 @@ def test_refuses_what_does_not_fit(complete, path, value, message):
     ("part", "field", "default"),
     [("test", "selection", "last_epoch"), ("split", "bad_images", 0), ("cost", "memory", "host")],
 )
-def test_a_default_is_the_same_said_or_not(record, part, field, default):
+def test_a_default_equals_an_unset_field(record, part, field, default):
     said = change(record, **{f"{part}__{field}": default})
     silent = change(record, **{f"{part}__{field}": default})
     del silent[part][field]
@@ -199,7 +199,7 @@ def test_a_default_is_the_same_said_or_not(record, part, field, default):
     assert other.repeats(one)
 
 
-def test_what_the_bins_give_need_not_be_repeated(record):
+def test_derived_fields_need_not_repeat(record):
     other = Record.model_validate(change(record, test__calibration__ece=0.25))
     assert other.repeats(record)
     other = Record.model_validate(change(record, test__calibration__confidence=[0.25]))
@@ -261,7 +261,7 @@ def test_refuses_bits_after_the_last_image(record):
         Record.model_validate(change(record, test__correct=text))
 
 
-def test_numbers_leave_out_time_place_and_names(record):
+def test_numbers_leave_out_cost_environment_and_names(record):
     other = change(record, cost__train_seconds=9.0, environment__hardware="other", grid="other")
     other["job"]["label"] = "Another name"
     assert Record.model_validate(other).numbers() == record.numbers()
@@ -269,7 +269,7 @@ def test_numbers_leave_out_time_place_and_names(record):
     assert Record.model_validate(moved).numbers() != record.numbers()
 
 
-def test_auxiliary_images_stand_in_the_record_of_jobs_that_have_them(toy):
+def test_auxiliary_images_are_recorded_for_jobs_that_have_them(toy):
     apart = toy.dataset(auxiliary={"source": "train_holdout", "per_class": 5})
     tuned = toy.method(
         "tuned", "Tuned", "baseline", stage=Stage("train", tunes_on_validation="end")
@@ -277,7 +277,7 @@ def test_auxiliary_images_stand_in_the_record_of_jobs_that_have_them(toy):
     variants = [{"label": "Tuned", "method": "tuned"}]
     plan = toy.plan(variants, dataset=apart, methods={"tuned": tuned})
     job = plan.jobs[toy.key_of(plan, "Tuned")]
-    with pytest.raises(ValidationError, match="their hash and their counts, or neither"):
+    with pytest.raises(ValidationError, match="auxiliary images, their hash and their counts"):
         toy.record(job, HITS)
     plain = toy.plan([{"label": "Softmax", "method": "softmax"}])
     other = toy.record(plain.jobs[toy.key_of(plain, "Softmax")], HITS)
@@ -285,7 +285,7 @@ def test_auxiliary_images_stand_in_the_record_of_jobs_that_have_them(toy):
         update={"auxiliary_hash": "d" * 64, "auxiliary_counts": (5, 5, 5, 5, 5, 2)}
     )
     assert toy.record(job, HITS, split=facts).split == facts
-    with pytest.raises(ValidationError, match="their hash and their counts, or neither"):
+    with pytest.raises(ValidationError, match="auxiliary images, their hash and their counts"):
         Record.model_validate(other.model_dump() | {"split": facts.model_dump()})
     short = facts.model_copy(update={"auxiliary_counts": (5,)})
     with pytest.raises(ValidationError, match="auxiliary_counts has 1 values for 6 classes"):

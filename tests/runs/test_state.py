@@ -9,13 +9,13 @@ from ltbench.runs.state import (
     SchedulerStatus,
     describe_exit,
     failed_jobs,
-    read_failure,
     finished,
     job_states,
+    jobs_to_train,
+    read_failure,
     register_retry,
     reset_retries,
     tail,
-    jobs_to_train,
 )
 from ltbench.runs.store import record_path, write_record
 from tests.support.quickstart import finish, key, load, quickstart, record
@@ -37,9 +37,9 @@ def changed(job, **fields):
     return Job(**job.model_dump() | fields)
 
 
-def state(plan, run_dir, of):
-    found = job_states(plan, load(run_dir), run_dir)[of]
-    return found.status, found.reason
+def state(plan, run_dir, job):
+    state = job_states(plan, load(run_dir), run_dir)[job]
+    return state.status, state.reason
 
 
 def test_a_job_is_finished_with_its_record_and_its_weights(plan, run_dir):
@@ -77,32 +77,32 @@ def test_states_from_never_trained_to_done(plan, run_dir):
     assert state(plan, run_dir, softmax) == ("done", "run record")
 
 
-def test_a_job_that_runs_elsewhere_names_the_machine(plan, run_dir):
+def test_a_job_that_runs_on_another_machine_names_it(plan, run_dir):
     softmax = key(plan, "Softmax")
-    with run_dir.job(softmax).hold() as claim:
-        said = json.loads(claim.path.read_text()) | {"machine": "other", "host": "node7"}
-        claim.path.write_text(json.dumps(said))
+    with run_dir.job(softmax).hold() as held:
+        content = json.loads(held.path.read_text()) | {"machine": "other", "host": "node7"}
+        held.path.write_text(json.dumps(content))
         assert state(plan, run_dir, softmax) == ("running", "starting on node7")
 
 
-def test_a_submitted_job_waits_in_its_queue(plan, run_dir):
+def test_a_submitted_job_is_queued(plan, run_dir):
     softmax = key(plan, "Softmax")
     loaded = load(run_dir)
 
-    def told(words):
-        ticket = {softmax: SchedulerStatus("7_1", words)}
-        found = job_states(plan, loaded, run_dir, ticket)[softmax]
-        return found.status, found.reason
+    def state_of(queue_state):
+        statuses = {softmax: SchedulerStatus("7_1", queue_state)}
+        state = job_states(plan, loaded, run_dir, statuses)[softmax]
+        return state.status, state.reason
 
-    assert told("PENDING (Priority)") == ("queued", "Slurm job 7_1: PENDING (Priority)")
-    assert told(None) == ("missing", "Slurm job 7_1 is over and left no record")
+    assert state_of("PENDING (Priority)") == ("queued", "Slurm job 7_1: PENDING (Priority)")
+    assert state_of(None) == ("missing", "Slurm job 7_1 is over and left no record")
     with run_dir.job(softmax).hold():
-        assert told("RUNNING") == ("running", "starting")
+        assert state_of("RUNNING") == ("running", "starting")
     write_json(run_dir.job(softmax).failure, FAILURE)
-    assert told(None)[0] == "failed"
+    assert state_of(None)[0] == "failed"
 
 
-def test_attempts_that_are_ended_are_counted_by_epoch(run_dir):
+def test_attempts_that_are_ended_are_counted_until_the_next_epoch(run_dir):
     folder = run_dir.job("a")
     assert [register_retry(folder) for _ in range(3)] == [True, True, False]
     write_json(folder.progress, {"epoch": 1, "epochs": 9, "images_per_second": 1.0})
@@ -111,7 +111,7 @@ def test_attempts_that_are_ended_are_counted_by_epoch(run_dir):
     assert register_retry(folder)
 
 
-def test_what_waits_for_a_failed_start_says_so(plan, run_dir):
+def test_a_job_that_waits_for_a_failed_dependency_names_it(plan, run_dir):
     softmax = key(plan, "Softmax")
     write_json(run_dir.job(softmax).failure, FAILURE)
     status, reason = state(plan, run_dir, key(plan, "NCM"))
@@ -152,13 +152,13 @@ def test_records_of_other_settings_and_versions_are_stale(plan, run_dir):
     assert state(plan, run_dir, key(plan, "LDAM-DRW"))[0] == "missing"
 
 
-def test_what_has_no_record_is_trained_starts_first(plan, run_dir):
+def test_jobs_without_a_record_are_trained_in_dependency_order(plan, run_dir):
     everything = jobs_to_train(plan, load(run_dir), run_dir)
     assert sorted(everything) == sorted(plan.jobs)
     assert everything.index(key(plan, "Softmax")) < everything.index(key(plan, "NCM"))
 
 
-def test_a_start_without_its_weights_is_trained_again_if_something_needs_it(plan, run_dir):
+def test_a_dependency_without_weights_is_trained_again_if_needed(plan, run_dir):
     for job in plan.jobs.values():
         finish(run_dir, job)
     softmax, ncm = key(plan, "Softmax"), key(plan, "NCM")
@@ -171,7 +171,7 @@ def test_a_start_without_its_weights_is_trained_again_if_something_needs_it(plan
     assert jobs_to_train(plan, load(run_dir), run_dir) == [ncm]
 
 
-def test_a_published_start_counts_if_its_weights_are_here(plan, run_dir, tmp_path):
+def test_a_published_dependency_counts_if_its_weights_are_here(plan, run_dir, tmp_path):
     softmax, ncm = key(plan, "Softmax"), key(plan, "NCM")
     small = plan.only(lambda row: row.variant.label == "NCM")
     made = finish(run_dir, plan.jobs[softmax])
@@ -192,7 +192,7 @@ def test_the_tail_of_a_log(tmp_path):
     assert lines[2].startswith("\\x1b[31m ")
 
 
-def test_a_damaged_failure_is_none(run_dir):
+def test_a_damaged_failure_file_is_ignored(run_dir):
     folder = run_dir.job("0" * 16)
     assert read_failure(folder) is None
     write_json(folder.failure, FAILURE)
@@ -209,10 +209,10 @@ def test_a_damaged_failure_is_none(run_dir):
         (3, "ended with code 3 and left no record"),
     ],
 )
-def test_the_end_of_a_process_in_words(code, words):
+def test_exits_are_described(code, words):
     assert describe_exit(code) == words
 
 
-def test_hand_made_records_are_sound(plan):
+def test_hand_made_records_are_valid(plan):
     for job in plan.jobs.values():
         assert record(job).key == job.key

@@ -53,7 +53,7 @@ def put(record, root):
 
 
 def many_classes(toy, classes=MAX_INLINE_CLASSES + 1):
-    """Build a record of more classes than it holds confusion counts of, an image each."""
+    """Return a record with one image per class, of many classes."""
     spec = toy.dataset(classes=classes, imbalance_ratio=10)
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}], dataset=spec, seeds=(0,))
     job = plan.jobs[toy.key_of(plan, "Softmax")]
@@ -63,7 +63,7 @@ def many_classes(toy, classes=MAX_INLINE_CLASSES + 1):
     return record.model_copy(update={"test": test})
 
 
-def test_confusion_of_many_classes_is_a_file_beside_the_record(toy, tmp_path):
+def test_confusion_of_many_classes_is_a_separate_file(toy, tmp_path):
     record = many_classes(toy)
     path = record_path(tmp_path / "records", record.job)
     write_record(record, path)
@@ -179,8 +179,24 @@ def test_broken_files_are_listed_and_never_loaded(kind, record, roots):
     assert path.exists()  # reading moves nothing
 
 
-def test_every_byte_counts(record, tmp_path):
-    """A file cut anywhere before its end is no record."""
+def test_records_of_an_older_schema_are_one_error_a_folder(record, roots):
+    for root in roots:
+        path = put(record, root)
+        old = path.read_text().replace('"schema_version": 2', '"schema_version": 1')
+        path.write_text(old)
+        path.with_name("another.json").write_text(old)
+    with raises(RecordError, "old-protocol", "version 1"):
+        read_record(path)
+    store = RecordStore(*roots)
+    with raises(RecordError, "old-protocol", *roots, "--run-dir", "--records") as error:
+        store.load()
+    assert len(str(error.value).splitlines()) == len(roots)
+    with raises(RecordError, "old-protocol", roots[1]):
+        publish(roots[1], [record.key], roots[0] / "new")
+    assert path.read_text() == old
+
+
+def test_a_truncated_file_is_no_record(record, tmp_path):
     path = put(record, tmp_path)
     data = path.read_bytes().rstrip()
     for cut in range(0, len(data), 97):
@@ -189,7 +205,7 @@ def test_every_byte_counts(record, tmp_path):
             read_record(path)
 
 
-def test_what_cannot_be_read_is_listed(tmp_path):
+def test_unreadable_files_are_listed(tmp_path):
     (tmp_path / "lost.json").symlink_to("nowhere")
     [bad] = RecordStore(tmp_path).load().bad
     assert bad.code == "unreadable"
@@ -244,7 +260,7 @@ def test_quarantine_keeps_every_file(record, roots):
     assert store.load().bad == []
 
 
-def test_quarantine_leaves_what_is_sound_gone_or_published(record, roots):
+def test_quarantine_leaves_valid_missing_and_published_files(record, roots):
     published, runs = roots
     store = RecordStore(published, runs)
     path = put(record, runs)
@@ -288,8 +304,7 @@ def test_publish_refuses_all_or_nothing(toy, plan, record, roots):
         publish(runs, [record.key], published)
 
 
-def test_a_write_killed_half_way_leaves_the_old_record(record, tmp_path):
-    """A process dies by SIGKILL at its first fsync, its data written: the old file is whole."""
+def test_a_write_killed_at_its_fsync_leaves_the_old_record(record, tmp_path):
     path = put(record, tmp_path)
     code = f"""
         import os, signal
@@ -305,10 +320,10 @@ def test_a_write_killed_half_way_leaves_the_old_record(record, tmp_path):
     assert read_record(path) == record
     loaded = RecordStore(runs=tmp_path).load()
     assert list(loaded.records) == [record.key]
-    assert loaded.bad == []  # what the dead process left is not taken for a record
+    assert loaded.bad == []  # the temporary file of the killed process is ignored
 
 
-def test_a_record_and_then_its_name_are_on_the_disk(record, tmp_path, monkeypatch):
+def test_a_record_and_then_its_folder_are_synced(record, tmp_path, monkeypatch):
     synced, sync = [], os.fsync
 
     def note(handle):
@@ -331,7 +346,7 @@ def test_a_failed_write_leaves_nothing(record, tmp_path, monkeypatch):
     assert list(path.parent.iterdir()) == []
 
 
-def test_file_is_plain_json_with_an_entry_a_line(record, tmp_path):
+def test_a_record_is_plain_json_with_one_entry_per_line(record, tmp_path):
     text = put(record, tmp_path).read_text()
     assert Record.model_validate_json(text, strict=True) == record
     assert len(text.splitlines()) == len(json.loads(text)) + 2
@@ -357,7 +372,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     assert list(path.parent.iterdir()) == []
 
 
-def test_published_records_are_written_again_as_they_are(tmp_path):
+def test_published_records_round_trip(tmp_path):
     paths = sorted(PUBLISHED.rglob("*.json"))
     for path in paths:
         write_record(read_record(path), tmp_path / "again.json")

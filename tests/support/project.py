@@ -173,8 +173,8 @@ class Project:
 
     def trainers(self):
         """Return the ids of the processes that hold a job of this project."""
-        claims = self.out.glob("jobs/*/lock/*")
-        return sorted({pid for claim in claims for pid in holders(claim)})
+        locks = self.out.glob("jobs/*/lock/*")
+        return sorted({pid for lock in locks for pid in holders(lock)})
 
     def processes(self):
         """Return the ids of all processes that work in this project."""

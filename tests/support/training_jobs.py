@@ -28,7 +28,7 @@ def job(
     stage=None,
     seed=0,
     split="longtailed",
-    start=(),
+    depends_on=(),
     hparams=None,
     subset="all",
     **changes,
@@ -49,7 +49,7 @@ def job(
         recipe=settings,
         stage_recipe=stage_recipe if declared.is_trained else None,
         seed=seed,
-        start=tuple(start),
+        depends_on=tuple(depends_on),
         subset=subset,
     )
 

@@ -1,4 +1,4 @@
-"""Runs sent to a server and read back from one, by the real package, on loopback."""
+"""Runs sent to and read from a server on loopback, by the real package."""
 
 import time
 
@@ -7,9 +7,9 @@ import wandb
 
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.tracking import wandb as tracking
-from ltbench.tracking.offline import push, unsynced_runs
+from ltbench.tracking.offline import sync, unsynced_runs
 from ltbench.tracking.pull import MirroredRun, disagreements, pull_runs
-from ltbench.tracking.wandb import accuracies, hashes, log_epoch, open_run
+from ltbench.tracking.wandb import data_hashes, log_epoch, open_run, summary_metrics
 from tests.support.wandb_server import SILENT, serving
 from tests.tracking.test_wandb import finish, make_job, make_record
 
@@ -28,8 +28,8 @@ def mirrored(record, **changes):
         "name": record.key,
         "group": "quickstart",
         "state": "finished",
-        "config": record.job.model_dump(mode="json") | hashes(record),
-        "summary": accuracies(record),
+        "config": record.job.model_dump(mode="json") | data_hashes(record),
+        "summary": summary_metrics(record),
     }
     return values | changes
 
@@ -39,8 +39,8 @@ def test_runs_of_a_group_are_read_back(monkeypatch):
     runs = [mirrored(record), mirrored(other, group="another")]
     with serving(runs) as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        (run,) = pull_runs("quickstart", patience=10)
-        assert pull_runs("nothing", "team", patience=10) == []
+        (run,) = pull_runs("quickstart", timeout=10)
+        assert pull_runs("nothing", "team", timeout=10) == []
     assert (run.key, run.state) == (record.key, "finished")
     assert disagreements([run], {record.key: record, other.key: other}) == {}
     assert [asked["entity"] for query, asked in server.asked if "Runs" in query] == [
@@ -51,16 +51,16 @@ def test_runs_of_a_group_are_read_back(monkeypatch):
 
 @pytest.mark.parametrize("fault", [401, 429, 500, SILENT])
 @pytest.mark.parametrize("at", ["viewer", "Runs"])
-def test_a_server_that_does_not_answer_is_said_soon(monkeypatch, fault, at):
+def test_a_server_that_does_not_answer_is_an_error_soon(monkeypatch, fault, at):
     with serving(fault=fault, at=at) as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         began = time.monotonic()
         with pytest.raises(ConnectionError, match="Weights & Biases, reading ltbench"):
-            pull_runs("quickstart", patience=1)
+            pull_runs("quickstart", timeout=1)
         assert time.monotonic() - began < 60
 
 
-def test_without_an_account_nothing_is_asked(monkeypatch):
+def test_without_an_account_no_request_is_sent(monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY")
     with serving() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
@@ -69,41 +69,41 @@ def test_without_an_account_nothing_is_asked(monkeypatch):
     assert server.asked == []
 
 
-def test_what_runs_and_records_disagree_in_is_named():
+def test_disagreements_of_runs_and_records_are_named():
     record = make_record(make_job())
-    run = MirroredRun(record.key, "finished", hashes(record), accuracies(record))
+    run = MirroredRun(record.key, "finished", data_hashes(record), summary_metrics(record))
 
-    def said(run, records):
+    def differences(run, records):
         return disagreements([run], records).get(record.key)
 
     here = {record.key: record}
-    assert said(run, here) is None
-    changed = accuracies(record) | {"acc": 0.5, "many": 0.25}
-    del changed["ece"]  # as if this metric had come later
-    lines = said(MirroredRun(record.key, "finished", {"test_hash": "x"}, changed), here)
+    assert differences(run, here) is None
+    changed = summary_metrics(record) | {"acc": 0.5, "many": 0.25}
+    del changed["ece"]  # as if this metric were newer
+    lines = differences(MirroredRun(record.key, "finished", {"test_hash": "x"}, changed), here)
     assert [line.split()[0] for line in lines] == ["train_hash", "test_hash", "acc", "many"]
-    lost = said(MirroredRun(record.key, "finished", hashes(record), {}), here)
+    lost = differences(MirroredRun(record.key, "finished", data_hashes(record), {}), here)
     assert [line.split()[0] for line in lost] == ["acc"]
-    assert said(MirroredRun(record.key, "running", {}, {}), here) == [
-        "is running there, has a record here"
+    assert differences(MirroredRun(record.key, "running", {}, {}), here) == [
+        "is running on the server, has a record here"
     ]
-    assert said(run, {}) == ["finished there, no record here"]
-    assert said(MirroredRun(record.key, "crashed", {}, {}), {}) is None
+    assert differences(run, {}) == ["finished on the server, no record here"]
+    assert differences(MirroredRun(record.key, "crashed", {}, {}), {}) is None
 
 
-def test_what_was_offline_is_pushed_once(monkeypatch, tmp_path, capfd):
+def test_an_offline_run_is_synced_once(monkeypatch, tmp_path, capfd):
     job, run_dir = make_job(), RunDirectory(tmp_path)
     finish(open_run(job, "quickstart", run_dir.job(job.key).path, "offline"), make_record(job))
     (run,) = unsynced_runs(run_dir)
     assert unsynced_runs(run_dir, ["another"]) == []
     with serving() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        assert push([run], tmp_path) == [run]
+        assert sync([run], tmp_path) == [run]
     assert unsynced_runs(run_dir) == []
     assert server.pushed[job.key]["summary"]["acc"] == 23 / 30
 
 
-def test_an_online_run_goes_on_where_it_was(monkeypatch, tmp_path):
+def test_an_online_run_is_resumed(monkeypatch, tmp_path):
     job = make_job()
     with serving() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
@@ -122,8 +122,8 @@ def test_an_online_run_goes_on_where_it_was(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "fault", [401, *(pytest.param(each, marks=pytest.mark.slow) for each in (429, 500, SILENT))]
 )
-def test_a_server_that_fails_under_way_costs_seconds(monkeypatch, tmp_path, fault):
-    monkeypatch.setattr(tracking, "PATIENCE", 2.0)
+def test_a_server_that_fails_while_training_costs_seconds(monkeypatch, tmp_path, fault):
+    monkeypatch.setattr(tracking, "TIMEOUT", 2.0)
     with serving() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         logger = open_run(make_job(), "quickstart", tmp_path, "online")
@@ -140,7 +140,7 @@ def test_a_server_that_fails_under_way_costs_seconds(monkeypatch, tmp_path, faul
 
 @pytest.mark.parametrize("fault", [401, 429, 500, SILENT])
 def test_a_server_that_refuses_leaves_the_run_offline(monkeypatch, tmp_path, fault):
-    monkeypatch.setattr(tracking, "PATIENCE", 1.0)
+    monkeypatch.setattr(tracking, "TIMEOUT", 1.0)
     with serving(fault=fault) as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         with pytest.warns(UserWarning, match="opening an online run"):

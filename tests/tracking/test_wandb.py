@@ -113,7 +113,7 @@ def make_record(job):
 
 
 def finish(logger, record):
-    """Close a run with the record of its job, which lies in a file."""
+    """Close a run with the record of its job."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "record.json"
         if record is not None:
@@ -122,7 +122,7 @@ def finish(logger, record):
 
 
 def messages(path):
-    """Decode a .wandb file: 7 bytes of header, then a LevelDB log of serialised messages."""
+    """Decode a .wandb file: a 7-byte header and a LevelDB log."""
     data = path.read_bytes()
     assert data[:4] == b":W&B"
     position, parts = 7, b""
@@ -141,13 +141,13 @@ def messages(path):
 
 
 def read_run(directory):
-    """Return what the one offline run below a directory holds."""
+    """Return the content of the only offline run below a directory."""
     (folder,) = directory.glob("wandb/offline-run-*")
     return read_folder(folder)
 
 
 def read_folder(folder):
-    """Return what an offline run holds."""
+    """Return the content of an offline run."""
     (path,) = folder.glob("*.wandb")
     found = {"config": {}, "history": [], "summary": {}, "metrics": {}}
     found |= {"folder": folder, "artifacts": []}
@@ -195,7 +195,7 @@ def _no_account(monkeypatch, tmp_path):
 
 @pytest.fixture
 def log_in(monkeypatch, tmp_path):
-    """Credentials for a server at which nobody listens."""
+    """Write credentials for a server that is down."""
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     netrc = tmp_path / "home" / "netrc"
     netrc.parent.mkdir()
@@ -260,13 +260,13 @@ def test_an_offline_run_holds_the_whole_job(tmp_path):
 def test_pretraining_has_no_result_to_mirror(tmp_path):
     job = make_job()
     untested = make_record(job).model_copy(update={"test": None})
-    assert tracking.accuracies(untested) == {}
+    assert tracking.summary_metrics(untested) == {}
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         finish(open_run(job, "quickstart", tmp_path, "offline"), untested)
 
 
-def test_an_attempt_that_resumes_is_whole_and_says_nothing_twice(tmp_path):
+def test_a_resuming_attempt_is_complete_and_logs_each_epoch_once(tmp_path):
     one = job("softmax", eval_every_n_epochs=1)
     run_dir = RunDirectory(tmp_path)
 
@@ -292,7 +292,7 @@ def test_an_attempt_that_resumes_is_whole_and_says_nothing_twice(tmp_path):
     assert "acc" in read_folder(second)["summary"]
 
 
-def test_the_mirror_is_light(tmp_path):
+def test_no_code_and_no_system_statistics_are_logged(tmp_path):
     logger = open_run(make_job(), "quickstart", tmp_path, "offline")
     finish(logger, make_record(make_job()))
     (folder,) = tmp_path.glob("wandb/offline-run-*")
@@ -325,7 +325,7 @@ def test_hostile_and_long_names_are_only_text(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {"job", "home"}
 
 
-def test_a_run_left_open_does_not_swallow_the_next(tmp_path):
+def test_a_run_left_open_does_not_disturb_the_next(tmp_path):
     first, second = make_job(), make_job(seed=2)
     open_run(first, "quickstart", tmp_path / "first", "offline")
     finish(open_run(second, "quickstart", tmp_path / "second", "offline"), make_record(second))
@@ -333,7 +333,7 @@ def test_a_run_left_open_does_not_swallow_the_next(tmp_path):
     assert read_run(tmp_path / "second")["run"].run_id == second.key
 
 
-def test_a_job_that_fails_keeps_what_it_logged(tmp_path):
+def test_a_failed_job_keeps_its_logged_data(tmp_path):
     logger = open_run(make_job(), "quickstart", tmp_path, "offline")
     log_epoch(logger, 1, {"train/loss": 3.0})
     finish(logger, None)
@@ -362,7 +362,7 @@ def test_off_imports_nothing(tmp_path):
     assert not (tmp_path / "job").exists()
 
 
-def test_a_terminal_is_never_asked():
+def test_nothing_prompts_on_a_terminal():
     code = "from ltbench.tracking.wandb import logged_in; raise SystemExit(logged_in())"
     ours, theirs = pty.openpty()
     try:
@@ -384,7 +384,7 @@ def test_online_without_an_account_stays_offline(tmp_path):
 
 @pytest.mark.usefixtures("log_in")
 def test_a_dead_server_costs_seconds_and_no_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking, "PATIENCE", 1.0)
+    monkeypatch.setattr(tracking, "TIMEOUT", 1.0)
     with pytest.warns(UserWarning, match="opening an online run"):
         logger = open_run(make_job(), "quickstart", tmp_path, "auto")
     finish(logger, make_record(make_job()))
@@ -451,5 +451,5 @@ def test_a_service_that_dies_does_not_stop_the_job(tmp_path):
             time.sleep(0.02)
         finish(logger, make_record(make_job()))
     said = [str(warning.message) for warning in caught if warning.category is UserWarning]
-    for doing in ("logging an epoch", "logging the result", "closing the run"):
-        assert sum(doing in text for text in said) == 1
+    for action in ("logging an epoch", "logging the result", "closing the run"):
+        assert sum(action in text for text in said) == 1
