@@ -41,12 +41,12 @@ def main() -> None:
 
     def shared() -> float:
         settings = (
-            f"first.epochs={words.epochs}",
-            "first.schedule.milestones=[]",
-            "first.schedule.warmup=0",
-            f"first.deferred_from_epoch={words.epochs}",
-            "second.epochs=1",
-            "second.cached_features=true",
+            f"stage1.epochs={words.epochs}",
+            "stage1.schedule.milestones=[]",
+            "stage1.schedule.warmup=0",
+            f"stage1.deferred_from_epoch={words.epochs}",
+            "stage2.epochs=1",
+            "stage2.cached_features=true",
         )
         fixed = [f"--set=hparams.{method}.update_bn=false" for method in ("crt", "lws")]
         command = [LTBENCH, "run", "--grid", "cifar10_jpeg_lt_small", "--wandb", "off", "--only"]

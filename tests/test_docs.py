@@ -54,7 +54,7 @@ def test_the_method_of_the_guide_trains(tmp_path):
     recipe = yaml.safe_load((ROOT / "configs/recipes/digits.yaml").read_text())
     for stage in ("stage1", "stage2"):
         recipe[stage] |= {"epochs": 2, "schedule": {"kind": "constant"}}
-        recipe[stage].pop("defer", None)
+        recipe[stage].pop("deferred_from_epoch", None)
     folder = tmp_path / "configs/recipes"
     folder.mkdir(parents=True)
     (folder / "short.yaml").write_text(yaml.safe_dump(recipe))

@@ -7,36 +7,56 @@ import typer
 
 from ltbench.cli.options import DataRoot, OnlyRows, Plugins, Selection, Sets
 from ltbench.cli.screen import print_text
-from ltbench.cli.verbs import Needs, Verbs
+from ltbench.cli.verbs import Needs, Verbs, unless
+from ltbench.config.errors import Location
 
 config_app = Verbs(help="Show grids with all defaults, and JSON schemas.", no_args_is_help=True)
 
-RESOLVED = Needs("--resolved")
+JOBS = Needs("--jobs")
 
 
 @config_app.command("show")
 def config_show(
-    grid: Annotated[str, typer.Argument(help="Name of a grid, or path of its YAML file.")],
+    name: Annotated[
+        str, typer.Argument(help="A grid's name or path, a recipe, dataset or variant set.")
+    ],
     resolved: Annotated[
-        bool, typer.Option("--resolved", help="Show every job with all its settings instead.")
+        bool,
+        typer.Option("--resolved", help="With all that it builds on; hyper-parameters by dataset."),
     ] = False,
-    data_root: Annotated[DataRoot, RESOLVED] = None,
+    jobs: Annotated[
+        bool,
+        typer.Option("--jobs", help="Every job of a grid with all its settings."),
+        unless("--resolved"),
+    ] = False,
+    data_root: Annotated[DataRoot, JOBS] = None,
     sets: Sets = None,
-    only: Annotated[OnlyRows, RESOLVED] = None,
+    only: Annotated[OnlyRows, JOBS] = None,
     plugins: Plugins = None,
 ) -> None:
-    """Print a grid with all defaults, or all its jobs."""
+    """Print a configuration: its file, the values it resolves to, or the jobs of a grid."""
     import yaml
 
+    from ltbench.config.overrides import parse_overrides
+    from ltbench.config.show import find_any, resolved_file, resolved_grid
+    from ltbench.config.yaml_file import read_text
     from ltbench.launch.plan import make_plan, read_grid
 
-    request = Selection(data_root, plugins, sets, only).request(grid)
-    if resolved:
+    request = Selection(data_root, plugins, sets, only).request(name)
+    kind, path = find_any(name)
+    if jobs:
         plan, _ = make_plan(request)
-        value = {key: job.model_dump(mode="json") for key, job in plan.jobs.items()}
+        values = {key: job.model_dump(mode="json") for key, job in plan.jobs.items()}
+        print_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
+    elif resolved and kind == "grids":
+        loaded, registry, overrides = read_grid(request)
+        print_text(resolved_grid(loaded, overrides, registry))
+    elif resolved:
+        print_text(resolved_file(kind, path, parse_overrides(request.sets)))
+    elif sets:
+        raise Location("--set").error("no-effect", "has no effect without --resolved or --jobs")
     else:
-        value = read_grid(request)[0].model_dump(mode="json")
-    print_text(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip())
+        print_text(read_text(path).rstrip())
 
 
 @config_app.command("schema")

@@ -68,7 +68,7 @@ def reproduce(
     the rows are those of configs/grids.
     """
     from ltbench.analysis.published_rows import published_row, published_rows
-    from ltbench.config.load import available
+    from ltbench.config.files import available
     from ltbench.launch.run import run_here
     from ltbench.runs.run_dir import RunDirectory
     from ltbench.runs.store import RecordStore

@@ -354,7 +354,7 @@ def clean(
     Without --grid, keeps the jobs of all grids ever run in --run-dir, even if edited since, of
     configs/grids and of published records. Never removes records, or jobs that run or are queued.
     """
-    from ltbench.config.load import available
+    from ltbench.config.files import available
     from ltbench.launch.cleaning import needed_jobs, unneeded_folders
 
     folders = Folders(run_dir, records)

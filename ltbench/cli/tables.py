@@ -154,7 +154,7 @@ def write_results(
 
 def trained_grids(loaded: "Loaded") -> list[str]:
     """Return the grids of configs/grids that have records."""
-    from ltbench.config.load import available
+    from ltbench.config.files import available
 
     trained = {stored.record.grid for stored in loaded.records.values()}
     return [name for name in available("grids") if name in trained]

@@ -37,6 +37,7 @@ Code = Literal[
     "unknown-run",
     "unknown-value",
     "unknown-variant",
+    "unknown-variant-set",
     "unreadable",
     "wrong-type",
 ]
@@ -48,7 +49,7 @@ MEANINGS: Mapping[Code, str] = {
     "bad-layout": "Folders, lists or labels of a dataset are not as its source describes them.",
     "batch-too-large": "The batch has more images than the split.",
     "conflict": "Values are each allowed, but not together.",
-    "cycle": "Variants start from each other in a circle.",
+    "cycle": "Variants start from each other, or files extend each other, in a circle.",
     "duplicate": "A key, name or label is given twice.",
     "invalid-record": "A file among the records is not a valid record.",
     "invalid-yaml": "A text is not YAML, or is YAML that is not allowed here, such as a tag.",
@@ -59,7 +60,7 @@ MEANINGS: Mapping[Code, str] = {
     "missing-key": "A value that is needed is not given.",
     "missing-record": "There is no record of a job that is needed.",
     "needs-confirmation": "The command goes on only when it is confirmed.",
-    "no-effect": "An option or a variant would change nothing.",
+    "no-effect": "An option, a field or a variant would change nothing.",
     "not-writable": "A file or folder cannot be written: no permission, or no room.",
     "old-protocol": "A record was written by an older ltbench, whose fields had other names.",
     "out-of-date": "A record is of another version of a method or another configuration.",
@@ -76,6 +77,7 @@ MEANINGS: Mapping[Code, str] = {
     "unknown-run": "There is no run of that key.",
     "unknown-value": "A value is none of those that are allowed.",
     "unknown-variant": "There is no variant of that name.",
+    "unknown-variant-set": "There is no variant set of that name.",
     "unreadable": "A file is there, but cannot be read.",
     "wrong-type": "A value has another type, such as text where a number is wanted.",
 }

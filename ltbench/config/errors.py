@@ -109,15 +109,20 @@ class Location:
 
 @dataclass(frozen=True)
 class Merged(Location):
-    """Where a mapping was written whose values come from several locations, by their keys."""
+    """Where a mapping or list was written whose values come from several locations."""
 
-    parts: Mapping[str, Location] = field(default_factory=dict)
+    parts: Mapping[Any, Location] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, whole: Location, parts: Mapping[Any, Location]) -> Self:
+        """Return the location of a whole with those of its values by key or position."""
+        return cls(whole.file, whole.locate, whole.path, parts)
 
     def at(self, *path: str | int) -> Location:
         """Return the location of a value further down, its own where it has one."""
         if path and path[0] in self.parts:
-            return self.parts[str(path[0])].at(*path[1:])
-        return super().at(*path)
+            return self.parts[path[0]].at(*path[1:])
+        return Location(self.file, self.locate, (*self.path, *path)) if path else self
 
 
 COMMAND_LINE = Location("--set")

@@ -6,6 +6,7 @@ were published: its default is what they did, and is left out, so that their key
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache, cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -14,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -373,6 +375,14 @@ class DatasetSpec(Model):
         return f"{self.name}{kind}_r{self.imbalance_ratio:g}"
 
 
+def _only_with(kind: str, model: type[Model], value: Any, info: ValidationInfo) -> Any:
+    """Refuse a field that a model's kind does not use, such as an inherited one; see `extends`."""
+    field, given = str(info.field_name), info.data.get("kind", kind)
+    if given != kind and value != model.model_fields[field].default:
+        raise refusal("no-effect", f'is for the kind "{kind}", here it is "{given}"')
+    return value
+
+
 class Optimizer(Model):
     """SGD with momentum, as in every paper of the field.
 
@@ -397,6 +407,11 @@ class Schedule(Model):
     warmup: int = Field(0, ge=0)
     milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
     gamma: float = Field(0.1, gt=0)
+
+    @field_validator("milestones", "gamma")
+    @classmethod
+    def _of_steps(cls, value: Any, info: ValidationInfo) -> Any:
+        return _only_with("step", cls, value, info)
 
 
 class StageRecipe(Model):
@@ -450,6 +465,11 @@ class Policy(Model):
     num_ops: int = Field(default=2, ge=1)
     magnitude: int = Field(default=9, ge=0, le=30)
     cutout: int = Field(default=0, ge=0)
+
+    @field_validator("num_ops", "magnitude")
+    @classmethod
+    def _of_randaugment(cls, value: Any, info: ValidationInfo) -> Any:
+        return _only_with("randaugment", cls, value, info)
 
     @field_validator("cutout")
     @classmethod
@@ -571,6 +591,43 @@ class Variant(Model):
         return value
 
 
+def _bare_methods(value: Any) -> Any:
+    """Return the variants of a list in which a bare name is the method under its own name."""
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple({"label": v, "method": v} if isinstance(v, str) else v for v in value)
+
+
+def _check_distinct(**listed: Sequence[Any]) -> None:
+    """Refuse values that a list holds twice, by what they are called."""
+    for what, values in listed.items():
+        doubles = sorted(str(value) for value, times in Counter(values).items() if times > 1)
+        if doubles:
+            raise refusal("duplicate", f"{what} given twice: {', '.join(doubles)}")
+
+
+class VariantSetChoice(Model):
+    """A variant set of a grid, in the place of its variants."""
+
+    set: Name
+
+
+class VariantSet(Model):
+    """Variants that several grids have, as a file of configs/variants."""
+
+    name: Name
+    variants: Annotated[
+        tuple[Variant, ...],
+        BeforeValidator(_bare_methods, json_schema_input_type=tuple[str | Variant, ...]),
+        Field(min_length=1),
+    ]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        _check_distinct(label=[v.label for v in self.variants])
+        return self
+
+
 class DatasetChoice(Model):
     """A dataset of a grid, with the imbalance ratios (and profile) to impose on it."""
 
@@ -580,7 +637,7 @@ class DatasetChoice(Model):
 
 
 class Grid(Model):
-    """Datasets x recipes x splits x seeds x variants, as written."""
+    """Datasets x recipes x splits x seeds x variants, those of variant sets included."""
 
     name: Name
     title: str
@@ -588,15 +645,14 @@ class Grid(Model):
     recipes: tuple[Name, ...] = Field(min_length=1)
     splits: tuple[Split, ...] = Field(("longtailed",), min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
-    variants: tuple[Variant, ...] = Field(min_length=1)
-
-    @field_validator("variants", mode="before", json_schema_input_type=tuple[str | Variant, ...])
-    @classmethod
-    def _bare_methods(cls, value: Any) -> Any:
-        """A bare name is the method under its own name."""
-        if not isinstance(value, list | tuple):
-            return value
-        return tuple({"label": v, "method": v} if isinstance(v, str) else v for v in value)
+    variants: Annotated[
+        tuple[Variant, ...],
+        BeforeValidator(
+            _bare_methods,
+            json_schema_input_type=str | tuple[str | VariantSetChoice | Variant, ...],
+        ),
+        Field(min_length=1),
+    ]
 
     @field_validator(
         "datasets", mode="before", json_schema_input_type=tuple[str | DatasetChoice, ...]
@@ -609,16 +665,8 @@ class Grid(Model):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        listed: tuple[tuple[str, list[Any]], ...] = (
-            ("label", [v.label for v in self.variants]),
-            ("seed", list(self.seeds)),
-            ("split", list(self.splits)),
-            ("recipe", list(self.recipes)),
-        )
-        for what, names in listed:
-            doubles = sorted(str(name) for name, times in Counter(names).items() if times > 1)
-            if doubles:
-                raise refusal("duplicate", f"{what} given twice: {', '.join(doubles)}")
+        labels = [variant.label for variant in self.variants]
+        _check_distinct(label=labels, seed=self.seeds, split=self.splits, recipe=self.recipes)
         return self
 
 

@@ -1,14 +1,15 @@
 """Changes and choices made on the command line: `--set recipe.stage1.epochs=5`, `--only seed=0`."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, get_args
 
 from ltbench.config.errors import (
     COMMAND_LINE,
     ConfigError,
     Location,
+    Merged,
     Problem,
     collect_errors,
     did_you_mean,
@@ -105,42 +106,46 @@ def _replaced(values: Any, path: tuple[str, ...], new: Any, location: Location) 
     return {**values, field: _replaced(old, tuple(rest), new, location.at(field))}
 
 
+@dataclass(frozen=True)
+class VariantHParams:
+    """Hyper-parameters that a variant sets, and where they were written."""
+
+    label: str
+    method: str
+    values: dict[str, Any]
+    location: Location
+
+    def override(self, who: str, name: str, value: Any) -> "VariantHParams":
+        """Return them with one of them set on the command line, for a label or a method."""
+        here = COMMAND_LINE.at("hparams", who)
+        parts = {key: self.location.at(key) for key in self.values} | {name: here.at(name)}
+        values = {**self.values, name: value}
+        return replace(self, values=values, location=Merged.of(here, parts))
+
+
 def override_hparams(
-    variants: Sequence[Variant],
-    overrides: Sequence[Override],
-    check: Callable[[Variant, Location], None],
-) -> tuple[Variant, ...]:
-    """Return variants with their hyper-parameters overridden: by label, else by method.
+    variants: Sequence[VariantHParams], overrides: Sequence[Override], problems: list[Problem]
+) -> list[VariantHParams]:
+    """Return the hyper-parameters of variants, overridden: by label, else by method.
 
     Args:
         variants: of the grid.
         overrides: those of hyper-parameters.
-        check: refuses a variant whose hyper-parameters, overridden at a location, do not fit.
-
-    Raises:
-        ConfigError: for overrides that no variant heeds or that do not fit.
+        problems: to which overrides of no variant are added.
     """
-    problems: list[Problem] = []
     overridden = list(variants)
-    locations: dict[int, Location] = {}
     for override in overrides:
         who, name = override.path
         meant = [i for i, v in enumerate(variants) if v.label == who]
         meant = meant or [i for i, v in enumerate(variants) if v.method == who]
         for i in meant:
-            hparams = {**overridden[i].hparams, name: override.value}
-            overridden[i] = overridden[i].model_copy(update={"hparams": hparams})
-            locations[i] = COMMAND_LINE.at("hparams", who)
+            overridden[i] = overridden[i].override(who, name, override.value)
         if not meant:
-            words = [word for v in variants for word in (v.label, v.method)]
+            names = [name for v in variants for name in (v.label, v.method)]
             message = f"the grid has no variant or method {format_value(who)}"
             location = COMMAND_LINE.at("hparams", *override.path)
-            problems.append(location.problem("unknown-variant", message, did_you_mean(who, words)))
-    for i, location in locations.items():
-        with collect_errors(problems):
-            check(overridden[i], location)
-    raise_all(problems)
-    return tuple(overridden)
+            problems.append(location.problem("unknown-variant", message, did_you_mean(who, names)))
+    return overridden
 
 
 class Cell(Protocol):

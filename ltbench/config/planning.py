@@ -7,11 +7,11 @@ from itertools import product
 from typing import get_args
 
 from ltbench.config.errors import Location, Problem, format_value, raise_all
+from ltbench.config.hparams import HParamResolver
 from ltbench.config.models import DatasetSpec, Grid, Job, Recipe, Split, Variant
 from ltbench.config.registry import MethodRegistry
 from ltbench.core.types import ClassSubset, Teacher
 
-Rules = Callable[[str, DatasetSpec], dict[str, object]]
 Present = Callable[[DatasetSpec], Collection[ClassSubset]]
 BASELINE = "softmax"
 HELD_OUT = "less held-out images"
@@ -117,14 +117,14 @@ class _Expander:
         grid: Grid,
         registry: MethodRegistry,
         recipes: Mapping[str, Recipe],
-        rules: Rules,
         present: Present,
         overrides: tuple[str, ...],
+        resolver: HParamResolver,
     ) -> None:
         self.grid = grid
         self.registry = registry
         self.recipes = recipes
-        self.rules = rules
+        self.resolver = resolver
         self.present = present
         self.overrides = overrides
         self.jobs: dict[str, Job] = {}
@@ -179,9 +179,7 @@ class _Expander:
         if info.needs_auxiliary and auxiliary.source == "train_holdout":
             context = replace(context, holds_out=True)
         recipe = self.recipe_of(context, variant)
-        hparams = info.validate_hparams(
-            {**self.rules(variant.method, context.dataset), **variant.hparams}
-        )
+        hparams = self.resolver.resolve(variant.method, variant.hparams, context.dataset)
         parents = self.stage_jobs(context, start)[-1:] if start else ()
         teachers = [
             self.stage_jobs(
@@ -205,7 +203,7 @@ class _Expander:
                 version=info.version,
                 plugin_hash=info.plugin_hash,
                 stage=stage.name,
-                hparams=hparams,
+                hparams=hparams.values,
                 recipe=recipe,
                 stage_recipe=settings if stage.is_trained else None,
                 seed=context.seed,
@@ -353,9 +351,9 @@ def expand(
     datasets: list[DatasetSpec],
     recipes: Mapping[str, Recipe],
     registry: MethodRegistry,
-    rules: Rules = lambda _method, _dataset: {},
     present: Present = lambda _dataset: get_args(ClassSubset),
     overrides: tuple[str, ...] = (),
+    resolver: HParamResolver | None = None,
 ) -> Plan:
     """Return the rows and jobs of a grid.
 
@@ -368,9 +366,9 @@ def expand(
         datasets: its datasets, ratios imposed, fingerprints known.
         recipes: by name, those of the grid and of its variants.
         registry: what is known of the methods.
-        rules: hyper-parameters that a paper changes by dataset.
         present: groups of a dataset that have classes.
         overrides: what the command line changed, for the record.
+        resolver: of hyper-parameters; by default with the rules of configs/methods.
 
     Raises:
         ConfigError: for datasets of one name, starts that go in circles, recipes whose network is
@@ -380,7 +378,8 @@ def expand(
     _check_datasets(grid, datasets)
     _check_recipes(grid, datasets, recipes)
     _check_pretraining(grid, registry)
-    expander = _Expander(grid, registry, recipes, rules, present, overrides)
+    resolver = resolver or HParamResolver(registry)
+    expander = _Expander(grid, registry, recipes, present, overrides, resolver)
     bases = [recipes[name] for name in grid.recipes]
     rows: list[PlannedRun] = []
     for dataset, recipe, split, seed in product(datasets, bases, grid.splits, grid.seeds):

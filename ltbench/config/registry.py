@@ -1,7 +1,7 @@
 """What is known of the methods without importing one: the generated registry."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,8 @@ class MethodInfo(Model):
 
     Attributes:
         hparams: JSON schema of its hyper-parameters.
-        own_hyper: the method's own model of them, where its class is at hand: of plugins.
+        validates_hparams: whether its class forbids what a JSON schema cannot say.
+        load_hparams: returns the method's own model of them; else one is made from the schema.
         plugin_hash: of the source of a plugin's method.
         cost: of its network, where it was measured; never of plugins.
     """
@@ -50,7 +51,8 @@ class MethodInfo(Model):
     test_time: TestTime = "inductive"
     oracle: str | None
     hparams: dict[str, Any]
-    own_hyper: type[BaseModel] | None = Field(None, exclude=True)
+    validates_hparams: bool = False
+    load_hparams: Callable[[], type[BaseModel]] | None = Field(None, exclude=True)
     plugin_hash: str | None = None
     cost: NetworkCost | None = None
 
@@ -61,8 +63,8 @@ class MethodInfo(Model):
 
     @cached_property
     def hparams_model(self) -> type[BaseModel]:
-        """The model of its hyper-parameters: the method's own where it is at hand."""
-        return self.own_hyper or model_of(self.key, self.hparams)
+        """The model of its hyper-parameters."""
+        return self.load_hparams() if self.load_hparams else model_of(self.key, self.hparams)
 
     @property
     def predicts(self) -> bool:
@@ -87,11 +89,10 @@ class MethodInfo(Model):
             ConfigError: naming every unknown, missing or unfit one, and each combination that the
                 method itself forbids.
         """
-        checked = validate(self.hparams_model, dict(values), location)
-        filled = checked.model_dump(mode="json", warnings=False)
-        return validate(self.hparams_model, filled, location).model_dump(
-            mode="json"
-        )  # defaults, too
+        for _ in ("values", "defaults"):
+            checked = validate(self.hparams_model, dict(values), location)
+            values = checked.model_dump(mode="json", warnings=False)
+        return dict(values)
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,19 @@ WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
 def read_yaml(path: Path) -> tuple[Any, Locate]:
-    """Return the value of a YAML file of at most 1 MB and the function that locates its parts.
+    """Return the value of a YAML file and the function that locates its parts.
 
     Raises:
-        ConfigError: if it cannot be read, is too large or not UTF-8, or as for `parse_yaml`.
+        ConfigError: as for `read_text` and `parse_yaml`.
+    """
+    return parse_yaml(read_text(path), display(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a configuration file of at most 1 MB.
+
+    Raises:
+        ConfigError: if it cannot be read, is too large or not UTF-8.
     """
     location = Location(display(path))
     try:
@@ -59,11 +68,10 @@ def read_yaml(path: Path) -> tuple[Any, Locate]:
     if len(data) > MAX_BYTES:
         raise location.error("unreadable", "is larger than 1 MB, too large for a configuration")
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         line = _line(data[: error.start])
         raise _error(location.file, "is not UTF-8 text", line, "unreadable") from error
-    return parse_yaml(text, location.file)
 
 
 def parse_yaml(text: str, file: str) -> tuple[Any, Locate]:

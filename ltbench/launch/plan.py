@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from ltbench.config.errors import ConfigError, Location, Problem, collect_errors, raise_all
-from ltbench.config.load import expand_datasets, load_grid, load_recipe, method_rules
+from ltbench.config.load import LoadedGrid, expand_datasets, load_recipe, read_grid_file
 from ltbench.config.models import DatasetSpec, Grid, Recipe
 from ltbench.config.overrides import Override, parse_only, parse_overrides
 from ltbench.config.planning import Plan, expand
@@ -38,12 +40,18 @@ class Request:
 def read_registry(plugins: Sequence[Path] = ()) -> MethodRegistry:
     """Return the method registry with plugins; register the plugins' metrics.
 
-    Imports torch only if there are plugins.
+    Imports no torch but for plugins and for hyper-parameters that a class has to check.
 
     Raises:
         ConfigError: if the registry or a plugin cannot be loaded.
     """
     registry = load_registry()
+    own = {
+        key: info.model_copy(update={"load_hparams": partial(_hparams_class, key)})
+        for key, info in registry.methods.items()
+        if info.validates_hparams
+    }
+    registry = MethodRegistry({**registry.methods, **own})
     if not plugins:
         return registry
     from ltbench.analysis.plugin_metrics import add_metrics
@@ -59,7 +67,14 @@ def read_registry(plugins: Sequence[Path] = ()) -> MethodRegistry:
     return registry
 
 
-def read_grid(request: Request) -> tuple[Grid, MethodRegistry, tuple[Override, ...]]:
+def _hparams_class(method: str) -> type[BaseModel]:
+    """Return a method's own model of its hyper-parameters."""
+    from ltbench.methods import METHODS
+
+    return METHODS[method].HParams
+
+
+def read_grid(request: Request) -> tuple[LoadedGrid, MethodRegistry, tuple[Override, ...]]:
     """Return the grid of a request, the method registry and the overrides.
 
     Raises:
@@ -73,7 +88,7 @@ def read_grid(request: Request) -> tuple[Grid, MethodRegistry, tuple[Override, .
         parse_only(request.only)
     registry = read_registry(request.plugins)
     try:
-        grid = load_grid(request.grid, overrides, registry)
+        grid = read_grid_file(request.grid, overrides, registry)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     raise_all(problems)
@@ -91,7 +106,8 @@ def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, Meth
         ConfigError: naming every problem with the request.
         DataError: if images are present but unusable.
     """
-    grid, registry, overrides = read_grid(request)
+    loaded, registry, overrides = read_grid(request)
+    grid = loaded.grid
     runs = _count_runs(grid)
     if max_runs is not None and runs > max_runs:
         message = f"has {runs:,} runs; pass --yes to confirm"
@@ -102,10 +118,6 @@ def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, Meth
         _with_measurements(spec, recipes.values(), request.data_root)
         for spec in expand_datasets(grid, overrides)
     ]
-
-    @cache
-    def rules(method: str, spec: DatasetSpec) -> dict[str, object]:
-        return method_rules(method, spec, registry)
 
     @cache
     def present(spec: DatasetSpec) -> Collection[ClassSubset]:
@@ -120,7 +132,6 @@ def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, Meth
         datasets,
         recipes,
         registry,
-        rules,
         present,
         tuple(override.text for override in overrides),
     )

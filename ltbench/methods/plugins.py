@@ -11,7 +11,7 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
@@ -68,7 +68,10 @@ def with_plugins(registry: MethodRegistry, paths: Iterable[Path]) -> MethodRegis
                 raise location.error("duplicate", f"there is a method {format_value(key)} already")
             try:
                 described = describe(method)
-                own = {"own_hyper": method.HParams, "plugin_hash": plugin.hash_of(key)}
+                own = {
+                    "load_hparams": partial(getattr, method, "HParams"),
+                    "plugin_hash": plugin.hash_of(key),
+                }
             except (AttributeError, TypeError, ValueError, PydanticUserError) as error:
                 message = f"{format_value(key)} is not a method: {error}"
                 raise location.error("plugin", message) from error

@@ -46,9 +46,20 @@ def describe(method: type[Method]) -> dict[str, Any]:
         "test_time": method.test_time,
         "oracle": method.oracle,
         "hparams": hparams,
+        "validates_hparams": _has_validators(method.HParams.__pydantic_core_schema__),
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain
+
+
+def _has_validators(schema: Any) -> bool:
+    """Return whether a core schema of pydantic calls functions, which JSON schemas cannot say."""
+    if isinstance(schema, list | tuple):
+        return any(map(_has_validators, schema))
+    if not isinstance(schema, dict):
+        return False
+    calls = str(schema.get("type", "")).startswith("function-")
+    return calls or any(map(_has_validators, schema.values()))
 
 
 @cache

@@ -7,7 +7,7 @@ from ltbench.analysis.published import comparable
 from ltbench.analysis.published_rows import published_row, published_rows
 from ltbench.analysis.reproduction import row_name
 from ltbench.analysis.result_set import boards
-from ltbench.config.load import available
+from ltbench.config.files import available
 from ltbench.launch.plan import Request, make_plan
 from ltbench.runs.store import RecordStore
 from tests.support.errors import problems, suggested

@@ -3,7 +3,7 @@ from textwrap import dedent
 
 import pytest
 
-from ltbench.config import load
+from ltbench.config import files
 from ltbench.config import registry as catalogue_module
 from tests.support.toy_project import DATASET, GRID, METHODS, RECIPE
 
@@ -20,7 +20,7 @@ def registry(tmp_path, monkeypatch):
 def write(tmp_path, monkeypatch):
     """Work in an empty folder without shipped configurations; write files of its configs/."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(load, "PACKAGE", tmp_path / "installed" / "ltbench")
+    monkeypatch.setattr(files, "PACKAGE", tmp_path / "installed" / "ltbench")
 
     def write(path, text):
         file = tmp_path / "configs" / path

@@ -1,12 +1,12 @@
 """Which jobs have auxiliary images, and in whose keys they are."""
 
 import pytest
-from tests.config.test_expand import DIGITS, REGISTRY, SPLITS, job, plan, row, v, with_method
 
 from ltbench.config.errors import Location
 from ltbench.config.models import Auxiliary, DatasetSpec
 from ltbench.config.validation import validate
 from ltbench.core.types import Stage, Teacher
+from tests.config.test_planning import DIGITS, REGISTRY, SPLITS, job, plan, row, v, with_method
 from tests.support.errors import problems
 
 

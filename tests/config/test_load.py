@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from ltbench.config.errors import ConfigError
+from ltbench.config.files import available
+from ltbench.config.hparams import HParamResolver
 from ltbench.config.load import (
-    available,
     expand_dataset,
     load_dataset,
     load_grid,
     load_recipe,
-    method_rules,
     schema,
 )
 from ltbench.config.models import DatasetChoice, Grid
@@ -88,13 +88,13 @@ def test_all_problems_of_a_grid_at_once(project, registry):
         "grids/toys.yaml",
         """\
         titel: Toys
-        datasets: [toy, {name: toys, imbalance_type: natural, ratio: 5}]
+        datasets: [toy, {name: toys, imbalance_type: natural, imbalance_ratio: 5}]
         recipes: [shrot]
         seeds: [0, one]
         variants:
           - softmax
           - balanced_sofmax
-          - {label: A, method: ldam_drw, hparams: {defer: never, scael: 1}}
+          - {label: A, method: ldam_drw, hparams: {deferred: never, scael: 1}}
           - {label: B, method: crt, init_from: balanced_softmaxx}
           - {label: C, method: softmax, init_from: AA}
           - {label: D, method: crt, recipe: shor}
@@ -146,7 +146,7 @@ def test_problems_of_named_files_show_in_the_grid(project, registry):
     )
     assert problems(lambda: load_grid("toys", registry=registry)) == [
         ("configs/datasets/toys.yaml:3", "classes", "out-of-range"),
-        ("configs/recipes/short.yaml:4", "first", "conflict"),
+        ("configs/recipes/short.yaml:4", "stage1", "conflict"),
     ]
 
 
@@ -156,9 +156,18 @@ def test_a_choice_imposes_ratios_and_profile(project):
 
     assert ids() == ["toys_r20"]
     assert ids(imbalance_ratio=50) == ["toys_r50"]
-    assert ids(imbalance_ratio=(100, 10), profile="step") == ["toys_step_r100", "toys_step_r10"]
+    assert ids(imbalance_ratio=(100, 10), imbalance_type="step") == [
+        "toys_step_r100",
+        "toys_step_r10",
+    ]
     assert ids(imbalance_ratio=(10, 10)) == ["toys_r10"]
     assert ids(imbalance_type="natural") == ["toys"]
+
+
+def method_rules(method, spec, registry):
+    """Return the hyper-parameters that the rules of configs/methods set on a dataset."""
+    rules, _ = HParamResolver(registry).rules(method)
+    return {name: value for name, (_, value) in rules.for_dataset(spec).items()}
 
 
 RULES = """\
@@ -195,7 +204,7 @@ def test_rules_match_dataset_and_ratio_and_later_ones_win(project, registry):
         ("classes: {min: 11}", False),
         ("classes: {min: 10, max: 10}", True),
         ("image_size: {min: 9}", False),
-        ("image_size: {max: 8}, classes: {min: 2}, ratio: 20", True),
+        ("image_size: {max: 8}, classes: {min: 2}, imbalance_ratio: 20", True),
         ("image_size: {max: 8}, imbalance_ratio: 100", False),
     ],
 )
@@ -226,8 +235,8 @@ def test_all_problems_of_rules_at_once(project, registry):
 
     assert found() == [
         (f"{RULES_FILE}:2", "rules[0].hparams.scale", "out-of-range"),
-        (f"{RULES_FILE}:3", "rules[1].hparams.deferred", "unknown-value"),
-        (f"{RULES_FILE}:4", "rules[2].when.dataset", "unknown-dataset"),
+        (f"{RULES_FILE}:4", "rules[1].hparams.deferred", "unknown-value"),
+        (f"{RULES_FILE}:6", "rules[2].when.dataset", "unknown-dataset"),
     ]
     project("methods/ldam_drw.yaml", "rules:\n  - {when: {datasets: toys}, hparams: {}}\n")
     assert found() == [
@@ -256,7 +265,7 @@ class Ordered(BaseModel):
 def ordered(project, registry):
     """A grid of a method with its own class of hyper-parameters, `scale` by rules on toys."""
     methods = dict(registry.methods)
-    methods["ldam_drw"] = methods["ldam_drw"].model_copy(update={"own_hyper": Ordered})
+    methods["ldam_drw"] = methods["ldam_drw"].model_copy(update={"load_hparams": lambda: Ordered})
     variants = """\
   - ldam_drw
   - {label: A, method: ldam_drw, hparams: {low: 2}}
@@ -292,7 +301,10 @@ rules:
     assert problems(lambda: load_grid("one", registry=ordered)) == [
         ("configs/grids/one.yaml:5", "variants[0].hparams.scale", "missing-key")
     ]
-    project("methods/ldam_drw.yaml", rules.replace("ratio: 50", "").replace("x, taps: [y]", "1"))
+    project(
+        "methods/ldam_drw.yaml",
+        rules.replace("imbalance_ratio: 50", "").replace("x, taps: [y]", "1"),
+    )
     assert problems(lambda: load_grid("one", registry=ordered)) == [
         ("configs/grids/one.yaml:5", "variants[0].hparams", "conflict")
     ]
@@ -313,11 +325,14 @@ def test_overridden_hyper_parameters_are_checked_with_all_others(project, ordere
 
 def test_schemas_describe_the_files():
     schemas = schema()
-    assert set(schemas) == {"dataset", "recipe", "grid", "method"}
+    assert set(schemas) == {"dataset", "recipe", "grid", "variants", "method"}
     assert "name" not in schemas["grid"]["properties"]
-    assert set(schemas["grid"]["required"]) == {"title", "datasets", "recipes", "variants"}
-    bare, _ = schemas["grid"]["properties"]["variants"]["items"]["anyOf"]
-    assert bare == {"type": "string"}
+    extends, required = schemas["grid"]["anyOf"]
+    assert extends == {"required": ["extends"]}
+    assert set(required["required"]) == {"title", "datasets", "recipes", "variants"}
+    one_set, listed = schemas["grid"]["properties"]["variants"]["anyOf"]
+    bare, *_ = listed["items"]["anyOf"]
+    assert one_set == bare == {"type": "string"}
     assert "name" in Grid.model_json_schema()["properties"]
 
 
@@ -333,7 +348,16 @@ LEAVES = (
     | st.floats(allow_nan=False)
 )
 FIELDS = st.sampled_from(
-    [*Grid.model_fields, "label", "method", "hparams", "ratio", "profile", "init_from", "x"]
+    [
+        *Grid.model_fields,
+        "label",
+        "method",
+        "hparams",
+        "imbalance_ratio",
+        "imbalance_type",
+        "init_from",
+        "x",
+    ]
 )
 VALUES = st.recursive(
     LEAVES,

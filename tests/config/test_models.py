@@ -93,7 +93,6 @@ RESIZED = {"augment": "resized_crop", "resize_shorter_side": 256}
         {"resize_shorter_side": 300},
         {"jpeg_quality": 90},
         {"color_jitter": 0.4},
-        {"eval_batch_size": 100},
     ],
     ids=str,
 )
@@ -102,6 +101,14 @@ def test_what_can_change_a_number_is_part_of_a_recipes_identity(changes):
     plain, changed = Recipe(**values), Recipe(**values | changes)
     assert plain != changed
     assert plain.identity() != changed.identity()
+
+
+def test_the_batch_size_of_the_test_follows_the_device_and_moves_no_key():
+    recipe = load_recipe("digits")
+    small = recipe.model_copy(update={"eval_batch_size": 100})
+    assert (recipe.test_batch_size(on_gpu=False), recipe.test_batch_size(on_gpu=True)) == (125, 500)
+    assert small.test_batch_size(on_gpu=False) == small.test_batch_size(on_gpu=True) == 100
+    assert small.identity() == recipe.identity()
 
 
 def test_deferred_switches_turn_on_after_whole_four_fifths_of_the_epochs():

@@ -36,7 +36,7 @@ def test_grid_fields_and_hyper_parameters(project, registry):
         "grid.seeds=[3, 4]",
         "grid.title=A = B",
         "hparams.LDAM.scale=10",
-        "hparams.LDAM-DRW.deferred_from_epoch=drs",
+        "hparams.LDAM-DRW.deferred=drs",
     ]
     grid = load_grid("toys", parse_overrides(texts), registry)
     assert grid.seeds == (3, 4)
@@ -64,10 +64,10 @@ def test_a_label_may_hold_dots_and_spaces():
 
 def test_every_option_without_meaning_is_named():
     texts = [
-        "recpie.batch=1",
-        "batch=1",
+        "recpie.batch_size=1",
+        "batch_size=1",
         "recipe=1",
-        "recipe.first..lr=1",
+        "recipe.stage1..lr=1",
         "hparams.tau=1",
         "recipe.batch_size",
         "recipe.batch_size=",

@@ -30,7 +30,7 @@ RECIPES = {
 
 
 def plan(*variants, splits=("longtailed",), dataset=DIGITS, registry=REGISTRY, **fields):
-    how = {name: fields.pop(name) for name in ("rules", "present", "overrides") if name in fields}
+    how = {name: fields.pop(name) for name in ("present", "overrides") if name in fields}
     known = fields.pop("known", RECIPES)
     values = {"recipes": ("digits",), "seeds": (0,)} | fields
     grid = Grid(
@@ -311,20 +311,13 @@ def test_a_dataset_as_it_is_has_no_twin():
     assert [r.split for r in made.rows] == ["longtailed"]
 
 
-def test_hyper_parameters_of_a_variant_win_over_rules():
-    asked = []
-
-    def rules(method, dataset):
-        asked.append((method, dataset.id))
-        return {"scale": 10.0, "max_margin": 0.3} if method == "ldam_drw" else {}
-
-    made = plan("softmax", "ldam_drw", v("own", "ldam_drw", hparams={"scale": 20.0}), rules=rules)
-    assert (job(made, "ldam_drw").hparams["scale"], job(made, "own").hparams["scale"]) == (
-        10.0,
-        20.0,
-    )
-    assert job(made, "own").hparams["max_margin"] == 0.3
-    assert set(asked) == {("softmax", "digits_r20"), ("ldam_drw", "digits_r20")}
+def test_hyper_parameters_of_a_variant_win_over_rules(write):
+    rule = "{when: {}, hparams: {scale: 10, max_margin: 0.3}, source: all}"
+    write("methods/ldam_drw.yaml", f"rules: [{rule}]")
+    made = plan("softmax", "ldam_drw", v("own", "ldam_drw", hparams={"scale": 20.0}))
+    by_rule, own = job(made, "ldam_drw").hparams, job(made, "own").hparams
+    assert (by_rule["scale"], own["scale"]) == (10.0, 20.0)
+    assert (by_rule["max_margin"], own["max_margin"]) == (0.3, 0.3)
 
 
 def test_overrides_are_noted_and_change_no_key():

@@ -15,7 +15,7 @@ HPARAMS = {
     "scale": {"default": 30.0, "exclusiveMinimum": 0, "type": "number"},
     "experts": {"default": 3, "minimum": 1, "type": "integer"},
     "cosine": {"default": False, "type": "boolean"},
-    "defer": {"default": "drw", "enum": ["none", "drw", "drs"], "type": "string"},
+    "deferred": {"default": "drw", "enum": ["none", "drw", "drs"], "type": "string"},
     "form": {"const": "plain", "default": "plain", "type": "string"},
     "power": {
         "anyOf": [{"exclusiveMaximum": 2, "type": "number"}, {"type": "null"}],
@@ -72,7 +72,7 @@ def test_every_unfit_hyper_parameter_is_named():
         ("hparams", "scale", "out-of-range"),
         ("hparams", "experts", "wrong-type"),
         ("hparams", "cosine", "wrong-type"),
-        ("hparams", "defer", "unknown-value"),
+        ("hparams", "deferred", "unknown-value"),
         ("hparams", "form", "unknown-value"),
         ("hparams", "power", "out-of-range"),
         ("hparams", "alpha", "wrong-type"),

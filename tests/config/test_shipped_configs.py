@@ -3,17 +3,14 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from ltbench.config.load import (
-    available,
-    expand_dataset,
-    load_dataset,
-    load_grid,
-    load_recipe,
-    method_rules,
-)
-from ltbench.config.models import Optimizer, Policy, Schedule
+from ltbench.config.files import KINDS, available, find_file, read_file
+from ltbench.config.hparams import HParamResolver
+from ltbench.config.load import expand_dataset, load_dataset, load_grid, load_recipe
+from ltbench.config.models import Optimizer, Policy, Schedule, VariantSet
 from ltbench.config.registry import load_registry
+from ltbench.config.validation import validate
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -26,7 +23,7 @@ def test_every_file_is_of_a_known_kind():
     for path in CONFIGS.rglob("*"):
         if path.is_file():
             assert path.suffix == ".yaml"
-            assert path.parent.name in ("datasets", "recipes", "methods", "grids")
+            assert path.parent.name in KINDS
             assert path.stem in available(path.parent.name)
             assert path.read_text().startswith("# "), f"{path} has no header"
 
@@ -44,12 +41,51 @@ def test_recipes(name):
 @pytest.mark.parametrize("name", names("grids"))
 def test_grids_and_rules(name):
     registry = load_registry()
-    grid = load_grid(name, registry=registry)
+    grid, resolver = load_grid(name, registry=registry), HParamResolver(registry)
     for choice in grid.datasets:
         for spec in expand_dataset(choice):
             for variant in grid.variants:
-                rules = method_rules(variant.method, spec, registry)
-                registry[variant.method].validate_hparams(rules | variant.hparams)
+                resolver.resolve(variant.method, variant.hparams, spec)
+
+
+@pytest.mark.parametrize("name", names("variants"))
+def test_variant_sets(name):
+    values, location = read_file("variants", find_file("variants", name))
+    variants = validate(VariantSet, values, location, {"name": name}).variants
+    registry, labels = load_registry(), {variant.label for variant in variants}
+    for variant in variants:
+        assert variant.method in registry
+        assert variant.init_from is None or variant.init_from in {*registry, *labels}
+
+
+def test_every_method_is_in_a_variant_set():
+    sets = [read_file("variants", find_file("variants", name))[0] for name in names("variants")]
+    named = {
+        variant.get(field)
+        for s in sets
+        for variant in s["variants"]
+        for field in ("method", "init_from")
+    }
+    missing = set(load_registry()) - named
+    assert not missing, f"add a line to configs/variants/survey.yaml: {missing}"
+
+
+@pytest.mark.parametrize("kind", ["datasets", "recipes", "grids"])
+def test_no_file_repeats_what_it_inherits(kind):
+    for name in names(kind):
+        own = yaml.safe_load((CONFIGS / kind / f"{name}.yaml").read_text())
+        if base := own.pop("extends", None):
+            inherited, _ = read_file(kind, find_file(kind, base))
+            assert not list(repeated(own, inherited)), name
+
+
+def repeated(own, inherited):
+    """Yield the fields that two mappings have alike, inside of fields of theirs too."""
+    for field in own.keys() & inherited.keys():
+        if own[field] == inherited[field]:
+            yield field
+        elif isinstance(own[field], dict) and isinstance(inherited[field], dict):
+            yield from repeated(own[field], inherited[field])
 
 
 def test_rules_are_of_methods():
@@ -70,7 +106,7 @@ def resolved(method, dataset, ratio=100):
         update={"imbalance_ratio": None if spec.imbalance_ratio is None else ratio}
     )
     registry = load_registry()
-    return registry[method].validate_hparams(method_rules(method, spec, registry))
+    return HParamResolver(registry).resolve(method, {}, spec).values
 
 
 @pytest.mark.parametrize("method", sorted({*names("methods")} - BY_DATASET))

@@ -58,7 +58,13 @@ NAME = "[A-Za-z0-9][A-Za-z0-9_.+-]*"
             "got 0",
         ),
         (
-            *("[d]", "[{name: d, imbalance_type: exp}]", 2, "datasets[0].profile", "unknown-value"),
+            *(
+                "[d]",
+                "[{name: d, imbalance_type: exp}]",
+                2,
+                "datasets[0].imbalance_type",
+                "unknown-value",
+            ),
             '"natural", "exponential", "pareto" or "step", got "exp"',
         ),
         ("[softmax]", "[1]", 4, "variants[0]", "wrong-type", "a mapping, got 1"),
@@ -70,8 +76,8 @@ NAME = "[A-Za-z0-9][A-Za-z0-9_.+-]*"
         ),
         (
             "[softmax]",
-            "\n  - softmax\n  - label: n\n    method: n\n    start_form: m",
-            *(8, "variants[1].start_form", "unknown-key", '"init_from"'),
+            "\n  - softmax\n  - label: n\n    method: n\n    init_form: m",
+            *(8, "variants[1].init_form", "unknown-key", '"init_from"'),
         ),
         ("title: T", "title: T\nseeds: [true]", 2, "seeds[0]", "wrong-type", "whole number"),
         ("title: T", "title: T\nseeds: [010]", 2, "seeds[0]", "wrong-type", 'got "010"'),
@@ -115,13 +121,13 @@ stage2:
 def test_all_problems_of_a_file_at_once_in_its_order():
     found = problems(Recipe, RECIPE, {"name": "r"})
     assert [problem[:3] for problem in found] == [
-        (3, "batch", "out-of-range"),
+        (3, "batch_size", "out-of-range"),
         (4, "channels_last", "wrong-type"),
-        (7, "first.optimizer.lr", "wrong-type"),
-        (7, "first.optimizer.momentum", "out-of-range"),
-        (8, "first.schedule.kind", "unknown-value"),
-        (11, "second.optimizer.lr", "out-of-range"),
-        (11, "second.optimizer.weigth_decay", "unknown-key"),
+        (7, "stage1.optimizer.lr", "wrong-type"),
+        (7, "stage1.optimizer.momentum", "out-of-range"),
+        (8, "stage1.schedule.kind", "unknown-value"),
+        (11, "stage2.optimizer.lr", "out-of-range"),
+        (11, "stage2.optimizer.weigth_decay", "unknown-key"),
     ]
     wanted = ("at least 1,", "true or false", "a number", "less than 1,", "cosine", "more than 0,")
     assert all(want in said for want, (*_, said) in zip(wanted, found[:-1], strict=True))
@@ -133,7 +139,7 @@ def test_checks_across_fields_name_the_stage():
     )
     text = text.replace("linear", "constant").replace("-1e-3, weigth", "1e-3, weight")
     ((*problem, said),) = problems(Recipe, text, {"name": "r"})
-    assert problem == [8, "second", "conflict"]
+    assert problem == [8, "stage2", "conflict"]
     assert "[10]" in said
 
 

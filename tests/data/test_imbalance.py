@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltbench.config.load import available, load_dataset
+from ltbench.config.files import available
+from ltbench.config.load import load_dataset
 from ltbench.data.imbalance import (
     PROFILES,
     balanced_counts,

@@ -142,14 +142,20 @@ def test_clean_removes_jobs_of_no_grid(copied):
 
 
 def test_config_show_and_schema(project):
-    grid = yaml.safe_load(project.call("config", "show", "tiny.yaml", torch=False).stdout)
-    assert grid["variants"][0]["label"] == "Softmax"
+    text = project.call("config", "show", "tiny.yaml", torch=False).stdout
+    assert text == (project.folder / "tiny.yaml").read_text()
     resolved = project.call("config", "show", "tiny.yaml", "--resolved", torch=False).stdout
-    jobs = yaml.safe_load(resolved)
+    grid, hparams = yaml.safe_load_all(resolved)
+    assert grid == yaml.safe_load(text)
+    assert list(hparams) == [variant["label"] for variant in grid["variants"]]
+    recipe = project.call("config", "show", "recipes/tiny", torch=False).stdout
+    assert recipe == (project.folder / "configs/recipes/tiny.yaml").read_text()
+    jobs = project.call("config", "show", "tiny.yaml", "--jobs", torch=False).stdout
+    jobs = yaml.safe_load(jobs)
     assert len(jobs) == 12
     assert {job["recipe"]["network"] for job in jobs.values()} == {"resnet8"}
     schema = json.loads(project.call("config", "schema", torch=False).stdout)
-    assert set(schema) == {"dataset", "recipe", "grid", "method"}
+    assert set(schema) == {"dataset", "recipe", "grid", "variants", "method"}
 
 
 def test_methods_help_and_version(project):

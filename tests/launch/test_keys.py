@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ltbench.config.load import available
+from ltbench.config.files import available
 from ltbench.data import image_cache, sources, split
 from ltbench.launch.plan import Request, make_plan
 

@@ -1,6 +1,7 @@
 import pytest
 
 from ltbench.config.load import load_dataset, load_grid
+from ltbench.config.registry import MethodInfo
 from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
 from ltbench.data.sources import load_raw_dataset
@@ -34,12 +35,17 @@ def test_a_grid_at_the_limit_is_planned():
     assert len(plan.rows) == RUNS
 
 
-def test_rules_are_read_once_a_method_and_dataset(monkeypatch):
-    asked = []
-    monkeypatch.setattr(module, "method_rules", lambda *words: asked.append(words[:2]) or {})
-    make_plan(Request("cifar10_lt"))
-    assert len(asked) == len(set(asked))
-    assert len({dataset for _, dataset in asked}) == 3
+def test_hyper_parameters_are_resolved_once_a_variant_and_dataset(monkeypatch):
+    checked = []
+    check = MethodInfo.validate_hparams
+
+    def counted(info, values, location):
+        checked.append((info.key, location.path))
+        return check(info, values, location)
+
+    monkeypatch.setattr(MethodInfo, "validate_hparams", counted)
+    plan, _ = make_plan(Request("quickstart", sets=("grid.seeds=[0, 1, 2]",)))
+    assert len(checked) == 2 * len(plan.grid.variants)  # as it is read, and as it is planned
 
 
 def test_overrides_reach_jobs_and_mark_them_ad_hoc():

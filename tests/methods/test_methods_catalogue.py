@@ -2,15 +2,20 @@ import json
 import re
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import AfterValidator, Field, model_validator
 
 from ltbench.config.errors import ConfigError, Location
-from ltbench.config.registry import load_registry
+from ltbench.config.registry import MethodRegistry, load_registry
 from ltbench.config.validation import validate
+from ltbench.launch import plan
+from ltbench.launch.plan import read_registry
 from ltbench.methods import METHODS
 from ltbench.methods.contract import HParams, Method
 from ltbench.methods.registry import PATH, describe, registry
+from tests.support.errors import problems
 
 TESTS = Path(__file__).parent.parent
 PROBES = [
@@ -59,19 +64,63 @@ def accepts(model, values):
 
 
 @pytest.mark.parametrize("key", METHODS)
-def test_the_catalogue_takes_the_values_that_the_class_takes(key):
-    own, known = METHODS[key].HParams, load_registry()[key].hparams_model
-    assert own is not known
-    assert accepts(own, {}) == accepts(known, {})
-    for name, probe in product([*own.model_fields, "unknown"], PROBES):
-        assert accepts(own, {name: probe}) == accepts(known, {name: probe}), (name, probe)
+def test_a_plan_takes_the_hyper_parameters_that_the_class_takes(key):
+    """What is planned is trained, filled in alike; what the class refuses is refused alike."""
+    own, planned = METHODS[key].HParams, read_registry()[key]
+    assert (planned.hparams_model is own) == planned.validates_hparams
+    for name, probe in product([*own.model_fields, "unknown"], [..., *PROBES]):
+        values = {} if probe is ... else {name: probe}
+        verdict = accepts(own, values)
+        assert accepts(planned.hparams_model, values) == verdict, (name, probe)
+        if isinstance(verdict, dict):
+            filled = planned.validate_hparams(values)
+            assert accepts(own, filled) == filled == verdict, (name, probe)
 
 
 @pytest.mark.parametrize("key", METHODS)
-def test_no_method_of_the_package_forbids_what_its_schema_cannot_say(key):
+def test_a_method_is_marked_where_its_class_forbids_what_a_schema_cannot_say(key):
     checks = METHODS[key].HParams.__pydantic_decorators__
-    assert not checks.model_validators
-    assert not checks.field_validators
+    calls = bool(checks.model_validators or checks.field_validators)
+    assert load_registry()[key].validates_hparams == calls
+
+
+class Ordered(HParams):
+    low: float = Field(0.0, description="Lower bound.")
+    high: float = Field(1.0, description="Upper bound.")
+
+    @model_validator(mode="after")
+    def _order(self):
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+
+
+class Even(HParams):
+    count: Annotated[int, AfterValidator(lambda n: n - n % 2)] = Field(2, description="A number.")
+
+
+class Nested(HParams):
+    inner: tuple[Ordered, ...] = Field((), description="Bounds.")
+
+
+@pytest.mark.parametrize("hparams", [Ordered, Even, Nested])
+def test_a_class_with_validators_is_marked(hparams):
+    kind = type("Kind", (METHODS["softmax"],), {"HParams": hparams})
+    assert describe(kind)["validates_hparams"]
+
+
+def test_a_plan_asks_the_class_of_a_marked_method(monkeypatch):
+    kind = type("Kind", (METHODS["focal"],), {"HParams": Ordered})
+    marked = load_registry()["focal"].model_copy(update=describe(kind))
+    known = MethodRegistry({**load_registry().methods, "focal": marked})
+    monkeypatch.setitem(METHODS, "focal", kind)
+    monkeypatch.setattr(plan, "load_registry", lambda: known)
+    variants = "[{label: A, method: focal, hparams: {low: 2}}, {label: B, method: focal}]"
+    sets = (f"grid.variants={variants}", "hparams.B.high=-1")
+    assert problems(lambda: plan.make_plan(plan.Request("quickstart", sets))) == [
+        ("--set", "grid.variants[0].hparams", "conflict"),
+        ("--set", "hparams.B", "conflict"),
+    ]
 
 
 def test_parameters_are_those_that_records_count():

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from ltbench.config.load import load_dataset, load_recipe, method_rules
+from ltbench.config.hparams import HParamResolver
+from ltbench.config.load import load_dataset, load_recipe
 from ltbench.config.registry import load_registry
 from ltbench.methods import METHODS
 from ltbench.networks import NetworkSpec
@@ -14,7 +15,7 @@ COUNTS = torch.tensor([40, 12, 5, 1])
 
 def by_the_rules(key, dataset, backbone="resnet8"):
     """Return a method as configs/methods has it on a dataset, in its last stage."""
-    hparams = method_rules(key, load_dataset(dataset), load_registry())
+    hparams = HParamResolver(load_registry()).resolve(key, {}, load_dataset(dataset)).values
     method = METHODS[key](NetworkSpec(backbone, 4), COUNTS, METHODS[key].HParams(**hparams))
     method.stage = method.stages[-1]
     method.on_stage_start(method.stage)

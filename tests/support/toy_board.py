@@ -6,9 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ltbench.config.errors import Location
+from ltbench.config.hparams import HParamResolver
 from ltbench.config.models import DatasetSpec, Grid, Recipe
 from ltbench.config.planning import expand
 from ltbench.config.registry import MethodInfo, MethodRegistry
+from ltbench.config.rules import MethodRules
 from ltbench.core.types import NetworkCost, Paper, Stage
 from ltbench.runs.store import Stored, record_path
 from tests.support import made_records
@@ -90,7 +93,9 @@ def plan(
             recipes[variant.recipe] = recipe.model_copy(update=own)
     for key, version in versions.items():
         known[key] = known[key].model_copy(update={"version": version})
-    return expand(grid, [dataset], recipes, MethodRegistry(known), overrides=overrides)
+    registry = MethodRegistry(known)
+    resolver = HParamResolver(registry, lambda _: (MethodRules(rules=()), Location("no rules")))
+    return expand(grid, [dataset], recipes, registry, overrides=overrides, resolver=resolver)
 
 
 def record(job, hits, *, counts=(200, 150, 60, 30, 10, 5), **changes):

@@ -33,7 +33,7 @@ METHODS = {
     "ldam_drw": method(
         "LDAM-DRW",
         scale={"default": 30.0, "exclusiveMinimum": 0, "type": "number"},
-        defer={"default": "drw", "enum": ["none", "drw", "drs"], "type": "string"},
+        deferred={"default": "drw", "enum": ["none", "drw", "drs"], "type": "string"},
     ),
     "crt": method("cRT", init_from="softmax"),
 }

@@ -1,0 +1,162 @@
+"""Configuration files: found by name, and read with what they build on.
+
+A name is looked up in ./configs of the working directory, then among the configurations that come
+with the package. A dataset, recipe or grid that says `extends: OTHER` has the values of that file
+of its kind, with its own merged over them: mappings key by key, all else replaced. The variants of
+a grid may name variant sets, the files of configs/variants.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ltbench.config.codes import Code
+from ltbench.config.errors import (
+    Location,
+    Merged,
+    Problem,
+    collect_errors,
+    did_you_mean,
+    format_value,
+    raise_all,
+)
+from ltbench.config.models import VariantSet, VariantSetChoice
+from ltbench.config.validation import validate
+from ltbench.config.yaml_file import display, read_yaml
+
+Kind = Literal["grids", "recipes", "datasets", "variants", "methods"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+Values = tuple[Any, Location]
+"""The values of a file or of a part of it, and where they were written."""
+
+UNKNOWN: dict[Kind, tuple[Code, str]] = {
+    "datasets": ("unknown-dataset", "dataset"),
+    "recipes": ("unknown-recipe", "recipe"),
+    "methods": ("unknown-method", "method"),
+    "grids": ("unknown-grid", "grid"),
+    "variants": ("unknown-variant-set", "variant set"),
+}
+
+PACKAGE = Path(__file__).parent.parent
+
+
+def available(kind: Kind) -> list[str]:
+    """Return the names of a kind of configuration, in order."""
+    return sorted(files_of(kind))
+
+
+def files_of(kind: Kind) -> dict[str, Path]:
+    """Return the files of a kind of configuration by name."""
+    shipped = PACKAGE / "_configs"  # in a wheel; in a checkout they lie beside the package
+    roots = [shipped if shipped.is_dir() else PACKAGE.parent / "configs", Path.cwd() / "configs"]
+    return {path.stem: path for root in roots for path in (root / kind).glob("*.yaml")}
+
+
+def find_file(kind: Kind, name: str, location: Location | None = None) -> Path:
+    """Return the file of a configuration.
+
+    Args:
+        kind: what it describes.
+        name: its name.
+        location: where the name was written, for messages.
+
+    Raises:
+        ConfigError: if there is no such file, with the nearest name.
+    """
+    files = files_of(kind)
+    if name not in files:
+        code, noun = UNKNOWN[kind]
+        location = location or Location(f"configs/{kind}")
+        raise location.error(code, f"no {noun} {format_value(name)}", did_you_mean(name, files))
+    return files[name]
+
+
+def find_grid(name_or_path: str | Path) -> Path:
+    """Return the file of a grid: by name, or by path (with a slash, or ending in .yaml)."""
+    path = Path(name_or_path)
+    if isinstance(name_or_path, Path) or path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+        return path
+    return find_file("grids", name_or_path)
+
+
+def read_file(kind: Kind, path: Path) -> Values:
+    """Return the values of a file, merged over those of the files that it extends.
+
+    Each value is located in the file that it was written in.
+
+    Raises:
+        ConfigError: if a file cannot be read, or extends itself or one that there is not.
+    """
+    return _extended(kind, path, ())
+
+
+def _extended(kind: Kind, path: Path, extending: tuple[Path, ...]) -> Values:
+    values, locate = read_yaml(path)
+    location = Location(display(path), locate)
+    if kind in ("methods", "variants") or not isinstance(values, dict) or "extends" not in values:
+        return values, location
+    here, name = location.at("extends"), values.pop("extends")
+    if not isinstance(name, str):
+        raise here.error("wrong-type", f"expected the name of a file, got {format_value(name)}")
+    base, extending = find_file(kind, name, here), (*extending, path)
+    if base.resolve() in {file.resolve() for file in extending}:
+        names = ", ".join(file.stem for file in (*extending, base))
+        raise here.error("cycle", f"files extend each other in a circle: {names}")
+    return _merge((values, location), _extended(kind, base, extending))
+
+
+def _merge(own: Values, base: Values) -> Values:
+    """Return values over those that they extend; what is no mapping replaces."""
+    (values, location), (inherited, origin) = own, base
+    if not (isinstance(values, dict) and isinstance(inherited, dict)):
+        return own
+    merged: dict[str, Values] = {}
+    for key in inherited | values:
+        mine, theirs = (values.get(key), location.at(key)), (inherited.get(key), origin.at(key))
+        if key in values:
+            merged[key] = _merge(mine, theirs) if key in inherited else mine
+        else:
+            merged[key] = theirs
+    return _joined(merged, location)
+
+
+def _joined(parts: dict[str, Values], location: Location) -> Values:
+    """Return a mapping of located values, and where each of them was written."""
+    values = {key: value for key, (value, _) in parts.items()}
+    return values, Merged.of(location, {key: where for key, (_, where) in parts.items()})
+
+
+def with_variant_sets(values: Any, location: Location) -> Values:
+    """Return the values of a grid with the variants of the sets that it names.
+
+    Raises:
+        ConfigError: naming everything wrong with the sets.
+    """
+    listed = values.get("variants") if isinstance(values, dict) else None
+    here = location.at("variants")
+    if isinstance(listed, str):
+        variants = _of_set(listed, here)
+    elif isinstance(listed, list):
+        problems: list[Problem] = []
+        variants = []
+        for i, item in enumerate(listed):
+            entry = [(item, here.at(i))]
+            if isinstance(item, dict) and "set" in item:
+                with collect_errors(problems):
+                    chosen = validate(VariantSetChoice, item, here.at(i)).set
+                    entry = _of_set(chosen, here.at(i, "set"))
+            variants += entry
+        raise_all(problems)
+    else:
+        return values, location
+    parts = {key: (value, location.at(key)) for key, value in values.items()}
+    where = Merged.of(here, {i: place for i, (_, place) in enumerate(variants)})
+    return _joined(parts | {"variants": ([item for item, _ in variants], where)}, location)
+
+
+def _of_set(name: str, location: Location) -> list[Values]:
+    """Return the variants of a set that was named somewhere, each with its location."""
+    path = find_file("variants", name, location)
+    values, origin = read_file("variants", path)
+    validate(VariantSet, values, origin, {"name": path.stem})
+    return [(item, origin.at("variants", i)) for i, item in enumerate(values["variants"])]

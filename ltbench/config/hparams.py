@@ -1,0 +1,142 @@
+"""Hyper-parameters of a variant on a dataset: from where each comes, checked by the method.
+
+The method's defaults, then the rules of configs/methods that match the dataset, then the variant,
+then `--set`: what comes later wins.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ltbench.config.errors import Location, Merged, Problem, collect_errors, format_path, raise_all
+from ltbench.config.files import files_of, find_file, read_file
+from ltbench.config.models import DatasetSpec
+from ltbench.config.registry import HPARAMS, MethodInfo, MethodRegistry
+from ltbench.config.rules import MethodRules
+from ltbench.config.validation import validate
+
+LocatedRules = tuple[MethodRules, Location]
+
+
+def read_rules(info: MethodInfo) -> LocatedRules:
+    """Return the rules of configs/methods for a method, and their file; there may be none.
+
+    Raises:
+        ConfigError: naming everything wrong with a rule, alone.
+    """
+    path = files_of("methods").get(info.key)
+    if path is None:
+        return MethodRules(rules=()), Location(f"configs/methods/{info.key}.yaml")
+    values, location = read_file("methods", path)
+    rules = validate(MethodRules, values, location)
+    problems: list[Problem] = []
+    for i, rule in enumerate(rules.rules):
+        here = location.at("rules", i)
+        for name in rule.when.dataset or ():
+            with collect_errors(problems):
+                find_file("datasets", name, here.at("when", "dataset"))
+        problems += _unfit(info, rule.hparams, here.at("hparams"))
+    raise_all(problems)
+    return rules, location
+
+
+@dataclass(frozen=True)
+class ResolvedHParams:
+    """Hyper-parameters of a variant on a dataset.
+
+    Attributes:
+        values: all of them, the defaults filled in, as plain JSON values.
+        rules: those that a rule gave: where it says so, and the source that it names.
+    """
+
+    values: dict[str, Any]
+    rules: Mapping[str, tuple[Location, str]]
+
+
+@dataclass(frozen=True)
+class HParamResolver:
+    """Merges and checks hyper-parameters; reads the rules of each method once."""
+
+    registry: MethodRegistry
+    read_rules: Callable[[MethodInfo], LocatedRules] = read_rules
+    _rules: dict[str, LocatedRules] = field(default_factory=dict)
+    _resolved: dict[tuple[str, str, DatasetSpec], ResolvedHParams] = field(default_factory=dict)
+
+    def resolve(
+        self,
+        method: str,
+        given: Mapping[str, Any],
+        spec: DatasetSpec,
+        location: Location = HPARAMS,
+    ) -> ResolvedHParams:
+        """Return the hyper-parameters of a variant on a dataset.
+
+        Args:
+            method: its method.
+            given: the hyper-parameters that it sets.
+            spec: the dataset.
+            location: where they were written; what a rule says is located there.
+
+        Raises:
+            ConfigError: naming everything that does not fit the method, alone or together.
+        """
+        info = self.registry[method]
+        known = (info.key, json.dumps(given, sort_keys=True), spec)
+        if known not in self._resolved:
+            self._resolved[known] = self._resolve(info, given, spec, location)
+        return self._resolved[known]
+
+    def _resolve(
+        self, info: MethodInfo, given: Mapping[str, Any], spec: DatasetSpec, location: Location
+    ) -> ResolvedHParams:
+        rules, file = self.rules(info.key)
+        matching = rules.for_dataset(spec)
+        ruled = {
+            name: (file.at("rules", i, "hparams", name), rules.rules[i].source)
+            for name, (i, _) in matching.items()
+            if name not in given
+        }
+        values = {name: value for name, (_, value) in matching.items()} | dict(given)
+        locations = {name: where for name, (where, _) in ruled.items()}
+        locations |= {name: location.at(name) for name in given}
+        return ResolvedHParams(info.validate_hparams(values, Merged.of(location, locations)), ruled)
+
+    def check(
+        self,
+        method: str,
+        given: Mapping[str, Any],
+        specs: Iterable[DatasetSpec],
+        location: Location,
+    ) -> None:
+        """Refuse hyper-parameters that do not fit a method on some dataset; as of `resolve`.
+
+        Without datasets only what is wrong on any is found: rules could add what is missing.
+
+        Raises:
+            ConfigError: naming everything that does not fit, in the variant or in rules.
+        """
+        info, problems = self.registry[method], []
+        specs = list(specs)
+        self.rules(info.key)
+        if not specs:
+            problems += _unfit(info, given, location)
+        for spec in specs:
+            with collect_errors(problems):
+                self.resolve(method, given, spec, location)
+        raise_all(problems)
+
+    def rules(self, method: str) -> LocatedRules:
+        """Return the rules of a method; errors as of `read_rules`."""
+        if method not in self._rules:
+            self._rules[method] = self.read_rules(self.registry[method])
+        return self._rules[method]
+
+
+def _unfit(info: MethodInfo, hparams: Mapping[str, Any], location: Location) -> list[Problem]:
+    """Return what is wrong with some of a method's hyper-parameters, whatever the others are."""
+    problems: list[Problem] = []
+    with collect_errors(problems):
+        info.validate_hparams(hparams, location)
+    whole = format_path(location.path)
+    return [p for p in problems if p.code != "missing-key" and p.path != whole]

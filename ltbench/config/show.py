@@ -1,0 +1,141 @@
+"""Configurations as text in which each value says from which file it came."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ltbench.config.errors import COMMAND_LINE, KeyPath, Location, Merged
+from ltbench.config.files import KINDS, Kind, files_of, find_grid, read_file
+from ltbench.config.hparams import HParamResolver
+from ltbench.config.load import LoadedGrid, expand_datasets, load_dataset, load_recipe
+from ltbench.config.overrides import Override, apply_overrides
+from ltbench.config.registry import MethodRegistry
+
+WIDTH = 100
+"""Characters of a line beyond which a list or mapping is written one value a line."""
+
+
+def find_any(name: str) -> tuple[Kind, Path]:
+    """Return the kind and file of a configuration: NAME, recipes/NAME or a grid's path.
+
+    A name that is of several kinds is the first of: grid, recipe, dataset, variant set, rules.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    head, _, rest = name.partition("/")
+    for kind in KINDS:
+        files = files_of(kind)
+        if path := files.get(rest if head == kind else name):
+            return kind, path
+    return "grids", find_grid(name)
+
+
+def resolved_file(kind: Kind, path: Path, overrides: Sequence[Override] = ()) -> str:
+    """Return the text of a configuration other than a grid, with what it extends and overrides.
+
+    Raises:
+        ConfigError: naming everything wrong with it.
+    """
+    if kind == "recipes":
+        load_recipe(path.stem, overrides)
+    elif kind == "datasets":
+        load_dataset(path.stem, overrides)
+    values, location = read_file(kind, path)
+    for override in overrides:
+        if f"{override.target}s" == kind:
+            values = apply_overrides(values, [override], COMMAND_LINE.at(override.target))
+            location = _overridden(location, override.path)
+    return "\n".join(_block(values, location, location.file, ""))
+
+
+def resolved_grid(
+    loaded: LoadedGrid, overrides: Sequence[Override], registry: MethodRegistry
+) -> str:
+    """Return two YAML documents: a grid, and its variants' hyper-parameters by dataset.
+
+    Datasets on which a variant has the same hyper-parameters stand together.
+
+    Raises:
+        ConfigError: naming what is wrong with a dataset.
+    """
+    lines = [*_block(loaded.values, loaded.location, loaded.file, ""), "---"]
+    resolver, specs = HParamResolver(registry), expand_datasets(loaded.grid, overrides)
+    for variant, location in zip(loaded.grid.variants, loaded.hparams, strict=True):
+        by_values: dict[str, list[str]] = {}
+        for spec in specs:
+            resolved = resolver.resolve(variant.method, variant.hparams, spec)
+            rows = []
+            for name, value in resolved.values.items():
+                source = "default"
+                if name in variant.hparams:
+                    source = _position(location.at(name))
+                elif name in resolved.rules:
+                    where, paper = resolved.rules[name]
+                    source = f"{_position(where)}: {paper}"
+                rows.append(f"    {name}: {_flow(value)}  # {source}")
+            by_values.setdefault("\n".join(rows), []).append(spec.id)
+        lines.append(f"{_flow(variant.label)}:  # {variant.method}")
+        for text, ids in by_values.items():
+            lines.append(f"  {_flow(', '.join(ids))}:{'' if text else ' {}'}")
+            lines += [text] if text else []
+    return "\n".join(lines)
+
+
+def _overridden(location: Location, path: KeyPath) -> Location:
+    """Return the location of values of which one was set on the command line."""
+    if not path:
+        return COMMAND_LINE
+    key, *rest = path
+    parts = dict(location.parts) if isinstance(location, Merged) else {}
+    parts[key] = _overridden(location.at(key), tuple(rest))
+    return Merged.of(location, parts)
+
+
+def _position(location: Location) -> str:
+    line = location.locate(location.path)
+    return location.file if line is None else f"{location.file}:{line}"
+
+
+def _block(value: Any, location: Location, file: str, indent: str) -> Iterator[str]:
+    """Yield the lines of a mapping or list; values from another file say from which."""
+    marks = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in marks:
+        here = location.at(key)
+        start = f"{indent}{_flow(key)}:" if isinstance(value, dict) else f"{indent}-"
+        origins = set(_origins(inner, here))
+        comment, within = "", file
+        if len(origins) == 1 and (within := origins.pop()) != file:
+            comment = f"  # from {_shown(within, file)}"
+        line = f"{start} {_flow(inner)}{comment}"
+        if not (isinstance(inner, dict | list) and inner) or (not origins and len(line) <= WIDTH):
+            yield line
+            continue
+        block = _block(inner, here, within, f"{indent}  ")
+        if isinstance(value, list):  # its first line goes behind the dash
+            yield f"{start} {next(block).lstrip()}{comment}"
+        else:
+            yield f"{start}{comment}"
+        yield from block
+
+
+def _origins(value: Any, location: Location) -> Iterator[str]:
+    """Yield the files that the values of a mapping or list were written in."""
+    if not (isinstance(value, dict | list) and value):
+        yield location.file
+        return
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _origins(inner, location.at(key))
+
+
+def _shown(file: str, other: str) -> str:
+    """Return a file's name, or its path where it is not in the folder of another one."""
+    return Path(file).name if Path(file).parent == Path(other).parent else file
+
+
+def _flow(value: Any) -> str:
+    """Return a value as YAML of one line."""
+    text: str = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=10**9)
+    return text.strip()[1:-1]
