@@ -1,6 +1,7 @@
-"""glibc's allocator as jobs on CPUs have it against its defaults: a ResNet-8 step, images a second.
+"""glibc's allocator settings of CPU jobs against its defaults.
 
-The thresholds are read when a process starts, so that every measurement is a process of its own.
+Steps of ResNet-8, images per second. The thresholds are read when a process starts, so that every
+measurement is a new process.
 """
 
 import os
@@ -19,7 +20,7 @@ STEPS = 20
 
 
 def step_rate() -> float:
-    """Return images a second of fp32 channels-last steps in this process."""
+    """Return images per second of fp32 channels-last steps in this process."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = network("resnet8").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -37,7 +38,7 @@ def step_rate() -> float:
 
 
 def measured(environment: dict[str, str]) -> float:
-    """Return the rate of a fresh process."""
+    """Return the rate of a new process."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
     done = subprocess.run(
         [sys.executable, __file__, "--once"],

@@ -1,4 +1,4 @@
-"""Batch preparation from resident bytes against PIL and DataLoader, images a second a core."""
+"""Batches from images in memory against PIL and DataLoader, images per second and core."""
 
 import time
 
@@ -27,7 +27,7 @@ def main() -> None:
         settings = recipe(channels_last=channels_last, policy=Policy.model_validate(policy))
         module = data_module(settings, images)
         steps = module.epoch(0)
-        next(steps)  # moves the bytes and draws the epoch
+        next(steps)  # copies the images and draws the epoch
         began = time.perf_counter()
         seen = sum(len(batch) for batch in steps)
         return seen / (time.perf_counter() - began)

@@ -1,7 +1,7 @@
-"""How losses and samplers grow with the number of classes, steps a second at a batch of 128.
+"""Losses and samplers by number of classes, steps per second at batch size 128.
 
-A loss is its forward and backward pass on logits that are there; a sampler's step is its share of
-the draw of an epoch of 500 batches. The long tail has the same number of images everywhere.
+A loss is its forward and backward pass on given logits; a sampler's step is its share of the draw
+of an epoch of 500 batches. The number of images is the same for all numbers of classes.
 """
 
 import argparse
@@ -20,7 +20,7 @@ CLASSES = (10, 1000, 8142)
 
 
 def labels_of(classes: int) -> torch.Tensor:
-    """Return [IMAGES] labels: one image a class, the rest exponentially many."""
+    """Return [IMAGES] labels: exponential, at least one image per class."""
     weights = 100 ** -torch.linspace(0, 1, classes, dtype=torch.float64)
     more = (weights / weights.sum() * (IMAGES - classes)).long() + 1
     more[0] += IMAGES - more.sum()
@@ -31,10 +31,10 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    words = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     where = device()
-    known = {classes: labels_of(classes) for classes in CLASSES}
+    labels_by_classes = {classes: labels_of(classes) for classes in CLASSES}
     losses = {
         "cross-entropy": lambda logits, labels, _: cross_entropy(logits, labels),
         "balanced softmax": balanced_softmax,
@@ -43,8 +43,9 @@ def main() -> None:
     }
 
     def of_loss(name: str, classes: int) -> float:
-        counts = torch.bincount(known[classes]).to(where)
-        labels = known[classes][torch.randperm(IMAGES)[:BATCH]].to(where)
+        all_labels = labels_by_classes[classes]
+        counts = torch.bincount(all_labels).to(where)
+        labels = all_labels[torch.randperm(IMAGES)[:BATCH]].to(where)
         logits = torch.randn(BATCH, classes, device=where, requires_grad=True)
         steps, began = 50, time.perf_counter()
         for _ in range(steps):
@@ -55,7 +56,7 @@ def main() -> None:
     def of_sampler(name: str, classes: int) -> float:
         generator = torch.Generator().manual_seed(0)
         began = time.perf_counter()
-        drawn = draw_epoch(name, known[classes], 0, 10, BATCH, generator)
+        drawn = draw_epoch(name, labels_by_classes[classes], 0, 10, BATCH, generator)
         return len(drawn) / (time.perf_counter() - began)
 
     variants, reference = {}, {}
@@ -65,7 +66,7 @@ def main() -> None:
                 variant = f"{name}, {classes} classes"
                 variants[variant] = partial(measure, name, classes)
                 reference[variant] = f"{name}, {CLASSES[0]} classes"
-    report("classes", "steps a second", interleaved(variants, words.rounds), reference)
+    report("classes", "steps a second", interleaved(variants, args.rounds), reference)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The test of a job against the field's usual validation, images a second."""
+"""The test of a job against the usual validation loop, images per second."""
 
 import argparse
 from functools import partial
@@ -18,20 +18,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--bf16", action="store_true", help="also bf16")
-    words = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
-    images, where = noise_dataset(128, words.images), device()
+    images, where = noise_dataset(128, args.images), device()
 
     def ours(**changes: object) -> float:
-        settings = recipe(network=words.network, channels_last=True, **changes)
+        settings = recipe(network=args.network, channels_last=True, **changes)
         one = job(settings)
         module = TrainingModule(ready(settings), one, lambda _: None)
         data = data_module(settings, images)
         make_trainer(one, where).test(module, datamodule=data, verbose=False)
-        return words.images / module.test_seconds
+        return args.images / module.test_seconds
 
     variants = {
-        "usual validation": lambda: usual_validation(images, network(words.network), where),
+        "usual validation": lambda: usual_validation(images, network(args.network), where),
         "ours, fp32": ours,
         "ours, fp32 folded": partial(ours, fold_batchnorm=True),
         "ours, fp32, batches of 125": partial(ours, eval_batch_size=125),
@@ -39,11 +39,11 @@ def main() -> None:
             ours, eval_batch_size=125, fold_batchnorm=True
         ),
     }
-    if words.bf16:
+    if args.bf16:
         variants["ours, bf16"] = partial(ours, precision="bf16")
         variants["ours, bf16 folded"] = partial(ours, precision="bf16", fold_batchnorm=True)
-    figures = interleaved(variants, words.rounds)
-    report(f"evaluation_{words.network}", "images a second", figures, "usual validation")
+    figures = interleaved(variants, args.rounds)
+    report(f"evaluation_{args.network}", "images a second", figures, "usual validation")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A grid whose rows share their first stage, against separate runs of the usual loop, in seconds.
+"""A grid with shared first stages against separate runs of the usual loop, seconds.
 
 Softmax, post-hoc logit adjustment, tau-norm, NCM, cRT and LWS with two seeds, ResNet-8 on
-CIFAR-10-LT (JPEG). The usual code trains each of the twelve from the start on every core and
-validates after each epoch; its second stages are not even counted. Needs the images.
+CIFAR-10-LT (JPEG). The usual loop trains the first stage of each of the twelve on all cores and
+validates after each epoch; its second stages are not counted. Needs the images.
 """
 
 import argparse
@@ -28,23 +28,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=6)
-    words = parser.parse_args()
+    args = parser.parse_args()
     images, where = noise_dataset(test=TEST_IMAGES), device()
 
     def separate() -> float:
         torch.set_num_threads(os.cpu_count() or 1)
         began, model = time.perf_counter(), network("resnet8")
-        for _ in range(words.epochs):
+        for _ in range(args.epochs):
             usual_steps(images, model, where, sum(COUNTS) // 128)
             usual_validation(images, model, where)
         return len(ROWS) * SEEDS * (time.perf_counter() - began)
 
     def shared() -> float:
         settings = (
-            f"stage1.epochs={words.epochs}",
+            f"stage1.epochs={args.epochs}",
             "stage1.schedule.milestones=[]",
             "stage1.schedule.warmup=0",
-            f"stage1.deferred_from_epoch={words.epochs}",
+            f"stage1.deferred_from_epoch={args.epochs}",
             "stage2.epochs=1",
             "stage2.cached_features=true",
         )
@@ -59,7 +59,7 @@ def main() -> None:
             return time.perf_counter() - began
 
     variants = {"grid": shared, "separate runs": separate}
-    report("grid", "seconds", interleaved(variants, words.rounds), "grid")
+    report("grid", "seconds", interleaved(variants, args.rounds), "grid")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Photographs from their files to normalized batches, images a second of one core's time.
+"""Photographs from files to normalized batches, images per second of CPU time.
 
 The usual dataset (PIL, torchvision's transforms, DataLoader) against ours on the same files, and on
-caches of pixels and of JPEGs. Time is that of the processor, summed over threads, so that what is
-done beside the step counts too; with a GPU, what it does counts nothing. Then reading alone, from
-which follow the seconds that eight cores read at an epoch of ImageNet-LT, and decoders on the same
-bytes. Without --photos they are made here; take real ones for figures to keep.
+caches of pixels and of JPEGs. CPU time is summed over threads, so that background work counts too;
+a GPU's time does not count. Then reading alone, which gives the seconds that eight cores need to
+read an epoch of ImageNet-LT, and decoders on the same bytes. Without --photos images are
+synthetic; use real photographs for results to keep.
 """
 
 import argparse
@@ -44,7 +44,7 @@ EPOCH, CORES = 115_846, 8
 
 
 class Photographs(Dataset[tuple[Tensor, int]]):
-    """Files to PIL images, transforms one by one: what ImageNet loaders of the field do."""
+    """The usual ImageNet dataset: PIL images, and transforms one by one."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = files
@@ -68,7 +68,7 @@ class Photographs(Dataset[tuple[Tensor, int]]):
 
 
 def make_photographs(folder: Path, count: int) -> list[Path]:
-    """Write smooth, grainy images of the usual sizes of ImageNet as JPEGs."""
+    """Write smooth images with noise, of usual ImageNet sizes, as JPEGs."""
     generator = np.random.default_rng(0)
     for i in range(count):
         size = (500, 375) if i % 4 else (375, 500)
@@ -81,10 +81,10 @@ def make_photographs(folder: Path, count: int) -> list[Path]:
 
 
 def rate(work: Callable[[], int]) -> float:
-    """Return what some work does in a second of processor time."""
+    """Return the images per second of CPU time."""
     began = time.process_time()
-    done = work()
-    return done / (time.process_time() - began)
+    images = work()
+    return images / (time.process_time() - began)
 
 
 def usual(files: Sequence[Path]) -> float:
@@ -94,7 +94,7 @@ def usual(files: Sequence[Path]) -> float:
 
 
 def ours(raw: RawDataset, cache: str, quality: int | None) -> float:
-    """Return the rate of our data module, with what is in a cache folder."""
+    """Return the rate of our data module on a cache folder."""
     os.environ["LTBENCH_CACHE"] = cache
     where, precision = device(), "fp32"
     settings = recipe("imagenet_lt_90", batch_size=BATCH, precision=precision, jpeg_quality=quality)
@@ -103,7 +103,7 @@ def ours(raw: RawDataset, cache: str, quality: int | None) -> float:
 
 
 def reading(raw: RawDataset, folder: str, quality: int | None) -> float:
-    """Return the rate of reading images whole."""
+    """Return the rate of reading whole images."""
     os.environ["LTBENCH_CACHE"] = folder
     cache = open_cache(SPEC, raw, SHORT_SIDE, quality)
     files = replace(raw.files["train"], resize_shorter_side=SHORT_SIDE)
@@ -113,7 +113,7 @@ def reading(raw: RawDataset, folder: str, quality: int | None) -> float:
 
 
 def decoders(data: Sequence[bytes]) -> dict[str, Callable[[], float]]:
-    """Return the rate of each decoder that is installed, on the same bytes."""
+    """Return a measurement of each installed decoder on the same bytes."""
 
     def pil(one: bytes) -> object:
         return np.asarray(Image.open(io.BytesIO(one)).convert("RGB"))
@@ -121,13 +121,13 @@ def decoders(data: Sequence[bytes]) -> dict[str, Callable[[], float]]:
     def torchvision(one: bytes) -> object:
         return decode_jpeg(torch.frombuffer(bytearray(one), dtype=torch.uint8), ImageReadMode.RGB)
 
-    known: dict[str, Callable[[bytes], object]] = {"PIL": pil, "torchvision": torchvision}
+    installed: dict[str, Callable[[bytes], object]] = {"PIL": pil, "torchvision": torchvision}
     if decode.simplejpeg is not None:
-        known["simplejpeg"] = partial(decode.simplejpeg.decode_jpeg, colorspace="RGB")
-    known["ours"] = partial(decode.decode_pixels, channels=3)
+        installed["simplejpeg"] = partial(decode.simplejpeg.decode_jpeg, colorspace="RGB")
+    installed["ours"] = partial(decode.decode_pixels, channels=3)
     return {
-        name: partial(rate, lambda each=each: len([each(one) for one in data]))
-        for name, each in known.items()
+        name: partial(rate, lambda decoder=decoder: len([decoder(one) for one in data]))
+        for name, decoder in installed.items()
     }
 
 
@@ -137,49 +137,47 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="folder of photographs")
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
-    words = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        place = Path(temporary)
-        (place / "photos").mkdir()
-        found = (
-            sorted(words.photos.iterdir())
-            if words.photos
-            else make_photographs(place / "photos", 64)
+        root = Path(temporary)
+        (root / "photos").mkdir()
+        photos = (
+            sorted(args.photos.iterdir()) if args.photos else make_photographs(root / "photos", 64)
         )
-        files = [found[i % len(found)] for i in range(words.images)]
-        labels = np.arange(words.images) % SPEC.classes
+        files = [photos[i % len(photos)] for i in range(args.images)]
+        labels = np.arange(args.images) % SPEC.classes
         test = FileImages(Path("/"), tuple(str(path.absolute())[1:] for path in files[:8]), 3)
         train = FileImages(Path("/"), tuple(str(path.absolute())[1:] for path in files), 3)
         names = tuple(map(str, range(SPEC.classes)))
         raw = RawDataset(train, labels, test, labels[:8], names, "0" * 64)
         stored = {
-            "files": (str(place / "none"), None),
-            "cache of pixels": (str(place / "cache"), None),
-            "cache of JPEGs": (str(place / "cache"), QUALITY),
+            "files": (str(root / "none"), None),
+            "cache of pixels": (str(root / "cache"), None),
+            "cache of JPEGs": (str(root / "cache"), QUALITY),
         }
-        os.environ["LTBENCH_CACHE"] = str(place / "cache")
+        os.environ["LTBENCH_CACHE"] = str(root / "cache")
         for quality in (None, QUALITY):
             built = build_cache(SPEC, raw, SHORT_SIDE, quality=quality)
             print(f"{built.folder.name}: {built.bytes / built.images / 1e3:.1f} kB an image")
         whole = {"usual dataset": lambda: usual(files)}
         whole |= {f"ours, {name}": partial(ours, raw, *how) for name, how in stored.items()}
-        report("images", "images a second", interleaved(whole, words.rounds), "usual dataset")
+        report("images", "images a second", interleaved(whole, args.rounds), "usual dataset")
         alone = {name: partial(reading, raw, *how) for name, how in stored.items()}
-        figures = interleaved({"usual dataset": lambda: usual(files), **alone}, words.rounds)
+        figures = interleaved({"usual dataset": lambda: usual(files), **alone}, args.rounds)
         report("images_reading", "images a second", figures, "usual dataset")
         for name, values in figures.items():
             seconds = EPOCH / median(values) / CORES
             print(f"  an epoch of ImageNet-LT, {name}, {CORES} cores: {seconds:.0f} s")
-        resized = [read_image(path, 3, SHORT_SIDE) for path in found]
+        resized = [read_image(path, 3, SHORT_SIDE) for path in photos]
         for name, data in (
-            ("files", [path.read_bytes() for path in found]),
+            ("files", [path.read_bytes() for path in photos]),
             ("resized", [encode_jpeg(image, QUALITY) for image in resized]),
         ):
             report(
                 f"images_decoders_{name}",
                 "images a second",
-                interleaved(decoders(data), words.rounds),
+                interleaved(decoders(data), args.rounds),
                 "PIL",
             )
 

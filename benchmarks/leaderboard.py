@@ -1,6 +1,6 @@
-"""A thousand records: milliseconds to read them, to compute markdown, to write tables and page.
+"""Reading a thousand records, and writing tables and page, milliseconds.
 
-The records are those of a grid of 30 seeds on 10,000 test images, made from noise.
+The records are those of a grid with 30 seeds and 10,000 test images, with random predictions.
 """
 
 import argparse
@@ -51,24 +51,24 @@ variants: [{", ".join(VARIANTS)}]
 """
 
 
-def record(job: Job, noise: np.random.Generator) -> Record:
-    """Return a record of a job whose answers are noise."""
+def random_record(job: Job, noise: np.random.Generator) -> Record:
+    """Return a record of a job with random predictions."""
     right = noise.random((10, 1000)) < 0.5
     hits, totals = tuple(right.sum(axis=1).tolist()), (1000,) * 10
     bins = Calibration(counts=(10000,), confidence=(0.6,), accuracy=(sum(hits) / 1e4,), ece=0.1)
     correct = EvaluationResult.pack(right.ravel())
     test = EvaluationResult(hits=hits, totals=totals, correct=correct, calibration=bins)
-    made: Record = made_records.record(job, hits, counts=COUNTS, totals=totals, test=test)
-    return made
+    record: Record = made_records.record(job, hits, counts=COUNTS, totals=totals, test=test)
+    return record
 
 
 def thousand(folder: Path) -> Plan:
-    """Write a thousand records below a folder; return their plan."""
+    """Write a thousand records to a folder; return their plan."""
     (folder / "thousand.yaml").write_text(GRID)
     plan, _ = make_plan(Request(str(folder / "thousand.yaml")))
     noise = np.random.default_rng(0)
     for job in list(plan.jobs.values())[:1000]:
-        write_record(record(job, noise), record_path(folder / "records", job))
+        write_record(random_record(job, noise), record_path(folder / "records", job))
     return plan
 
 
@@ -79,8 +79,11 @@ def read(folder: Path) -> Loaded:
 
 def to_markdown(plan: Plan, loaded: Loaded) -> str:
     """Compute every table and its markdown."""
-    found = boards(plan, loaded.records)
-    tables = (table for board in found for table in board_tables(board, METHODS, loaded.records))
+    tables = (
+        table
+        for board in boards(plan, loaded.records)
+        for table in board_tables(board, METHODS, loaded.records)
+    )
     return "".join(map(markdown, tables))
 
 
@@ -100,7 +103,7 @@ def to_page(plan: Plan, loaded: Loaded, folder: Path) -> Path:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """Return how long some work takes that nothing was kept from."""
+    """Return the milliseconds of some work with empty caches."""
     compare_runs.cache_clear()
     began = time.perf_counter()
     work()
@@ -111,7 +114,7 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    words = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plan = thousand(folder)
@@ -125,7 +128,7 @@ def main() -> None:
             "write the page": partial(to_page, plan, loaded, folder),
         }
         variants = {name: partial(milliseconds, each) for name, each in work.items()}
-        figures = interleaved(variants, words.rounds)
+        figures = interleaved(variants, args.rounds)
     report("leaderboard", "milliseconds", figures, "read the records")
 
 

@@ -1,7 +1,7 @@
-"""Steps through Lightning against a bare loop over the same batches, images a second.
+"""Steps through Lightning against a bare loop over the same batches, images per second.
 
-ResNet-32, and a tiny CNN whose step is so short that a millisecond shows: it stands in for a GPU's.
-The losses are summed on the device and read once an epoch in both.
+ResNet-32, and a tiny CNN with steps as short as a GPU's, on which a millisecond shows. Both sum
+losses on the device and read them once per epoch.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    words = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     where = device()
     settings = recipe(channels_last=True)
@@ -65,7 +65,7 @@ def main() -> None:
             "bare loop": partial(bare, kind, steps),
             "Lightning": partial(ours, kind, steps),
         }
-        figures = interleaved(variants, words.rounds)
+        figures = interleaved(variants, args.rounds)
         report(f"lightning_{name}", "images a second", figures, "bare loop")
 
 

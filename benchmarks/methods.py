@@ -1,6 +1,6 @@
-"""Training steps of every method relative to softmax, images a second.
+"""Training steps of every method relative to softmax, images per second.
 
-Every stage that trains, with its samplers, views, teachers and batches as in a job; untrained
+Every trained stage, with its samplers, views, teachers and batches as in a job, from random
 weights, which cost the same.
 """
 
@@ -23,10 +23,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", default="resnet32")
     parser.add_argument("--rounds", type=int, default=5)
-    words = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     images, where = noise_dataset(128 * STEPS), device()
-    settings = recipe(network=words.network, channels_last=True)
+    settings = recipe(network=args.network, channels_last=True)
 
     def measured(kind: type[Method], stage: Stage) -> float:
         return our_steps(settings, images, where, ready(settings, kind, stage))
@@ -37,8 +37,8 @@ def main() -> None:
         for stage in trained:
             name = key if len(trained) == 1 else f"{key}, {stage.name}"
             variants[name] = partial(measured, kind, stage)
-    figures = interleaved(variants, words.rounds)
-    report(f"methods_{words.network}", "images a second", figures, "softmax")
+    figures = interleaved(variants, args.rounds)
+    report(f"methods_{args.network}", "images a second", figures, "softmax")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A folder of small images before and after it is packed, images a second of reading.
+"""Reading small images from files and from the array cache, images per second.
 
-Before: each file is read and decoded, as datasets of the field do it in every epoch. After: batches
-are gathered from the packed images, in random order. The cache is built, then checked and opened
-again, in a folder of its own, and the seconds of each are said. Images are those of --data-root.
+Files are read and decoded one by one, as usual datasets do in every epoch; from the cache, batches
+are gathered in random order. The cache is built, then checked and opened again, in a temporary
+folder, and the seconds of each are printed. Images are those of --data-root.
 """
 
 import argparse
@@ -29,9 +29,9 @@ def main() -> None:
     parser.add_argument("--dataset", default="tinyimagenet32")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
-    words = parser.parse_args()
-    spec = load_dataset(words.dataset)
-    folder = place_of(spec, resolve_root(words.data_root))
+    args = parser.parse_args()
+    spec = load_dataset(args.dataset)
+    folder = place_of(spec, resolve_root(args.data_root))
     listing = list_folder(folder, {"train": spec.train_folder, "test": spec.test_folder})
     paths = [folder / file.path for file in listing.parts["train"]]
     order = np.random.default_rng(0).permutation(len(paths))[: BATCH * STEPS].reshape(-1, BATCH)
@@ -39,7 +39,7 @@ def main() -> None:
         os.environ["LTBENCH_CACHE"] = temporary
         for what in ("build", "check and open"):
             began = time.perf_counter()
-            raw = load_raw_dataset(spec, words.data_root)
+            raw = load_raw_dataset(spec, args.data_root)
             print(f"{what}: {time.perf_counter() - began:.1f} s")
         size = sum(file.stat().st_size for file in Path(temporary).rglob("*.npy"))
         print(f"{sum(map(len, listing.parts.values())):,} images, {size / 1e6:.0f} MB")
@@ -58,7 +58,7 @@ def main() -> None:
                 packed[batch]
             return order.size / (time.perf_counter() - began)
 
-        figures = interleaved({"files": files, "packed": cache}, words.rounds)
+        figures = interleaved({"files": files, "packed": cache}, args.rounds)
     report(f"packed_{spec.name}", "images a second", figures, "files")
 
 

@@ -1,7 +1,7 @@
-"""What every benchmark shares: interleaved rounds, medians, ratios, files of results.
+"""Interleaved rounds, medians, ratios and result files of all benchmarks.
 
-Variants run in turn (A B C A B C ...), so that a machine whose speed drifts treats them alike; the
-figures to trust are ratios of medians within one run.
+Variants run in turn (A B C A B C ...), so that drifting machine speed affects all alike; ratios of
+medians within one run can be trusted.
 """
 
 import json
@@ -19,13 +19,16 @@ from ltbench.training.fit import hardware
 RESULTS = Path(__file__).parent / "results"
 
 for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
-    logging.getLogger(name).setLevel(logging.WARNING)  # a word a run would bury the figures
+    logging.getLogger(name).setLevel(logging.WARNING)  # else a message for each run
 
 
 def interleaved(
     variants: Mapping[str, Callable[[], float]], rounds: int = 5
 ) -> dict[str, list[float]]:
-    """Return each variant's figures (rates or seconds), one a round, after a round of warm-up."""
+    """Return each variant's measurements (rates or seconds), one per round.
+
+    A round of warm-up comes first.
+    """
     for variant in variants.values():
         variant()
     figures: dict[str, list[float]] = {name: [] for name in variants}
@@ -43,8 +46,8 @@ def report(
     Args:
         name: of the benchmark.
         unit: of the figures.
-        figures: of each variant, one a round.
-        reference: the variant that the others are divided by, or each variant's own.
+        figures: of each variant, one per round.
+        reference: the variant that all are divided by, or the one for each variant.
     """
     medians = {variant: statistics.median(values) for variant, values in figures.items()}
     of = dict.fromkeys(figures, reference) if isinstance(reference, str) else reference
@@ -76,20 +79,20 @@ def report(
 
 
 def tables() -> str:
-    """Return the results that are there as markdown."""
+    """Return all results as markdown."""
     parts = ["# Results of benchmarks\n", "Written by each benchmark; never edited by hand.\n"]
     for path in sorted(RESULTS.glob("*.json")):
-        found = json.loads(path.read_text())
-        count = max(map(len, found["figures"].values()))
-        threads = "1 thread" if found["threads"] == 1 else f"{found['threads']} threads"
-        software = f"torch {found['torch']}, Python {found['python']}"
+        result = json.loads(path.read_text())
+        count = max(map(len, result["figures"].values()))
+        threads = "1 thread" if result["threads"] == 1 else f"{result['threads']} threads"
+        software = f"torch {result['torch']}, Python {result['python']}"
         parts += [
-            f"## {found['name']}\n",
-            f"{found['hardware']}, {threads}, {software}; medians of {count} rounds.\n",
-            f"| | {found['unit']} | least to most | ratio |\n| --- | ---: | ---: | ---: |",
+            f"## {result['name']}\n",
+            f"{result['hardware']}, {threads}, {software}; medians of {count} rounds.\n",
+            f"| | {result['unit']} | least to most | ratio |\n| --- | ---: | ---: | ---: |",
         ]
-        for variant, median in found["medians"].items():
-            values, ratio = found["figures"][variant], found["ratios"][variant]
+        for variant, median in result["medians"].items():
+            values, ratio = result["figures"][variant], result["ratios"][variant]
             spread = f"{_number(min(values))} to {_number(max(values))}"
             parts.append(f"| {variant} | {_number(median)} | {spread} | {ratio:.2f} |")
         parts.append("")

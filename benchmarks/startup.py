@@ -1,8 +1,8 @@
-"""What is not training: seconds of the verbs that only look, and of a run around its work.
+"""Overhead around training: seconds of read-only verbs, and of a run between its jobs.
 
-`ltbench run` trains jobs of one epoch on the digits, one after the other, in a folder of its own.
-Timed are the seconds to its first step, those of each job to its own first step, and those between
-the end of one job and the lock of the next. Caches are warm, as in every run but the first.
+`ltbench run` trains jobs of one epoch on the digits, one after the other, in a temporary folder.
+Measured are the seconds from its start to the first step, from each job's start to its first step,
+and from the end of a job to the start of the next. Caches are warm, as in every run but the first.
 """
 
 import argparse
@@ -37,17 +37,17 @@ RUN = (
 )
 
 
-def call(words: str) -> float:
+def call(arguments: str) -> float:
     """Return the seconds of a command."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [LTBENCH, *words.format(folder=folder).split()]
+        command = [LTBENCH, *arguments.format(folder=folder).split()]
         began = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         return time.perf_counter() - began
 
 
-def a_run() -> dict[str, float]:
-    """Return the seconds of a run that are not its work."""
+def run_overhead() -> dict[str, float]:
+    """Return the seconds of a run outside training and tests."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
         command = [LTBENCH, *RUN.format(folder=folder).split()]
@@ -63,7 +63,7 @@ def a_run() -> dict[str, float]:
 
 
 def times(path: Path) -> tuple[float, float, float]:
-    """Return when the job of a record was claimed, took its first step, and was let go of."""
+    """Return when a record's job started, took its first step, and ended."""
     record = json.loads(path.read_text(encoding="utf-8"))
     (root,) = (parent.parent for parent in path.parents if parent.name == "records")
     job = RunDirectory(root).job(record["key"])
@@ -81,11 +81,11 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    words = parser.parse_args()
+    args = parser.parse_args()
     verbs = {each.partition(" -")[0]: partial(call, each) for each in VERBS}
-    figures = interleaved(verbs, words.rounds)
-    for _ in range(words.rounds):
-        for name, seconds in a_run().items():
+    figures = interleaved(verbs, args.rounds)
+    for _ in range(args.rounds):
+        for name, seconds in run_overhead().items():
             figures.setdefault(name, []).append(seconds)
     report("startup", "seconds", figures, "--help")
 

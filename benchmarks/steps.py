@@ -1,6 +1,6 @@
-"""A training step through the ordinary runner against the field's usual loop, images a second.
+"""Training steps of a job against the usual loop, images per second.
 
-ResNet-32, batch 128, images of CIFAR's shape; what the two loops are is told in work.py.
+ResNet-32, batch size 128, images of CIFAR's shape; work.py describes both loops.
 """
 
 import argparse
@@ -20,12 +20,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--bf16", action="store_true", help="also bf16")
     parser.add_argument("--compile", action="store_true", help="also compiled networks")
-    words = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     images, where = noise_dataset(128 * STEPS), device()
 
     def ours(**changes: object) -> float:
-        settings = recipe(network=words.network, **changes)
+        settings = recipe(network=args.network, **changes)
         return our_steps(settings, images, where, ready(settings))
 
     forms: dict[str, dict[str, object]] = {
@@ -34,18 +34,18 @@ def main() -> None:
     }
     if where.type == "cuda":
         forms["tf32 channels last"] = {"channels_last": True, "precision": "tf32"}
-    if words.bf16:
+    if args.bf16:
         forms["bf16 channels last"] = {"channels_last": True, "precision": "bf16"}
-    if words.compile:
+    if args.compile:
         compiled = {f"{name} compiled": form | {"compile": "on"} for name, form in forms.items()}
         forms |= compiled
-    variants = {"usual loop": lambda: usual_steps(images, network(words.network), where, STEPS)}
+    variants = {"usual loop": lambda: usual_steps(images, network(args.network), where, STEPS)}
     for name, form in forms.items():
         variants[f"ours, {name}"] = partial(ours, **form)
     report(
-        f"steps_{words.network}",
+        f"steps_{args.network}",
         "images a second",
-        interleaved(variants, words.rounds),
+        interleaved(variants, args.rounds),
         "usual loop",
     )
 

@@ -1,7 +1,7 @@
-"""Several jobs at once: images a second of all together, against the usual loop on every core.
+"""Several jobs at once against the usual loop on all cores, images per second.
 
-Each process trains ResNet-32 at a batch of 128. On CPUs ours have a core each and the usual loop
-has all of them, as its authors run it; on a GPU all processes share it.
+Each process trains ResNet-32 with batch size 128. On CPUs each of our jobs has one core and the
+usual loop has all of them, as it is usually run; on a GPU all processes share it.
 """
 
 import argparse
@@ -20,7 +20,7 @@ STEPS = 16
 
 
 def work(kind: str, name: str, threads: int) -> float:
-    """Return images a second of one process that has warmed up."""
+    """Return images per second of one process after warm-up."""
     torch.set_num_threads(threads)
     images, where = noise_dataset(128 * STEPS), device()
     compiled = "on" if kind == "compiled" else "off"
@@ -38,12 +38,12 @@ def work(kind: str, name: str, threads: int) -> float:
 
 
 def together(kind: str, count: int, name: str, threads: int) -> float:
-    """Return the images a second of so many processes, begun together once all are warm."""
-    words = [sys.executable, __file__, "--work", kind, "--network", name, "--threads", str(threads)]
+    """Return images per second of processes started together after warm-up."""
+    command = [sys.executable, __file__, "--work", kind, "--network", name]
     silent = {**os.environ, "PYTHONWARNINGS": "ignore"}
     workers = [
         subprocess.Popen(
-            words,
+            [*command, "--threads", str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -69,18 +69,18 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="also compiled networks")
     parser.add_argument("--work", choices=("ours", "compiled", "usual"), help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
-    words = parser.parse_args()
-    if words.work:
-        print(work(words.work, words.network, words.threads))
+    args = parser.parse_args()
+    if args.work:
+        print(work(args.work, args.network, args.threads))
         return
     cores = os.cpu_count() or 1
-    numbers = words.jobs or ([1, 2, 4, 8] if torch.cuda.is_available() else sorted({1, cores}))
-    variants = {"usual loop, all cores": partial(together, "usual", 1, words.network, cores)}
-    kinds = ("ours", "compiled") if words.compile else ("ours",)
+    numbers = args.jobs or ([1, 2, 4, 8] if torch.cuda.is_available() else sorted({1, cores}))
+    variants = {"usual loop, all cores": partial(together, "usual", 1, args.network, cores)}
+    kinds = ("ours", "compiled") if args.compile else ("ours",)
     for kind, count in product(kinds, numbers):
-        variants[f"{kind}, {count} at once"] = partial(together, kind, count, words.network, 1)
-    figures = interleaved(variants, words.rounds)
-    report(f"together_{words.network}", "images a second", figures, "usual loop, all cores")
+        variants[f"{kind}, {count} at once"] = partial(together, kind, count, args.network, 1)
+    figures = interleaved(variants, args.rounds)
+    report(f"together_{args.network}", "images a second", figures, "usual loop, all cores")
 
 
 if __name__ == "__main__":

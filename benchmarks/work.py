@@ -1,7 +1,7 @@
-"""The work that benchmarks time: images of CIFAR's shape, our loop and the usual one.
+"""Workloads of benchmarks: images of CIFAR's shape, our loop and the usual one.
 
-Ours is the whole way of a job: data module, Lightning, the suite's stepping. The usual loop is
-fp32, contiguous, fed by PIL and DataLoader, and reads the loss and top-k back every step.
+Ours is that of a job: data module, Lightning, the suite's stepping. The usual loop is fp32,
+contiguous, fed by PIL and DataLoader, and reads loss and top-k accuracy back in every step.
 """
 
 import time
@@ -35,12 +35,12 @@ COUNTS = exponential(10, 5000, 100)  # CIFAR-10-LT, ratio 100: 12,406 images
 SPEC = load_dataset("cifar10").model_copy(
     update={"imbalance_type": "natural", "imbalance_ratio": None, "max_per_class": None}
 )
-"""A dataset whose split is all of its pool."""
+"""A dataset whose long-tailed split has all training images."""
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
 def noise_dataset(train: int = sum(COUNTS), test: int = 1000) -> RawDataset:
-    """Return noise in CIFAR's shape: what images show does not change what they cost."""
+    """Return noise images of CIFAR's shape, which cost what real ones do."""
     noise = np.random.default_rng(0)
     labels, test_labels = np.arange(train) % 10, np.arange(test) % 10
     images = [noise.integers(0, 256, (n, 3, 32, 32), np.uint8) for n in (len(labels), test)]
@@ -55,12 +55,12 @@ def recipe(name: str = "cifar_200", **changes: object) -> Recipe:
 
 
 def data_module(settings: Recipe, images: RawDataset) -> DataModule:
-    """Return our data module over the pool."""
+    """Return our data module on a raw dataset."""
     return DataModule(SPEC, "longtailed", settings, seed=0, raw=images)
 
 
 def job(settings: Recipe, method: str = "softmax", stage: str = "train", epochs: int = 1) -> Job:
-    """Return a job of a few epochs at a constant rate."""
+    """Return a job of a few epochs with a constant learning rate."""
     changes = {"epochs": epochs, "schedule": Schedule(kind="constant"), "deferred_from_epoch": None}
     return Job(
         label=method,
@@ -80,13 +80,13 @@ def job(settings: Recipe, method: str = "softmax", stage: str = "train", epochs:
 def ready(
     settings: Recipe, kind: type[Method] = METHODS["softmax"], stage: Stage | None = None
 ) -> Method:
-    """Return an untrained method at the beginning of a stage, with teachers untrained like it."""
+    """Return a method at the start of a stage, with random weights."""
     spec, counts = NetworkSpec(settings.network, 10), torch.tensor(COUNTS)
     method, teachers = kind(spec, counts), []
     for teacher in kind.teachers:
-        classes = torch.tensor(subset_classes(teacher.subset, COUNTS, SPEC.groups))
-        taught, who = replace(spec, classes=len(classes)), METHODS[teacher.method]
-        state = who(taught, counts[classes], who.HParams(**teacher.hparams)).state_dict()
+        classes = torch.tensor(subset_classes(teacher.subset, COUNTS, SPEC.shot_rule))
+        subset, cls = replace(spec, classes=len(classes)), METHODS[teacher.method]
+        state = cls(subset, counts[classes], cls.HParams(**teacher.hparams)).state_dict()
         teachers.append(TrainedTeacher(state, classes))
     if teachers:
         method.load_teachers(teachers)
@@ -100,7 +100,7 @@ def ready(
 def our_steps(
     settings: Recipe, images: RawDataset, device: torch.device, method: Method, epochs: int = 1
 ) -> float:
-    """Return images a second of a method's steps, through the ordinary runner."""
+    """Return images per second of a method's steps in a job."""
     one = job(settings, epochs=epochs)
     module = TrainingModule(method, one, lambda _: None)
     data = data_module(settings, images)
@@ -110,7 +110,7 @@ def our_steps(
 
 
 class PilDataset(Dataset[tuple[Tensor, int]]):
-    """Arrays to PIL images, transforms one by one: what CIFAR loaders of the field do."""
+    """The usual CIFAR dataset: PIL images, and transforms one by one."""
 
     def __init__(
         self,
@@ -122,8 +122,8 @@ class PilDataset(Dataset[tuple[Tensor, int]]):
         self.images = np.stack(images.read(range(len(images))))
         self.labels = labels.tolist()
         crop = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), *policy]
-        normalise = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-        self.transform = transforms.Compose((crop if train else []) + normalise)
+        normalize = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+        self.transform = transforms.Compose((crop if train else []) + normalize)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -142,7 +142,7 @@ def network(name: str = "resnet32") -> nn.Module:
 def usual_loader(
     images: RawDataset, *policy: nn.Module, train: bool = True
 ) -> "DataLoader[tuple[Tensor, int]]":
-    """Return a DataLoader of the field's usual dataset, shuffled and augmented for training."""
+    """Return the usual DataLoader, shuffled and augmented for training."""
     if train:
         dataset = PilDataset(images.train_images, images.train_labels, *policy, train=True)
     else:
@@ -151,7 +151,10 @@ def usual_loader(
 
 
 def usual_steps(images: RawDataset, model: nn.Module, device: torch.device, steps: int) -> float:
-    """Return images a second of the field's usual loop: fp32, `.item()` and top-k each step."""
+    """Return images per second of the usual training loop.
+
+    It is fp32, with `.item()` and top-k in each step.
+    """
     model.to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=2e-4)
     batches = _endless(usual_loader(images))
@@ -171,7 +174,7 @@ def usual_steps(images: RawDataset, model: nn.Module, device: torch.device, step
 
 @torch.no_grad()
 def usual_validation(images: RawDataset, model: nn.Module, device: torch.device) -> float:
-    """Return test images a second of the field's usual validation."""
+    """Return test images per second of the usual validation loop."""
     model.to(device).eval()
     began, seen, losses, hits = time.perf_counter(), 0, 0.0, 0.0
     for batch in usual_loader(images, train=False):
@@ -184,7 +187,7 @@ def usual_validation(images: RawDataset, model: nn.Module, device: torch.device)
 
 
 def device() -> torch.device:
-    """Return the first GPU, or the CPU where there is none."""
+    """Return the first GPU, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

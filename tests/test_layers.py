@@ -12,7 +12,8 @@ from tests.support import processes
 PACKAGE = Path(ltbench.__file__).parent
 TOOLBOX = {"losses", "samplers", "classifiers", "augment", "networks", "metrics"}
 LIGHT = {
-    f"core.{name}" for name in ("exact", "files", "groups", "nouns", "open_set", "shifts", "text")
+    f"core.{name}"
+    for name in ("exact", "files", "groups", "label_shift", "open_set", "text", "types")
 }
 """The modules of core that need no torch."""
 
@@ -54,7 +55,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def dotted(path):
-    """Return a module's name below ltbench: `core.nouns`, `config` for its `__init__`."""
+    """Return a module's name below ltbench: `core.types`, `config` for its `__init__`."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 

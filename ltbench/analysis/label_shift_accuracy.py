@@ -29,7 +29,7 @@ def shifted_accuracy(
         shift: the class frequencies.
     """
     falling = _falling(len(counts), shift.ratio)
-    return mean_accuracy(hits, totals, [falling[place] for place in shift.places(counts)])
+    return mean_accuracy(hits, totals, [falling[place] for place in shift.class_ranks(counts)])
 
 
 @lru_cache(maxsize=64)

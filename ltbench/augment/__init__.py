@@ -1,4 +1,4 @@
-"""Augmentation of whole batches. Plain torch."""
+"""Augmentation of batches. Plain torch."""
 
 from ltbench.augment.color import JitterParams, draw_jitter, jitter
 from ltbench.augment.crop_flip import CropFlipParams, draw_crop_flip

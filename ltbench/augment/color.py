@@ -1,7 +1,7 @@
-"""Random changes of brightness, contrast and saturation, for whole batches.
+"""Color jitter of batches: random brightness, contrast and saturation.
 
-As torchvision's `ColorJitter`: each is a mixture of the image with something that lacks it (black,
-the mean gray of the image, each pixel's gray), cut to the range, in an order drawn for each image.
+As torchvision's `ColorJitter`: each blends the image with an image without that property (black,
+the mean gray of the image, each pixel's gray) and clamps to [0, 1], in a random order per image.
 """
 
 from collections.abc import Callable
@@ -17,27 +17,27 @@ BRIGHTNESS, CONTRAST, SATURATION = range(3)
 
 
 class JitterParams(NamedTuple):
-    """How the colors of images change; the last axis are brightness, contrast, saturation.
+    """Random parameters of color jitter.
 
     Attributes:
-        factors: [..., 3] float32, 1 for no change.
-        order: [..., 3] int64, which of them comes first, second, third.
+        factors: [..., 3] float32, of brightness, contrast and saturation; 1 is no change.
+        order: [..., 3] int64, which of the three comes first, second, third.
     """
 
     factors: Tensor
     order: Tensor
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "JitterParams":
-        """Return the draws with a function applied to each tensor."""
+        """Apply a function to each tensor."""
         return JitterParams(function(self.factors), function(self.order))
 
 
 def draw_jitter(steps: int, batch: int, strength: float, generator: Generator) -> JitterParams:
-    """Draw an epoch's changes, tensors [steps, batch, 3] on the CPU.
+    """Draw the parameters of an epoch, [steps, batch, 3] on the CPU.
 
     Args:
         steps: batches of the epoch.
-        batch: images of a batch.
+        batch: size of a batch.
         strength: factors are uniform in 1 - strength .. 1 + strength.
         generator: on the CPU.
     """
@@ -46,11 +46,16 @@ def draw_jitter(steps: int, batch: int, strength: float, generator: Generator) -
     return JitterParams(factors, torch.rand(shape, generator=generator).argsort(dim=2))
 
 
-def jitter(images: Tensor, draws: JitterParams) -> Tensor:
-    """Return images [B, 3, H, W] in [0, 1] with their colors changed; draws [B, 3]."""
+def jitter(images: Tensor, params: JitterParams) -> Tensor:
+    """Return images with jittered colors.
+
+    Args:
+        images: [B, 3, H, W] in [0, 1].
+        params: of a batch, [B, 3].
+    """
     shares = torch.tensor(GRAY, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    factors = draws.factors.to(images.dtype).gather(1, draws.order)
-    for which, factor in zip(draws.order.unbind(dim=1), factors.unbind(dim=1), strict=True):
+    factors = params.factors.to(images.dtype).gather(1, params.order)
+    for which, factor in zip(params.order.unbind(dim=1), factors.unbind(dim=1), strict=True):
         kind, share = (values[:, None, None, None] for values in (which, factor))
         gray = (images * shares).sum(dim=1, keepdim=True)  # [B, 1, H, W]
         mean = gray.mean(dim=(2, 3), keepdim=True)

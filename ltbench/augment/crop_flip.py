@@ -1,4 +1,4 @@
-"""Random crops of padded images and random horizontal flips, drawn for an epoch."""
+"""Random crops of padded images and random horizontal flips."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,12 +8,13 @@ from torch import Generator, Tensor
 
 
 class CropFlipParams(NamedTuple):
-    """How images are cut from their padded originals; int64 tensors of one shape.
+    """Random parameters of crops of padded images, int64.
 
     Attributes:
         top: first row of the window, in 0..2 * padding.
-        left: first column of the window, likewise.
-        mirrored: 1 for images that are flipped left to right after the cut, else 0; None for none.
+        left: first column of the window, in 0..2 * padding.
+        mirrored: 1 for images that are mirrored left to right after the crop, else 0; None for no
+            flips.
     """
 
     top: Tensor
@@ -21,7 +22,7 @@ class CropFlipParams(NamedTuple):
     mirrored: Tensor | None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "CropFlipParams":
-        """Return the placement with a function applied to each tensor."""
+        """Apply a function to each tensor."""
         mirrored = None if self.mirrored is None else function(self.mirrored)
         return CropFlipParams(function(self.top), function(self.left), mirrored)
 
@@ -29,14 +30,16 @@ class CropFlipParams(NamedTuple):
 def draw_crop_flip(
     steps: int, batch: int, padding: int, generator: Generator, *, flip: bool
 ) -> CropFlipParams:
-    """Draw the cuts of an epoch: windows uniform over the padded image, every second one mirrored.
+    """Draw the crops and flips of an epoch.
+
+    Windows are uniform over the padded image.
 
     Args:
         steps: batches of the epoch.
-        batch: images of a batch B.
+        batch: size of a batch, B.
         padding: pixels added on each side; 0 for no crop.
         generator: on the CPU.
-        flip: whether images are mirrored with probability 1/2.
+        flip: whether to flip images with probability 1/2.
 
     Returns:
         Tensors [steps, B] on the CPU.

@@ -1,10 +1,10 @@
-"""Random colors and blur of whole batches, as contrastive learning distorts its views.
+"""Color and blur augmentation of batches, for views in contrastive learning.
 
 Chen, Fan, Girshick, He, "Improved Baselines with Momentum Contrastive Learning", 2020
 (arXiv:2003.04297), after SimCLR. With probability 0.8 brightness, contrast and saturation change by
 a factor in [0.6, 1.4] and hue by up to a tenth of the circle; with probability 0.2 an image becomes
-gray; now and then it is blurred by a Gaussian of a width in [0.1, 2] pixels. The order of the four
-changes is drawn for a batch, all else for each image.
+gray; with a given probability it is blurred by a Gaussian with a standard deviation in [0.1, 2]
+pixels. The order of the four changes is drawn per batch, all else per image.
 """
 
 import torch
@@ -16,7 +16,7 @@ from ltbench.augment.operations import brightness, color, contrast, gray
 STRENGTH, HUE = 0.4, 0.1
 WIDTHS = (0.1, 2.0)
 RADIUS = 6
-"""Pixels to each side that a blurred one is mixed of: three times the largest width."""
+"""Radius of the Gaussian's kernel in pixels: three times the largest width."""
 
 
 def distort(images: Tensor, generator: Generator, *, blurred: float = 0.5) -> Tensor:
@@ -42,8 +42,8 @@ def distort(images: Tensor, generator: Generator, *, blurred: float = 0.5) -> Te
         (hue, draw(-HUE, HUE)),
     )
     jittered = images
-    for place in torch.randperm(len(changes), generator=generator).tolist():
-        change, strengths = changes[place]
+    for i in torch.randperm(len(changes), generator=generator).tolist():
+        change, strengths = changes[i]
         jittered = change(jittered, strengths)
     images = sometimes(0.8, jittered)
     images = sometimes(0.2, gray(images).to(torch.uint8).expand_as(images))
@@ -51,12 +51,17 @@ def distort(images: Tensor, generator: Generator, *, blurred: float = 0.5) -> Te
 
 
 def hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn the hues of images [B, 3, H, W] uint8 by parts [B] of the circle."""
+    """Rotate the hues of images.
+
+    Args:
+        images: [B, 3, H, W] uint8.
+        turns: [B], in full circles.
+    """
     pixels = images.float()
     red, green, blue = pixels.chunk(3, dim=1)
     value, lowest = pixels.amax(dim=1, keepdim=True), pixels.amin(dim=1, keepdim=True)
     chroma = value - lowest
-    span = chroma.clamp_min(1)  # gray has no hue, and needs none
+    span = chroma.clamp_min(1)  # gray has no hue
     sector = torch.where(
         value == red,
         (green - blue) / span,
@@ -64,13 +69,18 @@ def hue(images: Tensor, turns: Tensor) -> Tensor:
     )
     # A channel falls from the value to the lowest and rises again along the circle of six sectors.
     starts = pixels.new_tensor([5, 3, 1])[:, None, None]
-    place = (sector + 6 * turns.float()[:, None, None, None] + starts) % 6
-    turned = value - chroma * torch.minimum(place, 4 - place).clamp(0, 1)
+    angle = (sector + 6 * turns.float()[:, None, None, None] + starts) % 6
+    turned = value - chroma * torch.minimum(angle, 4 - angle).clamp(0, 1)
     return turned.round().to(torch.uint8)
 
 
 def blur(images: Tensor, widths: Tensor) -> Tensor:
-    """Mix pixels of images [B, C, H, W] uint8 with their neighbours by Gaussians of widths [B]."""
+    """Blur images with Gaussians.
+
+    Args:
+        images: [B, C, H, W] uint8.
+        widths: [B], standard deviations in pixels.
+    """
     batch, channels = images.shape[:2]
     offsets = torch.arange(-RADIUS, RADIUS + 1, device=images.device)
     kernels = (-((offsets / widths.float()[:, None]) ** 2) / 2).softmax(dim=1)  # [B, 2 R + 1]

@@ -1,4 +1,4 @@
-"""The multi-head normalized classifier of the causal view, and its total direct effect.
+"""Multi-head normalized classifier of De-confound-TDE, and its total direct effect.
 
 Tang, Huang, Zhang, "Long-Tailed Classification by Keeping the Good and Removing the Bad Momentum
 Causal Effect", NeurIPS 2020 (arXiv:2009.12991).
@@ -10,19 +10,21 @@ from torch import Tensor, nn
 
 
 class CausalNormClassifier(nn.Module):
-    """Features [B, D] -> logits [B, C], the mean of K heads that see D / K channels each.
+    """Mean of K normalized classifiers on D / K features each.
 
         z = scale / K sum_k w_k / (||w_k|| + gamma) . x_k / ||x_k||
+
+    Features [B, D] -> logits [B, C].
 
     Args:
         width: D.
         classes: C.
         heads: K.
         scale: inverse temperature (tau in the paper).
-        gamma: what keeps the norms of short class weights apart.
+        gamma: added to the norms of class weights.
 
     Raises:
-        ValueError: if the heads do not share the features evenly.
+        ValueError: if D is not divisible by K.
     """
 
     def __init__(
@@ -30,7 +32,7 @@ class CausalNormClassifier(nn.Module):
     ) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"{heads} heads cannot share {width} features evenly")
+            raise ValueError(f"{width} features are not divisible by {heads} heads")
         self.heads, self.scale, self.gamma = heads, scale, gamma
         self.weight = nn.Parameter(torch.empty(classes, width).uniform_(-1, 1) / width**0.5)
 
@@ -39,12 +41,12 @@ class CausalNormClassifier(nn.Module):
         return self._logits(self._directions(features))
 
     def direct_effect(self, features: Tensor, mean: Tensor, alpha: float) -> Tensor:
-        """Return logits [B, C] without the part of the features that follows the mean feature.
+        """Return logits [B, C] without the effect of the mean feature.
 
         Args:
             features: [B, D].
-            mean: [D], of which only each head's direction counts; zero removes nothing.
-            alpha: how many times the part along the mean is taken off.
+            mean: [D]; each head uses its direction only; zero removes nothing.
+            alpha: weight of the component along the mean that is subtracted.
         """
         directions, mean_directions = self._directions(features), self._directions(mean[None])
         cosines = (directions * mean_directions).sum(dim=2, keepdim=True)  # [B, K, 1]

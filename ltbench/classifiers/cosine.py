@@ -1,4 +1,4 @@
-"""The cosine classifier: class weights and features of length 1, no bias."""
+"""Cosine classifier: class weights and features of length 1, no bias."""
 
 import torch
 import torch.nn.functional as F
@@ -6,11 +6,12 @@ from torch import Tensor, nn
 
 
 class CosineClassifier(nn.Module):
-    """Features [B, D] -> scale * cosines [B, C] between features and class weights.
+    """Scaled cosines between features and class weights.
 
-    Without scale as in LDAM (Cao et al., NeurIPS 2019, arXiv:1906.07413), whose code keeps the
-    weight as [D, C] and whose loss has the scale. With it as in RoBal (Wu et al., CVPR 2021,
-    arXiv:2104.02703); squashed as in OLTR (Liu et al., CVPR 2019, arXiv:1904.05160).
+    Features [B, D] -> scale * cosines [B, C]. Scale 1 is the classifier of LDAM (Cao et al.,
+    NeurIPS 2019, arXiv:1906.07413), whose loss has the scale, and whose code has the weight as
+    [D, C]; others have RoBal (Wu et al., CVPR 2021, arXiv:2104.02703) and, with `squash`, OLTR (Liu
+    et al., CVPR 2019, arXiv:1904.05160).
 
     Args:
         width: D.

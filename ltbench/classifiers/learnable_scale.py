@@ -1,14 +1,15 @@
-"""The classifier of learnable weight scaling."""
+"""Classifier of learnable weight scaling."""
 
 import torch
 from torch import Tensor, nn
 
 
 class LearnableScale(nn.Linear):
-    """Features [B, D] -> s_c (w_c x + b_c) [B, C], with scales s that begin at 1.
+    """Linear classifier with a learnable scale per class, initially 1.
 
-    Kang et al., ICLR 2020 (arXiv:1910.09217). A linear classifier's `weight` and `bias` load into
-    it; which of `weight`, `bias` and `scale` is trained is the caller's choice.
+    Features [B, D] -> s_c (w_c x + b_c) [B, C]. Kang et al., ICLR 2020 (arXiv:1910.09217). Takes
+    the `weight` and `bias` of a linear classifier; the caller chooses which of `weight`, `bias` and
+    `scale` are trained.
     """
 
     def __init__(self, width: int, classes: int) -> None:

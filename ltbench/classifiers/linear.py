@@ -1,4 +1,4 @@
-"""The linear classifier."""
+"""Linear classifier."""
 
 from torch import nn
 
@@ -6,7 +6,7 @@ from torch import nn
 def linear(width: int, classes: int) -> nn.Linear:
     """Return a linear classifier, features [B, width] -> logits [B, classes].
 
-    Weights are uniform in +-1/sqrt(width); biases are zero, so that classes begin equal.
+    Weights are uniform in +-1/sqrt(width), biases zero.
     """
     classifier = nn.Linear(width, classes)
     nn.init.zeros_(classifier.bias)
@@ -14,6 +14,6 @@ def linear(width: int, classes: int) -> nn.Linear:
 
 
 def reset_linear(classifier: nn.Linear) -> None:
-    """Initialise a linear classifier anew, from torch's default generator."""
+    """Re-initialize a linear classifier from torch's default generator."""
     classifier.reset_parameters()
     nn.init.zeros_(classifier.bias)

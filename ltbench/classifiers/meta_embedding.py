@@ -1,4 +1,4 @@
-"""The classifier of OLTR: features enriched by a memory of class centroids.
+"""OLTR's classifier: features combined with a memory of class centroids.
 
 Liu, Miao, Zhan, Wang, Gong, Yu, "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019
 (arXiv:1904.05160).
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from ltbench.classifiers.cosine import CosineClassifier
 
 REACH = 10.0
-"""Reachability of a feature at distance 1 from its nearest centroid."""
+"""Reachability of a feature at distance 1 from its nearest centroid (1/gamma of the paper)."""
 
 
 class MetaEmbedding(nn.Module):
-    """Features [B, D] -> logits [B, C], squashed cosines of reach * (f + selector * memory).
+    """Squashed cosines of meta-embeddings: reach * (f + selector * memory).
 
-    The memory is a mixture of the centroids, chosen by the feature; the selector takes of it what
-    helps; the reach is smaller the farther the nearest centroid is. Centroids are trained by
-    another loss (`losses.disc_centroids`) and constants here. A feature on a centroid has the
-    reach of one that is next to it, where the authors' code divides by zero.
+    Features [B, D] -> logits [B, C]. The memory is a mixture of centroids with weights from the
+    feature, the selector a gate per channel, the reach inverse to the distance of the nearest
+    centroid. Centroids are constant here, and trained by `losses.disc_centroids`. A distance of
+    zero, where the authors' code divides by zero, counts as 1e-6.
 
     Args:
         width: D.

@@ -1,4 +1,4 @@
-"""The nearest-class-mean classifier."""
+"""Nearest-class-mean classifier."""
 
 from typing import Literal
 
@@ -11,17 +11,18 @@ Distance = Literal["l2", "cos"]
 
 
 class NearestClassMean(nn.Module):
-    """Features [B, D] -> closeness [B, C] to the class means of the training set.
+    """Closeness of features to the class means of the training set.
 
-    Kang et al., ICLR 2020 (arXiv:1910.09217), in the forms of their code.
+    Features [B, D] -> closeness [B, C]. Kang et al., ICLR 2020 (arXiv:1910.09217), in the forms of
+    their code.
 
     Args:
         width: D.
         classes: C.
-        features: "un" as they are; "l2n" normalized to length 1 before averaging; "cl2n" less the
-            mean of all training features first, then normalized.
+        features: "un" unchanged; "l2n" normalized to length 1; "cl2n" minus the mean of all
+            training features, then normalized.
         distance: "l2" for minus the squared Euclidean distance; "cos" for the dot product divided
-            by D, which is no cosine: class means are not normalized again.
+            by D (class means are not normalized again, so that it is no cosine).
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class NearestClassMean(nn.Module):
         self.register_buffer("centroids", torch.zeros(classes, width))
 
     def fit(self, features: Tensor, labels: Tensor) -> None:
-        """Take the means of the training set, summed in double precision.
+        """Compute the class means of the training set, in float64.
 
         Args:
             features: [N, D].

@@ -1,4 +1,4 @@
-"""Weights normalized by a power of their norm, and the classifier that learns the power."""
+"""tau-normalized class weights, and a classifier with a learnable tau."""
 
 import torch
 from torch import Tensor, nn
@@ -6,23 +6,24 @@ from torch.nn import functional as F
 
 
 def tau_normalized(weight: Tensor, tau: float | Tensor) -> Tensor:
-    """Return w_c / ||w_c||^tau; the classifier that uses it has no bias.
+    """Return w_c / ||w_c||^tau, to be used without bias.
 
     Kang et al., ICLR 2020 (arXiv:1910.09217), equation 3.
 
     Args:
         weight: [C, D].
-        tau: 0 leaves the weights alone, 1 gives all classes the norm 1; a tensor [] gets gradients.
+        tau: 0 leaves the weights unchanged, 1 gives all classes the norm 1; a tensor [] gets a
+            gradient.
     """
     norms: Tensor = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # [C, 1]
     return weight / norms.clamp_min(torch.finfo(weight.dtype).tiny).pow(tau)
 
 
 class TauNormalized(nn.Linear):
-    """Features [B, D] -> x w_c / ||w_c||^tau [B, C], with a tau [] that begins at 0; no bias.
+    """tau-normalized classifier with a learnable tau, initially 0.
 
-    Kang et al., ICLR 2020 (arXiv:1910.09217). A linear classifier's `weight` loads into it; which
-    of `weight` and `tau` is trained is the caller's choice.
+    Features [B, D] -> x w_c / ||w_c||^tau [B, C]. Kang et al., ICLR 2020 (arXiv:1910.09217). Takes
+    the `weight` of a linear classifier; the caller chooses which of `weight` and `tau` are trained.
     """
 
     def __init__(self, width: int, classes: int) -> None:

@@ -1,1 +1,1 @@
-"""What everyone shares: nouns, the optimisation step, sums over ranks, named random streams."""
+"""Shared types, the optimization step, sums over ranks, and named random streams."""

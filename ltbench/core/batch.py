@@ -7,12 +7,12 @@ from torch import Tensor
 
 @dataclass
 class Batch:
-    """Images of one draw.
+    """A rank's rows of a global batch.
 
     Attributes:
         images: [B, C, H, W], normalized floats; with several views [V, B, C, H, W].
         labels: [B], int64.
-        index: [B], int64, positions in the training split (the order of its hashed index list).
+        index: [B], int64, positions in the training split (in the order of its hashed index list).
     """
 
     images: Tensor

@@ -1,4 +1,7 @@
-"""Sums, means and gathers over ranks; without a process group each is its local self."""
+"""Sums, means and gathers over ranks.
+
+Without a process group there is one rank, and each returns its argument's own sum, mean or rows.
+"""
 
 from typing import Any
 
@@ -18,7 +21,11 @@ def rank() -> int:
 
 
 def all_sum(value: Tensor) -> Tensor:
-    """Return the sum over ranks of a tensor of equal shape on each, without gradient."""
+    """Return the sum over ranks, without gradient.
+
+    Args:
+        value: of equal shape on every rank.
+    """
     if world_size() == 1:
         return value.detach()
     total = value.detach().clone()
@@ -27,9 +34,13 @@ def all_sum(value: Tensor) -> Tensor:
 
 
 def gather(value: Tensor) -> Tensor:
-    """Return the ranks' tensors [B, ...] joined in rank order [sum B, ...], without gradient.
+    """Concatenate the ranks' tensors in rank order, without gradient.
 
-    The first dimensions may differ between ranks.
+    Args:
+        value: [B, ...]; B may differ between ranks.
+
+    Returns:
+        [sum of B, ...].
     """
     if world_size() == 1:
         return value.detach()
@@ -45,7 +56,7 @@ def gather(value: Tensor) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """Gathers forward; backward, a rank's own part collects what all ranks have for it."""
+    """Gather whose backward pass sums the ranks' gradients of a rank's rows."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
@@ -58,21 +69,27 @@ class _Gather(torch.autograd.Function):
 
 
 def gather_with_gradient(value: Tensor) -> Tensor:
-    """Return the ranks' tensors [B, ...] joined in rank order [W * B, ...], with gradient.
+    """Concatenate the ranks' tensors in rank order, with gradient.
 
-    Every rank must hold equally many, and use what it gets in the backward pass.
+    Every rank must use the result in its backward pass.
+
+    Args:
+        value: [B, ...], of equal shape on every rank.
+
+    Returns:
+        [W * B, ...].
     """
     if world_size() == 1:
         return value
-    joined: Tensor = _Gather.apply(value)
-    return joined
+    gathered: Tensor = _Gather.apply(value)
+    return gathered
 
 
 def global_mean(values: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the (weighted) mean over the global batch, as seen by gradient averaging.
+    """Return the (weighted) mean over the global batch, with its gradient.
 
-    With W ranks the local sum is multiplied by W, so that the average over ranks that DDP takes of
-    the gradients (and any average of the returned losses) is that of the global mean.
+    DDP averages gradients over the W ranks. Each rank returns W times its share of the mean, so
+    that the average over ranks, of losses and of gradients, is that of the global batch.
 
     Args:
         values: [B] losses of this rank's samples.

@@ -1,8 +1,8 @@
-"""Numbers that are the same on any processor: rationals, rounded once, half to even.
+"""Exact numbers, equal on every processor: rationals, rounded once, half to even.
 
-The last bit of a float depends on the order of a sum, which libraries choose by the processor, and
-how a tie is rounded for print on the last bit. So rates of counts are kept as rationals, and floats
-that were measured as the rationals of their first twelve digits.
+The last bit of a float depends on the order of a sum, which libraries choose by processor, and a
+printed tie is rounded by the last bit. So rates of counts are rationals, and measured floats are
+the rationals of their first twelve digits.
 """
 
 from collections.abc import Sequence
@@ -12,36 +12,37 @@ from math import isqrt, lcm, log2
 from typing import Final
 
 DIGITS: Final = 12
-"""Of a float that count: beyond them machines differ."""
+"""Significant digits of a measured float; further ones differ between machines."""
 
 UNITS: Final = 10**18
-"""Of one, in which irrational roots are counted."""
+"""Denominator of irrational roots."""
 
 
 def measured(number: float) -> Fraction:
-    """Return a float as the rational that its first digits say."""
+    """Return a float as a rational of its first DIGITS digits."""
     return Fraction(f"{number:.{DIGITS}g}")
 
 
 def mean(numbers: Sequence[Fraction]) -> Fraction:
-    """Return the mean of one number or more."""
+    """Return the mean; there must be a number."""
     counts, unit = in_units(numbers)
     return Fraction(sum(counts), unit * len(counts))
 
 
 def in_units(numbers: Sequence[Fraction]) -> tuple[list[int], int]:
-    """Return numbers as counts of a common unit, and its denominator.
+    """Return the numerators over a common denominator, and that denominator.
 
-    Sums of counts are fast.
+    Sums of integers are fast.
     """
     unit = lcm(*(number.denominator for number in numbers))
     return [number.numerator * (unit // number.denominator) for number in numbers], unit
 
 
 def root(number: Fraction, degree: int = 2) -> Fraction:
-    """Return a root of a number from 0: exact where it is rational, else to 18 decimals.
+    """Return a root of a number, at least 0.
 
-    It then lies halfway to the next, so that fewer decimals are rounded as those of the root are.
+    A rational root is exact. Any other is cut to 18 decimals, plus half a unit of the last: to
+    fewer decimals it is then rounded as the root itself is.
     """
     above, below = (_whole_root(n, degree) for n in number.as_integer_ratio())
     if (exact := Fraction(above, below)) ** degree == number:
@@ -51,7 +52,7 @@ def root(number: Fraction, degree: int = 2) -> Fraction:
 
 
 def _whole_root(number: int, degree: int) -> int:
-    """Return the largest whole number whose power is at most a number, by Newton's steps."""
+    """Return the integer part of an integer's root, by Newton's method."""
     if degree == 2 or not number:
         return isqrt(number)
     whole, part = divmod(log2(number) / degree, 1)
@@ -64,12 +65,15 @@ def _whole_root(number: int, degree: int) -> int:
 def mean_accuracy(
     hits: Sequence[int], totals: Sequence[int], weights: Sequence[int] | None = None
 ) -> Fraction | None:
-    """Return the mean accuracy of classes, a fraction; None where none with a weight has an image.
+    """Return the weighted mean of the classes' accuracies, a fraction.
 
     Args:
-        hits: [C], right predictions of each class.
-        totals: [C], test images of each class; those without one are left out.
-        weights: [C], of the classes; alike where None.
+        hits: [C], correct predictions of each class.
+        totals: [C], test images of each class; classes without images are left out.
+        weights: [C], of the classes; equal if None.
+
+    Returns:
+        None if no class with a weight has images.
     """
     counts = zip(hits, totals, weights or [1] * len(totals), strict=True)
     kept = [(weight, right, n) for right, n, weight in counts if weight and n]
@@ -81,12 +85,14 @@ def mean_accuracy(
 
 
 def fixed(number: Fraction, decimals: int, flags: str = "") -> str:
-    """Return a number with so many decimals; what rounds to zero has no sign.
+    """Format a number with a fixed number of decimals.
+
+    A number that rounds to zero has no sign.
 
     Args:
         number: exact.
-        decimals: how many.
-        flags: a format's, as `+` or a comma.
+        decimals: number of decimals.
+        flags: of the format specification, such as `+` or a comma.
     """
     whole = round(number * 10**decimals)
     flags = flags if whole else flags.replace("+", "")
@@ -94,6 +100,6 @@ def fixed(number: Fraction, decimals: int, flags: str = "") -> str:
 
 
 def significant(number: Fraction, digits: int) -> str:
-    """Return a number with so many significant digits, as the format `g` has it."""
+    """Format a number with significant digits, like the format `g`."""
     rounded = Context(prec=digits).divide(Decimal(number.numerator), Decimal(number.denominator))
     return f"{float(rounded):.{digits}g}"

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and small JSON files that may be lost."""
+"""Atomic writes, and small JSON files that may be lost in a crash."""
 
 import json
 import os
@@ -8,15 +8,15 @@ from typing import Any
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, whatever happens.
+    """Write a file atomically: readers see old or new bytes.
 
     Args:
-        path: the file; its folder is made.
-        data: its new content.
-        durable: whether the bytes are on the disk before this returns.
+        path: the file; its folder is created.
+        data: new content.
+        durable: wait until the bytes are on the disk.
 
     Raises:
-        OSError: naming the file, where it cannot be written.
+        OSError: naming the file, if it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -42,12 +42,12 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a small JSON file that may be lost in a crash."""
+    """Write a small JSON file, which may be lost in a crash."""
     write_atomically(path, json.dumps(value).encode(), durable=False)
 
 
 def read_json(path: Path) -> Any:
-    """Return a small JSON file's value, or None where it is absent or damaged."""
+    """Read a small JSON file; None if it is absent or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Classes with many, a medium number of and few training images."""
+"""Shot groups: classes with many, a medium number of and few training images."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -13,22 +13,23 @@ RULES: dict[Rule, str] = {
     "shots": "many > 100, medium 20 to 100, few < 20 training images",
     "rank_thirds": "many, medium and few are thirds of the classes by training images",
 }
-"""What each rule says, for a table's caption."""
+"""Each rule in words, for table captions."""
 
 
 def class_groups(counts: Sequence[int], rule: Rule) -> tuple[Group, ...]:
-    """Return the group of each class.
+    """Return the shot group of each class.
 
-    `shots` is the rule of the code of Kang et al., ICLR 2020 (arXiv:1910.09217), and of most since:
-    more than 100 training images is many, fewer than 20 few. In the code of Liu et al., CVPR 2019
-    (arXiv:1904.05160), that it goes back to, 100 is many and 20 few: seven classes of Places-LT
-    differ. `rank_thirds` is for datasets where the rule leaves a group empty:
-    the round(C / 3) largest of C classes are many, as many of the smallest few, and what is between
-    is medium (3, 4 and 3 of ten classes); of equal counts the lower class index ranks first.
+    `shots` is the rule of the code of Kang et al., ICLR 2020 (arXiv:1910.09217), and of most later
+    work: more than 100 training images is many, fewer than 20 few. In the earlier code of Liu et
+    al., CVPR 2019 (arXiv:1904.05160), exactly 100 is many and exactly 20 few: seven classes of
+    Places-LT differ. `rank_thirds` is for datasets where `shots` leaves a group empty: the
+    round(C / 3) largest of C classes are many, as many of the smallest are few, the others are
+    medium (3, 4 and 3 of ten classes); of equal counts the lower class index ranks first.
 
     Args:
-        counts: [C], long-tailed training images of each class, also for the balanced split.
-        rule: how groups are drawn.
+        counts: [C], training images of each class in the long-tailed split, also for the balanced
+            one.
+        rule: "shots" or "rank_thirds".
     """
     if rule == "shots":
         return tuple("many" if n > 100 else "few" if n < 20 else "medium" for n in counts)
@@ -43,12 +44,12 @@ def class_groups(counts: Sequence[int], rule: Rule) -> tuple[Group, ...]:
 
 
 def subset_classes(subset: ClassSubset, counts: Sequence[int], rule: Rule) -> tuple[int, ...]:
-    """Return the classes of a subset in ascending order; none for an empty group.
+    """Return the classes of a subset in ascending order.
 
     Args:
-        subset: all classes, or a group.
-        counts: [C], as of `class_groups`.
-        rule: how groups are drawn.
+        subset: all classes, or a group, which may be empty.
+        counts: [C], see `class_groups`.
+        rule: "shots" or "rank_thirds".
     """
     groups = class_groups(counts, rule)
     return tuple(k for k, group in enumerate(groups) if subset in ("all", group))

@@ -1,7 +1,7 @@
-"""Class frequencies of test sets that are long-tailed themselves.
+"""Label shift: class frequencies of long-tailed test sets.
 
-Forward shifts have the head of training as their head, backward ones its tail (Hong et al., CVPR
-2021, arXiv:2012.00321; Zhang et al., NeurIPS 2022, arXiv:2107.09249).
+A forward shift has the training set's head as its head, a backward shift its tail (Hong et al.,
+CVPR 2021, arXiv:2012.00321; Zhang et al., NeurIPS 2022, arXiv:2107.09249).
 """
 
 from collections.abc import Sequence
@@ -13,22 +13,22 @@ Direction = Literal["forward", "uniform", "backward"]
 
 @dataclass(frozen=True)
 class Shift:
-    """Class frequencies of a test set, falling exponentially by `ratio` from head to tail."""
+    """Class frequencies of a test set: exponential, with an imbalance ratio."""
 
     direction: Direction
     ratio: int = 1
 
     @property
     def title(self) -> str:
-        """The shift as a column names it."""
+        """Name of the shift in a table's header."""
         return "Uniform" if self.ratio == 1 else f"{self.direction.capitalize()} {self.ratio}"
 
-    def places(self, counts: Sequence[int]) -> list[int]:
-        """Return the place of each class among the frequencies, 0 for the most frequent.
+    def class_ranks(self, counts: Sequence[int]) -> list[int]:
+        """Return each class's rank by frequency, 0 for the most frequent.
 
         Args:
-            counts: [C], long-tailed training images of each class, which say what is head; of equal
-                counts the lower class index comes first.
+            counts: [C], training images of each class in the long-tailed split; of equal counts the
+                lower class index comes first.
         """
         order = sorted(range(len(counts)), key=lambda k: (-counts[k], k))
         if self.direction == "backward":
@@ -42,4 +42,4 @@ SHIFTS = (
     Shift("uniform"),
     *(Shift("backward", ratio) for ratio in reversed(RATIOS)),
 )
-"""From a test set like a long-tailed training set to its reverse."""
+"""From the training set's class order to its reverse."""

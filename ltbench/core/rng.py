@@ -1,4 +1,4 @@
-"""Random numbers of a training step, made for the global batch and then sliced by rank."""
+"""Random numbers of a training step, equal under any number of ranks."""
 
 import torch
 from torch import Tensor
@@ -7,36 +7,59 @@ from ltbench.core.distributed import gather, rank, world_size
 
 
 class GlobalBatchRNG:
-    """Draw random numbers for the global batch and return this rank's part.
+    """Random numbers for the global batch; each rank gets its rows.
 
-    One CPU generator runs in step on every rank, so that ranks share what one process would draw.
-
-    Every rank must ask for the same things in the same order.
+    Every rank draws the same numbers from a CPU generator of the same seed, and keeps those of its
+    rows: together they are what one process would draw. So every rank must make the same calls in
+    the same order, with batches of equal size.
     """
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
 
     def uniform(self, samples: Tensor, *shape: int) -> Tensor:
-        """Return numbers [B, *shape] in [0, 1) for samples [B, ...], float32, on their device."""
+        """Return uniform random numbers in [0, 1) for each sample.
+
+        Args:
+            samples: [B, ...], this rank's rows.
+            shape: of the numbers for one sample.
+
+        Returns:
+            [B, *shape] float32, on the device of the samples.
+        """
         drawn = torch.rand(len(samples) * world_size(), *shape, generator=self.generator)
         return self._share(drawn, len(samples)).to(samples.device)
 
     def beta(self, alpha: float) -> float:
-        """Return one number of Beta(alpha, alpha), the same on all ranks."""
+        """Return a random number of Beta(alpha, alpha), equal on all ranks."""
         gamma = torch._standard_gamma(  # noqa: SLF001 - the only gamma that takes a generator
             torch.full((2,), alpha, dtype=torch.float64), generator=self.generator
         )
         return float(gamma[0] / gamma.sum())
 
     def permutation(self, samples: Tensor) -> Tensor:
-        """Return for each sample [B] the position in the global batch of its random partner."""
+        """Return this rank's rows of a random permutation of the global batch.
+
+        Args:
+            samples: [B, ...], this rank's rows.
+
+        Returns:
+            [B] int64, the position in the global batch of each sample's partner.
+        """
         drawn = torch.randperm(len(samples) * world_size(), generator=self.generator)
         return self._share(drawn, len(samples)).to(samples.device)
 
     @staticmethod
     def gather_permuted(values: Tensor, order: Tensor) -> Tensor:
-        """Return the partners' values [B, ...], wherever their ranks, without gradient."""
+        """Return the rows of the global batch at an order, without gradient.
+
+        Args:
+            values: [B, ...], this rank's rows.
+            order: [B] of `permutation`.
+
+        Returns:
+            [B, ...], rows of any rank.
+        """
         return gather(values)[order]
 
     @staticmethod

@@ -1,7 +1,7 @@
-"""Named random streams: each purpose draws from its own generator, always on the CPU.
+"""Named random streams: a CPU generator for each purpose.
 
-Adding a draw for one purpose never moves the draws of another, and no state has to be stored to
-resume: a stream is made again from its name, for example (seed, "augmentation", epoch).
+A further draw for one purpose never changes the numbers of another. To resume, no state has to be
+stored: a generator is made again from its name, such as (seed, "augmentation", epoch).
 """
 
 import hashlib
@@ -10,11 +10,11 @@ import torch
 
 
 def derive_seed(seed: int, *name: str | int) -> int:
-    """Return a 63-bit seed that depends on every part of the name."""
+    """Return a 63-bit seed: the hash of a seed and a name."""
     text = "/".join(str(part) for part in (seed, *name))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def make_generator(seed: int, *name: str | int) -> torch.Generator:
-    """Return a fresh CPU generator for a named purpose."""
+    """Return a new CPU generator for a named purpose."""
     return torch.Generator().manual_seed(derive_seed(seed, *name))

@@ -1,4 +1,4 @@
-"""The optimisation step, owned by the suite: many short ones fit into one Lightning step."""
+"""The optimization step; one Lightning step holds many."""
 
 from collections.abc import Callable
 
@@ -10,16 +10,16 @@ Loss = Tensor | dict[str, Tensor]
 
 
 def total_loss(loss: Loss) -> Tensor:
-    """Return the scalar to differentiate: the loss itself, or the sum of the named losses."""
+    """Return the scalar loss, or the sum of named losses."""
     if isinstance(loss, Tensor):
         return loss
     return torch.stack(list(loss.values())).sum()
 
 
 class Stepper:
-    """Takes optimisation steps and sums their losses on the device.
+    """Takes optimization steps and sums their losses on the device.
 
-    No value is read back to the host in a step; `mean_loss` reads once a reporting interval.
+    A step reads no value back to the host; `mean_loss` does, once per epoch.
     """
 
     def __init__(self, optimizer: Optimizer, backward: Callable[[Tensor], None]) -> None:
@@ -29,7 +29,7 @@ class Stepper:
         self._sum: Tensor | None = None
 
     def step(self, loss: Loss) -> None:
-        """Move the parameters against the gradient of a loss."""
+        """Take one optimization step on a loss."""
         total = total_loss(loss)
         self.optimizer.zero_grad(set_to_none=True)
         self.backward(total)
@@ -39,17 +39,20 @@ class Stepper:
         self._sum = value if self._sum is None else self._sum + value
 
     def resume(self, steps: int, loss_sum: float) -> None:
-        """Count as if these steps had been taken here, for an epoch that began elsewhere."""
+        """Continue an epoch of which some steps are done."""
         self.steps = steps
         parameter = self.optimizer.param_groups[0]["params"][0]
         self._sum = torch.tensor(loss_sum, dtype=torch.float64, device=parameter.device)
 
     def loss_sum(self) -> float:
-        """Return the sum of losses since the last mean."""
+        """Return the sum of losses since the last `mean_loss`."""
         return 0.0 if self._sum is None else float(self._sum)
 
     def mean_loss(self) -> float:
-        """Return the mean loss since the last call, not finite if any was not, and begin anew."""
+        """Return the mean loss since the last call, and reset.
+
+        Not finite if the loss of any step was not.
+        """
         mean = float("nan") if self._sum is None else float(self._sum) / self.steps
         self.steps, self._sum = 0, None
         return mean

@@ -1,21 +1,21 @@
-"""Types without torch: papers, stages, teachers, network costs."""
+"""Types that need no torch: papers, stages, teachers, network costs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 TestTime = Literal["inductive", "transductive", "known_test_prior"]
-"""What a method knows of the test set beside the image at hand: nothing, its images, its prior."""
+"""What predictions may use of the test set: nothing, its unlabeled images, or its class prior."""
 ClassSubset = Literal["all", "many", "medium", "few"]
-"""Classes that a job knows: all, or one group of the dataset's rule."""
+"""Classes that a job is trained on: all, or one shot group of the dataset."""
 
 CIFAR_RESNETS = {"resnet8": 1, "resnet20": 3, "resnet32": 5}
-"""Blocks in each stage of the backbones that are ours; all others are timm's."""
+"""Blocks per stage of the backbones in `networks`; all others are timm's."""
 
 
 @dataclass(frozen=True)
 class Paper:
-    """Where a method comes from."""
+    """The paper that a method comes from."""
 
     title: str
     authors: str
@@ -25,31 +25,31 @@ class Paper:
 
     @property
     def url(self) -> str | None:
-        """Address of the paper on arXiv, if it is there."""
+        """Address on arXiv, if the paper is there."""
         return None if self.arxiv is None else f"https://arxiv.org/abs/{self.arxiv}"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Describe one stage of a method; each stage of a variant is a job of its own.
+    """One stage of a method; each is a job of its own.
 
     Attributes:
-        name: what the stage does, e.g. "train", "classifier", "statistics".
-        samplers: one sampler name a stream of batches; two make the batch a dict by sampler name.
-        is_trained: whether the optimizer runs.
-        needs_statistics_pass: whether `Method.update_statistics` gets the whole training set:
-            before training, or before the test if the stage is not trained.
-        tunes_on_validation: whether `Method.tune_on_validation` gets the auxiliary images at the
-            end, before the test.
-        recipe_stage: the recipe's settings that apply: "stage1" trains a network, "stage2" what is
-            built on a trained one.
+        name: such as "train", "classifier", "statistics".
+        samplers: a sampler for each batch of a step; with several, the batch is a dict by name.
+        is_trained: the optimizer runs.
+        needs_statistics_pass: `Method.update_statistics` gets the whole training set, before
+            training, or before the test if the stage is not trained.
+        tunes_on_validation: "end": `Method.tune_on_validation` gets the held-out images after
+            training, before the test.
+        recipe_stage: the part of the recipe that applies: "stage1" for a network, "stage2" for a
+            classifier on a trained network.
         views: independently augmented views of each image in a batch.
-        passes: forward and backward passes through the network for each image of a batch; a part
-            of the network counts by its arithmetic.
-        forward_passes: passes without a gradient for the weights: frozen parts, momentum encoders.
-            Teachers are not among them.
-        is_evaluated: whether the stage predicts classes. Pre-training does not: its record has no
-            test, and no table has a row of it.
+        passes: forward and backward passes through the network per image of a batch; a part of
+            the network counts by its share of the arithmetic.
+        forward_passes: passes without a gradient for weights: frozen parts, momentum encoders; not
+            teachers.
+        is_evaluated: the stage predicts classes. Pre-training does not: its record has no test,
+            and no table has a row for it.
         changes: pairs of hyper-parameter values and the fields that differ under them.
     """
 
@@ -75,15 +75,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Teacher:
-    """Another method, trained on the same split with the same seed, that a method learns from.
+    """A method that is trained first, on the same split and seed.
 
     Each image of a batch, and of a statistics pass, passes through every teacher once, forward.
 
     Attributes:
         method: its key.
-        hparams: its hyper-parameters, where they are not the defaults.
-        subset: the classes that it is trained on, alone; for an empty group there is no teacher.
-        batch_share: its batch as a share of the recipe's, for subsets with few images.
+        hparams: hyper-parameters that differ from the defaults.
+        subset: the classes that it is trained on; an empty group has no teacher.
+        batch_share: its batch size relative to the recipe's, for subsets with few images.
     """
 
     method: str
@@ -94,12 +94,12 @@ class Teacher:
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """Size of a method's network and arithmetic of one prediction.
+    """Size of a method's network, and arithmetic of one prediction.
 
     Attributes:
-        parameters: of the method's module, whether they train or not.
-        megaflops: millions of multiplications and additions for one image.
-        teachers: those of each teacher, in the order that the method names them.
+        parameters: of the method's module, trained or not.
+        megaflops: millions of multiplications and additions per image.
+        teachers: megaflops of each teacher, in the method's order.
     """
 
     parameters: int

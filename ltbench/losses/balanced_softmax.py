@@ -12,12 +12,14 @@ from ltbench.losses.log_prior import log_prior
 
 
 def balanced_softmax(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
-    """Return the cross-entropy of z + log n, that is of p_c ~ n_c exp(z_c).
+    """Return the cross-entropy of z + log n.
+
+    Its probabilities are proportional to n_c exp(z_c).
 
     Args:
         logits: [B, C].
         labels: [B], int64.
-        counts: [C], training images a class.
+        counts: [C], training images per class.
 
     Raises:
         ValueError: for a class without images.

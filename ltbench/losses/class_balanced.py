@@ -25,15 +25,17 @@ def class_balanced(
     form: ClassBalancedForm = "softmax",
     gamma: float = 1.0,
 ) -> Tensor:
-    """Return the mean of w_y * loss, with effective-number weights w; it divides by the batch size.
+    """Return the mean loss with effective-number class weights.
+
+    It divides by the batch size, not by the sum of weights.
 
     Args:
         logits: [B, C].
         labels: [B], int64.
-        counts: [C], training images a class.
+        counts: [C], training images per class.
         beta: in [0, 1), see `effective_number_weights`.
-        form: what is weighted: cross-entropy, or per class binary cross-entropy or its focal loss.
-        gamma: focus of the focal form.
+        form: the weighted loss: cross-entropy, or binary cross-entropy or focal loss per class.
+        gamma: focusing exponent of the focal form.
 
     Raises:
         ValueError: for a class without images.

@@ -1,14 +1,14 @@
-"""Class counts as the losses use them: checked, in double precision, then in that of the logits."""
+"""Checks and precision of class counts in losses."""
 
 import torch
 from torch import Tensor
 
 
 def require_images(counts: Tensor) -> None:
-    """Check that every class has an image.
+    """Check that every class has images.
 
     Raises:
-        ValueError: naming the classes without one.
+        ValueError: naming the classes without images.
     """
     empty = (counts < 1).nonzero().flatten().tolist()
     if empty:
@@ -18,7 +18,7 @@ def require_images(counts: Tensor) -> None:
 def class_sizes(counts: Tensor) -> Tensor:
     """Return counts [C] as float64.
 
-    Counts on an accelerator are not checked: reading them back would make a training step wait.
+    Counts on an accelerator are not checked: a training step would wait for the result.
 
     Raises:
         ValueError: for a class without images.
@@ -29,5 +29,5 @@ def class_sizes(counts: Tensor) -> Tensor:
 
 
 def as_constant(values: Tensor, logits: Tensor) -> Tensor:
-    """Return values in the precision of the logits, in float32 beside half-precision logits."""
+    """Return values in the precision of the logits, at least float32."""
     return values.to(torch.promote_types(logits.dtype, torch.float32))

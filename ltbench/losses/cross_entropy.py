@@ -15,7 +15,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None)
     Args:
         logits: [B, C].
         labels: [B], int64.
-        weights: [C], one a class.
+        weights: [C], of the classes.
     """
     losses = F.cross_entropy(logits, labels, reduction="none")  # [B]
     return global_mean(losses, None if weights is None else weights[labels])

@@ -17,18 +17,19 @@ def disc_centroids(
     margin: float = 10.0,
     repel_weight: float = 0.01,
 ) -> Tensor:
-    """Return attraction to the own centroid and repulsion from the others, over the global batch.
+    """Return the attraction to class centroids and the repulsion from others.
 
         1/2 mean_i ||f_i - c_y||^2 + w max(0, margin - mean_i 1/C sum_{c != y} ||f_i - c_c||^2)
 
-    As in the authors' code attraction moves a centroid by the gradient of its features' sum divided
-    by 1 + their number, as the center loss does; every other gradient is that of the value.
+    Means are over the global batch. As in the authors' code, and in the center loss, the gradient
+    of the attraction by a centroid is the sum over its features divided by 1 + their number; every
+    other gradient is that of the value.
 
     Args:
         features: [B, D].
         labels: [B], int64.
         centroids: [C, D].
-        margin: squared distance from which on centroids no longer repel.
+        margin: mean squared distance at which repulsion ends.
         repel_weight: w.
     """
     classes = len(centroids)

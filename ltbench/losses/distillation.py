@@ -1,4 +1,4 @@
-"""Knowledge distillation: what another network says of the classes as a soft target.
+"""Knowledge distillation: a teacher's class probabilities as soft targets.
 
 Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (arXiv:1503.02531).
 """
@@ -9,17 +9,18 @@ from torch import Tensor
 from ltbench.core.distributed import global_mean
 
 
-def distillation(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
-    """Return the mean over the global batch of KL(softmax(taught / T) || softmax(logits / T)).
+def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """Return the mean KL divergence from the teacher over the global batch.
 
-    Many papers multiply it by T^2, so that gradients do not shrink with T.
+    KL(softmax(teacher_logits / T) || softmax(logits / T)). Many papers multiply it by T^2, so that
+    gradients do not shrink with T.
 
     Args:
         logits: [B, C], of the student.
-        taught: [B, C], of the teacher.
+        teacher_logits: [B, C].
         temperature: T.
     """
-    log_target = (taught / temperature).log_softmax(dim=1)
+    log_target = (teacher_logits / temperature).log_softmax(dim=1)
     log_own = (logits / temperature).log_softmax(dim=1)
     return global_mean(
         F.kl_div(log_own, log_target, reduction="none", log_target=True).sum(dim=1)  # [B]

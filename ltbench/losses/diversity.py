@@ -12,9 +12,11 @@ from ltbench.losses.counts import as_constant, class_sizes
 
 
 def diversity(logits: Tensor, temperature: Tensor) -> Tensor:
-    """Return the mean of t^2 sum_k KL(softmax(mean_k z / tau) || softmax(z_k / tau)).
+    """Return the experts' mean KL divergence from their mean.
 
-    The mean distribution is a constant for the gradient; t is the mean of tau.
+        t^2 sum_k KL(softmax(mean_k z / tau) || softmax(z_k / tau)), with t the mean of tau
+
+    The mean over experts is constant for the gradient.
 
     Args:
         logits: [E, B, C].
@@ -28,13 +30,16 @@ def diversity(logits: Tensor, temperature: Tensor) -> Tensor:
 
 
 def class_temperatures(counts: Tensor, spread: float) -> Tensor:
-    """Return temperatures [C] in float64 that grow with a class's size; the largest class has 1.
+    """Return class temperatures that grow with class size.
 
-    Proportional to `1 - spread + spread * C * pi_c`.
+    Proportional to `1 - spread + spread * C * pi_c`; the largest class has 1.
 
     Args:
-        counts: [C], training images a class.
-        spread: 0 for the same temperature everywhere, 1 for one proportional to the class size.
+        counts: [C], training images per class.
+        spread: 0 for equal temperatures, 1 for temperatures proportional to class size.
+
+    Returns:
+        [C] float64.
 
     Raises:
         ValueError: for a class without images.

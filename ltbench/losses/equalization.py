@@ -18,18 +18,18 @@ def equalization(
     gamma: float = 0.9,
     threshold: float = 4.3e-4,
 ) -> Tensor:
-    """Return the cross-entropy in which tail classes mostly do not suffer from others' samples.
+    """Return the cross-entropy without most negative gradients on tail classes.
 
-    A class k is left out of a sample's softmax where it is not the label, its share of the training
-    images is at most `threshold`, and the sample's number for it is at most `gamma`.
+    A class k is left out of a sample's softmax if it is not the label, its share of the training
+    images is at most `threshold`, and the sample's random number for it is at most `gamma`.
 
     Args:
         logits: [B, C].
         labels: [B], int64.
-        counts: [C], training images a class.
+        counts: [C], training images per class.
         uniform: [B, C], random numbers in [0, 1).
         gamma: probability of being left out.
-        threshold: largest share of the images that makes a tail class (lambda of the paper).
+        threshold: largest share of the images of a tail class (lambda of the paper).
 
     Raises:
         ValueError: for a class without images.

@@ -1,4 +1,4 @@
-"""Focal loss, of softmax probabilities and one-vs-all.
+"""Focal loss, of softmax probabilities and of one-vs-all sigmoids.
 
 Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017 (arXiv:1708.02002), equation 4, which
 is binary: `sigmoid_focal`. The long-tailed literature uses its softmax form: `focal`.
@@ -20,7 +20,9 @@ def focal(
     *,
     detach: bool = False,
 ) -> Tensor:
-    """Return the mean of (1 - q)^gamma * (-log q), with q = p_y and p = softmax(z).
+    """Return the mean focal loss of softmax probabilities.
+
+        (1 - q)^gamma * (-log q), with q = p_y and p = softmax(z)
 
     With class weights q is p_y^w, as in the code of Cao et al. (LDAM, 2019), and the mean divides
     by the size of the batch, not by the sum of its weights.
@@ -28,9 +30,9 @@ def focal(
     Args:
         logits: [B, C].
         labels: [B], int64.
-        gamma: focus, at least 0; 0 is cross-entropy.
-        weights: [C], one a class.
-        detach: whether the factor is a constant for the gradient.
+        gamma: focusing exponent, at least 0; 0 is cross-entropy.
+        weights: [C], of the classes.
+        detach: whether the factor is constant for the gradient.
     """
     losses = F.cross_entropy(logits, labels, reduction="none")  # [B]
     if weights is not None:
@@ -44,15 +46,18 @@ def focal(
 def sigmoid_focal(
     logits: Tensor, labels: Tensor, gamma: float = 2.0, weights: Tensor | None = None
 ) -> Tensor:
-    """Return the mean over samples of w_y * sum_c (1 - p_c)^gamma * (-log p_c).
+    """Return the mean focal loss of one-vs-all sigmoids.
 
-    Here p_c is the probability sigmoid(+-z_c) of the right answer to "is it class c?".
+        w_y * sum_c (1 - p_c)^gamma * (-log p_c)
+
+    p_c is the probability of the right answer to "is it class c?": sigmoid(z_c) for the label,
+    sigmoid(-z_c) for other classes.
 
     Args:
         logits: [B, C].
         labels: [B], int64.
-        gamma: focus, at least 0; 0 is binary cross-entropy.
-        weights: [C], one a class, for whole samples; the mean divides by the size of the batch.
+        gamma: focusing exponent, at least 0; 0 is binary cross-entropy.
+        weights: [C], of samples by label; the mean divides by the size of the batch.
     """
     logits = as_constant(logits, logits)
     signed = torch.where(F.one_hot(labels, logits.shape[1]).bool(), logits, -logits)  # [B, C]

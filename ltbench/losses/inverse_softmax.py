@@ -1,4 +1,4 @@
-"""The loss of an expert for inversely long-tailed tests.
+"""Loss of an expert for inversely long-tailed test sets.
 
 Zhang et al., "Self-Supervised Aggregation of Diverse Experts for Test-Agnostic Long-Tailed
 Recognition", NeurIPS 2022 (arXiv:2107.09249), equation 4.
@@ -12,7 +12,14 @@ from ltbench.losses.log_prior import log_prior
 
 
 def inverse_counts(counts: Tensor) -> Tensor:
-    """Return the counts [C] dealt out the other way round: the largest class gets the smallest."""
+    """Return the inverse counts: the largest class gets the smallest.
+
+    Args:
+        counts: [C].
+
+    Returns:
+        [C], the same values in reversed order of the classes.
+    """
     ascending, order = counts.sort(stable=True)
     inverse = counts.new_empty(counts.shape)
     inverse[order] = ascending.flip(0)
@@ -22,17 +29,19 @@ def inverse_counts(counts: Tensor) -> Tensor:
 def inverse_softmax(
     logits: Tensor, labels: Tensor, counts: Tensor, tau: float = 2.0, epsilon: float = 0.0
 ) -> Tensor:
-    """Return the cross-entropy of z + log pi - tau log pi', with pi' the prior dealt out inversely.
+    """Return the cross-entropy adjusted to the inverse prior.
+
+    Its logits are z + log pi - tau log pi', with pi' the inverse prior.
 
     Args:
         logits: [B, C].
         labels: [B], int64.
-        counts: [C], training images a class.
+        counts: [C], training images per class.
         tau: strength; 0 gives balanced softmax.
-        epsilon: what the authors' code adds to each prior inside its logarithm.
+        epsilon: added to each prior inside its logarithm, as in the authors' code.
 
     Raises:
-        ValueError: for a class without images, unless epsilon keeps its logarithm finite.
+        ValueError: for a class without images, unless epsilon is positive.
     """
     inverse = log_prior(inverse_counts(counts), epsilon=epsilon)
     shift = log_prior(counts, epsilon=epsilon) - tau * inverse

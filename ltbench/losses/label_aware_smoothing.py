@@ -1,4 +1,4 @@
-"""Label-aware smoothing: classes with more images are smoothed more.
+"""Label-aware smoothing: more label smoothing for classes with more images.
 
 Zhong, Cui, Liu, Jia, "Improving Calibration for Long-Tailed Recognition", CVPR 2021
 (arXiv:2104.00466), equations 5 to 9.
@@ -18,36 +18,39 @@ Shape = Literal["concave", "linear", "convex"]
 
 
 def label_smoothing(counts: Tensor, head: float, tail: float, shape: Shape = "concave") -> Tensor:
-    """Return the smoothing [C] of each class in float64, from `tail` up to `head`.
+    """Return the label smoothing of each class, from `tail` to `head`.
 
     In between it follows t = (n - n_min) / (n_max - n_min): "linear" t, "concave" sin(pi t / 2),
     "convex" 1 - cos(pi t / 2). With equal counts, where the authors' code divides by zero, every
-    class is smoothed as the largest.
+    class has that of the largest.
 
     Args:
-        counts: [C], training images a class.
+        counts: [C], training images per class.
         head: smoothing of the largest class.
         tail: smoothing of the smallest class.
-        shape: of the way from one to the other.
+        shape: of the curve in between.
+
+    Returns:
+        [C] float64.
 
     Raises:
         ValueError: for a class without images.
     """
     sizes = class_sizes(counts)
     least, most = sizes.aminmax()
-    place = torch.where(most > least, (sizes - least) / (most - least), 1.0)
+    t = torch.where(most > least, (sizes - least) / (most - least), 1.0)
     if shape == "concave":
-        place = torch.sin(place * math.pi / 2)
+        t = torch.sin(t * math.pi / 2)
     elif shape == "convex":
-        place = 1 - torch.cos(place * math.pi / 2)
-    return tail + (head - tail) * place
+        t = 1 - torch.cos(t * math.pi / 2)
+    return tail + (head - tail) * t
 
 
 def label_aware_smoothing(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
-    """Return the mean cross-entropy against targets smoothed by class.
+    """Return the mean cross-entropy with targets smoothed by class.
 
-    As in the authors' code a class's smoothing s is spread over all C classes, its own included:
-    the target is 1 - s + s / C. The paper spreads it over the C - 1 others.
+    As in the authors' code the smoothing s is spread over all C classes, the label included: its
+    target is 1 - s + s / C. The paper spreads it over the C - 1 others.
 
     Args:
         logits: [B, C].

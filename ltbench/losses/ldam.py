@@ -1,8 +1,8 @@
 """The label-distribution-aware margin loss.
 
 Cao et al., "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss", NeurIPS 2019
-(arXiv:1906.07413). The scale multiplies the logits after the margin is taken off, inside the loss:
-the input is a raw cosine, not a scaled one.
+(arXiv:1906.07413). The scale multiplies the cosines after the margin is subtracted, inside the
+loss: the input is a plain cosine, not a scaled one.
 """
 
 from torch import Tensor
@@ -12,11 +12,14 @@ from ltbench.losses.cross_entropy import cross_entropy
 
 
 def ldam_margins(counts: Tensor, max_margin: float = 0.5) -> Tensor:
-    """Return margins [C] in float64, proportional to n^(-1/4); the smallest class has the largest.
+    """Return class margins proportional to n^(-1/4).
 
     Args:
-        counts: [C], training images a class.
-        max_margin: margin of the smallest class, in units of the cosine.
+        counts: [C], training images per class.
+        max_margin: margin of the smallest class, on cosines.
+
+    Returns:
+        [C] float64.
 
     Raises:
         ValueError: for a class without images.
@@ -33,15 +36,17 @@ def ldam(
     scale: float = 30.0,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """Return the (weighted) cross-entropy of scale * (z - margin_y at the label).
+    """Return the (weighted) cross-entropy with class margins.
+
+    Logits are scale * z, at the label scale * (z - margin).
 
     Args:
         cosines: [B, C], of a classifier with normalized weights and features.
         labels: [B], int64.
-        counts: [C], training images a class.
+        counts: [C], training images per class.
         max_margin: margin of the smallest class.
         scale: inverse temperature.
-        weights: [C], one a class.
+        weights: [C], of the classes.
 
     Raises:
         ValueError: for a class without images.

@@ -1,4 +1,4 @@
-"""The logarithm of the class prior, centred."""
+"""The logarithm of the class prior, centered."""
 
 from torch import Tensor
 
@@ -6,21 +6,23 @@ from ltbench.losses.counts import class_sizes
 
 
 def log_prior(counts: Tensor, tau: float = 1.0, epsilon: float = 0.0) -> Tensor:
-    """Return log(pi^tau + epsilon) minus its maximum, with pi = n / sum(n).
+    """Return the logarithm of the class prior, minus its maximum.
 
-    Softmax does not see the constant that is taken off. Without it equal counts give exactly zero,
-    so that adjusted losses are then cross-entropy bit for bit.
+        log(pi^tau + epsilon) - max, with pi = n / sum(n)
+
+    A constant has no effect in softmax. Without it equal counts give exactly zero, so that adjusted
+    losses are then cross-entropy bit for bit.
 
     Args:
-        counts: [C], training images a class.
+        counts: [C], training images per class.
         tau: strength.
-        epsilon: what the authors' code adds inside the logarithm; 0 where it adds nothing.
+        epsilon: added inside the logarithm, as some authors' code does.
 
     Returns:
         [C] float64, at most 0.
 
     Raises:
-        ValueError: for a class without images, unless epsilon keeps its logarithm finite.
+        ValueError: for a class without images, unless epsilon is positive.
     """
     sizes = counts.double() if epsilon else class_sizes(counts)
     peak = sizes.max() / sizes.sum()

@@ -1,7 +1,7 @@
 """Logit adjustment, in the loss and after training.
 
 Menon et al., "Long-tail learning via logit adjustment", ICLR 2021 (arXiv:2007.07314), equations 9
-and 10. The authors' code adds 1e-12 inside the logarithm; so does this.
+and 10. The authors' code adds 1e-12 inside the logarithm; so does ours.
 """
 
 from torch import Tensor
@@ -21,8 +21,8 @@ def logit_adjustment(
     Args:
         logits: [B, C].
         labels: [B], int64.
-        counts: [C], training images a class.
-        tau: strength; 1 makes the balanced error consistent.
+        counts: [C], training images per class.
+        tau: strength; with 1 the loss is consistent for the balanced error.
         epsilon: added inside the logarithm.
     """
     return cross_entropy(logits + as_constant(log_prior(counts, tau, epsilon), logits), labels)
@@ -31,11 +31,11 @@ def logit_adjustment(
 def posthoc_adjustment(
     logits: Tensor, counts: Tensor, tau: float = 1.0, epsilon: float = EPSILON
 ) -> Tensor:
-    """Return z - log(pi^tau + epsilon) up to a constant, for logits [B, C] of a trained network.
+    """Return z - log(pi^tau + epsilon), up to a constant.
 
     Args:
-        logits: [B, C].
-        counts: [C], training images a class.
+        logits: [B, C], of a trained network.
+        counts: [C], training images per class.
         tau: strength.
         epsilon: added inside the logarithm.
     """

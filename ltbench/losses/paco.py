@@ -16,33 +16,34 @@ def paco(
     labels: Tensor,
     similarities: Tensor,
     contrast_labels: Tensor,
-    itself: Tensor,
+    positions: Tensor,
     counts: Tensor,
     *,
     alpha: float,
     beta: float = 1.0,
     gamma: float = 1.0,
 ) -> Tensor:
-    """Return the mean over anchors of their positives' weighted mean of -log p.
+    """Return the mean over anchors of their positives' mean -log p.
 
-    p is a softmax over the classes, scored z + log(pi + 1e-9), and the contrast set together.
-    Positives are the anchor's class, with weight beta, and the others of its class in the contrast
-    set, with weight alpha. Because samples stand beside the classes the prior is not centred.
+    p is one softmax over classes, with logits z + log(pi + 1e-9), and samples of the contrast set.
+    Positives are the anchor's class, with weight beta, and other samples of the class in the
+    contrast set, with weight alpha. The prior is not centered: a constant would change the classes'
+    weight against the samples.
 
     Args:
         logits: [B, C].
         labels: [B], int64.
         similarities: [B, M], of the anchors to the contrast set, divided by the temperature.
         contrast_labels: [M], int64.
-        itself: [B], int64, the anchor's own place in the contrast set, which does not count.
-        counts: [C], training images a class.
+        positions: [B], int64, of the anchors in the contrast set; an anchor is left out of its own.
+        counts: [C], training images per class.
         alpha: weight of a positive sample.
         beta: weight of the class.
         gamma: weight of the contrast set in the denominator.
     """
     prior = counts.double() / counts.sum()
     classes = logits + as_constant((prior + 1e-9).log(), logits)  # [B, C]
-    others = torch.ones_like(similarities).scatter(1, itself[:, None], 0.0)  # [B, M]
+    others = torch.ones_like(similarities).scatter(1, positions[:, None], 0.0)  # [B, M]
     same = others * (labels[:, None] == contrast_labels)
     one_hot = F.one_hot(labels, len(counts))
 

@@ -13,16 +13,17 @@ from ltbench.losses.log_prior import log_prior
 def prior_rebalancing(
     logits: Tensor, counts: Tensor, strength: float = 1.0, target_prior: Tensor | None = None
 ) -> Tensor:
-    """Return the logits of p^(1 - s) * r^s, up to a constant.
+    """Return the logits of a re-balanced posterior, up to a constant.
 
-    p is the softmax of the logits and r, proportional to p / pi_train * pi_target, its correction
-    to the target prior. The authors choose the strength s on balanced validation data.
+    The posterior is p^(1 - s) * r^s, with p the softmax of the logits, and r the posterior under
+    the target prior, proportional to p / pi_train * pi_target. The authors choose the strength s on
+    balanced validation data.
 
     Args:
-        logits: [B, C] of a trained network.
-        counts: [C], training images a class.
-        strength: of the correction: 0 none, 1 full, more is allowed (lambda of the paper).
-        target_prior: [C], class probabilities of the test set, uniform where None.
+        logits: [B, C], of a trained network.
+        counts: [C], training images per class.
+        strength: 0 for none, 1 for full re-balancing; may exceed 1 (lambda of the paper).
+        target_prior: [C], class probabilities of the test set; uniform if None.
 
     Raises:
         ValueError: for a class without images.

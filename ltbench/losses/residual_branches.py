@@ -1,4 +1,4 @@
-"""The losses of ResLT's branches.
+"""Losses of ResLT's branches.
 
 Cui et al., "ResLT: Residual Learning for Long-tailed Recognition", TPAMI 2022 (arXiv:2101.10633),
 in the form of the authors' code.
@@ -11,12 +11,15 @@ from ltbench.core.distributed import global_mean
 
 
 def class_groups(counts: Tensor, medium_from: float, few_from: float) -> Tensor:
-    """Return which classes each branch is responsible for [3, C]: all, medium and few, few.
+    """Return the classes of each branch: all, medium and few-shot, few-shot.
 
     Args:
-        counts: [C], training images a class.
-        medium_from: share of the classes, largest first, that are not medium or few.
-        few_from: share of the classes, largest first, that are not few.
+        counts: [C], training images per class.
+        medium_from: share of many-shot classes, in order of size.
+        few_from: share of many- and medium-shot classes, in order of size.
+
+    Returns:
+        [3, C] bool.
     """
     classes = len(counts)
     ranks = torch.empty_like(counts)
@@ -28,14 +31,15 @@ def class_groups(counts: Tensor, medium_from: float, few_from: float) -> Tensor:
 
 
 def branch_loss(logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
-    """Return the mean of -log(softmax(z_k)_y + 1e-7) over pairs of a branch and its own samples.
+    """Return the branches' mean loss on samples of their classes.
 
-    It is one mean for all branches, so that a branch counts by its own samples in the batch.
+    One mean of -log(softmax(z_k)_y + 1e-7) over all pairs of a branch and a sample of its classes:
+    a branch weighs by its samples in the batch.
 
     Args:
         logits: [K, B, C].
         labels: [B], int64.
-        groups: [K, C], which classes are a branch's own; the first branch has all.
+        groups: [K, C] bool, the classes of each branch; the first has all.
     """
     own = groups[:, labels]  # [K, B]
     picked = labels.expand(len(logits), -1)[..., None]  # [K, B, 1]

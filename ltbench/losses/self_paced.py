@@ -1,4 +1,4 @@
-"""Schedules of self-paced learning from experts: which images, and which experts, count how much.
+"""Self-paced learning from experts: weights of images and of experts.
 
 Xiang et al., "Learning From Multiple Experts", ECCV 2020 (arXiv:2001.01536), section 4, in the form
 of the authors' code.
@@ -9,14 +9,18 @@ from torch import Tensor
 
 
 def ease_within_classes(confidence: Tensor, labels: Tensor, least: Tensor) -> Tensor:
-    """Return how easy images are [N]: `least` for the hardest of a class, 1 for the easiest.
+    """Return the ease of images, scaled within each class.
 
-    Between them it goes with the confidence. Where all of a class are equally hard it is 1.
+    Linear in the confidence, from `least` for a class's hardest image to 1 for its easiest; 1 if
+    all of its images are equally hard.
 
     Args:
-        confidence: [N], an expert's probability of the image's own class.
+        confidence: [N], an expert's probability of the image's label.
         labels: [N], int64.
-        least: [C], one a class.
+        least: [C], of the classes.
+
+    Returns:
+        [N].
     """
     low = torch.full_like(least, torch.inf).scatter_reduce(0, labels, confidence, "amin")
     high = torch.zeros_like(least).scatter_reduce(0, labels, confidence, "amax")
@@ -25,22 +29,26 @@ def ease_within_classes(confidence: Tensor, labels: Tensor, least: Tensor) -> Te
 
 
 def curriculum_weights(ease: Tensor, progress: float) -> Tensor:
-    """Return the weights of images: their ease, 1 at half of training, and beyond 1 after it.
+    """Return the weights of images in an epoch.
+
+    Linear in the progress: their ease at first, 1 at half of training, above 1 afterwards.
 
     Args:
         ease: [B].
-        progress: share of the epochs, the current one included.
+        progress: completed share of the epochs, the current one included.
     """
     return ease + (1 - ease) * 2 * progress
 
 
 def expert_weight(student: float, expert: float, decay_from: float) -> float:
-    """Return the weight of an expert: 1 at first, 0 once the student is as good.
+    """Return an expert's weight, which falls with the student's accuracy.
+
+    1 at first, 0 once the student is as accurate.
 
     Args:
         student: the student's accuracy on the expert's classes.
         expert: the expert's accuracy on them.
-        decay_from: share of the expert's accuracy from which the weight falls, linearly.
+        decay_from: share of the expert's accuracy from which the weight falls linearly.
     """
     if student < decay_from * expert:
         return 1.0

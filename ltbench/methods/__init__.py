@@ -1,4 +1,7 @@
-"""METHODS: every method by its key, which is also its file name and its record folder."""
+"""METHODS: every method by its key.
+
+The key also names its file and the folder of its records.
+"""
 
 from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.mixup import Mixup

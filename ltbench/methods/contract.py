@@ -1,8 +1,10 @@
-"""The contract of a method: everything that its author needs.
+"""The contract of a method: everything that its author needs, in one file.
 
-A method is a PyTorch module that computes a loss and predicts logits; the suite trains, tests and
-records it. Only `training_loss` has to be given, and four class attributes:
+A method is a PyTorch module that returns a training loss and predicts logits; the suite builds,
+trains, tests and records it. It gives `title`, `paper`, `category` and `training_loss`, and
+overrides further hooks of `Method` where it needs them. A whole plugin, `my_focal.py`:
 
+    from pydantic import Field
     from torch.nn.functional import cross_entropy
 
     from ltbench.core.distributed import global_mean
@@ -12,7 +14,7 @@ records it. Only `training_loss` has to be given, and four class attributes:
         gamma: float = Field(2.0, ge=0, description="exponent of the focusing factor")
 
     class Focal(Method):
-        title = "Focal"
+        title = "Focal loss"
         paper = Paper("Focal Loss for Dense Object Detection", "Lin et al.", "ICCV", 2017)
         category = "cost-sensitive"
         HParams = FocalHParams
@@ -22,7 +24,22 @@ records it. Only `training_loss` has to be given, and four class attributes:
             losses = cross_entropy(self.network(batch.images), batch.labels, reduction="none")
             return global_mean((1 - (-losses).exp()) ** self.hparams.gamma * losses)
 
-`ltbench methods check FILE` runs the checks that the suite's own methods pass.
+    METHODS = {"my_focal": Focal}
+
+`ltbench methods check my_focal.py` runs the checks that the suite's own methods pass, and
+`ltbench run --grid GRID --plugin my_focal.py` trains it. Three rules hold for every hook:
+
+Ranks. Each of W ranks has B / W rows of the global batch of B, and a job's numbers do not depend on
+W. A mean over samples is `core.distributed.global_mean`; other sums over samples use `all_sum` and
+`gather` of that module; random numbers come from `self.rng`. Parameters, buffers and control flow
+are equal on every rank.
+
+State. All that predictions, later steps or later stages need is a parameter or a buffer:
+checkpoints and exported weights hold nothing else. Parameters train if they require a gradient when
+`on_stage_start` returns, and all of these take part in every loss.
+
+Speed. Hooks up to `lr_scale` run on the CPU, later ones on the device of the parameters.
+`training_loss` reads no tensor back to the host (`.item()`, `.tolist()`): the step would wait.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,13 +61,17 @@ from ltbench.networks import Network, NetworkSpec, build_backbone
 __all__ = [
     "Batch",
     "Category",
+    "GlobalBatchRNG",
     "HParams",
     "Loss",
     "Method",
+    "Network",
+    "NetworkSpec",
     "Paper",
     "Progress",
     "Stage",
     "Teacher",
+    "TestTime",
     "TrainedTeacher",
 ]
 
@@ -70,19 +91,22 @@ Category = Literal[
 
 
 class HParams(BaseModel):
-    """Hyper-parameters of a method: the paper's defaults, each with a one-line description."""
+    """Base of a method's hyper-parameters.
+
+    Each field has the paper's value as its default, bounds, and a one-line description.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands at the start of an epoch.
+    """Training progress at the start of an epoch.
 
     Attributes:
         epoch: epochs completed, from 0.
         epochs: epochs of the stage.
-        deferred: whether the recipe's deferred switches (DRW, DRS) are on.
+        deferred: whether the recipe's `deferred_from_epoch` is reached (DRW, DRS).
     """
 
     epoch: int
@@ -97,11 +121,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainedTeacher:
-    """The state of a trained teacher.
+    """Weights of a trained teacher.
 
     Attributes:
-        weights: its state.
-        classes: [K] the classes that it was trained on, which its logits [B, K] stand for.
+        weights: its state dict.
+        classes: [K] int64, the classes that it was trained on; column k of its logits [B, K] is
+            class `classes[k]`.
     """
 
     weights: Mapping[str, Tensor]
@@ -109,19 +134,37 @@ class TrainedTeacher:
 
 
 class Method(nn.Module):
-    """Base of every method; only `training_loss` has to be given (none for untrained stages).
+    """Base class of all methods.
 
     Class attributes, read into the registry:
-        title, aliases, paper, category: name in tables, other keys, source, the survey's heading.
-        version, oracle: bumped when behaviour moves; file of reference numbers that checks it.
-        stages: the stages that are jobs of their own, in order.
-        init_from: variant whose trained network the first stage needs; a grid may name another.
-        teachers: methods whose trained weights `load_teachers` gets, in this order.
-        required_init_tensors: classifier tensors that this network must have.
-        batch_dependence: which images of a batch affect the loss of one: "none", those "gathered"
-            from all ranks, or those "per_rank".
-        reduces_to: method that this one computes bit for bit when all counts are equal.
-        test_time: whether shifted tests are run again, after `adapt` or with their prior given.
+        title: name in tables.
+        paper: source; None if there is none.
+        category: heading of the survey.
+        aliases: other keys in grids.
+        version: raised when the method's numbers change; old records are then stale.
+        stages: in order; each is a job of its own.
+        init_from: method whose trained network the first stage starts from; grids may override it.
+        required_init_tensors: classifier tensors ("weight", "bias") that its weights must have.
+        teachers: methods that are trained first and passed to `load_teachers`, in this order.
+        batch_dependence: which rows of a batch affect a row's loss: "none", those "gathered" from
+            all ranks, or those "per_rank" (the numbers then depend on the number of ranks).
+        reduces_to: method that this one equals bit for bit if all classes have equally many images.
+        test_time: what predictions may know of the test set: nothing ("inductive"), its unlabeled
+            images ("transductive", see `adapt`), or its class prior ("known_test_prior", see
+            `predict`). The last two are also tested under shifted class frequencies.
+        oracle: file of reference numbers in tests/oracles that a test compares the method with.
+        HParams: class of its hyper-parameters.
+
+    Attributes:
+        hparams: values of the hyper-parameters.
+        spec: backbone, classes and channels.
+        counts: [classes] int64, training images per class.
+        network: images [B, C, H, W] -> logits [B, classes].
+        stage: the stage that runs.
+        progress: set at the start of each epoch.
+        rng: random numbers of an epoch, drawn for the global batch; new at the start of each epoch.
+
+    Hooks stand below in the order of a stage's life: build, load, statistics, epochs, test.
     """
 
     title: ClassVar[str]
@@ -131,8 +174,8 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     stages: ClassVar[tuple[Stage, ...]] = (Stage("train"),)
     init_from: ClassVar[str | None] = None
-    teachers: ClassVar[tuple[Teacher, ...]] = ()
     required_init_tensors: ClassVar[tuple[str, ...]] = ()
+    teachers: ClassVar[tuple[Teacher, ...]] = ()
     batch_dependence: ClassVar[Literal["none", "gathered", "per_rank"]] = "none"
     reduces_to: ClassVar[str | None] = None
     test_time: ClassVar[TestTime] = "inductive"
@@ -140,15 +183,18 @@ class Method(nn.Module):
     HParams: ClassVar[type[HParams]] = HParams
 
     def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: Any = None) -> None:
-        """Build the network.
+        """Build the method of any stage.
+
+        Torch's default generator is seeded by the job's seed and stage, alike on every rank and for
+        every method, so that initial weights are paired.
 
         Args:
             spec: backbone, classes and channels.
-            counts: [classes] int64, training images a class.
-            hparams: values of `HParams`; defaults where None.
+            counts: [classes] int64, training images per class.
+            hparams: an instance of `HParams`; None for the defaults.
 
         Raises:
-            ValueError: for counts of another length, or a class without images.
+            ValueError: if the number of counts is wrong, or a class has no images.
         """
         super().__init__()
         if len(counts) != spec.classes:
@@ -164,85 +210,161 @@ class Method(nn.Module):
         self.frozen: list[nn.Module] = []
         self.network = self.build_network(spec)
 
+    def stage_of(self, name: str) -> Stage:
+        """Return a stage under this method's hyper-parameters."""
+        return {stage.name: stage for stage in self.stages}[name].resolve(self.hparams.model_dump())
+
+    # Build and load: on the CPU, before the optimizer is made.
+
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return the network: features and a linear classifier, unless the method has its own."""
+        """Return the network; by default a backbone with a linear classifier.
+
+        Called by the constructor, when `hparams` and `counts` are set; it may register buffers.
+        The parts' names `backbone` and `classifier` matter: weights are transferred, the backbone
+        gets a learning rate of its own, is compiled and, if frozen, its features are cached (the
+        network is then given features [B, D], or [B, E, D] of experts, in place of images).
+        """
         backbone, width = build_backbone(spec)
         return Network(backbone, linear(width, spec.classes))
 
-    def stage_of(self, name: str) -> Stage:
-        """Return one of the stages as it is under the hyper-parameters."""
-        return {stage.name: stage for stage in self.stages}[name].resolve(self.hparams.model_dump())
-
-    def training_loss(self, batch: Any) -> Loss:
-        """Return the loss of a step: a scalar, or named scalars to be summed.
-
-        A mean over samples is `core.distributed.global_mean`, and random numbers are `self.rng`,
-        new in each epoch, so that ranks agree.
-
-        Args:
-            batch: a `Batch`; for a stage with several samplers a dict of them by sampler name.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no trained stage")
-
-    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Return logits [B, classes] of images [B, C, H, W].
-
-        Args:
-            images: normalized test images.
-            target_prior: [classes] class probabilities of the test set, where they are known.
-        """
-        logits: Tensor = self.network(images)
-        return logits
-
-    def samplers(self) -> tuple[str, ...]:
-        """Return the samplers of the coming epoch; asked after `on_epoch_start`."""
-        return self.stage.samplers
-
-    def update_statistics(self, batch: Batch) -> None:
-        """See the training set once, in order, test transform, no gradient, alike on every rank."""
-
-    def finalize_statistics(self) -> None:
-        """Finish what `observe` gathered."""
-
-    def tune_on_validation(self, batches: Iterable[Batch]) -> None:
-        """Choose what is open on auxiliary images: seen as by `observe`, alike on every rank."""
-
     def init_from_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Continue from a trained method's state: all of it where names and shapes are the same.
+        """Initialize from the trained weights of `init_from` or of the stage before.
 
-        Of another method's it is the backbone, and the classifier where that fits.
+        Called once, before `on_stage_start`, with the same weights on every rank. By default all
+        tensors are taken if all names and shapes match; else those of the backbone, and those of
+        the classifier that fit.
 
         Raises:
-            ValueError: naming what the start lacks.
+            ValueError: naming each tensor that is missing or of another shape.
         """
         self.load_state_dict(
             transfer_weights(self.state_dict(), weights, self.required_init_tensors)
         )
 
     def load_teachers(self, teachers: Sequence[TrainedTeacher]) -> None:
-        """Take the trained `teachers`: those there are, in order; an empty group has none."""
+        """Load the weights of trained teachers.
 
-    def adapt(self, batches: Iterable[Tensor]) -> None:
-        """Adapt to unlabelled test views [V, B, C, H, W], alike on every rank, before a test."""
+        Called once, before `on_stage_start`, with the same weights on every rank.
+
+        Args:
+            teachers: in the order of the class attribute; a class subset without classes has none.
+        """
 
     def on_stage_start(self, stage: Stage) -> None:
-        """Prepare a stage: freeze, re-initialise. Runs after the start is loaded."""
+        """Prepare a stage: freeze or re-initialize parts.
 
-    def on_epoch_start(self, progress: Progress) -> None:
-        """Take note of where training stands; `self.progress` is set before."""
+        Called once in training mode, with `self.stage` set and all weights loaded; again when a job
+        resumes or weights are restored, whose state is loaded afterwards. New random weights come
+        from torch's default generator, which is alike on every rank.
+        """
 
     def lr_scale(self, parameter: str) -> float:  # noqa: ARG002
-        """Return the multiple of the recipe's learning rate that a named parameter trains with."""
+        """Return a parameter's learning rate, relative to the recipe's.
+
+        Called once for each parameter that trains; the recipe's schedule multiplies the result.
+
+        Args:
+            parameter: its name, such as "network.classifier.weight".
+        """
         return 1.0
 
+    # Statistics: in evaluation mode, without gradient, if the stage asks for them.
+
+    def update_statistics(self, batch: Batch) -> None:
+        """Update statistics of the training set with its next batch.
+
+        Called if the stage has `needs_statistics_pass`, before training, or before the test if the
+        stage is not trained. Every rank gets all training images once, in the order of the split,
+        with the test transform, so that statistics need no communication.
+
+        Args:
+            batch: images [B, C, H, W], labels [B]; the last batch may be smaller.
+        """
+
+    def finalize_statistics(self) -> None:
+        """Finish the statistics, after the last batch of the pass."""
+
+    # Epochs: in training mode; `forward` of the network runs under the recipe's precision.
+
+    def on_epoch_start(self, progress: Progress) -> None:
+        """Update what depends on the epoch.
+
+        Called on every rank, with `self.progress` and `self.rng` set. If a job resumes within an
+        epoch it is called again, before the saved state is loaded.
+        """
+
+    def samplers(self) -> tuple[str, ...]:
+        """Return the names of the coming epoch's samplers, equal on every rank.
+
+        Called after `on_epoch_start`; must depend on nothing but progress and hyper-parameters.
+        """
+        return self.stage.samplers
+
+    def training_loss(self, batch: Any) -> Loss:
+        """Return the loss of a step, or named losses to be summed.
+
+        Called in every step, with gradient; losses are scalars. The suite averages gradients over
+        ranks and takes the optimizer's step: the mean over ranks of the returned loss must be the
+        loss of the global batch, as it is for `global_mean`.
+
+        Args:
+            batch: this rank's rows of the global batch. Images [B, C, H, W], with several `views`
+                [V, B, C, H, W]; labels [B]; index [B]. A dict of batches by sampler name if the
+                stage has several samplers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no trained stage")
+
+    # Test: in evaluation mode, without gradient.
+
+    def tune_on_validation(self, batches: Iterable[Batch]) -> None:
+        """Tune hyper-parameters left free (e.g. tau) on the held-out images.
+
+        Called once after training, before the test, if the stage has `tunes_on_validation="end"`.
+        Every rank gets the same batches: all held-out images, in order, with the test transform.
+        Keep the result in a buffer.
+        """
+
+    def adapt(self, batches: Iterable[Tensor]) -> None:
+        """Adapt to a test set's unlabeled images, if `test_time` is "transductive".
+
+        Called on a copy of the trained method before each test under shifted class frequencies,
+        which is then tested on these images. Every rank gets the same batches. A gradient needs
+        `torch.enable_grad()`.
+
+        Args:
+            batches: [V, B, C, H, W], V random views of each image.
+        """
+
+    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Return logits [B, classes] of images [B, C, H, W].
+
+        Called with this rank's share of the test images, of which the last batch may be smaller and
+        may be empty (B = 0): a row must not depend on the other rows. Class probabilities are the
+        softmax of the result.
+
+        Args:
+            images: normalized, with the test transform.
+            target_prior: [classes], class probabilities of the test set; given only in tests under
+                shifted class frequencies, if `test_time` is "known_test_prior".
+        """
+        logits: Tensor = self.network(images)
+        return logits
+
+    # For use in hooks.
+
     def freeze(self, module: nn.Module, *, update_bn: bool = False) -> None:
-        """Train a part no more; BatchNorm's statistics are fixed unless they are to be updated."""
+        """Stop training a module, from `on_stage_start` or the constructor.
+
+        Args:
+            module: its parameters get no gradient any more, and it stays in evaluation mode.
+            update_bn: leave it in training mode: BatchNorm uses and updates batch statistics.
+        """
         module.requires_grad_(requires_grad=False)
         if not update_bn:
             self.frozen.append(module.eval())
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of all that is not frozen."""
+        """Set training or evaluation mode, except of frozen modules."""
         super().train(mode)
         for module in self.frozen:
             module.eval()

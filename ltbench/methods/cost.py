@@ -1,4 +1,4 @@
-"""What a method's network costs: its parameters, and the arithmetic of one prediction."""
+"""Cost of a method's network: parameters, and arithmetic of one prediction."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -20,48 +20,53 @@ COUNTS = [int(500 * 0.01 ** (k / 99)) for k in range(100)]
 
 
 def network_cost(kind: type[Method]) -> NetworkCost:
-    """Measure a method with its default hyper-parameters, ResNet-32 and CIFAR-100-LT's classes.
+    """Measure a method on ResNet-32 with the classes of CIFAR-100-LT.
 
-    Arithmetic is that of convolutions and matrix products, for one test image.
+    Hyper-parameters are the defaults. Arithmetic is that of convolutions and matrix products, for
+    one test image.
     """
-    method = _built(kind)
+    method = _build(kind)
     return NetworkCost(
         parameters=all_parameters(method),
         megaflops=_megaflops(method),
         teachers=tuple(
-            _megaflops(_built(METHODS[teacher.method], **teacher.hparams))
+            _megaflops(_build(METHODS[teacher.method], **teacher.hparams))
             for teacher in kind.teachers
         ),
     )
 
 
 def all_parameters(method: Method) -> int:
-    """Return the parameters of a method: all of its module, teachers and momentum copies too."""
+    """Return a method's number of parameters, with teachers and momentum copies."""
     return sum(parameter.numel() for parameter in method.parameters())
 
 
 def trained_parameters(method: Method) -> int:
-    """Return the parameters that the method's stage trains."""
+    """Return the number of parameters that a method's stage trains."""
     if not method.stage.is_trained:
         return 0
     return sum(p.numel() for p in method.parameters() if p.requires_grad)
 
 
 def read_parameters(method: Method, images: Tensor) -> int:
-    """Return the parameters that a prediction of images [B, C, H, W] reads.
+    """Return the number of parameters that a prediction reads.
 
-    They are those of every parameter that an operation is given, whatever part of it is used.
-    Teachers, momentum copies and heads that a prediction does not touch do not count, nor does an
-    expert that none of the images needs, nor buffers: class means, BatchNorm's statistics.
+    A parameter counts as a whole if it is an argument of any operation. Teachers, momentum copies
+    and heads that a prediction does not touch do not count, nor do experts that none of the images
+    is routed to, nor buffers such as class means and BatchNorm's statistics.
+
+    Args:
+        method: in evaluation mode.
+        images: [B, C, H, W].
     """
-    # In inference mode a composed operation would be seen as one, below what autocast does to it.
+    # Inference mode would show composed operations whole, and not what autocast does inside them.
     with torch.inference_mode(mode=False), torch.no_grad(), _Reading() as reading:
         method.predict(images)
     return sum(p.numel() for p in method.parameters() if _memory(p) in reading.memory)
 
 
 class _Reading(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Takes note of the memory that operations are given."""
+    """Records the memory of all operations' arguments."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -74,9 +79,9 @@ class _Reading(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call an operation, and note its tensors."""
-        given = tree_leaves((args, kwargs))
-        self.memory.update(_memory(value) for value in given if isinstance(value, Tensor))
+        """Call an operation, and record the memory of its tensors."""
+        arguments = tree_leaves((args, kwargs))
+        self.memory.update(_memory(value) for value in arguments if isinstance(value, Tensor))
         return func(*args, **(kwargs or {}))
 
 
@@ -84,7 +89,7 @@ def _memory(value: Tensor) -> int:
     return value.untyped_storage().data_ptr()
 
 
-def _built(kind: type[Method], **hparams: Any) -> Method:
+def _build(kind: type[Method], **hparams: Any) -> Method:
     method = kind(SPEC, torch.tensor(COUNTS), kind.HParams(**hparams)).eval()
     method.stage = method.stage_of(method.stages[-1].name)
     return method

@@ -1,4 +1,4 @@
-"""Papers that several methods come from."""
+"""Papers of several methods."""
 
 from ltbench.core.types import Paper
 

@@ -1,7 +1,7 @@
-"""Methods and metrics of the user's own, from a Python file.
+"""Plugins: methods and metrics from a user's Python file.
 
-The modules beside the file are there to be imported, as for a script. What the file and these say
-is part of the key of its jobs: a plugin that was edited has no records of before.
+A plugin may import modules of its folder, as a script may. The bytes of the file and of these
+modules are part of the key of its jobs: after an edit, old records are stale.
 """
 
 import ast
@@ -26,17 +26,17 @@ from ltbench.methods.contract import Method
 from ltbench.methods.registry import describe
 
 Parts = tuple[str, ...]
-"""A module's dotted name, from the plugin's folder down; that of the plugin itself is empty."""
+"""A module's dotted name, relative to the plugin's folder; () for the plugin itself."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """What a Python file of the user's own defines.
+    """Contents of a plugin.
 
     Attributes:
-        methods: its methods by key.
-        metrics: what it has as METRICS; nobody has looked at it yet.
-        source: SHA-256 of the file and of all that it imports from its own folder.
+        methods: its METHODS, by key.
+        metrics: its METRICS, not yet validated.
+        source: hash of the file and of all that it imports from its folder.
     """
 
     methods: Mapping[str, type[Method]]
@@ -44,20 +44,23 @@ class Plugin:
     source: str
 
     def hash_of(self, key: str) -> str:
-        """Return the hash of what a method says and of the versions of those that it extends."""
-        extends = {
+        """Return the hash of a method's source.
+
+        The versions of ltbench's methods that it extends are part of it.
+        """
+        bases = {
             name: base.version
             for name, base in METHODS.items()
             if issubclass(self.methods[key], base)
         }
-        return content_hash([self.source, extends])
+        return content_hash([self.source, bases])
 
 
 def with_plugins(registry: MethodRegistry, paths: Iterable[Path]) -> MethodRegistry:
-    """Return a registry with the methods of plugins added.
+    """Return a registry extended by the methods of plugins.
 
     Raises:
-        ConfigError: if a plugin cannot be used, or takes a key that is in use.
+        ConfigError: if a plugin cannot be used, or a key exists already.
     """
     methods = dict(registry.methods)
     for path in paths:
@@ -65,7 +68,8 @@ def with_plugins(registry: MethodRegistry, paths: Iterable[Path]) -> MethodRegis
         plugin = import_plugin(path)
         for key, method in plugin.methods.items():
             if key in methods:
-                raise location.error("duplicate", f"there is a method {format_value(key)} already")
+                message = f"there is a method {format_value(key)} already, choose another key"
+                raise location.error("duplicate", message)
             try:
                 described = describe(method)
                 own = {
@@ -80,11 +84,13 @@ def with_plugins(registry: MethodRegistry, paths: Iterable[Path]) -> MethodRegis
 
 
 def find_method(key: str, plugins: Iterable[Path]) -> tuple[type[Method], str | None]:
-    """Return a method's class, and the hash of its source where a plugin has it.
+    """Return a method's class, and the hash of its plugin's source.
+
+    The hash is None for ltbench's own methods.
 
     Raises:
         ConfigError: if a plugin cannot be used.
-        KeyError: for a method that neither METHODS nor a plugin has.
+        KeyError: if neither METHODS nor a plugin has the method.
     """
     for plugin in [import_plugin(path) for path in plugins]:
         if key in plugin.methods:
@@ -93,18 +99,18 @@ def find_method(key: str, plugins: Iterable[Path]) -> tuple[type[Method], str | 
 
 
 def import_plugin(path: Path) -> Plugin:
-    """Return what a Python file of the user's own defines, running it once a process.
+    """Import a plugin, once per process.
 
     Raises:
         ConfigError: if there is no such file, it fails, or it has neither METHODS nor METRICS.
     """
     if not path.is_file():
         raise Location(display(path)).error("missing-file", "no such plugin")
-    return _imported(path.resolve())
+    return _import(path.resolve())
 
 
 @cache
-def _imported(path: Path) -> Plugin:
+def _import(path: Path) -> Plugin:
     location = Location(display(path))
     name = f"ltbench_plugin_{content_hash(str(path))[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -114,9 +120,11 @@ def _imported(path: Path) -> Plugin:
         sys.path.append(str(path.parent))  # last, so that nothing else is shadowed
     importlib.invalidate_caches()
     module = importlib.util.module_from_spec(spec)
-    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # it is stale within a second
+    # Bytecode is told from source by seconds, so that an edit within one would go unseen.
+    keep, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        texts = {parts: file.read_bytes() for parts, file in _own_modules(path, location).items()}
+        files = _local_modules(path, location)
+        sources = {parts: file.read_bytes() for parts, file in files.items()}
         sys.modules[name] = module  # before it runs, as for any import: classes look it up
         spec.loader.exec_module(module)
     except ConfigError:
@@ -127,68 +135,68 @@ def _imported(path: Path) -> Plugin:
         message = f"fails on import: {type(error).__name__}: {reason}"
         raise location.error("plugin", message) from error
     finally:
-        sys.dont_write_bytecode = writes
+        sys.dont_write_bytecode = keep
     metrics = getattr(module, "METRICS", None)
     methods = getattr(module, "METHODS", None if metrics is None else {})
     if not isinstance(methods, dict):
-        message = "has no METHODS, a dict from key to class, and no METRICS, a list"
+        message = "needs METHODS, a dict from key to class, or METRICS, a list"
         raise location.error("plugin", message)
-    hashes = {".".join(p): hashlib.sha256(text).hexdigest() for p, text in texts.items()}
+    hashes = {".".join(p): hashlib.sha256(source).hexdigest() for p, source in sources.items()}
     return Plugin(methods, metrics or (), content_hash(hashes))
 
 
-def _own_modules(plugin: Path, location: Location) -> dict[Parts, Path]:
-    """Return the files that a plugin is made of: its own, and what these import from its folder.
+def _local_modules(plugin: Path, location: Location) -> dict[Parts, Path]:
+    """Return the files of a plugin and of its local imports.
 
     Raises:
-        ConfigError: where an import would give another module than the one in the folder.
+        ConfigError: if an import from the folder would give another module of that name.
     """
-    found: dict[Parts, Path] = {}
+    modules: dict[Parts, Path] = {}
     pending: list[tuple[Parts, Path]] = [((), plugin)]
     while pending:
         parts, file = pending.pop()
-        if parts in found:
+        if parts in modules:
             continue
-        found[parts] = file
+        modules[parts] = file
         package = parts if file.name == "__init__.py" else parts[:-1]
-        for wanted, relative in _imports(ast.parse(file.read_bytes()), package):
-            inside = list(_files(plugin.parent, wanted))
-            if inside and not relative:
-                _check_import(wanted[0], plugin.parent, location)
-            pending += inside
-    return found
+        for imported, relative in _imports(ast.parse(file.read_bytes()), package):
+            local = list(_files(plugin.parent, imported))
+            if local and not relative:
+                _check_import(imported[0], plugin.parent, location)
+            pending += local
+    return modules
 
 
 def _imports(tree: ast.AST, package: Parts) -> Iterator[tuple[Parts, bool]]:
-    """Yield the names that a module imports anywhere, and whether each is one of its package."""
+    """Yield each imported name, and whether the import is relative."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((tuple(alias.name.split(".")), False) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            start = package[: len(package) + 1 - node.level] if node.level else ()
-            module = (*start, *(node.module.split(".") if node.module else ()))
+            parent = package[: len(package) + 1 - node.level] if node.level else ()
+            module = (*parent, *(node.module.split(".") if node.module else ()))
             yield from (((*module, alias.name), node.level > 0) for alias in node.names)
 
 
 def _files(folder: Path, name: Parts) -> Iterator[tuple[Parts, Path]]:
-    """Yield the modules in a folder that importing a name runs: packages, then the module."""
+    """Yield the modules in a folder that an import runs, packages first."""
     for end in range(1, len(name) + 1):
-        place = folder.joinpath(*name[:end])
-        for file in (place / "__init__.py", place.with_suffix(".py")):
+        path = folder.joinpath(*name[:end])
+        for file in (path / "__init__.py", path.with_suffix(".py")):
             if file.is_file() and name[0] != "ltbench":
                 yield name[:end], file
                 break
 
 
 def _check_import(name: str, folder: Path, location: Location) -> None:
-    """Refuse a module of a plugin's folder that another module of that name stands before."""
+    """Refuse a module of a plugin's folder that another one shadows."""
     loaded: ModuleType | None = sys.modules.get(name)
     spec = importlib.util.find_spec(name) if loaded is None else loaded.__spec__
-    places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
-    own = {folder / name, folder / f"{name}.py", folder / name / "__init__.py"}
-    if own.isdisjoint(Path(place).resolve() for place in places if place):
+    paths = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
+    local = {folder / name, folder / f"{name}.py", folder / name / "__init__.py"}
+    if local.isdisjoint(Path(path).resolve() for path in paths if path):
         raise location.error(
             "plugin",
-            f"imports {format_value(name)} from its folder, but there is another module of that "
-            f"name, {places[0] if places else 'of Python itself'}: give it another",
+            f"imports {format_value(name)} from its folder, but another module has that name "
+            f"({paths[0] if paths else 'a built-in of Python'}): rename the one in the folder",
         )

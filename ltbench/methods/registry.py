@@ -1,6 +1,7 @@
-"""What planning and tables need to know of the methods, as JSON that is read without torch.
+"""Writer of registry.json: facts about all methods, read without torch.
 
-`python -m ltbench.methods.registry` writes `registry.json` beside this file from the classes.
+Planning, the command line and tables read that file instead of the classes;
+`python -m ltbench.methods.registry` writes it anew.
 """
 
 import json
@@ -18,18 +19,19 @@ PATH = Path(__file__).with_name("registry.json")
 
 
 def describe(method: type[Method]) -> dict[str, Any]:
-    """Return what the registry says of a method, as plain JSON values.
+    """Return a method's entry in the registry, as JSON values.
 
-    `family` is the folder of its file; methods from outside the package have `OWN`.
+    `family` is the folder of its file, and `OWN` for plugins.
 
     Raises:
-        TypeError: where its hyper-parameters cannot be written down in one way.
+        TypeError: if `HParams` is not a subclass of the contract's, or has a set, whose order and
+            so whose key is not defined.
     """
     if not issubclass(method.HParams, HParams):
         raise TypeError("its HParams is not a subclass of ltbench.methods.contract.HParams")
     hparams = method.HParams.model_json_schema()
     if '"uniqueItems": true' in json.dumps(hparams):
-        raise TypeError("a set of hyper-parameters has no order, take a tuple")
+        raise TypeError("a hyper-parameter is a set, which has no order: use a tuple")
     package = method.__module__.rpartition(".")[0]
     described = {
         "title": method.title,
@@ -48,8 +50,8 @@ def describe(method: type[Method]) -> dict[str, Any]:
         "hparams": hparams,
         "validates_hparams": _has_validators(method.HParams.__pydantic_core_schema__),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(described))
-    return plain
+    values: dict[str, Any] = json.loads(json.dumps(described))
+    return values
 
 
 def _has_validators(schema: Any) -> bool:
@@ -64,7 +66,7 @@ def _has_validators(schema: Any) -> bool:
 
 @cache
 def registry() -> str:
-    """Return the text of the registry: every method by its key, always the same bytes."""
+    """Return the content of registry.json, every method by its key."""
     methods = {
         key: describe(method) | {"cost": asdict(network_cost(method))}
         for key, method in METHODS.items()
@@ -73,7 +75,7 @@ def registry() -> str:
 
 
 def main() -> None:
-    """Write the registry."""
+    """Write registry.json."""
     PATH.write_text(registry(), encoding="utf-8")
 
 

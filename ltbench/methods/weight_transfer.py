@@ -1,4 +1,4 @@
-"""What a method takes over from a trained one."""
+"""Weight transfer from one stage to the next."""
 
 from collections.abc import Mapping
 
@@ -10,40 +10,42 @@ CLASSIFIER = "network.classifier."
 
 
 def transfer_weights(
-    own: Mapping[str, Tensor], start: Mapping[str, Tensor], needs: tuple[str, ...] = ()
+    state: Mapping[str, Tensor], trained: Mapping[str, Tensor], required: tuple[str, ...] = ()
 ) -> dict[str, Tensor]:
-    """Return a method's state with the start's backbone, and its classifier where that fits.
+    """Return a method's state with the weights of a trained method.
 
-    A classifier bias that the start does not have counts as zero, everything else stays. A start
-    with the same names and shapes is taken whole: what a method keeps beside its network passes on
-    from one of its stages to the next.
+    If all names and shapes match, the whole trained state is taken: buffers of a method's first
+    stage reach its second. Otherwise the backbone is taken, and every tensor of the classifier that
+    fits; a bias of the classifier that does not fit is set to zero, and everything else stays.
 
     Args:
-        own: state of the method.
-        start: state of the trained method.
-        needs: classifier tensors that the start must have too, such as "weight".
+        state: of the method, by name.
+        trained: of the trained method.
+        required: classifier tensors that the trained method must have, such as "weight".
 
     Raises:
         ValueError: naming each tensor that is missing or of another shape.
     """
-    needed = {name for name in [*own, *start] if name.startswith(BACKBONE)}
-    needed |= {CLASSIFIER + name for name in needs}
-    fitting = {name for name in own if name in start and own[name].shape == start[name].shape}
-    unmet = [
-        f"{name}: {_shape(start, name)} there, {_shape(own, name)} here"
+    needed = {name for name in [*state, *trained] if name.startswith(BACKBONE)}
+    needed |= {CLASSIFIER + name for name in required}
+    fitting = {
+        name for name in state if name in trained and state[name].shape == trained[name].shape
+    }
+    misfits = [
+        f"{name}: {_shape(trained, name)} in the weights, {_shape(state, name)} in the network"
         for name in sorted(needed - fitting)
     ]
-    if unmet:
-        raise ValueError(f"the start does not fit this network: {'; '.join(unmet)}")
-    if fitting == own.keys() == start.keys():
-        return dict(start)
-    state = dict(own)
-    for name in own:
+    if misfits:
+        raise ValueError(f"the init weights do not fit this network: {'; '.join(misfits)}")
+    if fitting == state.keys() == trained.keys():
+        return dict(trained)
+    merged = dict(state)
+    for name in state:
         if name in fitting and name.startswith((BACKBONE, CLASSIFIER)):
-            state[name] = start[name]
+            merged[name] = trained[name]
         elif name == f"{CLASSIFIER}bias":
-            state[name] = torch.zeros_like(own[name])
-    return state
+            merged[name] = torch.zeros_like(state[name])
+    return merged
 
 
 def _shape(state: Mapping[str, Tensor], name: str) -> str:

@@ -1,4 +1,4 @@
-"""Metrics: exact counts from predictions, rankings, calibration, choices by score."""
+"""Metrics: exact counts, rankings, calibration, and grid search by a score."""
 
 from ltbench.metrics.calibration import CalibrationBins, calibration_bins, fit_temperature
 from ltbench.metrics.per_class import confusion_rows, hits_and_totals, mean_class_accuracy

@@ -1,8 +1,8 @@
-"""Confidence against accuracy, in bins, and the temperature that brings them together.
+"""Calibration: bins of confidence and accuracy, and temperature scaling.
 
-Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (arXiv:1706.04599), with the
-intervals of the long-tailed literature (MiSLAS): equal bins (lo, hi], so that a confidence of
-exactly 0 lies in none and does not count.
+Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (arXiv:1706.04599), with the bins
+of the long-tailed literature (MiSLAS): equal intervals (lo, hi], so that a confidence of exactly 0
+is in none and does not count.
 """
 
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TEMPERATURES = (0.05, 20.0)
-"""Between which a temperature is looked for."""
+"""Bounds of the search for a temperature."""
 
 
 @dataclass(frozen=True)
 class CalibrationBins:
-    """What falls into each bin; fractions are 0 in an empty one.
+    """Predictions by bin of confidence.
 
     Attributes:
         counts: [bins], int64, predictions.
-        confidence: [bins], float64, mean confidence.
-        accuracy: [bins], float64, share of correct predictions.
+        confidence: [bins], float64, mean confidence; 0 in an empty bin.
+        accuracy: [bins], float64, share of correct predictions; 0 in an empty bin.
     """
 
     counts: Tensor
@@ -34,7 +34,7 @@ class CalibrationBins:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error, a fraction: sum of n_b / n * |accuracy - confidence|."""
+        """Expected calibration error: sum of n_b / n * |accuracy - confidence|."""
         gaps = (self.accuracy - self.confidence).abs()
         return fsum((self.counts * gaps).tolist()) / max(int(self.counts.sum()), 1)
 
@@ -44,7 +44,7 @@ def calibration_bins(confidences: Tensor, correct: Tensor, bins: int = 15) -> Ca
 
     Args:
         confidences: [N], probabilities of the predicted classes.
-        correct: [N], bool, whether the prediction is right.
+        correct: [N], bool.
         bins: number of bins over [0, 1].
 
     Raises:
@@ -64,7 +64,7 @@ def calibration_bins(confidences: Tensor, correct: Tensor, bins: int = 15) -> Ca
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """Return the T > 0 for which softmax(logits / T) fits labels best, by mean log-likelihood.
+    """Return the T of maximum likelihood of softmax(logits / T).
 
     Args:
         logits: [N, C].
@@ -75,5 +75,5 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     def loss(log_temperature: float) -> float:
         return float(F.cross_entropy(logits / np.exp(log_temperature), labels))
 
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
-    return float(np.exp(found.x))
+    result = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
+    return float(np.exp(result.x))

@@ -1,4 +1,4 @@
-"""Accuracy by class, as exact counts."""
+"""Per-class accuracy, as exact counts."""
 
 from collections import Counter
 from fractions import Fraction
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def hits_and_totals(predictions: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Return right predictions and images of each class, both [classes] int64.
+    """Return correct predictions and images per class, both [classes] int64.
 
     Args:
         predictions: [N], int64, predicted classes.
@@ -20,14 +20,14 @@ def hits_and_totals(predictions: Tensor, labels: Tensor, classes: int) -> tuple[
 
 
 def confusion_rows(predictions: Tensor, labels: Tensor, classes: int) -> list[dict[int, int]]:
-    """Return for each true class its images by predicted class, without zeros.
+    """Return the confusion matrix by rows, without zeros.
 
     Args:
         predictions: [N], int64, predicted classes.
         labels: [N], int64.
         classes: C.
     """
-    rows: list[dict[int, int]] = [{} for _ in range(classes)]
+    rows: list[dict[int, int]] = [{} for _ in range(classes)]  # predicted class to images
     pairs = Counter(zip(labels.tolist(), predictions.tolist(), strict=True))
     for (label, prediction), count in sorted(pairs.items()):
         rows[label][prediction] = count
@@ -35,7 +35,9 @@ def confusion_rows(predictions: Tensor, labels: Tensor, classes: int) -> list[di
 
 
 def mean_class_accuracy(predictions: Tensor, labels: Tensor, classes: int) -> float:
-    """Return the mean of the classes' accuracies, a fraction; classes without images do not count.
+    """Return the mean of the classes' accuracies, a fraction.
+
+    Classes without images do not count.
 
     Args:
         predictions: [N], int64, predicted classes.
@@ -44,4 +46,4 @@ def mean_class_accuracy(predictions: Tensor, labels: Tensor, classes: int) -> fl
     """
     hits, totals = (each.tolist() for each in hits_and_totals(predictions, labels, classes))
     rates = [Fraction(right, n) for right, n in zip(hits, totals, strict=True) if n]
-    return float(sum(rates) / len(rates))  # equal rates are equal floats, in whatever order
+    return float(sum(rates) / len(rates))  # exact: the order of classes has no effect

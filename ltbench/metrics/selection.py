@@ -1,17 +1,18 @@
-"""Choices made on validation images."""
+"""Hyper-parameter search on validation images."""
 
 from collections.abc import Callable, Sequence
 from math import isfinite
 
 
 def grid_search(values: Sequence[float], score: Callable[[float], float]) -> float:
-    """Return the value with the highest score; of several, the one in their middle.
+    """Return the value with the highest score.
 
-    A small validation set scores whole ranges of values alike, at whose ends the score falls.
+    Of several, the middle one: on a small validation set whole ranges of values have the same
+    score, and the score falls beyond their ends.
 
     Args:
         values: candidates, in order.
-        score: of a candidate.
+        score: function of a candidate.
 
     Raises:
         ValueError: for a score that is not finite.

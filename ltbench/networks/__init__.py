@@ -1,4 +1,4 @@
-"""Backbones: the CIFAR ResNets, and everything else by its timm name."""
+"""Networks: the CIFAR ResNets, and all other backbones from timm."""
 
 from ltbench.networks.build import NetworkSpec, build_backbone
 from ltbench.networks.network import Network

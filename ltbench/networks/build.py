@@ -1,6 +1,6 @@
-"""From a backbone's name to a module that ends in features.
+"""Builder of backbones by name.
 
-timm takes a second to load, and is loaded where a backbone is one of its own.
+timm takes a second to import, and is imported only for its own backbones.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What a method needs to know to build its network.
+    """Specification of a method's network.
 
     Attributes:
-        backbone: its name.
-        weights: that the backbone begins with: timm's by tag, or those of a safetensors file.
+        backbone: name of a CIFAR ResNet or of a timm model.
+        classes: number of classes.
+        channels: of the images.
+        norm: normalization layers of a CIFAR ResNet.
+        weights: pretrained weights of the backbone: a tag of timm's, or a safetensors file.
     """
 
     backbone: str
@@ -34,38 +37,41 @@ class NetworkSpec:
 
 
 def build_backbone(spec: NetworkSpec) -> tuple[nn.Module, int]:
-    """Return a backbone (images [B, C, H, W] -> features [B, D]) and its feature width D.
+    """Return a backbone and its number of features.
 
     CIFAR ResNets are ours (resnet8, resnet20, resnet32 with three stages, 16 to 64 channels); every
-    other name is timm's, without its classifier.
+    other name is a timm model, built without its classifier.
+
+    Returns:
+        A module, images [B, C, H, W] -> features [B, D], and D.
 
     Raises:
-        ValueError: for a name that neither has, and for weights that do not fit.
+        ValueError: for an unknown name, and for weights that do not fit.
     """
     if spec.backbone in CIFAR_RESNETS:
         if spec.weights is not None:
-            raise ValueError(f"there are no weights for {spec.backbone}; timm has other networks")
+            raise ValueError(f"{spec.backbone} has no pretrained weights: use a backbone of timm")
         network = CifarResNet(CIFAR_RESNETS[spec.backbone], spec.channels, spec.norm)
         return network, network.width
     import timm
 
-    import ltbench.networks.resnet10  # noqa: F401 - timm knows it from then on
+    import ltbench.networks.resnet10  # noqa: F401 - registers it with timm
 
     if not timm.is_model(spec.backbone):
-        raise ValueError(f"no backbone {spec.backbone!r}: not a CIFAR ResNet and not in timm")
+        raise ValueError(f"no backbone {spec.backbone!r}: neither a CIFAR ResNet nor in timm")
     if spec.norm != "batch":
         raise ValueError(
-            f"norm {spec.norm!r} is for the CIFAR ResNets; {spec.backbone} is timm's own"
+            f"norm {spec.norm!r} is for CIFAR ResNets only; {spec.backbone} is a timm model"
         )
     model = timm_model(spec)
     return model, int(model.num_features)
 
 
 def timm_model(spec: NetworkSpec, **settings: Any) -> Any:
-    """Return a model of timm's that ends in features, with its weights.
+    """Return a timm model without classifier, with the weights of a spec.
 
     Raises:
-        ValueError: for weights that are not those of such a model.
+        ValueError: for weights that do not fit.
     """
     import timm
 
@@ -76,17 +82,17 @@ def timm_model(spec: NetworkSpec, **settings: Any) -> Any:
     model = timm.create_model(spec.backbone, **settings)
     if spec.weights is not None:
         classifier = f"{model.pretrained_cfg.get('classifier') or 'fc'}."
-        found = load_file(spec.weights)
-        kept = {name: value for name, value in found.items() if not name.startswith(classifier)}
+        state = load_file(spec.weights)
+        kept = {name: value for name, value in state.items() if not name.startswith(classifier)}
         try:
             model.load_state_dict(kept)
         except RuntimeError as error:
-            raise ValueError(f"{spec.weights} is not of a {spec.backbone}: {error}") from None
+            raise ValueError(f"{spec.weights} does not fit {spec.backbone}: {error}") from None
     return model
 
 
 def is_timm_resnet(backbone: nn.Module) -> "TypeGuard[ResNet]":
-    """Return whether a backbone is one of timm's ResNets or ResNeXts."""
+    """Return whether a backbone is a ResNet or ResNeXt of timm."""
     from timm.models.resnet import ResNet
 
     return isinstance(backbone, ResNet)

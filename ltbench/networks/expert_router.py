@@ -1,4 +1,4 @@
-"""The router of RIDE: whether a sample should go on to the next expert.
+"""Router of RIDE: whether a sample needs the next expert.
 
 Wang et al., "Long-tailed Recognition by Routing Diverse Distribution-Aware Experts", ICLR 2021
 (arXiv:2010.01809), section 3.3, in the form of the authors' code.
@@ -12,15 +12,16 @@ HIDDEN = 16
 
 
 class ExpertRouter(nn.Module):
-    """Features [E, B, D] and logits [E, B, C] -> routing logits [E - 1, B].
+    """Routing logits after each expert but the last.
 
-    After expert i the router sees the largest means of the first i experts' logits and a projection
-    of expert i's normalized features, one projection an expert; the layer on top is shared.
+    Features [E, B, D] and logits [E, B, C] -> routing logits [E - 1, B]. After expert i the input
+    is the largest of the first i experts' mean logits, and a projection of expert i's normalized
+    features; each expert has its own projection, the last layer is shared.
 
     Args:
         width: D.
         experts: E, at least 2.
-        top: number of logits seen.
+        top: number of largest logits in the input.
     """
 
     def __init__(self, width: int, experts: int, top: int) -> None:
@@ -30,10 +31,10 @@ class ExpertRouter(nn.Module):
         self.output = nn.Linear(top + HIDDEN, 1)
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
-        """Return routing logits [E - 1, B]; above 0 the next expert is asked."""
+        """Return routing logits [E - 1, B]; positive: use the next expert."""
         routes = []
         for i, project in enumerate(self.hidden):
-            seen = logits[: i + 1].mean(dim=0).topk(self.top).values  # [B, top]
+            largest = logits[: i + 1].mean(dim=0).topk(self.top).values  # [B, top]
             hidden = F.relu(project(F.normalize(features[i])))  # [B, HIDDEN]
-            routes.append(self.output(torch.cat([seen, hidden], dim=1)).squeeze(1))
+            routes.append(self.output(torch.cat([largest, hidden], dim=1)).squeeze(1))
         return torch.stack(routes)

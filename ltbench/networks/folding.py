@@ -1,4 +1,4 @@
-"""BatchNorm folded into convolutions, for faster predictions from a network that is done."""
+"""BatchNorm folding: faster predictions of a trained network."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,55 +10,56 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 @contextmanager
 def folded_batchnorm(module: nn.Module, run: Callable[[], object]) -> Iterator[None]:
-    """Let each convolution of a module do the work of the BatchNorm that follows it.
+    """Fold each BatchNorm of a module into the convolution before it.
 
-    In evaluation mode the two are one affine map, so that predictions change by rounding alone.
-    Inside the context a folded BatchNorm is the identity; afterwards all is as before.
+    In evaluation mode the two are one affine map, so that predictions change only by rounding. A
+    folded BatchNorm is the identity inside the context, and restored at its end.
 
     Args:
-        module: in evaluation mode; nothing but the BatchNorm may use a convolution's output.
-        run: runs the module once, to see which BatchNorm follows which convolution.
+        module: in evaluation mode; only the BatchNorm may use a convolution's output.
+        run: runs the module once, to find which BatchNorm follows which convolution.
     """
     replaced: dict[nn.Module, nn.Module] = {}
     for convolution, norm in _pairs(module, run):
         replaced[convolution] = fuse_conv_bn_eval(convolution, norm)
         replaced[norm] = nn.Identity()
-    places = [
+    layers = [
         (parent, name, child)
         for parent in module.modules()
         for name, child in parent.named_children()
         if child in replaced
     ]
     try:
-        for parent, name, child in places:
+        for parent, name, child in layers:
             parent.register_module(name, replaced[child])
         yield
     finally:
-        for parent, name, child in places:
+        for parent, name, child in layers:
             parent.register_module(name, child)
 
 
 def _pairs(module: nn.Module, run: Callable[[], object]) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Return the convolutions and BatchNorms that only ever work on each other's maps."""
-    made: dict[int, tuple[nn.Conv2d, Tensor, int]] = {}  # maps stay alive: their ids stay unique
-    after: dict[nn.BatchNorm2d, set[nn.Conv2d | None]] = {}
+    """Return the pairs of a convolution and the only BatchNorm after it."""
+    outputs: dict[int, tuple[nn.Conv2d, Tensor, int]] = {}  # keeps maps alive: unique ids
+    sources_of: dict[nn.BatchNorm2d, set[nn.Conv2d | None]] = {}
 
-    def convolved(layer: nn.Module, _: object, maps: Tensor) -> None:
+    def after_convolution(layer: nn.Module, _: object, maps: Tensor) -> None:
         if isinstance(layer, nn.Conv2d):
-            made[id(maps)] = layer, maps, maps._version  # noqa: SLF001 - torch's count of changes
+            version = maps._version  # noqa: SLF001 - torch's count of in-place changes
+            outputs[id(maps)] = layer, maps, version
 
-    def normalized(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if type(layer) is nn.BatchNorm2d:  # subclasses do more than normalise
-            source, _, version = made.get(id(inputs[0]), (None, None, None))
+    def before_norm(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if type(layer) is nn.BatchNorm2d:  # subclasses do more than normalize
+            source, _, version = outputs.get(id(inputs[0]), (None, None, None))
             unchanged = inputs[0]._version == version  # noqa: SLF001
-            after.setdefault(layer, set()).add(source if unchanged else None)
+            sources_of.setdefault(layer, set()).add(source if unchanged else None)
 
     hooks = [
         hook
         for layer in module.modules()
         for hook in (
-            layer.register_forward_hook(convolved),
-            layer.register_forward_pre_hook(normalized),
+            layer.register_forward_hook(after_convolution),
+            layer.register_forward_pre_hook(before_norm),
         )
     ]
     try:
@@ -67,10 +68,10 @@ def _pairs(module: nn.Module, run: Callable[[], object]) -> list[tuple[nn.Conv2d
     finally:
         for hook in hooks:
             hook.remove()
-    sources = [source for of_norm in after.values() for source in of_norm]
+    all_sources = [source for sources in sources_of.values() for source in sources]
     return [
         (source, norm)
-        for norm, of_norm in after.items()
-        for source in of_norm
-        if source is not None and len(of_norm) == 1 and sources.count(source) == 1
+        for norm, sources in sources_of.items()
+        for source in sources
+        if source is not None and len(sources) == 1 and all_sources.count(source) == 1
     ]

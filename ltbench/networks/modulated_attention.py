@@ -1,4 +1,4 @@
-"""The modulated attention of OLTR.
+"""Modulated attention of OLTR.
 
 Liu, Miao, Zhan, Wang, Gong, Yu, "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019
 (arXiv:1904.05160).
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 
 class ModulatedAttention(nn.Module):
-    """Maps [B, C, H, W] -> x + spatial(x) * mask(x), which is x at first.
+    """Attention x + spatial(x) * mask(x), initially the identity.
 
-    The mask is self-attention between places, with half the channels; the spatial attention is a
-    softmax over places, linear in all of x. Initialised as in the authors' code.
+    Maps [B, C, H, W] -> maps [B, C, H, W]. The mask is self-attention between positions, with half
+    the channels; the spatial attention is a softmax over positions of a linear layer on all of x.
+    Initialized as in the authors' code.
 
-    The authors have maps of 7 x 7. For others the spatial attention is computed on a grid of that
-    size, to and from which maps are averaged.
+    The authors have maps of 7 x 7. For other sizes the spatial attention is computed on a grid of
+    that size, by average pooling to the grid and back.
 
     Args:
         channels: C, even.
@@ -44,15 +45,15 @@ class ModulatedAttention(nn.Module):
         return maps + self.spatial(maps) * self.mask(maps)
 
     def mask(self, maps: Tensor) -> Tensor:
-        """Return what the places gather from each other [B, C, H, W]."""
+        """Return the self-attention between positions [B, C, H, W]."""
         theta, phi, g = (layer(maps).flatten(2) for layer in (self.theta, self.phi, self.g))
-        between = (theta.mT @ phi).softmax(dim=2)  # [B, H * W, H * W]
-        gathered = g @ between.mT  # [B, C / 2, H * W]
-        masked: Tensor = self.conv_mask(gathered.unflatten(2, maps.shape[2:]))
+        attention = (theta.mT @ phi).softmax(dim=2)  # [B, H * W, H * W]
+        attended = g @ attention.mT  # [B, C / 2, H * W]
+        masked: Tensor = self.conv_mask(attended.unflatten(2, maps.shape[2:]))
         return masked
 
     def spatial(self, maps: Tensor) -> Tensor:
-        """Return the attention to each place [B, 1, H, W]."""
+        """Return the attention to each position [B, 1, H, W]."""
         on_grid = F.adaptive_avg_pool2d(maps, self.grid)
         attention = self.fc_spatial(on_grid.flatten(1)).softmax(dim=1)  # [B, grid * grid]
         attention = attention.view(-1, 1, self.grid, self.grid)

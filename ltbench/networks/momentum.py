@@ -1,4 +1,4 @@
-"""What momentum contrast adds to a network: a projection, a slow copy, a queue of keys.
+"""Momentum contrast: projection head, momentum encoder, and queue of keys.
 
 He, Fan, Wu, Xie, Girshick, "Momentum Contrast for Unsupervised Visual Representation Learning",
 CVPR 2020 (arXiv:1911.05722).
@@ -15,7 +15,13 @@ from torch import Tensor, nn
 def projection(
     width: int, outputs: int, norm: Literal["batch", "group", "none"] = "batch"
 ) -> nn.Module:
-    """Return a perceptron with one hidden layer, features [B, width] -> [B, outputs]."""
+    """Return a projection head: a perceptron with one hidden layer.
+
+    Args:
+        width: number of features, and of hidden units.
+        outputs: dimension of the projection.
+        norm: normalization of the hidden layer.
+    """
     layers: list[nn.Module] = [nn.Linear(width, width)]
     if norm != "none":
         layers.append(nn.BatchNorm1d(width) if norm == "batch" else nn.GroupNorm(4, width))
@@ -23,7 +29,7 @@ def projection(
 
 
 class MomentumCopy(nn.Module):
-    """A copy of an encoder that follows it slowly and gets no gradient."""
+    """A momentum encoder: a moving average of an encoder, without gradient."""
 
     def __init__(self, *encoder: nn.Module) -> None:
         super().__init__()
@@ -31,19 +37,19 @@ class MomentumCopy(nn.Module):
 
     @torch.no_grad()
     def follow(self, *encoder: nn.Module, momentum: float) -> None:
-        """Move every parameter to momentum * itself + (1 - momentum) * the encoder's."""
-        fast = nn.Sequential(*encoder).parameters()
-        for own, theirs in zip(self.encoder.parameters(), fast, strict=True):
-            own.lerp_(theirs, 1 - momentum)
+        """Update: momentum * the average + (1 - momentum) * the encoder."""
+        latest = nn.Sequential(*encoder).parameters()
+        for average, parameter in zip(self.encoder.parameters(), latest, strict=True):
+            average.lerp_(parameter, 1 - momentum)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Return keys [B, D] of length 1 of images [B, C, H, W]."""
+        """Return keys [B, D] of images, of length 1."""
         return F.normalize(self.encoder(images))
 
 
 class KeyQueue(nn.Module):
-    """The latest keys, random ones at first.
+    """A queue of the latest keys, initially random ones.
 
     Args:
         size: number of keys kept.
@@ -53,22 +59,26 @@ class KeyQueue(nn.Module):
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
         self.keys: Tensor
-        self.place: Tensor
+        self.position: Tensor
         self.register_buffer("keys", F.normalize(torch.randn(size, width)))
-        self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
 
     def push(self, **latest: Tensor) -> None:
-        """Replace the oldest by the latest of all ranks: `keys` [N, D], and `labels` [N] if any."""
+        """Replace the oldest entries by the latest of all ranks.
+
+        Args:
+            latest: `keys` [N, D], and `labels` [N] of a `LabeledQueue`.
+        """
         size, count = len(self.keys), min(len(self.keys), len(latest["keys"]))
-        places = (self.place + torch.arange(count, device=self.place.device)) % size
+        slots = (self.position + torch.arange(count, device=self.position.device)) % size
         for name, values in latest.items():
-            kept = self.get_buffer(name)
-            kept.index_copy_(0, places, values[-size:].to(kept.dtype))
-        self.place.add_(count).remainder_(size)
+            buffer = self.get_buffer(name)
+            buffer.index_copy_(0, slots, values[-size:].to(buffer.dtype))
+        self.position.add_(count).remainder_(size)
 
 
 class LabeledQueue(KeyQueue):
-    """The latest keys and their labels, random ones of `classes` at first."""
+    """A queue of the latest keys and labels, initially random ones."""
 
     def __init__(self, size: int, width: int, classes: int) -> None:
         super().__init__(size, width)

@@ -1,10 +1,9 @@
-"""Networks that share their first blocks and have the later ones once an expert.
+"""Multi-expert networks: a shared trunk and a copy of the later blocks per expert.
 
-Every expert is a network of its own, initialised on its own, of which only the later blocks are
-kept; the first blocks are those of the first one. CIFAR ResNets and timm's ResNets and ResNeXts can
-be made narrower in the later half of their stages. ConvNeXts are cut in the same places, at full
-width and by whole stages. Of any other backbone everything is shared, and only what a method puts
-behind its features is the expert's own.
+Each expert is built and initialized as a whole backbone, of which the later blocks are kept; the
+trunk is that of the first expert. CIFAR ResNets and timm's ResNets and ResNeXts can be narrower in
+the later half of their stages. ConvNeXts are split by whole stages, at full width. Any other
+backbone is shared as a whole, and experts differ only in their classifiers.
 """
 
 from collections.abc import Iterable
@@ -28,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parts:
-    """A backbone taken apart: stem, blocks and pool in turn are the backbone.
+    """Parts of a backbone, in order.
 
     Attributes:
         stem: images [B, C, H, W] -> maps.
-        stages: blocks by stage, maps -> maps; none where the stem is all of the backbone.
-        channels: of the maps behind each stage.
+        stages: blocks by stage, maps -> maps; none if the stem is the whole backbone.
+        channels: of the maps after each stage.
         pool: maps -> features [B, width].
         width: number of features.
     """
@@ -44,22 +43,26 @@ class Parts:
     pool: nn.Module
     width: int
 
-    def cut(self, own: int) -> tuple[nn.Sequential, nn.Sequential]:
-        """Return what comes before the last `own` blocks, and those blocks with the pool."""
+    def split(self, last: int) -> tuple[nn.Sequential, nn.Sequential]:
+        """Return the trunk, and the last blocks with the pool.
+
+        Args:
+            last: number of blocks after the split.
+        """
         blocks = list(chain.from_iterable(self.stages))
-        place = max(len(blocks) - own, 0)
-        return nn.Sequential(self.stem, *blocks[:place]), nn.Sequential(*blocks[place:], self.pool)
+        first = max(len(blocks) - last, 0)
+        return nn.Sequential(self.stem, *blocks[:first]), nn.Sequential(*blocks[first:], self.pool)
 
 
-def take_apart(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
-    """Return a new backbone in parts.
+def build_parts(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
+    """Build a backbone and return its parts.
 
     Args:
         spec: the backbone.
         reduced: whether the later half of a ResNet's stages has three quarters of its channels.
 
     Raises:
-        ValueError: for a reduced backbone that should begin with weights.
+        ValueError: for a reduced backbone with pretrained weights.
     """
     if spec.backbone in CIFAR_RESNETS:
         widths = (16, 24, 48) if reduced else (16, 32, 64)
@@ -73,7 +76,7 @@ def take_apart(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
     model, width = build_backbone(spec)
     if is_timm_resnet(model):
         if reduced and spec.weights is not None:
-            raise ValueError("narrower stages have no pretrained weights: say reduced: false")
+            raise ValueError("reduced stages have no pretrained weights: set reduced: false")
         if reduced:
             model = timm_model(spec, channels=_reduced(model))
         stem = nn.Sequential(model.conv1, model.bn1, model.act1, model.maxpool)
@@ -92,19 +95,22 @@ def take_apart(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
 
 
 def _channels(model: "ResNet | ConvNeXt") -> list[int]:
-    """Return the channels of the maps that a timm model can hand out, those of its stages last."""
+    """Return the channels of a timm model's feature maps, its stages last."""
     return [int(info["num_chs"]) for info in model.feature_info]
 
 
 def _reduced(model: "ResNet") -> tuple[int, ...]:
-    """Return a ResNet's channels by stage, before expansion; three quarters in the last two."""
+    """Return a reduced ResNet's channels by stage, before expansion."""
     expansion = model.layer1[0].expansion
     first, second, third, fourth = (c // expansion for c in _channels(model)[-4:])
     return first, second, third * 3 // 4, fourth * 3 // 4
 
 
 class ExpertBackbone(nn.Module):
-    """Images [B, C, H, W] -> features [E, B, width] of E experts on shared maps."""
+    """Experts on a shared trunk.
+
+    Images [B, C, H, W] -> features [E, B, width].
+    """
 
     def __init__(self, shared: nn.Module, experts: Iterable[nn.Module], width: int) -> None:
         super().__init__()
@@ -118,13 +124,16 @@ class ExpertBackbone(nn.Module):
         return torch.stack([expert(maps) for expert in self.experts])
 
     def features_of(self, expert: int, images: Tensor) -> Tensor:
-        """Return features [B, width] of one expert."""
+        """Return one expert's features [B, width]."""
         features: Tensor = self.experts[expert](self.shared(images))
         return features
 
 
 class Branches(ExpertBackbone):
-    """Images [B, C, H, W] -> features [B, E * width] of E branches, side by side."""
+    """Branches on a shared trunk, whose features are concatenated.
+
+    Images [B, C, H, W] -> features [B, E * width].
+    """
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features [B, E * width]."""
@@ -132,7 +141,10 @@ class Branches(ExpertBackbone):
 
 
 class ExpertClassifiers(nn.ModuleList):
-    """Features [E, B, D] -> logits [E, B, classes], a classifier an expert."""
+    """A classifier for each expert.
+
+    Features [E, B, D] -> logits [E, B, classes].
+    """
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits [E, B, classes]."""
@@ -140,33 +152,33 @@ class ExpertClassifiers(nn.ModuleList):
 
 
 def build_experts(spec: NetworkSpec, experts: int, *, reduced: bool) -> ExpertBackbone:
-    """Return experts that have the later half of the stages of their own.
+    """Return experts with their own later stages, as in RIDE.
 
-    So a CIFAR ResNet shares its stem and first of three stages, a ResNet two of four, as in RIDE.
+    They share the stem, and the first of three stages of a CIFAR ResNet, two of four of a ResNet.
 
     Args:
         spec: the backbone.
         experts: number of experts E.
         reduced: whether the experts' stages have three quarters of a ResNet's channels.
     """
-    parts = [take_apart(spec, reduced=reduced) for _ in range(experts)]
+    parts = [build_parts(spec, reduced=reduced) for _ in range(experts)]
     stages = parts[0].stages
-    return ExpertBackbone(*_joined(parts, own=sum(map(len, stages[len(stages) // 2 :]))))
+    return ExpertBackbone(*_share_trunk(parts, last=sum(map(len, stages[len(stages) // 2 :]))))
 
 
 def build_cosine_experts(spec: NetworkSpec, experts: int, *, reduced: bool) -> Network:
-    """Return images -> cosines [E, B, classes]: experts of RIDE, a cosine classifier each."""
+    """Return RIDE's experts with cosine classifiers, images -> [E, B, classes]."""
     backbone = build_experts(spec, experts, reduced=reduced)
     classifiers = (CosineClassifier(backbone.width, spec.classes) for _ in range(experts))
     return Network(backbone, ExpertClassifiers(classifiers))
 
 
 def build_branches(spec: NetworkSpec, branches: int) -> Branches:
-    """Return branches that have the last block of their own, as in BBN."""
-    return Branches(*_joined([take_apart(spec) for _ in range(branches)], own=1))
+    """Return branches with their own last block, as in BBN."""
+    return Branches(*_share_trunk([build_parts(spec) for _ in range(branches)], last=1))
 
 
-def _joined(parts: list[Parts], own: int) -> tuple[nn.Module, list[nn.Module], int]:
-    """Return the shared part, the experts with their last `own` blocks, and their width."""
-    shared, _ = parts[0].cut(own)
-    return shared, [each.cut(own)[1] for each in parts], parts[0].width
+def _share_trunk(parts: list[Parts], last: int) -> tuple[nn.Module, list[nn.Module], int]:
+    """Return the first backbone's trunk, all last blocks, and the width."""
+    shared, _ = parts[0].split(last)
+    return shared, [each.split(last)[1] for each in parts], parts[0].width

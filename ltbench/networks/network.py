@@ -1,10 +1,13 @@
-"""The network that most methods train: a backbone that ends in features, and a classifier."""
+"""Network of most methods: a backbone and a classifier."""
 
 from torch import Tensor, nn
 
 
 class Network(nn.Module):
-    """Images [B, C, H, W] -> features [B, D] -> logits [B, classes]."""
+    """A backbone and a classifier.
+
+    Images [B, C, H, W] -> features [B, D] -> logits [B, classes].
+    """
 
     def __init__(self, backbone: nn.Module, classifier: nn.Module) -> None:
         super().__init__()
@@ -12,12 +15,17 @@ class Network(nn.Module):
         self.classifier = classifier
 
     def features(self, images: Tensor) -> Tensor:
-        """Return features [B, D] of images [B, C, H, W]; those made before pass, experts first."""
+        """Return features [B, D] of images.
+
+        Args:
+            images: [B, C, H, W]; or cached features [B, D], or [B, E, D] of experts, which are
+                returned as [E, B, D].
+        """
         cached = images.dim() < 4
         features: Tensor = images.movedim(0, -2) if cached else self.backbone(images)
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits [B, classes] of images [B, C, H, W]."""
+        """Return logits [B, classes] of images or cached features."""
         logits: Tensor = self.classifier(self.features(images))
         return logits

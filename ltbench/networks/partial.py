@@ -1,14 +1,14 @@
-"""A network that knows some of the classes."""
+"""Network of a subset of the classes."""
 
 from torch import Tensor, nn
 
 
 class PartialNetwork(nn.Module):
-    """A network whose logits stand for some of the classes.
+    """A network of a subset of the classes.
 
     Args:
         network: images [B, C, H, W] -> logits [B, K].
-        classes: [K], int64.
+        classes: [K], int64, the class of each logit.
     """
 
     def __init__(self, network: nn.Module, classes: Tensor) -> None:
@@ -18,6 +18,6 @@ class PartialNetwork(nn.Module):
         self.register_buffer("classes", classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits [B, K] of images [B, C, H, W]."""
+        """Return logits [B, K] of images."""
         logits: Tensor = self.network(images)
         return logits

@@ -1,4 +1,4 @@
-"""The rare-class sample generator of RSG: what its head classes vary by, added to tail classes.
+"""Rare-class sample generator of RSG: deviations of head classes, added to tail classes.
 
 Wang, Lukasiewicz, Hu, Cai, Xu, "RSG: A Simple but Effective Module for Learning Imbalanced
 Datasets", CVPR 2021 (arXiv:2106.09859), in the form of the authors' code.
@@ -11,12 +11,14 @@ from torch.func import functional_call
 
 from ltbench.classifiers import CosineClassifier
 from ltbench.networks.build import NetworkSpec
-from ltbench.networks.multi_expert import take_apart
+from ltbench.networks.multi_expert import build_parts
 from ltbench.networks.network import Network
 
 
 class PairClassifier(nn.Module):
-    """Two maps [P, C, H, W] each -> logits [P, 2]: whether they are of different or of one class.
+    """Classifier of pairs of maps: different classes (0) or the same (1).
+
+    Two maps [P, C, H, W] -> logits [P, 2].
 
     Args:
         channels: C.
@@ -37,9 +39,9 @@ class PairClassifier(nn.Module):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return logits [P, 2].
 
-        The authors average over all places after the 3 x 3 convolution. Both are linear, so that
-        the windows that each of its nine weights sees can be averaged before: the same numbers, and
-        the convolution is at one place instead of H x W.
+        The authors average over all positions after the 3 x 3 convolution. Both are linear, so that
+        the input windows of its nine weights can be averaged before: the same result, with a
+        convolution at one position instead of H x W.
         """
         mixed = F.relu(self.mix(torch.cat([first, second], dim=1)))
         windows = F.avg_pool2d(F.pad(mixed, (1, 1, 1, 1)), tuple(mixed.shape[2:]), stride=1)
@@ -48,66 +50,76 @@ class PairClassifier(nn.Module):
 
 
 class RareSampleGenerator(nn.Module):
-    """Centres of every class, and a transformation of deviations from them.
+    """Centers of each class, and a transformation of deviations from them.
 
-    No gradient reaches the maps that are given to it.
+    Its input maps must not require a gradient.
 
     Args:
         classes: number of classes.
         channels: C of the maps.
-        centres: K of each class.
+        centers: K of each class.
         width: of the pair classifier.
     """
 
-    def __init__(self, classes: int, channels: int, centres: int, width: int) -> None:
+    def __init__(self, classes: int, channels: int, centers: int, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(classes, channels, centres))
-        self.bias = nn.Parameter(torch.ones(classes, centres))
-        self.centres = nn.Parameter(torch.zeros(classes, centres, channels))
+        self.weight = nn.Parameter(torch.randn(classes, channels, centers))
+        self.bias = nn.Parameter(torch.ones(classes, centers))
+        self.centers = nn.Parameter(torch.zeros(classes, centers, channels))
         self.pairs = PairClassifier(channels, width)
         self.transform = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.kaiming_normal_(self.transform.weight)
         nn.init.zeros_(self.transform.bias)  # type: ignore[arg-type] # it has one
 
     def belonging(self, maps: Tensor, labels: Tensor) -> Tensor:
-        """Return how much maps [B, C, H, W] belong to the centres of their classes [B, K]."""
+        """Return the weights of maps on their class's centers.
+
+        Args:
+            maps: [B, C, H, W].
+            labels: [B].
+
+        Returns:
+            [B, K], with sum 1.
+        """
         pooled = maps.mean(dim=(2, 3))
         scores = torch.einsum("bc,bck->bk", pooled, self.weight[labels]) + self.bias[labels]
         return scores.softmax(dim=1)
 
     def distances(self, maps: Tensor, labels: Tensor) -> Tensor:
-        """Return squared distances [B] to the centres, as much as maps belong to them.
+        """Return weighted squared distances [B] of maps to their centers.
 
-        Summed over places, the distances to a center are those to the places' mean, and from that
-        to the center once a place.
+        Summed over positions, the squared distances to a center are those to the map's mean, plus
+        the number of positions times that of the mean to the center.
         """
         mean = maps.mean(dim=(2, 3))  # [B, C]
-        spread = (maps - mean[:, :, None, None]).square().sum(dim=(1, 2, 3))  # [B]
-        apart = (mean[:, None] - self.centres[labels]).square().sum(dim=2)  # [B, K]
-        places = maps.shape[2] * maps.shape[3]
-        return (self.belonging(maps, labels) * (spread[:, None] + places * apart)).sum(dim=1)
+        within = (maps - mean[:, :, None, None]).square().sum(dim=(1, 2, 3))  # [B]
+        between = (mean[:, None] - self.centers[labels]).square().sum(dim=2)  # [B, K]
+        positions = maps.shape[2] * maps.shape[3]
+        return (self.belonging(maps, labels) * (within[:, None] + positions * between)).sum(dim=1)
 
     @torch.no_grad()
     def deviations(self, maps: Tensor, labels: Tensor) -> Tensor:
-        """Return maps [B, C, H, W] less the centres that they most belong to."""
+        """Return maps [B, C, H, W] minus their centers of largest weight."""
         nearest = self.belonging(maps, labels).argmax(dim=1)
-        return maps - self.centres[labels, nearest][:, :, None, None]
+        return maps - self.centers[labels, nearest][:, :, None, None]
 
     def generate(
         self, heads: Tensor, head_labels: Tensor, tails: Tensor, tail_labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return new maps of tail classes [P, C, H, W] and losses of what was added to them [P].
+        """Generate maps of tail classes.
 
-        The transformed deviation should have the length of the head's and the direction of the
-        tail's, and nothing of the head's class. As in the authors' code, lengths are those of C
-        values that follow one another in a map, not of channels, and directions are compared number
-        by number.
+        The losses ask of a transformed deviation the length of the head's deviation, the direction
+        of the tail's, and another class than the head's. As in the authors' code, lengths are those
+        of C consecutive values of a map, not of channels, and directions are compared elementwise.
 
         Args:
             heads: [P, C, H, W], maps of head classes.
             head_labels: [P].
-            tails: [P, C, H, W], the maps that get the deviations of the heads.
+            tails: [P, C, H, W], maps to which the heads' transformed deviations are added.
             tail_labels: [P].
+
+        Returns:
+            New maps [P, C, H, W], and losses [P] of the transformed deviations.
         """
         deviation = self.deviations(heads, head_labels)
         moved = self.transform(deviation)
@@ -120,39 +132,42 @@ class RareSampleGenerator(nn.Module):
             _, channels, height, width = maps.shape
             return maps.reshape(-1, height * width, channels)
 
-        own, other = vectors(moved), vectors(deviation)
-        lengths = (own.norm(dim=2) - other.norm(dim=2)).abs().sum(dim=1)
+        after, before = vectors(moved), vectors(deviation)
+        lengths = (after.norm(dim=2) - before.norm(dim=2)).abs().sum(dim=1)
         toward = F.normalize(vectors(self.deviations(tails, tail_labels)), dim=2)
-        directions = (toward * F.normalize(own, dim=2) - 1).abs().sum(dim=(1, 2))
+        directions = (toward * F.normalize(after, dim=2) - 1).abs().sum(dim=(1, 2))
         return tails + moved, foreign + lengths + directions
 
 
 class RareSampleNetwork(Network):
-    """Images -> cosines; the generator works on the maps before the last stage.
+    """A cosine network with a generator before its last stage.
 
-    That is the third stage of CIFAR ResNets, the fourth of timm's ResNets, ResNeXts and ConvNeXts;
-    other backbones are below the generator as a whole: their features are maps of one place.
+    The last stage is the third of CIFAR ResNets, the fourth of timm's ResNets, ResNeXts and
+    ConvNeXts. On other backbones the generator works on the features, as maps of one position.
     """
 
-    def __init__(self, spec: NetworkSpec, centres: int, width: int) -> None:
-        parts = take_apart(spec)
-        lower, upper = parts.cut(len(parts.stages[-1]) if parts.stages else 0)
+    def __init__(self, spec: NetworkSpec, centers: int, width: int) -> None:
+        parts = build_parts(spec)
+        lower, upper = parts.split(len(parts.stages[-1]) if parts.stages else 0)
         backbone = nn.Sequential(lower, upper)
         super().__init__(backbone, CosineClassifier(parts.width, spec.classes))
         channels = parts.channels[-2] if parts.stages else parts.width
-        self.generator = RareSampleGenerator(spec.classes, channels, centres, width)
+        self.generator = RareSampleGenerator(spec.classes, channels, centers, width)
 
 
 def pair_heads_with_tails(labels: Tensor, head: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-    """Return positions of heads and of tails that are paired [P] each, in the order of the batch.
+    """Pair head samples with tail samples, in the order of the batch.
 
-    The fewer of both are paired with as many of the more, then with the next ones, as often as
-    whole portions of them go into `strength` times the more, but once at least.
+    The smaller group is repeated as often as it fits into `strength` times the larger one, at least
+    once, and paired with as many of the larger.
 
     Args:
         labels: [B].
-        head: [classes] bool, which classes are head classes.
+        head: [classes] bool, whether a class is a head class.
         strength: in (0, 1].
+
+    Returns:
+        Positions [P] of heads and of tails.
     """
     heads, tails = head[labels].nonzero().flatten(), (~head[labels]).nonzero().flatten()
     fewer, more = sorted((len(heads), len(tails)))

@@ -1,4 +1,4 @@
-"""The networks of ResLT: a backbone's last maps through several light branches.
+"""Networks of ResLT: light branches on a backbone's last maps.
 
 Cui et al., "ResLT: Residual Learning for Long-tailed Recognition", TPAMI 2022 (arXiv:2101.10633),
 in the form of the authors' code.
@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from ltbench.classifiers import linear
 from ltbench.core.types import CIFAR_RESNETS
 from ltbench.networks.build import NetworkSpec
-from ltbench.networks.multi_expert import ExpertBackbone, take_apart
+from ltbench.networks.multi_expert import ExpertBackbone, build_parts
 from ltbench.networks.network import Network
 from ltbench.networks.resnet_cifar import norm_layer
 
 
 class PointwiseBranch(nn.Module):
-    """Maps -> features [B, D]: a 1x1 convolution before the pooling, and in the test after it."""
+    """A 1x1 convolution, before the pooling in training, after it in tests.
+
+    Maps [B, D, H, W] -> features [B, D].
+    """
 
     def __init__(self, width: int, pool: nn.Module) -> None:
         super().__init__()
@@ -37,13 +40,20 @@ class PointwiseBranch(nn.Module):
 
 
 def build_residual_branches(spec: NetworkSpec, branches: int) -> Network:
-    """Return images -> logits [K, B, classes] of K branches with one linear classifier.
+    """Return a network of branches with one linear classifier.
 
     On a CIFAR ResNet a branch is a normalization; on other backbones it is a `PointwiseBranch`, and
     the classifier has no bias.
+
+    Args:
+        spec: the backbone.
+        branches: number of branches K.
+
+    Returns:
+        Images [B, C, H, W] -> logits [K, B, classes].
     """
-    parts = take_apart(spec)
-    shared, pool = parts.cut(0)
+    parts = build_parts(spec)
+    shared, pool = parts.split(0)
     pools = [deepcopy(pool) for _ in range(branches)]
     if spec.backbone in CIFAR_RESNETS:
         experts: list[nn.Module] = [

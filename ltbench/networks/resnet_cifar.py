@@ -1,8 +1,8 @@
-"""The three-stage ResNet for 32x32 images that the field's CIFAR tables use.
+"""Three-stage ResNet for 32x32 images, the network of CIFAR tables.
 
 He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv:1512.03385),
 section 4.2, with parameter-free shortcuts (option A: every second pixel, new channels zero) and
-Kaiming-normal initialisation of convolutions. ResNet-(6n+2) has n blocks in each stage of 16, 32
+Kaiming-normal initialization of convolutions. ResNet-(6n+2) has n blocks in each stage of 16, 32
 and 64 channels.
 """
 
@@ -32,7 +32,7 @@ class BasicBlock(nn.Module):
         self.new_channels = outputs - inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
+        """Return maps [B, outputs, H / stride, W / stride]."""
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)
         y = self.norm2(self.conv2(y))
         if self.stride > 1 or self.new_channels:
@@ -42,7 +42,10 @@ class BasicBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """Images [B, C, 32, 32] (any size) -> features [B, D], D the last of the stages' widths."""
+    """Three-stage ResNet: images [B, C, H, W] -> features [B, D].
+
+    D is the last of the stages' widths; images may have any size.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Samplers: which training images make up an epoch. Plain torch."""
+"""Samplers: the training images of an epoch's batches. Plain torch."""
 
 from ltbench.samplers.draw import SAMPLERS, draw_epoch, rank_columns
 from ltbench.samplers.probabilities import (

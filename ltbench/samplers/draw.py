@@ -1,8 +1,8 @@
-"""Index lists of a whole epoch, drawn at once for the global batch and then sliced by rank.
+"""Index lists of an epoch, drawn for global batches and then sliced by rank.
 
-An epoch is `N // B` global batches whatever the sampler, so that methods are compared at equal
-numbers of steps; the class-aware sampler's authors instead go on until every class was drawn as
-often as the largest one has images.
+With every sampler an epoch is `N // B` global batches, so that methods are compared at equal
+numbers of steps; in the class-aware sampler's paper it ends when every class was drawn as often as
+the largest has images.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ RESAMPLED: dict[str, Callable[[Tensor, int, Generator], Tensor]] = {
 }
 
 SAMPLERS = ("instance", "class_aware", *RESAMPLED, "progressive", *PROBABILITIES)
-"""Names that `draw_epoch` takes."""
+"""Names of samplers, see `draw_epoch`."""
 
 
 def draw_epoch(
@@ -41,15 +41,15 @@ def draw_epoch(
     """Return the training images of an epoch's batches.
 
     Args:
-        name: one of SAMPLERS. "instance" is a fresh permutation without its remainder;
-            "class_aware" cycles through classes and their images (`class_aware`); "oversampled" and
-            "undersampled" go through a balanced set (samplers/resampled.py); the others draw
-            classes and images with replacement. "progressive" takes `t = epoch / (epochs - 1)` as
-            its authors' code does, so that the last epoch is class-balanced.
+        name: one of SAMPLERS. "instance" is a new permutation, without its remainder; "class_aware"
+            cycles through classes and their images (`class_aware`); "oversampled" and
+            "undersampled" pass over a balanced set (samplers/resampled.py); the others draw classes
+            and images with replacement. "progressive" has `t = epoch / (epochs - 1)` as in its
+            authors' code, so that the last epoch is class-balanced.
         labels: [N] class of each training image, on the CPU.
         epoch: epochs completed, from 0.
-        epochs: of the whole stage.
-        batch: images of a global batch B.
+        epochs: epochs of the stage.
+        batch: size of a global batch, B.
         generator: on the CPU.
 
     Returns:
@@ -59,10 +59,12 @@ def draw_epoch(
         ValueError: for an unknown name, or a batch larger than the training set.
     """
     if name not in SAMPLERS:
-        raise ValueError(f"no sampler {name!r}; there are {', '.join(SAMPLERS)}")
+        raise ValueError(f"no sampler {name!r}: expected one of {', '.join(SAMPLERS)}")
     steps = len(labels) // batch
     if steps == 0:
-        raise ValueError(f"a batch of {batch} does not fit {len(labels)} training images")
+        raise ValueError(
+            f"the batch size {batch} exceeds the {len(labels)} training images: lower batch_size"
+        )
     draws = steps * batch
     if name == "instance":
         drawn = torch.randperm(len(labels), generator=generator)[:draws]
@@ -81,7 +83,7 @@ def draw_epoch(
 
 
 def by_class(labels: Tensor, probabilities: Tensor, draws: int, generator: Generator) -> Tensor:
-    """Draw classes by their probabilities and a uniform image of each, with replacement.
+    """Draw classes by probability and a uniform image of each, with replacement.
 
     Args:
         labels: [N] class of each image.
@@ -93,8 +95,8 @@ def by_class(labels: Tensor, probabilities: Tensor, draws: int, generator: Gener
         [draws] int64 positions in `labels`.
     """
     order, counts, starts = _grouped(labels)
-    # A float64 uniform u is at most 1 - 2^-53, so that u * x rounds to less than x: no draw lands
-    # behind the last class with images or behind the last image of a class.
+    # A float64 uniform u is at most 1 - 2^-53, so that u * x rounds to less than x: no draw is
+    # beyond the last class with images or beyond the last image of a class.
     edges = probabilities.double().cumsum(0)
     uniform = torch.rand(2, draws, dtype=torch.float64, generator=generator)
     classes = torch.searchsorted(edges, uniform[0] * edges[-1], right=True)
@@ -102,11 +104,11 @@ def by_class(labels: Tensor, probabilities: Tensor, draws: int, generator: Gener
 
 
 def class_aware(labels: Tensor, draws: int, generator: Generator) -> Tensor:
-    """Cycle through all classes, and within each through its images (Shen et al. 2016).
+    """Cycle through all classes, and within each through its images.
 
-    The classes come in a new random order on each pass, and so do the images of a class each time
-    they are used up: in every pass each class gives one image, and after u uses of a class with n
-    images each of them was used `u // n` or one time more.
+    The sampler of Shen et al. 2016. Each pass has one image of every class, in a new random order
+    of classes. When the images of a class are used up, they are shuffled again: after u passes each
+    of a class's n images was used `u // n` times or once more.
 
     Args:
         labels: [N] class of each image.
@@ -123,25 +125,25 @@ def class_aware(labels: Tensor, draws: int, generator: Generator) -> Tensor:
     shuffled = torch.rand(passes, len(present), dtype=torch.float64, generator=generator)
     classes = shuffled.argsort(dim=1)  # [passes, K]: the order of the classes on each pass
 
-    rounds = -(-passes // counts)  # [K]: how often the images of a class are shuffled anew
+    rounds = -(-passes // counts)  # [K]: shuffles of a class's images
     lengths = rounds * counts
     ends = lengths.cumsum(0)
     owner = torch.repeat_interleave(torch.arange(len(present)), lengths)  # [T]
-    within = torch.arange(len(owner)) - (ends - lengths)[owner]  # place in the class's own list
+    within = torch.arange(len(owner)) - (ends - lengths)[owner]  # position in the class's list
     first_round = rounds.cumsum(0) - rounds
-    deck = first_round[owner] + within // counts[owner]  # one deck a class and round
+    deck = first_round[owner] + within // counts[owner]  # one deck per class and round
     keys = deck + torch.rand(len(owner), dtype=torch.float64, generator=generator)
     images = (starts[owner] + within % counts[owner])[keys.argsort()]  # [T], each deck shuffled
 
-    uses = torch.arange(passes).unsqueeze(1)  # a class's use is the number of the pass
+    uses = torch.arange(passes).unsqueeze(1)  # each pass uses a class once
     return order[images[(ends - lengths)[classes] + uses]].flatten()[:draws]
 
 
 def rank_columns(draws: Tensor, rank: int, world: int) -> Tensor:
-    """Return a rank's equal, contiguous share of every global batch.
+    """Return a rank's contiguous share of every global batch.
 
     Args:
-        draws: [steps, B, ...] for the global batch.
+        draws: [steps, B, ...] for the global batches.
         rank: from 0.
         world: number of ranks W.
 
@@ -153,12 +155,14 @@ def rank_columns(draws: Tensor, rank: int, world: int) -> Tensor:
     """
     batch = draws.shape[1]
     if batch % world:
-        raise ValueError(f"a global batch of {batch} cannot be shared by {world} ranks equally")
+        raise ValueError(
+            f"batch size {batch} is not divisible by {world} ranks: change batch_size or devices"
+        )
     share = batch // world
     return draws[:, rank * share : (rank + 1) * share]
 
 
 def _grouped(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the positions ordered by class [N], each class's count [C] and first place [C]."""
+    """Return the positions ordered by class, and each class's count and offset."""
     counts = torch.bincount(labels)
     return labels.argsort(stable=True), counts, counts.cumsum(0) - counts

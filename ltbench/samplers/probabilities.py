@@ -1,7 +1,7 @@
-"""Class probabilities of samplers that first draw a class, then one of its images uniformly.
+"""Class probabilities of samplers that draw a class, then one of its images.
 
-Each function takes the training images of each class [C] and returns float64 probabilities [C] that
-sum to one. A class without images is never drawn.
+Each function takes the training images per class [C] and returns float64 probabilities [C] with sum
+1. A class without images has probability 0.
 """
 
 import torch
@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 def power(counts: Tensor, exponent: float) -> Tensor:
-    """Return `p_c = n_c^q / sum_k n_k^q` over the classes with images (Kang et al. 2020, eq. 1)."""
+    """Return `p_c` proportional to `n_c^q` (Kang et al. 2020, equation 1)."""
     return _normalized(counts.double() ** exponent, counts)
 
 
 def instance(counts: Tensor) -> Tensor:
-    """Every image alike: `p_c = n_c / N`."""
+    """Instance-balanced sampling: `p_c = n_c / N`."""
     return power(counts, 1)
 
 
@@ -24,30 +24,32 @@ def square_root(counts: Tensor) -> Tensor:
 
 
 def class_balanced(counts: Tensor) -> Tensor:
-    """Every class alike: `p_c = 1 / C`."""
+    """Class-balanced sampling: `p_c = 1 / C`."""
     return power(counts, 0)
 
 
 def reversed_frequency(counts: Tensor) -> Tensor:
-    """The reversed sampler of BBN (Zhou et al. 2020): `p_c` proportional to `1 / n_c`."""
+    """Reversed sampling (BBN, Zhou et al. 2020): `p_c` ~ `1 / n_c`."""
     return power(counts, -1)
 
 
 def progressive(counts: Tensor, t: float) -> Tensor:
-    """Progressively-balanced sampling (Kang et al. 2020, eq. 2): `t / C + (1 - t) n_c / N`.
+    """Progressively-balanced sampling: `t / C + (1 - t) n_c / N`.
+
+    Kang et al. 2020, equation 2.
 
     Args:
-        counts: [C] training images of each class.
-        t: progress, from 0 (every image alike) to 1 (every class alike).
+        counts: [C] training images per class.
+        t: progress, from 0 (instance-balanced) to 1 (class-balanced).
     """
     return t * class_balanced(counts) + (1 - t) * instance(counts)
 
 
 def effective_number(counts: Tensor, beta: float = 0.9999) -> Tensor:
-    """Deferred re-sampling of LDAM (Cao et al. 2019): images weigh `1 / (1 - beta^n_c)`.
+    """Effective-number sampling: `p_c` proportional to `n_c / (1 - beta^n_c)`.
 
-    So `p_c` is proportional to `n_c / (1 - beta^n_c)`: nearly class-balanced while `n_c` is small
-    against `1 / (1 - beta)`.
+    The deferred re-sampling of LDAM (Cao et al. 2019). Nearly class-balanced if `n_c` is small
+    compared with `1 / (1 - beta)`.
     """
     n = counts.double()
     return _normalized(n / (1 - beta**n), counts)

@@ -1,26 +1,26 @@
-"""Random over- and under-sampling: a training set made balanced by copying or leaving out images.
+"""Random over- and under-sampling: a balanced training set by copies or a subset.
 
 Buda, Maki, Mazurowski, "A systematic study of the class imbalance problem in convolutional neural
-networks", Neural Networks 2018 (arXiv:1710.05381), section 2.1. Each function returns the first
-draws of an epoch over the balanced set, as positions in `labels` [draws] int64.
+networks", Neural Networks 2018 (arXiv:1710.05381), section 2.1. Each function returns the images of
+an epoch over the balanced set, as positions in `labels` [draws] int64.
 """
 
 import torch
 from torch import Generator, Tensor
 
 SUBSET_SEED = 0
-"""Of the images that under-sampling keeps: they belong to the data, whatever the training seed."""
+"""Seed of the images that under-sampling keeps: part of the data, equal for all training seeds."""
 
 
 def oversampled(labels: Tensor, draws: int, generator: Generator) -> Tensor:
-    """Shuffle the set in which every class has as many entries as the largest has images.
+    """Draw from the balanced set with copies, without replacement.
 
-    An image of a class with n of the largest's m images stands in it m // n times or once more;
-    which ones do is drawn anew each epoch. No entry is drawn twice.
+    In it every class has m entries, as the largest has images. An image of a class of n images has
+    m // n entries or one more; the images with one more are drawn for each epoch.
 
     Args:
         labels: [N] class of each image.
-        draws: number of entries to draw, at most the size of the balanced set.
+        draws: number of entries, at most the size of the balanced set.
         generator: on the CPU.
     """
     shuffled, counts, starts = _shuffled_in_classes(labels, generator)
@@ -31,14 +31,14 @@ def oversampled(labels: Tensor, draws: int, generator: Generator) -> Tensor:
 
 
 def undersampled(labels: Tensor, draws: int, generator: Generator) -> Tensor:
-    """Go through the set in which every class keeps as many images as the smallest has.
+    """Pass over the balanced subset, in a new order each time.
 
-    The images that are kept are chosen at random once, the same for every epoch and seed. They come
-    in a new random order on each pass, as many passes as the draws take.
+    In it every class has as many random images as the smallest; they are equal for all epochs and
+    seeds.
 
     Args:
         labels: [N] class of each image.
-        draws: number of images to draw.
+        draws: number of images, of as many passes as needed.
         generator: on the CPU.
     """
     shuffled, counts, starts = _shuffled_in_classes(labels, Generator().manual_seed(SUBSET_SEED))
@@ -49,7 +49,11 @@ def undersampled(labels: Tensor, draws: int, generator: Generator) -> Tensor:
 
 
 def _shuffled_in_classes(labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Return positions [N] by class, shuffled in each; counts and starts of those with images."""
+    """Return positions by class, shuffled within each class.
+
+    Returns:
+        [N] positions; for each class with images, their number and the offset of the first.
+    """
     order = torch.randperm(len(labels), generator=generator)
     shuffled = order[labels[order].argsort(stable=True)]
     counts = torch.bincount(labels)

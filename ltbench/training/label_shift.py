@@ -54,7 +54,7 @@ def shifted_counts(totals: Sequence[int], counts: Sequence[int], shift: Shift) -
         counts: [C], long-tailed training images of each class.
         shift: the class frequencies.
     """
-    classes, places = len(totals), shift.places(counts)
+    classes, places = len(totals), shift.class_ranks(counts)
     allowed = [
         total * shift.ratio ** (place / (classes - 1))
         for total, place in zip(totals, places, strict=True)

@@ -17,7 +17,7 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def draws_of(batch, seed=0, strength=0.4):
+def params_of(batch, seed=0, strength=0.4):
     return draw_jitter(1, batch, strength, generator(seed)).map(lambda values: values[0])
 
 
@@ -32,9 +32,9 @@ def one_by_one(images, draws):
     return out
 
 
-def test_same_colours_as_torchvision():
+def test_same_colors_as_torchvision():
     images = torch.rand(24, 3, 9, 11, generator=generator(1))
-    draws = draws_of(24)
+    draws = params_of(24)
     assert len({tuple(order) for order in draws.order.tolist()}) == 6
     expected = torch.stack(one_by_one(images, draws))
     torch.testing.assert_close(jitter(images, draws), expected, rtol=0, atol=2e-6)
@@ -42,7 +42,7 @@ def test_same_colours_as_torchvision():
 
 def test_pillow_differs_by_its_rounding():
     pixels = torch.randint(256, (8, 3, 12, 12), dtype=torch.uint8, generator=generator(2))
-    draws = draws_of(8, seed=3)
+    draws = params_of(8, seed=3)
     pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in pixels]
     expected = torch.stack([reference.pil_to_tensor(p) for p in one_by_one(pictures, draws)])
     found = 255 * jitter(pixels / 255, draws)
@@ -51,7 +51,9 @@ def test_pillow_differs_by_its_rounding():
 
 def test_no_strength_no_change():
     images = torch.rand(4, 3, 5, 5, generator=generator(4))
-    torch.testing.assert_close(jitter(images, draws_of(4, strength=0.0)), images, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        jitter(images, params_of(4, strength=0.0)), images, rtol=0, atol=1e-6
+    )
 
 
 def test_factors_and_orders_are_uniform():

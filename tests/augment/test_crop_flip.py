@@ -7,7 +7,7 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
-def test_draws_cover_all_windows_evenly():
+def test_crops_cover_all_windows_uniformly():
     drawn = draw_crop_flip(50, 200, 2, generator(), flip=True)
     assert drawn.top.shape == (50, 200)
     windows = torch.bincount((drawn.top * 5 + drawn.left).flatten(), minlength=25)

@@ -38,21 +38,21 @@ def test_blur_is_torchvisions_inside_and_keeps_flat_images(width):
 
 
 @pytest.mark.parametrize("change", [hue, blur])
-def test_each_image_has_its_own_amount(change):
+def test_each_image_has_its_own_strength(change):
     amounts = torch.linspace(0.1, 2, len(IMAGES), dtype=torch.float64)
     together = change(IMAGES, amounts)
     for i in range(len(IMAGES)):
         assert torch.equal(together[i : i + 1], change(IMAGES[i : i + 1], amounts[i : i + 1]))
 
 
-def test_what_is_drawn_repeats():
+def test_distortion_is_reproducible():
     draws = [distort(IMAGES, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     assert draws[0].dtype == torch.uint8
 
 
-def test_images_are_distorted_as_often_as_said():
+def test_probabilities_of_distortion():
     images = IMAGES[:1, :, :4, :4].expand(4000, -1, -1, -1)
     distorted = distort(images, torch.Generator().manual_seed(0), blurred=0.0)
     kept = (distorted == images).flatten(1).all(dim=1)

@@ -18,7 +18,7 @@ STRONGEST = {
 
 
 def images(shape, count=48):
-    """Return noise of little and of much contrast, and an image of one value."""
+    """Return noise of low and high contrast, and a constant image."""
     generator = torch.Generator().manual_seed(0)
     top = torch.randint(20, 256, (count, shape[0], 1, 1), generator=generator)
     noise = (torch.rand(count, *shape, generator=generator) * top).to(torch.uint8)

@@ -43,7 +43,7 @@ def test_randaugment_draws_from_torchvisions_operations():
     assert NAMES[RANDAUGMENT:] == ["Invert"]
 
 
-def test_randaugment_draws_all_evenly_at_one_magnitude():
+def test_randaugment_draws_all_uniformly_at_one_magnitude():
     drawn = draw_policy("randaugment", 50, 200, SIZE, generator(), num_ops=2, magnitude=12)
     assert drawn.operations.shape == drawn.strengths.shape == (50, 200, 2)
     assert drawn.holes is None
@@ -95,7 +95,7 @@ def test_holes_are_where_they_fit():
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("name", ["randaugment", "autoaugment_cifar10", "autoaugment_imagenet"])
-def test_images_go_through_what_was_drawn_for_them(name, channels, layout):
+def test_images_get_the_operations_drawn_for_them(name, channels, layout):
     drawn = draw_policy(name, 2, 20, SIZE, generator(), num_ops=3, magnitude=15, cutout=True)
     before = images(channels=channels)
     after = PolicyEpoch(drawn, 10, "cpu")(1, before.to(memory_format=layout))
@@ -115,6 +115,6 @@ def test_ranks_apply_their_columns():
         assert share(0, images()[half]).equal(whole[half])
 
 
-def test_draws_are_mapped_without_holes_too():
+def test_params_are_mapped_without_holes_too():
     drawn = PolicyParams(torch.zeros(1, 2, 1), torch.zeros(1, 2, 1))
     assert drawn.map(lambda values: values[:, :1]).strengths.shape == (1, 1, 1)

@@ -83,7 +83,7 @@ def one_by_one(draws, sizes):
             side = math.exp(math.log(SIDES[0]) + (math.log(SIDES[1]) - math.log(SIDES[0])) * v)
             h, w = round(math.sqrt(area / side)), round(math.sqrt(area * side))
             if 0 < h <= height and 0 < w <= width:
-                row, column = draws.places[k].tolist()
+                row, column = draws.corners[k].tolist()
                 boxes.append([int(row * (height - h + 1)), int(column * (width - w + 1)), h, w])
                 break
         else:

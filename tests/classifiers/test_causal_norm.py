@@ -42,5 +42,5 @@ def test_direct_effect(oracle):
 
 
 def test_heads_share_features_evenly():
-    with pytest.raises(ValueError, match="3 heads cannot share 16 features"):
+    with pytest.raises(ValueError, match="16 features are not divisible by 3"):
         CausalNormClassifier(16, 4, heads=3)

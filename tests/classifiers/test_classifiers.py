@@ -66,7 +66,7 @@ def test_learnable_scale(oracle):
 
 @pytest.mark.oracle("classifiers", variants=["tau_norm"])
 def test_tau_norm(oracle):
-    """The file has tau only in names: it is solved for from one class, and all are compared."""
+    """The file names tau only: it is solved for from one class."""
     weight, expected = torch.from_numpy(oracle.case["weight"]).double(), oracle["weight"]
     norms = weight.norm(dim=1)
     row = int((norms.log().abs()).argmax())

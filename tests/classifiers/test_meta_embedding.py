@@ -62,7 +62,7 @@ def test_attention_begins_as_the_identity_on_maps_of_any_size(size):
     assert ModulatedAttention(4)(maps).equal(maps)
 
 
-def test_what_follows_the_logits_does_not_move_the_centroids():
+def test_features_of_the_classifier_do_not_move_the_centroids():
     classifier = MetaEmbedding(5, 3)
     classifier.centroids.data.normal_()
     classifier(torch.randn(2, 5)).sum().backward()

@@ -58,7 +58,7 @@ def test_a_sum_over_ranks_has_no_gradient_and_leaves_its_argument(world):
 
 @pytest.mark.parametrize("far", [2.0, 3.0], ids=["repelled", "at rest"])
 def test_ranks_agree_whether_centroids_repel_each_other(far):
-    """One rank alone would be within the margin, the other alone beyond it."""
+    """One rank by itself is within the margin, the other beyond it."""
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(4, 3, generator=generator, dtype=torch.float64)
     features[2:] += far

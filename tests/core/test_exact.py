@@ -55,7 +55,7 @@ def test_roots_of_any_degree_lie_within_half_a_unit(above, below, degree):
     assert found**degree == number or (found - half) ** degree < number < (found + half) ** degree
 
 
-def test_the_root_of_huge_counts_is_found():
+def test_root_of_huge_counts():
     number = Fraction(3**8142 + 1, 7**8142)
     low, high = (root(number, 8142) + Fraction(sign, 2 * 10**18) for sign in (-1, 1))
     assert low < Fraction(3, 7) < high
@@ -69,7 +69,7 @@ def test_means_are_exact():
 
 
 def test_an_expected_accuracy_is_the_exact_mean_of_classes():
-    """The sum of these ten floats ends above or below a tie, as the processor adds them."""
+    """The float sum is above or below a tie, by processor."""
     hits = (871, 825, 604, 445, 402, 303, 297, 250, 208, 150)
     uniform = shifted_accuracy(hits, (1000,) * 10, range(10), Shift("uniform"))
     assert uniform == Fraction(4355, 10000)

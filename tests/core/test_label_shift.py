@@ -34,9 +34,9 @@ def test_uniform_is_balanced_accuracy_and_shifts_stay_within_the_classes(classes
         assert min(fractions) - 1e-12 <= accuracy <= max(fractions) + 1e-12
 
 
-def test_places_follow_the_training_counts():
-    assert Shift("forward", 4).places((5, 100, 7, 5)) == [2, 0, 1, 3]
-    assert Shift("backward", 4).places((5, 100, 7, 5)) == [1, 3, 2, 0]
+def test_class_ranks_follow_the_training_counts():
+    assert Shift("forward", 4).class_ranks((5, 100, 7, 5)) == [2, 0, 1, 3]
+    assert Shift("backward", 4).class_ranks((5, 100, 7, 5)) == [1, 3, 2, 0]
 
 
 def test_classes_without_test_images_are_left_out():

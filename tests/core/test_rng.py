@@ -20,15 +20,15 @@ def test_ranks_share_what_one_process_draws(world):
 
 
 def test_every_sample_is_a_partner_once():
-    draws, samples = GlobalBatchRNG(make_generator(0, "method", 0)), torch.arange(6.0)
-    orders = [draws.permutation(samples) for _ in range(2)]
+    rng, samples = GlobalBatchRNG(make_generator(0, "method", 0)), torch.arange(6.0)
+    orders = [rng.permutation(samples) for _ in range(2)]
     assert not orders[0].equal(orders[1])
     for order in orders:
-        assert draws.gather_permuted(samples, order).sort().values.equal(samples)
+        assert rng.gather_permuted(samples, order).sort().values.equal(samples)
 
 
 def test_beta_has_its_mean_and_variance():
-    draws = GlobalBatchRNG(make_generator(0, "method", 0))
-    drawn_ones = torch.tensor([draws.beta(2.0) for _ in range(4000)])
+    rng = GlobalBatchRNG(make_generator(0, "method", 0))
+    drawn_ones = torch.tensor([rng.beta(2.0) for _ in range(4000)])
     assert drawn_ones.mean() == pytest.approx(0.5, abs=0.015)
     assert drawn_ones.var() == pytest.approx(0.05, rel=0.08)  # 1 / (4 (2 alpha + 1))

@@ -8,7 +8,7 @@ def draw(*name, seed=0):
     return torch.rand(8, generator=make_generator(seed, *name))
 
 
-def test_a_stream_is_made_again_from_its_name():
+def test_a_generator_is_reproduced_from_its_name():
     assert draw("sampling", 3).equal(draw("sampling", 3))
 
 

@@ -44,7 +44,7 @@ def test_named_losses_are_summed():
     assert total_loss(first) is first
 
 
-def test_a_step_goes_backward_the_way_it_is_told():
+def test_a_step_calls_the_backward_function():
     network, seen = model(), []
 
     def backward(loss):
@@ -56,7 +56,7 @@ def test_a_step_goes_backward_the_way_it_is_told():
     assert seen == [loss]
 
 
-def test_the_mean_loss_begins_anew_and_shows_what_is_not_finite():
+def test_the_mean_loss_resets_and_shows_non_finite_losses():
     weight = nn.Parameter(torch.zeros(()))
     stepper = Stepper(SGD([weight], lr=0.0), torch.Tensor.backward)
     for value in (1.0, 2.0):

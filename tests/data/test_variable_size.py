@@ -73,7 +73,7 @@ def test_an_epoch_equals_torchvisions_steps_one_by_one():
     draws = maker.draw(5, 4, partial(make_generator, 0))
     crops, colors = draws
     assert torch.equal(
-        crops.places, draw_crops(5, 4, make_generator(0, "augmentation"), flip=True).places
+        crops.corners, draw_crops(5, 4, make_generator(0, "augmentation"), flip=True).corners
     )
     for step, batch in enumerate(maker.epoch(index, draws)):
 

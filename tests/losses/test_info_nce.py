@@ -9,7 +9,7 @@ def unit(*shape):
     return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64))
 
 
-def test_it_is_the_share_of_the_own_key():
+def test_it_is_the_share_of_the_positive_key():
     queries, keys, others = unit(4, 5), unit(4, 5).roll(1, 1), unit(7, 5).roll(2, 1)
     queries.requires_grad_()
     value = info_nce(queries, keys, others, temperature=0.2)

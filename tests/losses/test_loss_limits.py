@@ -131,7 +131,7 @@ def test_an_epsilon_keeps_an_empty_class_finite():
     assert log_prior(torch.tensor([5, 0]), epsilon=1e-12).isfinite().all()
 
 
-def test_log_prior_is_the_centred_logarithm_of_the_prior():
+def test_log_prior_is_the_centered_logarithm_of_the_prior():
     counts = torch.tensor([60, 30, 10])
     prior = counts.double() / 100
     for tau, epsilon in ((1.0, 0.0), (1.5, 0.0), (2.0, 1e-3)):

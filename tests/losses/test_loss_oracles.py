@@ -68,7 +68,7 @@ def test_effective_number_weights(oracle):
 
 @pytest.mark.oracle("class_balanced", level="case")
 def test_effective_number_weights_of_every_beta(oracle):
-    """The file has beta only in names: it is solved for from two classes, and all are compared."""
+    """The file names beta only: it is solved for from two classes."""
     counts = oracle["counts"]
     low, high = int(counts.argmin()), int(counts.argmax())
     names = [name for name in oracle.own if name.startswith("weights")]
@@ -97,7 +97,7 @@ def test_posthoc_adjustment(oracle):
     tau, epsilon = oracle.hparams["tau"], oracle.hparams["eps"]
     adjusted = posthoc_adjustment(oracle["logits"], oracle["counts"], tau, epsilon)
     expected = oracle["posthoc_logits"]
-    difference = adjusted[: len(expected)] - expected  # ours are centred: one constant for all
+    difference = adjusted[: len(expected)] - expected  # ours are centered: one constant for all
     torch.testing.assert_close(difference, difference[0, 0].expand_as(difference), **EXACT)
     assert adjusted.argmax(dim=1).equal(oracle["posthoc_pred"])
 

@@ -80,7 +80,7 @@ def test_lader(oracle):
 
 @pytest.mark.oracle("lade", has=["pc_softmax_logits_first8"])
 def test_post_compensation(oracle):
-    """The authors' code takes the training prior off and adds no target: a uniform one."""
+    """The authors' code subtracts the training prior; the target is uniform."""
     expected = oracle["pc_softmax_logits_first8"]
     ours = posthoc_adjustment(oracle["logits"][: len(expected)], oracle["counts"])
     torch.testing.assert_close(ours.log_softmax(1), expected.log_softmax(1), **EXACT)

@@ -18,7 +18,7 @@ COUNTS = torch.tensor([40, 12, 5, 1])
 NAMES = {
     "weight": "linear",
     "bias": "bias",
-    "centres": "centers",
+    "centers": "centers",
     "transform": "vec_transformation_module_0",
     "pairs.mix": "contrastive_module_0",
     "pairs.spread": "contrastive_module_2",
@@ -44,24 +44,24 @@ class Seen(nn.Module):
 def on_maps(oracle, **hparams):
     """Return RSG with the authors' generator, whose images are the maps."""
     weight = oracle["param_linear"]
-    classes, channels, centres = weight.shape
+    classes, channels, centers = weight.shape
     heads = oracle["head_classes"].long()
     counts = torch.ones(classes, dtype=torch.int64).index_fill(0, heads, 9)
     width = len(oracle["param_contrastive_module_0_bias"])
     method = build(
         counts,
-        centres=centres,
+        centers=centers,
         contrast_width=width,
         head_share=len(heads) / classes,
         strength=float(oracle["hp_transfer_strength"]),
-        centre_weight=1.0,
+        center_weight=1.0,
         vector_weight=1.0,
     ).double()
     assert method.head.nonzero().flatten().tolist() == sorted(heads.tolist())
     method.network.backbone = nn.Sequential(nn.Identity(), Seen())
     method.network.classifier = nn.Linear(channels, classes).double()
     method.network.generator = type(method.network.generator)(
-        classes, channels, centres, width
+        classes, channels, centers, width
     ).double()
     method.network.generator.load_state_dict(
         {name: oracle[f"param_{theirs(name)}"] for name in method.network.generator.state_dict()}
@@ -85,7 +85,7 @@ def test_rsg(oracle, when):
     classified = []
     method.margin_loss = lambda cosines, labels: classified.append(labels) or cosines.sum() * 0
     losses = method.training_loss(Batch(maps, labels, labels))
-    torch.testing.assert_close(losses["centres"], oracle[f"{when}_loss_cesc"], **EXACT)
+    torch.testing.assert_close(losses["centers"], oracle[f"{when}_loss_cesc"], **EXACT)
     torch.testing.assert_close(losses["vectors"], oracle[f"{when}_loss_mv"], **EXACT)
     extended = method.network.backbone[1].maps
     torch.testing.assert_close(extended, oracle[f"{when}_out_feature_maps"], **EXACT)

@@ -1,4 +1,4 @@
-"""Ensembles as a whole against the authors' numbers, and what their methods promise beyond them."""
+"""Whole ensembles against the authors' numbers, and their further properties."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def build(key, counts=COUNTS, backbone="resnet8", **hparams):
 
 
 def on_logits(key, oracle, **hparams):
-    """Return a method in double precision whose network hands its input on."""
+    """Return a float64 method with the identity as its network."""
     method = build(key, oracle["counts"], **hparams).double()
     method.network = nn.Identity()
     return method
@@ -44,7 +44,7 @@ def check(method, labels, logits, loss, gradient):
 
 
 class Branches(nn.Module):
-    """Features in place of images, one branch an expert."""
+    """A backbone that gets features in place of images, one per branch."""
 
     def features_of(self, expert, features):
         return features
@@ -150,8 +150,8 @@ def test_ride_predicts_the_mean(oracle):
     torch.testing.assert_close(loss, oracle["eval_loss_mean_logits"], **EXACT)
 
 
-class Taught(nn.Module):
-    """A teacher that knows its logits."""
+class FixedTeacher(nn.Module):
+    """A teacher with given logits."""
 
     def __init__(self, logits):
         super().__init__()
@@ -166,7 +166,7 @@ class Taught(nn.Module):
 def test_ride_distill(oracle, when):
     temperature = oracle.hparams["distill_temperature"]
     method = ride(oracle, "ride_distill", teacher_temperature=temperature)
-    method.teacher = Taught(oracle["teacher_logits"])
+    method.teacher = FixedTeacher(oracle["teacher_logits"])
     method.progress = Progress(0, 1, deferred=when == "after")
     expected = oracle[f"distill_total_{when}"], oracle[f"distill_grad_{when}"]
     check(method, oracle["labels"], oracle["expert_logits"], *expected)
@@ -183,8 +183,8 @@ def test_ride_distill_learns_from_the_trained_teacher():
     assert not any(p.requires_grad for p in method.teacher.parameters())
 
 
-class Routed(nn.Module):
-    """A network whose features and logits are known."""
+class FixedExperts(nn.Module):
+    """A network with given features and logits."""
 
     def __init__(self, features, cosines):
         super().__init__()
@@ -208,7 +208,7 @@ def test_ride_router(oracle):
         positive_weight=hparams["ea_pos_weight"],
     ).double()
     features = oracle["ea_featmaps"].mean(dim=(3, 4))
-    method.network = Routed(features, logits / method.hparams.scale)
+    method.network = FixedExperts(features, logits / method.hparams.scale)
     router = method.router
     for i in range(len(router.hidden)):
         router.hidden[i] = nn.Linear(features.shape[2], 16)
@@ -225,13 +225,13 @@ def test_ride_router(oracle):
     torch.testing.assert_close(method.predict(torch.zeros(1)), oracle["ea_test_logits"], **EXACT)
 
 
-def test_the_router_alone_is_trained():
+def test_only_the_router_is_trained():
     method = build("ride_router")
     method.init_from_weights(build("ride").state_dict())
     method.on_stage_start(method.stage)
     trained = {name.split(".")[0] for name, p in method.named_parameters() if p.requires_grad}
     assert trained == {"router"}
-    with pytest.raises(ValueError, match="does not fit this network"):
+    with pytest.raises(ValueError, match="do not fit this network"):
         build("ride_router", experts=2).init_from_weights(build("ride").state_dict())
 
 
@@ -250,7 +250,7 @@ def test_sade(oracle):
 
 
 @pytest.mark.oracle("sade", level="case")
-def test_sade_weighs_its_experts_as_the_authors_do(oracle):
+def test_sade_weighs_its_experts_like_the_authors(oracle):
     views = torch.stack([oracle["tta_view0"], oracle["tta_view1"]], dim=1)
     views = views.transpose(2, 3)  # [steps, 2, E, B, C]
     hparams = oracle.hparams
@@ -266,7 +266,7 @@ def test_sade_weighs_its_experts_as_the_authors_do(oracle):
     )
 
 
-def test_sade_turns_to_the_experts_that_agree_and_stops_early():
+def test_sade_prefers_the_experts_that_agree_and_stops_early():
     method = build("sade", scale=1.0, test_epochs=500, test_lr=1.0).double()
     method.network = nn.Identity()
     torch.manual_seed(0)
@@ -305,7 +305,7 @@ def test_reslt(oracle, name, classes, medium, few):
     torch.testing.assert_close(losses["fused"] / (1 - beta), oracle[f"{name}_loss_fce"], **EXACT)
 
 
-def test_reslt_takes_norms_off_in_the_test():
+def test_reslt_divides_by_norms_in_the_test():
     plain, scaled = build("reslt"), build("reslt", gamma=1.0)
     scaled.load_state_dict(plain.state_dict())
     images = torch.randn(3, 3, 8, 8)

@@ -217,13 +217,17 @@ def test_a_start_that_does_not_fit_is_refused_by_name(key):
     start = build("softmax").state_dict()
     weight = "network.backbone.conv1.weight"
     del start[weight]
-    with pytest.raises(ValueError, match=f"{weight}: missing there, .* here"):
+    with pytest.raises(ValueError, match=f"{weight}: missing in the weights"):
         build(key).init_from_weights(start)
     start[weight] = torch.zeros(16, 1, 3, 3)
-    with pytest.raises(ValueError, match=r"conv1.weight: \[16, 1, 3, 3\] there, \[16, 3, 3, 3\]"):
+    with pytest.raises(
+        ValueError, match=r"conv1.weight: \[16, 1, 3, 3\] in the weights, \[16, 3, 3, 3\]"
+    ):
         build(key).init_from_weights(start)
     start = build("softmax").state_dict() | {"network.backbone.more": torch.zeros(1)}
-    with pytest.raises(ValueError, match=r"network.backbone.more: \[1\] there, missing here"):
+    with pytest.raises(
+        ValueError, match=r"network.backbone.more: \[1\] in the weights, missing in the network"
+    ):
         build(key).init_from_weights(start)
 
 
@@ -240,12 +244,12 @@ def test_a_start_without_bias_counts_as_zero_bias(key):
 @pytest.mark.parametrize("key", ["lws", "tau_norm", "posthoc_logit_adjustment"])
 def test_a_start_without_classifier_weights_is_refused(key):
     start = observed(ready("ncm")).state_dict()
-    with pytest.raises(ValueError, match=r"network\.classifier\.weight: missing there"):
+    with pytest.raises(ValueError, match=r"network\.classifier\.weight: missing in the weights"):
         build(key).init_from_weights(start)
 
 
 def test_posthoc_refuses_a_start_that_is_no_linear_classifier():
-    with pytest.raises(ValueError, match=r"network\.classifier\.bias: missing there"):
+    with pytest.raises(ValueError, match=r"network\.classifier\.bias: missing in the weights"):
         build("posthoc_logit_adjustment").init_from_weights(build("ldam_drw").state_dict())
 
 
@@ -322,12 +326,12 @@ def test_ncm_puts_an_image_nearest_to_its_own_class_when_it_is_the_class():
 def test_ldam_switches_weights_or_sampling_late():
     late, early = Progress(4, 5, deferred=True), Progress(0, 5, deferred=False)
     losses = {}
-    for defer in ("none", "drw", "drs"):
-        method = build("ldam_drw", defer=defer)
+    for deferred in ("none", "drw", "drs"):
+        method = build("ldam_drw", deferred=deferred)
         for progress in (early, late):
             method.progress = progress
-            losses[defer, progress.deferred] = method.training_loss(batch()).item()
-            resampled = defer == "drs" and progress.deferred
+            losses[deferred, progress.deferred] = method.training_loss(batch()).item()
+            resampled = deferred == "drs" and progress.deferred
             assert method.samplers() == (("class_balanced",) if resampled else ("instance",))
     plain = losses["none", False]
     assert losses["drw", True] != plain

@@ -1,4 +1,4 @@
-"""Methods as a whole against the authors' numbers: the network hands its input on as logits."""
+"""Whole methods against the authors' numbers, on given logits."""
 
 import re
 

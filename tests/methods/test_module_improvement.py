@@ -18,8 +18,8 @@ EXACT = {"rtol": 1e-6, "atol": 1e-9}
 COUNTS = torch.tensor([40, 12, 5, 1])
 
 
-class GivenDraws(GlobalBatchRNG):
-    """GlobalBatchRNG that the authors' run made."""
+class RecordedRNG(GlobalBatchRNG):
+    """Random numbers of the authors' run."""
 
     def __init__(self, share, order):
         super().__init__(make_generator(0))
@@ -28,7 +28,7 @@ class GivenDraws(GlobalBatchRNG):
     def beta(self, alpha):
         return self.share
 
-    def order(self, samples):
+    def permutation(self, samples):
         return self.given_order
 
 
@@ -59,7 +59,7 @@ def test_mixup(oracle):
     method = build("mixup", oracle["counts"])
     method.network = nn.Identity()
     method.network.forward = network
-    method.rng = GivenDraws(oracle.hparams["lambda"], oracle["perm"].long())
+    method.rng = RecordedRNG(oracle.hparams["lambda"], oracle["perm"].long())
     loss = method.training_loss(batch_of(oracle["images"], oracle["labels"]))
     (gradient,) = torch.autograd.grad(loss, logits)
     torch.testing.assert_close(seen[0], oracle["mixup_images"], **EXACT)
@@ -128,7 +128,7 @@ def test_mislas_second_stage(oracle):
 
 @pytest.mark.parametrize("key", ["crt", "lws", "tau_norm_learned"])
 @pytest.mark.oracle("mislas_stage2", has=["loss_per_batch"])
-def test_a_fixed_backbone_updates_batchnorm_where_it_is_asked_to(oracle, key):
+def test_a_frozen_backbone_updates_batchnorm_with_update_bn(oracle, key):
     method = build(key, oracle["in/counts"], update_bn=oracle.hparams["shift_bn"])
     classes, width = oracle["in/fc_weight"].shape
     kinds = {"crt": nn.Linear, "lws": LearnableScale, "tau_norm_learned": TauNormalized}
@@ -143,12 +143,12 @@ def test_a_fixed_backbone_updates_batchnorm_where_it_is_asked_to(oracle, key):
     assert all(p.grad is None for p in backbone.parameters())
 
 
-def test_crt_and_lws_update_batchnorm_as_their_authors_do_and_a_learned_tau_does_not():
+def test_crt_and_lws_update_batchnorm_and_a_learned_tau_does_not():
     methods = ("crt", "lws", "tau_norm_learned")
     assert [build(key).hparams.update_bn for key in methods] == [True, True, False]
 
 
-def test_mislas_trains_all_but_scales_first_then_scales_and_a_slow_classifier():
+def test_mislas_trains_all_but_scales_then_scales_and_a_slow_classifier():
     method = build("mislas", classifier_lr=0.25)
     method.on_stage_start(method.stage)
     rates = {p: method.lr_scale(p) for p, v in method.named_parameters() if v.requires_grad}
@@ -194,7 +194,7 @@ def test_causal_tde(oracle):
 
 
 @pytest.mark.oracle("bbn_branches", has=["nparams_bbn_resnet32_backbone"])
-def test_the_causal_heads_have_a_last_block_each_on_cifar_as_the_branches_of_bbn(oracle):
+def test_causal_heads_have_their_own_last_block_on_cifar(oracle):
     method = METHODS["causal_tde"](NetworkSpec("resnet32", classes=4), COUNTS).eval()
     backbone, images = method.network.backbone, torch.randn(2, 3, 32, 32)
     size = sum(p.numel() for p in backbone.parameters())
@@ -205,7 +205,7 @@ def test_the_causal_heads_have_a_last_block_each_on_cifar_as_the_branches_of_bbn
         torch.testing.assert_close(mine, backbone.features_of(head, images))
 
 
-def test_the_causal_heads_share_the_features_of_other_backbones():
+def test_causal_heads_share_the_features_of_other_backbones():
     method = METHODS["causal_tde"](NetworkSpec("resnet10t", classes=4), COUNTS)
     assert method.mean.shape == (512,)
     assert sum(p.numel() for p in method.network.backbone.parameters()) == sum(
@@ -219,7 +219,7 @@ def test_the_mean_feature_is_saved_with_the_weights():
     assert method.state_dict()["mean"].any()
 
 
-def test_paco_adds_its_keys_to_the_queue_and_moves_the_copy_slowly():
+def test_paco_pushes_keys_and_updates_the_momentum_encoder():
     method = build("paco", queue=16, momentum=0.9)
     network, batch = method.network, digits_like()
     copy, own = network.copy.encoder[0].conv1.weight, network.backbone.conv1.weight
@@ -233,7 +233,7 @@ def test_paco_adds_its_keys_to_the_queue_and_moves_the_copy_slowly():
     torch.testing.assert_close(network.queue.keys[:6].norm(dim=1), torch.ones(6).double())
 
 
-def test_oltr_begins_with_class_means_and_the_features_of_its_start():
+def test_oltr_starts_with_class_means_and_stage_1_features():
     start, method, batch = build("softmax"), build("oltr"), digits_like()
     method.init_from_weights(start.state_dict())
     method.on_stage_start(method.stage)
@@ -252,12 +252,12 @@ def test_oltr_begins_with_class_means_and_the_features_of_its_start():
     memory.on_stage_start(memory.stage)
     states = memory.state_dict(), method.state_dict()
     assert all(states[0][name].equal(states[1][name]) for name in states[1])
-    assert {memory.lr_factor(name) for name, _ in memory.named_parameters()} == {0.1, 1.0}
+    assert {memory.lr_scale(name) for name, _ in memory.named_parameters()} == {0.1, 1.0}
     sum(memory.training_loss(batch).values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in memory.parameters())
 
 
-def test_oltr_chooses_from_its_memory_by_the_classifier_of_its_start():
+def test_oltr_selects_memory_by_the_stage_1_classifier():
     start, fresh, method = (build(key) for key in ("softmax", "oltr", "oltr"))
     method.init_from_weights(start.state_dict())
     hallucinator = method.memory.hallucinator

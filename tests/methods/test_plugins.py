@@ -31,7 +31,7 @@ METHODS = {"mine": Mine}
 """
 
 
-def test_plugin_methods_join_the_catalogue(tmp_path):
+def test_plugin_methods_join_the_registry(tmp_path):
     plugin = tmp_path / "my_methods.py"
     plugin.write_text(PLUGIN)
     registry = with_plugins(load_registry(), [plugin])
@@ -189,7 +189,7 @@ def test_a_combination_that_the_class_forbids_is_a_problem_of_the_whole(mine):
 @pytest.mark.parametrize(
     "line", ["power: set[int] = {1}", "power: float = float('inf')", "power: float = 'a'"]
 )
-def test_hyper_parameters_that_cannot_be_written_down_are_refused(tmp_path, line):
+def test_hyper_parameters_without_a_json_form_are_refused(tmp_path, line):
     (tmp_path / "p.py").write_text(PLUGIN.replace("power: float = 0.5", line))
     with pytest.raises(ConfigError):
         with_plugins(load_registry(), [tmp_path / "p.py"])["mine"].validate_hparams({})
@@ -214,12 +214,12 @@ FILES = {
     "packed_a/inner/leaf.py": "from ..further import more\n",
     "packed_a/further.py": "more = 1\n",
 }
-"""A plugin, and all that it imports from its own folder."""
+"""A plugin and its local imports."""
 
 
 @pytest.fixture
 def source_of(tmp_path):
-    """Write a plugin's files into a new folder; return the hash of its source."""
+    """Write a plugin to a new folder; return its source's hash."""
     folders = []
 
     def source_of(files, name="plugin.py"):
@@ -236,12 +236,12 @@ def source_of(tmp_path):
 
 
 def forget(folders):
-    """Let modules below folders be imported anew, from elsewhere."""
+    """Unload the modules of folders, so that they can be imported again."""
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None) or ""
         if any(file.startswith(f"{folder}/") for folder in folders):
             del sys.modules[name]
-    sys.path[:] = [place for place in sys.path if place not in map(str, folders)]
+    sys.path[:] = [entry for entry in sys.path if entry not in map(str, folders)]
 
 
 def test_the_source_is_that_of_all_files_wherever_they_lie(source_of):

@@ -47,7 +47,7 @@ def test_rates(key, dataset, recipe, rates):
 def test_rates_of_a_whole_method():
     assert METHODS["paco"](
         NetworkSpec("resnet8", 4), COUNTS, METHODS["paco"].HParams(lr=0.5)
-    ).lr_factor("network.classifier.weight") == pytest.approx(0.5)
+    ).lr_scale("network.classifier.weight") == pytest.approx(0.5)
 
 
 def test_sade_has_experts_of_full_width_on_cifar10_and_places():

@@ -18,8 +18,8 @@ COUNTS = torch.tensor([40, 12, 5, 1])
 SPEC = NetworkSpec("resnet8", classes=4, channels=1, norm="group")
 
 
-class Given(GlobalBatchRNG):
-    """GlobalBatchRNG that are given."""
+class ChosenRNG(GlobalBatchRNG):
+    """Random numbers that a test chooses."""
 
     def __init__(self, drawn):
         self.drawn = drawn
@@ -48,7 +48,7 @@ def test_equalization(oracle):
     gamma, share = oracle.hparams["gamma"], oracle.hparams["lambda_"]
     threshold = share * len(oracle["counts"])
     method = build("equalization", oracle, gamma=gamma, threshold=threshold)
-    method.rng = Given(oracle["rand_u"])
+    method.rng = ChosenRNG(oracle["rand_u"])
     check(method, oracle)
 
 
@@ -80,7 +80,7 @@ def test_one_vs_all_classifiers_begin_at_one_of_c(form):
     torch.testing.assert_close(bias, torch.full_like(bias, expected))
 
 
-def test_equalization_draws_anew_for_each_step():
+def test_equalization_draws_for_each_step():
     method = METHODS["equalization"](SPEC, COUNTS)
     method.rng = GlobalBatchRNG(make_generator(0, "method"))
     batch = Batch(torch.randn(32, 1, 8, 8), torch.zeros(32, dtype=torch.int64), torch.arange(32))

@@ -1,4 +1,4 @@
-"""Transfer and augmentation as a whole against the authors' numbers, and what they promise more."""
+"""Whole transfer and augmentation methods against the authors' numbers, and further properties."""
 
 import pytest
 import torch
@@ -28,8 +28,8 @@ def build(key, counts=COUNTS, backbone="resnet8", norm="batch", **hparams):
     )
 
 
-class Known(nn.Module):
-    """A network that knows its logits."""
+class FixedLogits(nn.Module):
+    """A network with given logits."""
 
     def __init__(self, logits):
         super().__init__()
@@ -48,7 +48,7 @@ def test_lfme(oracle):
     ).double()
     method.network = nn.Identity()
     for group in groups:
-        logits = Known(oracle[f"expert_logits_{group}_shot"])
+        logits = FixedLogits(oracle[f"expert_logits_{group}_shot"])
         method.panel.append(PartialNetwork(logits, oracle[f"classes_{group}_shot"].long()))
     method.ease = oracle["batch_w0"]
     epoch = Progress(hparams["epoch_1based"] - 1, hparams["total_epochs"], deferred=False)
@@ -88,14 +88,14 @@ def batch(size=8, images=16):
     return Batch(torch.randn(size, 3, images, images, generator=generator), labels, labels + 10)
 
 
-def observed(method, one):
+def with_statistics(method, one):
     with torch.inference_mode():
-        method.eval().observe(one)
+        method.eval().update_statistics(one)
         method.finalize_statistics()
     return method.train()
 
 
-def test_lfme_knows_its_experts_and_does_not_train_them():
+def test_lfme_loads_its_experts_and_does_not_train_them():
     method, teachers = with_experts()
     one = batch()
     for expert, (teacher, classes) in zip(
@@ -115,25 +115,25 @@ def test_experts_have_the_precision_they_were_trained_in():
     assert method.experts[0](torch.randn(2, 3, 16, 16).double()).dtype == torch.float64
 
 
-def everything():
+def training_set():
     """Return the whole training set of COUNTS, in its order."""
     labels = torch.repeat_interleave(torch.arange(len(COUNTS)), COUNTS)
     return Batch(torch.zeros(len(labels)), labels, torch.arange(len(labels)))
 
 
-def knowing(*groups):
-    """Return LFME with experts on groups of classes who know logits of the whole training set."""
+def with_fixed_logits(*groups):
+    """Return LFME with experts of given logits, one per group of classes."""
     method = build("lfme")
     for classes in groups:
-        logits = Known(torch.randn(int(COUNTS.sum()), len(classes)))
+        logits = FixedLogits(torch.randn(int(COUNTS.sum()), len(classes)))
         method.panel.append(PartialNetwork(logits, torch.tensor(classes)))
     return method
 
 
-def test_lfme_begins_with_the_easy_images_of_large_classes():
-    method = knowing([0, 1], [2, 3])
-    observed(method, everything())
-    ease, labels = method.ease, everything().labels
+def test_lfme_starts_with_the_easy_images_of_large_classes():
+    method = with_fixed_logits([0, 1], [2, 3])
+    with_statistics(method, training_set())
+    ease, labels = method.ease, training_set().labels
     for k, least in enumerate((3 / 26, 3 / 26, 1.0, 1.0)):  # mean images a class: 26 and 3
         assert ease[labels == k].max() == 1
         assert float(ease[labels == k].min()) == pytest.approx(least if COUNTS[k] > 1 else 1.0)
@@ -142,20 +142,20 @@ def test_lfme_begins_with_the_easy_images_of_large_classes():
 
 
 def test_without_a_group_the_others_teach():
-    method = knowing([0, 1, 2, 3])
-    observed(method, everything())
+    method = with_fixed_logits([0, 1, 2, 3])
+    with_statistics(method, training_set())
     assert method.ease.eq(1).all()  # the smallest group's images are all easy
     method.network = nn.Identity()
-    few = Batch(torch.randn(58, 4), everything().labels, everything().index)
+    few = Batch(torch.randn(58, 4), training_set().labels, training_set().index)
     assert list(method.training_loss(few)) == ["classes", "expert 0"]
     nobody = build("lfme")
-    assert list(observed(nobody, batch()).training_loss(batch())) == ["classes"]
+    assert list(with_statistics(nobody, batch()).training_loss(batch())) == ["classes"]
 
 
-def test_lfme_counts_who_is_right_and_hears_less_of_experts_it_has_reached():
+def test_lfme_counts_hits_and_lowers_the_weight_of_reached_experts():
     method = build("lfme")
     method.network = nn.Identity()
-    expert = Known(torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]))
+    expert = FixedLogits(torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]))
     method.panel.append(PartialNetwork(expert, torch.tensor([1, 3])))
     labels = torch.tensor([1, 1, 3, 0])
     student = 5.0 * nn.functional.one_hot(torch.tensor([1, 3, 3, 0]), 4)
@@ -174,14 +174,14 @@ def test_lfme_counts_who_is_right_and_hears_less_of_experts_it_has_reached():
 def test_lfme_trains_on_every_kind_of_backbone(backbone):
     method, _ = with_experts(backbone=backbone)
     one = batch(images=KINDS[backbone])
-    total_loss(observed(method, one).training_loss(one)).backward()
+    total_loss(with_statistics(method, one).training_loss(one)).backward()
     idle = [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None]
     assert not idle
     assert method.eval().predict(one.images).shape == (8, 4)
 
 
 @pytest.mark.oracle("ssp", level="case")
-def test_ssp_turns_images_and_tells_how_far(oracle):
+def test_ssp_rotates_images_and_predicts_the_rotation(oracle):
     images, turns = oracle["images"], oracle["rotation_labels"].long()
     assert turned(images, turns).equal(oracle["rotated_images"])
     method = build("ssp").double()
@@ -193,26 +193,26 @@ def test_ssp_turns_images_and_tells_how_far(oracle):
     torch.testing.assert_close(loss, oracle["rot_ce"], **EXACT)
     (expected,) = torch.autograd.grad(loss, method.network[1].weight)
 
-    method.rng = Drawn(turns)
+    method.rng = ChosenRNG(turns)
     value = method.training_loss(Batch(images, turns, turns))
     (gradient,) = torch.autograd.grad(value, method.network[1].weight)
     torch.testing.assert_close(value, oracle["rot_ce"], **EXACT)
     torch.testing.assert_close(gradient, expected, **EXACT)
 
 
-class Drawn(GlobalBatchRNG):
-    """GlobalBatchRNG that are known."""
+class ChosenRNG(GlobalBatchRNG):
+    """Permutations that a test chooses."""
 
     def __init__(self, order):
         super().__init__(torch.Generator())
-        self.known = order
+        self.order = order
 
-    def order(self, samples):
-        return self.known
+    def permutation(self, samples):
+        return self.order
 
 
-def unlabelled(task, size=16):
-    """Return a batch with the views that a task looks at."""
+def unlabeled(task, size=16):
+    """Return a batch with the views of a task."""
     generator = torch.Generator().manual_seed(1)
     shape = (size, 3, 16, 16) if task == "rotation" else (2, size, 3, 16, 16)
     views = torch.randn(shape, generator=generator)
@@ -227,21 +227,21 @@ def ssp(task, norm="batch", **hparams):
 
 
 @pytest.mark.parametrize("task", ["rotation", "moco"])
-def test_ssp_looks_at_no_label(task):
+def test_ssp_uses_no_labels(task):
     losses = []
     for label in (0, 3):
-        one = unlabelled(task)
+        one = unlabeled(task)
         one.labels += label
         losses.append(ssp(task).training_loss(one))
     assert losses[0].equal(losses[1])
 
 
-def test_all_turns_are_given_equally_often():
+def test_all_rotations_are_equally_frequent():
     seen = []
     method = ssp("rotation")
     method.network = nn.Sequential(nn.Flatten(), nn.LazyLinear(4))
     method.network.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
-    one = unlabelled("rotation")
+    one = unlabeled("rotation")
     method.training_loss(one)
     turns = [
         next(t for t in range(4) if given.equal(image.rot90(t, dims=(1, 2))))
@@ -251,25 +251,25 @@ def test_all_turns_are_given_equally_often():
     assert turns != sorted(turns)
 
 
-def test_keys_belong_to_their_images_however_they_were_shuffled():
+def test_keys_belong_to_their_images_after_shuffling():
     method = ssp("moco", norm="group")
-    images = unlabelled("moco").images[1]
+    images = unlabeled("moco").images[1]
     torch.testing.assert_close(method.keys(images), method.slow(images))
 
 
-def test_keys_are_normalised_in_parts_of_the_shuffled_batch():
-    images = unlabelled("moco").images[1]
+def test_keys_are_normalized_in_parts_of_the_shuffled_batch():
+    images = unlabeled("moco").images[1]
     keys = {groups: ssp("moco", norm_groups=groups).keys(images) for groups in (1, 4)}
     assert not torch.allclose(keys[1], keys[4])
     method = ssp("moco", norm_groups=4)
-    order = GlobalBatchRNG(make_generator(0, "method", 0)).order(images)
+    order = GlobalBatchRNG(make_generator(0, "method", 0)).permutation(images)
     part = order[4:8]  # the second of four parts
     torch.testing.assert_close(keys[4][part], method.slow(images[part]))
 
 
 def test_ssp_contrasts_with_the_queue_of_former_batches():
     method = ssp("moco", norm="group", temperature=0.5, momentum=0.9)
-    one = unlabelled("moco")
+    one = unlabeled("moco")
     before = method.queue.keys.clone()
     loss = method.training_loss(one)
     queries = nn.functional.normalize(method.network(one.images[0]))
@@ -277,10 +277,10 @@ def test_ssp_contrasts_with_the_queue_of_former_batches():
     similarities = torch.cat([(queries * keys).sum(dim=1, keepdim=True), queries @ before.T], dim=1)
     expected = nn.functional.cross_entropy(similarities / 0.5, torch.zeros(16, dtype=torch.int64))
     torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(method.queue.keys.roll(-int(method.queue.place), 0), keys[-12:])
+    torch.testing.assert_close(method.queue.keys.roll(-int(method.queue.position), 0), keys[-12:])
 
 
-def test_ssp_hands_on_its_backbone_alone():
+def test_ssp_transfers_only_its_backbone():
     method = ssp("moco")
     start = method.state_dict()
     for key in ("softmax", "paco", "oltr", "lfme"):

@@ -56,8 +56,8 @@ def test_classes_count_alike_and_those_without_images_not_at_all():
     assert mean_class_accuracy(predictions, labels, 4) == (3 / 4 + 1 / 2) / 2
 
 
-def test_equal_rates_of_classes_are_equal_scores_whatever_their_order():
-    """A sum of floats is another number in another order, so that one of two equals would win."""
+def test_equal_class_accuracies_are_equal_scores_in_any_order():
+    """A float sum depends on its order: one of two equals would win."""
     generator = torch.Generator().manual_seed(0)
     right = torch.tensor([3, 7, 9, 1, 4, 6, 8, 2, 7, 3])
     labels = torch.arange(10).repeat_interleave(10)
@@ -70,7 +70,7 @@ def test_equal_rates_of_classes_are_equal_scores_whatever_their_order():
     assert scores == {0.5}
 
 
-def test_a_calibration_error_is_the_nearest_float_whatever_the_order_of_bins():
+def test_calibration_error_is_the_nearest_float_in_any_order_of_bins():
     generator = torch.Generator().manual_seed(0)
     counts = torch.randint(1, 999, (15,), generator=generator)
     confidence, accuracy = torch.rand(2, 15, generator=generator, dtype=torch.float64)

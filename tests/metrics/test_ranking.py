@@ -43,7 +43,7 @@ def test_a_class_without_images_ranks_nothing(scored):
 
 
 def by_hand(scores, own):
-    """Count pairs one by one; take the mean precision over all orders of tied images."""
+    """Count pairs one by one; average precisions over all orders of ties."""
     pairs = sum(
         2 * (a > b) + (a == b)
         for a, mine in zip(scores, own, strict=True)

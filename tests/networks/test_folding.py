@@ -34,7 +34,7 @@ def test_no_prediction_moves_and_all_is_put_back(key, backbone):
 
 
 class Changed(nn.Module):
-    """A convolution whose maps are changed in place, or used twice, before they are normalized."""
+    """Convolutions whose maps are changed in place or used twice."""
 
     def __init__(self, how):
         super().__init__()
@@ -48,7 +48,7 @@ class Changed(nn.Module):
 
 
 @pytest.mark.parametrize("how", ["in place", "twice"])
-def test_what_is_not_one_affine_map_is_not_folded(how):
+def test_only_single_affine_maps_are_folded(how):
     module = shaken(Changed(how))
     images = torch.randn(2, 1, 3, 3, dtype=torch.float64)
     with torch.inference_mode(), folded_batchnorm(module, lambda: module(images)):

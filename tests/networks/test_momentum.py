@@ -27,14 +27,14 @@ def test_a_queue_forgets_the_oldest_first():
         queue.push(keys=labels[:, None].expand(3, 2).float(), labels=labels)
     assert queue.labels.tolist() == [5, 1, 2, 3, 4]
     assert queue.keys[:, 0].tolist() == [5, 1, 2, 3, 4]
-    assert queue.place == 1
+    assert queue.position == 1
 
 
 def test_a_queue_smaller_than_a_batch_keeps_its_end():
     queue = KeyQueue(2, 1)
     queue.push(keys=torch.arange(5.0)[:, None])
     assert sorted(queue.keys[:, 0].tolist()) == [3, 4]
-    assert queue.place == 0
+    assert queue.position == 0
 
 
 def test_a_projection_needs_no_batch_where_the_network_needs_none():

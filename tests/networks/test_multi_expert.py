@@ -13,7 +13,7 @@ from ltbench.networks.multi_expert import (
     build_branches,
     build_cosine_experts,
     build_experts,
-    take_apart,
+    build_parts,
 )
 from ltbench.networks.residual_branches import build_residual_branches
 
@@ -111,8 +111,8 @@ def test_the_parts_in_turn_are_the_backbone(backbone):
     torch.manual_seed(0)
     whole, width = build_backbone(spec(backbone))
     torch.manual_seed(0)
-    parts = take_apart(spec(backbone))
-    head, tail = parts.cut(1)
+    parts = build_parts(spec(backbone))
+    head, tail = parts.split(1)
     x = images(backbone)
     assert parts.width == width
     torch.testing.assert_close(tail.eval()(head.eval()(x)), whole.eval()(x))
@@ -145,7 +145,7 @@ def test_one_full_expert_is_the_plain_network():
         assert parameters(own) == parameters(whole)
 
 
-def test_every_expert_has_its_own_cosines():
+def test_each_expert_has_its_own_cosine_classifier():
     network = build_cosine_experts(spec("resnet8"), 2, reduced=True)
     assert all(isinstance(each, CosineClassifier) for each in network.classifier)
     cosines = network(torch.randn(4, 3, 8, 8))

@@ -5,7 +5,7 @@ from safetensors.torch import save_file
 
 from ltbench.classifiers import linear
 from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.networks.multi_expert import take_apart
+from ltbench.networks.multi_expert import build_parts
 
 
 def parameters(module):
@@ -17,7 +17,7 @@ def parameters(module):
     ("backbone", "expected"), [("resnet8", 75_290), ("resnet20", 269_722), ("resnet32", 464_154)]
 )
 def test_cifar_resnet_has_the_papers_parameters(backbone, expected, norm):
-    """0.27 M and 0.46 M with ten classes in He et al., table 6; parameter-free shortcuts."""
+    """Sizes of He et al., table 6, with ten classes."""
     module, width = build_backbone(NetworkSpec(backbone, classes=10, norm=norm))
     blocks = {"resnet8": 1, "resnet20": 3, "resnet32": 5}[backbone]
     stem = 3 * 16 * 9 + 2 * 16
@@ -91,13 +91,16 @@ def test_a_backbone_begins_with_the_weights_of_a_file(tmp_path):
 
 def test_weights_of_another_network_are_refused(tmp_path):
     save_file(timm.create_model("resnet10").state_dict(), tmp_path / "weights.safetensors")
-    for backbone, problem in (("resnet18", "is not of a resnet18"), ("resnet8", "no weights for")):
+    for backbone, problem in (
+        ("resnet18", "does not fit resnet18"),
+        ("resnet8", "no pretrained weights"),
+    ):
         spec = NetworkSpec(backbone, classes=5, weights=tmp_path / "weights.safetensors")
         with pytest.raises(ValueError, match=problem):
             build_backbone(spec)
     spec = NetworkSpec("resnet10", classes=5, weights=tmp_path / "weights.safetensors")
     with pytest.raises(ValueError, match="reduced: false"):
-        take_apart(spec, reduced=True)
+        build_parts(spec, reduced=True)
 
 
 def test_a_tag_is_timms_and_comes_from_its_hub(monkeypatch):

@@ -100,7 +100,7 @@ def test_class_aware_goes_through_all_classes_in_every_pass_and_reshuffles():
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_an_epoch_is_full_batches_of_known_images(name):
+def test_an_epoch_is_full_batches_of_training_images(name):
     labels = labels_of([40, 9, 1])
     drawn = draw_epoch(name, labels, 1, 3, 8, generator())
     assert drawn.shape == (6, 8)
@@ -157,16 +157,16 @@ def test_ranks_share_every_global_batch(steps, share, world):
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="a batch of 9 does not fit 8"):
+    with pytest.raises(ValueError, match="batch size 9 exceeds the 8"):
         draw_epoch("instance", labels_of([5, 3]), 0, 1, 9, generator())
     with pytest.raises(ValueError, match="no sampler 'instanse'"):
         draw_epoch("instanse", labels_of([5, 3]), 0, 1, 4, generator())
-    with pytest.raises(ValueError, match="6 cannot be shared by 4"):
+    with pytest.raises(ValueError, match="6 is not divisible by 4"):
         rank_columns(torch.zeros(2, 6), 0, 4)
 
 
 def test_draws_scale_to_the_largest_datasets():
-    """8,142 classes and 437,513 images, as iNaturalist 2018: vectorised, no limit on categories."""
+    """8,142 classes and 437,513 images, as in iNaturalist 2018."""
     counts = torch.full((8142,), 53)
     counts[:500] += 11
     labels = labels_of(counts)

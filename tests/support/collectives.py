@@ -67,15 +67,15 @@ def centroids_loss(features, labels, centroids):
 def drawn(batch):
     """Return what a method draws for this rank's share of a global batch, two steps long."""
     samples = torch.arange(batch, dtype=torch.float64).chunk(world_size())[rank()]
-    draws = GlobalBatchRNG(make_generator(0, "method", 0))
+    rng = GlobalBatchRNG(make_generator(0, "method", 0))
     steps = []
     for _ in range(2):
-        order = draws.order(samples)
+        order = rng.permutation(samples)
         steps.append(
             {
-                "uniform": draws.uniform(samples, 2).tolist(),
-                "partners": draws.partners(samples, order).tolist(),
-                "beta": draws.beta(0.5),
+                "uniform": rng.uniform(samples, 2).tolist(),
+                "partners": rng.gather_permuted(samples, order).tolist(),
+                "beta": rng.beta(0.5),
             }
         )
     return steps

@@ -1,22 +1,22 @@
-"""LFME: a student of three experts, for the classes with many, a medium number of and few images.
+"""LFME: a student of three experts, one for each shot group.
 
 Xiang, Ding, Han, "Learning From Multiple Experts: Self-paced Knowledge Distillation for Long-tailed
 Classification", ECCV 2020 (arXiv:2001.01536).
 
     L = CE(v z, y) + sum_E w_E KL(softmax(z_E / T) || softmax(v z / T) on E's classes)   implemented
-    w_E: 1 until the student has a share of E's accuracy, then linearly to 0             implemented
+    w_E: 1 until the student reaches a share of E's accuracy, then linearly to 0         implemented
     v(e) = v_0 + (1 - v_0) e / (epochs / 2)                                              implemented
     v_0: E's confidence, scaled within each class to [n_few / n_E, 1]                    implemented
     experts: softmax on one group's images and classes alone, jobs of their own          implemented
 
 Ours is the form of the authors' code, which gave the published numbers: v multiplies the logits and
-not the loss, and goes on growing past 1 in the second half; the divergence has no factor T^2; n are
-mean images a class. Experts have 1/2, 1/4 and 1/8 of the student's batch as theirs do, but its
-recipe otherwise (theirs: 4/3 of its epochs and a cosine). Accuracies for w_E are theirs on a set of
-validation images after each epoch; here, without one, those on the training images of the epoch
-before, as drawn and augmented, an expert's among its own classes. Class-aware batches take one
-image of a class at a time, theirs four. Groups are the dataset's, theirs begin at 100 images and
-end at 20. An empty group has no expert.
+not the loss, and grows past 1 in the second half; the divergence has no factor T^2; n_few and n_E
+are mean images per class. Experts have 1/2, 1/4 and 1/8 of the student's batch size, as theirs do,
+and otherwise its recipe (theirs: 4/3 of its epochs and a cosine). For w_E the authors use
+accuracies on validation images after each epoch; ours are those on the augmented training images
+of the epoch before, an expert's among its own classes. Class-aware batches have one image of a
+class at a time, theirs four. Groups are the dataset's shot groups, theirs are split at 100 and 20
+images. An empty group has no expert.
 """
 
 from collections.abc import Sequence
@@ -56,12 +56,15 @@ class LFMEHParams(HParams):
 
     temperature: float = Field(2.0, gt=0, description="of student and experts in distillation (T)")
     decay_from: float = Field(
-        0.3, ge=0, lt=1, description="share of an expert's accuracy from which it counts less"
+        0.3,
+        ge=0,
+        lt=1,
+        description="share of an expert's accuracy from which the student's lowers its weight",
     )
 
 
 class LFME(Method):
-    """Self-paced distillation from experts; easy images of large classes count first."""
+    """Self-paced distillation from experts, with a curriculum of images."""
 
     title = "LFME"
     paper = Paper(
@@ -87,10 +90,10 @@ class LFME(Method):
     def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: Any = None) -> None:
         super().__init__(spec, counts, hparams)
         self.panel = nn.ModuleList()
-        self.ease: Tensor  # of each training image
-        self.weights: Tensor  # of each expert
-        self.tally: Tensor  # of each expert and the epoch: images, those student and expert know
-        self.labels: Tensor
+        self.ease: Tensor  # [N] of each training image
+        self.weights: Tensor  # [E] of each expert
+        self.tally: Tensor  # [E, 3] images of its classes in the epoch; student's, expert's hits
+        self.labels: Tensor  # [N]
         images = int(counts.sum())
         self.register_buffer("ease", torch.ones(images))
         self.register_buffer("labels", torch.zeros(images, dtype=torch.int64), persistent=False)
@@ -99,7 +102,7 @@ class LFME(Method):
 
     @property
     def experts(self) -> list[PartialNetwork]:
-        """The experts there are."""
+        """The experts, one for each group that has classes."""
         return [cast("PartialNetwork", expert) for expert in self.panel]
 
     def load_teachers(self, teachers: Sequence[TrainedTeacher]) -> None:
@@ -112,22 +115,23 @@ class LFME(Method):
         self.freeze(self.panel)
 
     def update_statistics(self, batch: Batch) -> None:
-        """Take down the experts' confidence in each image's own class."""
-        known = self.ease.new_zeros(len(batch), self.spec.classes)
+        """Store the experts' probability of each image's label."""
+        confidence = self.ease.new_zeros(len(batch), self.spec.classes)
         for expert in self.experts:
-            known[:, expert.classes] = expert(batch.images).softmax(dim=1).to(known.dtype)
-        self.ease[batch.index] = known.gather(1, batch.labels[:, None])[:, 0]
+            probabilities = expert(batch.images).softmax(dim=1)
+            confidence[:, expert.classes] = probabilities.to(confidence.dtype)
+        self.ease[batch.index] = confidence.gather(1, batch.labels[:, None])[:, 0]
         self.labels[batch.index] = batch.labels
 
     def finalize_statistics(self) -> None:
-        """Scale the confidence within each class."""
+        """Scale the probabilities within each class."""
         sizes = self.ease.new_ones(self.spec.classes)
         for expert in self.experts:
             sizes[expert.classes] = self.counts[expert.classes].to(sizes.dtype).mean()
         self.ease.copy_(ease_within_classes(self.ease, self.labels, sizes.min() / sizes))
 
     def on_epoch_start(self, progress: Progress) -> None:  # noqa: ARG002
-        """Weigh the experts by how near the student came to them in the epoch before."""
+        """Weigh the experts by the student's accuracy in the last epoch."""
         for i, (images, student, expert) in enumerate(self.tally.tolist()):
             if images:
                 accuracies = student / images, expert / images
@@ -135,7 +139,7 @@ class LFME(Method):
         self.tally.zero_()
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the cross-entropy of weighted logits and the divergences from the experts."""
+        """Return the cross-entropy of weighted logits and the distillation losses."""
         progress = (self.progress.epoch + 1) / self.progress.epochs
         weights = curriculum_weights(self.ease[batch.index], progress)
         logits = weights[:, None] * self.network(batch.images)  # [B, C]
@@ -143,11 +147,11 @@ class LFME(Method):
         right = logits.argmax(dim=1) == batch.labels
         tally = torch.zeros_like(self.tally)
         for i, expert in enumerate(self.experts):
-            classes, taught = expert.classes, expert(batch.images)  # [K], [B, K]
-            divergence = distillation(logits[:, classes], taught, self.hparams.temperature)
+            classes, teacher_logits = expert.classes, expert(batch.images)  # [K], [B, K]
+            divergence = distillation(logits[:, classes], teacher_logits, self.hparams.temperature)
             losses[f"expert {i}"] = self.weights[i] * divergence
-            mine = torch.isin(batch.labels, classes)
-            knows = classes[taught.argmax(dim=1)] == batch.labels
-            tally[i] = torch.stack([mine, mine & right, knows]).sum(dim=1)
+            in_group = torch.isin(batch.labels, classes)
+            expert_right = classes[teacher_logits.argmax(dim=1)] == batch.labels
+            tally[i] = torch.stack([in_group, in_group & right, expert_right]).sum(dim=1)
         self.tally += all_sum(tally)
         return losses

@@ -1,4 +1,4 @@
-"""mixup: training on convex mixtures of pairs of images and of their labels.
+"""mixup: training on convex combinations of pairs of images and of their labels.
 
 Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018
 (arXiv:1710.09412).
@@ -6,9 +6,9 @@ Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", I
     x~ = lambda x_i + (1 - lambda) x_j                                     implemented
     y~ = lambda y_i + (1 - lambda) y_j, lambda from Beta(alpha, alpha)      implemented
 
-As in the authors' code one lambda serves a whole batch, partners come from a permutation of it, and
-the two labels' losses are mixed, which for cross-entropy is the loss of the mixed label. The
-permutation is of the global batch, so that partners may come from other ranks.
+As in the authors' code a batch has one lambda, partners are a permutation of the batch, and the two
+labels' losses are mixed, which for cross-entropy is the loss of the mixed label. The permutation is
+of the global batch: partners may be on other ranks.
 """
 
 from pydantic import Field
@@ -21,7 +21,9 @@ from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 class MixupHParams(HParams):
     """Hyper-parameters of mixup."""
 
-    alpha: float = Field(0.2, gt=0, description="of Beta(alpha, alpha): larger mixes more evenly")
+    alpha: float = Field(
+        0.2, gt=0, description="of Beta(alpha, alpha); a larger one mixes more evenly"
+    )
 
 
 class Mixup(Method):

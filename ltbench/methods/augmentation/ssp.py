@@ -1,20 +1,21 @@
-"""SSP: self-supervised pre-training, for any method to start from.
+"""SSP: self-supervised pre-training of the backbone for any method.
 
 Yang and Xu, "Rethinking the Value of Labels for Improving Class-Imbalanced Learning", NeurIPS 2020
 (arXiv:2006.07529), section 4.
 
-    rotation: which quarter turn an image was given (Gidaris et al., ICLR 2018)         implemented
+    rotation: predict the rotation of an image (Gidaris et al., ICLR 2018)              implemented
     moco: InfoNCE of two views, momentum encoder, queue (He et al., CVPR 2020)          implemented
-    the backbone alone is handed on, to variants of a grid with `init_from: ssp`       implemented
+    only the backbone is transferred, to variants of a grid with `init_from: ssp`      implemented
 
-No label is looked at and no class predicted: the stage is not tested. The paper turns the images of
-CIFAR, for 200 epochs, and uses MoCo (version 2: a perceptron as head, T = 0.2) for ImageNet and
-iNaturalist, with a cosine from rate 0.015 at batch 128. Turns are drawn as in the authors' code, as
-a permutation of equally many of each. Strong augmentation is left to the recipe.
+No labels are used and no class is predicted: the stage is not tested. The paper uses rotation on
+CIFAR, for 200 epochs, and MoCo (version 2: a multi-layer perceptron as head, T = 0.2) on ImageNet
+and iNaturalist, with a cosine from learning rate 0.015 at batch size 128. Rotations are drawn as in
+the authors' code, as a permutation with equally many of each. Strong augmentation is left to the
+recipe.
 
 MoCo shuffles the images of the momentum encoder over devices, so that BatchNorm's statistics do not
-betray which key is a query's own. Here they are shuffled over `norm_groups` parts of the global
-batch, each normalized alone, however many ranks share them; on one device too.
+give away which key is a query's positive. Here they are shuffled over `norm_groups` parts of the
+global batch, each normalized separately, under any number of ranks and on one device too.
 """
 
 from collections import OrderedDict
@@ -37,13 +38,15 @@ from ltbench.networks.momentum import KeyQueue, MomentumCopy, projection
 class SSPHParams(HParams):
     """Hyper-parameters of SSP; all but the first two are MoCo's."""
 
-    task: Literal["rotation", "moco"] = Field("rotation", description="what is learned")
+    task: Literal["rotation", "moco"] = Field("rotation", description="self-supervised task")
     lr: float = Field(1.0, gt=0, description="learning rate, relative to the recipe's")
     temperature: float = Field(0.2, gt=0, description="of the similarities")
-    queue: int = Field(65536, ge=1, description="keys kept from former batches")
-    width: int = Field(128, ge=1, description="numbers in a projection")
-    momentum: float = Field(0.999, ge=0, lt=1, description="of the encoder that makes keys")
-    norm_groups: int = Field(8, ge=1, description="parts of a batch whose keys are made apart")
+    queue: int = Field(65536, ge=1, description="number of keys in the queue")
+    width: int = Field(128, ge=1, description="dimension of the projection")
+    momentum: float = Field(0.999, ge=0, lt=1, description="of the momentum encoder")
+    norm_groups: int = Field(
+        8, ge=1, description="parts of a batch of keys that BatchNorm normalizes separately"
+    )
 
 
 class SSP(Method):
@@ -71,7 +74,7 @@ class SSP(Method):
     hparams: SSPHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a backbone with the head of the task; MoCo's copy and queue stand beside it."""
+        """Return a backbone with the task's head; build MoCo's encoder and queue."""
         backbone, features = build_backbone(spec)
         hparams = self.hparams
         if hparams.task == "rotation":
@@ -83,34 +86,46 @@ class SSP(Method):
         return network
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
-        """Begin with a copy of whatever network training begins with."""
+        """Copy the initial weights to the momentum encoder."""
         if self.hparams.task == "moco":
             self.slow.follow(self.network, momentum=0.0)
 
     def lr_scale(self, parameter: str) -> float:  # noqa: ARG002 - all are alike
-        """Return the multiple of the recipe's learning rate."""
+        """Return a parameter's learning rate, relative to the recipe's."""
         return self.hparams.lr
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the loss of the task, of one view or two."""
+        """Return the loss of the task."""
         if self.hparams.task == "rotation":
             turns = self.rng.permutation(batch.index) % TURNS  # [B]
             return cross_entropy(self.network(turned(batch.images, turns)), turns)
         return self.contrast(*batch.images)
 
     def contrast(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the contrast of first views with second ones and the queue; the queue moves on."""
+        """Return MoCo's contrastive loss, and update its encoder and queue.
+
+        Args:
+            first: [B, C, H, W], the views of the queries.
+            second: [B, C, H, W], the views of the keys.
+        """
         queries = F.normalize(self.network(first))
         self.slow.follow(self.network, momentum=self.hparams.momentum)
         keys = self.keys(second)  # [N, D]
-        own = keys[rank() * len(queries) : (rank() + 1) * len(queries)]
-        others = self.queue.keys.to(keys.dtype, copy=True)  # the queue moves on before the gradient
-        loss = info_nce(queries, own, others, self.hparams.temperature)
+        positives = keys[rank() * len(queries) : (rank() + 1) * len(queries)]
+        negatives = self.queue.keys.to(keys.dtype, copy=True)  # changes before the backward pass
+        loss = info_nce(queries, positives, negatives, self.hparams.temperature)
         self.queue.push(keys=keys)
         return loss
 
     def keys(self, images: Tensor) -> Tensor:
-        """Return the keys [N, D] of the global batch, of images [B, C, H, W] of this rank."""
+        """Return the keys of the global batch.
+
+        Args:
+            images: [B, C, H, W] of this rank.
+
+        Returns:
+            [N, D], of length 1.
+        """
         order = self.rng.permutation(images)
         parts = self.rng.gather_permuted(images, order).chunk(
             max(self.hparams.norm_groups // world_size(), 1)

@@ -1,1 +1,1 @@
-"""Ensembles: experts and branches that share a network."""
+"""Ensembles: experts and branches on a shared trunk."""

@@ -1,4 +1,4 @@
-"""BBN, the bilateral-branch network: from ordinary to reversed sampling, a branch for each.
+"""BBN, the bilateral-branch network: a branch each for ordinary and reversed sampling.
 
 Zhou, Cui, Wei, Chen, "BBN: Bilateral-Branch Network with Cumulative Learning for Long-Tailed Visual
 Recognition", CVPR 2020 (arXiv:1912.02413).
@@ -9,16 +9,15 @@ Recognition", CVPR 2020 (arXiv:1912.02413).
     alpha = 1 - (T / T_max)^2                                                 (5)    implemented
     test with alpha = 0.5                                                            implemented
 
-f_c are features of a batch of the ordinary sampler through the conventional branch, f_r of one of
-the reversed sampler through the re-balancing branch; W_c and W_r are one linear layer with a single
-bias. Where the code differs we follow it: both features are doubled in training and neither is in
-the test; T counts epochs from 0; and T_max is the number of epochs, except for the authors'
-schedules of 90 and 180 epochs on iNaturalist, which have T_max = 100 and 200: a grid with these
-gives them `horizon: 1.1111`.
+f_c are the conventional branch's features of a batch of the ordinary sampler, f_r the re-balancing
+branch's features of a batch of the reversed sampler; W_c and W_r are one linear layer with a single
+bias. Where paper and code differ, ours is the code: both features are doubled in training and not
+in the test; T counts epochs from 0; T_max is the number of epochs, except in the authors' schedules
+of 90 and 180 epochs on iNaturalist, where it is 100 and 200 (`horizon: 1.1111` in a grid).
 
 The branches share all but the last block. On timm's ResNets and ResNeXts and the CIFAR ResNets this
-is the authors' network; ConvNeXts have their last stage copied, and other backbones are shared as a
-whole, so that the branches differ in their half of the linear layer alone.
+is the authors' network. On ConvNeXts each branch has its own last stage; other backbones are shared
+as a whole, and the branches differ only in their half of the linear layer.
 """
 
 from collections.abc import Mapping
@@ -44,7 +43,7 @@ class BBNHParams(HParams):
 
 
 class BBN(Method):
-    """Two branches on batches of two samplers; attention moves from the first to the second."""
+    """Two branches on batches of two samplers, weighted by epoch."""
 
     title = "BBN"
     paper = Paper(
@@ -63,7 +62,7 @@ class BBN(Method):
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return two branches on shared maps, and a classifier of both features."""
+        """Return two branches on a shared trunk with one classifier."""
         backbone = build_branches(spec, 2)
         return Network(backbone, linear(2 * backbone.width, spec.classes))
 
@@ -73,7 +72,7 @@ class BBN(Method):
         return 1 - (self.progress.fraction / self.hparams.horizon) ** 2
 
     def training_loss(self, batch: Mapping[str, Batch]) -> Loss:
-        """Return the cross-entropies of the mixed logits with either batch's labels."""
+        """Return the weighted cross-entropies of the mixed logits."""
         backbone = cast("Branches", self.network.backbone)
         ordinary, reverse, alpha = batch["instance"], batch["reversed"], self.alpha
         conventional = backbone.features_of(0, ordinary.images)  # [B, D]

@@ -1,4 +1,4 @@
-"""ResLT: branches for all, for medium and few-shot, and for few-shot classes, added up.
+"""ResLT: a sum of branches for all, medium and few-shot, and few-shot classes.
 
 Cui, Liu, Tian, Zhong, Jia, "ResLT: Residual Learning for Long-tailed Recognition", TPAMI 2022
 (arXiv:2101.10633).
@@ -8,15 +8,15 @@ Cui, Liu, Tian, Zhong, Jia, "ResLT: Residual Learning for Long-tailed Recognitio
     L = (1 - beta) L_fce + beta L_ice                               implemented
 
 S_m are the samples of medium and few-shot classes, S_t those of few-shot classes. As in the code of
-the authors L_ice has one common denominator, the pairs of a branch and a sample of its own, and
-1e-7 is added inside its logarithm. Their code names the classes of S_m and S_t by position; here
-they are shares of the classes in order of size. The classifier is shared.
+the authors L_ice is one mean over all pairs of a branch and a sample of its classes, and 1e-7 is
+added inside its logarithm. Their code lists the classes of S_m and S_t by index; here they are
+shares of the classes in order of size. The classifier is shared.
 
-Network: on CIFAR ResNets a branch is a normalization of its own before the pooling, as in the code
-(the paper draws a 1x1 convolution). Elsewhere it is a 1x1 convolution with normalization and ReLU,
-before the pooling in training and after it in the test, the classifier has no bias, and in the test
-its weights are divided by a power `gamma` of their norms, as in the authors' ImageNet code. Where a
-backbone is not a ResNet, ResNeXt or ConvNeXt the branches stand behind its pooling.
+Network: on CIFAR ResNets a branch is a normalization before the pooling, as in the code (the paper
+draws a 1x1 convolution). Elsewhere it is a 1x1 convolution with normalization and ReLU, before the
+pooling in training and after it in the test; the classifier has no bias, and in the test its
+weights are divided by a power `gamma` of their norms, as in the authors' ImageNet code. On
+backbones other than ResNets, ResNeXts and ConvNeXts the branches follow the pooling.
 Left out: the two branches of their iNaturalist network, and label smoothing.
 """
 
@@ -34,20 +34,22 @@ from ltbench.networks.residual_branches import build_residual_branches
 
 
 class ResLTHParams(HParams):
-    """Hyper-parameters of ResLT; the defaults are those of CIFAR-100-LT at ratio 100."""
+    """Hyper-parameters of ResLT; defaults of CIFAR-100-LT, ratio 100."""
 
     beta: float = Field(0.995, ge=0, le=1, description="weight of the branches' own losses")
     medium_from: float = Field(
-        0.35, ge=0, le=1, description="share of the classes, largest first, before the medium ones"
+        0.35, ge=0, le=1, description="share of many-shot classes, in order of size"
     )
     few_from: float = Field(
-        0.7, ge=0, le=1, description="share of the classes, largest first, before the few-shot ones"
+        0.7, ge=0, le=1, description="share of many- and medium-shot classes, in order of size"
     )
-    gamma: float = Field(0.0, ge=0, description="power of the class norms taken off in the test")
+    gamma: float = Field(
+        0.0, ge=0, description="power of their norms that class weights are divided by in the test"
+    )
 
 
 class ResLT(Method):
-    """Three branches on one backbone; the smaller classes are in more of them."""
+    """Three branches on one backbone; smaller classes train more of them."""
 
     title = "ResLT"
     paper = Paper(
@@ -73,7 +75,7 @@ class ResLT(Method):
         return build_residual_branches(spec, len(groups))
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the loss of the sum and those of the branches."""
+        """Return the losses of the sum and of the branches."""
         logits, beta = self.network(batch.images), self.hparams.beta  # [3, B, C]
         return {
             "fused": (1 - beta) * cross_entropy(logits.sum(dim=0), batch.labels),

@@ -1,4 +1,4 @@
-"""RIDE: experts with margins by class that are driven apart from each other.
+"""RIDE: experts with LDAM margins, made diverse by a divergence term.
 
 Wang, Lian, Miao, Liu, Yu, "Long-tailed Recognition by Routing Diverse Distribution-Aware Experts",
 ICLR 2021 (arXiv:2010.01809).
@@ -9,15 +9,15 @@ ICLR 2021 (arXiv:2010.01809).
 
 As in the authors' code the divergence is from the mean of the experts, a constant for the gradient:
 KL(softmax(mean z / tau) || softmax(z_k / tau)) t^2 with t the mean of tau and lambda below 0.
-LDAM's weights and the temperatures by class are switched on late, both at once (`defer` of the
-recipe; epoch 160 of 200 on CIFAR). Their code multiplies cosines by 30 inside the network; so does
-`predict`, which averages the experts.
+LDAM's weights and the temperatures by class are switched on together in late epochs
+(`deferred_from_epoch` of the recipe; epoch 160 of 200 on CIFAR). Their code multiplies cosines by
+30 inside the network; so does `predict`, which averages the experts.
 
-A CIFAR ResNet shares its stem and first stage, one of timm's ResNets or ResNeXts its stem and two
-stages; the later stages are the experts' own, with three quarters of the channels (`reduced`).
-ConvNeXts are cut in the same place at full width; other backbones are shared as a whole, so that
-experts differ in their classifiers alone. On CIFAR the authors have a weight decay of 5e-4 and
-Nesterov momentum; here both are the recipe's.
+Experts share the stem and first stage of a CIFAR ResNet, the stem and first two stages of timm's
+ResNets and ResNeXts; each has its own later stages, with three quarters of the channels
+(`reduced`). ConvNeXts are split after the same stage, at full width; other backbones are shared as
+a whole, and experts differ only in their classifiers. On CIFAR the authors use a weight decay of
+5e-4 and Nesterov momentum; here both are the recipe's.
 """
 
 from typing import ClassVar
@@ -34,24 +34,29 @@ from ltbench.networks.multi_expert import build_cosine_experts
 
 
 class RIDEHParams(HParams):
-    """Hyper-parameters of RIDE; the defaults are those of CIFAR-100-LT."""
+    """Hyper-parameters of RIDE; defaults of CIFAR-100-LT."""
 
     experts: int = Field(3, ge=1, description="number of experts; the paper has 2, 3 and 4")
     reduced: bool = Field(
-        True, description="whether a ResNet's own stages have 3/4 of the channels"
+        True, description="whether the experts' stages of a ResNet have 3/4 of the channels"
     )
     diversity: float = Field(-0.45, description="weight of the divergence (lambda)")
     temperature: float = Field(1.0, gt=0, description="temperature of the divergence")
     spread: float = Field(
-        0.05, ge=0, le=1, description="how much class size moves the temperature once deferred"
+        0.05,
+        ge=0,
+        le=1,
+        description="how much the temperature depends on class size, from the deferred epoch on",
     )
     max_margin: float = Field(0.5, ge=0, description="margin of the smallest class, on cosines")
     scale: float = Field(30.0, gt=0, description="factor of the cosines (s)")
-    beta: float = Field(0.9999, ge=0, lt=1, description="effective-number weights once deferred")
+    beta: float = Field(
+        0.9999, ge=0, lt=1, description="of effective-number weights, from the deferred epoch on"
+    )
 
 
 class RIDE(Method):
-    """Experts that share their first stages, each with LDAM, kept diverse."""
+    """Experts with shared first stages, LDAM losses and a diversity term."""
 
     title = "RIDE"
     paper = RIDE_PAPER
@@ -62,11 +67,11 @@ class RIDE(Method):
     hparams: RIDEHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return experts that end in cosines."""
+        """Return experts with cosine classifiers."""
         return build_cosine_experts(spec, self.hparams.experts, reduced=self.hparams.reduced)
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the experts' margin losses and their diversity."""
+        """Return the experts' margin losses and the diversity term."""
         return self.expert_losses(self.network(batch.images), batch.labels)
 
     def expert_losses(self, cosines: Tensor, labels: Tensor) -> dict[str, Tensor]:

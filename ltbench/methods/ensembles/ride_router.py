@@ -1,19 +1,19 @@
-"""RIDE with expert assignment: easy samples ask one expert, harder ones further experts.
+"""RIDE with a router: easy samples use one expert, harder ones further experts.
 
 Wang, Lian, Miao, Liu, Yu, "Long-tailed Recognition by Routing Diverse Distribution-Aware Experts",
 ICLR 2021 (arXiv:2010.01809), section 3.3.
 
     r_i = W_2 [S(W_1 x / ||x||), largest means of z_1 .. z_i]       implemented
     weighted binary cross-entropy of r_i                            implemented
-    an expert is asked while sigmoid(r_i) > 0.5                     implemented
+    a further expert is used while sigmoid(r_i) > 0.5               implemented
 
-The second stage of a trained RIDE, all of which is fixed. As in the authors' code that is so of
-BatchNorm's statistics, too; a sample should go on from expert i where the first i experts together
-are wrong and the first j, for some j above i, are right; W_2 is the same for all i; and batches are
-class-balanced. Their second stage has 5 epochs of batch 512 and a cosine from rate 0.01.
+The second stage of a trained RIDE, whose network is fixed. As in the authors' code BatchNorm's
+statistics are fixed too; the target of r_i is 1 where the first i experts together are wrong and
+the first j, for some j > i, are right; W_2 is the same for all i; and batches are class-balanced.
+Their second stage has 5 epochs with batch size 512 and a cosine from learning rate 0.01.
 
-`predict` computes all experts and averages those that the router asks for: the predictions are
-those of dynamic inference, its speed is not. The network is that of `ride`.
+`predict` computes all experts and averages those that the router selects: predictions are those of
+dynamic inference, its speed is not. The network is that of `ride`.
 """
 
 from typing import cast
@@ -32,15 +32,20 @@ from ltbench.networks.multi_expert import ExpertBackbone, build_cosine_experts
 
 
 class RIDERouterHParams(HParams):
-    """Hyper-parameters of the router; `experts`, `reduced` and `scale` are those of the start."""
+    """Hyper-parameters of the router.
+
+    `experts`, `reduced` and `scale` must be those of the trained RIDE.
+    """
 
     experts: int = Field(3, ge=2, description="number of experts")
     reduced: bool = Field(
-        True, description="whether a ResNet's own stages have 3/4 of the channels"
+        True, description="whether the experts' stages of a ResNet have 3/4 of the channels"
     )
     scale: float = Field(30.0, gt=0, description="factor of the cosines (s)")
-    top: int = Field(30, ge=1, description="largest logits that the router sees, at most all")
-    positive_weight: float = Field(100.0, gt=0, description="weight of samples that should go on")
+    top: int = Field(30, ge=1, description="number of largest logits in the router's input")
+    positive_weight: float = Field(
+        100.0, gt=0, description="weight of samples that need a further expert"
+    )
 
 
 class RIDERouter(Method):
@@ -65,7 +70,7 @@ class RIDERouter(Method):
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return RIDE's network; its router stands beside it."""
+        """Return RIDE's network, and build the router."""
         hparams = self.hparams
         network = build_cosine_experts(spec, hparams.experts, reduced=hparams.reduced)
         width = cast("ExpertBackbone", network.backbone).width
@@ -77,13 +82,20 @@ class RIDERouter(Method):
         self.freeze(self.network)
 
     def experts(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the experts' logits [E, B, C] and the routing logits [E - 1, B]."""
+        """Return the experts' logits and the routing logits.
+
+        Args:
+            images: [B, C, H, W].
+
+        Returns:
+            [E, B, classes] and [E - 1, B].
+        """
         features = self.network.features(images)
         logits = self.hparams.scale * self.network.classifier(features)
         return logits, self.router(features, logits)
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the weighted binary cross-entropy of going on, averaged over the routers."""
+        """Return the weighted binary cross-entropy of the routing logits."""
         logits, routes = self.experts(batch.images)
         right = logits.cumsum(dim=0).argmax(dim=2) == batch.labels  # [E, B], of the first experts
         later = torch.stack([right[i:].any(dim=0) for i in range(1, len(right))])
@@ -96,8 +108,8 @@ class RIDERouter(Method):
         return global_mean(losses.flatten())
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Return the mean logits [B, classes] of the experts that each image asks."""
+        """Return the mean logits [B, classes] of each image's selected experts."""
         logits, routes = self.experts(images)
-        asked = torch.cat([torch.ones_like(routes[:1]), (routes > 0).to(routes.dtype)])  # [E, B]
-        asked = asked.cumprod(dim=0)
-        return (asked[..., None] * logits).sum(dim=0) / asked.sum(dim=0)[:, None]
+        selected = torch.cat([torch.ones_like(routes[:1]), (routes > 0).to(routes.dtype)])
+        selected = selected.cumprod(dim=0)  # [E, B]
+        return (selected[..., None] * logits).sum(dim=0) / selected.sum(dim=0)[:, None]

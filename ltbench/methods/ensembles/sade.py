@@ -1,4 +1,4 @@
-"""SADE (TADE in its first version): experts for three class priors, weighted on test images.
+"""SADE (first called TADE): experts for three class priors, weighted on test images.
 
 Zhang, Hooi, Hong, Feng, "Self-Supervised Aggregation of Diverse Experts for Test-Agnostic
 Long-Tailed Recognition", NeurIPS 2022 (arXiv:2107.09249; first as "Test-Agnostic Long-Tailed
@@ -10,16 +10,17 @@ Recognition by Test-Time Aggregating Diverse Experts with Self-Supervision").
     test time: max_w mean_x cos(p(view 1 of x), p(view 2 of x)),
         p = softmax(sum_k softmax(w)_k z_k)                         (5)    implemented in `adapt`
 
-pi' deals the prior out the other way round. As in the authors' code each prior has 1e-9 added in
-its logarithm, w begins equal and is trained by SGD (rate 0.1, Nesterov momentum 0.9, decay 5e-4 on
-w), for 5 epochs or until a weight is below 0.05. Without `adapt`, as in the main test, the
-prediction is their mean. The authors' script for CIFAR adapts to training images drawn with the
-frequencies of the test; we adapt to the test images, as the paper and their other scripts do.
+pi' is the inverse prior: the same values in reversed order of the classes. As in the authors' code
+1e-9 is added to each prior inside the logarithm; the weights w start equal and are trained by SGD
+(learning rate 0.1, Nesterov momentum 0.9, weight decay 5e-4), for 5 epochs or until a weight is
+below 0.05. Without `adapt`, as in the main test, the prediction is the mean of the experts. The
+authors' script for CIFAR adapts to training images with the class frequencies of the test; we adapt
+to the test images, as the paper and their other scripts do.
 
-The network is that of `ride` with three experts: cosines times 30, and the same cuts and widths;
-full width on CIFAR-10-LT and Places-LT. Their rates are 0.1 on CIFAR-100-LT, 0.05 on CIFAR-10-LT,
-and on Places-LT 0.01 for classifiers and 0.001 else. On CIFAR their weight decay is 5e-4, with
-Nesterov momentum; here both are the recipe's.
+The network is that of `ride` with three experts: cosines times 30, the same shared stages and
+widths; full width on CIFAR-10-LT and Places-LT. Their learning rates are 0.1 on CIFAR-100-LT, 0.05
+on CIFAR-10-LT, and on Places-LT 0.01 for classifiers and 0.001 elsewhere. On CIFAR their weight
+decay is 5e-4, with Nesterov momentum; here both are the recipe's.
 """
 
 from collections.abc import Iterable
@@ -43,18 +44,22 @@ class SADEHParams(HParams):
 
     tau: float = Field(2.0, ge=0, description="strength of the inverse prior")
     reduced: bool = Field(
-        True, description="whether a ResNet's own stages have 3/4 of the channels"
+        True, description="whether the experts' stages of a ResNet have 3/4 of the channels"
     )
     scale: float = Field(30.0, gt=0, description="factor of the cosines")
     lr: float = Field(1.0, gt=0, description="learning rate, relative to the recipe's")
-    classifier_lr: float = Field(1.0, gt=0, description="rate of classifiers, relative to `lr`")
+    classifier_lr: float = Field(
+        1.0, gt=0, description="learning rate of classifiers, relative to `lr`"
+    )
     test_epochs: int = Field(5, ge=1, description="passes over the test images in `adapt`")
     test_lr: float = Field(0.1, gt=0, description="learning rate of the experts' weights")
-    least_weight: float = Field(0.05, ge=0, description="weight of an expert that ends `adapt`")
+    least_weight: float = Field(
+        0.05, ge=0, description="`adapt` stops once an expert's weight is below this"
+    )
 
 
 class SADE(Method):
-    """Experts for the training prior, a uniform one and the inverse one."""
+    """Experts for the training, the uniform and the inverse prior."""
 
     title = "SADE"
     aliases = ("tade",)
@@ -73,7 +78,7 @@ class SADE(Method):
     hparams: SADEHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return three experts that end in cosines, and their weights in the prediction."""
+        """Return three experts with cosine classifiers; register their weights."""
         self.weights: Tensor
         self.register_buffer("weights", torch.full((EXPERTS,), 1 / EXPERTS))
         return build_cosine_experts(spec, EXPERTS, reduced=self.hparams.reduced)
@@ -84,9 +89,9 @@ class SADE(Method):
         return logits
 
     def lr_scale(self, parameter: str) -> float:
-        """Return the multiple of the recipe's learning rate."""
-        classifies = parameter.startswith("network.classifier.")
-        return self.hparams.lr * (self.hparams.classifier_lr if classifies else 1.0)
+        """Return a parameter's learning rate, relative to the recipe's."""
+        in_classifier = parameter.startswith("network.classifier.")
+        return self.hparams.lr * (self.hparams.classifier_lr if in_classifier else 1.0)
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the losses of the three experts."""
@@ -102,36 +107,50 @@ class SADE(Method):
         return aggregate(self.weights, self.logits(images))
 
     def adapt(self, batches: Iterable[Tensor]) -> None:
-        """Weigh the experts so that predictions agree between views of unlabelled test images.
+        """Train the experts' weights so that views of an image agree.
 
         Args:
-            batches: [2, B, C, H, W], two views of each image; gone through once an epoch, and the
-                same on every rank.
+            batches: [2, B, C, H, W], two views of each test image, equal on every rank; iterated
+                once per epoch.
         """
         hparams = self.hparams
         with torch.inference_mode(mode=False), torch.enable_grad():
-            free = nn.Parameter(torch.full_like(self.weights, 1 / EXPERTS))
+            scores = nn.Parameter(torch.full_like(self.weights, 1 / EXPERTS))  # weights' logits
             optimizer = torch.optim.SGD(
-                [free], lr=hparams.test_lr, momentum=0.9, weight_decay=5e-4, nesterov=True
+                [scores], lr=hparams.test_lr, momentum=0.9, weight_decay=5e-4, nesterov=True
             )
             for _ in range(hparams.test_epochs):
                 for views in batches:
                     with torch.no_grad():
                         first, second = map(self.logits, views)
-                    disagreement = -agreement(free.softmax(dim=0), first, second)
-                    (free.grad,) = torch.autograd.grad(disagreement, free)
+                    loss = -agreement(scores.softmax(dim=0), first, second)
+                    (scores.grad,) = torch.autograd.grad(loss, scores)
                     optimizer.step()
-                if (free.detach().softmax(dim=0).round(decimals=2) < hparams.least_weight).any():
+                if (scores.detach().softmax(dim=0).round(decimals=2) < hparams.least_weight).any():
                     break
-            self.weights.copy_(free.detach().softmax(dim=0))
+            self.weights.copy_(scores.detach().softmax(dim=0))
 
 
 def aggregate(weights: Tensor, logits: Tensor) -> Tensor:
-    """Return the weighted sum [B, C] of logits [E, B, C] with weights [E]."""
+    """Return the weighted sum of the experts' logits.
+
+    Args:
+        weights: [E].
+        logits: [E, B, C].
+
+    Returns:
+        [B, C].
+    """
     return torch.einsum("e,ebc->bc", weights, logits)
 
 
 def agreement(weights: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Return the mean cosine of the class probabilities of two views, of logits [E, B, C] each."""
+    """Return the mean cosine similarity of two views' class probabilities.
+
+    Args:
+        weights: [E], of the experts.
+        first: [E, B, C], the experts' logits of the first views.
+        second: [E, B, C], those of the second views.
+    """
     one, two = (aggregate(weights, logits).softmax(dim=1) for logits in (first, second))
     return F.cosine_similarity(one, two, eps=1e-6).mean()

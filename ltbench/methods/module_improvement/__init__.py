@@ -1,1 +1,1 @@
-"""Module improvement: representation, classifier design, decoupled training."""
+"""Module improvement: representations, classifier design, decoupled training."""

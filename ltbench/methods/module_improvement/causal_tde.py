@@ -1,4 +1,4 @@
-"""De-confound-TDE: a causal classifier, and predictions without the pull of the mean feature.
+"""De-confound-TDE: a causal classifier, and predictions without the mean feature's effect.
 
 Tang, Huang, Zhang, "Long-Tailed Classification by Keeping the Good and Removing the Bad Momentum
 Causal Effect", NeurIPS 2020 (arXiv:2009.12991).
@@ -8,12 +8,12 @@ Causal Effect", NeurIPS 2020 (arXiv:2009.12991).
     TDE: z of x_k / ||x_k|| less alpha cos(x_k, m_k) m_k / ||m_k||                    implemented
     TDE with a background class, for detection                                        left out
 
-Of the mean feature only the direction is used, so that it needs no factor (1 - mu). The features
+Only the direction of the mean feature is used, so that it needs no factor (1 - mu). The features
 are averaged over the global batch. On CIFAR the authors' mu is fixed, as here; on ImageNet their
-code lets it rise from 0.9 towards 1 once the learning rate is below 0.02, which is left out.
+code raises it from 0.9 towards 1 once the learning rate is below 0.02, which is left out.
 
-The x_k are equal parts of the features. On CIFAR ResNets each head has a last block of its own, and
-all of its features: the authors' ResNet-32 there is BBN's, with two last blocks side by side.
+The x_k are equal parts of the features. On CIFAR ResNets each head has its own last block and all
+of that block's features: the authors' ResNet-32 there is BBN's, with two parallel last blocks.
 """
 
 from typing import cast
@@ -34,15 +34,17 @@ from ltbench.networks.multi_expert import build_branches
 class CausalTDEHParams(HParams):
     """Hyper-parameters of De-confound-TDE."""
 
-    heads: int = Field(2, ge=1, description="groups of features that are normalized apart (K)")
+    heads: int = Field(2, ge=1, description="groups of features that are normalized separately (K)")
     scale: float = Field(16.0, gt=0, description="inverse temperature (tau)")
     gamma: float = Field(1 / 32, ge=0, description="added to the norms of class weights")
-    mu: float = Field(0.9, ge=0, lt=1, description="how slowly the mean feature forgets")
-    alpha: float = Field(3.0, ge=0, description="strength of what is removed at test time")
+    mu: float = Field(0.9, ge=0, lt=1, description="decay of the moving mean feature")
+    alpha: float = Field(
+        3.0, ge=0, description="weight of the mean feature's effect that is removed at test time"
+    )
 
 
 class CausalTDE(Method):
-    """Cross-entropy on a multi-head normalized classifier; its direct effect at test time."""
+    """Cross-entropy on a multi-head normalized classifier; its direct effect in tests."""
 
     title = "De-confound-TDE"
     paper = Paper(
@@ -63,7 +65,7 @@ class CausalTDE(Method):
     mean: Tensor
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a network with the causal classifier, and begin the mean feature at zero."""
+        """Return a network with the causal classifier; register the mean feature."""
         hparams = self.hparams
         if spec.backbone not in CIFAR_RESNETS:
             backbone, width = build_backbone(spec)
@@ -77,13 +79,13 @@ class CausalTDE(Method):
         return Network(backbone, classifier)
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the cross-entropy, and let the mean feature follow the batch."""
+        """Return the cross-entropy, and update the mean feature."""
         features = self.network.features(batch.images)
         self.mean.mul_(self.hparams.mu).add_(gather(features).mean(dim=0))
         return cross_entropy(self.network.classifier(features), batch.labels)
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002 - not used
-        """Return the total direct effect [B, classes] of images [B, C, H, W]."""
+        """Return the total direct effect [B, classes] of images."""
         classifier = cast("CausalNormClassifier", self.network.classifier)
         return classifier.direct_effect(
             self.network.features(images), self.mean, self.hparams.alpha

@@ -1,4 +1,4 @@
-"""Cosine classifier: logits that do not depend on the lengths of features and class weights.
+"""Cosine classifier: logits independent of the norms of features and class weights.
 
 Gidaris, Komodakis, "Dynamic Few-Shot Visual Learning without Forgetting", CVPR 2018
 (arXiv:1804.09458), section 3.2; for long tails Wu, Liu, Huang, Wang, Lin, "Adversarial Robustness
@@ -6,10 +6,10 @@ under Long-Tailed Distribution", CVPR 2021 (arXiv:2104.02703).
 
     z_c = scale cos(x, w_c)                                            (5)    implemented
     features squashed to ||x|| / (1 + ||x||), as in OLTR's code        implemented: `squash`
-    a learned scale (10 at first), no ReLU after the last convolution  left out, as in RoBal's code
+    a learned scale (initially 10), no ReLU after the last convolution left out, as in RoBal's code
 
-The survey's formula has a bias beside the cosine. No code that was compared with has it, nor have
-we. Trained with cross-entropy; the scale of 16 is RoBal's and OLTR's.
+The survey's formula adds a bias to the cosine; neither the authors' codes that we compared with nor
+ours has one. Trained with cross-entropy; the scale of 16 is RoBal's and OLTR's.
 """
 
 from pydantic import Field
@@ -25,7 +25,9 @@ class CosineHParams(HParams):
     """Hyper-parameters of the cosine classifier."""
 
     scale: float = Field(16.0, gt=0, description="factor of the cosines")
-    squash: bool = Field(False, description="let short features have small logits, as OLTR does")
+    squash: bool = Field(
+        False, description="whether features of small norm have small logits, as in OLTR"
+    )
 
 
 class Cosine(Method):
@@ -45,7 +47,7 @@ class Cosine(Method):
     hparams: CosineHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a network that ends in scaled cosines."""
+        """Return a network with a cosine classifier."""
         backbone, width = build_backbone(spec)
         scale, squash = self.hparams.scale, self.hparams.squash
         return Network(backbone, CosineClassifier(width, spec.classes, scale, squash=squash))

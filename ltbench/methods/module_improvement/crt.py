@@ -3,14 +3,14 @@
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
 
-    classifier W, b initialised anew and trained with q = 0 in (1), weights fixed    implemented
+    classifier W, b re-initialized and trained with q = 0 in (1), backbone fixed     implemented
 
-The paper fixes the representation. The authors' code fixes its weights, but has it in training
-mode: BatchNorm uses the statistics of the balanced batches and updates its running ones. Ours does
-so by default; `update_bn: false` keeps the statistics of stage 1. Their code goes through class
-lists in turn, four images of a class at a time ("class-aware"), their paper draws classes at
-random: ours draws. Any trained variant can be the start; `Decouple-CB-CRT` of the survey starts
-from class-balanced sampling.
+The paper fixes the representation. The authors' code fixes its weights, but keeps it in training
+mode: BatchNorm uses the statistics of the balanced batches and updates its running ones. So does
+ours by default; `update_bn: false` keeps the statistics of stage 1. Their code cycles through the
+classes, four images of a class at a time ("class-aware"), their paper draws classes at random, as
+ours does. Any trained variant can be stage 1; `Decouple-CB-CRT` of the survey is on class-balanced
+sampling.
 """
 
 from typing import cast
@@ -26,7 +26,7 @@ from ltbench.networks import Network
 
 
 class DecouplingHParams(HParams):
-    """Hyper-parameters of a classifier that is trained on a backbone of fixed weights."""
+    """Hyper-parameters of a classifier on a frozen backbone."""
 
     update_bn: bool = Field(
         True, description="whether BatchNorm uses and updates statistics of the balanced batches"
@@ -34,7 +34,7 @@ class DecouplingHParams(HParams):
 
 
 class CRT(Method):
-    """A linear classifier trained anew on a backbone of fixed weights."""
+    """A linear classifier re-trained on a frozen backbone."""
 
     title = "cRT"
     paper = DECOUPLING
@@ -55,7 +55,7 @@ class CRT(Method):
     network: Network
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
-        """Freeze the backbone and begin the classifier anew."""
+        """Freeze the backbone and re-initialize the classifier."""
         self.freeze(self.network.backbone, update_bn=self.hparams.update_bn)
         reset_linear(cast("nn.Linear", self.network.classifier))
 

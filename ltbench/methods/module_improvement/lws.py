@@ -1,15 +1,15 @@
-"""LWS, learnable weight scaling: one learned factor a class on a fixed classifier.
+"""LWS, learnable weight scaling: one learned factor per class on a fixed classifier.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
 
     w~_i = f_i w_i, f_i learned with class-balanced sampling    (4)    implemented
 
-The authors' code multiplies the whole logit, so that the bias is scaled too; so do we. The weights
-of their backbone and classifier are fixed, and the factors begin at 1. As in their cRT the network
-is in training mode: BatchNorm uses the statistics of the balanced batches and updates its running
-ones. Ours does so by default; `update_bn: false` keeps the statistics of stage 1. A start without a
-bias counts as one with bias zero.
+The authors' code multiplies the whole logit, so that the bias is scaled too; so does ours. Backbone
+and classifier are fixed, and the factors start at 1. As in their cRT the network is in training
+mode: BatchNorm uses the statistics of the balanced batches and updates its running ones. So does
+ours by default; `update_bn: false` keeps the statistics of stage 1. A stage-1 classifier without
+bias gets a bias of zero.
 """
 
 from typing import ClassVar
@@ -25,7 +25,7 @@ from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
 class LWS(Method):
-    """A trained network of which only one scale a class is trained."""
+    """A learned scale per class on a frozen network."""
 
     title = "LWS"
     paper = DECOUPLING
@@ -50,12 +50,12 @@ class LWS(Method):
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a network whose classifier has something to learn beside its weights."""
+        """Return a network with a classifier of `self.classifier`."""
         backbone, width = build_backbone(spec)
         return Network(backbone, self.classifier(width, spec.classes))
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
-        """Freeze everything but what is learned."""
+        """Freeze everything but the learned parameter."""
         self.freeze(self.network, update_bn=self.hparams.update_bn)
         self.network.classifier.get_parameter(self.learned).requires_grad_()
 

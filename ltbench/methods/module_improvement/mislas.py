@@ -1,4 +1,4 @@
-"""MiSLAS: mixup, then a classifier re-trained with label-aware smoothing on shifted BatchNorm.
+"""MiSLAS: mixup, then label-aware smoothing with shifted BatchNorm statistics.
 
 Zhong, Cui, Liu, Jia, "Improving Calibration for Long-Tailed Recognition", CVPR 2021
 (arXiv:2104.00466).
@@ -7,13 +7,14 @@ Zhong, Cui, Liu, Jia, "Improving Calibration for Long-Tailed Recognition", CVPR 
     stage 2: class-balanced, backbone weights fixed                            implemented
     label-aware smoothing, concave, linear and convex                  (5-9)   implemented
     W~ = diag(s) (r W + dW): scales s are learned, W learns slowly      (10)   implemented
-    shift learning: BatchNorm sees and updates batch statistics in stage 2     implemented
+    shift learning: BatchNorm uses and updates batch statistics in stage 2     implemented
 
-As in the authors' code the scales multiply the bias too, the original weights are simply trained on
-with a smaller rate (`classifier_lr`), and smoothing goes to all classes, the true one included;
-these gave the published numbers. Their code does not shift BatchNorm on CIFAR-10. On Places-LT it
-trains one more bottleneck block behind a fixed, pretrained ResNet-152, and shifts that block alone;
-ours has no such block, trains the ResNet-152 in stage 1 and shifts all of it in stage 2.
+As in the authors' code, which gave the published numbers, the scales multiply the bias too, the
+original weights are trained further with a smaller learning rate (`classifier_lr`), and the
+smoothing is spread over all classes, the true one included. Their code does not shift BatchNorm on
+CIFAR-10. On Places-LT it trains one more bottleneck block behind a fixed, pretrained ResNet-152,
+and shifts only that block; ours has no such block, trains the ResNet-152 in stage 1 and shifts all
+of it in stage 2.
 """
 
 from typing import cast
@@ -35,15 +36,17 @@ class MiSLASHParams(HParams):
     alpha: float = Field(0.2, gt=0, description="of mixup's Beta(alpha, alpha) in stage 1")
     smooth_head: float = Field(0.3, ge=0, le=1, description="smoothing of the largest class")
     smooth_tail: float = Field(0.0, ge=0, le=1, description="smoothing of the smallest class")
-    shape: Shape = Field("concave", description="of the smoothing between the two")
-    shift_bn: bool = Field(True, description="whether BatchNorm statistics move in stage 2")
+    shape: Shape = Field("concave", description="shape of the smoothing between the two")
+    shift_bn: bool = Field(
+        True, description="whether BatchNorm uses and updates batch statistics in stage 2"
+    )
     classifier_lr: float = Field(
         0.05, ge=0, description="learning rate of the classifier, relative to that of the scales"
     )
 
 
 class MiSLAS(Method):
-    """mixup, then scales and classifier trained on balanced batches with smoothed labels."""
+    """mixup, then a classifier trained on balanced batches with smoothed labels."""
 
     title = "MiSLAS"
     paper = Paper(
@@ -71,19 +74,19 @@ class MiSLAS(Method):
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a network with a scale on every logit."""
+        """Return a network with a learnable scale per class."""
         backbone, width = build_backbone(spec)
         return Network(backbone, LearnableScale(width, spec.classes))
 
     def on_stage_start(self, stage: Stage) -> None:
-        """Keep the scales at 1 in the first stage, and the backbone's weights in the second."""
+        """Freeze the scales in the first stage, the backbone in the second."""
         if stage.name == "mixup":
             cast("LearnableScale", self.network.classifier).scale.requires_grad = False
         else:
             self.freeze(self.network.backbone, update_bn=self.hparams.shift_bn)
 
     def lr_scale(self, parameter: str) -> float:
-        """Return the multiple of the learning rate: less for the classifier of the second stage."""
+        """Return a parameter's learning rate, relative to the recipe's."""
         slow = self.stage.name == "smoothing" and not parameter.endswith("scale")
         return self.hparams.classifier_lr if slow else 1.0
 

@@ -1,4 +1,4 @@
-"""NCM: the nearest class mean on a trained network's features.
+"""NCM: nearest class mean on a trained network's features.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
@@ -6,11 +6,11 @@ Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
     class means of training features; the nearest by Euclidean distance or cosine    implemented
 
 The paper leaves the form of the features open. The authors' code has three (as they are,
-normalized, centred then normalized) and takes the last with the Euclidean distance; so do we. Its
-"cosine" is a dot product with class means that are not normalized again.
+normalized, centered then normalized) and uses the last with the Euclidean distance; so does ours.
+Its "cosine" is a dot product with class means that are not normalized again.
 
-The centred form needs the mean of all features before any class mean, so that the features of the
-training set are held in memory (N x D floats) from `observe` to `finalize_statistics`.
+The centered form needs the mean of all features before any class mean, so that the features of the
+training set are held in memory (N x D floats) until `finalize_statistics`.
 """
 
 from typing import cast
@@ -30,13 +30,13 @@ class NCMHParams(HParams):
     """Hyper-parameters of NCM."""
 
     features: FeatureKind = Field(
-        "cl2n", description="as they are, normalized, or centred and then normalized"
+        "cl2n", description="unchanged, normalized, or centered and then normalized"
     )
     distance: Distance = Field("l2", description="Euclidean distance or dot product")
 
 
 class NCM(Method):
-    """Class means in place of a classifier; nothing is trained."""
+    """Class means as the classifier of a trained network."""
 
     title = "NCM"
     paper = DECOUPLING
@@ -49,21 +49,21 @@ class NCM(Method):
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a network that ends in distances to class means."""
+        """Return a network with a nearest-class-mean classifier."""
         backbone, width = build_backbone(spec)
         means = NearestClassMean(width, spec.classes, self.hparams.features, self.hparams.distance)
         return Network(backbone, means)
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
-        """Begin to gather features."""
-        self.seen: list[tuple[Tensor, Tensor]] = []
+        """Start with no features."""
+        self.collected: list[tuple[Tensor, Tensor]] = []
 
     def update_statistics(self, batch: Batch) -> None:
-        """Gather features and labels on the CPU."""
-        self.seen.append((self.network.features(batch.images).cpu(), batch.labels.cpu()))
+        """Collect features and labels on the CPU."""
+        self.collected.append((self.network.features(batch.images).cpu(), batch.labels.cpu()))
 
     def finalize_statistics(self) -> None:
-        """Take the class means."""
-        features, labels = (torch.cat(part) for part in zip(*self.seen, strict=True))
+        """Compute the class means."""
+        features, labels = (torch.cat(part) for part in zip(*self.collected, strict=True))
         cast("NearestClassMean", self.network.classifier).fit(features, labels)
-        self.seen = []
+        self.collected = []

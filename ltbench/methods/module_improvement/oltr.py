@@ -7,20 +7,20 @@ Liu, Miao, Zhan, Wang, Gong, Yu, "Large-Scale Long-Tailed Recognition in an Open
     v_memory = o^T M, o and e from the feature                                           implemented
     f_att = f + MA(f) * SA(f), after the last stage of a ResNet                          implemented
     logits: cosines of the squashed v_meta                                               implemented
-    L = CE + lambda L_LM, centroids that attract their class and repel others            implemented
+    L = CE + lambda L_LM, centroids attract their class and repel others                 implemented
     a fully connected layer (512) between features and memory         left out: features as they are
     rejection of unknown classes by a threshold            in the test of every method (open sets)
 
-Stage 1 of the paper is any trained network, softmax by default. Its class means become the
-centroids, its linear classifier, where it has one, begins as o; then all is trained with
-class-aware batches of one image a class at a time, where the authors' have four. As in their code
-1/gamma is ten over the distance, features are squashed by ||v|| / (1 + ||v||) (the paper squares
-the norms) and centroids learn from L_LM alone. Backbone and centroids have a tenth of the
-classifier's learning rate. Attention is for ResNets; other backbones go without.
+Stage 1 of the paper is any trained network, softmax by default. Its class means are the initial
+centroids, its linear classifier, if it has one, is the initial o; then everything is trained with
+class-aware batches of one image of a class at a time (the authors': four). As in their code 1/gamma
+is ten over the distance, features are squashed by ||v|| / (1 + ||v||) (the paper squares the norms)
+and centroids are trained by L_LM only. Backbone and centroids have a tenth of the classifier's
+learning rate. Attention is for ResNets; other backbones have none.
 
 On Places-LT (`freeze_backbone`) the authors fix the weights of the backbone, while its BatchNorm
-goes on; by the names of its layers their code fixes the convolutions of the attention, too, so that
-the attention stays the identity. Ours is trained.
+is updated; their code selects layers by name and so fixes the convolutions of the attention too,
+which stays the identity. Ours is trained.
 """
 
 from collections.abc import Mapping
@@ -49,16 +49,20 @@ HALLUCINATOR = f"{CLASSIFIER}hallucinator."
 class OLTRHParams(HParams):
     """Hyper-parameters of OLTR."""
 
-    centroid_weight: float = Field(0.01, ge=0, description="of the centroids' loss (lambda)")
+    centroid_weight: float = Field(0.01, ge=0, description="weight of the centroids' loss (lambda)")
     margin: float = Field(10.0, ge=0, description="squared distance at which repulsion ends")
-    feature_lr: float = Field(0.1, ge=0, description="rate of backbone, relative to classifier")
-    centroid_lr: float = Field(0.1, ge=0, description="rate of centroids, relative to classifier")
+    feature_lr: float = Field(
+        0.1, ge=0, description="learning rate of the backbone, relative to the classifier's"
+    )
+    centroid_lr: float = Field(
+        0.1, ge=0, description="learning rate of the centroids, relative to the classifier's"
+    )
     lr: float = Field(1.0, gt=0, description="learning rate, relative to the recipe's")
     freeze_backbone: bool = Field(False, description="whether the backbone's weights are fixed")
 
 
 class AttentiveNetwork(Network):
-    """A network whose last maps go through modulated attention where the backbone has maps."""
+    """A network with modulated attention on the backbone's last maps."""
 
     def __init__(self, backbone: nn.Module, width: int, classes: int) -> None:
         super().__init__(backbone, MetaEmbedding(width, classes))
@@ -78,7 +82,7 @@ class AttentiveNetwork(Network):
 
 
 class OLTR(Method):
-    """Meta-embeddings: a first stage takes class means, a second trains all with them."""
+    """Meta-embeddings: centroids from class means, then training with them."""
 
     title = "OLTR"
     paper = Paper(
@@ -102,7 +106,7 @@ class OLTR(Method):
     network: AttentiveNetwork
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a network with attention and a memory."""
+        """Return a network with attention and a memory of centroids."""
         backbone, width = build_backbone(spec)
         return AttentiveNetwork(backbone, width, spec.classes)
 
@@ -112,29 +116,29 @@ class OLTR(Method):
         return cast("MetaEmbedding", self.network.classifier)
 
     def init_from_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Continue from a start, whose linear classifier is the memory's first one."""
+        """Initialize from weights; a linear classifier becomes the hallucinator."""
         linear = {f"{HALLUCINATOR}{part}": f"{CLASSIFIER}{part}" for part in ("weight", "bias")}
-        first = {ours: weights[theirs] for ours, theirs in linear.items() if theirs in weights}
-        super().init_from_weights({**first, **weights})
+        renamed = {ours: weights[theirs] for ours, theirs in linear.items() if theirs in weights}
+        super().init_from_weights({**renamed, **weights})
 
     def on_stage_start(self, stage: Stage) -> None:
-        """Begin to sum features where the stage observes."""
+        """Reset the feature sums, or freeze the backbone."""
         if stage.needs_statistics_pass:
             self.sums = torch.zeros_like(self.memory.centroids, dtype=torch.float64)
         elif self.hparams.freeze_backbone:
             self.freeze(self.network.backbone, update_bn=True)
 
     def update_statistics(self, batch: Batch) -> None:
-        """Add the features of each class."""
+        """Add a batch's features to the sums of their classes."""
         features = self.network.features(batch.images).double()
         self.sums = self.sums.to(features.device).index_add(0, batch.labels, features)
 
     def finalize_statistics(self) -> None:
-        """Take the class means as centroids."""
+        """Set the centroids to the class means."""
         self.memory.centroids.copy_(self.sums / self.counts[:, None])
 
     def lr_scale(self, parameter: str) -> float:
-        """Return the multiple of the recipe's learning rate."""
+        """Return a parameter's learning rate, relative to the recipe's."""
         hparams = self.hparams
         if parameter == f"{CLASSIFIER}centroids":
             return hparams.lr * hparams.centroid_lr

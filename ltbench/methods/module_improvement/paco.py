@@ -1,20 +1,20 @@
-"""PaCo: supervised contrast with the classifier's weights as one more set of samples.
+"""PaCo: supervised contrastive learning with class weights as further samples.
 
 Cui, Zhong, Liu, Yu, Jia, "Parametric Contrastive Learning", ICCV 2021 (arXiv:2107.12028).
 
     L_i = sum over P(i) and the center of y_i of -w log p, w = alpha or 1    (5)   implemented
-    class scores with the log prior added, as in balanced softmax                  implemented
+    class logits with the log prior added, as in balanced softmax                  implemented
     momentum encoder and queue (MoCo), projection with one hidden layer            implemented
     shuffled BatchNorm of MoCo      left out: the momentum encoder uses its rank's batch
     RandAugment and other strong augmentation      left to the recipe, which all methods share
 
-As in the authors' code the positives' weights are divided by their sum, classes are scored from the
-pooled features and samples from their projections. Every rank contrasts with the queries and keys
-of the whole global batch. The initial queue has unit rows; theirs is normalized along the other
-axis. Prediction is the linear classifier's, without prior.
+As in the authors' code the positives' weights are divided by their sum, class logits come from the
+pooled features and similarities of samples from their projections. Every rank contrasts with the
+queries and keys of the global batch. The initial queue has rows of length 1; theirs is normalized
+along the other axis. Predictions are the linear classifier's, without prior.
 
-The rate is the recipe's unless `lr` says otherwise. The authors train for 400 epochs with a cosine
-from 0.05 on CIFAR-100-LT, from 0.02 on ImageNet-LT, and for 30 epochs from 0.02 on Places-LT.
+The learning rate is the recipe's times `lr`. The authors train for 400 epochs with a cosine from
+0.05 on CIFAR-100-LT, from 0.02 on ImageNet-LT, and for 30 epochs from 0.02 on Places-LT.
 """
 
 import torch
@@ -36,14 +36,14 @@ class PaCoHParams(HParams):
     alpha: float = Field(0.05, ge=0, description="weight of a positive sample; the class has 1")
     gamma: float = Field(1.0, ge=0, description="weight of samples in the denominator")
     temperature: float = Field(0.2, gt=0, description="of the similarities between samples")
-    queue: int = Field(8192, ge=1, description="keys kept from former batches")
-    width: int = Field(128, ge=1, description="numbers in a projection")
-    momentum: float = Field(0.999, ge=0, lt=1, description="of the encoder that makes keys")
+    queue: int = Field(8192, ge=1, description="number of keys in the queue")
+    width: int = Field(128, ge=1, description="dimension of the projection")
+    momentum: float = Field(0.999, ge=0, lt=1, description="of the momentum encoder")
     lr: float = Field(1.0, gt=0, description="learning rate, relative to the recipe's")
 
 
 class PaCoNetwork(Network):
-    """A network with a projection, its slow copy and the copy's latest keys."""
+    """A network with a projection, a momentum encoder and a queue."""
 
     def __init__(self, spec: NetworkSpec, width: int, queue: int) -> None:
         backbone, features = build_backbone(spec)
@@ -53,12 +53,12 @@ class PaCoNetwork(Network):
         self.queue = LabeledQueue(queue, width, spec.classes)
 
     def follow(self, momentum: float) -> None:
-        """Move the copy towards the encoder."""
+        """Update the momentum encoder."""
         self.copy.follow(self.backbone, self.projection, momentum=momentum)
 
 
 class PaCo(Method):
-    """A linear classifier and a contrastive space, trained by one softmax over both."""
+    """A classifier and a projection, trained by one softmax over both."""
 
     title = "PaCo"
     paper = Paper(
@@ -77,19 +77,19 @@ class PaCo(Method):
     network: PaCoNetwork
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return the network with its copy and queue."""
+        """Return the network with its momentum encoder and queue."""
         return PaCoNetwork(spec, self.hparams.width, self.hparams.queue)
 
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
-        """Begin with a copy of whatever network training begins with."""
+        """Copy the initial weights to the momentum encoder."""
         self.network.follow(momentum=0.0)
 
     def lr_scale(self, parameter: str) -> float:  # noqa: ARG002 - all are alike
-        """Return the multiple of the recipe's learning rate."""
+        """Return a parameter's learning rate, relative to the recipe's."""
         return self.hparams.lr
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the contrastive loss of the first views; the second ones are their keys."""
+        """Return the contrastive loss; second views are the keys."""
         first, second = batch.images
         features = self.network.features(first)
         queries = F.normalize(self.network.projection(features))
@@ -102,7 +102,9 @@ class PaCo(Method):
     def loss(
         self, logits: Tensor, labels: Tensor, queries: Tensor, keys: Tensor, key_labels: Tensor
     ) -> Tensor:
-        """Return the loss of this rank's queries [B, D] against all queries, keys and the queue.
+        """Return the loss of this rank's queries.
+
+        They are contrasted with the queries and keys of the global batch, and with the queue.
 
         Args:
             logits: [B, C] of the queries.

@@ -5,9 +5,9 @@ Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
 
     w~_i = w_i / ||w_i||^tau    (3)    implemented
 
-The bias is dropped, as in the paper and its code. Here tau is a fixed hyper-parameter: a grid names
-a value that was found on validation images, otherwise it is 0.7. The paper chooses it on validation
-images for each dataset, as `tau_norm_validated` does; `tau_norm_learned` learns it.
+The bias is dropped, as in the paper and its code. Here tau is a fixed hyper-parameter, for values
+that were found on validation images. The paper chooses it on validation images of each dataset, as
+`tau_norm_validated` does; `tau_norm_learned` learns it.
 """
 
 from typing import cast
@@ -25,11 +25,13 @@ from ltbench.networks import Network
 class TauNormHParams(HParams):
     """Hyper-parameters of tau-normalization."""
 
-    tau: float = Field(0.7, ge=0, le=1, description="power of the norm, to be found on validation")
+    tau: float = Field(
+        0.7, ge=0, le=1, description="power of the norm, to be chosen on validation images"
+    )
 
 
 class TauNorm(Method):
-    """A trained network with its class weights rescaled; nothing is trained."""
+    """A trained network with rescaled class weights."""
 
     title = "tau-norm"
     paper = DECOUPLING
@@ -44,7 +46,7 @@ class TauNorm(Method):
 
     @torch.no_grad()
     def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
-        """Normalise the weights and drop the bias."""
+        """Normalize the weights and drop the bias."""
         classifier = cast("nn.Linear", self.network.classifier)
         classifier.weight.copy_(tau_normalized(classifier.weight, self.hparams.tau))
         classifier.bias.zero_()

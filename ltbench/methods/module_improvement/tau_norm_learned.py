@@ -1,14 +1,14 @@
-"""tau-normalized classifier whose tau is learned with class-balanced sampling.
+"""tau-normalized classifier, tau learned with class-balanced sampling.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
 
     w~_i = w_i / ||w_i||^tau    (3)                                          implemented
-    tau learned on training images, classes alike, by cross-entropy          implemented
+    tau learned on class-balanced training images by cross-entropy           implemented
 
-For data without validation images, where `tau_norm_validated` would choose it. Backbone and weights
-are fixed, the bias is dropped, and tau begins at 0, the weights as they were trained. The authors
-have published no code for this; BatchNorm keeps the statistics of stage 1, as where tau is chosen,
+For data without validation images; with them `tau_norm_validated` chooses tau. Backbone and weights
+are fixed, the bias is dropped, and tau starts at 0, which leaves the weights unchanged. The authors
+have published no code for this. BatchNorm keeps the statistics of stage 1, as in tau-normalization,
 while their cRT and LWS update them (`update_bn`).
 """
 
@@ -29,7 +29,7 @@ class TauNormLearnedHParams(DecouplingHParams):
 
 
 class TauNormLearned(LWS):
-    """LWS whose factors are a power of the weights' norms, of which only the power is trained."""
+    """LWS with a learned power of the weights' norms as factors."""
 
     title = "tau-norm (learned)"
     stages = (

@@ -1,4 +1,4 @@
-"""tau-normalized classifier whose tau is chosen on validation images.
+"""tau-normalized classifier, tau chosen on validation images.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
@@ -7,8 +7,7 @@ Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.
     tau by the accuracy on validation images         implemented
 
 As in the authors' code tau is the best of 0, 0.1, .. 2 by the mean accuracy of the classes, and the
-bias is dropped. Without validation images tau is given to `tau_norm`, or `tau_norm_learned` learns
-it.
+bias is dropped. Without validation images use `tau_norm`, with a fixed tau, or `tau_norm_learned`.
 """
 
 from collections.abc import Iterable
@@ -28,7 +27,7 @@ TAUS = [step / 10 for step in range(21)]
 
 
 class TauNormValidated(Method):
-    """A trained network with its class weights rescaled; nothing is trained."""
+    """A trained network with rescaled class weights."""
 
     title = "tau-norm (validated)"
     paper = DECOUPLING
@@ -41,16 +40,16 @@ class TauNormValidated(Method):
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return the usual network; tau is kept with it."""
+        """Return the default network; register tau."""
         self.tau: Tensor
         self.register_buffer("tau", torch.tensor(0.0))
         return super().build_network(spec)
 
     def tune_on_validation(self, batches: Iterable[Batch]) -> None:
-        """Choose tau, normalise the weights and drop the bias."""
+        """Choose tau, normalize the weights and drop the bias."""
         classifier = cast("nn.Linear", self.network.classifier)
-        seen = [(self.network.features(batch.images), batch.labels) for batch in batches]
-        features, labels = (torch.cat(part) for part in zip(*seen, strict=True))
+        pairs = [(self.network.features(batch.images), batch.labels) for batch in batches]
+        features, labels = (torch.cat(part) for part in zip(*pairs, strict=True))
 
         def accuracy(tau: float) -> float:
             logits = F.linear(features, tau_normalized(classifier.weight, tau))

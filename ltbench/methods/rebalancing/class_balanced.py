@@ -8,14 +8,14 @@ Cui, Jia, Lin, Song, Belongie, "Class-Balanced Loss Based on Effective Number of
     L(p, y) softmax cross-entropy                            4.1     implemented: the default
     L(p, y) sum over classes of binary cross-entropies       4.2     implemented: `form: sigmoid`
     L(p, y) sum over classes of binary focal losses          4.3     implemented: `form: focal`
-    one-vs-all classifiers begin at probability 1 / C                implemented: bias -ln(C - 1)
-    no weight decay on their bias                  left out: the optimiser is the recipe's
+    one-vs-all classifiers start at probability 1 / C                implemented: bias -ln(C - 1)
+    no weight decay on their bias                  left out: the optimizer is the recipe's
 
 As in the authors' code the mean divides by the size of the batch, not by the sum of its weights. A
-much used port has another "softmax" form, binary cross-entropy of softmax probabilities: left out.
-The paper picks form, beta (0.9 to 0.9999) and gamma (0.5, 1, 2) by dataset; our defaults are its
-code's for CIFAR-10. With beta 0 all weights are 1, and `form: focal` is the focal loss of Lin et
-al. as they wrote it.
+widely used port has another "softmax" form, binary cross-entropy of softmax probabilities: left
+out. The paper chooses form, beta (0.9 to 0.9999) and gamma (0.5, 1, 2) by dataset; our defaults are
+its code's for CIFAR-10. With beta 0 all weights are 1, and `form: focal` is the focal loss of Lin
+et al. as in their paper.
 """
 
 import math
@@ -34,16 +34,16 @@ class ClassBalancedHParams(HParams):
     """Hyper-parameters of the class-balanced loss."""
 
     form: ClassBalancedForm = Field(
-        "softmax", description="loss that is weighted: softmax, or one-vs-all: sigmoid, focal"
+        "softmax", description="weighted loss: softmax, or one-vs-all sigmoid or focal"
     )
     beta: float = Field(
-        0.9999, ge=0, lt=1, description="towards 1: inverse frequency; 0: no weights"
+        0.9999, ge=0, lt=1, description="0: no weights; towards 1: inverse class frequency"
     )
-    gamma: float = Field(1.0, ge=0, description="focus of the focal form")
+    gamma: float = Field(1.0, ge=0, description="focusing exponent of the focal form")
 
 
 class ClassBalanced(Method):
-    """Losses weighted by effective number."""
+    """Losses weighted by the effective number of images."""
 
     title = "Class-balanced loss"
     paper = Paper(
@@ -59,7 +59,7 @@ class ClassBalanced(Method):
     hparams: ClassBalancedHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a network; one-vs-all classifiers begin with every class at 1 / C."""
+        """Return a network; one-vs-all classifiers start at probability 1 / C."""
         network = cast("Network", super().build_network(spec))
         if self.hparams.form != "softmax":
             nn.init.constant_(

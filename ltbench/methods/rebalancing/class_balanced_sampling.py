@@ -1,13 +1,13 @@
-"""Class-balanced sampling: cross-entropy on batches in which every class is equally likely.
+"""Class-balanced sampling: cross-entropy on batches with equally likely classes.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217).
 
     p_j = n_j^q / sum_i n_i^q    (1)    implemented with q = 0 (q = 1 is `softmax`; q = 1/2 and the
-                                        progressive mixture (2) are methods of their own)
+                                        progressive mixture (2) are other methods)
 
-Equal counts do not make it `softmax`: it draws classes with replacement, softmax goes through
-the images.
+With equal counts it is not `softmax`: it draws with replacement, softmax uses each image once per
+epoch.
 """
 
 from ltbench.losses import cross_entropy

@@ -1,4 +1,4 @@
-"""Softmax equalization loss: tail classes are mostly spared the gradients of others' images.
+"""Softmax equalization loss: tail classes ignore most gradients of other classes' images.
 
 Tan, Wang, Li, Li, Ouyang, Yin, Yan, "Equalization Loss for Long-Tailed Object Recognition",
 CVPR 2020 (arXiv:2003.05176).
@@ -7,12 +7,12 @@ CVPR 2020 (arXiv:2003.05176).
     w_k = 1 - beta [pi_k < lambda] (1 - [k = y]), beta = 1 with probability gamma    implemented
     sigmoid form with the exclusion of background                        left out: for detection
 
-pi_k is the share of class k in the training images. No code of the authors is public for this form;
-ours is that of the survey's code, which gave its row "ESQL": beta is drawn anew for each image and
-class, and pi_k = lambda counts as tail. A share means little without the number of classes C, so
-`threshold` is lambda C, the size of a class against the mean: 0.43 is the survey's 4.3e-4 on the
-1,000 classes of ImageNet-LT, 0.3 the paper's 3e-3 on CIFAR-100-LT. Below 1 equal counts leave no
-tail, and the loss is cross-entropy bit for bit.
+pi_k is the share of class k in the training images. The authors have published no code for this
+form; ours is that of the survey's code, which gave its row "ESQL": beta is drawn for each image and
+class, and pi_k = lambda counts as tail. To be comparable between datasets `threshold` is lambda C
+with C the number of classes, the size of a class relative to the mean: 0.43 is the survey's 4.3e-4
+on the 1,000 classes of ImageNet-LT, 0.3 the paper's 3e-3 on CIFAR-100-LT. It is below 1, so that
+with equal counts no class is tail, and the loss is cross-entropy bit for bit.
 """
 
 from pydantic import Field
@@ -25,15 +25,15 @@ class EqualizationHParams(HParams):
     """Hyper-parameters of the softmax equalization loss."""
 
     gamma: float = Field(
-        0.9, ge=0, le=1, description="probability that an image spares a tail class"
+        0.9, ge=0, le=1, description="probability that a tail class ignores an image"
     )
     threshold: float = Field(
-        0.43, ge=0, lt=1, description="size of the largest tail class, over the mean size"
+        0.43, ge=0, lt=1, description="size of the largest tail class, relative to the mean size"
     )
 
 
 class Equalization(Method):
-    """Cross-entropy without the suppression of tail classes."""
+    """Cross-entropy with fewer negative gradients on tail classes."""
 
     title = "ESQL"
     paper = Paper(

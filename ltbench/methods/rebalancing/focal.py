@@ -1,4 +1,4 @@
-"""Focal loss: cross-entropy in which well-classified images count less.
+"""Focal loss: cross-entropy with smaller weights for well-classified images.
 
 Lin, Goyal, Girshick, He, Dollar, "Focal Loss for Dense Object Detection", ICCV 2017
 (arXiv:1708.02002).
@@ -7,9 +7,9 @@ Lin, Goyal, Girshick, He, Dollar, "Focal Loss for Dense Object Detection", ICCV 
     the same per class, p = sigmoid(+-z)         (4)    in `class_balanced`: form focal, beta 0
     L = -alpha_y (1 - p_y)^gamma log p_y         (5)    left out: class weights are other methods
 
-The paper asks of each class by itself and has gamma 2; the survey of Zhang et al. (TPAMI 2023) and
-its code take softmax probabilities, gamma 3 and a factor that the gradient does not see. These gave
-the survey's figures and are our defaults.
+The paper has a sigmoid per class and gamma 2; the survey of Zhang et al. (TPAMI 2023) and its code
+have softmax probabilities, gamma 3 and a factor that is constant for the gradient. These gave the
+survey's numbers and are our defaults.
 """
 
 from pydantic import Field
@@ -21,14 +21,16 @@ from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 class FocalHParams(HParams):
     """Hyper-parameters of focal loss."""
 
-    gamma: float = Field(3.0, ge=0, description="focus; 2 in the paper, 0 is cross-entropy")
+    gamma: float = Field(
+        3.0, ge=0, description="focusing exponent; 2 in the paper, 0 is cross-entropy"
+    )
     detach: bool = Field(
-        True, description="whether the factor is a constant for the gradient; not in the paper"
+        True, description="whether the factor is constant for the gradient; false in the paper"
     )
 
 
 class Focal(Method):
-    """Cross-entropy that fades as an image's probability grows."""
+    """Cross-entropy with a factor that falls with the label's probability."""
 
     title = "Focal"
     paper = Paper(

@@ -1,4 +1,4 @@
-"""LADE, label distribution disentangling: logits free of the training prior, for any test prior.
+"""LADE, label distribution disentangling: logits without the training prior.
 
 Hong, Han, Choi, Seo, Kim, Chang, "Disentangling Label Distribution for Long-tailed Visual
 Recognition", CVPR 2021 (arXiv:2012.00321).
@@ -11,10 +11,10 @@ Recognition", CVPR 2021 (arXiv:2012.00321).
     L = L_CE + alpha LADER                                            implemented
     test: softmax(z + log pi_test)                                    implemented
 
-The weight in B_c is derived for the prior of an image's own class; the authors' code takes that of
-the logit's class c, and so do we. Both means are over the global batch, a class without images in
-it has A_c = 0. The default lambda and alpha are those of the survey's and the authors' common
-configuration; the authors' choice by dataset is in configs/methods/lade.yaml.
+The paper derives the weight in B_c for the prior of an image's class; the authors' code uses that
+of the logit's class c, and so does ours. Both means are over the global batch; a class without
+images in it has A_c = 0. The default lambda and alpha are those that the survey and the authors
+share; the authors' values by dataset are in configs/methods/lade.yaml.
 """
 
 from pydantic import Field
@@ -28,12 +28,12 @@ from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 class LADEHParams(HParams):
     """Hyper-parameters of LADE."""
 
-    penalty: float = Field(0.1, ge=0, description="of the squared term inside LADER (lambda)")
+    penalty: float = Field(0.1, ge=0, description="weight of the squared term in LADER (lambda)")
     alpha: float = Field(0.1, ge=0, description="weight of LADER")
 
 
 class LADE(Method):
-    """Prior-adjusted cross-entropy, and a regulariser that disentangles the prior."""
+    """Logit-adjusted cross-entropy with a regularizer of the logits."""
 
     title = "LADE"
     paper = Paper(
@@ -51,15 +51,15 @@ class LADE(Method):
     hparams: LADEHParams
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the cross-entropy and the regulariser."""
+        """Return the cross-entropy and the regularizer."""
         logits, labels = self.network(batch.images), batch.labels
-        regulariser = lader(logits, labels, self.counts, self.hparams.penalty)
+        regularizer = lader(logits, labels, self.counts, self.hparams.penalty)
         return {
             "cross_entropy": logit_adjustment(logits, labels, self.counts, epsilon=PRIOR_EPSILON),
-            "lader": self.hparams.alpha * regulariser,
+            "lader": self.hparams.alpha * regularizer,
         }
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
-        """Return logits [B, classes] for a uniform test prior, or for the one that is known."""
+        """Return logits [B, classes] for a uniform or a known test prior."""
         logits = super().predict(images)
         return logits if target_prior is None else logits + target_prior.log().to(logits.dtype)

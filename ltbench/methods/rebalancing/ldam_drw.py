@@ -1,4 +1,4 @@
-"""LDAM with deferred re-balancing: larger margins for smaller classes, and weights late.
+"""LDAM with deferred re-balancing: larger margins for smaller classes, late class weights.
 
 Cao, Wei, Gaidon, Arechiga, Ma, "Learning Imbalanced Datasets with Label-Distribution-Aware Margin
 Loss", NeurIPS 2019 (arXiv:1906.07413).
@@ -6,13 +6,13 @@ Loss", NeurIPS 2019 (arXiv:1906.07413).
     Delta_j = K / n_j^(1/4), K such that the largest is `max_margin`       implemented
     L = -log( exp(z_y - Delta_y) / (exp(z_y - Delta_y) + sum_{j != y} exp(z_j)) )    implemented
     hinge form of the same margins                left out: the authors train with the form above
-    algorithm 1, deferred re-balancing (DRW)      implemented: weights from the recipe's `defer` on
-    the same by sampling (DRS)                    implemented: `deferred: drs`
+    algorithm 1, deferred re-weighting (DRW)      implemented: from `deferred_from_epoch` on
+    deferred re-sampling (DRS)                    implemented: `deferred: drs`
 
-The paper normalises features and class weights; its code multiplies the cosines by s = 30 after
-the margin is taken off, inside the loss. So do we; the test's logits are 30 times the cosines, as
-the loss saw them. Algorithm 1 weighs by inverse frequency, the code by the effective
-number (beta 0.9999) with a mean that divides by the sum of weights: ours is the code's form.
+The paper normalizes features and class weights; its code multiplies the cosines by s = 30 after
+the margin is subtracted, inside the loss. So does ours; logits in the test are 30 times the
+cosines. Algorithm 1 weighs by inverse frequency, the code by the effective number (beta 0.9999)
+with a mean that divides by the sum of weights: ours is the code's form.
 """
 
 from typing import ClassVar, Literal
@@ -31,14 +31,17 @@ class LDAMDRWHParams(HParams):
 
     max_margin: float = Field(0.5, ge=0, description="margin of the smallest class, on cosines")
     scale: float = Field(30.0, gt=0, description="factor of the cosines (s)")
-    beta: float = Field(0.9999, ge=0, lt=1, description="effective-number weights once deferred")
+    beta: float = Field(
+        0.9999, ge=0, lt=1, description="of effective-number weights, from the deferred epoch on"
+    )
     deferred: Literal["none", "drw", "drs"] = Field(
-        "drw", description="what switches on late: nothing, class weights, class-balanced sampling"
+        "drw",
+        description="deferred re-balancing: none, class weights, or class-balanced sampling",
     )
 
 
 class LDAMDRW(Method):
-    """Margins by class on a cosine classifier; weights or sampling in the last epochs."""
+    """Class margins on a cosine classifier, with deferred re-balancing."""
 
     title = "LDAM-DRW"
     paper = Paper(
@@ -55,16 +58,16 @@ class LDAMDRW(Method):
     hparams: LDAMDRWHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a network that ends in cosines."""
+        """Return a network with a cosine classifier."""
         backbone, width = build_backbone(spec)
         return Network(backbone, CosineClassifier(width, spec.classes))
 
     def switched_on(self, kind: Literal["drw", "drs"]) -> bool:
-        """Return whether this deferred switch is chosen, and on by now."""
+        """Return whether a kind of deferred re-balancing is active."""
         return self.hparams.deferred == kind and self.progress.deferred
 
     def samplers(self) -> tuple[str, ...]:
-        """Return the samplers of the coming epoch."""
+        """Return the sampler of the coming epoch."""
         return ("class_balanced",) if self.switched_on("drs") else super().samplers()
 
     def training_loss(self, batch: Batch) -> Loss:
@@ -72,12 +75,17 @@ class LDAMDRW(Method):
         return self.margin_loss(self.network(batch.images), batch.labels)
 
     def margin_loss(self, cosines: Tensor, labels: Tensor) -> Tensor:
-        """Return the margin loss of cosines [B, C] with labels [B], weighted once DRW is on."""
+        """Return the margin loss, with class weights if DRW is active.
+
+        Args:
+            cosines: [B, C].
+            labels: [B].
+        """
         hparams, weights = self.hparams, None
         if self.switched_on("drw"):
             weights = effective_number_weights(self.counts, hparams.beta)
         return ldam(cosines, labels, self.counts, hparams.max_margin, hparams.scale, weights)
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
-        """Return scaled cosines [B, classes] of images [B, C, H, W]."""
+        """Return scaled cosines [B, classes] of images."""
         return self.hparams.scale * super().predict(images, target_prior)

@@ -1,4 +1,4 @@
-"""Logit adjustment in the loss: cross-entropy that is consistent for the balanced error.
+"""Logit adjustment in the loss: cross-entropy of logits with the log prior added.
 
 Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-tail learning via logit adjustment", ICLR 2021
 (arXiv:2007.07314).
@@ -7,7 +7,7 @@ Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-tail learning via logit adjus
     L = -log softmax(z + tau log pi)_y       (10)    implemented
     pairwise margins Delta_{yy'}, weights    (11)    left out: (10) is its consistent member
 
-The authors' code adds log(pi^tau + 1e-12); so do we, less its maximum, which softmax does not see.
+The authors' code adds log(pi^tau + 1e-12); ours subtracts its maximum, a constant in softmax.
 """
 
 from pydantic import Field
@@ -24,7 +24,7 @@ class LogitAdjustmentHParams(HParams):
 
 
 class LogitAdjustment(Method):
-    """Cross-entropy of logits shifted by the log-prior."""
+    """Cross-entropy of logits with the log prior added."""
 
     title = "Logit adjustment (loss)"
     paper = LOGIT_ADJUSTMENT

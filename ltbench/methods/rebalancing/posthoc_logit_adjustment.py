@@ -1,4 +1,4 @@
-"""Logit adjustment after training: the training prior is taken off a trained network's logits.
+"""Logit adjustment after training: logits of a trained network minus the log prior.
 
 Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-tail learning via logit adjustment", ICLR 2021
 (arXiv:2007.07314).
@@ -9,8 +9,8 @@ Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-tail learning via logit adjus
 Where the test prior is known its logarithm is added, as in the PC-softmax of Hong et al.,
 "Disentangling Label Distribution for Long-tailed Visual Recognition", CVPR 2021 (arXiv:2012.00321):
 z - tau log pi_train + log pi_test, of which their code leaves log pi_test out where the network was
-trained by plain softmax. The code of Menon et al. has log(pi^tau + 1e-12); so do we, less its
-maximum, which no softmax sees.
+trained by plain softmax. The code of Menon et al. has log(pi^tau + 1e-12); ours subtracts its
+maximum, a constant in softmax.
 """
 
 from pydantic import Field
@@ -28,7 +28,7 @@ class PosthocLogitAdjustmentHParams(HParams):
 
 
 class PosthocLogitAdjustment(Method):
-    """A trained network with its logits shifted; nothing is trained."""
+    """A trained network with adjusted logits."""
 
     title = "Logit adjustment (post-hoc)"
     paper = LOGIT_ADJUSTMENT
@@ -43,6 +43,6 @@ class PosthocLogitAdjustment(Method):
     hparams: PosthocLogitAdjustmentHParams
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
-        """Return adjusted logits [B, classes] of images [B, C, H, W]."""
+        """Return adjusted logits [B, classes] of images."""
         logits = posthoc_adjustment(self.network(images), self.counts, self.hparams.tau)
         return logits if target_prior is None else logits + target_prior.log().to(logits.dtype)

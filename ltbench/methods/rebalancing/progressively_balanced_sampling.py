@@ -1,13 +1,13 @@
-"""Progressively-balanced sampling: from the natural distribution to the balanced one.
+"""Progressively-balanced sampling: from instance-balanced to class-balanced.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217).
 
     p_j(t) = (1 - t / T) n_j / N + (t / T) / C    (2)    implemented
 
-t counts epochs from 0 and T is their number less one, as in the authors' code: the last epoch is
-class-balanced. A class is drawn, then one of its images uniformly, with replacement, in the first
-epoch too.
+t counts epochs from 0 and T is the number of epochs minus one, as in the authors' code: the last
+epoch is class-balanced. A class is drawn, then one of its images uniformly, with replacement, in
+the first epoch too.
 """
 
 from ltbench.losses import cross_entropy
@@ -16,7 +16,7 @@ from ltbench.methods.papers import DECOUPLING
 
 
 class ProgressivelyBalancedSampling(Method):
-    """Cross-entropy on batches that become class-balanced, joint training."""
+    """Cross-entropy on progressively balanced batches, joint training."""
 
     title = "Progressively-balanced sampling"
     paper = DECOUPLING

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy, the baseline: every image counts alike.
+"""Softmax cross-entropy, the baseline: every image has the same weight.
 
 L = -log p_y,  p = softmax(z)    implemented
 """

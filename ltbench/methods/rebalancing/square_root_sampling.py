@@ -1,4 +1,4 @@
-"""Square-root sampling: classes are drawn by the square root of their numbers of images.
+"""Square-root sampling: classes are drawn by the square root of their size.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217).

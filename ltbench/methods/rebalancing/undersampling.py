@@ -1,15 +1,15 @@
-"""Random under-sampling: images of large classes are left out until all classes are as small.
+"""Random under-sampling: images of large classes are dropped to balance the classes.
 
 Buda, Maki, Mazurowski, "A systematic study of the class imbalance problem in convolutional neural
 networks", Neural Networks 2018 (arXiv:1710.05381), section 2.1.
 
-    every class cut down to n_min random images    implemented
-    cutting by rules (one-sided selection)         left out: another method
+    every class reduced to n_min random images     implemented
+    dropping by rules (one-sided selection)        left out: another method
 
-What is left out is left out for good, and the same for every seed: the cut belongs to the data. An
-epoch goes through the rest as often as it takes for the same number of steps as with any other
-sampler, so that methods are compared at equal cost. A class of a single image leaves one image a
-class: the known weakness of the method.
+The same images are dropped in every epoch and for every seed: the subset belongs to the data. An
+epoch passes over the subset as often as gives the same number of steps as any other sampler, so
+that methods are compared at equal cost. If a class has a single image, one image per class is left:
+the known weakness of the method.
 """
 
 from ltbench.losses import cross_entropy
@@ -18,7 +18,7 @@ from ltbench.methods.papers import IMBALANCE_STUDY
 
 
 class Undersampling(Method):
-    """Cross-entropy on a training set with classes cut down to the smallest."""
+    """Cross-entropy on a balanced subset of the training set."""
 
     title = "Random under-sampling"
     paper = IMBALANCE_STUDY

@@ -1,18 +1,18 @@
-"""UNO-IC: the posterior of a trained network, re-balanced as far as validation images ask for.
+"""UNO-IC: posterior of a trained network, re-balanced by a validated strength.
 
 Tian, Liu, Glaser, Hsu, Kira, "Posterior Re-calibration for Imbalanced Datasets", NeurIPS 2020
 (arXiv:2010.11820).
 
     p_r ~ p / pi_train * pi_test, the posterior under the test prior              implemented
-    p_f ~ p^(1 - lambda) * p_r^lambda, between the two or beyond                  implemented
+    p_f ~ p^(1 - lambda) * p_r^lambda, lambda may exceed 1                        implemented
     lambda by the accuracy on validation images                                   implemented
     temperature of the likelihood                                                 implemented
-    uncertainty of single images, fusion of sensors        left out: made for images that degrade
+    uncertainty of single images, fusion of sensors        left out: for degraded images
 
 With a uniform test prior the logits of p_f are z - lambda log pi_train. Here lambda is the best of
-0, 0.1, .. 2 by the mean accuracy of the classes; the authors try values by hand. The temperature
-divides these logits: dividing z alone by T and taking lambda / T is the same. It minimises the
-negative log-likelihood of the validation images, and moves confidences but no prediction.
+0, 0.1, .. 2 by the mean accuracy of the classes; the authors try values by hand. The temperature T
+divides these logits, which equals dividing z by T and using lambda / T. It minimizes the negative
+log-likelihood of the validation images, and changes confidences but no predictions.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ STRENGTHS = [step / 10 for step in range(21)]
 
 
 class UNOIC(Method):
-    """A trained network with its logits shifted and scaled; nothing is trained."""
+    """A trained network with shifted and scaled logits."""
 
     title = "UNO-IC"
     paper = Paper(
@@ -50,7 +50,7 @@ class UNOIC(Method):
     oracle = "uno_ic"
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return the usual network; strength and temperature are kept with it."""
+        """Return the default network; register strength and temperature."""
         self.strength: Tensor
         self.temperature: Tensor
         self.register_buffer("strength", torch.tensor(0.0))
@@ -59,8 +59,8 @@ class UNOIC(Method):
 
     def tune_on_validation(self, batches: Iterable[Batch]) -> None:
         """Choose the strength by accuracy, then the temperature by likelihood."""
-        seen = [(self.network(batch.images), batch.labels) for batch in batches]
-        logits, labels = (torch.cat(part) for part in zip(*seen, strict=True))
+        pairs = [(self.network(batch.images), batch.labels) for batch in batches]
+        logits, labels = (torch.cat(part) for part in zip(*pairs, strict=True))
 
         def accuracy(strength: float) -> float:
             predictions = prior_rebalancing(logits, self.counts, strength).argmax(dim=1)
@@ -72,7 +72,7 @@ class UNOIC(Method):
         self.temperature.fill_(fit_temperature(rebalanced, labels))
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
-        """Return re-balanced logits [B, classes] of images [B, C, H, W]."""
+        """Return re-balanced logits [B, classes] of images."""
         strength = float(self.strength)
         logits = prior_rebalancing(self.network(images), self.counts, strength, target_prior)
         return logits / self.temperature.to(logits.dtype)

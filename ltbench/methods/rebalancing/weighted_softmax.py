@@ -5,9 +5,9 @@ Zhang, Kang, Hooi, Yan, Feng, "Deep Long-Tailed Learning: A Survey", TPAMI 2023 
     L = -(1 / pi_y) log p_y          the survey's table of losses   implemented: `weights: inverse`
     L = -(1 + ln(n_max / n_y)) log p_y    the survey's code         implemented: the default
 
-The survey writes the inverse prior, but its code, which its row of results comes from, uses the
-logarithmic weights; so do we. The mean over a batch divides by the sum of its weights, as
-PyTorch's weighted cross-entropy does, so that a common factor of the weights has no effect.
+The survey's text has the inverse prior, but its code, which gave its results, has the logarithmic
+weights; so does ours. The mean over a batch divides by the sum of its weights, as PyTorch's
+weighted cross-entropy does, so that a common factor of the weights has no effect.
 """
 
 from typing import Literal
@@ -29,7 +29,7 @@ class WeightedSoftmaxHParams(HParams):
 
 
 class WeightedSoftmax(Method):
-    """Cross-entropy weighted by class."""
+    """Class-weighted cross-entropy."""
 
     title = "Weighted Softmax"
     paper = Paper(

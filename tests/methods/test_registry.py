@@ -41,7 +41,7 @@ PROBES = [
 ]
 
 
-def test_the_committed_catalogue_is_up_to_date():
+def test_the_committed_registry_is_up_to_date():
     assert PATH.read_text(encoding="utf-8") == registry(), "run python -m ltbench.methods.registry"
 
 

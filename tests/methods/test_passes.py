@@ -45,7 +45,7 @@ def of_a_prediction(method):
 
 
 def ready(key, hparams, name):
-    """Return a method as a stage of it begins, its teachers with it."""
+    """Return a method at the start of a stage, with its teachers."""
     method = build(key, **hparams)
     if method.init_from:
         method.init_from_weights(build(method.init_from).state_dict())
@@ -62,7 +62,7 @@ def ready(key, hparams, name):
     method.on_stage_start(method.stage)
     if method.stage.needs_statistics_pass:
         with torch.inference_mode():
-            method.eval().observe(Batch(torch.randn(6, 3, 32, 32), LABELS, LABELS))
+            method.eval().update_statistics(Batch(torch.randn(6, 3, 32, 32), LABELS, LABELS))
             method.finalize_statistics()
     method.train()
     method.progress = Progress(0, 2, deferred=False)
