@@ -10,7 +10,7 @@ from ltbench.cli.screen import print_text
 from ltbench.cli.verbs import Needs, Verbs, unless
 from ltbench.config.errors import Location
 
-config_app = Verbs(help="Show grids with all defaults, and JSON schemas.", no_args_is_help=True)
+config_app = Verbs(help="Show configurations and their JSON schemas.", no_args_is_help=True)
 
 JOBS = Needs("--jobs")
 
@@ -18,15 +18,16 @@ JOBS = Needs("--jobs")
 @config_app.command("show")
 def config_show(
     name: Annotated[
-        str, typer.Argument(help="A grid's name or path, a recipe, dataset or variant set.")
+        str,
+        typer.Argument(help="Name of a grid, recipe, dataset or variant set, or path of a grid."),
     ],
     resolved: Annotated[
         bool,
-        typer.Option("--resolved", help="With all that it builds on; hyper-parameters by dataset."),
+        typer.Option("--resolved", help="Show inherited values and defaults, with their sources."),
     ] = False,
     jobs: Annotated[
         bool,
-        typer.Option("--jobs", help="Every job of a grid with all its settings."),
+        typer.Option("--jobs", help="Show all jobs of the grid with their settings."),
         unless("--resolved"),
     ] = False,
     data_root: Annotated[DataRoot, JOBS] = None,
@@ -34,7 +35,7 @@ def config_show(
     only: Annotated[OnlyRows, JOBS] = None,
     plugins: Plugins = None,
 ) -> None:
-    """Print a configuration: its file, the values it resolves to, or the jobs of a grid."""
+    """Show a configuration: its file, its resolved values, or a grid's jobs."""
     import yaml
 
     from ltbench.config.overrides import parse_overrides

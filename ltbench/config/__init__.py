@@ -1,1 +1,1 @@
-"""What to run: YAML in, typed and checked grids and jobs out. Imports no torch."""
+"""Configuration: from YAML files to checked grids and jobs. Imports no torch."""

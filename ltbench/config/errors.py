@@ -45,12 +45,12 @@ class Problem:
         return text if self.suggestion is None else f"{text}; {self.suggestion}"
 
     def described(self) -> str:
-        """Return the problem as the command line prints it, with its code."""
+        """Return the problem as the command line prints it."""
         return with_code(str(self), self.code)
 
 
 class CodedError(ValueError):
-    """Error whose code says what kind of thing is wrong; by default that of its class."""
+    """Error with a code, by default that of its class."""
 
     code: Code
 
@@ -60,13 +60,13 @@ class CodedError(ValueError):
 
     @classmethod
     def joined(cls, errors: Sequence[Self]) -> Self:
-        """Return errors as one: each message once, and the code that they share, else `several`."""
+        """Return errors joined into one, with their common code or `several`."""
         codes = {error.code for error in errors}
         message = "\n".join(dict.fromkeys(map(str, errors)))
         return cls(message, codes.pop() if len(codes) == 1 else "several")
 
     def described(self) -> str:
-        """Return the error as the command line prints it, with its code."""
+        """Return the error as the command line prints it."""
         return with_code(str(self), self.code)
 
 
@@ -81,45 +81,45 @@ class ConfigError(ValueError):
         return "\n".join(str(problem) for problem in self.problems)
 
     def described(self) -> str:
-        """Return the problems as the command line prints them, each with its code."""
+        """Return the problems as the command line prints them."""
         return "\n".join(problem.described() for problem in self.problems)
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where a value was written: the file, the function that knows its lines, and the path."""
+    """Location of a value: file, path, and a function for lines."""
 
     file: str
     locate: Callable[[KeyPath], int | None] = lambda _: None
     path: KeyPath = ()
 
     def at(self, *path: str | int) -> "Location":
-        """Return the location of a value further down."""
+        """Return the location of a nested value."""
         return replace(self, path=(*self.path, *path))
 
     def problem(self, code: Code, message: str, suggestion: str | None = None) -> Problem:
-        """Return a problem with the value at hand."""
+        """Return a problem with the value at this location."""
         line = self.locate(self.path)
         return Problem(self.file, line, format_path(self.path), code, message, suggestion)
 
     def error(self, code: Code, message: str, suggestion: str | None = None) -> ConfigError:
-        """Return a problem with the value at hand as an exception."""
+        """Return a problem with the value at this location, as an exception."""
         return ConfigError([self.problem(code, message, suggestion)])
 
 
 @dataclass(frozen=True)
 class Merged(Location):
-    """Where a mapping or list was written whose values come from several locations."""
+    """Location of a mapping or list with values from several locations."""
 
     parts: Mapping[Any, Location] = field(default_factory=dict)
 
     @classmethod
     def of(cls, whole: Location, parts: Mapping[Any, Location]) -> Self:
-        """Return the location of a whole with those of its values by key or position."""
+        """Return a location whose values have their own, by key or position."""
         return cls(whole.file, whole.locate, whole.path, parts)
 
     def at(self, *path: str | int) -> Location:
-        """Return the location of a value further down, its own where it has one."""
+        """Return the location of a nested value: its own, if any."""
         if path and path[0] in self.parts:
             return self.parts[path[0]].at(*path[1:])
         return Location(self.file, self.locate, (*self.path, *path)) if path else self
@@ -132,7 +132,7 @@ COMMAND_LINE = Location("--set")
 def collect_errors(
     problems: list[Any], kind: type[ConfigError] | type[CodedError] = ConfigError
 ) -> Iterator[None]:
-    """Add the problems that a block raises to a list, so that further checks still run.
+    """Collect the problems that a block raises; later checks still run.
 
     Args:
         problems: extended by the problems of a ConfigError, or by the error of another kind.
@@ -145,19 +145,19 @@ def collect_errors(
 
 
 def with_code(text: str, code: Code) -> str:
-    """Return a message with the code at the end of its first line, in brackets."""
+    """Return a message with its code in brackets, behind the first line."""
     first, *rest = text.split("\n", 1)
     return "\n".join([f"{first} [{code}]", *rest])
 
 
 def raise_all(problems: Iterable[Problem]) -> None:
-    """Raise the problems, if there are any, each once and in the order given."""
+    """Raise the distinct problems in the given order, if any."""
     if distinct := list(dict.fromkeys(problems)):
         raise ConfigError(distinct)
 
 
 def format_value(value: Any) -> str:
-    """Return a value as messages show it: short, on one line, nothing that a terminal obeys."""
+    """Return a value for a message: short, printable, on one line."""
     match value:
         case None:
             return "nothing"
@@ -176,7 +176,7 @@ def format_value(value: Any) -> str:
 
 
 def format_path(path: KeyPath) -> str:
-    """Return a path as people write it: variants[2].hparams.tau."""
+    """Return a path in dotted form: variants[2].hparams.tau."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -188,18 +188,18 @@ def format_path(path: KeyPath) -> str:
     return text.removeprefix(".")
 
 
-def join_or(words: Iterable[str]) -> str:
-    """Return words quoted and joined: "a", "b" or "c"."""
-    *most, last = (format_value(word) for word in words)
+def join_or(names: Iterable[str]) -> str:
+    """Return names quoted and joined: "a", "b" or "c"."""
+    *most, last = (format_value(name) for name in names)
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def did_you_mean(word: str, words: Iterable[str]) -> str | None:
-    """Return a suggestion for an unknown word: the nearest words, else all if they are few."""
-    words = sorted(set(words))
-    near = get_close_matches(word[:LONGEST], words, n=3)
+def did_you_mean(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choices nearest to an unknown name, or all if few."""
+    choices = sorted(set(choices))
+    near = get_close_matches(name[:LONGEST], choices, n=3)
     if near:
-        closeness = [SequenceMatcher(None, name, word).ratio() for name in near]
+        closeness = [SequenceMatcher(None, choice, name).ratio() for choice in near]
         near = [n for n, c in zip(near, closeness, strict=True) if c > closeness[0] - 0.1]
         return f"did you mean {join_or(near)}?"
-    return f"choose from {', '.join(words)}" if 0 < len(words) <= MOST_CHOICES else None
+    return f"choose from {', '.join(choices)}" if 0 < len(choices) <= MOST_CHOICES else None

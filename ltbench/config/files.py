@@ -1,4 +1,4 @@
-"""Configuration files: found by name, and read with what they build on.
+"""Find configuration files by name; resolve `extends` and variant sets.
 
 A name is looked up in ./configs of the working directory, then among the configurations that come
 with the package. A dataset, recipe or grid that says `extends: OTHER` has the values of that file
@@ -27,7 +27,7 @@ Kind = Literal["grids", "recipes", "datasets", "variants", "methods"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Values = tuple[Any, Location]
-"""The values of a file or of a part of it, and where they were written."""
+"""Values of a file, or of a part of it, and their location."""
 
 UNKNOWN: dict[Kind, tuple[Code, str]] = {
     "datasets": ("unknown-dataset", "dataset"),
@@ -72,7 +72,10 @@ def find_file(kind: Kind, name: str, location: Location | None = None) -> Path:
 
 
 def find_grid(name_or_path: str | Path) -> Path:
-    """Return the file of a grid: by name, or by path (with a slash, or ending in .yaml)."""
+    """Return the file of a grid, given its name or path.
+
+    A path has a slash or ends in .yaml.
+    """
     path = Path(name_or_path)
     if isinstance(name_or_path, Path) or path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
         return path
@@ -80,9 +83,9 @@ def find_grid(name_or_path: str | Path) -> Path:
 
 
 def read_file(kind: Kind, path: Path) -> Values:
-    """Return the values of a file, merged over those of the files that it extends.
+    """Return the values of a file, with those that it extends.
 
-    Each value is located in the file that it was written in.
+    Each value has the location where it was written.
 
     Raises:
         ConfigError: if a file cannot be read, or extends itself or one that there is not.
@@ -106,7 +109,7 @@ def _extended(kind: Kind, path: Path, extending: tuple[Path, ...]) -> Values:
 
 
 def _merge(own: Values, base: Values) -> Values:
-    """Return values over those that they extend; what is no mapping replaces."""
+    """Return values merged over a base; anything but mappings is replaced."""
     (values, location), (inherited, origin) = own, base
     if not (isinstance(values, dict) and isinstance(inherited, dict)):
         return own
@@ -121,13 +124,13 @@ def _merge(own: Values, base: Values) -> Values:
 
 
 def _joined(parts: dict[str, Values], location: Location) -> Values:
-    """Return a mapping of located values, and where each of them was written."""
+    """Return located values as one mapping with its location."""
     values = {key: value for key, (value, _) in parts.items()}
     return values, Merged.of(location, {key: where for key, (_, where) in parts.items()})
 
 
 def with_variant_sets(values: Any, location: Location) -> Values:
-    """Return the values of a grid with the variants of the sets that it names.
+    """Return the values of a grid with its variant sets expanded.
 
     Raises:
         ConfigError: naming everything wrong with the sets.
@@ -155,7 +158,7 @@ def with_variant_sets(values: Any, location: Location) -> Values:
 
 
 def _of_set(name: str, location: Location) -> list[Values]:
-    """Return the variants of a set that was named somewhere, each with its location."""
+    """Return the located variants of the set named at a location."""
     path = find_file("variants", name, location)
     values, origin = read_file("variants", path)
     validate(VariantSet, values, origin, {"name": path.stem})

@@ -1,7 +1,7 @@
-"""Hyper-parameters of a variant on a dataset: from where each comes, checked by the method.
+"""Hyper-parameters of a variant on a dataset, merged and checked.
 
-The method's defaults, then the rules of configs/methods that match the dataset, then the variant,
-then `--set`: what comes later wins.
+In order: the defaults of the method, the rules of configs/methods that match the dataset, the
+variant, `--set`. Later ones win.
 """
 
 import json
@@ -20,7 +20,7 @@ LocatedRules = tuple[MethodRules, Location]
 
 
 def read_rules(info: MethodInfo) -> LocatedRules:
-    """Return the rules of configs/methods for a method, and their file; there may be none.
+    """Return the rules of a method, if any, and their location.
 
     Raises:
         ConfigError: naming everything wrong with a rule, alone.
@@ -76,10 +76,10 @@ class HParamResolver:
             method: its method.
             given: the hyper-parameters that it sets.
             spec: the dataset.
-            location: where they were written; what a rule says is located there.
+            location: where they were written.
 
         Raises:
-            ConfigError: naming everything that does not fit the method, alone or together.
+            ConfigError: naming every invalid value and combination, in the variant or in rules.
         """
         info = self.registry[method]
         known = (info.key, json.dumps(given, sort_keys=True), spec)
@@ -109,12 +109,13 @@ class HParamResolver:
         specs: Iterable[DatasetSpec],
         location: Location,
     ) -> None:
-        """Refuse hyper-parameters that do not fit a method on some dataset; as of `resolve`.
+        """Refuse hyper-parameters of a variant that are invalid on a dataset.
 
-        Without datasets only what is wrong on any is found: rules could add what is missing.
+        Arguments as of `resolve`. Without datasets only values are checked, not combinations: a
+        rule could add what is missing.
 
         Raises:
-            ConfigError: naming everything that does not fit, in the variant or in rules.
+            ConfigError: as of `resolve`.
         """
         info, problems = self.registry[method], []
         specs = list(specs)
@@ -134,7 +135,7 @@ class HParamResolver:
 
 
 def _unfit(info: MethodInfo, hparams: Mapping[str, Any], location: Location) -> list[Problem]:
-    """Return what is wrong with some of a method's hyper-parameters, whatever the others are."""
+    """Return the problems of hyper-parameters that do not depend on others."""
     problems: list[Problem] = []
     with collect_errors(problems):
         info.validate_hparams(hparams, location)

@@ -1,4 +1,4 @@
-"""From the JSON schema of a pydantic model back to a model that takes the same values."""
+"""Build a pydantic model from the JSON schema of another one."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -34,12 +34,12 @@ CONSTRAINTS = {
 
 
 def model_of(name: str, schema: Schema) -> type[BaseModel]:
-    """Return the model that a schema describes; values that it does not name are refused."""
+    """Return the model of a schema; it forbids other fields."""
     return _Reader(schema.get("$defs", {})).model(name, schema)
 
 
 class _Reader:
-    """Makes types of schemas that may refer to shared definitions."""
+    """Converts schemas with shared definitions to types."""
 
     def __init__(self, definitions: Mapping[str, Schema]) -> None:
         self.definitions = definitions

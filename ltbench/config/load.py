@@ -1,4 +1,4 @@
-"""From names to checked configurations: datasets, recipes and grids."""
+"""Load and check datasets, recipes and grids by name."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def load_dataset(
 
     Args:
         name: its name.
-        overrides: those of the command line; the ones of datasets are made.
+        overrides: of the command line; those of datasets apply.
         location: where the name was written, for messages.
 
     Raises:
@@ -78,7 +78,7 @@ def expand_dataset(
 
     Args:
         choice: name, and the ratios and imbalance type to impose.
-        overrides: those of the command line; the ones of datasets are made.
+        overrides: of the command line; those of datasets apply.
         location: where the choice was written, for messages.
 
     Raises:
@@ -109,7 +109,7 @@ def expand_datasets(grid: Grid, overrides: Sequence[Override] = ()) -> list[Data
 
 
 def _check_open_set(spec: DatasetSpec, location: Location) -> None:
-    """Refuse an open set that is no dataset, the dataset itself, or of another image shape."""
+    """Refuse an open set that is unknown, or not comparable."""
     if spec.open_set is None:
         return
     location = location.at("open_set")
@@ -145,7 +145,7 @@ def load_grid(
     overrides: Sequence[Override] = (),
     registry: MethodRegistry | None = None,
 ) -> Grid:
-    """Return a grid, with everything that it names checked; see `read_grid_file`."""
+    """Return a grid, checked with all that it names; see `read_grid_file`."""
     return read_grid_file(name_or_path, overrides, registry).grid
 
 
@@ -154,11 +154,11 @@ def read_grid_file(
     overrides: Sequence[Override] = (),
     registry: MethodRegistry | None = None,
 ) -> LoadedGrid:
-    """Return a grid with everything that it names checked, and where its values were written.
+    """Return a grid, checked with all that it names, and its locations.
 
     Args:
         name_or_path: a name in configs/grids, or a file's path (with a slash or ending in .yaml).
-        overrides: those of the command line; the ones of the grid and hyper-parameters are made.
+        overrides: of the command line; those of the grid and of hyper-parameters apply.
         registry: methods; with it names of methods and hyper-parameters are checked, too.
 
     Raises:
@@ -206,7 +206,7 @@ def _check_grid(
     registry: MethodRegistry | None,
     problems: list[Problem],
 ) -> tuple[Grid | None, list[DatasetSpec]]:
-    """Return the grid of some values, if they are one, and its datasets; collect the problems."""
+    """Return the grid, if valid, and its datasets; collect all problems."""
     specs: list[DatasetSpec] = []
     grid = None
     for i, item in _items(values, "datasets", "name"):
@@ -228,7 +228,10 @@ def _check_grid(
 
 
 def _items(value: Any, field: str, bare: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the entries of a grid's list, a bare name under a key; skip those of a wrong type."""
+    """Yield the entries of a grid's list, bare names as mappings.
+
+    Entries of a wrong type are skipped.
+    """
     items = value.get(field) if isinstance(value, dict) else None
     for i, item in enumerate(items if isinstance(items, list) else ()):
         if isinstance(item, str | dict):
@@ -254,21 +257,21 @@ def _check_method(
     location: Location,
     problems: list[Problem],
 ) -> None:
-    method, start = item.get("method"), item.get("init_from")
+    method, init_from = item.get("method"), item.get("init_from")
     if not isinstance(method, str):
         return
     with collect_errors(problems):
         registry.get(method, location.at("method"))
-    if isinstance(start, str) and start not in labels and start not in registry:
-        suggestion = did_you_mean(start, [*map(str, labels), *registry])
-        message = f"no variant or method {format_value(start)}"
+    if isinstance(init_from, str) and init_from not in labels and init_from not in registry:
+        suggestion = did_you_mean(init_from, [*map(str, labels), *registry])
+        message = f"no variant or method {format_value(init_from)}"
         problems.append(location.at("init_from").problem("unknown-variant", message, suggestion))
 
 
 def _hparams(
     values: Any, location: Location, registry: MethodRegistry | None
 ) -> Iterator[VariantHParams]:
-    """Yield the hyper-parameters that the variants of a grid set, as far as they are some."""
+    """Yield the hyper-parameters of the variants of a grid that are mappings."""
     for i, item in _items(values, "variants", "method"):
         method, hparams = item.get("method"), item.get("hparams", {})
         if isinstance(method, str) and isinstance(hparams, dict):
@@ -279,13 +282,13 @@ def _hparams(
 
 
 def _by_key(variant: Variant, grid: Grid, registry: MethodRegistry | None) -> Variant:
-    """Return a variant that names methods by their keys, so that jobs are the same."""
+    """Return a variant with aliases of methods replaced by keys."""
     if registry is None:
         return variant
     changes = {"method": registry[variant.method].key}
-    start = variant.init_from
-    if start is not None and start not in {other.label for other in grid.variants}:
-        changes["init_from"] = registry[start].key
+    name = variant.init_from
+    if name is not None and name not in {other.label for other in grid.variants}:
+        changes["init_from"] = registry[name].key
     return variant.model_copy(update=changes)
 
 
@@ -319,7 +322,10 @@ def _overridden(
     target: Target,
     name: str,
 ) -> ModelT:
-    """Return a model of a file; what only goes wrong with overrides is their fault."""
+    """Return the model of a file, with overrides.
+
+    The file is checked first: problems that come with overrides are located at `--set`.
+    """
     result = validate(model, value, location, {"name": name})
     if mine := [o for o in overrides if o.target == target]:
         location = COMMAND_LINE.at(target)

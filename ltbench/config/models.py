@@ -70,47 +70,47 @@ Ratios = Annotated[
 
 
 def refusal(code: Code, message: str) -> PydanticCustomError:
-    """Return a validator's error with a code; that of a ValueError is `conflict`."""
+    """Return a validator's error with a code other than `conflict`."""
     return PydanticCustomError("refusal", "{message}", {"code": code, "message": message})
 
 
 class Model(BaseModel):
-    """A frozen configuration model, built on first use so that importing it is cheap."""
+    """Frozen configuration model, built on first use."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     def identity(self) -> dict[str, Any]:
-        """Return what can change a number, as plain JSON values."""
-        return _what_counts(self, self.model_dump(mode="json"))
+        """Return the values that can change a number, as plain JSON."""
+        return _identity(self, self.model_dump(mode="json"))
 
     def written(self) -> dict[str, Any]:
-        """Return its plain JSON values, without notes and later fields that it was made without."""
-        return _as_made(self, self.model_dump(mode="json"))
+        """Return plain JSON values, without unset notes and later fields."""
+        return _as_given(self, self.model_dump(mode="json"))
 
 
-def _as_made(model: Model, values: dict[str, Any]) -> dict[str, Any]:
+def _as_given(model: Model, values: dict[str, Any]) -> dict[str, Any]:
     for name, _, _ in _marked(type(model)):
         if name not in model.model_fields_set:
             del values[name]
     for name, value in values.items():
         if isinstance(value, dict) and isinstance(inner := getattr(model, name), Model):
-            _as_made(inner, value)
+            _as_given(inner, value)
     return values
 
 
-def _what_counts(model: Model, values: dict[str, Any]) -> dict[str, Any]:
+def _identity(model: Model, values: dict[str, Any]) -> dict[str, Any]:
     for name, later, default in _marked(type(model)):
         if not later or getattr(model, name) == default:
             del values[name]
     for name, value in values.items():
         if isinstance(value, dict) and isinstance(inner := getattr(model, name), Model):
-            _what_counts(inner, value)
+            _identity(inner, value)
     return values
 
 
 @cache
 def _marked(model: type[Model]) -> tuple[tuple[str, bool, Any], ...]:
-    """Return the fields that are notes or came later: name, whether it came later, default."""
+    """Return name, lateness and default of fields marked `NOTE` or `LATER`."""
     found = []
     for name, field in model.model_fields.items():
         marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
@@ -128,12 +128,12 @@ class Normalization(Model):
     @model_validator(mode="after")
     def _same_length(self) -> Self:
         if len(self.mean) != len(self.std):
-            raise ValueError("mean and std need one value a channel each")
+            raise ValueError("mean and std need the same number of values, one per channel")
         return self
 
 
 class Auxiliary(Model):
-    """Labelled images on which methods choose what they leave open; never those of the test.
+    """Labeled images on which methods tune; never those of the test.
 
     `official_val`: the validation images that the dataset comes with. `train_holdout`: the given
     number of images a class, at most half of a class, taken out of the training images.
@@ -184,7 +184,7 @@ class ListedPart(ListFile):
 
 
 class ImageLists(Model):
-    """The lists that make a dataset, and the facts that they are checked against.
+    """Official lists of a dataset, and the facts to check them against.
 
     Attributes:
         val: of images among the training ones, which the balanced counterpart leaves out.
@@ -201,7 +201,7 @@ class ImageLists(Model):
 
     @property
     def files(self) -> dict[str, ListFile]:
-        """The lists there are, by part."""
+        """The lists by part."""
         files: dict[str, ListFile | None] = {
             "train": self.train,
             "val": self.val,
@@ -211,12 +211,12 @@ class ImageLists(Model):
 
 
 class BadImages(Model):
-    """Images that cannot be decoded, and what became of them in the cache that jobs read.
+    """Images that cannot be decoded, and how the image cache treats them.
 
     `skip`: the training images were left out, and none is of the test. `report`: all are black.
 
     Attributes:
-        train, test: how many there are.
+        train, test: their numbers.
         hash: SHA-256 of their positions in the dataset.
     """
 
@@ -228,42 +228,41 @@ class BadImages(Model):
     @model_validator(mode="after")
     def _some(self) -> Self:
         if self.total == 0 or (self.on_bad == "skip" and self.test):
-            raise ValueError("bad images are some, and with skip none of the test")
+            raise ValueError(
+                "bad_images needs a number above 0; on_bad skip allows none in the test"
+            )
         return self
 
     @property
     def total(self) -> int:
-        """How many there are of both."""
+        """The number of both."""
         return self.train + self.test
 
     def __str__(self) -> str:
-        """Say how many there are, as footnotes and messages do: 3 images skipped."""
+        """Return the number in words, for footnotes: 3 images skipped."""
         what = "skipped" if self.on_bad == "skip" else "shown black"
         of_test = f" ({self.test} of the test)" if self.test else ""
         return f"{self.total} image{'' if self.total == 1 else 's'} {what}{of_test}"
 
 
 class DatasetSpec(Model):
-    """Facts of a dataset and of the long-tailed split made of it.
+    """A dataset, and the long-tailed split that is sampled from it.
 
-    `fingerprint` is the SHA-256 of the images and labels (data/sources.py says over what). Pinned
-    in a configuration it lets jobs be planned without the images, and refuses other images. For
-    `lists` it is made of their blob ids (data/lists.py): who pins these pins the fingerprint.
-
-    `full_train_images` are the images that lists were drawn from, where the balanced counterpart
-    may take more; without them a dataset taken as it is has no balanced counterpart, and
-    `no_balanced_counterpart` may say why. `auxiliary` is for jobs that need such images alone; in
-    the dataset of any other it is None. `open_set` names a dataset of images of equal size that
-    show none of its classes, by and large: where they are there, a test also says how many of them
-    are taken for known.
-
-    `bad_images` are found in the caches of the machine that makes a plan, unless the configuration
-    pins them, and a job trains on no others: where its cache left out other images it is refused.
-
-    `train_list` and the like are lists of one's own images for the source `image_list`, below the
-    folder; without a `test_list` the training list has both. `sizes: any` leaves the images of an
-    `image_folder` or `image_list` in their files, for recipes that resize them; `equal` ones have
-    the `image_size` and are kept in memory.
+    Attributes:
+        fingerprint: SHA-256 of images and labels (see data/sources.py). If it is set, jobs are
+            planned without the images, and other images are refused. With `official_lists` it is
+            made of their blob ids.
+        full_train_images: size of the dataset that the official lists were drawn from. The balanced
+            counterpart may use these images; a natural dataset without them has no counterpart.
+        no_balanced_counterpart: why there is none.
+        auxiliary: images to tune on; in a job that does not use any it is None.
+        open_set: a dataset of the same image shape with disjoint classes, for open-set metrics.
+        bad_images: undecodable images. By default those of the local cache; a job is refused where
+            the cache excludes others.
+        train_list, test_list, val_list: lists below `folder` for the source `image_list`; without a
+            `test_list` the training list has both parts.
+        sizes: `any` reads images from their files, for recipes that resize them; `equal` images
+            have the `image_size` and are kept in memory.
     """
 
     name: Name
@@ -298,41 +297,40 @@ class DatasetSpec(Model):
     @model_validator(mode="after")
     def _own_validation_images(self) -> Self:
         if self.val_folder in (self.train_folder, self.test_folder):
-            raise ValueError("val_folder is a folder of its own, not that of training or test")
-        wanted = self.auxiliary is not None and self.auxiliary.source == "official_val"
-        if wanted and not self.has_validation_images:
+            raise ValueError("val_folder must differ from train_folder and test_folder")
+        official = self.auxiliary is not None and self.auxiliary.source == "official_val"
+        if official and not self.has_validation_images:
             raise ValueError(
-                "official_val needs a val_folder, a val_list or a list of validation images, "
-                "this dataset has none"
+                "official_val needs validation images: give a val_folder or a val_list"
             )
         return self
 
     @model_validator(mode="after")
     def _lists(self) -> Self:
         if (self.source == "official_lists") != (self.official_lists is not None):
-            raise ValueError('lists are for the source "official_lists", and needed there')
+            raise ValueError('official_lists and the source "official_lists" need each other')
         if self.official_lists is not None and self.imbalance_type != "natural":
-            raise ValueError("images of lists are taken as they are: the profile is natural")
+            raise ValueError("official_lists need imbalance_type natural")
         if self.official_lists is None and self.full_train_images is not None:
-            raise ValueError('full_train_images are for the source "official_lists"')
+            raise ValueError('full_train_images needs the source "official_lists"')
         return self
 
     @model_validator(mode="after")
     def _own_images(self) -> Self:
         if (self.source == "image_list") != (self.train_list is not None):
-            raise ValueError('a train_list is for the source "image_list", and needed there')
+            raise ValueError('train_list and the source "image_list" need each other')
         if self.train_list is None and (self.test_list or self.val_list):
-            raise ValueError('a test_list or val_list is for the source "image_list"')
+            raise ValueError('test_list and val_list need the source "image_list"')
         if self.sizes == "any" and self.source not in ("image_folder", "image_list"):
-            raise ValueError('images of any size are for the source "image_folder" or "image_list"')
+            raise ValueError('sizes any needs the source "image_folder" or "image_list"')
         if self.bad_images is not None and not self.any_size:
-            raise ValueError("bad_images are left out of images of any size; of others none may be")
+            raise ValueError("bad_images needs images of any size; all others must be readable")
         return self
 
     @model_validator(mode="after")
     def _profile_and_ratio(self) -> Self:
         if (self.imbalance_type == "natural") != (self.imbalance_ratio is None):
-            raise ValueError("a natural profile has no ratio, every other profile needs one")
+            raise ValueError("imbalance_type natural has no imbalance_ratio, all others need one")
         if len(self.normalization.mean) != self.channels:
             raise ValueError(
                 f"normalization has {len(self.normalization.mean)} values for "
@@ -354,7 +352,7 @@ class DatasetSpec(Model):
 
     @property
     def auxiliary_or_default(self) -> Auxiliary:
-        """The auxiliary images of methods that need some: official ones before held-out ones."""
+        """The auxiliary images for methods that need some: official or held-out."""
         if self.auxiliary is not None:
             return self.auxiliary
         if self.has_validation_images:
@@ -376,7 +374,7 @@ class DatasetSpec(Model):
 
 
 def _only_with(kind: str, model: type[Model], value: Any, info: ValidationInfo) -> Any:
-    """Refuse a field that a model's kind does not use, such as an inherited one; see `extends`."""
+    """Refuse a field without effect for the kind of a model."""
     field, given = str(info.field_name), info.data.get("kind", kind)
     if given != kind and value != model.model_fields[field].default:
         raise refusal("no-effect", f'is for the kind "{kind}", here it is "{given}"')
@@ -400,7 +398,7 @@ class Schedule(Model):
     """Learning-rate factor of an epoch e in 1..epochs.
 
     Linear warm-up `e / warmup` up to and including the warm-up epochs; then `step`: times `gamma`
-    once after each milestone epoch; `cosine`: half a cosine from 1 to 0 over all epochs, by e - 1.
+    after each milestone epoch; `cosine`: half a cosine from 1 to 0 over all epochs, by e - 1.
     """
 
     kind: Literal["constant", "step", "cosine"]
@@ -415,14 +413,14 @@ class Schedule(Model):
 
 
 class StageRecipe(Model):
-    """Describe how one stage is optimized.
+    """Optimization settings of a stage.
 
-    `deferred_from_epoch` is the number of epochs after which deferred switches (DRW, DRS) turn on;
-    without it they turn on after four fifths of the epochs, as in the paper of LDAM. With
-    `cached_features` a frozen backbone sees each training image once, as a test would, and what is
-    trained on top of it learns from these features, without augmentation. Nothing changes where the
-    backbone trains, or only its BatchNorm is updated, as in cRT and LWS unless their `update_bn` is
-    false.
+    Attributes:
+        deferred_from_epoch: completed epochs after which deferred switches (DRW, DRS) turn on;
+            default: four fifths of the epochs, as in LDAM's paper.
+        cached_features: extract the features of a frozen backbone once, with the test transform,
+            and train the classifier on them, without augmentation. No effect if the backbone or its
+            BatchNorm is trained, as in cRT and LWS unless their `update_bn` is false.
     """
 
     epochs: int = Field(ge=1)
@@ -448,14 +446,14 @@ class StageRecipe(Model):
 
     @property
     def first_deferred_epoch(self) -> int:
-        """Epochs completed when deferred switches turn on."""
+        """Completed epochs when deferred switches turn on."""
         return (
             self.epochs * 4 // 5 if self.deferred_from_epoch is None else self.deferred_from_epoch
         )
 
 
 class Policy(Model):
-    """What training images go through after crop and flip, before they are normalized.
+    """Augmentation policy, applied after crop and flip, before normalization.
 
     `num_ops` operations of `magnitude` 0..30 an image are RandAugment's, whose defaults are those
     of its authors for ResNet-50 on ImageNet. `cutout` is the side in pixels of a square set to 0.
@@ -475,12 +473,12 @@ class Policy(Model):
     @classmethod
     def _even(cls, value: int) -> int:
         if value % 2:
-            raise refusal("out-of-range", "a square's side must be an even number of pixels")
+            raise refusal("out-of-range", "must be an even number of pixels")
         return value
 
 
 class Pretrained(Model):
-    """Weights that a backbone begins with: those of a timm tag, or of a safetensors file.
+    """Pretrained weights of a backbone: a timm tag or a safetensors file.
 
     The tag is what follows the dot in timm's names: `resnet152.tv_in1k`. The file is looked for
     below the data root; it counts by its SHA-256, not by its name.
@@ -493,12 +491,12 @@ class Pretrained(Model):
     @model_validator(mode="after")
     def _tag_or_file(self) -> Self:
         if (self.tag is None) != (self.file is not None) or bool(self.file) != bool(self.sha256):
-            raise ValueError("pretrained weights are a tag, or a file with its sha256")
+            raise ValueError("pretrained needs a tag, or a file with its sha256")
         return self
 
 
 class Throughput(Model):
-    """Images a second that a stage of a recipe was measured at, for the cost shown by `plan`."""
+    """Measured images per second of a stage, for the cost in `plan`."""
 
     hardware: str
     stage: Literal["stage1", "stage2"] = "stage1"
@@ -506,7 +504,7 @@ class Throughput(Model):
 
 
 class Recipe(Model):
-    """Network, data order and arithmetic, and how the first and the later stages are optimised.
+    """Network, augmentation and precision, and how each stage is optimized.
 
     `batch_size` is global: each of W devices takes batch_size / W images, and W must divide it.
     `stage1` trains a network, `stage2` what is built on a trained one (decoupled classifiers).
@@ -514,13 +512,13 @@ class Recipe(Model):
     `precision` is exact single precision, TF32 on GPUs, bfloat16 autocast or double precision.
     `compile: auto` compiles the backbone where the stage is long enough to pay for it.
     `fold_batchnorm` tests with BatchNorm folded into the convolutions. `eval_every_n_epochs` adds a
-    test every so many epochs, for curves; the result is that of the last epoch in any case.
-    `eval_batch_size` is of a test, on which predictions do not depend: by default 125 images on a
-    CPU, whose caches they fit, and 500 on a GPU.
+    test every so many epochs, for curves; the result is always that of the last epoch.
+    `eval_batch_size` is the batch size of the test, which predictions do not depend on: by default
+    125 on a CPU, where such batches fit the caches, and 500 on a GPU.
 
     `resize_shorter_side` is for images of any size, which are first resized to it. A resized crop
-    then is a random part, made as large as the dataset's images; the test sees the middle of that
-    size. With a `jpeg_quality` what was resized goes through JPEG, as a small cache has it.
+    then is resized to the `image_size` of the dataset; the test uses the center crop of that size.
+    With a `jpeg_quality` resized images are JPEG-compressed, as a small cache stores them.
     `color_jitter` j changes brightness, contrast and saturation by factors in 1 - j .. 1 + j.
     """
 
@@ -550,13 +548,9 @@ class Recipe(Model):
     def _of_any_size(self) -> Self:
         resized = self.resize_shorter_side is not None
         if resized != self.augment.startswith("resized_crop"):
-            raise ValueError(
-                "a resize_shorter_side goes with a resized_crop, and a resized_crop with it"
-            )
+            raise ValueError("resize_shorter_side and augment resized_crop need each other")
         if (self.color_jitter or self.jpeg_quality) and not resized:
-            raise ValueError(
-                "color_jitter and jpeg_quality are for images with a resize_shorter_side"
-            )
+            raise ValueError("color_jitter and jpeg_quality need a resize_shorter_side")
         return self
 
     def test_batch_size(self, *, on_gpu: bool) -> int:
@@ -575,7 +569,7 @@ class Recipe(Model):
 
 
 class Variant(Model):
-    """A row of a table: a label, a method with its hyper-parameters, and where it starts."""
+    """Row of a table: label, method, hyper-parameters, and init weights."""
 
     label: str = Field(min_length=1, max_length=80)
     method: Name
@@ -587,19 +581,19 @@ class Variant(Model):
     @classmethod
     def _printable(cls, value: str) -> str:
         if not value.isprintable() or value != value.strip():
-            raise refusal("malformed", "a label is printable text without space around it")
+            raise refusal("malformed", "must be printable, without space around it")
         return value
 
 
 def _bare_methods(value: Any) -> Any:
-    """Return the variants of a list in which a bare name is the method under its own name."""
+    """Return variants, with bare names of methods as variants."""
     if not isinstance(value, list | tuple):
         return value
     return tuple({"label": v, "method": v} if isinstance(v, str) else v for v in value)
 
 
 def _check_distinct(**listed: Sequence[Any]) -> None:
-    """Refuse values that a list holds twice, by what they are called."""
+    """Refuse lists with duplicates; the keyword names what they list."""
     for what, values in listed.items():
         doubles = sorted(str(value) for value, times in Counter(values).items() if times > 1)
         if doubles:
@@ -607,13 +601,13 @@ def _check_distinct(**listed: Sequence[Any]) -> None:
 
 
 class VariantSetChoice(Model):
-    """A variant set of a grid, in the place of its variants."""
+    """Entry of a list of variants that stands for a variant set."""
 
     set: Name
 
 
 class VariantSet(Model):
-    """Variants that several grids have, as a file of configs/variants."""
+    """Variants that several grids share: a file of configs/variants."""
 
     name: Name
     variants: Annotated[
@@ -629,7 +623,7 @@ class VariantSet(Model):
 
 
 class DatasetChoice(Model):
-    """A dataset of a grid, with the imbalance ratios (and profile) to impose on it."""
+    """Dataset of a grid, with the imbalance ratios and type to impose."""
 
     name: Name
     imbalance_ratio: Ratios | None = None
@@ -637,7 +631,7 @@ class DatasetChoice(Model):
 
 
 class Grid(Model):
-    """Datasets x recipes x splits x seeds x variants, those of variant sets included."""
+    """Datasets x recipes x splits x seeds x variants, sets expanded."""
 
     name: Name
     title: str
@@ -671,7 +665,9 @@ class Grid(Model):
 
 
 class Job(Model):
-    """One stage of one variant on one split with one seed: the unit that trains and has a record.
+    """One stage of a variant on a split with a seed.
+
+    The unit that is trained and has a record.
 
     `label`, `recipe_name` and `stage` describe; the number depends on the rest. `depends_on` holds
     the keys of the jobs whose weights it needs, the one it continues from first. A job on a
@@ -701,7 +697,7 @@ class Job(Model):
         return content_hash(self.settings())[:KEY_LENGTH]
 
     def settings(self) -> dict[str, Any]:
-        """Return what the key is of, as plain JSON values."""
+        """Return the values that the key hashes, as plain JSON."""
         identity = self.identity()
         for stages in ("stage1", "stage2"):  # only this stage's settings count
             del identity["recipe"][stages]
@@ -709,11 +705,11 @@ class Job(Model):
 
     @property
     def ad_hoc(self) -> bool:
-        """Whether the command line overrode the grid: such a record is shown, never ranked."""
+        """Whether `--set` changed it: its record is shown, never ranked."""
         return bool(self.overrides)
 
     @property
     def title(self) -> str:
-        """A line that tells the job from others to a person."""
+        """One line that identifies the job for people."""
         where = f"{self.dataset.id} {self.split} seed {self.seed}"
         return f"{self.label} [{self.stage}] on {where}, {self.recipe_name}"

@@ -1,4 +1,4 @@
-"""Changes and choices made on the command line: `--set recipe.stage1.epochs=5`, `--only seed=0`."""
+"""Overrides and filters: `--set recipe.stage1.epochs=5`, `--only seed=0`."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -44,7 +44,7 @@ class Override:
 
 
 def parse_overrides(texts: Sequence[str]) -> tuple[Override, ...]:
-    """Return the meaning of `--set PATH=VALUE` options.
+    """Parse `--set PATH=VALUE` options.
 
     Paths are `grid.FIELD`, `recipe.FIELD`, `dataset.FIELD` (fields of fields joined by dots) and
     `hparams.VARIANT.NAME`, where VARIANT is a label, dots and all, or a method.
@@ -86,7 +86,7 @@ def _parse(text: str) -> Override:
 def apply_overrides(
     values: dict[str, Any], overrides: Sequence[Override], location: Location
 ) -> dict[str, Any]:
-    """Return the values of a file with overrides made; the file's own stay as they are.
+    """Return values with overrides applied; the given ones stay unchanged.
 
     Raises:
         ConfigError: for a path that leads through something that has no fields.
@@ -116,7 +116,7 @@ class VariantHParams:
     location: Location
 
     def override(self, who: str, name: str, value: Any) -> "VariantHParams":
-        """Return them with one of them set on the command line, for a label or a method."""
+        """Return them with one overridden, by label or method."""
         here = COMMAND_LINE.at("hparams", who)
         parts = {key: self.location.at(key) for key in self.values} | {name: here.at(name)}
         values = {**self.values, name: value}
@@ -148,8 +148,8 @@ def override_hparams(
     return overridden
 
 
-class Cell(Protocol):
-    """A row of a plan, as far as a choice is concerned."""
+class Run(Protocol):
+    """A planned run, as far as a filter needs it."""
 
     @property
     def dataset(self) -> DatasetSpec: ...  # noqa: D102
@@ -165,7 +165,10 @@ class Cell(Protocol):
 
 @dataclass(frozen=True)
 class RowFilter:
-    """Which rows of a plan are wanted: in each field any of the words, all where there are none."""
+    """Filter of planned runs.
+
+    A run passes if each non-empty field contains its value.
+    """
 
     variant: tuple[str, ...] = ()
     dataset: tuple[str, ...] = ()
@@ -173,18 +176,18 @@ class RowFilter:
     split: tuple[str, ...] = ()
     seed: tuple[str, ...] = ()
 
-    def wants(self, row: Cell) -> bool:
-        """Return whether a row is wanted."""
+    def matches(self, row: Run) -> bool:
+        """Return whether a run passes."""
         return all(
-            not (wanted := getattr(self, field)) or not names.isdisjoint(wanted)
+            not (values := getattr(self, field)) or not names.isdisjoint(values)
             for field, names in _names(row).items()
         )
 
-    def check(self, rows: Iterable[Cell]) -> None:
-        """Refuse words that no row of a plan goes by.
+    def check(self, rows: Iterable[Run]) -> None:
+        """Refuse values that no run of a plan has.
 
         Raises:
-            ConfigError: naming each, with the nearest that there is.
+            ConfigError: naming each, with the nearest known ones.
         """
         known: dict[str, set[str]] = {field.name: set() for field in fields(self)}
         for row in rows:
@@ -193,17 +196,17 @@ class RowFilter:
         raise_all(
             ONLY.at(field).problem(
                 "unknown-value",
-                f"the grid has no {field} {format_value(word)}",
-                did_you_mean(word, names),
+                f"the grid has no {field} {format_value(value)}",
+                did_you_mean(value, names),
             )
             for field, names in known.items()
-            for word in getattr(self, field)
-            if word not in names
+            for value in getattr(self, field)
+            if value not in names
         )
 
 
-def _names(row: Cell) -> dict[str, set[str]]:
-    """What a row goes by in each field: a variant by label and method, a dataset by name and id."""
+def _names(row: Run) -> dict[str, set[str]]:
+    """Return the names of a run by field, e.g. label and method."""
     return {
         "variant": {row.variant.label, row.variant.method},
         "dataset": {row.dataset.name, row.dataset.id},
@@ -214,7 +217,7 @@ def _names(row: Cell) -> dict[str, set[str]]:
 
 
 def parse_only(texts: Sequence[str]) -> RowFilter:
-    """Return the choice that `--only FIELD=WORD,WORD[,FIELD=WORD]` options make together.
+    """Parse `--only FIELD=VALUE,VALUE[,FIELD=VALUE]` options into one filter.
 
     Raises:
         ConfigError: naming every option that is not of that form.
@@ -225,13 +228,13 @@ def parse_only(texts: Sequence[str]) -> RowFilter:
     next_field = re.compile(rf",\s*(?=(?:{'|'.join(known)})=)")
     for option in (option for text in texts for option in next_field.split(text)):
         field, _, listed = option.partition("=")
-        words = tuple(word.strip() for word in listed.split(",") if word.strip())
+        values = tuple(value.strip() for value in listed.split(",") if value.strip())
         if field not in known:
             message = f"no field {format_value(field)}"
             problems.append(ONLY.problem("unknown-key", message, did_you_mean(field, known)))
-        elif not words:
-            message = f"has no value, write {field}=WORD,WORD"
+        elif not values:
+            message = f"has no value, write {field}=VALUE,VALUE"
             problems.append(ONLY.at(field).problem("malformed", message))
-        chosen[field] = chosen.get(field, ()) + words
+        chosen[field] = chosen.get(field, ()) + values
     raise_all(problems)
     return RowFilter(**chosen)

@@ -1,4 +1,4 @@
-"""From a grid to its rows and jobs: which stage of which variant trains on which split, once."""
+"""Expand a grid into planned runs and the jobs that they share."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,24 +15,23 @@ from ltbench.core.types import ClassSubset, Teacher
 Present = Callable[[DatasetSpec], Collection[ClassSubset]]
 BASELINE = "softmax"
 HELD_OUT = "less held-out images"
-"""Added to the label of a start that is trained without the images that a later job needs."""
+"""Label suffix of an init job that leaves out the held-out images of a later job."""
 
 
 def is_baseline(variant: Variant) -> bool:
-    """Return whether a variant is softmax from scratch under the recipe of the grid."""
+    """Return whether a variant is softmax from scratch under the grid's recipe."""
     return variant.method == BASELINE and variant.recipe is None and variant.init_from is None
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One context of a table: a variant on a split with a seed.
+    """A planned run: one variant on one split with one seed.
 
     Attributes:
-        jobs: keys of its stages in order, starts of other variants left out; the last is reported.
-        needed_for_ua: added because UA needs it, not asked for.
-        init_job: key of the job that it continues from; None where it is trained from scratch.
-        init_method: method of that job; `ssp+softmax` where that was not itself
-            trained from its method's usual first stage.
+        jobs: keys of its own stages in order, without init jobs; the last one is reported.
+        needed_for_ua: whether it was only added because UA needs it.
+        init_job: key of the job whose weights it starts from; None if trained from scratch.
+        init_method: method path of that job, e.g. `ssp+softmax`.
     """
 
     dataset: DatasetSpec
@@ -47,44 +46,42 @@ class PlannedRun:
 
     @property
     def key(self) -> str:
-        """Key of the job whose record is the context."""
+        """Key of the job whose record is reported."""
         return self.jobs[-1]
 
     @property
-    def place(self) -> tuple[str, str, Split, int]:
-        """What the context shares with those of other variants."""
+    def cell(self) -> tuple[str, str, Split, int]:
+        """Dataset, recipe, split and seed, which runs of other variants share."""
         return (self.dataset.id, self.recipe.name, self.split, self.seed)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows of a grid and the jobs they share, starts before what starts from them."""
+    """Planned runs of a grid and their jobs, init jobs first."""
 
     grid: Grid
     rows: tuple[PlannedRun, ...]
     jobs: dict[str, Job]
 
-    def only(self, wanted: Callable[[PlannedRun], bool]) -> "Plan":
-        """Return the plan of the rows that are wanted, with the jobs these need.
+    def only(self, keep: Callable[[PlannedRun], bool]) -> "Plan":
+        """Return the plan of some runs, with the jobs that they need.
 
-        Balanced rows bring softmax on the balanced split with them, as in the whole plan.
+        Balanced runs keep softmax on the balanced split, as in the whole plan.
         """
-        balanced_counterparts = {
-            row.place for row in self.rows if wanted(row) and row.split == "balanced"
-        }
+        balanced = {row.cell for row in self.rows if keep(row) and row.split == "balanced"}
         rows: list[PlannedRun] = []
         for row in self.rows:
-            if wanted(row):
+            if keep(row):
                 rows.append(row)
-            elif row.place in balanced_counterparts and is_baseline(row.variant):
+            elif row.cell in balanced and is_baseline(row.variant):
                 rows.append(replace(row, needed_for_ua=True))
         needed: set[str] = set()
 
         def need(key: str) -> None:
             if key not in needed:
                 needed.add(key)
-                for start in self.jobs[key].depends_on:
-                    need(start)
+                for dependency in self.jobs[key].depends_on:
+                    need(dependency)
 
         for row in rows:
             need(row.key)
@@ -94,10 +91,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Context:
-    """Where a chain of jobs belongs, and whether it leads to a method that holds images out.
+    """Data, recipe and seed of the stages that lead to a run.
 
-    No job of such a chain may train on these images: what has been fitted to them cannot be
-    validated on them. Chains of teachers may be on a subset, in smaller batches.
+    `holds_out`: a later stage is tuned on held-out images, so that no stage may train on them.
+    Teachers may be trained on a subset of the classes, in smaller batches.
     """
 
     dataset: DatasetSpec
@@ -110,7 +107,7 @@ class _Context:
 
 
 class _Expander:
-    """Builds jobs by memo, so that equal work is one job whoever asks for it."""
+    """Builds each job once, however many runs need it."""
 
     def __init__(
         self,
@@ -128,15 +125,15 @@ class _Expander:
         self.present = present
         self.overrides = overrides
         self.jobs: dict[str, Job] = {}
-        self.chains: dict[tuple[_Context, str], tuple[str, ...]] = {}
-        self.begun: dict[tuple[_Context, str], str] = {}
+        self.stages: dict[tuple[_Context, str], tuple[str, ...]] = {}
+        self.in_progress: dict[tuple[_Context, str], str] = {}
 
     def row(
         self, context: _Context, variant: Variant, *, needed_for_ua: bool = False
     ) -> PlannedRun:
-        """Return the row of a variant on a context; its jobs are among `jobs` then."""
+        """Return the run of a variant in a context; add its jobs."""
         keys = self.stage_jobs(context, variant)
-        start = self.init_variant(variant)
+        init = self.init_variant(variant)
         return PlannedRun(
             dataset=context.dataset,
             recipe=context.recipe,
@@ -146,32 +143,32 @@ class _Expander:
             jobs=keys,
             needed_for_ua=needed_for_ua,
             init_job=self.init_job_of(keys[0]),
-            init_method=self.method_path(start) if start else None,
+            init_method=self.method_path(init) if init else None,
         )
 
     def stage_jobs(self, context: _Context, variant: Variant) -> tuple[str, ...]:
-        """Return the keys of a variant's own stages on a context.
+        """Return the keys of a variant's own stages in a context.
 
         Raises:
-            ConfigError: if it cannot start before it has finished.
+            ConfigError: if variants start from each other in a circle.
         """
-        known = (context, variant.model_dump_json())
-        if known in self.begun:
-            circle = [format_value(label) for label in self.begun.values()]
-            message = f"starts in a circle: {', '.join([*circle, format_value(variant.label)])}"
-            raise Location(f"grid {self.grid.name}").at("variants").error("cycle", message)
-        if known not in self.chains:
-            self.begun[known] = variant.label
-            self.chains[known] = self._build(context, variant)
-            del self.begun[known]
-        return self.chains[known]
+        memo = (context, variant.model_dump_json())
+        if memo in self.in_progress:
+            circle = ", ".join(map(format_value, [*self.in_progress.values(), variant.label]))
+            location = Location(f"grid {self.grid.name}").at("variants")
+            raise location.error("cycle", f"variants start from each other: {circle}")
+        if memo not in self.stages:
+            self.in_progress[memo] = variant.label
+            self.stages[memo] = self._build(context, variant)
+            del self.in_progress[memo]
+        return self.stages[memo]
 
     def _build(self, context: _Context, variant: Variant) -> tuple[str, ...]:
         info = self.registry[variant.method]
-        start = self.init_variant(variant)
+        init = self.init_variant(variant)
         if context.split == "balanced" and info.reduces_to is not None:
-            if start is not None and info.init_from is not None:  # an adjustment by the prior
-                return self.stage_jobs(context, start)
+            if init is not None and info.init_from is not None:  # an adjustment by the prior
+                return self.stage_jobs(context, init)
             equal = self.default_variant(info.reduces_to, variant.recipe, variant.init_from)
             return self.stage_jobs(context, equal)
         label = f"{variant.label}, {HELD_OUT}" if context.holds_out else variant.label
@@ -180,7 +177,7 @@ class _Expander:
             context = replace(context, holds_out=True)
         recipe = self.recipe_of(context, variant)
         hparams = self.resolver.resolve(variant.method, variant.hparams, context.dataset)
-        parents = self.stage_jobs(context, start)[-1:] if start else ()
+        parents = self.stage_jobs(context, init)[-1:] if init else ()
         teachers = [
             self.stage_jobs(
                 replace(context, subset=teacher.subset, batch_share=teacher.batch_share),
@@ -217,7 +214,10 @@ class _Expander:
         return tuple(keys)
 
     def init_variant(self, variant: Variant) -> Variant | None:
-        """Return the variant that another continues from: by label, else a method as it is."""
+        """Return the variant whose weights another starts from.
+
+        It is found by label, else it is the default variant of a method.
+        """
         name = variant.init_from or self.registry[variant.method].init_from
         if name is None:
             return None
@@ -226,43 +226,46 @@ class _Expander:
         ) or self.default_variant(name)
 
     def init_job_of(self, key: str) -> str | None:
-        """Return the key of the job that one continues from: it stands before its teachers."""
+        """Return the key of the job whose weights a job starts from."""
         job = self.jobs[key]
         teachers = self.teachers(job.method, job.dataset)
-        return job.depends_on[0] if len(job.depends_on) > len(teachers) else None
+        return job.depends_on[0] if len(job.depends_on) > len(teachers) else None  # before teachers
 
     def method_path(self, variant: Variant) -> str:
-        """Return a variant's method, behind that of its start unless the method always has it."""
-        start = self.init_variant(variant)
-        if start is None:
+        """Return the path of methods, e.g. `mixup+crt`.
+
+        The first one is left out if it is the method's default: `crt` alone starts from `softmax`.
+        """
+        init = self.init_variant(variant)
+        if init is None:
             return variant.method
-        before = self.method_path(start)
+        before = self.method_path(init)
         usual = before == self.registry[variant.method].init_from
         return variant.method if usual else f"{before}+{variant.method}"
 
     def default_variant(
         self, method: str, recipe: str | None = None, init_from: str | None = None
     ) -> Variant:
-        """Return a method as it is: the grid's variant that says no more of it, else a new one."""
-        wanted = (method, recipe, init_from)
+        """Return the default variant of a method.
+
+        It is the variant of the grid with this recipe and init and no hyper-parameters, if there is
+        one, so that both share a job.
+        """
         for variant in self.grid.variants:
-            if (
-                variant.method,
-                variant.recipe,
-                variant.init_from,
-            ) == wanted and not variant.hparams:
+            settings = (variant.method, variant.recipe, variant.init_from)
+            if settings == (method, recipe, init_from) and not variant.hparams:
                 return variant
         label = self.registry[method].title
         return Variant(label=label, method=method, recipe=recipe, init_from=init_from)
 
     def recipe_of(self, context: _Context, variant: Variant) -> Recipe:
-        """Return what a variant is trained with on a context."""
+        """Return the recipe of a variant in a context."""
         recipe = self.recipes[variant.recipe] if variant.recipe else context.recipe
         batch_size = max(int(recipe.batch_size * context.batch_share), 1)
         return recipe.model_copy(update={"batch_size": batch_size})
 
     def teachers(self, method: str, dataset: DatasetSpec) -> list[Teacher]:
-        """Return the teachers that a method has on a dataset: an empty group has none."""
+        """Return the teachers of a method, without those of empty groups."""
         return [
             teacher
             for teacher in self.registry[method].teachers
@@ -270,7 +273,7 @@ class _Expander:
         ]
 
     def teacher(self, teacher: Teacher, variant: Variant) -> Variant:
-        """Return the variant that another learns from, trained under the same recipe."""
+        """Return a teacher as a variant, trained under the same recipe."""
         role = "teacher" if teacher.subset == "all" else f"{teacher.subset}-shot expert"
         label = f"{self.registry[teacher.method].title}, {role}"
         hparams = dict(teacher.hparams)
@@ -280,7 +283,7 @@ class _Expander:
 def _check_recipes(
     grid: Grid, datasets: Sequence[DatasetSpec], recipes: Mapping[str, Recipe]
 ) -> None:
-    """Refuse recipes whose network is not the grid's, or that are for images of another kind.
+    """Refuse recipes with another network, or for another kind of images.
 
     Raises:
         ConfigError: naming each.
@@ -314,7 +317,7 @@ def _check_recipes(
 
 
 def _check_datasets(grid: Grid, datasets: Sequence[DatasetSpec]) -> None:
-    """Refuse datasets that tables and folders could not tell apart.
+    """Refuse datasets with the same id.
 
     Raises:
         ConfigError: naming each.
@@ -331,18 +334,18 @@ def _check_datasets(grid: Grid, datasets: Sequence[DatasetSpec]) -> None:
 
 
 def _check_pretraining(grid: Grid, registry: MethodRegistry) -> None:
-    """Refuse variants that only pre-train and that no other starts from.
+    """Refuse pre-training that no variant starts from.
 
     Raises:
         ConfigError: naming each.
     """
-    location, starts = Location(f"grid {grid.name}"), {v.init_from for v in grid.variants}
+    location, inits = Location(f"grid {grid.name}"), {v.init_from for v in grid.variants}
     raise_all(
         location.at("variants", i).problem(
             "no-effect", f"{format_value(v.label)} only pre-trains; nothing starts from it"
         )
         for i, v in enumerate(grid.variants)
-        if not registry[v.method].predicts and starts.isdisjoint((v.label, v.method))
+        if not registry[v.method].predicts and inits.isdisjoint((v.label, v.method))
     )
 
 
@@ -355,25 +358,23 @@ def expand(
     overrides: tuple[str, ...] = (),
     resolver: HParamResolver | None = None,
 ) -> Plan:
-    """Return the rows and jobs of a grid.
+    """Return the planned runs and jobs of a grid.
 
-    The balanced split brings softmax on it along, which UA needs; a dataset without one
-    has no balanced rows. A variant that only pre-trains has no rows, only jobs for what starts
-    from it.
+    The balanced split adds softmax on it, which UA needs; a dataset without a balanced counterpart
+    has no balanced runs. A variant that only pre-trains has jobs, but no runs.
 
     Args:
         grid: what to run.
         datasets: its datasets, ratios imposed, fingerprints known.
         recipes: by name, those of the grid and of its variants.
-        registry: what is known of the methods.
+        registry: the methods.
         present: groups of a dataset that have classes.
         overrides: what the command line changed, for the record.
         resolver: of hyper-parameters; by default with the rules of configs/methods.
 
     Raises:
-        ConfigError: for datasets of one name, starts that go in circles, recipes whose network is
-            not that of the grid's or that are for images of another kind, and pre-training that
-            nothing starts from.
+        ConfigError: for datasets of one id, circles of variants, recipes of another network or kind
+            of images, and pre-training that no variant starts from.
     """
     _check_datasets(grid, datasets)
     _check_recipes(grid, datasets, recipes)

@@ -1,4 +1,4 @@
-"""What is known of the methods without importing one: the generated registry."""
+"""Registry of methods, generated so that planning imports none of them."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ from ltbench.config.yaml_file import display
 from ltbench.core.types import NetworkCost, Paper, Stage, Teacher, TestTime
 
 OWN = "own"
-"""Family of the methods from outside the package."""
+"""Family of methods from plugins."""
 
 REGISTRY = Path(__file__).parent.parent / "methods" / "registry.json"
 
@@ -26,7 +26,7 @@ HPARAMS = Location("hparams")
 
 
 class MethodInfo(Model):
-    """What a method says of itself (see `ltbench.methods.contract.Method`).
+    """Metadata of a method (see `ltbench.methods.contract.Method`).
 
     Attributes:
         hparams: JSON schema of its hyper-parameters.
@@ -58,7 +58,7 @@ class MethodInfo(Model):
 
     @property
     def needs_auxiliary(self) -> bool:
-        """Whether a stage chooses on auxiliary images."""
+        """Whether a stage is tuned on auxiliary images."""
         return any(stage.tunes_on_validation != "never" for stage in self.stages)
 
     @cached_property
@@ -68,26 +68,26 @@ class MethodInfo(Model):
 
     @property
     def predicts(self) -> bool:
-        """Whether its last stage is tested; else it is only a start for others."""
+        """Whether its last stage is evaluated; else it only pre-trains."""
         return self.stages[-1].is_evaluated
 
     @property
     def replaces_classifier(self) -> bool:
-        """Whether it gives a network that another method trained a new classifier."""
+        """Whether it trains a new classifier for the network of another method."""
         return self.category == "decoupled" and self.init_from is not None
 
     def validate_hparams(
         self, values: Mapping[str, Any], location: Location = HPARAMS
     ) -> dict[str, Any]:
-        """Return hyper-parameters with the defaults filled in, as plain JSON values.
+        """Return hyper-parameters with defaults, as plain JSON values.
 
         Args:
             values: those that are set.
             location: where they were written.
 
         Raises:
-            ConfigError: naming every unknown, missing or unfit one, and each combination that the
-                method itself forbids.
+            ConfigError: naming every unknown, missing or invalid one, and each combination that
+                the method forbids.
         """
         for _ in ("values", "defaults"):
             checked = validate(self.hparams_model, dict(values), location)
@@ -97,7 +97,7 @@ class MethodInfo(Model):
 
 @dataclass(frozen=True)
 class MethodRegistry:
-    """Methods by key, in the order of the file, plugins last; found by their aliases, too."""
+    """Methods by key or alias, in registry order, plugins last."""
 
     methods: Mapping[str, MethodInfo]
 
@@ -153,7 +153,7 @@ def load_registry() -> MethodRegistry:
 
 
 def method_info(key: str, described: Any, location: Location) -> MethodInfo:
-    """Return what a method says of itself, checked.
+    """Return the checked metadata of a method.
 
     Raises:
         ConfigError: naming everything wrong with it.

@@ -1,4 +1,4 @@
-"""Hyper-parameters that papers change by dataset, classes or ratio: configs/methods/<key>.yaml."""
+"""Rules for hyper-parameters by dataset, classes or ratio: configs/methods/<key>.yaml."""
 
 from typing import Annotated, Any, Self
 
@@ -14,7 +14,7 @@ Names = Annotated[
 
 
 class Range(Model):
-    """Whole numbers from `min` to `max`, both included; a bound that is not given is open."""
+    """Range of whole numbers, bounds included; a missing one is open."""
 
     min: int | None = None
     max: int | None = None
@@ -32,7 +32,9 @@ class Range(Model):
 
 
 class When(Model):
-    """Which datasets a rule is for; a list means any of, a field that is not given means all.
+    """Condition on the dataset; a list means any of its values.
+
+    A missing field matches all datasets.
 
     Rules of a paper that hold for its kind of data say so by `classes` and `image_size` (pixels),
     so that they hold for other datasets of that kind, too.
@@ -44,7 +46,7 @@ class When(Model):
     imbalance_ratio: Ratios | None = None
 
     def matches(self, spec: DatasetSpec) -> bool:
-        """Return whether the rule is for a dataset."""
+        """Return whether a dataset matches."""
         return (
             (self.dataset is None or spec.name in self.dataset)
             and (self.classes is None or spec.classes in self.classes)
@@ -54,7 +56,7 @@ class When(Model):
 
 
 class Rule(Model):
-    """Hyper-parameters of a case, and the paper, table or file of the authors that says so."""
+    """Hyper-parameters under a condition, and their source in paper or code."""
 
     when: When
     hparams: dict[str, Any] = Field(min_length=1)
@@ -67,7 +69,7 @@ class MethodRules(Model):
     rules: tuple[Rule, ...]
 
     def for_dataset(self, spec: DatasetSpec) -> dict[str, tuple[int, Any]]:
-        """Return the hyper-parameters for a dataset by name: number of the rule, and value."""
+        """Return rule number and value of each hyper-parameter for a dataset."""
         return {
             name: (number, value)
             for number, rule in enumerate(self.rules)

@@ -1,4 +1,4 @@
-"""Configurations as text in which each value says from which file it came."""
+"""Configurations as text, with the source file of each value."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,9 +18,10 @@ WIDTH = 100
 
 
 def find_any(name: str) -> tuple[Kind, Path]:
-    """Return the kind and file of a configuration: NAME, recipes/NAME or a grid's path.
+    """Return kind and file of a configuration.
 
-    A name that is of several kinds is the first of: grid, recipe, dataset, variant set, rules.
+    It is given as NAME, as recipes/NAME or the like, or as the path of a grid. A name of several
+    kinds is the first of: grid, recipe, dataset, variant set, rules of a method.
 
     Raises:
         ConfigError: if there is none.
@@ -34,7 +35,7 @@ def find_any(name: str) -> tuple[Kind, Path]:
 
 
 def resolved_file(kind: Kind, path: Path, overrides: Sequence[Override] = ()) -> str:
-    """Return the text of a configuration other than a grid, with what it extends and overrides.
+    """Return a recipe, dataset, variant set or rules, resolved, as text.
 
     Raises:
         ConfigError: naming everything wrong with it.
@@ -85,7 +86,7 @@ def resolved_grid(
 
 
 def _overridden(location: Location, path: KeyPath) -> Location:
-    """Return the location of values of which one was set on the command line."""
+    """Return a location in which one path is at `--set`."""
     if not path:
         return COMMAND_LINE
     key, *rest = path
@@ -100,7 +101,7 @@ def _position(location: Location) -> str:
 
 
 def _block(value: Any, location: Location, file: str, indent: str) -> Iterator[str]:
-    """Yield the lines of a mapping or list; values from another file say from which."""
+    """Yield the lines of a mapping or list, other files as comments."""
     marks = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in marks:
         here = location.at(key)
@@ -122,7 +123,7 @@ def _block(value: Any, location: Location, file: str, indent: str) -> Iterator[s
 
 
 def _origins(value: Any, location: Location) -> Iterator[str]:
-    """Yield the files that the values of a mapping or list were written in."""
+    """Yield the files of all nested values."""
     if not (isinstance(value, dict | list) and value):
         yield location.file
         return
@@ -131,7 +132,7 @@ def _origins(value: Any, location: Location) -> Iterator[str]:
 
 
 def _shown(file: str, other: str) -> str:
-    """Return a file's name, or its path where it is not in the folder of another one."""
+    """Return a file's name if in the same folder, else its path."""
     return Path(file).name if Path(file).parent == Path(other).parent else file
 
 

@@ -1,4 +1,4 @@
-"""From plain values to typed models, every problem in our own words and at its line."""
+"""Validate plain values; locate every problem and say it plainly."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +48,9 @@ EXPECTED: dict[str, tuple[Code, str]] = {
 def validate(
     model: type[ModelT], value: Any, location: Location, given: Mapping[str, Any] | None = None
 ) -> ModelT:
-    """Return a model of plain JSON values, strictly: no text is taken for a number, nor a boolean.
+    """Return a model of plain JSON values, validated strictly.
+
+    Text and booleans are not converted to numbers.
 
     Args:
         model: what to make.
@@ -79,14 +81,14 @@ def validate(
 
 
 def _echo(error: ErrorDetails) -> bool:
-    """Whether a list is called too short only because its items were refused."""
+    """Return whether a list is only too short without its invalid items."""
     return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
 def _by_path(
     errors: Iterable[ErrorDetails], value: Any
 ) -> Iterable[tuple[KeyPath, list[ErrorDetails]]]:
-    """Return errors by the path of the value that they are about.
+    """Return errors by the path of their value.
 
     A value that fits no choice of a union has an error for each: of these the ones furthest inside
     count, as that choice was probably meant.
@@ -104,7 +106,7 @@ def _by_path(
 
 
 def _path(error: ErrorDetails, value: Any) -> tuple[KeyPath, KeyPath | None]:
-    """Return the path of an error's value, and that of the first union on the way, if any.
+    """Return the path of an error, and that of its outermost union.
 
     Pydantic's own path names the choice of a union, too, and says that a key is one.
     """
@@ -128,7 +130,10 @@ def _problem(
     location: Location,
     given: Iterable[str],
 ) -> Problem:
-    """Return the problem with a value; more than one error are those of the choices it has."""
+    """Return the problem of a value with one or more errors.
+
+    More than one are those of the choices of a union.
+    """
     error, here = errors[0], location.at(*path)
     kind, context = error["type"], error.get("ctx", {})
     got = format_value(error["input"])
@@ -157,7 +162,7 @@ def _problem(
 
 
 def _wanted(error: ErrorDetails) -> str | None:
-    """Return what a value should have been, where the kind of its error says that."""
+    """Return the expected value of an error, if its kind has one."""
     if error["type"] not in EXPECTED:
         return None
     context = error.get("ctx", {})
@@ -181,7 +186,7 @@ def _unknown_key(
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model that an annotation such as `tuple[Variant, ...]` is about."""
+    """Return the model inside an annotation such as `tuple[Variant, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for a in get_args(annotation) if (found := _model_in(a))), None)

@@ -1,4 +1,4 @@
-"""Reading YAML as plain JSON values, with the line of each, and no surprises.
+"""Read YAML as plain JSON values, with the line of each.
 
 The text is only parsed into events: no object is ever made from a tag, and anchors and tags can be
 refused, which composed nodes no longer show. Plain scalars follow JSON: `null` (or `~`, or
@@ -42,7 +42,7 @@ WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
 def read_yaml(path: Path) -> tuple[Any, Locate]:
-    """Return the value of a YAML file and the function that locates its parts.
+    """Return the value of a YAML file and a function for lines.
 
     Raises:
         ConfigError: as for `read_text` and `parse_yaml`.
@@ -75,7 +75,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_yaml(text: str, file: str) -> tuple[Any, Locate]:
-    """Return the value of a YAML text and the function that locates its parts.
+    """Return the value of a YAML text and a function for lines.
 
     Args:
         text: one YAML document.
@@ -97,14 +97,14 @@ def parse_yaml(text: str, file: str) -> tuple[Any, Locate]:
 
 
 def display(path: Path) -> str:
-    """Return a path as messages show it: relative to the working directory where it lies inside."""
+    """Return a path for messages, relative to the working directory if inside."""
     absolute = path.absolute()
     here = Path.cwd()
     return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
 
 
 class _Reader:
-    """Turns the events of a text into a value and remembers the line of each part.
+    """Builds a value from YAML events, with the line of each part.
 
     Aliases are refused because a few lines of them can stand for any amount of data.
     """
@@ -207,7 +207,10 @@ def _scalar(text: str) -> Any:
 
 
 def _parsed(text: str) -> Iterator[yaml.Event]:
-    """Yield the events of a text from libyaml; what it refuses PyYAML tries, for its messages."""
+    """Yield the events of a text.
+
+    From libyaml; on an error from PyYAML, which has the better messages.
+    """
     done = 0
     try:
         for event in yaml.parse(text, Loader=FAST):

@@ -40,18 +40,18 @@ class Request:
 def read_registry(plugins: Sequence[Path] = ()) -> MethodRegistry:
     """Return the method registry with plugins; register the plugins' metrics.
 
-    Imports no torch but for plugins and for hyper-parameters that a class has to check.
+    Imports torch only for plugins, and later to validate hyper-parameters by a method's class.
 
     Raises:
         ConfigError: if the registry or a plugin cannot be loaded.
     """
     registry = load_registry()
-    own = {
+    validating = {
         key: info.model_copy(update={"load_hparams": partial(_hparams_class, key)})
         for key, info in registry.methods.items()
         if info.validates_hparams
     }
-    registry = MethodRegistry({**registry.methods, **own})
+    registry = MethodRegistry({**registry.methods, **validating})
     if not plugins:
         return registry
     from ltbench.analysis.plugin_metrics import add_metrics
@@ -137,7 +137,7 @@ def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, Meth
     )
     only = parse_only(request.only)
     only.check(plan.rows)
-    return plan.only(only.wants), registry
+    return plan.only(only.matches), registry
 
 
 def _count_runs(grid: Grid) -> int:

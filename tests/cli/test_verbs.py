@@ -52,7 +52,7 @@ def test_options_without_effect_are_refused(command, options):
     [
         "plan -g quickstart --max-parallel 1",
         "plan -g quickstart --only variant=Softmax --device cpu",
-        "config show quickstart --set grid.seeds=[0]",
+        "config show quickstart --resolved --set grid.seeds=[0]",
         "reproduce",
     ],
 )

@@ -4,7 +4,7 @@ from textwrap import dedent
 import pytest
 
 from ltbench.config import files
-from ltbench.config import registry as catalogue_module
+from ltbench.config import registry as registry_module
 from tests.support.toy_project import DATASET, GRID, METHODS, RECIPE
 
 
@@ -12,8 +12,8 @@ from tests.support.toy_project import DATASET, GRID, METHODS, RECIPE
 def registry(tmp_path, monkeypatch):
     path = tmp_path / "registry.json"
     path.write_text(json.dumps(METHODS))
-    monkeypatch.setattr(catalogue_module, "REGISTRY", path)
-    return catalogue_module.load_registry()
+    monkeypatch.setattr(registry_module, "REGISTRY", path)
+    return registry_module.load_registry()
 
 
 @pytest.fixture

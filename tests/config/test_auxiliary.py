@@ -56,23 +56,23 @@ def test_auxiliary_images_are_in_the_key_of_what_chooses_on_them():
     assert keys(default) == keys(same)
 
 
-def test_what_holds_images_out_starts_from_what_did_not_train_on_them():
+def test_a_method_with_held_out_images_starts_from_a_network_not_trained_on_them():
     made = plan("softmax", "crt", "uno_ic", "tau_norm_validated", splits=SPLITS)
     for split in SPLITS:
-        (start,) = job(made, "uno_ic", split).depends_on
-        assert job(made, "tau_norm_validated", split).depends_on == (start,)
-        assert start != row(made, "softmax", split).key
-        assert made.jobs[start].label == "softmax, less held-out images"
-        assert made.jobs[start].dataset == job(made, "uno_ic", split).dataset
+        (init,) = job(made, "uno_ic", split).depends_on
+        assert job(made, "tau_norm_validated", split).depends_on == (init,)
+        assert init != row(made, "softmax", split).key
+        assert made.jobs[init].label == "softmax, less held-out images"
+        assert made.jobs[init].dataset == job(made, "uno_ic", split).dataset
         assert job(made, "crt", split).depends_on == (row(made, "softmax", split).key,)
 
 
-def test_unused_images_leave_starts_alone():
+def test_unused_images_do_not_change_init_jobs():
     made = plan("softmax", "uno_ic", dataset=apart("unused_pool", 5))
     assert job(made, "uno_ic").depends_on == (row(made, "softmax").key,)
 
 
-def test_no_start_or_teacher_or_stage_before_trains_on_held_out_images():
+def test_no_init_job_teacher_or_earlier_stage_trains_on_held_out_images():
     registry = with_method(
         "choosy", stages=VALIDATING, teachers=(Teacher("ldam_drw"),), init_from="crt"
     )
@@ -85,14 +85,14 @@ def test_no_start_or_teacher_or_stage_before_trains_on_held_out_images():
     assert with_images == ["choose"]
 
 
-def test_what_starts_from_a_method_that_holds_out_trains_on_everything():
+def test_a_variant_that_starts_from_a_method_with_held_out_images_trains_on_all():
     registry = with_method("choosy", stages=VALIDATING)
     made = plan(v("cRT", "crt", init_from="choosy"), "choosy", registry=registry)
     assert job(made, "cRT").dataset.auxiliary is None
     assert job(made, "cRT").depends_on == (row(made, "choosy").key,)
 
 
-def test_the_catalogue_says_who_chooses():
+def test_the_registry_says_which_methods_tune():
     assert [key for key in REGISTRY if REGISTRY[key].needs_auxiliary] == [
         "uno_ic",
         "tau_norm_validated",

@@ -150,7 +150,7 @@ def test_problems_of_named_files_show_in_the_grid(project, registry):
     ]
 
 
-def test_a_choice_imposes_ratios_and_profile(project):
+def test_a_choice_imposes_ratios_and_imbalance_type(project):
     def ids(**choice):
         return [spec.id for spec in expand_dataset(DatasetChoice(name="toys", **choice))]
 

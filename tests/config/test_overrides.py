@@ -139,9 +139,9 @@ def rows(project):
 
 
 def test_only_keeps_what_is_wanted_in_every_field(rows):
-    assert all(RowFilter().wants(row) for row in rows)
+    assert all(RowFilter().matches(row) for row in rows)
     only = parse_only(["variant=LDAM, softmax", "seed=0", "split=balanced"])
-    kept = [row for row in rows if only.wants(row)]
+    kept = [row for row in rows if only.matches(row)]
     assert [(row.dataset.id, row.variant.label) for row in kept] == [
         ("toys_r20", "softmax"),
         ("toys_r20", "LDAM"),
@@ -153,15 +153,15 @@ def test_only_keeps_what_is_wanted_in_every_field(rows):
 
 
 def test_only_knows_methods_and_ids(rows):
-    labels = {row.variant.label for row in rows if parse_only(["variant=ldam_drw"]).wants(row)}
+    labels = {row.variant.label for row in rows if parse_only(["variant=ldam_drw"]).matches(row)}
     assert labels == {"LDAM", "LDAM-DRW"}
-    ids = {row.dataset.id for row in rows if parse_only(["dataset=toys_r10"]).wants(row)}
+    ids = {row.dataset.id for row in rows if parse_only(["dataset=toys_r10"]).matches(row)}
     assert ids == {"toys_r10"}
     assert parse_only(["seed=0", "seed=1"]).seed == ("0", "1")
     assert parse_only(["variant=A,B, seed=0,1"]) == RowFilter(variant=("A", "B"), seed=("0", "1"))
 
 
-def test_only_names_unknown_fields_and_words(rows):
+def test_only_names_unknown_fields_and_values(rows):
     wrong = ["varaint=a", "seed=", "seed"]
     assert problems(lambda: parse_only(wrong)) == [
         ("--only", "", "unknown-key"),

@@ -69,7 +69,7 @@ def test_every_cell_is_a_row():
     assert len({row.key for row in made.rows}) == 16
 
 
-def test_starts_come_before_what_starts_from_them():
+def test_init_jobs_come_first():
     made = plan(v("cRT", "crt"), v("LWS", "lws", init_from="LDAM"), v("LDAM", "ldam_drw"))
     seen = set()
     for key, each in made.jobs.items():
@@ -77,24 +77,24 @@ def test_starts_come_before_what_starts_from_them():
         seen.add(key)
 
 
-def test_decoupled_methods_share_their_start():
+def test_decoupled_methods_share_their_init_job():
     made = plan(
         "crt", "lws", "ncm", "tau_norm", v("My softmax", "softmax"), "posthoc_logit_adjustment"
     )
-    start = row(made, "My softmax").key
+    init = row(made, "My softmax").key
     for label in ("crt", "lws", "ncm", "tau_norm", "posthoc_logit_adjustment"):
-        assert job(made, label).depends_on == (start,)
+        assert job(made, label).depends_on == (init,)
     assert len(made.jobs) == 6
 
 
-def test_a_start_that_no_variant_asks_for_is_a_job_without_a_row():
+def test_a_default_init_job_has_no_row():
     made = plan("crt")
     assert len(made.rows) == 1
-    (start,) = job(made, "crt").depends_on
-    assert (made.jobs[start].method, made.jobs[start].label) == ("softmax", "Softmax")
+    (init,) = job(made, "crt").depends_on
+    assert (made.jobs[init].method, made.jobs[init].label) == ("softmax", "Softmax")
 
 
-def test_a_start_is_meant_by_label_before_method():
+def test_init_from_is_a_label_before_a_method():
     made = plan(v("softmax", "ldam_drw"), v("plain", "softmax"), "crt")
     assert job(made, "crt").depends_on == (row(made, "softmax").key,)
 
@@ -115,7 +115,7 @@ def test_a_method_as_it_is_has_no_settings_of_its_own():
     )
 
 
-def test_a_row_names_its_start_and_what_that_started_from():
+def test_a_row_names_its_init_job_and_method_path():
     registry = with_method("pupil", teachers=(Teacher("ldam_drw"),))
     made = plan(
         "softmax",
@@ -139,7 +139,7 @@ def test_a_row_names_its_start_and_what_that_started_from():
     }
     assert row(made, "cRT of S2").init_job == row(made, "S2").key
     assert row(made, "pupil").init_job is None
-    made = plan("softmax", "uno_ic")  # whose start is trained without the images that it needs
+    made = plan("softmax", "uno_ic")  # whose init job is trained without the images that it needs
     assert (row(made, "uno_ic").init_job,) == job(made, "uno_ic").depends_on
     assert len(made.jobs) == 3
 
@@ -172,7 +172,7 @@ def test_pretraining_is_a_job_of_its_own_without_a_row():
     }
 
 
-def test_pretraining_that_nothing_starts_from_is_refused():
+def test_pretraining_without_a_variant_that_starts_from_it_is_refused():
     unused = ("softmax", v("Pre", "pre"))
     assert problems(lambda: plan(*unused, registry=PRETRAINING)) == [
         ("grid toy", "variants[1]", "no-effect")
@@ -209,8 +209,8 @@ def test_teachers_are_trained_under_the_same_recipe_and_come_last():
     teachers = (Teacher("softmax"), Teacher("ldam_drw", {"scale": 10.0}))
     registry = with_method("pupil", teachers=teachers, init_from="softmax")
     made = plan(v("pupil", "pupil", recipe="slow"), "softmax", registry=registry)
-    start, softmax, ldam = (made.jobs[key] for key in job(made, "pupil").depends_on)
-    assert start.key == row(made, "softmax").key
+    init, softmax, ldam = (made.jobs[key] for key in job(made, "pupil").depends_on)
+    assert init.key == row(made, "softmax").key
     assert (softmax.method, softmax.recipe.name) == ("softmax", "slow")
     assert (ldam.hparams["scale"], ldam.recipe.name) == (10.0, "slow")
 
@@ -265,7 +265,7 @@ def test_with_equal_counts_a_method_that_is_softmax_takes_its_run():
     assert row(made, "balanced_softmax").key != row(made, "softmax").key
 
 
-def test_with_equal_counts_an_adjustment_takes_the_run_of_its_start():
+def test_with_equal_counts_an_adjustment_takes_the_run_of_its_init_job():
     made = plan(
         v("PH", "posthoc_logit_adjustment"),
         v("CB-PH", "posthoc_logit_adjustment", init_from="CB"),
@@ -277,7 +277,7 @@ def test_with_equal_counts_an_adjustment_takes_the_run_of_its_start():
     assert row(made, "CB-PH", "balanced").key == row(made, "CB", "balanced").key
 
 
-def test_the_run_that_is_taken_has_the_same_recipe_and_start():
+def test_the_shared_run_has_the_same_recipe_and_init_job():
     made = plan(
         v("slow", "balanced_softmax", recipe="slow"),
         v("continued", "balanced_softmax", init_from="LDAM"),
@@ -305,7 +305,7 @@ def test_the_balanced_split_brings_softmax_with_it():
     assert not any(r.needed_for_ua for r in plan("ldam_drw").rows)
 
 
-def test_a_dataset_as_it_is_has_no_twin():
+def test_a_natural_dataset_has_no_balanced_counterpart():
     natural = DIGITS.model_copy(update={"imbalance_type": "natural", "imbalance_ratio": None})
     made = plan("ldam_drw", splits=SPLITS, dataset=natural)
     assert [r.split for r in made.rows] == ["longtailed"]
@@ -334,7 +334,7 @@ def test_only_keeps_the_jobs_that_are_needed():
     assert [(j.method, j.seed) for j in chosen.jobs.values()] == [("softmax", 1), ("crt", 1)]
 
 
-def test_only_brings_softmax_on_the_twins_of_balanced_rows():
+def test_only_keeps_softmax_on_the_balanced_split():
     made = plan("softmax", "ldam_drw", splits=SPLITS, seeds=(0, 1))
     chosen = made.only(lambda r: r.variant.label == "ldam_drw" and r.seed == 0)
     assert [(r.variant.label, r.split, r.needed_for_ua) for r in chosen.rows] == [
@@ -399,7 +399,7 @@ def test_recipes_fit_the_images():
         assert f'"{name}"' in problem.message
 
 
-def test_lists_have_a_twin_where_there_is_more_to_draw_from():
+def test_official_lists_have_a_balanced_counterpart_if_drawn_from_more_images():
     resized = {
         name: Recipe(
             **json.loads(r.model_dump_json())

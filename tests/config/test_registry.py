@@ -30,7 +30,7 @@ DEFAULTS = {name: schema["default"] for name, schema in HPARAMS.items()}
 INFO = MethodInfo(key="toy", **method("Toy", **HPARAMS))
 
 
-def test_catalogue_is_a_mapping_of_typed_entries(registry):
+def test_registry_is_a_mapping_of_typed_entries(registry):
     assert list(registry) == list(METHODS)
     assert len(registry) == len(METHODS)
     info = registry["crt"]
@@ -88,7 +88,7 @@ def test_a_hyper_parameter_without_default_has_to_be_given():
     ]
 
 
-def test_missing_or_broken_catalogue(tmp_path, monkeypatch):
+def test_missing_or_broken_registry(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "REGISTRY", tmp_path / "c.json")
     assert problems(load_registry) == [("c.json", "", "unreadable")]

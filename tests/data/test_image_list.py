@@ -246,5 +246,5 @@ def test_lists_of_ones_own_belong_to_their_source(make_spec):
         {"test_list": "a.csv"},
         {"source": "digits", "sizes": "any"},
     ):
-        with pytest.raises(ValidationError, match=r"for the source"):
+        with pytest.raises(ValidationError, match=r"needs? (the source|each other)"):
             make_spec(**wrong)

@@ -138,7 +138,7 @@ def test_the_official_lists_are_pinned_for_good(name, fingerprint, balanced_coun
 def test_lists_belong_to_their_source(digits):
     with pytest.raises(ValidationError, match="needed there"):
         listed_spec(official_lists=None)
-    with pytest.raises(ValidationError, match="the profile is natural"):
+    with pytest.raises(ValidationError, match="imbalance_type natural"):
         listed_spec(imbalance_type="step", imbalance_ratio=10)
     with pytest.raises(ValidationError, match="full_train_images"):
         type(digits)(**digits.model_dump() | {"full_train_images": 5})
