@@ -19,7 +19,7 @@ from ltbench.analysis.significance import compare_runs
 from ltbench.config.models import Job
 from ltbench.config.planning import Plan
 from ltbench.config.registry import load_registry
-from ltbench.data.imbalance import exponential
+from ltbench.data.imbalance import exponential_counts
 from ltbench.launch.plan import Request, make_plan
 from ltbench.report.context import Leaderboard
 from ltbench.report.formats import FORMATS, markdown
@@ -34,7 +34,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from tests.support import made_records
 
 METHODS = load_registry().methods
-COUNTS = tuple(exponential(10, 5000, 100))
+COUNTS = tuple(exponential_counts(10, 5000, 100))
 VARIANTS = (
     *("softmax", "weighted_softmax", "focal", "class_balanced", "equalization", "ldam_drw"),
     *("balanced_softmax", "logit_adjustment", "lade", "class_balanced_sampling", "mixup"),

@@ -18,7 +18,7 @@ from rounds import interleaved, report
 from ltbench.config.load import load_dataset
 from ltbench.data.image_folder import list_folder
 from ltbench.data.images import InMemoryImages
-from ltbench.data.sources import load_raw_dataset, place_of, resolve_root
+from ltbench.data.sources import dataset_path, load_raw_dataset, resolve_root
 
 BATCH, STEPS = 128, 40
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     spec = load_dataset(args.dataset)
-    folder = place_of(spec, resolve_root(args.data_root))
+    folder = dataset_path(spec, resolve_root(args.data_root))
     listing = list_folder(folder, {"train": spec.train_folder, "test": spec.test_folder})
     paths = [folder / file.path for file in listing.parts["train"]]
     order = np.random.default_rng(0).permutation(len(paths))[: BATCH * STEPS].reshape(-1, BATCH)

@@ -23,7 +23,7 @@ from ltbench.core.groups import subset_classes
 from ltbench.core.types import Stage
 from ltbench.data.datamodule import DataModule
 from ltbench.data.images import Images, InMemoryImages
-from ltbench.data.imbalance import exponential
+from ltbench.data.imbalance import exponential_counts
 from ltbench.data.raw_dataset import RawDataset
 from ltbench.methods import METHODS
 from ltbench.methods.contract import Method, TrainedTeacher
@@ -31,7 +31,7 @@ from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.training.fit import make_trainer
 from ltbench.training.module import TrainingModule
 
-COUNTS = exponential(10, 5000, 100)  # CIFAR-10-LT, ratio 100: 12,406 images
+COUNTS = exponential_counts(10, 5000, 100)  # CIFAR-10-LT, ratio 100: 12,406 images
 SPEC = load_dataset("cifar10").model_copy(
     update={"imbalance_type": "natural", "imbalance_ratio": None, "max_per_class": None}
 )

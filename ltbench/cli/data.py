@@ -58,7 +58,7 @@ def data_check(dataset: Dataset) -> None:
     with progress_bar(console, "Decoding images") as progress:
         sound = check_images(dataset.name, report.files, processes=_cores(), progress=progress)
     if report.files:
-        print_text(f"files        {sound} images, all decodable")
+        print_text(f"image files        {sound} images, all decodable")
 
 
 @data_app.command("plot")
@@ -99,10 +99,10 @@ def data_prepare(
     """Prepare a dataset with official lists; choose its balanced split."""
     from ltbench.data.describe import describe_preparation
     from ltbench.data.prepare import prepare
-    from ltbench.data.sources import place_of, resolve_root
+    from ltbench.data.sources import dataset_path, resolve_root
 
     spec = dataset.spec()
-    folder = place_of(spec, resolve_root(dataset.data_root))
+    folder = dataset_path(spec, resolve_root(dataset.data_root))
     print_text(describe_preparation(prepare(spec, root, lists, folder)))
 
 

@@ -1,1 +1,1 @@
-"""Images of a dataset, the long-tailed split made of them, and batches of it on the device."""
+"""Datasets, their long-tailed splits, and batches on the device."""

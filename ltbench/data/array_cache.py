@@ -1,8 +1,8 @@
-"""Small images of one size, decoded once into a packed cache that jobs map into memory.
+"""Array cache: small images of one size, decoded once, memory-mapped by jobs.
 
-The cache stands under the dataset's name and a signature of the files (relative path, size, time of
-change) and of the decoder: a folder that changed gets a new one. The fingerprint is over the files'
-bytes and labels, not over pixels, which may differ by a gray level between decoders.
+The cache is named after the dataset and a signature of its files (relative path, size, ctime) and
+of the decoder, so that a changed folder gets a new cache. The fingerprint is a hash of the files'
+bytes and labels, not of pixels, which may differ by a gray level between decoders.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from ltbench.data.errors import DataError, listed
 from ltbench.data.file_index import FileEntry, FileIndex, fingerprints
 from ltbench.data.files import (
     atomic_directory,
+    cache_lock,
     cache_root,
-    making_cache,
     read_manifest,
     reserve,
     write_manifest,
@@ -29,30 +29,30 @@ from ltbench.data.images import InMemoryImages
 from ltbench.data.raw_dataset import RawDataset
 
 LAYOUT = 1
-"""Version of the cache's files."""
+"""Version of the cache's file layout."""
 
 
-def open_array_cache(spec: DatasetSpec, folder: Path, listing: FileIndex) -> RawDataset:
-    """Return the listed images from the cache, which is made first where it is absent or damaged.
+def open_array_cache(spec: DatasetSpec, folder: Path, index: FileIndex) -> RawDataset:
+    """Open a dataset's array cache; build it if missing or damaged.
 
     Args:
-        spec: says the images' size and channels.
-        folder: that paths start from.
-        listing: the files.
+        spec: the dataset, for size and channels of the images.
+        folder: that the paths of the index are relative to.
+        index: of the image files.
 
     Raises:
-        DataError: with all bad images.
+        DataError: naming all bad images.
     """
-    signature = listing.signature(LAYOUT, decoder(), spec.channels, spec.image_size)
+    signature = index.signature(LAYOUT, decoder(), spec.channels, spec.image_size)
     cache = cache_root() / f"{spec.name}-{signature}"
     raw = _open(cache)
     if raw is None:
-        images = sum(len(files) for files in listing.parts.values())
-        with making_cache(cache, images * spec.channels * spec.image_size**2):
-            raw = _open(cache)  # another process may have made it while this one waited
+        images = sum(len(files) for files in index.parts.values())
+        with cache_lock(cache, images * spec.channels * spec.image_size**2):
+            raw = _open(cache)  # another process may have built it while this one waited
             if raw is None:
                 with atomic_directory(cache) as temporary:
-                    _pack(spec, folder, listing, temporary)
+                    _build(spec, folder, index, temporary)
                 raw = _open(cache)
     if raw is None:
         raise DataError(f"{spec.name}: the cache {cache} cannot be read back", "bad-cache")
@@ -60,7 +60,7 @@ def open_array_cache(spec: DatasetSpec, folder: Path, listing: FileIndex) -> Raw
 
 
 def _open(cache: Path) -> RawDataset | None:
-    """Return the images of a cache, or None where it is absent, incomplete or altered."""
+    """Open a cache; return None if it is missing, incomplete or changed."""
     content = read_manifest(cache)
     if content is None:
         return None
@@ -68,13 +68,16 @@ def _open(cache: Path) -> RawDataset | None:
         if any((cache / name).stat().st_size != size for name, size in content["sizes"].items()):
             return None
         parts = ["train", "test", *(["val"] if "val_images.npy" in content["sizes"] else [])]
-        found: dict[str, Any] = {}
+        arrays: dict[str, Any] = {}
         for part in parts:
-            found[f"{part}_images"] = InMemoryImages(_load(cache, f"{part}_images", mapped=True))
-            found[f"{part}_labels"] = _load(cache, f"{part}_labels")
-        names, known = tuple(content["classes"]), content["fingerprint"]
-        training = content.get("training")
-        return RawDataset(**found, class_names=names, fingerprint=known, training=training)
+            arrays[f"{part}_images"] = InMemoryImages(_load(cache, f"{part}_images", mapped=True))
+            arrays[f"{part}_labels"] = _load(cache, f"{part}_labels")
+        return RawDataset(
+            **arrays,
+            class_names=tuple(content["classes"]),
+            fingerprint=content["fingerprint"],
+            training=content.get("training"),
+        )
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -83,11 +86,11 @@ def _load(cache: Path, name: str, *, mapped: bool = False) -> Any:
     return np.load(cache / f"{name}.npy", mmap_mode="r" if mapped else None, allow_pickle=False)
 
 
-def _pack(spec: DatasetSpec, folder: Path, listing: FileIndex, cache: Path) -> None:
+def _build(spec: DatasetSpec, folder: Path, index: FileIndex, cache: Path) -> None:
     problems: list[str] = []
     digests = {
-        name: _pack_part(spec, folder, name, files, cache, problems)
-        for name, files in listing.parts.items()
+        name: _write_part(spec, folder, name, files, cache, problems)
+        for name, files in index.parts.items()
     }
     if problems:
         raise DataError(
@@ -96,7 +99,7 @@ def _pack(spec: DatasetSpec, folder: Path, listing: FileIndex, cache: Path) -> N
             "bad-images",
         )
     content = {
-        "classes": listing.classes,
+        "classes": index.classes,
         **fingerprints(digests),
         "decoder": decoder(),
         "sizes": {path.name: path.stat().st_size for path in sorted(cache.iterdir())},
@@ -104,7 +107,7 @@ def _pack(spec: DatasetSpec, folder: Path, listing: FileIndex, cache: Path) -> N
     write_manifest(cache, content)
 
 
-def _pack_part(
+def _write_part(
     spec: DatasetSpec,
     folder: Path,
     name: str,
@@ -112,7 +115,7 @@ def _pack_part(
     cache: Path,
     problems: list[str],
 ) -> list[tuple[str, int]]:
-    """Write a part's images, labels and `sha256sum` list; return each file's SHA-256 and label."""
+    """Write a part's arrays; return each file's SHA-256 and label."""
     shape = (len(files), spec.channels, spec.image_size, spec.image_size)
     path = cache / f"{name}_images.npy"
     images = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
@@ -127,7 +130,7 @@ def _pack_part(
         except BadImageError as error:
             problems.append(f"{file.path}: {error}")
     if problems:
-        return digests  # of what nobody will open
+        return digests  # the cache will be discarded
     images.flush()
     np.save(cache / f"{name}_labels.npy", np.array([file.label for file in files], np.int64))
     with (cache / f"{name}.sha256").open("w", errors="surrogateescape") as sums:

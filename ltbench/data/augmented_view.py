@@ -1,6 +1,6 @@
-"""An augmented view of an epoch's training images: crops, flips, colors and policy are drawn here.
+"""Augmented views of an epoch's training images: crop, flip, color, policy.
 
-Every draw is made for the global batch, on the CPU; ranks take equal columns of it.
+Augmentation parameters are drawn for the global batch, on the CPU; ranks take equal columns.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,9 +15,9 @@ from ltbench.data.batch_maker import BatchMaker
 from ltbench.samplers import rank_columns
 
 
-def own_columns(draws: Tensor) -> Tensor:
-    """Return this rank's columns of global draws [steps, B, ...]."""
-    return rank_columns(draws, rank(), world_size())
+def local_columns(values: Tensor) -> Tensor:
+    """Return this rank's columns of a global batch's values [steps, B, ...]."""
+    return rank_columns(values, rank(), world_size())
 
 
 def augmented_view(
@@ -25,32 +25,32 @@ def augmented_view(
     index: Tensor,
     spec: DatasetSpec,
     recipe: Recipe,
-    streams: Callable[[str], Generator],
+    generators: Callable[[str], Generator],
     first: int = 0,
 ) -> Iterator[Tensor]:
-    """Yield a view of each step's images, [B, C, H, W].
+    """Yield an augmented view of each step's images, [B, C, H, W].
 
     Args:
-        maker: of batches of the training images.
+        maker: batch maker of the training images.
         index: [steps, B] positions of this rank's images, on the CPU.
-        spec: the dataset, for the size of images.
-        recipe: for the global batch and the policy.
-        streams: returns the view's generator for a purpose.
+        spec: the dataset, for the image size.
+        recipe: for the global batch size and the policy.
+        generators: returns the view's generator for a purpose.
         first: step to begin with.
     """
-    draws = maker.draw(len(index), recipe.batch_size, streams).map(own_columns)
+    params = maker.draw(len(index), recipe.batch_size, generators).map(local_columns)
     policy, side = recipe.policy, spec.image_size
     if policy.kind == "none" and not policy.cutout:
-        return maker.epoch(index, draws, None, first)
-    drawn = draw_policy(
+        return maker.epoch(index, params, None, first)
+    policy_params = draw_policy(
         policy.kind,
         len(index),
         recipe.batch_size,
         (side, side),
-        streams("policy"),
+        generators("policy"),
         num_ops=policy.num_ops,
         magnitude=policy.magnitude,
         cutout=policy.cutout > 0,
     )
-    altered = PolicyEpoch(drawn.map(own_columns), policy.cutout, maker.device)
-    return maker.epoch(index, draws, altered, first)
+    transform = PolicyEpoch(policy_params.map(local_columns), policy.cutout, maker.device)
+    return maker.epoch(index, params, transform, first)

@@ -1,4 +1,4 @@
-"""What makes normalized batches of images on the device, as training and every test see them."""
+"""Batch makers: normalized batches of images on the device, for training and tests."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,40 +21,40 @@ DTYPES = {
 }
 
 
-class Draws(Protocol):
-    """What is drawn at random for images, tensors of one shape."""
+class AugmentationParams(Protocol):
+    """Augmentation parameters of images: tensors of one leading shape."""
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """Return the draws with a function applied to each tensor."""
+        """Return the parameters with a function applied to each tensor."""
 
 
-Drawn = TypeVar("Drawn", bound=Draws)
+Params = TypeVar("Params", bound=AugmentationParams)
 
 
-class BatchMaker(Protocol[Drawn]):
-    """Makes normalized batches [B, C, H, W] of images, on its device."""
+class BatchMaker(Protocol[Params]):
+    """Makes normalized batches [B, C, H, W] of images on its device."""
 
     device: torch.device
 
-    def draw(self, steps: int, batch: int, streams: Callable[[str], Generator]) -> Drawn:
-        """Draw the augmentation of an epoch's images [steps, batch]; see the implementations."""
+    def draw(self, steps: int, batch: int, generators: Callable[[str], Generator]) -> Params:
+        """Draw the augmentation parameters of an epoch's images [steps, batch]."""
 
     def epoch(
         self,
         index: Tensor,
-        draws: Drawn,
-        alter: Callable[[int, Tensor], Tensor] | None = None,
+        params: Params,
+        transform: Callable[[int, Tensor], Tensor] | None = None,
         first: int = 0,
     ) -> Iterator[Tensor]:
-        """Yield the batches of an epoch [steps, B] from a step on."""
+        """Yield the batches of an epoch [steps, B], from step `first` on."""
 
     def __call__(
         self,
         index: Tensor,
-        draws: Drawn | None = None,
-        alter: Callable[[Tensor], Tensor] | None = None,
+        params: Params | None = None,
+        transform: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Return the batch of images [B]; without draws as a test sees them."""
+        """Return the batch of images [B], not augmented if `params` is None."""
 
 
 def batch_maker(
@@ -66,19 +66,19 @@ def batch_maker(
     padding: int = 0,
     jitter: float = 0.0,
 ) -> BatchMaker[Any]:
-    """Return what makes batches of images.
+    """Return the batch maker of images.
 
     Args:
-        images: in memory, in files or in a cache; those in files are resized as the recipe says, to
-            the size of the dataset's images where it says nothing.
-        spec: the dataset, for its normalization and size.
+        images: in memory, in files or in a cache. Images in files are resized to the recipe's
+            `resize_shorter_side`, by default the dataset's image size.
+        spec: the dataset, for normalization and image size.
         recipe: for precision, memory format and flips.
-        device: where batches are made.
-        padding: pixels that an augmented image in memory may be shifted by to each side.
-        jitter: strength of changes of the colors of augmented images of any size.
+        device: of the batches.
+        padding: of the random crop of images in memory, pixels on each side.
+        jitter: strength of the color jitter of images of any size.
     """
     mean, std = spec.normalization.mean, spec.normalization.std
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "flip": recipe.horizontal_flip,
         "dtype": DTYPES[recipe.precision],
         "channels_last": recipe.channels_last,
@@ -86,7 +86,7 @@ def batch_maker(
     }
     if isinstance(images, InMemoryImages):
         pixels = torch.from_numpy(np.require(images.pixels, requirements=["C", "W"]))
-        return FixedSizeBatches(pixels, mean, std, padding=padding, **how)
+        return FixedSizeBatches(pixels, mean, std, padding=padding, **options)
     if isinstance(images, FileImages):
         images = replace(
             images,
@@ -94,4 +94,4 @@ def batch_maker(
             quality=recipe.jpeg_quality,
             threads=torch.get_num_threads(),
         )
-    return VariableSizeBatches(images, spec.image_size, mean, std, jitter=jitter, **how)
+    return VariableSizeBatches(images, spec.image_size, mean, std, jitter=jitter, **options)

@@ -1,7 +1,7 @@
-"""Building of a cache of images (image_cache.py): shard by shard, in several processes.
+"""Building of an image cache (image_cache.py), shard by shard, in several processes.
 
-A shard is whole once its `.json` is there, so that a build that was interrupted goes on with the
-others. Shards with bad images are written anew whenever the cache is built again.
+A shard is complete once its `.json` exists, so that an interrupted build resumes with the others.
+Shards with bad images are written again in every build.
 """
 
 import hashlib
@@ -18,24 +18,25 @@ from ltbench.config.models import BadImages, DatasetSpec
 from ltbench.core.files import read_json, write_json
 from ltbench.data.decode import MODES, BadImageError
 from ltbench.data.errors import DataError, OnBad, listed
-from ltbench.data.files import MANIFEST, making_cache, removed_on_error, write_manifest
+from ltbench.data.files import MANIFEST, cache_lock, removed_on_error, write_manifest
 from ltbench.data.image_cache import cache_folder, open_cache
 from ltbench.data.images import FileImages, encode_jpeg, read_image
-from ltbench.data.parallel import spread
+from ltbench.data.parallel import run_in_processes
 from ltbench.data.raw_dataset import RawDataset
 
 SHARD = 4096
-"""Images of a shard: about 1 GB of pixels at a short side of 256."""
+"""Images of a shard: about 1 GB of pixels at a shorter side of 256."""
 
 
 @dataclass(frozen=True)
 class CacheReport:
-    """What a cache that is whole holds.
+    """Contents of a complete cache.
 
     Attributes:
-        folder, images, bytes: where it lies, and what it holds.
-        bad: why bad images are bad, by path.
-        bad_images: these, as a dataset's configuration may pin them.
+        folder: of the cache.
+        images, bytes: number of images, and their size in the cache.
+        bad: reason why an image is bad, by path.
+        bad_images: the bad images as a dataset's configuration may pin them; None without any.
     """
 
     folder: Path
@@ -55,42 +56,42 @@ def build_cache(
     on_bad: OnBad = "error",
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> CacheReport:
-    """Make a dataset's cache, or what is missing of it.
+    """Build a dataset's cache, or the shards that are missing.
 
     Args:
         spec: the dataset.
-        raw: its images, which stay in files.
-        resize_shorter_side: pixels of the shorter side of the resized images.
-        quality: of the JPEGs that they are packed as; None for pixels.
-        processes: that decode at once.
-        on_bad: what becomes of images that cannot be decoded.
-        progress: called with the shards done and all of them.
+        raw: its images, in files.
+        resize_shorter_side: pixels of the shorter side after resizing.
+        quality: JPEG quality of the cached images; None for raw pixels.
+        processes: number of processes that decode.
+        on_bad: how to treat images that cannot be decoded.
+        progress: called with the number of shards done and of all shards.
 
     Raises:
-        DataError: naming all images that cannot be decoded, where that is an error.
+        DataError: naming all bad images, if bad images are an error.
     """
     folder = cache_folder(spec, raw, resize_shorter_side, quality)
     images = sum(map(len, raw.files.values()))
     least = images * spec.channels * resize_shorter_side**2
-    there = sum(path.stat().st_size for path in folder.glob("*.bin"))
-    with making_cache(folder, max(least - there, 0) if quality is None else 0):
+    written = sum(path.stat().st_size for path in folder.glob("*.bin"))
+    with cache_lock(folder, max(least - written, 0) if quality is None else 0):
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".*"):
-            left.unlink()  # half-written by a process that was killed
+        for temporary in folder.glob(".*"):
+            temporary.unlink()  # left by a process that was killed
         shards = [
-            _Shard(folder, part, number, some, resize_shorter_side, quality, on_bad)
+            _Shard(folder, part, number, chunk, resize_shorter_side, quality, on_bad)
             for part, files in raw.files.items()
-            for number, some in enumerate(_in_shards(files))
+            for number, chunk in enumerate(_in_shards(files))
         ]
         bad = _write_all(shards, processes, progress)
-        tested = set(raw.files["test"].paths)
-        refused = [
-            path for path in bad if on_bad == "error" or (on_bad == "skip" and path in tested)
+        test_paths = set(raw.files["test"].paths)
+        rejected = [
+            path for path in bad if on_bad == "error" or (on_bad == "skip" and path in test_paths)
         ]
-        if refused:
+        if rejected:
             raise DataError(
-                f"{spec.name}: {len(refused):,} images cannot be used:\n"
-                f"{listed([f'{path} {bad[path]}' for path in refused])}",
+                f"{spec.name}: {len(rejected):,} images cannot be used:\n"
+                f"{listed([f'{path} {bad[path]}' for path in rejected])}",
                 "bad-images",
             )
         sizes = {p.name: p.stat().st_size for shard in shards for p in (shard.pixels, shard.index)}
@@ -103,13 +104,13 @@ def build_cache(
 
 
 def drop_damaged(folder: Path) -> list[str]:
-    """Remove the shards of a cache whose bytes are not those that were written, and name them."""
+    """Remove the corrupt shards of a cache; return their names."""
     damaged = []
-    with making_cache(folder):
+    with cache_lock(folder):
         for index in sorted(folder.glob("*-*.json")):
             pixels = index.with_suffix(".bin")
-            known = read_json(index)
-            if known is None or not pixels.exists() or file_hash(pixels) != known["sha256"]:
+            content = read_json(index)
+            if content is None or not pixels.exists() or file_hash(pixels) != content["sha256"]:
                 (folder / MANIFEST).unlink(missing_ok=True)
                 index.unlink()
                 damaged.append(index.stem)
@@ -123,7 +124,7 @@ def _in_shards(files: FileImages) -> Iterator[FileImages]:
 
 @dataclass(frozen=True)
 class _Shard:
-    """Consecutive images of a part, and what a process needs to know to write them."""
+    """Consecutive images of a part, written by one process."""
 
     folder: Path
     part: str
@@ -145,18 +146,21 @@ class _Shard:
     def index(self) -> Path:
         return self.folder / f"{self.name}.json"
 
-    def is_whole(self) -> bool:
-        """Return whether the shard is there, all its images sound."""
-        known: dict[str, Any] | None = read_json(self.index)
+    def is_complete(self) -> bool:
+        """Return whether the shard is written, without bad images."""
+        content: dict[str, Any] | None = read_json(self.index)
         return (
-            known is not None
-            and not known["bad"]
+            content is not None
+            and not content["bad"]
             and self.pixels.exists()
-            and self.pixels.stat().st_size == known["bytes"]
+            and self.pixels.stat().st_size == content["bytes"]
         )
 
     def write(self) -> dict[str, str]:
-        """Write the shard and return its bad images; it is not finished where they are an error."""
+        """Write the shard; return the reasons of its bad images by path.
+
+        With `on_bad="error"` a shard with bad images is not finished.
+        """
         files = self.files
         sizes: list[tuple[int, int]] = []
         lengths: list[int] = []
@@ -171,7 +175,7 @@ class _Shard:
                     bad[path] = str(error)
                     side = self.resize_shorter_side if self.on_bad == "report" else 0
                     image = Image.new(MODES[files.channels], (side, side))
-                data = _stored(image, self.quality)
+                data = _encode(image, self.quality)
                 file.write(data)
                 digest.update(data)
                 sizes.append((image.height, image.width))
@@ -179,14 +183,14 @@ class _Shard:
         if bad and self.on_bad == "error":
             temporary.unlink()
             return bad
-        written = {"bytes": temporary.stat().st_size, "sha256": digest.hexdigest()}
+        facts = {"bytes": temporary.stat().st_size, "sha256": digest.hexdigest()}
         temporary.replace(self.pixels)
-        write_json(self.index, {"sizes": sizes, "lengths": lengths, "bad": len(bad), **written})
+        write_json(self.index, {"sizes": sizes, "lengths": lengths, "bad": len(bad), **facts})
         return bad
 
 
-def _stored(image: Image.Image, quality: int | None) -> bytes:
-    """Return the pixels of an image, or its JPEG; nothing of one that is left out."""
+def _encode(image: Image.Image, quality: int | None) -> bytes:
+    """Return an image's pixels or JPEG; empty if it is excluded."""
     if quality is None or not image.width:
         return image.tobytes()
     return encode_jpeg(image, quality)
@@ -195,13 +199,13 @@ def _stored(image: Image.Image, quality: int | None) -> bytes:
 def _write_all(
     shards: Sequence[_Shard], processes: int, progress: Callable[[int, int], None]
 ) -> dict[str, str]:
-    """Write the shards that are not whole; return all bad images."""
-    missing = [shard for shard in shards if not shard.is_whole()]
-    whole = len(shards) - len(missing)
-    progress(whole, len(shards))
+    """Write the incomplete shards; return all bad images."""
+    missing = [shard for shard in shards if not shard.is_complete()]
+    complete = len(shards) - len(missing)
+    progress(complete, len(shards))
     bad: dict[str, str] = {}
-    with closing(spread(_Shard.write, missing, processes)) as written:
-        for done, found in enumerate(written, whole + 1):
+    with closing(run_in_processes(_Shard.write, missing, processes)) as results:
+        for done, bad_of_shard in enumerate(results, complete + 1):
             progress(done, len(shards))
-            bad |= found
+            bad |= bad_of_shard
     return bad

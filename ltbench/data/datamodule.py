@@ -1,4 +1,4 @@
-"""The one LightningDataModule: training and test batches of a split, made on the device."""
+"""The LightningDataModule: training and test batches of a split, made on the device."""
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -15,7 +15,7 @@ from ltbench.core.distributed import rank, world_size
 from ltbench.core.groups import subset_classes
 from ltbench.core.seeding import make_generator
 from ltbench.core.types import ClassSubset
-from ltbench.data.augmented_view import augmented_view, own_columns
+from ltbench.data.augmented_view import augmented_view, local_columns
 from ltbench.data.batch_maker import BatchMaker, batch_maker
 from ltbench.data.errors import DataError, printable
 from ltbench.data.images import Images
@@ -31,42 +31,43 @@ from ltbench.samplers import draw_epoch
 class DataModule(pl.LightningDataModule):
     """Training and test batches of one split of a dataset.
 
-    Images are read and the split is made at once; the bytes move to the device with the first
-    batch. Every random draw of an epoch is made for the global batch, on the CPU, from streams
-    named after the seed, the purpose and the epoch; ranks take equal columns of it.
+    The constructor loads the images and makes the split; the pixels move to the device with the
+    first batch. All random numbers of an epoch are drawn for the global batch, on the CPU, from
+    generators seeded by seed, purpose and epoch; ranks take equal columns.
 
     Args:
         spec: the dataset.
         split: the long-tailed split or its balanced counterpart.
-        recipe: batch, augmentation, precision and memory format.
+        recipe: batch size, augmentation, precision and memory format.
         seed: of the training.
-        subset: classes to train on; the test always has all of them.
-        epochs: of the stage, for samplers that change with its progress.
+        subset: classes to train on; the test set always has all of them.
+        epochs: of the stage, for samplers that depend on progress.
         data_root: folder of all datasets.
-        device: where batches are made, unless a Trainer says so.
-        raw: the dataset's images, where they are at hand already.
+        device: of the batches, unless a Trainer sets it.
+        raw: the dataset's images, if they are loaded already.
 
     Attributes:
-        samplers: asked at the start of each epoch for the names of the samplers to draw from; two
-            names make each step a dict of batches.
+        samplers: returns the names of an epoch's samplers; with two names each step is a dict of
+            batches.
         views: independently augmented views of each image; with two, images are [2, B, C, H, W].
-        steps_done: steps of the first epoch to come that were taken before.
-        on_batch: called before every batch but those trained on; what it raises ends the loop.
-        classes: [K] int64, the classes of the subset; training labels are positions in it.
+        steps_done: steps of the next epoch taken before an interruption.
+        on_batch: called before every batch except training batches; its exceptions end the loop.
+        classes: [K] int64, the classes of the subset; training labels are indices into it.
         counts: [K] int64, training images of each.
-        train_counts: [C], those of all classes.
-        longtailed_counts: [C] int64, those of the long-tailed split.
-        class_names: [C] as the source calls the classes, made printable.
-        training_fingerprint: of the dataset without its test images, where that was measured.
-        train_hash: hash of the training images' positions in the raw dataset.
-        test_hash: hash of the test labels in order.
+        train_counts: [C], training images of all classes.
+        longtailed_counts: [C] int64, class counts of the long-tailed split.
+        class_names: [C] names of the source, made printable.
+        training_fingerprint: of the dataset without its test images, if it was measured, else of
+            all images.
+        train_hash: of the training images' positions in the raw dataset.
+        test_hash: of the test labels in order.
         train_images, test_images: of the split.
-        auxiliary, auxiliary_hash: the images set apart for choices; None where the job has none.
-        open_set: images of a dataset without its classes, where a job's dataset names one.
+        auxiliary, auxiliary_hash: the auxiliary images; None if the job has none.
+        open_set: the open-set dataset, if the job's dataset names one.
 
     Raises:
-        DataError: when the images or the split cannot be had, are others than those that the
-            dataset is planned with, or are fewer than a batch.
+        DataError: if the images cannot be loaded, the split cannot be made or is smaller than a
+            batch, or the images are not those that the dataset is planned with.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class DataModule(pl.LightningDataModule):
         raw: RawDataset | None = None,
     ) -> None:
         super().__init__()
-        # A rank may get no image of a tiny test set.
+        # A rank may have no image of a tiny test set.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.spec, self.split, self.recipe = spec, split, recipe
         self.seed, self.epochs = seed, epochs
@@ -94,18 +95,18 @@ class DataModule(pl.LightningDataModule):
         self.on_batch: Callable[[], object] = lambda: None
 
         raw = raw or load_raw_dataset(spec, data_root)
-        raw, chosen = open_split(spec, raw, recipe, split, subset, torch.get_num_threads())
-        self.classes, self.train_counts = torch.tensor(chosen.classes), chosen.counts
-        self.counts = torch.tensor(chosen.counts)[self.classes]
-        self.longtailed_counts = torch.tensor(chosen.longtailed_counts)
+        raw, indices = open_split(spec, raw, recipe, split, subset, torch.get_num_threads())
+        self.classes, self.train_counts = torch.tensor(indices.classes), indices.counts
+        self.counts = torch.tensor(indices.counts)[self.classes]
+        self.longtailed_counts = torch.tensor(indices.longtailed_counts)
         self.training_fingerprint = raw.training or raw.fingerprint
-        self.train_hash, self.test_hash = chosen.train_hash, chosen.test_hash
-        self.auxiliary, self.auxiliary_hash = chosen.auxiliary, chosen.auxiliary_hash
+        self.train_hash, self.test_hash = indices.train_hash, indices.test_hash
+        self.auxiliary, self.auxiliary_hash = indices.auxiliary, indices.auxiliary_hash
         self.class_names = tuple(printable(name) for name in raw.class_names)
-        labels = torch.from_numpy(raw.train_labels[chosen.train])
+        labels = torch.from_numpy(raw.train_labels[indices.train])
         self.labels = torch.searchsorted(self.classes, labels)  # [N], on the CPU
         self.test_labels = torch.from_numpy(raw.test_labels)
-        self.train_images = raw.train_images[chosen.train]
+        self.train_images = raw.train_images[indices.train]
         self.test_images = raw.test_images
         self._features: Tensor | None = None
         self.open_set: RawDataset | None = None
@@ -114,7 +115,7 @@ class DataModule(pl.LightningDataModule):
     def of_job(
         cls, job: Job, data_root: str | Path | None, device: torch.device | str = "cpu"
     ) -> Self:
-        """Return the data that a job trains and is tested on."""
+        """Return the data of a job: training, test, auxiliary and open-set images."""
         data = cls(
             job.dataset,
             job.split,
@@ -130,22 +131,22 @@ class DataModule(pl.LightningDataModule):
         return data
 
     def classes_of(self, subset: ClassSubset) -> Tensor:
-        """Return the classes [K] of a subset; none for an empty group."""
+        """Return the classes [K] of a subset, none for an empty group."""
         counts, rule = self.longtailed_counts.tolist(), self.spec.shot_rule
         return torch.tensor(subset_classes(subset, counts, rule), dtype=torch.int64)
 
     @property
     def device(self) -> torch.device:
-        """Where batches are made: the Trainer's device, else the one given."""
+        """Device of the batches: the Trainer's, else the given one."""
         return self.trainer.strategy.root_device if self.trainer else self.given_device
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimisation steps of an epoch: full global batches."""
+        """Optimization steps of an epoch; an incomplete batch is dropped."""
         return len(self.labels) // self.recipe.batch_size
 
     def train_dataloader(self) -> ChunkedEpochs:
-        """Return the training epochs of this rank, one after the other, in chunks of steps."""
+        """Return the training epochs of this rank in chunks of steps."""
 
         def number() -> int:
             return self.trainer.current_epoch if self.trainer else 0
@@ -153,70 +154,81 @@ class DataModule(pl.LightningDataModule):
         return ChunkedEpochs(self.epoch, number, self.steps_per_epoch, done=self.steps_done)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Step]:
-        """Yield the steps of a training epoch: a batch each, or one a sampler by its name.
+        """Yield an epoch's training steps: one batch, or a dict by sampler.
 
         Args:
             number: epochs completed, from 0.
             first: step to begin with.
         """
         names = self.samplers()
-        draws = [self._batches(name, place, number, first) for place, name in enumerate(names)]
+        streams = [self._batches(name, slot, number, first) for slot, name in enumerate(names)]
         if len(names) == 1:
-            yield from draws[0]
+            yield from streams[0]
             return
-        for batches in zip(*draws, strict=True):
+        for batches in zip(*streams, strict=True):
             yield dict(zip(names, batches, strict=True))
 
-    def _batches(self, sampler: str, place: int, epoch: int, first: int) -> Iterator[Batch]:
-        """Yield an epoch's batches of a step's `place`-th sampler."""
+    def _batches(self, sampler: str, slot: int, epoch: int, first: int) -> Iterator[Batch]:
+        """Yield an epoch's batches of one sampler.
+
+        Args:
+            sampler: its name.
+            slot: its position among the epoch's samplers.
+            epoch: epochs completed.
+            first: step to begin with.
+        """
         spec, recipe, maker = self.spec, self.recipe, self._train_maker
         sampling = make_generator(self.seed, "sampling", sampler, epoch)
-        drawn = draw_epoch(sampler, self.labels, epoch, self.epochs, recipe.batch_size, sampling)
-        index, labels = own_columns(drawn), self.labels.to(self.device)  # [steps, B of this rank]
-        streams = [self._streams(epoch, place, view) for view in range(self.views)]
-        views = [augmented_view(maker, index, spec, recipe, each, first) for each in streams]
-        for here in index[first:].to(self.device):
+        global_index = draw_epoch(
+            sampler, self.labels, epoch, self.epochs, recipe.batch_size, sampling
+        )
+        index = local_columns(global_index)  # [steps, B of this rank]
+        labels = self.labels.to(self.device)
+        generators = [self._generators(epoch, slot, view) for view in range(self.views)]
+        views = [augmented_view(maker, index, spec, recipe, each, first) for each in generators]
+        for rows in index[first:].to(self.device):
             if self._features is not None:
-                images = self._features[here]
+                images = self._features[rows]
             else:
-                made = [next(view) for view in views]
-                images = made[0] if len(made) == 1 else torch.stack(made)
-            yield Batch(images, labels[here], here)
+                augmented = [next(view) for view in views]
+                images = augmented[0] if len(augmented) == 1 else torch.stack(augmented)
+            yield Batch(images, labels[rows], rows)
 
-    def _streams(self, epoch: int, place: int, view: int) -> Callable[[str], Generator]:
-        """Return what gives a view's generator for a purpose."""
-        return lambda purpose: make_generator(self.seed, purpose, epoch, place, view)
+    def _generators(self, epoch: int, slot: int, view: int) -> Callable[[str], Generator]:
+        """Return a function from purposes to the generators of a view."""
+        return lambda purpose: make_generator(self.seed, purpose, epoch, slot, view)
 
     def cache_features(self, backbone: Callable[[Tensor], Tensor]) -> None:
-        """Let training batches hold features of the images, unaugmented, from now on.
+        """Replace the images of training batches by cached backbone features.
 
-        They are [B, D], or [B, E, D] of a backbone of E experts, whose features are [E, B, D].
+        The features are those of the unaugmented images: [B, D], or [B, E, D] from a backbone of E
+        experts, which returns [E, B, D].
         """
-        seen = [backbone(batch.images).movedim(-2, 0) for batch in self.observe_batches()]
-        self._features = torch.cat(seen)
+        batches = self.statistics_batches()
+        self._features = torch.cat([backbone(b.images).movedim(-2, 0) for b in batches])
 
-    def observe_batches(self) -> OrderedLoader:
-        """Return the loader of all training images in order, as the test sees images.
+    def statistics_batches(self) -> OrderedLoader:
+        """Return the loader of all training images in order, not augmented.
 
-        Every rank goes through all of them, so that what a method observes is equal on all ranks.
+        Every rank reads all of them, so that the statistics of a method are equal on all ranks.
         """
         return self._in_order(self._train_maker, self.labels)
 
     def training_batches(self) -> OrderedLoader:
-        """Return the loader of this rank's contiguous share of the training images, in order.
+        """Return the loader of this rank's training images in order, not augmented.
 
-        They are as the test sees images; their labels are classes of the dataset.
+        The share is contiguous; labels are classes of the dataset.
         """
         span = rank_slice(len(self.labels), rank(), world_size())
         return self._in_order(self._train_maker, self.classes[self.labels], span=span)
 
     def auxiliary_batches(self) -> OrderedLoader:
-        """Return the loader of all auxiliary images in order, as the test sees images.
+        """Return the loader of all auxiliary images in order, not augmented.
 
-        Every rank goes through all of them, so that what a method chooses is equal on all ranks.
+        Every rank reads all of them, so that the choices of a method are equal on all ranks.
 
         Raises:
-            DataError: where the job has none.
+            DataError: if the job has none.
         """
         if self.auxiliary is None:
             raise DataError(f"{self.spec.id}: this job has no auxiliary images", "missing-data")
@@ -224,33 +236,33 @@ class DataModule(pl.LightningDataModule):
         return self._in_order(self._maker(self.auxiliary.images), labels)
 
     def test_dataloader(self) -> OrderedLoader:
-        """Return the loader of this rank's contiguous share of the test images, unpadded."""
+        """Return the loader of this rank's contiguous, unpadded share of the test."""
         return self.test_batches(torch.arange(len(self.test_labels)))
 
     def test_batches(self, index: Tensor) -> OrderedLoader:
-        """Return the loader of this rank's contiguous share of chosen test images, unpadded.
+        """Return the loader of this rank's contiguous, unpadded share of test images.
 
         Args:
-            index: [N] their positions in the test set.
+            index: [N] positions in the test set.
         """
         span = rank_slice(len(index), rank(), world_size())
         return self._in_order(self._test_maker, self.test_labels, index=index, span=span)
 
-    def open_batches(self, raw: RawDataset) -> OrderedLoader:
-        """Return the loader of this rank's share of another dataset's test images, as its own.
+    def open_set_batches(self, raw: RawDataset) -> OrderedLoader:
+        """Return the loader of this rank's share of an open set.
 
-        Labels are -1.
+        They are resized and normalized as the dataset's own; labels are -1.
         """
         unknown = torch.full((len(raw.test_labels),), -1)
         span = rank_slice(len(unknown), rank(), world_size())
         return self._in_order(self._maker(raw.test_images), unknown, span=span)
 
     def test_views(self, index: Tensor, name: str) -> TTAViews:
-        """Return unlabelled views of chosen test images, the same on every rank.
+        """Return augmented views of test images without labels, equal on every rank.
 
         Args:
-            index: [N] their positions in the test set.
-            name: of what they are drawn for.
+            index: [N] positions in the test set.
+            name: of the random stream.
         """
         return TTAViews(
             self._maker(self.test_images[index.numpy()], padding=self.recipe.padding),
@@ -283,11 +295,8 @@ class DataModule(pl.LightningDataModule):
         index: Tensor | None = None,
         span: range | None = None,
     ) -> OrderedLoader:
-        batch, called = (
-            self.recipe.test_batch_size(on_gpu=self.device.type == "cuda"),
-            self.on_batch,
-        )
-        return OrderedLoader(maker, labels, batch, index=index, span=span, on_batch=called)
+        batch = self.recipe.test_batch_size(on_gpu=self.device.type == "cuda")
+        return OrderedLoader(maker, labels, batch, index=index, span=span, on_batch=self.on_batch)
 
     def transfer_batch_to_device(
         self,
@@ -295,5 +304,5 @@ class DataModule(pl.LightningDataModule):
         device: torch.device,  # noqa: ARG002 - Lightning's signature
         dataloader_idx: int,  # noqa: ARG002
     ) -> Any:
-        """Return the batch: it was made on the device."""
+        """Return the batch, which is on the device already."""
         return batch

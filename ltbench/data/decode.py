@@ -1,7 +1,7 @@
-"""From the bytes of an image file to pixels, or a word on what is wrong with it.
+"""Decoding of image files.
 
-Where simplejpeg is installed it decodes what is plainly a color JPEG, to the same pixels in less
-time; PIL decodes all else, and says what is wrong.
+If simplejpeg is installed it decodes valid color JPEGs, to the same pixels in less time; PIL
+decodes everything else and reports errors.
 """
 
 import io
@@ -21,17 +21,17 @@ except ImportError:
 Pixels = NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "WEBP", "TIFF")
-"""What PIL may decode: formats that start no other program."""
+"""Formats that PIL may decode: those that start no other program."""
 
 MODES = {1: "L", 3: "RGB"}
 
 
 class BadImageError(Exception):
-    """An image cannot be decoded or is not like the others; the message says why."""
+    """An image cannot be decoded or has the wrong size or type."""
 
 
 def decoder() -> dict[str, str | None]:
-    """Return the versions that pixels may depend on."""
+    """Return the versions of the libraries that pixels may depend on."""
     versions = {"pillow": PIL.__version__, "jpeg": features.version("jpg")}
     return versions | ({"simplejpeg": metadata.version("simplejpeg")} if simplejpeg else {})
 
@@ -40,7 +40,7 @@ def read_file(path: Path) -> bytes:
     """Return the bytes of an image file.
 
     Raises:
-        BadImageError: where it cannot be read.
+        BadImageError: if it cannot be read.
     """
     try:
         return path.read_bytes()
@@ -49,21 +49,23 @@ def read_file(path: Path) -> bytes:
 
 
 def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> Image.Image:
-    """Return the image of a file's bytes, whatever its name said; orientation tags are ignored.
+    """Decode the bytes of an image file.
+
+    The format is that of the bytes, not of the file name; orientation tags are ignored.
 
     Args:
-        data: the file's.
-        channels: 1 for gray, 3 for color, which others are converted to.
-        size: width and height that it must have; None for any.
+        data: bytes of the file.
+        channels: 1 for gray, 3 for color; other images are converted.
+        size: required width and height; None for any.
 
     Raises:
-        BadImageError: for what is no image, is damaged, has another size or more than 8 bits.
+        BadImageError: if it is not an image, is damaged, has another size or more than 8 bits.
     """
     if not data:
         raise BadImageError("is empty")
-    plain = _plain_jpeg(data, channels)
-    if plain is not None and size in (None, plain.shape[1::-1]):
-        return Image.fromarray(plain)
+    pixels = _decode_jpeg(data, channels)
+    if pixels is not None and size in (None, pixels.shape[1::-1]):
+        return Image.fromarray(pixels)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if size is not None and image.size != size:
@@ -79,9 +81,9 @@ def decode(data: bytes, channels: int, size: tuple[int, int] | None = None) -> I
 
 
 def decode_pixels(data: bytes, channels: int) -> Pixels:
-    """Return the pixels [H, W, C] of a file's bytes, as `decode` has them, and its errors."""
-    plain = _plain_jpeg(data, channels)
-    return pixels_of(decode(data, channels)) if plain is None else plain
+    """Decode the bytes of an image file to pixels [H, W, C]."""
+    pixels = _decode_jpeg(data, channels)
+    return pixels_of(decode(data, channels)) if pixels is None else pixels
 
 
 def pixels_of(image: Image.Image) -> Pixels:
@@ -89,8 +91,8 @@ def pixels_of(image: Image.Image) -> Pixels:
     return np.atleast_3d(np.asarray(image))
 
 
-def _plain_jpeg(data: bytes, channels: int) -> Pixels | None:
-    """Return what a whole color JPEG shows; None for anything else, or without simplejpeg."""
+def _decode_jpeg(data: bytes, channels: int) -> Pixels | None:
+    """Decode a valid color JPEG; return None otherwise, or without simplejpeg."""
     if simplejpeg is None or channels != 3 or not data.startswith(b"\xff\xd8"):
         return None
     try:
@@ -103,10 +105,10 @@ def _plain_jpeg(data: bytes, channels: int) -> Pixels | None:
     return pixels
 
 
-def with_short_side(image: Image.Image, side: int) -> Image.Image:
-    """Return an image whose shorter side has so many pixels, bilinear with antialiasing.
+def resize_shorter(image: Image.Image, side: int) -> Image.Image:
+    """Resize an image's shorter side, bilinear with antialiasing.
 
-    The longer one is cut to whole pixels, as by torchvision's `Resize`.
+    The longer side is truncated to whole pixels, as by torchvision's `Resize`.
     """
     short = min(image.size)
     if short == side:

@@ -1,4 +1,4 @@
-"""What `ltbench data check` and `ltbench data plot` tell of a dataset. Imports no torch."""
+"""Reports of `ltbench data`: check, plot, prepare, cache. Imports no torch."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,28 +28,28 @@ COLORS = {"many": "#4477aa", "medium": "#ccbb44", "few": "#ee6677"}
 
 @dataclass(frozen=True)
 class DataReport:
-    """A dataset as it is on this machine.
+    """A dataset on this machine, and its two splits.
 
     Attributes:
-        root: folder of all datasets that was looked in.
-        class_names: as the source calls them, made printable.
-        pool_counts, counts, test_counts: [C] images of each class: all, of the long-tailed split,
-            of the test set.
-        gini, effective_classes: of `counts`: the functions of these names.
-        groups: [C] group of each class by the dataset's rule.
+        root: the data root.
+        class_names: names of the source, made printable.
+        raw_counts, counts, test_counts: [C] images of each class: of the raw dataset's training
+            images, of the long-tailed split, of the test set.
+        gini, effective_classes: of `counts`; see the functions of these names.
+        groups: [C] shot group of each class.
         train_hash, test_hash: of the long-tailed split.
-        files: the images that stay in their files, those of validation too.
-        twin_per_class: images of each class in the balanced counterpart; None where there is none.
-        twin_hash: hash of the balanced counterpart; where there is none, None.
-        no_balanced_counterpart: why there is no balanced counterpart; None where there is one.
-        auxiliary: how many images methods choose on that need such, or why there are none.
+        balanced_per_class: images of each class in the balanced counterpart; None without one.
+        balanced_hash: of the balanced counterpart; None without one.
+        no_balanced_counterpart: reason why there is none; None if there is one.
+        auxiliary: source and number of the auxiliary images, or the reason why there are none.
+        files: images that are read from their files, validation included.
     """
 
     spec: DatasetSpec
     root: Path
     fingerprint: str
     class_names: tuple[str, ...]
-    pool_counts: tuple[int, ...]
+    raw_counts: tuple[int, ...]
     counts: tuple[int, ...]
     test_counts: tuple[int, ...]
     gini: float
@@ -57,33 +57,33 @@ class DataReport:
     groups: tuple[Group, ...]
     train_hash: str
     test_hash: str
-    twin_per_class: int | None
-    twin_hash: str | None
+    balanced_per_class: int | None
+    balanced_hash: str | None
     no_balanced_counterpart: str | None
     auxiliary: str
     files: tuple[FileImages, ...]
 
 
 def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
-    """Load a dataset and make both its splits.
+    """Load a dataset and make both splits.
 
     Raises:
-        DataError: when the images or the long-tailed split cannot be had.
+        DataError: if the images cannot be loaded or the long-tailed split cannot be made.
     """
     raw = load_raw_dataset(spec, data_root)
     plain = spec.model_copy(update={"auxiliary": None})
     longtailed = make_split(plain, raw, "longtailed")
-    balanced_counterpart, no_balanced_counterpart = None, None
+    balanced, reason = None, None
     try:
-        balanced_counterpart = make_split(plain, raw, "balanced")
+        balanced = make_split(plain, raw, "balanced")
     except DataError as error:
-        no_balanced_counterpart = str(error)
+        reason = str(error)
     return DataReport(
         spec=spec,
         root=resolve_root(data_root).absolute(),
         fingerprint=raw.fingerprint,
         class_names=tuple(printable(name) for name in raw.class_names),
-        pool_counts=tuple(np.bincount(raw.train_labels, minlength=spec.classes).tolist()),
+        raw_counts=tuple(np.bincount(raw.train_labels, minlength=spec.classes).tolist()),
         counts=longtailed.counts,
         test_counts=tuple(np.bincount(raw.test_labels, minlength=spec.classes).tolist()),
         gini=gini(longtailed.counts),
@@ -91,9 +91,9 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
         groups=class_groups(longtailed.counts, spec.shot_rule),
         train_hash=longtailed.train_hash,
         test_hash=longtailed.test_hash,
-        twin_per_class=balanced_counterpart.counts[0] if balanced_counterpart else None,
-        twin_hash=balanced_counterpart.train_hash if balanced_counterpart else None,
-        no_balanced_counterpart=no_balanced_counterpart,
+        balanced_per_class=balanced.counts[0] if balanced else None,
+        balanced_hash=balanced.train_hash if balanced else None,
+        no_balanced_counterpart=reason,
         auxiliary=_auxiliary(spec, raw),
         files=tuple(raw.every_file),
     )
@@ -133,83 +133,91 @@ def effective_classes(counts: Sequence[int]) -> float:
 
 
 def _auxiliary(spec: DatasetSpec, raw: RawDataset) -> str:
-    wanted = spec.auxiliary_or_default
+    auxiliary = spec.auxiliary_or_default
     try:
-        split = make_split(spec.model_copy(update={"auxiliary": wanted}), raw, "longtailed")
+        split = make_split(spec.model_copy(update={"auxiliary": auxiliary}), raw, "longtailed")
     except DataError as error:
         return str(error)
     images = 0 if split.auxiliary is None else len(split.auxiliary.labels)
-    return f"{wanted.id}, {images} images"
+    return f"{auxiliary.id}, {images} images"
 
 
 def describe(report: DataReport) -> str:
-    """Return a report as lines of text."""
+    """Return a report as text."""
     spec, counts = report.spec, report.counts
     sizes = Counter(report.groups)
-    known = spec.fingerprint or (spec.official_lists and pinned_fingerprint(spec.official_lists))
-    pinned = "as pinned" if known else "not pinned"
-    where = "" if spec.source == "digits" else f" in {report.root}"
+    pinned = spec.fingerprint or (spec.official_lists and pinned_fingerprint(spec.official_lists))
+    status = "as pinned" if pinned else "not pinned"
+    location = "" if spec.source == "digits" else f" in {report.root}"
     shape = (spec.channels, spec.image_size, spec.image_size)
+    groups = ", ".join(f"{sizes[group]} {group}" for group in GROUPS)
+    balanced = report.no_balanced_counterpart or f"{report.balanced_per_class} a class"
     lines = [
-        f"{spec.id}: {spec.title}, {spec.source}{where}",
-        f"images       {' x '.join(map(str, shape))}, {spec.classes} classes",
-        f"pool         {_range(report.pool_counts)}",
-        f"long-tailed  {_range(counts)}, ratio {max(counts) / min(counts):.4g}",
-        f"imbalance    Gini {report.gini:.3f}, effective classes {report.effective_classes:.1f}",
-        f"balanced     {report.no_balanced_counterpart or f'{report.twin_per_class} a class'}",
-        f"test         {_range(report.test_counts)}",
-        f"auxiliary    {report.auxiliary}",
-        f"groups       {', '.join(f'{sizes[g]} {g}' for g in GROUPS)} ({RULES[spec.shot_rule]})",
-        f"fingerprint  {report.fingerprint} ({pinned})",
-        f"train hash   {report.train_hash}",
-        f"balanced_counterpart hash    {report.twin_hash or '-'}",
-        f"test hash    {report.test_hash}",
+        f"{spec.id}: {spec.title}, {spec.source}{location}",
+        f"images             {' x '.join(map(str, shape))}, {spec.classes} classes",
+        f"training images    {_range(report.raw_counts)}",
+        f"long-tailed split  {_range(counts)}, imbalance ratio {max(counts) / min(counts):.4g}",
+        f"Gini coefficient   {report.gini:.3f}",
+        f"effective classes  {report.effective_classes:.1f}",
+        f"balanced split     {balanced}",
+        f"test set           {_range(report.test_counts)}",
+        f"auxiliary images   {report.auxiliary}",
+        f"shot groups        {groups} ({RULES[spec.shot_rule]})",
+        f"fingerprint        {report.fingerprint} ({status})",
+        f"long-tailed hash   {report.train_hash}",
+        f"balanced hash      {report.balanced_hash or '-'}",
+        f"test hash          {report.test_hash}",
     ]
     return "\n".join(lines)
 
 
-def describe_lists(lists: ImageLists, found: Mapping[str, int]) -> str:
-    """Return which lists of a dataset were found and are right, as lines of text."""
+def describe_lists(lists: ImageLists, images: Mapping[str, int]) -> str:
+    """Return the state of each official list as text.
+
+    Args:
+        lists: of the dataset.
+        images: of each list that was found and checked, by part.
+    """
     lines = []
     for part, file in lists.files.items():
         official = f"official, git blob {file.blob}" if file.blob else "not pinned"
-        said = f"{found[part]:,} images, {official}" if part in found else "not there"
-        lines.append(f"{file.file:24}{said}")
+        state = f"{images[part]:,} images, {official}" if part in images else "missing"
+        lines.append(f"{file.file:24}{state}")
     return "\n".join(lines)
 
 
 def describe_preparation(prepared: PreparationReport) -> str:
-    """Return what was prepared as lines of text."""
-    words = {
-        "train": "training",
-        "val": "validation",
-        "test": "test",
-        "balanced_counterpart": "balanced counterpart",
+    """Return the report of a preparation as text."""
+    titles = {
+        "train": "long-tailed split",
+        "val": "validation set",
+        "test": "test set",
+        "balanced": "balanced split",
     }
-    lines = [f"prepared      {prepared.folder.absolute()}", f"images        {prepared.root}"]
-    lines += [f"{words[part]:14}{count:,} images" for part, count in prepared.images.items()]
+    lines = [f"prepared dataset   {prepared.folder.absolute()}"]
+    lines += [f"images             {prepared.root}"]
+    lines += [f"{titles[part]:19}{count:,} images" for part, count in prepared.images.items()]
     if prepared.no_balanced_counterpart is not None:
-        lines.append(f"{words['balanced_counterpart']:14}none: {prepared.no_balanced_counterpart}")
-    lines += [f"paths         {form} ({words[part]})" for part, form in prepared.paths.items()]
-    return "\n".join([*lines, f"fingerprint   {prepared.fingerprint}"])
+        lines.append(f"{titles['balanced']:19}none: {prepared.no_balanced_counterpart}")
+    lines += [f"{f'{part} paths':19}{form}" for part, form in prepared.paths.items()]
+    return "\n".join([*lines, f"fingerprint        {prepared.fingerprint}"])
 
 
 def describe_cache(built: CacheReport) -> str:
-    """Return what a cache holds as lines of text."""
+    """Return the report of an image cache as text."""
     bad = [f"{path} {why}" for path, why in built.bad.items()]
     lines = [
         f"cache   {built.folder}",
         f"images  {built.images:,}, {built.bytes / 1e9:.2f} GB, {len(bad):,} bad",
     ]
     if built.bad_images is not None:
-        pinned = built.bad_images.model_dump().items()
-        written = ", ".join(f"{name}: {value}" for name, value in pinned)
-        lines += [listed(bad), f"to plan without the cache: bad_images: {{{written}}}"]
+        fields = ", ".join(f"{k}: {value}" for k, value in built.bad_images.model_dump().items())
+        lines += [listed(bad), f"to plan without the cache: bad_images: {{{fields}}}"]
     return "\n".join(lines)
 
 
 def histogram(report: DataReport) -> str:
-    """Return the training images of each class of the long-tailed split, drawn in text."""
+    """Return a text histogram of the long-tailed split's class counts."""
     width = max(len(name) for name in report.class_names)
     digits = len(str(max(report.counts)))
     rows = zip(report.class_names, report.counts, report.groups, strict=True)
@@ -220,14 +228,14 @@ def histogram(report: DataReport) -> str:
 
 
 def write_figure(report: DataReport, path: Path) -> bool:
-    """Draw the histogram of the long-tailed split and its balanced counterpart into a file.
+    """Write a figure of the class counts of both splits.
 
     Args:
-        report: what to draw.
-        path: the file, whose suffix says its format (.png, .svg, .pdf).
+        report: of the dataset.
+        path: of the figure; its suffix sets the format (.png, .svg, .pdf).
 
     Returns:
-        Whether it was written; not without matplotlib.
+        Whether it was written: False without matplotlib.
     """
     try:
         from matplotlib.figure import Figure
@@ -236,13 +244,12 @@ def write_figure(report: DataReport, path: Path) -> bool:
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     axes = figure.add_subplot()
     for group in GROUPS:
-        classes = [k for k, of in enumerate(report.groups) if of == group]
+        classes = [k for k, its_group in enumerate(report.groups) if its_group == group]
         heights = [report.counts[k] for k in classes]
         axes.bar(classes, heights, width=1, color=COLORS[group], label=group)
-    if report.twin_per_class is not None:
-        axes.axhline(
-            report.twin_per_class, color="black", linestyle="--", label="balanced counterpart"
-        )
+    if report.balanced_per_class is not None:
+        level = report.balanced_per_class
+        axes.axhline(level, color="black", linestyle="--", label="balanced counterpart")
     axes.set(xlabel="class", ylabel="training images", title=report.spec.id, yscale="log")
     axes.legend()
     figure.savefig(path)

@@ -1,4 +1,4 @@
-"""The error of data that is missing, damaged or not what the configuration says."""
+"""DataError: data is missing, damaged or not as configured."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -6,23 +6,24 @@ from typing import Literal
 from ltbench.config.errors import CodedError
 
 OnBad = Literal["error", "skip", "report"]
-"""What becomes of images that cannot be decoded.
+"""Treatment of images that cannot be decoded.
 
-The build fails and names them (`error`); training images are left out, while a bad test image is an
-error all the same (`skip`); or they stand as black images (`report`).
+`error`: the build fails and names them. `skip`: training images are left out, and a bad test image
+is an error. `report`: they are replaced by black images.
 """
 
 
 class DataError(CodedError):
-    """Data cannot be used; the message says what is wrong and where, all of it."""
+    """Data cannot be used; the message lists all problems."""
 
     code = "missing-data"
 
 
 def listed(items: Sequence[str], most: int = 10) -> str:
-    """Return the first items, one an indented line, and how many more there are.
+    """Format the first items of a list as indented lines.
 
-    Items may hold names of files: characters that a terminal could obey are escaped.
+    A last line has the number of the others. Items may contain file names: control characters are
+    escaped.
     """
     lines = [f"  {printable(item)}" for item in items[:most]]
     if len(items) > most:
@@ -31,5 +32,5 @@ def listed(items: Sequence[str], most: int = 10) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text with every character escaped that does not print."""
+    """Escape the characters of a text that are not printable."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

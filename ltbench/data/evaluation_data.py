@@ -1,4 +1,4 @@
-"""Labelled images that a trained network can be tested on: a part of a dataset, or a folder."""
+"""Labeled images for `ltbench evaluate`: a part of a dataset, or a folder."""
 
 from pathlib import Path
 from typing import Literal
@@ -28,24 +28,24 @@ def part_of_dataset(
 
     Args:
         spec: the dataset.
-        part: which images.
-        split: whose training images.
+        part: "test", "train" or "val".
+        split: of the training images.
         data_root: folder of all datasets.
-        classes: what they must be called, in order; None for whatever they are called.
+        classes: expected class names, in order; None for any.
 
     Raises:
-        DataError: where they cannot be had, or are of other classes.
+        DataError: if the images cannot be loaded, or have other classes.
     """
     raw = load_raw_dataset(spec, data_root)
     if classes is not None and raw.class_names != classes:
         raise DataError(
-            f"{spec.name} has other classes than this run, or in another order", "mismatch"
+            f"{spec.name} has other classes than the run, or in another order", "mismatch"
         )
     if part == "test":
         return LabeledImages(raw.test_images, raw.test_labels)
     if part == "train":
-        chosen = make_split(spec, raw, split).train
-        return LabeledImages(raw.train_images[chosen], raw.train_labels[chosen])
+        index = make_split(spec, raw, split).train
+        return LabeledImages(raw.train_images[index], raw.train_labels[index])
     if raw.val_images is None or raw.val_labels is None:
         raise DataError(f"{spec.name} has no validation images", "missing-data")
     return LabeledImages(raw.val_images, raw.val_labels)
@@ -54,34 +54,34 @@ def part_of_dataset(
 def images_of_folder(
     folder: Path, spec: DatasetSpec, recipe: Recipe, classes: tuple[str, ...]
 ) -> LabeledImages:
-    """Return the images of a folder that has a folder a class.
+    """Return the images of a folder with one subfolder per class.
 
     Args:
         folder: holds `<class>/<file>`; classes may be missing.
-        spec: size and channels of the images, unless the recipe is for images of any size.
+        spec: the dataset, for size and channels of the images; any size if the recipe resizes.
         recipe: of the run.
-        classes: their names in the order of labels.
+        classes: class names in the order of labels.
 
     Raises:
-        DataError: naming everything that is wrong with the folder or its images.
+        DataError: with all problems of the folder and its images.
     """
     folder = folder.resolve()
-    listing = list_folder(folder.parent, {"train": folder.name})
-    if unknown := sorted(set(listing.classes) - set(classes)):
+    index = list_folder(folder.parent, {"train": folder.name})
+    if unknown := sorted(set(index.classes) - set(classes)):
         raise DataError(
-            f"{folder} has classes that this run does not know:\n{listed(unknown)}", "mismatch"
+            f"{folder} has classes that the run does not have:\n{listed(unknown)}", "mismatch"
         )
     label_of = {name: label for label, name in enumerate(classes)}
-    files = listing.parts["train"]
-    labels = np.array([label_of[listing.classes[file.label]] for file in files], np.int64)
-    paths = FileImages(folder.parent, tuple(file.path for file in files), spec.channels)
+    files = index.parts["train"]
+    labels = np.array([label_of[index.classes[file.label]] for file in files], np.int64)
+    images = FileImages(folder.parent, tuple(file.path for file in files), spec.channels)
     if recipe.resize_shorter_side is not None:
-        return LabeledImages(paths, labels)
-    return LabeledImages(_decoded(paths, spec.image_size), labels)
+        return LabeledImages(images, labels)
+    return LabeledImages(_decode_all(images, spec.image_size), labels)
 
 
-def _decoded(files: FileImages, side: int) -> InMemoryImages:
-    """Return the images of files, all of one size.
+def _decode_all(files: FileImages, side: int) -> InMemoryImages:
+    """Decode image files of one size.
 
     Raises:
         DataError: naming all that cannot be read or have another size.

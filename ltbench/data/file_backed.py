@@ -1,7 +1,7 @@
-"""Images of any size that stay in their files; their fingerprint is measured once.
+"""Images of any size, read from their files; the fingerprint is computed once.
 
-What was measured stands in the cache folder under the dataset's name and a signature of the files
-(path, class, size, time of change): files that changed are measured again.
+It is cached under the dataset's name and a signature of the files (path, class, size, ctime), so
+that changed files are hashed again.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from ltbench.data.errors import DataError, listed
 from ltbench.data.file_index import FileEntry, FileIndex, fingerprints
 from ltbench.data.files import (
     atomic_directory,
+    cache_lock,
     cache_root,
-    making_cache,
     read_manifest,
     write_manifest,
 )
@@ -25,31 +25,31 @@ from ltbench.data.images import FileImages
 from ltbench.data.raw_dataset import Labels, RawDataset
 
 READERS = 8
-"""Files that are read at once: a disk may be far away."""
+"""Files read concurrently, for network disks."""
 
 
-def open_files(spec: DatasetSpec, folder: Path, listing: FileIndex) -> RawDataset:
-    """Return the listed images as files.
+def open_files(spec: DatasetSpec, folder: Path, index: FileIndex) -> RawDataset:
+    """Return a dataset whose images are read from their files.
 
     Args:
         spec: the dataset.
-        folder: that paths start from.
-        listing: the files.
+        folder: that the paths of the index are relative to.
+        index: of the image files.
 
     Raises:
-        DataError: where files cannot be read.
+        DataError: if files cannot be read.
     """
-    parts = {name: _part(spec, folder, files) for name, files in listing.parts.items()}
+    parts = {name: _part(spec, folder, files) for name, files in index.parts.items()}
     val_images, val_labels = parts.get("val", (None, None))
-    measured = _fingerprints(spec, folder, listing)
+    hashes = _fingerprints(spec, folder, index)
     return RawDataset(
         *parts["train"],
         *parts["test"],
-        listing.classes,
-        measured["fingerprint"],
+        index.classes,
+        hashes["fingerprint"],
         val_images,
         val_labels,
-        training=measured.get("training"),
+        training=hashes.get("training"),
     )
 
 
@@ -58,17 +58,17 @@ def _part(spec: DatasetSpec, folder: Path, files: Sequence[FileEntry]) -> tuple[
     return FileImages(folder, tuple(file.path for file in files), spec.channels), labels
 
 
-def _fingerprints(spec: DatasetSpec, folder: Path, listing: FileIndex) -> dict[str, str]:
-    measured = cache_root() / f"{spec.name}-files-{listing.signature()}"
-    content = read_manifest(measured)
+def _fingerprints(spec: DatasetSpec, folder: Path, index: FileIndex) -> dict[str, str]:
+    cache = cache_root() / f"{spec.name}-files-{index.signature()}"
+    content = read_manifest(cache)
     if content is None:
-        with making_cache(measured), atomic_directory(measured) as temporary:
-            content = _measure(folder, listing)
+        with cache_lock(cache), atomic_directory(cache) as temporary:
+            content = _hash_files(folder, index)
             write_manifest(temporary, content)
     return content
 
 
-def _measure(folder: Path, listing: FileIndex) -> dict[str, str]:
+def _hash_files(folder: Path, index: FileIndex) -> dict[str, str]:
     unreadable: list[str] = []
 
     def digest(file: FileEntry) -> tuple[str, int]:
@@ -79,7 +79,7 @@ def _measure(folder: Path, listing: FileIndex) -> dict[str, str]:
             return "", file.label
 
     with ThreadPoolExecutor(READERS) as pool:
-        digests = {name: list(pool.map(digest, part)) for name, part in listing.parts.items()}
+        digests = {name: list(pool.map(digest, part)) for name, part in index.parts.items()}
     if unreadable:
         raise DataError(
             f"{folder.absolute()}: {len(unreadable):,} files cannot be read:\n"

@@ -1,4 +1,4 @@
-"""What a dataset of one's own is made of: its classes, and the files of its parts in order."""
+"""File index of a dataset: its classes, and the files of its parts."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,10 +13,10 @@ Part = Literal["train", "test", "val"]
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A file: its path in the folder, its class, and what tells that it changed.
+    """An image file: path below the folder, label, size, ctime.
 
-    That is its size and the time of its last change, of content or metadata (ctime): copies and
-    archives can keep the time of modification, and whoever writes to a file can set it.
+    Size and ctime detect changes; mtime does not, since copies and archives preserve it and
+    programs can set it.
     """
 
     path: str
@@ -27,19 +27,19 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class FileIndex:
-    """The classes of a dataset and the files of its parts, in order."""
+    """Class names and image files by part, in order."""
 
     classes: tuple[str, ...]
     parts: dict[Part, tuple[FileEntry, ...]]
 
-    def signature(self, *beside: object) -> str:
-        """Return a hash of all files as they are, and of what else matters, for a cache's name."""
+    def signature(self, *settings: object) -> str:
+        """Return a hash of files and settings, for a cache's name."""
         files = [[astuple(file) for file in part] for part in self.parts.values()]
-        return content_hash([*beside, self.classes, files])[:16]
+        return content_hash([*settings, self.classes, files])[:16]
 
 
 def fingerprints(parts: Mapping[Part, Sequence[tuple[str, int]]]) -> dict[str, str]:
-    """Return the hash of all parts, and that of all but the test, as a manifest has them.
+    """Return the fingerprints of a dataset, with and without its test part.
 
     Args:
         parts: SHA-256 and label of each file, in the order of parts and files.
@@ -48,18 +48,18 @@ def fingerprints(parts: Mapping[Part, Sequence[tuple[str, int]]]) -> dict[str, s
     return {"fingerprint": content_hash([*parts.values()]), "training": content_hash(training)}
 
 
-def existing(
+def stat_files(
     folder: Path, images: Iterable[tuple[str, int]], problems: list[str]
 ) -> Iterator[FileEntry]:
-    """Yield the files at some paths with their classes; note those that are not there."""
+    """Yield the entries of files that exist; add the others to `problems`."""
     for path, label in images:
         if (folder / path).is_file():
             stat = (folder / path).stat()
             yield FileEntry(path, label, stat.st_size, stat.st_ctime_ns)
         else:
-            problems.append(f"there is no file {path}")
+            problems.append(f"file {path} is missing")
 
 
-def leads_out(path: Path | os.DirEntry[str], inside: Path) -> bool:
-    """Return whether a path is a link to something outside a folder."""
-    return path.is_symlink() and not Path(path).resolve().is_relative_to(inside)
+def links_outside(path: Path | os.DirEntry[str], folder: Path) -> bool:
+    """Return whether a path is a link to outside of a folder."""
+    return path.is_symlink() and not Path(path).resolve().is_relative_to(folder)

@@ -1,4 +1,4 @@
-"""Locks, atomically made folders and manifests, for what several processes prepare at once."""
+"""Locks, atomic directories and manifests for caches shared by processes."""
 
 import errno
 import fcntl
@@ -18,7 +18,7 @@ MANIFEST = "manifest.json"
 
 
 def cache_root() -> Path:
-    """Return the folder of what can be made again: LTBENCH_CACHE, else the user's cache folder."""
+    """Return the cache folder: LTBENCH_CACHE, else the user's."""
     if chosen := os.environ.get("LTBENCH_CACHE"):
         return Path(chosen).expanduser() / "ltbench"
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ltbench"
@@ -26,7 +26,7 @@ def cache_root() -> Path:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold a lock file; others wait. The kernel lets go of it when its holder dies."""
+    """Hold a file lock; the kernel releases it when the process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -34,34 +34,34 @@ def file_lock(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def making_cache(folder: Path, needs: int = 0) -> Iterator[None]:
-    """Hold the lock of a folder of the cache; others wait.
+def cache_lock(folder: Path, needs: int = 0) -> Iterator[None]:
+    """Hold the lock of a cache folder that is being built.
 
     Args:
-        folder: to be made or mended.
-        needs: bytes that it takes at least, 0 where that is not known.
+        folder: of the cache.
+        needs: least size in bytes; 0 if unknown.
 
     Raises:
-        DataError: where the cache cannot be written to, with the room that is needed and there.
+        DataError: if the cache cannot be written, with the space needed and free.
     """
     try:
         with file_lock(folder.parent / f".{folder.name}.lock"):
-            _check_room(folder.parent, needs)
+            _check_space(folder.parent, needs)
             yield
     except OSError as error:
         with suppress(OSError):
-            folder.rmdir()  # where nothing was put into it
-        room = f" (it needs {_megabytes(needs)})" if needs else ""
+            folder.rmdir()  # if it is empty
+        space = f" (it needs {_megabytes(needs)})" if needs else ""
         with suppress(OSError):
-            room += f"; {_megabytes(shutil.disk_usage(folder.parent).free)} are free there"
+            space += f"; {_megabytes(shutil.disk_usage(folder.parent).free)} are free there"
         raise DataError(
-            f"the cache {folder} cannot be written{room}: {error.strerror}; LTBENCH_CACHE names "
-            "another place",
+            f"the cache {folder} cannot be written{space}: {error.strerror}; set LTBENCH_CACHE to "
+            "use another folder",
             "not-writable",
         ) from error
 
 
-def _check_room(folder: Path, needs: int) -> None:
+def _check_space(folder: Path, needs: int) -> None:
     if needs > shutil.disk_usage(folder).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -71,10 +71,12 @@ def _megabytes(size: int) -> str:
 
 
 def reserve(path: Path) -> None:
-    """Reserve the room that a file says it takes, so that writing to its map cannot fail.
+    """Allocate the disk space of a sparse file.
+
+    Writing to its memory map cannot fail afterwards.
 
     Raises:
-        OSError: where there is not so much.
+        OSError: if there is not enough space.
     """
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -82,7 +84,7 @@ def reserve(path: Path) -> None:
 
 @contextmanager
 def removed_on_error(path: Path) -> Iterator[None]:
-    """Remove a file where a block that writes it fails."""
+    """Remove a file if the block that writes it fails."""
     try:
         yield
     except BaseException:
@@ -92,12 +94,12 @@ def removed_on_error(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_directory(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `folder` only if the block succeeds.
+    """Yield an empty folder that replaces `folder` if the block succeeds.
 
-    The caller holds a lock, so that what stands half-made beside it was left by a killed process.
+    The caller holds a lock, so that other temporary folders were left by killed processes.
     """
-    for left in folder.parent.glob(f".{folder.name}.*/"):
-        shutil.rmtree(left)
+    for abandoned in folder.parent.glob(f".{folder.name}.*/"):
+        shutil.rmtree(abandoned)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         yield temporary
@@ -110,13 +112,13 @@ def atomic_directory(folder: Path) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:
-    """Write what a prepared folder holds, with a hash of it."""
+    """Write a folder's manifest: its content, with a hash."""
     manifest = {"content": content, "sha256": content_hash(content)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return what a prepared folder holds; None where nobody wrote it or somebody altered it."""
+    """Read a folder's manifest; return None if it is missing or changed."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         content: dict[str, Any] = manifest["content"]

@@ -1,10 +1,10 @@
-"""Images of any size, decoded and resized once: packed into a few large files, mapped by jobs.
+"""Image cache: images of any size, decoded and resized once, memory-mapped by jobs.
 
 A cache is a folder below `cache_root()` whose name ends in a signature of all that its pixels
-depend on: the dataset's fingerprint, the files' names, the short side, the quality, the decoder.
-Each part (training, test) is cut into shards of consecutive images: `train-00003.bin` has their
-pixels [H, W, C], or their JPEGs, one after the other and `train-00003.json` their sizes. The cache
-is whole once its manifest is there; `cache_building.py` makes it.
+depend on: fingerprint of the dataset, file names, shorter side, JPEG quality, decoder. Each part
+(train, test) is divided into shards of consecutive images: `train-00003.bin` holds their pixels
+[H, W, C], or their JPEGs, one after the other, and `train-00003.json` their sizes. A cache is
+complete once it has a manifest; `cache_building.py` builds it.
 """
 
 import json
@@ -27,10 +27,10 @@ from ltbench.data.sources import is_there, load_raw_dataset
 from ltbench.data.subsample import Indices
 
 LAYOUT = 2
-"""Version of the cache's files."""
+"""Version of the cache's file layout."""
 
 Form = tuple[int, int | None]
-"""Short side of a cache's images, and the quality of its JPEGs; None for pixels."""
+"""Shorter side of a cache's images, and JPEG quality; None for raw pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +38,13 @@ class CachedImages:
     """Images of any size in a cache.
 
     Attributes:
-        shards: bytes of the shards of a part.
-        shard: [N] the shard of each image.
-        starts, ends: [N] its bytes there.
-        sizes: [N, 2] its height and width; 0 where it was left out.
+        shards: bytes of each shard of the part.
+        shard: [N] index of each image's shard.
+        starts, ends: [N] byte range of each image in its shard.
+        sizes: [N, 2] height and width; 0 for excluded images.
         channels: of the images.
-        jpeg: whether they are JPEGs.
-        threads: that decode these at once.
+        jpeg: whether they are stored as JPEGs.
+        threads: that decode JPEGs.
     """
 
     shards: Sequence[Pixels]
@@ -60,7 +60,7 @@ class CachedImages:
     def open(
         cls, folder: Path, shards: Sequence[str], channels: int, *, jpeg: bool, threads: int
     ) -> Self:
-        """Map the shards of a part of a cache, in order."""
+        """Memory-map the shards of a part in order."""
         indices = [json.loads((folder / f"{name}.json").read_bytes()) for name in shards]
         lengths = [np.array(index["lengths"], np.int64) for index in indices]
         ends = np.concatenate([each.cumsum() for each in lengths])
@@ -89,19 +89,19 @@ class CachedImages:
 
     @property
     def shape(self) -> None:
-        """Images are of any size."""
+        """None: images are of any size."""
         return
 
     @property
     def excluded(self) -> Indices:
-        """Positions of images that were left out."""
+        """Positions of excluded images."""
         return np.flatnonzero(self.sizes[:, 0] == 0)
 
     def read(self, positions: Sequence[int]) -> list[Pixels]:
-        """Return the pixels [H, W, C] of some images, mapped from the cache but for JPEGs.
+        """Return the pixels [H, W, C] of images; raw pixels are memory-mapped.
 
         Raises:
-            DataError: for a JPEG that is damaged.
+            DataError: for a damaged JPEG.
         """
         return self._readers(positions)
 
@@ -119,12 +119,12 @@ class CachedImages:
             return decode_pixels(data.tobytes(), self.channels)
         except BadImageError as error:
             raise DataError(
-                f"an image of the cache {error}: say `ltbench data cache --verify`", "bad-cache"
+                f"an image of the cache {error}: run `ltbench data cache --verify`", "bad-cache"
             ) from None
 
 
 def _mapped(path: Path) -> Pixels:
-    """Return the bytes of a file without reading them; there may be none."""
+    """Memory-map the bytes of a file, which may be empty."""
     if path.stat().st_size == 0:
         return np.zeros(0, np.uint8)
     pixels: Pixels = np.memmap(path, np.uint8, "r").view(np.ndarray)
@@ -134,10 +134,10 @@ def _mapped(path: Path) -> Pixels:
 def cache_folder(
     spec: DatasetSpec, raw: RawDataset, resize_shorter_side: int, quality: int | None = None
 ) -> Path:
-    """Return the folder of a dataset's cache, whether it is there or not."""
+    """Return the folder of a dataset's cache; it need not exist."""
     files = [[str(part.root.absolute()), part.paths] for part in raw.files.values()]
-    known = [LAYOUT, decoder(), raw.fingerprint, spec.channels, resize_shorter_side, quality]
-    signature = content_hash([*known, files])[:16]
+    settings = [LAYOUT, decoder(), raw.fingerprint, spec.channels, resize_shorter_side, quality]
+    signature = content_hash([*settings, files])[:16]
     return cache_root() / f"{spec.name}-{_form(resize_shorter_side, quality)}-{signature}"
 
 
@@ -152,7 +152,11 @@ def open_cache(
     quality: int | None = None,
     threads: int = 1,
 ) -> tuple[dict[str, CachedImages], BadImages | None] | None:
-    """Return the images of a cache by part, and which are bad; None where it is not whole."""
+    """Open a cache.
+
+    Returns:
+        Its images by part and the bad ones; None if the cache is missing or incomplete.
+    """
     folder = cache_folder(spec, raw, resize_shorter_side, quality)
     content = read_manifest(folder)
     if content is None:
@@ -173,35 +177,35 @@ def open_cache(
 def _bad_images(
     raw: RawDataset, bad: Mapping[str, str], parts: Mapping[str, CachedImages]
 ) -> BadImages | None:
-    """Return which images of a cache are bad, and whether it left them out; None without any."""
+    """Return the bad images of a cache; None without any."""
     if not bad:
         return None
-    places = [
+    positions = [
         [position for position, path in enumerate(raw.files[part].paths) if path in bad]
         for part in ("train", "test")
     ]
     return BadImages(
         on_bad="skip" if len(parts["train"].excluded) else "report",
-        train=len(places[0]),
-        test=len(places[1]),
-        hash=content_hash(places),
+        train=len(positions[0]),
+        test=len(positions[1]),
+        hash=content_hash(positions),
     )
 
 
 def measure_bad_images(
     spec: DatasetSpec, forms: Iterable[Form], data_root: str | Path | None = None
 ) -> BadImages | None:
-    """Return the bad images that jobs on a dataset are planned with, as cheaply as possible.
+    """Return the bad images that a dataset's jobs are planned with.
 
-    The pinned ones are believed without a look (jobs check them when they open their cache).
+    Pinned ones are returned without opening a cache; jobs check them when they open theirs.
 
     Args:
         spec: the dataset.
-        forms: of the caches that jobs read.
+        forms: of the jobs' caches.
         data_root: folder of all datasets.
 
     Raises:
-        DataError: where caches of the dataset left out, or blackened, other images.
+        DataError: if caches of the dataset have different bad images.
     """
     if spec.bad_images is not None or not spec.any_size:
         return spec.bad_images
@@ -212,50 +216,55 @@ def measure_bad_images(
     if not is_there(spec, data_root):
         return None
     raw = load_raw_dataset(spec, data_root, download=False)
-    opened = {form: open_cache(spec, raw, *form) for form in forms}
-    found = {form: cache[1] for form, cache in opened.items() if cache is not None}
-    if len(set(found.values())) > 1:
-        lines = [f"{_form(*form)}: {bad or 'all images usable'}" for form, bad in found.items()]
+    caches = {form: open_cache(spec, raw, *form) for form in forms}
+    bad_images = {form: cache[1] for form, cache in caches.items() if cache is not None}
+    if len(set(bad_images.values())) > 1:
+        lines = [
+            f"{_form(*form)}: {bad or 'all images usable'}" for form, bad in bad_images.items()
+        ]
         raise DataError(
-            f"{spec.name} has caches that differ in what they left out; build them again with the "
-            f"same --on-bad:\n{listed(lines)}",
+            f"caches of {spec.name} differ in their bad images; build them again with the same "
+            f"--on-bad:\n{listed(lines)}",
             "bad-cache",
         )
-    return next(iter(found.values()), None)
+    return next(iter(bad_images.values()), None)
 
 
 def open_images(spec: DatasetSpec, raw: RawDataset, recipe: Recipe, threads: int = 1) -> RawDataset:
-    """Return a dataset with its training and test images as a recipe's jobs read them.
+    """Open a dataset's images as the jobs of a recipe read them.
 
-    Those in files come from their cache where that is whole, without what it left out.
+    Images in files are read from their cache if it is complete, without those that it excludes.
 
     Args:
         spec: the dataset.
         raw: its images.
-        recipe: for the short side and the JPEG quality.
-        threads: that decode at once.
+        recipe: for the shorter side and the JPEG quality.
+        threads: that decode.
 
     Raises:
-        DataError: where the recipe is for images of another kind, or these are not the images that
-            the dataset is planned with.
+        DataError: if the recipe does not fit the images, or they are not those that the dataset is
+            planned with.
     """
     side = recipe.resize_shorter_side
     if (side is None) == bool(raw.files):
-        have = "any size" if raw.files else "one size"
-        raise DataError(f"{spec.id} has images of {have}, {recipe.name} is for others", "conflict")
+        size, verb = ("any size", "needs") if raw.files else ("one size", "must not have")
+        raise DataError(
+            f"{spec.id} has images of {size}: recipe {recipe.name} {verb} resize_shorter_side",
+            "conflict",
+        )
     if side is None:
         return raw
-    found = open_cache(spec, raw, side, recipe.jpeg_quality, threads)
-    bad = None if found is None else found[1]
+    cache = open_cache(spec, raw, side, recipe.jpeg_quality, threads)
+    bad = None if cache is None else cache[1]
     if bad != spec.bad_images:
-        here = "no cache here" if found is None else f"the cache here has {bad or 'all images'}"
+        actual = "no cache" if cache is None else f"a cache with {bad or 'all images'}"
         raise DataError(
-            f"{spec.name} was planned with {spec.bad_images or 'all images'}, {here}: these are "
-            "other training images. Plan again where jobs run, or build the cache here as there "
+            f"{spec.name} was planned with {spec.bad_images or 'all images'}, but this machine has "
+            f"{actual}: plan again on the machine that trains, or build the same cache here "
             "(`ltbench data cache`)",
             "mismatch",
         )
-    if found is None:
+    if cache is None:
         return raw
-    train, test = found[0]["train"], found[0]["test"]
+    train, test = cache[0]["train"], cache[0]["test"]
     return replace(exclude_images(raw, train.excluded), train_images=train, test_images=test)

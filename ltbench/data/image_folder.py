@@ -1,4 +1,4 @@
-"""The files of an image folder: `<train>/<class>/<file>`, the same for test and validation.
+"""Image folders: `<train>/<class>/<file>`, likewise for test and validation.
 
 Classes are numbered in the order of their names; images are ordered by class, then by name. Names
 that start with a dot are ignored.
@@ -10,20 +10,20 @@ from itertools import combinations, permutations
 from pathlib import Path
 
 from ltbench.data.errors import DataError, listed
-from ltbench.data.file_index import FileEntry, FileIndex, Part, leads_out
+from ltbench.data.file_index import FileEntry, FileIndex, Part, links_outside
 
 
 def list_folder(folder: Path, names: Mapping[Part, str]) -> FileIndex:
-    """Walk a folder without opening its files.
+    """List the files of an image folder without opening them.
 
     Args:
-        folder: holds a folder for each part.
-        names: of these folders; training and test are among them.
+        folder: of the dataset.
+        names: subfolder of each part; training and test are among them.
 
     Raises:
-        DataError: with everything that is wrong: parts, classes or images that are absent, classes
-            of one part alone, parts that are one folder, links that lead out of the folder, folders
-            where files should be.
+        DataError: with all problems: missing parts, classes or images, classes of one part only,
+            parts that share a folder, links to targets outside the folder, folders instead of
+            files.
     """
     problems: list[str] = []
     inside = folder.resolve()
@@ -55,21 +55,21 @@ def list_folder(folder: Path, names: Mapping[Part, str]) -> FileIndex:
 def _classes(folder: Path, part: str, inside: Path, problems: list[str]) -> list[str]:
     path = folder / part
     if not path.is_dir():
-        problems.append(f"there is no folder {part}/")
+        problems.append(f"folder {part}/ is missing")
         return []
     if not path.resolve().is_relative_to(inside):
-        problems.append(f"{part}/ leads out of the folder")
+        problems.append(f"{part}/ is outside of the folder")
         return []
     names = []
     for entry in _visible(path):
-        if leads_out(entry, inside):
-            problems.append(f"{part}/{entry.name} is a link that leads out of the folder")
+        if links_outside(entry, inside):
+            problems.append(f"{part}/{entry.name} links outside of the folder")
         elif not entry.is_dir():
-            problems.append(f"{part}/{entry.name} is not the folder of a class")
+            problems.append(f"{part}/{entry.name} is not a class folder")
         else:
             names.append(entry.name)
     if not names:
-        problems.append(f"{part}/ has no folders of classes")
+        problems.append(f"{part}/ has no class folders")
     return names
 
 
@@ -81,8 +81,8 @@ def _files(
         problems.append(f"{within}/ has no images")
     for entry in entries:
         path = f"{within}/{entry.name}"
-        if leads_out(entry, inside):
-            problems.append(f"{path} is a link that leads out of the folder")
+        if links_outside(entry, inside):
+            problems.append(f"{path} links outside of the folder")
         elif not entry.is_file():
             problems.append(f"{path} is not a file")
         else:

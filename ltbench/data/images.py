@@ -1,4 +1,4 @@
-"""Images by position: in memory, in files, or in a cache (image_cache.py). Imports no torch."""
+"""Images in memory or in files (cached ones: image_cache.py). Imports no torch."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from ltbench.data.decode import (
     decode_pixels,
     pixels_of,
     read_file,
-    with_short_side,
+    resize_shorter,
 )
 from ltbench.data.errors import DataError, printable
 from ltbench.data.subsample import Indices
@@ -28,20 +28,20 @@ class Images(Protocol):
     """Images of a part of a dataset, in order."""
 
     def __len__(self) -> int:
-        """Return how many images there are."""
+        """Return the number of images."""
 
     def __getitem__(self, positions: Indices) -> Self:
-        """Return the images at some positions, in the order of these."""
+        """Return the images at positions, in that order."""
 
     @property
     def shape(self) -> tuple[int, int, int] | None:
-        """Channels, height and width of every image; None for images of any size."""
+        """Channels, height and width of each image; None for any size."""
 
     def read(self, positions: Sequence[int]) -> list[Pixels]:
-        """Return the pixels [H, W, C] of some images, uint8, possibly mapped from a file.
+        """Return the pixels [H, W, C] of images, uint8, possibly memory-mapped.
 
         Raises:
-            DataError: for an image that cannot be read.
+            DataError: if an image cannot be read.
         """
 
 
@@ -68,16 +68,16 @@ class InMemoryImages:
         return channels, height, width
 
     def read(self, positions: Sequence[int]) -> list[Pixels]:
-        """Return the pixels [H, W, C] of some images."""
+        """Return the pixels [H, W, C] of images."""
         return list(self.pixels[np.asarray(positions, np.int64)].transpose(0, 2, 3, 1))
 
 
 class Readers:
-    """Threads that read images at once, none where there is one.
+    """Reads images in threads.
 
     Args:
         read: returns the image at a position.
-        threads: how many.
+        threads: their number; with one, images are read in the calling thread.
     """
 
     def __init__(self, read: Callable[[int], Pixels], threads: int) -> None:
@@ -91,15 +91,15 @@ class Readers:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Images of any size in their files, decoded whenever they are read.
+    """Images of any size in files, decoded at each read.
 
     Attributes:
-        root: folder that paths start from.
+        root: folder that paths are relative to.
         paths: of the images.
-        channels: that they are converted to.
+        channels: of the decoded images.
         resize_shorter_side: pixels of the shorter side after resizing; None for no resizing.
-        quality: of the JPEG that they go through after that; None for none.
-        threads: that decode at once.
+        quality: of a JPEG round trip after resizing; None for none.
+        threads: that decode.
     """
 
     root: Path
@@ -117,14 +117,14 @@ class FileImages:
 
     @property
     def shape(self) -> None:
-        """Images are of any size."""
+        """None: images are of any size."""
         return
 
     def read(self, positions: Sequence[int]) -> list[Pixels]:
-        """Return the pixels [H, W, C] of some images.
+        """Return the pixels [H, W, C] of images.
 
         Raises:
-            DataError: for one that cannot be read.
+            DataError: if an image cannot be read.
         """
         return self._readers(positions)
 
@@ -144,17 +144,17 @@ class FileImages:
 
 
 def read_image(path: Path, channels: int, resize_shorter_side: int | None) -> Image.Image:
-    """Return an image from its file, with a given short side; with None as it is.
+    """Read an image file and resize its shorter side if given.
 
     Raises:
-        BadImageError: saying why it cannot be read.
+        BadImageError: if it cannot be decoded.
     """
     image = decode(read_file(path), channels)
-    return image if resize_shorter_side is None else with_short_side(image, resize_shorter_side)
+    return image if resize_shorter_side is None else resize_shorter(image, resize_shorter_side)
 
 
 def encode_jpeg(image: Image.Image, quality: int) -> bytes:
-    """Return the JPEG of an image, its colors at half the resolution."""
+    """Encode an image as JPEG with 4:2:0 chroma subsampling."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
     return file.getvalue()

@@ -1,7 +1,7 @@
 """Training images per class of long-tailed splits and their balanced counterparts.
 
-Class 0 is always the largest. Counts are truncated, as the field's generators do it, so that the
-arithmetic below is part of the protocol: another order of evaluation may move a count by one.
+Class 0 is always the largest. Counts are truncated, as in the reference implementations: the order
+of the operations below is part of the protocol, since another one may change a count by one.
 """
 
 from collections.abc import Sequence
@@ -11,63 +11,87 @@ from ltbench.core.groups import GROUPS, Group, class_groups, subset_classes
 from ltbench.core.types import ClassSubset
 
 PARETO_SHAPE = 6.0
-"""Power of the Pareto profile."""
+"""Shape parameter a of the Pareto density."""
 
 
-def exponential(classes: int, largest: int, ratio: float) -> list[int]:
-    """Return `largest * mu^(k / (C - 1))`, `mu = 1 / ratio` (Cui et al. 2019; Cao et al. 2019)."""
+def exponential_counts(classes: int, largest: int, ratio: float) -> list[int]:
+    """Return exponentially decaying class counts [C].
+
+    `n_k = largest * mu^(k / (C - 1))` with `mu = 1 / ratio` (Cui et al. 2019; Cao et al. 2019).
+
+    Args:
+        classes: C.
+        largest: images of class 0.
+        ratio: imbalance ratio, of the largest to the smallest class.
+    """
     mu = 1 / ratio
     return [int(largest * mu ** (k / (classes - 1.0))) for k in range(classes)]
 
 
-def step(classes: int, largest: int, ratio: float) -> list[int]:
-    """Return `largest` for the first half of the classes, `largest / ratio` for the others."""
+def step_counts(classes: int, largest: int, ratio: float) -> list[int]:
+    """Return step-imbalanced class counts [C].
+
+    `largest` for the first half of the classes, `largest / ratio` for the others.
+    """
     head = classes // 2
     return [largest] * head + [int(largest * (1 / ratio))] * (classes - head)
 
 
-def pareto(classes: int, largest: int, ratio: float) -> list[int]:
-    """Return a Pareto density sampled at equal steps, from `largest` down to `largest / ratio`.
+def pareto_counts(classes: int, largest: int, ratio: float) -> list[int]:
+    """Return class counts [C] that follow a Pareto density.
 
-    The density of shape a = 6 falls like `x^-(a + 1)`; x runs from 1, at class 0, to where
-    it has fallen by `ratio`, at the last class:
+    The density of shape a = 6, proportional to `x^-(a + 1)`, is sampled at equal steps, from x = 1
+    at class 0 to where it has fallen by `ratio` at the last class:
     `n_k = largest * (1 + (ratio^(1 / (a + 1)) - 1) * k / (C - 1))^-(a + 1)`.
-    Its head falls faster than the exponential's and its tail is flatter.
+    The head falls faster than the exponential's, and the tail is flatter.
     """
     power = PARETO_SHAPE + 1
     end = ratio ** (1 / power)
     inner = [
         int(largest * (1 + (end - 1) * k / (classes - 1)) ** -power) for k in range(classes - 1)
     ]
-    return [*inner, int(largest * (1 / ratio))]  # the last point without the rounding of the powers
+    return [*inner, int(largest * (1 / ratio))]  # the last count without the rounding of the powers
 
 
-PROFILES = {"exponential": exponential, "step": step, "pareto": pareto}
+IMBALANCE_TYPES = {
+    "exponential": exponential_counts,
+    "step": step_counts,
+    "pareto": pareto_counts,
+}
+"""Class counts by imbalance type; a `natural` dataset keeps its own."""
 
 
-def longtailed_counts(spec: DatasetSpec, pool: Sequence[int]) -> list[int]:
-    """Return the training images of each class in the long-tailed split.
+def longtailed_counts(spec: DatasetSpec, full_counts: Sequence[int]) -> list[int]:
+    """Return the class counts [C] of the long-tailed split.
 
     Args:
-        spec: the dataset. Without `largest`, class 0 gets the mean size of the pool's classes,
-            which is all of class 0 in a balanced pool.
-        pool: [C] images of each class before any are left out.
+        spec: the dataset. Without `max_per_class`, class 0 gets the mean class size of the full
+            training set, which is all of class 0 if that is balanced.
+        full_counts: [C] class counts of the full training set.
     """
     if spec.imbalance_ratio is None:
-        return list(pool)
-    largest = sum(pool) // spec.classes if spec.max_per_class is None else spec.max_per_class
-    return PROFILES[spec.imbalance_type](spec.classes, largest, spec.imbalance_ratio)
+        return list(full_counts)
+    mean = sum(full_counts) // spec.classes
+    largest = mean if spec.max_per_class is None else spec.max_per_class
+    return IMBALANCE_TYPES[spec.imbalance_type](spec.classes, largest, spec.imbalance_ratio)
 
 
 def balanced_counts(longtailed: Sequence[int]) -> list[int]:
-    """Return the balanced counts: the same total, `floor(n / C)` images a class."""
+    """Return the class counts [C] of the balanced counterpart.
+
+    `floor(n / C)` images a class, so that the total is that of the long-tailed split.
+    """
     return [sum(longtailed) // len(longtailed)] * len(longtailed)
 
 
 def held_out_counts(spec: DatasetSpec, counts: Sequence[int]) -> list[int]:
-    """Return the images of each class that `train_holdout` takes out of a split's `counts`.
+    """Return the number of held-out images [C] of a split.
 
-    Never more than half of a class: one with a single image keeps it and lends none.
+    All 0 unless the auxiliary images are a `train_holdout`; never more than half of a class.
+
+    Args:
+        spec: the dataset.
+        counts: [C] class counts of the split.
     """
     auxiliary = spec.auxiliary
     if auxiliary is None or auxiliary.source != "train_holdout":
@@ -76,10 +100,10 @@ def held_out_counts(spec: DatasetSpec, counts: Sequence[int]) -> list[int]:
 
 
 def split_counts(spec: DatasetSpec, split: Split, subset: ClassSubset = "all") -> list[int] | None:
-    """Return the training images of each class of a subset without looking at the images.
+    """Return the planned class counts [K] of a split's subset.
 
     Returns:
-        [K] counts; None where they depend on the images: natural profiles, `largest` not given.
+        The counts; None if they depend on the images: `natural`, or `max_per_class` not given.
     """
     if spec.imbalance_ratio is None or spec.max_per_class is None:
         return None
@@ -90,9 +114,12 @@ def split_counts(spec: DatasetSpec, split: Split, subset: ClassSubset = "all") -
 
 
 def split_size(spec: DatasetSpec, split: Split, subset: ClassSubset = "all") -> int | None:
-    """Return the number of training images of a split without looking at them, None as above.
+    """Return the planned number of training images of a split.
 
-    Lists do not say how many images are held out of them or belong to a subset: all are counted.
+    For official lists all images are counted: held-out images and subsets are not known.
+
+    Returns:
+        The number; None as of `split_counts`.
     """
     if spec.official_lists is not None:
         total = spec.official_lists.train.images
@@ -102,7 +129,7 @@ def split_size(spec: DatasetSpec, split: Split, subset: ClassSubset = "all") -> 
 
 
 def planned_groups(spec: DatasetSpec) -> frozenset[Group] | None:
-    """Return the groups that have classes, None where only images can tell."""
+    """Return the nonempty shot groups; None if they depend on the images."""
     if spec.official_lists is not None and spec.official_lists.group_sizes is not None:
         sizes = zip(GROUPS, spec.official_lists.group_sizes, strict=True)
         return frozenset(group for group, size in sizes if size > 0)

@@ -1,4 +1,4 @@
-"""Loaders that Lightning can iterate over: epochs in chunks of steps, and images in order."""
+"""Loaders for Lightning: training epochs in chunks of steps, ordered images."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -12,27 +12,27 @@ from ltbench.core.batch import Batch
 from ltbench.data.batch_maker import BatchMaker
 
 Step = Batch | dict[str, Batch]
-"""What one optimization step sees: a batch, or one a sampler by its name."""
+"""Input of an optimization step: a batch, or a batch by sampler name."""
 
 CHUNK = 16
-"""Optimization steps in one Lightning step."""
+"""Optimization steps of a Lightning step."""
 
 
 class ChunkedEpochs:
-    """Training epochs for Lightning, whose steps are chunks of 16 optimization steps.
+    """Training epochs whose Lightning steps are chunks of optimization steps.
 
-    A Lightning step costs about as much as a step of a small network: one for 16 of them is what
-    makes jobs on small images fast. A chunk is gone through before the next one is taken.
+    A Lightning step costs about as much as an optimization step of a small network: one for 16 of
+    them makes jobs on small images fast. A chunk is consumed before the next one is requested.
 
-    Lightning asks for an iterator before the hooks of an epoch's start have run; the epoch begins
-    when its first chunk is taken, after them.
+    Lightning requests an iterator before it calls the hooks of an epoch's start; the epoch begins
+    with its first chunk, after them.
 
     Args:
         epoch: yields the steps of an epoch, given its number and the step to begin with.
-        number: returns the number of the epoch that begins.
+        number: returns the number of the current epoch.
         steps: optimization steps of an epoch.
         chunk: steps of a chunk; the last one may be shorter.
-        done: steps of the first epoch that were taken before; its chunks have only the others.
+        done: steps of the first epoch taken before an interruption; its chunks skip them.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class ChunkedEpochs:
 
 
 class OrderedLoader:
-    """Images in order as a test sees them, none twice: all, or a rank's contiguous share.
+    """Images in order, not augmented: all, or a rank's contiguous share.
 
-    The job's test, tests between epochs, statistics, auxiliary images and the test of exported
-    weights all read these batches. An empty share is one empty batch: Lightning would skip the test
-    of a rank without any, hooks included, and the other ranks would wait for it.
+    The job's test, tests between epochs, statistics, auxiliary images and `ltbench evaluate` all
+    read these batches. An empty share is one empty batch: Lightning would skip the test of a rank
+    without batches, hooks included, and the other ranks would wait for it.
 
     Args:
-        maker: of the batches.
-        labels: [N] int64, of its images.
-        batch: images of a batch; the last one may be smaller.
-        index: [M] positions of images, in order; None for all of them.
-        span: of the index, what this rank goes through; None for all of it.
+        maker: batch maker of the images.
+        labels: [N] int64, of the images.
+        batch: batch size; the last batch may be smaller.
+        index: [M] positions of images, in order; None for all images.
+        span: this rank's range of the index; None for all of it.
         on_batch: called before every batch.
     """
 
@@ -97,12 +97,12 @@ class OrderedLoader:
             yield self.load_batch(first, min(first + self.batch, self.span.stop))
 
     def load_batch(self, first: int, last: int) -> Batch:
-        """Return the batch of positions first .. last - 1 of the index."""
+        """Return the batch of index[first:last]."""
         self.on_batch()
-        here = self.index[first:last]
-        return Batch(self.maker(here), self.labels[here], here)
+        rows = self.index[first:last]
+        return Batch(self.maker(rows), self.labels[rows], rows)
 
 
 def rank_slice(count: int, rank: int, world: int) -> range:
-    """Return a rank's contiguous share of `count` positions; shares differ by one at most."""
+    """Return a rank's contiguous share of `count` positions; sizes differ by one."""
     return range(count * rank // world, count * (rank + 1) // world)

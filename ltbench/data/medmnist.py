@@ -1,4 +1,4 @@
-"""MedMNIST (Yang et al. 2023): a data set is one npz file, with a label for each image."""
+"""MedMNIST (Yang et al. 2023): one npz file per dataset, single-label."""
 
 from pathlib import Path
 from zipfile import BadZipFile
@@ -14,10 +14,10 @@ PARTS = ("train", "test", "val")
 
 
 def read_medmnist(spec: DatasetSpec, path: Path) -> RawDataset:
-    """Return the images of a file; its classes are called by their numbers.
+    """Read a MedMNIST file; class names are the class numbers.
 
     Raises:
-        DataError: for a file that is absent, damaged, or of another kind of images or labels.
+        DataError: if the file is missing or damaged, or its images or labels are not as expected.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -26,16 +26,16 @@ def read_medmnist(spec: DatasetSpec, path: Path) -> RawDataset:
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise DataError(
             f"{spec.name}: no usable {path.absolute()} (as the package medmnist stores it; "
-            f"--data-root or LTBENCH_DATA name another root): {error}",
+            f"--data-root or LTBENCH_DATA set another data root): {error}",
             "missing-data",
         ) from error
     problems = []
     if any(part.dtype != np.uint8 or part.ndim not in (3, 4) for part in images):
-        problems.append("its images are not bytes in two dimensions")
+        problems.append("images are not two-dimensional uint8 arrays")
     if any(of.shape != (len(part), 1) for part, of in zip(images, labels, strict=True)):
-        problems.append("its images do not have one label each")
+        problems.append("images do not have one label each")
     elif not all(np.isin(of, range(spec.classes)).all() for of in labels):
-        problems.append(f"its labels are not all below {spec.classes}")
+        problems.append(f"labels are not all below {spec.classes}")
     if problems:
         raise DataError(
             "\n".join(f"{path.absolute()}: {problem}" for problem in problems), "bad-layout"

@@ -1,10 +1,10 @@
-"""Lists of images: text files with a path and a class number a line. Imports no torch.
+"""Official lists of images: text files of `path label` lines. Imports no torch.
 
-A list goes round with several forms of path (`train/apartment_building-outdoor/7.jpg` is also
-`data_256/a/apartment_building/outdoor/7.jpg`). Whatever form a file has, an image is its class, its
-name and its class number. The canonical text of a list has a line `path number` for each image, in
-the order of the list, with the path in the first of the part's forms, which is that of the official
-list. The text's git blob id is what `git hash-object` prints for the official file.
+A list circulates in several path formats (`train/apartment_building-outdoor/7.jpg` is also
+`data_256/a/apartment_building/outdoor/7.jpg`). In any of them an image is the folder of its class,
+its file name and its label. The canonical text of a list has one line `path label` per image, in
+the order of the list, in the first path format of the part, which is that of the official list: its
+git blob id is what `git hash-object` prints for the official file.
 """
 
 import hashlib
@@ -26,21 +26,21 @@ PATTERNS = {
     r"\{nested\}": r"(?P<nested>.+)",
     r"\{name\}": r"(?P<name>[^/]+)",
 }
-"""What stands for each part of a form, as `re.escape` writes it."""
+"""Regular expression of each placeholder of a path format, as `re.escape` writes it."""
 
 
 class ListEntry(NamedTuple):
-    """An image: the folder of its class, as the official list writes it, its file, its class."""
+    """A listed image: class folder in the official list, file name, label."""
 
     folder: str
     name: str
     label: int
 
 
-def path_of(image: ListEntry, form: str) -> str:
-    """Return an image's path in a form."""
+def path_of(image: ListEntry, path_format: str) -> str:
+    """Return an image's path in a format."""
     return (
-        form.replace("{initial}", image.folder[:1])
+        path_format.replace("{initial}", image.folder[:1])
         .replace("{nested}", image.folder.replace("-", "/"))
         .replace("{class}", image.folder)
         .replace("{name}", image.name)
@@ -49,25 +49,28 @@ def path_of(image: ListEntry, form: str) -> str:
 
 @dataclass(frozen=True)
 class OfficialLists:
-    """The images of a dataset.
+    """The listed images of a dataset.
 
     Attributes:
-        classes: the folder of each class.
-        parts: images by list ("train", "test", and "val" where there is one), in order.
+        classes: folder of each class.
+        parts: images by list ("train", "test" and, if there is one, "val"), in order.
     """
 
     classes: tuple[str, ...]
     parts: Mapping[str, tuple[ListEntry, ...]]
 
 
-def forms_of(lists: ImageLists, part: str) -> tuple[str, ...]:
-    """Return the forms that paths of a list may have; validation images are training images."""
+def path_formats(lists: ImageLists, part: str) -> tuple[str, ...]:
+    """Return the path formats of a list.
+
+    Validation images lie among the training images.
+    """
     return lists.test.paths if part == "test" else lists.train.paths
 
 
-def canonical_text(images: Iterable[ListEntry], form: str) -> str:
-    """Return the text of a list in a form."""
-    return "".join(f"{path_of(image, form)} {image.label}\n" for image in images)
+def canonical_text(images: Iterable[ListEntry], path_format: str) -> str:
+    """Return the text of a list in a path format."""
+    return "".join(f"{path_of(image, path_format)} {image.label}\n" for image in images)
 
 
 def blob_id(text: str) -> str:
@@ -78,53 +81,53 @@ def blob_id(text: str) -> str:
 
 
 def lists_fingerprint(blobs: Mapping[str, str]) -> str:
-    """Return the fingerprint of a dataset: the hash of its lists' blob ids by part."""
+    """Return a dataset's fingerprint: the hash of its lists' blob ids."""
     return content_hash(dict(blobs))
 
 
 def pinned_fingerprint(lists: ImageLists) -> str | None:
-    """Return the fingerprint that a configuration pins; None where it leaves a list open."""
+    """Return the pinned fingerprint; None if a list is not pinned."""
     blobs = {part: file.blob for part, file in lists.files.items() if file.blob is not None}
     return lists_fingerprint(blobs) if len(blobs) == len(lists.files) else None
 
 
-def blobs_of(lists: ImageLists, found: OfficialLists) -> dict[str, str]:
-    """Return the blob ids of the lists' canonical texts."""
+def blobs_of(lists: ImageLists, official: OfficialLists) -> dict[str, str]:
+    """Return the blob ids of the lists' canonical texts by part."""
     return {
-        part: blob_id(canonical_text(images, forms_of(lists, part)[0]))
-        for part, images in found.parts.items()
+        part: blob_id(canonical_text(images, path_formats(lists, part)[0]))
+        for part, images in official.parts.items()
     }
 
 
 def read_lists(spec: DatasetSpec, lists: ImageLists, folder: Path) -> OfficialLists:
-    """Return the lists of a dataset, whichever form their paths have, checked against its facts.
+    """Read the official lists of a dataset, in any path format.
 
     Args:
         spec: the dataset.
-        lists: what it says of its lists.
-        folder: holds their files.
+        lists: its `official_lists`: files, path formats, expected counts and blob ids.
+        folder: of the list files.
 
     Raises:
-        DataError: with everything that is wrong with them.
+        DataError: with all errors, also where a list differs from the specification.
     """
     classes, parts = _read_files(spec, lists, folder, lists.files)
     return OfficialLists(tuple(classes[label] for label in range(spec.classes)), parts)
 
 
 def check_lists(spec: DatasetSpec, lists: ImageLists, folder: Path) -> dict[str, int]:
-    """Check those lists of a dataset that are in a folder, without any image.
+    """Check the lists found in a folder; no images are needed.
 
     Returns:
-        The images of each list that is there, by part.
+        Number of images of each list found, by part.
 
     Raises:
-        DataError: with everything that is wrong with them, or where there is none.
+        DataError: with all errors, or if the folder has none of the lists.
     """
     files = {part: file for part, file in lists.files.items() if (folder / file.file).exists()}
     if not files:
         names = ", ".join(file.file for file in lists.files.values())
         raise DataError(
-            f"no list of {spec.name} is in {folder.absolute()}: {names}", "missing-data"
+            f"{folder.absolute()} has none of the lists of {spec.name}: {names}", "missing-data"
         )
     _, parts = _read_files(spec, lists, folder, files)
     return {part: len(images) for part, images in parts.items()}
@@ -133,17 +136,17 @@ def check_lists(spec: DatasetSpec, lists: ImageLists, folder: Path) -> dict[str,
 def _read_files(
     spec: DatasetSpec, lists: ImageLists, folder: Path, files: Mapping[str, ListFile]
 ) -> tuple[dict[int, str], dict[str, tuple[ListEntry, ...]]]:
-    """Return the folders of classes and the images of some lists, checked."""
+    """Read and check lists; return class folders and images by part."""
     problems: list[str] = []
     classes: dict[int, str] = {}
     parts: dict[str, tuple[ListEntry, ...]] = {}
-    for part, file in files.items():  # the training list comes first: it has the classes
-        forms = forms_of(lists, part)
-        parts[part] = _read(folder / file.file, forms, spec.classes, classes, problems)
+    for part, file in files.items():  # the training list comes first: it names the classes
+        formats = path_formats(lists, part)
+        parts[part] = _read(folder / file.file, formats, spec.classes, classes, problems)
     shared = [folder for folder, n in Counter(classes.values()).items() if n > 1]
-    problems += [f"{folder} stands for several classes" for folder in shared]
+    problems += [f"{folder} is the folder of several classes" for folder in shared]
     if not problems:
-        problems += _unlike_facts(spec, lists, parts)
+        problems += _differences(spec, lists, parts)
     if problems:
         raise DataError(
             f"lists of {spec.name} in {folder.absolute()}:\n{listed(problems)}", "bad-layout"
@@ -152,33 +155,33 @@ def _read_files(
 
 
 def _read(
-    path: Path, forms: Sequence[str], count: int, classes: dict[int, str], problems: list[str]
+    path: Path, formats: Sequence[str], count: int, classes: dict[int, str], problems: list[str]
 ) -> tuple[ListEntry, ...]:
-    """Return a list's images; note the folders of classes that are new."""
+    """Read the images of a list; add new class folders to `classes`."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        problems.append(f"{path.name} is not there")
+        problems.append(f"{path.name} is missing")
         return ()
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{path.name} cannot be read: {error}")
         return ()
-    patterns = [_pattern(form) for form in forms]
+    patterns = [_pattern(path_format) for path_format in formats]
     images: list[ListEntry] = []
     for number, line in enumerate(lines, 1):
         try:
             images.append(_parse(line, patterns, count, classes))
         except ValueError as error:
             problems.append(f"{path.name}:{number}: {error}")
-    doubles = [path for path, n in Counter((i.folder, i.name) for i in images).items() if n > 1]
-    problems += [f"{path.name}: {'/'.join(double)} is listed twice" for double in doubles]
+    repeated = [path for path, n in Counter((i.folder, i.name) for i in images).items() if n > 1]
+    problems += [f"{path.name}: {'/'.join(names)} is listed twice" for names in repeated]
     return tuple(images)
 
 
-def _pattern(form: str) -> re.Pattern[str]:
-    pattern = re.escape(form)
-    for place, stands_for in PATTERNS.items():
-        pattern = pattern.replace(place, stands_for)
+def _pattern(path_format: str) -> re.Pattern[str]:
+    pattern = re.escape(path_format)
+    for placeholder, expression in PATTERNS.items():
+        pattern = pattern.replace(placeholder, expression)
     return re.compile(pattern)
 
 
@@ -187,33 +190,33 @@ def _parse(
 ) -> ListEntry:
     path, _, number = line.rstrip().rpartition(" ")
     if not path or not number.isdecimal():
-        raise ValueError("is not a path, a space and a class number")
+        raise ValueError("expected a path, a space and a class number")
     label = int(number)
     if label >= count:
         raise ValueError(f"class {label} is not below {count}")
     match = next((m for pattern in patterns if (m := pattern.fullmatch(path))), None)
     if match is None or ".." in PurePosixPath(path).parts:
-        raise ValueError(f"{path} has none of the forms of path that are known")
-    found = match.groupdict()
-    nested = found.get("nested")
-    folder = found.get("folder") or (nested and nested.replace("/", "-"))
+        raise ValueError(f"{path} has none of the expected path formats")
+    groups = match.groupdict()
+    nested = groups.get("nested")
+    folder = groups.get("folder") or (nested and nested.replace("/", "-"))
     if folder is None and label not in classes:
         raise ValueError(f"class {label} is not in the training list")
     if folder is not None and classes.setdefault(label, folder) != folder:
         raise ValueError(f"class {label} is {classes[label]}, not {folder}")
-    return ListEntry(classes[label], found["name"], label)
+    return ListEntry(classes[label], groups["name"], label)
 
 
-def _unlike_facts(
+def _differences(
     spec: DatasetSpec, lists: ImageLists, parts: Mapping[str, tuple[ListEntry, ...]]
 ) -> list[str]:
-    """Return how the lists differ from what the configuration says of them."""
+    """Return the differences between lists and specification."""
     problems = []
     for part, images in parts.items():
         file = lists.files[part]
         if len(images) != file.images:
             problems.append(f"{file.file} has {len(images):,} images, expected {file.images:,}")
-        blob = blob_id(canonical_text(images, forms_of(lists, part)[0]))
+        blob = blob_id(canonical_text(images, path_formats(lists, part)[0]))
         if file.blob not in (None, blob):
             problems.append(
                 f"{file.file} is not the official list: its git blob id is {blob}, "
@@ -229,11 +232,11 @@ def _unlike_facts(
             f"expected {lists.max_per_class:,} to {lists.min_per_class:,}"
         )
     sizes = Counter(class_groups(counts, spec.shot_rule))
-    found = tuple(sizes[group] for group in GROUPS)
-    if lists.group_sizes not in (None, found):
+    group_sizes = tuple(sizes[group] for group in GROUPS)
+    if lists.group_sizes not in (None, group_sizes):
         problems.append(
-            f"{lists.train.file} has {_joined(found)} classes with many, a medium number of and "
-            f"few images, expected {_joined(lists.group_sizes)}"
+            f"{lists.train.file} has {_joined(group_sizes)} many/medium/few-shot classes, "
+            f"expected {_joined(lists.group_sizes)}"
         )
     return problems
 

@@ -1,4 +1,4 @@
-"""The open set of a dataset: test images of another one, which show none of its classes."""
+"""Open set: OOD test images from another dataset with disjoint classes."""
 
 import logging
 from pathlib import Path
@@ -12,20 +12,20 @@ log = logging.getLogger(__name__)
 
 
 def load_open_set(spec: DatasetSpec, data_root: str | Path | None = None) -> RawDataset | None:
-    """Return the images of a dataset's open set.
+    """Load the open set of a dataset.
 
     Returns:
-        None where it names none; where they are not there too, which is said in the log: nothing
-        else of a test depends on them.
+        The dataset; None if `spec` names no open set, or its images are missing, which is logged:
+        no other test depends on them.
 
     Raises:
         ConfigError: if there is no such dataset.
-        DataError: when images are there but cannot be used.
+        DataError: if its images exist but cannot be used.
     """
     if spec.open_set is None:
         return None
     other = load_dataset(spec.open_set)
     if not is_there(other, data_root):
-        log.warning("no images of %s: %s has no open-set test", other.name, spec.name)
+        log.warning("the images of %s are missing: no open-set test of %s", other.name, spec.name)
         return None
     return load_raw_dataset(other, data_root, download=False)

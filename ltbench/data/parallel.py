@@ -1,4 +1,4 @@
-"""Work on many files, spread over processes."""
+"""A function applied to many items in several processes."""
 
 import signal
 from collections.abc import Callable, Generator, Sequence
@@ -10,30 +10,30 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def spread(
-    work: Callable[[Item], Result], items: Sequence[Item], processes: int
+def run_in_processes(
+    function: Callable[[Item], Result], items: Sequence[Item], processes: int
 ) -> Generator[Result, None, None]:
-    """Yield the results of some work on items, each as soon as it is there.
+    """Yield a function's results for items in order of completion.
 
-    Whatever interrupts it, no other item is begun; those under way are finished.
+    After an error or an interruption running calls finish and no other is started.
 
     Args:
-        work: a function of a module, so that other processes find it.
-        items: what it is called with; the first error ends it all.
-        processes: that work at once; none are started for one of them, or one item.
+        function: importable by other processes, so not a closure.
+        items: its arguments, one a call.
+        processes: their number; with one of them, or one item, none is started.
     """
     workers = min(processes, len(items))
     if workers < 2:
-        yield from map(work, items)
+        yield from map(function, items)
         return
     pool = ProcessPoolExecutor(
         workers,
         mp_context=get_context("forkserver"),
         initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is for the process that waits for them
+        initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is for the parent alone
     )
     try:
-        running = [pool.submit(work, item) for item in items]
-        yield from (future.result() for future in as_completed(running))
+        futures = [pool.submit(function, item) for item in items]
+        yield from (future.result() for future in as_completed(futures))
     finally:
         pool.shutdown(cancel_futures=True)

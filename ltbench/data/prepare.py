@@ -1,9 +1,8 @@
-"""From official lists and a folder of images to a prepared dataset. Imports no torch.
+"""Preparation of a dataset that official lists define. Imports no torch.
 
-A prepared dataset is a folder below the data root: `train.txt`, `test.txt` and `val.txt`, the list
-of its balanced counterpart in `balanced.txt`, all with the paths that the images have here, and a
-manifest that names the images' root and hashes it all. Jobs believe the manifest; nothing is
-searched twice.
+A prepared dataset is a folder below the data root: the lists `train.txt`, `test.txt`, `val.txt` and
+`balanced.txt`, with the paths that the images have on this machine, and a manifest with the root of
+the images and the hash of each list. Jobs trust the manifest: images are searched for only once.
 """
 
 import hashlib
@@ -25,31 +24,31 @@ from ltbench.data.official_lists import (
     OfficialLists,
     blobs_of,
     canonical_text,
-    forms_of,
     lists_fingerprint,
+    path_formats,
     path_of,
     read_lists,
 )
 from ltbench.data.raw_dataset import PredefinedSplit, RawDataset
 
-SPLITS: dict[Split, str] = {"longtailed": "train", "balanced": "balanced"}
-"""The list that says each split."""
+SPLIT_LISTS: dict[Split, str] = {"longtailed": "train", "balanced": "balanced"}
+"""The list of each split."""
 
-NAMED = 5
-"""Missing images of a part that a message names."""
+SHOWN = 5
+"""Missing images of a part that an error message shows."""
 
 
 @dataclass(frozen=True)
 class PreparationReport:
-    """What was found and written down.
+    """The result of a preparation.
 
     Attributes:
-        folder: the prepared dataset.
+        folder: of the prepared dataset.
         root: folder of the images.
         fingerprint: of the lists.
-        paths: form of the images' paths, by part.
-        images: number of them, by list.
-        no_balanced_counterpart: why there is no balanced counterpart; None where there is one.
+        paths: path format of the images, by part ("train", "test").
+        images: number of images, by list.
+        no_balanced_counterpart: reason why there is no balanced split; None if there is one.
     """
 
     folder: Path
@@ -61,81 +60,77 @@ class PreparationReport:
 
 
 def prepare(spec: DatasetSpec, root: Path, lists_folder: Path, folder: Path) -> PreparationReport:
-    """Check a dataset's lists, find its images and choose its balanced split.
+    """Check a dataset's lists, find its images and draw its balanced split.
 
     Args:
         spec: the dataset.
         root: folder of the images.
-        lists_folder: holds the files of the lists.
-        folder: of the prepared dataset, which is made anew.
+        lists_folder: folder of the list files.
+        folder: of the prepared dataset; replaced if it exists.
 
     Raises:
-        DataError: with everything that is wrong with lists and images.
+        DataError: with all errors of lists and images.
     """
     lists = spec.official_lists
     if lists is None:
         raise DataError(
-            f"{spec.name} is not made of lists: there is nothing to prepare", "conflict"
+            f"{spec.name} has no official lists: there is nothing to prepare", "conflict"
         )
     missing: list[DataError] = []
     if not root.is_dir():
-        missing.append(DataError(f"there is no folder {root.absolute()} of images"))
+        missing.append(DataError(f"the image folder {root.absolute()} does not exist"))
     try:
-        found = read_lists(spec, lists, lists_folder)
+        official = read_lists(spec, lists, lists_folder)
     except DataError as error:
         raise DataError.joined([*missing, error]) from None
     if missing:
         raise DataError.joined(missing)
-    there = _Folders(root)
-    paths = _find_images(lists, found, there)
-    parts = dict(found.parts)
-    no_balanced_counterpart: str | None = (
-        spec.no_balanced_counterpart or "nothing says what it could be drawn from"
-    )
+    directory = _Directory(root)
+    paths = _find_images(lists, official, directory)
+    parts = dict(official.parts)
+    reason: str | None = spec.no_balanced_counterpart or "full_train_images is not given"
     if spec.full_train_images is not None:
         try:
-            parts["balanced_counterpart"] = _balanced_counterpart(
-                spec, found, there, paths["train"]
-            )
-            no_balanced_counterpart = None
+            parts["balanced"] = _draw_balanced(spec, official, directory, paths["train"])
+            reason = None
         except DataError as error:
-            no_balanced_counterpart = str(error)
+            reason = str(error)
     prepared = PreparationReport(
         folder=folder,
         root=root.absolute(),
-        fingerprint=lists_fingerprint(blobs_of(lists, found)),
+        fingerprint=lists_fingerprint(blobs_of(lists, official)),
         paths=paths,
         images={part: len(images) for part, images in parts.items()},
-        no_balanced_counterpart=no_balanced_counterpart,
+        no_balanced_counterpart=reason,
     )
-    _write(prepared, lists, found.classes, parts)
+    _write(prepared, lists, official.classes, parts)
     return prepared
 
 
 def open_prepared(spec: DatasetSpec, folder: Path) -> RawDataset:
-    """Return the images of a prepared dataset: the listed, then the balanced split's.
+    """Open a prepared dataset.
+
+    Training images are those of the training list, then the others of the balanced split.
 
     Raises:
-        DataError: where the dataset was not prepared, or its folder was altered since.
+        DataError: if the dataset is not prepared, or its folder was changed afterwards.
     """
     content = read_manifest(folder)
     if content is None:
         raise DataError(
-            f"{spec.name} is not prepared in {folder.absolute()}: say `ltbench data prepare "
-            f"{spec.name} --root IMAGES --lists LISTS` (with --data-root or LTBENCH_DATA for "
-            "another place)",
+            f"{spec.name} is not prepared in {folder.absolute()}: run `ltbench data prepare "
+            f"{spec.name} --root IMAGES --lists LISTS` (--data-root or LTBENCH_DATA set another "
+            "data root)",
             "missing-data",
         )
     root = Path(content["root"])
     lists = {part: _read(folder / f"{part}.txt", sha) for part, sha in content["files"].items()}
-    train = lists["train"] | lists.get(
-        "balanced_counterpart", {}
-    )  # listed images keep their places
-    place = {path: position for position, path in enumerate(train)}
+    train = lists["train"] | lists.get("balanced", {})  # the training list keeps its positions
+    position_of = {path: position for position, path in enumerate(train)}
     predefined: dict[Split, PredefinedSplit] = {}
-    for split, part in SPLITS.items():
+    for split, part in SPLIT_LISTS.items():
         if part in lists:
-            positions = np.array([place[path] for path in lists[part]], np.int64)
+            positions = np.array([position_of[path] for path in lists[part]], np.int64)
             predefined[split] = PredefinedSplit(positions, content["hashes"][part])
     val = lists.get("val")
     return RawDataset(
@@ -153,15 +148,15 @@ def open_prepared(spec: DatasetSpec, folder: Path) -> RawDataset:
 
 
 def _read(path: Path, sha256: str) -> dict[str, int]:
-    """Return the class of each path of a prepared list, in its order."""
+    """Read a prepared list: the label of each path, in order."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{path.absolute()} cannot be read: prepare it again ({error})", "unreadable"
+            f"{path.absolute()} cannot be read: prepare the dataset again ({error})", "unreadable"
         ) from None
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise DataError(f"{path.absolute()} was altered: prepare it again", "mismatch")
+        raise DataError(f"{path.absolute()} was changed: prepare the dataset again", "mismatch")
     rows = (line.rpartition(" ") for line in data.decode().splitlines())
     return {name: int(label) for name, _, label in rows}
 
@@ -183,35 +178,35 @@ def _write(
     folder = prepared.folder
     with file_lock(folder.parent / f".{folder.name}.lock"), atomic_directory(folder) as temporary:
         for part, images in parts.items():
-            here = canonical_text(images, prepared.paths["test" if part == "test" else "train"])
-            (temporary / f"{part}.txt").write_text(here, encoding="utf-8")
-            official = canonical_text(images, forms_of(lists, part)[0])
-            for name, text in (("files", here), ("hashes", official)):
+            local = canonical_text(images, prepared.paths["test" if part == "test" else "train"])
+            (temporary / f"{part}.txt").write_text(local, encoding="utf-8")
+            official = canonical_text(images, path_formats(lists, part)[0])
+            for name, text in (("files", local), ("hashes", official)):
                 content[name][part] = hashlib.sha256(text.encode()).hexdigest()
         write_manifest(temporary, content)
 
 
-class _Folders:
-    """The files of folders below a root, each read once."""
+class _Directory:
+    """The files below a root, each folder listed once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.known: dict[str, frozenset[str]] = {}
+        self.listed: dict[str, frozenset[str]] = {}
 
     def files(self, folder: str) -> frozenset[str]:
-        """Return the names of a folder's files; none where there is no such folder."""
-        if folder not in self.known:
+        """Return the file names of a folder; empty if it is missing."""
+        if folder not in self.listed:
             try:
                 with os.scandir(self.root / folder) as entries:
                     names = frozenset(e.name for e in entries if e.is_file())
             except (FileNotFoundError, NotADirectoryError):
                 names = frozenset()
-            self.known[folder] = frozenset(name for name in names if not name.startswith("."))
-        return self.known[folder]
+            self.listed[folder] = frozenset(name for name in names if not name.startswith("."))
+        return self.listed[folder]
 
-    def missing(self, images: Iterable[ListEntry], form: str) -> list[str]:
-        """Return the paths in a form that no file stands at."""
-        paths = (path_of(image, form) for image in images)
+    def missing(self, images: Iterable[ListEntry], path_format: str) -> list[str]:
+        """Return the paths of images, in a format, without a file."""
+        paths = (path_of(image, path_format) for image in images)
         return [path for path in paths if path.rpartition("/")[2] not in self.files(_folder(path))]
 
 
@@ -219,67 +214,70 @@ def _folder(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _find_images(lists: ImageLists, found: OfficialLists, there: _Folders) -> dict[str, str]:
-    """Return the form of path that each part's images have here.
+def _find_images(
+    lists: ImageLists, official: OfficialLists, directory: _Directory
+) -> dict[str, str]:
+    """Return the path format of each part's images.
 
     Raises:
         DataError: with all images that are missing.
     """
-    wanted: dict[str, tuple[ListedPart, list[ListEntry]]] = {
-        "train": (lists.train, [*found.parts["train"], *found.parts.get("val", ())]),
-        "test": (lists.test, [*found.parts["test"]]),
+    parts: dict[str, tuple[ListedPart, list[ListEntry]]] = {
+        "train": (lists.train, [*official.parts["train"], *official.parts.get("val", ())]),
+        "test": (lists.test, [*official.parts["test"]]),
     }
     paths: dict[str, str] = {}
     problems: list[str] = []
-    for part, (facts, images) in wanted.items():
-        missing = {form: there.missing(images, form) for form in facts.paths}
-        paths[part] = form = min(missing, key=lambda form: len(missing[form]))
-        if missing[form]:
+    for part, (facts, images) in parts.items():
+        missing = {form: directory.missing(images, form) for form in facts.paths}
+        paths[part] = best = min(missing, key=lambda form: len(missing[form]))
+        if missing[best]:
             problems.append(
-                f"{len(missing[form]):,} of {len(images):,} {part} images are not in "
-                f"{there.root.absolute()}; they come in {facts.archive}:\n"
-                f"{listed(missing[form], NAMED)}"
+                f"{len(missing[best]):,} of {len(images):,} {part} images are missing in "
+                f"{directory.root.absolute()}; they are part of {facts.archive}:\n"
+                f"{listed(missing[best], SHOWN)}"
             )
     if problems:
         raise DataError("\n".join(problems))
     return paths
 
 
-def _balanced_counterpart(
-    spec: DatasetSpec, found: OfficialLists, there: _Folders, form: str
+def _draw_balanced(
+    spec: DatasetSpec, official: OfficialLists, directory: _Directory, path_format: str
 ) -> tuple[ListEntry, ...]:
-    """Choose the balanced split: of each class the mean number of images, rounded down.
+    """Draw the balanced split: `floor(n / C)` images of each class.
 
-    They are drawn from the listed images of the class; where these are too few all are taken, and
-    more are drawn from the rest of its folder, without the validation images. This is the rule of
-    Kang et al., "Exploring Balanced Feature Spaces", ICLR 2021. NumPy's legacy generator, seeded
-    once, permutes for each class what is drawn from: the listed images in their order, then the
-    rest by name.
+    They are drawn from the class's images in the training list; a smaller class is taken whole and
+    filled up from the rest of its folder, without the validation images. This is the rule of Kang
+    et al., "Exploring Balanced Feature Spaces", ICLR 2021. NumPy's legacy generator, seeded once,
+    permutes for each class first the listed images in the order of the list, then the rest by name.
 
     Raises:
-        DataError: where the folders do not hold the whole pool.
+        DataError: if the folders do not hold the full training set, or a class has too few images.
     """
-    folders = [_folder(path_of(ListEntry(name, "-", 0), form)) for name in found.classes]
-    pool = sum(len(there.files(folder)) for folder in folders)
-    if pool != spec.full_train_images:
+    classes = official.classes
+    folders = [_folder(path_of(ListEntry(name, "-", 0), path_format)) for name in classes]
+    total = sum(len(directory.files(folder)) for folder in folders)
+    if total != spec.full_train_images:
         raise DataError(
-            f"it is drawn from all {spec.full_train_images:,} training images, {pool:,} are here",
+            f"it is drawn from the full training set of {spec.full_train_images:,} images, "
+            f"{total:,} were found",
             "split",
         )
     generator = np.random.RandomState(spec.split_seed)
-    listed_of: list[list[str]] = [[] for _ in found.classes]
-    taken: list[set[str]] = [set() for _ in found.classes]
-    for image in found.parts["train"]:
-        listed_of[image.label].append(image.name)
-    for image in (*found.parts["train"], *found.parts.get("val", ())):
-        taken[image.label].add(image.name)
-    counts = balanced_counts([len(names) for names in listed_of])
-    balanced_counterpart: list[ListEntry] = []
-    for label, (own, count) in enumerate(zip(listed_of, counts, strict=True)):
-        rest = sorted(there.files(folders[label]) - taken[label])
-        names = [own[i] for i in generator.permutation(len(own))[:count]]
+    listed_names: list[list[str]] = [[] for _ in classes]
+    used: list[set[str]] = [set() for _ in classes]
+    for image in official.parts["train"]:
+        listed_names[image.label].append(image.name)
+    for image in (*official.parts["train"], *official.parts.get("val", ())):
+        used[image.label].add(image.name)
+    counts = balanced_counts([len(names) for names in listed_names])
+    balanced: list[ListEntry] = []
+    for label, (first, count) in enumerate(zip(listed_names, counts, strict=True)):
+        rest = sorted(directory.files(folders[label]) - used[label])
+        names = [first[i] for i in generator.permutation(len(first))[:count]]
         names += [rest[i] for i in generator.permutation(len(rest))[: count - len(names)]]
         if len(names) < count:
-            raise DataError(f"class {found.classes[label]} has fewer than {count} images", "split")
-        balanced_counterpart += [ListEntry(found.classes[label], name, label) for name in names]
-    return tuple(balanced_counterpart)
+            raise DataError(f"class {classes[label]} has fewer than {count} images", "split")
+        balanced += [ListEntry(classes[label], name, label) for name in names]
+    return tuple(balanced)

@@ -1,4 +1,4 @@
-"""A raw dataset: all its images as they are read, before any split is made."""
+"""Raw datasets: all images and labels of a source, before splits."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from ltbench.data.images import FileImages, Images
 Labels = NDArray[np.int64]
 
 EXCLUDED = -1
-"""Label of a training image that no split is to have."""
+"""Label of a training image that is excluded from all splits."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class LabeledImages:
     labels: Labels
 
     def counts(self, classes: int) -> tuple[int, ...]:
-        """Return the images of each class."""
+        """Return the class counts [C]."""
         return tuple(np.bincount(self.labels, minlength=classes).tolist())
 
 
 @dataclass(frozen=True)
 class PredefinedSplit:
-    """A split that lists say.
+    """A split given by an official list.
 
     Attributes:
         train: [N] positions in the raw dataset.
-        hash: SHA-256 of the split's list; of that and what is excluded from it, where anything is.
+        hash: SHA-256 of the list; of the list and the excluded images if there are any.
     """
 
     train: Labels
@@ -45,18 +45,18 @@ class PredefinedSplit:
 
 @dataclass(frozen=True)
 class RawDataset:
-    """All images of a dataset, as they are read.
+    """All images and labels of a dataset.
 
     Attributes:
-        train_images, test_images: in memory, or in files; as jobs read them after `open_images`.
-        train_labels, test_labels: [N]; of training images that are excluded, `EXCLUDED`.
-        class_names: as the source calls them.
-        fingerprint: SHA-256 of the images and labels; of the files' bytes for one's own images, of
+        train_images, test_images: in memory or in files; possibly cached after `open_images`.
+        train_labels, test_labels: [N]; `EXCLUDED` for excluded training images.
+        class_names: of the source.
+        fingerprint: SHA-256 of images and labels; of the files' bytes for the user's own images, of
             the lists for official ones.
-        val_images, val_labels: the validation images that a source comes with, if it does.
-        predefined: splits that are not drawn but listed.
-        no_balanced_counterpart: why a balanced counterpart is not among these.
-        training: the fingerprint of all but the test images, where it was measured.
+        val_images, val_labels: official validation images; None without.
+        predefined: splits given by official lists.
+        no_balanced_counterpart: reason why the balanced counterpart is not predefined.
+        training: fingerprint of all but the test images, if it was measured.
     """
 
     train_images: Images
@@ -73,19 +73,19 @@ class RawDataset:
 
     @property
     def files(self) -> dict[str, FileImages]:
-        """The images by part that stay in their files."""
+        """Training and test images that are read from files, by part."""
         parts = {"train": self.train_images, "test": self.test_images}
         return {part: images for part, images in parts.items() if isinstance(images, FileImages)}
 
     @property
     def every_file(self) -> list[FileImages]:
-        """The images that stay in their files, those of validation too."""
+        """All images that are read from files, validation included."""
         val = [self.val_images] if isinstance(self.val_images, FileImages) else []
         return [*self.files.values(), *val]
 
 
 def exclude_images(raw: RawDataset, positions: Labels) -> RawDataset:
-    """Return a dataset whose splits, predefined or drawn, have none of some training images."""
+    """Exclude training images from all splits of a dataset."""
     if len(positions) == 0:
         return raw
     if not raw.predefined:
@@ -93,17 +93,15 @@ def exclude_images(raw: RawDataset, positions: Labels) -> RawDataset:
         labels[positions] = EXCLUDED
         return replace(raw, train_labels=labels)
     predefined: dict[Split, PredefinedSplit] = {}
-    for split, whole in raw.predefined.items():
-        excluded = np.isin(whole.train, positions)
-        paths = [raw.files["train"].paths[k] for k in whole.train[excluded]]
-        predefined[split] = PredefinedSplit(
-            whole.train[~excluded], content_hash([whole.hash, paths])
-        )
+    for split, full in raw.predefined.items():
+        excluded = np.isin(full.train, positions)
+        paths = [raw.files["train"].paths[k] for k in full.train[excluded]]
+        predefined[split] = PredefinedSplit(full.train[~excluded], content_hash([full.hash, paths]))
     return replace(raw, predefined=predefined)
 
 
 def content_fingerprint(*arrays: NDArray[Any]) -> str:
-    """Return the SHA-256 of arrays: of each its type, its shape and its bytes in C order."""
+    """Return the SHA-256 of arrays: dtype, shape and C-order bytes of each."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -112,6 +110,10 @@ def content_fingerprint(*arrays: NDArray[Any]) -> str:
 
 
 def channels_first(images: NDArray[Any]) -> NDArray[Any]:
-    """Return images [N, H, W] or [N, H, W, C] as [N, C, H, W]."""
-    one = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(one)
+    """Transpose images to [N, C, H, W].
+
+    Args:
+        images: [N, H, W] or [N, H, W, C].
+    """
+    transposed = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(transposed)

@@ -1,7 +1,7 @@
-"""Image files are decoded before anything trains on them, each version of a file once.
+"""Check that image files can be decoded, once for each version of a file.
 
-Which files were sound stands below the cache folder, by the folder that they lie in: path, size and
-time of change. A file that changed is decoded again; a bad one always is.
+Good files are remembered in the cache folder, by their root: path, size and ctime. Changed files
+are decoded again, bad ones at every check.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,13 +15,13 @@ from ltbench.data.decode import BadImageError, decode, decoder, read_file
 from ltbench.data.errors import DataError, listed
 from ltbench.data.files import cache_root
 from ltbench.data.images import FileImages
-from ltbench.data.parallel import spread
+from ltbench.data.parallel import run_in_processes
 
-SOME = 64
+CHUNK = 64
 """Files that a process decodes at a time."""
 
 State = list[int]
-"""Size of a file, and its time of change in nanoseconds."""
+"""Size and ctime of a file, in bytes and nanoseconds."""
 
 
 def check_images(
@@ -31,19 +31,19 @@ def check_images(
     processes: int = 1,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> int:
-    """Decode image files that were not found sound before.
+    """Decode the image files of a dataset that are new or changed.
 
     Args:
         name: of the dataset.
-        parts: of its files.
-        processes: that decode at once.
-        progress: called with the files done and all that are to be decoded.
+        parts: its images in files.
+        processes: number of processes that decode.
+        progress: called with the number of files decoded and of all to decode.
 
     Returns:
-        How many files there are.
+        Number of all files.
 
     Raises:
-        DataError: naming all files that cannot be used, with the number of them.
+        DataError: naming the bad files, with their number.
     """
     paths: dict[tuple[Path, int], dict[str, None]] = {}
     for part in parts:
@@ -67,36 +67,38 @@ def _check_folder(
     processes: int,
     progress: Callable[[int, int], None],
 ) -> list[str]:
-    """Return the paths of a folder's bad images, each with what is wrong."""
+    """Return the bad images of a folder: path and reason."""
     signature = content_hash([str(root.absolute()), channels, decoder()])[:16]
-    memory = cache_root() / f"sound-{signature}.json"
-    sound: dict[str, State] = read_json(memory) or {}
-    new = [path for path in paths if path not in sound or _state(root / path) != sound[path]]
+    cache = cache_root() / f"sound-{signature}.json"
+    good: dict[str, State] = read_json(cache) or {}
+    new = [path for path in paths if path not in good or _state(root / path) != good[path]]
     if not new:
         return []
     bad: list[str] = []
-    groups = [new[first : first + SOME] for first in range(0, len(new), SOME)]
+    chunks = [new[first : first + CHUNK] for first in range(0, len(new), CHUNK)]
     done = 0
     progress(done, len(new))
     try:
-        with closing(spread(partial(_decode, root, channels), groups, processes)) as decoded:
-            for found in decoded:
-                for path, state in found.items():
+        with closing(
+            run_in_processes(partial(_decode, root, channels), chunks, processes)
+        ) as decoded:
+            for results in decoded:
+                for path, state in results.items():
                     if isinstance(state, str):
                         bad.append(f"{path} {state}")
-                        sound.pop(path, None)
+                        good.pop(path, None)
                     else:
-                        sound[path] = state
-                done += len(found)
+                        good[path] = state
+                done += len(results)
                 progress(done, len(new))
     finally:
-        with suppress(OSError):  # a cache that cannot be written to costs time alone
-            write_json(memory, sound)
+        with suppress(OSError):  # without the cache the next check takes longer
+            write_json(cache, good)
     return bad
 
 
 def _state(path: Path) -> State | None:
-    """Return what tells that a file changed; None where it is not there."""
+    """Return size and ctime of a file; None if it is missing."""
     try:
         stat = path.stat()
     except OSError:
@@ -105,14 +107,14 @@ def _state(path: Path) -> State | None:
 
 
 def _decode(root: Path, channels: int, paths: Sequence[str]) -> dict[str, State | str]:
-    """Decode images; return the state of each, or what is wrong with it."""
-    found: dict[str, State | str] = {}
+    """Decode images; return the state of each, or its error, by path."""
+    results: dict[str, State | str] = {}
     for path in paths:
         state = _state(root / path)
         try:
             decode(read_file(root / path), channels)
         except BadImageError as error:
-            found[path] = str(error)
+            results[path] = str(error)
         else:
-            found[path] = state or "has vanished"
-    return found
+            results[path] = state or "has vanished"
+    return results

@@ -1,4 +1,4 @@
-"""Where images come from: raw datasets, before any split is made. Imports no torch."""
+"""Sources of raw datasets: own files, official lists, torchvision, MedMNIST. Imports no torch."""
 
 import os
 from pathlib import Path
@@ -23,43 +23,46 @@ from ltbench.data.raw_dataset import Labels, RawDataset, channels_first, content
 from ltbench.data.tiny_imagenet import list_tiny_imagenet
 from ltbench.data.torchvision_readers import AS_FILES, TORCHVISION, list_dataset
 
-OWN = ("image_folder", "image_list", "tiny_imagenet")
-"""Sources whose files are listed here."""
+INDEXED = ("image_folder", "image_list", "tiny_imagenet")
+"""Sources with a file index of ours."""
 
 UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, AssertionError)
-"""What torchvision raises for absent, damaged or undownloadable files."""
+"""Exceptions of torchvision for missing, damaged or undownloadable files."""
 
 
 def resolve_root(data_root: str | Path | None = None) -> Path:
-    """Return the folder of all datasets: the one given, else LTBENCH_DATA, else ./data."""
+    """Return the data root: the given one, else LTBENCH_DATA, else ./data."""
     return Path(data_root or os.environ.get("LTBENCH_DATA") or "data").expanduser()
 
 
 def load_raw_dataset(
     spec: DatasetSpec, data_root: str | Path | None = None, *, download: bool = True
 ) -> RawDataset:
-    """Return the images of a dataset.
+    """Load the images and labels of a dataset.
 
     Args:
         spec: the dataset.
         data_root: folder of all datasets; see `resolve_root`.
-        download: whether torchvision may fetch a dataset that is not there.
+        download: whether torchvision may download a missing dataset.
 
     Raises:
-        DataError: when images are missing, damaged, of the wrong size, number of channels or
-            classes, or not the ones whose fingerprint the configuration pins.
+        DataError: if images are missing or damaged, have the wrong size, channels or number of
+            classes, or not the pinned fingerprint.
     """
     root = resolve_root(data_root)
     if (spec.source == "digits") != (spec.test_per_class is not None):
-        raise DataError(f"{spec.name}: test_per_class is for digits, and needed there", "conflict")
+        raise DataError(
+            f"{spec.name}: test_per_class is required for digits and for no other source",
+            "conflict",
+        )
     if spec.test_per_class is not None:
         raw = _digits(spec.test_per_class)
-    elif spec.source in OWN:
-        raw = _own(spec, root)
+    elif spec.source in INDEXED:
+        raw = _load_indexed(spec, root)
     elif spec.source == "official_lists":
-        raw = open_prepared(spec, place_of(spec, root))
+        raw = open_prepared(spec, dataset_path(spec, root))
     elif spec.source == "medmnist":
-        raw = read_medmnist(spec, place_of(spec, root))
+        raw = read_medmnist(spec, dataset_path(spec, root))
     elif spec.source in AS_FILES:
         raw = _torchvision_files(spec, root)
     else:
@@ -69,22 +72,22 @@ def load_raw_dataset(
 
 
 def is_there(spec: DatasetSpec, data_root: str | Path | None = None) -> bool:
-    """Return whether there is a folder that the images of a dataset may lie in."""
-    return spec.source == "digits" or place_of(spec, resolve_root(data_root)).exists()
+    """Return whether the folder of a dataset's images exists."""
+    return spec.source == "digits" or dataset_path(spec, resolve_root(data_root)).exists()
 
 
 def measure_fingerprint(spec: DatasetSpec, data_root: str | Path | None = None) -> str | None:
-    """Return the fingerprint that a dataset is planned with, as cheaply as possible.
+    """Return the fingerprint that a dataset's jobs are planned with.
 
-    The pinned one is believed without a look at the images (jobs check it when they load them), and
-    so are pinned lists; one's own images answer from a cache, which is built if need be; nothing
-    is ever downloaded.
+    A pinned fingerprint, or that of pinned lists, is returned without opening images: jobs check it
+    when they load them. The user's own images are read from a cache, which is built if needed.
+    Nothing is downloaded.
 
     Returns:
-        The fingerprint; None where the images are not there.
+        The fingerprint; None if the images are missing.
 
     Raises:
-        DataError: when images are there but cannot be used.
+        DataError: if the images exist but cannot be used.
     """
     if spec.fingerprint is not None:
         return spec.fingerprint
@@ -123,9 +126,9 @@ def _in_memory(
 
 
 def _digits(test_per_class: int) -> RawDataset:
-    """Scikit-learn's 8x8 digits, gray levels 0..16 scaled to 0..255.
+    """Load scikit-learn's 8x8 digits, gray levels 0..16 scaled to 0..255.
 
-    They come without a test part: it is the last images of each class in the stored order.
+    They have no test set: it is the last images of each class in the stored order.
     """
     from sklearn.datasets import load_digits
 
@@ -140,18 +143,18 @@ def _digits(test_per_class: int) -> RawDataset:
 
 
 def _torchvision(spec: DatasetSpec, root: Path, *, download: bool) -> RawDataset:
-    how = TORCHVISION[spec.source]
-    reader = how.of(root)
+    reader = TORCHVISION[spec.source]
+    dataset = reader.of(root)
     missing = _missing(spec, root, "as torchvision stores it")
     try:
-        train, test = reader(**how.train), reader(**how.test)
+        train, test = dataset(**reader.train), dataset(**reader.test)
     except UNREADABLE as error:
         if not download:
             raise DataError(f"{missing}: {error}") from error
         try:
             with file_lock(root / f".{spec.source}.lock"):
-                train = reader(**how.train, download=True)
-                test = reader(**how.test, download=True)
+                train = dataset(**reader.train, download=True)
+                test = dataset(**reader.test, download=True)
         except UNREADABLE as error:
             raise DataError(f"{missing}, and downloading it failed: {error}") from error
     names = getattr(train, "classes", None) or map(str, range(spec.classes))
@@ -159,20 +162,20 @@ def _torchvision(spec: DatasetSpec, root: Path, *, download: bool) -> RawDataset
 
 
 def _torchvision_files(spec: DatasetSpec, root: Path) -> RawDataset:
-    how, folder = TORCHVISION[spec.source], place_of(spec, root)
-    missing = _missing(spec, root, f"as torchvision's {how.name} stores it")
+    reader, folder = TORCHVISION[spec.source], dataset_path(spec, root)
+    missing = _missing(spec, root, f"as torchvision's {reader.name} stores it")
     if not folder.is_dir():
         raise DataError(missing)
-    reader = how.of(root)
+    dataset = reader.of(root)
     try:
-        train, test = reader(**how.train, loader=str), reader(**how.test, loader=str)
+        train, test = dataset(**reader.train, loader=str), dataset(**reader.test, loader=str)
     except UNREADABLE as error:
         raise DataError(f"{missing}: {error}") from error
     return open_files(spec, folder, list_dataset(folder, train, test))
 
 
 def _pixels(dataset: Any) -> tuple[Pixels, Labels]:
-    """Return the images [N, C, H, W] and labels of a torchvision dataset."""
+    """Return images [N, C, H, W] and labels of a torchvision dataset."""
     images = np.asarray(dataset.data)
     if images.shape[1] != 3:  # SVHN has channels first
         images = channels_first(images)
@@ -180,25 +183,25 @@ def _pixels(dataset: Any) -> tuple[Pixels, Labels]:
     return np.ascontiguousarray(images), np.asarray(labels, np.int64)
 
 
-def _own(spec: DatasetSpec, root: Path) -> RawDataset:
-    folder, names = place_of(spec, root), _own_parts(spec)
+def _load_indexed(spec: DatasetSpec, root: Path) -> RawDataset:
+    folder, names = dataset_path(spec, root), _part_names(spec)
     if not folder.is_dir() and spec.source == "tiny_imagenet":
         raise DataError(_missing(spec, root, "tiny-imagenet-200.zip, unpacked"))
     if not folder.is_dir():
-        within = "{}/<class>/*" if spec.source == "image_folder" else "{}"
-        parts = dict.fromkeys(within.format(name) for name in names.values())
+        layout = "{}/<class>/*" if spec.source == "image_folder" else "{}"
+        parts = dict.fromkeys(layout.format(name) for name in names.values())
         raise DataError(_missing(spec, root, f"with {' and '.join(parts)}"))
     if spec.source == "image_folder":
-        listing = list_folder(folder, names)
+        index = list_folder(folder, names)
     elif spec.source == "image_list":
-        listing = list_files(folder, names, spec.classes)
+        index = list_files(folder, names, spec.classes)
     else:
-        listing = list_tiny_imagenet(folder)
-    return (open_array_cache if spec.sizes == "equal" else open_files)(spec, folder, listing)
+        index = list_tiny_imagenet(folder)
+    return (open_array_cache if spec.sizes == "equal" else open_files)(spec, folder, index)
 
 
-def _own_parts(spec: DatasetSpec) -> dict[Part, str]:
-    """Return the folder or the list of each part of one's own images."""
+def _part_names(spec: DatasetSpec) -> dict[Part, str]:
+    """Return the folder or list of each part of own images."""
     train: str | None = spec.train_folder
     test: str | None = spec.test_folder
     val = spec.val_folder
@@ -208,8 +211,8 @@ def _own_parts(spec: DatasetSpec) -> dict[Part, str]:
     return {part: name for part, name in names.items() if name is not None}
 
 
-def place_of(spec: DatasetSpec, root: Path) -> Path:
-    """Return the folder of a source's files."""
+def dataset_path(spec: DatasetSpec, root: Path) -> Path:
+    """Return the folder or file of a dataset's images."""
     if spec.source in ("image_folder", "image_list", "official_lists"):
         return root / (spec.folder or spec.name)
     if spec.source == "tiny_imagenet":
@@ -221,6 +224,6 @@ def place_of(spec: DatasetSpec, root: Path) -> Path:
 
 def _missing(spec: DatasetSpec, root: Path, expected: str) -> str:
     return (
-        f"{spec.name}: no usable {place_of(spec, root).absolute()} ({expected}; --data-root or "
-        "LTBENCH_DATA name another root)"
+        f"{spec.name}: no usable {dataset_path(spec, root).absolute()} ({expected}; --data-root or "
+        "LTBENCH_DATA set another data root)"
     )

@@ -1,7 +1,4 @@
-"""The two splits of a dataset, long-tailed and its balanced counterpart, and the images set apart.
-
-Imports no torch.
-"""
+"""Long-tailed split, balanced counterpart and auxiliary images. Imports no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,19 +24,19 @@ from ltbench.data.subsample import Indices, split_hash, subsample
 
 @dataclass(frozen=True)
 class SplitIndices:
-    """What a job trains and is tested on.
+    """Training and auxiliary images of a split.
 
     Attributes:
-        train: [N] positions in the raw dataset, ordered by class, or as listed.
-        classes: [K] the classes of the subset.
-        counts: [C] training images a class, 0 outside the subset.
-        longtailed_counts: [C] those of the long-tailed split, from which groups are made.
-        train_hash: SHA-256 of `train`; of the list, where there is one.
-        test_hash: SHA-256 of the test labels in their order, which is that of the raw dataset.
-        auxiliary: what the dataset's `auxiliary` asks for, ordered by class, neither trained nor
-            tested on; None where it asks for none.
-        auxiliary_hash: SHA-256 of its positions in the raw dataset; of official validation images,
-            of their labels in order.
+        train: [N] positions in the raw dataset, ordered by class, or as in the official list.
+        classes: [K] classes of the subset.
+        counts: [C] training images of each class, 0 outside of the subset.
+        longtailed_counts: [C] class counts of the long-tailed split, which define the shot groups.
+        train_hash: SHA-256 of `train`; of the official list if there is one.
+        test_hash: SHA-256 of the test labels in the order of the raw dataset.
+        auxiliary: images of the dataset's `auxiliary`, ordered by class, disjoint from training and
+            test images; None if the dataset has none.
+        auxiliary_hash: SHA-256 of their positions in the raw dataset; of the labels in order for
+            official validation images.
     """
 
     train: Indices
@@ -55,33 +52,33 @@ class SplitIndices:
 def make_split(
     spec: DatasetSpec, raw: RawDataset, split: Split, subset: ClassSubset = "all"
 ) -> SplitIndices:
-    """Choose the training images of a split; all test images are always used.
+    """Select the training and auxiliary images of a split.
 
-    A subset has the split's own images of the classes of a long-tailed group.
+    A subset keeps the split's images of the classes of a shot group.
 
     Raises:
-        DataError: when classes have too few images, so that the split, its counterpart or the
-            auxiliary images are impossible, or the subset has no classes.
+        DataError: if classes have too few images for the split, its balanced counterpart or the
+            auxiliary images, or the subset has no classes.
     """
-    kept = _keep(spec, raw, split)
+    selected = _select(spec, raw, split)
     labels = raw.train_labels
-    counts = np.bincount(labels[kept], minlength=spec.classes).tolist()
+    counts = np.bincount(labels[selected], minlength=spec.classes).tolist()
     if empty := [name for name, count in zip(raw.class_names, counts, strict=True) if not count]:
         raise DataError(
-            f"{split_name(spec, split)} has no training image of these classes:\n{listed(empty)}",
+            f"{split_name(spec, split)} has classes without training images:\n{listed(empty)}",
             "split",
         )
     longtailed = counts if split == "longtailed" else _longtailed_counts(spec, raw)
     classes = subset_classes(subset, longtailed, spec.shot_rule)
     if not classes:
         raise DataError(f"{spec.id} has no {subset}-shot classes", "split")
-    train, held_out = kept, kept[:0]
+    train, held_out = selected, selected[:0]
     if any(out := held_out_counts(spec, counts)):
-        by_class = kept[np.argsort(labels[kept], kind="stable")]
-        train, held_out = _last_of_each(by_class, counts, out)
+        by_class = selected[np.argsort(labels[selected], kind="stable")]
+        train, held_out = _split_off_last(by_class, counts, out)
     if subset != "all":
         train = train[np.isin(labels[train], classes)]
-    as_listed = split in raw.predefined and train is kept
+    as_listed = split in raw.predefined and train is selected
     auxiliary, auxiliary_hash = _auxiliary(spec, raw, longtailed, held_out) or (None, None)
     return SplitIndices(
         train=train,
@@ -103,7 +100,7 @@ def open_split(
     subset: ClassSubset = "all",
     threads: int = 1,
 ) -> tuple[RawDataset, SplitIndices]:
-    """Return a dataset's images as jobs read them, and a split of them.
+    """Open a dataset's images for a recipe, and make a split.
 
     Args:
         spec: the dataset.
@@ -111,25 +108,25 @@ def open_split(
         recipe: of the jobs.
         split: the long-tailed split or its balanced counterpart.
         subset: classes to train on.
-        threads: that decode at once.
+        threads: that decode.
 
     Raises:
-        DataError: as of `open_images` and `make_split`, and where the split has fewer images than a
+        DataError: as of `open_images` and `make_split`, or if the split has fewer images than a
             batch.
     """
     raw = open_images(spec, raw, recipe, threads)
-    chosen = make_split(spec, raw, split, subset)
-    if recipe.batch_size > len(chosen.train):
+    indices = make_split(spec, raw, split, subset)
+    if recipe.batch_size > len(indices.train):
         raise DataError(
-            f"the batch of {recipe.batch_size} of recipe {recipe.name} does not fit the "
-            f"{len(chosen.train)} training images of {split_name(spec, split, subset)}",
+            f"batch size {recipe.batch_size} of recipe {recipe.name} is larger than the "
+            f"{len(indices.train)} training images of {split_name(spec, split, subset)}",
             "batch-too-large",
         )
-    return raw, chosen
+    return raw, indices
 
 
 def _longtailed_counts(spec: DatasetSpec, raw: RawDataset) -> list[int]:
-    """Return the images of each class in the long-tailed split, nothing held out."""
+    """Return the class counts [C] of the long-tailed split, nothing held out."""
     labels = raw.train_labels
     if raw.predefined:
         labels = labels[raw.predefined["longtailed"].train]
@@ -137,8 +134,8 @@ def _longtailed_counts(spec: DatasetSpec, raw: RawDataset) -> list[int]:
     return counts if raw.predefined else longtailed_counts(spec, counts)
 
 
-def _keep(spec: DatasetSpec, raw: RawDataset, split: Split) -> Indices:
-    """Return the images of a split before any are held out, as listed or ordered by class."""
+def _select(spec: DatasetSpec, raw: RawDataset, split: Split) -> Indices:
+    """Return the positions of a split's images before any are held out."""
     kind = "balanced counterpart" if split == "balanced" else "long-tailed split"
     if split in raw.predefined:
         return raw.predefined[split].train
@@ -152,13 +149,19 @@ def _keep(spec: DatasetSpec, raw: RawDataset, split: Split) -> Indices:
         raise DataError(f"{spec.id} has no {kind}: {error}", error.code) from None
 
 
-def _last_of_each(
+def _split_off_last(
     positions: Indices, counts: Sequence[int], last: Sequence[int]
 ) -> tuple[Indices, Indices]:
-    """Divide positions, `counts` of each class, into the `last` ones of each class and the rest."""
-    place = np.concatenate([np.arange(n) for n in counts])
-    late = place >= np.repeat(np.subtract(counts, last), counts)
-    return positions[~late], positions[late]
+    """Divide positions into the first and the last of each class.
+
+    Args:
+        positions: [N] ordered by class.
+        counts: [C] positions of each class.
+        last: [C] how many of each class are split off.
+    """
+    rank = np.concatenate([np.arange(n) for n in counts])
+    is_last = rank >= np.repeat(np.subtract(counts, last), counts)
+    return positions[~is_last], positions[is_last]
 
 
 def _auxiliary(
@@ -166,10 +169,10 @@ def _auxiliary(
 ) -> tuple[LabeledImages, str] | None:
     """Return the auxiliary images and their hash.
 
-    They are the same in both splits unless they are held out of each.
+    They are the same for both splits, unless they are held out of each.
 
     Raises:
-        DataError: where there are none, or too few.
+        DataError: if there are none, or too few.
     """
     if spec.auxiliary is None:
         return None
@@ -177,46 +180,47 @@ def _auxiliary(
         if raw.val_images is None or raw.val_labels is None:
             raise DataError(f"{spec.id} has no validation images", "missing-data")
         return LabeledImages(raw.val_images, raw.val_labels), split_hash(raw.val_labels)
-    chosen = held_out
+    positions = held_out
     if spec.auxiliary.source == "unused_pool":
         if raw.predefined:
-            raise DataError(f"{spec.id} has no unused_pool: it is taken as it is listed", "split")
-        chosen = _unused(spec, raw, longtailed, spec.auxiliary.per_class)
+            raise DataError(f"{spec.id} has no unused_pool: its splits are official lists", "split")
+        positions = _unused(spec, raw, longtailed, spec.auxiliary.per_class)
     elif len(held_out) == 0:
         raise DataError(
-            f"{spec.id} has no class with two images, of which one can be held out", "split"
+            f"{spec.id} has no class with two images, so that none can be held out", "split"
         )
-    return LabeledImages(raw.train_images[chosen], raw.train_labels[chosen]), split_hash(chosen)
+    images = LabeledImages(raw.train_images[positions], raw.train_labels[positions])
+    return images, split_hash(positions)
 
 
 def _unused(
     spec: DatasetSpec, raw: RawDataset, longtailed: Sequence[int], per_class: int
 ) -> Indices:
-    """Return the images of each class that come after those of both splits."""
-    wanted = [
+    """Return `per_class` images of each class that are in neither split."""
+    counts = [
         max(pair) + per_class for pair in zip(longtailed, balanced_counts(longtailed), strict=True)
     ]
     try:
-        positions = subsample(raw.train_labels, wanted, spec.split_seed)
+        positions = subsample(raw.train_labels, counts, spec.split_seed)
     except DataError as error:
         raise DataError(f"{spec.id} has no unused_pool({per_class}): {error}", error.code) from None
-    _, unused = _last_of_each(positions, wanted, [per_class] * len(wanted))
+    _, unused = _split_off_last(positions, counts, [per_class] * len(counts))
     return unused
 
 
 def split_name(spec: DatasetSpec, split: Split, subset: ClassSubset = "all") -> str:
-    """Return the words for a split and subset in messages."""
+    """Return the name of a split and subset in messages."""
     return f"{spec.id} {split}" + ("" if subset == "all" else f", {subset}-shot classes")
 
 
 def present_groups(spec: DatasetSpec, data_root: str | Path | None = None) -> frozenset[Group]:
-    """Return the groups that have classes, as cheaply as possible; nothing is ever downloaded.
+    """Return the nonempty shot groups of a dataset; nothing is downloaded.
 
     Returns:
-        The groups; all of them where only images could tell that are not there.
+        The groups; all of them if they depend on images that are missing.
 
     Raises:
-        DataError: when images are there but cannot be used.
+        DataError: if the images exist but cannot be used.
     """
     if (planned := planned_groups(spec)) is not None:
         return planned

@@ -1,9 +1,9 @@
-"""Which images a split keeps: the canonical generator of long-tailed CIFAR (Cao et al. 2019).
+"""Subsampling of a training set, as for long-tailed CIFAR (Cao et al. 2019).
 
 With NumPy's legacy generator seeded once, the images of each class, in ascending class order, are
 shuffled and the first `n_k` kept; the result is ordered by class. The shuffles do not depend on the
-counts, so that a smaller split of the same seed lies inside a larger one, and the balanced one
-takes the long-tailed images of a class first and further ones of the pool after them.
+counts, so that of two splits of one seed the smaller is a subset of the larger in each class: the
+balanced split takes the long-tailed images of a class first, then further ones.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ Indices = NDArray[np.int64]
 
 
 def subsample(labels: Indices, counts: Sequence[int], seed: int) -> Indices:
-    """Return the positions in the pool of the images that a split keeps.
+    """Draw the positions of a split's images.
 
     Args:
-        labels: [N] class of each image of the pool, less than 0 where it is left out.
+        labels: [N] class of each training image, less than 0 for excluded ones.
         counts: [C] images to keep of each class.
-        seed: seed of the shuffles (0 in the field).
+        seed: of the shuffles (0 in the literature).
 
     Returns:
         [sum(counts)] positions, ordered by class.
 
     Raises:
-        DataError: naming every class that has too few images or would get none.
+        DataError: naming all classes that have too few images or would keep none.
     """
     check_counts(np.bincount(labels[labels >= 0], minlength=len(counts)).tolist(), counts)
     generator = np.random.RandomState(seed)
@@ -41,24 +41,30 @@ def subsample(labels: Indices, counts: Sequence[int], seed: int) -> Indices:
     return np.concatenate(kept).astype(np.int64)
 
 
-def check_counts(pool: Sequence[int], counts: Sequence[int]) -> None:
-    """Refuse counts that a pool cannot give.
+def check_counts(available: Sequence[int], counts: Sequence[int]) -> None:
+    """Check that a training set has the images of a split.
+
+    Args:
+        available: [C] images of each class.
+        counts: [C] images to keep of each class.
 
     Raises:
-        DataError: naming every class that has too few images or would get none.
+        DataError: naming all classes that have too few images or would keep none.
     """
-    if len(pool) != len(counts):
-        raise DataError(f"the images have {len(pool)} classes, the split {len(counts)}", "split")
-    problems = [f"class {k} has no images" for k, have in enumerate(pool) if have == 0]
+    if len(available) != len(counts):
+        raise DataError(
+            f"the images have {len(available)} classes, the split {len(counts)}", "split"
+        )
+    problems = [f"class {k} has no images" for k, n in enumerate(available) if n == 0]
     problems += [
-        f"class {k} would keep none of its {have} images: a smaller ratio or more images are needed"
-        for k, (have, want) in enumerate(zip(pool, counts, strict=True))
-        if want == 0 < have
+        f"class {k} would keep none of its {n} images: use a smaller imbalance ratio or more images"
+        for k, (n, needed) in enumerate(zip(available, counts, strict=True))
+        if needed == 0 < n
     ]
     problems += [
-        f"class {k} has {have} images, the split needs {want}"
-        for k, (have, want) in enumerate(zip(pool, counts, strict=True))
-        if want > have > 0
+        f"class {k} has {n} images, the split needs {needed}"
+        for k, (n, needed) in enumerate(zip(available, counts, strict=True))
+        if needed > n > 0
     ]
     if problems:
         raise DataError(f"the split cannot be made:\n{listed(problems)}", "split")

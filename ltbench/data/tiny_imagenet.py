@@ -1,6 +1,6 @@
-"""The files of Tiny-ImageNet as it is distributed, with its validation images as the test.
+"""Files of Tiny-ImageNet as distributed; its validation images are the test.
 
-`train/<wnid>/images/*`, and `val/images/*` with a line `file<tab>wnid<tab>box` each in
+`train/<wnid>/images/*`, and `val/images/*` with a line `file<tab>wnid<tab>box` for each in
 `val/val_annotations.txt`. Classes are numbered in the order of their names; images are ordered by
 class, then by name, as in an image folder.
 """
@@ -9,40 +9,40 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ltbench.data.errors import DataError, listed
-from ltbench.data.file_index import FileIndex, existing
+from ltbench.data.file_index import FileIndex, stat_files
 
 ANNOTATIONS = "val/val_annotations.txt"
 
 
 def list_tiny_imagenet(folder: Path) -> FileIndex:
-    """Walk the folder without opening images.
+    """List the files of Tiny-ImageNet without opening them.
 
     Raises:
-        DataError: with everything that is missing or has an unknown class.
+        DataError: naming all missing files and unknown classes.
     """
     problems: list[str] = []
     classes = _names(folder / "train")
     if not classes:
-        problems.append("train/ has no folders of classes")
+        problems.append("train/ has no class folders")
     train = [
         (f"train/{name}/images/{file}", label)
         for label, name in enumerate(classes)
         for file in _names(folder / "train" / name / "images")
     ]
-    found = {label for _, label in train}
+    nonempty = {label for _, label in train}
     problems += [
-        f"train/{name}/images/ has no images" for k, name in enumerate(classes) if k not in found
+        f"train/{name}/images/ has no images" for k, name in enumerate(classes) if k not in nonempty
     ]
     test = _annotated(folder, {name: label for label, name in enumerate(classes)}, problems)
     parts = {"train": train, "test": sorted(test, key=lambda image: (image[1], image[0]))}
-    files = {part: tuple(existing(folder, images, problems)) for part, images in parts.items()}
+    files = {part: tuple(stat_files(folder, images, problems)) for part, images in parts.items()}
     if problems:
         raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
     return FileIndex(tuple(classes), {"train": files["train"], "test": files["test"]})
 
 
 def _names(folder: Path) -> list[str]:
-    """Return the names in a folder in order; none where there is no such folder."""
+    """Return the sorted names in a folder; empty if it is missing."""
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
@@ -61,7 +61,7 @@ def _annotated(
         name, _, rest = line.partition("\t")
         wnid = rest.partition("\t")[0]
         if wnid not in classes or "/" in name:
-            problems.append(f"{ANNOTATIONS}:{number}: is not an image of a class of train/")
+            problems.append(f"{ANNOTATIONS}:{number}: expected a file and a class of train/")
         else:
             images.append((f"val/images/{name}", classes[wnid]))
     return images

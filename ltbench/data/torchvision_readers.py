@@ -1,4 +1,4 @@
-"""How torchvision reads datasets: as arrays, or as the files of a layout that it knows."""
+"""Datasets read by torchvision, as arrays or as files."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ltbench.data.errors import DataError, listed
-from ltbench.data.file_index import FileIndex, existing
+from ltbench.data.file_index import FileIndex, stat_files
 
 
 class Reader(NamedTuple):
-    """How torchvision reads a source.
+    """A torchvision dataset class and its arguments.
 
     Attributes:
         name: of the class.
-        folder: that it reads, below the root of all datasets.
-        train, test: words that tell the parts apart.
-        root: what the class is told as its root, below that of all datasets.
+        folder: that it reads, below the data root.
+        train, test: keyword arguments of each part.
+        root: its `root` argument, below the data root.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Reader(NamedTuple):
     root: str = ""
 
     def of(self, root: Path) -> Callable[..., Any]:
-        """Return the class, told its root below that of all datasets."""
+        """Return the class with its root bound, below the data root."""
         from torchvision import datasets
 
         return partial(getattr(datasets, self.name), root / self.root)
@@ -40,7 +40,7 @@ IN_MEMORY = {
     "fashion_mnist": Reader("FashionMNIST", "FashionMNIST/raw", *BY_FLAG),
     "svhn": Reader("SVHN", "svhn", *BY_SPLIT, root="svhn"),
 }
-"""Sources of small images, which torchvision may fetch."""
+"""Sources of small images, which torchvision can download."""
 
 AS_FILES = {
     "food101": Reader("Food101", "food-101", *BY_SPLIT),
@@ -55,30 +55,30 @@ AS_FILES = {
         root="inaturalist2021",
     ),
 }
-"""Sources of photographs, of which torchvision knows the layout; they are the user's to get."""
+"""Sources of photographs in torchvision's layout; users download them."""
 
 TORCHVISION = IN_MEMORY | AS_FILES
 
 
 def list_dataset(folder: Path, train: Any, test: Any) -> FileIndex:
-    """Return the files of both parts of a dataset, in torchvision's order.
+    """Return the files of a dataset's parts in torchvision's order.
 
     Args:
-        folder: of the dataset, that paths start from.
-        train: the training part, made with `loader=str`, so that its items are paths and classes.
-        test: the test part, likewise.
+        folder: of the dataset; paths are relative to it.
+        train: training part, created with `loader=str`, so that its items are paths and labels.
+        test: test part, likewise.
 
     Raises:
-        DataError: where the parts have other classes, or naming all files that are not there.
+        DataError: if the parts have different classes, or files are missing.
     """
     classes = _class_names(train)
     if _class_names(test) != classes:
         raise DataError(
-            f"{folder.absolute()}: the training and the test images have other classes",
+            f"{folder.absolute()}: training and test images have different classes",
             "bad-layout",
         )
     problems: list[str] = []
-    files = [tuple(existing(folder, _items(folder, part), problems)) for part in (train, test)]
+    files = [tuple(stat_files(folder, _items(folder, part), problems)) for part in (train, test)]
     if problems:
         raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
     return FileIndex(classes, {"train": files[0], "test": files[1]})

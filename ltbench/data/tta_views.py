@@ -1,8 +1,8 @@
-"""Views of unlabelled test images, for methods that adapt to a test set.
+"""Augmented views of unlabeled test images, for transductive methods.
 
-An epoch goes through all images in a new order; each is cut and mirrored at random as the recipe
-does it in training, and color images are distorted as in MoCo v2 (blurred with probability 0.2).
-That is the test-time augmentation of SADE's authors on CIFAR.
+An epoch goes through all images in a new order. Each is cropped and flipped at random as in
+training, and color images are distorted as in MoCo v2 (blurred with probability 0.2): the test-time
+augmentation of SADE's authors on CIFAR.
 """
 
 import math
@@ -19,20 +19,22 @@ from ltbench.core.seeding import make_generator
 from ltbench.data.batch_maker import BatchMaker
 
 BATCH = 128
-"""Images of a batch, as SADE's authors have it on every dataset."""
+"""Batch size of SADE's authors, the same for every dataset."""
 
-BLURRED = 0.2
+BLUR_PROBABILITY = 0.2
 
 
 class TTAViews:
-    """Batches of views [2, B, C, H, W], another epoch of them each time they are gone through.
+    """Batches of two views; each iteration is another epoch.
+
+    Batches are [2, B, C, H, W].
 
     Args:
-        maker: of their batches.
-        count: how many there are.
-        colored: whether they have colors that can be distorted.
+        maker: batch maker of the images.
+        count: number of images.
+        colored: whether the images have colors to distort.
         seed: of the job.
-        name: of what is drawn for, beside the seed and the epoch.
+        name: of the random stream, with the seed and the epoch.
         on_batch: called before every batch.
     """
 
@@ -59,11 +61,11 @@ class TTAViews:
         order = torch.randperm(self.count, generator=generator)
         for first in range(0, self.count, BATCH):
             self.on_batch()
-            chosen = order[first : first + BATCH].to(self.maker.device)
-            yield torch.stack([self._view(chosen, generator) for _ in range(2)])
+            index = order[first : first + BATCH].to(self.maker.device)
+            yield torch.stack([self._view(index, generator) for _ in range(2)])
 
     def _view(self, index: Tensor, generator: Generator) -> Tensor:
         """Return one view [B, C, H, W] of images [B]."""
-        alter = partial(distort, generator=generator, blurred=BLURRED) if self.colored else None
-        draws = self.maker.draw(1, len(index), lambda _: generator).map(itemgetter(0))
-        return self.maker(index, draws, alter)
+        transform = partial(distort, generator=generator, blurred=BLUR_PROBABILITY)
+        params = self.maker.draw(1, len(index), lambda _: generator).map(itemgetter(0))
+        return self.maker(index, params, transform if self.colored else None)

@@ -1,4 +1,4 @@
-"""Batches of images of any size: crops are read ahead, the rest is done on the device."""
+"""Batches of variable-size images: crops prefetched on the CPU, the rest on the device."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,29 +23,29 @@ from ltbench.augment import (
 )
 from ltbench.data.images import Images
 
-AHEAD = 2
-"""Batches that are read while the device works on another."""
+PREFETCH = 2
+"""Batches prefetched while the device works on another."""
 
 
 class CropJitterParams(NamedTuple):
-    """What is drawn for images [...]: their crops, and their colors, None for no change."""
+    """Crop and color parameters of images [...]; colors are None without jitter."""
 
     crops: CropParams
     colors: JitterParams | None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "CropJitterParams":
-        """Return the draws with a function applied to each tensor."""
+        """Return the parameters with a function applied to each tensor."""
         colors = None if self.colors is None else self.colors.map(function)
         return CropJitterParams(self.crops.map(function), colors)
 
 
 class CropBatch(NamedTuple):
-    """Crops of images on the CPU, each in the upper left of its place.
+    """Crops of images on the CPU, zero-padded to one size.
 
     Attributes:
         pixels: [B, H, W, C] uint8.
         shapes: [B, 2] height and width of each crop.
-        mirrored: [B] bool, whether it is to be flipped; None for none.
+        mirrored: [B] bool, crops to be flipped; None for none.
     """
 
     pixels: Tensor
@@ -54,18 +54,18 @@ class CropBatch(NamedTuple):
 
 
 class VariableSizeBatches:
-    """Cuts normalized batches of one size from images of any size.
+    """Makes normalized batches of one size from images of any size.
 
     Args:
         images: in files or in a cache.
         side: height and width of the images of a batch.
         mean: of each channel, of pixels in [0, 1].
         std: of each channel, likewise.
-        flip: whether augmented images are flipped left to right with probability 1/2.
-        jitter: strength of changes of their colors.
+        flip: whether augmented images are flipped horizontally with probability 1/2.
+        jitter: strength of the color jitter.
         dtype: of the batches; arithmetic is in float32 at least.
         channels_last: memory format of the batches.
-        device: where the batches are made.
+        device: of the batches.
     """
 
     def __init__(
@@ -92,65 +92,70 @@ class VariableSizeBatches:
         )
         self.reader = ThreadPoolExecutor(1)
 
-    def draw(self, steps: int, batch: int, streams: Callable[[str], Generator]) -> CropJitterParams:
-        """Draw the crops, flips and colors of an epoch, tensors [steps, batch, ...] on the CPU.
+    def draw(
+        self, steps: int, batch: int, generators: Callable[[str], Generator]
+    ) -> CropJitterParams:
+        """Draw the crop, flip and color parameters of an epoch.
 
         Args:
             steps: batches of the epoch.
             batch: images of a batch.
-            streams: returns a generator for a purpose.
+            generators: returns the generator for a purpose.
+
+        Returns:
+            Tensors [steps, batch, ...] on the CPU.
         """
-        crops = draw_crops(steps, batch, streams("augmentation"), flip=self.flip)
+        crops = draw_crops(steps, batch, generators("augmentation"), flip=self.flip)
         colors = None
         if self.jitter:
-            colors = draw_jitter(steps, batch, self.jitter, streams("color"))
+            colors = draw_jitter(steps, batch, self.jitter, generators("colour"))
         return CropJitterParams(crops, colors)
 
     def epoch(
         self,
         index: Tensor,
-        draws: CropJitterParams,
-        alter: Callable[[int, Tensor], Tensor] | None = None,
+        params: CropJitterParams,
+        transform: Callable[[int, Tensor], Tensor] | None = None,
         first: int = 0,
     ) -> Iterator[Tensor]:
-        """Yield the batches of an epoch, while a thread reads the next ones.
+        """Yield the batches of an epoch while a thread prefetches.
 
         Args:
             index: [steps, B] positions of images, on the CPU.
-            draws: of [steps, B, ...] tensors, on the CPU.
-            alter: what becomes of the bytes of a step before they are normalized.
+            params: of [steps, B, ...] tensors, on the CPU.
+            transform: of a step's uint8 images, before normalization.
             first: step to begin with.
         """
 
         def read(step: int) -> Future[CropBatch]:
-            crops = draws.crops.map(itemgetter(step))
+            crops = params.crops.map(itemgetter(step))
             return self.reader.submit(self._crop, index[step], crops)
 
-        coming: deque[Future[CropBatch]] = deque()
+        queue: deque[Future[CropBatch]] = deque()
         for step in range(first, len(index)):
-            while len(coming) <= AHEAD and step + len(coming) < len(index):
-                coming.append(read(step + len(coming)))
-            batch = coming.popleft().result()
-            colors = None if draws.colors is None else draws.colors.map(itemgetter(step))
-            yield self._images(batch, colors, None if alter is None else partial(alter, step))
+            while len(queue) <= PREFETCH and step + len(queue) < len(index):
+                queue.append(read(step + len(queue)))
+            batch = queue.popleft().result()
+            colors = None if params.colors is None else params.colors.map(itemgetter(step))
+            of_step = None if transform is None else partial(transform, step)
+            yield self._images(batch, colors, of_step)
 
     def __call__(
         self,
         index: Tensor,
-        draws: CropJitterParams | None = None,
-        alter: Callable[[Tensor], Tensor] | None = None,
+        params: CropJitterParams | None = None,
+        transform: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Return a batch as floats [B, C, side, side].
 
         Args:
             index: [B] positions of the images.
-            draws: of [B, ...] tensors, on the CPU; None for the middle of each image as it is.
-            alter: what becomes of the bytes [B, C, side, side] before they are normalized; None for
-                what they are.
+            params: of [B, ...] tensors, on the CPU; None for the center crops.
+            transform: of the uint8 images [B, C, side, side], before normalization.
         """
-        if draws is None:
-            return self._images(self._crop(index, None), None, alter)
-        return self._images(self._crop(index, draws.crops), draws.colors, alter)
+        if params is None:
+            return self._images(self._crop(index, None), None, transform)
+        return self._images(self._crop(index, params.crops), params.colors, transform)
 
     def _crop(self, index: Tensor, crops: CropParams | None) -> CropBatch:
         images = self.images.read(index.tolist())
@@ -162,8 +167,8 @@ class VariableSizeBatches:
             dtype=torch.uint8,
             pin_memory=self.device.type == "cuda",
         )
-        places: Sequence[Sequence[int]] = boxes.tolist()
-        for target, image, (top, left, h, w) in zip(pixels.numpy(), images, places, strict=True):
+        windows: Sequence[Sequence[int]] = boxes.tolist()
+        for target, image, (top, left, h, w) in zip(pixels.numpy(), images, windows, strict=True):
             np.copyto(target[:h, :w], image[top : top + h, left : left + w])
         mirrored = None if crops is None or crops.mirrored is None else crops.mirrored < 0.5
         return CropBatch(pixels, boxes[:, 2:], mirrored)
@@ -172,7 +177,7 @@ class VariableSizeBatches:
         self,
         batch: CropBatch,
         colors: JitterParams | None,
-        alter: Callable[[Tensor], Tensor] | None,
+        transform: Callable[[Tensor], Tensor] | None,
     ) -> Tensor:
         pixels = batch.pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         images = pixels.to(self.arithmetic) / 255
@@ -181,7 +186,7 @@ class VariableSizeBatches:
             images = resize(images, batch.shapes.to(self.device), self.side, mirrored)
         if colors is not None:
             images = jitter(images, colors.map(lambda values: values.to(self.device)))
-        if alter is not None:
-            images = alter((255 * images).round().to(torch.uint8)).to(self.arithmetic) / 255
+        if transform is not None:
+            images = transform((255 * images).round().to(torch.uint8)).to(self.arithmetic) / 255
         images = (images - self.mean) / self.std
         return images.to(self.dtype).contiguous(memory_format=self.format)

@@ -1,8 +1,9 @@
-"""bfloat16 autocast on a CPU without arithmetic for it.
+"""bfloat16 autocast on CPUs without bfloat16 instructions.
 
-The product of two bfloat16 numbers is exact in float32, where hardware sums products and rounds the
-sum once. A convolution of rounded factors in float32, rounded, is the same but for the order of the
-sum, and as fast as in float32. PyTorch's own way on these CPUs takes ten times as long.
+The product of two bfloat16 numbers is exact in float32, where hardware sums the products and rounds
+once. A float32 convolution of rounded inputs, with a rounded output, equals the bfloat16 one but
+for the order of the sum, at the speed of float32. PyTorch's own implementation on these CPUs is ten
+times slower.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,13 +17,13 @@ from torch.overrides import TorchFunctionMode
 from ltbench.core.hardware import processor_flags
 from ltbench.runs.record import BFloat16
 
-PRODUCTS = (F.conv2d, F.linear)
+EMULATED = (F.conv2d, F.linear)
 
 
 def bfloat16_kind(device: torch.device) -> BFloat16:
-    """Return what multiplies bfloat16 numbers on a device.
+    """Return the bfloat16 implementation of a device.
 
-    PyTorch's fast bfloat16 needs AVX-512; a CPU without it computes in float32 (`emulated`).
+    PyTorch's fast bfloat16 needs AVX-512; on a CPU without it we compute in float32 (`emulated`).
     """
     if device.type != "cpu":
         return "gpu"
@@ -36,10 +37,10 @@ def bfloat16_kind(device: torch.device) -> BFloat16:
     return "avx512" if capability == "AVX512" else "native"
 
 
-class RoundedProducts(TorchFunctionMode):
-    """Computes convolutions and linear layers under CPU autocast in float32, on rounded factors.
+class EmulatedBFloat16(TorchFunctionMode):
+    """Emulates bfloat16 convolutions and linear layers under CPU autocast.
 
-    Values and gradients are rounded to bfloat16 where autocast has them in bfloat16.
+    They are computed in float32 on rounded inputs; outputs and gradients are rounded to bfloat16.
     """
 
     def __torch_function__(
@@ -49,17 +50,21 @@ class RoundedProducts(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call a function of PyTorch's, with rounded factors if it is one of the products."""
-        named = kwargs or {}
-        if func not in PRODUCTS or not torch.is_autocast_enabled("cpu"):
-            return func(*args, **named)
+        """Call a PyTorch function, emulated if it is one of `EMULATED`."""
+        kwargs = kwargs or {}
+        if func not in EMULATED or not torch.is_autocast_enabled("cpu"):
+            return func(*args, **kwargs)
         with torch.autocast("cpu", enabled=False):
-            product = func(*map(rounded, args), **{key: rounded(named[key]) for key in named})
-        return product if product.dtype == torch.float64 else product.bfloat16()
+            arguments = {name: round_bfloat16(value) for name, value in kwargs.items()}
+            output = func(*map(round_bfloat16, args), **arguments)
+        return output if output.dtype == torch.float64 else output.bfloat16()
 
 
-def rounded(value: Any) -> Any:
-    """Return a tensor rounded to bfloat16, as float32; doubles and other values as they are."""
+def round_bfloat16(value: Any) -> Any:
+    """Round a tensor to bfloat16, stored as float32.
+
+    float64 tensors and other values are returned unchanged.
+    """
     if isinstance(value, Tensor) and value.dtype != torch.float64:
         return value.bfloat16().float()
     return value

@@ -1,4 +1,4 @@
-"""Checkpoints: hashed in their name, the last two kept, never unpickled unsafely."""
+"""Checkpoints: content hash in the name, last two kept, loaded with `weights_only`."""
 
 import hashlib
 import io
@@ -18,20 +18,20 @@ log = logging.getLogger(__name__)
 
 
 def _newest_first(folder: Path) -> list[tuple[int, int, str, Path]]:
-    """Return epoch, steps of the next epoch, hash and path of each."""
-    found = [(NAME.fullmatch(path.name), path) for path in folder.glob("epoch-*.pt")]
-    named = [(int(m[1]), int(m[2] or 0), m[3], path) for m, path in found if m]
-    return sorted(named, reverse=True)
+    """Return epoch, step, hash and path of the checkpoints, newest first."""
+    matches = [(NAME.fullmatch(path.name), path) for path in folder.glob("epoch-*.pt")]
+    checkpoints = [(int(m[1]), int(m[2] or 0), m[3], path) for m, path in matches if m]
+    return sorted(checkpoints, reverse=True)
 
 
 def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any], step: int = 0) -> None:
-    """Write a state and drop all but the last two.
+    """Write a checkpoint and remove all but the last two.
 
     Args:
         folder: of the job's checkpoints.
-        epoch: whole epochs done.
-        state: what `torch.load` may read without running any code.
-        step: optimisation steps done of the epoch after them.
+        epoch: epochs completed.
+        state: tensors and plain values, which `torch.load` reads with `weights_only=True`.
+        step: optimization steps completed of the next epoch.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -44,20 +44,23 @@ def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any], step: int =
 
 
 def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """Return the newest sound checkpoint, or None; a damaged one is said and passed over."""
+    """Load the newest valid checkpoint, None without one.
+
+    Damaged checkpoints are skipped with a warning.
+    """
     for epoch, step, digest, path in _newest_first(folder):
         try:
             return _read(path, digest, device)
         except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
             reason = str(error).partition("\n")[0]
             where = f"epoch {epoch}" + (f", step {step}" if step else "")
-            log.warning("the checkpoint of %s is passed over: %s: %s", where, path.name, reason)
+            log.warning("skipping the damaged checkpoint of %s: %s: %s", where, path.name, reason)
     return None
 
 
 def _read(path: Path, digest: str, device: torch.device) -> dict[str, Any]:
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest()[:16] != digest:
-        raise ValueError("its bytes are not those that were written")
+        raise ValueError("its hash does not match its name")
     state: dict[str, Any] = torch.load(io.BytesIO(data), device, weights_only=True)
     return state

@@ -1,10 +1,10 @@
-"""What a training that ran away ends with, wherever it shows: losses, weights or predictions."""
+"""Divergence of a training: losses, weights or predictions that are not finite."""
 
 from torch import Tensor, nn
 
 from ltbench.core.distributed import all_sum
 
-ADVICE = "a smaller learning rate or a longer warm-up may help"
+ADVICE = "try a smaller learning rate or a longer warm-up"
 
 
 class DivergedError(RuntimeError):
@@ -12,26 +12,26 @@ class DivergedError(RuntimeError):
 
 
 def check_weights(module: nn.Module) -> None:
-    """Refuse parameters that are not finite.
+    """Check that all parameters are finite.
 
     Raises:
-        DivergedError: naming the first one.
+        DivergedError: naming the first one that is not.
     """
     for name, parameter in module.named_parameters():
         if not parameter.isfinite().all():
-            raise DivergedError(f"after training {name} is not finite; {ADVICE}")
+            raise DivergedError(f"the weights {name} are not finite after training: {ADVICE}")
 
 
 def check_confidence(confidence: Tensor, what: str) -> None:
-    """Refuse predictions without a finite probability, alike on every rank.
+    """Check that predictions are finite, with the same result on every rank.
 
     Args:
         confidence: [N] largest class probability of each of this rank's images.
-        what: was predicted.
+        what: name of the images in the error message.
 
     Raises:
-        DivergedError: with their number over all ranks.
+        DivergedError: with the number of bad predictions over all ranks.
     """
-    lost = int(all_sum((~confidence.isfinite()).sum()))
-    if lost:
-        raise DivergedError(f"the predictions of {lost:,} {what} are not finite; {ADVICE}")
+    count = int(all_sum((~confidence.isfinite()).sum()))
+    if count:
+        raise DivergedError(f"the predictions of {count:,} {what} are not finite: {ADVICE}")

@@ -1,7 +1,6 @@
-"""From predictions to exact test counts, the same under any number of ranks.
+"""Evaluation: exact test counts from predictions, independent of the number of ranks.
 
-The job's test, the tests between epochs and that of exported weights predict in one context, over
-one kind of loader.
+The job's test, the tests between epochs and `ltbench evaluate` share this context and loader.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,11 +24,11 @@ from ltbench.training.divergence import check_confidence
 from ltbench.training.precision import autocast, eager
 
 COLUMNS = 256
-"""Classes whose scores of all images are gathered at a time."""
+"""Classes whose scores are gathered from the ranks at a time."""
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """Return the class probabilities [B, C], float64, of logits [B, C]."""
+    """Return the float64 class probabilities [B, C] of logits."""
     return logits.double().softmax(dim=1)
 
 
@@ -37,15 +36,15 @@ def probabilities(logits: Tensor) -> Tensor:
 def predicting(
     method: Method, recipe: Recipe, loader: OrderedLoader, device: torch.device
 ) -> Iterator[None]:
-    """Open the context of a test: nothing compiled, the recipe's arithmetic, BatchNorm folded.
+    """Open the context of a test: eager mode, autocast, folded BatchNorm.
 
-    Whoever opens it is in inference mode, as Lightning's test is.
+    The caller is in inference mode, as Lightning's test is.
 
     Args:
         method: in evaluation mode.
         recipe: of the job.
         loader: of the test images.
-        device: of these.
+        device: of the test images.
     """
     with ExitStack() as stack:
         stack.enter_context(eager())
@@ -57,15 +56,15 @@ def predicting(
 
 
 class Evaluation:
-    """Gathers predictions of this rank's contiguous share of the test set, unpadded.
+    """Collects predictions of this rank's contiguous share of the test set.
 
     Args:
-        classes: C, of the test set.
-        known: [K] those that logits stand for; images of others count as wrong.
+        classes: C, number of classes of the test set.
+        known: [K] classes of the logits; images of other classes count as wrong.
         device: of logits and labels.
-        groups: [C], of the classes, where calibration is wanted by group.
-        ranking: whether scores are kept for a ranking of the images by every class; it takes four
-            bytes of the host for each of them.
+        groups: [C] shot group of each class, for calibration by group; empty for none.
+        ranking: whether to keep the scores, for AUROC and average precision of each class: four
+            bytes of host memory per image and class.
     """
 
     def __init__(
@@ -77,34 +76,42 @@ class Evaluation:
         *,
         ranking: bool = False,
     ) -> None:
-        self.classes, self.known, self.shot_rule = classes, known.to(device), groups
-        none = torch.empty(0, dtype=torch.int64, device=device)
-        self.parts: list[tuple[Tensor, Tensor, Tensor]] = [(none, none.double(), none)]
+        self.classes, self.known, self.groups = classes, known.to(device), groups
+        empty = torch.empty(0, dtype=torch.int64, device=device)
+        self.parts: list[tuple[Tensor, Tensor, Tensor]] = [(empty, empty.double(), empty)]
         self.scores = [torch.empty(0, classes)] if ranking else []
 
     def add_all(self, method: Method, batches: Iterable[Batch], *prior: Tensor | None) -> None:
-        """Predict batches, told a prior or not; a rank without images has one that is empty."""
+        """Predict batches and add the predictions.
+
+        A rank without images has one empty batch.
+
+        Args:
+            method: predicts.
+            batches: of the test images.
+            prior: [C] test prior, if the method is given one.
+        """
         for batch in batches:
             if len(batch) > 0:
                 self.add(method.predict(batch.images, *prior), batch.labels)
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Take note of logits [B, K] and labels [B]."""
+        """Add logits [B, K] and labels [B]."""
         scores = probabilities(logits)
         confidence, prediction = scores.max(dim=1)
         self.parts.append((self.known[prediction], confidence, labels))
         if self.scores:
-            kept = scores.new_zeros(len(scores), self.classes)
-            kept[:, self.known] = scores
-            self.scores.append(kept.float().cpu())
+            all_scores = scores.new_zeros(len(scores), self.classes)
+            all_scores[:, self.known] = scores
+            self.scores.append(all_scores.float().cpu())
 
-    def confidence_where_right(self) -> Tensor:
-        """Return the confidence of this rank's right predictions."""
+    def correct_confidence(self) -> Tensor:
+        """Return the confidence of this rank's correct predictions."""
         prediction, confidence, labels = map(torch.cat, zip(*self.parts, strict=True))
         return confidence[prediction == labels]
 
     def _gathered(self, what: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Return predictions, confidences and labels [N] over all ranks, on the host."""
+        """Gather predictions, confidences and labels [N] of all ranks."""
         check_confidence(torch.cat([part[1] for part in self.parts]), what)
         prediction, confidence, labels = (
             gather(torch.cat(part)).cpu() for part in zip(*self.parts, strict=True)
@@ -112,23 +119,23 @@ class Evaluation:
         return prediction, confidence, labels
 
     def counts(self, what: str = "test images") -> Counts:
-        """Return hits and totals over all ranks.
+        """Return hits and totals of each class over all ranks.
 
         Args:
-            what: the images are, for the error.
+            what: name of the images in an error message.
 
         Raises:
-            DivergedError: where a prediction is not finite.
+            DivergedError: if a prediction is not finite.
         """
         prediction, _, labels = self._gathered(what)
         hits, totals = hits_and_totals(prediction, labels, self.classes)
         return Counts(hits=tuple(hits.tolist()), totals=tuple(totals.tolist()))
 
     def result(self) -> EvaluationResult:
-        """Return what is counted over all ranks, in the order of the test set.
+        """Return the test result over all ranks, in test set order.
 
         Raises:
-            DivergedError: where a prediction is not finite.
+            DivergedError: if a prediction is not finite.
         """
         prediction, confidence, labels = self._gathered("test images")
         correct = prediction == labels
@@ -138,8 +145,8 @@ class Evaluation:
             hits=tuple(hits.tolist()),
             totals=tuple(totals.tolist()),
             confusion=tuple(confusion_rows(prediction, labels, self.classes)),
-            auroc_pairs=tuple(one.pairs for one in rankings) if rankings else None,
-            average_precision=tuple(one.average_precision for one in rankings)
+            auroc_pairs=tuple(each.pairs for each in rankings) if rankings else None,
+            average_precision=tuple(each.average_precision for each in rankings)
             if rankings
             else None,
             predicted=tuple(torch.bincount(prediction, minlength=self.classes).tolist()),
@@ -151,14 +158,17 @@ class Evaluation:
                 for group in GROUPS
                 if (within := self._of_group(labels, group)).any()
             }
-            if self.shot_rule
+            if self.groups
             else None,
         )
 
     def _rankings(self, labels: Tensor) -> list[ClassRanking]:
-        """Return how all images, of labels [N], rank by each class; every rank counts some classes.
+        """Return the ranking of all images by each class's score.
 
-        A class that logits do not stand for scores all images alike.
+        Each rank computes a part of the classes. A class without a logit scores all images equally.
+
+        Args:
+            labels: [N] of all images.
         """
         pairs = torch.zeros(self.classes, dtype=torch.int64, device=self.known.device)
         precision = torch.zeros(self.classes, dtype=torch.float64, device=self.known.device)
@@ -169,12 +179,12 @@ class Evaluation:
                 if k % world_size() == rank():
                     ranking = rank_class(column.numpy(), (labels == k).numpy())
                     pairs[k], precision[k] = ranking.pairs, ranking.average_precision or 0.0
-        every = zip(all_sum(pairs).tolist(), all_sum(precision).tolist(), strict=True)
-        return [ClassRanking(count, value or None) for count, value in every]
+        results = zip(all_sum(pairs).tolist(), all_sum(precision).tolist(), strict=True)
+        return [ClassRanking(count, value or None) for count, value in results]
 
     def _of_group(self, labels: Tensor, group: Group) -> Tensor:
-        """Return which labels [N] are of a group's classes."""
-        return torch.tensor([own == group for own in self.shot_rule])[labels]
+        """Return which labels [N] are classes of a shot group."""
+        return torch.tensor([each == group for each in self.groups])[labels]
 
 
 def _calibration(confidence: Tensor, correct: Tensor) -> Calibration:

@@ -1,4 +1,4 @@
-"""One job from its data to its record."""
+"""Training and test of one job, from its data to its record."""
 
 import hashlib
 import logging
@@ -66,32 +66,38 @@ log = logging.getLogger(__name__)
 
 
 class CodeError(ValueError):
-    """The method's code is not what the job was planned with."""
+    """The method's code differs from that of the plan."""
 
 
 def run_job(
     job: Job, run_dir: RunDirectory, options: Options, heartbeat: Heartbeat | None = None
 ) -> Record:
-    """Train (or only adjust) and test one job, resuming where a former attempt stood.
+    """Train and test one job, resuming an interrupted attempt.
 
-    With torchrun's variables in the environment this is one rank of it.
+    With torchrun's environment variables this process is one rank of the job.
+
+    Args:
+        job: to train; stages without training are only tested.
+        run_dir: of the init weights, checkpoints and records.
+        options: of the process.
+        heartbeat: to the launcher.
 
     Returns:
-        The record, which is then also on the disk.
+        The record, which is also written to the run folder.
 
     Raises:
-        CodeError: when the method is not the one that was planned.
-        DivergedError: when a loss, a weight or a prediction is not finite.
-        FileNotFoundError: when the weights of a start are not there.
-        StoppedError: when the heartbeat asked for it; what was done is saved.
-        ValueError: when the data or the start is not what the job says.
+        CodeError: if the method's code differs from that of the plan.
+        DivergedError: if a loss, a weight or a prediction is not finite.
+        FileNotFoundError: if init weights or pretrained weights are missing.
+        StoppedError: if the heartbeat requested a stop; a checkpoint was saved.
+        ValueError: if the data or the weights are not those of the job.
     """
     began = cpu_seconds()
     torch.set_num_threads(options.threads)
     set_precision(job.recipe)
     device = local_device(options)
     trainer = make_trainer(job, device)
-    trainer.strategy.setup_environment()  # the ranks meet: from here on `rank` tells them apart
+    trainer.strategy.setup_environment()  # starts the process group: `rank` is valid from here on
     folder = run_dir.job(job.key)
     attempts = _count_attempt(folder)
     data, method = prepare(job, run_dir, options)
@@ -99,23 +105,23 @@ def run_job(
     record = None
     try:
         training = training_key(job, data, run_dir)
-        every, line = options.checkpoint_every, heartbeat or Heartbeat()
-        scribe = _ProgressWriter(job, folder, logger, every, line, training)
-        module = TrainingModule(method, job, scribe.epoch_ended, scribe.chunk_begins)
+        every = options.checkpoint_every
+        progress = _ProgressWriter(job, folder, logger, every, heartbeat or Heartbeat(), training)
+        module = TrainingModule(method, job, progress.on_epoch_end, progress.on_chunk_start)
         module.cpu_counted = began
-        data.on_batch = partial(scribe.batch_begins, module)
+        data.on_batch = partial(progress.on_batch_start, module)
         if method.stage.is_trained:
             _resume(run_dir, job, training, module, data, trainer, device)
             for epoch in range(1, len(module.history.losses) + 1):
-                scribe.track(module.history, epoch, len(data.test_labels))
+                progress.track(module.history, epoch, len(data.test_labels))
             trainer.fit(module, datamodule=data)
             if len(module.history.losses) < module.settings.epochs:
-                raise InterruptedError("training was stopped before its last epoch")
-            scribe.training_ended(module)
+                raise InterruptedError("training stopped before its last epoch")
+            progress.on_training_end(module)
         if method.stage.is_evaluated:
             with module.test_context:
                 trainer.test(module, datamodule=data, verbose=False)
-        record = _record(job, data, module, folder, options, attempts)
+        record = _make_record(job, data, module, folder, options, attempts)
         if rank() == 0:
             write_record(record, record_path(run_dir.records, job))
             for path in folder.checkpoints.glob("*"):
@@ -128,10 +134,10 @@ def run_job(
 
 
 def prepare(job: Job, run_dir: RunDirectory, options: Options) -> tuple[DataModule, Method]:
-    """Return a job's data, and its method at the beginning of its stage.
+    """Return a job's data, and its method at the stage's start.
 
     Raises:
-        CodeError: when the method is not the one that was planned.
+        CodeError: if the method's code differs from that of the plan.
     """
     _check_code(job, options.plugins)
     data = DataModule.of_job(job, options.data_root, local_device(options))
@@ -139,13 +145,13 @@ def prepare(job: Job, run_dir: RunDirectory, options: Options) -> tuple[DataModu
     if job.recipe.precision == "fp64":
         method.double()
     states = [load_file(run_dir.job(key).weights) for key in job.depends_on]
-    taught = [data.classes_of(teacher.subset) for teacher in method.teachers]
-    taught = [classes for classes in taught if len(classes)]  # an empty group has no teacher
-    own = len(states) - len(taught)
-    for state in states[:own]:
+    subsets = [data.classes_of(teacher.subset) for teacher in method.teachers]
+    subsets = [classes for classes in subsets if len(classes)]  # an empty group has no teacher
+    first_teacher = len(states) - len(subsets)
+    for state in states[:first_teacher]:
         method.init_from_weights(state)
-    if taught:
-        method.load_teachers(list(map(TrainedTeacher, states[own:], taught)))
+    if subsets:
+        method.load_teachers(list(map(TrainedTeacher, states[first_teacher:], subsets)))
     method.stage = method.stage_of(job.stage)
     method.on_stage_start(method.stage)
     if job.recipe.channels_last:
@@ -155,28 +161,27 @@ def prepare(job: Job, run_dir: RunDirectory, options: Options) -> tuple[DataModu
 
 
 def _check_code(job: Job, plugins: Sequence[str]) -> None:
-    """Refuse to train a method by the key of another that was planned before the code changed."""
+    """Check that the method's code has not changed since the plan."""
     kind, plugin_hash = find_method(job.method, map(Path, plugins))
-    again = "type the command again to plan anew"
+    again = "run the command again to plan anew"
     if kind.version != job.version:
         raise CodeError(
-            f"{job.method} was planned with version {job.version}, here it has {kind.version}: "
-            f"ltbench is another; {again}"
+            f"{job.method} was planned with version {job.version}, this ltbench has version "
+            f"{kind.version}: {again}"
         )
     if plugin_hash != job.plugin_hash:
         raise CodeError(
-            f"{job.method} was planned from other code than there is in {', '.join(plugins)}: "
-            f"the plugin was edited since; {again}"
+            f"{job.method} was planned with other code than that of {', '.join(plugins)}: the "
+            f"plugin was edited; {again}"
         )
 
 
 class _ProgressWriter:
-    """Writes down after every epoch how far a job is, and now and then a checkpoint.
+    """Writes progress and checkpoints of a job, and beats its heart.
 
-    When asked to stop during training it saves at once, at the next chunk of steps, within the
-    epoch, on which the ranks agree. What training has ended with is saved before the test, so that
-    a job that is stopped in its test, or whose test fails, has only that to repeat. Whatever goes
-    through images shows that the job moves on.
+    A requested stop saves a checkpoint at the next chunk of steps, within the epoch, on which the
+    ranks agree. The end of training is saved before the test, so that a job whose test is stopped
+    or fails has only the test to repeat. Every chunk and every batch of a test is a heartbeat.
     """
 
     def __init__(
@@ -193,49 +198,55 @@ class _ProgressWriter:
         self.heartbeat = heartbeat
         self.saved = time.monotonic()
 
-    def epoch_ended(self, module: TrainingModule) -> None:
+    def on_epoch_end(self, module: TrainingModule) -> None:
         if rank() != 0:
             return
         history, epochs = module.history, module.settings.epochs
         epoch = len(history.losses)
         rate = history.images / history.seconds
         state = {"epoch": epoch, "epochs": epochs, "images_per_second": rate}
-        with _noted("the progress"):
+        with _log_failure("the progress"):
             write_json(self.folder.progress, state)
         self.track(history, epoch, len(module.data.test_labels))
         if epoch < epochs and time.monotonic() - self.saved >= self.every:
             self._save(module, None)
 
-    def training_ended(self, module: TrainingModule) -> None:
+    def on_training_end(self, module: TrainingModule) -> None:
         if rank() == 0 and module.method.stage.is_evaluated:
             self._save(module, None)
-            with _noted("that training has ended"):
+            with _log_failure("the end of training"):
                 write_json(trained_mark(self.folder, self.training), self.job.key)
 
     def track(self, history: History, epoch: int, images: int) -> None:
-        """Log what an epoch measured, the test on the way over so many images if there was one."""
+        """Log an epoch's loss, and its test accuracy if there is one.
+
+        Args:
+            history: of the training.
+            epoch: counted from 1.
+            images: of the test set.
+        """
         if self.logger is not None:
-            measured = {"train/loss": history.losses[epoch - 1]}
+            metrics = {"train/loss": history.losses[epoch - 1]}
             for tested, hits in history.curve:
                 if tested == epoch:
-                    measured["test/accuracy"] = sum(hits) / images
-            log_epoch(self.logger, epoch, measured)
+                    metrics["test/accuracy"] = sum(hits) / images
+            log_epoch(self.logger, epoch, metrics)
 
-    def chunk_begins(self, module: TrainingModule) -> None:
+    def on_chunk_start(self, module: TrainingModule) -> None:
         self.heartbeat.beat()
-        asked = self.heartbeat.stop_asked()
+        stop = self.heartbeat.stop_asked()
         if world_size() > 1:  # ranks step together
-            asked = bool(all_sum(torch.tensor(float(asked), device=module.device)))
-        if asked:
+            stop = bool(all_sum(torch.tensor(float(stop), device=module.device)))
+        if stop:
             position = module.pause()
             if rank() == 0:
                 self._save(module, position)
-            raise StoppedError("asked to stop")
+            raise StoppedError("stopped on request")
 
-    def batch_begins(self, module: TrainingModule) -> None:
+    def on_batch_start(self, module: TrainingModule) -> None:
         self.heartbeat.beat()
         if module.trainer.testing and self.heartbeat.stop_asked():  # each rank tests its own share
-            raise StoppedError("asked to stop")
+            raise StoppedError("stopped on request")
 
     def _save(self, module: TrainingModule, position: dict[str, Any] | None) -> None:
         epoch = len(module.history.losses)
@@ -248,14 +259,17 @@ class _ProgressWriter:
             "position": position,
         }
         step = position["steps"] if position else 0
-        with _noted("a checkpoint"):
+        with _log_failure("a checkpoint"):
             save_checkpoint(self.folder.checkpoints, epoch, state, step)
         self.saved = time.monotonic()
 
 
 @contextmanager
-def _noted(what: str) -> Iterator[None]:
-    """Go on where something that only saves time cannot be written: a full disk may clear again."""
+def _log_failure(what: str) -> Iterator[None]:
+    """Log that a file could not be written, and continue.
+
+    For files that only save time: a full disk may be freed again.
+    """
     try:
         yield
     except OSError as error:
@@ -265,25 +279,24 @@ def _noted(what: str) -> Iterator[None]:
 def build_method(
     job: Job, counts: torch.Tensor, plugins: Sequence[str] = (), data_root: str | None = None
 ) -> Method:
-    """Return a job's method, initialised from the job's own stream.
+    """Return a job's method, initialized with the job's generator.
 
     Raises:
-        KeyError: for a method that neither METHODS nor a plugin has.
-        FileNotFoundError: where pretrained weights are not there.
-        ValueError: where they are others than the recipe says, or of another network.
+        KeyError: if neither METHODS nor a plugin has the method.
+        FileNotFoundError: if pretrained weights are missing.
+        ValueError: if they are not those of the recipe, or of another network.
     """
     recipe = job.recipe
     weights = pretrained_weights(recipe, data_root)
     spec = NetworkSpec(recipe.network, len(counts), job.dataset.channels, recipe.norm, weights)
     kind, _ = find_method(job.method, map(Path, plugins))
-    torch.manual_seed(
-        derive_seed(job.seed, "init", job.stage)
-    )  # alike for all methods: runs are paired
+    # The same for all methods, so that runs are paired.
+    torch.manual_seed(derive_seed(job.seed, "init", job.stage))
     return kind(spec, counts, validate(kind.HParams, job.hparams, HPARAMS))
 
 
 def make_trainer(job: Job, device: torch.device) -> pl.Trainer:
-    """Return the Trainer of a job: on one device, or as one rank where torchrun's words say so."""
+    """Return a job's Trainer: single-device, or a rank in torchrun's environment."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     strategy: Strategy
     cluster: ClusterEnvironment
@@ -298,7 +311,9 @@ def make_trainer(job: Job, device: torch.device) -> pl.Trainer:
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         num_nodes=world // int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         strategy=strategy,
-        plugins=[cluster],  # named, as Lightning would restore and requeue by itself under Slurm
+        plugins=[
+            cluster
+        ],  # explicit: Lightning would restore and requeue jobs by itself under Slurm
         max_epochs=job.stage_recipe.epochs if job.stage_recipe else 0,
         logger=False,
         enable_checkpointing=False,
@@ -312,18 +327,19 @@ def make_trainer(job: Job, device: torch.device) -> pl.Trainer:
 
 
 def training_key(job: Job, data: DataModule, run_dir: RunDirectory) -> str:
-    """Return the hash of what can change a job's weights: its key's settings, not its test images.
+    """Return a hash of what determines a job's weights.
 
-    What it starts from counts by its weights, whose jobs have other keys where test images differ.
+    Unlike the job's key it does not depend on the test images; init weights and teachers count by
+    the hash of their files.
     """
     settings = job.settings()
     settings["dataset"]["fingerprint"] = data.training_fingerprint
-    settings["start"] = [file_hash(run_dir.job(key).weights) for key in job.depends_on]
+    settings["depends_on"] = [file_hash(run_dir.job(key).weights) for key in job.depends_on]
     return content_hash([settings, data.train_hash])[:KEY_LENGTH]
 
 
 def trained_mark(folder: JobFolder, training: str) -> Path:
-    """Return the file that says that a training has ended, and its test not yet."""
+    """Return the marker file of a finished training without a test."""
     return folder.checkpoints / f"trained-{training}"
 
 
@@ -336,20 +352,20 @@ def _resume(
     trainer: pl.Trainer,
     device: torch.device,
 ) -> None:
-    """Go on from the job's last checkpoint, else from the end of a training that was the same.
+    """Resume from the job's checkpoint, or from an identical finished training.
 
-    That is one of a job whose test failed, until somebody mended the test images: it has another
-    key, as its numbers are of others, and the same weights.
+    The latter is that of a job whose test failed because of bad test images: with repaired images
+    the job has another key, and the same weights.
     """
-    own, anywhere = run_dir.job(job.key), trained_mark(run_dir.job("*"), training)
-    like = (path.parent for path in run_dir.root.glob(str(anywhere.relative_to(run_dir.root))))
-    states = (load_checkpoint(place, device) for place in (own.checkpoints, *like))
+    own, pattern = run_dir.job(job.key), trained_mark(run_dir.job("*"), training)
+    finished = (path.parent for path in run_dir.root.glob(str(pattern.relative_to(run_dir.root))))
+    states = (load_checkpoint(folder, device) for folder in (own.checkpoints, *finished))
     state = next((s for s in states if s is not None and s.get("training") == training), None)
     if state is None:
         return
     if state["key"] != job.key:
-        state["history"]["curve"] = []  # of the other test images
-        log.info("the training of job %s was the same", state["key"])
+        state["history"]["curve"] = []  # of other test images
+        log.info("resuming the identical training of job %s", state["key"])
     module.method.load_state_dict(state["method"])
     module.optimizer_state = state["optimizer"]
     module.history = History(**state["history"])
@@ -357,7 +373,7 @@ def _resume(
     if position is not None:
         module.position = {**position, "method": state["method"]}
         data.steps_done = position["steps"]
-    log.info("resuming after epoch %d and %d steps", done, data.steps_done)
+    log.info("resuming after epoch %d and %d steps of the next", done, data.steps_done)
     counters = dict.fromkeys(("ready", "started", "processed", "completed"), done)
     trainer.fit_loop.epoch_progress.current.load_state_dict(counters)
 
@@ -365,12 +381,12 @@ def _resume(
 def _count_attempt(folder: JobFolder) -> int:
     path = folder.path / "attempts.json"
     attempts = int(read_json(path) or 0) + 1
-    if os.environ.get("RANK", "0") == "0":  # the process group is not there yet
+    if os.environ.get("RANK", "0") == "0":  # the process group does not exist yet
         write_json(path, attempts)
     return attempts
 
 
-def _record(
+def _make_record(
     job: Job,
     data: DataModule,
     module: TrainingModule,
@@ -379,7 +395,7 @@ def _record(
     attempts: int,
 ) -> Record:
     if module.test_result is None and module.method.stage.is_evaluated:
-        raise RuntimeError("the test did not run")
+        raise RuntimeError("the job was not tested")
     weights = save({k: v.contiguous().cpu() for k, v in module.method.state_dict().items()})
     if rank() == 0:
         write_atomically(folder.weights, weights)
@@ -448,21 +464,21 @@ def _record(
 
 
 def _passes(method: Method, data: DataModule) -> Passes:
-    """Return the passes of a step; an empty group has no teacher."""
-    there = [len(data.classes_of(teacher.subset)) > 0 for teacher in method.teachers]
+    """Return the passes per training step; empty groups have no teacher."""
+    teachers = sum(len(data.classes_of(teacher.subset)) > 0 for teacher in method.teachers)
     stage = method.stage
-    return Passes(gradient=stage.passes, forward=stage.forward_passes, teachers=sum(there))
+    return Passes(gradient=stage.passes, forward=stage.forward_passes, teachers=teachers)
 
 
 def local_device(options: Options) -> torch.device:
-    """Return this process's device: of the GPUs that it sees, the one with its local rank."""
+    """Return the process's device: CPU, or GPU of the local rank."""
     if options.device == "cpu":
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def _peak_memory_mb(device: torch.device) -> float:
-    """Return the most memory that a rank has used: of its GPU, on a CPU of the host."""
+    """Return the peak memory of a rank: GPU or host memory."""
     if device.type == "cuda":
         used = torch.cuda.max_memory_allocated(device) / 2**20
     else:
@@ -471,14 +487,14 @@ def _peak_memory_mb(device: torch.device) -> float:
 
 
 def _gpu_memory_mb(device: torch.device) -> float | None:
-    """Return all memory of a GPU; None for a CPU."""
+    """Return the total memory of a GPU; None for a CPU."""
     if device.type != "cuda":
         return None
     return round(torch.cuda.get_device_properties(device).total_memory / 2**20, 1)
 
 
 def hardware(device: torch.device) -> str:
-    """Return the name of the processor or GPU that a device stands for."""
+    """Return the name of a device's GPU or processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return processor()

@@ -1,15 +1,15 @@
-"""What a training process and whoever watches it tell each other; imports no torch."""
+"""Heartbeat between a training process and its launcher. Imports no torch."""
 
 
 class StoppedError(Exception):
-    """The job was asked to stop; what it has done so far is saved."""
+    """The job was stopped on request, after saving a checkpoint."""
 
 
 class Heartbeat:
-    """Nobody watches, and nobody asks to stop."""
+    """No-op heartbeat, for use without a launcher."""
 
     def beat(self) -> None:
-        """Show that the job moves on."""
+        """Report that the job is alive."""
 
     def stop_asked(self) -> bool:
         """Return whether the job should save and stop."""

@@ -1,4 +1,4 @@
-"""A trained method made from its weights again, and tested on any labeled images."""
+"""Inference with exported weights: restore a method, evaluate labeled images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,31 +21,32 @@ from ltbench.training.precision import set_precision
 
 
 def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Method:
-    """Return a method as it was at the end of a job, in evaluation mode on the CPU.
+    """Restore a trained method, in evaluation mode on the CPU.
 
     Args:
         record: of the job.
-        weights: safetensors file of its state.
-        plugins: Python files with methods of the user's own.
+        weights: safetensors file of the method's state.
+        plugins: Python files with the user's own methods.
 
     Raises:
-        RecordError: where the weights do not fit the method.
+        RecordError: if the weights do not fit the method.
     """
     job = record.job
-    counts = torch.tensor(record.split.train_counts)[_known(record)]
-    recipe = job.recipe.model_copy(update={"pretrained": None})  # its weights are among ours
+    counts = torch.tensor(record.split.train_counts)[_trained_classes(record)]
+    recipe = job.recipe.model_copy(update={"pretrained": None})  # the weights are loaded below
     try:
         method = build_method(job.model_copy(update={"recipe": recipe}), counts, plugins)
         if recipe.precision == "fp64":
             method.double()
         method.stage = method.stage_of(job.stage)
         method.on_stage_start(method.stage)
-        lost, left = method.load_state_dict(load_file(weights), strict=False)
+        missing, unexpected = method.load_state_dict(load_file(weights), strict=False)
     except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise RecordError(f"{weights} does not fit {job.method}: {error}", "mismatch") from error
-    if lost or (left and not method.teachers):  # a teacher predicts nothing
+    if missing or (unexpected and not method.teachers):  # teachers are not needed to predict
+        names = ", ".join([*missing, *unexpected])
         raise RecordError(
-            f"{weights} does not fit {job.method}: {', '.join([*lost, *left])}", "mismatch"
+            f"{weights} does not fit {job.method}, missing or unexpected: {names}", "mismatch"
         )
     return method.eval()
 
@@ -53,7 +54,7 @@ def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Metho
 def evaluate(
     method: Method, record: Record, labeled: LabeledImages, device: torch.device
 ) -> EvaluationResult:
-    """Return the test of a restored method, equal to the job's own where the images are."""
+    """Test a restored method; on the same images the job's own result."""
     job = record.job
     torch.set_num_threads(record.environment.threads)
     set_precision(job.recipe)
@@ -67,13 +68,15 @@ def evaluate(
         job.recipe.test_batch_size(on_gpu=device.type == "cuda"),
     )
     groups = class_groups(record.split.longtailed_counts, job.dataset.shot_rule)
-    evaluation = Evaluation(job.dataset.classes, _known(record), device, groups, ranking=True)
+    evaluation = Evaluation(
+        job.dataset.classes, _trained_classes(record), device, groups, ranking=True
+    )
     with torch.inference_mode(), predicting(method, job.recipe, loader, device):
         evaluation.add_all(method, loader)
     return evaluation.result()
 
 
-def _known(record: Record) -> torch.Tensor:
+def _trained_classes(record: Record) -> torch.Tensor:
     """Return the classes [K] that a job was trained on."""
     job: Job = record.job
     counts = record.split.longtailed_counts

@@ -1,4 +1,4 @@
-"""What steps of a job take here: real ones, on random images of its shape, without its data."""
+"""Speed of a job's steps on this machine, measured on random images."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -21,31 +21,34 @@ from ltbench.training.module import frozen_backbone
 from ltbench.training.precision import autocast, set_precision
 from ltbench.training.schedule import build_optimizer
 
-FIRST = 8
-"""Images of the first batch; it says how large the others may be."""
+PROBE = 8
+"""Images of the first batch, whose time bounds the size of the others."""
 
-LONGEST = 2.0
-"""Seconds that a batch may take; where the job's own takes longer, a part of it is timed."""
+MAX_SECONDS = 2.0
+"""Longest time of a batch; of a slower job a part of a batch is timed."""
 
-ENOUGH = 1.0
-"""Seconds after which no further batch is timed."""
+TOTAL_SECONDS = 1.0
+"""Total time after which no further batch is timed."""
 
 
 def measure(
     job: Job, device: torch.device, plugins: Sequence[str] = ()
 ) -> tuple[float | None, float]:
-    """Return images a second of a job's training steps, None where it has none, and of its test.
+    """Measure the images per second of a job's training and test.
 
-    Reading and augmenting images is not part of it, nor is compilation.
+    Loading and augmentation of images are not included, nor is compilation.
 
     Args:
-        job: of which only the costs of a step matter; its starts and teachers are not needed.
-        device: where to measure.
-        plugins: Python files with methods of the user's own.
+        job: to measure; init weights and teachers need not exist.
+        device: to measure on.
+        plugins: Python files with the user's own methods.
+
+    Returns:
+        Images per second of training steps (None for a stage without training) and of the test.
     """
     torch.set_num_threads(1)  # as in the processes of jobs
     set_precision(job.recipe)
-    method = _ready(job, device, plugins)
+    method = _untrained_method(job, device, plugins)
     spec, recipe = job.dataset, job.recipe
     shape = (spec.channels, spec.image_size, spec.image_size)
     generator = torch.Generator().manual_seed(0)
@@ -59,16 +62,13 @@ def measure(
         labels = torch.arange(size, device=device) % len(method.counts)
         return Batch(images, labels, torch.arange(size, device=device))
 
-    def observed() -> None:
-        with torch.inference_mode(), autocast(recipe, device):
-            plain = batch(max(FIRST, len(method.counts)))
-            plain.images = plain.images if plain.images.dim() == 4 else plain.images[0]
-            method.update_statistics(plain)
-            method.finalize_statistics()
-
     method.eval()
     if method.stage.needs_statistics_pass:
-        observed()
+        with torch.inference_mode(), autocast(recipe, device):
+            one_view = batch(max(PROBE, len(method.counts)))
+            one_view.images = one_view.images if one_view.images.dim() == 4 else one_view.images[0]
+            method.update_statistics(one_view)
+            method.finalize_statistics()
     train = None
     if job.stage_recipe is not None:
         method.train()
@@ -87,11 +87,11 @@ def measure(
     )
 
 
-def _ready(job: Job, device: torch.device, plugins: Sequence[str]) -> Method:
-    """Return an untrained method at the beginning of a job's stage, teachers untrained like it."""
-    plain = job.model_copy(update={"recipe": job.recipe.model_copy(update={"pretrained": None})})
+def _untrained_method(job: Job, device: torch.device, plugins: Sequence[str]) -> Method:
+    """Return a job's method, and its teachers, untrained."""
+    recipe = job.recipe.model_copy(update={"pretrained": None})
     counts = torch.arange(job.dataset.classes, 0, -1) * 2
-    method = build_method(plain, counts, plugins)
+    method = build_method(job.model_copy(update={"recipe": recipe}), counts, plugins)
     if job.recipe.precision == "fp64":
         method.double()
     teachers = []
@@ -113,50 +113,55 @@ def _ready(job: Job, device: torch.device, plugins: Sequence[str]) -> Method:
 def _steps(
     job: Job, method: Method, device: torch.device, batch: Callable[[int], Batch]
 ) -> Callable[[int], Callable[[], None]]:
-    """Return what returns a training step on a batch of some size."""
+    """Return a function from batch sizes to training steps."""
     if job.stage_recipe is None:
         raise RuntimeError(f"stage {job.stage!r} does not train")
     stepper = Stepper(build_optimizer(job.stage_recipe.optimizer, method), Tensor.backward)
     backbone = frozen_backbone(method) if job.stage_recipe.cached_features else None
 
-    def prepared(size: int) -> Callable[[], None]:
-        one = batch(size)
+    def make_step(size: int) -> Callable[[], None]:
+        images = batch(size)
         if backbone is not None:
             with torch.no_grad(), autocast(job.recipe, device):
-                one = replace(one, images=backbone(one.images))
+                images = replace(images, images=backbone(images.images))
         names = method.samplers()
-        given = one if len(names) == 1 else dict.fromkeys(names, one)
+        inputs = images if len(names) == 1 else dict.fromkeys(names, images)
 
         def step() -> None:
             with autocast(job.recipe, device):
-                loss = method.training_loss(given)
+                loss = method.training_loss(inputs)
             stepper.step(loss)
 
         return step
 
-    return prepared
+    return make_step
 
 
-def _rate(prepared: Callable[[int], Callable[[], None]], batch: int, device: torch.device) -> float:
-    """Return images a second of what is done with batches, of the job's own size if that is quick.
+def _rate(
+    make_step: Callable[[int], Callable[[], None]], batch_size: int, device: torch.device
+) -> float:
+    """Measure the images per second of steps, after one to warm up.
 
-    The first one warms up.
+    Args:
+        make_step: returns a step on a batch of a size.
+        batch_size: of the job; reduced if a step would take too long.
+        device: of the steps.
     """
-    size = min(batch, FIRST)
-    once = prepared(size)
-    once()
-    seconds = _timed(once, device)
-    size = max(size, min(batch, int(size * LONGEST / seconds)))
-    do, done, spent = prepared(size), 0, 0.0
-    while spent < ENOUGH:
-        spent += _timed(do, device)
-        done += size
-    return done / spent
+    size = min(batch_size, PROBE)
+    probe = make_step(size)
+    probe()
+    seconds = _seconds(probe, device)
+    size = max(size, min(batch_size, int(size * MAX_SECONDS / seconds)))
+    step, images, spent = make_step(size), 0, 0.0
+    while spent < TOTAL_SECONDS:
+        spent += _seconds(step, device)
+        images += size
+    return images / spent
 
 
-def _timed(do: Callable[[], None], device: torch.device) -> float:
+def _seconds(step: Callable[[], None], device: torch.device) -> float:
     began = time.perf_counter()
-    do()
+    step()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - began

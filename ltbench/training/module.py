@@ -1,4 +1,4 @@
-"""The one LightningModule: it trains and tests any method, stage by stage."""
+"""The LightningModule that trains and tests one stage of any method."""
 
 import logging
 import time
@@ -28,18 +28,18 @@ from ltbench.training.divergence import ADVICE, DivergedError, check_weights
 from ltbench.training.evaluation import Evaluation, predicting
 from ltbench.training.label_shift import shifted_tests
 from ltbench.training.open_set import open_set_test
-from ltbench.training.precision import autocast, compile_backbone, compiles, eager
+from ltbench.training.precision import autocast, compile_backbone, eager, should_compile
 from ltbench.training.schedule import build_optimizer, schedule_factor
 
 log = logging.getLogger(__name__)
 
-READ = 16
-"""Test images that are predicted to see which parameters that reads."""
+PROBE = 16
+"""Test images predicted to find the parameters that inference reads."""
 
 
 @dataclass
 class History:
-    """What training has done so far; part of every checkpoint."""
+    """Progress of a training; part of every checkpoint."""
 
     losses: list[float] = field(default_factory=list)
     curve: list[tuple[int, list[int]]] = field(default_factory=list)  # epoch, hits of each class
@@ -50,10 +50,10 @@ class History:
 
 
 def average_batchnorm(module: nn.Module) -> None:
-    """Give every rank the mean of the ranks' running statistics.
+    """Average the BatchNorm running statistics of all ranks.
 
-    The running statistics are linear in the batch statistics, so that averaging at an epoch's end
-    equals averaging after every step. Those of frozen layers stay as they are, bit for bit.
+    They are linear in the batch statistics, so that averaging at an epoch's end equals averaging
+    after every step. Frozen layers are not touched.
     """
     if world_size() == 1:
         return
@@ -66,7 +66,7 @@ def average_batchnorm(module: nn.Module) -> None:
 
 
 def frozen_backbone(method: Method) -> nn.Module | None:
-    """Return a method's backbone where neither weights nor statistics move, None elsewhere."""
+    """Return a method's backbone if weights and statistics are frozen."""
     backbone: nn.Module | None = getattr(method.network, "backbone", None)
     if backbone is None or any(p.requires_grad for p in backbone.parameters()):
         return None
@@ -76,29 +76,29 @@ def frozen_backbone(method: Method) -> nn.Module | None:
 class TrainingModule(pl.LightningModule):
     """Wraps a method for one stage.
 
-    Lightning drives epochs, devices and ranks; a Lightning step is a chunk of optimisation steps
-    (core/stepping.py), so that short steps do not wait for it.
+    Lightning drives epochs, devices and ranks; a Lightning step is a chunk of optimization steps
+    (core/stepping.py), so that its overhead does not dominate short steps.
 
     Args:
-        method: ready to train: start loaded, stage begun.
-        job: the stage's settings and seed.
-        on_epoch_end: called after every epoch, for checkpoints and trackers.
-        on_chunk: called before every chunk of steps; what it raises ends the job.
+        method: ready to train: init weights loaded, stage started.
+        job: for settings and seed of the stage.
+        epoch_ended: called after every epoch, for checkpoints and trackers.
+        chunk_started: called before every chunk of steps; its exceptions end the job.
     """
 
     def __init__(
         self,
         method: Method,
         job: Job,
-        on_epoch_end: Callable[["TrainingModule"], None],
-        on_chunk: Callable[["TrainingModule"], None] = lambda _: None,
+        epoch_ended: Callable[["TrainingModule"], None],
+        chunk_started: Callable[["TrainingModule"], None] = lambda _: None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.method = method
         self.job = job
-        self.on_epoch_end = on_epoch_end
-        self.on_chunk = on_chunk
+        self.epoch_ended = epoch_ended
+        self.chunk_started = chunk_started
         self.history = History()
         self.optimizer_state: dict[str, Any] | None = None
         self.position: dict[str, Any] | None = None
@@ -114,19 +114,19 @@ class TrainingModule(pl.LightningModule):
 
     @property
     def settings(self) -> StageRecipe:
-        """How the stage is optimised."""
+        """Training settings of the stage."""
         if self.job.stage_recipe is None:
             raise RuntimeError(f"stage {self.job.stage!r} of {self.job.method} does not train")
         return self.job.stage_recipe
 
     @property
     def data(self) -> DataModule:
-        """What the job trains and is tested on."""
+        """Data module of the job."""
         data: DataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         return data
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Build the optimiser and give it the state of a checkpoint."""
+        """Build the optimizer; load its state from a checkpoint."""
         self.optimizer = build_optimizer(self.settings.optimizer, self.method)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         if self.optimizer_state is not None:
@@ -135,12 +135,10 @@ class TrainingModule(pl.LightningModule):
         return self.optimizer
 
     def on_train_start(self) -> None:
-        """Make the stepper once Lightning has placed the parameters; observe, compile, cache."""
+        """Run the statistics pass, cache features, compile."""
         self.stepper = Stepper(self.optimizer, self.manual_backward)
-        if (
-            self.method.stage.needs_statistics_pass and not self.history.losses
-        ):  # else the checkpoint has it
-            self.update_statistics()
+        if self.method.stage.needs_statistics_pass and not self.history.losses:
+            self.update_statistics()  # a resumed job has them in its checkpoint
             self.method.train()
         recipe, settings = self.job.recipe, self.settings
         backbone = frozen_backbone(self.method)
@@ -149,13 +147,13 @@ class TrainingModule(pl.LightningModule):
                 self.data.cache_features(backbone)
             return
         if settings.cached_features:
-            log.warning("no features are cached: the backbone trains, or its BatchNorm is updated")
-        if compiles(recipe, self.data.steps_per_epoch * settings.epochs):
+            log.warning("features are not cached: the backbone or its BatchNorm is not frozen")
+        if should_compile(recipe, self.data.steps_per_epoch * settings.epochs):
             compile_backbone(self.method, self.device)
             self.compiled = True
 
     def on_train_epoch_start(self) -> None:
-        """Set what changes by epoch: learning rate, the method's schedule, the global generator."""
+        """Set learning rate, progress and generators of the epoch."""
         settings, epoch = self.settings, self.current_epoch
         factor = schedule_factor(settings.schedule, epoch + 1, settings.epochs)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
@@ -164,20 +162,20 @@ class TrainingModule(pl.LightningModule):
         self.method.progress = Progress(epoch, settings.epochs, deferred)
         self.method.rng = GlobalBatchRNG(make_generator(self.job.seed, "method", epoch))
         self.method.on_epoch_start(self.method.progress)
-        torch.manual_seed(
-            derive_seed(self.job.seed, "epoch", epoch)
-        )  # dropout, and whatever asks torch
+        torch.manual_seed(derive_seed(self.job.seed, "epoch", epoch))  # for dropout and the like
         self.epoch_began = time.perf_counter()
         if self.position is not None:
-            self._go_on(self.position)
+            self._resume(self.position)
             self.position = None
 
     def pause(self) -> dict[str, Any]:
-        """Return where in the epoch training stands; every rank must call this.
+        """Return the position within the epoch, to resume from.
 
-        Together with the states of the method and the optimiser it makes the rest of the epoch what
-        it would have been: bit for bit on one rank, up to rounding on several, whose running
-        statistics and losses are averaged here as they are at an epoch's end.
+        All ranks must call this.
+
+        With the states of method and optimizer the rest of the epoch is the same as without an
+        interruption: bit for bit on one rank, up to rounding on several ranks, whose running
+        statistics and losses are averaged here as at an epoch's end.
         """
         average_batchnorm(self.method)
         self.count_cpu()
@@ -186,24 +184,24 @@ class TrainingModule(pl.LightningModule):
             "steps": self.stepper.steps,
             "loss_sum": float(all_sum(loss)) / world_size(),
             "seconds": time.perf_counter() - self.epoch_began,
-            "draws": self.method.rng.generator.get_state(),
+            "rng": self.method.rng.generator.get_state(),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
 
-    def _go_on(self, position: dict[str, Any]) -> None:
-        """Take up an epoch, whose start has just been prepared once more, where it was left."""
+    def _resume(self, position: dict[str, Any]) -> None:
+        """Resume an epoch, whose start hook has just run, at a position."""
         self.method.load_state_dict(position["method"])
         self.stepper.resume(position["steps"], position["loss_sum"])
-        self.method.rng.generator.set_state(position["draws"].cpu())
+        self.method.rng.generator.set_state(position["rng"].cpu())
         torch.set_rng_state(position["torch"].cpu())
         if position["cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(position["cuda"].cpu(), self.device)
         self.epoch_began -= position["seconds"]
 
     def training_step(self, chunk: Iterable[Batch | dict[str, Batch]]) -> None:
-        """Take one optimisation step for each batch of the chunk."""
-        self.on_chunk(self)
+        """Take one optimization step for each batch of the chunk."""
+        self.chunk_started(self)
         for batch in chunk:
             if self.compiled:
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
@@ -212,7 +210,11 @@ class TrainingModule(pl.LightningModule):
             self.stepper.step(loss)
 
     def on_train_epoch_end(self) -> None:
-        """Read the epoch's mean loss, refuse to go on from a loss that is not finite."""
+        """Record the epoch; test the network if the recipe says so.
+
+        Raises:
+            DivergedError: if the mean loss, or a weight after the last epoch, is not finite.
+        """
         history, steps = self.history, self.stepper.steps
         mean = self.stepper.mean_loss()
         local = torch.tensor(mean, dtype=torch.float64, device=self.device)
@@ -222,7 +224,7 @@ class TrainingModule(pl.LightningModule):
         history.seconds += time.perf_counter() - self.epoch_began
         if not torch.isfinite(torch.tensor(history.losses[-1])):
             raise DivergedError(
-                f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}; {ADVICE}"
+                f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}: {ADVICE}"
             )
         average_batchnorm(self.method)
         self.count_cpu()
@@ -232,25 +234,25 @@ class TrainingModule(pl.LightningModule):
         tests = self.method.stage.is_evaluated and epoch < self.settings.epochs
         if tests and every and epoch % every == 0:
             history.curve.append((epoch, list(self.evaluate())))
-        self.on_epoch_end(self)
+        self.epoch_ended(self)
 
     def count_cpu(self) -> None:
-        """Add the processor time of all ranks since this was last called, which every rank must."""
+        """Add the CPU time since the last call; all ranks call this."""
         now = cpu_seconds()
         spent = torch.tensor(now - self.cpu_counted, dtype=torch.float64, device=self.device)
         self.history.cpu_seconds += float(all_sum(spent))
         self.cpu_counted = now
 
     def update_statistics(self) -> None:
-        """Let the method see the whole training set, as the test would."""
+        """Run the statistics pass: the training set, not augmented, in eval mode."""
         self.method.eval()
         with torch.inference_mode(), autocast(self.job.recipe, self.device):
-            for batch in self.data.observe_batches():
+            for batch in self.data.statistics_batches():
                 self.method.update_statistics(batch)
             self.method.finalize_statistics()
 
     def evaluate(self) -> tuple[int, ...]:
-        """Return the hits on the test set between two epochs, of what the method predicts."""
+        """Return the hits of each class on the test set, between epochs."""
         loader, recipe = self.data.test_dataloader(), self.job.recipe
         self.method.eval()
         with torch.inference_mode(), predicting(self.method, recipe, loader, self.device):
@@ -259,13 +261,13 @@ class TrainingModule(pl.LightningModule):
         return hits
 
     def _hits(self, loader: OrderedLoader, what: str) -> tuple[int, ...]:
-        """Return the right predictions of each class over all ranks."""
+        """Return the correct predictions of each class over all ranks."""
         evaluation = Evaluation(self.job.dataset.classes, self.data.classes, self.device)
         evaluation.add_all(self.method, loader)
         return evaluation.counts(what).hits
 
     def on_test_start(self) -> None:
-        """Show the method what its stage asks for, count on training images, begin the test."""
+        """Run statistics and tuning passes; count training hits; open the test."""
         self.test_began = time.perf_counter()
         self.method.eval()
         stage, recipe = self.method.stage, self.job.recipe
@@ -276,7 +278,7 @@ class TrainingModule(pl.LightningModule):
                 with torch.inference_mode(), autocast(recipe, self.device):
                     self.method.tune_on_validation(self.data.auxiliary_batches())
             with autocast(recipe, self.device):
-                images = self.data.test_dataloader().load_batch(0, READ).images
+                images = self.data.test_dataloader().load_batch(0, PROBE).images
                 self.read = read_parameters(self.method, images)
         context = predicting(self.method, recipe, self.data.test_dataloader(), self.device)
         self.test_context.enter_context(context)
@@ -289,11 +291,11 @@ class TrainingModule(pl.LightningModule):
         )
 
     def test_step(self, batch: Batch) -> None:
-        """Predict one batch; a rank without test images has one that is empty."""
+        """Predict one batch, which is empty on a rank without images."""
         self.evaluation.add_all(self.method, [batch])
 
     def on_test_epoch_end(self) -> None:
-        """Add the ranks' counts; test an open set and shifts where job and method call for it."""
+        """Combine the ranks' counts; run the open-set and label-shift tests."""
         self.test_result = self.evaluation.result()
         self.open_set = open_set_test(self.method, self.data, self.evaluation)
         self.test_context.close()

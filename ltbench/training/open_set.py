@@ -1,7 +1,7 @@
-"""The open-set test: images of another dataset among the own, rejected by the largest probability.
+"""Open-set test: OOD images are rejected by their largest class probability.
 
-As in Liu et al., CVPR 2019 (arXiv:1904.05160), for any method; `core/open_set.py` says what the
-counts mean.
+As in Liu et al., CVPR 2019 (arXiv:1904.05160), for any method; see `core/open_set.py` for the
+meaning of the counts.
 """
 
 import torch
@@ -17,44 +17,44 @@ from ltbench.training.evaluation import Evaluation, probabilities
 from ltbench.training.precision import autocast
 
 
-def open_set_test(method: Method, data: DataModule, own: Evaluation) -> OpenSetTest | None:
-    """Return how many images are taken for known, over all ranks.
+def open_set_test(method: Method, data: DataModule, evaluation: Evaluation) -> OpenSetTest | None:
+    """Count accepted images at each threshold over all ranks.
 
     Args:
         method: in evaluation mode.
-        data: its data.
-        own: what it predicted of its own test images.
+        data: of the job.
+        evaluation: its predictions of the closed test set.
 
     Returns:
-        None without an open set, and for the balanced split.
+        The test; None without an open set, and for the balanced split.
 
     Raises:
-        DivergedError: where a prediction is not finite.
+        DivergedError: if a prediction is not finite.
     """
     raw, name = data.open_set, data.spec.open_set
     if raw is None or name is None or data.split != "longtailed":
         return None
-    right = own.confidence_where_right()
-    seen = [right[:0]]
+    correct = evaluation.correct_confidence()
+    parts = [correct[:0]]
     with autocast(data.recipe, data.device):
-        seen += [
+        parts += [
             probabilities(method.predict(batch.images)).amax(dim=1)
-            for batch in data.open_batches(raw)
+            for batch in data.open_set_batches(raw)
             if len(batch) > 0
         ]
-    confidence = torch.cat(seen)
+    confidence = torch.cat(parts)
     check_confidence(confidence, f"images of {name}")
     return OpenSetTest(
         dataset=name,
         fingerprint=raw.fingerprint,
         images=len(raw.test_labels),
         thresholds=THRESHOLDS,
-        right=tuple(all_sum(reaching(right)).tolist()),
-        mistaken=tuple(all_sum(reaching(confidence)).tolist()),
+        right=tuple(all_sum(count_accepted(correct)).tolist()),
+        mistaken=tuple(all_sum(count_accepted(confidence)).tolist()),
     )
 
 
-def reaching(confidence: Tensor) -> Tensor:
-    """Return how many values [N] are at or above each threshold, int64."""
+def count_accepted(confidence: Tensor) -> Tensor:
+    """Count the values [N] at or above each threshold, int64."""
     thresholds = torch.tensor(THRESHOLDS, dtype=confidence.dtype, device=confidence.device)
     return (confidence[:, None] >= thresholds).sum(dim=0)

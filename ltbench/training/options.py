@@ -1,4 +1,4 @@
-"""What a run decides about its jobs' processes; imports no torch."""
+"""Options of a run for its job processes. Imports no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,21 +10,21 @@ Device = Literal["auto", "cpu", "gpu"]
 
 @dataclass(frozen=True)
 class Options:
-    """Settings that cannot change a number on one kind of hardware.
+    """Settings that do not change results on one kind of hardware.
 
     Attributes:
-        grid: name of the grid that asked for the job first.
-        data_root: folder of the images.
-        device: where to train; each process has the GPU of its local rank. "auto" is decided where
-            the job runs.
-        devices: ranks of each job, with a device each.
+        grid: name of the grid that first planned the job.
+        data_root: folder of all datasets.
+        device: to train on; each process uses the GPU of its local rank. "auto" is resolved on the
+            machine of the job.
+        devices: ranks of each job, one device each.
         threads: CPU threads of each process.
-        tracking: how Weights & Biases mirrors the job.
-        commit: git commit of the code, where it is known.
-        checkpoint_every: least seconds between two checkpoints, at epoch ends; there always is one
-            after the last epoch, before the test.
-        heartbeat_timeout: seconds without a step after which an attempt is given up.
-        plugins: Python files with methods of the user's own.
+        tracking: Weights & Biases mode.
+        commit: git commit of the code, if known.
+        checkpoint_every: least seconds between checkpoints at epoch ends; there is always one after
+            the last epoch, before the test.
+        heartbeat_timeout: seconds without progress after which an attempt is stopped.
+        plugins: Python files with the user's own methods.
     """
 
     grid: str

@@ -1,4 +1,4 @@
-"""Which weights a recipe's backbone begins with."""
+"""Pretrained weights of a recipe's backbone."""
 
 from pathlib import Path
 
@@ -8,11 +8,14 @@ from ltbench.data.sources import resolve_root
 
 
 def pretrained_weights(recipe: Recipe, data_root: str | None = None) -> str | Path | None:
-    """Return the timm tag or the safetensors file of the weights; None for a random start.
+    """Return the timm tag or safetensors file of pretrained weights.
+
+    Returns:
+        The tag or path; None for random initialization.
 
     Raises:
-        FileNotFoundError: where the file is not there.
-        ValueError: where it is not the one that the recipe says.
+        FileNotFoundError: if the file is missing.
+        ValueError: if its SHA-256 is not the recipe's.
     """
     pretrained = recipe.pretrained
     if pretrained is None:
@@ -21,9 +24,9 @@ def pretrained_weights(recipe: Recipe, data_root: str | None = None) -> str | Pa
         return pretrained.tag
     path = resolve_root(data_root) / pretrained.file
     if not path.is_file():
-        raise FileNotFoundError(f"there are no pretrained weights {path.absolute()}")
-    if (found := file_hash(path)) != pretrained.sha256:
+        raise FileNotFoundError(f"the pretrained weights {path.absolute()} are missing")
+    if (digest := file_hash(path)) != pretrained.sha256:
         raise ValueError(
-            f"{path.absolute()} has SHA-256 {found}, the recipe says {pretrained.sha256}"
+            f"{path.absolute()} has SHA-256 {digest}, the recipe expects {pretrained.sha256}"
         )
     return path

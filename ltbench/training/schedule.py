@@ -1,4 +1,4 @@
-"""Recipe to optimiser and learning rate."""
+"""Optimizer and learning rate schedule of a recipe."""
 
 import math
 
@@ -10,15 +10,15 @@ from ltbench.methods.contract import Method
 
 
 def build_optimizer(settings: Optimizer, method: Method) -> SGD:
-    """Return SGD over the parameters that train, with weight decay on all of them.
+    """Return SGD over the trainable parameters, all with weight decay.
 
-    Parameters that share a learning rate are one group.
+    Parameters with one learning rate are one group.
     """
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
-            share = settings.backbone_lr if name.startswith("network.backbone.") else 1.0
-            lr = settings.lr * share * method.lr_scale(name)
+            scale = settings.backbone_lr if name.startswith("network.backbone.") else 1.0
+            lr = settings.lr * scale * method.lr_scale(name)
             groups.setdefault(lr, []).append(parameter)
     return SGD(
         [{"params": parameters, "lr": lr} for lr, parameters in groups.items()],
@@ -30,7 +30,7 @@ def build_optimizer(settings: Optimizer, method: Method) -> SGD:
 
 
 def schedule_factor(schedule: Schedule, epoch: int, epochs: int) -> float:
-    """Return the factor on the learning rate in an epoch counted from 1.
+    """Return the learning rate factor of an epoch, counted from 1.
 
     Warm-up epochs use `epoch / warmup`. A step schedule multiplies by `gamma` once after each
     milestone (in epochs above it); a cosine one is half a period over all epochs.

@@ -32,14 +32,17 @@ def make_recipe():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache of packed folders."""
+    """An empty cache folder."""
     monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "ltbench"
 
 
 @pytest.fixture
 def root(tmp_path, cache):
-    """A data root with the folder toy: classes a, b, c with 6, 4, 2 training and 2 test PNGs."""
+    """A data root with an image folder toy of PNGs.
+
+    Classes a, b and c have 6, 4 and 2 training images, 2 test images each.
+    """
     generator = np.random.default_rng(0)
     for part, counts in (("train", (6, 4, 2)), ("test", (2, 2, 2))):
         for name, count in zip("abc", counts, strict=True):
@@ -53,7 +56,7 @@ def root(tmp_path, cache):
 
 @pytest.fixture
 def listed(tmp_path, cache):
-    """A prepared dataset of lists with photographs of several sizes: its specification and pool."""
+    """A prepared dataset of photographs of several sizes: specification, raw dataset."""
     spec = listed_spec()
     write_lists(tmp_path / "official_lists", spec)
     write_images(tmp_path / "images", content=picture)

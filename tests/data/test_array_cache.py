@@ -34,59 +34,59 @@ def test_pixels_labels_and_order(root, make_spec):
     assert not raw.train_images.pixels.flags.writeable
 
 
-def test_grey_images(root, make_spec):
+def test_gray_images(root, make_spec):
     gray = {"channels": 1, "normalization": {"mean": (0.5,), "std": (0.5,)}}
     raw = load_raw_dataset(make_spec(**gray), root)
     expected = np.asarray(Image.open(root / "toy" / "train" / "a" / "0.png").convert("L"))
     assert np.array_equal(raw.train_images.pixels[0, 0], expected)
 
 
-def test_second_opening_decodes_nothing(root, cache, make_spec):
+def test_opening_a_cache_again_decodes_nothing(root, cache, make_spec):
     first = load_raw_dataset(make_spec(), root)
-    (made,) = caches(cache)
-    before = {path.name: path.stat().st_mtime_ns for path in made.iterdir()}
+    (built,) = caches(cache)
+    before = {path.name: path.stat().st_mtime_ns for path in built.iterdir()}
     second = load_raw_dataset(make_spec(), root)
     assert np.array_equal(first.train_images.pixels, second.train_images.pixels)
-    assert caches(cache) == [made]
-    assert {path.name: path.stat().st_mtime_ns for path in made.iterdir()} == before
+    assert caches(cache) == [built]
+    assert {path.name: path.stat().st_mtime_ns for path in built.iterdir()} == before
 
 
 def test_files_are_listed_for_sha256sum(root, cache, make_spec):
     load_raw_dataset(make_spec(), root)
-    (made,) = caches(cache)
+    (built,) = caches(cache)
     for part in ("train", "test"):
-        check = ["sha256sum", "--check", "--quiet", str(made / f"{part}.sha256")]
+        check = ["sha256sum", "--check", "--quiet", str(built / f"{part}.sha256")]
         assert processes.run(check, cwd=root / "toy").returncode == 0
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda made: os.truncate(made / "train_images.npy", 400),
-        lambda made: (made / "test_labels.npy").unlink(),
-        lambda made: (made / "manifest.json").write_text("{"),
-        lambda made: alter_manifest(made / "manifest.json"),
+        lambda built: os.truncate(built / "train_images.npy", 400),
+        lambda built: (built / "test_labels.npy").unlink(),
+        lambda built: (built / "manifest.json").write_text("{"),
+        lambda built: alter_manifest(built / "manifest.json"),
     ],
     ids=["truncated", "absent", "half-written", "altered"],
 )
-def test_damaged_cache_is_made_again(damage, root, cache, make_spec):
+def test_a_damaged_cache_is_built_again(damage, root, cache, make_spec):
     raw = load_raw_dataset(make_spec(), root)
     pixels = np.array(raw.train_images.pixels)
-    (made,) = caches(cache)
-    damage(made)
+    (built,) = caches(cache)
+    damage(built)
     again = load_raw_dataset(make_spec(), root)
     assert np.array_equal(again.train_images.pixels, pixels)
     assert again.fingerprint == raw.fingerprint
-    assert caches(cache) == [made]
+    assert caches(cache) == [built]
 
 
-def test_remains_of_a_killed_process_are_removed(root, cache, make_spec):
+def test_temporary_folders_of_killed_processes_are_removed(root, cache, make_spec):
     load_raw_dataset(make_spec(), root)
-    (made,) = caches(cache)
-    (cache / f".{made.name}.killed").mkdir()
-    (made / "manifest.json").unlink()
+    (built,) = caches(cache)
+    (cache / f".{built.name}.killed").mkdir()
+    (built / "manifest.json").unlink()
     load_raw_dataset(make_spec(), root)
-    assert not [path for path in cache.iterdir() if path.is_dir() and path != made]
+    assert not [path for path in cache.iterdir() if path.is_dir() and path != built]
 
 
 def alter_manifest(path):
@@ -95,7 +95,7 @@ def alter_manifest(path):
     path.write_text(json.dumps(manifest))
 
 
-def test_changed_folder_gets_a_new_cache(root, cache, make_spec):
+def test_a_changed_folder_gets_a_new_cache(root, cache, make_spec):
     raw = load_raw_dataset(make_spec(), root)
     path = root / "toy" / "train" / "b" / "0.png"
     Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(path)
@@ -105,7 +105,7 @@ def test_changed_folder_gets_a_new_cache(root, cache, make_spec):
     assert len(caches(cache)) == 2
 
 
-def test_a_file_replaced_by_one_of_its_size_is_read_anew(root, make_spec):
+def test_a_file_replaced_by_one_of_the_same_size_is_read_again(root, make_spec):
     path = root / "toy" / "train" / "a" / "0.png"
     Image.new("RGB", (8, 8), (1, 2, 3)).save(path, "BMP")
     before, stat = load_raw_dataset(make_spec(), root), path.stat()
@@ -120,7 +120,7 @@ def test_a_file_replaced_by_one_of_its_size_is_read_anew(root, make_spec):
     assert before.fingerprint != after.fingerprint
 
 
-def test_fingerprint_is_of_bytes_and_labels_alone(root, cache, make_spec):
+def test_the_fingerprint_depends_on_bytes_and_labels_only(root, cache, make_spec):
     fingerprint = load_raw_dataset(make_spec(), root).fingerprint
     for path in (root / "toy").rglob("*.png"):
         os.utime(path, (1, 1))
@@ -141,17 +141,17 @@ def test_all_bad_images_are_reported_together(root, cache, make_spec):
     (folder / "notes.txt").write_text("not an image")
     whole.resize((9, 8)).save(folder / "wide.png")
     Image.fromarray(np.zeros((8, 8), np.uint16)).save(folder / "deep.png")
-    said = {"cut.jpg": "damaged", "empty.png": "empty", "notes.txt": "not an image"}
-    said |= {"wide.png": "9x8, not 8x8", "deep.png": "8 bits"}
+    expected = {"cut.jpg": "damaged", "empty.png": "empty", "notes.txt": "not an image"}
+    expected |= {"wide.png": "9x8, not 8x8", "deep.png": "8 bits"}
     with raises(DataError, "bad-images", "(5)") as caught:
         load_raw_dataset(make_spec(), root)
     lines = dict(line.split(": ", 1) for line in str(caught.value).splitlines()[1:])
-    assert all(word in lines[f"  train/a/{name}"] for name, word in said.items())
+    assert all(word in lines[f"  train/a/{name}"] for name, word in expected.items())
     assert caches(cache) == []
     assert not [path for path in cache.iterdir() if path.is_dir()]
 
 
-def test_everything_wrong_with_the_folder_is_reported_together(root, make_spec):
+def test_all_problems_of_a_folder_are_reported_together(root, make_spec):
     toy = root / "toy"
     (toy / "train" / "extra").mkdir()
     (toy / "test" / "c").rename(toy / "test" / "other")
@@ -165,18 +165,18 @@ def test_everything_wrong_with_the_folder_is_reported_together(root, make_spec):
     assert "hidden" not in str(caught.value)
 
 
-def test_links_out_of_the_folder_are_refused(root, tmp_path, make_spec):
+def test_links_to_outside_of_the_folder_are_rejected(root, tmp_path, make_spec):
     secret = tmp_path / "secret.png"
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(secret)
     (root / "toy" / "train" / "a" / "link.png").symlink_to(secret)
     (root / "toy" / "train" / "out").symlink_to(tmp_path)
-    with raises(DataError, "bad-layout", "train/a/link.png is a link", "train/out is a link"):
+    with raises(DataError, "bad-layout", "train/a/link.png links", "train/out links"):
         load_raw_dataset(make_spec(), root)
-    with raises(DataError, "bad-layout", "leads out"):
+    with raises(DataError, "bad-layout", "is outside of"):
         load_raw_dataset(make_spec(train_folder="../../.."), root)
 
 
-def test_links_inside_the_folder_and_to_it_are_followed(root, tmp_path, make_spec):
+def test_links_to_inside_of_the_folder_are_followed(root, tmp_path, make_spec):
     (root / "toy" / "train" / "c" / "link.png").symlink_to(root / "toy" / "train" / "a" / "0.png")
     (root / "alias").symlink_to(root / "toy")
     raw = load_raw_dataset(make_spec(folder="alias"), root)
@@ -184,7 +184,7 @@ def test_links_inside_the_folder_and_to_it_are_followed(root, tmp_path, make_spe
     assert np.array_equal(raw.train_images.pixels[-1], raw.train_images.pixels[0])
 
 
-def test_two_processes_make_one_cache(root, cache, make_spec):
+def test_two_processes_build_one_cache(root, cache, make_spec):
     code = (
         "import sys; from ltbench.config.models import DatasetSpec;"
         "from ltbench.data.sources import load_raw_dataset;"

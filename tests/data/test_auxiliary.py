@@ -1,4 +1,4 @@
-"""Images set apart for choices: which, and that nobody trains on them."""
+"""Auxiliary images: which they are, and that no job trains on them."""
 
 from types import SimpleNamespace
 
@@ -24,20 +24,20 @@ from tests.support.errors import raises
 SPLITS = ("longtailed", "balanced")
 
 
-def apart(spec, source, per_class=0, **changes):
+def with_auxiliary(spec, source, per_class=0, **changes):
     auxiliary = Auxiliary(source=source, per_class=per_class)
     return spec.model_copy(update={"auxiliary": auxiliary, **changes})
 
 
-def places(raw, images):
-    """Return the positions in the pool of images that are there once."""
-    known = {image.tobytes(): place for place, image in enumerate(raw.train_images.pixels)}
-    return [known[image.tobytes()] for image in images.pixels]
+def positions(raw, images):
+    """Return the positions of unique images in the raw dataset."""
+    position_of = {image.tobytes(): k for k, image in enumerate(raw.train_images.pixels)}
+    return [position_of[image.tobytes()] for image in images.pixels]
 
 
 @pytest.fixture
 def raw(digits):
-    """As many images as the digits have, all different."""
+    """The digits with images that are all different."""
     raw = load_raw_dataset(digits)
     images = np.arange(len(raw.train_labels), dtype="<u4").view(np.uint8).reshape(-1, 1, 2, 2)
     images = InMemoryImages(images)
@@ -47,9 +47,9 @@ def raw(digits):
 @pytest.mark.parametrize("split", SPLITS)
 def test_held_out_images_are_the_last_of_a_split(digits, raw, split):
     whole, divided = (
-        make_split(s, raw, split) for s in (digits, apart(digits, "train_holdout", 5))
+        make_split(s, raw, split) for s in (digits, with_auxiliary(digits, "train_holdout", 5))
     )
-    held_out = places(raw, divided.auxiliary.images)
+    held_out = positions(raw, divided.auxiliary.images)
     for k in range(digits.classes):
         kept, mine, ordered = (
             [i for i in part if raw.train_labels[i] == k]
@@ -63,7 +63,7 @@ def test_held_out_images_are_the_last_of_a_split(digits, raw, split):
     assert divided.train_hash == split_hash(divided.train) != whole.train_hash
     assert divided.longtailed_counts == whole.longtailed_counts
     assert divided.test_hash == whole.test_hash
-    assert tuple(split_counts(apart(digits, "train_holdout", 5), split)) == divided.counts
+    assert tuple(split_counts(with_auxiliary(digits, "train_holdout", 5), split)) == divided.counts
 
 
 @given(counts=st.lists(st.integers(1, 300), min_size=1), per_class=st.integers(1, 100))
@@ -75,10 +75,10 @@ def test_a_class_keeps_half_of_its_images_and_its_last_one(counts, per_class):
 
 
 def test_unused_images_are_in_neither_split_and_the_same_for_both(digits, raw):
-    spec = apart(digits, "unused_pool", 4)
+    spec = with_auxiliary(digits, "unused_pool", 4)
     splits = [make_split(spec, raw, split) for split in SPLITS]
     plain = [make_split(digits, raw, split) for split in SPLITS]
-    unused = places(raw, splits[0].auxiliary.images)
+    unused = positions(raw, splits[0].auxiliary.images)
     assert splits[0].auxiliary.counts(10) == (4,) * 10
     assert splits[0].auxiliary_hash == splits[1].auxiliary_hash == split_hash(np.array(unused))
     for split, same in zip(splits, plain, strict=True):
@@ -87,11 +87,13 @@ def test_unused_images_are_in_neither_split_and_the_same_for_both(digits, raw):
         assert not set(unused) & set(split.train)
 
 
-def test_a_pool_without_unused_images_is_refused(digits, raw):
+def test_a_dataset_without_unused_images_is_rejected(digits, raw):
     largest = int(np.bincount(raw.train_labels)[0])
     facts = ("digits_r20", "unused_pool(4)", f"class 0 has {largest} ", f"needs {largest + 4}")
     with raises(DataError, "split", *facts):
-        make_split(apart(digits, "unused_pool", 4, max_per_class=largest), raw, "longtailed")
+        make_split(
+            with_auxiliary(digits, "unused_pool", 4, max_per_class=largest), raw, "longtailed"
+        )
 
 
 def test_classes_of_one_image_have_none_to_hold_out(make_spec):
@@ -100,12 +102,12 @@ def test_classes_of_one_image_have_none_to_hold_out(make_spec):
         InMemoryImages(images), labels, InMemoryImages(images), labels, ("a", "b", "c"), ""
     )
     with raises(DataError, "split", "toy"):
-        make_split(apart(make_spec(), "train_holdout", 1), raw, "longtailed")
+        make_split(with_auxiliary(make_spec(), "train_holdout", 1), raw, "longtailed")
 
 
 @pytest.fixture
 def validated(root):
-    """The data root with three validation images in the folder toy, one a class."""
+    """The data root with a validation image for each class of toy."""
     for value, name in enumerate("abc"):
         folder = root / "toy" / "val" / name
         folder.mkdir(parents=True)
@@ -113,7 +115,7 @@ def validated(root):
     return root
 
 
-def test_official_images_are_those_of_the_folder(validated, make_spec):
+def test_official_validation_images_are_those_of_the_folder(validated, make_spec):
     plain, spec = make_spec(), make_spec(val_folder="val")
     raw = load_raw_dataset(spec, validated)
     assert raw.val_images.pixels.shape == (3, 3, 8, 8)
@@ -121,13 +123,13 @@ def test_official_images_are_those_of_the_folder(validated, make_spec):
     without = load_raw_dataset(plain, validated)
     assert without.val_images is None
     assert without.fingerprint != raw.fingerprint
-    split = make_split(apart(spec, "official_val"), raw, "longtailed")
+    split = make_split(with_auxiliary(spec, "official_val"), raw, "longtailed")
     assert split.auxiliary.counts(3) == (1, 1, 1)
     assert split.counts == (6, 4, 2)
     assert load_raw_dataset(spec, validated).val_labels.tolist() == [0, 1, 2]  # from the cache
 
 
-def test_validation_images_are_never_those_of_the_test(validated, make_spec):
+def test_validation_and_test_images_are_disjoint(validated, make_spec):
     (validated / "toy" / "alias").symlink_to(validated / "toy" / "test")
     with raises(DataError, "bad-layout", "test/", "alias/"):
         load_raw_dataset(make_spec(val_folder="alias"), validated)
@@ -139,8 +141,8 @@ def test_validation_folders_have_the_classes_of_training(validated, make_spec):
         load_raw_dataset(make_spec(val_folder="val"), validated)
 
 
-def test_batches_are_whole_in_order_and_seen_as_in_the_test(digits, make_recipe):
-    spec = apart(digits, "train_holdout", 5)
+def test_auxiliary_batches_are_ordered_and_not_augmented(digits, make_recipe):
+    spec = with_auxiliary(digits, "train_holdout", 5)
     data = DataModule(spec, "longtailed", make_recipe(eval_batch_size=8), seed=0)
     batches = list(data.auxiliary_batches())
     expected = make_split(spec, load_raw_dataset(digits), "longtailed").auxiliary
@@ -152,17 +154,17 @@ def test_batches_are_whole_in_order_and_seen_as_in_the_test(digits, make_recipe)
     assert data.counts.tolist() == [115, 81, 56, 39, 26, 17, 11, 6, 4, 3]
 
 
-def test_other_jobs_have_none(digits, make_recipe):
+def test_other_jobs_have_no_auxiliary_images(digits, make_recipe):
     data = DataModule(digits, "longtailed", make_recipe(), seed=0)
     assert data.auxiliary is None
     with raises(DataError, "missing-data", "digits_r20"):
         data.auxiliary_batches()
 
 
-def test_the_report_says_what_there_is(digits):
+def test_the_report_has_the_auxiliary_images(digits):
     report = check(digits)
-    assert "auxiliary    train_holdout(10), 80 images" in describe(report)
-    chosen = check(apart(digits, "train_holdout", 2))
+    assert "auxiliary images   train_holdout(10), 80 images" in describe(report)
+    chosen = check(with_auxiliary(digits, "train_holdout", 2))
     assert chosen.auxiliary == "train_holdout(2), 20 images"
     assert (chosen.counts, chosen.train_hash) == (report.counts, report.train_hash)
-    assert "has no unused_pool(99)" in check(apart(digits, "unused_pool", 99)).auxiliary
+    assert "has no unused_pool(99)" in check(with_auxiliary(digits, "unused_pool", 99)).auxiliary

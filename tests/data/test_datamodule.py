@@ -44,7 +44,7 @@ def test_split_facts(make_data, digits):
     assert data.steps_per_epoch == 400 // 32
 
 
-def test_a_subset_is_trained_on_alone_and_tested_with_all(make_data):
+def test_a_subset_limits_training_but_not_the_test(make_data):
     data = make_data(subset="few", batch_size=8)
     whole = make_data()
     assert data.classes.tolist() == [7, 8, 9]
@@ -53,8 +53,8 @@ def test_a_subset_is_trained_on_alone_and_tested_with_all(make_data):
     assert data.longtailed_counts.equal(whole.counts)
     assert torch.bincount(data.labels).tolist() == [11, 8, 6]
     assert data.steps_per_epoch == 3
-    observed = torch.cat([batch.images for batch in data.observe_batches()])
-    everything = torch.cat([batch.images for batch in whole.observe_batches()])
+    observed = torch.cat([batch.images for batch in data.statistics_batches()])
+    everything = torch.cat([batch.images for batch in whole.statistics_batches()])
     assert observed.equal(everything[whole.labels >= 7])
     assert data.test_labels.equal(whole.test_labels)
     assert whole.classes_of("medium").tolist() == [3, 4, 5, 6]
@@ -130,7 +130,7 @@ def test_an_epoch_begins_when_its_first_chunk_is_taken():
         (5, [[], [], []]),
     ],
 )
-def test_steps_taken_before_are_left_out_of_the_first_epoch_alone(done, chunks):
+def test_steps_done_are_skipped_in_the_first_epoch_only(done, chunks):
     loader = chunked(5, chunk=2, done=done)
     assert [[step for _, step in chunk] for chunk in loader] == chunks
     assert [list(chunk) for chunk in loader] == [[(6, 0), (6, 1)], [(6, 2), (6, 3)], [(6, 4)]]
@@ -138,7 +138,7 @@ def test_steps_taken_before_are_left_out_of_the_first_epoch_alone(done, chunks):
 
 
 @pytest.mark.parametrize("first", [1, 7, 12])
-def test_the_rest_of_an_epoch_is_what_it_would_have_been(make_data, first):
+def test_a_resumed_epoch_equals_the_uninterrupted_one(make_data, first):
     data = make_data(policy=Policy(kind="randaugment"))
     data.samplers, data.views = lambda: ("instance", "reversed"), 2
     rest = [*data.epoch(1, first)]
@@ -149,7 +149,7 @@ def test_the_rest_of_an_epoch_is_what_it_would_have_been(make_data, first):
             assert torch.equal(ours[name].index, batch.index)
 
 
-def test_samplers_are_asked_for_each_epoch(make_data):
+def test_samplers_are_requested_in_each_epoch(make_data):
     data = make_data(batch_size=100)
     names = iter([("instance",), ("class_balanced",), ("instance", "reversed")])
     data.samplers = lambda: next(names)
@@ -162,7 +162,7 @@ def test_samplers_are_asked_for_each_epoch(make_data):
     assert tail["reversed"] > 2 * tail["instance"]
 
 
-def test_samplers_of_a_step_draw_on_their_own(make_data):
+def test_samplers_of_a_step_are_independent(make_data):
     data = make_data("balanced")
     data.samplers = lambda: ("class_balanced", "reversed")  # equal counts: the same probabilities
     for step in epoch_of(data):
@@ -174,10 +174,8 @@ def test_samplers_of_a_step_draw_on_their_own(make_data):
     [{"augment": "crop"}, {"augment": "none", "policy": Policy(cutout=4)}],
     ids=["crops", "holes"],
 )
-def test_what_images_go_through_is_drawn_anew_by_epoch_seed_sampler_and_view(
-    digits, make_recipe, how
-):
-    """Of images that are white all over nothing shows but what was drawn."""
+def test_augmentation_differs_by_epoch_seed_sampler_and_view(digits, make_recipe, how):
+    """White images differ only by their augmentation."""
     raw = load_raw_dataset(digits)
     raw = replace(raw, train_images=InMemoryImages(np.full_like(raw.train_images.pixels, 255)))
 
@@ -203,19 +201,19 @@ def test_views_are_augmented_independently(make_data):
     assert torch.equal(batch.labels, single.labels)
 
 
-def test_a_policy_changes_training_images_alone(make_data):
+def test_a_policy_changes_training_images_only(make_data):
     plain, altered = make_data(), make_data(policy=Policy(kind="randaugment"))
     changed = []
     for before, after in zip(epoch_of(plain), epoch_of(altered), strict=True):
         assert torch.equal(before.index, after.index)
         changed.append((before.images != after.images).flatten(1).any(1))
     assert 0.8 < torch.cat(changed).double().mean() < 1
-    for loader in ("test_dataloader", "observe_batches"):
+    for loader in ("test_dataloader", "statistics_batches"):
         for before, after in zip(*(getattr(d, loader)() for d in (plain, altered)), strict=True):
             assert torch.equal(before.images, after.images)
 
 
-def test_a_policy_is_drawn_anew_by_epoch_seed_and_view(make_data):
+def test_a_policy_differs_by_epoch_seed_and_view(make_data):
     policy = Policy(kind="autoaugment_cifar10", cutout=4)
     data = make_data(policy=policy, augment="none")
     first = epoch_of(data)[0].images
@@ -228,7 +226,7 @@ def test_a_policy_is_drawn_anew_by_epoch_seed_and_view(make_data):
     assert not torch.equal(both[0], both[1])
 
 
-def test_a_hole_is_black_before_pixels_are_normalised(make_data, digits):
+def test_cutout_is_black_before_normalization(make_data, digits):
     data = make_data(policy=Policy(cutout=4))
     black = -digits.normalization.mean[0] / digits.normalization.std[0]
     plain = epoch_of(make_data())[0].images
@@ -272,9 +270,9 @@ def test_test_images_come_in_order(make_data, digits):
     torch.testing.assert_close(torch.cat([b.images for b in batches]), expected)
 
 
-def test_observed_images_are_the_training_images_in_order(make_data):
+def test_statistics_batches_are_the_training_images_in_order(make_data):
     data = make_data(eval_batch_size=100)
-    batches = list(data.observe_batches())
+    batches = list(data.statistics_batches())
     assert torch.equal(torch.cat([b.labels for b in batches]), data.labels)
     plain = make_data(augment="none")
     for batch in epoch_of(plain)[:2]:
@@ -282,13 +280,13 @@ def test_observed_images_are_the_training_images_in_order(make_data):
         assert torch.equal(seen, batch.images)
 
 
-def test_too_large_a_batch_is_refused(make_data):
+def test_a_batch_larger_than_the_split_is_rejected(make_data):
     with raises(DataError, "batch-too-large", 406, 405):
         make_data(batch_size=406)
 
 
 @given(count=st.integers(0, 60), world=st.sampled_from([1, 2, 4]))
-def test_shards_are_unpadded_and_contiguous(count, world):
+def test_rank_slices_are_unpadded_and_contiguous(count, world):
     shards = [rank_slice(count, rank, world) for rank in range(world)]
     assert [k for part in shards for k in part] == list(range(count))
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
@@ -340,7 +338,7 @@ def take_part(rank, data, folder):
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
     train = [(batch.index, batch.images) for batch in epoch_of(data, 1)]
     test = torch.cat([batch.index for batch in data.test_dataloader()])
-    seen = torch.cat([batch.index for batch in data.observe_batches()])
+    seen = torch.cat([batch.index for batch in data.statistics_batches()])
     torch.save({"train": train, "test": test, "seen": seen}, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -348,7 +346,7 @@ def take_part(rank, data, folder):
 def test_two_ranks_share_the_global_draws(make_data, tmp_path):
     data = make_data()
     whole = [(batch.index, batch.images) for batch in epoch_of(data, 1)]
-    mp.start_processes(take_part, (make_data(), tmp_path), nprocs=2, init_method="fork")
+    mp.start_processes(take_part, (make_data(), tmp_path), nprocs=2, start_method="fork")
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     for step, (index, images) in enumerate(whole):
         joined = [
@@ -360,11 +358,11 @@ def test_two_ranks_share_the_global_draws(make_data, tmp_path):
     assert all(part["seen"].tolist() == list(range(405)) for part in parts)
 
 
-def test_every_batch_but_those_trained_on_is_told_of(make_data):
+def test_on_batch_is_called_for_all_but_training_batches(make_data):
     data, begun = make_data(eval_batch_size=100), []
     data.on_batch = lambda: begun.append("batch")
     index = torch.arange(250)
-    loaders = (data.test_dataloader(), data.observe_batches(), data.test_batches(index))
+    loaders = (data.test_dataloader(), data.statistics_batches(), data.test_batches(index))
     for loader in (*loaders, data.test_views(index, "shift")):
         begun.clear()
         assert sum(1 for _ in loader) == len(begun) > 1

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms.functional import resize
 
-from ltbench.data.decode import BadImageError, decode, decode_pixels, with_short_side
+from ltbench.data.decode import BadImageError, decode, decode_pixels, resize_shorter
 
 
 def noise(height, width, channels=3):
@@ -21,12 +21,12 @@ def encoded(image, kind="JPEG", **settings):
 PLAIN = Image.fromarray(noise(20, 30))
 
 
-def test_what_a_file_is_called_does_not_matter():
+def test_file_names_do_not_matter():
     assert np.array_equal(decode(encoded(PLAIN, "PNG"), 3), PLAIN)
     assert decode(encoded(PLAIN), 3).size == (30, 20)
 
 
-def test_other_colours_are_converted():
+def test_other_color_modes_are_converted():
     orange = Image.new("RGB", (30, 20), (200, 100, 50))
     from_inks = decode(encoded(orange.convert("CMYK")), 3)
     assert from_inks.mode == "RGB"
@@ -51,12 +51,12 @@ def test_orientation_is_ignored():
         (encoded(Image.fromarray(np.zeros((4, 4), np.uint16)), "PNG"), "more than 8 bits"),
     ],
 )
-def test_bad_images_say_why(data, problem):
+def test_bad_images_have_a_reason(data, problem):
     with pytest.raises(BadImageError, match=problem):
         decode(data, 3)
 
 
-def test_a_size_may_be_asked_for():
+def test_a_size_may_be_required():
     assert decode(encoded(PLAIN), 3, (30, 20)).size == (30, 20)
     with pytest.raises(BadImageError, match=r"30x20.*20x20"):
         decode(encoded(PLAIN), 3, (20, 20))
@@ -64,20 +64,20 @@ def test_a_size_may_be_asked_for():
 
 @pytest.fixture(params=["pillow", "simplejpeg"])
 def decoded(request, monkeypatch):
-    """What becomes of a file's bytes with a decoder: pixels, or what is said."""
+    """Decodes bytes without and with simplejpeg: pixels or error message."""
     fast = pytest.importorskip("simplejpeg") if request.param == "simplejpeg" else None
 
     def both(data):
-        found = []
+        results = []
         for module in (None, fast):
             monkeypatch.setattr("ltbench.data.decode.simplejpeg", module)
             try:
                 pixels = decode_pixels(data, 3)
                 assert np.array_equal(pixels, decode(data, 3))
-                found.append(pixels.tolist())
+                results.append(pixels.tolist())
             except BadImageError as error:
-                found.append(str(error))
-        return found
+                results.append(str(error))
+        return results
 
     return both
 
@@ -112,8 +112,8 @@ def test_every_decoder_gives_the_same(data, decoded):
 @pytest.mark.parametrize(
     "size", [(20, 30), (30, 20), (16, 16), (16, 40), (1, 1), (7, 90), (33, 100)]
 )
-def test_the_short_side_is_that_of_torchvision(size):
+def test_the_shorter_side_is_that_of_torchvision(size):
     image = Image.fromarray(noise(*size))
-    ours, theirs = with_short_side(image, 16), resize(image, 16)
+    ours, theirs = resize_shorter(image, 16), resize(image, 16)
     assert ours.size == theirs.size
     assert np.array_equal(ours, theirs)

@@ -15,7 +15,7 @@ from tests.support.errors import raises
 def test_check_of_digits(digits):
     report = check(digits)
     assert report.counts[0] == 120
-    assert report.twin_per_class == 40
+    assert report.balanced_per_class == 40
     assert report.no_balanced_counterpart is None
     assert report.groups == ("many",) * 3 + ("medium",) * 4 + ("few",) * 3
     assert report.gini == gini(report.counts)
@@ -49,7 +49,7 @@ def test_imbalance_of_class_sizes(counts, coefficient, effective):
     )
 
 
-def test_equal_classes_are_exactly_so():
+def test_imbalance_of_equal_classes_is_exact():
     for classes in (1, 2, 3, 10, 365, 1000):
         assert gini([17] * classes) == 0
         assert effective_classes([17] * classes) == classes
@@ -61,9 +61,9 @@ def test_gini_is_half_the_relative_mean_difference():
     assert gini(counts) == differences / (2 * len(counts) * sum(counts))
 
 
-def test_no_twin_is_said_with_its_reason(root, make_spec):
+def test_a_missing_balanced_split_has_a_reason(root, make_spec):
     report = check(make_spec(), root)
-    assert report.twin_per_class is None
+    assert report.balanced_per_class is None
     assert "class 2 has 2 images, the split needs 4" in report.no_balanced_counterpart
     assert report.no_balanced_counterpart in describe(report)
     assert "(not pinned)" in describe(report)

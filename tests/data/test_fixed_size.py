@@ -59,7 +59,7 @@ def test_both_layouts_hold_the_same_bits():
     assert torch.equal(plain(index, placement), last(index, placement))
 
 
-def test_without_draws_images_are_as_they_are():
+def test_without_parameters_images_are_not_augmented():
     images = pixels()
     middle = CropFlipParams(torch.full((7,), 2), torch.full((7,), 2), None)
     maker = FixedSizeBatches(images, MEAN, STD, padding=2)
@@ -76,13 +76,13 @@ def test_one_channel():
 
 def test_an_epoch_is_its_batches_one_by_one():
     maker = FixedSizeBatches(pixels(), MEAN, STD, padding=2, flip=True)
-    draws = maker.draw(3, 4, lambda _: generator())
-    assert draws.mirrored is not None
+    params = maker.draw(3, 4, lambda _: generator())
+    assert params.mirrored is not None
     index = torch.randint(7, (3, 4), generator=generator(1))
     for first in range(3):
-        batches = maker.epoch(index, draws, lambda step, images: images + step, first)
+        batches = maker.epoch(index, params, lambda step, images: images + step, first)
         for step, batch in enumerate(batches, first):
-            here = draws.map(lambda values, step=step: values[step])
+            here = params.map(lambda values, step=step: values[step])
             expected = maker(index[step], here, lambda images, step=step: images + step)
             assert torch.equal(batch, expected)
         assert step == 2

@@ -10,7 +10,7 @@ from ltbench.config.load import load_recipe
 from ltbench.config.models import Recipe
 from ltbench.data import cache_building
 from ltbench.data.cache_building import build_cache, drop_damaged
-from ltbench.data.decode import decode, with_short_side
+from ltbench.data.decode import decode, resize_shorter
 from ltbench.data.describe import describe_cache
 from ltbench.data.errors import DataError
 from ltbench.data.files import read_manifest
@@ -41,7 +41,7 @@ def opened(spec, raw, resize_shorter_side=SIDE, quality=None):
 
 def expected(files, quality=None):
     for path in files.paths:
-        image = with_short_side(decode((files.root / path).read_bytes(), 3), SIDE)
+        image = resize_shorter(decode((files.root / path).read_bytes(), 3), SIDE)
         if quality is not None:
             file = io.BytesIO()
             image.save(file, "JPEG", quality=quality)
@@ -81,7 +81,7 @@ def test_a_cache_holds_the_resized_images(listed, quality):
     assert f"{built.images} " in describe_cache(built).replace(",", " ")
 
 
-def test_caches_of_other_qualities_stand_side_by_side(listed):
+def test_caches_of_different_qualities_coexist(listed):
     spec, raw = listed
     folders = {build_cache(spec, raw, SIDE, quality=quality).folder for quality in (None, 80, 90)}
     assert len(folders) == 3
@@ -100,7 +100,7 @@ def test_a_cache_is_of_the_images_of_one_fingerprint(listed):
     assert open_cache(spec, replace(raw, fingerprint="0" * 64), SIDE) is None
 
 
-def test_a_packed_image_that_is_damaged_is_an_error(listed):
+def test_a_damaged_cached_image_is_an_error(listed):
     spec, raw = listed
     folder = build_cache(spec, raw, SIDE, quality=90).folder
     path = folder / "train-00000.bin"
@@ -120,7 +120,7 @@ def test_images_are_read_from_the_cache_or_the_files(listed):
     assert open_cache(spec, raw, SIDE + 1) is None
 
 
-def test_a_build_goes_on_where_it_stopped(listed):
+def test_an_interrupted_build_resumes(listed):
     spec, raw = listed
     folder = cache_folder(spec, raw, SIDE)
     build_cache(spec, raw, SIDE)
@@ -148,7 +148,7 @@ def test_a_build_goes_on_where_it_stopped(listed):
     ],
     ids=["truncated", "absent", "manifest"],
 )
-def test_a_damaged_cache_is_not_used_and_mended(damage, listed):
+def test_a_damaged_cache_is_not_used_but_repaired(damage, listed):
     spec, raw = listed
     folder = cache_folder(spec, raw, SIDE)
     build_cache(spec, raw, SIDE)
@@ -161,7 +161,7 @@ def test_a_damaged_cache_is_not_used_and_mended(damage, listed):
     assert all(np.array_equal(*pair) for pair in images)
 
 
-def test_altered_bytes_are_found_when_all_is_read(listed):
+def test_verify_finds_changed_bytes(listed):
     spec, raw = listed
     folder = cache_folder(spec, raw, SIDE)
     build_cache(spec, raw, SIDE)
@@ -191,7 +191,7 @@ def knowing(spec, bad):
     return spec.model_copy(update={"bad_images": bad})
 
 
-def test_bad_images_are_an_error_that_names_them_all(with_bad):
+def test_all_bad_images_are_named(with_bad):
     spec, raw = with_bad
     facts = ("2 images", "train/n03/0.jpg is empty", "train/n01/1.jpg is damaged")
     with raises(DataError, "bad-images", *facts):
@@ -201,7 +201,7 @@ def test_bad_images_are_an_error_that_names_them_all(with_bad):
         raw.files["train"].read([8])
 
 
-def test_bad_training_images_may_be_left_out(listed):
+def test_bad_training_images_may_be_skipped(listed):
     spec, raw = listed
     for name in ("1.jpg", "3.jpg"):
         (raw.files["train"].root / "train/n01" / name).write_bytes(b"")
@@ -218,7 +218,7 @@ def test_bad_training_images_may_be_left_out(listed):
     assert set(whole.train.tolist()) - set(split.train.tolist()) == {1, 3}
 
 
-def test_a_class_whose_images_are_all_left_out_is_an_error(listed):
+def test_a_class_without_usable_images_is_an_error(listed):
     spec, raw = listed
     (raw.files["train"].root / "train/n03/0.jpg").write_bytes(b"")
     bad = build_cache(spec, raw, SIDE, on_bad="skip").bad_images
@@ -227,7 +227,7 @@ def test_a_class_whose_images_are_all_left_out_is_an_error(listed):
         make_split(spec, rest, "longtailed")
 
 
-def test_a_bad_test_image_is_never_left_out(listed):
+def test_a_bad_test_image_is_never_skipped(listed):
     spec, raw = listed
     files = raw.files["test"]
     (files.root / files.paths[2]).write_bytes(b"hello")
@@ -240,7 +240,7 @@ def test_a_bad_test_image_is_never_left_out(listed):
 
 
 @pytest.mark.parametrize("quality", [None, 90])
-def test_bad_images_may_stand_black_until_they_are_mended(with_bad, quality):
+def test_bad_images_may_be_black_until_they_are_repaired(with_bad, quality):
     spec, raw = with_bad
     files = raw.files["train"]
     good = dict(zip(files.paths, every(files), strict=True))
@@ -258,7 +258,7 @@ def test_bad_images_may_stand_black_until_they_are_mended(with_bad, quality):
     assert read_manifest(cache_folder(spec, raw, SIDE, quality))["bad"] == {}
 
 
-def test_other_images_than_were_planned_are_refused(with_bad):
+def test_other_images_than_planned_are_rejected(with_bad):
     spec, raw = with_bad
     skipped = build_cache(spec, raw, SIDE, on_bad="skip").bad_images
     opened(knowing(spec, skipped), raw)
@@ -271,7 +271,7 @@ def test_other_images_than_were_planned_are_refused(with_bad):
         opened(knowing(spec, skipped), raw, SIDE + 1)
 
 
-def test_bad_images_are_the_same_wherever_the_files_lie(with_bad, tmp_path):
+def test_bad_images_do_not_depend_on_the_folder(with_bad, tmp_path):
     spec, raw = with_bad
     here = build_cache(spec, raw, SIDE, on_bad="skip").bad_images
     root = raw.files["train"].root

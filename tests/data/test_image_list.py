@@ -30,15 +30,15 @@ def spec(make_spec):
     return make_spec(**SPEC)
 
 
-def said(folder, names=BOTH, classes=3):
-    """Return what is said of each line of the lists, and the message."""
+def rejected(folder, names=BOTH, classes=3):
+    """Return the error of each line, and the whole message."""
     with raises(DataError, "bad-layout") as caught:
         list_files(folder, names, classes)
     text = str(caught.value)
     return dict(re.findall(r"^  (\w+\.csv:\d+): (.*)$", text, re.MULTILINE)), text
 
 
-def test_a_list_is_a_pool_of_files(folder, spec):
+def test_a_list_is_a_dataset_of_files(folder, spec):
     raw = load_raw_dataset(spec, folder.parent)
     assert raw.class_names == NAMES
     for part, images, labels in (
@@ -53,7 +53,7 @@ def test_a_list_is_a_pool_of_files(folder, spec):
     assert measure_fingerprint(spec, folder.parent) == raw.fingerprint
 
 
-def test_validation_images_are_asked_for(folder, make_spec):
+def test_validation_images_are_optional(folder, make_spec):
     spec = make_spec(**SPEC, val_list="own.csv")
     raw = load_raw_dataset(spec, folder.parent)
     assert raw.val_labels.tolist() == [0, 1, 2]
@@ -64,7 +64,7 @@ def test_validation_images_are_asked_for(folder, make_spec):
     assert split.auxiliary.counts(3) == (1, 1, 1)
 
 
-def test_equal_images_are_kept_in_memory(tmp_path, cache, make_spec):
+def test_images_of_one_size_are_kept_in_memory(tmp_path, cache, make_spec):
     write_own(tmp_path / "own", rows(), side=8)
     small = load_raw_dataset(make_spec(**SPEC | {"sizes": "equal"}), tmp_path)
     assert small.train_images.pixels.shape == (12, 3, 8, 8)
@@ -76,10 +76,10 @@ def test_equal_images_are_kept_in_memory(tmp_path, cache, make_spec):
 def test_folders_may_hold_images_of_any_size(folder, make_spec):
     for name in NAMES:
         for part in ("train", "test"):
-            place = folder / part / name
-            place.mkdir(parents=True)
+            class_folder = folder / part / name
+            class_folder.mkdir(parents=True)
             for path in (folder / "images" / name).glob(f"{part} *"):
-                path.rename(place / path.name)
+                path.rename(class_folder / path.name)
     spec = make_spec(name="own", sizes="any")
     raw = load_raw_dataset(spec, folder.parent)
     assert raw.train_images.paths[0] == "train/ant/train 0.jpg"
@@ -105,14 +105,14 @@ def test_folders_may_hold_images_of_any_size(folder, make_spec):
     ],
     ids=["header", "columns", "tabs", "spaces", "quotes"],
 )
-def test_lists_are_the_same_however_they_are_written(folder, change):
+def test_list_formats_are_equivalent(folder, change):
     plain = list_files(folder, BOTH, 3)
     lines = change(rows())
     (folder / "own.csv").write_text("\n".join(lines), encoding="utf-8")
     assert list_files(folder, BOTH, 3) == plain
 
 
-def test_lists_of_parts_need_no_splits(folder):
+def test_separate_lists_need_no_split_column(folder):
     plain = list_files(folder, BOTH, 3)
     for part in BOTH:
         lines = (line.split(",") for line in rows((part,)))
@@ -121,11 +121,11 @@ def test_lists_of_parts_need_no_splits(folder):
     found = list_files(folder, {part: f"{part}.txt" for part in BOTH}, 3)
     assert found.parts == plain.parts
     assert found.classes == ("0", "1", "2")
-    _, text = said(folder, {"train": "train.txt", "test": "train.txt"})
+    _, text = rejected(folder, {"train": "train.txt", "test": "train.txt"})
     assert "train.txt needs a column" in text
 
 
-def test_all_that_is_wrong_is_said_at_once_with_its_line(folder):
+def test_all_problems_are_reported_with_their_lines(folder):
     lines = rows()
     lines[0] = lines[0].replace("train", "tain")
     lines[1] = lines[1].replace(",train", ",tran")
@@ -136,76 +136,76 @@ def test_all_that_is_wrong_is_said_at_once_with_its_line(folder):
     lines[7] = lines[6]
     lines[10:12] = []
     (folder / "own.csv").write_text("\n".join(lines))
-    lines, text = said(folder)
+    lines, text = rejected(folder)
     for number, facts in {
         1: ['"tain"'],
         2: ['"tran"', 'did you mean "train"?'],
-        3: ["4 columns, not 3"],
-        4: ["/etc/passwd leads out"],
-        5: ["images/../../x.jpg leads out"],
+        3: ["4 columns, expected 3"],
+        4: ["/etc/passwd is outside"],
+        5: ["images/../../x.jpg is outside"],
         6: ["no path"],
-        8: ["images/bee/train 0.jpg is listed", "own.csv:7"],
+        8: ["images/bee/train 0.jpg is already listed", "own.csv:7"],
     }.items():
         assert all(fact in lines[f"own.csv:{number}"] for fact in facts)
     assert "class cow has no" in text
 
 
-def test_lines_that_no_list_should_have(folder):
+def test_invalid_lines(folder):
     lines = ["file,kind,part", *rows()]
     lines[1] = "a" * 140_000 + ",ant,train"
     lines[2] = "images/a\0/b.jpg,ant,train"
     (folder / "own.csv").write_text("\n".join(lines))
-    found, _ = said(folder)
-    assert '"part"' in found["own.csv:1"]
-    assert "0 columns, not 3" in found["own.csv:2"]
-    assert "no path" in found["own.csv:3"]
+    lines, _ = rejected(folder)
+    assert '"part"' in lines["own.csv:1"]
+    assert "0 columns, expected 3" in lines["own.csv:2"]
+    assert "no path" in lines["own.csv:3"]
     (folder / "own.csv").write_text("\n".join(["file,kind", "images/ant/train 0.jpg,ant"]))
-    _, text = said(folder, {"train": "own.csv", "test": "other.csv"})
-    assert "no file file" in text
+    _, text = rejected(folder, {"train": "own.csv", "test": "other.csv"})
+    assert "file file is missing" in text
     assert "header" in text
 
 
-def test_missing_files_are_named_together(folder):
+def test_all_missing_files_are_named(folder):
     (folder / "images/cow/test 0.jpg").unlink()
     (folder / "images/bee/train 2.jpg").unlink()
-    lines, _ = said(folder)
+    lines, _ = rejected(folder)
     assert "images/bee/train 2.jpg" in lines["own.csv:9"]
     assert "images/cow/test 0.jpg" in lines["own.csv:18"]
     assert len(lines) == 2
 
 
-def test_links_out_of_the_folder_are_refused(folder):
+def test_links_to_outside_of_the_folder_are_rejected(folder):
     path = folder / "images/ant/train 0.jpg"
     path.rename(folder.parent / "elsewhere.jpg")
     path.symlink_to(folder.parent / "elsewhere.jpg")
-    assert "images/ant/train 0.jpg leads out" in said(folder)[0]["own.csv:1"]
+    assert "images/ant/train 0.jpg is outside" in rejected(folder)[0]["own.csv:1"]
 
 
-def test_numbers_are_those_of_the_classes(folder):
+def test_numeric_labels_are_class_indices(folder):
     lines = [
         line.replace("cow,", "3,").replace("ant,", "0,").replace("bee,", "1,") for line in rows()
     ]
     (folder / "own.csv").write_text("\n".join(lines))
-    found, text = said(folder)
-    assert "3 is not below 3" in found["own.csv:11"]
+    lines, text = rejected(folder)
+    assert "3 is not below 3" in lines["own.csv:11"]
     assert "class 2 has no" in text
 
 
-def test_lists_have_the_number_of_classes_of_the_configuration(folder):
+def test_lists_must_have_the_configured_number_of_classes(folder):
     (folder / "own.csv").write_text("\n".join(rows()))
-    _, text = said(folder, classes=4)
+    _, text = rejected(folder, classes=4)
     assert "3 classes, the configuration 4" in text
 
 
-def test_lists_that_are_absent_or_empty(folder):
-    assert "no.csv is not" in said(folder, {"train": "no.csv", "test": "own.csv"})[1]
+def test_missing_and_empty_lists(folder):
+    assert "no.csv is missing" in rejected(folder, {"train": "no.csv", "test": "own.csv"})[1]
     (folder / "own.csv").write_text("\n".join(rows(("train",))))
-    assert "own.csv has no test" in said(folder)[1]
+    assert "own.csv has no test" in rejected(folder)[1]
     (folder / "own.csv").write_bytes(b"\xff")
-    assert "own.csv cannot be read" in said(folder)[1]
+    assert "own.csv cannot be read" in rejected(folder)[1]
 
 
-def test_other_bytes_or_labels_are_other_images(folder, spec):
+def test_other_bytes_or_labels_change_the_fingerprint(folder, spec):
     before = load_raw_dataset(spec, folder.parent).fingerprint
     assert load_raw_dataset(spec, folder.parent).fingerprint == before
     path = folder / "images/ant/train 0.jpg"
@@ -216,7 +216,7 @@ def test_other_bytes_or_labels_are_other_images(folder, spec):
     assert len({before, changed, load_raw_dataset(spec, folder.parent).fingerprint}) == 3
 
 
-def test_bad_images_are_left_out_of_the_split(folder, spec):
+def test_bad_images_are_excluded_from_the_split(folder, spec):
     (folder / "images/ant/train 3.jpg").write_bytes(b"no image")
     raw = load_raw_dataset(spec, folder.parent)
     bad = build_cache(spec, raw, 12, on_bad="skip").bad_images
@@ -239,7 +239,7 @@ def test_a_missing_folder_is_one_clear_error(tmp_path, spec):
         load_raw_dataset(spec, tmp_path)
 
 
-def test_lists_of_ones_own_belong_to_their_source(make_spec):
+def test_list_fields_need_their_source(make_spec):
     for wrong in (
         {"source": "image_list"},
         {"train_list": "a.csv"},

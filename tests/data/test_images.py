@@ -12,7 +12,7 @@ SIDE = 12
 
 @pytest.fixture(params=["memory", "files", "pixels", "jpegs"])
 def images(request, listed):
-    """Twelve images: in memory, in files, in a cache of pixels, in a cache of JPEGs."""
+    """Twelve images: in memory, in files, cached as pixels, cached as JPEGs."""
     spec, raw = listed
     if request.param == "memory":
         pixels = np.random.default_rng(0).integers(0, 256, (12, 3, 5, 4), np.uint8)

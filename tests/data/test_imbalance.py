@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 from ltbench.config.files import available
 from ltbench.config.load import load_dataset
 from ltbench.data.imbalance import (
-    PROFILES,
+    IMBALANCE_TYPES,
     balanced_counts,
-    exponential,
+    exponential_counts,
     longtailed_counts,
     split_counts,
     split_size,
-    step,
+    step_counts,
 )
 
 TOTALS = {("cifar10", 10): 20431, ("cifar10", 50): 13996, ("cifar10", 100): 12406}
@@ -23,7 +23,11 @@ def test_counts_of_longtailed_cifar(oracle):
     compared = 0
     for name, expected in oracle.own.items():
         kind, _, factor = name.rpartition("_")
-        counts = {"exp": exponential, "cbrepo_exp": exponential, "step": step}[kind]
+        counts = {
+            "exp": exponential_counts,
+            "cbrepo_exp": exponential_counts,
+            "step": step_counts,
+        }[kind]
         got = counts(len(expected), int(expected[0]), 1 / float(factor))
         assert got == expected.tolist(), name
         compared += 1
@@ -38,13 +42,13 @@ def test_totals_of_the_shipped_configurations(key, total):
 
 
 @given(
-    kind=st.sampled_from(sorted(PROFILES)),
+    kind=st.sampled_from(sorted(IMBALANCE_TYPES)),
     classes=st.integers(2, 300),
     largest=st.integers(1, 6000),
     ratio=st.floats(1, 500),
 )
-def test_profiles_fall_from_largest_to_largest_over_ratio(kind, classes, largest, ratio):
-    counts = PROFILES[kind](classes, largest, ratio)
+def test_counts_fall_from_largest_to_largest_over_ratio(kind, classes, largest, ratio):
+    counts = IMBALANCE_TYPES[kind](classes, largest, ratio)
     assert len(counts) == classes
     assert counts[0] == largest
     assert counts == sorted(counts, reverse=True)
@@ -52,7 +56,7 @@ def test_profiles_fall_from_largest_to_largest_over_ratio(kind, classes, largest
 
 
 def test_pareto_has_a_thinner_middle_than_the_exponential():
-    pareto, exp = PROFILES["pareto"](100, 500, 100), exponential(100, 500, 100)
+    pareto, exp = IMBALANCE_TYPES["pareto"](100, 500, 100), exponential_counts(100, 500, 100)
     assert pareto[0] == exp[0]
     assert pareto[-1] == exp[-1]
     assert all(p <= e for p, e in zip(pareto, exp, strict=True))
@@ -73,12 +77,12 @@ def test_counts_without_images(digits):
     assert longtailed_counts(natural, [3, 1, 2]) == [3, 1, 2]
 
 
-def test_largest_defaults_to_the_mean_size_of_a_class(digits):
+def test_max_per_class_defaults_to_the_mean_class_size(digits):
     spec = digits.model_copy(update={"max_per_class": None})
     assert longtailed_counts(spec, [130, 128] * 5)[0] == 129
 
 
-def test_twin_has_the_total_but_for_a_remainder():
+def test_balanced_counts_keep_the_total_but_for_a_remainder():
     assert balanced_counts([5, 3, 2]) == [3, 3, 3]
 
 

@@ -1,4 +1,4 @@
-"""Datasets in their official layouts, made small."""
+"""Small datasets in their official layouts."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "datasets"
 
 @pytest.fixture(autouse=True)
 def own_cache(cache):
-    """Nothing is left in the user's cache."""
+    """A cache folder of the test's own."""
 
 
 def spec_of(name, **changes):
@@ -74,7 +74,7 @@ def test_food101(tmp_path):
     with raises(DataError, "bad-layout", "images/ribs/train0.jpg", "images/pie/test0.jpg"):
         load_raw_dataset(spec, tmp_path)
     (folder / "meta/test.json").write_text('{"pie": []}')
-    with raises(DataError, "bad-layout", "other classes"):
+    with raises(DataError, "bad-layout", "different classes"):
         load_raw_dataset(spec, tmp_path)
 
 
@@ -121,7 +121,7 @@ def test_cub200_by_the_list_that_its_command_makes(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["food101", "fgvc_aircraft", "inaturalist2021_mini", "cub200"])
-def test_photographs_that_are_absent_are_one_clear_error(name, tmp_path):
+def test_missing_photographs_are_one_clear_error(name, tmp_path):
     spec = load_dataset(name)
     assert spec.any_size
     with raises(DataError, "missing-data", name, tmp_path):
@@ -183,17 +183,17 @@ def test_medmnist(tmp_path):
     [
         ({"train_labels": np.zeros((9, 14), np.uint8)}, "bad-layout", "one label each"),
         ({"test_labels": np.full((5, 1), 7)}, "bad-layout", "below 7"),
-        ({"val_images": np.zeros((4, 28, 28))}, "bad-layout", "bytes"),
+        ({"val_images": np.zeros((4, 28, 28))}, "bad-layout", "uint8"),
         ({"train_labels": np.array([[object()]] * 9)}, "missing-data", "Object arrays"),
     ],
 )
-def test_other_files_of_medmnist_are_refused(tmp_path, changes, code, fact):
+def test_invalid_medmnist_files_are_rejected(tmp_path, changes, code, fact):
     medmnist(tmp_path / "medmnist", **changes)
     with raises(DataError, code, fact):
         load_raw_dataset(load_dataset("dermamnist"), tmp_path)
 
 
-def test_a_file_of_medmnist_that_is_absent_or_damaged(tmp_path):
+def test_missing_and_damaged_medmnist_files(tmp_path):
     spec = load_dataset("dermamnist")
     assert measure_fingerprint(spec, tmp_path) is None
     with raises(DataError, "missing-data", "dermamnist.npz"):
@@ -207,18 +207,18 @@ def test_a_file_of_medmnist_that_is_absent_or_damaged(tmp_path):
 
 @pytest.fixture
 def tiny(tmp_path):
-    """Two classes of Tiny-ImageNet in its layout, three training and two test images each."""
+    """Two classes in Tiny-ImageNet's layout, 3 training and 2 test images each."""
     folder = tmp_path / "tiny-imagenet-200"
     generator = np.random.default_rng(0)
     lines = []
     for k, name in enumerate(("n2", "n1")):
-        places = [folder / "train" / name / "images" / f"{name}_{i}.JPEG" for i in range(3)]
-        places += [folder / "val/images" / f"val_{2 * i + k}.JPEG" for i in range(2)]
-        for path in places:
+        paths = [folder / "train" / name / "images" / f"{name}_{i}.JPEG" for i in range(3)]
+        paths += [folder / "val/images" / f"val_{2 * i + k}.JPEG" for i in range(2)]
+        for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels = generator.integers(0, 256, (64, 64, 3), dtype=np.uint8)
             Image.fromarray(pixels).convert("L" if k else "RGB").save(path, "JPEG")
-        lines += [f"{path.name}\t{name}\t0\t32\t44\t62" for path in places[3:]]
+        lines += [f"{path.name}\t{name}\t0\t32\t44\t62" for path in paths[3:]]
         (folder / "train" / name / f"{name}_boxes.txt").touch()
     (folder / "val/val_annotations.txt").write_text("\n".join(lines))
     return folder
@@ -236,7 +236,7 @@ def test_tiny_imagenet(tiny):
 
 
 @pytest.mark.parametrize(
-    ("ratio", "longtailed", "balanced_counterpart"),
+    ("ratio", "longtailed", "balanced"),
     [
         (
             100,
@@ -256,16 +256,16 @@ def test_tiny_imagenet(tiny):
     ],
 )
 @pytest.mark.parametrize("name", ["tinyimagenet", "tinyimagenet32"])
-def test_tiny_imagenet_lt_is_a_published_split(name, ratio, longtailed, balanced_counterpart):
+def test_tiny_imagenet_lt_is_a_published_split(name, ratio, longtailed, balanced):
     spec = load_dataset(name).model_copy(update={"imbalance_ratio": float(ratio)})
     labels = np.repeat(np.arange(200), 500)
     images = InMemoryImages(labels[:0])
     raw = RawDataset(images, labels, images, labels[:0], ("",) * 200, "")
     assert make_split(spec, raw, "longtailed").train_hash == longtailed
-    assert make_split(spec, raw, "balanced").train_hash == balanced_counterpart
+    assert make_split(spec, raw, "balanced").train_hash == balanced
 
 
-def test_tiny_imagenet_that_is_not_whole(tiny):
+def test_incomplete_tiny_imagenet(tiny):
     spec = spec_of("tinyimagenet", classes=2)
     annotations = tiny / "val/val_annotations.txt"
     annotations.write_text(annotations.read_text() + "\nval_9.JPEG\tn3\t0\nval_10.JPEG\tn1\t0")

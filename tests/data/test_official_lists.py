@@ -20,36 +20,37 @@ from ltbench.data.official_lists import (
 from ltbench.data.sources import measure_fingerprint
 from tests.support import processes
 from tests.support.errors import raises
-from tests.support.listed_images import COUNTS, TEST_FORMS, images, listed_spec, write_lists
+from tests.support.listed_images import COUNTS, TEST_FORMATS, images, listed_spec, write_lists
 
 
-@pytest.mark.parametrize("form", [0, 1])
-def test_lists_are_the_same_in_every_form(tmp_path, form):
+@pytest.mark.parametrize("which", [0, 1])
+def test_lists_are_the_same_in_every_path_format(tmp_path, which):
     spec = listed_spec()
-    write_lists(tmp_path, spec, form)
-    found = read_lists(spec, spec.official_lists, tmp_path)
-    assert found.classes == ("n01", "n02-outdoor", "n03")
-    assert {part: list(of) for part, of in found.parts.items()} == {
+    write_lists(tmp_path, spec, which)
+    official = read_lists(spec, spec.official_lists, tmp_path)
+    assert official.classes == ("n01", "n02-outdoor", "n03")
+    assert {part: list(of) for part, of in official.parts.items()} == {
         part: images(part) for part in ("train", "val", "test")
     }
-    blobs = blobs_of(spec.official_lists, found)
+    blobs = blobs_of(spec.official_lists, official)
     assert blobs == {part: file.blob for part, file in spec.official_lists.files.items()}
     assert lists_fingerprint(blobs) == pinned_fingerprint(spec.official_lists)
 
 
-def test_forms_of_a_path():
+def test_paths_of_an_image():
     image = images("train")[6]
     assert path_of(image, "train/{class}/{name}") == "train/n02-outdoor/0.jpg"
     assert path_of(image, "data/{initial}/{nested}/{name}") == "data/n/n02/outdoor/0.jpg"
     for bad in ("/train/{name}", "train/{kind}/{name}", "train/x.jpg"):
         with pytest.raises(ValidationError):
             listed_spec(
-                official_lists=listed_spec().lists.model_dump() | {"train": {"paths": [bad]}}
+                official_lists=listed_spec().official_lists.model_dump()
+                | {"train": {"paths": [bad]}}
             )
 
 
-def test_a_blob_is_what_git_says(tmp_path):
-    text = canonical_text(images("test"), TEST_FORMS[0])
+def test_a_blob_id_is_that_of_git(tmp_path):
+    text = canonical_text(images("test"), TEST_FORMATS[0])
     (tmp_path / "list.txt").write_text(text)
     command = ["git", "hash-object", "--no-filters", str(tmp_path / "list.txt")]
     try:
@@ -65,21 +66,25 @@ def test_a_blob_is_what_git_says(tmp_path):
         ("train", lambda text: "", "train_list.txt has 0 images, expected 9"),
         ("train", lambda text: text + "train/n01/7.jpg 0\n", "has 10 images, expected 9"),
         ("train", lambda text: text.replace("0.jpg", "9.jpg", 1), "is not the official list"),
-        ("train", lambda text: text.replace(" 2\n", "\n"), "train_list.txt:9: is not a path"),
+        ("train", lambda text: text.replace(" 2\n", "\n"), "train_list.txt:9: expected a path"),
         ("train", lambda text: text.replace(" 2\n", " 3\n"), "class 3 is not below 3"),
-        ("train", lambda text: text.replace("n03", "n01"), "n01 stands for several classes"),
+        ("train", lambda text: text.replace("n03", "n01"), "n01 is the folder of several"),
         (
             "test",
             lambda text: text.replace("n03", "n01"),
             "test_list.txt:5: class 2 is n03, not n01",
         ),
         ("train", lambda text: text.replace("1.jpg", "0.jpg", 1), "n01/0.jpg is listed twice"),
-        ("val", lambda text: text.replace("train/", "other/"), "none of the forms of path"),
-        ("val", lambda text: text.replace("7.jpg", ".."), "none of the forms of path"),
-        ("val", lambda text: text.replace("train/", "train/../"), "none of the forms of path"),
+        ("val", lambda text: text.replace("train/", "other/"), "none of the expected path formats"),
+        ("val", lambda text: text.replace("7.jpg", ".."), "none of the expected path formats"),
+        (
+            "val",
+            lambda text: text.replace("train/", "train/../"),
+            "none of the expected path formats",
+        ),
     ],
 )
-def test_damaged_lists_are_refused(tmp_path, part, change, problem):
+def test_damaged_lists_are_rejected(tmp_path, part, change, problem):
     spec = listed_spec()
     write_lists(tmp_path, spec)
     path = tmp_path / spec.official_lists.files[part].file
@@ -88,18 +93,18 @@ def test_damaged_lists_are_refused(tmp_path, part, change, problem):
         read_lists(spec, spec.official_lists, tmp_path)
 
 
-def test_all_that_is_wrong_is_said_at_once(tmp_path):
+def test_all_errors_are_reported_together(tmp_path):
     spec = listed_spec()
     write_lists(tmp_path, spec)
     (tmp_path / "val_list.txt").unlink()
     (tmp_path / "test_list.txt").write_bytes(b"\xff\n")
     (tmp_path / "train_list.txt").write_text("train/n01/0.jpg\n")
-    facts = ("val_list.txt is not", "test_list.txt cannot be read", "train_list.txt:1")
+    facts = ("val_list.txt is missing", "test_list.txt cannot be read", "train_list.txt:1")
     with raises(DataError, "bad-layout", *facts):
         read_lists(spec, spec.official_lists, tmp_path)
 
 
-def test_facts_are_checked_where_no_list_is_pinned(tmp_path):
+def test_counts_are_checked_without_pinned_lists(tmp_path):
     spec = listed_spec()
     lists = spec.official_lists.model_dump()
     for part in ("train", "val", "test"):
@@ -107,7 +112,7 @@ def test_facts_are_checked_where_no_list_is_pinned(tmp_path):
     spec = listed_spec(official_lists=lists | {"max_per_class": 7, "group_sizes": (1, 0, 2)})
     write_lists(tmp_path, spec)
     assert pinned_fingerprint(spec.official_lists) is None
-    with raises(DataError, "bad-layout", "6 to 1 images", "expected 7 to 1", "0/0/3 classes"):
+    with raises(DataError, "bad-layout", "6 to 1 images", "expected 7 to 1", "0/0/3 many"):
         read_lists(spec, spec.official_lists, tmp_path)
 
 
@@ -119,18 +124,18 @@ def test_planning_needs_neither_lists_nor_images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "fingerprint", "balanced_counterpart"),
+    ("name", "fingerprint", "balanced"),
     [
         ("imagenet_lt", "08ae0dea4ba7570a85632ef014533641d52686690f5ac4512dceedd1ad02e9a3", 115000),
         ("places_lt", "184d20ec0543183e41be6c9847ec6735682e70c38a799e9502942645a8622f71", 62415),
         ("inaturalist2018", "98008f4124475baf9ee6ac1600b0cb01700bd83064f7e0bec8754ef2d26cd5ed", 0),
     ],
 )
-def test_the_official_lists_are_pinned_for_good(name, fingerprint, balanced_counterpart):
+def test_the_official_lists_are_pinned_for_good(name, fingerprint, balanced):
     spec = load_dataset(name)
     assert pinned_fingerprint(spec.official_lists) == fingerprint
-    assert spec.has_balanced_counterpart == bool(balanced_counterpart)
-    assert not balanced_counterpart or split_size(spec, "balanced") == balanced_counterpart
+    assert spec.has_balanced_counterpart == bool(balanced)
+    assert not balanced or split_size(spec, "balanced") == balanced
     if spec.official_lists.group_sizes is not None:
         assert sum(spec.official_lists.group_sizes) == spec.classes
 
@@ -144,16 +149,16 @@ def test_lists_belong_to_their_source(digits):
         type(digits)(**digits.model_dump() | {"full_train_images": 5})
 
 
-def test_lists_can_be_checked_alone_and_in_part(tmp_path):
+def test_lists_can_be_checked_without_images(tmp_path):
     spec = listed_spec()
     write_lists(tmp_path, spec)
     assert check_lists(spec, spec.official_lists, tmp_path) == {"train": 9, "val": 3, "test": 6}
     (tmp_path / "train_list.txt").unlink()
     found = check_lists(spec, spec.official_lists, tmp_path)
     assert found == {"val": 3, "test": 6}
-    said = describe_lists(spec.official_lists, found)
-    assert re.search(r"train_list.txt +not there", said)
-    assert f"6 images, official, git blob {spec.official_lists.test.blob}" in said
+    text = describe_lists(spec.official_lists, found)
+    assert re.search(r"train_list.txt +missing", text)
+    assert f"6 images, official, git blob {spec.official_lists.test.blob}" in text
     path = tmp_path / "val_list.txt"
     path.write_text(path.read_text().replace("7.jpg", "6.jpg"))
     with raises(DataError, "bad-layout", "val_list.txt"):

@@ -42,17 +42,17 @@ def damage(files):
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_all_bad_files_are_named_at_once(files, processes):
+def test_all_bad_files_are_named(files, processes):
     assert check_images("toy", [files, files]) == 200
     damage(files)
-    decoded, said = check(files, processes)
+    decoded, message = check(files, processes)
     assert decoded == 5
-    assert "5 of 200" in said
+    assert "5 of 200" in message
     for name in ("3.jpg", "70.jpg", "150.jpg", "198.jpg", "199.jpg"):
-        assert f"  {name} " in said
+        assert f"  {name} " in message
 
 
-def test_sound_files_are_decoded_once_until_they_change(files):
+def test_good_files_are_decoded_again_only_after_a_change(files):
     damage(files)
     assert check(files)[0] == 200
     assert check(files)[0] == 5
@@ -66,7 +66,7 @@ def test_sound_files_are_decoded_once_until_they_change(files):
     assert check(files)[0] == 1
 
 
-def test_what_was_found_may_be_lost_or_not_be_kept(files, cache, monkeypatch):
+def test_the_cache_of_good_files_is_optional(files, cache, monkeypatch):
     assert check(files) == (200, None)
     (memory,) = cache.glob("sound-*")
     memory.write_text("{")

@@ -34,18 +34,18 @@ def test_digits_have_a_fixed_stratified_test_part(digits):
     assert raw.train_images.pixels.max() == 255
 
 
-def test_other_images_than_the_pinned_ones_are_refused(digits):
+def test_other_images_than_pinned_are_rejected(digits):
     with raises(DataError, "mismatch", "0" * 64, digits.fingerprint):
         load_raw_dataset(digits.model_copy(update={"fingerprint": "0" * 64}))
 
 
-def test_everything_unlike_the_configuration_is_reported_together(digits):
+def test_all_differences_from_the_configuration_are_reported(digits):
     wrong = digits.model_copy(update={"classes": 9, "image_size": 9})
     with raises(DataError, "mismatch", "10 classes", "(1, 8, 8)"):
         load_raw_dataset(wrong)
 
 
-def test_test_per_class_belongs_to_digits(digits, make_spec):
+def test_test_per_class_is_for_digits(digits, make_spec):
     with raises(DataError, "conflict", "test_per_class"):
         load_raw_dataset(digits.model_copy(update={"test_per_class": None}))
     with raises(DataError, "conflict", "test_per_class"):
@@ -53,7 +53,7 @@ def test_test_per_class_belongs_to_digits(digits, make_spec):
 
 
 @pytest.mark.parametrize("name", ["cifar10", "fashion_mnist", "cifar10_jpeg"])
-def test_missing_root_is_one_clear_error(name, tmp_path):
+def test_a_missing_root_is_one_clear_error(name, tmp_path):
     spec = load_dataset(name).model_copy(update={"fingerprint": None})
     with raises(DataError, "missing-data", name, tmp_path):
         load_raw_dataset(spec, tmp_path, download=False)
@@ -115,6 +115,6 @@ def test_planning_imports_neither_torch_nor_sklearn():
     assert processes.run([sys.executable, "-c", code], env=environment).returncode == 0
 
 
-def test_names_of_files_cannot_steer_the_terminal():
+def test_file_names_cannot_control_the_terminal():
     assert listed(["a\x1b[2Jb", "ä"]) == "  a\\x1b[2Jb\n  ä"
     assert listed(["x"] * 12).endswith("and 2 more")

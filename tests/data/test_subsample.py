@@ -10,7 +10,7 @@ from ltbench.config.load import load_dataset
 from ltbench.core.groups import GROUPS
 from ltbench.data.errors import DataError
 from ltbench.data.images import InMemoryImages
-from ltbench.data.imbalance import balanced_counts, exponential
+from ltbench.data.imbalance import balanced_counts, exponential_counts
 from ltbench.data.raw_dataset import RawDataset
 from ltbench.data.sources import load_raw_dataset
 from ltbench.data.split import make_split, present_groups
@@ -26,7 +26,10 @@ def test_canonical_indices(oracle):
     assert labels[indices].tolist() == oracle["selected_targets"].tolist()
     factor = oracle.hparams["imb_factor"]
     per_class = len(labels) // len(oracle["counts"])
-    assert exponential(len(oracle["counts"]), per_class, 1 / factor) == oracle["counts"].tolist()
+    assert (
+        exponential_counts(len(oracle["counts"]), per_class, 1 / factor)
+        == oracle["counts"].tolist()
+    )
 
 
 def shuffled_labels(sizes, seed):
@@ -38,10 +41,11 @@ def shuffled_labels(sizes, seed):
     ratios=st.tuples(st.floats(1, 9), st.floats(1, 9)),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_smaller_splits_lie_inside_larger_ones(sizes, ratios, seed):
+def test_smaller_splits_are_subsets_of_larger_ones(sizes, ratios, seed):
     labels = shuffled_labels(sizes, seed)
     larger, smaller = (
-        subsample(labels, exponential(len(sizes), 20, ratio), seed) for ratio in sorted(ratios)
+        subsample(labels, exponential_counts(len(sizes), 20, ratio), seed)
+        for ratio in sorted(ratios)
     )
     assert set(smaller) <= set(larger)
     assert len(set(larger)) == len(larger)
@@ -49,42 +53,42 @@ def test_smaller_splits_lie_inside_larger_ones(sizes, ratios, seed):
 
 
 @given(ratio=st.floats(1, 20), classes=st.integers(2, 8), seed=st.integers(0, 1000))
-def test_twin_takes_the_longtailed_images_first(ratio, classes, seed):
+def test_the_balanced_split_takes_the_longtailed_images_first(ratio, classes, seed):
     labels = shuffled_labels([40] * classes, seed)
-    counts = exponential(classes, 40, ratio)
-    longtailed, balanced_counterpart = (
+    counts = exponential_counts(classes, 40, ratio)
+    longtailed, balanced = (
         subsample(labels, counts, 0),
         subsample(labels, balanced_counts(counts), 0),
     )
     for k in range(classes):
         rare, even = (
             longtailed[labels[longtailed] == k],
-            balanced_counterpart[labels[balanced_counterpart] == k],
+            balanced[labels[balanced] == k],
         )
         shared = min(len(rare), len(even))
         assert rare[:shared].tolist() == even[:shared].tolist()
-    assert len(set(balanced_counterpart)) == len(balanced_counterpart)
+    assert len(set(balanced)) == len(balanced)
 
 
-def test_another_seed_keeps_others():
+def test_another_seed_selects_other_images():
     labels = shuffled_labels([50] * 3, 1)
     assert set(subsample(labels, [9] * 3, 0)) != set(subsample(labels, [9] * 3, 1))
 
 
-def test_all_classes_that_cannot_be_given_are_named():
+def test_all_classes_with_too_few_images_are_named():
     facts = ("class 2 has no", "class 1 has 1 ", "needs 2", "class 3 would keep none")
     with raises(DataError, "split", *facts) as caught:
         subsample(np.array([0, 0, 1, 3, 3]), [1, 2, 1, 0], 0)
     assert "class 0" not in str(caught.value)
 
 
-def test_hash_is_of_little_endian_int64():
+def test_the_split_hash_is_of_little_endian_int64():
     expected = hashlib.sha256(struct.pack("<3q", 5, 0, 300)).hexdigest()
     assert split_hash(np.array([5, 0, 300])) == expected
     assert split_hash(np.array([5, 0, 300], ">i4")) == expected
 
 
-def pool_of(counts):
+def raw_of(counts):
     labels = np.repeat(np.arange(len(counts)), counts)
     images = np.zeros((len(labels), 3, 8, 8), np.uint8)
     test = np.arange(len(counts))
@@ -93,8 +97,8 @@ def pool_of(counts):
     return RawDataset(train, labels, tested, test, names, "0" * 64)
 
 
-def test_natural_split_is_everything_and_may_have_no_twin(make_spec):
-    raw = pool_of([6, 4, 2])
+def test_a_natural_split_has_all_images_and_may_have_no_balanced_one(make_spec):
+    raw = raw_of([6, 4, 2])
     split = make_split(make_spec(), raw, "longtailed")
     assert sorted(split.train) == list(range(12))
     assert split.counts == split.longtailed_counts == (6, 4, 2)
@@ -102,7 +106,7 @@ def test_natural_split_is_everything_and_may_have_no_twin(make_spec):
         make_split(make_spec(), raw, "balanced")
 
 
-def test_a_subset_has_the_images_of_its_group_alone(digits):
+def test_a_subset_has_the_images_of_its_group(digits):
     raw = load_raw_dataset(digits)
     whole = make_split(digits, raw, "longtailed")
     parts = [make_split(digits, raw, "longtailed", group) for group in GROUPS]
@@ -111,10 +115,8 @@ def test_a_subset_has_the_images_of_its_group_alone(digits):
     assert parts[2].counts == (0,) * 7 + (11, 8, 6)
     assert parts[2].longtailed_counts == whole.counts
     assert whole.classes == tuple(range(10))
-    balanced_counterpart = make_split(
-        digits, raw, "balanced", "few"
-    )  # equal counts, the long-tailed groups
-    assert (balanced_counterpart.classes, balanced_counterpart.counts) == (
+    balanced = make_split(digits, raw, "balanced", "few")  # equal counts, the long-tailed groups
+    assert (balanced.classes, balanced.counts) == (
         (7, 8, 9),
         (0,) * 7 + (40,) * 3,
     )
@@ -122,10 +124,10 @@ def test_a_subset_has_the_images_of_its_group_alone(digits):
 
 def test_an_empty_group_has_no_split(make_spec):
     with raises(DataError, "split", "toy", "many-shot"):
-        make_split(make_spec(), pool_of([6, 4, 2]), "longtailed", "many")
+        make_split(make_spec(), raw_of([6, 4, 2]), "longtailed", "many")
 
 
-def test_groups_are_told_by_the_profile_or_by_the_images_that_are_there(make_spec, root, tmp_path):
+def test_nonempty_groups_follow_from_the_specification_or_the_images(make_spec, root, tmp_path):
     cifar = load_dataset("cifar10")
     assert present_groups(cifar, tmp_path) == set(GROUPS)
     assert present_groups(cifar.model_copy(update={"shot_rule": "shots"})) == {"many", "medium"}
@@ -133,8 +135,8 @@ def test_groups_are_told_by_the_profile_or_by_the_images_that_are_there(make_spe
     assert present_groups(make_spec(), tmp_path / "nowhere") == set(GROUPS)
 
 
-def test_twin_keeps_the_longtailed_counts_for_groups(make_spec):
+def test_the_balanced_split_keeps_the_longtailed_counts_for_groups(make_spec):
     spec = make_spec(imbalance_type="step", imbalance_ratio=5, classes=2)
-    split = make_split(spec, pool_of([10, 10]), "balanced")
+    split = make_split(spec, raw_of([10, 10]), "balanced")
     assert split.counts == (6, 6)
     assert split.longtailed_counts == (10, 2)

@@ -53,7 +53,7 @@ def test_epochs_differ_and_repeat(make_data):
     assert not torch.equal(first, epochs(name="two")[0])
 
 
-def test_colour_images_are_distorted():
+def test_color_images_are_distorted():
     (batch,) = colour_views()
     assert batch.shape == (2, 10, 3, 12, 12)
     assert not torch.equal(batch[0], batch[1])
@@ -67,8 +67,8 @@ def test_type_of_the_batches(dtype, channels_last):
     assert next(iter(views)).dtype == dtype
 
 
-def test_chosen_test_images_in_their_order(make_data, digits):
-    data, raw = make_data(), load_raw_dataset(digits)
+def test_test_batches_follow_the_index(make_data, digits):
+    data, raw = make_data(eval_batch_size=500), load_raw_dataset(digits)
     index = torch.tensor([499, 3, 3, 250])
     (batch,) = data.test_batches(index)
     assert torch.equal(batch.index, index)

@@ -11,7 +11,7 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 from torchvision.transforms import functional as reference
 
-from ltbench.augment import crop_boxes, draw_crops, jitter
+from ltbench.augment import crop_boxes, draw_crops, draw_jitter, jitter
 from ltbench.config.load import load_recipe
 from ltbench.config.models import Recipe
 from ltbench.core.seeding import make_generator
@@ -19,7 +19,7 @@ from ltbench.data.cache_building import build_cache
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
 from ltbench.data.images import FileImages
-from ltbench.data.variable_size import AHEAD, VariableSizeBatches
+from ltbench.data.variable_size import PREFETCH, VariableSizeBatches
 from tests.support.errors import raises
 from tests.support.listed_images import resized_recipe
 
@@ -28,16 +28,16 @@ SIDE = 8
 
 
 class Memory:
-    """Images in memory, and which were asked for, in which thread."""
+    """Images in memory; records which are read, and in which thread."""
 
     def __init__(self, count=20):
         generator = np.random.default_rng(0)
         sizes = generator.integers(9, 16, (count, 2))
         self.images = [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-        self.asked = []
+        self.reads = []
 
     def read(self, positions):
-        self.asked.append((list(positions), threading.current_thread() is threading.main_thread()))
+        self.reads.append((list(positions), threading.current_thread() is threading.main_thread()))
         return [self.images[position] for position in positions]
 
 
@@ -52,15 +52,15 @@ def image_of(images, position):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_the_test_sees_the_middle(dtype, channels_last):
+def test_the_test_takes_center_crops(dtype, channels_last):
     images = Memory()
     maker = VariableSizeBatches(images, SIDE, MEAN, STD, dtype=dtype, channels_last=channels_last)
-    found = maker(torch.tensor([9, 3, 4]))
-    assert found.dtype == dtype
-    assert found.is_contiguous(
+    batch = maker(torch.tensor([9, 3, 4]))
+    assert batch.dtype == dtype
+    assert batch.is_contiguous(
         memory_format=torch.channels_last if channels_last else torch.contiguous_format
     )
-    for position, image in zip((9, 3, 4), found, strict=True):
+    for position, image in zip((9, 3, 4), batch, strict=True):
         middle = reference.center_crop(image_of(images, position), [SIDE, SIDE])
         expected = normalized(middle.double() / 255).to(dtype)
         torch.testing.assert_close(image, expected)
@@ -70,12 +70,14 @@ def test_an_epoch_equals_torchvisions_steps_one_by_one():
     images = Memory()
     index = torch.randint(20, (5, 4), generator=torch.Generator().manual_seed(1))
     maker = VariableSizeBatches(images, SIDE, MEAN, STD, flip=True, jitter=0.4, dtype=torch.float64)
-    draws = maker.draw(5, 4, partial(make_generator, 0))
-    crops, colors = draws
+    params = maker.draw(5, 4, partial(make_generator, 0))
+    crops, colors = params
+    jitter_params = draw_jitter(5, 4, 0.4, make_generator(0, "colour"))
+    assert torch.equal(colors.factors, jitter_params.factors)
     assert torch.equal(
         crops.corners, draw_crops(5, 4, make_generator(0, "augmentation"), flip=True).corners
     )
-    for step, batch in enumerate(maker.epoch(index, draws)):
+    for step, batch in enumerate(maker.epoch(index, params)):
 
         def at(values, step=step):
             return values[step]
@@ -91,28 +93,28 @@ def test_an_epoch_equals_torchvisions_steps_one_by_one():
         torch.testing.assert_close(batch, expected, rtol=0, atol=1e-5)
 
 
-def test_windows_are_read_ahead_in_another_thread():
+def test_crops_are_prefetched_in_another_thread():
     images = Memory()
     index = torch.arange(20).view(10, 2)
     maker = VariableSizeBatches(images, SIDE, MEAN, STD)
     batches = maker.epoch(index, maker.draw(10, 2, partial(make_generator, 0)))
-    assert images.asked == []
+    assert images.reads == []
     next(batches)
     maker.reader.submit(int).result()
-    assert images.asked == [([0, 1], False), ([2, 3], False), ([4, 5], False)][: AHEAD + 1]
+    assert images.reads == [([0, 1], False), ([2, 3], False), ([4, 5], False)][: PREFETCH + 1]
     assert len(list(batches)) == 9
-    assert [asked for asked, _ in images.asked] == index.tolist()
+    assert [index for index, _ in images.reads] == index.tolist()
 
 
-def test_a_later_step_is_the_same_without_those_before_it():
+def test_an_epoch_can_begin_at_a_later_step():
     images, index = Memory(), torch.arange(20).view(10, 2)
     maker = VariableSizeBatches(images, SIDE, MEAN, STD, flip=True, jitter=0.4)
-    draws = maker.draw(10, 2, partial(make_generator, 0))
-    whole = list(maker.epoch(index, draws))
-    images.asked.clear()
-    rest = list(maker.epoch(index, draws, first=7))
+    params = maker.draw(10, 2, partial(make_generator, 0))
+    whole = list(maker.epoch(index, params))
+    images.reads.clear()
+    rest = list(maker.epoch(index, params, first=7))
     assert all(torch.equal(*pair) for pair in zip(rest, whole[7:], strict=True))
-    assert [asked for asked, _ in images.asked] == index[7:].tolist()
+    assert [index for index, _ in images.reads] == index[7:].tolist()
 
 
 def test_a_bad_image_stops_the_step_that_needs_it(listed):
@@ -132,13 +134,13 @@ def epoch_of(data, epoch=0):
 
 
 @pytest.mark.parametrize("split", ["longtailed", "balanced"])
-def test_a_cache_moves_no_number(listed, split):
+def test_a_cache_changes_no_batch(listed, split):
     spec, raw = listed
     data = DataModule(spec, split, recipe_of(), seed=3, raw=raw)
-    plain = [epoch_of(data), list(data.test_dataloader()), list(data.observe_batches())]
+    plain = [epoch_of(data), list(data.test_dataloader()), list(data.statistics_batches())]
     build_cache(spec, raw, 12)
     data = DataModule(spec, split, recipe_of(), seed=3, raw=raw)
-    cached = [epoch_of(data), list(data.test_dataloader()), list(data.observe_batches())]
+    cached = [epoch_of(data), list(data.test_dataloader()), list(data.statistics_batches())]
     for ours, theirs in zip(plain, cached, strict=True):
         for one, other in zip(ours, theirs, strict=True):
             assert torch.equal(one.images, other.images)
@@ -166,7 +168,7 @@ def test_batches_of_listed_images(listed):
     assert [len(b) for b in data.test_dataloader()] == [4, 2]
 
 
-def test_colours_are_drawn_anew_by_epoch_seed_and_view(listed, tmp_path):
+def test_color_jitter_differs_by_epoch_seed_and_view(listed, tmp_path):
     """Of images in one color nothing shows but what was drawn."""
     spec, raw = listed
     Image.new("RGB", (20, 20), (200, 100, 50)).save(tmp_path / "one.png")
@@ -183,7 +185,7 @@ def test_colours_are_drawn_anew_by_epoch_seed_and_view(listed, tmp_path):
     assert not any(torch.allclose(a, b, atol=1e-3) for a, b in combinations(drawn, 2))
 
 
-def test_views_of_test_images_are_cut_as_in_training(listed):
+def test_views_of_test_images_are_cropped_as_in_training(listed):
     spec, raw = listed
     data = DataModule(spec, "longtailed", recipe_of(), seed=0, raw=raw)
     index = torch.tensor([0, 3, 5])
@@ -196,7 +198,7 @@ def test_views_of_test_images_are_cut_as_in_training(listed):
     assert torch.equal(again, first)
 
 
-def test_a_policy_comes_after_crop_and_colours(listed):
+def test_a_policy_follows_crop_and_color_jitter(listed):
     spec, raw = listed
     black = {"kind": "none", "cutout": 4}
     plain, holed = (
@@ -221,18 +223,18 @@ def test_auxiliary_images_are_read_from_their_files(listed):
     assert batch.labels.tolist() == [0, 1, 2]
 
 
-def test_images_from_outside_are_made_like_those_of_the_test(listed):
+def test_open_set_images_are_processed_as_test_images(listed):
     spec, raw = listed
     raw = replace(raw, val_images=raw.test_images, val_labels=raw.test_labels)
     spec = spec.model_copy(update={"auxiliary": spec.auxiliary_or_default})
     data = DataModule(spec, "longtailed", recipe_of(jpeg_quality=10), seed=0, raw=raw)
-    loaders = (data.test_dataloader(), data.auxiliary_batches(), data.open_batches(raw))
+    loaders = (data.test_dataloader(), data.auxiliary_batches(), data.open_set_batches(raw))
     for test, auxiliary, unknown in zip(*loaders, strict=True):
         assert torch.equal(auxiliary.images, test.images)
         assert torch.equal(unknown.images, test.images)
 
 
-def test_recipes_of_another_kind_are_refused(listed, digits):
+def test_recipes_that_do_not_fit_the_images_are_rejected(listed, digits):
     spec, raw = listed
     with raises(DataError, "conflict", "any size", "digits"):
         DataModule(spec, "longtailed", load_recipe("digits"), seed=0, raw=raw)
@@ -250,7 +252,7 @@ def take_part(rank, spec, raw, folder):
 def test_two_ranks_share_the_global_draws(listed, tmp_path):
     spec, raw = listed
     arguments = (spec, raw, tmp_path)
-    mp.start_processes(take_part, arguments, nprocs=2, init_method="fork")
+    mp.start_processes(take_part, arguments, nprocs=2, start_method="fork")
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     whole = epoch_of(DataModule(spec, "longtailed", recipe_of(), seed=0, raw=raw), 1)
     for step, batch in enumerate(whole):

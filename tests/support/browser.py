@@ -20,7 +20,7 @@ PATIENCE = 60
 
 
 class Tab:
-    """A tab, and what happened in it: requests, messages of the console, exceptions."""
+    """A browser tab and its requests, console messages and exceptions."""
 
     def __init__(self, send, receive):
         self.send_bytes, self.receive_bytes = send, receive
@@ -97,7 +97,7 @@ class Tab:
 
 @contextmanager
 def chromium(profile):
-    """Yield a tab of a browser with a profile folder of its own; it is ended afterwards."""
+    """Yield a tab of a browser with a temporary profile."""
     (its_in, ours_out), (ours_in, its_out) = os.pipe(), os.pipe()
     script = f'exec "$@" 3<&{its_in} 4>&{its_out}'
     command = ["bash", "-c", script, "sh", CHROMIUM, *FLAGS, f"--user-data-dir={profile}"]

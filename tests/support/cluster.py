@@ -1,4 +1,4 @@
-"""A real Slurm on this machine alone: two nodes, false GPUs, a partition that preempts another."""
+"""A real Slurm on one machine: two nodes, fake GPUs, a preempting partition."""
 
 import os
 import shutil
@@ -105,21 +105,21 @@ class Cluster:
         self.call("slurmctld", "-c")
         self.ready()
 
-    def call(self, *words):
+    def call(self, *args):
         """Run a command of the cluster; return what it prints."""
         done = subprocess.run(  # daemons leave its session, and would not survive the end of it
-            words,
+            args,
             env=self.environment,
             preexec_fn=processes.default_signals,
             capture_output=True,
             text=True,
             timeout=60,
         )
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{args}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def ready(self):
-        """Start the nodes, or bring back those that a test has left down, and wait for them."""
+        """Start the nodes, or resume those that are down, and wait."""
         for node in NODES:
             if self.process(f"slurmd-{node}") is None:
                 self.call("slurmd", "-N", node)
@@ -172,19 +172,19 @@ class Cluster:
             self.call("scontrol", "update", f"partitionname={partition}", "state=up")
 
     def resume(self, node):
-        """Bring back a node that was set down or drained, unless it has come back by itself."""
+        """Resume a node that is down or drained."""
         state = self.call("sinfo", "-h", "-n", node, "-o", "%T")
         if "down" in state or "drain" in state:
             self.call("scontrol", "update", f"nodename={node}", "state=resume")
 
     def state(self):
-        """Return what an administrator would look at."""
-        asked = [self.call("sinfo", "-N", "-l"), self.call("sinfo", "-R"), self.call("squeue")]
+        """Return the state of the cluster for error messages."""
+        outputs = [self.call("sinfo", "-N", "-l"), self.call("sinfo", "-R"), self.call("squeue")]
         logs = sorted((self.root / "log").glob("slurm*.log"))
-        return "\n".join(asked + [f"{log.name}: {log.read_text()[-3000:]}" for log in logs])
+        return "\n".join(outputs + [f"{log.name}: {log.read_text()[-3000:]}" for log in logs])
 
     def process(self, daemon):
-        """Return the id of a daemon's process, None where it is not there."""
+        """Return the process id of a daemon; None if not running."""
         file = self.root / "run" / f"{daemon}.pid"
         pid = int(file.read_text()) if file.exists() else 0
         return pid if is_alive(pid) else None

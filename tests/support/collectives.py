@@ -1,4 +1,4 @@
-"""What ranks do in the tests of this folder; without a group, what one process does."""
+"""Functions that test ranks run, or one process without a group."""
 
 import torch
 from torch import nn
@@ -17,13 +17,13 @@ FEATURES = 3
 CLASSES = 5
 
 
-def own(rows, sizes):
+def local(rows, sizes):
     """Return this rank's rows, of which rank r has `sizes[r]`."""
     return rows.split(sizes)[rank()]
 
 
 def mean_and_gradient(sizes, weighted):
-    """Return a mean over all ranks' samples, and its gradient as DDP averages it."""
+    """Return a mean over all ranks' samples, and its DDP gradient."""
     generator = torch.Generator().manual_seed(0)
     samples = torch.randn(sum(sizes), FEATURES, dtype=torch.float64, generator=generator)
     weights = torch.rand(sum(sizes), generator=generator) if weighted else None
@@ -31,8 +31,8 @@ def mean_and_gradient(sizes, weighted):
     for parameter in model.parameters():
         nn.init.constant_(parameter, 0.5)
     module = DistributedDataParallel(model) if is_initialized() else model
-    losses = module(own(samples, sizes)).squeeze(1).exp()  # [B]
-    mean = global_mean(losses, None if weights is None else own(weights, sizes))
+    losses = module(local(samples, sizes)).squeeze(1).exp()  # [B]
+    mean = global_mean(losses, None if weights is None else local(weights, sizes))
     mean.backward()
     gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
     return float(all_sum(mean.detach())) / world_size(), gradient.tolist()
@@ -42,20 +42,20 @@ def joined(sizes):
     """Return gathered rows of several types."""
     rows = torch.arange(sum(sizes) * 2, dtype=torch.float64).view(-1, 2).requires_grad_()
     labels = torch.arange(sum(sizes))
-    gathered = [gather(own(values, sizes)) for values in (rows, labels, labels % 2 == 0)]
+    gathered = [gather(local(values, sizes)) for values in (rows, labels, labels % 2 == 0)]
     assert not gathered[0].requires_grad
     return [values.tolist() for values in gathered]
 
 
 def summed(rows):
-    """Return the sum of the ranks' rows, and this rank's own row afterwards."""
+    """Return the sum of the ranks' rows, and the local row afterwards."""
     value = rows[rank()].requires_grad_()
     total = all_sum(value)
     return total.tolist(), value.tolist(), total.requires_grad
 
 
 def centroids_loss(features, labels, centroids):
-    """Return the loss of all ranks' features from centroids, and its averaged gradient."""
+    """Return the centroid loss of all ranks' features, and its averaged gradient."""
     features = features.chunk(world_size())[rank()].clone().requires_grad_()
     centroids = centroids.clone().requires_grad_()
     loss = disc_centroids(features, labels.chunk(world_size())[rank()], centroids)
@@ -65,7 +65,7 @@ def centroids_loss(features, labels, centroids):
 
 
 def drawn(batch):
-    """Return what a method draws for this rank's share of a global batch, two steps long."""
+    """Return two steps of a method's random numbers on this rank."""
     samples = torch.arange(batch, dtype=torch.float64).chunk(world_size())[rank()]
     rng = GlobalBatchRNG(make_generator(0, "method", 0))
     steps = []
@@ -82,7 +82,7 @@ def drawn(batch):
 
 
 def evaluated(sizes) -> list[EvaluationResult]:
-    """Return the result of tests of several sizes, each rank having seen its share in batches."""
+    """Return the results of tests of several sizes, shared by the ranks."""
     results = []
     for size in sizes:
         generator = torch.Generator().manual_seed(size)

@@ -1,4 +1,4 @@
-"""What errors say in a form that outlives a rewording: location, key path and code."""
+"""Assertions on errors: location, key path and code, not sentences."""
 
 import re
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from ltbench.config.errors import ConfigError
 
 
 def problems_of(check):
-    """Return the problems of the ConfigError that a check ends with."""
+    """Return the problems of a check's ConfigError."""
     with pytest.raises(ConfigError) as caught:
         check()
     return caught.value.problems
@@ -36,7 +36,13 @@ def names(suggestion):
 
 @contextmanager
 def raises(kind, code, *facts):
-    """Expect a DataError or RecordError with a code, and facts (names, numbers) in its message."""
+    """Expect a DataError or RecordError with a code.
+
+    Args:
+        kind: class of the error.
+        code: of the error.
+        facts: names and numbers in its message.
+    """
     with pytest.raises(kind) as caught:
         yield caught
     assert caught.value.code == code
@@ -47,6 +53,6 @@ PRINTED = re.compile(r"(.*?): (?:([\w.\[\]-]+): )?.* \[([a-z-]+)\]")
 
 
 def printed(text):
-    """Return what `problems` does, of the errors that the command line has printed."""
+    """Return the problems (see `problems`) that the command line printed."""
     lines = (PRINTED.fullmatch(line) for line in text.splitlines())
     return [(line[1], line[2] or "", line[3]) for line in lines if line]

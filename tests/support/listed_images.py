@@ -1,4 +1,4 @@
-"""A tiny dataset of lists: three classes with 6, 2 and 1 images, a few more in their folders."""
+"""A tiny dataset with official lists: three classes, 9 training images."""
 
 import hashlib
 import io
@@ -7,17 +7,17 @@ import numpy as np
 from PIL import Image
 
 from ltbench.config.models import DatasetSpec
-from ltbench.data.official_lists import ListEntry, blob_id, canonical_text, forms_of
+from ltbench.data.official_lists import ListEntry, blob_id, canonical_text, path_formats
 
 CLASSES = ("n01", "n02-outdoor", "n03")
 COUNTS = (6, 2, 1)
 IN_FOLDERS = 8  # images of each class's training folder, listed or not
-TRAIN_FORMS = ("train/{class}/{name}", "data/{initial}/{nested}/{name}")
-TEST_FORMS = ("val/{class}/{name}", "val/{name}")
+TRAIN_FORMATS = ("train/{class}/{name}", "data/{initial}/{nested}/{name}")
+TEST_FORMATS = ("val/{class}/{name}", "val/{name}")
 
 
 def images(part):
-    """Return the images of a list; the validation image of a class is the last in its folder."""
+    """Return the images of a list; the last is for validation."""
     numbers = {
         "train": lambda k: range(COUNTS[k]),
         "val": lambda k: [IN_FOLDERS - 1],
@@ -31,12 +31,12 @@ def images(part):
 
 
 def listed_spec(**changes):
-    """Return the dataset, its lists pinned."""
+    """Return the specification of the dataset, its lists pinned."""
 
-    def file(part, form):
-        found = images(part)
-        blob = blob_id(canonical_text(found, form))
-        return {"file": f"{part}_list.txt", "images": len(found), "blob": blob}
+    def file(part, path_format):
+        entries = images(part)
+        blob = blob_id(canonical_text(entries, path_format))
+        return {"file": f"{part}_list.txt", "images": len(entries), "blob": blob}
 
     values = {
         "name": "toy_lt",
@@ -49,37 +49,38 @@ def listed_spec(**changes):
         "split_seed": 2020,
         "full_train_images": IN_FOLDERS * len(CLASSES),
         "official_lists": {
-            "train": file("train", TRAIN_FORMS[0]) | {"paths": TRAIN_FORMS, "archive": "train.tar"},
-            "val": file("val", TRAIN_FORMS[0]),
-            "test": file("test", TEST_FORMS[0]) | {"paths": TEST_FORMS, "archive": "val.tar"},
+            "train": file("train", TRAIN_FORMATS[0])
+            | {"paths": TRAIN_FORMATS, "archive": "train.tar"},
+            "val": file("val", TRAIN_FORMATS[0]),
+            "test": file("test", TEST_FORMATS[0]) | {"paths": TEST_FORMATS, "archive": "val.tar"},
             "max_per_class": 6,
-            "smallest": 1,
+            "min_per_class": 1,
             "group_sizes": (0, 0, 3),
         },
     }
     return DatasetSpec(**values | changes)
 
 
-def write_lists(folder, spec, form=0):
-    """Write the files of the lists with the paths in the forms of a number."""
+def write_lists(folder, spec, which=0):
+    """Write the list files in one of their two path formats."""
     folder.mkdir(parents=True, exist_ok=True)
     for part, file in spec.official_lists.files.items():
-        text = canonical_text(images(part), forms_of(spec.official_lists, part)[form])
+        text = canonical_text(images(part), path_formats(spec.official_lists, part)[which])
         (folder / file.file).write_text(text)
 
 
-def write_images(root, form=0, content=lambda path: b"x"):
-    """Write all files of the training folders, and the test images, in the forms of a number."""
-    raw = [ListEntry(name, f"{i}.jpg", 0) for name in CLASSES for i in range(IN_FOLDERS)]
-    for found, forms in ((raw, TRAIN_FORMS), (images("test"), TEST_FORMS)):
-        for line in canonical_text(found, forms[form]).splitlines():
+def write_images(root, which=0, content=lambda path: b"x"):
+    """Write all training and test images at the paths of one format."""
+    training = [ListEntry(name, f"{i}.jpg", 0) for name in CLASSES for i in range(IN_FOLDERS)]
+    for entries, formats in ((training, TRAIN_FORMATS), (images("test"), TEST_FORMATS)):
+        for line in canonical_text(entries, formats[which]).splitlines():
             path = root / line.rpartition(" ")[0]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content(path))
 
 
 def resized_recipe(**changes):
-    """Return the values of a recipe for images of any size, cut to a side of 8."""
+    """Return recipe values for images of any size, cropped to 8 pixels."""
     return {
         "augment": "resized_crop_flip",
         "resize_shorter_side": 12,
@@ -90,7 +91,7 @@ def resized_recipe(**changes):
 
 
 def picture(path):
-    """Return the bytes of a JPEG whose size and pixels depend on its path, at least 10 x 10."""
+    """Return a small JPEG, its size and pixels seeded by its path."""
     digest = hashlib.sha256(path.name.encode() + path.parent.name.encode()).digest()
     generator = np.random.default_rng(list(digest))
     height, width = generator.integers(10, 30, 2)

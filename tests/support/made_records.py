@@ -17,13 +17,16 @@ from ltbench.runs.record import (
 
 
 def training(job, loss=1.0):
-    """Build what a job's training left: an epoch a step; None where it does not train."""
+    """Build the training of a job's record; None for untrained stages."""
     epochs = job.stage_recipe.epochs if job.stage_recipe else 0
     return Training(epochs=epochs, steps=epochs, losses=(loss,) * epochs) if epochs else None
 
 
 def record(job, hits, *, counts, totals=None, grid="toy_grid", rate=1000.0, **changes):
-    """Build the record of a job with the given hits of each class, of 50 images unless told."""
+    """Build a job's record with the hits of each class.
+
+    Classes have 50 test images unless `totals` are given.
+    """
     totals = tuple(totals or (50,) * len(hits))
     images = sum(totals)
     values = {

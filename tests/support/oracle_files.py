@@ -19,9 +19,9 @@ FLAT = re.compile(r"^(c\d+)_")
 
 @dataclass
 class Oracle:
-    """A case of a file, or a variant of one; the arrays of a variant's case are at hand too.
+    """A case of an oracle file, or a variant of a case.
 
-    Those of another case have the name `<case>/<array>`.
+    A variant has the arrays of its case too; those of another case are `<case>/<array>`.
     """
 
     id: str
@@ -50,7 +50,7 @@ def discover(path: Path, has=(), variant="", level=None):
     Args:
         path: the .npz file; one that is not there holds nothing.
         has: arrays that the case or variant itself must have.
-        variant: beginning of the names of the variants wanted.
+        variant: prefix of the names of the variants.
         level: "case" or "variant", for only one of them.
     """
     if not path.exists():

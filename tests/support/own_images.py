@@ -1,4 +1,4 @@
-"""A folder of one's own images that lists name: classes ant, bee and cow, of several sizes."""
+"""A folder with an image list: classes ant, bee and cow, several sizes."""
 
 from PIL import Image
 
@@ -20,7 +20,7 @@ def rows(parts=("train", "test")):
 
 
 def write_own(folder, lines, side=None):
-    """Write the list own.csv and its images, square where a side is given."""
+    """Write the list own.csv and its images, square if `side` is given."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "own.csv").write_text("".join(f"{line}\n" for line in lines))
     for line in lines:

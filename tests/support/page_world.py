@@ -1,4 +1,4 @@
-"""A store with every state that a cell can have, hostile names, and three groups."""
+"""A record store with every cell state, hostile names and three groups."""
 
 from types import SimpleNamespace
 
@@ -28,7 +28,7 @@ BALANCED = {"Softmax": (40, 38, 36, 35, 34, 33), "LDAM-DRW": (42, 40, 38, 36, 36
 
 
 def make_world(toy, root, hostile=HOSTILE):
-    """Write records and the page; the hostile name is a variant of its own."""
+    """Write records and the page; one variant has a hostile name."""
     named = {"label": hostile, "method": "own_method"}
     plan = toy.plan([*VARIANTS, named])
     old = toy.plan([VARIANTS[0], VARIANTS[6]], versions={"lws": 7})

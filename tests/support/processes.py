@@ -1,4 +1,4 @@
-"""Processes that tests start: with default signals, in sessions of their own that end with a test.
+"""Processes started by tests, in sessions that end with the test.
 
 What starts pytest may have signals ignored, as a script has SIGINT for its background jobs, and
 what is started inherits that.
@@ -17,30 +17,30 @@ SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.
 _started = []
 
 
-def start(words, **how):
-    """Start a command; it is killed where this process ends, whatever ends it."""
-    process = subprocess.Popen(words, start_new_session=True, preexec_fn=_prepare, **how)
+def start(command, **options):
+    """Start a command that is killed when this process ends."""
+    process = subprocess.Popen(command, start_new_session=True, preexec_fn=_prepare, **options)
     _started.append(process)
     return process
 
 
-def run(words, *, check=False, timeout=300.0, **how):
-    """Run a command to its end, in seconds at most; leave nothing of its session behind."""
-    if how.pop("capture_output", False):
-        how |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = start(words, **how)
+def run(command, *, check=False, timeout=300.0, **options):
+    """Run a command with a timeout; end all processes of its session."""
+    if options.pop("capture_output", False):
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = start(command, **options)
     try:
         out, err = process.communicate(timeout=timeout)
     finally:
         end(process)
-    done = subprocess.CompletedProcess(words, process.returncode, out, err)
+    done = subprocess.CompletedProcess(command, process.returncode, out, err)
     if check:
         done.check_returncode()
     return done
 
 
 def end(process):
-    """Kill what is left of a started process's session."""
+    """Kill the remaining processes of a started process's session."""
     for pid in session(process.pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -49,18 +49,18 @@ def end(process):
 
 
 def end_all(but=()):
-    """End all that was started and is not ended, but some."""
+    """End all started processes, except some."""
     for process in [each for each in _started if each not in but]:
         end(process)
 
 
 def running():
-    """Return what was started and is not ended."""
+    """Return the started processes that have not ended."""
     return tuple(_started)
 
 
 def session(leader):
-    """Return the ids of the processes of a session that have not ended."""
+    """Return the ids of the running processes of a session."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -73,7 +73,7 @@ def session(leader):
 
 
 def default_signals():
-    """Let this process obey signals as one that was started from a terminal."""
+    """Reset signal handling to that of a terminal's process."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

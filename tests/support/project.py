@@ -1,4 +1,4 @@
-"""A working directory with configurations of its own, and the command line run in it."""
+"""A working directory with configurations, and the command line run in it."""
 
 import os
 import re
@@ -50,7 +50,7 @@ for name in ("torch", "torchvision", "timm", "safetensors", "pytorch_lightning",
 from ltbench.cli import main
 main()
 """
-"""Runs a command where importing torch, or what imports it, is an error."""
+"""Runs a command while importing torch, or its dependents, is an error."""
 
 FOLDER = """\
 title: Own images
@@ -63,7 +63,7 @@ imbalance_type: natural
 """
 
 PATIENCE = 300.0
-"""Seconds that a busy machine may take for anything."""
+"""Timeout in seconds on a busy machine."""
 
 needs_two_cores = pytest.mark.skipif(
     len(os.sched_getaffinity(0)) < 2, reason="a job of two devices needs two cores"
@@ -73,7 +73,7 @@ COUNTS = re.compile(r"\d+ [a-z]+(, \d+ [a-z]+)*")
 
 
 class Project:
-    """A folder with configs/recipes/tiny.yaml and grids beside it; runs go to its `runs`."""
+    """A folder with configs/recipes/tiny.yaml and grids; its run folder is `runs`."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -115,32 +115,32 @@ class Project:
             f"{name}.yaml", lines_of(lines) + "variants:\n" + "".join(f"- {v}\n" for v in variants)
         )
 
-    def call(self, *words, code=0, torch=True):
-        """Run a command to its end; check its exit code, and that nothing looks like a bug."""
-        how = ("-m", "ltbench") if torch else ("-c", NO_TORCH)
+    def call(self, *args, code=0, torch=True):
+        """Run a command; check exit code and absence of tracebacks."""
+        interpreter = ("-m", "ltbench") if torch else ("-c", NO_TORCH)
         done = processes.run(
-            [sys.executable, *how, *words],
+            [sys.executable, *interpreter, *args],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
         )
-        said = f"{done.stdout}\n{done.stderr}"
-        assert done.returncode == code, said
-        assert "Traceback" not in done.stderr, said
+        output = f"{done.stdout}\n{done.stderr}"
+        assert done.returncode == code, output
+        assert "Traceback" not in done.stderr, output
         return done
 
-    def verb(self, verb, grid="tiny.yaml", *words, **how):
-        """Run a verb of grids on this project's folders."""
-        return self.call(*verb.split(), "--grid", grid, *self.stores, *words, **how)
+    def verb(self, verb, grid="tiny.yaml", *args, **options):
+        """Run a verb on a grid and this project's folders."""
+        return self.call(*verb.split(), "--grid", grid, *self.stores, *args, **options)
 
-    def run(self, grid="tiny.yaml", *words, **how):
-        return self.verb("run", grid, "--wandb", "off", "--device", "cpu", *words, **how)
+    def run(self, grid="tiny.yaml", *args, **options):
+        return self.verb("run", grid, "--wandb", "off", "--device", "cpu", *args, **options)
 
-    def start(self, grid="tiny.yaml", *words, log="run.log", verb="run"):
-        """Start a run or a worker and return its process; what it prints goes to a file."""
-        command = (verb, "--grid", grid, *self.stores, "--wandb", "off", "--device", "cpu", *words)
+    def start(self, grid="tiny.yaml", *args, log="run.log", verb="run"):
+        """Start a run or worker; its output goes to a file."""
+        command = (verb, "--grid", grid, *self.stores, "--wandb", "off", "--device", "cpu", *args)
         with (self.folder / log).open("w") as file:
             return processes.start(
                 [sys.executable, "-m", "ltbench", *command],
@@ -150,44 +150,44 @@ class Project:
                 stderr=subprocess.STDOUT,
             )
 
-    def status(self, grid="tiny.yaml", *words, **how):
-        """Return the counts of `status` and its whole text."""
-        text = self.verb("status", grid, "--all", *words, **how).stdout
+    def status(self, grid="tiny.yaml", *args, **options):
+        """Return the counts by state of `status`, and its output."""
+        text = self.verb("status", grid, "--all", *args, **options).stdout
         line = next(line for line in text.splitlines() if COUNTS.fullmatch(line))
         return {part.split()[1]: int(part.split()[0]) for part in line.split(", ")}, text
 
     def records(self):
-        """Return the sound records of the runs by key."""
+        """Return the valid records of the runs by key."""
         loaded = RecordStore(runs=self.run_dir.records).load()
         assert loaded.bad == []
         return {key: stored.record for key, stored in loaded.records.items()}
 
     def by_name(self):
-        """Return the records by label and split, of the last stage."""
+        """Return the records of last stages by label and split."""
         records = self.records()
-        starts = {(r.job.label, start) for r in records.values() for start in r.job.depends_on}
-        last = [r for key, r in records.items() if (r.job.label, key) not in starts]
-        found = {(record.job.label, record.job.split): record for record in last}
-        assert len(found) == len(last)
-        return found
+        parents = {(r.job.label, key) for r in records.values() for key in r.job.depends_on}
+        last = [r for key, r in records.items() if (r.job.label, key) not in parents]
+        by_name = {(record.job.label, record.job.split): record for record in last}
+        assert len(by_name) == len(last)
+        return by_name
 
     def trainers(self):
-        """Return the ids of the processes that hold a job of this project."""
+        """Return the ids of the processes that hold a job lock."""
         locks = self.out.glob("jobs/*/lock/*")
         return sorted({pid for lock in locks for pid in holders(lock)})
 
     def processes(self):
-        """Return the ids of all processes that work in this project."""
+        """Return the ids of all processes that run in this project."""
         return processes_with("cwd", self.folder)
 
 
 def lines_of(fields):
-    """Return fields of a YAML file, a line each."""
+    """Return the fields of a YAML file, one per line."""
     return "".join(f"{field}: {value}\n" for field, value in fields.items())
 
 
 def images(project, counts=(40, 20, 10)):
-    """Write a folder of images and a dataset of it, as it is; return a grid."""
+    """Write an image folder, its dataset and a grid; return the grid."""
     project.write("configs/datasets/own.yaml", FOLDER)
     rng = np.random.default_rng(0)
     for part, number in (("train", counts), ("test", (4, 4, 4))):
@@ -217,7 +217,7 @@ def processes_with(links, path):
 
 
 def is_alive(pid):
-    """Return whether a process is there and has not ended."""
+    """Return whether a process exists and has not ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
@@ -231,7 +231,7 @@ def children(pid):
 
 
 def parent(pid):
-    """Return the id of a process's parent, 0 where it is gone."""
+    """Return the id of a process's parent, 0 if it has ended."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except FileNotFoundError:
@@ -239,7 +239,7 @@ def parent(pid):
 
 
 def wait_until(condition, seconds=PATIENCE, every=0.02, state=str):
-    """Return a condition's value as soon as it is true; where it never is, say how things stand."""
+    """Return a condition's value once it is true; fail with `state()` otherwise."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s\n{state()}"

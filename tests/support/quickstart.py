@@ -1,4 +1,4 @@
-"""Plans of the shipped grids and records made by hand, for what needs no training."""
+"""Plans of shipped grids and handmade records, without training."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ from tests.support import made_records
 
 
 def quickstart(*only, sets=()):
-    """Return the plan of the quickstart grid, of one seed unless told."""
+    """Return the plan of the quickstart grid, by default of one seed."""
     return make_plan(Request("quickstart", tuple(sets), only or ("seed=0",)))[0]
 
 

@@ -1,11 +1,11 @@
-"""Tables of a board, and what they say."""
+"""Tables of a board, and their texts."""
 
 from ltbench.report.context import BoardContext
 from ltbench.report.table import cell_text
 
 
 def made(spec, board, methods=None, records=None):
-    """Return the table of a board, None where there is none."""
+    """Return a table of a board; None if it is empty."""
     return spec.build(BoardContext(board, methods or {}, records or {}))
 
 

@@ -1,4 +1,4 @@
-"""A small world to compute tables from: six classes, plans and records made by hand."""
+"""A toy board for tables: six classes, plans and handmade records."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,12 +99,12 @@ def plan(
 
 
 def record(job, hits, *, counts=(200, 150, 60, 30, 10, 5), **changes):
-    """Build the record of a job with the given hits of each class, of 50 unless told."""
+    """Build a job's record with the hits of each class of 50."""
     return made_records.record(job, hits, counts=counts, rate=455.0, **changes)
 
 
 def answered(plan, label, seed, right):
-    """Build the record of a run that got the given ones of its 300 test images right."""
+    """Build a run's record with the given correct images of 300."""
     bits = np.zeros(300, bool)
     bits[list(right)] = True
     hits = tuple(bits.reshape(6, 50).sum(axis=1).tolist())
@@ -183,7 +183,7 @@ METHODS = {
 
 
 def world():
-    """Return the makers of the small world, by name."""
+    """Return the functions of this module in a namespace."""
     return SimpleNamespace(
         dataset=dataset,
         recipe=recipe,

@@ -1,4 +1,4 @@
-"""Small jobs on the digits, and the words to run them."""
+"""Small jobs on the digits, and how to run them."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ DIGITS = load_dataset("digits")
 
 
 def recipe(**changes) -> Recipe:
-    """Three epochs on a GroupNorm network in fp64; `epochs` and fields of a recipe change it."""
+    """Return a recipe: three epochs, GroupNorm, fp64; changed by `epochs` or fields."""
     values = json.loads(load_recipe("digits").model_dump_json())
     epochs = changes.pop("epochs", 3)
     for stage in ("stage1", "stage2"):

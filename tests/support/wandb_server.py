@@ -1,4 +1,4 @@
-"""A server on loopback that takes runs and answers the API's queries for them, or misbehaves."""
+"""A loopback W&B server that answers API queries for runs, or fails."""
 
 import gzip
 import json

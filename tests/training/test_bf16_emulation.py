@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ltbench.training.bf16_emulation import RoundedProducts, rounded
+from ltbench.training.bf16_emulation import EmulatedBFloat16, round_bfloat16
 
 ULP = 2**-8  # bfloat16 keeps 8 bits
 SHAPES = {"conv2d": ((4, 16, 9, 9), (32, 16, 3, 3)), "linear": ((16, 40), (10, 40))}
@@ -21,27 +21,27 @@ def factors(name: str) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_products_and_gradients_are_exact_ones_rounded_once(name):
+def test_outputs_and_gradients_are_exact_and_rounded_once(name):
     function = getattr(F, name)
     given = factors(name)
-    with torch.autocast("cpu", torch.bfloat16), RoundedProducts():
+    with torch.autocast("cpu", torch.bfloat16), EmulatedBFloat16():
         product = function(*given)
     assert product.dtype == torch.bfloat16
-    exact = [rounded(factor.detach()).double().requires_grad_() for factor in given]
+    exact = [round_bfloat16(factor.detach()).double().requires_grad_() for factor in given]
     expected = function(*exact)
     torch.testing.assert_close(product.double(), expected, rtol=ULP, atol=1e-6)
 
     slope = torch.randn(product.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
     found = torch.autograd.grad(product, given, slope)
-    for gradient, wanted in zip(
+    for gradient, exact_gradient in zip(
         found, torch.autograd.grad(expected, exact, slope.double()), strict=True
     ):
         assert gradient.dtype == torch.float32
         assert torch.equal(gradient, gradient.bfloat16().float())
-        torch.testing.assert_close(gradient.double(), wanted, rtol=ULP, atol=1e-5)
+        torch.testing.assert_close(gradient.double(), exact_gradient, rtol=ULP, atol=1e-5)
 
 
-def test_a_network_predicts_what_it_does_under_plain_autocast():
+def test_a_network_predicts_as_under_plain_autocast():
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
@@ -50,17 +50,17 @@ def test_a_network_predicts_what_it_does_under_plain_autocast():
     images = torch.randn(6, 3, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
         plain = copy.deepcopy(network)(images)
-        with RoundedProducts():
+        with EmulatedBFloat16():
             logits = network(images)
     torch.testing.assert_close(logits, plain, rtol=4 * ULP, atol=4 * ULP)
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_without_autocast_and_in_doubles_nothing_is_rounded(name):
+def test_without_autocast_and_in_float64_nothing_is_rounded(name):
     function = getattr(F, name)
     given = factors(name)
     doubles = [factor.double() for factor in given]
-    with RoundedProducts():
+    with EmulatedBFloat16():
         assert torch.equal(function(*given), function(*factors(name)))
         with torch.autocast("cpu", torch.bfloat16):
             product = function(*doubles)

@@ -19,12 +19,12 @@ def newest(folder):
 
 
 def load(folder):
-    found = load_checkpoint(folder, CPU)
-    return None if found is None else found["epoch"]
+    state = load_checkpoint(folder, CPU)
+    return None if state is None else state["epoch"]
 
 
 def write(folder, epoch, data):
-    """Write bytes under the name that belongs to them."""
+    """Write bytes as a checkpoint with their hash in its name."""
     digest = hashlib.sha256(data).hexdigest()[:16]
     (folder / f"epoch-{epoch:05d}-{digest}.pt").write_bytes(data)
 
@@ -47,20 +47,20 @@ def test_steps_of_the_next_epoch_count(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "first", "middle", "last"])
-def test_a_damaged_one_is_said_and_the_one_before_is_used(tmp_path, caplog, damage):
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path, caplog, damage):
     save_checkpoint(tmp_path, 1, state(1))
     save_checkpoint(tmp_path, 2, state(2), step=7)
     path = newest(tmp_path)
     data = bytearray(path.read_bytes())
-    place = {"first": 0, "middle": len(data) // 2, "last": len(data) - 1}.get(damage)
-    if place is None:
+    position = {"first": 0, "middle": len(data) // 2, "last": len(data) - 1}.get(damage)
+    if position is None:
         data = data[: {"empty": 0, "cut": len(data) // 2}[damage]]
     else:
-        data[place] ^= 1
+        data[position] ^= 1
     path.write_bytes(data)
     with caplog.at_level(logging.WARNING):
         assert load(tmp_path) == 1
-    assert f"the checkpoint of epoch 2, step 7 is passed over: {path.name}: " in caplog.text
+    assert f"checkpoint of epoch 2, step 7: {path.name}: " in caplog.text
 
 
 class Malicious:
@@ -82,20 +82,20 @@ def test_a_checkpoint_never_runs_code(tmp_path, caplog):
     target.unlink()
     assert load(folder) == 1
     assert not target.exists()
-    assert caplog.text.count("is passed over") == 2
+    assert caplog.text.count("damaged checkpoint") == 2
 
 
-def test_what_cannot_be_read_is_passed_over(tmp_path):
+def test_unreadable_checkpoints_are_skipped(tmp_path):
     save_checkpoint(tmp_path, 1, state(1))
     (tmp_path / f"epoch-00002-{'0' * 16}.pt").mkdir()
     (tmp_path / "epoch-00003-notes.pt").write_text("no checkpoint")
     assert load(tmp_path) == 1
 
 
-def test_a_full_disk_leaves_the_ones_before_as_they_are(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_earlier_checkpoints(tmp_path, monkeypatch):
     save_checkpoint(tmp_path, 1, state(1))
 
-    def full(*words):
+    def full(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)

@@ -36,13 +36,13 @@ def test_predictions_that_are_not_finite_are_divergence(value):
         evaluation.result()
 
 
-def test_a_class_may_be_ruled_out():
+def test_a_class_may_have_probability_zero():
     evaluation = Evaluation(3, torch.arange(3), torch.device("cpu"))
     evaluation.add(torch.tensor([[0.0, 1.0, -torch.inf]]), torch.tensor([1]))
     assert evaluation.result().hits == (0, 1, 0)
 
 
-def test_scores_are_ranked_where_that_is_asked_for():
+def test_scores_are_ranked_on_request():
     logits = torch.tensor([[3.0, 0, 0], [0, 2.0, 0], [0, 3.0, 0], [0, 0, 5.0]])
     labels = torch.tensor([0, 1, 0, 2])
     plain, ranked = (
@@ -61,7 +61,7 @@ def test_scores_are_ranked_where_that_is_asked_for():
     assert result.repeats(plain.result())
 
 
-def test_classes_that_logits_do_not_stand_for_rank_nothing_first():
+def test_classes_without_a_logit_rank_all_images_equally():
     evaluation = Evaluation(3, torch.tensor([0, 2]), torch.device("cpu"), ranking=True)
     evaluation.add(torch.tensor([[1.0, 0], [0, 1.0], [0, 2.0]]), torch.tensor([0, 2, 1]))
     result = evaluation.result()

@@ -77,7 +77,7 @@ METHODS = {"mine": Mine}
 """
 
 
-def test_a_plugin_that_was_edited_after_the_plan_trains_nothing(run_dir, tmp_path):
+def test_a_plugin_edited_after_the_plan_is_rejected(run_dir, tmp_path):
     (tmp_path / "before").mkdir()
     planned, edited = tmp_path / "before" / "mine.py", tmp_path / "mine.py"
     planned.write_text(PLUGIN)
@@ -92,7 +92,7 @@ def test_a_plugin_that_was_edited_after_the_plan_trains_nothing(run_dir, tmp_pat
     assert one.key != job().model_copy(update={"method": "mine"}).key
 
 
-def test_another_version_than_was_planned_trains_nothing(run_dir):
+def test_another_version_than_planned_is_rejected(run_dir):
     one = job()
     one = one.model_copy(update={"version": one.version + 1})
     with pytest.raises(fit.CodeError):
@@ -126,29 +126,29 @@ def test_a_resumed_job_ends_with_the_same_record(run_dir, tmp_path, monkeypatch)
 
 
 class StopInTheTest(Heartbeat):
-    """Asks to stop after the chunks of all epochs and some batches of the test."""
+    """Requests a stop after all training chunks and some test batches."""
 
-    def __init__(self, begun):
-        self.left = begun
+    def __init__(self, calls):
+        self.remaining = calls
 
     def stop_asked(self):
-        self.left -= 1
-        return self.left < 0
+        self.remaining -= 1
+        return self.remaining < 0
 
 
 @pytest.mark.parametrize(
-    ("method", "begun"),
+    ("method", "calls"),
     [("softmax", 3 + 1), ("softmax", 3 + 2), ("sade", 3 + 3 + 5)],
     ids=["on training images", "plain", "adapting"],
 )
-def test_a_job_stopped_in_its_test_has_only_that_to_repeat(
-    method, begun, run_dir, tmp_path, monkeypatch
+def test_a_job_stopped_in_its_test_repeats_only_the_test(
+    method, calls, run_dir, tmp_path, monkeypatch
 ):
     one = job(method)
     whole = fit.run_job(one, run_dir, options())
     other = RunDirectory(tmp_path / "broken")
     with pytest.raises(StoppedError):
-        fit.run_job(one, other, options(checkpoint_every=1e9), StopInTheTest(begun))
+        fit.run_job(one, other, options(checkpoint_every=1e9), StopInTheTest(calls))
     state = load_checkpoint(other.job(one.key).checkpoints, torch.device("cpu"))
     assert len(state["history"]["losses"]) == 3
 
@@ -169,12 +169,12 @@ def again(self, chunk):
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A dataset of one's own images in files; returns a job on it, as it is then."""
+    """A dataset of image files; a function that plans a job."""
     monkeypatch.setenv("LTBENCH_CACHE", str(tmp_path / "cache"))
     write_own(tmp_path / "data" / "own", rows())
     normalization = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
-    words = {"title": "Own", "classes": 3, "image_size": 8, "imbalance_type": "natural"}
-    spec = DatasetSpec(**SPEC, **words, normalization=normalization)
+    facts = {"title": "Own", "classes": 3, "image_size": 8, "imbalance_type": "natural"}
+    spec = DatasetSpec(**SPEC, **facts, normalization=normalization)
     settings = resized_recipe(precision="fp32", epochs=2, eval_every_n_epochs=1)
 
     def make():
@@ -185,27 +185,27 @@ def own(tmp_path, monkeypatch):
     return make
 
 
-def test_a_failed_test_is_all_that_is_repeated(own, run_dir, tmp_path, monkeypatch):
-    """A test image is damaged after training; then it is mended, at last with other pixels."""
+def test_a_job_with_a_failed_test_repeats_only_the_test(own, run_dir, tmp_path, monkeypatch):
+    """Damage a test image after training; repair it, then restore it."""
     where, one = options(data_root=str(tmp_path / "data")), own()
     whole = fit.run_job(one, RunDirectory(tmp_path / "whole"), where)
     path = tmp_path / "data/own/images/bee/test 0.jpg"
-    sound, ended = path.read_bytes(), fit._ProgressWriter.training_ended
+    sound, on_training_end = path.read_bytes(), fit._ProgressWriter.on_training_end
 
-    def damage(scribe, module):
-        ended(scribe, module)
+    def damage(progress, module):
+        on_training_end(progress, module)
         path.write_bytes(b"<html>")
 
-    monkeypatch.setattr(fit._ProgressWriter, "training_ended", damage)
+    monkeypatch.setattr(fit._ProgressWriter, "on_training_end", damage)
     with raises(DataError, "bad-images", "test 0.jpg"):
         fit.run_job(one, run_dir, where)
-    monkeypatch.setattr(fit._ProgressWriter, "training_ended", ended)
+    monkeypatch.setattr(fit._ProgressWriter, "on_training_end", on_training_end)
     monkeypatch.setattr(fit.TrainingModule, "training_step", again)
 
     path.write_bytes(picture(tmp_path / "images/cow/another.jpg"))
-    mended = own()
-    assert mended.key != one.key
-    record = fit.run_job(mended, run_dir, where)
+    repaired = own()
+    assert repaired.key != one.key
+    record = fit.run_job(repaired, run_dir, where)
     assert record.training.losses == whole.training.losses
     assert record.training.curve == ()  # of the images before
     assert record.weights == whole.weights
@@ -226,8 +226,8 @@ def test_another_training_image_is_another_training(own, run_dir, tmp_path, monk
         fit.run_job(own(), run_dir, where)
 
 
-def test_what_only_saves_time_may_fail_to_be_written(run_dir, monkeypatch, caplog):
-    def full(*words, **how):
+def test_checkpoints_and_progress_may_fail_to_be_written(run_dir, monkeypatch, caplog):
+    def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(fit, "write_json", full)
@@ -268,7 +268,7 @@ def test_the_record_on_disk_is_the_one_returned(run_dir):
     assert not list(run_dir.job(one.key).checkpoints.glob("*.pt"))
 
 
-def test_a_second_stage_continues_from_its_start(run_dir):
+def test_a_second_stage_starts_from_its_init_job(run_dir):
     first = job()
     second = job("crt", depends_on=[first.key])
     records = [fit.run_job(one, run_dir, options()) for one in (first, second)]
@@ -292,21 +292,21 @@ def test_an_expert_predicts_its_own_classes_alone(run_dir):
     assert one.key != job(batch_size=4).key
 
 
-def test_a_start_without_weights_is_named(run_dir):
+def test_missing_init_weights_are_an_error(run_dir):
     with pytest.raises(FileNotFoundError, match="weights"):
         fit.run_job(job("crt", depends_on=["0" * 16]), run_dir, options())
 
 
 def test_deferred_sampling_switches_in_its_epoch(run_dir, monkeypatch):
-    asked = []
+    samplers = []
     kind = METHODS["ldam_drw"]
     plain = kind.samplers
-    monkeypatch.setattr(kind, "samplers", lambda self: asked.append(plain(self)) or asked[-1])
+    monkeypatch.setattr(kind, "samplers", lambda self: samplers.append(plain(self)) or samplers[-1])
     fit.run_job(job("ldam_drw", hparams={"deferred": "drs"}, epochs=5), run_dir, options())
-    assert asked == [("instance",)] * 4 + [("class_balanced",)]
+    assert samplers == [("instance",)] * 4 + [("class_balanced",)]
 
 
-def test_a_method_draws_anew_in_each_epoch_and_with_each_seed(run_dir, monkeypatch):
+def test_random_numbers_of_a_method_differ_by_epoch_and_seed(run_dir, monkeypatch):
     drawn = []
 
     class Drawing(Softmax):
@@ -322,7 +322,7 @@ def test_a_method_draws_anew_in_each_epoch_and_with_each_seed(run_dir, monkeypat
     assert len(set(given)) == len(set(from_torch)) == 4
 
 
-def test_a_method_observes_the_training_set_before_it_trains_as_a_test_would(run_dir, monkeypatch):
+def test_a_statistics_pass_comes_before_training_and_is_not_augmented(run_dir, monkeypatch):
     seen = []
 
     class Observing(Softmax):
@@ -336,11 +336,11 @@ def test_a_method_observes_the_training_set_before_it_trains_as_a_test_would(run
             return super().training_loss(batch)
 
     monkeypatch.setitem(METHODS, "softmax", Observing)
-    fit.run_job(job(batch_size=400, epochs=2), run_dir, options())
+    fit.run_job(job(batch_size=400, eval_batch_size=500, epochs=2), run_dir, options())
     assert seen == [("observes", False, False, 405), *[("trains", True, True, 400)] * 2]
 
 
-def test_calibration_by_group_is_of_the_long_tailed_groups_on_the_twin_too(run_dir):
+def test_calibration_by_group_uses_the_longtailed_groups_on_the_balanced_split(run_dir):
     shots = DIGITS.model_copy(update={"shot_rule": "shots"})
     one = job(split="balanced", epochs=1).model_copy(update={"dataset": shots})
     record = fit.run_job(one, run_dir, options())
@@ -349,7 +349,7 @@ def test_calibration_by_group_is_of_the_long_tailed_groups_on_the_twin_too(run_d
     assert images == {"many": 50, "medium": 250, "few": 200}
 
 
-def test_a_diverged_loss_is_said(run_dir):
+def test_a_diverged_loss_is_an_error(run_dir):
     one = job(
         stage1={"epochs": 3, "optimizer": {"lr": 1e30}, "schedule": {"kind": "constant"}},
     )
@@ -359,20 +359,20 @@ def test_a_diverged_loss_is_said(run_dir):
 
 
 @pytest.mark.parametrize(
-    ("method", "lr", "said"),
-    [("softmax", 1e8, "^the predictions of 405 training "), ("ssp", 1e17, "^after training ")],
+    ("method", "lr", "message"),
+    [("softmax", 1e8, "^the predictions of 405 training "), ("ssp", 1e17, "^the weights network")],
 )
-def test_divergence_that_no_loss_shows_is_said(run_dir, method, lr, said):
-    """Predictions of the test are not finite, or weights of a stage that has no test."""
+def test_divergence_without_a_diverged_loss_is_an_error(run_dir, method, lr, message):
+    """Predictions, or weights of a stage without test, are not finite."""
     stage = {"epochs": 1, "optimizer": {"lr": lr}, "schedule": {"kind": "constant"}}
     changes = {"norm": "batch", "precision": "fp32", "stage1": stage, "batch_size": 200}
     one = job(method, epochs=1, **changes)
-    with pytest.raises(DivergedError, match=said):
+    with pytest.raises(DivergedError, match=message):
         fit.run_job(one, run_dir, options())
     assert not record_path(run_dir.records, one).exists()
 
 
-def test_equal_seeds_give_equal_initialisation_across_methods():
+def test_equal_seeds_give_equal_initialization_across_methods():
     counts = torch.full((10,), 40)
     methods = ("softmax", "balanced_softmax")
     ones = [fit.build_method(job(m), counts).network.state_dict() for m in methods]
@@ -380,7 +380,7 @@ def test_equal_seeds_give_equal_initialisation_across_methods():
     assert derive_seed(0, "init", "train") != derive_seed(1, "init", "train")
 
 
-def test_cached_features_train_the_classifier_on_what_a_test_would_see(run_dir):
+def test_cached_features_are_those_of_unaugmented_images(run_dir):
     first = job()
     fit.run_job(first, run_dir, options())
     cached, fixed = recipe_values("stage2", cached_features=True), {"update_bn": False}
@@ -394,9 +394,9 @@ def test_cached_features_train_the_classifier_on_what_a_test_would_see(run_dir):
         torch.testing.assert_close(states[1][name], value, rtol=1e-9, atol=1e-12)
 
 
-def test_cached_features_leave_a_backbone_that_trains_alone(run_dir):
-    plain, asked = job(), job(stage1=recipe_values("stage1", cached_features=True))
-    losses = [fit.run_job(one, run_dir, options()).training.losses for one in (plain, asked)]
+def test_features_of_a_trainable_backbone_are_not_cached(run_dir):
+    plain, cached = job(), job(stage1=recipe_values("stage1", cached_features=True))
+    losses = [fit.run_job(one, run_dir, options()).training.losses for one in (plain, cached)]
     assert losses[0] == losses[1]
 
 
@@ -404,25 +404,25 @@ def test_features_of_experts_are_cached(run_dir):
     first = job("ride", hparams={"experts": 2}, epochs=1)
     fit.run_job(first, run_dir, options())
     cached = recipe_values("stage2", cached_features=True)
-    settings = {"start": [first.key], "hparams": {"experts": 2}}
+    settings = {"depends_on": [first.key], "hparams": {"experts": 2}}
     plain = fit.run_job(job("ride_router", augment="none", **settings), run_dir, options())
     quick = fit.run_job(job("ride_router", stage2=cached, **settings), run_dir, options())
     assert quick.training.losses == pytest.approx(plain.training.losses, rel=1e-9)
 
 
-def test_no_features_are_cached_where_batchnorm_is_updated(run_dir, caplog):
+def test_features_are_not_cached_if_batchnorm_is_updated(run_dir, caplog):
     first = job(norm="batch")
     fit.run_job(first, run_dir, options())
     cached = recipe_values("stage2", cached_features=True)
     plain = job("crt", depends_on=[first.key], norm="batch")
-    asked = job("crt", depends_on=[first.key], norm="batch", stage2=cached)
-    losses = [fit.run_job(one, run_dir, options()).training.losses for one in (plain, asked)]
+    other = job("crt", depends_on=[first.key], norm="batch", stage2=cached)
+    losses = [fit.run_job(one, run_dir, options()).training.losses for one in (plain, other)]
     assert losses[0] == losses[1]
     own = [r.levelname for r in caplog.records if r.name == "ltbench.training.module"]
     assert own == ["WARNING"]
 
 
-def test_tests_on_the_way_move_nothing(run_dir, tmp_path):
+def test_tests_between_epochs_change_nothing(run_dir, tmp_path):
     plain, watched = job(norm="batch"), job(norm="batch", eval_every_n_epochs=2, epochs=3)
     assert plain.key == watched.key
     other = RunDirectory(tmp_path / "watched")
@@ -454,16 +454,16 @@ def test_folded_batchnorm_tests_the_same_network(run_dir):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
-def test_single_precision_is_exact_unless_the_recipe_says_otherwise(run_dir, precision):
+def test_fp32_is_ieee_unless_the_recipe_says_tf32(run_dir, precision):
     fit.run_job(job(precision=precision, epochs=1), run_dir, options())
     meaning = {"fp32": "ieee", "tf32": "tf32"}[precision]
     assert torch.backends.cudnn.conv.fp32_precision == meaning
     assert torch.backends.cuda.matmul.fp32_precision == meaning
 
 
-def test_a_choice_is_made_on_images_that_nothing_trained_on(run_dir):
-    apart = {"auxiliary": Auxiliary(source="train_holdout", per_class=5)}
-    dataset = DIGITS.model_copy(update=apart)
+def test_tuning_uses_held_out_images(run_dir):
+    held_out = {"auxiliary": Auxiliary(source="train_holdout", per_class=5)}
+    dataset = DIGITS.model_copy(update=held_out)
     first = job().model_copy(update={"dataset": dataset})
     second = job("uno_ic", depends_on=[first.key]).model_copy(update={"dataset": dataset})
     start, chosen = (fit.run_job(one, run_dir, options()) for one in (first, second))
@@ -490,14 +490,14 @@ def test_a_choice_is_made_on_images_that_nothing_trained_on(run_dir):
     assert min(nll, key=nll.get) == 1.0
 
 
-def test_a_job_that_chooses_needs_auxiliary_images(run_dir):
+def test_a_job_with_tuning_needs_auxiliary_images(run_dir):
     first = job(epochs=1)
     fit.run_job(first, run_dir, options())
     with raises(DataError, "missing-data"):
         fit.run_job(job("uno_ic", depends_on=[first.key]), run_dir, options())
 
 
-def test_a_record_says_what_was_trained_read_and_spent(run_dir):
+def test_a_record_has_parameters_passes_and_cost(run_dir):
     plain = fit.run_job(job(epochs=1), run_dir, options())
     classifier = fit.run_job(job("crt", epochs=1, depends_on=(plain.key,)), run_dir, options())
     means = fit.run_job(job("ncm", depends_on=(plain.key,)), run_dir, options())
@@ -519,7 +519,7 @@ def test_a_record_says_what_was_trained_read_and_spent(run_dir):
         assert len(record.test.auroc_pairs) == len(record.test.average_precision) == 10
 
 
-def test_cpu_seconds_of_a_broken_attempt_count(run_dir, tmp_path):
+def test_cpu_seconds_of_an_interrupted_attempt_count(run_dir, tmp_path):
     other = RunDirectory(tmp_path / "broken")
     with pytest.raises(StoppedError):
         fit.run_job(job(), other, options(), StopInTheTest(3 + 1))

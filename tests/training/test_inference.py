@@ -51,7 +51,7 @@ def test_a_recipe_is_followed(run_dir, tmp_path, changes):
     assert retest(export(record, run_dir, tmp_path)) == record.test
 
 
-def test_a_prior_is_that_of_the_images_trained_on(run_dir, tmp_path):
+def test_the_prior_is_that_of_the_training_images(run_dir, tmp_path):
     first = job(split="balanced", epochs=1)
     second = job("posthoc_logit_adjustment", split="balanced", depends_on=[first.key])
     _, record = (run_job(one, run_dir, options()) for one in (first, second))
@@ -59,14 +59,14 @@ def test_a_prior_is_that_of_the_images_trained_on(run_dir, tmp_path):
     assert retest(export(record, run_dir, tmp_path)) == record.test
 
 
-def test_training_hits_are_those_of_a_test_on_the_training_images(softmax, run_dir, tmp_path):
+def test_training_hits_equal_a_test_on_the_training_images(softmax, run_dir, tmp_path):
     exported = export(softmax, run_dir, tmp_path)
     again = retest(exported, "train")
     assert again.totals == softmax.split.train_counts
     assert softmax.training.hits == again.hits
 
 
-def test_other_images_are_tested_too(softmax, run_dir, tmp_path):
+def test_other_images_can_be_tested(softmax, run_dir, tmp_path):
     assert retest(export(softmax, run_dir, tmp_path)) == softmax.test
     exported = export(softmax, run_dir, tmp_path)
     result = retest(exported, "train")
@@ -75,7 +75,7 @@ def test_other_images_are_tested_too(softmax, run_dir, tmp_path):
         retest(exported, "val")
 
 
-def test_a_folder_is_tested_by_the_names_of_its_classes(softmax, run_dir, tmp_path):
+def test_labels_of_a_folder_follow_from_class_names(softmax, run_dir, tmp_path):
     exported = export(softmax, run_dir, tmp_path / "export")
     raw = load_raw_dataset(DIGITS)
     for label in (7, 3):
@@ -94,7 +94,7 @@ def test_a_folder_is_tested_by_the_names_of_its_classes(softmax, run_dir, tmp_pa
         images_of_folder(tmp_path / "images", DIGITS, recipe, NAMES)
 
 
-def test_weights_of_another_shape_are_refused(softmax, run_dir, tmp_path):
+def test_weights_of_another_shape_are_rejected(softmax, run_dir, tmp_path):
     exported = export(softmax, run_dir, tmp_path)
     state = load_file(exported.weights)
     for name in list(state)[:1]:

@@ -33,7 +33,7 @@ def ready(method, split="longtailed"):
     return built, data
 
 
-def test_counts_are_those_of_the_long_tailed_test_lists_of_cifar():
+def test_counts_are_those_of_the_longtailed_test_lists_of_cifar():
     train = [int(500 * 0.01 ** (k / 99)) for k in range(100)]
     for ratio in (2, 5, 10, 25, 50):
         falling = [int(100 * (1 / ratio) ** (k / 99.0)) for k in range(100)]
@@ -42,7 +42,7 @@ def test_counts_are_those_of_the_long_tailed_test_lists_of_cifar():
     assert shifted_counts([100] * 100, train, UNIFORM) == [100] * 100
 
 
-def test_counts_of_small_and_of_uneven_test_sets():
+def test_counts_of_small_and_of_unbalanced_test_sets():
     assert shifted_counts([3, 3, 3], [9, 5, 1], FORWARD) == [3, 1, 1]
     assert shifted_counts([3, 3, 3], [1, 5, 9], FORWARD) == [1, 1, 3]
     assert shifted_counts([10, 100, 100], [9, 5, 1], Shift("forward", 4)) == [10, 5, 2]
@@ -50,7 +50,7 @@ def test_counts_of_small_and_of_uneven_test_sets():
     assert shifted_counts([1, 1, 40], [9, 5, 1], BACKWARD) == [1, 1, 7]
 
 
-def test_fixed_predictors_the_twin_and_missing_classes_are_not_tested_again():
+def test_inductive_methods_balanced_splits_and_missing_classes_have_no_shifted_tests():
     assert shifted_tests(*ready("softmax")) is None
     assert shifted_tests(*ready("lade", split="balanced")) is None
     method, data = ready("lade")
@@ -58,29 +58,29 @@ def test_fixed_predictors_the_twin_and_missing_classes_are_not_tested_again():
     assert shifted_tests(method, data) is None
 
 
-def test_a_known_prior_is_that_of_the_chosen_images():
+def test_a_known_test_prior_is_that_of_the_shifted_test_set():
     method, data = ready("lade")
-    asked = {}
+    predicted = {}
 
     def predict(images, target_prior):
-        asked.setdefault(tuple(target_prior.tolist()), []).append(images)
+        predicted.setdefault(tuple(target_prior.tolist()), []).append(images)
         return torch.zeros(len(images), 10) + target_prior
 
     method.predict = predict
     result = shifted_tests(method, data)
     assert result.test_time == "known_test_prior"
     assert [test.shift for test in result.tests] == list(SHIFTS)
-    for test, (prior, images) in zip(result.tests, asked.items(), strict=True):
+    for test, (prior, images) in zip(result.tests, predicted.items(), strict=True):
         total = sum(test.totals)
         assert prior == pytest.approx([count / total for count in test.totals])
         assert sum(map(len, images)) == total
     forward, backward = result.tests[0], result.tests[-1]
-    assert forward.hits == (50, *[0] * 9)  # the most frequent class is always named
+    assert forward.hits == (50, *[0] * 9)  # the most frequent class is always predicted
     assert backward.hits == (*[0] * 9, 50)
     assert len({test.index_hash for test in result.tests}) == len(SHIFTS)
 
 
-def test_adaptation_sees_the_chosen_images_and_is_forgotten():
+def test_adaptation_uses_the_shifted_test_set_and_is_undone():
     method, data = ready("sade")
     before = {name: value.clone() for name, value in method.state_dict().items()}
     seen = []
@@ -98,7 +98,7 @@ def test_adaptation_sees_the_chosen_images_and_is_forgotten():
     assert all(torch.equal(method.state_dict()[name], value) for name, value in before.items())
 
 
-def test_a_record_of_sade_has_its_shifts_and_unadapted_weights(run_dir):
+def test_a_record_of_sade_has_shifted_tests_and_unadapted_weights(run_dir):
     record = fit.run_job(small("sade", hparams={"test_epochs": 1}), run_dir, options())
     assert [test.shift for test in record.shifted.tests] == list(SHIFTS)
     assert record.shifted.accuracy(UNIFORM) is not None

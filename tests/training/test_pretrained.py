@@ -26,7 +26,7 @@ def start(file, sha256=None):
     return {"file": file.name, "sha256": sha256}
 
 
-def test_a_method_begins_with_the_weights_of_its_recipe(file, tmp_path):
+def test_a_method_starts_with_the_pretrained_weights_of_its_recipe(file, tmp_path):
     one = job(network="resnet10", norm="batch", pretrained=start(file))
     counts = torch.full((10,), 5)
     network = build_method(one, counts, data_root=str(tmp_path)).network
@@ -37,7 +37,7 @@ def test_a_method_begins_with_the_weights_of_its_recipe(file, tmp_path):
     assert torch.equal(network.classifier.weight, plain.classifier.weight)
 
 
-def test_a_file_counts_by_its_content(file, tmp_path):
+def test_a_file_is_identified_by_its_content(file, tmp_path):
     one, other = recipe(pretrained=start(file)), recipe(pretrained=start(file, "0" * 64))
     moved = recipe(pretrained=start(file) | {"file": "elsewhere"})
     assert one.identity() == moved.identity()
@@ -64,7 +64,7 @@ def test_a_tag_or_a_file_but_not_both(tmp_path):
             Pretrained(**wrong)
 
 
-def test_the_backbone_may_learn_more_slowly():
+def test_the_backbone_may_have_a_lower_learning_rate():
     one = job()
     settings = one.stage_recipe.optimizer.model_copy(update={"lr": 0.5, "backbone_lr": 0.02})
     method = build_method(one, torch.full((10,), 5))
