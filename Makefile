@@ -1,11 +1,11 @@
-# Every target shares one virtual environment, which is made and filled when it is first needed.
+# All targets share one virtual environment, which is created when it is first needed.
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# The first of these that is Python 3.11 or newer; `make PYTHON=/path/to/python ...` names another.
+# Candidates: the first that is Python 3.11 or newer; override by `make PYTHON=/path/to/python ...`.
 PYTHON ?= python3 python3.12 python3.11
-# Processes that run tests, each with one thread of arithmetic.
+# Test processes, each with one thread.
 WORKERS ?= 2
 MINUTES ?= 10
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
@@ -16,38 +16,38 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-quickstart: $(READY)  ## run every method on the embedded digits and print the table
+quickstart: $(READY)  ## train the methods on the embedded digits and print the tables
 	$(BIN)/ltbench run --grid quickstart
 
-leaderboard: $(READY)  ## write results, docs/methods.md and the README's table from the records
+leaderboard: $(READY)  ## write results/, docs/methods.md and the README's table from the records
 	$(BIN)/ltbench leaderboard --published-only --readme README.md --methods docs/methods.md
 
-registry: $(READY)  ## write ltbench/methods/registry.json from the classes
+registry: $(READY)  ## write ltbench/methods/registry.json from the method classes
 	$(BIN)/python -m ltbench.methods.registry
 
 test: check  ## check the code and run the fast tests
 	$(TESTS) -m "not slow" -n $(WORKERS) --dist worksteal
 
-# pytest ends with 5 where it finds no test; there may be no slow one.
+# pytest exits with 5 if it finds no test.
 test-slow: $(READY)  ## run the long end-to-end tests
 	$(TESTS) -m slow --durations 10 || test $$? -eq 5
 
-chaos: $(READY)  ## kill workers and trainers at random for MINUTES (10), and compare the records
+chaos: $(READY)  ## kill workers and trainers at random for MINUTES (10), then compare the records
 	OMP_NUM_THREADS=1 $(BIN)/python tests/end_to_end/chaos.py --minutes $(MINUTES)
 
-ddp-table: $(READY)  ## write docs/ddp.md: every method on 1, 2 and 4 ranks
+ddp-table: $(READY)  ## write docs/ddp.md: every method on 1, 2 and 4 processes
 	OMP_NUM_THREADS=1 $(BIN)/python tests/contract/ddp_table.py docs/ddp.md
 
-check: $(READY)  ## formatting, lint and types
+check: $(READY)  ## check formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: $(READY)  ## format the code and mend what lint can mend
+format: $(READY)  ## format the code and apply lint fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# pip comes last into a new environment: without it the environment was left unfinished.
+# pip is installed last into a new environment: without pip the environment is incomplete.
 $(READY): pyproject.toml ltbench/__init__.py
 	@test -x $(BIN)/pip || { \
 	  for python in $(PYTHON); do \
@@ -57,6 +57,6 @@ $(READY): pyproject.toml ltbench/__init__.py
 	  test -n "$$python" || { \
 	    echo 'ltbench needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }; \
 	  echo "$$python -m venv $(VENV)"; $$python -m venv --clear $(VENV); }
-	@echo 'Installing into $(VENV), which takes some minutes once.'
+	@echo 'Installing into $(VENV); this takes a few minutes, once.'
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""ltbench: every method of deep long-tailed learning behind one contract, one split, one table."""
+"""ltbench: a benchmark suite for deep long-tailed learning on PyTorch Lightning."""
 
 from typing import TYPE_CHECKING
 
@@ -16,15 +16,15 @@ def load_runs(
     runs: "str | PathLike[str]" = "runs",
     plugins: "Iterable[str | PathLike[str]]" = (),
 ) -> "Runs":
-    """Return the table of all runs, a row a record.
+    """Return the table of all runs, one row per record.
 
     Args:
         published: folder of the published records.
-        runs: folder of runs; of a record in both, the published one counts.
-        plugins: Python files with metrics of your own, which are run.
+        runs: run folder; the published record counts if a job is in both.
+        plugins: Python files with metrics of your own; they are executed.
 
     Raises:
-        FileNotFoundError: where there is neither folder.
+        FileNotFoundError: if neither folder exists.
         ConfigError: if a plugin cannot be used.
     """
     from pathlib import Path

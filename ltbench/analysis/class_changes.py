@@ -1,9 +1,9 @@
-"""What changed from one variant to another within classes and groups of them, from their counts.
+"""Accuracy differences between two variants on single classes and on shot groups.
 
-Records do not say which image is of which class, so that images are not paired here: intervals take
-the two runs, and the same images under other seeds, for as different as they can be, and are rather
-too wide. Hits of each class count with one more right and one more wrong (Agresti and Caffo, The
-American Statistician 2000), so that classes with few images have an interval too.
+Computed from counts per class: records do not say which image is of which class, so images are not
+paired. Intervals treat the two runs, and the same images under different seeds, as independent and
+are therefore conservative. Counts of each class get one more hit and one more miss (Agresti and
+Caffo, The American Statistician 2000), so that classes with few images have an interval too.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,18 @@ from ltbench.runs.record import EvaluationResult
 
 Pair = tuple[EvaluationResult, EvaluationResult]
 
-GRAIN = 10**9
-"""Parts of a point that an interval is computed in, as whole numbers."""
+UNITS = 10**9
+"""Integer units per 1.0 of accuracy that intervals are computed in."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """The mean accuracy of two variants within classes, over seeds and in percent.
+    """Mean accuracies of two variants on some classes, in percent.
 
-    `difference` is the first's less the second's, in points, with its 95 % bootstrap interval.
+    Attributes:
+        ours, theirs: means over classes and seeds.
+        difference: ours minus theirs, in points.
+        interval: 95 % bootstrap interval of the difference.
     """
 
     ours: Fraction
@@ -38,23 +41,28 @@ class Change:
 
 
 def change(pairs: Sequence[Pair], classes: Sequence[int]) -> Change | None:
-    """Return how the mean accuracy over classes changed; None where none has a test image.
+    """Return the difference in mean accuracy over classes.
 
     Args:
-        pairs: one a seed, of the same test images.
-        classes: their indices; those without a test image are left out.
+        pairs: test results of both variants, one pair per seed, on the same test images.
+        classes: indices; classes without a test image are ignored.
+
+    Returns:
+        The change, None if no class has a test image.
     """
-    chosen = [k for k in classes if pairs[0][0].totals[k]]
-    if not chosen:
+    tested = [k for k in classes if pairs[0][0].totals[k]]
+    if not tested:
         return None
-    runs = [[_accuracy(run, chosen) for run in pair] for pair in pairs]
-    ours, theirs = (100 * mean(of_seeds) for of_seeds in zip(*runs, strict=True))
-    gaps = [first - second for first, second in runs]
+    accuracies = [[_accuracy(run, tested) for run in pair] for pair in pairs]
+    ours, theirs = (100 * mean(of_seeds) for of_seeds in zip(*accuracies, strict=True))
+    differences = [first - second for first, second in accuracies]
     deviations = [
-        root(sum((_variance(run, chosen) for run in pair), Fraction(0))) for pair in pairs
+        root(sum((_variance(run, tested) for run in pair), Fraction(0))) for pair in pairs
     ]
-    drawn, scale = seed_draws(len(pairs)), Fraction(100, len(pairs) * GRAIN)
-    low, high = bootstrap(drawn @ _whole(gaps), (drawn @ _whole(deviations)).astype(np.float64))
+    counts, scale = seed_draws(len(pairs)), Fraction(100, len(pairs) * UNITS)
+    low, high = bootstrap(
+        counts @ _in_units(differences), (counts @ _in_units(deviations)).astype(np.float64)
+    )
     return Change(ours, theirs, ours - theirs, (scale * low, scale * high))
 
 
@@ -65,10 +73,10 @@ def _accuracy(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
 
 def _variance(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
     """Return the variance of a run's mean accuracy over classes."""
-    likely = [Fraction(run.hits[k] + 1, run.totals[k] + 2) for k in classes]
-    each = [p * (1 - p) / run.totals[k] for p, k in zip(likely, classes, strict=True)]
-    return mean(each) / len(classes)
+    rates = [Fraction(run.hits[k] + 1, run.totals[k] + 2) for k in classes]
+    variances = [p * (1 - p) / run.totals[k] for p, k in zip(rates, classes, strict=True)]
+    return mean(variances) / len(classes)
 
 
-def _whole(numbers: Sequence[Fraction]) -> NDArray[np.int64]:
-    return np.array([round(GRAIN * number) for number in numbers])
+def _in_units(numbers: Sequence[Fraction]) -> NDArray[np.int64]:
+    return np.array([round(UNITS * number) for number in numbers])

@@ -1,7 +1,7 @@
-"""Expected accuracy of a fixed predictor under other test frequencies, from per-class counts.
+"""Expected accuracy of inductive predictions under label shift, from counts per class.
 
-A predictor that is fixed answers each test image alike whatever the others are, so that its
-accuracy under other class frequencies is its per-class accuracies weighted by them.
+An inductive prediction does not depend on the other test images, so the accuracy under other class
+frequencies is the mean of the per-class accuracies, weighted by these frequencies.
 """
 
 from collections.abc import Sequence
@@ -14,31 +14,34 @@ from ltbench.core.exact import mean_accuracy
 from ltbench.core.label_shift import Shift
 
 UNITS: Final = 10**20
-"""Of the most frequent class."""
+"""Units of frequency of the most frequent class."""
 
 
 def shifted_accuracy(
     hits: Sequence[int], totals: Sequence[int], counts: Sequence[int], shift: Shift
 ) -> Fraction | None:
-    """Return the expected accuracy under a shift, a fraction; None without a test image.
+    """Return the expected accuracy under a label shift, as a fraction.
 
     Args:
-        hits: [C], right predictions of each class on the test set at hand.
-        totals: [C], its images of each class; classes without one are left out.
+        hits: [C], correct predictions of each class on the test set.
+        totals: [C], test images of each class; classes without one are ignored.
         counts: [C], long-tailed training images of each class.
         shift: the class frequencies.
+
+    Returns:
+        The accuracy, None without a test image.
     """
-    falling = _falling(len(counts), shift.ratio)
-    return mean_accuracy(hits, totals, [falling[place] for place in shift.class_ranks(counts)])
+    frequencies = _exponential(len(counts), shift.ratio)
+    return mean_accuracy(hits, totals, [frequencies[rank] for rank in shift.class_ranks(counts)])
 
 
 @lru_cache(maxsize=64)
-def _falling(classes: int, ratio: int) -> tuple[int, ...]:
-    """Return frequencies that fall exponentially by a ratio, in units of which the first has many.
+def _exponential(classes: int, ratio: int) -> tuple[int, ...]:
+    """Return exponentially decreasing frequencies in whole units.
 
-    They are irrational but for the ends; decimals have the same digits on any machine.
+    All but the ends are irrational; decimals have the same digits on any machine.
     """
     with localcontext(prec=30):
         steps = max(classes - 1, 1)
-        shares = (Decimal(ratio) ** (Decimal(-place) / steps) for place in range(classes))
+        shares = (Decimal(ratio) ** (Decimal(-rank) / steps) for rank in range(classes))
         return tuple(int(share * UNITS) for share in shares)

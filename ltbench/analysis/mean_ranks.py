@@ -1,10 +1,11 @@
-"""Variants over several datasets: mean ranks, and which of them differ.
+"""Mean ranks of variants over several datasets, and significance tests of their differences.
 
 Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006: on a dataset
-the best variant has rank 1, and equal ones share the mean of their ranks. The Friedman test asks
-whether any differ; mean ranks further apart than Nemenyi's critical difference do. Benavoli et al.,
-"Should We Really Use Post-Hoc Tests Based on Mean-Ranks?", JMLR 2016, compare every two by
-themselves: Wilcoxon's signed-rank test with Holm's correction. All depend on what is compared.
+the best variant has rank 1, and ties share their mean rank. The Friedman test asks whether any
+variants differ; those whose mean ranks differ by more than Nemenyi's critical difference do.
+Benavoli et al., "Should We Really Use Post-Hoc Tests Based on Mean-Ranks?", JMLR 2016, test each
+pair separately: Wilcoxon's signed-rank test with Holm's correction. All results depend on which
+variants are compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,13 +24,13 @@ from ltbench.core.exact import mean, measured
 
 @dataclass(frozen=True)
 class Ranks:
-    """What can be said of variants over datasets.
+    """Mean ranks of variants over datasets, with significance tests.
 
     Attributes:
         means: mean rank of each variant, the best first.
-        friedman: p of the hypothesis that all are equal.
+        friedman: p-value of the hypothesis that all variants are equal.
         critical_difference: of mean ranks, by Nemenyi at 5 %.
-        wilcoxon: corrected p of every two variants, in the order of `means`.
+        wilcoxon: corrected p-value of each pair of variants, in the order of `means`.
         datasets: their number.
     """
 
@@ -39,50 +40,50 @@ class Ranks:
     wilcoxon: dict[tuple[str, str], Fraction]
     datasets: int
 
-    def alike(self) -> list[tuple[str, ...]]:
-        """Return the largest runs of neighbours by rank of which no two differ by Wilcoxon-Holm."""
-        names, found = list(self.means), list[tuple[int, int]]()
+    def cliques(self) -> list[tuple[str, ...]]:
+        """Return the maximal groups of adjacent ranks without significant differences."""
+        names, cliques = list(self.means), list[tuple[int, int]]()
         for first in range(len(names)):
             last = first
-            while last + 1 < len(names) and self._inseparable(names[first : last + 2]):
+            while last + 1 < len(names) and self._not_separable(names[first : last + 2]):
                 last += 1
-            if last > first and not any(last <= end for _, end in found):
-                found.append((first, last))
-        return [tuple(names[first : last + 1]) for first, last in found]
+            if last > first and not any(last <= end for _, end in cliques):
+                cliques.append((first, last))
+        return [tuple(names[first : last + 1]) for first, last in cliques]
 
-    def _inseparable(self, names: Sequence[str]) -> bool:
+    def _not_separable(self, names: Sequence[str]) -> bool:
         return all(self.wilcoxon[pair] >= SIGNIFICANT for pair in combinations(names, 2))
 
 
 def rank_variants(scores: Mapping[str, Sequence[Fraction]]) -> Ranks:
-    """Return the ranks of three variants or more.
+    """Return the mean ranks of at least three variants.
 
     Args:
-        scores: of each variant, one a dataset, the larger the better.
+        scores: of each variant, one per dataset, the larger the better.
 
     Raises:
-        ValueError: with fewer variants, or scores of unequal numbers.
+        ValueError: for fewer variants, or unequal numbers of scores.
     """
     from scipy import stats
 
     if len(scores) < 3:
-        raise ValueError("ranks are for three variants or more")
-    # Floats of exact scores, and of their differences below, have the order and the ties of these.
+        raise ValueError(f"ranks need at least three variants, got {len(scores)}")
+    # Floats keep the order and the ties of the exact scores, and of their differences below.
     values = np.array([[float(score) for score in of_one] for of_one in scores.values()])
     variants, datasets = values.shape
-    placed = stats.rankdata(-values, axis=0)  # [variants, datasets], halves at most, and so exact
+    ranks = stats.rankdata(-values, axis=0)  # [variants, datasets], multiples of 0.5: exact
     means = {
-        name: mean([*map(Fraction, places)])
-        for name, places in zip(scores, placed.tolist(), strict=True)
+        name: mean([*map(Fraction, of_one)])
+        for name, of_one in zip(scores, ranks.tolist(), strict=True)
     }
     names = sorted(scores, key=means.__getitem__)
     pairs = list(combinations(names, 2))
     corrected = holm([_wilcoxon(scores[a], scores[b]) for a, b in pairs])
-    equal = (placed == placed[0]).all()
+    equal = (ranks == ranks[0]).all()
     range_ = stats.studentized_range.ppf(float(1 - SIGNIFICANT), variants, np.inf)
     return Ranks(
         means={name: means[name] for name in names},
-        friedman=Fraction(1) if equal else measured(stats.friedmanchisquare(*placed).pvalue),
+        friedman=Fraction(1) if equal else measured(stats.friedmanchisquare(*ranks).pvalue),
         critical_difference=measured(
             range_ / sqrt(2) * sqrt(variants * (variants + 1) / 6 / datasets)
         ),
@@ -92,33 +93,32 @@ def rank_variants(scores: Mapping[str, Sequence[Fraction]]) -> Ranks:
 
 
 def _wilcoxon(ours: Sequence[Fraction], theirs: Sequence[Fraction]) -> Fraction:
-    """Return the two-sided p-value; equal scores are half for either (zsplit)."""
+    """Return the two-sided p-value; ties count half for each side (zsplit)."""
     from scipy import stats
 
-    gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
-    if not any(gaps):
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    if not any(differences):
         return Fraction(1)
-    return measured(stats.wilcoxon([*map(float, gaps)], zero_method="zsplit").pvalue)
+    return measured(stats.wilcoxon([*map(float, differences)], zero_method="zsplit").pvalue)
 
 
 def accuracies(boards: Sequence[ResultSet]) -> tuple[tuple[str, ...], dict[str, list[Fraction]]]:
-    """Return datasets, and the accuracies on them of the variants that are complete on each.
+    """Return datasets, and accuracies of the variants complete on all of them.
 
-    A dataset counts once, whatever its ratios and recipes: by the board with the most complete
-    variants, the first of equals.
+    A dataset counts once, whatever its imbalance ratios and recipes: by its board with the most
+    complete variants, the first of equals.
     """
-    chosen: dict[str, tuple[ResultSet, dict[str, Fraction]]] = {}
+    by_dataset: dict[str, dict[str, Fraction]] = {}
     for board in boards:
-        known = _complete(board)
-        before = chosen.get(board.dataset.name)
-        if known and (before is None or len(known) > len(before[1])):
-            chosen[board.dataset.name] = (board, known)
-    tables = [known for _, known in chosen.values()]
-    names = [name for name in tables[0] if all(name in known for known in tables)] if tables else []
-    return tuple(chosen), {name: [known[name] for known in tables] for name in names}
+        complete = _complete_accuracies(board)
+        if len(complete) > len(by_dataset.get(board.dataset.name, ())):
+            by_dataset[board.dataset.name] = complete
+    tables = list(by_dataset.values())
+    labels = [label for label in tables[0] if all(label in t for t in tables)] if tables else []
+    return tuple(by_dataset), {label: [table[label] for table in tables] for label in labels}
 
 
-def _complete(board: ResultSet) -> dict[str, Fraction]:
+def _complete_accuracies(board: ResultSet) -> dict[str, Fraction]:
     values = {entry.variant.label: entry.values["acc"] for entry in board.entries}
     return {
         label: value.mean

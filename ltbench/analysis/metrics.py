@@ -1,7 +1,7 @@
-"""The metrics of a trained network, in the order of columns: all that is known of each.
+"""The ordered registry of metrics: one entry per metric.
 
-A metric is a fraction, exact and the same on any processor, that is printed in percent. Adding one
-is adding an entry to METRICS; a plugin adds its own by a module-level `METRICS = [Metric(...)]`.
+A metric is a fraction, exact and the same on any processor, that is printed in percent. To add one,
+add an entry to `_ENTRIES`; a plugin adds its own by a module-level `METRICS = [Metric(...)]`.
 """
 
 from collections.abc import Callable
@@ -15,20 +15,20 @@ from ltbench.core.exact import mean, mean_accuracy, measured, root
 from ltbench.core.groups import GROUPS, Group, class_groups
 from ltbench.runs.record import EvaluationResult, Record
 
-Table = Literal["main", "groups", "calibration", "more"]
-TABLES: tuple[Table, ...] = get_args(Table)
+TableName = Literal["main", "groups", "calibration", "more"]
+TABLES: tuple[TableName, ...] = get_args(TableName)
 Best = Literal["highest", "lowest"]
 BEST: tuple[Best | None, ...] = (*get_args(Best), None)
 
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """What the metrics of a run are computed from.
+    """Input of a metric: a record, a test, and shot groups.
 
     Attributes:
         record: of the run.
-        test: its test, or one of the same network on other images.
-        groups: [C], the group of each class.
+        test: of the record, or of the same network on other images.
+        groups: [C], the shot group of each class.
     """
 
     record: Record
@@ -41,18 +41,18 @@ Compute = Callable[[EvaluatedRun], Fraction | None]
 
 @dataclass(frozen=True)
 class Metric:
-    """A number of a trained network, a fraction that is printed in percent.
+    """A metric of a trained network: a fraction, printed in percent.
 
     Attributes:
-        key: its name in the tables of runs and in findings.
+        key: its name in the table of runs and in findings.
         title: of its column.
-        help: what it is, in sentences for a reader.
-        compute: returns it for one run, None where the record lacks what it needs; None for what
-            takes several runs, which a board computes.
-        best: the values that are best, None where none are.
-        uneven: whether it differs from others only where test classes have unequal sizes.
-        table: the table of a board that it has a column in.
-        published: its name among published figures.
+        help: its definition, for readers.
+        compute: computes it for one run, None if the record lacks the input. `compute` itself is
+            None for metrics of several runs, which `result_set` computes.
+        best: whether high or low values are better, None if neither.
+        uneven: whether it only differs from others if test classes have unequal sizes.
+        table: the table of a board that has its column.
+        published: its name in `reference/published.csv`.
     """
 
     key: str
@@ -61,22 +61,24 @@ class Metric:
     compute: Compute | None
     best: Best | None = "highest"
     uneven: bool = False
-    table: Table = "more"
+    table: TableName = "more"
     published: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a key or title that no column can have, and words that nobody knows."""
-        if not self.key.isidentifier() or not self.title.strip() or not self.title.isprintable():
-            raise ValueError(f"a metric has a name and a title, not {self.key!r}, {self.title!r}")
-        for word, known in ((self.table, TABLES), (self.best, BEST)):
-            if word not in known:
-                raise ValueError(f"{self.key}: {word!r} is not one of {known}")
+        """Check key, title, table and direction."""
+        if not self.key.isidentifier():
+            raise ValueError(f"the key of a metric is an identifier, not {self.key!r}")
+        if not self.title.strip() or not self.title.isprintable():
+            raise ValueError(f"{self.key}: the title is printable text, not {self.title!r}")
+        for value, allowed in ((self.table, TABLES), (self.best, BEST)):
+            if value not in allowed:
+                raise ValueError(f"{self.key}: {value!r} is not one of {allowed}")
 
     def of(self, run: EvaluatedRun) -> Fraction | None:
-        """Return the metric of a run; None where it lacks what is needed.
+        """Return the metric of a run, None if its record lacks input.
 
         Raises:
-            ConfigError: where it cannot be computed, or is no fraction.
+            ConfigError: if it cannot be computed, or is not a Fraction.
         """
         location = Location(f"metric {self.key}")
         try:
@@ -91,7 +93,7 @@ class Metric:
 
 
 def macro_f1(test: EvaluationResult) -> Fraction | None:
-    """Return the mean F1 of the classes that the test set has.
+    """Return the macro F1 over the classes of the test set.
 
     F1 of a class is the harmonic mean of recall, hits / totals, and precision, hits / predicted:
     2 hits / (totals + predicted).
@@ -103,9 +105,9 @@ def macro_f1(test: EvaluationResult) -> Fraction | None:
 
 
 def macro_precision(test: EvaluationResult) -> Fraction | None:
-    """Return the mean precision of the classes that the test set has.
+    """Return the macro precision over the classes of the test set.
 
-    Precision of a class is hits / predicted, and 0 where it is never predicted.
+    Precision of a class is hits / predicted, and 0 if it is never predicted.
     """
     if test.predicted is None:
         return None
@@ -114,25 +116,25 @@ def macro_precision(test: EvaluationResult) -> Fraction | None:
 
 
 def worst_class(test: EvaluationResult) -> Fraction:
-    """Return the lowest recall of the classes that the test set has."""
+    """Return the lowest recall of a class of the test set."""
     return min(Fraction(hits, n) for hits, n in zip(test.hits, test.totals, strict=True) if n)
 
 
 def geometric_mean(test: EvaluationResult) -> Fraction:
-    """Return the geometric mean of recalls of the classes that the test set has.
+    """Return the geometric mean of the recalls of all test classes.
 
-    It is 0 where a recall is (Kubat and Matwin, ICML 1997); of irrational ones `root` has more
+    It is 0 if a recall is (Kubat and Matwin, ICML 1997). Irrational values are rounded to more
     digits than are ever printed.
     """
-    there = [(hits, n) for hits, n in zip(test.hits, test.totals, strict=True) if n]
-    hits, images = (prod(counts) for counts in zip(*there, strict=True))
-    return root(Fraction(hits, images), len(there))
+    tested = [(hits, n) for hits, n in zip(test.hits, test.totals, strict=True) if n]
+    hits, images = (prod(counts) for counts in zip(*tested, strict=True))
+    return root(Fraction(hits, images), len(tested))
 
 
 def macro_auroc(test: EvaluationResult) -> Fraction | None:
-    """Return the mean over classes of the area under the ROC curve, each against all others.
+    """Return the mean one-vs-rest area under the ROC curve.
 
-    A class that has no test image, or all of them, has no curve.
+    Classes with no test image, or with all of them, are ignored.
     """
     if test.auroc_pairs is None:
         return None
@@ -141,7 +143,7 @@ def macro_auroc(test: EvaluationResult) -> Fraction | None:
 
 
 def macro_auprc(test: EvaluationResult) -> Fraction | None:
-    """Return the mean average precision of the classes that the test set has."""
+    """Return the mean average precision over the classes of the test set."""
     if test.average_precision is None:
         return None
     return mean([measured(each) for each in test.average_precision if each is not None])
@@ -154,7 +156,7 @@ def training_accuracy(record: Record) -> Fraction | None:
     return Fraction(sum(record.training.hits), sum(record.split.train_counts))
 
 
-def _of_group(group: Group) -> Compute:
+def _group_accuracy(group: Group) -> Compute:
     return lambda run: mean_accuracy(
         run.test.hits, run.test.totals, [each == group for each in run.groups]
     )
@@ -165,7 +167,7 @@ _ENTRIES = (
         "acc",
         "Acc",
         "Top-1 accuracy on the test set after the last epoch in %, mean over seeds ± sample "
-        "standard deviation.",
+        "standard deviation (divisor n - 1).",
         lambda run: run.test.accuracy,
         table="main",
         published="top1",
@@ -181,8 +183,8 @@ _ENTRIES = (
     Metric(
         "ua",
         "UA",
-        "Upper reference accuracy: the better of softmax and the method itself, trained on the "
-        "balanced counterpart of the long-tailed set.",
+        "Upper reference accuracy: the higher accuracy of softmax and of the method itself, both "
+        "trained on the balanced counterpart of the long-tailed set.",
         None,
         best=None,
         table="main",
@@ -191,8 +193,8 @@ _ENTRIES = (
     Metric(
         "ra",
         "RA",
-        "Relative accuracy, 100 Acc / UA, with its 95 % bootstrap interval over seeds: how much is "
-        "kept of what the same network reaches without imbalance.",
+        "Relative accuracy, 100 Acc / UA, with its 95 % bootstrap interval over seeds: the share "
+        "of the accuracy without imbalance that is reached with it.",
         None,
         table="main",
         published="RA",
@@ -201,8 +203,8 @@ _ENTRIES = (
         Metric(
             group,
             group.capitalize(),
-            f"Mean of the accuracies of classes with {images} training images.",
-            _of_group(group),
+            f"Mean accuracy over the classes with {images} training images.",
+            _group_accuracy(group),
             table="groups",
             published=group,
         )
@@ -211,52 +213,51 @@ _ENTRIES = (
     Metric(
         "worst_class",
         "Worst class",
-        "The lowest accuracy of a class.",
+        "Lowest accuracy (recall) of a class.",
         lambda run: worst_class(run.test),
     ),
     Metric(
         "geometric_mean",
         "G-mean",
-        "Geometric mean of the accuracies of all classes; 0 where one of them is.",
+        "Geometric mean of the accuracies (recalls) of all classes; 0 if one of them is 0.",
         lambda run: geometric_mean(run.test),
     ),
     Metric(
         "macro_precision",
         "Macro precision",
-        "Mean over classes of precision, which is 0 for a class that is never predicted.",
+        "Mean precision over classes; 0 for a class that is never predicted.",
         lambda run: macro_precision(run.test),
     ),
     Metric(
         "macro_f1",
         "Macro F1",
-        "Mean over classes of F1, the harmonic mean of recall and precision.",
+        "Mean F1 over classes, the harmonic mean of precision and recall.",
         lambda run: macro_f1(run.test),
     ),
     Metric(
         "auroc",
         "AUROC",
-        "Mean over classes of the area under the ROC curve, of a class against all others by its "
-        "probability.",
+        "Mean over classes of the one-vs-rest area under the ROC curve.",
         lambda run: macro_auroc(run.test),
     ),
     Metric(
         "auprc",
         "AUPRC",
-        "Mean over classes of average precision, of images ranked by the probability of the class.",
+        "Mean over classes of the one-vs-rest average precision.",
         lambda run: macro_auprc(run.test),
     ),
     Metric(
         "train_acc",
         "Train acc",
-        "Accuracy on the training images after the last epoch, seen as the test sees images.",
+        "Accuracy on the training images after the last epoch, with the test transform.",
         lambda run: training_accuracy(run.record),
         best=None,
     ),
     Metric(
         "ece",
         "ECE",
-        "Expected calibration error: mean distance between confidence and accuracy in 15 equal "
-        "bins of confidence, weighted by images.",
+        "Expected calibration error: mean difference between confidence and accuracy in 15 bins "
+        "of equal width, weighted by images.",
         lambda run: measured(run.test.calibration.ece),
         best="lowest",
         table="calibration",
@@ -264,31 +265,31 @@ _ENTRIES = (
 )
 
 METRICS: dict[str, Metric] = {metric.key: metric for metric in _ENTRIES}
-"""By key, in the order of columns."""
+"""Metrics by key, in the order of columns."""
 
 
-def metrics_in(table: Table) -> list[Metric]:
-    """Return the metrics that have a column in a table."""
+def metrics_in(table: TableName) -> list[Metric]:
+    """Return the metrics with a column in a table."""
     return [metric for metric in METRICS.values() if metric.table == table]
 
 
 def run_metrics() -> list[Metric]:
-    """Return the metrics of one run."""
+    """Return the metrics that are computed from one run."""
     return [metric for metric in METRICS.values() if metric.compute is not None]
 
 
 def metric_values(
     record: Record, test: EvaluationResult | None = None
 ) -> dict[str, Fraction | None]:
-    """Return every metric of a run by key: None where it lacks what a metric needs.
+    """Return the metrics of a run by key, None for missing input.
 
     Args:
         record: of the run.
-        test: of the same network on other images; that of the record where None.
+        test: of the same network on other images; by default that of the record.
     """
-    tested = test or record.test
-    if tested is None:
+    test = test or record.test
+    if test is None:
         return dict.fromkeys(metric.key for metric in run_metrics())
     groups = class_groups(record.split.longtailed_counts, record.job.dataset.shot_rule)
-    run = EvaluatedRun(record, tested, groups)
+    run = EvaluatedRun(record, test, groups)
     return {metric.key: metric.of(run) for metric in run_metrics()}

@@ -1,4 +1,4 @@
-"""Two variants beside each other: on all classes, on groups, and on those that changed most."""
+"""Head-to-head comparisons of two variants."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from ltbench.runs.store import Stored
 
 @dataclass(frozen=True)
 class HeadToHead:
-    """Where two variants can be compared, and their records there, by seed.
+    """Two variants on one dataset, recipe and split.
 
     Attributes:
-        grid: name of the first grid that has both.
-        labels: of the two.
-        runs: records of each that are there.
-        planned: seeds that the grid asks for.
+        grid: name of the first grid with both.
+        labels: of the two variants.
+        runs: existing records of each by seed.
+        planned: number of seeds in the grid.
     """
 
     grid: str
@@ -31,17 +31,17 @@ class HeadToHead:
     planned: int
 
     @property
-    def place(self) -> str:
-        """Dataset, recipe and split, as messages name them."""
+    def setting(self) -> str:
+        """Dataset, recipe and split, for messages."""
         return f"{self.dataset.id}, {self.recipe.name}, {self.split}"
 
     def compare(self) -> Comparison | None:
-        """Return the paired comparison; None without a seed that both have."""
+        """Return the paired comparison, None without a common seed."""
         ours, theirs = (correctness_of(runs.values()) for runs in self.runs)
         return compare(ours, theirs)
 
     def pairs(self) -> list[Pair]:
-        """Return the test results of both on each seed that both have."""
+        """Return the test results of both on each common seed."""
         ours, theirs = self.runs
         tests = ((ours[seed].test, theirs[seed].test) for seed in ours if seed in theirs)
         return [(a, b) for a, b in tests if a is not None and b is not None]
@@ -50,32 +50,34 @@ class HeadToHead:
 def head_to_heads(
     rows: Sequence[tuple[Plan, PlannedRun]], records: Mapping[str, Stored], labels: tuple[str, str]
 ) -> list[HeadToHead]:
-    """Return every dataset, recipe and split where both variants are planned, each jobs once.
+    """Return the settings in which both variants are planned.
+
+    Settings with the same jobs, in several grids, count once.
 
     Args:
-        rows: those that may be compared, with their plans.
-        records: sound records by key.
+        rows: planned runs to compare, with their plans.
+        records: valid records by key.
         labels: of the two variants.
     """
-    places: dict[tuple[str, str, str, Split], dict[str, dict[int, PlannedRun]]] = {}
+    settings: dict[tuple[str, str, str, Split], dict[str, dict[int, PlannedRun]]] = {}
     for plan, row in rows:
         if row.variant.label in labels:
-            place = (plan.grid.name, row.dataset.id, row.recipe.name, row.split)
-            places.setdefault(place, {}).setdefault(row.variant.label, {})[row.seed] = row
-    found: dict[tuple[str, ...], HeadToHead] = {}
-    for (grid, *_), variants in places.items():
+            setting = (plan.grid.name, row.dataset.id, row.recipe.name, row.split)
+            settings.setdefault(setting, {}).setdefault(row.variant.label, {})[row.seed] = row
+    by_keys: dict[tuple[str, ...], HeadToHead] = {}
+    for (grid, *_), variants in settings.items():
         if len(variants) == 2:
             ours, theirs = (variants[label] for label in labels)
             row = next(iter(ours.values()))
             keys = tuple(row.key for seeds in (ours, theirs) for row in seeds.values())
-            runs = (_there(ours, records), _there(theirs, records))
-            made = HeadToHead(
+            runs = (_recorded(ours, records), _recorded(theirs, records))
+            match = HeadToHead(
                 *(grid, row.dataset, row.recipe, row.split, labels, runs),
                 planned=len(ours),
             )
-            found.setdefault(keys, made)
-    return list(found.values())
+            by_keys.setdefault(keys, match)
+    return list(by_keys.values())
 
 
-def _there(rows: Mapping[int, PlannedRun], records: Mapping[str, Stored]) -> dict[int, Record]:
+def _recorded(rows: Mapping[int, PlannedRun], records: Mapping[str, Stored]) -> dict[int, Record]:
     return {seed: records[row.key].record for seed, row in rows.items() if row.key in records}

@@ -1,7 +1,9 @@
-"""Figures that papers report, to stand beside ours where dataset, network and epochs are the same.
+"""Published numbers of the literature, matched to our boards.
 
-`reference/published.csv` holds 2,186 figures with their sources, `reference/names.yaml` what their
-names are here. "Survey" is Zhang et al., arXiv:2110.04596; "papers" are first-hand reports.
+A number is comparable to ours if dataset, imbalance ratio, network, epochs and augmentation policy
+are the same. `reference/published.csv` holds 2,186 numbers with their sources,
+`reference/names.yaml` maps their names to ours. "Survey" is Zhang et al., arXiv:2110.04596;
+"papers" are first-hand reports.
 """
 
 import csv
@@ -22,20 +24,21 @@ OURS = "published records"
 
 PublishedBy = Literal["survey", "papers"]
 
-MISPRINT = Fraction(2, 10)
-"""Points by which a printed RA may miss 100 Acc / UA of the figures printed beside it: rounding."""
+ROUNDING = Fraction(2, 10)
+"""Points by which a printed RA may differ from 100 Acc / UA of the same table."""
 
 
 @dataclass(frozen=True)
 class PublishedNumber:
-    """A number that a paper or published records report, in percent.
+    """A number of a paper or of published records, in percent.
 
     Attributes:
-        metric: its key in METRICS; of one that is not there what the paper calls it.
+        metric: its key in METRICS, or the paper's name of a metric that is not there.
         value: the number.
         source: the paper's table, or `OURS`.
-        std, n: over seeds; a paper's counts as one run without deviation.
-        method, dataset, ratio, network, epochs: as printed, epochs maybe empty; of records all are.
+        std, n: over seeds; a paper's number counts as one run without deviation.
+        method, dataset, ratio, network, epochs: as printed; empty for records, epochs also if a
+            paper does not say.
     """
 
     metric: str
@@ -51,18 +54,18 @@ class PublishedNumber:
 
     @property
     def by_survey(self) -> bool:
-        """Whether the survey printed it."""
+        """Whether its source is the survey."""
         return self.source.startswith("Survey")
 
     @property
     def setting(self) -> tuple[str, ...]:
-        """What figures share that are printed beside each other."""
+        """What the numbers of one table row share."""
         return (self.method, self.dataset, self.ratio, self.network, self.epochs, self.source)
 
 
 @cache
-def published_figures() -> tuple[PublishedNumber, ...]:
-    """Return every figure of `reference/published.csv`."""
+def published_numbers() -> tuple[PublishedNumber, ...]:
+    """Return all numbers of `reference/published.csv`."""
     keys = {metric.published: metric.key for metric in METRICS.values() if metric.published}
     with (REFERENCE / "published.csv").open(encoding="utf-8", newline="") as file:
         return tuple(
@@ -86,74 +89,75 @@ def _names() -> dict[str, Any]:
     return names
 
 
-def inconsistent_ra(figures: Iterable[PublishedNumber]) -> dict[PublishedNumber, Fraction]:
-    """Return each RA that contradicts the Acc and UA beside it, with 100 Acc / UA."""
+def inconsistent_ra(numbers: Iterable[PublishedNumber]) -> dict[PublishedNumber, Fraction]:
+    """Return 100 Acc / UA of printed RAs that contradict it."""
     by_setting: dict[tuple[str, ...], dict[str, PublishedNumber]] = {}
-    for figure in figures:
-        by_setting.setdefault(figure.setting, {})[figure.metric] = figure
-    wrong = {}
-    for found in by_setting.values():
-        if {"acc", "ua", "ra"} <= found.keys():
-            computed = 100 * found["acc"].value / found["ua"].value
-            if abs(computed - found["ra"].value) > MISPRINT:
-                wrong[found["ra"]] = computed
-    return wrong
+    for number in numbers:
+        by_setting.setdefault(number.setting, {})[number.metric] = number
+    inconsistent = {}
+    for row in by_setting.values():
+        if {"acc", "ua", "ra"} <= row.keys():
+            computed = 100 * row["acc"].value / row["ua"].value
+            if abs(computed - row["ra"].value) > ROUNDING:
+                inconsistent[row["ra"]] = computed
+    return inconsistent
 
 
 @dataclass(frozen=True)
-class Comparable:
-    """The figures that may stand beside a board.
+class ComparableNumbers:
+    """The published numbers that are comparable to a board.
 
     Attributes:
-        ending: of the methods' names, which says under which augmentation they were trained.
+        numbers: in the order of the file.
+        suffix: of the methods' names, for the augmentation policy.
     """
 
-    figures: tuple[PublishedNumber, ...]
-    ending: str = ""
+    numbers: tuple[PublishedNumber, ...]
+    suffix: str = ""
 
     def of(
         self, entry: VariantResult, metric: str, by: PublishedBy | None = None
     ) -> list[PublishedNumber]:
-        """Return the figures of a variant in the order of the file, of one publisher or of both."""
-        names = {name + self.ending for name in _published_names(entry)} if self.figures else ()
+        """Return the numbers of a variant, by default of all publishers."""
+        names = {name + self.suffix for name in _published_names(entry)} if self.numbers else ()
         return [
-            figure
-            for figure in self.figures
-            if figure.method in names
-            and figure.metric == metric
-            and by in (None, "survey" if figure.by_survey else "papers")
+            number
+            for number in self.numbers
+            if number.method in names
+            and number.metric == metric
+            and by in (None, "survey" if number.by_survey else "papers")
         ]
 
 
-def comparable(board: ResultSet) -> Comparable:
-    """Return the figures for a board's dataset, ratio, network, epochs and augmentation policy."""
+def comparable(board: ResultSet) -> ComparableNumbers:
+    """Return the published numbers with the same setting as a board."""
     ours, policy = board.dataset, board.recipe.policy
     dataset = _names()["datasets"].get(ours.name)
     network = _names()["networks"].get(board.recipe.network)
     if dataset is None or network is None or ours.imbalance_type != dataset["imbalance_type"]:
-        return Comparable(())
+        return ComparableNumbers(())
     if ours.max_per_class not in (None, dataset.get("max_per_class")):
-        return Comparable(())
-    ending = _names()["policies"].get(policy.kind)
-    if ending is None or policy.cutout:
-        return Comparable(())
+        return ComparableNumbers(())
+    suffix = _names()["policies"].get(policy.kind)
+    if suffix is None or policy.cutout:
+        return ComparableNumbers(())
     ratio = None if ours.imbalance_ratio is None else f"{ours.imbalance_ratio:g}"
-    return Comparable(
+    return ComparableNumbers(
         tuple(
-            figure
-            for figure in published_figures()
-            if figure.dataset == dataset["published"]
-            and figure.network == network
-            and figure.epochs == str(board.recipe.stage1.epochs)
-            and ratio in (None, figure.ratio)
-            and not any(word in figure.source for word in _names()["second_hand"])
+            number
+            for number in published_numbers()
+            if number.dataset == dataset["published"]
+            and number.network == network
+            and number.epochs == str(board.recipe.stage1.epochs)
+            and ratio in (None, number.ratio)
+            and not any(word in number.source for word in _names()["second_hand"])
         ),
-        ending,
+        suffix,
     )
 
 
 def _published_names(entry: VariantResult) -> frozenset[str]:
-    """Return what papers call a variant: nothing where its settings are not the papers'."""
+    """Return a variant's names in papers, none if its settings differ."""
     variant = entry.variant
     if variant.recipe is not None:
         return frozenset()

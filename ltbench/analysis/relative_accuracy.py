@@ -5,9 +5,9 @@ Zhang et al., "Deep Long-Tailed Learning: A Survey", TPAMI 2023 (arXiv:2110.0459
     UA = max(A_v, A_b)    A_v: cross-entropy trained on the balanced counterpart
     RA = Acc / UA         A_b: the method itself trained on the balanced counterpart
 
-RA asks how much of what the same network reaches without imbalance a method keeps, so that a gain
-that has nothing to do with imbalance cancels. Over seeds we take means first, then the maximum and
-the ratio: a maximum within each seed would be biased upwards.
+RA is the share of the accuracy without imbalance that a method reaches with it, so that gains
+unrelated to imbalance cancel. Over seeds, means are taken first, then the maximum and the ratio: a
+maximum within each seed would be biased upwards.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from math import lcm
 
 import numpy as np
 
-from ltbench.analysis.statistics import Summary, covered, seed_draws, summarize
+from ltbench.analysis.statistics import Summary, percentile_interval, seed_draws, summarize
 from ltbench.core.exact import mean
 
 
@@ -28,8 +28,8 @@ class Relative:
     Attributes:
         upper: mean and deviation of the larger of A_v and A_b.
         relative: mean accuracy over mean UA.
-        interval: 95 % bootstrap interval of RA over seeds; None with a single seed, or where a seed
-            alone has a UA of zero.
+        interval: 95 % bootstrap interval of RA over seeds; None with a single seed, or if UA of a
+            single seed is zero.
     """
 
     upper: Summary
@@ -42,8 +42,8 @@ def relative_accuracy(
 ) -> Relative:
     """Return UA and RA of a method from runs paired by seed.
 
-    The interval is a percentile bootstrap that draws whole seeds: a draw takes the accuracy, A_v
-    and A_b of a seed together. Its stream is fixed, so that equal records give equal tables.
+    The interval is a percentile bootstrap over seeds: accuracy, A_v and A_b of a seed are drawn
+    together. The random stream is fixed, so that equal records give equal tables.
 
     Args:
         accuracy: [n], of the method trained on the long-tailed set, fractions.
@@ -51,19 +51,20 @@ def relative_accuracy(
         balanced: [n], A_b of the same seeds.
 
     Raises:
-        ValueError: without seeds, with unequal numbers of them, or where UA is zero.
+        ValueError: without seeds, for unequal numbers of them, or if UA is zero.
     """
     runs = (accuracy, vanilla, balanced)
     n = len(accuracy)
     if n == 0 or any(len(values) != n for values in runs):
-        raise ValueError("UA needs at least one seed, and as many runs of each kind")
+        raise ValueError("UA needs at least one seed, and the same number of runs of each kind")
     acc, a_v, a_b = map(mean, runs)
     if max(a_v, a_b) == 0:
-        raise ValueError("UA is zero: no balanced run got an image right")
+        raise ValueError("UA is zero: no balanced run has a correct prediction")
     interval = None
     if n > 1 and all(map(max, vanilla, balanced)):
         common = lcm(*(value.denominator for values in runs for value in values))
-        whole = np.array([[int(common * value) for value in values] for values in runs], object)
-        sums = whole @ seed_draws(n).T  # [3, RESAMPLES], exact
-        interval = covered((sums[0] / np.maximum(sums[1], sums[2])).astype(np.float64))
+        counts = np.array([[int(common * value) for value in values] for values in runs], object)
+        sums = counts @ seed_draws(n).T  # [3, RESAMPLES], exact
+        ratios = (sums[0] / np.maximum(sums[1], sums[2])).astype(np.float64)
+        interval = percentile_interval(ratios)
     return Relative(summarize(vanilla if a_v >= a_b else balanced), acc / max(a_v, a_b), interval)

@@ -1,4 +1,4 @@
-"""What a board says of its variants beside softmax: gain, cost, classes."""
+"""Variants relative to the softmax baseline: gain, training cost, per-class accuracy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from ltbench.analysis.result_set import ResultSet, VariantResult
 from ltbench.analysis.significance import find_baseline
-from ltbench.analysis.training_cost import training_work
+from ltbench.analysis.training_cost import training_flops
 from ltbench.config.planning import BASELINE
 from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import mean
@@ -15,47 +15,51 @@ from ltbench.runs.store import Stored
 
 @dataclass(frozen=True)
 class RelativeCost:
-    """Work of training over softmax's; `known` where the registry has all networks."""
+    """Training FLOPs relative to softmax; `known` as in `TrainingFlops`."""
 
     ratio: Fraction
     known: bool
 
 
-def gain(entry: VariantResult, plain: VariantResult | None) -> Fraction | None:
-    """Return points of accuracy above softmax; None for softmax itself and where one is missing."""
-    if plain is None or entry is plain:
+def gain(entry: VariantResult, baseline: VariantResult | None) -> Fraction | None:
+    """Return the accuracy gain over softmax in points.
+
+    None for softmax itself, and if one of the two has no accuracy.
+    """
+    if baseline is None or entry is baseline:
         return None
-    ours, theirs = entry.values["acc"].mean, plain.values["acc"].mean
+    ours, theirs = entry.values["acc"].mean, baseline.values["acc"].mean
     return None if ours is None or theirs is None else ours - theirs
 
 
 def relative_costs(
     board: ResultSet, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
 ) -> dict[str, RelativeCost]:
-    """Return each variant's training cost, by label, where the records of all its parts are there.
+    """Return the training FLOPs of variants relative to softmax, by label.
 
-    Passes through networks of all stages, starts and teachers are counted, not timed.
+    They include all stages, init jobs and teachers; a variant without all of these records, or a
+    board without softmax, has none.
     """
-    plain = find_baseline(board, BASELINE)
-    unit = None if plain is None else training_work(plain, methods, records)
+    baseline = find_baseline(board, BASELINE)
+    unit = None if baseline is None else training_flops(baseline, methods, records)
     if unit is None or not unit.megaflops:
         return {}
-    done = {entry.variant.label: training_work(entry, methods, records) for entry in board.entries}
+    flops = {e.variant.label: training_flops(e, methods, records) for e in board.entries}
     return {
-        label: RelativeCost(work.megaflops / unit.megaflops, work.known)
-        for label, work in done.items()
-        if work is not None
+        label: RelativeCost(ours.megaflops / unit.megaflops, ours.known)
+        for label, ours in flops.items()
+        if ours is not None
     }
 
 
 def class_accuracy(entry: VariantResult, records: Mapping[str, Stored]) -> list[Fraction]:
-    """Return the accuracy of each class in percent, mean over the seeds that are there, [C].
+    """Return the accuracy of each class in percent, [C].
 
-    A class without a test image has zero.
+    A mean over the existing seeds; zero for a class without a test image.
     """
     tests = [records[key].record.test for key in entry.values["acc"].keys]
     runs = [
-        [Fraction(right, max(n, 1)) for right, n in zip(test.hits, test.totals, strict=True)]
+        [Fraction(hits, max(n, 1)) for hits, n in zip(test.hits, test.totals, strict=True)]
         for test in tests
         if test is not None
     ]
@@ -63,6 +67,11 @@ def class_accuracy(entry: VariantResult, records: Mapping[str, Stored]) -> list[
 
 
 def by_frequency(entry: VariantResult, records: Mapping[str, Stored]) -> list[tuple[int, int]]:
-    """Return classes with their training images, the most frequent first, of a variant that ran."""
+    """Return (class, training images) pairs, the most frequent class first.
+
+    Args:
+        entry: a variant with a record.
+        records: valid records by key.
+    """
     counts = records[entry.values["acc"].keys[0]].record.split.longtailed_counts
     return sorted(enumerate(counts), key=lambda pair: (-pair[1], pair[0]))

@@ -1,4 +1,4 @@
-"""What the records of a grid say, one dataset and recipe at a time: the numbers under tables."""
+"""The results of a grid, one ResultSet (board) per dataset and recipe."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -17,31 +17,32 @@ from ltbench.runs.store import Stored
 State = Literal["complete", "partial", "missing", "stale", "failed", "not available", "empty"]
 
 DECIMALS = 1
-"""Of a percentage in a table for people."""
+"""Decimals of a percentage in a table for readers."""
 
 EMPTY = "\N{EN DASH}"
-"""Stands for what does not exist: the accuracy of an empty group."""
+"""Text of a value that does not exist, such as the accuracy of an empty group."""
 
 AUXILIARY = {
     "official_val": "the dataset's own validation images",
-    "train_holdout": "so many images a class, half of it at most, are left out of its training and "
-    "of that of what it starts from",
-    "unused_pool": "so many images a class that neither the long-tailed nor the balanced split has",
+    "train_holdout": "so many images per class, at most half of them, held out from its training "
+    "and from that of its init job",
+    "unused_pool": "so many images per class that are in neither the long-tailed nor the balanced "
+    "split",
 }
-"""What auxiliary images are, by their source, for footnotes."""
+"""Descriptions of auxiliary images by source, for footnotes."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number over seeds, in percent, or why there is none.
+    """A metric estimated over seeds, in percent, or its absence.
 
     Attributes:
-        mean, std: over the seeds that are there; no deviation with one seed.
-        interval: 95 % bootstrap interval, of RA only.
-        n, planned: seeds that are there and that the grid asks for.
-        state: "partial" has a mean; "stale" is a record of an older version or configuration;
-            "empty" is a group without classes.
-        failed: seeds whose job failed.
+        mean, std: over the existing seeds; no deviation with one seed.
+        interval: 95 % bootstrap interval, of RA and differences only.
+        n, planned: number of existing seeds, and of seeds in the grid.
+        state: "partial" has a mean; "stale" means a record of an older version or configuration;
+            "empty" a group without classes.
+        failed: number of seeds whose job failed.
         reason: why a value is not available.
         keys: of the records that it was computed from.
     """
@@ -59,15 +60,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class VariantResult:
-    """A variant on a board.
+    """The results of a variant on a board.
 
     Attributes:
-        variant: as the grid names it.
-        keys: of its long-tailed jobs that are reported, in the order of seeds.
-        init_jobs: keys of the jobs whose weights they start from; empty where trained from scratch.
-        init_method: method of those jobs, as of `PlannedRun`.
-        values: by metric.
-        remarks: what a reader must know of its runs, for footnotes.
+        variant: as in the grid.
+        keys: of its reported long-tailed jobs, in the order of seeds.
+        init_jobs: keys of the jobs whose weights they are initialized from; empty if trained from
+            scratch.
+        init_method: method of the init jobs, as in `PlannedRun`.
+        values: estimates by metric.
+        remarks: on its runs, for footnotes.
     """
 
     variant: Variant
@@ -80,7 +82,7 @@ class VariantResult:
 
 @dataclass(frozen=True)
 class Stage1Result:
-    """A trained network that others continue from; `joint` is with its own classifier."""
+    """A stage-1 network, with the metrics of its `joint` classifier."""
 
     label: str
     keys: tuple[str, ...]
@@ -89,7 +91,7 @@ class Stage1Result:
 
 @dataclass(frozen=True)
 class ResultSet:
-    """The variants of a grid on one dataset under one recipe; boards are never mixed."""
+    """A board: results of a grid on one dataset and recipe."""
 
     grid: str
     dataset: DatasetSpec
@@ -101,17 +103,17 @@ class ResultSet:
 
     @property
     def id(self) -> str:
-        """Name of the board within its grid."""
+        """Name of the board, unique within its grid."""
         return f"{self.dataset.id}, {self.recipe.name}"
 
     @property
     def title(self) -> str:
-        """The dataset and ratio as a heading names them."""
+        """Title of dataset and imbalance ratio."""
         ratio = self.dataset.imbalance_ratio
-        return self.dataset.title + ("" if ratio is None else f", ratio {ratio:g}")
+        return self.dataset.title + ("" if ratio is None else f", imbalance ratio {ratio:g}")
 
-    def built_on(self, stage1: Stage1Result) -> list[VariantResult]:
-        """Return the variants that were built on a stage-1 network."""
+    def initialized_from(self, stage1: Stage1Result) -> list[VariantResult]:
+        """Return the variants initialized from a stage-1 network."""
         return [entry for entry in self.entries if entry.init_jobs == stage1.keys]
 
 
@@ -121,25 +123,25 @@ def boards(
     """Return the boards of a grid, in its order.
 
     Args:
-        plan: rows and jobs of the grid.
-        records: sound records by key.
+        plan: runs and jobs of the grid.
+        records: valid records by key.
         failed: keys of jobs whose last attempt failed.
     """
-    cells: dict[tuple[str, str], list[PlannedRun]] = {}
+    by_board: dict[tuple[str, str], list[PlannedRun]] = {}
     for row in plan.rows:
-        cells.setdefault((row.dataset.id, row.recipe.name), []).append(row)
+        by_board.setdefault((row.dataset.id, row.recipe.name), []).append(row)
     older = older_jobs(records, plan)
-    made = [_Builder(plan, rows, records, failed, older).board() for rows in cells.values()]
-    return [board for board in made if board.entries]
+    built = [_Builder(plan, rows, records, failed, older).board() for rows in by_board.values()]
+    return [board for board in built if board.entries]
 
 
 def bad_images_note(bad: BadImages) -> str:
-    """Return the footnote of a run that was trained without some images, or on black ones."""
+    """Return the footnote on images that could not be decoded."""
     return f"{bad}: undecodable."
 
 
 class _Builder:
-    """Computes one board."""
+    """Builder of one board."""
 
     def __init__(
         self,
@@ -160,69 +162,67 @@ class _Builder:
     def board(self) -> ResultSet:
         longtailed = [r for r in self.rows if r.split == "longtailed" and not r.needed_for_ua]
         balanced = [r for r in self.rows if r.split == "balanced"]
-        variants = list(dict.fromkeys(r.variant.label for r in longtailed))
-        vanilla = next((r.variant for r in balanced if is_baseline(r.variant)), None)
-        plain = {r.seed: r.key for r in balanced if r.variant == vanilla}
+        labels = list(dict.fromkeys(r.variant.label for r in longtailed))
+        baseline = next((r.variant for r in balanced if is_baseline(r.variant)), None)
+        vanilla = {r.seed: r.key for r in balanced if r.variant == baseline}
         entries = []
-        for label in variants:
-            own = {r.seed: r for r in longtailed if r.variant.label == label}
-            balanced_counterpart = [
-                r for r in balanced if r.variant.label == label and not r.needed_for_ua
-            ]
-            entries.append(self._entry(own, {r.seed: r.key for r in balanced_counterpart}, plain))
+        for label in labels:
+            runs = {r.seed: r for r in longtailed if r.variant.label == label}
+            counterparts = {
+                r.seed: r.key for r in balanced if r.variant.label == label and not r.needed_for_ua
+            }
+            entries.append(self._entry(runs, counterparts, vanilla))
         seeds = tuple(dict.fromkeys(r.seed for r in longtailed))
-        found = (self.records[key].record for e in entries for key in e.keys if key in self.records)
-        uneven = any(record.test and len(set(record.test.totals)) > 1 for record in found)
-        starts = self._starts(entries)
+        keys = (key for entry in entries for key in entry.keys if key in self.records)
+        tests = (self.records[key].record.test for key in keys)
+        uneven = any(test and len(set(test.totals)) > 1 for test in tests)
+        stage1_results = self._stage1_results(entries)
         grid = self.plan.grid.name
-        return ResultSet(grid, self.dataset, self.recipe, seeds, tuple(entries), starts, uneven)
+        return ResultSet(
+            grid, self.dataset, self.recipe, seeds, tuple(entries), stage1_results, uneven
+        )
 
     def _entry(
-        self,
-        own: dict[int, PlannedRun],
-        balanced_counterpart: dict[int, str],
-        plain: dict[int, str],
+        self, runs: dict[int, PlannedRun], balanced: dict[int, str], vanilla: dict[int, str]
     ) -> VariantResult:
-        rows = list(own.values())
+        rows = list(runs.values())
         keys = tuple(row.key for row in rows)
         values = self._values(keys)
-        longtailed = {seed: row.key for seed, row in own.items()}
-        values["ua"], values["ra"] = self._relative(longtailed, balanced_counterpart, plain)
+        longtailed = {seed: row.key for seed, row in runs.items()}
+        values["ua"], values["ra"] = self._relative(longtailed, balanced, vanilla)
         return VariantResult(
             variant=rows[0].variant,
             keys=keys,
             init_jobs=tuple(row.init_job for row in rows if row.init_job),
             init_method=rows[0].init_method,
             values=values,
-            remarks=self._remarks(rows[0], balanced_counterpart),
+            remarks=self._remarks(rows[0], balanced),
         )
 
-    def _remarks(self, row: PlannedRun, balanced_counterpart: dict[int, str]) -> tuple[str, ...]:
-        used = (self.plan.jobs[key].dataset.auxiliary for key in row.jobs)
+    def _remarks(self, row: PlannedRun, balanced: dict[int, str]) -> tuple[str, ...]:
+        auxiliaries = (self.plan.jobs[key].dataset.auxiliary for key in row.jobs)
         remarks = [
-            f"Chooses on {auxiliary.id}: {AUXILIARY[auxiliary.source]}."
-            for auxiliary in dict.fromkeys(filter(None, used))
+            f"Tunes on {auxiliary.id}: {AUXILIARY[auxiliary.source]}."
+            for auxiliary in dict.fromkeys(filter(None, auxiliaries))
         ]
         if bad := self.plan.jobs[row.key].dataset.bad_images:
             remarks.append(bad_images_note(bad))
-        own, base = row.variant.recipe, row.recipe.name
-        if own not in (None, base):
-            remarks.append(f"Trained with recipe {own}; the A_v of its UA with {base}.")
-        if balanced_counterpart:
-            job = self.plan.jobs[next(iter(balanced_counterpart.values()))]
+        recipe, base = row.variant.recipe, row.recipe.name
+        if recipe not in (None, base):
+            remarks.append(f"Trained with recipe {recipe}; A_v of its UA with recipe {base}.")
+        if balanced:
+            job = self.plan.jobs[next(iter(balanced.values()))]
             if job.method != row.variant.method:
                 remarks.append(
-                    f"A_b is the balanced run of {job.label}: with equal counts the same."
+                    f"A_b is the balanced run of {job.label}: both are the same on balanced data."
                 )
         return tuple(remarks)
 
-    def _starts(self, entries: list[VariantResult]) -> tuple[Stage1Result, ...]:
+    def _stage1_results(self, entries: list[VariantResult]) -> tuple[Stage1Result, ...]:
         labels = {entry.keys: entry.variant.label for entry in entries}
         return tuple(
-            Stage1Result(
-                labels.get(start, self.plan.jobs[start[0]].label), start, self._values(start)
-            )
-            for start in dict.fromkeys(entry.init_jobs for entry in entries if entry.init_jobs)
+            Stage1Result(labels.get(keys, self.plan.jobs[keys[0]].label), keys, self._values(keys))
+            for keys in dict.fromkeys(entry.init_jobs for entry in entries if entry.init_jobs)
         )
 
     def _values(self, keys: tuple[str, ...]) -> dict[str, Estimate]:
@@ -235,64 +235,64 @@ class _Builder:
         return self._metrics[key]
 
     def _value(self, keys: tuple[str, ...], name: str) -> Estimate:
-        there = tuple(key for key in keys if key in self.records)
+        recorded = tuple(key for key in keys if key in self.records)
         failed = sum(key in self.failed for key in keys if key not in self.records)
-        n, planned = len(there), len(keys)
-        if not there:
+        n, planned = len(recorded), len(keys)
+        if not recorded:
             stale = any(coordinates(self.plan.jobs[key]) in self.older for key in keys)
             absent: State = "failed" if failed else "stale" if stale else "missing"
             return Estimate(planned=planned, state=absent, failed=failed)
-        fractions = [self._metric(key)[name] for key in there]
-        known = [100 * fraction for fraction in fractions if fraction is not None]
-        if len(known) < n:
-            return Estimate(n=n, planned=planned, state="empty", keys=there)
-        summary = summarize(known)
+        fractions = [self._metric(key)[name] for key in recorded]
+        percentages = [100 * fraction for fraction in fractions if fraction is not None]
+        if len(percentages) < n:
+            return Estimate(n=n, planned=planned, state="empty", keys=recorded)
+        summary = summarize(percentages)
         state: State = "complete" if n == planned else "partial"
-        return Estimate(summary.mean, summary.std, None, n, planned, state, failed, "", there)
+        return Estimate(summary.mean, summary.std, None, n, planned, state, failed, "", recorded)
 
     def _relative(
-        self, own: dict[int, str], balanced_counterpart: dict[int, str], plain: dict[int, str]
+        self, longtailed: dict[int, str], balanced: dict[int, str], vanilla: dict[int, str]
     ) -> tuple[Estimate, Estimate]:
-        """Return UA and RA over the seeds that have all three runs."""
-        planned = len(own)
+        """Return UA and RA over the seeds with all three runs."""
+        planned = len(longtailed)
 
         def none(reason: str) -> tuple[Estimate, Estimate]:
             value = Estimate(planned=planned, state="not available", reason=reason)
             return value, value
 
-        if not balanced_counterpart or not plain:
-            absent = "UA needs the balanced split, which this grid does not have here."
+        if not balanced or not vanilla:
+            absent = "UA needs runs on the balanced split, which this grid does not have here."
             return none(self.dataset.no_balanced_counterpart or absent)
         runs = {
-            seed: (own[seed], plain[seed], balanced_counterpart[seed])
-            for seed in own
-            if seed in plain and seed in balanced_counterpart
+            seed: (longtailed[seed], vanilla[seed], balanced[seed])
+            for seed in longtailed
+            if seed in vanilla and seed in balanced
         }
-        found = {
+        accuracies = {
             key: fraction
             for key in {key for keys in runs.values() for key in keys} & self.records.keys()
             if (fraction := self.records[key].record.accuracy) is not None
         }
-        whole = {seed: keys for seed, keys in runs.items() if all(key in found for key in keys)}
-        if not whole:
+        complete = {
+            seed: keys for seed, keys in runs.items() if all(key in accuracies for key in keys)
+        }
+        if not complete:
             parts = ("its long-tailed run", "A_v (softmax, balanced)", "A_b (its own balanced run)")
-            lacking = [
+            missing = [
                 part
                 for i, part in enumerate(parts)
-                if not any(keys[i] in found for keys in runs.values())
+                if not any(keys[i] in accuracies for keys in runs.values())
             ]
             return none(
-                f"UA and RA lack {' and '.join(lacking or ['a seed that has all three runs'])}."
+                f"Missing for UA and RA: {' and '.join(missing or ['a seed with all three runs'])}."
             )
-        accuracy, vanilla, balanced = (
-            [found[keys[i]] for keys in whole.values()] for i in range(3)
-        )
-        if not any((*vanilla, *balanced)):
-            return none("UA is zero: no balanced run got an image right.")
-        result = relative_accuracy(accuracy, vanilla, balanced)
-        n = len(whole)
+        accuracy, a_v, a_b = ([accuracies[keys[i]] for keys in complete.values()] for i in range(3))
+        if not any((*a_v, *a_b)):
+            return none("UA is zero: no balanced run has a correct prediction.")
+        result = relative_accuracy(accuracy, a_v, a_b)
+        n = len(complete)
         state: State = "complete" if n == planned else "partial"
-        used = tuple(dict.fromkeys(key for keys in whole.values() for key in keys))
+        used = tuple(dict.fromkeys(key for keys in complete.values() for key in keys))
         failed = sum(any(key in self.failed for key in keys) for keys in runs.values())
         return _in_percent(
             result, Estimate(n=n, planned=planned, state=state, failed=failed, keys=used)
@@ -307,15 +307,15 @@ def _in_percent(result: Relative, seeds: Estimate) -> tuple[Estimate, Estimate]:
 
 
 def ad_hoc_records(plan: Plan, records: Mapping[str, Stored]) -> list[Record]:
-    """Return the records of a grid whose settings the command line overrode, sorted.
+    """Return the records of a grid with overridden settings, sorted.
 
-    Experts on a subset and what has no test are left out: they are there for others.
+    Teachers on a class subset, and jobs without a test, are excluded.
     """
-    found = (stored.record for key, stored in records.items() if key not in plan.jobs)
-    mine = [
+    unplanned = (stored.record for key, stored in records.items() if key not in plan.jobs)
+    ad_hoc = [
         record
-        for record in found
+        for record in unplanned
         if record.job.ad_hoc and record.grid == plan.grid.name
         if record.job.subset == "all" and record.test is not None
     ]
-    return sorted(mine, key=lambda record: (*coordinates(record.job), record.key))
+    return sorted(ad_hoc, key=lambda record: (*coordinates(record.job), record.key))

@@ -1,7 +1,7 @@
-"""Runs as one long-form table, a row a record, and what they come to over seeds.
+"""The long-form table of runs, one row per record, and its summary over seeds.
 
-Metrics are in percent. They are kept exact and become floats where a row is handed out; a CSV file
-has them to four decimals. UA and RA take several runs and stay with the boards.
+Metrics are in percent: exact fractions inside, floats in the rows that a caller gets, four decimals
+in CSV. UA and RA need several runs and are computed per board (`result_set`).
 """
 
 import csv
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DECIMALS: Final = 4
-"""Of a percentage in `runs.csv`: more than test images can tell apart."""
+"""Decimals of a percentage in `runs.csv`: finer than one test image."""
 
 HPARAMS: Final = "hp."
-"""Begins the column of a hyper-parameter."""
+"""Prefix of the column of a hyper-parameter."""
 
 Row = dict[str, Any]
 
@@ -55,7 +55,7 @@ SETTINGS: dict[str, Callable[[Record], object]] = {
     "epochs": lambda record: record.job.stage_recipe.epochs if record.job.stage_recipe else 0,
     "overrides": lambda record: ", ".join(record.job.overrides),
 }
-"""What a run shares with those that differ in their seed alone."""
+"""Columns that are equal for runs that differ in their seed alone."""
 
 MEASURED: dict[str, Callable[[Record], object]] = {
     "train_seconds": lambda record: _rounded(record.cost.train_seconds),
@@ -69,15 +69,15 @@ MEASURED: dict[str, Callable[[Record], object]] = {
 
 DESCRIBED: Final = ("key", "config", *SETTINGS, "init_from", "seed")
 TAKEN: Final = (*DESCRIBED, *MEASURED, "provenance", "n")
-"""Columns that no metric may have the name of."""
+"""Column names that are not available to metrics."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of equal columns, to be iterated over as plain dicts.
+    """Rows of a table, iterated over as plain dicts.
 
     Attributes:
-        columns: in their order.
+        columns: names, in order.
         exact: the rows, metrics in percent as fractions.
     """
 
@@ -95,7 +95,7 @@ class Rows:
         """Return the rows as a pandas DataFrame.
 
         Raises:
-            ImportError: where pandas is not installed.
+            ImportError: if pandas is not installed.
         """
         try:
             import pandas as pd
@@ -106,7 +106,7 @@ class Rows:
         return pd.DataFrame(list(self), columns=list(self.columns))
 
     def csv(self) -> str:
-        """Return the rows as CSV, quoted by RFC 4180; no cell is a formula to a spreadsheet."""
+        """Return the rows as CSV (RFC 4180), without spreadsheet formulas."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(map(escape_csv, self.columns))
@@ -115,40 +115,42 @@ class Rows:
 
 
 class Runs(Rows):
-    """The table of runs, a row a record."""
+    """The table of runs, one row per record."""
 
-    def where(self, **wanted: object) -> "Runs":
-        """Return the runs whose columns have the values named; a list has those to choose from.
+    def where(self, **filters: object) -> "Runs":
+        """Return the runs whose columns have the given values.
 
-        Hyper-parameters are named as their columns are: `where(**{"hp.max_margin": 0.5})`.
+        Args:
+            filters: a value per column, or a list of allowed values. The column of a
+                hyper-parameter has a dot in its name: `where(**{"hp.max_margin": 0.5})`.
 
         Raises:
-            ConfigError: for names that are no column.
+            ConfigError: for names that are not columns.
         """
         location = Location("where")
         raise_all(
             location.at(name).problem(
                 "unknown-key", "no such column", did_you_mean(name, self.columns)
             )
-            for name in wanted
+            for name in filters
             if name not in self.columns
         )
-        chosen = {
+        allowed = {
             name: list(value) if isinstance(value, list | tuple | set | range) else [value]
-            for name, value in wanted.items()
+            for name, value in filters.items()
         }
         kept = [
             row
             for row in self.exact
-            if all(_plain(row[name]) in values for name, values in chosen.items())
+            if all(_plain(row[name]) in values for name, values in allowed.items())
         ]
         return Runs(self.columns, tuple(kept))
 
     def summary(self) -> Rows:
-        """Return a row for all runs that differ in their seed alone: their number, and metrics.
+        """Return one row per configuration, with means and deviations over seeds.
 
-        A metric has its mean and, behind `_std`, its sample standard deviation; neither where a run
-        lacks it, and no deviation of one run.
+        Column `n` is the number of runs; each metric has its mean and, in `<metric>_std`, its
+        sample standard deviation. Both are None if a run lacks the metric, the latter for one run.
         """
         groups: dict[str, list[Row]] = {}
         for row in self.exact:
@@ -156,42 +158,45 @@ class Runs(Rows):
         metrics = [metric.key for metric in run_metrics() if metric.key in self.columns]
         hparams = [name for name in self.columns if name.startswith(HPARAMS)]
         shared = ["config", *SETTINGS, "init_from", *hparams]
-        both = [name for key in metrics for name in (key, f"{key}_std")]
+        statistics = [name for key in metrics for name in (key, f"{key}_std")]
         rows = (
             {name: rows[0][name] for name in shared} | {"n": len(rows)} | _over_seeds(rows, metrics)
             for rows in groups.values()
         )
-        return Rows((*shared, "n", *both), tuple(rows))
+        return Rows((*shared, "n", *statistics), tuple(rows))
 
 
 def _over_seeds(rows: Sequence[Row], metrics: Iterable[str]) -> Row:
-    found: Row = {}
+    columns: Row = {}
     for key in metrics:
-        known = [row[key] for row in rows if row[key] is not None]
-        summary = summarize(known) if len(known) == len(rows) else None
-        found[key] = summary and summary.mean
-        found[f"{key}_std"] = summary and summary.std
-    return found
+        values = [row[key] for row in rows if row[key] is not None]
+        summary = summarize(values) if len(values) == len(rows) else None
+        columns[key] = summary and summary.mean
+        columns[f"{key}_std"] = summary and summary.std
+    return columns
 
 
 def table_of_runs(records: Mapping[str, Stored]) -> Runs:
-    """Return the table of records, sorted by dataset, recipe, split, method and seed."""
-    history = _History(records)
-    rows = sorted((_row(stored, history) for stored in records.values()), key=_place)
+    """Return the table of runs of records.
+
+    Sorted by dataset, recipe, split, method, label, stage and seed.
+    """
+    dependencies = _Dependencies(records)
+    rows = sorted((_row(stored, dependencies) for stored in records.values()), key=_sort_key)
     hparams = sorted({name for row in rows for name in row if name.startswith(HPARAMS)})
     metrics = [metric.key for metric in run_metrics()]
     columns = (*DESCRIBED, *metrics, *hparams, *MEASURED, "provenance")
     return Runs(columns, tuple({name: row.get(name) for name in columns} for row in rows))
 
 
-def _row(stored: Stored, history: "_History") -> Row:
+def _row(stored: Stored, dependencies: "_Dependencies") -> Row:
     record = stored.record
     values = metric_values(record).items()
     return {
         "key": record.key,
-        "config": history.config(record.key),
+        "config": dependencies.config(record.key),
         **{name: of(record) for name, of in SETTINGS.items()},
-        "init_from": history.start(record.job),
+        "init_from": dependencies.init_from(record.job),
         "seed": record.job.seed,
         **{key: None if value is None else 100 * value for key, value in values},
         **{f"{HPARAMS}{name}": value for name, value in record.job.hparams.items()},
@@ -200,56 +205,63 @@ def _row(stored: Stored, history: "_History") -> Row:
     }
 
 
-def _place(row: Row) -> tuple[Any, ...]:
+def _sort_key(row: Row) -> tuple[Any, ...]:
     names = ("dataset", "recipe", "split", "method", "label", "stage", "config", "seed", "key")
     return tuple(row[name] for name in names)
 
 
-class _History:
-    """Says what the jobs of records were built on, as far as these have records themselves."""
+class _Dependencies:
+    """Dependencies of the recorded jobs, as far as these are recorded too."""
 
     def __init__(self, records: Mapping[str, Stored]) -> None:
         self.jobs = {key: stored.record.job for key, stored in records.items()}
         self.configs: dict[str, str] = {}
 
     def config(self, key: str) -> str:
-        """Return a hash of a job and all that it is built on, whatever their seeds."""
+        """Return a hash of a job and its dependencies without their seeds."""
         if key in self.jobs and key not in self.configs:
             job = self.jobs[key]
-            start = [self.config(each) for each in job.depends_on]
-            settings = {**job.settings(), "seed": None, "init_from": start}
+            depends_on = [self.config(each) for each in job.depends_on]
+            settings = {**job.settings(), "seed": None, "depends_on": depends_on}
             self.configs[key] = content_hash(settings)[:KEY_LENGTH]
         return self.configs.get(key, key)
 
-    def start(self, job: Job) -> str:
-        """Return the methods whose weights a job starts or learns from, its own left out."""
-        before = [self.jobs[key] for key in job.depends_on if key in self.jobs]
-        own = next((each for each in before if each.method == job.method), None)
-        return self.start(own) if own else ", ".join(dict.fromkeys(map(self._lineage, before)))
+    def init_from(self, job: Job) -> str:
+        """Return the methods whose weights a job needs, without its own.
 
-    def _lineage(self, job: Job) -> str:
-        start = self.start(job)
-        return f"{start}+{job.method}" if start else job.method
+        For example `softmax+crt`; several are separated by a comma.
+        """
+        needed = [self.jobs[key] for key in job.depends_on if key in self.jobs]
+        earlier_stage = next((each for each in needed if each.method == job.method), None)
+        if earlier_stage:
+            return self.init_from(earlier_stage)
+        return ", ".join(dict.fromkeys(map(self._method_path, needed)))
+
+    def _method_path(self, job: Job) -> str:
+        init_from = self.init_from(job)
+        return f"{init_from}+{job.method}" if init_from else job.method
 
 
 def read_runs(published: Path, runs: Path) -> Runs:
     """Return the table of published and run records; warn of bad files.
 
     Raises:
-        FileNotFoundError: where there is neither folder.
+        FileNotFoundError: if neither folder exists.
     """
     if not published.is_dir() and not runs.is_dir():
-        raise FileNotFoundError(f"no records: there is neither a folder {published} nor {runs}")
+        raise FileNotFoundError(f"no records: neither folder exists, {published} nor {runs}")
     loaded = RecordStore(published, RunDirectory(runs).records).load()
     if loaded.bad:
         first = loaded.bad[0]
-        message = f"{len(loaded.bad)} files are no records, as {first.path}: {first.reason}"
+        message = (
+            f"{len(loaded.bad)} files are not valid records, e.g. {first.path}: {first.reason}"
+        )
         warnings.warn(message, stacklevel=3)
     return table_of_runs(loaded.records)
 
 
 def write_runs(records: Mapping[str, Stored], path: Path) -> Path:
-    """Write the table of records as CSV; return its path."""
+    """Write the table of runs as CSV; return its path."""
     write_atomically(path, table_of_runs(records).csv().encode(), durable=False)
     return path
 

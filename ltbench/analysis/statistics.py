@@ -1,4 +1,4 @@
-"""Means over seeds and their spread, resampled seeds, and corrections for many tests."""
+"""Means and deviations over seeds, bootstrap intervals, and Holm's correction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ COVERAGE: Final = Fraction(95, 100)
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and sample standard deviation (divisor n - 1) of n values; one value has none."""
+    """Mean and sample standard deviation (divisor n - 1) of n values.
+
+    `std` is None for a single value.
+    """
 
     mean: Fraction
     std: Fraction | None
@@ -25,7 +28,7 @@ class Summary:
 
 
 def summarize(values: Sequence[Fraction]) -> Summary:
-    """Return the summary of one value or more, of any unit."""
+    """Return the summary of one or more values."""
     (counts, unit), n = in_units(values), len(values)
     total = sum(counts)
     squares = n * sum(count * count for count in counts) - total * total
@@ -35,30 +38,33 @@ def summarize(values: Sequence[Fraction]) -> Summary:
 
 @cache
 def seed_draws(n: int) -> NDArray[np.int64]:
-    """Return how often each of n seeds is in each resample, [RESAMPLES, n]; always the same."""
+    """Return how often each resample draws each seed, [RESAMPLES, n].
+
+    The random stream is fixed, so that equal records give equal intervals.
+    """
     drawn = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
     return np.stack([(drawn == seed).sum(axis=1) for seed in range(n)], axis=1)
 
 
-def covered(draws: NDArray[np.float64]) -> tuple[Fraction, Fraction]:
-    """Return the interval between the quantiles that leave equal shares of the draws out.
+def percentile_interval(draws: NDArray[np.float64]) -> tuple[Fraction, Fraction]:
+    """Return the central 95 % interval of bootstrap draws.
 
-    Quantiles lie between two draws in proportion, as those of R's type 7.
+    Quantiles are interpolated linearly (R's type 7, NumPy's default).
     """
-    ordered, outside = np.sort(draws), (1 - COVERAGE) / 2
-    low, high = (_quantile(ordered, share) for share in (outside, 1 - outside))
+    ordered, tail = np.sort(draws), (1 - COVERAGE) / 2
+    low, high = (_quantile(ordered, share) for share in (tail, 1 - tail))
     return low, high
 
 
 def _quantile(ordered: NDArray[np.float64], share: Fraction) -> Fraction:
-    place = share * (len(ordered) - 1)
-    below, part = int(place), place % 1
-    here, after = (measured(float(ordered[i])) for i in (below, min(below + 1, len(ordered) - 1)))
-    return here + part * (after - here)
+    position = share * (len(ordered) - 1)
+    below, part = int(position), position % 1
+    lower, upper = (measured(float(ordered[i])) for i in (below, min(below + 1, len(ordered) - 1)))
+    return lower + part * (upper - lower)
 
 
 def holm(p_values: Sequence[Fraction]) -> list[Fraction]:
-    """Return p-values corrected for their number by Holm's step-down, in their order.
+    """Return p-values with Holm's step-down correction, in their order.
 
     Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
     Statistics 1979: the i-th smallest of m is multiplied by m - i + 1, none falls below a smaller

@@ -1,10 +1,10 @@
-"""What training took and what work it was: all stages, starts and teachers of a result together.
+"""Training time and training FLOPs of a variant, with init jobs and teachers.
 
-Seconds are as measured, on hardware that may have been busy. Work is counted from the records, so
-that it is the same anywhere: the passes of images through networks, as the registry has both (with
-ResNet-32, default hyper-parameters). A pass with a gradient counts as three that are forward alone,
-for backward is twice the arithmetic. Passes of training, of observing, of choosing on auxiliary
-images and through teachers are counted, those of tests are not.
+Seconds are as measured, on hardware that may have been busy. FLOPs are counted from the records and
+are the same anywhere: the number of forward and backward passes of images, times the cost of the
+networks in the registry (ResNet-32, default hyper-parameters). A pass with a gradient counts as
+three forward passes, as backward is twice the arithmetic. Passes of training, of statistics, of
+tuning on held-out images and through teachers are counted, those of tests are not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ from ltbench.runs.store import Stored
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """What one run took.
+    """Device-seconds of a run.
 
     Attributes:
-        seconds: of one device, mean over seeds.
-        hardware: that they were spent on.
-        n: seeds.
+        seconds: times the number of devices, mean over seeds.
+        hardware: that was used.
+        n: number of seeds.
         keys: of the records of all runs.
     """
 
@@ -41,19 +41,19 @@ class TrainingTime:
 
 @dataclass(frozen=True)
 class TrainingFlops:
-    """What one run had to do.
+    """Floating-point operations of a run.
 
     Attributes:
-        megaflops: millions of multiplications and additions, mean over seeds.
-        known: whether the registry has all networks; one that it lacks counts as softmax's.
+        megaflops: millions of multiply-adds, mean over seeds.
+        known: whether the registry has the cost of all networks; the others count as softmax's.
     """
 
     megaflops: Fraction
     known: bool
 
 
-def training_cost(entry: VariantResult, records: Mapping[str, Stored]) -> TrainingTime | None:
-    """Return what the runs of an entry took; None where a record of a part is not there."""
+def training_time(entry: VariantResult, records: Mapping[str, Stored]) -> TrainingTime | None:
+    """Return a variant's training time, None if a record is missing."""
     runs = _runs(entry, records)
     if not runs:
         return None
@@ -66,51 +66,51 @@ def training_cost(entry: VariantResult, records: Mapping[str, Stored]) -> Traini
 
 
 def _device_seconds(run: Sequence[Record]) -> Fraction:
-    spent = (measured(r.cost.train_seconds) * r.cost.devices for r in run)
-    return sum(spent, Fraction(0))
+    seconds = (measured(r.cost.train_seconds) * r.cost.devices for r in run)
+    return sum(seconds, Fraction(0))
 
 
-def forward_ratio(own: NetworkCost, plain: NetworkCost) -> Fraction:
-    """Return the arithmetic of one prediction beside that of another."""
-    return measured(own.megaflops) / measured(plain.megaflops)
+def forward_ratio(cost: NetworkCost, baseline: NetworkCost) -> Fraction:
+    """Return the FLOPs of a prediction relative to a baseline."""
+    return measured(cost.megaflops) / measured(baseline.megaflops)
 
 
-def training_work(
+def training_flops(
     entry: VariantResult, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
 ) -> TrainingFlops | None:
-    """Return what the runs of an entry had to do; None where a record of a part is not there.
+    """Return a variant's training FLOPs, None if a record is missing.
 
     Args:
         entry: of a board.
-        methods: the registry's, with the cost of a pass through their networks.
-        records: sound records by key.
+        methods: of the registry, with the forward cost of their networks.
+        records: valid records by key.
     """
-    runs, plain = _runs(entry, records), methods.get(BASELINE)
-    if not runs or plain is None or plain.cost is None:
+    runs, baseline = _runs(entry, records), methods.get(BASELINE)
+    if not runs or baseline is None or baseline.cost is None:
         return None
-    done = [_done(record, methods, plain.cost) for run in runs for record in run]
-    total = sum((megaflops for megaflops, _ in done), Fraction(0))
-    return TrainingFlops(total / len(runs), all(known for _, known in done))
+    jobs = [_job_flops(record, methods, baseline.cost) for run in runs for record in run]
+    total = sum((megaflops for megaflops, _ in jobs), Fraction(0))
+    return TrainingFlops(total / len(runs), all(known for _, known in jobs))
 
 
-def _done(
-    record: Record, methods: Mapping[str, MethodInfo], plain: NetworkCost
+def _job_flops(
+    record: Record, methods: Mapping[str, MethodInfo], baseline: NetworkCost
 ) -> tuple[Fraction, bool]:
-    """Return the megaflops of a job, and whether the registry has all networks of them."""
+    """Return the megaflops of a job, and whether all networks are known."""
     info, job, settings = methods.get(record.method), record.job, record.job.stage_recipe
     stages = {stage.name: stage for stage in info.stages} if info else {}
     stage = stages.get(job.stage, Stage(job.stage)).resolve(job.hparams)
     cost = info.cost if info and job.stage in stages else None
-    own, teachers = measured((cost or plain).megaflops), Fraction(0)
+    network, teachers = measured((cost or baseline).megaflops), Fraction(0)
     if info is not None:
-        each = cost.teachers if cost else [plain.megaflops] * len(info.teachers)
+        each = cost.teachers if cost else [baseline.megaflops] * len(info.teachers)
         counts, rule = record.split.longtailed_counts, job.dataset.shot_rule
-        there = [len(subset_classes(t.subset, counts, rule)) > 0 for t in info.teachers]
-        teachers = sum(map(measured, compress(each, there)), Fraction(0))
+        used = [len(subset_classes(t.subset, counts, rule)) > 0 for t in info.teachers]
+        teachers = sum(map(measured, compress(each, used)), Fraction(0))
     images = sum(record.split.train_counts)
-    seen = sum(record.split.auxiliary_counts or ()) * (stage.tunes_on_validation != "never")
-    # What is observed of teachers needs the own network no more.
-    total = stage.needs_statistics_pass * images * (teachers or own) + seen * own
+    tuned_on = sum(record.split.auxiliary_counts or ()) * (stage.tunes_on_validation != "never")
+    # Statistics of teachers need no forward pass of the method's own network.
+    total = stage.needs_statistics_pass * images * (teachers or network) + tuned_on * network
     if record.training is not None and settings is not None:
         counted = record.training.passes
         gradient = counted.gradient if counted else stage.passes
@@ -119,25 +119,25 @@ def _done(
         drawn = record.training.steps * job.recipe.batch_size * len(stage.samplers)
         if settings.cached_features and not gradient:
             drawn = images  # features of a frozen backbone, computed once
-        total += drawn * (passes * own + teachers)
+        total += drawn * (passes * network + teachers)
     return total, cost is not None or not total
 
 
 def _runs(entry: VariantResult, records: Mapping[str, Stored]) -> list[list[Record]]:
-    """Return the records of each seed's run; nothing where one is not there."""
-    chains = [chain(key, records) for key in entry.keys if key in records]
-    return [[records[key].record for key in keys] for keys in chains] if all(chains) else []
+    """Return the records of each seed's run, empty if one is missing."""
+    runs = [with_dependencies(key, records) for key in entry.keys if key in records]
+    return [[records[key].record for key in keys] for keys in runs] if all(runs) else []
 
 
-def chain(key: str, records: Mapping[str, Stored]) -> tuple[str, ...]:
-    """Return a job and all that it needed, each once; nothing where a record is not there."""
-    found: dict[str, None] = {}
-    wanted = [key]
-    while wanted:
-        key = wanted.pop()
+def with_dependencies(key: str, records: Mapping[str, Stored]) -> tuple[str, ...]:
+    """Return a job and its dependencies, empty if a record is missing."""
+    keys: dict[str, None] = {}
+    stack = [key]
+    while stack:
+        key = stack.pop()
         if key not in records:
             return ()
-        if key not in found:
-            found[key] = None
-            wanted += records[key].record.job.depends_on
-    return tuple(found)
+        if key not in keys:
+            keys[key] = None
+            stack += records[key].record.job.depends_on
+    return tuple(keys)

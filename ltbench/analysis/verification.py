@@ -1,6 +1,6 @@
-"""Whether records, their splits, the methods' versions and the written leaderboard agree.
+"""Consistency checks of records, splits, method versions and the written leaderboard.
 
-Each problem has the file that it is about as its location.
+The location of each problem is the file.
 """
 
 import re
@@ -23,42 +23,44 @@ from ltbench.runs.state import coordinates
 from ltbench.runs.store import Loaded, Stored, record_path, with_confusion
 
 CONTEXT = 20
-"""Characters of a line that are shown before those that differ."""
+"""Characters of a line that are shown before the first difference."""
 
 PNG = b"\x89PNG"
 DRAWN_PNG = re.compile(rb"tEXtnumbers\x00([0-9a-f]{16})")
 DRAWN_SVG = re.compile(rb'<svg (data-numbers="[0-9a-f]{16}").*?</svg>', re.DOTALL)
-"""Drawings that say which numbers they show."""
+"""Drawings with the hash of their numbers."""
 
 
 def record_problems(
     loaded: Loaded, root: Path, plans: Sequence[Plan], methods: Mapping[str, MethodInfo]
 ) -> list[Problem]:
-    """Return what is wrong with published records: files, places, versions, plans and starts.
+    """Return the problems of published records.
+
+    Checked are the files and their paths, method versions, plans and dependencies.
 
     Args:
         loaded: the published records.
-        root: folder that they lie in.
+        root: their folder.
         plans: of the grids that they were trained for.
-        methods: the registry's.
+        methods: of the registry.
     """
     grids = {plan.grid.name for plan in plans}
     planned: dict[tuple[str, ...], set[str]] = {}
     for key, job in chain.from_iterable(plan.jobs.items() for plan in plans):
         planned.setdefault(coordinates(job), set()).add(key)
-    found = [Location(bad.name).problem(bad.code, bad.reason) for bad in loaded.bad]
+    problems = [Location(bad.name).problem(bad.code, bad.reason) for bad in loaded.bad]
     for stored in loaded.records.values():
         here = Location(stored.name)
-        problems = _of_record(stored.record, methods, grids, planned, loaded.records)
-        found += [here.problem(code, message) for code, message in problems]
+        for code, message in _of_record(stored.record, methods, grids, planned, loaded.records):
+            problems.append(here.problem(code, message))
         try:
             with_confusion(stored)
         except RecordError as error:
-            found.append(here.problem(error.code, str(error)))
+            problems.append(here.problem(error.code, str(error)))
         expected = record_path(root, stored.record.job)
         if stored.path != expected:
-            found.append(here.problem("mismatch", f"belongs to {expected}"))
-    return found
+            problems.append(here.problem("mismatch", f"belongs at {expected}"))
+    return problems
 
 
 def _of_record(
@@ -72,42 +74,42 @@ def _of_record(
     if info is None:
         yield "unknown-method", f"there is no method {format_value(record.method)}"
     elif info.version != job.version:
-        message = f"made by version {job.version} of {record.method}, which is at {info.version}"
+        message = f"trained with version {job.version} of {record.method}, now at {info.version}"
         yield "out-of-date", message
     elif record.grid not in grids:
         yield "unknown-grid", f"there is no grid {format_value(record.grid)}"
     elif job.ad_hoc:
-        yield "mismatch", f"made with settings from the command line: {', '.join(job.overrides)}"
+        yield "mismatch", f"trained with command-line settings: {', '.join(job.overrides)}"
     elif record.key not in planned.get(coordinates(job), (record.key,)):
         now = " or ".join(sorted(planned[coordinates(job)]))
-        yield "out-of-date", f"its configuration has changed: {now} is planned in its place"
-    for start in job.depends_on:
-        if start not in records:
-            message = f"there is no record of the job that it starts or learns from, {start}"
-            yield "missing-record", message
+        yield "out-of-date", f"its configuration has changed: the grid now plans {now}"
+    for key in job.depends_on:
+        if key not in records:
+            yield "missing-record", f"it depends on job {key}, which has no record"
 
 
 def split_problems(records: Mapping[str, Stored], data_root: Path | None = None) -> list[Problem]:
-    """Return where records of one split disagree, or disagree with the images where these are.
+    """Return the contradictions between records of one split.
 
-    Records of one dataset have one test set, and those of a split the same training images.
+    Records of one dataset have the same test set, and records of one split the same training
+    images. If the images are in the data folder, their splits are made again and compared too.
     """
     firsts: dict[tuple[str, str], tuple[Stored, object]] = {}
-    found: list[Problem] = []
+    problems: list[Problem] = []
     for stored in records.values():
-        for images, of, facts in _shared(stored.record):
-            first, expected = firsts.setdefault((images, of), (stored, facts))
+        for images, split, facts in _shared(stored.record):
+            first, expected = firsts.setdefault((images, split), (stored, facts))
             if facts != expected:
-                message = f"other {images} images than {first.name}"
-                found.append(Location(stored.name).problem("mismatch", message))
+                message = f"its {images} images differ from those of {first.name}"
+                problems.append(Location(stored.name).problem("mismatch", message))
     for (images, _), (stored, _) in firsts.items():
         if images == "training" and is_there(stored.record.job.dataset, data_root):
-            found += _against_images(stored, data_root)
-    return found
+            problems += _against_images(stored, data_root)
+    return problems
 
 
 def _shared(record: Record) -> Iterator[tuple[str, str, object]]:
-    """Yield what other records share with one: which images, of what, and the facts of them."""
+    """Yield what records of one split share: images, split, facts."""
     job, split, spec = record.job, record.split, record.job.dataset
     raw = f"{spec.name} {spec.fingerprint}"
     yield "test", raw, split.test_hash
@@ -118,7 +120,7 @@ def _shared(record: Record) -> Iterator[tuple[str, str, object]]:
 
 
 def _against_images(stored: Stored, data_root: Path | None) -> Iterator[Problem]:
-    """Yield what differs between a record and the split that its images make today."""
+    """Yield the differences between a record and its split made again."""
     job, facts, here = stored.record.job, stored.record.split, Location(stored.name)
     try:
         raw = load_raw_dataset(job.dataset, data_root, download=False)
@@ -126,11 +128,11 @@ def _against_images(stored: Stored, data_root: Path | None) -> Iterator[Problem]
         if bad is not None and side is not None:
             cache = open_cache(job.dataset, raw, side, job.recipe.jpeg_quality)
             if cache is None or cache[1] != bad:
-                return  # nobody here knows what was left out
+                return  # which images were excluded is not known here
             raw = exclude_images(raw, cache[0]["train"].excluded)
         made = make_split(job.dataset, raw, job.split, job.subset)
     except DataError as error:
-        yield here.problem(error.code, f"its images cannot be used: {error}")
+        yield here.problem(error.code, f"its images cannot be read: {error}")
         return
     for name, ours in (
         ("train_hash", made.train_hash),
@@ -140,15 +142,15 @@ def _against_images(stored: Stored, data_root: Path | None) -> Iterator[Problem]
         ("auxiliary_hash", made.auxiliary_hash),
     ):
         if getattr(facts, name) != ours:
-            yield here.problem("mismatch", f"{name} is not that of the images in the data folder")
+            yield here.problem("mismatch", f"{name} differs from the images in the data folder")
 
 
-def file_problems(folder: Path, made: Path) -> list[Problem]:
-    """Return which files of a folder are not those that were made anew, and where they differ.
+def file_problems(folder: Path, regenerated: Path) -> list[Problem]:
+    """Return the differences between a folder and its regenerated files.
 
-    Files beside those, and folders beside those, that were made are none of them.
+    Only files and subfolders whose top-level name was regenerated are compared.
     """
-    tops = [path.name for path in made.iterdir()]
+    tops = [path.name for path in regenerated.iterdir()]
     old, new = (
         {
             path.relative_to(root): path.read_bytes()
@@ -156,22 +158,22 @@ def file_problems(folder: Path, made: Path) -> list[Problem]:
             for path in (root / top, *(root / top).rglob("*"))
             if path.is_file()
         }
-        for root in (folder, made)
+        for root in (folder, regenerated)
     )
-    found = []
+    problems = []
     for name in sorted(old | new):
         here = Location(str(folder / name))
         if name not in new:
-            found.append(here.problem("out-of-date", "the records give no such file"))
+            problems.append(here.problem("out-of-date", "no such file is written from the records"))
         elif name not in old:
-            found.append(here.problem("missing-file", "missing"))
+            problems.append(here.problem("missing-file", "missing"))
         else:
-            found += differences(folder / name, old[name], new[name])
-    return found
+            problems += differences(folder / name, old[name], new[name])
+    return problems
 
 
 def differences(path: Path, old: bytes, new: bytes) -> Iterator[Problem]:
-    """Yield where a file first differs from the one made anew, and how; nothing where nowhere.
+    """Yield the first difference between a file and its regenerated content.
 
     Drawings are compared by the numbers that they show.
     """
@@ -179,20 +181,20 @@ def differences(path: Path, old: bytes, new: bytes) -> Iterator[Problem]:
     if old == new:
         return
     lines = zip_longest(*(text.decode(errors="replace").split("\n") for text in (old, new)))
-    for number, (there, made) in enumerate(lines, start=1):
-        if there != made:
-            pairs = enumerate(zip_longest(there or "", made or ""))
-            first = next((i for i, (a, b) in pairs if a != b), 0)
+    for number, pair in enumerate(lines, start=1):
+        if pair[0] != pair[1]:
+            characters = enumerate(zip_longest(*(line or "" for line in pair)))
+            first = next((i for i, (a, b) in characters if a != b), 0)
             start = max(first - CONTEXT, 0)
-            has, gives = (None if line is None else line[start:] for line in (there, made))
+            has, gives = (None if line is None else line[start:] for line in pair)
             message = f"has {format_value(has)}, the records give {format_value(gives)}"
             yield Problem(str(path), number, "", "out-of-date", message)
             return
-    yield Location(str(path)).problem("out-of-date", "differs in bytes that are no text")
+    yield Location(str(path)).problem("out-of-date", "differs in bytes that are not text")
 
 
 def _numbers_for_drawings(content: bytes) -> bytes:
-    """Return a file with the hash of its numbers in place of each drawing."""
+    """Return a file with each drawing replaced by its numbers' hash."""
     if content.startswith(PNG) and (drawn := DRAWN_PNG.search(content)):
         return drawn[1]
     return DRAWN_SVG.sub(rb"<svg \1/>", content)

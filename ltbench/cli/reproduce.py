@@ -21,8 +21,7 @@ from ltbench.cli.verbs import Needs, unless
 from ltbench.training.options import Device
 
 if TYPE_CHECKING:
-    from ltbench.analysis.published_rows import PublishedRow
-    from ltbench.analysis.reproduction import Verdict
+    from ltbench.analysis.reproduction import PublishedRow, Reproduction
     from ltbench.config.planning import Plan
     from ltbench.launch.devices import Slot
     from ltbench.runs.store import Stored
@@ -67,7 +66,7 @@ def reproduce(
     if the spread over seeds is known. The exit code is 1 if a number is outside. Without --grid,
     the rows are those of configs/grids.
     """
-    from ltbench.analysis.published_rows import published_row, published_rows
+    from ltbench.analysis.reproduction import published_row, published_rows
     from ltbench.config.files import available
     from ltbench.launch.run import run_here
     from ltbench.runs.run_dir import RunDirectory
@@ -80,7 +79,7 @@ def reproduce(
         print_table(("Row", "Published", "Grid"), map(_listed, rows.values()))
         return
     chosen = published_row(row, rows)
-    plan = chosen.plan(seeds or (), balanced_counterpart=ua)
+    plan = chosen.plan(seeds or (), balanced=ua)
     slots = machine.local_slots()
     _announce(chosen, plan, published, Folders(run_dir, records), slots)
     if dry_run:
@@ -98,7 +97,7 @@ def _listed(row: "PublishedRow") -> tuple[str, str, str]:
     from ltbench.analysis.result_set import DECIMALS
     from ltbench.core.exact import fixed
 
-    numbers = [number for number in row.claims if number.metric == "acc"] or row.claims
+    numbers = [number for number in row.numbers if number.metric == "acc"] or row.numbers
     text = "; ".join(f"{fixed(each.value, DECIMALS)} ({each.source})" for each in numbers)
     return row.name, text, row.grid.grid.name
 
@@ -112,7 +111,7 @@ def _announce(
 ) -> None:
     """Print the published numbers of a row, its jobs and their cost."""
     from ltbench.analysis.metrics import METRICS
-    from ltbench.analysis.reproduction import claims
+    from ltbench.analysis.reproduction import row_numbers
     from ltbench.analysis.result_set import DECIMALS, boards
     from ltbench.core.exact import fixed
     from ltbench.core.hardware import hardware_of
@@ -124,7 +123,7 @@ def _announce(
     print_text(f"{row.name}: {row.label} on {board.title}, {board.recipe.title}")
     numbers = (
         (METRICS[number.metric].title, fixed(number.value, DECIMALS), number.source)
-        for number in claims(board, board.entries[0])
+        for number in row_numbers(board, board.entries[0])
     )
     print_table(("Metric", "Published", "Source"), numbers)
     run_dir = folders.runs
@@ -142,41 +141,41 @@ def _judge(
     plan: "Plan", published: "dict[str, Stored]", ours: "dict[str, Stored]", tolerance: float
 ) -> None:
     """Compare published numbers with ours; exit with 1 if any is outside."""
-    from ltbench.analysis.reproduction import claims, verdicts
+    from ltbench.analysis.reproduction import reproductions, row_numbers
     from ltbench.analysis.result_set import boards
 
     (theirs,), (mine,) = boards(plan, published), boards(plan, ours)
-    judged = verdicts(claims(theirs, theirs.entries[0]), mine.entries[0], tolerance)
+    judged = reproductions(row_numbers(theirs, theirs.entries[0]), mine.entries[0], tolerance)
     print_table(
-        ("Metric", "Published", "Ours", "Difference", "Tolerance", "Verdict", "Source"),
+        ("Metric", "Published", "Ours", "Difference", "Tolerance", "Outcome", "Source"),
         map(_judged, judged),
     )
     both = [key for key in plan.jobs if key in published and key in ours]
     if both:
         same = sum(published[key].record.repeats(ours[key].record) for key in both)
         print_text(f"{same} of {len(both)} published records are reproduced bit for bit.")
-    outside = sum(verdict.word == "outside" for verdict in judged)
-    within = sum(verdict.word == "within" for verdict in judged)
+    outside = sum(result.outcome == "outside" for result in judged)
+    within = sum(result.outcome == "within" for result in judged)
     print_text(f"{within} numbers within tolerance, {outside} outside.")
     if outside:
         raise typer.Exit(1)
 
 
-def _judged(verdict: "Verdict") -> tuple[str, ...]:
+def _judged(result: "Reproduction") -> tuple[str, ...]:
     from ltbench.analysis.metrics import METRICS
     from ltbench.analysis.result_set import DECIMALS
     from ltbench.core.exact import fixed
 
-    number, difference = verdict.claim, verdict.difference
-    metric, word = METRICS[number.metric], str(verdict.word)
-    if word == "not run" and metric.compute is None:
-        word = "needs --ua"
+    number, difference = result.published, result.difference
+    metric, outcome = METRICS[number.metric], str(result.outcome)
+    if outcome == "not run" and metric.compute is None:
+        outcome = "needs --ua"
     return (
         metric.title,
         fixed(number.value, DECIMALS),
-        "" if verdict.ours.mean is None else fixed(verdict.ours.mean, DECIMALS),
+        "" if result.ours.mean is None else fixed(result.ours.mean, DECIMALS),
         "" if difference is None else fixed(difference, DECIMALS, "+"),
-        "" if difference is None else fixed(verdict.tolerance, DECIMALS),
-        word,
+        "" if difference is None else fixed(result.tolerance, DECIMALS),
+        outcome,
         number.source,
     )

@@ -248,7 +248,7 @@ def _missing_results(match: "HeadToHead") -> tuple[str, str]:
     why = "no seed has both with the same test images"
     if without:
         why = f"no record of {' or '.join(map(format_value, without))}"
-    return f"{match.place}: {why}", f"`ltbench run --grid {match.grid}` trains the missing jobs"
+    return f"{match.setting}: {why}", f"`ltbench run --grid {match.grid}` trains the missing jobs"
 
 
 def methods(plugins: Plugins = None, records: RecordsDir = Folders.records) -> None:

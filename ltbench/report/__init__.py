@@ -1,1 +1,1 @@
-"""Tables, figures, the page and the README, made of what `analysis` computes. Imports no torch."""
+"""Tables, figures, the leaderboard page and the README. Imports no torch."""

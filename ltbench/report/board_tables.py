@@ -1,4 +1,4 @@
-"""Tables of what a board's variants get right: all, by group, class, classifier and test."""
+"""Accuracy tables of a board: overall, by shot group, class, classifier and test."""
 
 import json
 from collections import Counter
@@ -19,16 +19,17 @@ from ltbench.report.published_tables import published_columns
 from ltbench.report.table import COUNT, ORDINAL, PERCENT, Cell, Column, TableSpec, ranked
 from ltbench.runs.record import Record
 
-CLASSES_SHOWN = 200
-"""Classes that a table of single ones has at most."""
+MAX_CLASSES = 200
+"""Classes up to which a board has a table of single classes."""
 
-JOINT = "Joint is the network with the classifier that it was trained with."
+JOINT = "Joint: the stage-1 network with the classifier it was trained with."
 
 TEST_TIME: dict[TestTime, str] = {
     "inductive": "nothing",
-    "transductive": "unlabelled images",
+    "transductive": "unlabeled images",
     "known_test_prior": "class frequencies",
 }
+"""What a method sees of the test set, by kind."""
 
 
 def _main_columns(of: BoardContext) -> list[Column[VariantResult]]:
@@ -68,7 +69,9 @@ MAIN: TableSpec[BoardContext, VariantResult] = TableSpec(
 BY_GROUP: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="groups",
     title=lambda of: f"{of.board.title}: many, medium and few",
-    caption=lambda of: f"{of.setting} {of.rule} A group's accuracy is the mean over its classes.",
+    caption=lambda of: (
+        f"{of.setting} {of.rule} The accuracy of a group is the mean over its classes."
+    ),
     columns=lambda of: [
         LABEL,
         metric_column(ACC),
@@ -93,7 +96,7 @@ MORE: TableSpec[BoardContext, VariantResult] = TableSpec(
 
 @dataclass(frozen=True)
 class _Network:
-    """A trained network, a metric, and the entries by the classifier that they put on it."""
+    """A stage-1 network, a metric, and its variants by classifier."""
 
     stage1: Stage1Result
     metric: Metric
@@ -106,21 +109,25 @@ class _Network:
 
 def _networks(of: BoardContext) -> list[_Network]:
     metrics = [ACC, *metrics_in("groups")]
-    found = [(one, _classifiers(of.board.built_on(one), of)) for one in of.board.stage1_results]
-    return [_Network(one, m, own) for one, own in found if own for m in metrics]
+    return [
+        _Network(stage1, metric, entries)
+        for stage1 in of.board.stage1_results
+        if (entries := _classifiers(of.board.initialized_from(stage1), of))
+        for metric in metrics
+    ]
 
 
 def _classifiers(
     entries: Sequence[VariantResult], of: BoardContext
 ) -> dict[tuple[int, str], VariantResult]:
-    """Return the entries that replace the classifier alone, in the order of columns."""
+    """Return the variants that only replace the classifier, by column."""
     order = [key for key, info in of.methods.items() if info.replaces_classifier]
-    found = {
+    by_column = {
         (order.index(e.variant.method), _hparams(e)): e
         for e in entries
         if e.variant.method in order
     }
-    return dict(sorted(found.items()))
+    return dict(sorted(by_column.items()))
 
 
 def _hparams(entry: VariantResult) -> str:
@@ -128,21 +135,25 @@ def _hparams(entry: VariantResult) -> str:
 
 
 def _decoupling_columns(of: BoardContext) -> list[Column[_Network]]:
-    kinds = _classifiers([e for one in of.board.stage1_results for e in of.board.built_on(one)], of)
+    stage1_results = of.board.stage1_results
+    entries = [e for stage1 in stage1_results for e in of.board.initialized_from(stage1)]
     return [
         Column("Stage 1", lambda row: row.stage1.label, names=True),
         Column("Classes", lambda row: "All" if row.metric is ACC else row.metric.title, names=True),
         ranked("Joint", lambda row: row.stage1.joint[row.metric.key], caption=JOINT),
-        *(_replaced(kind, _settings(entry, of)) for kind, entry in kinds.items()),
+        *(
+            _classifier_column(classifier, _settings(entry, of))
+            for classifier, entry in _classifiers(entries, of).items()
+        ),
     ]
 
 
-def _replaced(kind: tuple[int, str], title: str) -> Column[_Network]:
-    return ranked(title, lambda row: row.value(kind))
+def _classifier_column(classifier: tuple[int, str], title: str) -> Column[_Network]:
+    return ranked(title, lambda row: row.value(classifier))
 
 
 def _settings(entry: VariantResult, of: BoardContext) -> str:
-    """Return an entry's method with the hyper-parameters that it sets."""
+    """Return a variant's method with the hyper-parameters it sets."""
     hparams = ", ".join(f"{name} {value}" for name, value in sorted(entry.variant.hparams.items()))
     title = of.methods[entry.variant.method].title
     return f"{title} ({hparams})" if hparams else title
@@ -152,7 +163,7 @@ DECOUPLING: TableSpec[BoardContext, _Network] = TableSpec(
     name="decoupling",
     title=lambda of: f"{of.board.title}: classifiers on decoupled representations",
     caption=lambda of: (
-        f"{of.setting} {of.rule} Best and second are marked along a row; what is blank is not in "
+        f"{of.setting} {of.rule} Best and second are marked along a row; blank cells are not in "
         "the grid."
     ),
     columns=_decoupling_columns,
@@ -181,14 +192,14 @@ def _confidence(entry: VariantResult, of: BoardContext) -> Estimate:
 
 
 def _group_error(of: BoardContext, group: Group) -> Column[VariantResult]:
-    """Return the column of calibration errors on the images of a group."""
+    """Return the column of the calibration error of a shot group."""
 
     def error(entry: VariantResult) -> Estimate:
-        found = {r.key: r.test.group_calibration for r in of.records_of(entry) if r.test}
+        calibrations = {r.key: r.test.group_calibration for r in of.records_of(entry) if r.test}
         errors = {
-            key: measured(bins[group].ece) if group in bins else None
-            for key, bins in found.items()
-            if bins is not None
+            key: measured(by_group[group].ece) if group in by_group else None
+            for key, by_group in calibrations.items()
+            if by_group is not None
         }
         return over_seeds(entry.values["acc"], errors)
 
@@ -200,11 +211,11 @@ CALIBRATION: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="calibration",
     title=lambda of: f"{of.board.title}: calibration",
     caption=lambda of: (
-        f"{of.setting} ECE: mean distance in % between confidence, the largest class probability, "
-        "and accuracy in 15 equal bins of confidence, weighted by images (Naeini et al., AAAI "
-        "2015); the lowest is marked as best. A mean confidence above Acc is too sure. "
-        "Probabilities are the softmax of what a method predicts, also where that is no logarithm "
-        "of a probability, as NCM's distances."
+        f"{of.setting} ECE: mean difference in % between confidence, the largest class "
+        "probability, and accuracy in 15 bins of equal width, weighted by images (Naeini et al., "
+        "AAAI 2015); the lowest is marked as best. A mean confidence above Acc means "
+        "overconfidence. Probabilities are the softmax of a method's scores, even if these are "
+        "not log-probabilities, such as the distances of NCM."
     ),
     columns=_calibration_columns,
     rows=lambda of: of.entries,
@@ -213,28 +224,28 @@ CALIBRATION: TableSpec[BoardContext, VariantResult] = TableSpec(
 
 @dataclass(frozen=True)
 class _Shifted:
-    """A variant under shifted test frequencies, as expected or as tested again."""
+    """A variant under label shift: expected accuracies, or those tested again."""
 
     label: str
     seen: str
     values: Mapping[Shift, Estimate]
-    again: bool = False
+    tested_again: bool = False
 
 
 def _shifted(of: BoardContext) -> list[_Shifted]:
     rows = []
     for entry in of.entries:
-        acc, label, found = entry.values["acc"], entry.variant.label, of.records_of(entry)
-        expected = {s: over_seeds(acc, {r.key: _expected(r, s) for r in found}) for s in SHIFTS}
+        acc, label, records = entry.values["acc"], entry.variant.label, of.records_of(entry)
+        expected = {s: over_seeds(acc, {r.key: _expected(r, s) for r in records}) for s in SHIFTS}
         rows.append(_Shifted(label, TEST_TIME["inductive"], expected))
-        tested = {record.key: record.shifted for record in found if record.shifted}
+        tested = {record.key: record.shifted for record in records if record.shifted}
         if tested:
             kinds = " or ".join(sorted({TEST_TIME[tests.test_time] for tests in tested.values()}))
             accuracies = {
                 s: over_seeds(acc, {key: tests.accuracy(s) for key, tests in tested.items()})
                 for s in SHIFTS
             }
-            rows.append(_Shifted(label, kinds, accuracies, again=True))
+            rows.append(_Shifted(label, kinds, accuracies, tested_again=True))
     return rows
 
 
@@ -249,13 +260,14 @@ def _under(shift: Shift) -> Column[_Shifted]:
 
 SHIFTED: TableSpec[BoardContext, _Shifted] = TableSpec(
     name="shifts",
-    title=lambda of: f"{of.board.title}: under other test frequencies",
+    title=lambda of: f"{of.board.title}: label shift",
     caption=lambda of: (
-        f"{of.setting} The test classes are exponentially long-tailed by the ratio named: forward "
-        "like training, backward its reverse. What sees nothing of the test set is a fixed "
-        "predictor: its expected accuracy, from the counts of the whole test, is ranked. What "
-        "adapts to unlabelled test images, or is told how frequent their classes are, was tested "
-        "again on images chosen for each shift; the accuracy on them is not ranked."
+        f"{of.setting} The test classes are exponentially long-tailed with the ratio of the "
+        "column: forward has the order of the training classes, backward the reverse. Inductive "
+        "methods, which see nothing of the test set, have their expected accuracy, computed from "
+        "the counts of the whole test; it is ranked. Methods that adapt to the unlabeled test "
+        "images, or are given the class frequencies, were tested again on images chosen for each "
+        "shift; that accuracy is not ranked."
     ),
     columns=lambda _: [
         Column("Method", lambda row: row.label, names=True),
@@ -263,17 +275,16 @@ SHIFTED: TableSpec[BoardContext, _Shifted] = TableSpec(
         *map(_under, SHIFTS),
     ],
     rows=_shifted,
-    compared=lambda row: not row.again,
+    compared=lambda row: not row.tested_again,
 )
 
 
 @dataclass(frozen=True)
 class _OpenSet:
-    """F-measures of a variant by threshold, and whether others had other images of that name."""
+    """F-measures of a variant by threshold."""
 
     label: str
     values: Mapping[float, Estimate]
-    others: bool
 
 
 def _open_set(of: BoardContext) -> list[_OpenSet]:
@@ -284,21 +295,25 @@ def _open_set(of: BoardContext) -> list[_OpenSet]:
         }
         for entry in of.entries
     }
-    versions = Counter(_images(r) for found in tests.values() for r in found.values()).most_common()
+    counts = Counter(_fingerprint(r) for found in tests.values() for r in found.values())
     rows = []
     for entry in of.entries:
         found = tests[entry.variant.label].items()
-        measures = {key: r.f_measures() for key, r in found if _images(r) == versions[0][0]}
+        measures = {
+            key: r.f_measures()
+            for key, r in found
+            if _fingerprint(r) == counts.most_common(1)[0][0]
+        }
         if measures:
             values = {
-                t: over_seeds(entry.values["acc"], {key: of[t] for key, of in measures.items()})
+                t: over_seeds(entry.values["acc"], {key: f[t] for key, f in measures.items()})
                 for t in THRESHOLDS
             }
-            rows.append(_OpenSet(entry.variant.label, values, len(versions) > 1))
+            rows.append(_OpenSet(entry.variant.label, values))
     return rows
 
 
-def _images(record: Record) -> str:
+def _fingerprint(record: Record) -> str:
     return "" if record.open_set is None else record.open_set.fingerprint
 
 
@@ -310,13 +325,13 @@ OPEN_SET: TableSpec[BoardContext, _OpenSet] = TableSpec(
     name="open set",
     title=lambda of: f"{of.board.title}: open set {of.board.dataset.open_set}",
     caption=lambda of: (
-        f"{of.setting} F-measure in % on these test images together with those of "
-        f"{of.board.dataset.open_set}, which are right where they are rejected: where the largest "
-        "class probability is below the threshold of the column. 0.1 is that of Liu et al. (CVPR "
-        "2019), for hundreds of classes; ten never fall below it. As in their code an image of "
-        "these classes that is rejected counts against precision; in that of Kang et al. (ICLR "
-        "2020) it does not. Where runs were tested on different images of that name, those of most "
-        "runs count."
+        f"{of.setting} F-measure in % on the test images together with those of "
+        f"{of.board.dataset.open_set}, which have to be rejected: an image is rejected if its "
+        "largest class probability is below the threshold of the column. 0.1 is the threshold of "
+        "Liu et al. (CVPR 2019), for hundreds of classes; with ten classes no probability is "
+        "below it. As in their code, a rejected image of a known class counts against precision; "
+        "in that of Kang et al. (ICLR 2020) it does not. If runs were tested on different versions "
+        "of the open-set images, the version of most runs counts."
     ),
     columns=lambda _: [
         Column("Method", lambda row: row.label, names=True),
@@ -328,7 +343,7 @@ OPEN_SET: TableSpec[BoardContext, _OpenSet] = TableSpec(
 
 @dataclass(frozen=True)
 class _Class:
-    """A class of the test set."""
+    """A class of an uneven test set."""
 
     k: int
     name: str
@@ -337,11 +352,11 @@ class _Class:
 
 
 def _single_classes(of: BoardContext) -> list[_Class]:
-    """Return the classes of an uneven test set, the largest first; none where there are many."""
-    if not of.board.uneven_test or of.board.dataset.classes > CLASSES_SHOWN:
+    """Return the classes of an uneven test set, the largest first."""
+    if not of.board.uneven_test or of.board.dataset.classes > MAX_CLASSES:
         return []
-    found = (record for entry in of.entries for record in of.records_of(entry))
-    split, test = next((r.split, r.test) for r in found if r.test)
+    records = (record for entry in of.entries for record in of.records_of(entry))
+    split, test = next((r.split, r.test) for r in records if r.test)
     names = split.class_names or tuple(map(str, range(of.board.dataset.classes)))
     rows = [
         _Class(k, *facts)
@@ -350,8 +365,8 @@ def _single_classes(of: BoardContext) -> list[_Class]:
     return sorted(rows, key=lambda row: -row.trained_on)
 
 
-def _variant(entry: VariantResult, of: BoardContext) -> Column[_Class]:
-    """Return the column of a variant's accuracy on single classes."""
+def _variant_column(entry: VariantResult, of: BoardContext) -> Column[_Class]:
+    """Return the column of a variant's accuracy per class."""
     tests = {r.key: r.test for r in of.records_of(entry) if r.test}
 
     def accuracy(row: _Class) -> Estimate:
@@ -368,14 +383,14 @@ CLASSES: TableSpec[BoardContext, _Class] = TableSpec(
     name="classes",
     title=lambda of: f"{of.board.title}: each class",
     caption=lambda of: (
-        f"{of.setting} Training images are those of the long-tailed split. Best and "
-        "second are marked along a row."
+        f"{of.setting} Training images: of the long-tailed split. Best and second are marked "
+        "along a row."
     ),
     columns=lambda of: [
         Column("Class", lambda row: row.name, names=True),
         Column("Training images", lambda row: row.trained_on, COUNT),
         Column("Test images", lambda row: row.tested_on, COUNT),
-        *(_variant(entry, of) for entry in of.entries),
+        *(_variant_column(entry, of) for entry in of.entries),
     ],
     rows=_single_classes,
     along="rows",

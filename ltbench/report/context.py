@@ -1,4 +1,4 @@
-"""Sources of tables, and the columns that many tables share."""
+"""Sources of tables (a board, a leaderboard) and columns shared by tables."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +18,8 @@ from ltbench.report.table import PERCENT, Column
 from ltbench.runs.record import Record
 from ltbench.runs.store import Loaded, Stored
 
-FEWEST_DATASETS = 5
-"""Datasets below which nothing is said of ranks."""
+MIN_DATASETS = 5
+"""Datasets below which there is no table of mean ranks."""
 
 OLDER = "Not in older records."
 
@@ -30,7 +30,7 @@ LABEL: Column[VariantResult] = Column("Method", lambda entry: entry.variant.labe
 
 @dataclass(frozen=True)
 class BoardContext:
-    """A board, the methods of the registry, and sound records by key."""
+    """A board, the methods of the registry, and valid records by key."""
 
     board: ResultSet
     methods: Mapping[str, MethodInfo]
@@ -43,24 +43,20 @@ class BoardContext:
 
     @cached_property
     def setting(self) -> str:
-        """What all numbers of the board share."""
+        """Dataset, recipe and seeds, for captions."""
         dataset, recipe, n = self.board.dataset, self.board.recipe, len(self.board.seeds)
-        ratio = (
-            ""
-            if dataset.imbalance_ratio is None
-            else f", {dataset.imbalance_type}, ratio {dataset.imbalance_ratio:g}"
-        )
-        spread = f"mean ± sample standard deviation over n = {n} seeds" if n > 1 else "n = 1 seed"
+        ratio = dataset.imbalance_ratio
+        imbalance = f", {dataset.imbalance_type}, imbalance ratio {ratio:g}" if ratio else ""
+        seeds = f"mean ± sample standard deviation over n = {n} seeds" if n > 1 else "n = 1 seed"
         return (
-            f"{dataset.id}: {dataset.classes} classes{ratio}. Recipe {recipe.name}: "
-            f"{recipe.network}, {recipe.stage1.epochs} epochs, global batch {recipe.batch_size}. "
-            "Test "
-            f"accuracy after the last epoch in %, {spread}."
+            f"{dataset.id}: {dataset.classes} classes{imbalance}. Recipe {recipe.name}: "
+            f"{recipe.network}, {recipe.stage1.epochs} epochs, global batch size "
+            f"{recipe.batch_size}. Test accuracy after the last epoch in %, {seeds}."
         )
 
     @property
     def rule(self) -> str:
-        """How its classes are grouped."""
+        """The definition of its shot groups, for captions."""
         return f"Groups: {RULES[self.board.dataset.shot_rule]}."
 
     def records_of(self, entry: VariantResult) -> list[Record]:
@@ -70,13 +66,13 @@ class BoardContext:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """All that a leaderboard is made of.
+    """Source of a leaderboard: grids, records, methods and findings.
 
     Attributes:
         grids: plans, each with its boards.
-        loaded: what the record stores hold.
-        methods: the registry's.
-        findings: claims to test on every board.
+        loaded: content of the record stores.
+        methods: of the registry.
+        findings: to test on every board.
         failed: keys of jobs whose last attempt failed.
     """
 
@@ -102,11 +98,11 @@ class Leaderboard:
     @property
     def boards(self) -> list[ResultSet]:
         """The boards of all grids."""
-        return [board for _, found in self.grids for board in found]
+        return [board for _, boards in self.grids for board in boards]
 
     @property
     def fullest(self) -> ResultSet | None:
-        """The board with the most variants measured, the first of equals."""
+        """The board with the most measured variants, the first of equals."""
 
         def measured(board: ResultSet) -> int:
             return sum(entry.values["acc"].n > 0 for entry in board.entries)
@@ -115,9 +111,9 @@ class Leaderboard:
 
     @cached_property
     def ranks(self) -> tuple[tuple[str, ...], Ranks] | None:
-        """Datasets, and the ranks of variants over them; None below five, or three variants."""
+        """Datasets and mean ranks, None for too few datasets or variants."""
         datasets, scores = accuracies(self.boards)
-        if len(datasets) < FEWEST_DATASETS or len(scores) < 3:
+        if len(datasets) < MIN_DATASETS or len(scores) < 3:
             return None
         return datasets, rank_variants(scores)
 
@@ -125,12 +121,12 @@ class Leaderboard:
 def metric_column(
     metric: Metric, *, marked: bool = True, explained: bool = False
 ) -> Column[VariantResult]:
-    """Return the column of a metric of variants; that of the accuracy stays where nothing ran.
+    """Return the column of a metric of variants.
 
     Args:
-        metric: of the registry.
-        marked: whether best and second are marked, where values compare.
-        explained: whether the table's caption says what it is.
+        metric: of the registry; the column of the accuracy is kept even if empty.
+        marked: whether best and second are marked, if the metric has a direction.
+        explained: whether the table's caption defines it.
     """
     return Column(
         metric.title,
@@ -145,18 +141,20 @@ def metric_column(
 
 
 def over_seeds(acc: Estimate, fractions: Mapping[str, Fraction | None]) -> Estimate:
-    """Return what records behind an accuracy have in its place, in percent.
+    """Return another metric of the records behind an accuracy, in percent.
 
     Args:
-        acc: of a variant.
-        fractions: by the keys of the records that have it; None where it is of no class.
+        acc: accuracy of a variant.
+        fractions: the metric by record key, None for an empty group; records without the metric
+            are absent.
     """
     if acc.mean is None:
         return acc
-    known = {key: 100 * value for key, value in fractions.items() if value is not None}
-    if not known:
-        absent = replace(acc, mean=None, std=None, state="empty")
-        return absent if fractions else replace(absent, state="not available", reason=OLDER)
-    n, summary = len(known), summarize(list(known.values()))
+    percentages = {key: 100 * value for key, value in fractions.items() if value is not None}
+    if not percentages:
+        empty = replace(acc, mean=None, std=None, state="empty")
+        return empty if fractions else replace(empty, state="not available", reason=OLDER)
+    n, summary = len(percentages), summarize(list(percentages.values()))
     state: State = acc.state if n == acc.n else "partial"
-    return replace(acc, mean=summary.mean, std=summary.std, n=n, state=state, keys=tuple(known))
+    keys = tuple(percentages)
+    return replace(acc, mean=summary.mean, std=summary.std, n=n, state=state, keys=keys)

@@ -1,4 +1,4 @@
-"""What the variants of a board cost: to train with all they need, and to predict with."""
+"""The cost table of a board: training time, FLOPs, memory and parameters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from fractions import Fraction
 from ltbench.analysis.relative_to_baseline import RelativeCost, relative_costs
 from ltbench.analysis.result_set import Estimate, State, VariantResult
 from ltbench.analysis.significance import find_baseline
-from ltbench.analysis.training_cost import TrainingTime, forward_ratio, training_cost
+from ltbench.analysis.training_cost import TrainingTime, forward_ratio, training_time
 from ltbench.config.planning import BASELINE
 from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import mean, measured
@@ -18,70 +18,78 @@ from ltbench.runs.record import Record
 
 @dataclass(frozen=True)
 class _Cost:
-    """What a variant took, and softmax's `unit`, as far as records have both."""
+    """The cost of a variant, and of softmax.
+
+    Attributes:
+        records: behind its accuracy.
+        time, softmax_time: training times, None if a record is missing.
+        flops: training FLOPs relative to softmax.
+        forward: forward FLOPs relative to softmax.
+    """
 
     entry: VariantResult
-    found: list[Record]
-    spent: TrainingTime | None
-    unit: TrainingTime | None
-    work: RelativeCost | None
+    records: list[Record]
+    time: TrainingTime | None
+    softmax_time: TrainingTime | None
+    flops: RelativeCost | None
     forward: Fraction | None
 
     @property
     def hours(self) -> Estimate:
         acc = self.entry.values["acc"]
-        if self.spent is None:
+        if self.time is None:
             state: State = "not available" if acc.keys else acc.state
             return Estimate(planned=acc.planned, state=state)
-        return self._value(self.spent.seconds / 3600, self.spent.n, self.spent.keys)
+        return self._value(self.time.seconds / 3600, self.time.n, self.time.keys)
 
     @property
-    def over_softmax(self) -> Cell:
-        if self.spent is None or self.unit is None or self.unit.seconds == 0:
+    def time_over_softmax(self) -> Cell:
+        if self.time is None or self.softmax_time is None or self.softmax_time.seconds == 0:
             return Cell()
-        ratio = self._beside(self.spent.seconds / self.unit.seconds, self.spent, self.unit)
-        return Cell(ratio, about=self.spent.hardware != self.unit.hardware)
+        ratio = self.time.seconds / self.softmax_time.seconds
+        value = self._relative(ratio, self.time, self.softmax_time)
+        return Cell(value, about=self.time.hardware != self.softmax_time.hardware)
 
     @property
-    def work_over_softmax(self) -> Cell:
-        if self.work is None or self.spent is None or self.unit is None:
+    def flops_over_softmax(self) -> Cell:
+        if self.flops is None or self.time is None or self.softmax_time is None:
             return Cell()
-        value = self._beside(self.work.ratio, self.spent, self.unit)
-        return Cell(value, about=not self.work.known)
+        value = self._relative(self.flops.ratio, self.time, self.softmax_time)
+        return Cell(value, about=not self.flops.known)
 
     @property
     def rate(self) -> Estimate | None:
-        return self._measured({r.key: r.cost.images_per_second for r in self.found})
+        return self._measured({r.key: r.cost.images_per_second for r in self.records})
 
     @property
     def memory(self) -> Cell:
-        """Memory used, marked where it is a GPU's; nothing where seeds differ in that."""
-        kinds = {record.cost.memory for record in self.found}
+        """Peak memory, of GPU or host; empty if seeds differ in that."""
+        kinds = {record.cost.memory for record in self.records}
         if len(kinds) != 1:
             return Cell()
-        value = self._measured({r.key: r.cost.peak_memory_mb for r in self.found})
+        value = self._measured({r.key: r.cost.peak_memory_mb for r in self.records})
         return Cell(value, unit="GPU" if kinds == {"gpu"} else "")
 
     @property
     def parameters(self) -> Estimate | None:
-        if not self.found:
+        if not self.records:
             return None
         acc = self.entry.values["acc"]
-        return self._value(Fraction(self.found[0].weights.parameters), acc.n, acc.keys)
+        return self._value(Fraction(self.records[0].weights.parameters), acc.n, acc.keys)
 
     @property
     def hardware(self) -> str | None:
-        own = {record.environment.hardware for record in self.found}
-        return "; ".join(sorted(self.spent.hardware if self.spent else own)) or None
+        last_stage = {record.environment.hardware for record in self.records}
+        return "; ".join(sorted(self.time.hardware if self.time else last_stage)) or None
 
-    def _beside(self, ratio: Fraction, spent: TrainingTime, unit: TrainingTime) -> Estimate:
-        return self._value(ratio, spent.n, tuple(dict.fromkeys((*spent.keys, *unit.keys))))
+    def _relative(self, ratio: Fraction, ours: TrainingTime, softmax: TrainingTime) -> Estimate:
+        return self._value(ratio, ours.n, tuple(dict.fromkeys((*ours.keys, *softmax.keys))))
 
     def _measured(self, numbers: Mapping[str, float | None]) -> Estimate | None:
-        known = {key: measured(number) for key, number in numbers.items() if number is not None}
-        if not known:
+        exact = {key: measured(number) for key, number in numbers.items() if number is not None}
+        if not exact:
             return None
-        return self._value(mean(list(known.values())), len(known), tuple(known))
+        return self._value(mean(list(exact.values())), len(exact), tuple(exact))
 
     def _value(self, number: Fraction, n: int, keys: tuple[str, ...]) -> Estimate:
         acc = self.entry.values["acc"]
@@ -90,24 +98,24 @@ class _Cost:
 
 
 def forward_cost(info: MethodInfo | None, methods: Mapping[str, MethodInfo]) -> Fraction | None:
-    """Return the arithmetic of one prediction beside softmax's, as the registry has it."""
-    plain = methods.get(BASELINE)
-    if info is None or plain is None or info.cost is None or plain.cost is None:
+    """Return the registry's forward FLOPs of a method relative to softmax."""
+    baseline = methods.get(BASELINE)
+    if info is None or baseline is None or info.cost is None or baseline.cost is None:
         return None
-    return forward_ratio(info.cost, plain.cost)
+    return forward_ratio(info.cost, baseline.cost)
 
 
 def _costs(of: BoardContext) -> list[_Cost]:
-    plain = find_baseline(of.board, BASELINE)
-    unit = None if plain is None else training_cost(plain, of.records)
-    work = relative_costs(of.board, of.methods, of.records)
+    baseline = find_baseline(of.board, BASELINE)
+    softmax_time = None if baseline is None else training_time(baseline, of.records)
+    flops = relative_costs(of.board, of.methods, of.records)
     return [
         _Cost(
             entry=entry,
-            found=of.records_of(entry),
-            spent=training_cost(entry, of.records),
-            unit=unit,
-            work=work.get(entry.variant.label),
+            records=of.records_of(entry),
+            time=training_time(entry, of.records),
+            softmax_time=softmax_time,
+            flops=flops.get(entry.variant.label),
             forward=forward_cost(of.methods.get(entry.variant.method), of.methods),
         )
         for entry in of.entries
@@ -118,24 +126,24 @@ COST: TableSpec[BoardContext, _Cost] = TableSpec(
     name="cost",
     title=lambda of: f"{of.board.title}: cost",
     caption=lambda of: (
-        f"{of.setting} Device-hours: of a GPU, or of one process on a CPU, to train a variant and "
-        "all that it starts or learns from, mean over seeds; ~ where softmax had other hardware. "
-        "Images a second and the memory of the largest process are those of its last stage; what "
-        "did not train has no rate. These are as measured: a busy machine is slower. Work: passes "
-        "of images through networks in training, teachers and momentum copies too, counted; one "
-        "with a gradient is three that are forward alone. ~ where a network is one's own, counted "
-        "as softmax's. Forward cost: multiplications and additions of one prediction beside "
-        "softmax's, with ResNet-32 and default hyper-parameters."
+        f"{of.setting} Device-hours: of a GPU, or of one process on a CPU, to train a variant with "
+        "its init jobs and teachers, mean over seeds; ~ if softmax ran on other hardware. Images "
+        "per second and the peak memory of the largest process are those of the last stage; a "
+        "stage that does not train has no rate. These are as measured: a busy machine is slower. "
+        "Training FLOPs are counted, teachers and momentum networks included; a pass with a "
+        "gradient counts as three forward passes; ~ if the registry does not know a network, "
+        "which then counts as that of softmax. Forward FLOPs: of one prediction relative to "
+        "softmax, with ResNet-32 and default hyper-parameters."
     ),
     columns=lambda _: [
         Column("Method", lambda row: row.entry.variant.label, names=True),
         Column("Device-hours", lambda row: row.hours, HOURS, "lowest"),
-        Column("Over softmax", lambda row: row.over_softmax, TIMES, "lowest"),
-        Column("Work over softmax", lambda row: row.work_over_softmax, TIMES, "lowest"),
-        Column("Images a second", lambda row: row.rate, COUNT, "highest"),
+        Column("Time over softmax", lambda row: row.time_over_softmax, TIMES, "lowest"),
+        Column("FLOPs over softmax", lambda row: row.flops_over_softmax, TIMES, "lowest"),
+        Column("Images per second", lambda row: row.rate, COUNT, "highest"),
         Column("Peak memory, MB", lambda row: row.memory, COUNT, "lowest"),
         Column("Parameters", lambda row: row.parameters, COUNT, "lowest"),
-        Column("Forward cost", lambda row: row.forward, FINE_TIMES, "lowest"),
+        Column("Forward FLOPs", lambda row: row.forward, FINE_TIMES, "lowest"),
         Column("Hardware", lambda row: row.hardware),
     ],
     rows=_costs,

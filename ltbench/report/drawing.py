@@ -1,7 +1,7 @@
-"""Figures drawn with matplotlib, the extra `plots`, which is only imported where one is drawn.
+"""Figures drawn with matplotlib, the extra `plots`, which is imported lazily.
 
-Drawings are SVG with text as text, in the colors of the page's light palette. Each says which
-numbers it was drawn from, for its bytes change with matplotlib's version.
+Drawings are SVG with text as text, in the colors of the page's light palette. Each holds a hash of
+its numbers, as its bytes change with matplotlib's version.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ from ltbench.report.figures import LINK, LOSS, MUTED, RULE, TEXT, Axis, Figure, 
 
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 PNG = ("cost",)
-"""Figures that a README can show."""
+"""Figures that are drawn as PNG too, for READMEs."""
 
 STYLE = {
     "svg.fonttype": "none",
@@ -38,14 +38,14 @@ STYLE = {
     "legend.fontsize": 8,
 }
 TICKS = (0.1, 0.2, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50)
-"""Of an axis of times."""
+"""Ticks of a `times` axis."""
 
 LINE = 0.05
-"""Height of a name, as a share of a panel's."""
+"""Height of a name as a share of the panel's."""
 
 
 class Drawing(BaseModel):
-    """A figure as SVG; some as PNG, too."""
+    """A figure as SVG, and for some as PNG."""
 
     model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
 
@@ -54,7 +54,7 @@ class Drawing(BaseModel):
 
 
 def can_draw() -> bool:
-    """Return whether matplotlib is there."""
+    """Return whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
@@ -72,24 +72,24 @@ def draw(figure: Figure) -> Drawing:
         mpl.rcdefaults()
         mpl.rcParams.update({**STYLE, "svg.hashsalt": f"{figure.board} {figure.name}"})
         canvas = Canvas(figsize=figure.size, layout="constrained")
-        across = canvas.subplots(1, len(figure.panels), sharey=figure.shared, squeeze=False)[0]
-        explained: dict[str, Any] = {}
-        for axes, panel in zip(across, figure.panels, strict=True):
-            explained |= _draw_panel(axes, panel)
-        if explained:
-            canvas.legend(explained.values(), explained, loc="outside lower center", ncols=3)
+        subplots = canvas.subplots(1, len(figure.panels), sharey=figure.shared, squeeze=False)[0]
+        legend: dict[str, Any] = {}
+        for axes, panel in zip(subplots, figure.panels, strict=True):
+            legend |= _draw_panel(axes, panel)
+        if legend:
+            canvas.legend(legend.values(), legend, loc="outside lower center", ncols=3)
         svg, png = io.StringIO(), io.BytesIO()
         canvas.savefig(svg, format="svg", transparent=True, metadata=NO_METADATA)
         if figure.name in PNG:
-            said = {"Software": None, "numbers": figure.numbers_hash}
-            canvas.savefig(png, format="png", dpi=110, metadata=said)
-    tidy = _tidy(svg.getvalue(), figure.numbers_hash)
-    return Drawing(svg=tidy, png=png.getvalue() or None)
+            metadata = {"Software": None, "numbers": figure.numbers_hash}
+            canvas.savefig(png, format="png", dpi=110, metadata=metadata)
+    minified = _minified(svg.getvalue(), figure.numbers_hash)
+    return Drawing(svg=minified, png=png.getvalue() or None)
 
 
 def _draw_panel(axes: Any, panel: Panel) -> dict[str, Any]:
-    """Draw into axes; return what a legend explains, by label."""
-    explained, right = {}, axes
+    """Draw a panel into axes; return legend handles by label."""
+    legend, right = dict[str, Any](), axes
     if panel.right is not None:
         right = axes.twinx()
         right.yaxis.label.set_color(MUTED)
@@ -99,18 +99,18 @@ def _draw_panel(axes: Any, panel: Panel) -> dict[str, Any]:
     for series in panel.series:
         handle = _draw_series(right if series.mark == "area" else axes, series)
         if series.label:
-            explained[series.label] = handle
+            legend[series.label] = handle
     axes.set_title(panel.title)
     _set_up(axes, "x", panel.x, panel.series)
     _set_up(axes, "y", panel.y, panel.series)
     if panel.right is not None:
         _set_up(right, "y", panel.right, panel.series)
     _write_names(axes, panel.names)
-    return explained
+    return legend
 
 
 def _draw_series(axes: Any, series: Series) -> Any:
-    """Draw numbers; return the handle for a legend."""
+    """Draw a series; return its handle for a legend."""
     x, y, spread = (list(map(float, part)) for part in (series.x, series.y, series.spread))
     look = {"color": series.color, "linestyle": "--" if series.dashed else "-"}
     match series.mark:
@@ -134,33 +134,33 @@ def _draw_series(axes: Any, series: Series) -> Any:
 
 
 def _set_up(axes: Any, which: str, axis: Axis, series: Sequence[Series]) -> None:
-    """Give an axis, x or y, its label, scale and ticks."""
+    """Set label, scale and ticks of the x or y axis."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
     axes.set(**{f"{which}label": axis.label})
     if axis.limits is not None:
         axes.set(**{f"{which}lim": axis.limits})
-    own = getattr(axes, f"{which}axis")
+    ticks = getattr(axes, f"{which}axis")
     match axis.scale:
         case "integers":
-            own.get_major_locator().set_params(integer=True)
+            ticks.get_major_locator().set_params(integer=True)
         case "none":
-            own.set_major_locator(NullLocator())
+            ticks.set_major_locator(NullLocator())
         case "images":
             axes.set(**{f"{which}scale": "log"})
-            own.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
-            own.set_minor_formatter(NullFormatter())
+            ticks.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+            ticks.set_minor_formatter(NullFormatter())
         case "times":
             axes.set(**{f"{which}scale": "log"})
-            there = [float(number) for part in series for number in getattr(part, which)]
-            low, high = min(there) * 0.8, max(there) * 1.25
-            own.set_major_locator(FixedLocator([tick for tick in TICKS if low <= tick <= high]))
-            own.set_minor_locator(NullLocator())
-            own.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}x"))
+            numbers = [float(number) for part in series for number in getattr(part, which)]
+            low, high = min(numbers) * 0.8, max(numbers) * 1.25
+            ticks.set_major_locator(FixedLocator([tick for tick in TICKS if low <= tick <= high]))
+            ticks.set_minor_locator(NullLocator())
+            ticks.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}x"))
 
 
 def _write_names(axes: Any, names: Sequence[Name]) -> None:
-    """Write names beside their points, on the side where there is room, not over one another."""
+    """Write names next to their points, without overlaps."""
     if names:
         axes.margins(0.12)
     middle = sum(axes.get_xlim()) / 2
@@ -179,14 +179,14 @@ def _write_names(axes: Any, names: Sequence[Name]) -> None:
             )
 
 
-def _tidy(svg: str, numbers: str) -> str:
-    """Return a drawing on one line that names its numbers, without what no reader needs."""
+def _minified(svg: str, numbers: str) -> str:
+    """Return an SVG on one line, with the hash of its numbers."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>|\s*<!--.*?-->", "", svg, flags=re.DOTALL)
     rule = r"\s*<defs>\s*<style type=\"text/css\">\*\{([^}]*)\}</style>\s*</defs>"
-    lines = re.search(rule, svg)
-    if lines is not None:  # said of all elements of a page otherwise
-        svg = re.sub(rule, "", svg, count=1).replace("<svg ", f'<svg style="{lines[1]}" ', 1)
+    style = re.search(rule, svg)
+    if style is not None:  # within a page it would apply to all elements
+        svg = re.sub(rule, "", svg, count=1).replace("<svg ", f'<svg style="{style[1]}" ', 1)
     used = set(re.findall(r'(?:xlink:href="|url\()#([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
     svg = svg.replace("<svg ", f'<svg data-numbers="{numbers}" ', 1)
@@ -195,7 +195,7 @@ def _tidy(svg: str, numbers: str) -> str:
 
 
 def themed(svg: str) -> str:
-    """Return a drawing in the variables of the page's style sheet, so that it follows its theme."""
+    """Return an SVG whose colors are variables of the page's theme."""
     variables = {TEXT: "text", MUTED: "muted", RULE: "rule", LINK: "link", LOSS: "loss"}
     variables |= {family.color: family.key for family in FAMILIES.values()}
 

@@ -1,4 +1,4 @@
-"""The families of methods that the survey has, and how tables and figures mark them."""
+"""The survey's families of methods, with their colors and markers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,10 @@ from ltbench.config.registry import OWN, MethodInfo
 
 @dataclass(frozen=True)
 class Family:
-    """A family; `marker` is matplotlib's, `color` that of light pages, unlike any other there."""
+    """A family; `marker` is matplotlib's, `color` that of light pages.
+
+    Colors are unique among those of light pages, as `drawing.themed` replaces them.
+    """
 
     key: str
     title: str
@@ -27,11 +30,11 @@ FAMILIES = {
         Family(OWN, "Own", "v", "#57606b"),
     )
 }
-"""By key. The survey counts ensembles among module improvement; softmax is the baseline."""
+"""Families by key. The survey counts ensembles among module improvement."""
 
 
 def family_of(method: str, methods: Mapping[str, MethodInfo]) -> Family:
-    """Return the family of a method; one that is not of the package is its author's own."""
+    """Return the family of a method, `OWN` if it is a plugin's."""
     info = methods.get(method)
     if info is None:
         return FAMILIES[OWN]

@@ -1,7 +1,7 @@
-"""Drawings as files, and those kept from earlier: most figures show what they showed last time.
+"""Drawings of figures, cached between runs.
 
-Drawing a board takes seconds. A drawing is kept in a file named by a hash of what it is made of:
-the figure, the module that draws and matplotlib's version.
+Drawing a board takes seconds, and most figures do not change. A drawing is cached in a file named
+by a hash of the figure's numbers, the drawing module and matplotlib's version.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ from ltbench.report.drawing import Drawing, draw
 from ltbench.report.figures import Figure, figures_of
 from ltbench.runs.store import Stored
 
-KEPT = 30 * 86400
-"""Seconds that a drawing is kept after it was last of use."""
+MAX_AGE = 30 * 86400
+"""Seconds that a drawing is cached after its last use."""
 
 
 Drawn = dict[tuple[str, str], list[tuple[Figure, Drawing]]]
@@ -34,75 +34,79 @@ def draw_figures(
     boards: Sequence[ResultSet],
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
-    kept: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> Drawn:
     """Draw the figures of boards.
 
     Args:
-        boards: what to draw.
-        methods: the registry's.
-        records: sound records by key.
-        kept: folder of drawings from earlier; None draws everything anew.
+        boards: to draw.
+        methods: of the registry.
+        records: valid records by key.
+        cache_dir: folder of cached drawings; None draws all figures.
 
     Raises:
-        ModuleNotFoundError: where something has to be drawn, without matplotlib.
+        ModuleNotFoundError: if a figure is not cached and matplotlib is not installed.
     """
     return {
         (board.grid, board.id): [
-            (figure, draw_once(figure, kept)) for figure in figures_of(board, methods, records)
+            (figure, draw_cached(figure, cache_dir))
+            for figure in figures_of(board, methods, records)
         ]
         for board in boards
     }
 
 
 def write_figures(boards: Sequence[ResultSet], drawn: Drawn, folder: Path) -> list[Path]:
-    """Write drawings as SVG, named by grid, dataset, recipe and figure; return the files."""
+    """Write drawings as SVG files; return their paths.
+
+    Files are named by grid, dataset, recipe and figure.
+    """
     written = []
     for board in boards:
-        for figure, made in drawn[board.grid, board.id]:
+        for figure, image in drawn[board.grid, board.id]:
             name = f"{board.grid}-{board.dataset.id}-{board.recipe.name}-{figure.name}.svg"
-            write_atomically(folder / name, made.svg.encode(), durable=False)
+            write_atomically(folder / name, image.svg.encode(), durable=False)
             written.append(folder / name)
     return written
 
 
-def draw_once(figure: Figure, kept: Path | None) -> Drawing:
-    """Return a figure's drawing, from the folder of those from earlier where it is there.
+def draw_cached(figure: Figure, cache_dir: Path | None) -> Drawing:
+    """Return the drawing of a figure, from the cache if possible.
 
     Raises:
-        ModuleNotFoundError: where it has to be drawn, without matplotlib.
+        ModuleNotFoundError: if it is not cached and matplotlib is not installed.
     """
-    if kept is None:
+    if cache_dir is None:
         return draw(figure)
-    made_of = f"{figure.numbers_hash} {_drawn_by()}"
-    path = kept / f"{hashlib.sha256(made_of.encode()).hexdigest()}.json"
-    made = _read(path)
-    if made is None:
-        made = draw(figure)
-        with suppress(OSError):  # a folder that cannot be written to costs time alone
-            write_atomically(path, made.model_dump_json().encode(), durable=False)
-            _forget(kept.glob("*.json"))
-    return made
+    content = f"{figure.numbers_hash} {_drawing_version()}"
+    path = cache_dir / f"{hashlib.sha256(content.encode()).hexdigest()}.json"
+    drawn = _read(path)
+    if drawn is None:
+        drawn = draw(figure)
+        with suppress(OSError):  # a read-only cache only costs time
+            write_atomically(path, drawn.model_dump_json().encode(), durable=False)
+            _remove_old(cache_dir.glob("*.json"))
+    return drawn
 
 
 @cache
-def _drawn_by() -> str:
-    """Return the SHA-256 of the module that draws, and matplotlib's version."""
+def _drawing_version() -> str:
+    """Return the SHA-256 of the drawing module, and matplotlib's version."""
     code = hashlib.sha256(Path(drawing.__file__).read_bytes()).hexdigest()
     return f"{code} {version('matplotlib')}"
 
 
 def _read(path: Path) -> Drawing | None:
-    """Return the drawing of a file; None where it is absent or damaged."""
+    """Return the drawing in a file, None if absent or damaged."""
     try:
-        made = Drawing.model_validate_json(path.read_bytes(), strict=True)
+        drawn = Drawing.model_validate_json(path.read_bytes(), strict=True)
         path.touch()
     except (OSError, ValidationError):
         return None
-    return made
+    return drawn
 
 
-def _forget(paths: Iterable[Path]) -> None:
+def _remove_old(paths: Iterable[Path]) -> None:
     for path in paths:
-        if time.time() - path.stat().st_mtime > KEPT:
+        if time.time() - path.stat().st_mtime > MAX_AGE:
             path.unlink()

@@ -1,4 +1,4 @@
-"""Figures of a board as numbers: axes, series, names and a sentence; `drawing` draws them."""
+"""Figures of a board as data: panels, axes and series, drawn by `drawing`."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,11 +21,11 @@ TEXT, MUTED, RULE, LINK, LOSS = "#1b1f24", "#57606a", "#d5dae0", "#0a58a8", "#9a
 """Colors of the page's light palette."""
 
 SHADES = (TEXT, MUTED, "#a3adb9")
-"""Of classes with many, medium and few images."""
+"""Colors of classes with many, medium and few images."""
 
 LABEL_LENGTH = 28
-NAMED = 3
-"""Points of a crowd that are named, at most."""
+MAX_NAMED = 3
+"""Points of a scatter plot that are named."""
 
 Numbers = tuple[Fraction, ...]
 Mark = Literal["points", "line", "steps", "bars", "area", "level", "position"]
@@ -34,7 +34,7 @@ Scale = Literal["linear", "integers", "times", "images", "none"]
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis; `times` and `images` are logarithmic, `none` has no ticks; `limits` are its ends."""
+    """An axis; `times` and `images` are logarithmic, `none` has no ticks."""
 
     label: str
     scale: Scale = "linear"
@@ -43,17 +43,17 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """Numbers that are drawn alike.
+    """A series of numbers, drawn with one mark.
 
     Attributes:
-        mark: how; an `area` belongs to the axis on the right, a `level` is a horizontal line, a
-            `position` a vertical one.
-        x, y: one number a point; a level has no x, a position no y.
-        color: as of light pages.
-        label: what a legend calls it; nothing is not in the legend.
+        mark: an `area` belongs to the right axis, a `level` is a horizontal line, a `position` a
+            vertical one.
+        x, y: one number per point; a level has no x, a position no y.
+        color: of light pages.
+        label: in the legend; empty for none.
         marker: of points, matplotlib's.
-        dashed: of a line or a level.
-        spread: deviation of each y; empty where there are none.
+        dashed: whether a line or a level is dashed.
+        spread: deviation of each y, empty for none.
     """
 
     mark: Mark
@@ -68,7 +68,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Name:
-    """A text beside a point; left out where it would cover one before it."""
+    """A text next to a point, dropped if it overlaps another."""
 
     text: str
     x: Fraction
@@ -77,7 +77,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Panel:
-    """Axes, and what is drawn in them, the lowest first; `right` is a second vertical axis."""
+    """Axes with series in drawing order; `right` is a second y axis."""
 
     x: Axis
     y: Axis
@@ -89,14 +89,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a figure shows.
+    """A figure of a board.
 
     Attributes:
         board: grid and board.
-        name: tells the figures of a board apart.
-        title, text: its heading, and what there is to see.
+        name: unique on the board.
+        title, text: heading and summary.
         size: in inches.
-        panels: side by side; they share one vertical scale if `shared`.
+        panels: side by side; with one y scale if `shared`.
     """
 
     board: str
@@ -109,13 +109,13 @@ class Figure:
 
     @property
     def numbers_hash(self) -> str:
-        """The start of a SHA-256 of all that is shown: equal for equal figures."""
+        """Hash of all numbers and texts (start of a SHA-256)."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class _Data:
-    """What the figures of a board show: variants that have all their seeds."""
+    """Data of a board's figures: variants complete over seeds."""
 
     board: ResultSet
     methods: Mapping[str, MethodInfo]
@@ -123,16 +123,16 @@ class _Data:
     entries: tuple[VariantResult, ...]
 
     @property
-    def plain(self) -> VariantResult | None:
-        """Softmax, where it has all its seeds."""
-        plain = find_baseline(self.board, BASELINE)
-        return plain if plain in self.entries else None
+    def softmax(self) -> VariantResult | None:
+        """Softmax, None if not all of its seeds are complete."""
+        softmax = find_baseline(self.board, BASELINE)
+        return softmax if softmax in self.entries else None
 
     def family(self, entry: VariantResult) -> Family:
         return family_of(entry.variant.method, self.methods)
 
     def leaders(self) -> list[VariantResult]:
-        """Return the best of each family but softmax's, in the order of families."""
+        """Return the most accurate variant of each family but the baseline's."""
         best: dict[Family, VariantResult] = {}
         for entry in self.entries:
             family = self.family(entry)
@@ -140,10 +140,10 @@ class _Data:
                 best[family] = entry
         return [best[family] for family in FAMILIES.values() if family in best]
 
-    def points(self, found: Sequence[tuple[Fraction, Fraction, VariantResult]]) -> list[Series]:
-        """Return points, x and y, as a series for each family."""
+    def points(self, points: Sequence[tuple[Fraction, Fraction, VariantResult]]) -> list[Series]:
+        """Return points (x, y) as one series per family."""
         by_family: dict[Family, list[tuple[Fraction, Fraction]]] = {}
-        for x, y, entry in found:
+        for x, y, entry in points:
             by_family.setdefault(self.family(entry), []).append((x, y))
         return [
             Series(
@@ -154,60 +154,61 @@ class _Data:
         ]
 
 
-Shown = tuple[str, list[Panel]]
-"""What there is to see, and where."""
+FigureContent = tuple[str, list[Panel]]
+"""Summary and panels of a figure."""
 
 
 def figures_of(
     board: ResultSet, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
 ) -> list[Figure]:
-    """Return the figures of a board, of its variants that have all their seeds."""
+    """Return the figures of a board, of variants complete over seeds."""
     entries = tuple(e for e in board.entries if e.values["acc"].state == "complete")
     if not entries:
         return []
     data, key = _Data(board, methods, records, entries), f"{board.grid}, {board.id}"
     return [
-        Figure(key, name, title, shown[0], (6.4, height), tuple(shown[1]), name == "gains")
-        for name, (title, height, show) in FIGURES.items()
-        if (shown := show(data)) is not None
+        Figure(key, name, title, content[0], (6.4, height), tuple(content[1]), name == "gains")
+        for name, (title, height, make) in FIGURES.items()
+        if (content := make(data)) is not None
     ]
 
 
-def _cost(data: _Data) -> Shown | None:
-    """Show accuracy against training cost, with the front that nothing beats on both."""
+def _cost(data: _Data) -> FigureContent | None:
+    """Show accuracy against training cost, with the Pareto front."""
     costs = relative_costs(data.board, data.methods, data.records)
-    priced = [
+    points = [
         (costs[label].ratio, _acc(e), e)
         for e in data.entries
         if (label := e.variant.label) in costs
     ]
-    if len(priced) < 2:
+    if len(points) < 2:
         return None
     front: list[tuple[Fraction, Fraction, VariantResult]] = []
-    for ratio, acc, entry in sorted(priced, key=lambda point: (point[0], -point[1])):
+    for ratio, acc, entry in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or acc > front[-1][1]:
             front.append((ratio, acc, entry))
     ratio, acc, best = front[-1]
-    steps = [*((x, y) for x, y, _ in front), (max(x for x, *_ in priced), acc)]
+    steps = [*((x, y) for x, y, _ in front), (max(x for x, *_ in points), acc)]
     bars = [
         Series("points", (x,), (y,), RULE, spread=(std,))
-        for x, y, entry in priced
+        for x, y, entry in points
         if (std := entry.values["acc"].std)
     ]
     panel = Panel(
-        x=Axis("training cost over softmax's", "times"),
+        x=Axis("training FLOPs relative to softmax", "times"),
         y=Axis("Acc (%)"),
-        series=(*bars, Series("steps", *_columns(steps), MUTED), *data.points(priced)),
-        names=tuple(Name(_label(entry), x, y) for x, y, entry in front[: -NAMED - 1 : -1]),
+        series=(*bars, Series("steps", *_columns(steps), MUTED), *data.points(points)),
+        names=tuple(Name(_label(entry), x, y) for x, y, entry in front[: -MAX_NAMED - 1 : -1]),
     )
     text = (
-        f"{_label(best)} has the highest accuracy, at {fixed(ratio, 1)} times the cost of softmax."
+        f"{_label(best)} has the highest accuracy, at {fixed(ratio, 1)} times the training FLOPs "
+        "of softmax."
     )
     return text, [panel]
 
 
-def _trade_off(data: _Data) -> Shown | None:
-    """Show accuracy on classes with few images against that on classes with many."""
+def _trade_off(data: _Data) -> FigureContent | None:
+    """Show accuracy on few-shot against accuracy on many-shot classes."""
     points = [
         (many, few, entry)
         for entry in data.entries
@@ -216,52 +217,51 @@ def _trade_off(data: _Data) -> Shown | None:
     ]
     if len(points) < 2:
         return None
-    plain = [(many, few) for many, few, entry in points if entry is data.plain]
+    softmax = [(many, few) for many, few, entry in points if entry is data.softmax]
     lines = [
         line
-        for many, few in plain
+        for many, few in softmax
         for line in (Series("position", (many,), (), RULE), Series("level", (), (few,), RULE))
     ]
-    first = sorted(points, key=lambda point: -point[1])[:NAMED]
+    top = sorted(points, key=lambda point: -point[1])[:MAX_NAMED]
     panel = Panel(
-        x=Axis("classes with many images: accuracy (%)"),
-        y=Axis("with few (%)"),
+        x=Axis("accuracy on many-shot classes (%)"),
+        y=Axis("on few-shot classes (%)"),
         series=(*lines, *data.points(points)),
-        names=tuple(Name(_label(entry), x, y) for x, y, entry in first),
+        names=tuple(Name(_label(entry), x, y) for x, y, entry in top),
     )
-    many, few, best = first[0]
-    if not plain or best is data.plain:
-        text = f"{_label(best)} has {_percent(few)} % on few and {_percent(many)} % on many."
-        return text, [panel]
-    lost = plain[0][0] - many
-    text = (
-        f"{_label(best)} gets most of the classes with few images, {_percent(few)} %, and "
-        f"{_percent(abs(lost))} points {'less' if lost > 0 else 'more'} than softmax of those with "
-        "many."
+    many, few, best = top[0]
+    text = f"{_label(best)} has the highest accuracy on few-shot classes, {_percent(few)} %"
+    if not softmax or best is data.softmax:
+        return f"{text}, and {_percent(many)} % on many-shot classes.", [panel]
+    lost = softmax[0][0] - many
+    text += (
+        f"; on many-shot classes it is {_percent(abs(lost))} points "
+        f"{'below' if lost > 0 else 'above'} softmax."
     )
     return text, [panel]
 
 
-def _by_year(data: _Data) -> Shown | None:
-    """Show accuracy and RA by year and family, softmax as a line: Fig. 4 of the survey."""
+def _by_year(data: _Data) -> FigureContent | None:
+    """Show accuracy and RA by year and family (survey, Fig. 4)."""
     dated = [
         (info.paper.year, entry)
         for entry in data.entries
         if (info := data.methods.get(entry.variant.method)) is not None
         and info.paper is not None
-        and entry is not data.plain
+        and entry is not data.softmax
     ]
     if len({year for year, _ in dated}) < 2:
         return None
-    related = any(entry.values["ra"].state == "complete" for _, entry in dated)
+    has_ra = any(entry.values["ra"].state == "complete" for _, entry in dated)
     panels = []
-    for metric in ("acc", "ra") if related else ("acc",):
+    for metric in ("acc", "ra") if has_ra else ("acc",):
         points = [
             (Fraction(year), value.mean, entry)
             for year, entry in dated
             if (value := entry.values[metric]).state == "complete" and value.mean is not None
         ]
-        level = None if data.plain is None else data.plain.values[metric].mean
+        level = None if data.softmax is None else data.softmax.values[metric].mean
         series = data.points(points)
         if level is not None:
             series.append(Series("level", (), (level,), MUTED, "softmax", dashed=True))
@@ -271,43 +271,46 @@ def _by_year(data: _Data) -> Shown | None:
     return f"{_label(best)} ({year}) reaches {_percent(_acc(best))} % accuracy.", panels
 
 
-def _curves(data: _Data) -> Shown:
-    """Show the accuracy of classes by frequency: softmax, and the best of each family."""
+def _curves(data: _Data) -> FigureContent:
+    """Show accuracy by class frequency for softmax and each family's best."""
     classes = by_frequency(data.entries[0], data.records)
-    places = _numbers(range(len(classes)))
-    series = [Series("area", places, _numbers(n for _, n in classes), RULE)]
-    for entry in (data.plain, *data.leaders()):
+    ranks = _numbers(range(len(classes)))
+    series = [Series("area", ranks, _numbers(n for _, n in classes), RULE)]
+    for entry in (data.softmax, *data.leaders()):
         if entry is not None:
             accuracy = class_accuracy(entry, data.records)
-            plain = entry is data.plain
+            is_softmax = entry is data.softmax
             color, label = data.family(entry).color, _label(entry)
-            ours = tuple(accuracy[k] for k, _ in classes)
-            look = (MUTED, "softmax") if plain else (color, label)
-            series.append(Series("line", places, ours, *look, dashed=plain))
+            accuracies = tuple(accuracy[k] for k, _ in classes)
+            style = (MUTED, "softmax") if is_softmax else (color, label)
+            series.append(Series("line", ranks, accuracies, *style, dashed=is_softmax))
     panel = Panel(
         x=Axis("class, the most frequent first", "integers"),
         y=Axis("accuracy (%)", limits=(0, 100)),
         series=tuple(series),
         right=Axis("training images", "images"),
     )
-    text = f"The best of each family on {len(classes)} classes, softmax dashed; the area is images."
+    text = (
+        f"The best variant of each family on {len(classes)} classes, softmax dashed; the area is "
+        "the number of training images."
+    )
     return text, [panel]
 
 
-def _gains(data: _Data) -> Shown | None:
-    """Show what the best of each family gains on each class over softmax."""
-    plain, leaders = data.plain, data.leaders()
-    if plain is None or not leaders:
+def _gains(data: _Data) -> FigureContent | None:
+    """Show the per-class gain over softmax of each family's best."""
+    softmax, leaders = data.softmax, data.leaders()
+    if softmax is None or not leaders:
         return None
-    order = [k for k, _ in by_frequency(plain, data.records)]
-    softmax = class_accuracy(plain, data.records)
+    order = [k for k, _ in by_frequency(softmax, data.records)]
+    theirs = class_accuracy(softmax, data.records)
     panels: list[Panel] = []
-    words = []
+    overall = []
     for entry in leaders:
         ours = class_accuracy(entry, data.records)
-        gains = [(Fraction(i), ours[k] - softmax[k]) for i, k in enumerate(order)]
+        gains = [(Fraction(i), ours[k] - theirs[k]) for i, k in enumerate(order)]
         signs = ((LINK, [g for g in gains if g[1] >= 0]), (LOSS, [g for g in gains if g[1] < 0]))
-        bars = (Series("bars", *_columns(found), color) for color, found in signs if found)
+        bars = (Series("bars", *_columns(points), color) for color, points in signs if points)
         panels.append(
             Panel(
                 x=Axis("head to tail", "none"),
@@ -316,32 +319,32 @@ def _gains(data: _Data) -> Shown | None:
                 title=_label(entry),
             )
         )
-        words.append(f"{_label(entry)} {_percent(gain(entry, plain) or Fraction(0), '+')}")
-    return f"Of accuracy in all: {', '.join(words)} points.", panels
+        overall.append(f"{_label(entry)} {_percent(gain(entry, softmax) or Fraction(0), '+')}")
+    return f"Gain in overall accuracy: {', '.join(overall)} points.", panels
 
 
-def _split(data: _Data) -> Shown:
-    """Show how many training images each class has."""
+def _split(data: _Data) -> FigureContent:
+    """Show the number of training images of each class."""
     classes = by_frequency(data.entries[0], data.records)
     counts = [n for _, n in sorted(classes)]
     groups = class_groups(counts, data.board.dataset.shot_rule)
     series = []
     for group, shade in zip(GROUPS, SHADES, strict=True):
-        found = [
+        points = [
             (Fraction(i), Fraction(n)) for i, (k, n) in enumerate(classes) if groups[k] == group
         ]
-        if found:
-            label = f"{group}: {len(found)} classes"
-            series.append(Series("bars", *_columns(found), shade, label))
+        if points:
+            label = f"{group}: {len(points)} classes"
+            series.append(Series("bars", *_columns(points), shade, label))
     x, y = Axis("class, the most frequent first", "integers"), Axis("training images", "images")
-    most, least = max(counts), min(counts)
     text = (
-        f"{sum(counts):,} images of {len(counts)} classes, {most:,} of one to {least:,} of another."
+        f"{sum(counts):,} images of {len(counts)} classes, {max(counts):,} to {min(counts):,} per "
+        "class."
     )
     return text, [Panel(x, y, tuple(series))]
 
 
-FIGURES: dict[str, tuple[str, float, Callable[[_Data], Shown | None]]] = {
+FIGURES: dict[str, tuple[str, float, Callable[[_Data], FigureContent | None]]] = {
     "cost": ("Accuracy against training cost", 4.0, _cost),
     "trade-off": ("Head against tail", 4.0, _trade_off),
     "by-year": ("Accuracy and relative accuracy by year", 4.0, _by_year),
@@ -349,7 +352,7 @@ FIGURES: dict[str, tuple[str, float, Callable[[_Data], Shown | None]]] = {
     "gains": ("Gain over softmax by class", 3.0, _gains),
     "split": ("Training images", 3.0, _split),
 }
-"""Title, height in inches, and what is shown, by name."""
+"""Title, height in inches and content, by name."""
 
 
 def _acc(entry: VariantResult | None) -> Fraction:
@@ -372,5 +375,5 @@ def _numbers(numbers: Iterable[int]) -> Numbers:
 
 
 def _columns(points: Sequence[tuple[Fraction, Fraction]]) -> tuple[Numbers, Numbers]:
-    """Return the x and the y of points."""
+    """Return the x and y values of points."""
     return tuple(x for x, _ in points), tuple(y for _, y in points)

@@ -1,6 +1,7 @@
-"""Tables as text: equal tables give equal bytes, and whatever a text says, it is inert.
+"""Tables as markdown, CSV, LaTeX, JSON and HTML.
 
-Templates escape all that they print but what a function here has escaped itself (`Inert`).
+Equal tables give equal bytes, and no text becomes markup: templates escape every expression but
+those that a function here has escaped (`Inert`).
 """
 
 import csv
@@ -22,7 +23,7 @@ from ltbench.core.exact import fixed
 from ltbench.core.text import escape_csv, plain_text
 from ltbench.report.table import Cell, Column, Range, Table, cell_text
 
-Named = tuple[str, Table]
+BoardTable = tuple[str, Table]
 """A table with the name of its board."""
 
 MARKDOWN = str.maketrans(
@@ -52,30 +53,30 @@ JSON_DECIMALS = 6
 
 
 class Inert(str):
-    """A text that its format shows as it is meant."""
+    """A text that is already escaped."""
 
 
 def escape_markdown(text: str) -> str:
-    """Return a text that GitHub's markdown shows as it is, also within a table."""
+    """Escape a text for GitHub's markdown, tables included."""
     escaped = plain_text(text).translate(MARKDOWN)
     return re.sub(r"(?i)(https?|ftp)://", r"\1:&#47;/", escaped).replace("www.", "www&#46;")
 
 
 def escape_latex(text: str) -> str:
-    """Return a text that LaTeX sets as it is."""
+    """Escape a text for LaTeX."""
     return plain_text(text).translate(LATEX)
 
 
 def escape_html(text: str) -> str:
-    """Return a text that a page shows as it is."""
+    """Escape a text for HTML."""
     return escape(plain_text(text))
 
 
-def environment(escaped: Callable[[str], str]) -> Environment:
-    """Return templates that print every expression escaped, unless it is inert."""
+def environment(escape_text: Callable[[str], str]) -> Environment:
+    """Return a template environment that escapes all but `Inert` expressions."""
     return Environment(  # noqa: S701 - `finalize` escapes, in each format by its own rules
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        finalize=lambda shown: shown if isinstance(shown, Inert) else escaped(str(shown)),
+        finalize=lambda value: value if isinstance(value, Inert) else escape_text(str(value)),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -89,19 +90,19 @@ HTML_TEMPLATES = environment(escape_html)
 
 
 def _marked(
-    table: Table, escaped: Callable[[str], str], ranks: Sequence[str], notes: str
+    table: Table, escape_text: Callable[[str], str], ranks: Sequence[str], notes: str
 ) -> list[list[str]]:
-    """Return cells that are inert, with their marks.
+    """Return escaped cells with marks for best, second and notes.
 
     Args:
         table: of a board.
-        escaped: makes a text inert.
-        ranks: forms of a cell that is neither best nor second, best, second.
-        notes: form of the numbers of notes.
+        escape_text: of the format.
+        ranks: formats of a cell: neither best nor second, best, second.
+        notes: format of the numbers of notes.
     """
 
     def marked(cell: Cell, column: Column[Any]) -> str:
-        text = ranks[cell.rank].format(escaped(cell_text(cell, column)))
+        text = ranks[cell.rank].format(escape_text(cell_text(cell, column)))
         numbers = ",".join(map(str, table.marks(cell)))
         return text + (notes.format(numbers) if numbers else "")
 
@@ -109,7 +110,7 @@ def _marked(
 
 
 def markdown(table: Table, level: int = 3) -> str:
-    """Return a table under its title, best in bold, second underlined, notes below."""
+    """Return a table in markdown: best in bold, second underlined."""
     body = _marked(table, escape_markdown, ("{}", "**{}**", "<u>{}</u>"), "<sup>{}</sup>")
     head = list(map(escape_markdown, table.titles))
     widths = [max(3, *map(_width, column)) for column in zip(head, *body, strict=True)]
@@ -127,7 +128,7 @@ def _padded(text: str, width: int, right: bool) -> str:
 
 
 def _width(text: str) -> int:
-    """Return the columns that a terminal gives a text."""
+    """Return the width of a text in terminal columns."""
     if text.isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
@@ -135,7 +136,7 @@ def _width(text: str) -> int:
 
 
 def latex(table: Table) -> str:
-    """Return a table for the booktabs package, best in bold, second underlined, notes below."""
+    """Return a LaTeX table (booktabs): best in bold, second underlined."""
     ranks, notes = ("{}", r"\textbf{{{}}}", r"\underline{{{}}}"), r"\textsuperscript{{{}}}"
     lines = (map(escape_latex, table.titles), *_marked(table, escape_latex, ranks, notes))
     return LATEX_TEMPLATES.get_template("table.tex").render(
@@ -146,7 +147,7 @@ def latex(table: Table) -> str:
 
 
 def html(table: Table) -> str:
-    """Return a table for a page of one's own, best in bold, second underlined, notes below."""
+    """Return a plain HTML table: best in bold, second underlined."""
     ranks = ("{}", "<strong>{}</strong>", "<u>{}</u>")
     return HTML_TEMPLATES.get_template("table.html").render(
         table=table,
@@ -154,11 +155,11 @@ def html(table: Table) -> str:
     )
 
 
-def csv_text(tables: Sequence[Named]) -> str:
-    """Return tables in one long form for programs: a line for each cell beside a row's name.
+def csv_text(tables: Sequence[BoardTable]) -> str:
+    """Return tables as long-form CSV, one line per cell.
 
-    Values are in percent, or in what their column names, with four decimals, counts without;
-    `text` holds what is no number, and what marks a number that is one of a kind.
+    Values have four decimals, counts none, in percent or in the unit that the column names; `text`
+    holds cells that are not numbers, and marks of single numbers such as `~` or a unit.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -167,10 +168,10 @@ def csv_text(tables: Sequence[Named]) -> str:
         for row in table.rows:
             name = ", ".join(cell.text for cell in row[: table.names])
             for column, cell in list(zip(table.columns, row, strict=True))[table.names :]:
-                where = (escape_csv(text) for text in (board, table.name, name, column.title))
+                names = (escape_csv(text) for text in (board, table.name, name, column.title))
                 text = cell.text or " ".join(filter(None, ("~" * cell.about, cell.unit)))
                 note = " ".join(cell.footnotes)
-                writer.writerow([*where, *_csv_number(cell), escape_csv(text), escape_csv(note)])
+                writer.writerow([*names, *_csv_number(cell), escape_csv(text), escape_csv(note)])
     return out.getvalue()
 
 
@@ -189,12 +190,12 @@ def _csv_number(cell: Cell) -> list[str]:
     return [""] * 8
 
 
-def json_text(tables: Sequence[Named]) -> str:
-    """Return tables for programs: titles, columns, notes, and each cell with its records' keys.
+def json_text(tables: Sequence[BoardTable]) -> str:
+    """Return tables as JSON, with numbers and record keys per cell.
 
-    A cell has the `text` that a person reads, `rank` 1 where it is best and 2 where it is second,
-    and the numbers of its notes; its `number`, `low` and `high`, or of a value over seeds mean,
-    deviation and interval as far as there are any, `n` of `planned` seeds, its state, and keys.
+    A cell has the `text` for readers, `rank` 1 if it is best and 2 if second, and the numbers of
+    its notes. A number has `number`, or `low` and `high`; an estimate over seeds has mean, std and
+    interval if they exist, `n` of `planned` seeds, state and keys.
     """
     parts = (_json_table(board, table) for board, table in tables)
     return '{"tables": [\n' + ",\n".join(parts) + "\n]}\n"
@@ -211,8 +212,8 @@ def _json_table(board: str, table: Table) -> str:
         "notes": table.notes,
     }
     pairs = (zip(row, table.columns, strict=True) for row in table.rows)
-    rows = (f"  {_dumped([_json_cell(table, *pair) for pair in row])}" for row in pairs)
-    return f'{_dumped(head)[:-1]}, "rows": [\n' + ",\n".join(rows) + "\n]}"
+    rows = (f"  {_dump([_json_cell(table, *pair) for pair in row])}" for row in pairs)
+    return f'{_dump(head)[:-1]}, "rows": [\n' + ",\n".join(rows) + "\n]}"
 
 
 def _json_column(column: Column[Any]) -> dict[str, Any]:
@@ -256,21 +257,21 @@ def _rounded(number: Fraction) -> float:
     return float(round(number, JSON_DECIMALS))
 
 
-def _dumped(value: Any) -> str:
-    """Return JSON that is plain ASCII, and inert where a page or a script holds it."""
+def _dump(value: Any) -> str:
+    """Return ASCII JSON that is safe within HTML and scripts."""
     text = json.dumps(value, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _each(one: Callable[[Table], str], tables: Sequence[Named]) -> str:
+def _each(one: Callable[[Table], str], tables: Sequence[BoardTable]) -> str:
     return "\n".join(one(table) for _, table in tables)
 
 
-FORMATS: dict[str, Callable[[Sequence[Named]], str]] = {
+FORMATS: dict[str, Callable[[Sequence[BoardTable]], str]] = {
     "md": partial(_each, markdown),
     "csv": csv_text,
     "tex": partial(_each, latex),
     "json": json_text,
     "html": partial(_each, html),
 }
-"""Tables as a file, by its ending."""
+"""Writers of tables by file extension."""

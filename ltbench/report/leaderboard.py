@@ -1,4 +1,4 @@
-"""The leaderboard: what the records of the grids say, written as files that are never edited."""
+"""The leaderboard as generated markdown and table files."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -17,18 +17,19 @@ GENERATED = Inert("Written by `ltbench leaderboard` from the records; never edit
 
 LEGEND = Inert(
     "Best in bold, second underlined, among complete cells. *missing*: not run; *failed*: the last "
-    "attempt did; *stale*: a record is there, of an older version of the method or another "
-    "configuration; *1/2 seeds*: some are not there yet; *n/a*: not available, the note says why."
+    "attempt failed; *stale*: only a record of an older version of the method or of another "
+    "configuration exists; *1/2 seeds*: one of two seeds has run; *n/a*: not available, for the "
+    "reason in the note."
 )
 
 
 def write_leaderboard(of: Leaderboard, path: Path) -> Path:
-    """Write the whole leaderboard as one markdown file. Equal records give equal bytes."""
+    """Write the leaderboard as one markdown file; equal records, equal bytes."""
     text = MARKDOWN_TEMPLATES.get_template("leaderboard.md").render(
         generated=GENERATED,
         legend=LEGEND,
         tables=build(LEADERBOARD_TABLES, of),
-        grids=[_section(plan, found, of) for plan, found in of.grids],
+        grids=[_section(plan, boards, of) for plan, boards in of.grids],
         markdown=lambda table, level: Inert(markdown(table, level)),
     )
     write_atomically(path, f"{text.strip()}\n".encode(), durable=False)
@@ -36,36 +37,38 @@ def write_leaderboard(of: Leaderboard, path: Path) -> Path:
 
 
 def write_formats(of: Leaderboard, formats: Collection[str], folder: Path) -> list[Path]:
-    """Write a file of tables for each grid and format; return the files."""
+    """Write the tables of each grid in each format; return the paths."""
     written = []
-    for plan, found in of.grids:
-        tables = grid_tables(plan, found, of.methods, of.loaded.records)
-        for ending in formats:
-            path = folder / f"{plan.grid.name}.{ending}"
-            write_atomically(path, FORMATS[ending](tables).encode(), durable=False)
+    for plan, boards in of.grids:
+        tables = grid_tables(plan, boards, of.methods, of.loaded.records)
+        for extension in formats:
+            path = folder / f"{plan.grid.name}.{extension}"
+            write_atomically(path, FORMATS[extension](tables).encode(), durable=False)
             written.append(path)
     return written
 
 
-def _section(plan: Plan, found: Sequence[ResultSet], of: Leaderboard) -> dict[str, Any]:
-    """Return what the template says of a grid."""
+def _section(plan: Plan, boards: Sequence[ResultSet], of: Leaderboard) -> dict[str, Any]:
+    """Return the template's variables of a grid."""
     records = of.loaded.records
-    tables = [table for _, table in grid_tables(plan, found, of.methods, records)]
-    for board in found:
+    tables = [table for _, table in grid_tables(plan, boards, of.methods, records)]
+    for board in boards:
         tables += build([RECORDS], BoardContext(board, of.methods, records))
     done = sum(key in records for key in plan.jobs)
-    lost = sum(key in of.failed for key in plan.jobs if key not in records)
+    failed = sum(key in of.failed for key in plan.jobs if key not in records)
     state = f"{done} of {len(plan.jobs)} jobs are done"
     return {
         "anchor": Inert(escape_html(plan.grid.name)),
         "title": plan.grid.title,
-        "state": f"{state}, {lost} failed." if lost else f"{state}.",
+        "state": f"{state}, {failed} failed." if failed else f"{state}.",
         "tables": tables,
     }
 
 
 def update_between_markers(path: Path, marker: str, text: str) -> None:
-    """Replace what stands between `<!-- marker:begin -->` and `<!-- marker:end -->` in a file.
+    """Replace the text between two markers of a file.
+
+    The markers are `<!-- marker:begin -->` and `<!-- marker:end -->`.
 
     Raises:
         ValueError: if the file does not have each of the two once, in this order.
@@ -73,7 +76,7 @@ def update_between_markers(path: Path, marker: str, text: str) -> None:
     begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
     old = path.read_text(encoding="utf-8")
     if old.count(begin) != 1 or old.count(end) != 1 or old.index(begin) > old.index(end):
-        raise ValueError(f"{path} needs one {begin} and after it one {end}")
+        raise ValueError(f"{path} needs exactly one {begin}, followed by exactly one {end}")
     before, rest = old.split(begin)
     after = rest.split(end)[1]
     new = f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}"

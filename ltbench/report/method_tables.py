@@ -1,4 +1,4 @@
-"""Tables of methods: all that there are, and what to choose by a board."""
+"""Tables of methods: the list of all, and the summary of a board."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,40 +16,41 @@ from ltbench.report.table import EXTRA, FINE_TIMES, ORDINAL, TIMES, Cell, Column
 
 @dataclass(frozen=True)
 class Methods:
-    """Methods of the registry and of plugins, and keys of those that have published records."""
+    """Methods of registry and plugins; `recorded` have published records."""
 
     infos: Mapping[str, MethodInfo]
     recorded: Collection[str] = ()
 
     def extra_parameters(self, info: MethodInfo) -> int | None:
-        """Return the parameters beyond plain softmax's."""
-        plain = self.infos[BASELINE].cost
-        if info.cost is None or plain is None:
+        """Return the parameters in addition to those of softmax."""
+        baseline = self.infos[BASELINE].cost
+        if info.cost is None or baseline is None:
             return None
-        return info.cost.parameters - plain.parameters
+        return info.cost.parameters - baseline.parameters
 
     def status(self, info: MethodInfo) -> str:
-        """Return what stands behind a method's numbers."""
+        """Return the evidence for a method's implementation."""
         if info.family == OWN:
             return "own"
-        words = {"contract": True, "oracle": info.oracle, "records": info.key in self.recorded}
-        return ", ".join(word for word, there in words.items() if there)
+        evidence = {"contract": True, "oracle": info.oracle, "records": info.key in self.recorded}
+        return ", ".join(name for name, exists in evidence.items() if exists)
 
 
 def _stages(info: MethodInfo) -> str:
-    start = [f"({info.init_from})"] if info.init_from else []
-    return " → ".join([*start, *(stage.name for stage in info.stages)])
+    init_from = [f"({info.init_from})"] if info.init_from else []
+    return " → ".join([*init_from, *(stage.name for stage in info.stages)])
 
 
 METHODS: TableSpec[Methods, MethodInfo] = TableSpec(
     name="methods",
     title=lambda _: "Methods",
     caption=lambda _: (
-        "A stage in brackets is that of the method it starts from unless a grid names another. "
-        "Extra parameters (teachers and momentum copies too) and forward cost of one prediction "
-        "(convolutions and matrix products) are beside softmax's, with ResNet-32, 100 classes and "
-        "default hyper-parameters. Oracle: the file of reference numbers in tests/oracles. Status: "
-        "what stands behind a method: the contract tests, an oracle, published records."
+        "Stages: in brackets the method that it is initialized from unless a grid names another. "
+        "Extra parameters (teachers and momentum networks included) and forward FLOPs of one "
+        "prediction (convolutions and matrix products) are relative to softmax, with ResNet-32, "
+        "100 classes and default hyper-parameters. Oracle: the file of reference numbers in "
+        "tests/oracles. Status: the evidence for a method: contract tests, an oracle, published "
+        "records."
     ),
     columns=lambda of: [
         Column("Key", lambda info: info.key, names=True),
@@ -60,7 +61,7 @@ METHODS: TableSpec[Methods, MethodInfo] = TableSpec(
         Column("Category", lambda info: info.category),
         Column("Stages", _stages),
         Column("Extra parameters", of.extra_parameters, EXTRA, "lowest"),
-        Column("Forward cost", lambda info: forward_cost(info, of.infos), FINE_TIMES, "lowest"),
+        Column("Forward FLOPs", lambda info: forward_cost(info, of.infos), FINE_TIMES, "lowest"),
         Column("Oracle", lambda info: info.oracle),
         Column("Status", of.status),
     ],
@@ -69,12 +70,12 @@ METHODS: TableSpec[Methods, MethodInfo] = TableSpec(
 
 
 def _measured(of: BoardContext) -> list[VariantResult]:
-    """Return the variants that have an accuracy, the most accurate first."""
-    found = [(acc, entry) for entry in of.entries if (acc := entry.values["acc"].mean) is not None]
-    return [entry for _, entry in sorted(found, key=lambda pair: -pair[0])]
+    """Return the variants with an accuracy, the most accurate first."""
+    pairs = [(acc, entry) for entry in of.entries if (acc := entry.values["acc"].mean) is not None]
+    return [entry for _, entry in sorted(pairs, key=lambda pair: -pair[0])]
 
 
-def _choice_columns(of: BoardContext) -> list[Column[VariantResult]]:
+def _summary_columns(of: BoardContext) -> list[Column[VariantResult]]:
     costs = relative_costs(of.board, of.methods, of.records)
 
     def training(entry: VariantResult) -> Cell:
@@ -92,15 +93,14 @@ def _choice_columns(of: BoardContext) -> list[Column[VariantResult]]:
     ]
 
 
-CHOICE: TableSpec[BoardContext, VariantResult] = TableSpec(
-    name="choice",
+SUMMARY: TableSpec[BoardContext, VariantResult] = TableSpec(
+    name="summary",
     title=lambda of: f"{of.board.title}, {of.board.recipe.title}",
     caption=lambda _: (
-        "The most accurate first. Training: passes through networks of all stages, what it starts "
-        "from and teachers included, one with a gradient as three that are forward alone; "
-        "prediction: one forward pass; both beside softmax's. Few: accuracy on classes with few "
-        "training images."
+        "The most accurate variant first. Few: accuracy on classes with few training images. "
+        "Training: FLOPs of all stages, init jobs and teachers, a pass with a gradient counted as "
+        "three forward passes; prediction: FLOPs of one forward pass; both relative to softmax."
     ),
-    columns=_choice_columns,
+    columns=_summary_columns,
     rows=_measured,
 )

@@ -15,23 +15,20 @@ SHOWN = ("acc", "balanced_acc", *GROUPS, "ece")
 
 @dataclass(frozen=True)
 class Tested:
-    """A test of a run's network, and of what.
-
-    The long-tailed split of the run says which class is in which group.
-    """
+    """A test of a run's network; its record defines shot groups."""
 
     result: EvaluationResult
     record: Record
     title: str
 
     def metrics(self) -> dict[str, Fraction | None]:
-        """Return its metrics, in percent."""
+        """Return its metrics in percent."""
         values = metric_values(self.record, test=self.result)
         return {key: None if n is None else 100 * n for key, n in values.items()}
 
 
 def _column(key: str) -> Column[dict[str, Fraction | None]]:
-    return Column(METRICS[key].title, lambda found: found[key], PERCENT, METRICS[key].best)
+    return Column(METRICS[key].title, lambda metrics: metrics[key], PERCENT, METRICS[key].best)
 
 
 TESTED: TableSpec[Tested, dict[str, Fraction | None]] = TableSpec(
@@ -44,16 +41,18 @@ TESTED: TableSpec[Tested, dict[str, Fraction | None]] = TableSpec(
     ],
     rows=lambda of: [of.metrics()],
 )
-"""Accuracies of a test, over all classes and by the groups of a run."""
+"""Metrics of a test, overall and by the shot groups of the run."""
 
 
 def model_card(record: Record, info: MethodInfo) -> str:
-    """Return the model card, in markdown."""
+    """Return the model card of a run, in markdown."""
     job, recipe, counts = record.job, record.job.recipe, record.split.train_counts
     paper = ""
     if info.paper is not None:
-        said = f"{info.paper.authors}: {info.paper.title}. {info.paper.venue} {info.paper.year}."
-        paper = f"\n- Paper: {escape_markdown(said)}"
+        citation = (
+            f"{info.paper.authors}: {info.paper.title}. {info.paper.venue} {info.paper.year}."
+        )
+        paper = f"\n- Paper: {escape_markdown(citation)}"
     facts = f"""\
 # {escape_markdown(job.label)} on {escape_markdown(job.dataset.title)}
 
@@ -61,7 +60,7 @@ An image classifier, trained on the {job.split} split of {job.dataset.id} with l
 
 - Method: {escape_markdown(info.title)} (`{job.method}`, version {job.version}), stage {job.stage}\
 {paper}
-- Images: {sum(counts)} of {len(counts)} classes, {min(counts)} to {max(counts)} each
+- Training images: {sum(counts)} of {len(counts)} classes, {min(counts)} to {max(counts)} per class
 - Recipe: {escape_markdown(recipe.title)} (`{job.recipe_name}`), network {recipe.network}
 - Parameters: {record.weights.parameters:,}; SHA-256 of the weights: {record.weights.sha256}
 - Trained with ltbench {record.environment.ltbench}, torch {record.environment.torch}; key \
@@ -72,8 +71,8 @@ An image classifier, trained on the {job.split} split of {job.dataset.id} with l
         tested = Tested(record.test, record, "Test, last epoch")
         parts += [markdown(table, level=2) for table in build([TESTED], tested)]
     parts.append(
-        "## Use\n\n`ltbench evaluate` and the path of this folder tests it again; `--images` names "
-        "a folder with a\nfolder of images a class. `config.yaml` says how images are made ready "
-        "and what the classes are called.\n"
+        "## Use\n\n`ltbench evaluate` with the path of this folder tests it again; `--images` "
+        "takes a folder with\none subfolder of images per class. `config.yaml` holds the "
+        "preprocessing and the class names.\n"
     )
     return "\n".join(parts)

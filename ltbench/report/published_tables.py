@@ -1,4 +1,4 @@
-"""Figures that papers report, beside ours: columns of other tables, and a table with sources."""
+"""Published numbers next to ours: columns of other tables, and a table with sources."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,20 +21,20 @@ from ltbench.report.table import (
 PUBLISHERS: dict[PublishedBy, str] = {"survey": "Survey", "papers": "Papers"}
 
 SAME = (
-    "Survey and papers: the same dataset, ratio, network and number of epochs; other settings may "
-    "differ."
+    "Survey and papers: published for the same dataset, imbalance ratio, network and number of "
+    "epochs; other settings may differ."
 )
 
 
 def published_columns(of: BoardContext, metrics: Sequence[Metric]) -> list[Column[VariantResult]]:
-    """Return a column for each publisher and each metric that is published."""
-    beside = comparable(of.board)
-    wrong = inconsistent_ra(beside.figures)
+    """Return a column for each publisher and published metric."""
+    published = comparable(of.board)
+    inconsistent = inconsistent_ra(published.numbers)
 
     def column(by: PublishedBy, metric: Metric) -> Column[VariantResult]:
         return Column(
             f"{PUBLISHERS[by]} {metric.title}",
-            lambda entry: figures_cell(beside.of(entry, metric.key, by), wrong),
+            lambda entry: published_cell(published.of(entry, metric.key, by), inconsistent),
             PRINTED_PERCENT,
             "highest",
             caption=SAME,
@@ -43,36 +43,39 @@ def published_columns(of: BoardContext, metrics: Sequence[Metric]) -> list[Colum
     return [column(by, metric) for by in PUBLISHERS for metric in metrics if metric.published]
 
 
-def figures_cell(
-    figures: Sequence[PublishedNumber], wrong: Mapping[PublishedNumber, Fraction]
+def published_cell(
+    numbers: Sequence[PublishedNumber], inconsistent: Mapping[PublishedNumber, Fraction]
 ) -> Cell:
-    """Return published figures as one cell, a range where they differ, the sources as notes.
+    """Return published numbers as one cell, with sources as notes.
 
     Args:
-        figures: of one variant and metric.
-        wrong: figures that contradict those beside them, with what these say.
+        numbers: of one variant and metric; a range if they differ.
+        inconsistent: printed RAs that contradict Acc and UA, with 100 Acc / UA.
     """
-    if not figures:
+    if not numbers:
         return Cell()
-    low, *rest = sorted({figure.value for figure in figures})
-    shown = PRINTED_PERCENT.text
-    notes = [f"{f.source}: {shown(f.value)}." if rest else f"{f.source}." for f in figures]
+    low, *rest = sorted({number.value for number in numbers})
+    printed = PRINTED_PERCENT.text
+    notes = [f"{n.source}: {printed(n.value)}." if rest else f"{n.source}." for n in numbers]
     notes += [
-        f"Printed as {shown(f.value)}; Acc / UA is {PERCENT.text(wrong[f])}."
-        for f in figures
-        if f in wrong
+        f"Printed as {printed(n.value)}; Acc / UA is {PERCENT.text(inconsistent[n])}."
+        for n in numbers
+        if n in inconsistent
     ]
     return Cell(Range(low, rest[-1]) if rest else low, notes=tuple(notes))
 
 
 @dataclass(frozen=True)
-class _Beside:
-    """A published figure beside ours; `right` is what it should say where it is misprinted."""
+class _Row:
+    """A published number and ours.
+
+    `computed` is 100 Acc / UA of a printed RA that contradicts it.
+    """
 
     entry: VariantResult
     metric: Metric
-    figure: PublishedNumber
-    right: Fraction | None
+    number: PublishedNumber
+    computed: Fraction | None
 
     @property
     def ours(self) -> Estimate:
@@ -82,42 +85,42 @@ class _Beside:
     def difference(self) -> Estimate | None:
         if self.ours.mean is None:
             return None
-        gap = self.ours.mean - self.figure.value
-        return replace(self.ours, mean=gap, std=None, interval=None)
+        difference = self.ours.mean - self.number.value
+        return replace(self.ours, mean=difference, std=None, interval=None)
 
     @property
     def published(self) -> Cell:
-        if self.right is None:
-            return Cell(self.figure.value)
-        note = f"Printed so; Acc / UA is {PERCENT.text(self.right)}."
-        return Cell(self.figure.value, notes=(note,))
+        if self.computed is None:
+            return Cell(self.number.value)
+        note = f"As printed; Acc / UA is {PERCENT.text(self.computed)}."
+        return Cell(self.number.value, notes=(note,))
 
 
-def _beside(of: BoardContext) -> list[_Beside]:
-    found = comparable(of.board)
-    wrong = inconsistent_ra(found.figures)
+def _rows(of: BoardContext) -> list[_Row]:
+    published = comparable(of.board)
+    inconsistent = inconsistent_ra(published.numbers)
     return [
-        _Beside(entry, metric, figure, wrong.get(figure))
+        _Row(entry, metric, number, inconsistent.get(number))
         for entry in of.entries
         for metric in METRICS.values()
-        for figure in found.of(entry, metric.key)
+        for number in published.of(entry, metric.key)
     ]
 
 
-PUBLISHED: TableSpec[BoardContext, _Beside] = TableSpec(
+PUBLISHED: TableSpec[BoardContext, _Row] = TableSpec(
     name="published",
-    title=lambda of: f"{of.board.title}: published figures",
+    title=lambda of: f"{of.board.title}: published numbers",
     caption=lambda of: (
-        f"{of.setting} Published for the same dataset, ratio, network and number of "
-        "epochs; other settings may differ. Difference: ours less theirs, in points."
+        f"{of.setting} Published for the same dataset, imbalance ratio, network and number of "
+        "epochs; other settings may differ. Difference: ours minus published, in points."
     ),
     columns=lambda _: [
         Column("Method", lambda row: row.entry.variant.label, names=True),
         Column("Metric", lambda row: row.metric.title, names=True),
-        Column("Source", lambda row: row.figure.source, names=True),
+        Column("Source", lambda row: row.number.source, names=True),
         Column("Ours", lambda row: row.ours, PERCENT),
         Column("Published", lambda row: row.published, PRINTED_PERCENT),
         Column("Difference", lambda row: row.difference, POINTS),
     ],
-    rows=_beside,
+    rows=_rows,
 )

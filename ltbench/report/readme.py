@@ -1,4 +1,4 @@
-"""What the README shows of records, and the page of the methods: written, never edited."""
+"""The README's summary table, and the page of the methods (docs/methods.md)."""
 
 import ast
 from collections.abc import Collection, Mapping
@@ -8,7 +8,7 @@ from ltbench.config.registry import MethodInfo
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.formats import escape_markdown, markdown
 from ltbench.report.leaderboard import update_between_markers
-from ltbench.report.method_tables import CHOICE, METHODS, Methods
+from ltbench.report.method_tables import METHODS, SUMMARY, Methods
 from ltbench.report.table import build
 from ltbench.runs.store import Loaded
 
@@ -16,34 +16,34 @@ PACKAGE = Path(__file__).parent.parent
 GENERATED = "Written by `make leaderboard`; never edited by hand."
 
 OTHER_TASKS = """\
-The suite classifies single images. What the survey names of other tasks is left out: FrameStack
-(videos), LST (incremental instance segmentation), DT2 (scene graphs) and UD (objects without
-labels), and of its datasets LVIS (detection and segmentation), VOC-LT and COCO-LT (several labels
-an image) and VideoLT (videos)."""
+The suite classifies single images. The survey's methods and datasets for other tasks are not part
+of it: FrameStack (videos), LST (incremental instance segmentation), DT2 (scene graphs) and UD
+(objects without labels); LVIS (detection and segmentation), VOC-LT and COCO-LT (several labels per
+image) and VideoLT (videos)."""
 
 
 def refresh_readme(readme: Path, of: Leaderboard) -> None:
-    """Write into the README what to choose by the board with the most variants measured.
+    """Write the summary table of the fullest board into the README.
 
     Raises:
         ValueError: if the README lacks a marker.
     """
-    fullest = [] if of.fullest is None else [of.fullest]
-    sources = [BoardContext(board, of.methods, of.loaded.records) for board in fullest]
-    tables = [table for source in sources for table in build([CHOICE], source)]
+    boards = [] if of.fullest is None else [of.fullest]
+    sources = [BoardContext(board, of.methods, of.loaded.records) for board in boards]
+    tables = [table for source in sources for table in build([SUMMARY], source)]
     update_between_markers(readme, "leaderboard", "".join(map(markdown, tables)))
 
 
 def methods_page(methods: Mapping[str, MethodInfo], recorded: Collection[str] = ()) -> str:
-    """Return the page of the methods: a table, then each with the equations that open its file.
+    """Return the page of the methods: a table and each file's docstring.
 
     Args:
-        methods: those of the registry.
-        recorded: keys of the methods that have published records.
+        methods: of the registry.
+        recorded: keys of the methods with published records.
     """
     parts = [
         "# Methods",
-        f"{GENERATED} The text of a method is the head of its file.",
+        f"{GENERATED} The text of a method is the docstring of its file.",
         "[Docs](README.md)",
         *(markdown(t, level=2).strip() for t in build([METHODS], Methods(methods, recorded))),
     ]
@@ -51,18 +51,18 @@ def methods_page(methods: Mapping[str, MethodInfo], recorded: Collection[str] = 
         parts.append(f"## {family.replace('_', ' ').capitalize()}")
         for key, info in methods.items():
             if info.family == family:
-                place = f"ltbench/methods/{family}/{key}.py"
-                source = (PACKAGE.parent / place).read_text(encoding="utf-8")
-                said = ast.get_docstring(ast.parse(source)) or ""
+                path = f"ltbench/methods/{family}/{key}.py"
+                source = (PACKAGE.parent / path).read_text(encoding="utf-8")
+                docstring = ast.get_docstring(ast.parse(source)) or ""
                 parts.append(f"### {escape_markdown(info.title)}")
                 keys = ", also ".join(f"`{name}`" for name in (key, *info.aliases))
-                parts.append(f"Key {keys}, [{place}](../{place})")
-                parts.append(f"```text\n{said}\n```")
+                parts.append(f"Key {keys}, [{path}](../{path})")
+                parts.append(f"```text\n{docstring}\n```")
     parts += ["## Other tasks", OTHER_TASKS]
     return "\n\n".join(parts) + "\n"
 
 
 def published_methods(loaded: Loaded) -> set[str]:
-    """Return the keys of the methods that have published records."""
-    found = loaded.records.values()
-    return {stored.record.method for stored in found if stored.provenance == "published"}
+    """Return the keys of the methods with published records."""
+    records = loaded.records.values()
+    return {stored.record.method for stored in records if stored.provenance == "published"}

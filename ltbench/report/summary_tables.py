@@ -1,4 +1,4 @@
-"""Tables over boards: recipes side by side, ranks, findings, grids, records, and what is no row."""
+"""Tables over boards: recipes, ad hoc runs, records, findings, mean ranks, grids, problems."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,41 +15,42 @@ from ltbench.runs.record import Record
 from ltbench.runs.store import BadRecord, Stored
 
 
-def _recipe_columns(found: Sequence[ResultSet]) -> list[Column[str]]:
+def _recipe_columns(boards: Sequence[ResultSet]) -> list[Column[str]]:
     return [
         Column("Method", lambda label: label, names=True),
         *(
-            _of_recipe(b, metric)
-            for b in found
+            _recipe_column(board, metric)
+            for board in boards
             for metric in metrics_in("main")
             if not metric.uneven
         ),
     ]
 
 
-def _of_recipe(board: ResultSet, metric: Metric) -> Column[str]:
-    own, entries = metric_column(metric), {entry.variant.label: entry for entry in board.entries}
+def _recipe_column(board: ResultSet, metric: Metric) -> Column[str]:
+    column, entries = metric_column(metric), {entry.variant.label: entry for entry in board.entries}
     return Column(
-        f"{own.title}, {board.recipe.name}",
-        lambda label: own.cell(entries[label]) if label in entries else "",
-        own.kind,
-        own.best,
-        own.marked,
+        f"{column.title}, {board.recipe.name}",
+        lambda label: column.cell(entries[label]) if label in entries else "",
+        column.kind,
+        column.best,
+        column.marked,
     )
 
 
 RECIPES: TableSpec[Sequence[ResultSet], str] = TableSpec(
     name="recipes",
-    title=lambda found: f"{found[0].title}: recipes side by side",
-    caption=lambda found: (
-        f"{found[0].dataset.id}, {found[0].recipe.network}. "
-        f"{', '.join(f'{b.recipe.name}: {b.recipe.stage1.epochs} epochs' for b in found)}. Each "
-        "column is of one recipe, and ranked for itself; for what is n/a its own table says why."
+    title=lambda boards: f"{boards[0].title}: recipes side by side",
+    caption=lambda boards: (
+        f"{boards[0].dataset.id}, {boards[0].recipe.network}. "
+        f"{', '.join(f'{b.recipe.name}: {b.recipe.stage1.epochs} epochs' for b in boards)}. Each "
+        "column is one recipe and ranked separately; for values that are n/a, the recipe's own "
+        "table has the reason."
     ),
     columns=_recipe_columns,
-    rows=lambda found: dict.fromkeys(e.variant.label for board in found for e in board.entries),
+    rows=lambda boards: dict.fromkeys(e.variant.label for board in boards for e in board.entries),
 )
-"""Of the boards that have the same dataset and network under different recipes."""
+"""Of boards with the same dataset and network under different recipes."""
 
 
 SETTINGS: dict[str, Callable[[Record], str]] = {
@@ -59,30 +60,26 @@ SETTINGS: dict[str, Callable[[Record], str]] = {
     "Split": lambda record: record.job.split,
     "Settings": lambda record: ", ".join(record.job.overrides),
 }
-"""What runs with settings from the command line may differ in."""
+"""Settings in which ad hoc runs may differ."""
 
 
 def _shared(records: Sequence[Record]) -> dict[str, str]:
-    """Return the settings that all records have."""
-    found = {title: {words(record) for record in records} for title, words in SETTINGS.items()}
-    return {title: words.pop() for title, words in found.items() if len(words) == 1}
+    """Return the settings that are the same in all records."""
+    values = {title: {of(record) for record in records} for title, of in SETTINGS.items()}
+    return {title: texts.pop() for title, texts in values.items() if len(texts) == 1}
 
 
 def _ad_hoc_caption(records: Sequence[Record]) -> str:
-    shared = [f"{title.lower()} {words}" for title, words in _shared(records).items()]
-    said = "Run with settings from the command line; not ranked and in no other table."
-    return f"{said} All: {'; '.join(shared)}." if shared else said
+    shared = [f"{title.lower()} {text}" for title, text in _shared(records).items()]
+    caption = "Runs with command-line settings; not ranked and in no other table."
+    return f"{caption} All: {'; '.join(shared)}." if shared else caption
 
 
 def _ad_hoc_columns(records: Sequence[Record]) -> list[Column[Record]]:
     shared = _shared(records)
     return [
         Column("Method", _ad_hoc_label, names=True),
-        *(
-            Column(title, words, names=True)
-            for title, words in SETTINGS.items()
-            if title not in shared
-        ),
+        *(Column(title, of, names=True) for title, of in SETTINGS.items() if title not in shared),
         Column("Seed", lambda record: str(record.job.seed), names=True),
         Column("Acc", _accuracy, PERCENT, "highest", always=True),
     ]
@@ -106,11 +103,11 @@ AD_HOC: TableSpec[Sequence[Record], Record] = TableSpec(
     columns=_ad_hoc_columns,
     rows=lambda records: records,
 )
-"""Of records whose settings the command line overrode. What all of them share, its caption says."""
+"""Of records with overridden settings; the caption names the settings that all share."""
 
 
-def _behind(of: BoardContext) -> list[tuple[VariantResult, Stored]]:
-    """Return every record behind the numbers of a variant."""
+def _variant_records(of: BoardContext) -> list[tuple[VariantResult, Stored]]:
+    """Return the records behind the numbers of each variant."""
     return [
         (entry, of.records[key])
         for entry in of.entries
@@ -125,7 +122,7 @@ RECORDS: TableSpec[BoardContext, tuple[VariantResult, Stored]] = TableSpec(
     name="records",
     title=lambda of: f"{of.board.title}: records",
     caption=lambda _: (
-        "The files behind the numbers, below the folder of published or of run records."
+        "The record files behind the numbers, in the folder of published records or of runs."
     ),
     columns=lambda _: [
         Column("Method", lambda row: row[0].variant.label, names=True),
@@ -134,13 +131,13 @@ RECORDS: TableSpec[BoardContext, tuple[VariantResult, Stored]] = TableSpec(
         Column("Store", lambda row: row[1].provenance),
         Column("Record", lambda row: row[1].name),
     ],
-    rows=_behind,
+    rows=_variant_records,
 )
 
 
 @dataclass(frozen=True)
-class _Tested:
-    """A claim on a board."""
+class _TestedFinding:
+    """A finding tested on boards."""
 
     finding: Finding
     board: str
@@ -148,12 +145,12 @@ class _Tested:
     verdict: str
 
 
-def _tested(of: Leaderboard) -> list[_Tested]:
-    """Return a row for each finding and each board that can test it.
+def _tested_findings(of: Leaderboard) -> list[_TestedFinding]:
+    """Return one row per finding and board that can test it.
 
-    Grids with the same figures under the same recipe share a row. A finding that no board can test
-    has one row that says what it lacks on the first. A claim about recipes is about boards of these
-    recipes alone.
+    Grids with the same numbers under the same recipe share a row. A finding that no board can test
+    has one row with what the first board lacks. A claim about recipes is only tested on boards of
+    these recipes.
     """
     rows = []
     for finding in of.findings:
@@ -166,40 +163,40 @@ def _tested(of: Leaderboard) -> list[_Tested]:
         for b, result in testable or results[:1]:
             grids.setdefault((b.id, result.ours, result.verdict), []).append(b.grid)
         rows += [
-            _Tested(finding, f"{', '.join(names)}: {id_}", ours, verdict)
+            _TestedFinding(finding, f"{', '.join(names)}: {id_}", ours, verdict)
             for (id_, ours, verdict), names in grids.items()
-        ] or [_Tested(finding, "", "no board has its recipes", "not testable")]
+        ] or [_TestedFinding(finding, "", "no board has its recipes", "not testable")]
     return rows
 
 
-FINDINGS: TableSpec[Leaderboard, _Tested] = TableSpec(
+FINDINGS: TableSpec[Leaderboard, _TestedFinding] = TableSpec(
     name="findings",
     title=lambda _: "Findings",
     caption=lambda _: (
-        "JobLock of the literature, the published figures, and whether they hold here."
+        "Claims of the literature with the published numbers, our numbers, and whether they hold."
     ),
     columns=lambda _: [
-        Column("HeldLock", lambda row: row.finding.claim, names=True),
+        Column("Claim", lambda row: row.finding.claim, names=True),
         Column("Source", lambda row: row.finding.source),
         Column("Published", lambda row: row.finding.published),
-        Column("ResultSet", lambda row: row.board, names=True),
+        Column("Board", lambda row: row.board, names=True),
         Column("Ours", lambda row: row.ours),
         Column("Verdict", lambda row: row.verdict),
     ],
-    rows=_tested,
+    rows=_tested_findings,
 )
 
 
 def _ranked(of: Leaderboard) -> list[tuple[str, Fraction, str]]:
-    """Return each variant, its mean rank, and the groups of neighbours that it is in."""
+    """Return each variant, its mean rank, and its groups."""
     if of.ranks is None:
         return []
     _, ranks = of.ranks
-    alike: dict[str, list[str]] = {}
-    for number, names in enumerate(ranks.alike(), start=1):
+    cliques: dict[str, list[str]] = {}
+    for number, names in enumerate(ranks.cliques(), start=1):
         for name in names:
-            alike.setdefault(name, []).append(str(number))
-    return [(name, place, " ".join(alike.get(name, []))) for name, place in ranks.means.items()]
+            cliques.setdefault(name, []).append(str(number))
+    return [(name, rank, " ".join(cliques.get(name, []))) for name, rank in ranks.means.items()]
 
 
 def _ranks_caption(of: Leaderboard) -> str:
@@ -209,20 +206,20 @@ def _ranks_caption(of: Leaderboard) -> str:
     return (
         f"Mean rank by accuracy on {', '.join(datasets)}, of the variants that are complete on all "
         f"of them. Friedman test: p = {significant(ranks.friedman, 3)}; Nemenyi's critical "
-        f"difference at 5 %: {fixed(ranks.critical_difference, 2)}. Neighbours that share a number "
-        "cannot be told apart (Wilcoxon's signed-rank test on every two, Holm's correction, 5 %). "
-        "Ranks change with the variants that are compared."
+        f"difference at 5 %: {fixed(ranks.critical_difference, 2)}. Variants that share a group "
+        "are not significantly different (Wilcoxon's signed-rank test on each pair, Holm's "
+        "correction, 5 %). Ranks depend on which variants are compared."
     )
 
 
 RANKS: TableSpec[Leaderboard, tuple[str, Fraction, str]] = TableSpec(
     name="ranks",
-    title=lambda of: f"Ranks over {len(of.ranks[0]) if of.ranks else 0} datasets",
+    title=lambda of: f"Mean ranks over {len(of.ranks[0]) if of.ranks else 0} datasets",
     caption=_ranks_caption,
     columns=lambda _: [
         Column("Method", lambda row: row[0], names=True),
         Column("Mean rank", lambda row: row[1], RANK, "lowest"),
-        Column("Alike", lambda row: row[2]),
+        Column("Groups", lambda row: row[2]),
     ],
     rows=_ranked,
 )
@@ -244,12 +241,12 @@ GRIDS: TableSpec[Leaderboard, tuple[Plan, int]] = TableSpec(
 
 PROBLEMS: TableSpec[Leaderboard, BadRecord] = TableSpec(
     name="problems",
-    title=lambda _: "Set aside",
-    caption=lambda _: "Files among the records that no table uses.",
+    title=lambda _: "Invalid records",
+    caption=lambda _: "Files in the record folders that no table uses.",
     columns=lambda _: [
         Column("Store", lambda bad: bad.provenance, names=True),
         Column("File", lambda bad: bad.name, names=True),
-        Column("Why", lambda bad: bad.reason),
+        Column("Reason", lambda bad: bad.reason),
     ],
     rows=lambda of: of.loaded.bad,
 )

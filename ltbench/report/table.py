@@ -1,6 +1,6 @@
-"""Tables: columns of a kind, typed cells, and the specs that one builder makes them of.
+"""Tables: typed columns and cells, and the specifications they are built from.
 
-No cell holds a number as text, so that every format, the page and a program read the same number.
+No cell holds a number as text, so that every format, the page and programs have the same number.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,24 +13,24 @@ from ltbench.analysis.result_set import DECIMALS, EMPTY, Estimate, State
 from ltbench.core.exact import fixed, significant
 
 EXACT_DECIMALS = 6
-"""At most, of numbers that keep the decimals that they came with."""
+"""Maximum number of decimals of an exact number."""
 
 ABSENT: dict[State, str] = {"not available": "n/a", "empty": EMPTY}
-"""What stands for a value that cannot be; of others the state does."""
+"""Text of a value that cannot exist; otherwise the text is the state."""
 
 
 @dataclass(frozen=True)
-class Number:
-    """A kind of number, and how it is printed.
+class NumberFormat:
+    """A kind of number and its format.
 
     Attributes:
-        name: for programs.
-        decimals: so many.
-        unit: behind it.
-        flags: of `fixed`, as `+` or a comma.
-        digits: significant ones, in place of decimals, of numbers below 100.
-        exact: keeps further decimals where a number has them.
-        least: below it a number is only said to be so.
+        name: of the kind, for programs.
+        decimals: their number.
+        unit: behind the number.
+        flags: of `fixed`, such as `+` or a comma.
+        digits: significant digits of numbers below 100, instead of decimals.
+        exact: whether further decimals are kept.
+        least: a smaller number is printed as `< least`.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Number:
     least: Fraction | None = None
 
     def text(self, number: Fraction) -> str:
-        """Return a number as it is printed."""
+        """Return a number as text."""
         if self.least is not None and number < self.least:
             return f"< {fixed(self.least, self.decimals)}{self.unit}"
         if self.digits and abs(number) < 100:
@@ -53,22 +53,22 @@ class Number:
         return f"{fixed(number, decimals, self.flags)}{self.unit}"
 
 
-PERCENT = Number("percent", DECIMALS)
-POINTS = Number("points", DECIMALS, flags="+")
-PRINTED_PERCENT = Number("percent", DECIMALS, exact=True)
-TIMES = Number("times", 1, unit="x")
-FINE_TIMES = Number("times", 2, unit="x")
-COUNT = Number("count", flags=",")
-EXTRA = Number("count", flags="+,")
-ORDINAL = Number("ordinal")
-HOURS = Number("hours", flags=",", digits=3)
-RANK = Number("rank", 2)
-P_VALUE = Number("p", 3, least=Fraction(1, 1000))
+PERCENT = NumberFormat("percent", DECIMALS)
+POINTS = NumberFormat("points", DECIMALS, flags="+")
+PRINTED_PERCENT = NumberFormat("percent", DECIMALS, exact=True)
+TIMES = NumberFormat("times", 1, unit="x")
+FINE_TIMES = NumberFormat("times", 2, unit="x")
+COUNT = NumberFormat("count", flags=",")
+EXTRA = NumberFormat("count", flags="+,")
+ORDINAL = NumberFormat("ordinal")
+HOURS = NumberFormat("hours", flags=",", digits=3)
+RANK = NumberFormat("rank", 2)
+P_VALUE = NumberFormat("p", 3, least=Fraction(1, 1000))
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from different sources that do not agree."""
+    """A range of numbers from different sources."""
 
     low: Fraction
     high: Fraction
@@ -79,14 +79,14 @@ Content = str | Fraction | int | Range | Estimate | None
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, an exact number, a range, a value over seeds, or None: there is none.
+    """A cell: text, exact number, range, estimate, or empty.
 
     Attributes:
-        content: of the kind that the column names, where it is a number.
-        about: whether the number is an estimate.
-        unit: of this number, where not all of its column have the same.
+        content: a number is of the column's kind.
+        about: whether the number is approximate.
+        unit: of this number, if it differs within the column.
         notes: texts of its footnotes.
-        rank: 1 best, 2 second, 0 neither; the builder says.
+        rank: 1 best, 2 second, 0 neither; set by the builder.
     """
 
     content: Content = None
@@ -97,17 +97,17 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """The text, empty where the cell is a number."""
+        """The text, empty if the cell holds a number."""
         return self.content if isinstance(self.content, str) else ""
 
     @property
     def value(self) -> Estimate | None:
-        """The value over seeds, if it is one."""
+        """The estimate over seeds, if it holds one."""
         return self.content if isinstance(self.content, Estimate) else None
 
     @property
     def number(self) -> Fraction | None:
-        """What the cell is sorted by: the number, the mean, the lower end; None without any."""
+        """The number to sort by: number, mean, or lower end."""
         match self.content:
             case Estimate(mean=mean):
                 return mean
@@ -119,12 +119,12 @@ class Cell:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the cell has neither a number nor a text."""
+        """Whether the cell has neither number nor text."""
         return not self.text and self.number is None
 
     @property
     def footnotes(self) -> tuple[str, ...]:
-        """The texts of its notes, with the reason of a value that is not there."""
+        """The texts of its notes, and the reason of a missing value."""
         reason = self.value.reason if self.value else ""
         return (*self.notes, reason) if reason else self.notes
 
@@ -134,7 +134,7 @@ S = TypeVar("S")
 
 
 def _nothing(_: object) -> None:
-    """Fill no cell: of columns whose rows are there already."""
+    """Return an empty cell, for columns of a finished table."""
 
 
 def _always(_: object) -> bool:
@@ -143,23 +143,23 @@ def _always(_: object) -> bool:
 
 @dataclass(frozen=True)
 class Column(Generic[R]):
-    """A column: title, kind of number, direction, and a row's cell.
+    """A column: title, number format, direction, and a function for cells.
 
     Attributes:
         title: in its head.
-        cell: of a row of the table's spec.
-        kind: of its numbers; None where it holds text.
-        best: which numbers are better, where any are.
+        cell: returns the cell of a row.
+        kind: format of its numbers; None for text.
+        best: whether high or low numbers are better, None if neither.
         marked: whether best and second are marked.
-        help: what it says, for the page.
-        caption: what the table's caption says of it.
-        names: whether it tells rows apart; such columns come first and always stay.
-        always: whether it stays where no row has a value.
+        help: its definition, for the page.
+        caption: sentence that it adds to the table's caption.
+        names: whether it identifies rows; such columns come first and are always kept.
+        always: whether it is kept if no row has a value.
     """
 
     title: str
     cell: Callable[[R], "Cell | Content"] = field(default=_nothing, compare=False)
-    kind: Number | None = None
+    kind: NumberFormat | None = None
     best: Literal["highest", "lowest"] | None = None
     marked: bool = False
     help: str = ""
@@ -174,13 +174,13 @@ def ranked(
     best: Literal["highest", "lowest"] = "highest",
     caption: str = "",
 ) -> Column[R]:
-    """Return a column of percentages whose best and second are marked."""
+    """Return a column of percentages with best and second marked."""
     return Column(title, cell, PERCENT, best, marked=True, caption=caption)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns, and rows of one cell a column; `name` tells the tables of a board apart."""
+    """A finished table; `name` is unique on its board."""
 
     name: str
     title: str
@@ -190,7 +190,7 @@ class Table:
 
     @property
     def names(self) -> int:
-        """How many of the first columns tell its rows apart."""
+        """The number of first columns that identify rows."""
         return sum(column.names for column in self.columns)
 
     @property
@@ -217,13 +217,13 @@ class TableSpec(Generic[S, R]):
     """Specification of a table, built from a source such as a board.
 
     Attributes:
-        name: tells the tables of a source apart.
+        name: unique among the tables of a source.
         title, caption: of a source.
-        columns: of a source; what is of no row is left out.
-        rows: of a source, of any type that the columns take; without any there is no table.
-        along: where best and second are looked for.
-        compared: whether a row takes part.
-        brief: whether a run prints the table when it ends.
+        columns: of a source; empty columns are dropped.
+        rows: of a source, of any type that the columns take; without rows there is no table.
+        along: whether best and second are marked within columns or rows.
+        compared: whether a row takes part in the marking.
+        brief: whether the table is printed at the end of a run.
     """
 
     name: str
@@ -236,10 +236,10 @@ class TableSpec(Generic[S, R]):
     brief: bool = False
 
     def build(self, source: S) -> Table | None:
-        """Return the table of a source; None without a row, or a column beside the names."""
-        found = list(self.rows(source))
-        every = tuple(self.columns(source)) if found else ()
-        cells = [[as_cell(column.cell(row)) for column in every] for row in found]
+        """Return the table of a source, None if it would be empty."""
+        sources = list(self.rows(source))
+        every = tuple(self.columns(source)) if sources else ()
+        cells = [[as_cell(column.cell(row)) for column in every] for row in sources]
         kept = [
             i
             for i, column in enumerate(every)
@@ -249,7 +249,7 @@ class TableSpec(Generic[S, R]):
             return None
         columns = tuple(every[i] for i in kept)
         rows = [[row[i] for i in kept] for row in cells]
-        compared = [i for i, row in enumerate(found) if self.compared(row)]
+        compared = [i for i, row in enumerate(sources) if self.compared(row)]
         marked = [j for j, column in enumerate(columns) if column.marked]
         if self.along == "rows":
             for i in compared:
@@ -257,54 +257,59 @@ class TableSpec(Generic[S, R]):
         else:
             for j in marked:
                 _mark(rows, [(i, j) for i in compared], columns)
-        said = (self.caption(source), *(column.caption for column in columns))
+        captions = (self.caption(source), *(column.caption for column in columns))
         return Table(
             name=self.name,
             title=self.title(source),
-            caption=" ".join(filter(None, dict.fromkeys(said))),
+            caption=" ".join(filter(None, dict.fromkeys(captions))),
             columns=columns,
             rows=tuple(map(tuple, rows)),
         )
 
 
 def build(specs: Iterable[TableSpec[S, Any]], source: S) -> list[Table]:
-    """Return the tables of a source that there are."""
+    """Return the tables of a source that are not empty."""
     return [table for spec in specs if (table := spec.build(source)) is not None]
 
 
 def as_cell(content: "Cell | Content") -> Cell:
-    """Return a cell of what a column's function gave."""
+    """Return content as a cell."""
     return content if isinstance(content, Cell) else Cell(content)
 
 
 def _mark(
-    rows: list[list[Cell]], places: Sequence[tuple[int, int]], columns: Sequence[Column[Any]]
+    rows: list[list[Cell]], cells: Sequence[tuple[int, int]], columns: Sequence[Column[Any]]
 ) -> None:
-    """Mark the best and second of the complete numbers in some cells.
+    """Mark best and second among complete numbers.
 
-    What prints alike ties; a value without another to compare with is not marked.
+    Numbers that are printed alike tie; a single number is not marked.
+
+    Args:
+        rows: cells of the table, changed in place.
+        cells: (row, column) indices of the cells to compare.
+        columns: of the table.
     """
-    shown = {
+    printed = {
         (i, j): round(number, kind.decimals)
-        for i, j in places
+        for i, j in cells
         if (number := rows[i][j].number) is not None
         if (value := rows[i][j].value) is None or value.state == "complete"
         if (kind := columns[j].kind)
     }
-    if len(shown) < 2:
+    if len(printed) < 2:
         return
-    lowest = columns[places[0][1]].best == "lowest"
-    best, *rest = sorted(set(shown.values()), reverse=not lowest)
-    alone = list(shown.values()).count(best) == 1
-    for (i, j), number in shown.items():
+    lowest = columns[cells[0][1]].best == "lowest"
+    best, *rest = sorted(set(printed.values()), reverse=not lowest)
+    alone = list(printed.values()).count(best) == 1
+    for (i, j), number in printed.items():
         if number == best:
             rows[i][j] = replace(rows[i][j], rank=1)
         elif alone and number == rest[0]:
             rows[i][j] = replace(rows[i][j], rank=2)
 
 
-def value_parts(value: Estimate, kind: Number = PERCENT) -> tuple[str, str, str]:
-    """Return a value's mean or state, its spread, and its missing seeds."""
+def value_parts(value: Estimate, kind: NumberFormat = PERCENT) -> tuple[str, str, str]:
+    """Return an estimate's mean or state, spread, and missing seeds."""
     if value.mean is None:
         return ABSENT.get(value.state, value.state), "", ""
     unsigned, spread = replace(kind, flags=kind.flags.replace("+", "")), []
@@ -313,33 +318,33 @@ def value_parts(value: Estimate, kind: Number = PERCENT) -> tuple[str, str, str]
     if value.interval is not None:
         spread.append(f"({' to '.join(map(unsigned.text, value.interval))})")
     failed = f", {value.failed} failed" if value.failed else ""
-    lacking = f"({value.n}/{value.planned} seeds{failed})" if value.state == "partial" else ""
-    return kind.text(value.mean), " ".join(spread), lacking
+    seeds = f"({value.n}/{value.planned} seeds{failed})" if value.state == "partial" else ""
+    return kind.text(value.mean), " ".join(spread), seeds
 
 
-def value_text(value: Estimate, kind: Number = PERCENT) -> str:
-    """Return a value for a person: the mean and its spread, or why there is none."""
+def value_text(value: Estimate, kind: NumberFormat = PERCENT) -> str:
+    """Return an estimate as text: mean and spread, or its state."""
     return " ".join(filter(None, value_parts(value, kind)))
 
 
 def cell_parts(cell: Cell, column: Column[Any]) -> tuple[str, str, str]:
     """Return a cell's text, spread and missing seeds, without its notes."""
-    kind, spread, lacking = column.kind or COUNT, "", ""
+    kind, spread, seeds = column.kind or COUNT, "", ""
     match cell.content:
         case None:
             return EMPTY, "", ""
         case str():
             return cell.content, "", ""
         case Estimate():
-            text, spread, lacking = value_parts(cell.content, kind)
+            text, spread, seeds = value_parts(cell.content, kind)
         case Range(low=low, high=high):
             text = f"{kind.text(low)} to {kind.text(high)}"
         case number:
             text = kind.text(Fraction(number))
     text = f"{'~' if cell.about else ''}{text}{f' {cell.unit}' if cell.unit else ''}"
-    return text, spread, lacking
+    return text, spread, seeds
 
 
 def cell_text(cell: Cell, column: Column[Any]) -> str:
-    """Return a cell for a person, its notes left out."""
+    """Return a cell as text, without its notes."""
     return " ".join(filter(None, cell_parts(cell, column)))

@@ -1,4 +1,4 @@
-"""Ordered lists of all tables, for files, the terminal and the page."""
+"""Ordered lists of all tables, for files, terminal and page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,10 +35,10 @@ BOARD_TABLES: tuple[TableSpec[BoardContext, Any], ...] = (
     *(MAIN, BY_GROUP, MORE, DECOUPLING, PAIRED, CALIBRATION, SHIFTED, OPEN_SET, CLASSES, COST),
     PUBLISHED,
 )
-"""Of a board."""
+"""Tables of a board, in order."""
 
 LEADERBOARD_TABLES: tuple[TableSpec[Leaderboard, Any], ...] = (FINDINGS, RANKS, GRIDS, PROBLEMS)
-"""Of all boards together."""
+"""Tables over all boards, in order."""
 
 
 def board_tables(
@@ -48,24 +48,24 @@ def board_tables(
     *,
     brief: bool = False,
 ) -> list[Table]:
-    """Return the tables of a board that its records can fill.
+    """Return the non-empty tables of a board.
 
     Args:
-        board: its numbers.
-        methods: the registry's, for categories, years and costs.
-        records: sound records by key.
-        brief: only those that a run prints when it ends.
+        board: the numbers.
+        methods: of the registry, for categories, years and costs.
+        records: valid records by key.
+        brief: only the tables that are printed at the end of a run.
     """
     specs = [spec for spec in BOARD_TABLES if spec.brief or not brief]
     return build(specs, BoardContext(board, methods, records))
 
 
 def recipe_tables(boards: Sequence[ResultSet]) -> list[Table]:
-    """Return a table for each dataset and network that several boards of a grid have."""
-    beside: dict[tuple[str, str], list[ResultSet]] = {}
+    """Return tables of the datasets and networks with several recipes."""
+    groups: dict[tuple[str, str], list[ResultSet]] = {}
     for board in boards:
-        beside.setdefault((board.dataset.id, board.recipe.network), []).append(board)
-    return [t for found in beside.values() if len(found) > 1 for t in build([RECIPES], found)]
+        groups.setdefault((board.dataset.id, board.recipe.network), []).append(board)
+    return [t for group in groups.values() if len(group) > 1 for t in build([RECIPES], group)]
 
 
 def grid_tables(
@@ -74,7 +74,7 @@ def grid_tables(
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
 ) -> list[tuple[str, Table]]:
-    """Return a grid's tables, each with its board's name, empty for several."""
+    """Return a grid's tables with board names, empty for several boards."""
     tables = [(b.id, table) for b in boards for table in board_tables(b, methods, records)]
     over_boards = [*recipe_tables(boards), *build([AD_HOC], ad_hoc_records(plan, records))]
     return [*tables, *(("", table) for table in over_boards)]

@@ -76,7 +76,7 @@ def test_operators_and_margins(board, op, margin, expected):
     assert verdict(board, comparison) == expected
 
 
-def test_start_tells_variants_of_one_method_apart(board):
+def test_init_from_distinguishes_variants_of_one_method(board):
     from_softmax, from_bs = (
         term("crt", init_from="softmax"),
         term("crt", init_from="balanced_softmax"),
@@ -105,14 +105,14 @@ def test_wildcard_and_share(board):
     assert verdict(board, *both, share=0.51) == "does not hold"
 
 
-def test_a_claim_at_large_needs_enough_to_compare(board):
+def test_a_claim_about_all_methods_needs_a_minimum_of_comparisons(board):
     every = {"left": term("*"), "op": ">", "right": term("softmax")}
     assert verdict(board, every, fewest=3) == "holds"
     result = evaluate(finding(every, fewest=4), board)
     assert (result.verdict, result.ours) == ("not testable", "too few to compare: 3 of 4")
 
 
-def test_grids_with_the_same_figures_share_a_row(toy, board):
+def test_grids_with_the_same_numbers_share_a_row(toy, board):
     other = make_board(toy, name="other_grid")
     fewer = make_board(toy, labels=["Softmax", "BS"], variants=VARIANTS[:2], name="small_grid")
     claim = finding({"left": term("*"), "op": ">", "right": term("softmax")})
@@ -123,7 +123,7 @@ def test_grids_with_the_same_figures_share_a_row(toy, board):
     ]
 
 
-def test_not_testable_says_what_is_missing(toy):
+def test_not_testable_names_the_missing_values(toy):
     board = make_board(toy, labels=["Softmax"])
     comparisons = [
         {"left": term("balanced_softmax"), "op": ">", "right": term("softmax")},
@@ -138,11 +138,12 @@ def test_not_testable_says_what_is_missing(toy):
     result = evaluate(finding(*comparisons), board)
     assert result.verdict == "not testable"
     assert result.ours == (
-        "BS Acc is missing; no lws from softmax; no ldam_drw defer none; no softmax with half"
+        "BS Acc is missing; no lws from softmax; no ldam_drw with deferred=none; "
+        "no softmax with recipe half"
     )
 
 
-def test_a_variant_with_a_recipe_of_its_own_is_named_by_it(toy, monkeypatch):
+def test_a_variant_with_its_own_recipe_is_named_by_it(toy, monkeypatch):
     half = {"label": "Softmax, half", "method": "softmax", "recipe": "half"}
     monkeypatch.setitem(HITS, half["label"], (46, 45, 30, 20, 5, 1))
     board = make_board(toy, (*HITS, half["label"]), (half, *VARIANTS))
@@ -165,7 +166,7 @@ def test_empty_group_is_not_testable(toy):
     assert evaluate(finding(comparison), board).ours == "cRT Few is empty"
 
 
-def test_table_has_a_row_a_board_that_can_test(toy, board):
+def test_table_has_a_row_per_board_that_can_test(toy, board):
     other = make_board(toy, labels=["Softmax"], recipe=toy.recipe(name="other"))
     claims = [
         finding({"left": term("balanced_softmax"), "op": ">", "right": term("softmax")}),
@@ -210,7 +211,7 @@ def test_a_claim_about_recipes_needs_both(toy, board):
         [{"left": term("softmax"), "op": ">", "right": term("softmax"), "margin": float("nan")}],
     ],
 )
-def test_refuses_what_is_not_a_predicate(compare):
+def test_invalid_predicates_are_refused(compare):
     with pytest.raises(ValidationError):
         finding(*compare)
 
@@ -223,7 +224,7 @@ def test_file_errors_name_file_and_line(tmp_path):
     assert (f"{path}:2", "findings[0].compare", "missing-key") in found
 
 
-def test_a_metric_that_there_is_not_is_named(tmp_path):
+def test_an_unknown_metric_is_refused(tmp_path):
     path = tmp_path / "findings.yaml"
     path.write_text(
         "findings:\n  - {id: a, claim: b, source: c, published: d, compare: "

@@ -24,29 +24,29 @@ def test_ranks_of_demsars_example():
     assert list(ranks.means.values()) == pytest.approx([1.964, 2.000, 2.893, 3.143], abs=5e-4)
     assert ranks.critical_difference == pytest.approx(1.25, abs=0.005)
     assert ranks.friedman < 0.05
-    assert ranks.alike() == [tuple(ranks.means)]
+    assert ranks.cliques() == [tuple(ranks.means)]
 
 
-def test_what_beats_another_everywhere_has_the_exact_p():
+def test_a_variant_better_on_every_dataset_has_the_exact_p():
     rng = np.random.default_rng(0)
     base = rng.random(10)
     ranks = rank_variants({"a": base, "b": base + 1 + rng.random(10), "c": base + 3})
     assert list(ranks.means) == ["c", "b", "a"]
     assert ranks.wilcoxon["b", "a"] == pytest.approx(3 * 2 / 2**10)
-    assert ranks.alike() == []
+    assert ranks.cliques() == []
 
 
-def test_equal_scores_are_one_rank():
+def test_equal_scores_share_a_rank():
     ranks = rank_variants({name: [0.5] * 6 for name in "abc"})
     assert set(ranks.means.values()) == {2.0}
     assert ranks.friedman == 1.0
-    assert ranks.alike() == [("a", "b", "c")]
+    assert ranks.cliques() == [("a", "b", "c")]
 
 
-def test_runs_of_neighbours_may_overlap():
+def test_cliques_may_overlap():
     p = dict.fromkeys(combinations("abcd", 2), 1.0) | {("a", "c"): 0.01, ("a", "d"): 0.01}
     ranks = Ranks(dict.fromkeys("abcd", 0.0), 0.0, 0.0, p, 9)
-    assert ranks.alike() == [("a", "b"), ("b", "c", "d")]
+    assert ranks.cliques() == [("a", "b"), ("b", "c", "d")]
 
 
 def test_two_variants_have_no_ranks():
@@ -92,6 +92,6 @@ def test_the_table_needs_five_datasets_and_counts_each_once(toy):
     assert "on one, two, three, four, five" in table.caption
 
 
-def test_no_boards_no_accuracies():
+def test_without_boards_there_are_no_accuracies():
     assert accuracies([]) == ((), {})
     assert ranks_table([]) is None

@@ -35,7 +35,7 @@ def accuracy(hits, totals, groups, group):
 
 
 @pytest.mark.oracle("shot_split", level="case")
-def test_shots_is_what_three_authors_compute(oracle):
+def test_shot_accuracies_equal_those_of_three_authors_codes(oracle):
     case = oracle.own
     counts, labels, predictions = case["train_counts"], case["labels"], case["preds"]
     classes = len(counts)
@@ -64,7 +64,7 @@ def test_empty_groups_and_absent_classes_have_no_accuracy():
     assert mean_accuracy([0], [0]) is None
 
 
-def test_macro_f1_is_that_of_scikit_learn():
+def test_macro_f1_equals_scikit_learn():
     from sklearn.metrics import f1_score
 
     generator = np.random.default_rng(0)
@@ -79,7 +79,7 @@ def test_macro_f1_is_that_of_scikit_learn():
     )
 
 
-def test_macro_precision_is_that_of_scikit_learn():
+def test_macro_precision_equals_scikit_learn():
     from sklearn.metrics import precision_score
 
     generator = np.random.default_rng(1)
@@ -97,7 +97,7 @@ def test_macro_precision_is_that_of_scikit_learn():
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 100, 1000])
-def test_geometric_means_are_those_of_floats(classes):
+def test_geometric_means_equal_those_of_floats(classes):
     generator = np.random.default_rng(classes)
     totals = generator.integers(1, 1000, classes)
     hits = generator.integers(1, totals + 1)
@@ -105,17 +105,17 @@ def test_geometric_means_are_those_of_floats(classes):
     assert value("geometric_mean", hits, totals) == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_geometric_mean_is_exact_where_it_can_be_and_zero_with_a_class_that_is_never_right():
+def test_a_geometric_mean_is_exact_if_rational_and_zero_with_a_class_of_zero_recall():
     assert value("geometric_mean", (1, 4), (9, 25)) == Fraction(2, 15)
     assert value("geometric_mean", (1, 0, 2), (1, 5, 2)) == 0
     assert value("geometric_mean", (1, 0, 1), (8, 0, 1)) == value("geometric_mean", (1, 1), (8, 1))
 
 
-def test_the_worst_class_is_of_those_with_images():
+def test_the_worst_class_has_test_images():
     assert value("worst_class", (3, 1, 0), (4, 2, 0)) == Fraction(1, 2)
 
 
-def test_ranking_metrics_are_those_of_torchmetrics():
+def test_ranking_metrics_equal_torchmetrics():
     import torch
     from torchmetrics.functional.classification import (
         multiclass_auroc,
@@ -143,12 +143,12 @@ def test_ranking_metrics_are_those_of_torchmetrics():
         assert value(key, (0,) * 5, totals) is None
 
 
-def test_a_class_that_has_all_images_has_no_curve():
+def test_a_class_with_all_images_has_no_curve():
     assert value("auroc", (1, 0), (2, 0), auroc_pairs=(0, 0)) is None
     assert value("auroc", (1, 0), (2, 2), auroc_pairs=(8, 6)) == Fraction(7, 8)
 
 
-def test_training_accuracy_is_of_the_images_trained_on(toy):
+def test_training_accuracy_is_over_the_training_images(toy):
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}], seeds=(0,))
     (job,) = (job for job in plan.jobs.values() if job.split == "longtailed")
     record = toy.record(job, (45, 40, 30, 20, 5, 1))

@@ -25,13 +25,13 @@ def matches(toy, plans, labels=LABELS, split="longtailed", skip=()):
     return head_to_heads(rows, records, labels)
 
 
-def test_two_variants_meet_where_both_are_planned(toy):
+def test_variants_are_compared_in_every_setting_that_plans_both(toy):
     one, two = (
         toy.plan([SOFTMAX, BALANCED], dataset=toy.dataset(name=name)) for name in ("a", "b")
     )
     alone = toy.plan([SOFTMAX], dataset=toy.dataset(name="c"))
     found = matches(toy, [one, two, alone])
-    assert [match.place for match in found] == [
+    assert [match.setting for match in found] == [
         "a_r40, short, longtailed",
         "b_r40, short, longtailed",
     ]
@@ -44,10 +44,10 @@ def test_jobs_that_two_grids_share_are_compared_once(toy):
     assert match.grid == "one"
 
 
-def test_groups_classes_and_words(toy):
+def test_groups_classes_and_verdict(toy):
     (match,) = matches(toy, [toy.plan([SOFTMAX, BALANCED])], skip={("BS", 1)})
     comparison = match.compare()
-    overall, classes = build(HEAD_TO_HEAD, Match(match, comparison, most=3))
+    overall, classes = build(HEAD_TO_HEAD, Match(match, comparison, max_classes=3))
     rows = [said(overall, row) for row in overall.rows]
     assert [row[:3] for row in rows] == [
         ["All", "63.7 (1/2 seeds)", "46.7 (1/2 seeds)"],
@@ -56,7 +56,7 @@ def test_groups_classes_and_words(toy):
         ["Few", "45.0 (1/2 seeds)", "5.0 (1/2 seeds)"],
     ]
     assert "BS is better than Softmax (p < 0.001; 1 of 2 seeds, so" in overall.caption
-    assert "51 answers are right with BS alone, 0 with Softmax alone." in overall.caption
+    assert "51 predictions are correct with BS alone, 0 with Softmax alone." in overall.caption
     assert [row[0].text for row in classes.rows] == ["4", "5", "3"]  # of equal ones the first
     first = said(classes, classes.rows[0])
     assert first[:3] == ["4", "few", "10"]
@@ -64,7 +64,7 @@ def test_groups_classes_and_words(toy):
     assert classes.rows[0][-1].value.keys == comparison.keys
 
 
-def test_the_interval_of_classes_takes_no_pairs_for_granted(toy):
+def test_the_interval_of_classes_does_not_pair_images(toy):
     plan = toy.plan([SOFTMAX], seeds=(0, 1))
     runs = [
         toy.record(job, hits).test
@@ -80,7 +80,7 @@ def test_the_interval_of_classes_takes_no_pairs_for_granted(toy):
     assert many.interval[1] == pytest.approx(spread / 6**0.5, rel=0.03)
 
 
-def test_classes_without_test_images_are_left_out(toy):
+def test_classes_without_test_images_are_ignored(toy):
     plan = toy.plan([SOFTMAX], seeds=(0,))
     job = next(iter(plan.jobs.values()))
     test = toy.record(job, (5, 0, 5, 5, 5, 5), totals=(10, 0, 10, 10, 10, 10)).test

@@ -34,7 +34,7 @@ def plugin(tmp_path):
 
 
 def test_a_metric_of_a_plugin_is_in_tables_and_runs(plugin, tmp_path):
-    words = ["leaderboard", "--grid", "mixup_small", "--records", str(RECORDS)]
+    words = ["leaderboard", "--grid", "quickstart", "--records", str(RECORDS)]
     words += ["--published-only", "--to", str(tmp_path / "out"), "--plugin", str(plugin(BEST))]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
@@ -43,7 +43,7 @@ def test_a_metric_of_a_plugin_is_in_tables_and_runs(plugin, tmp_path):
     tables = (tmp_path / "out" / "README.md").read_text()
     assert "Best class" in tables
     runs = ltbench.load_runs(RECORDS, tmp_path, plugins=[tmp_path / "p.py"])
-    assert len(rows) == len(runs) > 100
+    assert len(rows) == len(runs) > 0
     for row in runs.where(stage="train"):
         assert row["best_class"] >= row["acc"] >= row["worst_class"]
         assert rows[row["key"]]["best_class"] == f"{row['best_class']:.4f}"
@@ -63,7 +63,7 @@ def test_a_metric_of_a_plugin_is_in_tables_and_runs(plugin, tmp_path):
         ('METRICS = [Metric("a", "A", "", best, best="high")]', [""]),
     ],
 )
-def test_what_is_no_metric_is_refused_at_once(plugin, text, places):
+def test_invalid_metrics_are_refused_with_all_problems(plugin, text, places):
     before = list(METRICS)
     with pytest.raises(ConfigError) as raised:
         read_registry([plugin(HEAD + text)])
@@ -72,7 +72,7 @@ def test_what_is_no_metric_is_refused_at_once(plugin, text, places):
 
 
 @pytest.mark.parametrize("body", ["1 / 0", "0.5", "1"])
-def test_a_metric_that_is_no_fraction_is_named(plugin, tmp_path, body):
+def test_a_metric_that_is_not_a_fraction_is_refused(plugin, tmp_path, body):
     path = plugin(HEAD + f'METRICS = [Metric("a", "A", "", lambda run: {body})]')
     with pytest.raises(ConfigError) as raised:
         ltbench.load_runs(RECORDS, tmp_path, plugins=[path])

@@ -6,13 +6,13 @@ from ltbench.analysis.published import (
     REFERENCE,
     comparable,
     inconsistent_ra,
-    published_figures,
+    published_numbers,
 )
 from ltbench.analysis.relative_accuracy import relative_accuracy
 from ltbench.analysis.result_set import EMPTY, boards
 from ltbench.config.yaml_file import read_yaml
 from ltbench.report.board_tables import BY_GROUP, MAIN
-from ltbench.report.published_tables import PUBLISHED, figures_cell
+from ltbench.report.published_tables import PUBLISHED, published_cell
 from ltbench.report.table import PRINTED_PERCENT, Column, cell_text
 from tests.support.tables import made, said
 
@@ -47,13 +47,13 @@ def texts(table, name):
     return {row[0].text: said(table, row)[index] for row in table.rows}
 
 
-def test_the_figures_are_all_there():
-    figures = published_figures()
+def test_all_published_numbers_are_read():
+    figures = published_numbers()
     assert len(figures) == 2186
     assert all(0 <= figure.value <= 100 and figure.source for figure in figures)
 
 
-def test_survey_beside_its_own_setting(toy):
+def test_survey_numbers_of_the_same_setting(toy):
     here = board(toy, IMAGENET, "resnext50_32x4d")
     table = made(MAIN, here, toy.methods)
     assert table.titles[4:] == ("Survey Acc", "Survey UA", "Survey RA")
@@ -75,7 +75,7 @@ def test_survey_beside_its_own_setting(toy):
     assert "other settings may differ" in table.caption
 
 
-def test_papers_beside_cifar(toy):
+def test_numbers_of_papers_for_cifar(toy):
     table = made(MAIN, board(toy, CIFAR, "resnet32"), toy.methods)
     assert not any(name.startswith("Survey") for name in table.titles)
     papers = texts(table, "Papers Acc")
@@ -84,7 +84,7 @@ def test_papers_beside_cifar(toy):
     assert not any("copied" in note or "re-run" in note for note in table.notes)
 
 
-def test_figures_of_the_same_augmentation_only(toy):
+def test_numbers_of_the_same_augmentation_only(toy):
     variants = [{"label": m, "method": m} for m in ("softmax", "balanced_softmax", "sade")]
     plain, altered, other = (
         board(toy, IMAGENET, "resnext50_32x4d", variants=variants, policy=policy)
@@ -93,7 +93,7 @@ def test_figures_of_the_same_augmentation_only(toy):
     survey = {"softmax": EMPTY, "balanced_softmax": "53.2", "sade": "61.2"}
     assert texts(made(MAIN, plain, toy.methods), "Survey Acc")["balanced_softmax"] == "51.2"
     assert texts(made(MAIN, altered, toy.methods), "Survey Acc") == survey
-    assert comparable(other).figures == ()
+    assert comparable(other).numbers == ()
 
 
 @pytest.mark.parametrize(
@@ -107,37 +107,37 @@ def test_figures_of_the_same_augmentation_only(toy):
         ({}, "resnet32", 30),
     ],
 )
-def test_nothing_beside_another_setting(toy, changes, network, epochs):
+def test_no_numbers_for_another_setting(toy, changes, network, epochs):
     here = board(toy, {**CIFAR, **changes}, network, epochs)
-    assert comparable(here).figures == ()
+    assert comparable(here).numbers == ()
     assert made(MAIN, here, toy.methods).titles[-1] == "Acc"
 
 
-def test_the_jpeg_copy_is_no_cifar10(toy):
+def test_the_jpeg_copy_is_not_compared_to_cifar10(toy):
     jpeg = {"name": "cifar10_jpeg", "classes": 10, "imbalance_ratio": 100, "max_per_class": 5000}
-    assert comparable(board(toy, jpeg, "resnet32")).figures == ()
-    assert comparable(board(toy, {**jpeg, "name": "cifar10"}, "resnet32")).figures != ()
+    assert comparable(board(toy, jpeg, "resnet32")).numbers == ()
+    assert comparable(board(toy, {**jpeg, "name": "cifar10"}, "resnet32")).numbers != ()
 
 
-def test_every_name_is_in_the_figures():
+def test_every_mapped_name_is_in_the_published_numbers():
     names, _ = read_yaml(REFERENCE / "names.yaml")
-    figures = published_figures()
+    figures = published_numbers()
     assert {d["published"] for d in names["datasets"].values()} <= {f.dataset for f in figures}
     assert set(names["networks"].values()) <= {f.network for f in figures}
     wanted = {name for row in names["variants"] for name in row["published"]}
     assert wanted <= {f.method for f in figures}
 
 
-def test_a_misprinted_ratio_is_shown_as_printed_with_a_note():
-    survey = tuple(f for f in published_figures() if f.method == "UNO-IC" and f.epochs == "90")
+def test_an_inconsistent_ra_is_shown_as_printed_with_a_note():
+    survey = tuple(f for f in published_numbers() if f.method == "UNO-IC" and f.epochs == "90")
     [ratio] = [f for f in survey if f.metric == "ra"]
-    cell = figures_cell([ratio], inconsistent_ra(survey))
+    cell = published_cell([ratio], inconsistent_ra(survey))
     assert cell_text(cell, Column("Survey RA", kind=PRINTED_PERCENT)) == "81.4"
     assert cell.notes[-1] == "Printed as 81.4; Acc / UA is 79.8."
 
 
-def test_our_ratio_is_the_surveys_in_its_46_pairs_but_for_one_misprint():
-    figures = [f for f in published_figures() if f.source == "Survey v1 Table 5 / v2 Table 4"]
+def test_our_ra_equals_the_surveys_in_45_of_46_rows():
+    figures = [f for f in published_numbers() if f.source == "Survey v1 Table 5 / v2 Table 4"]
     rows = {}
     for figure in figures:
         rows.setdefault((figure.method, figure.epochs), {})[figure.metric] = figure.value / 100
@@ -153,7 +153,7 @@ def test_our_ratio_is_the_surveys_in_its_46_pairs_but_for_one_misprint():
     assert {(f.method, f.epochs) for f in inconsistent_ra(figures)} == set(missed)
 
 
-def test_each_published_figure_stands_beside_ours_with_source_and_difference(toy):
+def test_each_published_number_has_ours_source_and_difference(toy):
     recipe = toy.recipe(network="resnext50_32x4d", stage1={**STAGE, "epochs": 90})
     plan = toy.plan(
         [{"label": "UNO", "method": "uno_ic", "init_from": "S"}, {**VARIANTS[0], "label": "S"}],
@@ -172,6 +172,6 @@ def test_each_published_figure_stands_beside_ours_with_source_and_difference(toy
     assert acc[-1].value.keys == (job.key,)
     ratio = rows["UNO", "RA", source]
     assert said(table, ratio)[3:] == ["n/a", "81.4", EMPTY]
-    assert ratio[4].notes == ("Printed so; Acc / UA is 79.8.",)
+    assert ratio[4].notes == ("As printed; Acc / UA is 79.8.",)
     assert said(table, rows["S", "Acc", source])[3:] == ["missing", "45.5", EMPTY]
     assert made(PUBLISHED, board(toy, CIFAR, "resnet20")) is None

@@ -4,7 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ltbench.analysis.published import inconsistent_ra, published_figures
+from ltbench.analysis.published import inconsistent_ra, published_numbers
 from ltbench.analysis.relative_accuracy import relative_accuracy
 
 HALF = [Fraction(1, 2)]
@@ -57,7 +57,7 @@ def test_interval_agrees_with_every_possible_draw():
 
 
 @pytest.mark.parametrize("runs", [([], [], []), (HALF, [0], [0]), (HALF * 2, HALF, HALF * 2)])
-def test_refuses_what_has_no_ratio(runs):
+def test_runs_without_a_ratio_are_refused(runs):
     with pytest.raises(ValueError, match="UA"):
         relative_accuracy(*runs)
 
@@ -68,7 +68,7 @@ def test_a_seed_without_any_hit_gives_no_interval():
 
 def test_survey_pairs():
     """RA of the survey's 46 printed pairs of Acc and UA; one of them is a misprint."""
-    survey = [f for f in published_figures() if f.source.startswith("Survey v1 Table 5")]
+    survey = [f for f in published_numbers() if f.source.startswith("Survey v1 Table 5")]
     settings = {f.setting for f in survey}
     assert len(settings) == 46
     wrong = inconsistent_ra(survey)

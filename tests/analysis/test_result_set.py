@@ -17,7 +17,7 @@ PLUGIN = {"label": "Mine", "method": "mine"}
 
 
 def fill(toy, plan, hits=HITS, skip=(), **changes):
-    """Return a record of the same hits for every job but some, by label, split and seed."""
+    """Return records with the same hits for all jobs, except those of `skip`."""
     chosen = [
         job for job in plan.jobs.values() if (job.label, job.split, job.seed) not in set(skip)
     ]
@@ -34,7 +34,7 @@ def test_one_seed_has_no_bar_and_no_interval(toy):
     assert "n = 1 seed." in made(MAIN, board, toy.methods).caption
 
 
-def test_reference_needs_both_balanced_runs_of_a_seed(toy):
+def test_ua_needs_both_balanced_runs_of_a_seed(toy):
     plan = toy.plan([SOFTMAX, PLUGIN])
     skip = [("Softmax", "balanced", 0), ("Mine", "balanced", 1)]
     [board] = boards(plan, fill(toy, plan, skip=skip))
@@ -42,11 +42,11 @@ def test_reference_needs_both_balanced_runs_of_a_seed(toy):
     assert (softmax.state, softmax.n, softmax.planned) == ("partial", 1, 2)
     assert mine.state == "not available"
     assert mine.mean is None
-    assert mine.reason == "UA and RA lack a seed that has all three runs."
+    assert mine.reason == "Missing for UA and RA: a seed with all three runs."
 
 
-def test_reference_is_softmax_under_the_recipe_of_the_grid(toy):
-    """The grid does not ask for softmax: the planner brought it for UA; it is in no table."""
+def test_a_v_is_softmax_under_the_recipe_of_the_grid(toy):
+    """Softmax is not in the grid: the planner adds it for UA, and no table shows it."""
     plan = toy.plan([PLUGIN], seeds=(0,))
     records = {}
     for label, split, hits in (
@@ -62,7 +62,7 @@ def test_reference_is_softmax_under_the_recipe_of_the_grid(toy):
     assert board.entries[0].values["ra"].mean == pytest.approx(75.0)
 
 
-def test_the_spread_of_the_reference_is_in_points(toy):
+def test_the_deviation_of_ua_is_in_points(toy):
     plan = toy.plan([SOFTMAX])
     hits = {("longtailed", 0): 20, ("longtailed", 1): 20, ("balanced", 0): 40, ("balanced", 1): 42}
     records = toy.stored(
@@ -73,7 +73,7 @@ def test_the_spread_of_the_reference_is_in_points(toy):
     assert (upper.mean, upper.std) == pytest.approx((82.0, 4 / 2**0.5))
 
 
-def test_softmax_of_another_recipe_is_not_the_reference(toy):
+def test_softmax_of_another_recipe_is_not_a_v(toy):
     other = {"label": "Long softmax", "method": "softmax", "recipe": "long"}
     plan = toy.plan([other], seeds=(0,))
     planned = ("Softmax", "balanced", 0)  # by the planner, for UA
@@ -81,16 +81,16 @@ def test_softmax_of_another_recipe_is_not_the_reference(toy):
     assert board.entries[0].values["ua"].state == "not available"
 
 
-def test_no_twin_is_not_available_with_a_note(toy):
+def test_without_a_balanced_counterpart_ua_is_not_available_with_a_note(toy):
     plan = toy.plan([SOFTMAX], splits=("longtailed",))
     [board] = boards(plan, fill(toy, plan))
     table = made(MAIN, board, toy.methods)
     assert not {"UA", "RA"} & set(table.titles)
     reason = board.entries[0].values["ra"].reason
-    assert reason == "UA needs the balanced split, which this grid does not have here."
+    assert reason == "UA needs runs on the balanced split, which this grid does not have here."
 
 
-def test_zero_reference_is_not_a_ratio(toy):
+def test_zero_ua_has_no_ra(toy):
     plan = toy.plan([SOFTMAX])
     [board] = boards(plan, fill(toy, plan, hits=(0,) * 6))
     assert board.entries[0].values["ra"].reason.startswith("UA is zero")
@@ -107,7 +107,7 @@ def test_empty_group_is_not_zero(toy):
         assert (value.state, value.mean) == ("empty", None)
 
 
-def test_groups_follow_the_dataset_of_the_grid_and_its_rule_stands_in_the_caption(toy):
+def test_shot_groups_follow_the_rule_in_the_caption(toy):
     plan = toy.plan([SOFTMAX], dataset=toy.dataset(shot_rule="rank_thirds"))
     [board] = boards(plan, fill(toy, plan, counts=(500, 400, 300, 200, 150, 101)))
     table = made(BY_GROUP, board)
@@ -116,7 +116,7 @@ def test_groups_follow_the_dataset_of_the_grid_and_its_rule_stands_in_the_captio
     assert means == pytest.approx([85, 50, 6])
 
 
-def test_groups_come_from_long_tailed_counts_whatever_was_trained_on(toy):
+def test_shot_groups_come_from_long_tailed_counts(toy):
     plan = toy.plan([SOFTMAX], seeds=(0,))
     job = plan.jobs[toy.key_of(plan, "Softmax")]
     record = toy.record(job, HITS)
@@ -235,7 +235,7 @@ def test_ties_are_both_best_and_then_there_is_no_second(toy):
     assert [cell.rank for cell in column(table, "Acc")] == [1, 1, 0]
 
 
-def test_what_prints_alike_is_equal(toy):
+def test_numbers_that_print_alike_tie(toy):
     plan = toy.plan([SOFTMAX, PLUGIN, {"label": "Third", "method": "third"}], seeds=(0,))
     records = {}
     for label, first in (("Softmax", 472), ("Mine", 470), ("Third", 450)):  # of 6,000 images
@@ -247,7 +247,7 @@ def test_what_prints_alike_is_equal(toy):
     assert [cell.rank for cell in column(table, "Acc")] == [1, 1, 0]
 
 
-def test_a_seed_that_failed_and_then_ran_has_not_failed(toy):
+def test_a_seed_that_ran_after_a_failure_has_not_failed(toy):
     plan = toy.plan([SOFTMAX], splits=("longtailed",))
     failed = {toy.key_of(plan, "Softmax", 0)}
     records = fill(toy, plan, skip=[("Softmax", "longtailed", 1)])
@@ -268,8 +268,8 @@ def test_incomplete_values_are_not_ranked(toy):
     assert [cell.rank for cell in column(table, "Acc")] == [0, 1, 2]
 
 
-def test_decoupling_rows_are_what_stage_one_was(toy):
-    """A start that is no row of the grid still has its joint accuracy, from its record."""
+def test_decoupling_has_a_row_for_each_stage1_network(toy):
+    """A stage-1 network that is not a variant of the grid still has its joint accuracy."""
     plan = toy.plan(
         [
             {"label": "cRT", "method": "crt"},
@@ -286,7 +286,7 @@ def test_decoupling_rows_are_what_stage_one_was(toy):
 
 
 def test_decoupled_classifiers_are_those_of_the_registry(toy):
-    """A plugin's second stage is one; what only continues from another network is none."""
+    """A plugin's classifier stage is one; fine-tuning another network is not."""
     plan = toy.plan(
         [
             SOFTMAX,
@@ -309,7 +309,7 @@ def test_every_method_that_replaces_a_classifier_is_known():
 
 
 def test_pretraining_has_no_accuracy_anywhere(toy):
-    """A classifier put on it right away has one; nothing is joint with pre-training."""
+    """A classifier trained on it has one; pre-training has no joint classifier."""
     pre = toy.method("pre", "Pre", "baseline", stage=Stage("train", is_evaluated=False))
     plan = toy.plan(
         [{"label": "Pre", "method": "pre"}, {"label": "cRT", "method": "crt", "init_from": "Pre"}],
@@ -329,7 +329,7 @@ def test_pretraining_has_no_accuracy_anywhere(toy):
     assert len(made(RECORDS, board, {}, records).rows) == 4
 
 
-def test_a_row_without_a_test_is_no_number(toy):
+def test_a_variant_without_a_test_has_no_number(toy):
     plan = toy.plan([SOFTMAX, PLUGIN], seeds=(0,))
     records = fill(toy, plan)
     key = toy.key_of(plan, "Mine")
@@ -337,13 +337,13 @@ def test_a_row_without_a_test_is_no_number(toy):
     [board] = boards(plan, records)
     mine = board.entries[1].values
     assert (mine["acc"].state, mine["many"].state) == ("empty", "empty")
-    assert mine["ra"].reason == "UA and RA lack its long-tailed run."
+    assert mine["ra"].reason == "Missing for UA and RA: its long-tailed run."
     assert [cell.value.state for cell in made(SHIFTED, board, {}, records).rows[1][2:]] == [
         "empty"
     ] * 11
 
 
-def test_experts_and_pretraining_are_not_among_ad_hoc_records(toy):
+def test_teachers_and_pretraining_are_not_among_ad_hoc_records(toy):
     plan = toy.plan([SOFTMAX], seeds=(0,), splits=("longtailed",))
     changed = toy.plan(
         [SOFTMAX],
@@ -385,12 +385,12 @@ def test_remarks(toy):
 @pytest.mark.parametrize(
     ("auxiliary", "words"),
     [
-        ({"source": "train_holdout", "per_class": 5}, "Chooses on train_holdout(5): so many"),
-        ({"source": "unused_pool", "per_class": 2}, "Chooses on unused_pool(2): so many"),
-        ({"source": "official_val"}, "Chooses on official_val: the dataset's own"),
+        ({"source": "train_holdout", "per_class": 5}, "Tunes on train_holdout(5): so many"),
+        ({"source": "unused_pool", "per_class": 2}, "Tunes on unused_pool(2): so many"),
+        ({"source": "official_val"}, "Tunes on official_val: the dataset's own"),
     ],
 )
-def test_auxiliary_images_are_a_footnote_of_the_rows_that_use_them(toy, auxiliary, words):
+def test_held_out_images_are_a_footnote_of_the_variants_that_use_them(toy, auxiliary, words):
     plan = toy.plan([SOFTMAX, PLUGIN], seeds=(0,))
     key = toy.key_of(plan, "Mine")
     apart = toy.dataset(val_folder="val", auxiliary=auxiliary)
@@ -411,7 +411,7 @@ def test_auxiliary_images_are_a_footnote_of_the_rows_that_use_them(toy, auxiliar
         ({"on_bad": "report", "train": 1, "test": 2}, "3 images shown black (2 of the test)"),
     ],
 )
-def test_bad_images_are_a_footnote_of_the_rows_that_miss_them(toy, bad, words):
+def test_bad_images_are_a_footnote_of_the_variants_without_them(toy, bad, words):
     plan = toy.plan([SOFTMAX, PLUGIN], seeds=(0,))
     bad = {"hash": "0" * 64} | bad
     missing = toy.dataset(source="image_folder", sizes="any", bad_images=bad)
@@ -428,12 +428,12 @@ def shifted(test_time, hits):
     return ShiftedTests(test_time=test_time, tests=tuple(tests))
 
 
-def test_what_saw_something_of_the_test_has_a_row_of_its_own(toy):
+def test_transductive_results_have_a_row_of_their_own(toy):
     plan = toy.plan([SOFTMAX, PLUGIN], splits=("longtailed",))
     records = fill(toy, plan)
     for seed, hits in enumerate([(9, 2, 2, 2, 1, 1), (10, 2, 2, 2, 1, 1)]):
         job = plan.jobs[toy.key_of(plan, "Mine", seed)]
-        record = toy.record(job, HITS, shifted=shifted("adapted", hits))
+        record = toy.record(job, HITS, shifted=shifted("transductive", hits))
         records |= toy.stored(record)
     [board] = boards(plan, records)
     table = made(SHIFTED, board, {}, records)
@@ -441,7 +441,7 @@ def test_what_saw_something_of_the_test_has_a_row_of_its_own(toy):
     assert [(row[0].text, row[1].text) for row in table.rows] == [
         ("Softmax", "nothing"),
         ("Mine", "nothing"),
-        ("Mine", "unlabelled images"),
+        ("Mine", "unlabeled images"),
     ]
     softmax, fixed, adapted = column(table, "Forward 50")
     assert fixed.value.mean == softmax.value.mean
@@ -451,7 +451,7 @@ def test_what_saw_something_of_the_test_has_a_row_of_its_own(toy):
     assert adapted.rank == 0
 
 
-def test_seeds_without_shifted_tests_are_lacking(toy):
+def test_seeds_without_shifted_tests_are_missing(toy):
     plan = toy.plan([PLUGIN], splits=("longtailed",))
     records = fill(toy, plan)
     key = toy.key_of(plan, "Mine", 1)

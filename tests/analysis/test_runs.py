@@ -33,7 +33,7 @@ def runs(records):
     return table_of_runs(records)
 
 
-def test_a_row_says_what_was_run_and_how_well(records, runs):
+def test_a_row_has_settings_metrics_and_costs(records, runs):
     assert len(runs) == len(records) == 8
     (row,) = runs.where(label="LDAM", seed=0)
     assert records[row["key"]].record.job.label == "LDAM"
@@ -64,16 +64,16 @@ def test_a_row_says_what_was_run_and_how_well(records, runs):
     assert "ua" not in row
 
 
-def test_what_a_run_starts_from_is_told_by_its_methods(toy):
+def test_init_from_is_the_method_path_of_the_init_job(toy):
     variants = [*VARIANTS, {"label": "Again", "method": "lws", "init_from": "cRT"}]
     plan = toy.plan(variants, splits=("longtailed",), seeds=(0,))
     records = toy.stored(*(toy.record(job, HITS[0]) for job in plan.jobs.values()))
-    start = {row["label"]: row["init_from"] for row in table_of_runs(records)}
-    assert start["cRT"] == "softmax"
-    assert start["Again"] == "softmax+crt"
+    init_from = {row["label"]: row["init_from"] for row in table_of_runs(records)}
+    assert init_from["cRT"] == "softmax"
+    assert init_from["Again"] == "softmax+crt"
 
 
-def test_an_earlier_stage_of_the_same_method_is_no_start(toy):
+def test_an_earlier_stage_of_the_same_method_is_not_in_init_from(toy):
     plan = toy.plan([*VARIANTS[:1], {**VARIANTS[3], "method": "softmax"}], seeds=(0,))
     records = toy.stored(*(toy.record(job, HITS[0]) for job in plan.jobs.values()))
     assert {row["init_from"] for row in table_of_runs(records)} == {""}
@@ -82,7 +82,7 @@ def test_an_earlier_stage_of_the_same_method_is_no_start(toy):
 def test_where_takes_values_lists_and_hyper_parameters(runs):
     assert {row["method"] for row in runs.where(method="crt")} == {"crt"}
     assert len(runs.where(method=["crt", "softmax"], seed=1)) == 2
-    assert len(runs.where(seed={0}, ratio=40)) == 4
+    assert len(runs.where(seed={0}, imbalance_ratio=40)) == 4
     assert [row["label"] for row in runs.where(**{"hp.max_margin": 1.5}, seed=0)] == ["LDAM 2"]
     assert len(runs.where(**{"hp.kinds": [["a", 1]]})) == 2
     assert len(runs.where(method="nothing")) == 0
@@ -108,7 +108,7 @@ def test_a_summary_is_over_seeds_alone(runs):
     assert (single["n"], single["acc"], single["acc_std"]) == (1, 47.0, None)
 
 
-def test_runs_of_another_configuration_under_the_same_names_are_apart(toy):
+def test_runs_of_another_configuration_are_summarized_separately(toy):
     plans = [
         toy.plan(VARIANTS[:1], splits=("longtailed",), recipe=recipe)
         for recipe in (toy.recipe(), toy.recipe(crop_padding=2))

@@ -10,9 +10,8 @@ from ltbench.analysis.significance import (
     Correctness,
     bootstrap,
     compare,
-    compare_pairs,
-    compare_rows,
     compare_with,
+    compare_with_baseline,
     mcnemar,
 )
 from ltbench.runs.record import EvaluationResult
@@ -52,7 +51,7 @@ def test_many_differences_have_the_chi_squared_p():
     assert above < below < 1.2 * above  # where the two forms meet
 
 
-def test_over_seeds_the_signs_of_images_are_drawn_and_not_of_answers():
+def test_over_seeds_signs_are_drawn_per_image():
     differences = np.array([2, 2, -1, 3, 0, 1, -2])
     moved = differences[differences != 0]
     sums = [abs(np.dot(s, moved)) for s in product((-1, 1), repeat=len(moved))]
@@ -63,21 +62,21 @@ def test_over_seeds_the_signs_of_images_are_drawn_and_not_of_answers():
     assert mcnemar(thrice) == pytest.approx(mcnemar(signs(9, 2)))
 
 
-def test_equal_answers_cannot_be_told_apart():
+def test_equal_predictions_are_not_separable():
     one = runs([1, 0, 1, 1], [0, 0, 1, 1])
     same = compare(one, one)
     assert (same.difference, same.interval, same.p) == (0.0, (0.0, 0.0), 1.0)
     assert (same.gained, same.lost, same.verdict) == (0, 0, "not separable")
 
 
-def test_a_comparison_counts_answers_by_seed():
+def test_a_comparison_counts_predictions_by_seed():
     found = compare(runs([1, 1, 1, 0], [1, 1, 0, 0]), runs([0, 0, 1, 1], [1, 0, 0, 0]))
     assert found.difference == pytest.approx(100 * (0.25 + 0.25) / 2)
     assert (found.gained, found.lost, found.n) == (3, 1, 2)
     assert found.keys == ("k0", "k1", "k0", "k1")
 
 
-def test_the_interval_of_one_seed_is_that_of_its_images():
+def test_the_interval_of_one_seed_equals_resampled_images():
     rng = np.random.default_rng(3)
     ours, theirs = (rng.random((1, 900)) < p for p in (0.7, 0.6))
     found = compare(runs(*ours), runs(*theirs))
@@ -86,7 +85,7 @@ def test_the_interval_of_one_seed_is_that_of_its_images():
     assert found.interval == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.3)
 
 
-def test_the_interval_of_seeds_and_images_is_that_of_resampling_both():
+def test_the_interval_equals_resampled_seeds_and_images():
     rng = np.random.default_rng(4)
     hard = rng.random(600)
     ours, theirs = (
@@ -102,7 +101,7 @@ def test_the_interval_of_seeds_and_images_is_that_of_resampling_both():
     assert found.interval == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.6)
 
 
-def test_seeds_that_disagree_separate_nothing_whatever_the_images_say():
+def test_seeds_that_disagree_are_not_separable():
     rng = np.random.default_rng(5)
     base = rng.random((2, 5000)) < 0.5
     ours = np.array([base[0] | (rng.random(5000) < 0.4), base[1] & (rng.random(5000) < 0.9)])
@@ -115,7 +114,7 @@ def test_a_bootstrap_without_any_spread_is_a_point():
     assert bootstrap(np.full(2000, 7), np.zeros(2000)) == (7, 7)
 
 
-def test_only_equal_test_images_of_common_seeds_are_compared():
+def test_only_common_seeds_with_equal_test_images_are_compared():
     one = runs([1, 0, 1, 1], [0, 0, 1, 1])
     assert compare(one, runs([1, 1, 1, 1], test_hash="u")) is None
     assert compare({0: one[0]}, {1: one[1]}) is None
@@ -137,9 +136,9 @@ def world(toy):
     return boards(plan, records)[0], records
 
 
-def test_rows_are_compared_with_each_baseline_and_corrected(world):
+def test_variants_are_compared_with_each_baseline_and_corrected(world):
     board, records = world
-    found = compare_rows(board, records)
+    found = compare_with_baseline(board, records)
     assert list(found) == ["BS", "Other"]
     assert found["BS"].difference == pytest.approx(100 * 100 / 300)
     assert (found["BS"].gained, found["BS"].lost) == (280, 80)
@@ -147,27 +146,20 @@ def test_rows_are_compared_with_each_baseline_and_corrected(world):
     assert found["BS"].corrected == pytest.approx(2 * found["BS"].p)
     assert found["Other"].n == 1
     assert found["Other"].verdict == "not separable"
-    balanced = compare_rows(board, records, "balanced_softmax")
+    balanced = compare_with_baseline(board, records, "balanced_softmax")
     assert balanced["Softmax"].verdict == "worse"
     assert balanced["Softmax"].difference == -found["BS"].difference
-    assert compare_rows(board, records, "crt") == {}
+    assert compare_with_baseline(board, records, "crt") == {}
     assert compare_with(board.entries[1], board, records) == balanced
 
 
-def test_a_verdict_is_that_of_the_corrected_p(toy):
+def test_the_verdict_uses_the_corrected_p(toy):
     plan = toy.plan([SOFTMAX, BALANCED, OTHER], seeds=(0,), splits=("longtailed",))
     images = {"Softmax": range(100), "BS": range(3, 111), "Other": range(100)}
     records = toy.stored(*(toy.answered(plan, label, 0, r) for label, r in images.items()))
     [board] = boards(plan, records)
-    found = compare_rows(board, records)["BS"]
+    found = compare_with_baseline(board, records)["BS"]
     assert (found.gained, found.lost) == (11, 3)
     assert found.interval[0] > 0
     assert found.p < 0.05 < found.corrected
     assert found.verdict == "not separable"
-
-
-def test_pairs_are_corrected_for_all_pairs(world):
-    board, records = world
-    found = compare_pairs(board, records)
-    assert list(found) == [("Softmax", "BS"), ("Softmax", "Other"), ("BS", "Other")]
-    assert found["Softmax", "BS"].corrected == pytest.approx(3 * found["Softmax", "BS"].p)

@@ -4,7 +4,7 @@ from fractions import Fraction
 import pytest
 
 from ltbench.analysis.result_set import boards
-from ltbench.analysis.training_cost import training_work
+from ltbench.analysis.training_cost import training_flops
 from ltbench.core.types import NetworkCost, Stage, Teacher
 from ltbench.runs.record import Passes, Training
 
@@ -15,15 +15,15 @@ COST = NetworkCost(1000, PASS)
 
 
 def work_of(toy, plan, changed, **methods):
-    """Return the work of a grid's last variant, in passes of the toy network."""
+    """Return the FLOPs of a grid's last variant, in passes of the toy network."""
     records = toy.stored(*(changed(toy.record(job, HITS)) for job in plan.jobs.values()))
     board = boards(plan, records)[0]
-    work = training_work(board.entries[-1], toy.methods | methods, records)
+    work = training_flops(board.entries[-1], toy.methods | methods, records)
     return work.megaflops / PASS, work.known
 
 
 def of_one(toy, stage, cost=COST, teachers=(), recipe=None, **changes):
-    """Return the work of a method with a stage of its own, in passes of the toy network."""
+    """Return the FLOPs of a method with its own stage, in passes of the toy network."""
     recipe = recipe or toy.recipe()
     plan = toy.plan(
         [{"label": "Mine", "method": "mine", "hparams": {"kind": "b"}}],
@@ -53,13 +53,13 @@ def test_passes_are_those_of_the_stage(toy, fields, passes):
     assert of_one(toy, Stage("train", **fields)) == (passes, True)
 
 
-def test_passes_are_those_of_the_record_where_it_has_them(toy):
+def test_passes_come_from_the_record_if_it_has_them(toy):
     passes = Passes(gradient=2.0, forward=0.5, teachers=0)
     training = Training(epochs=3, steps=3, losses=(1.0,) * 3, passes=passes)
     assert of_one(toy, Stage("train"), training=training)[0] == Fraction("6.5") * DRAWN
 
 
-def test_teachers_pass_forward_and_only_those_of_groups_that_there_are(toy):
+def test_forward_passes_of_teachers_of_non_empty_groups_are_counted(toy):
     teachers = tuple(Teacher("softmax", subset=s) for s in ("many", "medium", "few"))
     cost = NetworkCost(1000, PASS, teachers=(PASS, 2.0 * PASS, 4.0 * PASS))
     stage = Stage("train", needs_statistics_pass=True)
@@ -72,7 +72,7 @@ def test_teachers_pass_forward_and_only_those_of_groups_that_there_are(toy):
 TOY = {"label": "Softmax", "method": "softmax"}
 
 
-def test_what_is_tried_on_auxiliary_images_passes_forward(toy):
+def test_tuning_on_held_out_images_counts_forward_passes(toy):
     split = toy.record(next(iter(toy.plan([TOY]).jobs.values())), HITS).split
     split = split.model_copy(update={"auxiliary_counts": (10,) * 6})
     assert of_one(toy, Stage("train", tunes_on_validation="end"), split=split)[0] == 3 * DRAWN + 60

@@ -42,7 +42,7 @@ def problems_of(root, loaded, *plans):
     return [(problem.file, problem.code, problem.message) for problem in found]
 
 
-def test_records_of_a_plan_have_no_problem(tmp_path):
+def test_valid_records_have_no_problem(tmp_path):
     plan = toy.plan([SOFTMAX, CRT], dataset=ABSENT, versions=VERSIONS)
     loaded = written(tmp_path, plan.jobs.values())
     assert record_problems(loaded, tmp_path, [plan], METHODS) == []
@@ -65,7 +65,7 @@ def test_a_damaged_and_a_misplaced_record(tmp_path):
     assert str(other) in {place: message for place, _, message in found}["elsewhere.json"]
 
 
-def test_confusion_counts_that_are_gone_from_beside_a_record(tmp_path):
+def test_missing_confusion_counts_are_a_problem(tmp_path):
     plan = toy.plan([SOFTMAX], seeds=(0,), splits=("longtailed",))
     [job] = plan.jobs.values()
     record = toy.record(job, HITS)
@@ -76,7 +76,7 @@ def test_confusion_counts_that_are_gone_from_beside_a_record(tmp_path):
     assert code == "unreadable"
 
 
-def test_versions_methods_grids_configurations_and_starts(tmp_path):
+def test_versions_methods_grids_configurations_and_dependencies(tmp_path):
     plan = toy.plan([SOFTMAX, CRT], seeds=(0,), splits=("longtailed",), versions=VERSIONS)
 
     def only(jobs, **changes):
@@ -132,7 +132,7 @@ def test_records_of_one_split_have_the_same_images(tmp_path):
         assert f"{images} images" in problem.message
 
 
-def test_splits_are_made_anew_from_the_images_that_are_there(tmp_path):
+def test_splits_are_made_again_from_the_images(tmp_path):
     spec = load_dataset("digits")
     made = make_split(spec, load_raw_dataset(spec), "longtailed")
     plan = toy.plan([SOFTMAX], seeds=(0,), splits=("longtailed",), dataset=spec)
@@ -152,7 +152,7 @@ def test_splits_are_made_anew_from_the_images_that_are_there(tmp_path):
     assert {problem.code for problem in found} == {"mismatch"}
 
 
-def test_files_that_are_missing_stray_or_other(tmp_path):
+def test_missing_stray_and_changed_files(tmp_path):
     folder, made = tmp_path / "folder", tmp_path / "made"
     for root, files in (
         (

@@ -55,12 +55,13 @@ def differing(one, other):
     return list(differences(Path("figure"), one, other))
 
 
-def test_every_figure_says_what_there_is_to_see(figures):
+def test_every_figure_has_a_summary(figures):
     assert list(figures) == list(FIGURES)
     assert all(figure.title and figure.text.endswith(".") for figure in figures.values())
     text = {name: figure.text for name, figure in figures.items()}
-    assert text["cost"] == f"{NAME} has the highest accuracy, at 1.0 times the cost of softmax."
-    assert text["split"] == "455 images of 6 classes, 200 of one to 5 of another."
+    expected = f"{NAME} has the highest accuracy, at 1.0 times the training FLOPs of softmax."
+    assert text["cost"] == expected
+    assert text["split"] == "455 images of 6 classes, 200 to 5 per class."
     assert NAME in text["trade-off"], "which gets 30 of 50 of every class"
 
 
@@ -146,7 +147,7 @@ def test_labels_are_text_in_every_drawing(drawn):
     assert NAME in "".join(ET.fromstring(curves.svg).itertext())
 
 
-def test_drawings_name_their_numbers(drawn, figures):
+def test_drawings_hold_the_hash_of_their_numbers(drawn, figures):
     for figure, drawing in drawn:
         assert ET.fromstring(drawing.svg).get("data-numbers") == figure.numbers_hash
     (cost,) = (drawing for figure, drawing in drawn if figure.name == "cost")
@@ -205,7 +206,7 @@ def test_a_page_gets_colors_that_follow_its_theme(drawn):
     assert themed("<text>#2563c9</text>") == "<text>#2563c9</text>", "only styles are colors"
 
 
-def test_files_are_named_by_board_and_the_cost_is_a_picture_too(drawn, folder):
+def test_files_are_named_by_board_and_cost_is_also_png(drawn, folder):
     names = {path.name for path in folder.iterdir()}
     assert names == {f"toy_grid-toy_r40-short-{figure.name}.svg" for figure, _ in drawn}
     pictures = {figure.name: made.png for figure, made in drawn if made.png is not None}

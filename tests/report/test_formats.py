@@ -254,7 +254,7 @@ def test_json_has_all_of_a_value():
     ]
 
 
-def test_json_keeps_a_zero_and_leaves_out_what_there_is_not():
+def test_json_keeps_zeros_and_omits_absent_fields():
     value = Estimate(Fraction(0), None, None, 1, 1, "complete", keys=("k",))
     source = json_text([("b", one(value))])
     (((cell,),),) = (found["rows"] for found in json.loads(source)["tables"])

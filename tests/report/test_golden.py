@@ -1,4 +1,4 @@
-"""The leaderboard of a small hand-made grid, byte for byte.
+"""The leaderboard of the toy grid, byte for byte.
 
 To accept changed tables: LTBENCH_UPDATE_GOLDEN=1 pytest tests/report/test_golden.py, then read the
 difference of tests/golden/leaderboard/ as you would read a table in a paper.

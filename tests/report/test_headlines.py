@@ -1,4 +1,4 @@
-"""What stands above the tables: no order before the tests behind it."""
+"""Headlines above the tables: significance tests come before any order."""
 
 import pytest
 
@@ -9,11 +9,11 @@ from ltbench.report.page.overview import BoardSummary
 
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
 A, B = ({"label": label, "method": label.lower()} for label in "AB")
-APART = "Nothing can be told apart here"
+NONE = "No significant differences"
 
 
 def said(toy, right, seeds=(0, 1), variants=(SOFTMAX, A, B), methods=None):
-    """Return the headlines of a board whose variants got the given of 300 test images right."""
+    """Return the headlines of a board, given the correct ones of 300 images per variant."""
     plan = toy.plan(list(variants), seeds=seeds, splits=("longtailed",))
     made = (toy.answered(plan, label, s, images) for label, images in right.items() for s in seeds)
     records = toy.stored(*made)
@@ -27,44 +27,44 @@ def said(toy, right, seeds=(0, 1), variants=(SOFTMAX, A, B), methods=None):
 def test_a_board_without_differences_says_so_before_anything_else(toy, seeds, alone):
     same = {"Softmax": range(100), "A": range(2, 103), "B": range(1, 100)}
     first, *rest, last = said(toy, same, seeds)
-    assert first.startswith(f"{APART}: no variant differs from softmax or from the most accurate")
+    assert first.startswith(f"{NONE}: no variant differs from softmax or from the most accurate")
     assert ["these trained networks alone" in line for line in rest] == [True] * alone
     assert last.startswith("Highest accuracy: A, 33.7"), "and no ranking"
 
 
-def test_what_differs_from_softmax_is_named_and_so_is_what_does_not(toy):
+def test_variants_that_differ_from_softmax_and_those_that_do_not_are_named(toy):
     first, second, *_ = said(toy, {"Softmax": range(100), "A": range(50, 250), "B": range(2, 103)})
-    assert APART not in first
+    assert NONE not in first
     assert "better than softmax: A" in first
-    assert "not told apart from it: B" in first
+    assert "not separable from it: B" in first
     assert "worse" not in first
     assert second.startswith("Highest accuracy: A, 66.7 ± 0.0, +33.3 points over softmax")
-    assert "every other one is less accurate" in second
+    assert "every other variant is less accurate" in second
 
 
-def test_nothing_better_than_softmax_is_said_too(toy):
+def test_without_a_variant_better_than_softmax_this_is_stated(toy):
     first, second, *_ = said(toy, {"Softmax": range(200), "A": range(50), "B": range(1, 201)})
-    assert "nothing beats softmax; worse: A; not told apart from it: B" in first
+    assert "nothing beats softmax; worse: A; not separable from it: B" in first
     assert second.startswith("Highest accuracy: Softmax")
-    assert "cannot tell it from B." in second
+    assert "not separable from it by a paired test: B." in second
 
 
 def test_the_best_alone_can_differ(toy):
-    """Where there is no softmax, the others are held against the best."""
+    """Without softmax, the others are compared with the best."""
     right = {"A": range(50, 250), "B": range(100)}
     (first, *_) = said(toy, right, variants=(A, B))
-    assert first.startswith("Highest accuracy: A, 66.7 ± 0.0; every other one is less accurate")
+    assert first.startswith("Highest accuracy: A, 66.7 ± 0.0; every other variant is less accurate")
     (first, *_) = said(toy, {"A": range(100), "B": range(2, 103)}, variants=(A, B))
-    assert first.startswith(f"{APART}: no variant differs from the most accurate one")
+    assert first.startswith(f"{NONE}: no variant differs from the most accurate variant")
 
 
-def test_no_variant_is_praised_for_its_cost_that_is_not_better_than_softmax(toy):
+def test_only_variants_better_than_softmax_are_named_for_their_cost(toy):
     right = {"Softmax": range(100), "A": range(50, 250), "B": range(2, 103)}
     methods = {**toy.methods, "a": toy.methods["softmax"].model_copy(update={"key": "a"})}
     methods["a"] = methods["a"].model_copy(update={"cost": NetworkCost(1000, 140.0)})
     assert not any("training cost" in line for line in said(toy, right, methods=methods))
     found = said(toy, {**right, "B": range(60, 240)}, methods=methods)
-    assert "Highest at softmax's training cost: B, 60.0 (1.0x)." in found
+    assert "Highest at the training cost of softmax: B, 60.0 (1.0x)." in found
 
 
 def test_classes_with_few_images_have_their_interval(toy):
@@ -72,10 +72,10 @@ def test_classes_with_few_images_have_their_interval(toy):
     more = said(toy, {"Softmax": range(100), "A": range(100, 290)}, variants=(SOFTMAX, A))
     assert more[-1] == "Highest on classes with few images: A, 90.0; softmax has 0.0."
     near = {"Softmax": [*range(40), *range(200, 240)], "A": [*range(180), *range(200, 242)]}
-    assert "does not tell apart" in said(toy, near, variants=(SOFTMAX, A))[-1]
+    assert "(not separable by its interval)" in said(toy, near, variants=(SOFTMAX, A))[-1]
 
 
 def test_a_lone_variant_and_none_are_not_compared(toy):
     assert said(toy, {"A": range(100)}, variants=(SOFTMAX, A))[0].startswith("No two variants")
     (only,) = said(toy, {}, variants=(SOFTMAX, A))
-    assert only.startswith("No variant has all its seeds yet")
+    assert only.startswith("No variant is complete yet")

@@ -23,7 +23,7 @@ def written(plans, loaded, toy, folder):
     return write_leaderboard(of, folder / "README.md").read_text()
 
 
-def test_order_of_records_and_place_of_the_store_do_not_matter(toy, tmp_path):
+def test_order_of_records_and_path_of_the_store_do_not_matter(toy, tmp_path):
     plan = toy.plan([SOFTMAX, {"label": "cRT", "method": "crt", "init_from": "Softmax"}])
     records = [toy.record(job, (40, 40, 30, 20, 5, 1)) for job in plan.jobs.values()]
     texts = []
@@ -82,7 +82,7 @@ def test_markers(tmp_path):
 def test_markers_must_be_there_once(tmp_path, text):
     path = tmp_path / "README.md"
     path.write_text(text)
-    with pytest.raises(ValueError, match="needs one <!-- t:begin -->"):
+    with pytest.raises(ValueError, match="exactly one <!-- t:begin -->"):
         update_between_markers(path, "t", "x")
     assert path.read_text() == text
 

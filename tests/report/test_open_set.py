@@ -113,6 +113,6 @@ def test_older_records_of_a_job_repeat_newer_ones(toy, plan):
         ({"mistaken": (-1, 0, 0, 0, 0)}, "greater than or equal to 0"),
     ],
 )
-def test_refuses(values, message):
+def test_invalid_counts_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         OpenSetTest(**open_set((0,) * 5).model_dump() | values)

@@ -156,7 +156,7 @@ def test_a_shape_goes_from_many_to_few(world):
     assert heights == sorted(set(heights))  # from the top down
 
 
-def test_every_state_has_its_word(world, page):
+def test_every_state_is_shown(world, page):
     words = {"LDAM": "failed", "Stale": "stale", "NCM": "missing"}
     for label, word in words.items():
         cell = main_rows(page)[label]["Acc"]
@@ -167,7 +167,7 @@ def test_every_state_has_its_word(world, page):
     assert partial["Seeds"].text.strip() == "1 of 2"
     assert main_rows(page)["cRT"]["RA"].text.startswith("n/a")
     text = world.page.read_text()
-    assert "Not ranked: not all seeds are there" in text
+    assert "Not ranked: incomplete over seeds" in text
     assert "numbers that do not add up" in text
     assert "recipe.batch_size=64" in text, "an ad-hoc record"
     visible_text = " ".join(c.text for t in page.tables for row in t for c in row)
@@ -204,7 +204,7 @@ def test_the_status_adds_up_to_the_rows(world):
         assert sum(counts) == len(board.entries)
 
 
-def test_groups_are_never_mixed(world, page):
+def test_views_of_boards_are_never_mixed(world, page):
     named = [{row[1].name for row in t[1:] if len(row) > 1} for t in page.tables if is_main(t)]
     assert named == [{e.variant.label for e in board.entries} for board in world.boards]
 
@@ -233,7 +233,7 @@ def test_no_records_at_all_are_a_page_too(toy, tmp_path):
     assert "There are no records yet." in text
     of = Leaderboard.of([toy.plan(VARIANTS)], Loaded(), toy.methods)
     text = write_page(of, tmp_path).read_text()
-    assert "No variant has all its seeds yet: ltbench run --grid toy_grid" in text
+    assert "No variant is complete yet: ltbench run --grid toy_grid" in text
 
 
 def test_a_reason_of_a_bad_record_is_text(toy, tmp_path):
@@ -244,7 +244,7 @@ def test_a_reason_of_a_bad_record_is_text(toy, tmp_path):
 
 
 @pytest.mark.parametrize(("text", "shown"), [("é 中", "é 中"), ("a\u202eb\n", "a\\u202eb\\u000a")])
-def test_characters_that_nobody_sees_are_shown(text, shown):
+def test_invisible_characters_are_escaped(text, shown):
     assert visible(text) == shown
 
 

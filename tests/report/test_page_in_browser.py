@@ -77,7 +77,7 @@ def test_nothing_but_the_page_is_requested_and_no_name_runs(tab, world):
     assert tab.run(f"new Set({ROWS}.map(row => row.cells.length)).size") == 1
 
 
-def test_the_policy_stops_what_gets_in_all_the_same(tab):
+def test_the_policy_blocks_injected_scripts(tab):
     tab.run(
         """document.body.insertAdjacentHTML('beforeend',
         '<img src="https://example.org/x.png" onerror="document.title = 1">')"""
@@ -137,13 +137,13 @@ def test_filters_and_their_counts(tab):
     assert len(tab.run(LABELS)) == every
 
 
-def test_a_search_names_the_groups_that_have_it(tab):
+def test_a_search_names_other_boards_with_matches(tab):
     tab.open(tab.run("location.href").split("#")[0] + "#g=second_grid/other_r10/short&q=cRT")
     assert tab.run(LABELS) == []
-    assert "There are some in Toy" in tab.run(LIVE)
+    assert "Other boards have matches: Toy" in tab.run(LIVE)
 
 
-def test_an_address_restores_what_it_says(tab, world):
+def test_a_url_restores_the_state(tab, world):
     address = (
         world.page.as_uri()
         + "#g=third_grid/toy_r40/slow&v=groups&s=few-&f=rebalancing&st=complete&q=ldam"
@@ -162,7 +162,7 @@ def test_an_address_restores_what_it_says(tab, world):
 
 
 @pytest.mark.parametrize("hash_", ["g=nowhere", "g=%E0%A4%A", "x" * 10_000, "zz=1&v=nothing&f=bad"])
-def test_a_nonsense_address_is_the_default_page_and_a_word(tab, world, hash_):
+def test_an_invalid_url_is_the_default_page_with_a_notice(tab, world, hash_):
     tab.open(f"{world.page.as_uri()}#{hash_}")
     assert tab.run("document.querySelector('#notice').hidden") is False
     assert tab.run("document.querySelector('.board.current').dataset.board") == (
@@ -291,7 +291,7 @@ def test_without_scripts_everything_can_be_read(browser, world):
     browser.open(world.page.as_uri())
     tree = browser.call("Accessibility.getFullAXTree")["nodes"]
     names = " ".join(node.get("name", {}).get("value", "") for node in tree)
-    for word in ("Slow", "failed", "missing", "stale", "Shifted tests"):
+    for word in ("Slow", "failed", "missing", "stale", "Label shift"):
         assert word in names
     browser.call("Emulation.setScriptExecutionDisabled", value=False)
 

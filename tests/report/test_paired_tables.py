@@ -13,7 +13,7 @@ LATER = {"label": "Later", "method": "later"}
 
 
 def board_of(toy, variants, hits):
-    """Return a board whose variants got the given hits, of 50, in each class."""
+    """Return a board whose variants have the given hits per class, of 50."""
     plan = toy.plan(variants, splits=("longtailed",))
     found = [
         toy.record(job, tuple(h + job.seed for h in hits[job.label]))
@@ -24,7 +24,7 @@ def board_of(toy, variants, hits):
     return boards(plan, records)[0], records
 
 
-def test_each_variant_stands_beside_both_baselines(toy):
+def test_each_variant_is_compared_with_both_baselines(toy):
     hits = {"Softmax": HITS, "BS": (40,) * 6, "Tuned": (41,) * 6}
     board, records = board_of(toy, [SOFTMAX, BALANCED, TUNED, LATER], hits)
     table = made(PAIRED, board, toy.methods, records)
@@ -51,7 +51,7 @@ def test_a_difference_can_be_traced_to_both_variants_records(toy):
     assert "+32.0" in markdown(table)
 
 
-def test_other_test_images_are_said_and_not_compared(toy):
+def test_other_test_images_are_not_comparable(toy):
     board, records = board_of(toy, [SOFTMAX, LATER], {"Softmax": HITS, "Later": (40,) * 6})
     for key in board.entries[1].keys:
         moved = records[key].record.split.model_copy(update={"test_hash": "d" * 64})

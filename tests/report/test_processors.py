@@ -1,4 +1,4 @@
-"""What is written of records is the same on any processor."""
+"""Outputs are the same on any processor."""
 
 import json
 import math
@@ -53,7 +53,7 @@ def calibration(rng, images):
 
 
 def answered(rng):
-    """A test of random answers, with all that a record may have of it."""
+    """Return a test of random predictions, with all optional fields."""
     hits = tuple(int(rng.integers(0, n + 1)) for n in TOTALS)
     bits = np.concatenate(
         [rng.permutation(np.arange(n) < h) for h, n in zip(hits, TOTALS, strict=True)]
@@ -120,7 +120,7 @@ def world(toy):
 
 
 def moved(value, end):
-    """Return a value in which every float is the next one towards an end."""
+    """Return a value whose floats are moved to the next one towards an end."""
     if isinstance(value, float):
         return math.nextafter(value, end)
     if isinstance(value, tuple):
@@ -134,7 +134,7 @@ def moved(value, end):
 
 
 def files(toy, plans, records, folder, end=None):
-    """Return the bytes of all that is written, of floats that were moved towards an end."""
+    """Return the bytes of all outputs, for floats moved by one unit in the last place."""
     methods, claim = toy.methods, Finding(**CLAIM, compare=(COMPARED,))
     if end is not None:
         parts = ("test", "training", "cost", "shifted")
@@ -187,7 +187,7 @@ def test_the_world_has_every_table(written):
 
 
 @pytest.mark.parametrize("end", [-math.inf, math.inf])
-def test_nothing_moves_with_the_last_place_of_floats(toy, world, written, tmp_path, end):
+def test_outputs_do_not_depend_on_the_last_bit_of_floats(toy, world, written, tmp_path, end):
     assert differing(files(toy, *world, tmp_path, end), written) == []
 
 

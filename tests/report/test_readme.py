@@ -4,8 +4,8 @@ from pathlib import Path
 from ltbench.analysis.result_set import boards
 from ltbench.config.registry import load_registry
 from ltbench.report.context import Leaderboard
-from ltbench.report.method_tables import CHOICE, Methods
 from ltbench.report.method_tables import METHODS as TABLE
+from ltbench.report.method_tables import SUMMARY, Methods
 from ltbench.report.readme import methods_page, published_methods, refresh_readme
 from ltbench.runs.store import Loaded, RecordStore
 from tests.support.tables import made, said, texts
@@ -14,7 +14,7 @@ METHODS = load_registry().methods
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_of_the_methods_is_that_of_the_files():
+def test_the_page_of_the_methods_is_up_to_date():
     recorded = published_methods(RecordStore(ROOT / "results" / "records").load())
     page = methods_page(METHODS, recorded)
     assert (ROOT / "docs" / "methods.md").read_text() == page
@@ -36,7 +36,7 @@ def test_a_readme_is_refreshed_in_place_and_only_between_its_markers(tmp_path, t
     assert copy.read_text() == first
 
 
-def test_what_to_choose_stands_by_accuracy_with_the_cost_of_all_its_stages(toy):
+def test_the_summary_is_sorted_by_accuracy_with_the_cost_of_all_stages(toy):
     plan = toy.plan(
         [
             {"label": "Softmax", "method": "softmax"},
@@ -49,10 +49,10 @@ def test_what_to_choose_stands_by_accuracy_with_the_cost_of_all_its_stages(toy):
     jobs = [job for job in plan.jobs.values() if job.label in hits]
     records = toy.stored(*(toy.record(job, hits[job.label]) for job in jobs))
     (board,) = boards(plan, records)
-    table = made(CHOICE, board, METHODS, records)
+    table = made(SUMMARY, board, METHODS, records)
     assert list(texts(table)) == ["cRT", "Softmax"]
     assert [row[-2:] for row in texts(table).values()] == [
-        ["1.3x", "1.00x"],  # a stage that is forward alone is a third
+        ["1.3x", "1.00x"],  # a forward-only stage costs a third
         ["1.0x", "1.00x"],
     ]
 
@@ -62,18 +62,18 @@ def cells(table, key):
     return dict(zip(table.titles, said(table, row), strict=True))
 
 
-def test_a_method_is_described_by_what_is_known_of_it():
+def test_the_table_of_methods_has_cost_paper_stages_and_status():
     own = METHODS["lws"].model_copy(update={"key": "mine", "family": "own", "cost": None})
     table = TABLE.build(Methods({**METHODS, "mine": own}, recorded={"sade", "mine"}))
     softmax, sade, mine = (cells(table, key) for key in ("softmax", "sade", "mine"))
-    assert (softmax["Extra parameters"], softmax["Forward cost"]) == ("0", "1.00x")
+    assert (softmax["Extra parameters"], softmax["Forward FLOPs"]) == ("0", "1.00x")
     assert (softmax["Paper"], softmax["Venue"], softmax["Year"]) == ("\N{EN DASH}",) * 3
     assert sade["Extra parameters"] == "+313,852"
     assert (sade["Venue"], sade["Year"]) == ("NeurIPS", "2022")
     assert sade["Status"] == "contract, oracle, records"
     assert cells(table, "lws")["Stages"] == "(softmax) → scales"
     assert cells(table, "crt")["Status"] == "contract"
-    assert (mine["Extra parameters"], mine["Forward cost"]) == ("\N{EN DASH}",) * 2
+    assert (mine["Extra parameters"], mine["Forward FLOPs"]) == ("\N{EN DASH}",) * 2
     assert mine["Status"] == "own"
 
 

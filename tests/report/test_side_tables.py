@@ -3,7 +3,7 @@
 import pytest
 
 from ltbench.analysis.result_set import EMPTY, boards
-from ltbench.analysis.training_cost import training_cost
+from ltbench.analysis.training_cost import training_time
 from ltbench.config.planning import Plan
 from ltbench.core.types import NetworkCost, Stage
 from ltbench.report.board_tables import CALIBRATION
@@ -69,7 +69,7 @@ def costly(toy):
     return plan, toy.stored(*found)
 
 
-def test_cost_counts_what_a_variant_starts_from_and_all_devices(toy, costly):
+def test_cost_includes_init_jobs_and_all_devices(toy, costly):
     plan, records = costly
     methods = toy.methods | {
         "crt": toy.methods["crt"].model_copy(update={"cost": NetworkCost(1000, 84.0)}),
@@ -92,19 +92,19 @@ def test_cost_counts_what_a_variant_starts_from_and_all_devices(toy, costly):
 
 
 @pytest.mark.parametrize("unknown", [{"cost": None}, {"stages": (Stage("other"),)}])
-def test_a_network_that_the_catalogue_lacks_counts_as_that_of_softmax(toy, costly, unknown):
+def test_a_network_that_the_registry_lacks_counts_as_that_of_softmax(toy, costly, unknown):
     plan, records = costly
     methods = toy.methods | {"crt": toy.methods["crt"].model_copy(update=unknown)}
     assert texts(made(COST, boards(plan, records)[0], methods, records))["cRT"][2] == "~2.0x"
 
 
-def test_no_cost_is_known_without_the_record_of_a_start(toy, costly):
+def test_no_cost_is_known_without_the_record_of_an_init_job(toy, costly):
     plan, records = costly
-    start = toy.key_of(plan, "Softmax", 0)
-    board = boards(plan, {key: found for key, found in records.items() if key != start})[0]
-    assert training_cost(board.entries[1], records) is not None
-    lacking = {key: found for key, found in records.items() if key != start}
-    assert training_cost(board.entries[1], lacking) is None
+    init_job = toy.key_of(plan, "Softmax", 0)
+    board = boards(plan, {key: found for key, found in records.items() if key != init_job})[0]
+    assert training_time(board.entries[1], records) is not None
+    lacking = {key: found for key, found in records.items() if key != init_job}
+    assert training_time(board.entries[1], lacking) is None
     assert texts(made(COST, board, toy.methods, lacking))["cRT"][:2] == ["n/a", EMPTY]
 
 
@@ -138,11 +138,7 @@ def test_recipes_stand_side_by_side(toy):
     found = [toy.record(job, HITS) for job in one.jobs.values() if job.label == "Softmax"]
     found += [toy.record(job, (40,) * 6) for job in two.jobs.values()]
     (table,) = recipe_tables(boards(both, toy.stored(*found)))
-    assert table.titles == (
-        "Method",
-        "Acc, short",
-        "Acc, long",
-    )  # no balanced_counterpart, no UA and RA
+    assert table.titles == ("Method", "Acc, short", "Acc, long")  # UA and RA need balanced runs
     assert texts(table) == {
         "Softmax": ["47.0 ± 0.0", "80.0 ± 0.0"],
         "Other": ["missing", "80.0 ± 0.0"],

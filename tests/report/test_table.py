@@ -39,7 +39,7 @@ def ranks(table):
     return [[cell.rank for cell in row] for row in table.rows]
 
 
-def test_columns_without_a_value_are_left_out_and_their_captions_and_notes():
+def test_empty_columns_are_dropped_with_captions_and_notes():
     absent = value(None, "not available", reason="why")
     lost = numbers("Lost", absent, None, "", caption="Not said.")
     kept = numbers("Kept", absent, None, value(1), caption="Said.")
@@ -52,12 +52,12 @@ def test_there_is_no_table_without_rows_or_with_names_alone():
     assert build([spec(NAME, rows=()), spec(NAME, numbers("A", None, None, None))], None) == []
 
 
-def test_a_column_may_stay_to_say_that_nothing_ran():
+def test_an_empty_column_may_be_kept():
     column = Column("Acc", lambda _: value(None, "missing"), PERCENT, always=True)
     assert spec(NAME, column).build(None).titles == ("Name", "Acc")
 
 
-def test_best_and_second_along_columns_the_lowest_where_less_is_better():
+def test_best_and_second_within_columns():
     most = numbers("Most", value(1), value(3), value(2))
     least = numbers("Least", value(1), value(3), value(2), best="lowest")
     plain = Column("Plain", lambda row: value(row), PERCENT, "highest")
@@ -77,7 +77,7 @@ def test_along_rows_and_of_compared_rows_alone():
     assert ranks(found) == [[0, 2, 1], [0, 1, 1], [0, 0, 0]]
 
 
-def test_what_is_not_complete_or_stands_alone_is_not_marked():
+def test_incomplete_or_single_numbers_are_not_marked():
     assert ranks(spec(NAME, numbers("A", value(9), value(1, "partial"), None)).build(None)) == [
         *([0, 0], [0, 0], [0, 0])
     ]

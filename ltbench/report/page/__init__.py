@@ -1,1 +1,1 @@
-"""The leaderboard as one file that opens from disk: every table, figure and method."""
+"""The leaderboard page: one HTML file with every table, figure and method."""

@@ -1,4 +1,4 @@
-"""A board as a section of the page: what its numbers share, its views, its state."""
+"""A board as a section of the page: headlines, protocol and views."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,9 +24,9 @@ TITLES = {
     "groups": "Shots",
     "metrics": "More metrics",
     "paired": "Paired tests",
-    "shifts": "Shifted tests",
+    "shifts": "Label shift",
 }
-"""Of views, by the names of their tables; others go by that name."""
+"""Titles of views by table name; by default the capitalized name."""
 
 STATES: tuple[State, ...] = ("complete", "partial", "failed", "stale", "missing")
 
@@ -36,12 +36,12 @@ class BoardView:
     """A board on the page.
 
     Attributes:
-        summary: the board, beside softmax.
-        key: in addresses; `anchor` is the element's id.
-        facets: what tells boards apart, by name.
-        protocol: what all its numbers share.
-        counts: variants by state, only states that there are.
-        headlines: what stands above the tables.
+        summary: the board relative to softmax.
+        key: in URLs; `anchor` is the id of the element.
+        facets: settings that the page filters boards by.
+        protocol: settings of all its numbers.
+        counts: number of variants by state.
+        headlines: sentences above the tables.
         views: its tables, the overview first.
     """
 
@@ -57,17 +57,17 @@ class BoardView:
 
     @property
     def board(self) -> ResultSet:
-        """Its numbers."""
+        """The board itself."""
         return self.summary.board
 
     @property
     def overview(self) -> View:
-        """The view that it opens with."""
+        """The default view."""
         return self.views[0]
 
     @cached_property
     def numbers(self) -> dict[str, int]:
-        """Each variant's place in the grid, by label."""
+        """The index of each variant in the grid, by label."""
         return {entry.variant.label: i for i, entry in enumerate(self.board.entries)}
 
 
@@ -80,14 +80,14 @@ def board_view(
     """Return a board as a section of the page.
 
     Args:
-        board: its numbers.
+        board: the numbers.
         plan: of its grid.
-        methods: the registry's.
-        records: sound records by key.
+        methods: of the registry.
+        records: valid records by key.
     """
     dataset, recipe = board.dataset, board.recipe
     summary = BoardSummary(board, methods, records)
-    found = Counter(entry.values["acc"].state for entry in board.entries)
+    counts = Counter(entry.values["acc"].state for entry in board.entries)
     return BoardView(
         summary=summary,
         key=f"{board.grid}/{dataset.id}/{recipe.name}",
@@ -104,18 +104,18 @@ def board_view(
             "Grid": board.grid,
         },
         protocol=_protocol(board, records),
-        counts={state: found[state] for state in STATES if found[state]},
+        counts={state: counts[state] for state in STATES if counts[state]},
         headlines=tuple(headlines(summary)),
         views=tuple(_views(summary, plan)),
     )
 
 
 def _views(of: BoardSummary, plan: Plan) -> list[View]:
-    mine = (of.board.dataset.id, of.board.recipe.name)
+    names = (of.board.dataset.id, of.board.recipe.name)
     ad_hoc = [
         record
         for record in ad_hoc_records(plan, of.records)
-        if (record.job.dataset.id, record.job.recipe_name) == mine
+        if (record.job.dataset.id, record.job.recipe_name) == names
     ]
     tables = [*build([OVERVIEW], of), *build(BOARD_TABLES, of), *build([AD_HOC], ad_hoc)]
     views = [_view(table, of.entries) for table in tables]
@@ -130,26 +130,26 @@ def _view(
 
 
 def _protocol(board: ResultSet, records: Mapping[str, Stored]) -> tuple[str, ...]:
-    """Return what all numbers of a board share, and the split that they were measured on."""
+    """Return the settings of all numbers of a board."""
     dataset, recipe = board.dataset, board.recipe
-    words = [
+    settings = [
         f"{dataset.id}, {dataset.classes} classes",
         recipe.network,
         f"{recipe.stage1.epochs} epochs",
-        f"batch {recipe.batch_size}",
+        f"batch size {recipe.batch_size}",
         "last epoch",
         f"{len(board.seeds)} seed{'s' * (len(board.seeds) != 1)}",
     ]
     first = next((key for e in board.entries for key in e.values["acc"].keys), None)
     if first is not None:
         split = records[first].record.split
-        words.insert(1, f"{sum(split.longtailed_counts):,} images")
-        words.append(f"split {split.train_hash[:6]}")
-    return tuple(words)
+        settings.insert(1, f"{sum(split.longtailed_counts):,} images")
+        settings.append(f"split {split.train_hash[:6]}")
+    return tuple(settings)
 
 
 def _runs(of: BoardContext) -> list[tuple[VariantResult, Stored]]:
-    """Return the record behind every accuracy."""
+    """Return the records behind the accuracies."""
     return [(e, of.records[key]) for e in of.entries for key in e.values["acc"].keys]
 
 
@@ -157,7 +157,7 @@ EVIDENCE = TableSpec[BoardContext, tuple[VariantResult, Stored]](
     name="evidence",
     title=lambda of: f"{of.board.title}: evidence",
     caption=lambda _: (
-        "The record of every run. Its key is a hash of all that can change the number."
+        "The record of every run. Its key is a hash of all settings that can change the number."
     ),
     columns=lambda _: [
         Column(LABEL.title, lambda run: run[0].variant.label, names=True),
@@ -177,7 +177,7 @@ EVIDENCE = TableSpec[BoardContext, tuple[VariantResult, Stored]](
 
 
 def _links(records: Mapping[str, Stored]) -> dict[str, str]:
-    """Return the addresses of published records by key: the page lies in `results/leaderboard`."""
+    """Return URLs of published records by key, relative to `results/leaderboard`."""
     return {
         key: f"../records/{stored.name}"
         for key, stored in records.items()
@@ -186,7 +186,7 @@ def _links(records: Mapping[str, Stored]) -> dict[str, str]:
 
 
 def default_board(views: Sequence[BoardView]) -> BoardView | None:
-    """Return the board that the page opens with: the one with most methods that are complete."""
+    """Return the board with the most complete methods."""
 
     def complete(view: BoardView) -> int:
         return len({e.variant.method for e in view.board.entries if is_ranked(e)})

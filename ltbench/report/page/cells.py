@@ -1,4 +1,4 @@
-"""Tables as the page shows them: their cells rendered, and their rows in order."""
+"""Tables as views of the page: rendered cells and ordered rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from ltbench.analysis.result_set import VariantResult
 from ltbench.report.table import Cell, Column, Table, cell_parts
 
 VERDICTS: Final = frozenset((*get_args(significance.Verdict), *get_args(findings.Verdict)))
-"""Texts that the style sheet marks."""
+"""Texts with a class in the style sheet."""
 
 LONG: Final = 7
-"""Characters of a spread that needs more room: an interval, a number of seeds."""
+"""Characters up to which a spread fits the narrow layout."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class RenderedCell:
     """A cell as the page prints it.
 
     Attributes:
-        text: what it says.
-        spread: what stands beside it, muted.
-        number: what a script sorts by; None sorts last.
+        text: its content.
+        spread: deviation, interval and missing seeds, in muted color.
+        number: to sort by; None is last.
         rank: 1 best, 2 second.
-        state: class of the style sheet: of a value that is not complete, or of a verdict.
+        state: class in the style sheet, of an incomplete value or a verdict.
         notes: numbers of the table's notes.
     """
 
@@ -38,7 +38,7 @@ class RenderedCell:
 
 @dataclass(frozen=True)
 class Head:
-    """A column, its key in addresses, and how much room its spreads need."""
+    """A column head with key in URLs and width of spreads."""
 
     column: Column[Any]
     key: str
@@ -47,7 +47,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Line:
-    """A row: its cells, and the variant that it is about, if it is about one."""
+    """A row of cells, with its variant if it has one."""
 
     cells: tuple[RenderedCell, ...]
     entry: VariantResult | None = None
@@ -58,13 +58,13 @@ class View:
     """A table on the page.
 
     Attributes:
-        key: in addresses.
+        key: in URLs.
         title: of its button.
-        table: what it shows.
+        table: the content.
         ranked, others: rows with complete accuracies, and all others; a table that is not of
-            variants has the first alone.
-        sortable: whether each row is about one variant.
-        links: addresses by the text that leads there.
+            variants only has `ranked`.
+        sortable: whether each row is of one variant.
+        links: URLs by the text of a cell.
     """
 
     key: str
@@ -83,12 +83,12 @@ class View:
 
     @property
     def help(self) -> dict[str, str]:
-        """What columns say, by title."""
+        """Definitions of columns, by title."""
         columns = self.table.columns
         return {column.title: column.help for column in columns if column.help}
 
     def cell(self, line: Line, title: str) -> RenderedCell:
-        """Return a row's cell by column title, empty without that column."""
+        """Return the cell of a column, empty if the column is missing."""
         titles = self.table.titles
         return line.cells[titles.index(title)] if title in titles else RenderedCell()
 
@@ -101,23 +101,23 @@ def view_of(
     *,
     seeds: bool = True,
 ) -> View:
-    """Return a table as a view; rows that name a variant can be sorted and filtered.
+    """Return a table as a view.
 
     Args:
-        table: what it shows.
+        table: the content.
         title: of the view.
-        entries: variants that rows can be about.
-        links: addresses by the text of a cell.
-        seeds: whether cells say which seeds they lack.
+        entries: variants; if all rows name one, they can be sorted and filtered.
+        links: URLs by the text of a cell.
+        seeds: whether cells show missing seeds.
     """
-    at = table.titles.index("Method") if "Method" in table.titles else 0
+    method = table.titles.index("Method") if "Method" in table.titles else 0
     by_label = {entry.variant.label: entry for entry in entries}
     lines = [
         Line(
             tuple(
                 render(*each, table, seeds=seeds) for each in zip(row, table.columns, strict=True)
             ),
-            by_label.get(row[at].text),
+            by_label.get(row[method].text),
         )
         for row in table.rows
     ]
@@ -140,13 +140,13 @@ def view_of(
 
 
 def render(cell: Cell, column: Column[Any], table: Table, *, seeds: bool = True) -> RenderedCell:
-    """Return a cell as the page prints it, with missing seeds if `seeds`."""
-    text, spread, lacking = cell_parts(cell, column)
+    """Return a rendered cell, with missing seeds if `seeds`."""
+    text, spread, missing = cell_parts(cell, column)
     value, number = cell.value, cell.number
     state = value.state if value and value.state != "complete" else ""
     return RenderedCell(
         text=text,
-        spread=" ".join(filter(None, (spread, lacking if seeds else ""))),
+        spread=" ".join(filter(None, (spread, missing if seeds else ""))),
         number=None if number is None else f"{float(number):.10g}",
         rank=cell.rank,
         state=(text if text in VERDICTS else state).replace(" ", "-"),
@@ -155,7 +155,7 @@ def render(cell: Cell, column: Column[Any], table: Table, *, seeds: bool = True)
 
 
 def is_ranked(entry: VariantResult | None) -> bool:
-    """Whether all seeds of a variant are there."""
+    """Return whether all seeds of a variant are complete."""
     return entry is not None and entry.values["acc"].state == "complete"
 
 
@@ -165,13 +165,13 @@ def _best_first(line: Line) -> Any:
 
 
 def _heads(columns: Sequence[Column[Any]], lines: Sequence[Line]) -> list[Head]:
-    """Return the heads of columns; equal titles get numbered keys."""
+    """Return the heads of columns, with unique keys."""
     heads: list[Head] = []
     for i, column in enumerate(columns):
         key, taken = _key(column.title), {head.key for head in heads}
-        width = max((len(line.cells[i].spread) for line in lines), default=0)
-        room: Literal["", "short", "long"] = "long" if width > LONG else "short" if width else ""
-        heads.append(Head(column, f"{key}-{i}" if key in taken else key, room))
+        length = max((len(line.cells[i].spread) for line in lines), default=0)
+        width: Literal["", "short", "long"] = "long" if length > LONG else "short" if length else ""
+        heads.append(Head(column, f"{key}-{i}" if key in taken else key, width))
     return heads
 
 

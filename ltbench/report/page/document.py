@@ -1,7 +1,7 @@
-"""The page as HTML: one file without requests, whatever the names of its methods say.
+"""The page as HTML: one file that loads nothing.
 
-Jinja escapes every value. A content security policy names the two scripts by their hashes and
-allows nothing else to run or load; without scripts the page is plain tables.
+Jinja escapes every value, such as names of methods. A content security policy names the two scripts
+by their hashes and allows nothing else to run or load; without scripts the page is plain tables.
 """
 
 import hashlib
@@ -38,15 +38,14 @@ def write_page(
     out_dir: Path,
     figures: Mapping[tuple[str, str], Sequence[tuple[Figure, Drawing]]] | None = None,
 ) -> Path:
-    """Write `index.html`. Equal records give equal bytes, but for those of figures.
+    """Write `index.html`; return its path.
+
+    Equal records give equal bytes, except in figures.
 
     Args:
-        of: grids and their boards, records, methods and findings.
+        of: the leaderboard.
         out_dir: folder of the page.
-        figures: of boards and their drawings, by grid and board.
-
-    Returns:
-        The file.
+        figures: with drawings, by grid and board.
     """
     records = of.loaded.records
     boards = [board_view(b, plan, of.methods, records) for plan, found in of.grids for b in found]
@@ -82,7 +81,7 @@ def write_page(
 
 
 def _environment(of: Leaderboard) -> Environment:
-    """Return templates that escape whatever they print."""
+    """Return a template environment that escapes every value."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -104,15 +103,15 @@ def _environment(of: Leaderboard) -> Environment:
     return environment
 
 
-def _visible(printed: object) -> object:
-    """Return what a template prints, of a text as `visible` has it."""
-    if isinstance(printed, str) and not isinstance(printed, Markup):
-        return visible(printed)
-    return printed
+def _visible(value: object) -> object:
+    """Return a template's value, a text with its control characters escaped."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return visible(value)
+    return value
 
 
 def visible(text: str) -> str:
-    """Return a text with control and direction characters shown as escapes."""
+    """Return a text with control and direction characters as escapes."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
@@ -123,19 +122,19 @@ def _file(name: str) -> str:
 
 
 def _script(name: str) -> tuple[Markup, str]:
-    """Return a script and its hash for the policy."""
+    """Return a script and its hash for the content security policy."""
     text = _file(name)
     digest = b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return Markup(text), f"'sha256-{digest}'"  # noqa: S704  (ours, not data)
 
 
 def inline(drawing: Drawing) -> Markup:
-    """Return a drawing for the page; its text is escaped where it is drawn."""
-    return Markup(themed(drawing.svg))  # noqa: S704  (made by matplotlib, which escapes labels)
+    """Return a drawing as inline SVG."""
+    return Markup(themed(drawing.svg))  # noqa: S704  (drawn by matplotlib, which escapes labels)
 
 
 def curve_line(values: Sequence[Fraction], width: int, height: int) -> str:
-    """Return accuracies in percent as points of a polyline."""
+    """Return accuracies in percent as points of an SVG polyline."""
     step = Fraction(width, max(len(values) - 1, 1))
     return " ".join(
         f"{fixed(i * step, 1)},{fixed(height * (1 - value / 100), 1)}"
@@ -144,7 +143,7 @@ def curve_line(values: Sequence[Fraction], width: int, height: int) -> str:
 
 
 def curve_area(curve: Curve, width: int, height: int) -> str:
-    """Return training images, on a scale of logarithms, as points of a polygon."""
+    """Return training images, on a log scale, as an SVG polygon."""
     top = math.log1p(max(curve.images)) or 1.0
     shares = [measured(100 * math.log1p(n) / top) for n in curve.images]
     return f"0,{height} {curve_line(shares, width, height)} {width},{height}"

@@ -1,4 +1,4 @@
-"""What stands above a board's tables: what paired tests tell apart, and then the order."""
+"""Headlines of a board: significant differences first, then the order."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -12,113 +12,125 @@ from ltbench.report.page.overview import BoardSummary, accuracy
 from ltbench.report.table import PERCENT, POINTS, TIMES, value_text
 
 Headline = tuple[str | VariantResult, ...]
-"""A sentence of texts and variants, which lead to their methods."""
+"""A sentence of texts and variants; variants become links to their methods."""
 
 Comparisons = Mapping[str, Comparison]
 
-NAMED = 3
-"""Variants that a sentence names, at most."""
+MAX_NAMED = 3
+"""Variants that a sentence names."""
 
 TESTED = "a paired test"
-ONE_SEED = "With one seed these tests speak of these trained networks alone."
+ONE_SEED = "With one seed, these tests are about these trained networks alone."
 
 
 def headlines(of: BoardSummary) -> list[Headline]:
-    """Return sentences on what differs from softmax, on the best, its cost, and few images."""
+    """Return sentences on significant differences, accuracy, cost and few-shot classes."""
     if not of.ranked:
-        how = f"ltbench run --grid {of.board.grid}"
-        return [(f"No variant has all its seeds yet: {how} trains what is missing.",)]
+        command = f"ltbench run --grid {of.board.grid}"
+        return [(f"No variant is complete yet: {command} trains the missing jobs.",)]
     labels = {entry.variant.label for entry in of.ranked}
-    over, behind = (
-        {label: found for label, found in comparisons.items() if label in labels}
+    with_softmax, with_best = (
+        {label: comparison for label, comparison in comparisons.items() if label in labels}
         for comparisons in (of.over_softmax, compare_with(of.ranked[0], of.board, of.records))
     )
-    every = [*over.values(), *behind.values()]
+    every = [*with_softmax.values(), *with_best.values()]
     if not every:
         return [("No two variants can be compared yet.",), _highest(of)]
-    caveat: list[Headline] = [(ONE_SEED,)] if all(found.n == 1 for found in every) else []
-    if all(found.verdict == "not separable" for found in every):
-        others = "softmax or from the most accurate one" if over else "the most accurate one"
-        said = f"Nothing can be told apart here: no variant differs from {others} by {TESTED}."
-        return [(said,), *caveat, _highest(of)]
-    best = _highest(of, *_beside_best(of, behind))
-    return [*_beside_softmax(of, over), best, *caveat, *_by_cost(of, over), *_on_few(of)]
+    caveat: list[Headline] = [(ONE_SEED,)] if all(comparison.n == 1 for comparison in every) else []
+    if all(comparison.verdict == "not separable" for comparison in every):
+        best = "the most accurate variant"
+        others = f"softmax or from {best}" if with_softmax else best
+        text = f"No significant differences: no variant differs from {others} by {TESTED}."
+        return [(text,), *caveat, _highest(of)]
+    highest = _highest(of, *_versus_best(of, with_best))
+    return [
+        *_versus_softmax(of, with_softmax),
+        highest,
+        *caveat,
+        *_by_cost(of, with_softmax),
+        *_on_few(of),
+    ]
 
 
-def _beside_softmax(of: BoardSummary, over: Comparisons) -> list[Headline]:
-    """Say which variants differ from softmax, if any was compared with it."""
-    better, worse, alike = (_with(of, over, v) for v in ("better", "worse", "not separable"))
+def _versus_softmax(of: BoardSummary, comparisons: Comparisons) -> list[Headline]:
+    """Return the sentence on variants that differ from softmax."""
+    better, worse, not_separable = (
+        _with(of, comparisons, verdict) for verdict in ("better", "worse", "not separable")
+    )
     parts: list[str | VariantResult] = [f"By {TESTED} on the same test images, "]
     parts += ["better than softmax: ", *_named(better)] if better else ["nothing beats softmax"]
     if worse:
         parts += ["; worse: ", *_named(worse)]
-    if alike:
-        parts += ["; not told apart from it: ", *_named(alike)]
-    return [(*parts, ".")] if over else []
+    if not_separable:
+        parts += ["; not separable from it: ", *_named(not_separable)]
+    return [(*parts, ".")] if comparisons else []
 
 
-def _beside_best(of: BoardSummary, behind: Comparisons) -> Headline:
-    """Say whether the others differ from the most accurate variant."""
-    alike = _with(of, behind, "not separable")
-    if alike:
-        return (f"; {TESTED} cannot tell it from ", *_named(alike))
-    compared = len(behind) == len(of.ranked) - 1
-    return (f"; every other one is less accurate by {TESTED}",) if compared else ()
+def _versus_best(of: BoardSummary, comparisons: Comparisons) -> Headline:
+    """Return the clause on variants that differ from the most accurate."""
+    not_separable = _with(of, comparisons, "not separable")
+    if not_separable:
+        return (f"; not separable from it by {TESTED}: ", *_named(not_separable))
+    all_compared = len(comparisons) == len(of.ranked) - 1
+    return (f"; every other variant is less accurate by {TESTED}",) if all_compared else ()
 
 
-def _with(of: BoardSummary, found: Comparisons, verdict: Verdict) -> list[VariantResult]:
+def _with(of: BoardSummary, comparisons: Comparisons, verdict: Verdict) -> list[VariantResult]:
     """Return the variants with a verdict, the most accurate first."""
-    labels = {label for label, comparison in found.items() if comparison.verdict == verdict}
+    labels = {label for label, each in comparisons.items() if each.verdict == verdict}
     return [entry for entry in of.ranked if entry.variant.label in labels]
 
 
 def _named(entries: Sequence[VariantResult]) -> Iterable[str | VariantResult]:
-    """Yield variants with what stands between them."""
-    for i, entry in enumerate(entries[:NAMED]):
+    """Yield variants and separators."""
+    for i, entry in enumerate(entries[:MAX_NAMED]):
         yield from (" · ", entry) if i else (entry,)
-    if len(entries) > NAMED:
-        yield f" and {len(entries) - NAMED} more"
+    if len(entries) > MAX_NAMED:
+        yield f" and {len(entries) - MAX_NAMED} more"
 
 
-def _highest(of: BoardSummary, *told: str | VariantResult) -> Headline:
+def _highest(of: BoardSummary, *clause: str | VariantResult) -> Headline:
     best = of.ranked[0]
-    gained = of.gain(best)
+    gain = of.gain(best)
     points = ""
-    if gained is not None and gained.mean is not None:
-        points = f", {POINTS.text(gained.mean)} points over softmax"
-    return "Highest accuracy: ", best, f", {value_text(best.values['acc'])}{points}", *told, "."
+    if gain is not None and gain.mean is not None:
+        points = f", {POINTS.text(gain.mean)} points over softmax"
+    return "Highest accuracy: ", best, f", {value_text(best.values['acc'])}{points}", *clause, "."
 
 
-def _by_cost(of: BoardSummary, over: Comparisons) -> list[Headline]:
-    """Say which others better than softmax are the most accurate at its training cost, or near."""
-    better = [e for e in _with(of, over, "better") if e.variant.label in of.costs]
+def _by_cost(of: BoardSummary, comparisons: Comparisons) -> list[Headline]:
+    """Return the sentence on the most accurate variants at low cost.
+
+    Of variants better than softmax, at its training cost and up to 1.5 times of it.
+    """
+    better = [e for e in _with(of, comparisons, "better") if e.variant.label in of.costs]
     parts: list[str | VariantResult] = []
     named = of.ranked[0]
-    for limit, where in (
-        (Fraction(105, 100), "at softmax's training cost"),
-        (Fraction(3, 2), "up to 1.5 times it"),
+    for limit, budget in (
+        (Fraction(105, 100), "at the training cost of softmax"),
+        (Fraction(3, 2), "up to 1.5 times that"),
     ):
         leader = next((e for e in better if of.costs[e.variant.label].ratio <= limit), None)
         if leader is not None and leader is not named:
-            named, price = leader, TIMES.text(of.costs[leader.variant.label].ratio)
-            parts += ["; " if parts else "Highest ", f"{where}: ", leader]
-            parts.append(f", {PERCENT.text(accuracy(leader))} ({price})")
+            named, cost = leader, TIMES.text(of.costs[leader.variant.label].ratio)
+            parts += ["; " if parts else "Highest ", f"{budget}: ", leader]
+            parts.append(f", {PERCENT.text(accuracy(leader))} ({cost})")
     return [(*parts, ".")] if parts else []
 
 
 def _on_few(of: BoardSummary) -> list[Headline]:
-    """Say which variant is the most accurate on classes with few images, beside softmax."""
-    there = [(mean, e) for e in of.ranked if (mean := e.values["few"].mean) is not None]
-    plain = next((mean for mean, entry in there if entry is of.plain), None)
-    if of.plain is None or plain is None:
+    """Return the sentence on the most accurate variant on few-shot classes."""
+    few = [(mean, e) for e in of.ranked if (mean := e.values["few"].mean) is not None]
+    theirs = next((mean for mean, entry in few if entry is of.softmax), None)
+    if of.softmax is None or theirs is None:
         return []
-    mean, top = max(there, key=lambda pair: pair[0])
-    found = None if top is of.plain else _change_on_few(of, top, of.plain)
-    if found is None:
+    ours, top = max(few, key=lambda pair: pair[0])
+    difference = None if top is of.softmax else _change_on_few(of, top, of.softmax)
+    if difference is None:
         return []
-    low, high = found.interval
-    told = ", which its interval does not tell apart" if low <= 0 <= high else ""
-    text = f", {PERCENT.text(mean)}; softmax has {PERCENT.text(plain)}{told}."
+    low, high = difference.interval
+    caveat = " (not separable by its interval)" if low <= 0 <= high else ""
+    text = f", {PERCENT.text(ours)}; softmax has {PERCENT.text(theirs)}{caveat}."
     return [("Highest on classes with few images: ", top, text)]
 
 

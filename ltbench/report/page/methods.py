@@ -1,4 +1,4 @@
-"""A method's section: its paper, definition, hyper-parameters, its cells, its per-class curve."""
+"""Sections of methods: paper, definition, hyper-parameters, results, curves."""
 
 import ast
 import json
@@ -18,15 +18,15 @@ from ltbench.report.page.cells import RenderedCell
 from ltbench.runs.store import Stored
 
 CURVE_POINTS = 60
-"""At most; of more classes neighbours in frequency are averaged."""
+"""Points of a curve; with more classes, neighbors in frequency are averaged."""
 
 COLUMNS = ("Acc", "Gain", "RA", "Many", "Medium", "Few")
-"""Of the overview, that the variants of a method have beside each other."""
+"""Columns of the overview that a method's section repeats."""
 
 
 @dataclass(frozen=True)
 class HParams:
-    """A hyper-parameter."""
+    """A hyper-parameter of a method."""
 
     name: str
     default: str
@@ -35,7 +35,7 @@ class HParams:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """A variant of the method on a board, with its cells of the overview."""
+    """A variant of the method on a board, with overview cells."""
 
     view: BoardView
     entry: VariantResult
@@ -45,9 +45,15 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy of classes in percent, the most frequent first, softmax's and their training images.
+    """Accuracy by class in percent, the most frequent class first.
 
-    `classes` is how many classes there are; points of more than `CURVE_POINTS` are means.
+    Attributes:
+        view: of the board.
+        label: of the variant.
+        classes: their number.
+        ours, softmax: accuracies of the variant and of softmax; means over neighbors with more than
+            `CURVE_POINTS` classes.
+        images: numbers of training images.
     """
 
     view: BoardView
@@ -60,7 +66,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class MethodSection:
-    """A method on the page; `info` is None of a method that is not installed here."""
+    """A method on the page; `info` is None if not installed."""
 
     key: str
     title: str
@@ -76,7 +82,7 @@ class MethodSection:
 def method_sections(
     views: Sequence[BoardView], methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
 ) -> list[MethodSection]:
-    """Return a section for each method on a board, ordered by family."""
+    """Return a section per method on any board, ordered by family."""
     used: dict[str, list[tuple[BoardView, VariantResult]]] = {}
     for view in views:
         for entry in view.board.entries:
@@ -108,7 +114,7 @@ def _section(
 
 
 def _definition(info: MethodInfo) -> str:
-    """Return what the method's file says of it; the file is parsed, never run."""
+    """Return the docstring of the method's file, which is never run."""
     path = REGISTRY.parent / info.family / f"{info.key}.py"
     if not path.is_file():
         return ""
@@ -142,15 +148,15 @@ def _row(view: BoardView, entry: VariantResult) -> MethodRow:
 def _curves(
     used: Sequence[tuple[BoardView, VariantResult]], records: Mapping[str, Stored]
 ) -> list[Curve]:
-    """Return a curve for each dataset and recipe, of the variant that does best there."""
+    """Return a curve per dataset and recipe, of the best variant."""
     best: dict[tuple[str, str], tuple[BoardView, VariantResult]] = {}
     for view, entry in used:
         accuracy = entry.values["acc"].mean
         if accuracy is not None:
-            place = (view.board.dataset.id, view.board.recipe.name)
-            other = best.setdefault(place, (view, entry))[1].values["acc"].mean
+            names = (view.board.dataset.id, view.board.recipe.name)
+            other = best.setdefault(names, (view, entry))[1].values["acc"].mean
             if other is not None and accuracy > other:
-                best[place] = (view, entry)
+                best[names] = (view, entry)
     return [_curve(view, entry, records) for view, entry in best.values()]
 
 
@@ -158,12 +164,12 @@ def _curve(view: BoardView, entry: VariantResult, records: Mapping[str, Stored])
     classes = by_frequency(entry, records)
     bins = np.array_split([k for k, _ in classes], min(len(classes), CURVE_POINTS))
     images = [Fraction(n) for _, n in sorted(classes)]
-    plain = view.summary.plain
-    softmax = list[Fraction]()
-    if plain is not None and plain is not entry and plain.values["acc"].keys:
-        softmax = class_accuracy(plain, records)
-    ours, theirs, sizes = (
-        tuple(mean([values[k] for k in part]) for part in bins) if values else ()
-        for values in (class_accuracy(entry, records), softmax, images)
+    softmax = view.summary.softmax
+    theirs = list[Fraction]()
+    if softmax is not None and softmax is not entry and softmax.values["acc"].keys:
+        theirs = class_accuracy(softmax, records)
+    curves = (
+        tuple(mean([values[k] for k in members]) for members in bins) if values else ()
+        for values in (class_accuracy(entry, records), theirs, images)
     )
-    return Curve(view, entry.variant.label, len(classes), ours, theirs, sizes)
+    return Curve(view, entry.variant.label, len(classes), *curves)

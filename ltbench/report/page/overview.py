@@ -8,7 +8,7 @@ from functools import cached_property
 from ltbench.analysis.metrics import Metric, metrics_in
 from ltbench.analysis.relative_to_baseline import RelativeCost, gain, relative_costs
 from ltbench.analysis.result_set import Estimate, VariantResult
-from ltbench.analysis.significance import Comparison, compare_rows, find_baseline
+from ltbench.analysis.significance import Comparison, compare_with_baseline, find_baseline
 from ltbench.config.planning import BASELINE
 from ltbench.core.exact import fixed
 from ltbench.core.groups import GROUPS
@@ -17,54 +17,54 @@ from ltbench.report.page.cells import is_ranked
 from ltbench.report.table import COUNT, ORDINAL, POINTS, TIMES, Cell, Column, TableSpec
 
 HEIGHT = 12
-"""Of a shape, from 0 to 100 %."""
+"""Height of a shape, from 0 to 100 %."""
 
 ABSENT = Estimate(state="not available")
 
 
 class BoardSummary(BoardContext):
-    """A board and how its variants stand beside softmax."""
+    """A board with its variants relative to softmax."""
 
     @cached_property
-    def plain(self) -> VariantResult | None:
-        """Softmax as it is."""
+    def softmax(self) -> VariantResult | None:
+        """The softmax baseline."""
         return find_baseline(self.board, BASELINE)
 
     @cached_property
     def costs(self) -> Mapping[str, RelativeCost]:
-        """Training cost over softmax's, by label."""
+        """Training FLOPs relative to softmax, by label."""
         return relative_costs(self.board, self.methods, self.records)
 
     @cached_property
     def over_softmax(self) -> Mapping[str, Comparison]:
-        """Paired tests against softmax, by label."""
-        return compare_rows(self.board, self.records)
+        """Paired comparisons with softmax, by label."""
+        return compare_with_baseline(self.board, self.records)
 
     @cached_property
     def ranked(self) -> tuple[VariantResult, ...]:
-        """Variants of which all seeds are there, the most accurate first."""
+        """Variants complete over seeds, the most accurate first."""
         return tuple(sorted(filter(is_ranked, self.entries), key=accuracy, reverse=True))
 
-    def place(self, entry: VariantResult) -> int | None:
-        """Return a variant's place among the ranked; equal accuracies share one."""
+    def rank(self, entry: VariantResult) -> int | None:
+        """Return a variant's rank by accuracy; ties share one."""
         if not is_ranked(entry):
             return None
         return 1 + sum(accuracy(other) > accuracy(entry) for other in self.ranked)
 
     def gain(self, entry: VariantResult) -> Estimate | None:
-        """Return points of accuracy above softmax."""
-        acc, points = entry.values["acc"], gain(entry, self.plain)
+        """Return the accuracy gain over softmax in points."""
+        acc, points = entry.values["acc"], gain(entry, self.softmax)
         if points is not None:
             return replace(acc, mean=points, std=None)
-        return None if entry is self.plain else ABSENT
+        return None if entry is self.softmax else ABSENT
 
     def verdict(self, entry: VariantResult) -> str | None:
-        """Return whether a variant is better than softmax."""
+        """Return the verdict on a variant against softmax."""
         comparison = self.over_softmax.get(entry.variant.label)
         return None if comparison is None else comparison.verdict
 
     def cost(self, entry: VariantResult) -> Cell:
-        """Return the training cost of a variant."""
+        """Return the training FLOPs of a variant relative to softmax."""
         cost = self.costs.get(entry.variant.label)
         return Cell(ABSENT) if cost is None else Cell(cost.ratio, about=not cost.known)
 
@@ -74,43 +74,44 @@ def _columns(of: BoardSummary) -> list[Column[VariantResult]]:
     return [
         Column(
             "Rank",
-            of.place,
+            of.rank,
             ORDINAL,
             "lowest",
-            help="Place by accuracy among variants of which all seeds are there.",
+            help="Rank by accuracy among the variants that are complete over seeds.",
         ),
         Column("Method", lambda e: Cell(e.variant.label, notes=e.remarks), names=True),
         metric_column(ACC),
-        Column("Gain", of.gain, POINTS, "highest", help="Points of accuracy above softmax."),
+        Column("Gain", of.gain, POINTS, "highest", help="Accuracy gain over softmax, in points."),
         Column(
             "Better?",
             of.verdict,
-            help="Than softmax, by a paired test on the same test images, corrected for all "
-            "variants of the board; not separable where chance may explain the difference. With "
-            "one seed it speaks of these trained networks alone.",
+            help="Whether it is better than softmax, by a paired test on the same test images with "
+            "Holm's correction for all variants of the board; not separable: chance may explain "
+            "the difference. With one seed, this is about these trained networks alone.",
         ),
         *(_without_spread(m) for m in metrics if m is not ACC),
         *(_without_spread(m) for m in metrics_in("groups")),
         Column(
             "Shape",
             always=True,
-            help="Many, medium and few from left to right, on one scale from 0 to 100 %.",
+            help="Accuracy on many-, medium- and few-shot classes from left to right, on one scale "
+            "from 0 to 100 %.",
         ),
         Column(
             "Cost",
             of.cost,
             TIMES,
             "lowest",
-            help="Passes of training images through networks beside softmax's, all stages, starts "
-            "and teachers included, one with a gradient as three that are forward alone: counted, "
-            "not timed; ~ where a network is one's own, counted as softmax's.",
+            help="Training FLOPs relative to softmax, of all stages, init jobs and teachers; a "
+            "pass with a gradient counts as three forward passes. They are counted, not measured; "
+            "~ if the registry does not know a network, which then counts as that of softmax.",
         ),
         Column(
             "Seeds",
             lambda e: _seeds(e.values["acc"]),
             COUNT,
             "highest",
-            help="Seeds that are there, of those that the grid asks for.",
+            help="Seeds that have run, of those in the grid.",
         ),
     ]
 
@@ -125,12 +126,12 @@ OVERVIEW = TableSpec(
 
 
 def _without_spread(metric: Metric) -> Column[VariantResult]:
-    """Return the column of a metric whose spread other views show."""
+    """Return the column of a metric, whose spread other views show."""
 
-    def alone(entry: VariantResult) -> Estimate:
+    def mean(entry: VariantResult) -> Estimate:
         return replace(entry.values[metric.key], std=None, interval=None)
 
-    return replace(metric_column(metric), cell=alone)
+    return replace(metric_column(metric), cell=mean)
 
 
 def _seeds(acc: Estimate) -> Cell:
@@ -138,19 +139,19 @@ def _seeds(acc: Estimate) -> Cell:
 
 
 def accuracy(entry: VariantResult) -> Fraction:
-    """Return the mean accuracy of a variant; zero where nothing ran."""
+    """Return the mean accuracy of a variant, zero without a run."""
     return entry.values["acc"].mean or Fraction(0)
 
 
 def shape(entry: VariantResult) -> tuple[str, list[tuple[int, str]]] | None:
-    """Return group accuracies in words and as points; None without any.
+    """Return group accuracies as text and as points, None without any.
 
     The points lie in a box of 48 x 16.
     """
     means = [(group, entry.values[group].mean) for group in GROUPS]
     if all(mean is None for _, mean in means):
         return None
-    words = ", ".join(
+    text = ", ".join(
         f"{group} {'none' if mean is None else fixed(mean, 1)}" for group, mean in means
     )
     points = [
@@ -158,4 +159,4 @@ def shape(entry: VariantResult) -> tuple[str, list[tuple[int, str]]] | None:
         for i, (_, mean) in enumerate(means)
         if mean is not None
     ]
-    return words, points
+    return text, points

@@ -1,5 +1,5 @@
-// Sorts, filters and switches what is on the page already. Everything works from the document's
-// attributes; nothing is fetched, stored (but the colors) or built from markup.
+// Sorts, filters and switches the tables of the page. Everything works from attributes of the
+// document; nothing is fetched, stored (except the color theme) or built from markup.
 "use strict";
 (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
@@ -11,15 +11,15 @@
   const blank = { g: first, v: "overview", s: "", f: "", st: "", c: "", q: "" };
   let state = { ...blank };
 
-  // The address. A hash without "=" is an ordinary anchor and leaves the state alone.
+  // The URL. A hash without "=" is an ordinary anchor and does not change the state.
 
-  const written = () => {
+  const hashOfState = () => {
     const parts = Object.keys(blank)
       .filter((key) => state[key] !== blank[key])
       .map((key) => `${key}=${encodeURIComponent(state[key]).replaceAll("%2F", "/")}`);
     return parts.length ? `#${parts.join("&")}` : "#";
   };
-  const read = () => {
+  const readHash = () => {
     const found = { ...blank };
     const problems = [];
     for (const part of location.hash.slice(1, 2000).split("&")) {
@@ -49,14 +49,14 @@
   };
   const change = (values, push = false) => {
     state = { ...state, ...values };
-    const address = written();
-    if (address !== (location.hash || "#")) {
-      history[push ? "pushState" : "replaceState"](null, "", address);
+    const hash = hashOfState();
+    if (hash !== (location.hash || "#")) {
+      history[push ? "pushState" : "replaceState"](null, "", hash);
     }
     apply();
   };
 
-  // What is shown.
+  // The current board and view.
 
   const current = () => boards.find((section) => section.dataset.board === state.g);
   const shownView = () => $(`.view[data-view="${CSS.escape(state.v)}"]`, current()) ?? $(".view", current());
@@ -90,7 +90,7 @@
     }
   };
 
-  const wanted = () => {
+  const matcher = () => {
     const words = plain(state.q).split(/\s+/).filter(Boolean);
     const limit = state.c ? Number(state.c) : Infinity;
     return (row) =>
@@ -101,8 +101,8 @@
   };
   const mainRows = (section) => $$('.view[data-view="overview"] tr[data-state]', section);
   const filterRows = (table) => {
-    const wants = wanted();
-    const kept = new Set(mainRows(current()).filter(wants).map((row) => row.dataset.entry));
+    const matching = mainRows(current()).filter(matcher());
+    const kept = new Set(matching.map((row) => row.dataset.entry));
     let [shown, all] = [0, 0];
     for (const row of $$("tr[data-entry]", table)) {
       row.hidden = !kept.has(row.dataset.entry);
@@ -114,9 +114,9 @@
     }
     return [shown, all];
   };
-  const elsewhere = () => {
-    const wants = wanted();
-    return boards.filter((section) => section !== current() && mainRows(section).some(wants));
+  const boardsWithMatches = () => {
+    const matches = matcher();
+    return boards.filter((section) => section !== current() && mainRows(section).some(matches));
   };
 
   const apply = () => {
@@ -148,12 +148,12 @@
     const order = head ? `Sorted by ${head.textContent}, ${descending ? "highest" : "lowest"} first. ` : "";
     live.textContent = `${order}${shown} of ${all} rows${shown < all ? `, ${all - shown} hidden` : ""}.`;
     if (!shown) {
-      const others = elsewhere().map((section) => `${section.dataset.dataset} (${section.dataset.grid})`);
-      if (others.length) live.textContent += ` There are some in ${others.slice(0, 5).join("; ")}.`;
+      const others = boardsWithMatches().map((section) => `${section.dataset.dataset} (${section.dataset.grid})`);
+      if (others.length) live.textContent += ` Other boards have matches: ${others.slice(0, 5).join("; ")}.`;
     }
   };
 
-  // The board's facets: a menu where boards differ, words where they do not.
+  // Facets of boards: a menu if boards differ, else text.
 
   const names = ["Dataset", "Ratio", "Network", "Epochs", "Recipe", "Grid"];
   const facet = (section, name) => section.dataset[name.toLowerCase()];
@@ -164,9 +164,9 @@
       const label = document.createElement("label");
       if (values.length === 1) {
         label.className = "fact";
-        const word = document.createElement("b");
-        word.textContent = values[0];
-        label.append(`${name} `, word);
+        const text = document.createElement("b");
+        text.textContent = values[0];
+        label.append(`${name} `, text);
       } else {
         const menu = document.createElement("select");
         menu.append(...values.map((text) => new Option(text, text)));
@@ -182,21 +182,21 @@
     $("#filters > summary strong").textContent = $("h2", current()).textContent;
   };
   const choose = (name, text) => {
-    const like = (section) => names.reduce((n, other) => n + (facet(section, other) === facet(current(), other)), 0);
-    const fitting = boards.filter((section) => facet(section, name) === text);
-    fitting.sort((a, b) => like(b) - like(a));
-    change({ g: fitting[0].dataset.board, s: "" }, true);
+    const inCommon = (section) => names.reduce((n, other) => n + (facet(section, other) === facet(current(), other)), 0);
+    const candidates = boards.filter((section) => facet(section, name) === text);
+    candidates.sort((a, b) => inCommon(b) - inCommon(a));
+    change({ g: candidates[0].dataset.board, s: "" }, true);
   };
 
-  // Copying what is shown: the browser makes it of the table, for documents and spreadsheets.
+  // Copies the current table as the browser does, for documents and spreadsheets.
 
   const copy = () => {
     getSelection().selectAllChildren($("table", shownView()));
     const done = document.execCommand("copy");
-    $("#live").textContent = done ? "Copied the table." : "The table is selected: copy it with your browser.";
+    $("#live").textContent = done ? "Copied the table." : "The table is selected: press Ctrl+C (Cmd+C) to copy it.";
   };
 
-  // What a reader does.
+  // Events.
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
@@ -246,7 +246,7 @@
     else root.dataset.theme = next;
     try {
       localStorage.setItem("ltbench-theme", next);
-    } catch { /* storage is refused: the choice lasts until the page is left */ }
+    } catch { /* no storage: the theme lasts until the page is closed */ }
     showTheme();
   };
 
@@ -270,7 +270,7 @@
         return;
       }
     }
-    const [found, problems] = read();
+    const [found, problems] = readHash();
     if (hash.length > 1 && !hash.includes("=")) problems.push(`nothing called "${hash.slice(1, 60)}" on this page`);
     state = found;
     $("#notice").textContent = problems.length ? `${problems.join("; ")}.` : "";

@@ -1,7 +1,7 @@
-// Runs before the page is painted: says that scripts run, and sets the colors chosen before.
+// Runs before the page is painted: marks that scripts run, and sets the stored color theme.
 "use strict";
 document.documentElement.classList.add("js");
 try {
   const theme = localStorage.getItem("ltbench-theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
-} catch { /* storage is refused: the page follows the system */ }
+} catch { /* no storage: the page follows the system */ }
