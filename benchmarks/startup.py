@@ -24,7 +24,7 @@ from ltbench.runs.run_dir import RunDirectory
 LTBENCH = shutil.which("ltbench") or "ltbench"
 VERBS = (
     "--help",
-    "methods",
+    "methods list",
     "plan --grid cifar10_jpeg_lt_small",
     "status --grid cifar10_jpeg_lt_small",
     "leaderboard --published-only --to {folder}",

@@ -58,10 +58,19 @@ def test_the_method_of_the_guide_trains(tmp_path):
     folder = tmp_path / "configs/recipes"
     folder.mkdir(parents=True)
     (folder / "short.yaml").write_text(yaml.safe_dump(recipe))
-    (tmp_path / "above_half.py").write_text(*blocks("docs/own-method.md", "python"))
+    (tmp_path / "above_half.py").write_text(blocks("docs/own-method.md", "python")[0])
     plugins = "--plugin gce.py --plugin above_half.py"
     assert "Above half" in run(tmp_path, f"run --grid grid.yaml {plugins} --wandb off --device cpu")
     assert len(list((tmp_path / "runs/records/digits_r20/longtailed/gce").glob("*.json"))) == 1
+
+
+def test_the_checks_of_the_guide_are_tests_of_pytest(tmp_path):
+    (tmp_path / "gce.py").write_text(*blocks("CONTRIBUTING.md", "python"))
+    (tmp_path / "test_gce.py").write_text(blocks("docs/own-method.md", "python")[1])
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "declarations"]
+    done = processes.run([*words, "test_gce.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed, 9 deselected" in done.stdout
 
 
 def test_the_readme_example_of_a_loss_runs():
@@ -151,7 +160,7 @@ def test_a_documented_command_runs_or_is_planned(words, tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "my_grid.yaml").write_text(GRID.replace("short", "digits"))
     (tmp_path / "gce.py").write_text(*blocks("CONTRIBUTING.md", "python"))
-    (tmp_path / "above_half.py").write_text(*blocks("docs/own-method.md", "python"))
+    (tmp_path / "above_half.py").write_text(blocks("docs/own-method.md", "python")[0])
     check_words(words)
     if words[0] == "reproduce":
         grid = GRIDS.get(words[1].split("/")[0], "quickstart") if words[1:] else "quickstart"

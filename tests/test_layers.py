@@ -32,7 +32,7 @@ for upper in ("training", "launch"):  # each may import all that is listed befor
 MAY_IMPORT["launch"].add("analysis")
 MAY_IMPORT["analysis"] = ANALYSIS
 MAY_IMPORT["report"] = {"analysis", "runs", "config"} | LIGHT
-for upper in ("cli", "__main__"):
+for upper in ("testing", "cli", "__main__"):
     MAY_IMPORT[upper] = set(MAY_IMPORT)
 
 TORCH = {"torch", "torchvision", "torchmetrics", "timm", "safetensors"}
@@ -158,7 +158,9 @@ except SystemExit as end:
     "command",
     [
         "--help",
-        "methods",
+        "methods list",
+        "methods show ride",
+        "methods survey",
         "config show quickstart --resolved",
         "plan --grid quickstart --run-dir {out} --records {out}",
         "status --grid quickstart --run-dir {out} --records {out}",

@@ -10,11 +10,12 @@ import ltbench
 from ltbench.cli.config import config_app
 from ltbench.cli.data import data_app
 from ltbench.cli.evaluate import evaluate
+from ltbench.cli.methods import methods_app
 from ltbench.cli.reproduce import reproduce
 from ltbench.cli.results import results_app
 from ltbench.cli.runs import cancel, clean, job, plan, run, status, worker
 from ltbench.cli.screen import console, ensure_utf8, errors, prepare_streams
-from ltbench.cli.tables import compare, leaderboard, methods
+from ltbench.cli.tables import compare, leaderboard
 from ltbench.cli.verbs import Verbs
 from ltbench.cli.wandb import wandb_app
 from ltbench.config.errors import ConfigError
@@ -35,7 +36,6 @@ VERBS = (
     status,
     leaderboard,
     compare,
-    methods,
     reproduce,
     evaluate,
     worker,
@@ -45,7 +45,13 @@ VERBS = (
 for verb in VERBS:
     app.command()(verb)
 app.command(hidden=True)(job)
-GROUPS = {"config": config_app, "data": data_app, "results": results_app, "wandb": wandb_app}
+GROUPS = {
+    "methods": methods_app,
+    "config": config_app,
+    "data": data_app,
+    "results": results_app,
+    "wandb": wandb_app,
+}
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 

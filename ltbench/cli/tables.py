@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ltbench.cli.options import Folders, GridNames, Inputs, Plugins, RecordsDir
+from ltbench.cli.options import Folders, GridNames, Inputs
 from ltbench.cli.screen import print_bad, print_report, print_text
 from ltbench.config.codes import Code
 from ltbench.config.errors import Location, Problem, did_you_mean, format_value, raise_all
@@ -249,16 +249,3 @@ def _missing_results(match: "HeadToHead") -> tuple[str, str]:
     if without:
         why = f"no record of {' or '.join(map(format_value, without))}"
     return f"{match.setting}: {why}", f"`ltbench run --grid {match.grid}` trains the missing jobs"
-
-
-def methods(plugins: Plugins = None, records: RecordsDir = Folders.records) -> None:
-    """List the methods: where they come from, what they cost, how they are checked."""
-    from ltbench.launch.plan import read_registry
-    from ltbench.report.method_tables import METHODS, Methods
-    from ltbench.report.readme import published_methods
-    from ltbench.report.table import build
-    from ltbench.runs.store import RecordStore
-
-    recorded = published_methods(RecordStore(records).load())
-    for table in build([METHODS], Methods(read_registry(plugins or ()).methods, recorded)):
-        print_report(table)

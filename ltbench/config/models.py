@@ -375,9 +375,10 @@ class DatasetSpec(Model):
 
 def _only_with(kind: str, model: type[Model], value: Any, info: ValidationInfo) -> Any:
     """Refuse a field without effect for the kind of a model."""
-    field, given = str(info.field_name), info.data.get("kind", kind)
-    if given != kind and value != model.model_fields[field].default:
-        raise refusal("no-effect", f'is for the kind "{kind}", here it is "{given}"')
+    given, default = info.data.get("kind", kind), model.model_fields[str(info.field_name)].default
+    if given != kind and value != default:
+        without = "[]" if default == () else default
+        raise refusal("no-effect", f'has no effect with kind "{given}", set it to {without}')
     return value
 
 

@@ -24,7 +24,7 @@ def measured(number: float) -> Fraction:
 
 
 def mean(numbers: Sequence[Fraction]) -> Fraction:
-    """Return the mean; there must be a number."""
+    """Return the mean of at least one number."""
     counts, unit = in_units(numbers)
     return Fraction(sum(counts), unit * len(counts))
 

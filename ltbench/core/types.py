@@ -25,7 +25,7 @@ class Paper:
 
     @property
     def url(self) -> str | None:
-        """Address on arXiv, if the paper is there."""
+        """Address on arXiv, if any."""
         return None if self.arxiv is None else f"https://arxiv.org/abs/{self.arxiv}"
 
 

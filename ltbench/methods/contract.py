@@ -138,7 +138,7 @@ class Method(nn.Module):
 
     Class attributes, read into the registry:
         title: name in tables.
-        paper: source; None if there is none.
+        paper: source, or None.
         category: heading of the survey.
         aliases: other keys in grids.
         version: raised when the method's numbers change; old records are then stale.
@@ -185,8 +185,8 @@ class Method(nn.Module):
     def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: Any = None) -> None:
         """Build the method of any stage.
 
-        Torch's default generator is seeded by the job's seed and stage, alike on every rank and for
-        every method, so that initial weights are paired.
+        Torch's default generator is seeded by the job's seed and stage, equally on every rank and
+        for every method, so that initial weights are paired.
 
         Args:
             spec: backbone, classes and channels.
@@ -255,7 +255,7 @@ class Method(nn.Module):
 
         Called once in training mode, with `self.stage` set and all weights loaded; again when a job
         resumes or weights are restored, whose state is loaded afterwards. New random weights come
-        from torch's default generator, which is alike on every rank.
+        from torch's default generator, which has the same state on every rank.
         """
 
     def lr_scale(self, parameter: str) -> float:  # noqa: ARG002

@@ -68,7 +68,7 @@ def with_plugins(registry: MethodRegistry, paths: Iterable[Path]) -> MethodRegis
         plugin = import_plugin(path)
         for key, method in plugin.methods.items():
             if key in methods:
-                message = f"there is a method {format_value(key)} already, choose another key"
+                message = f"a method {format_value(key)} exists already: choose another key"
                 raise location.error("duplicate", message)
             try:
                 described = describe(method)

@@ -55,7 +55,7 @@ def describe(method: type[Method]) -> dict[str, Any]:
 
 
 def _has_validators(schema: Any) -> bool:
-    """Return whether a core schema of pydantic calls functions, which JSON schemas cannot say."""
+    """Return whether a pydantic core schema has validators, unlike a JSON schema."""
     if isinstance(schema, list | tuple):
         return any(map(_has_validators, schema))
     if not isinstance(schema, dict):

@@ -139,11 +139,11 @@ def class_aware(labels: Tensor, draws: int, generator: Generator) -> Tensor:
     return order[images[(ends - lengths)[classes] + uses]].flatten()[:draws]
 
 
-def rank_columns(draws: Tensor, rank: int, world: int) -> Tensor:
+def rank_columns(index: Tensor, rank: int, world: int) -> Tensor:
     """Return a rank's contiguous share of every global batch.
 
     Args:
-        draws: [steps, B, ...] for the global batches.
+        index: [steps, B, ...] of the global batches.
         rank: from 0.
         world: number of ranks W.
 
@@ -153,13 +153,13 @@ def rank_columns(draws: Tensor, rank: int, world: int) -> Tensor:
     Raises:
         ValueError: when W does not divide B.
     """
-    batch = draws.shape[1]
+    batch = index.shape[1]
     if batch % world:
         raise ValueError(
             f"batch size {batch} is not divisible by {world} ranks: change batch_size or devices"
         )
     share = batch // world
-    return draws[:, rank * share : (rank + 1) * share]
+    return index[:, rank * share : (rank + 1) * share]
 
 
 def _grouped(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,16 +16,16 @@ from ltbench.methods import METHODS
 from ltbench.report.formats import markdown
 from ltbench.report.table import Cell, Column, Table
 from ltbench.runs.run_dir import RunDirectory
-from tests.support.gloo_ranks import ranks
-from tests.support.method_jobs import (
+from ltbench.testing.jobs import (
     BATCH,
     EPOCHS,
     Bench,
-    chain,
+    Case,
     largest_difference,
     train,
     train_in_turn,
 )
+from ltbench.testing.ranks import ranks
 
 WORLDS = (2, 4)
 HEADER = """\
@@ -44,11 +44,12 @@ is `per_rank` has BatchNorm, and is compared with one process that takes the ran
 def measure(key, stage, world, bench, root):
     """Return the differences of loss and state, and whether counts agree; None where not asked."""
     shared = METHODS[key].batch_dependence == "per_rank"
-    job = bench.lend_starts(chain(key, stage, **({"norm": "batch"} if shared else {})), root)
+    job = bench.lend_starts(Case(key).jobs(stage, **({"norm": "batch"} if shared else {})), root)
     record, _ = ranks(world)(train, job, root)[0]
     state = Bench(root).state(job)
-    if shared and METHODS[key].stages[stage].trains:
-        return None, largest_difference(state, train_in_turn(job, RunDirectory(root), world)), None
+    if shared and METHODS[key].stages[stage].is_trained:
+        in_turn = train_in_turn(job, RunDirectory(root), world)
+        return None, largest_difference(state, in_turn)[0], None
     alone = bench.records[job.key]
     loss = None
     if record.training is not None:
@@ -57,7 +58,7 @@ def measure(key, stage, world, bench, root):
     same = None  # of what only pre-trains
     if record.test is not None:
         same = record.test.correct == alone.test.correct and record.test.hits == alone.test.hits
-    return loss, largest_difference(state, bench.state(job)), same
+    return loss, largest_difference(state, bench.state(job))[0], same
 
 
 def shown(value):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ltbench.core.distributed import global_mean
+from ltbench.testing.ranks import RankError, ranks
 from tests.support.collectives import (
     CLASSES,
     centroids_loss,
@@ -10,7 +11,6 @@ from tests.support.collectives import (
     mean_and_gradient,
     summed,
 )
-from tests.support.gloo_ranks import RankError, ranks
 
 SIZES = [(4, 4), (5, 2), (0, 7), (2, 2, 2, 2), (3, 0, 1, 4), (0, 0, 0, 5)]
 

@@ -5,8 +5,8 @@ import torch
 
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
+from ltbench.testing.ranks import ranks
 from tests.support.collectives import drawn
-from tests.support.gloo_ranks import ranks
 
 
 @pytest.mark.parametrize("world", [2, 4])

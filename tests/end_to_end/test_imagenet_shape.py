@@ -23,9 +23,9 @@ from ltbench.data.sources import load_raw_dataset
 from ltbench.runs.record import Record
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
+from ltbench.testing.ranks import ranks
 from ltbench.training import fit
 from tests.support.errors import raises
-from tests.support.gloo_ranks import ranks
 from tests.support.training_jobs import job, options
 
 pytestmark = pytest.mark.slow

@@ -159,7 +159,7 @@ def test_config_show_and_schema(project):
 
 
 def test_methods_help_and_version(project):
-    assert "balanced_softmax" in project.call("methods", torch=False).stdout
+    assert "balanced_softmax" in project.call("methods", "list", torch=False).stdout
     version = project.call("--version", torch=False).stdout
     assert version == f"ltbench {ltbench.__version__}\n"
     assert "leaderboard" in project.call("--help", torch=False).stdout

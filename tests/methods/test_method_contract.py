@@ -1,7 +1,6 @@
 """The same checks over every method, and what single methods promise beyond them."""
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
@@ -13,16 +12,13 @@ from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import total_loss
 from ltbench.methods import METHODS
-from ltbench.methods.contract import Category, Method, Progress
+from ltbench.methods.contract import Method, Progress
 from ltbench.networks import NetworkSpec
 
 CLASSES = 4
 COUNTS = torch.tensor([40, 12, 5, 1])
-EQUAL = torch.full((CLASSES,), 9)
 TRAINED = [key for key, method in METHODS.items() if method.stages[0].is_trained]
-PREDICTS = [key for key, method in METHODS.items() if method.stages[-1].is_evaluated]
 CONTINUED = [key for key, method in METHODS.items() if method.init_from == "softmax"]
-STAGED = [key for key, method in METHODS.items() if len(method.stages) > 1]
 FAMILIES = ("rebalancing", "augmentation", "module_improvement", "ensembles")
 
 
@@ -101,20 +97,12 @@ def test_titles_differ():
     assert len({method.title for method in METHODS.values()}) == len(METHODS)
 
 
-@pytest.mark.parametrize("key", METHODS)
-def test_declarations(key):
-    method = METHODS[key]
-    assert method.category in get_args(Category)
-    assert method.stages
-    assert method.init_from is None or method.init_from in METHODS
-    assert method.reduces_to is None or method.reduces_to in METHODS
-    for name, field in method.HParams.model_fields.items():
-        assert field.description, name
-        assert not field.is_required(), name
-    if method.paper is not None:
-        docstring = __import__(method.__module__, fromlist=["_"]).__doc__
-        assert method.paper.arxiv in docstring
-        assert str(method.paper.year) in docstring
+@pytest.mark.parametrize("key", [key for key, method in METHODS.items() if method.paper])
+def test_a_file_opens_with_the_paper(key):
+    paper = METHODS[key].paper
+    docstring = __import__(METHODS[key].__module__, fromlist=["_"]).__doc__
+    assert paper.arxiv in docstring
+    assert str(paper.year) in docstring
 
 
 @pytest.mark.parametrize("key", METHODS)
@@ -127,14 +115,6 @@ def test_what_a_method_knows_of_a_test_is_declared(key):
     with torch.inference_mode():
         plain, told = method.predict(images), method.predict(images, prior)
     assert torch.equal(plain, told) == (method.test_time != "known_test_prior")
-
-
-@pytest.mark.parametrize("key", PREDICTS)
-def test_predicts_logits(key):
-    method = observed(ready(key)).eval()
-    logits = method.predict(batch().images)
-    assert logits.shape == (6, CLASSES)
-    assert logits.isfinite().all()
 
 
 @pytest.mark.parametrize("key", TRAINED)
@@ -162,36 +142,6 @@ def test_a_step_moves_what_is_trained_and_lowers_the_loss(key):
 def test_an_untrained_stage_has_no_loss(key):
     with pytest.raises(NotImplementedError, match="no trained stage"):
         ready(key).training_loss(batch())
-
-
-@pytest.mark.parametrize("key", PREDICTS)
-def test_saved_weights_alone_repeat_the_predictions(key):
-    trained = observed(ready(key)).eval()
-    torch.manual_seed(9)
-    other = METHODS[key](spec(), COUNTS)
-    other.load_state_dict(trained.state_dict())
-    assert other.eval().predict(batch().images).equal(trained.predict(batch().images))
-
-
-@pytest.mark.parametrize("key", [k for k, m in METHODS.items() if m.reduces_to])
-def test_balanced_equals_holds_bit_for_bit(key):
-    method, equal = METHODS[key], METHODS[METHODS[key].reduces_to]
-    ours, theirs = build(key, EQUAL), equal(spec(), EQUAL)
-    start = build(method.reduces_to, EQUAL).state_dict()
-    theirs.load_state_dict(start)
-    if method.init_from:
-        ours.init_from_weights(start)
-        ours.on_stage_start(ours.stage)
-    else:
-        assert ours.samplers() == theirs.samplers()
-        assert all(ours.state_dict()[name].equal(start[name]) for name in start)
-        loss, grads = gradients(ours)
-        expected, expected_grads = gradients(theirs)
-        assert loss.equal(expected)
-        assert grads.keys() == expected_grads.keys()
-        assert all(grads[name].equal(expected_grads[name]) for name in grads)
-    images = batch().images
-    assert ours.predict(images).equal(theirs.predict(images))
 
 
 @pytest.mark.parametrize("key", METHODS)
@@ -365,14 +315,3 @@ def test_weighted_softmax_has_two_weights():
     }
     plain = build("softmax").training_loss(batch()).item()
     assert len({*losses.values(), plain}) == 3
-
-
-@pytest.mark.parametrize("key", STAGED)
-def test_a_stage_takes_over_all_that_the_one_before_has_kept(key):
-    before, method = build(key), build(key)
-    for value in before.state_dict().values():
-        value.add_(1)
-    method.init_from_weights(before.state_dict())
-    state, expected = method.state_dict(), before.state_dict()
-    assert state.keys() == expected.keys()
-    assert all(state[name].equal(expected[name]) for name in expected)

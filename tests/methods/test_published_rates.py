@@ -13,8 +13,8 @@ from ltbench.training.schedule import build_optimizer
 COUNTS = torch.tensor([40, 12, 5, 1])
 
 
-def by_the_rules(key, dataset, backbone="resnet8"):
-    """Return a method as configs/methods has it on a dataset, in its last stage."""
+def configured(key, dataset, backbone="resnet8"):
+    """Return a method in its last stage, configured for a dataset."""
     hparams = HParamResolver(load_registry()).resolve(key, {}, load_dataset(dataset)).values
     method = METHODS[key](NetworkSpec(backbone, 4), COUNTS, METHODS[key].HParams(**hparams))
     method.stage = method.stages[-1]
@@ -35,7 +35,7 @@ def by_the_rules(key, dataset, backbone="resnet8"):
     ],
 )
 def test_rates(key, dataset, recipe, rates):
-    method = by_the_rules(key, dataset, "resnet10t" if "lt" in dataset else "resnet8")
+    method = configured(key, dataset, "resnet10t" if "lt" in dataset else "resnet8")
     optimizer = build_optimizer(load_recipe(recipe).stage1.optimizer, method)
     found = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
     for part, rate in rates.items():
@@ -52,12 +52,12 @@ def test_rates_of_a_whole_method():
 
 def test_sade_has_experts_of_full_width_on_cifar10_and_places():
     datasets = ("cifar10", "cifar10_jpeg", "places_lt", "cifar100")
-    reduced = [by_the_rules("sade", name, "resnet8").hparams.reduced for name in datasets]
+    reduced = [configured("sade", name, "resnet8").hparams.reduced for name in datasets]
     assert reduced == [False, False, False, True]
 
 
 def test_oltr_fixes_the_weights_of_its_backbone_on_places_and_updates_batchnorm():
-    method = by_the_rules("oltr", "places_lt")
+    method = configured("oltr", "places_lt")
     backbone = method.network.backbone
     assert not any(p.requires_grad for p in backbone.parameters())
     before = backbone.norm1.running_mean.clone()

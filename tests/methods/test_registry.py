@@ -65,7 +65,7 @@ def accepts(model, values):
 
 @pytest.mark.parametrize("key", METHODS)
 def test_a_plan_takes_the_hyper_parameters_that_the_class_takes(key):
-    """What is planned is trained, filled in alike; what the class refuses is refused alike."""
+    """Plan and class fill in the same defaults and refuse the same values."""
     own, planned = METHODS[key].HParams, read_registry()[key]
     assert (planned.hparams_model is own) == planned.validates_hparams
     for name, probe in product([*own.model_fields, "unknown"], [..., *PROBES]):

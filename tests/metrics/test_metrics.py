@@ -57,7 +57,7 @@ def test_classes_count_alike_and_those_without_images_not_at_all():
 
 
 def test_equal_class_accuracies_are_equal_scores_in_any_order():
-    """A float sum depends on its order: one of two equals would win."""
+    """With float sums, which depend on their order, one would win."""
     generator = torch.Generator().manual_seed(0)
     right = torch.tensor([3, 7, 9, 1, 4, 6, 8, 2, 7, 3])
     labels = torch.arange(10).repeat_interleave(10)

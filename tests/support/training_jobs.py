@@ -1,26 +1,11 @@
 """Small jobs on the digits, and how to run them."""
 
-import json
 from pathlib import Path
 
-from ltbench.config.load import load_dataset, load_recipe
-from ltbench.config.models import Job, Recipe
-from ltbench.config.registry import load_registry
-from ltbench.training.options import Options
+from ltbench.config.models import Job
+from ltbench.testing.jobs import DIGITS, REGISTRY, options, recipe
 
-REGISTRY = load_registry()
-DIGITS = load_dataset("digits")
-
-
-def recipe(**changes) -> Recipe:
-    """Return a recipe: three epochs, GroupNorm, fp64; changed by `epochs` or fields."""
-    values = json.loads(load_recipe("digits").model_dump_json())
-    epochs = changes.pop("epochs", 3)
-    for stage in ("stage1", "stage2"):
-        values[stage] |= {"epochs": epochs, "deferred_from_epoch": None}
-        values[stage]["schedule"] |= {"warmup": 1, "milestones": [epochs - 1] if epochs > 1 else []}
-    values |= {"norm": "group", "precision": "fp64"} | changes
-    return Recipe(**values)
+__all__ = ["DIGITS", "REGISTRY", "job", "options", "recipe", "weights"]
 
 
 def job(
@@ -52,10 +37,6 @@ def job(
         depends_on=tuple(depends_on),
         subset=subset,
     )
-
-
-def options(**changes) -> Options:
-    return Options(**{"grid": "test", "checkpoint_every": 0.0} | changes)
 
 
 def weights(run_dir, key) -> bytes:

@@ -85,12 +85,12 @@ class SSP(Method):
         self.queue = KeyQueue(hparams.queue, hparams.width)
         return network
 
-    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
+    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - the only stage
         """Copy the initial weights to the momentum encoder."""
         if self.hparams.task == "moco":
             self.slow.follow(self.network, momentum=0.0)
 
-    def lr_scale(self, parameter: str) -> float:  # noqa: ARG002 - all are alike
+    def lr_scale(self, parameter: str) -> float:  # noqa: ARG002 - equal for all
         """Return a parameter's learning rate, relative to the recipe's."""
         return self.hparams.lr
 

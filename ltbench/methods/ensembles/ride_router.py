@@ -77,7 +77,7 @@ class RIDERouter(Method):
         self.router = ExpertRouter(width, hparams.experts, min(hparams.top, spec.classes))
         return network
 
-    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
+    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - the only stage
         """Freeze the experts."""
         self.freeze(self.network)
 

@@ -54,7 +54,7 @@ class CRT(Method):
     hparams: DecouplingHParams
     network: Network
 
-    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
+    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - the only stage
         """Freeze the backbone and re-initialize the classifier."""
         self.freeze(self.network.backbone, update_bn=self.hparams.update_bn)
         reset_linear(cast("nn.Linear", self.network.classifier))

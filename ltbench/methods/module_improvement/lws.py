@@ -54,7 +54,7 @@ class LWS(Method):
         backbone, width = build_backbone(spec)
         return Network(backbone, self.classifier(width, spec.classes))
 
-    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
+    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - the only stage
         """Freeze everything but the learned parameter."""
         self.freeze(self.network, update_bn=self.hparams.update_bn)
         self.network.classifier.get_parameter(self.learned).requires_grad_()

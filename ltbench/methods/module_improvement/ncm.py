@@ -54,7 +54,7 @@ class NCM(Method):
         means = NearestClassMean(width, spec.classes, self.hparams.features, self.hparams.distance)
         return Network(backbone, means)
 
-    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
+    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - the only stage
         """Start with no features."""
         self.collected: list[tuple[Tensor, Tensor]] = []
 

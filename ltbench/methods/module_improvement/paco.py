@@ -80,11 +80,11 @@ class PaCo(Method):
         """Return the network with its momentum encoder and queue."""
         return PaCoNetwork(spec, self.hparams.width, self.hparams.queue)
 
-    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
+    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - the only stage
         """Copy the initial weights to the momentum encoder."""
         self.network.follow(momentum=0.0)
 
-    def lr_scale(self, parameter: str) -> float:  # noqa: ARG002 - all are alike
+    def lr_scale(self, parameter: str) -> float:  # noqa: ARG002 - equal for all
         """Return a parameter's learning rate, relative to the recipe's."""
         return self.hparams.lr
 

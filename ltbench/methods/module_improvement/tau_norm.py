@@ -45,7 +45,7 @@ class TauNorm(Method):
     network: Network
 
     @torch.no_grad()
-    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - there is one
+    def on_stage_start(self, stage: Stage) -> None:  # noqa: ARG002 - the only stage
         """Normalize the weights and drop the bias."""
         classifier = cast("nn.Linear", self.network.classifier)
         classifier.weight.copy_(tau_normalized(classifier.weight, self.hparams.tau))

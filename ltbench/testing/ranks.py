@@ -1,18 +1,22 @@
 """Processes that run a function side by side, as the ranks of one gloo group."""
 
 import atexit
+import logging
 import os
 import time
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from multiprocessing import connection, get_context
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # re-exported
 
-from ltbench.launch.local import PRELOAD
+from ltbench.launch.local import DIGITS, PRELOAD
 
 LOCALHOST = "127.0.0.1"
 
@@ -57,10 +61,9 @@ class Ranks:
             ready = connection.wait(silent, deadline - time.monotonic())
             if not ready:
                 self._fail(f"no answer within {timeout:g} s")
-            for pipe in ready:
-                rank = self.pipes.index(pipe)
+            for rank in [r for r, pipe in enumerate(self.pipes) if pipe in ready]:
                 try:
-                    failure, answers[rank] = pipe.recv()
+                    failure, answers[rank] = self.pipes[rank].recv()
                 except EOFError:
                     failure = "died"
                 if failure:
@@ -80,8 +83,8 @@ class Ranks:
 
     def _start(self) -> None:
         context = get_context("forkserver")
-        context.set_forkserver_preload(PRELOAD)
-        self.store = dist.TCPStore(LOCALHOST, 0, is_master=True, wait_for_workers=False)
+        context.set_forkserver_preload([*PRELOAD, *DIGITS])
+        self.store = TCPStore(LOCALHOST, 0, is_master=True, wait_for_workers=False)
         for rank in range(self.world):
             variables = {
                 "RANK": str(rank),
@@ -91,7 +94,7 @@ class Ranks:
                 "MASTER_ADDR": LOCALHOST,
                 "MASTER_PORT": str(self.store.port),
                 "TORCHELASTIC_USE_AGENT_STORE": "True",
-                "TORCHELASTIC_RUN_ID": "tests",
+                "TORCHELASTIC_RUN_ID": "checks",
                 "TORCHELASTIC_RESTART_COUNT": "0",
                 "GLOO_SOCKET_IFNAME": "lo",
             }
@@ -105,9 +108,25 @@ class Ranks:
             self.pipes.append(ours)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep warnings, and what Lightning says of itself, from a terminal."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
 @cache
 def ranks(world: int) -> Ranks:
-    """Return the processes that all tests share, and that end with them."""
+    """Return the processes that all checks share, and that end with this one."""
     shared = Ranks(world)
     atexit.register(shared.stop)  # they ignore the signal that multiprocessing ends daemons with
     return shared
@@ -121,10 +140,12 @@ def _serve(pipe: connection.Connection, variables: dict[str, str], joined: bool)
     while True:
         try:
             function, arguments = pipe.recv()
-        except EOFError:  # the tests are over
+        except EOFError:  # the checks are over
             return
+        answer: tuple[str | None, Any]
         try:
-            answer = (None, function(*arguments))
+            with quiet():
+                answer = (None, function(*arguments))
         except Exception:  # noqa: BLE001 - the caller raises it
             answer = (traceback.format_exc(), None)
         pipe.send(answer)

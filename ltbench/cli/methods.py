@@ -1,0 +1,147 @@
+"""Verbs of `ltbench methods`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ltbench.cli.options import Folders, Inputs, Plugins, RecordsDir
+from ltbench.cli.screen import print_report, print_table, print_text
+from ltbench.cli.verbs import Verbs
+from ltbench.config.errors import Location
+
+if TYPE_CHECKING:
+    from ltbench.config.registry import MethodInfo
+    from ltbench.config.rules import When
+
+methods_app = Verbs(help="Look at methods, and check one of your own.", no_args_is_help=True)
+
+NAME = Location("NAME")
+
+
+@methods_app.command("list")
+def methods_list(plugins: Plugins = None, records: RecordsDir = Folders.records) -> None:
+    """List the methods: where they come from, what they cost, how they are checked."""
+    from ltbench.report.method_tables import METHODS, Methods
+    from ltbench.report.readme import published_methods
+    from ltbench.report.table import build
+    from ltbench.runs.store import RecordStore
+
+    infos = Inputs(plugins=plugins).methods().methods
+    recorded = published_methods(RecordStore(records).load())
+    for table in build([METHODS], Methods(infos, recorded)):
+        print_report(table)
+
+
+@methods_app.command("show")
+def methods_show(
+    name: Annotated[str, typer.Argument(help="A method's key or alias.")], plugins: Plugins = None
+) -> None:
+    """Show a method: paper, stages, hyper-parameters, and their values by dataset."""
+    from ltbench.config.hparams import read_rules
+
+    info = Inputs(plugins=plugins).methods().get(name, NAME)
+    print_table(("Method", info.title), _facts(info))
+    hparams = info.hparams.get("properties", {})
+    if not hparams:
+        print_text("\nIt has no hyper-parameters.")
+        return
+    print_text("")
+    print_table(
+        ("Hyper-parameter", "Default", "Meaning"),
+        (
+            (name, _plain(field.get("default")), field.get("description", ""))
+            for name, field in hparams.items()
+        ),
+    )
+    rules = read_rules(info)[0].rules
+    if not rules:
+        print_text("\nThe defaults hold for every dataset.")
+        return
+    print_text("")
+    print_table(
+        ("Data", "Values", "Source"),
+        ((_data(rule.when), _values(rule.hparams), rule.source) for rule in rules),
+    )
+
+
+def _facts(info: "MethodInfo") -> Iterator[tuple[str, str]]:
+    """Yield what a method says of itself, by what it is."""
+    yield "Key", ", ".join((info.key, *info.aliases))
+    if (paper := info.paper) is not None:
+        yield "Paper", f"{paper.authors}: {paper.title}, {paper.venue} {paper.year}"
+        if paper.url is not None:
+            yield "arXiv", paper.url
+    yield "Category", info.category
+    yield "Stages", ", ".join(stage.name for stage in info.stages)
+    if info.init_from is not None:
+        yield "Starts from", info.init_from
+    if info.teachers:
+        yield "Teachers", ", ".join(f"{t.method} ({t.subset})" for t in info.teachers)
+
+
+def _plain(value: Any) -> str:
+    """Return a value as YAML and JSON have it, texts without quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _values(hparams: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {_plain(value)}" for name, value in hparams.items())
+
+
+def _data(when: "When") -> str:
+    """Return which datasets a rule is for, in words."""
+    parts = list(map(str, when.dataset or ()))
+    said = [" or ".join(parts)] if parts else []
+    for field, what in ((when.classes, "classes"), (when.image_size, "pixels")):
+        if field is not None:
+            low = "" if field.min is None else f"at least {field.min}"
+            high = "" if field.max is None else f"at most {field.max}"
+            said.append(f"{' and '.join(filter(None, (low, high)))} {what}")
+    if when.imbalance_ratio is not None:
+        said.append(f"ratio {' or '.join(map(str, when.imbalance_ratio))}")
+    return ", ".join(said) or "all"
+
+
+@methods_app.command("check")
+def methods_check(
+    file: Annotated[Path, typer.Argument(help="Python file with METHODS of your own.")],
+    names: Annotated[
+        list[str] | None, typer.Option("--check", help="Run this check only; default: all.")
+    ] = None,
+) -> None:
+    """Check the methods of a file as those of the suite are checked; a verdict a check."""
+    from ltbench.methods.plugins import import_plugin
+    from ltbench.testing.jobs import Case
+    from ltbench.testing.verdicts import verdicts
+
+    methods, failed = import_plugin(file).methods, 0
+    if not methods:
+        raise Location(str(file)).error("plugin", "has no METHODS to check")
+    for key in methods:
+        print_text(f"{key}:")
+        for verdict in verdicts(Case(key, plugin=file), names or ()):
+            print_text(f"  {verdict.state:<14}  {verdict.check:<20}  {verdict.sentence}")
+            failed += verdict.state == "failed"
+    if failed:
+        print_text(f"{failed} checks failed.")
+        raise typer.Exit(1)
+
+
+@methods_app.command("survey")
+def methods_survey() -> None:
+    """List the methods of the survey, and the keys of those that are implemented."""
+    from ltbench.config.survey import survey_methods
+
+    methods = list(survey_methods())
+    print_table(
+        ("Method", "Venue", "Section", "Key"),
+        (
+            (m.name, f"{m.venue or ''} {m.year or ''}".strip(), section, m.key or "not yet")
+            for section, m in methods
+        ),
+    )
+    done = sum(method.key is not None for _, method in methods)
+    print_text(f"\n{done} of {len(methods)} methods are implemented.")

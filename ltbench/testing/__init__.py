@@ -1,0 +1,6 @@
+"""Checks of methods, one's own too: `check_method(MyMethod)`, or each check as a test of pytest."""
+
+from ltbench.testing.checks import CHECKS
+from ltbench.testing.verdicts import Verdict, check_method, parametrize_with_checks, verdicts
+
+__all__ = ["CHECKS", "Verdict", "check_method", "parametrize_with_checks", "verdicts"]

@@ -1,0 +1,112 @@
+"""Methods on the command line: listed, shown, checked, and those of the survey."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ltbench.cli import app
+from ltbench.config.errors import ConfigError
+from ltbench.config.registry import load_registry
+from ltbench.config.survey import survey_methods
+from tests.support.errors import names
+from tests.testing import broken_methods
+
+METHODS = load_registry().methods
+BROKEN = Path(broken_methods.__file__)
+SOUND = """
+from ltbench.methods.rebalancing.softmax import Softmax
+
+
+class Mine(Softmax):
+    title = "Mine"
+
+
+METHODS = {"mine": Mine}
+"""
+
+
+def call(*words, code=0):
+    done = CliRunner().invoke(app, ["methods", *map(str, words)])
+    assert done.exit_code == code, done.output
+    return done
+
+
+def rows(text):
+    """Return the cells of the rows of a printed table: two spaces between columns."""
+    return [re.split(r" {2,}", line.strip()) for line in text.splitlines()]
+
+
+def test_every_method_is_listed():
+    text = call("list").output
+    assert all(key in text for key in METHODS)
+
+
+@pytest.mark.parametrize("key", METHODS)
+def test_every_hyper_parameter_is_shown_with_its_default(key):
+    shown = rows(call("show", key).output)
+    assert ["Method", METHODS[key].title] in shown
+    defaults = {row[0]: row[1] for row in shown if len(row) == 3}
+    for name, field in METHODS[key].hparams.get("properties", {}).items():
+        assert defaults[name].strip('"').lower() == str(field["default"]).lower()
+
+
+def test_values_by_dataset_are_shown_with_their_source():
+    shown = [row for row in rows(call("show", "ride").output) if row[0] == "at least 65 pixels"]
+    assert [row[1] for row in shown] == ["diversity: -0.2, spread: 0.02"]
+    assert "ImageNet-LT" in shown[0][2]
+
+
+def test_a_method_is_found_by_its_alias():
+    assert call("show", "tade").output == call("show", "sade").output
+
+
+def test_an_unknown_method_suggests_the_nearest():
+    error = CliRunner().invoke(app, ["methods", "show", "rdie"]).exception
+    assert isinstance(error, ConfigError)
+    (problem,) = error.problems
+    assert (problem.file, problem.code) == ("NAME", "unknown-method")
+    assert names(problem.suggestion) == ["ride"]
+
+
+def test_the_survey_names_each_method_once_and_only_those_that_there_are():
+    listed = [method for _, method in survey_methods()]
+    times = Counter(method.key for method in listed if method.key is not None)
+    assert set(times) <= set(METHODS)
+    assert set(times.values()) == {1}
+    assert len({method.name for method in listed}) == len(listed)
+
+
+def test_the_survey_says_what_methods_say_of_their_papers():
+    for _, method in survey_methods():
+        if method.key is not None and (paper := METHODS[method.key].paper) is not None:
+            assert (method.venue, method.year) == (paper.venue, paper.year), method.name
+
+
+def test_the_survey_counts_what_is_implemented():
+    text = call("survey").output
+    found = Counter(row[-1] == "not yet" for row in rows(text))
+    done, listed = map(int, re.findall(r"\d+", text.splitlines()[-1]))
+    assert found[True] == listed - done
+    assert listed == len(list(survey_methods()))
+
+
+def test_a_sound_method_is_checked(tmp_path):
+    (tmp_path / "mine.py").write_text(SOUND)
+    lines = rows(call("check", tmp_path / "mine.py", "--check", "declarations").output)
+    assert [line[:2] for line in lines] == [["mine:"], ["passed", "declarations"]]
+
+
+def test_a_broken_method_ends_with_one():
+    text = call("check", BROKEN, "--check", "single_image_classes", code=1).output
+    failed = [row[1] for row in rows(text) if row[0] == "failed"]
+    assert failed == ["single_image_classes"]
+    assert text.count("passed") == len(broken_methods.METHODS) - 1
+
+
+def test_a_file_without_methods_is_refused(tmp_path):
+    (tmp_path / "metrics.py").write_text("METRICS = []\n")
+    error = CliRunner().invoke(app, ["methods", "check", str(tmp_path / "metrics.py")]).exception
+    assert [problem.code for problem in error.problems] == ["plugin"]

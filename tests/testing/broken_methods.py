@@ -1,0 +1,137 @@
+"""Eight methods that each break one promise, as their authors would in good faith."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ltbench.core.distributed import all_sum, global_mean, rank, world_size
+from ltbench.methods.contract import Batch, Loss, Method, Paper, Stage
+from ltbench.networks import NetworkSpec
+
+
+class Sound(Method):
+    """Cross-entropy: all that is not broken below."""
+
+    title = "Sound"
+    paper = Paper("A Method", "Somebody", "NeurIPS", 2020)
+    category = "cost-sensitive"
+
+    def losses(self, batch: Batch) -> Tensor:
+        return cross_entropy(self.network(batch.images), batch.labels, reduction="none")
+
+    def training_loss(self, batch: Batch) -> Loss:
+        return global_mean(self.losses(batch))
+
+
+class RankDependentLoss(Sound):
+    """Smooths labels by noise that each rank draws for itself."""
+
+    def training_loss(self, batch: Batch) -> Loss:
+        generator = torch.Generator().manual_seed(rank())
+        noise = torch.rand(len(batch.labels), generator=generator, dtype=torch.float64)
+        return global_mean(self.losses(batch) * (1 + noise))
+
+
+class ForgottenState(Sound):
+    """Weighs by a running mean of the loss that no checkpoint has."""
+
+    def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: object = None) -> None:
+        super().__init__(spec, counts, hparams)
+        self.mean = 1.0
+
+    def training_loss(self, batch: Batch) -> Loss:
+        loss = global_mean(self.losses(batch))
+        self.mean = 0.9 * self.mean + 0.1 * float(all_sum(loss)) / world_size()
+        return loss / self.mean
+
+
+class LostBuffer(Sound):
+    """Predicts around running mean logits that the saved weights lack."""
+
+    mean: Tensor
+
+    def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: object = None) -> None:
+        super().__init__(spec, counts, hparams)
+        self.register_buffer("mean", torch.zeros(spec.classes), persistent=False)
+
+    def training_loss(self, batch: Batch) -> Loss:
+        logits = self.network(batch.images)
+        total = all_sum(logits.sum(0)) / (len(logits) * world_size())  # [classes]
+        self.mean.lerp_(total.to(self.mean.dtype), 0.5)
+        return global_mean(cross_entropy(logits, batch.labels, reduction="none"))
+
+    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
+        return super().predict(images, target_prior) - self.mean
+
+
+class WrongMean(Sound):
+    """Divides by the weights of the images that this rank happens to have."""
+
+    def training_loss(self, batch: Batch) -> Loss:
+        weights = 1 / self.counts[batch.labels]
+        return (weights * self.losses(batch)).sum() / weights.sum()
+
+
+class BatchPrediction(Sound):
+    """Centers the logits of whatever images are tested together."""
+
+    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
+        logits = super().predict(images, target_prior)
+        return logits - logits.mean(0)
+
+
+class UncarriedState(Sound):
+    """Takes only the backbone into its second stage, and loses what it has counted."""
+
+    stages = (Stage("train"), Stage("classifier", recipe_stage="stage2"))
+    seen: Tensor
+
+    def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: object = None) -> None:
+        super().__init__(spec, counts, hparams)
+        self.register_buffer("seen", torch.zeros(spec.classes, dtype=torch.int64))
+
+    def training_loss(self, batch: Batch) -> Loss:
+        self.seen += all_sum(batch.labels.bincount(minlength=self.spec.classes))
+        return super().training_loss(batch)
+
+    def init_from_weights(self, weights: Mapping[str, Tensor]) -> None:
+        backbone = {name: value for name, value in weights.items() if "backbone" in name}
+        self.load_state_dict(backbone, strict=False)
+
+
+class NotANumber(Sound):
+    """Weighs classes by the logarithm of their images, which is 0 where each has one."""
+
+    def training_loss(self, batch: Batch) -> Loss:
+        weights = self.counts.log() / self.counts.log().sum()
+        return global_mean(self.losses(batch) * (1 + weights[batch.labels]))
+
+
+class SinglePrecisionOnly(Sound):
+    """Sums logits by class into a tensor that is never bfloat16."""
+
+    center: nn.Parameter
+
+    def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: object = None) -> None:
+        super().__init__(spec, counts, hparams)
+        self.center = nn.Parameter(torch.zeros(spec.classes, spec.classes))
+
+    def training_loss(self, batch: Batch) -> Loss:
+        logits = self.network(batch.images)
+        sums = self.center.index_add(0, batch.labels, logits)  # [classes, classes]
+        return global_mean(cross_entropy(logits, batch.labels, reduction="none")) + 0 * sums.sum()
+
+
+METHODS = {
+    "sound": Sound,
+    "rank_dependent_loss": RankDependentLoss,
+    "forgotten_state": ForgottenState,
+    "lost_buffer": LostBuffer,
+    "wrong_mean": WrongMean,
+    "batch_prediction": BatchPrediction,
+    "uncarried_state": UncarriedState,
+    "not_a_number": NotANumber,
+    "single_precision_only": SinglePrecisionOnly,
+}
