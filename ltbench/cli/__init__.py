@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import ltbench
+from ltbench.cli.agreement import agreement
 from ltbench.cli.config import config_app
 from ltbench.cli.data import data_app
 from ltbench.cli.evaluate import evaluate
@@ -37,6 +38,7 @@ VERBS = (
     leaderboard,
     compare,
     reproduce,
+    agreement,
     evaluate,
     worker,
     cancel,

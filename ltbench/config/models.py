@@ -399,10 +399,11 @@ class Schedule(Model):
     """Learning-rate factor of an epoch e in 1..epochs.
 
     Linear warm-up `e / warmup` up to and including the warm-up epochs; then `step`: times `gamma`
-    after each milestone epoch; `cosine`: half a cosine from 1 to 0 over all epochs, by e - 1.
+    after each milestone epoch; `cosine`: half a cosine from 1 to 0 over all epochs, by e - 1;
+    `linear`: from 1 down to 0 one epoch after the last.
     """
 
-    kind: Literal["constant", "step", "cosine"]
+    kind: Literal["constant", "step", "cosine", "linear"]
     warmup: int = Field(0, ge=0)
     milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
     gamma: float = Field(0.1, gt=0)

@@ -10,7 +10,17 @@ ClassSubset = Literal["all", "many", "medium", "few"]
 """Classes that a job is trained on: all, or one shot group of the dataset."""
 
 CIFAR_RESNETS = {"resnet8": 1, "resnet20": 3, "resnet32": 5}
-"""Blocks per stage of the backbones in `networks`; all others are timm's."""
+"""Blocks in each stage of the CIFAR ResNets."""
+
+FASTNETS = {
+    "fastnet_narrow": (24, 96, 96),
+    "fastnet": (32, 128, 128),
+    "fastnet_wide": (64, 256, 256),
+}
+"""Channels of the stages of networks that fit small images in few epochs."""
+
+SMALL_BACKBONES = frozenset({*CIFAR_RESNETS, *FASTNETS})
+"""Backbones for small images, built in `networks`; all others are timm's."""
 
 
 @dataclass(frozen=True)

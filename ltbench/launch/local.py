@@ -10,7 +10,7 @@ from multiprocessing import connection, forkserver, get_context
 from multiprocessing.context import ForkServerProcess
 
 from ltbench.config.models import Job
-from ltbench.core.types import CIFAR_RESNETS
+from ltbench.core.types import SMALL_BACKBONES
 from ltbench.launch.devices import Slot
 from ltbench.launch.process import main
 from ltbench.launch.runner import POLL, Runner, RunnerConfig
@@ -53,7 +53,7 @@ def warm_up(jobs: Collection[Job], options: Options) -> None:
         modules += TRACKING
     if any(job.dataset.source == "digits" for job in jobs):
         modules += DIGITS
-    if any(job.recipe.network not in CIFAR_RESNETS for job in jobs):
+    if any(job.recipe.network not in SMALL_BACKBONES for job in jobs):
         modules += BACKBONES
     get_context("forkserver").set_forkserver_preload(modules)
     forkserver.ensure_running()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 from safetensors.torch import load_file
 from torch import nn
 
-from ltbench.core.types import CIFAR_RESNETS
+from ltbench.core.types import CIFAR_RESNETS, FASTNETS, SMALL_BACKBONES
+from ltbench.networks.fastnet import FastNet
 from ltbench.networks.resnet_cifar import CifarResNet
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class NetworkSpec:
 def build_backbone(spec: NetworkSpec) -> tuple[nn.Module, int]:
     """Return a backbone and its number of features.
 
-    CIFAR ResNets are ours (resnet8, resnet20, resnet32 with three stages, 16 to 64 channels); every
-    other name is a timm model, built without its classifier.
+    Small backbones are built here: CIFAR ResNets (resnet8, resnet20, resnet32) and FastNets
+    (fastnet, fastnet_narrow, fastnet_wide). Every other name is a timm model without classifier.
 
     Returns:
         A module, images [B, C, H, W] -> features [B, D], and D.
@@ -48,23 +49,33 @@ def build_backbone(spec: NetworkSpec) -> tuple[nn.Module, int]:
     Raises:
         ValueError: for an unknown name, and for weights that do not fit.
     """
-    if spec.backbone in CIFAR_RESNETS:
+    if spec.backbone in SMALL_BACKBONES:
         if spec.weights is not None:
             raise ValueError(f"{spec.backbone} has no pretrained weights: use a backbone of timm")
-        network = CifarResNet(CIFAR_RESNETS[spec.backbone], spec.channels, spec.norm)
+        network = small_backbone(spec)
         return network, network.width
     import timm
 
     import ltbench.networks.resnet10  # noqa: F401 - registers it with timm
 
     if not timm.is_model(spec.backbone):
-        raise ValueError(f"no backbone {spec.backbone!r}: neither a CIFAR ResNet nor in timm")
+        raise ValueError(f"no backbone {spec.backbone!r}: neither built here nor in timm")
     if spec.norm != "batch":
         raise ValueError(
-            f"norm {spec.norm!r} is for CIFAR ResNets only; {spec.backbone} is a timm model"
+            f"norm {spec.norm!r} is for small backbones; {spec.backbone} is a timm model"
         )
     model = timm_model(spec)
     return model, int(model.num_features)
+
+
+def small_backbone(spec: NetworkSpec, *, reduced: bool = False) -> CifarResNet | FastNet:
+    """Return a small backbone; reduced, its later stages have 3/4 of the channels."""
+    if spec.backbone in FASTNETS:
+        first, second, third = FASTNETS[spec.backbone]
+        later = (second * 3 // 4, third * 3 // 4) if reduced else (second, third)
+        return FastNet(spec.channels, spec.norm, (first, *later))
+    widths = (16, 24, 48) if reduced else (16, 32, 64)
+    return CifarResNet(CIFAR_RESNETS[spec.backbone], spec.channels, spec.norm, widths)
 
 
 def timm_model(spec: NetworkSpec, **settings: Any) -> Any:

@@ -1,8 +1,8 @@
 """Multi-expert networks: a shared trunk and a copy of the later blocks per expert.
 
 Each expert is built and initialized as a whole backbone, of which the later blocks are kept; the
-trunk is that of the first expert. CIFAR ResNets and timm's ResNets and ResNeXts can be narrower in
-the later half of their stages. ConvNeXts are split by whole stages, at full width. Any other
+trunk is that of the first expert. Small backbones and timm's ResNets and ResNeXts can be narrower
+in the later half of their stages. ConvNeXts are split by whole stages, at full width. Any other
 backbone is shared as a whole, and experts differ only in their classifiers.
 """
 
@@ -15,10 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
-from ltbench.core.types import CIFAR_RESNETS
-from ltbench.networks.build import NetworkSpec, build_backbone, is_timm_resnet, timm_model
+from ltbench.core.types import SMALL_BACKBONES
+from ltbench.networks.build import (
+    NetworkSpec,
+    build_backbone,
+    is_timm_resnet,
+    small_backbone,
+    timm_model,
+)
+from ltbench.networks.fastnet import FastNet
 from ltbench.networks.network import Network
-from ltbench.networks.resnet_cifar import CifarResNet
 
 if TYPE_CHECKING:
     from timm.models.convnext import ConvNeXt
@@ -64,13 +70,14 @@ def build_parts(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
     Raises:
         ValueError: for a reduced backbone with pretrained weights.
     """
-    if spec.backbone in CIFAR_RESNETS:
-        widths = (16, 24, 48) if reduced else (16, 32, 64)
-        cifar = CifarResNet(CIFAR_RESNETS[spec.backbone], spec.channels, spec.norm, widths)
-        stem = nn.Sequential(cifar.conv1, cifar.norm1, nn.ReLU(inplace=True))
+    if spec.backbone in SMALL_BACKBONES:
+        own = small_backbone(spec, reduced=reduced)
+        blocks = [list(stage.children()) for stage in own.stages]
+        if isinstance(own, FastNet):
+            return Parts(own.stem, blocks, own.widths, own.pool, own.width)
+        stem = nn.Sequential(own.conv1, own.norm1, nn.ReLU(inplace=True))
         pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        blocks = [list(stage.children()) for stage in cifar.stages]
-        return Parts(stem, blocks, list(widths), pool, cifar.width)
+        return Parts(stem, blocks, own.widths, pool, own.width)
     from timm.models.convnext import ConvNeXt
 
     model, width = build_backbone(spec)

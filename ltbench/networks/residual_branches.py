@@ -9,7 +9,7 @@ from copy import deepcopy
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
-from ltbench.core.types import CIFAR_RESNETS
+from ltbench.core.types import SMALL_BACKBONES
 from ltbench.networks.build import NetworkSpec
 from ltbench.networks.multi_expert import ExpertBackbone, build_parts
 from ltbench.networks.network import Network
@@ -42,7 +42,7 @@ class PointwiseBranch(nn.Module):
 def build_residual_branches(spec: NetworkSpec, branches: int) -> Network:
     """Return a network of branches with one linear classifier.
 
-    On a CIFAR ResNet a branch is a normalization; on other backbones it is a `PointwiseBranch`, and
+    On a small backbone a branch is a normalization; on others it is a `PointwiseBranch`, and
     the classifier has no bias.
 
     Args:
@@ -55,7 +55,7 @@ def build_residual_branches(spec: NetworkSpec, branches: int) -> Network:
     parts = build_parts(spec)
     shared, pool = parts.split(0)
     pools = [deepcopy(pool) for _ in range(branches)]
-    if spec.backbone in CIFAR_RESNETS:
+    if spec.backbone in SMALL_BACKBONES:
         experts: list[nn.Module] = [
             nn.Sequential(norm_layer(spec.norm, parts.width), pool) for pool in pools
         ]

@@ -56,7 +56,7 @@ class CifarResNet(nn.Module):
     ) -> None:
         super().__init__()
         inputs = widths[0]
-        self.width = widths[-1]
+        self.widths, self.width = list(widths), widths[-1]
         self.conv1 = nn.Conv2d(channels, inputs, 3, 1, 1, bias=False)
         self.norm1 = norm_layer(norm, inputs)
         stages: list[nn.Module] = []
@@ -72,7 +72,11 @@ class CifarResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
 
+    def maps(self, images: Tensor) -> Tensor:
+        """Return the last maps [B, D, H', W'] of images [B, C, H, W]."""
+        maps: Tensor = self.stages(F.relu(self.norm1(self.conv1(images)), inplace=True))
+        return maps
+
     def forward(self, images: Tensor) -> Tensor:
         """Return features [B, D]."""
-        x = F.relu(self.norm1(self.conv1(images)), inplace=True)
-        return self.stages(x).mean(dim=(2, 3))  # type: ignore[no-any-return]
+        return self.maps(images).mean(dim=(2, 3))

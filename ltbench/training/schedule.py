@@ -33,7 +33,8 @@ def schedule_factor(schedule: Schedule, epoch: int, epochs: int) -> float:
     """Return the learning rate factor of an epoch, counted from 1.
 
     Warm-up epochs use `epoch / warmup`. A step schedule multiplies by `gamma` once after each
-    milestone (in epochs above it); a cosine one is half a period over all epochs.
+    milestone (in epochs above it); a cosine one is half a period over all epochs;
+    a linear one falls from 1 in the last warm-up epoch to 0 in the epoch after the last.
     """
     if epoch <= schedule.warmup:
         return epoch / schedule.warmup
@@ -41,4 +42,6 @@ def schedule_factor(schedule: Schedule, epoch: int, epochs: int) -> float:
         return schedule.gamma ** sum(epoch > milestone for milestone in schedule.milestones)
     if schedule.kind == "cosine":
         return 0.5 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
+    if schedule.kind == "linear":
+        return (epochs + 1 - epoch) / (epochs + 1 - max(schedule.warmup, 1))
     return 1.0

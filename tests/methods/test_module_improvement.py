@@ -269,7 +269,7 @@ def test_oltr_selects_memory_by_the_stage_1_classifier():
     assert hallucinator.weight.equal(fresh.memory.hallucinator.weight)
 
 
-@pytest.mark.parametrize("backbone", ["resnet8", "resnet10t", "convnext_atto"])
+@pytest.mark.parametrize("backbone", ["resnet8", "fastnet", "resnet10t", "convnext_atto"])
 def test_oltr_and_paco_build_on_every_kind_of_backbone(backbone):
     spec, images = NetworkSpec(backbone, classes=4), torch.randn(2, 3, 32, 32)
     for key in ("oltr", "paco"):

@@ -17,7 +17,7 @@ from ltbench.networks.multi_expert import (
 )
 from ltbench.networks.residual_branches import build_residual_branches
 
-KINDS = ["resnet8", "test_resnet", "test_convnext", "test_vit"]
+KINDS = ["resnet8", "fastnet", "test_resnet", "test_convnext", "test_vit"]
 """A CIFAR ResNet, a ResNet of timm's, one cut by stages, one shared as a whole."""
 
 
@@ -118,7 +118,7 @@ def test_the_parts_in_turn_are_the_backbone(backbone):
     torch.testing.assert_close(tail.eval()(head.eval()(x)), whole.eval()(x))
 
 
-@pytest.mark.parametrize("backbone", ["resnet8", "test_resnet", "test_convnext"])
+@pytest.mark.parametrize("backbone", ["resnet8", "fastnet", "test_resnet", "test_convnext"])
 def test_experts_differ_in_their_own_stages_only(backbone):
     network = build_experts(spec(backbone), 2, reduced=False).eval()
     first, second = network(images(backbone))

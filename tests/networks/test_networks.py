@@ -2,6 +2,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from ltbench.classifiers import linear
 from ltbench.networks import Network, NetworkSpec, build_backbone
@@ -32,17 +33,34 @@ def test_cifar_resnet_has_the_papers_parameters(backbone, expected, norm):
 
 @pytest.mark.parametrize("size", [8, 28, 32])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_cifar_resnet_shapes(size, channels):
-    backbone, width = build_backbone(NetworkSpec("resnet8", classes=5, channels=channels))
+@pytest.mark.parametrize(("name", "features"), [("resnet8", 64), ("fastnet", 128)])
+def test_small_backbones_shapes(name, features, size, channels):
+    backbone, width = build_backbone(NetworkSpec(name, classes=5, channels=channels))
     network = Network(backbone, linear(width, 5))
     images = torch.randn(2, channels, size, size)
-    assert network.features(images).shape == (2, 64)
+    assert network.features(images).shape == (2, features)
     assert network(images).shape == (2, 5)
     assert network(images).equal(network.classifier(network.features(images)))
 
 
-def test_group_norm_makes_samples_independent_of_their_batch():
-    backbone, _ = build_backbone(NetworkSpec("resnet8", classes=5, norm="group"))
+def test_fastnet_has_the_multiply_adds_that_its_docstring_states():
+    backbone, width = build_backbone(NetworkSpec("fastnet", classes=10))
+    convolutions = [module for module in backbone.modules() if isinstance(module, nn.Conv2d)]
+    total = 0
+    for convolution in convolutions:
+        convolution.register_forward_hook(lambda layer, _, maps: counts.append((layer, maps)))
+    counts = []
+    backbone(torch.randn(1, 3, 32, 32))
+    for layer, maps in counts:
+        total += layer.weight.numel() * maps.shape[2] * maps.shape[3]
+    assert width == 128
+    assert round(total / 1e6) == 33
+    assert [maps.shape[-1] for _, maps in counts] == [31, 31, 15, 15, 7, 7, 3]
+
+
+@pytest.mark.parametrize("name", ["resnet8", "fastnet"])
+def test_group_norm_makes_samples_independent_of_their_batch(name):
+    backbone, _ = build_backbone(NetworkSpec(name, classes=5, norm="group"))
     images = torch.randn(4, 3, 8, 8)
     torch.testing.assert_close(backbone(images)[:1], backbone(images[:1]))
 
@@ -53,7 +71,7 @@ def test_any_other_backbone_is_timms():
     assert backbone(torch.randn(2, 1, 32, 32)).shape == (2, 512)
 
 
-def test_an_unknown_backbone_is_refused_by_name():
+def test_an_unknsmall_backbone_is_refused_by_name():
     with pytest.raises(ValueError, match="no backbone 'resnet9000'"):
         build_backbone(NetworkSpec("resnet9000", classes=5))
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import CausalNormClassifier
 from ltbench.core.distributed import gather
-from ltbench.core.types import CIFAR_RESNETS
+from ltbench.core.types import SMALL_BACKBONES
 from ltbench.losses import cross_entropy
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
@@ -67,7 +67,7 @@ class CausalTDE(Method):
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network with the causal classifier; register the mean feature."""
         hparams = self.hparams
-        if spec.backbone not in CIFAR_RESNETS:
+        if spec.backbone not in SMALL_BACKBONES:
             backbone, width = build_backbone(spec)
         else:
             backbone = build_branches(spec, hparams.heads)

@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ltbench.classifiers import MetaEmbedding
 from ltbench.losses import cross_entropy, disc_centroids
@@ -37,6 +36,7 @@ from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.methods.weight_transfer import CLASSIFIER
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.build import is_timm_resnet
+from ltbench.networks.fastnet import FastNet
 from ltbench.networks.modulated_attention import ModulatedAttention
 from ltbench.networks.resnet_cifar import CifarResNet
 
@@ -66,15 +66,15 @@ class AttentiveNetwork(Network):
 
     def __init__(self, backbone: nn.Module, width: int, classes: int) -> None:
         super().__init__(backbone, MetaEmbedding(width, classes))
-        has_maps = isinstance(backbone, CifarResNet) or is_timm_resnet(backbone)
+        has_maps = isinstance(backbone, CifarResNet | FastNet) or is_timm_resnet(backbone)
         self.attention = ModulatedAttention(width) if has_maps else None
 
     def features(self, images: Tensor) -> Tensor:
         """Return features [B, D] of images [B, C, H, W]."""
         if self.attention is None:
             return super().features(images)
-        if isinstance(self.backbone, CifarResNet):
-            maps = self.backbone.stages(F.relu(self.backbone.norm1(self.backbone.conv1(images))))
+        if isinstance(self.backbone, CifarResNet | FastNet):
+            maps = self.backbone.maps(images)
         else:
             maps = cast("ResNet", self.backbone).forward_features(images)
         attended: Tensor = self.attention(maps)  # [B, D, H', W']

@@ -1,0 +1,96 @@
+"""Trials that the recipe cifar_fast was chosen by, with softmax alone.
+
+The recipe is the cheapest that fits its training images: 95 % of them, seen as the test sees
+images. Each trial is a job of the ordinary runner with other settings; what is trained already is
+not trained again. CPU minutes are those of the process, so that other work does not count.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from ltbench.core.exact import fixed
+from ltbench.runs.record import Record
+from ltbench.runs.run_dir import RunDirectory
+from ltbench.runs.store import RecordStore
+
+RESULT = Path(__file__).parent / "results" / "recipe_trials.md"
+GRID = """\
+title: Trials of cifar_fast
+datasets: [{name: cifar10_jpeg, imbalance_ratio: 100}]
+recipes: [cifar_fast]
+variants: [softmax]
+"""
+EPOCHS = "recipe.stage1.epochs={}", "recipe.stage1.schedule.warmup={}"
+
+
+def epochs(total: int, warmup: int) -> tuple[str, ...]:
+    """Return the settings of a shorter or longer training."""
+    return EPOCHS[0].format(total), EPOCHS[1].format(warmup)
+
+
+TRIALS: tuple[tuple[str, ...], ...] = (
+    epochs(24, 5),
+    epochs(12, 2),
+    epochs(16, 3),
+    (),
+    ("recipe.stage1.optimizer.lr=0.05", *epochs(24, 5)),
+    ("recipe.stage1.optimizer.lr=0.2", *epochs(24, 5)),
+    ("recipe.batch_size=64", *epochs(24, 5)),
+    ("recipe.network=fastnet_narrow", *epochs(24, 5)),
+    ("recipe.network=fastnet_wide", *epochs(12, 2)),
+)
+COLUMNS = ("Trial", "Network", "Epochs", "Training accuracy", "Test accuracy", "CPU minutes")
+
+
+def main() -> None:
+    """Run the trials that have no record, and write their table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-root", default="data")
+    parser.add_argument("--run-dir", type=Path, default=Path("runs/trials"))
+    words = parser.parse_args()
+    words.run_dir.mkdir(parents=True, exist_ok=True)
+    grid = words.run_dir / "recipe_trials.yaml"
+    grid.write_text(GRID)
+    for trial in TRIALS:
+        command = [sys.executable, "-m", "ltbench", "run", "--grid", str(grid), "--wandb", "off"]
+        command += ["--run-dir", str(words.run_dir), "--data-root", words.data_root]
+        command += [word for setting in trial for word in ("--set", setting)]
+        subprocess.run(command, check=True)
+    found = RecordStore(runs=RunDirectory(words.run_dir).records).load().records.values()
+    text = table(stored.record for stored in found)
+    RESULT.write_text(text)
+    print(text)
+
+
+def table(records: Iterable[Record]) -> str:
+    """Return the trials as markdown, the cheapest first."""
+    lines = ["# Trials of cifar_fast", "", "Written by recipe_trials.py; never edited by hand.", ""]
+    of_softmax = [record for record in records if record.method == "softmax" and record.training]
+    hardware = {record.environment.hardware for record in of_softmax}
+    lines += [f"CIFAR-10-LT (JPEG), ratio 100, seed 0; {', '.join(sorted(hardware))}.", ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", "| --- | --- | ---: | ---: | ---: | ---: |"]
+    for record in sorted(of_softmax, key=lambda each: each.cost.cpu_seconds or 0):
+        lines.append(f"| {' | '.join(_cells(record))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(record: Record) -> tuple[str, ...]:
+    training, test = record.training, record.test
+    if training is None or training.hits is None or test is None:
+        raise ValueError(f"{record.key} was not trained and tested")
+    fitted = 100 * sum(training.hits) / sum(record.split.train_counts)
+    return (
+        ", ".join(record.job.overrides) or "the recipe",
+        record.job.recipe.network,
+        str(training.epochs),
+        f"{fitted:.1f}",
+        fixed(100 * test.accuracy, 1),
+        f"{(record.cost.cpu_seconds or 0) / 60:.1f}",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""Agreement of the order of our methods with that of a published table.
+
+A cheap setting stands for an expensive one as far as it puts methods into the same order:
+Spearman's rho and Kendall's tau-b between both accuracies, with bootstrap intervals over methods
+and seeds. It is the one place where published numbers of another recipe and image copy are read;
+they fill no cell.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ltbench.analysis.published import REFERENCE, published_numbers
+from ltbench.analysis.statistics import RESAMPLES, percentile_interval
+from ltbench.config.errors import Location
+from ltbench.config.models import Model, Name
+from ltbench.config.validation import validate
+from ltbench.config.yaml_file import read_yaml
+from ltbench.core.exact import in_units, measured
+
+FEWEST: Final = 3
+"""Methods that an order needs."""
+
+COUNTED: Final = ("correct", "images")
+"""Columns of a history with counts by class."""
+
+NOISE: Final = Fraction(1)
+"""Points of noise on the published accuracies that the ceiling is also given for."""
+
+
+class PublishedRow(Model):
+    """A row that a published table shares with ours.
+
+    Attributes:
+        published: its name in the published table.
+        hparams: those that tell variants of one method apart.
+        init_from: the method that stage 1 trains.
+    """
+
+    published: str
+    method: Name
+    hparams: dict[str, Any] = Field(default_factory=dict)
+    init_from: str = ""
+
+    def matches(self, run: Mapping[str, Any]) -> bool:
+        """Return whether a row of the table of runs is of this variant."""
+        return (
+            (run["method"], run["init_from"]) == (self.method, self.init_from)
+            and run["overrides"] == ""
+            and all(run.get(f"hp.{name}") == value for name, value in self.hparams.items())
+        )
+
+
+class PublishedTable(Model):
+    """A published table, and the rows that it shares with ours, fixed beforehand.
+
+    Attributes:
+        ours: names of our datasets that stand for its own.
+        ceiling: another ratio of the same table, whose order says how well an order can repeat.
+    """
+
+    name: Name
+    title: str
+    sources: tuple[str, ...]
+    dataset: str
+    imbalance_ratio: int
+    ours: tuple[Name, ...] = Field(min_length=1)
+    ceiling: int
+    rows: tuple[PublishedRow, ...] = Field(min_length=FEWEST)
+
+    def accuracies(self, imbalance_ratio: int) -> list[Fraction]:
+        """Return the published accuracies of the rows under a ratio, in percent."""
+        found = {
+            figure.method: figure.value
+            for figure in published_numbers()
+            if (figure.dataset, figure.ratio) == (self.dataset, str(imbalance_ratio))
+            and figure.metric == "acc"
+            and figure.source in self.sources
+        }
+        return [found[row.published] for row in self.rows]
+
+
+class _Tables(Model):
+    tables: tuple[PublishedTable, ...]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Rank correlation of two orders of methods.
+
+    Attributes:
+        methods, seeds: numbers of both that the order is computed from.
+        rho, tau: Spearman's and Kendall's (tau-b) coefficient.
+        rho_interval, tau_interval: 95 % bootstrap intervals over methods and seeds.
+    """
+
+    methods: int
+    seeds: int
+    rho: Fraction
+    tau: Fraction
+    rho_interval: tuple[Fraction, Fraction]
+    tau_interval: tuple[Fraction, Fraction]
+
+
+@cache
+def published_tables() -> tuple[PublishedTable, ...]:
+    """Return the tables of `reference/agreement.yaml`.
+
+    Raises:
+        ConfigError: for a file that is not of that form.
+    """
+    path = REFERENCE / "agreement.yaml"
+    value, locate = read_yaml(path)
+    return validate(_Tables, value, Location(path.name, locate)).tables
+
+
+def scores_of(
+    table: PublishedTable, runs: Iterable[Mapping[str, Any]]
+) -> dict[str, list[Fraction]]:
+    """Return our accuracies by published name, one for each seed that all rows have.
+
+    Args:
+        table: the published table.
+        runs: rows of the table of runs, of one board and split.
+    """
+    found: dict[str, dict[int, Fraction]] = {}
+    for run in runs:
+        row = next((row for row in table.rows if row.matches(run)), None)
+        if row is not None and run["acc"] is not None:
+            found.setdefault(row.published, {})[run["seed"]] = run["acc"]
+    seeds = sorted(set.intersection(*map(set, found.values()))) if found else []
+    return {
+        row.published: [found[row.published][seed] for seed in seeds]
+        for row in table.rows
+        if row.published in found and seeds
+    }
+
+
+def boards_of(
+    table: PublishedTable, runs: Iterable[Mapping[str, Any]]
+) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """Return the long-tailed runs that a table can be held against, by dataset and recipe."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for run in runs:
+        setting = (run["dataset_name"] in table.ours, run["imbalance_ratio"], run["split"])
+        if setting == (True, table.imbalance_ratio, "longtailed"):
+            found.setdefault((run["dataset"], run["recipe"]), []).append(run)
+    return found
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Return the runs of a board that is kept as counts by class alone, as the table of runs has.
+
+    Raises:
+        ConfigError: for a file that is not of that form.
+    """
+    runs = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for line, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                correct, images = (sum(map(int, row[name].split())) for name in COUNTED)
+                hparams = json.loads(row["hparams"])
+                runs.append(
+                    {
+                        "dataset_name": row["dataset"],
+                        "dataset": f"{row['dataset']}_r{row['imbalance_ratio']}",
+                        "imbalance_ratio": float(row["imbalance_ratio"]),
+                        "overrides": "",
+                        "seed": int(row["seed"]),
+                        "acc": Fraction(100 * correct, images),
+                        **{name: row[name] for name in ("split", "recipe", "method", "init_from")},
+                        **{f"hp.{name}": value for name, value in hparams.items()},
+                    }
+                )
+            except (ValueError, KeyError, AttributeError, ZeroDivisionError) as error:
+                where = Location(f"{path}:{line}")
+                raise where.error("malformed", f"is no line of such a history: {error}") from error
+    return runs
+
+
+def agreement(published: Sequence[Fraction], ours: Sequence[Sequence[Fraction]]) -> Agreement:
+    """Return how far two orders of methods agree.
+
+    Args:
+        published: accuracy of each method.
+        ours: accuracies of each method [methods, seeds], in the same order.
+
+    Raises:
+        ValueError: for fewer than three methods.
+    """
+    if len(published) < FEWEST:
+        raise ValueError(f"an order has at least {FEWEST} methods, got {len(published)}")
+    methods, seeds = len(ours), len(ours[0])
+    theirs = np.array(in_units(published)[0])
+    counts = np.array(in_units([score for of_one in ours for score in of_one])[0])
+    counts = counts.reshape(methods, seeds)
+    rho, tau = _correlations(theirs, counts.sum(axis=1))
+    draws = np.random.default_rng(0)
+    resampled = []
+    for _ in range(RESAMPLES):
+        chosen, runs = draws.integers(methods, size=methods), draws.integers(seeds, size=seeds)
+        x, y = theirs[chosen], counts[chosen][:, runs].sum(axis=1)
+        if np.ptp(x) and np.ptp(y):
+            resampled.append(_correlations(x, y))
+    spread = np.array(resampled)
+    return Agreement(
+        methods,
+        seeds,
+        measured(rho),
+        measured(tau),
+        percentile_interval(spread[:, 0]),
+        percentile_interval(spread[:, 1]),
+    )
+
+
+def noise_interval(published: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
+    """Return the interval of rho between a table and itself with `NOISE` points of noise."""
+    values = np.array([float(value) for value in published])
+    noise = np.random.default_rng(0).standard_normal((RESAMPLES, len(values))) * float(NOISE)
+    return percentile_interval(
+        np.array([_correlations(values, values + each)[0] for each in noise])
+    )
+
+
+def _correlations(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float]:
+    """Return Spearman's rho and Kendall's tau-b."""
+    from scipy import stats
+
+    return float(stats.spearmanr(x, y).statistic), float(stats.kendalltau(x, y).statistic)

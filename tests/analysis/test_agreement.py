@@ -1,0 +1,123 @@
+"""How far the order of methods agrees with a published one."""
+
+import csv
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ltbench.analysis.agreement import (
+    agreement,
+    boards_of,
+    noise_interval,
+    published_tables,
+    read_history,
+    scores_of,
+)
+from tests.support.errors import problems
+
+(TABLE,) = published_tables()
+PUBLISHED = TABLE.accuracies(100)
+HISTORY = Path(__file__).parents[2] / "benchmarks" / "results" / "resnet8_12_epochs.csv"
+
+
+def run(row, acc, seed=0, **changes):
+    return {
+        "dataset": "cifar10_r100",
+        "dataset_name": "cifar10",
+        "imbalance_ratio": 100.0,
+        "split": "longtailed",
+        "recipe": "fast",
+        "overrides": "",
+        "method": row.method,
+        "init_from": row.init_from,
+        "seed": seed,
+        "acc": Fraction(acc),
+        **{f"hp.{name}": value for name, value in row.hparams.items()},
+        **changes,
+    }
+
+
+def test_the_table_has_the_fifteen_rows_that_were_fixed():
+    values = dict(zip((row.published for row in TABLE.rows), PUBLISHED, strict=True))
+    assert len(values) == 15
+    assert values["Softmax"] == Fraction("71.95")
+    assert values["LDAM-DRW"] == Fraction("77.73")
+
+
+def test_equal_orders_agree_and_reversed_ones_do_not():
+    same = agreement(PUBLISHED, [[value] for value in PUBLISHED])
+    assert (same.rho, same.tau, same.methods, same.seeds) == (1, 1, 15, 1)
+    assert same.rho_interval == (1, 1)
+    reversed_ = agreement(PUBLISHED, [[-value] for value in PUBLISHED])
+    assert (reversed_.rho, reversed_.tau) == (-1, -1)
+
+
+def test_coefficients_are_those_of_the_mean_over_seeds():
+    ours = np.random.default_rng(1).integers(0, 9, size=(15, 3))  # with ties
+    found = agreement(PUBLISHED, [[Fraction(int(n)) for n in row] for row in ours])
+    theirs, means = [float(value) for value in PUBLISHED], ours.mean(axis=1)
+    assert float(found.rho) == pytest.approx(stats.spearmanr(theirs, means).statistic)
+    assert float(found.tau) == pytest.approx(stats.kendalltau(theirs, means).statistic)
+    assert found.rho_interval[0] < found.rho < found.rho_interval[1]
+
+
+def test_the_ceiling_is_what_the_table_says_of_itself():
+    found = agreement(PUBLISHED, [[value] for value in TABLE.accuracies(TABLE.ceiling)])
+    assert round(float(found.rho), 2) == 0.92
+    low, high = noise_interval(PUBLISHED)
+    assert 0.7 < low < high < 1
+
+
+def test_an_order_needs_three_methods():
+    with pytest.raises(ValueError, match="at least 3"):
+        agreement(PUBLISHED[:2], [[value] for value in PUBLISHED[:2]])
+
+
+def test_scores_are_of_the_seeds_that_all_rows_have():
+    softmax, *_, lws = TABLE.rows
+    runs = [run(softmax, 60), run(softmax, 61, seed=1), run(lws, 70), run(lws, 71, seed=2)]
+    assert scores_of(TABLE, runs) == {"Softmax": [60], "LWS": [70]}
+    assert scores_of(TABLE, []) == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"init_from": "focal"}, {"overrides": "recipe.batch_size=64"}, {"hp.deferred": "drs"}],
+)
+def test_another_variant_is_not_a_row_of_the_table(changes):
+    ldam = next(row for row in TABLE.rows if row.published == "LDAM")
+    assert ldam.matches(run(ldam, 60))
+    assert not ldam.matches(run(ldam, 60, **changes))
+
+
+def test_boards_are_long_tailed_and_of_the_tables_dataset_and_ratio():
+    softmax = TABLE.rows[0]
+    others = [{"split": "balanced"}, {"imbalance_ratio": 50.0}, {"dataset_name": "digits"}]
+    runs = [run(softmax, 60), *(run(softmax, 1, **changes) for changes in others)]
+    assert boards_of(TABLE, runs) == {("cifar10_r100", "fast"): runs[:1]}
+
+
+def test_the_history_gives_the_accuracies_of_its_counts():
+    boards = boards_of(TABLE, read_history(HISTORY))
+    scores = scores_of(TABLE, boards["cifar10_jpeg_r100", "cifar_small"])
+    with HISTORY.open(encoding="utf-8", newline="") as file:
+        (row,) = (
+            row
+            for row in csv.DictReader(file)
+            if (row["label"], row["split"], row["grid"], row["seed"])
+            == ("Balanced Softmax", "longtailed", "cifar10_jpeg_lt_small", "0")
+        )
+    correct = sum(map(int, row["correct"].split()))
+    assert scores["Balanced Softmax"][0] == Fraction(correct, 100)
+
+
+def test_a_line_that_is_none_is_named(tmp_path):
+    lines = HISTORY.read_text().splitlines()
+    path = tmp_path / "history.csv"
+    path.write_text("\n".join([lines[0], lines[1].replace("1000 1000", "1000 many", 1)]))
+    (problem,) = problems(lambda: read_history(path))
+    assert problem[0].endswith("history.csv:2")
+    assert problem[-1] == "malformed"
