@@ -52,7 +52,10 @@ def recipe(**changes: Any) -> Recipe:
     epochs = changes.pop("epochs", 3)
     for stage in ("stage1", "stage2"):
         values[stage] |= {"epochs": epochs, "deferred_from_epoch": None}
-        values[stage]["schedule"] |= {"warmup": 1, "milestones": [epochs - 1] if epochs > 1 else []}
+        schedule = values[stage]["schedule"]
+        schedule["warmup"] = 1
+        if schedule["kind"] == "step":
+            schedule["milestones"] = [epochs - 1] if epochs > 1 else []
     values |= {"norm": "group", "precision": "fp64"} | changes
     return Recipe(**values)
 
@@ -229,7 +232,10 @@ def train_interrupted(job: Job, root: Path, options: Options = OPTIONS) -> int:
     def stop(module: TrainingModule) -> None:
         raise InterruptedJobError(len(module.history.losses))
 
-    with after_each_epoch(stop), patch.object(fit, "_record", side_effect=InterruptedJobError(0)):
+    with (
+        after_each_epoch(stop),
+        patch.object(fit, "_make_record", side_effect=InterruptedJobError(0)),
+    ):
         try:
             fit.run_job(job, RunDirectory(root), options)
         except InterruptedJobError as interrupted:

@@ -19,7 +19,7 @@ def pixels(channels=3, height=6, width=5):
 
 
 def one_by_one(images, index, placement, padding):
-    """Pad, cut, mirror and normalise each image for itself, in float64."""
+    """Pad, cut, mirror and normalize each image alone, in float64."""
     cut = []
     for k, top, left, mirrored in zip(index, *placement, strict=True):
         _, height, width = images[k].shape

@@ -15,7 +15,7 @@ def make_data(digits, make_recipe):
     return make
 
 
-def colour_views(**settings):
+def color_views(**settings):
     pixels = torch.randint(256, (10, 3, 12, 12), dtype=torch.uint8)
     maker = FixedSizeBatches(pixels, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), **settings)
     return TTAViews(maker, 10, colored=True, seed=0, name="x")
@@ -54,7 +54,7 @@ def test_epochs_differ_and_repeat(make_data):
 
 
 def test_color_images_are_distorted():
-    (batch,) = colour_views()
+    (batch,) = color_views()
     assert batch.shape == (2, 10, 3, 12, 12)
     assert not torch.equal(batch[0], batch[1])
 
@@ -63,7 +63,7 @@ def test_color_images_are_distorted():
     ("dtype", "channels_last"), [(torch.bfloat16, True), (torch.float64, False)]
 )
 def test_type_of_the_batches(dtype, channels_last):
-    views = colour_views(dtype=dtype, channels_last=channels_last)
+    views = color_views(dtype=dtype, channels_last=channels_last)
     assert next(iter(views)).dtype == dtype
 
 

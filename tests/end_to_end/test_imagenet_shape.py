@@ -16,7 +16,7 @@ from ltbench.config.models import DatasetSpec, Job, Schedule
 from ltbench.data import datamodule
 from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
-from ltbench.data.imbalance import pareto
+from ltbench.data.imbalance import pareto_counts
 from ltbench.data.official_lists import ListEntry, blob_id, canonical_text
 from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_raw_dataset
@@ -30,7 +30,7 @@ from tests.support.training_jobs import job, options
 
 pytestmark = pytest.mark.slow
 
-COUNTS = pareto(1000, 128, 25.6)
+COUNTS = pareto_counts(1000, 128, 25.6)
 CLASSES = [f"n{k:08}" for k in range(1000)]
 FORM = "{class}/{name}"
 SIDE, QUALITY = 40, 90
