@@ -21,7 +21,7 @@ def test_all_problems_of_a_grid_are_named_at_once(project):
     grid = project.grid(
         "{label: A, method: sofmax}",
         "{label: B, method: tau_norm, hparams: {tau: much}}",
-        "{label: C, method: softmax, hypr: {}}",
+        "{label: C, method: softmax, hparms: {}}",
         "{label: D, method: softmax}",
         seeds="[zero]",
         seedz="[0]",
@@ -32,7 +32,7 @@ def test_all_problems_of_a_grid_are_named_at_once(project):
         ("grid.yaml:5", "seedz", "unknown-key"),
         ("grid.yaml:7", "variants[0].method", "unknown-method"),
         ("grid.yaml:8", "variants[1].hparams.tau", "wrong-type"),
-        ("grid.yaml:9", "variants[2].hypr", "unknown-key"),
+        ("grid.yaml:9", "variants[2].hparms", "unknown-key"),
     ]
     assert len(said.splitlines()) == 5
     assert re.findall(r'did you mean "(\w+)"', said) == ["seeds", "softmax", "hparams"]

@@ -60,7 +60,7 @@ def test_neither_is_in_a_table(project):
     for text in ((project.folder / "said").read_text(), page):
         assert table_rows(text, "relative accuracy") == ROWS
         assert table_rows(text, "many, medium and few") == ROWS
-    assert table_rows(page, "under other test frequencies") == ROWS
+    assert table_rows(page, "label shift") == ROWS
     tables = page.split(": records")[0]
     assert "expert" not in tables
     assert "10 of 10 jobs are done" in page

@@ -72,4 +72,4 @@ def test_an_exported_run_is_evaluated(copied):
     assert re.search(rf" {fixed(100 * record.accuracy, 1)} ", said)
     copied.call("evaluate", str(folder), "--dataset", "digits", "--images", "x", code=2)
     error = copied.call("evaluate", str(folder), "--dataset", "cifar10", code=2).stderr
-    assert printed(error) == [("--dataset", "", "mismatch")]
+    assert printed(error) == [("--dataset", "", "mismatch")] * 2  # channels and image size

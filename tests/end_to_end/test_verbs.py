@@ -168,7 +168,7 @@ def test_methods_help_and_version(project):
 def test_data_check_and_plot(project):
     said = project.call("data", "check", "digits").stdout
     assert "digits_r20" in said
-    assert "405 images, 6 to 120 a class, ratio 20" in said
+    assert "405 images, 6 to 120 a class, imbalance ratio 20" in said
     words = ("--figure", "digits.svg", "--set", "dataset.imbalance_ratio=10")
     said = project.call("data", "plot", "digits", *words).stdout
     assert "█" in said
@@ -205,7 +205,7 @@ def test_two_variants_are_compared(finished):
     for label in ("NCM", "cRT"):
         assert f" {fixed(100 * records[label, 'longtailed'].accuracy, 1)} " in row
     words = " ".join(said.split())
-    assert "1 of 1 seeds, so that it speaks of these trained networks alone" in words
+    assert "1 of 1 seeds, so this is about these trained networks alone" in words
     assert "2 of 10 classes, the largest change first." in words
 
 

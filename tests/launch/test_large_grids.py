@@ -42,13 +42,13 @@ def test_keys_are_final(tmp_path):
         for row in plan_of(name, tmp_path, "variant=Softmax").rows
     }
     assert keys == {
-        ("imagenet_lt_90", "longtailed"): "c195a8c4b383a332",
-        ("imagenet_lt_90", "balanced"): "72d760d6fa41e229",
-        ("imagenet_lt_200", "longtailed"): "bf9bf95b4ad746b0",
-        ("imagenet_lt_200", "balanced"): "b749589ee5704679",
-        ("places_lt_30", "longtailed"): "4e76fee20850dd07",
-        ("places_lt_30", "balanced"): "c6c565d8622616c9",
-        ("inaturalist_200", "longtailed"): "a29585b05a97575a",
+        ("imagenet_lt_90", "longtailed"): "d99ae0fce70ecd8f",
+        ("imagenet_lt_90", "balanced"): "c06d043255600866",
+        ("imagenet_lt_200", "longtailed"): "5eb59b5e94fe7c3b",
+        ("imagenet_lt_200", "balanced"): "6368c04d9db9e23b",
+        ("places_lt_30", "longtailed"): "4b1e135f699c0c72",
+        ("places_lt_30", "balanced"): "eb946687bae11918",
+        ("inaturalist_200", "longtailed"): "4027d3f95231316c",
     }
 
 

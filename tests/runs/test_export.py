@@ -53,7 +53,7 @@ def test_the_model_card_has_no_markup_of_names(exported):
     text = (folder / CARD).read_text()
     assert "<script>" not in text
     assert "](http://" not in text
-    for word in ("A. Author", record.key, record.weights.sha256, "toy_r40", "200 each", "35.0"):
+    for word in ("A. Author", record.key, record.weights.sha256, "toy_r40", "per class", "35.0"):
         assert word in text, word
 
 
