@@ -70,7 +70,7 @@ def test_the_checks_of_the_guide_are_tests_of_pytest(tmp_path):
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "declarations"]
     done = processes.run([*words, "test_gce.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    assert "1 passed, 9 deselected" in done.stdout
+    assert re.search(r"1 passed, \d+ deselected", done.stdout)
 
 
 def test_the_readme_example_of_a_loss_runs():

@@ -1,23 +1,17 @@
 """What every method promises, each a check of a method's stages on a bench that trains them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from ltbench.config.models import Job
-from ltbench.core.batch import Batch
-from ltbench.core.groups import subset_classes
-from ltbench.core.rng import GlobalBatchRNG
-from ltbench.core.seeding import make_generator
-from ltbench.core.stepping import total_loss
 from ltbench.data.evaluation_data import part_of_dataset
-from ltbench.methods.contract import Category, Method, Progress, Teacher, TrainedTeacher
-from ltbench.networks import NetworkSpec
+from ltbench.methods.contract import Category, Method
 from ltbench.runs.record import EvaluationResult, Record
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
@@ -28,12 +22,27 @@ from ltbench.testing.jobs import (
     Bench,
     Case,
     largest_difference,
+    shares,
     train,
     train_in_turn,
     train_interrupted,
     train_stopped,
 )
 from ltbench.testing.ranks import ranks
+from ltbench.testing.steps import (
+    begin,
+    build,
+    evaluation_batch,
+    finish,
+    gradients,
+    has_drawn,
+    loss_of,
+    mean_of_stage,
+    mean_over_ranks,
+    start_stage,
+    tensors,
+    training_batch,
+)
 from ltbench.training.fit import build_method
 from ltbench.training.inference import evaluate, restore
 
@@ -46,6 +55,10 @@ SINGLES = ((5000, 40, 1, 1), (1, 1, 1, 1))
 CPU = torch.device("cpu")
 BOUND = "bound what is divided by, and the arguments of logarithms and roots"
 
+
+SUPER = "call the method of the same name of super()"
+GLOBAL = "a mean is core.distributed.global_mean, a random number self.rng, a sum all_sum"
+SAVED = "keep what later steps, stages or predictions need in parameters or persistent buffers"
 
 Run = Callable[[Bench, Case, int], str]
 """Measures a stage; returns a sentence, raises FailedError, or whatever the method raises."""
@@ -111,6 +124,19 @@ def _untested(method: type[Method], stage: int) -> str | None:
     return None if method.stages[stage].is_evaluated else "the stage predicts no classes"
 
 
+def _untrained(method: type[Method], stage: int) -> str | None:
+    return None if method.stages[stage].is_trained else "the stage is not trained"
+
+
+def _untrained_beside_others(method: type[Method], stage: int) -> str | None:
+    trains = any(each.is_trained for each in method.stages)
+    return _untrained(method, stage) if trains else None
+
+
+def _from_scratch(method: type[Method], _: int) -> str | None:
+    return None if method.init_from else "the method starts from scratch"
+
+
 def _first(_: type[Method], stage: int) -> str | None:
     return None if stage else "no stage goes before it"
 
@@ -134,6 +160,138 @@ def declarations(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
     faults += [f"{name} has no default" for name, f in fields.items() if f.is_required()]
     require(not faults, "; ".join(faults))
     return f"title, paper, category and {len(fields)} hyper-parameters are declared"
+
+
+@_check(each_stage=False)
+def counts(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
+    """Check that a class without images, and counts of other classes, are refused."""
+    for bad, words in (
+        ((4, 3, 0, 1), "without training images: 2"),
+        ((4, 3, 1), "3 counts for 4 classes"),
+    ):
+        try:
+            build(case, bad)
+        except ValueError as error:
+            require(words in str(error), f"of counts {bad} it says {error}: {SUPER}")
+        else:
+            raise FailedError(f"counts {bad} are taken for 4 classes: {SUPER}")
+    return "both raise a ValueError"
+
+
+@_check(each_stage=False, excuse=_from_scratch)
+def init_weights(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
+    """Check that the first stage takes over the backbone it is given, and refuses one that differs.
+
+    The error of what does not fit names the tensor and both shapes.
+    """
+    given = build(Case(str(case.method.init_from), plugin=case.plugin)).state_dict()
+    backbone = [name for name in given if name.startswith("network.backbone.")]
+    method = build(case)
+    method.init_from_weights(given)
+    own = method.state_dict()
+    lost = [name for name in backbone if not own[name].equal(given[name])]
+    require(not lost, f"{', '.join(lost[:3])} is not taken over: {SUPER}")
+    name = next(name for name in backbone if given[name].ndim == 4)
+    shape = [*given[name].shape]
+    other = torch.zeros(shape[0], shape[1] + 1, *shape[2:])
+    for weights, facts in (
+        ({k: v for k, v in given.items() if k != name}, (name, shape)),
+        (given | {name: other}, (name, shape, [*other.shape])),
+        (given | {"network.backbone.more": torch.zeros(1)}, ("network.backbone.more", [1])),
+    ):
+        try:
+            build(case).init_from_weights(weights)
+        except ValueError as error:
+            told = all(str(fact) in str(error) for fact in facts)
+            require(told, f"of weights that do not fit it says {error}: {SUPER}")
+        else:
+            raise FailedError(f"weights that do not fit are taken ({facts}): {SUPER}")
+    return f"{len(backbone)} tensors of the backbone of {case.method.init_from} are taken over"
+
+
+@_check(each_stage=False)
+def test_time(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
+    """Check that `test_time` says what the method knows of the test set."""
+    kind = case.method
+    adapts = kind.adapt is not Method.adapt
+    require(
+        adapts == (kind.test_time == "transductive"),
+        f'test_time is "{kind.test_time}" and adapt {"is" if adapts else "is not"} overridden',
+    )
+    if not kind.stages[stage].is_evaluated:
+        return "it predicts no classes"
+    method = finish(begin(case, stage))
+    images, prior = evaluation_batch(method).images, torch.tensor([0.6, 0.2, 0.1, 0.1])
+    with torch.inference_mode():
+        same = method.predict(images).equal(method.predict(images, prior))
+    if kind.test_time != "known_test_prior":
+        require(same, 'predictions change with target_prior: say test_time = "known_test_prior"')
+    elif kind.stages[stage].tunes_on_validation == "never":  # one may tune to change nothing
+        require(not same, f'target_prior changes nothing: test_time is not "{kind.test_time}"')
+    return f"it is {kind.test_time}"
+
+
+@_check(excuse=_untrained_beside_others)
+def step(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
+    """Check that a step moves all that is trained, and nothing else, and lowers the loss."""
+    method = begin(case, stage)
+    batch = training_batch(method)
+    if not method.stage.is_trained:
+        try:
+            method.training_loss(batch)
+        except NotImplementedError:
+            return "nothing is trained, and there is no loss"
+        raise FailedError("no stage is_trained, but there is a training_loss")
+    state = {name: buffer.clone() for name, buffer in method.named_buffers()}
+    before = float(loss_of(method, batch).detach())
+    with torch.no_grad():  # queues and means have moved on
+        for name, buffer in method.named_buffers():
+            buffer.copy_(state[name])
+    found = _require_finite_step(method, 0, "in a first step")
+    trained = {name for name, value in method.named_parameters() if value.requires_grad}
+    idle = sorted(trained - found.keys())
+    require(not idle, f"{', '.join(idle[:3])} get no gradient: freeze them in on_stage_start")
+    with torch.no_grad():
+        for name, parameter in method.named_parameters():
+            if name in found:
+                parameter.sub_(1e-3 * found[name])
+        for name, buffer in method.named_buffers():
+            buffer.copy_(state[name])
+        after = float(loss_of(method, batch))
+    require(after < before, f"a small step against the gradient moves {before:.6g} to {after:.6g}")
+    return f"{len(found)} tensors move, the loss falls from {before:.4g} to {after:.4g}"
+
+
+@_check(excuse=_untrained)
+def mean(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
+    """Check that a loss is a mean: of a batch's halves, and of ranks with other classes each.
+
+    A loss that draws random numbers, or in which images depend on each other, is not that of its
+    halves.
+    """
+    method = begin(case, stage).double()
+    loss, found = mean_over_ranks(method)
+    means = []
+    if case.method.batch_dependence == "none" and not has_drawn(method):
+        starts = (begin(case, stage).double() for _ in range(2))
+        halves = map(loss_of, starts, shares(training_batch(method), 2))
+        half = sum(float(each.detach()) for each in halves) / 2
+        require(
+            math.isclose(loss, half, rel_tol=RTOL),
+            f"the loss of a batch is {loss:.6g}, that of its halves {half:.6g} on average: "
+            f"{GLOBAL}; declare batch_dependence where images change each other's loss",
+        )
+        means.append("its halves")
+    if case.method.batch_dependence != "per_rank":
+        both, others = ranks(2)(mean_of_stage, replace(case), stage)[0]
+        gap, name = largest_difference(tensors(others), tensors(found))
+        require(
+            math.isclose(loss, both, rel_tol=RTOL) and gap <= RTOL,
+            f"the loss is {loss:.6g} in one process and {both:.6g} on two, the gradient of {name} "
+            f"differs by {gap:.1e}: {GLOBAL}",
+        )
+        means.append("two ranks")
+    return f"the loss is {loss:.6g}, and the mean of {' and of '.join(means) or 'no parts'}"
 
 
 @_check()
@@ -218,15 +376,14 @@ def equals_one_process(
     job = bench.lend_starts(case.jobs(stage, batch_size=batch), root)
     alone = bench.records[job.key]
     record = _train_on_ranks(bench, case, stage, world, root, job)
-    advice = "a mean is core.distributed.global_mean, a random number self.rng, a sum all_sum"
     require(record.cost.devices == world, f"{record.cost.devices} devices are in the record")
     for loss, expected in zip(_losses(record), _losses(alone), strict=True):
         require(
             math.isclose(loss, expected, rel_tol=RTOL, abs_tol=0),
-            f"{world} ranks have loss {loss:.6g} where one process has {expected:.6g}: {advice}",
+            f"{world} ranks have loss {loss:.6g} where one process has {expected:.6g}: {GLOBAL}",
         )
     gap, name = largest_difference(Bench(root).state(job), bench.state(job))
-    require(gap <= RTOL, f"{name} differs by {gap:.1e} between {world} ranks and one: {advice}")
+    require(gap <= RTOL, f"{name} differs by {gap:.1e} between {world} ranks and one: {GLOBAL}")
     for field in ("hits", "totals", "correct"):
         ours, theirs = getattr(record.test, field, None), getattr(alone.test, field, None)
         require(
@@ -277,6 +434,7 @@ def _train_on_ranks(
 @_check(excuse=_untested)
 def evaluation(bench: Bench, case: Case, stage: int) -> str:
     """Check that a test counts each image once, however large the batch is that it is in."""
+    _require_single_predictions(finish(begin(case, stage, norm="batch").double()))
     jobs = case.jobs(stage)
     record, images = bench.train(jobs), part_of_dataset(DATASET, "test", jobs[-1].split)
     count = len(images.labels)
@@ -284,7 +442,7 @@ def evaluation(bench: Bench, case: Case, stage: int) -> str:
     require(counted == count, f"a test of {count} images counts {counted}")
     method = restore(record, bench.weights_path(jobs[-1]), bench.options.plugins)
     hits = {}
-    for size in (count, 7, 1):
+    for size in (count, 7):
         batched = record.job.recipe.model_copy(update={"eval_batch_size": size})
         job = record.job.model_copy(update={"recipe": batched})
         again = record.model_copy(update={"job": job})
@@ -299,9 +457,32 @@ def evaluation(bench: Bench, case: Case, stage: int) -> str:
     return f"{counted} images counted; {sizes}"
 
 
+def _require_single_predictions(method: Method) -> None:
+    """Refuse logits of another shape, not finite, or that depend on the batch, with BatchNorm."""
+    images = evaluation_batch(method).images
+    with torch.inference_mode():
+        logits = method.predict(images)
+        parts = torch.cat([method.predict(images[i : i + 3]) for i in range(0, len(images), 3)])
+    shape = [len(images), method.spec.classes]
+    require([*logits.shape] == shape, f"logits are {[*logits.shape]}: return {shape}")
+    require(bool(logits.isfinite().all()), f"logits are not finite: {BOUND}")
+    gap, _ = largest_difference({"logits": parts}, {"logits": logits})
+    require(
+        gap <= RTOL,
+        f"logits in batches of 3 and of {len(images)} differ by {gap:.1e}: predict must treat each "
+        "image as if it were alone; is BatchNorm in evaluation mode?",
+    )
+
+
 @_check(excuse=_untested)
 def saved_weights(bench: Bench, case: Case, stage: int) -> str:
     """Check that the saved weights alone give the predictions."""
+    untrained, other = finish(begin(case, stage)), build(case).eval()
+    lost, left = other.load_state_dict(untrained.state_dict(), strict=False)
+    require(not lost, f"{', '.join(lost)} is not among the saved weights: {SAVED}")
+    require(not left or bool(case.method.teachers), f"{', '.join(left)}: register it in __init__")
+    other.stage = untrained.stage
+    _require_equal_logits(other, untrained)
     jobs = case.jobs(stage)
     record, job = bench.train(jobs), jobs[-1]
     method = restore(record, bench.weights_path(job), bench.options.plugins)
@@ -334,7 +515,41 @@ def stages(bench: Bench, case: Case, stage: int) -> str:
         "must take over all of a state with the same names and shapes; register buffers in "
         "__init__; begin anew in on_stage_start",
     )
-    return f"all {len(before)} tensors are taken over"
+    return f"all {len(before)} tensors are taken over; {_stage_goes_on(case, stage)}"
+
+
+def _stage_goes_on(case: Case, stage: int) -> str:
+    """Check that a stage begins from saved weights as in the object that the one before has left.
+
+    What is in an attribute that is no parameter or buffer is lost in between.
+    """
+    left = begin(case, stage - 1)
+    if left.stage.is_trained:
+        gradients(left, loss_of(left, training_batch(left)))
+    finish(left).requires_grad_()
+    left.frozen.clear()
+    saved = {name: value.clone() for name, value in left.state_dict().items()}
+    restored = begin(case, stage, weights=saved)
+    start_stage(left, stage)
+    if left.stage.is_trained:
+        batch = training_batch(restored)
+        with torch.no_grad():
+            loss, expected = loss_of(restored, batch), loss_of(left, batch)
+        require(
+            loss.equal(expected),
+            f"the first loss is {loss:.6g} from saved weights, and {expected:.6g} where the stage "
+            f"before has just ended: {SAVED}",
+        )
+    if left.stage.is_evaluated:
+        _require_equal_logits(finish(restored), finish(left))
+    return "it begins as where the stage before ended"
+
+
+def _require_equal_logits(method: Method, other: Method) -> None:
+    images = evaluation_batch(other).images
+    with torch.inference_mode():
+        same = method.predict(images).equal(other.predict(images))
+    require(same, f"predictions from saved weights are others: {SAVED}")
 
 
 def _moved(value: Tensor) -> Tensor:
@@ -360,8 +575,31 @@ def bf16(bench: Bench, case: Case, stage: int) -> str:
 def single_image_classes(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
     """Check that loss, gradients and predictions are finite where classes have one image."""
     for counts in SINGLES:
-        _train_on_counts(case, torch.tensor(counts))
+        weights = None
+        for number, each in enumerate(case.method.stages):
+            method = begin(case, number, counts, weights=weights)
+            where = f"in stage {each.name} with {[*counts]} training images"
+            for epoch in range(2 if method.stage.is_trained else 0):
+                _require_finite_step(method, epoch, where)
+            finish(method)
+            if method.stage.is_evaluated:
+                with torch.inference_mode():
+                    logits = method.predict(evaluation_batch(method).images)
+                require(bool(logits.isfinite().all()), f"logits are not finite {where}: {BOUND}")
+            weights = method.state_dict()
     return f"loss, gradients and logits are finite with {' and '.join(map(str, SINGLES))} images"
+
+
+def _require_finite_step(method: Method, epoch: int, where: str) -> dict[str, Tensor]:
+    """Refuse a loss or gradients that are not finite; return the gradients."""
+    loss = loss_of(method.train(), training_batch(method), epoch)
+    require(loss.ndim == 0, f"the loss has shape {[*loss.shape]} {where}: return a scalar")
+    require(bool(loss.isfinite()), f"the loss is {loss:.3g} {where}: {BOUND}")
+    found = gradients(method, loss)
+    require(bool(found), f"no parameter has a gradient {where}")
+    broken = [name for name, gradient in found.items() if not gradient.isfinite().all()]
+    require(not broken, f"gradients of {', '.join(broken[:3])} are not finite {where}: {BOUND}")
+    return found
 
 
 @_check(each_stage=False, excuse=_unreduced)
@@ -399,74 +637,3 @@ def _test_of(record: Record) -> EvaluationResult:
     if record.test is None:
         raise FailedError("the record has no test")
     return record.test
-
-
-def _train_on_counts(case: Case, counts: Tensor) -> None:
-    """Train two steps of each stage on random images of classes with so many training images.
-
-    Raises:
-        FailedError: naming the first number that is not finite.
-    """
-    torch.manual_seed(0)
-    kind, classes = case.method, len(counts)
-
-    def untrained(name: str, known: Sequence[int], **hparams: Any) -> Method:
-        spec = NetworkSpec("resnet8", len(known), channels=1, norm="group")
-        method = case.find(name)
-        return method(spec, counts[list(known)], method.HParams(**hparams))
-
-    def taught(teacher: Teacher) -> TrainedTeacher:
-        known = subset_classes(teacher.subset, counts.tolist(), "rank_thirds")
-        trained = untrained(teacher.method, known, **teacher.hparams)
-        return TrainedTeacher(trained.state_dict(), torch.tensor(known))
-
-    every = range(classes)
-    state = untrained(kind.init_from, every).state_dict() if kind.init_from else None
-    images, labels = torch.randn(classes, 1, 8, 8), torch.arange(classes)
-    for stage in kind.stages:
-        method = untrained(case.key, every, **case.hparams)
-        if state is not None:
-            method.init_from_weights(state)
-        method.load_teachers([taught(teacher) for teacher in kind.teachers])
-        method.stage = method.stage_of(stage.name)
-        method.on_stage_start(stage)
-        method.eval()
-        with torch.inference_mode():
-            if stage.needs_statistics_pass:
-                method.update_statistics(Batch(images, labels, labels))
-                method.finalize_statistics()
-        where = f"in stage {stage.name} with {counts.tolist()} training images"
-        for epoch in range(2 if stage.is_trained else 0):
-            _take_step(method, epoch, where)
-        with torch.inference_mode():
-            if stage.tunes_on_validation == "end":
-                method.eval().tune_on_validation([Batch(images, labels, labels)])
-            if stage.is_evaluated:
-                logits = method.eval().predict(images)
-                require(logits.shape == (classes, classes), f"logits are {[*logits.shape]} {where}")
-                require(bool(logits.isfinite().all()), f"logits are not finite {where}: {BOUND}")
-        state = method.state_dict()
-
-
-def _take_step(method: Method, epoch: int, where: str) -> None:
-    """Compute loss and gradients in one of two epochs, the second deferred."""
-    method.train().zero_grad()
-    method.progress = Progress(epoch, 2, deferred=epoch == 1)
-    method.rng = GlobalBatchRNG(make_generator(0, "method", epoch))
-    method.on_epoch_start(method.progress)
-    loss = total_loss(method.training_loss(_batch_of(method)))
-    require(bool(loss.isfinite()), f"the loss is {loss:.3g} {where}: {BOUND}")
-    loss.backward()  # type: ignore[no-untyped-call]
-    gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
-    require(bool(gradients), f"no parameter has a gradient {where}")
-    broken = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
-    require(not broken, f"gradients of {', '.join(broken[:3])} are not finite {where}: {BOUND}")
-
-
-def _batch_of(method: Method) -> Batch | dict[str, Batch]:
-    """Return what the method's stage trains on: its batch, views and samplers."""
-    labels = torch.tensor([0, 0, 0, 0, 0, 1, 2, 3])
-    images = torch.randn(method.stage.views, len(labels), 1, 8, 8).squeeze(0)
-    batch = Batch(images, labels, torch.arange(len(labels)) % int(method.counts.sum()))
-    names = method.samplers()
-    return batch if len(names) == 1 else dict.fromkeys(names, batch)

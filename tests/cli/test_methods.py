@@ -71,10 +71,14 @@ def test_an_unknown_method_suggests_the_nearest():
     assert names(problem.suggestion) == ["ride"]
 
 
-def test_the_survey_names_each_method_once_and_only_those_that_there_are():
+VARIANTS = {"tau_norm_validated", "tau_norm_learned", "ride_router", "ride_distill"}
+"""Keys beside those of the methods that the survey names: further forms of these."""
+
+
+def test_the_survey_names_each_method_once_and_all_that_there_are():
     listed = [method for _, method in survey_methods()]
     times = Counter(method.key for method in listed if method.key is not None)
-    assert set(times) <= set(METHODS)
+    assert set(times) == set(METHODS) - VARIANTS
     assert set(times.values()) == {1}
     assert len({method.name for method in listed}) == len(listed)
 

@@ -1,4 +1,4 @@
-"""The same checks over every method, and what single methods promise beyond them."""
+"""What single methods promise beyond the checks of every method (tests/contract)."""
 
 from pathlib import Path
 
@@ -8,72 +8,28 @@ import torch
 import ltbench.methods
 from ltbench.classifiers import tau_normalized
 from ltbench.core.batch import Batch
-from ltbench.core.rng import GlobalBatchRNG
-from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import total_loss
 from ltbench.methods import METHODS
-from ltbench.methods.contract import Method, Progress
-from ltbench.networks import NetworkSpec
+from ltbench.methods.contract import Progress
+from ltbench.testing import steps
+from ltbench.testing.jobs import Case
 
 CLASSES = 4
-COUNTS = torch.tensor([40, 12, 5, 1])
-TRAINED = [key for key, method in METHODS.items() if method.stages[0].is_trained]
-CONTINUED = [key for key, method in METHODS.items() if method.init_from == "softmax"]
 FAMILIES = ("rebalancing", "augmentation", "module_improvement", "ensembles")
 
 
-def spec(norm="group"):
-    return NetworkSpec("resnet8", classes=CLASSES, channels=3, norm=norm)
+def build(key, **hparams):
+    return steps.build(Case(key, hparams))
 
 
-def build(key, counts=COUNTS, norm="group", **hparams):
-    torch.manual_seed(0)
-    return METHODS[key](spec(norm), counts, METHODS[key].HParams(**hparams))
+def ready(key, norm="group", **hparams):
+    """Return a method as the suite has it when a stage begins, from its default start."""
+    return steps.begin(Case(key, hparams), norm=norm)
 
 
 def batch(size=6):
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randn(size, 3, 8, 8, generator=generator)
-    labels = torch.arange(size) % CLASSES
-    return Batch(images, labels, torch.arange(size))
-
-
-def loss_of(method):
-    """Return the loss of a batch as the stage has it: its views and samplers, the same draws."""
-    one, stage = batch(), method.stage
-    if stage.views > 1:
-        views = [one.images.roll(view, dims=3) for view in range(stage.views)]
-        one = Batch(torch.stack(views), one.labels, one.index)
-    samplers = method.samplers()
-    method.rng = GlobalBatchRNG(make_generator(0, "method", 0))
-    return total_loss(
-        method.training_loss(one if len(samplers) == 1 else dict.fromkeys(samplers, one))
-    )
-
-
-def ready(key, counts=COUNTS, norm="group", **hparams):
-    """Return a method as the suite has it when a stage begins, from its default start."""
-    method = build(key, counts, norm, **hparams)
-    if method.init_from:
-        torch.manual_seed(5)
-        method.init_from_weights(METHODS[method.init_from](spec(norm), counts).state_dict())
-    method.on_stage_start(method.stage)
-    return method
-
-
-def observed(method):
-    if method.stage.needs_statistics_pass:
-        with torch.inference_mode():
-            method.update_statistics(batch())
-            method.update_statistics(batch())
-            method.finalize_statistics()
-    return method
-
-
-def gradients(method):
-    loss = loss_of(method)
-    loss.backward()
-    return loss, {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
+    images = torch.randn(size, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    return Batch(images, torch.arange(size) % CLASSES, torch.arange(size))
 
 
 def test_keys_are_file_names_and_every_file_is_listed():
@@ -105,80 +61,13 @@ def test_a_file_opens_with_the_paper(key):
     assert str(paper.year) in docstring
 
 
-@pytest.mark.parametrize("key", METHODS)
-def test_what_a_method_knows_of_a_test_is_declared(key):
-    method = observed(ready(key)).eval()
-    if key == "uno_ic":
-        method.strength.fill_(1.0)  # until it is chosen, on validation images, nothing is adjusted
-    assert (type(method).adapt is not Method.adapt) == (method.test_time == "transductive")
-    images, prior = batch().images, torch.tensor([0.6, 0.2, 0.1, 0.1])
-    with torch.inference_mode():
-        plain, told = method.predict(images), method.predict(images, prior)
-    assert torch.equal(plain, told) == (method.test_time != "known_test_prior")
-
-
-@pytest.mark.parametrize("key", TRAINED)
-def test_a_step_moves_what_is_trained_and_lowers_the_loss(key):
-    method = ready(key).train()
-    state = {name: buffer.clone() for name, buffer in method.named_buffers()}
-    loss, grads = gradients(method)
-    trainable = {n for n, p in method.named_parameters() if p.requires_grad}
-    assert loss.ndim == 0
-    assert loss.isfinite()
-    assert grads.keys() == trainable
-    assert all(grad.isfinite().all() for grad in grads.values())
-    with torch.no_grad():
-        for name, parameter in method.named_parameters():
-            if name in grads:
-                parameter -= 1e-3 * grads[name]
-        for name, buffer in method.named_buffers():  # queues and means have moved on
-            buffer.copy_(state[name])
-    assert loss_of(method) < loss
-
-
-@pytest.mark.parametrize(
-    "key", [k for k, m in METHODS.items() if not any(stage.is_trained for stage in m.stages)]
-)
-def test_an_untrained_stage_has_no_loss(key):
-    with pytest.raises(NotImplementedError, match="no trained stage"):
-        ready(key).training_loss(batch())
-
-
-@pytest.mark.parametrize("key", METHODS)
-def test_bad_counts_are_refused(key):
-    with pytest.raises(ValueError, match="without training images: 2"):
-        build(key, torch.tensor([4, 3, 0, 1]))
-    with pytest.raises(ValueError, match="3 counts for 4 classes"):
-        build(key, torch.tensor([4, 3, 1]))
-
-
-@pytest.mark.parametrize("key", CONTINUED)
-def test_a_start_gives_its_backbone(key):
-    start = build("softmax").state_dict()
-    torch.manual_seed(7)
-    method = METHODS[key](spec(), COUNTS)
-    method.init_from_weights(start)
-    own = method.state_dict()
-    assert all(own[n].equal(start[n]) for n in start if n.startswith("network.backbone."))
-
-
-@pytest.mark.parametrize("key", CONTINUED)
-def test_a_start_that_does_not_fit_is_refused_by_name(key):
-    start = build("softmax").state_dict()
-    weight = "network.backbone.conv1.weight"
-    del start[weight]
-    with pytest.raises(ValueError, match=f"{weight}: missing in the weights"):
-        build(key).init_from_weights(start)
-    start[weight] = torch.zeros(16, 1, 3, 3)
-    with pytest.raises(
-        ValueError, match=r"conv1.weight: \[16, 1, 3, 3\] in the weights, \[16, 3, 3, 3\]"
-    ):
-        build(key).init_from_weights(start)
-    start = build("softmax").state_dict() | {"network.backbone.more": torch.zeros(1)}
-    with pytest.raises(
-        ValueError, match=r"network.backbone.more: \[1\] in the weights, missing in the network"
-    ):
-        build(key).init_from_weights(start)
+def test_uno_ic_predicts_for_a_known_prior_once_a_strength_is_chosen():
+    method = ready("uno_ic").eval()
+    prior = torch.tensor([0.6, 0.2, 0.1, 0.1])
+    for strength in (0.0, 1.0):
+        method.strength.fill_(strength)
+        same = method.predict(batch().images).equal(method.predict(batch().images, prior))
+        assert same == (strength == 0.0)
 
 
 @pytest.mark.parametrize("key", ["lws", "tau_norm"])
@@ -193,7 +82,7 @@ def test_a_start_without_bias_counts_as_zero_bias(key):
 
 @pytest.mark.parametrize("key", ["lws", "tau_norm", "posthoc_logit_adjustment"])
 def test_a_start_without_classifier_weights_is_refused(key):
-    start = observed(ready("ncm")).state_dict()
+    start = steps.finish(ready("ncm")).state_dict()
     with pytest.raises(ValueError, match=r"network\.classifier\.weight: missing in the weights"):
         build(key).init_from_weights(start)
 
@@ -297,7 +186,7 @@ def test_ldam_predicts_scaled_cosines():
 
 def test_posthoc_moves_to_a_known_test_prior():
     method = ready("posthoc_logit_adjustment")
-    images, train = batch().images, COUNTS / COUNTS.sum()
+    images, train = batch().images, method.counts / method.counts.sum()
     network = method.network(images).softmax(dim=1)
     known = method.predict(images, target_prior=train).softmax(dim=1)
     torch.testing.assert_close(known, network)  # the same prior: nothing to correct

@@ -1,4 +1,4 @@
-"""Eight methods that each break one promise, as their authors would in good faith."""
+"""Methods that each break one promise, as their authors would in good faith."""
 
 from collections.abc import Mapping
 
@@ -74,12 +74,43 @@ class WrongMean(Sound):
         return (weights * self.losses(batch)).sum() / weights.sum()
 
 
+class ScaledSum(Sound):
+    """Adds the losses of the global batch up, alike on any number of ranks."""
+
+    def training_loss(self, batch: Batch) -> Loss:
+        return self.losses(batch).sum() * world_size()
+
+
 class BatchPrediction(Sound):
     """Centers the logits of whatever images are tested together."""
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
         logits = super().predict(images, target_prior)
         return logits - logits.mean(0)
+
+
+class TrainingMode(Sound):
+    """Predicts with a network in training mode, whose BatchNorm has the statistics of the batch."""
+
+    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
+        self.network.train()
+        return super().predict(images, target_prior)
+
+
+class PlainAttribute(Sound):
+    """Computes the mean image in a first stage, and keeps it where no weights file has it."""
+
+    stages = (Stage("mean", is_trained=False, needs_statistics_pass=True), Stage("train"))
+
+    def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: object = None) -> None:
+        super().__init__(spec, counts, hparams)
+        self.mean = torch.zeros(spec.channels, 1, 1)
+
+    def update_statistics(self, batch: Batch) -> None:
+        self.mean = self.mean + batch.images.mean(dim=(0, 2, 3)).view(-1, 1, 1)
+
+    def training_loss(self, batch: Batch) -> Loss:
+        return global_mean(self.losses(Batch(batch.images - self.mean, batch.labels, batch.index)))
 
 
 class UncarriedState(Sound):
@@ -130,7 +161,10 @@ METHODS = {
     "forgotten_state": ForgottenState,
     "lost_buffer": LostBuffer,
     "wrong_mean": WrongMean,
+    "scaled_sum": ScaledSum,
     "batch_prediction": BatchPrediction,
+    "training_mode": TrainingMode,
+    "plain_attribute": PlainAttribute,
     "uncarried_state": UncarriedState,
     "not_a_number": NotANumber,
     "single_precision_only": SinglePrecisionOnly,

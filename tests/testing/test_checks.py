@@ -17,14 +17,17 @@ from ltbench.testing.verdicts import case_of, judge
 from tests.support.errors import problems, suggested
 from tests.testing import broken_methods as broken
 
-NOT_APPLICABLE = {"stages", "equal_counts"}
+NOT_APPLICABLE = {"init_weights", "stages", "equal_counts"}
 FAILED = {
     broken.Sound: set(),
-    broken.RankDependentLoss: {"two_ranks"},
-    broken.ForgottenState: {"interruption"},
+    broken.RankDependentLoss: {"mean", "two_ranks"},
+    broken.ForgottenState: {"interruption", "mean"},
     broken.LostBuffer: {"interruption", "saved_weights"},
-    broken.WrongMean: {"two_ranks"},
+    broken.WrongMean: {"mean", "two_ranks"},
+    broken.ScaledSum: {"mean"},
     broken.BatchPrediction: {"two_ranks", "evaluation"},
+    broken.TrainingMode: {"evaluation"},
+    broken.PlainAttribute: {"stages"},
     broken.UncarriedState: {"stages"},
     broken.NotANumber: {"single_image_classes"},
     broken.SinglePrecisionOnly: {"bf16"},
@@ -51,6 +54,11 @@ def test_a_broken_method_fails_the_checks_of_what_it_breaks(method):
 def test_a_sound_method_passes(method, check):
     assert method is broken.Sound
     check(method)
+
+
+def test_the_guide_describes_every_check():
+    guide = (Path(__file__).parents[2] / "docs/own-method.md").read_text()
+    assert re.findall(r"^\| `([a-z0-9_]+)` \|", guide, re.MULTILINE) == list(CHECKS)
 
 
 def test_a_failed_check_fails_its_test():

@@ -1,0 +1,184 @@
+"""Methods and batches for single steps, without data or training."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ltbench.core.batch import Batch
+from ltbench.core.distributed import all_sum, rank, world_size
+from ltbench.core.groups import subset_classes
+from ltbench.core.rng import GlobalBatchRNG
+from ltbench.core.seeding import make_generator
+from ltbench.core.stepping import total_loss
+from ltbench.methods.contract import Method, Progress, TrainedTeacher
+from ltbench.networks import NetworkSpec
+from ltbench.testing.jobs import Case, shares
+
+CLASSES, CHANNELS = 4, 3
+COUNTS = (40, 12, 5, 2)
+BATCH_SIZE = 8
+
+Norm = Literal["batch", "group"]
+StepBatch = Batch | dict[str, Batch]
+"""What a step gets: a dict where a stage has several samplers."""
+
+
+def build(case: Case, counts: tuple[int, ...] = COUNTS, *, norm: Norm = "group") -> Method:
+    """Return a new method on a small network of four classes, always with the same weights."""
+    torch.manual_seed(0)
+    return _untrained(case, case.key, case.hparams, counts, norm)
+
+
+def begin(
+    case: Case,
+    stage: int = 0,
+    counts: tuple[int, ...] = COUNTS,
+    *,
+    norm: Norm = "group",
+    weights: Mapping[str, Tensor] | None = None,
+) -> Method:
+    """Return a method at the beginning of a stage, on untrained weights of its default start.
+
+    Args:
+        case: the method.
+        stage: position of the stage.
+        counts: training images of each class.
+        norm: of the network.
+        weights: of the stage before; those of an untrained one by default.
+    """
+    kind, method = case.method, build(case, counts, norm=norm)
+    if stage == 0 and kind.init_from is not None:
+        torch.manual_seed(5)
+        weights = _untrained(case, kind.init_from, {}, counts, norm).state_dict()
+    elif stage > 0 and weights is None:
+        weights = finish(begin(case, stage - 1, counts, norm=norm)).state_dict()
+    if weights is not None:
+        method.init_from_weights(weights)
+    method.load_teachers(list(_teachers(case, counts, norm)))
+    start_stage(method, stage)
+    return method
+
+
+def start_stage(method: Method, stage: int) -> None:
+    """Let a method begin a stage, with the draws that it always has."""
+    method.stage = method.stage_of(type(method).stages[stage].name)
+    torch.manual_seed(7)
+    method.on_stage_start(method.stage)
+    if method.stage.is_trained:
+        gather_statistics(method)
+    method.train()
+
+
+def gather_statistics(method: Method) -> None:
+    """Show a method the training images where its stage needs them."""
+    if method.stage.needs_statistics_pass:
+        method.eval()
+        with torch.inference_mode():
+            for seed in range(2):
+                method.update_statistics(evaluation_batch(method, seed))
+            method.finalize_statistics()
+
+
+def finish(method: Method) -> Method:
+    """Return a method in evaluation mode after all that follows its stage's training."""
+    method.eval()
+    if not method.stage.is_trained:
+        gather_statistics(method)
+    if method.stage.tunes_on_validation != "never":
+        with torch.inference_mode():
+            method.tune_on_validation([evaluation_batch(method)])
+    return method
+
+
+def _untrained(
+    case: Case,
+    key: str,
+    hparams: Mapping[str, object],
+    counts: tuple[int, ...],
+    norm: Norm,
+    classes: int = CLASSES,
+) -> Method:
+    kind = case.find(key)
+    spec = NetworkSpec("resnet8", classes, CHANNELS, norm)
+    return kind(spec, torch.tensor(counts), kind.HParams(**hparams))
+
+
+def _teachers(case: Case, counts: tuple[int, ...], norm: Norm) -> Iterator[TrainedTeacher]:
+    """Yield untrained teachers."""
+    for teacher in case.method.teachers:
+        classes = subset_classes(teacher.subset, counts, "rank_thirds")
+        if not classes:  # an empty group has no teacher
+            continue
+        own = tuple(counts[k] for k in classes)
+        untrained = _untrained(case, teacher.method, teacher.hparams, own, norm, len(own))
+        yield TrainedTeacher(untrained.state_dict(), torch.tensor(classes))
+
+
+def training_batch(method: Method) -> Batch:
+    """Return a batch of noise in the views of a method's stage, most of it of the first class."""
+    batch = evaluation_batch(method)
+    views = [batch.images.roll(view, dims=3) for view in range(method.stage.views)]
+    images = torch.stack(views) if len(views) > 1 else batch.images
+    return Batch(images, torch.tensor([0, 0, 0, 0, 0, 1, 2, 3]), batch.index)
+
+
+def evaluation_batch(method: Method, seed: int = 1) -> Batch:
+    """Return a batch of noise, two images of each class."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(BATCH_SIZE, CHANNELS, 8, 8, generator=generator)
+    labels = torch.arange(BATCH_SIZE) % CLASSES
+    index = torch.arange(BATCH_SIZE) % int(method.counts.sum())
+    return Batch(images.to(next(method.parameters()).dtype), labels, index)
+
+
+def step_batch(method: Method, batch: Batch) -> StepBatch:
+    """Return what the method's step gets of a batch: itself, or a dict by sampler."""
+    samplers = method.samplers()
+    return batch if len(samplers) == 1 else dict.fromkeys(samplers, batch)
+
+
+def loss_of(method: Method, batch: Batch, epoch: int = 0) -> Tensor:
+    """Return the loss of a batch in an epoch of two, always with the same draws."""
+    torch.manual_seed(epoch)
+    method.progress = Progress(epoch, 2, deferred=epoch == 1)
+    method.rng = GlobalBatchRNG(make_generator(0, "method", epoch))
+    method.on_epoch_start(method.progress)
+    return total_loss(method.training_loss(step_batch(method, batch)))
+
+
+def has_drawn(method: Method) -> bool:
+    """Return whether `loss_of` has drawn random numbers in epoch 0, from `rng` or from torch."""
+    shared, torchs = make_generator(0, "method", 0), torch.Generator().manual_seed(0)
+    states = (method.rng.generator.get_state(), torch.get_rng_state())
+    return not all(map(torch.equal, states, (shared.get_state(), torchs.get_state())))
+
+
+def gradients(method: Method, loss: Tensor) -> dict[str, Tensor]:
+    """Return the gradients of a loss by parameter."""
+    method.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
+
+
+def mean_over_ranks(method: Method) -> tuple[float, dict[str, Any]]:
+    """Return the mean loss of the ranks' shares of a batch, and its gradients as numpy arrays.
+
+    Every rank calls this, or one process that has the whole batch as its share.
+    """
+    share: Batch = shares(training_batch(method), world_size())[rank()]
+    loss = loss_of(method, share)
+    grads = gradients(method, loss)
+    mean = {name: (all_sum(grad) / world_size()).numpy() for name, grad in grads.items()}
+    return float(all_sum(loss.detach())) / world_size(), mean
+
+
+def mean_of_stage(case: Case, stage: int) -> tuple[float, dict[str, Any]]:
+    """Return what `mean_over_ranks` does of a method at the beginning of a stage, in float64."""
+    return mean_over_ranks(begin(case, stage).double())
+
+
+def tensors(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return numpy arrays as tensors."""
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
