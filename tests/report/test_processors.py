@@ -182,7 +182,7 @@ def test_the_world_has_every_table(written):
         *("main", "groups", "decoupling", "paired", "calibration", "shifts", "open set"),
         *("classes", "cost", "metrics"),
     }
-    assert b"Ranks over 5 datasets" in written["README.md"]
+    assert b"Mean ranks over 5 datasets" in written["README.md"]
     assert sum(name.startswith("figures/") for name in written) == 6
 
 
