@@ -110,7 +110,7 @@ channels_last: yes
 stage1:
   epochs: 10
   optimizer: {lr: 1e-1x, momentum: 1}
-  schedule: {kind: linear}
+  schedule: {kind: polynomial}
 stage2:
   epochs: 10
   optimizer: {lr: -1e-3, weigth_decay: 1}
@@ -137,7 +137,7 @@ def test_checks_across_fields_name_the_stage():
     text = (
         RECIPE.replace("0\nchannels_last: yes", "1").replace("1e-1x", "0.1").replace(": 1}", ": 0}")
     )
-    text = text.replace("linear", "constant").replace("-1e-3, weigth", "1e-3, weight")
+    text = text.replace("polynomial", "constant").replace("-1e-3, weigth", "1e-3, weight")
     ((*problem, said),) = problems(Recipe, text, {"name": "r"})
     assert problem == [8, "stage2", "conflict"]
     assert "[10]" in said
@@ -150,7 +150,7 @@ def test_scientific_numbers_and_whole_numbers_are_numbers():
         .replace(": 1}", ": 0}")
     )
     text = (
-        text.replace("linear", "constant")
+        text.replace("polynomial", "constant")
         .replace("-1e-3, weigth", "1, weight")
         .replace("10, 3", "9")
     )
