@@ -52,7 +52,7 @@ class PublishedRow(Model):
     init_from: str = ""
 
     def matches(self, run: Mapping[str, Any]) -> bool:
-        """Return whether a row of the table of runs is of this variant."""
+        """Return whether a run is of this variant."""
         return (
             (run["method"], run["init_from"]) == (self.method, self.init_from)
             and run["overrides"] == ""
@@ -61,7 +61,7 @@ class PublishedRow(Model):
 
 
 class PublishedTable(Model):
-    """A published table, and the rows that it shares with ours, fixed beforehand.
+    """A published table and the rows that it shares with ours.
 
     Attributes:
         ours: names of our datasets that stand for its own.
@@ -126,7 +126,7 @@ def published_tables() -> tuple[PublishedTable, ...]:
 def scores_of(
     table: PublishedTable, runs: Iterable[Mapping[str, Any]]
 ) -> dict[str, list[Fraction]]:
-    """Return our accuracies by published name, one for each seed that all rows have.
+    """Return our accuracies by published name, one per common seed.
 
     Args:
         table: the published table.
@@ -148,7 +148,7 @@ def scores_of(
 def boards_of(
     table: PublishedTable, runs: Iterable[Mapping[str, Any]]
 ) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
-    """Return the long-tailed runs that a table can be held against, by dataset and recipe."""
+    """Return the long-tailed runs comparable to a table, by dataset and recipe."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for run in runs:
         setting = (run["dataset_name"] in table.ours, run["imbalance_ratio"], run["split"])
@@ -158,7 +158,7 @@ def boards_of(
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Return the runs of a board that is kept as counts by class alone, as the table of runs has.
+    """Return the runs of a board that is kept as counts by class.
 
     Raises:
         ConfigError: for a file that is not of that form.
@@ -223,7 +223,7 @@ def agreement(published: Sequence[Fraction], ours: Sequence[Sequence[Fraction]])
 
 
 def noise_interval(published: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
-    """Return the interval of rho between a table and itself with `NOISE` points of noise."""
+    """Return the interval of rho under noise of `NOISE` points."""
     values = np.array([float(value) for value in published])
     noise = np.random.default_rng(0).standard_normal((RESAMPLES, len(values))) * float(NOISE)
     return percentile_interval(

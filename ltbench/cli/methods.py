@@ -23,7 +23,7 @@ NAME = Location("NAME")
 
 @methods_app.command("list")
 def methods_list(plugins: Plugins = None, records: RecordsDir = Folders.records) -> None:
-    """List the methods: where they come from, what they cost, how they are checked."""
+    """List the methods with their papers, costs and checks."""
     from ltbench.report.method_tables import METHODS, Methods
     from ltbench.report.readme import published_methods
     from ltbench.report.table import build
@@ -112,7 +112,7 @@ def methods_check(
         list[str] | None, typer.Option("--check", help="Run this check only; default: all.")
     ] = None,
 ) -> None:
-    """Check the methods of a file as those of the suite are checked; a verdict a check."""
+    """Check the methods of a file, with a verdict per check."""
     from ltbench.methods.plugins import import_plugin
     from ltbench.testing.jobs import Case
     from ltbench.testing.verdicts import verdicts
@@ -132,7 +132,7 @@ def methods_check(
 
 @methods_app.command("survey")
 def methods_survey() -> None:
-    """List the methods of the survey, and the keys of those that are implemented."""
+    """List the methods of the survey with the keys of implemented ones."""
     from ltbench.config.survey import survey_methods
 
     methods = list(survey_methods())

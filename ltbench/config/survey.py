@@ -17,7 +17,7 @@ Section = Literal["re-balancing", "information augmentation", "module improvemen
 
 
 class SurveyMethod(Model):
-    """A method of the survey, with the key of the one that implements it, if any."""
+    """A method of the survey, with its key if it is implemented."""
 
     name: str
     venue: str | None = None

@@ -69,7 +69,7 @@ def build_backbone(spec: NetworkSpec) -> tuple[nn.Module, int]:
 
 
 def small_backbone(spec: NetworkSpec, *, reduced: bool = False) -> CifarResNet | FastNet:
-    """Return a small backbone; reduced, its later stages have 3/4 of the channels."""
+    """Return a small backbone; `reduced` narrows its later stages by a quarter."""
     if spec.backbone in FASTNETS:
         first, second, third = FASTNETS[spec.backbone]
         later = (second * 3 // 4, third * 3 // 4) if reduced else (second, third)

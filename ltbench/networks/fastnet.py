@@ -17,20 +17,20 @@ STEM = 24
 
 
 class HalvingPool(nn.MaxPool2d):
-    """Max-pooling by two, which leaves maps of a single pixel as they are."""
+    """Max-pooling by two that leaves maps of one pixel alone."""
 
     def __init__(self) -> None:
         super().__init__(2)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Map [B, C, H, W] to [B, C, H / 2, W / 2], rounded down."""
+        """Halve the height and width of maps [B, C, H, W]."""
         return maps if min(maps.shape[2:]) < 2 else super().forward(maps)
 
 
 def block(
     inputs: int, outputs: int, norm: Literal["batch", "group"], *, pooled: bool
 ) -> nn.Sequential:
-    """Return a 3x3 convolution, max-pooling by two if asked for, norm and GELU."""
+    """Return a 3x3 convolution, optional max-pooling by two, norm and GELU."""
     layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)]
     if pooled:
         layers.append(HalvingPool())
@@ -38,7 +38,13 @@ def block(
 
 
 class FastNet(nn.Module):
-    """Images [B, C, 32, 32] (any size) -> features [B, D], D the last stage's width."""
+    """FastNet: images [B, C, H, W] -> features [B, D].
+
+    Args:
+        channels: C of the images.
+        norm: BatchNorm or GroupNorm.
+        widths: channels of the three stages; the last is D.
+    """
 
     def __init__(
         self,
@@ -60,7 +66,7 @@ class FastNet(nn.Module):
         self.pool = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
 
     def maps(self, images: Tensor) -> Tensor:
-        """Return the last maps [B, D, H', W'] of images [B, C, H, W]."""
+        """Return the maps [B, D, H', W'] before pooling."""
         maps: Tensor = self.stages(self.stem(images))
         return maps
 

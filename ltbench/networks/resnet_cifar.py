@@ -73,7 +73,7 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def maps(self, images: Tensor) -> Tensor:
-        """Return the last maps [B, D, H', W'] of images [B, C, H, W]."""
+        """Return the maps [B, D, H', W'] before pooling."""
         maps: Tensor = self.stages(F.relu(self.norm1(self.conv1(images)), inplace=True))
         return maps
 

@@ -116,7 +116,7 @@ ORDERS: TableSpec[Sequence[Order], Order] = TableSpec(
 
 
 def ceiling(table: PublishedTable) -> tuple[Order, str]:
-    """Return how well the table's order repeats itself: under another ratio, and with noise."""
+    """Return how well the table's order repeats under another ratio."""
     theirs, again = table.accuracies(table.imbalance_ratio), table.accuracies(table.ceiling)
     found = agreement(theirs, [[value] for value in again])
     noise = _between(noise_interval(theirs))

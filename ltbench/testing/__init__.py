@@ -1,4 +1,4 @@
-"""Checks of methods, one's own too: `check_method(MyMethod)`, or each check as a test of pytest."""
+"""Checks of methods: `check_method(MyMethod)`, or each check as a pytest test."""
 
 from ltbench.testing.checks import CHECKS
 from ltbench.testing.verdicts import Verdict, check_method, parametrize_with_checks, verdicts

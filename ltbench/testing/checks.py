@@ -1,4 +1,4 @@
-"""What every method promises, each a check of a method's stages on a bench that trains them."""
+"""Checks of a method's stages, on a bench that trains them."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -67,7 +67,7 @@ Excuse = Callable[[type[Method], int], str | None]
 
 
 class FailedError(AssertionError):
-    """A promise that a method does not keep: what was measured, and what to do."""
+    """A failed check: what was measured, and what to do."""
 
 
 def require(holds: bool, sentence: str) -> None:
@@ -111,7 +111,7 @@ def _always(_method: type[Method], _stage: int) -> None:
 
 
 def _check(*, each_stage: bool = True, excuse: Excuse = _always) -> Callable[[Run], Run]:
-    """Return a decorator that adds a function to the checks under its name."""
+    """Return a decorator that registers a check under its name."""
 
     def add(run: Run) -> Run:
         CHECKS[run.__name__] = Check(run.__name__, run, each_stage, excuse)
@@ -147,7 +147,7 @@ def _unreduced(method: type[Method], _: int) -> str | None:
 
 @_check(each_stage=False)
 def declarations(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
-    """Check that a method says where it comes from, and what its hyper-parameters mean."""
+    """Check the declarations: paper, category, descriptions of hyper-parameters."""
     method, fields = case.method, case.method.HParams.model_fields
     faults = [] if method.title else ["an empty title"]
     if method.category not in get_args(Category):
@@ -164,7 +164,7 @@ def declarations(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
 
 @_check(each_stage=False)
 def counts(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
-    """Check that a class without images, and counts of other classes, are refused."""
+    """Check that counts of zero and of other classes are refused."""
     for bad, words in (
         ((4, 3, 0, 1), "without training images: 2"),
         ((4, 3, 1), "3 counts for 4 classes"),
@@ -180,7 +180,7 @@ def counts(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
 
 @_check(each_stage=False, excuse=_from_scratch)
 def init_weights(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
-    """Check that the first stage takes over the backbone it is given, and refuses one that differs.
+    """Check that init weights are taken over, and refused where they differ.
 
     The error of what does not fit names the tensor and both shapes.
     """
@@ -233,7 +233,7 @@ def test_time(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
 
 @_check(excuse=_untrained_beside_others)
 def step(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
-    """Check that a step moves all that is trained, and nothing else, and lowers the loss."""
+    """Check that a step moves exactly the trained parameters and lowers the loss."""
     method = begin(case, stage)
     batch = training_batch(method)
     if not method.stage.is_trained:
@@ -264,7 +264,7 @@ def step(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
 
 @_check(excuse=_untrained)
 def mean(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
-    """Check that a loss is a mean: of a batch's halves, and of ranks with other classes each.
+    """Check that the loss is a mean over images and over ranks.
 
     A loss that draws random numbers, or in which images depend on each other, is not that of its
     halves.
@@ -296,7 +296,7 @@ def mean(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
 
 @_check()
 def training(bench: Bench, case: Case, stage: int) -> str:
-    """Check that a stage trains to a valid record: finite losses and weights, all steps counted."""
+    """Check that a stage trains to a valid record with finite weights."""
     jobs = case.jobs(stage)
     record, job = bench.train(jobs), jobs[-1]
     stored = read_record(record_path(bench.run_dir.records, job))
@@ -325,7 +325,7 @@ def training(bench: Bench, case: Case, stage: int) -> str:
 
 @_check()
 def interruption(bench: Bench, case: Case, stage: int) -> str:
-    """Check that an interrupted job ends bit for bit like an unbroken one.
+    """Check that an interrupted job equals an uninterrupted one bit for bit.
 
     It is stopped after its first epoch, and two steps into its second.
     """
@@ -363,7 +363,7 @@ def two_ranks(bench: Bench, case: Case, stage: int) -> str:
 def equals_one_process(
     bench: Bench, case: Case, stage: int, world: int = 2, batch: int = BATCH
 ) -> str:
-    """Check that ranks end where one process does, and return the largest difference.
+    """Return the largest difference between ranks and one process, if small enough.
 
     Args:
         bench: that trains.
@@ -396,7 +396,7 @@ def equals_one_process(
 
 
 def equals_shares_in_turn(bench: Bench, case: Case, stage: int, world: int = 2) -> str:
-    """Check that ranks end where one process does that goes through their shares in turn.
+    """Check that ranks equal one process that takes their shares in turn.
 
     The network has BatchNorm, of which each rank sees its share. Arguments as above.
     """
@@ -418,7 +418,7 @@ def equals_shares_in_turn(bench: Bench, case: Case, stage: int, world: int = 2) 
 def _train_on_ranks(
     bench: Bench, case: Case, stage: int, world: int, root: Path, job: Job
 ) -> Record:
-    """Return the record of ranks, which must be alike on all after every epoch."""
+    """Return the record of ranks whose states agree after every epoch."""
     answers = ranks(world)(train, job, root, bench.options)
     record: Record = answers[0][0]
     hashes: list[str] = answers[0][1]
@@ -433,7 +433,7 @@ def _train_on_ranks(
 
 @_check(excuse=_untested)
 def evaluation(bench: Bench, case: Case, stage: int) -> str:
-    """Check that a test counts each image once, however large the batch is that it is in."""
+    """Check that a test counts each image once, in batches of any size."""
     _require_single_predictions(finish(begin(case, stage, norm="batch").double()))
     jobs = case.jobs(stage)
     record, images = bench.train(jobs), part_of_dataset(DATASET, "test", jobs[-1].split)
@@ -458,7 +458,7 @@ def evaluation(bench: Bench, case: Case, stage: int) -> str:
 
 
 def _require_single_predictions(method: Method) -> None:
-    """Refuse logits of another shape, not finite, or that depend on the batch, with BatchNorm."""
+    """Refuse logits that have another shape, are not finite or depend on the batch."""
     images = evaluation_batch(method).images
     with torch.inference_mode():
         logits = method.predict(images)
@@ -499,7 +499,7 @@ def saved_weights(bench: Bench, case: Case, stage: int) -> str:
 
 @_check(excuse=_first)
 def stages(bench: Bench, case: Case, stage: int) -> str:
-    """Check that a stage takes over the whole state of the one before."""
+    """Check that a stage takes over all state of the previous one."""
     jobs = case.jobs(stage - 1)
     record = bench.train(jobs)
     # Moved, as what training leaves where it was would look as if it were taken over.
@@ -519,7 +519,7 @@ def stages(bench: Bench, case: Case, stage: int) -> str:
 
 
 def _stage_goes_on(case: Case, stage: int) -> str:
-    """Check that a stage begins from saved weights as in the object that the one before has left.
+    """Check that saved weights hold all state between two stages.
 
     What is in an attribute that is no parameter or buffer is lost in between.
     """
@@ -558,7 +558,7 @@ def _moved(value: Tensor) -> Tensor:
 
 @_check()
 def bf16(bench: Bench, case: Case, stage: int) -> str:
-    """Check that a stage trains under bfloat16 autocast, and keeps its state in float32."""
+    """Check that a stage trains under bfloat16 autocast with float32 state."""
     jobs = case.jobs(stage, norm="batch", precision="bf16", channels_last=True)
     record = bench.train(jobs)
     state = bench.state(jobs[-1])
@@ -573,7 +573,7 @@ def bf16(bench: Bench, case: Case, stage: int) -> str:
 
 @_check(each_stage=False)
 def single_image_classes(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
-    """Check that loss, gradients and predictions are finite where classes have one image."""
+    """Check that classes of one image give finite losses, gradients and predictions."""
     for counts in SINGLES:
         weights = None
         for number, each in enumerate(case.method.stages):

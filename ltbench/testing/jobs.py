@@ -47,7 +47,7 @@ EPOCHS, BATCH = 2, 16
 
 
 def recipe(**changes: Any) -> Recipe:
-    """Return a recipe in float64 with GroupNorm; `epochs` (3) and fields of a recipe change it."""
+    """Return a float64 recipe with GroupNorm, changed by `epochs` or fields."""
     values = load_recipe("digits").model_dump(mode="json")
     epochs = changes.pop("epochs", 3)
     for stage in ("stage1", "stage2"):
@@ -94,12 +94,12 @@ class Case:
         return self.find(self.key)
 
     def find(self, key: str) -> type[Method]:
-        """Return the class of another method, of the package or the same plugin."""
+        """Return another method's class, from the package or the plugin."""
         return find_method(key, self.plugins)[0]
 
     @cached_property
     def registry(self) -> MethodRegistry:
-        """Methods as if none took the run of another on the balanced split."""
+        """Return the registry without `reduces_to`, so that balanced runs are trained."""
         known = with_plugins(REGISTRY, self.plugins).methods
         return MethodRegistry(
             {key: info.model_copy(update={"reduces_to": None}) for key, info in known.items()}
@@ -174,12 +174,12 @@ class Bench:
         return self.run_dir.job(job.key).weights
 
     def folder(self) -> Path:
-        """Return a new folder, to train a job in that is not shared."""
+        """Return a new folder for a job that is not shared."""
         self.run_dir.root.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=self.run_dir.root))
 
     def lend_starts(self, jobs: list[Job], root: Path) -> Job:
-        """Return the last job of a chain, ready to be trained in another folder."""
+        """Return the last job of a chain, trainable in a folder."""
         self.train(jobs)
         for key in jobs[-1].depends_on:
             there = RunDirectory(root).job(key).weights
@@ -219,11 +219,11 @@ def train(job: Job, root: Path, options: Options = OPTIONS) -> tuple[Record, lis
 
 
 class InterruptedJobError(Exception):
-    """What ends a job in the middle, with the epochs that it has trained."""
+    """Interrupts a job; carries the number of epochs trained."""
 
 
 def train_interrupted(job: Job, root: Path, options: Options = OPTIONS) -> int:
-    """Stop a job after its first epoch, or before its record where nothing is trained.
+    """Stop a job after its first epoch, or before its record.
 
     Returns:
         The epochs that it has trained.
@@ -256,7 +256,7 @@ class StopAfter(Heartbeat):
 
 
 def train_stopped(job: Job, root: Path, steps: int, options: Options = OPTIONS) -> None:
-    """Ask the last rank of a job to stop after some optimisation steps."""
+    """Ask the last rank of a job to stop after some steps."""
     last = os.environ.get("RANK", "0") == str(int(os.environ.get("WORLD_SIZE", "1")) - 1)
     heartbeat = StopAfter(steps) if last else Heartbeat()
     with patch.object(datamodule, "ChunkedEpochs", partial(ChunkedEpochs, chunk=1)):
@@ -270,7 +270,7 @@ def train_stopped(job: Job, root: Path, steps: int, options: Options = OPTIONS) 
 def train_in_turn(
     job: Job, run_dir: RunDirectory, world: int, options: Options = OPTIONS
 ) -> dict[str, Tensor]:
-    """Return the state that ranks end in, by one process that goes through their shares in turn.
+    """Return one process's state after taking the ranks' shares in turn.
 
     Each rank is a copy of the method, with running statistics of its own until an epoch ends.
     """
@@ -303,7 +303,7 @@ def average(ranks: Iterable[list[Tensor]]) -> None:
 
 
 def shares(batch: Batch | dict[str, Batch], world: int) -> list[Any]:
-    """Return the ranks' shares of a global batch, each as a method gets it."""
+    """Return the ranks' shares of a global batch."""
     if isinstance(batch, dict):
         parts = [shares(stream, world) for stream in batch.values()]
         return [dict(zip(batch, share, strict=True)) for share in zip(*parts, strict=True)]
@@ -315,7 +315,7 @@ def shares(batch: Batch | dict[str, Batch], world: int) -> list[Any]:
 def largest_difference(
     ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]
 ) -> tuple[float, str]:
-    """Return the largest difference of two states of float64, and the tensor that has it.
+    """Return the largest difference of two states, and its tensor.
 
     A tensor's difference is relative to its largest value, and infinite where integers, types,
     shapes or names differ.

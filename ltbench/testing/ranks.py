@@ -1,4 +1,4 @@
-"""Processes that run a function side by side, as the ranks of one gloo group."""
+"""Processes that run a function as the ranks of a gloo group."""
 
 import atexit
 import logging
@@ -26,7 +26,7 @@ class RankError(Exception):
 
 
 class Ranks:
-    """As many processes as there are ranks, forked when first called and kept for further calls.
+    """Rank processes, forked on the first call and kept for further calls.
 
     They have torchrun's variables, and this process holds their store as torchrun's agent does, so
     that no port has to be guessed.
@@ -126,7 +126,7 @@ def quiet() -> Iterator[None]:
 
 @cache
 def ranks(world: int) -> Ranks:
-    """Return the processes that all checks share, and that end with this one."""
+    """Return the rank processes that all checks share."""
     shared = Ranks(world)
     atexit.register(shared.stop)  # they ignore the signal that multiprocessing ends daemons with
     return shared

@@ -26,7 +26,7 @@ StepBatch = Batch | dict[str, Batch]
 
 
 def build(case: Case, counts: tuple[int, ...] = COUNTS, *, norm: Norm = "group") -> Method:
-    """Return a new method on a small network of four classes, always with the same weights."""
+    """Return a new method on a small network with fixed weights."""
     torch.manual_seed(0)
     return _untrained(case, case.key, case.hparams, counts, norm)
 
@@ -39,7 +39,7 @@ def begin(
     norm: Norm = "group",
     weights: Mapping[str, Tensor] | None = None,
 ) -> Method:
-    """Return a method at the beginning of a stage, on untrained weights of its default start.
+    """Return a method at the start of a stage, on untrained weights.
 
     Args:
         case: the method.
@@ -62,7 +62,7 @@ def begin(
 
 
 def start_stage(method: Method, stage: int) -> None:
-    """Let a method begin a stage, with the draws that it always has."""
+    """Let a method begin a stage with fixed random numbers."""
     method.stage = method.stage_of(type(method).stages[stage].name)
     torch.manual_seed(7)
     method.on_stage_start(method.stage)
@@ -82,7 +82,7 @@ def gather_statistics(method: Method) -> None:
 
 
 def finish(method: Method) -> Method:
-    """Return a method in evaluation mode after all that follows its stage's training."""
+    """Return a method in evaluation mode, as tests get it."""
     method.eval()
     if not method.stage.is_trained:
         gather_statistics(method)
@@ -117,7 +117,7 @@ def _teachers(case: Case, counts: tuple[int, ...], norm: Norm) -> Iterator[Train
 
 
 def training_batch(method: Method) -> Batch:
-    """Return a batch of noise in the views of a method's stage, most of it of the first class."""
+    """Return a batch of noise in the views of a method's stage."""
     batch = evaluation_batch(method)
     views = [batch.images.roll(view, dims=3) for view in range(method.stage.views)]
     images = torch.stack(views) if len(views) > 1 else batch.images
@@ -134,13 +134,13 @@ def evaluation_batch(method: Method, seed: int = 1) -> Batch:
 
 
 def step_batch(method: Method, batch: Batch) -> StepBatch:
-    """Return what the method's step gets of a batch: itself, or a dict by sampler."""
+    """Return a step's input: the batch, or a dict by sampler."""
     samplers = method.samplers()
     return batch if len(samplers) == 1 else dict.fromkeys(samplers, batch)
 
 
 def loss_of(method: Method, batch: Batch, epoch: int = 0) -> Tensor:
-    """Return the loss of a batch in an epoch of two, always with the same draws."""
+    """Return the loss of a batch with fixed random numbers."""
     torch.manual_seed(epoch)
     method.progress = Progress(epoch, 2, deferred=epoch == 1)
     method.rng = GlobalBatchRNG(make_generator(0, "method", epoch))
@@ -149,7 +149,7 @@ def loss_of(method: Method, batch: Batch, epoch: int = 0) -> Tensor:
 
 
 def has_drawn(method: Method) -> bool:
-    """Return whether `loss_of` has drawn random numbers in epoch 0, from `rng` or from torch."""
+    """Return whether a loss draws random numbers."""
     shared, torchs = make_generator(0, "method", 0), torch.Generator().manual_seed(0)
     states = (method.rng.generator.get_state(), torch.get_rng_state())
     return not all(map(torch.equal, states, (shared.get_state(), torchs.get_state())))
@@ -163,7 +163,7 @@ def gradients(method: Method, loss: Tensor) -> dict[str, Tensor]:
 
 
 def mean_over_ranks(method: Method) -> tuple[float, dict[str, Any]]:
-    """Return the mean loss of the ranks' shares of a batch, and its gradients as numpy arrays.
+    """Return the mean loss over the ranks, and its gradients.
 
     Every rank calls this, or one process that has the whole batch as its share.
     """
@@ -175,7 +175,7 @@ def mean_over_ranks(method: Method) -> tuple[float, dict[str, Any]]:
 
 
 def mean_of_stage(case: Case, stage: int) -> tuple[float, dict[str, Any]]:
-    """Return what `mean_over_ranks` does of a method at the beginning of a stage, in float64."""
+    """Return `mean_over_ranks` of a method at the start of a stage."""
     return mean_over_ranks(begin(case, stage).double())
 
 

@@ -25,7 +25,7 @@ State = Literal["passed", "failed", "not applicable"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says of a method: its name, and a sentence with what was measured."""
+    """The verdict of a check: its name, and what was measured."""
 
     check: str
     state: State
@@ -106,7 +106,7 @@ def case_of(method: type[Method]) -> Case:
 
 
 def verdicts(case: Case, names: Iterable[str] = ()) -> Iterator[Verdict]:
-    """Yield what the checks say of a method, each when it is over.
+    """Yield the verdicts of the checks as they finish.
 
     Args:
         case: the method.
@@ -133,7 +133,7 @@ def verdicts(case: Case, names: Iterable[str] = ()) -> Iterator[Verdict]:
 
 
 def judge(check: Check, bench: Bench, case: Case) -> Verdict:
-    """Return what a check says of a method: it fails where it fails for one stage."""
+    """Return the verdict of a check over all stages of a method."""
     found: dict[State, dict[str, None]] = {"failed": {}, "passed": {}, "not applicable": {}}
     names = [stage.name for stage in case.method.stages]
     for stage in check.stages(case.method):
@@ -157,7 +157,7 @@ def _measured(check: Check, bench: Bench, case: Case, stage: int) -> tuple[State
 
 
 def _described(error: Exception, case: Case) -> str:
-    """Return the last line of an error, and the line of the method's file that it comes from."""
+    """Return an error's last line with its place in the method's file."""
     file = inspect.getfile(case.method)
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[-1] if lines else 'no message'}"
