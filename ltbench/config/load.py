@@ -131,6 +131,7 @@ class LoadedGrid:
         values: of the file, with what it extends, variant sets and overrides of the grid.
         location: where the values were written.
         hparams: where the hyper-parameters of its variants were written, in order.
+        resolver: that checked them; None without a registry of methods.
     """
 
     grid: Grid
@@ -138,6 +139,7 @@ class LoadedGrid:
     values: dict[str, Any]
     location: Location
     hparams: tuple[Location, ...]
+    resolver: HParamResolver | None
 
 
 def load_grid(
@@ -180,11 +182,11 @@ def read_grid_file(
     hparams = list(_hparams(values, location, registry))
     changes = [o for o in overrides if o.target == "hparams"]
     hparams = override_hparams(hparams, changes, problems)
-    if registry is not None:
-        resolver = HParamResolver(registry)
+    resolver = None if registry is None else HParamResolver(registry)
+    if resolver is not None:
         for variant in hparams:
             with collect_errors(problems):
-                if variant.method in registry:
+                if variant.method in resolver.registry:
                     resolver.check(variant.method, variant.values, specs, variant.location)
     raise_all(sorted(problems, key=lambda p: (p.file, p.line or 0)))
     if grid is None:
@@ -195,7 +197,7 @@ def read_grid_file(
     ]
     grid = grid.model_copy(update={"variants": tuple(variants)})
     written = tuple(own.location for own in hparams)
-    return LoadedGrid(grid, display(path), values, location, written)
+    return LoadedGrid(grid, display(path), values, location, written, resolver)
 
 
 def _check_grid(

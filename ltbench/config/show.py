@@ -63,7 +63,8 @@ def resolved_grid(
         ConfigError: naming what is wrong with a dataset.
     """
     lines = [*_block(loaded.values, loaded.location, loaded.file, ""), "---"]
-    resolver, specs = HParamResolver(registry), expand_datasets(loaded.grid, overrides)
+    resolver = loaded.resolver or HParamResolver(registry)
+    specs = expand_datasets(loaded.grid, overrides)
     for variant, location in zip(loaded.grid.variants, loaded.hparams, strict=True):
         by_values: dict[str, list[str]] = {}
         for spec in specs:

@@ -134,6 +134,7 @@ def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, Meth
         registry,
         present,
         tuple(override.text for override in overrides),
+        loaded.resolver,
     )
     only = parse_only(request.only)
     only.check(plan.rows)
