@@ -54,8 +54,6 @@ SINGLES = ((5000, 40, 1, 1), (1, 1, 1, 1))
 """Training images a class, without a second image of some classes or of any."""
 CPU = torch.device("cpu")
 BOUND = "bound what is divided by, and the arguments of logarithms and roots"
-
-
 SUPER = "call the method of the same name of super()"
 GLOBAL = "a mean is core.distributed.global_mean, a random number self.rng, a sum all_sum"
 SAVED = "keep what later steps, stages or predictions need in parameters or persistent buffers"
@@ -339,13 +337,12 @@ def interruption(bench: Bench, case: Case, stage: int) -> str:
     record, hashes = train(job, root, bench.options)
     require(len(hashes) == (EPOCHS - 1 if trained else 0), "an epoch was trained twice")
     require(record.cost.attempts == 2 + trained, f"{record.cost.attempts} attempts are counted")
-    advice = "keep what training changes in parameters or in buffers, which checkpoints have"
     gap, name = largest_difference(Bench(root).state(job), bench.state(job))
     same = Bench(root).weights(job) == bench.weights(job)
-    require(same, f"{name} differs by {gap:.1e} from that of an unbroken job: {advice}")
+    require(same, f"{name} differs by {gap:.1e} from that of an unbroken job: {SAVED}")
     require(
         record.numbers() == bench.records[job.key].numbers(),
-        f"weights are those of an unbroken job, losses or test are not: {advice}",
+        f"weights are those of an unbroken job, losses or test are not: {SAVED}",
     )
     return f"equal bit for bit after {record.cost.attempts} attempts"
 
@@ -491,8 +488,7 @@ def saved_weights(bench: Bench, case: Case, stage: int) -> str:
     require(
         found == expected,
         f"restored weights get {sum(found.hits)} of {sum(found.totals)} right where the job had "
-        f"{sum(expected.hits)}, or with other confidence: keep what predict needs in parameters "
-        "or persistent buffers",
+        f"{sum(expected.hits)}, or with other confidence: {SAVED}",
     )
     return f"{sum(found.hits)} of {sum(found.totals)} right, as in the job"
 

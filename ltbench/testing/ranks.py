@@ -17,8 +17,7 @@ import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # re-exported
 
 from ltbench.launch.local import DIGITS, PRELOAD
-
-LOCALHOST = "127.0.0.1"
+from ltbench.launch.ranks import LOCALHOST, RankLayout
 
 
 class RankError(Exception):
@@ -85,19 +84,9 @@ class Ranks:
         context = get_context("forkserver")
         context.set_forkserver_preload([*PRELOAD, *DIGITS])
         self.store = TCPStore(LOCALHOST, 0, is_master=True, wait_for_workers=False)
+        layout, address = RankLayout.of_one_machine(self.world), f"{LOCALHOST}:{self.store.port}"
         for rank in range(self.world):
-            variables = {
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(self.world),
-                "LOCAL_WORLD_SIZE": str(self.world),
-                "MASTER_ADDR": LOCALHOST,
-                "MASTER_PORT": str(self.store.port),
-                "TORCHELASTIC_USE_AGENT_STORE": "True",
-                "TORCHELASTIC_RUN_ID": "checks",
-                "TORCHELASTIC_RESTART_COUNT": "0",
-                "GLOO_SOCKET_IFNAME": "lo",
-            }
+            variables = layout.torchrun_env(rank, address) | {"GLOO_SOCKET_IFNAME": "lo"}
             ours, theirs = context.Pipe()
             process = context.Process(
                 target=_serve, args=(theirs, variables, self.joined), daemon=True
