@@ -37,7 +37,7 @@ NOISE: Final = Fraction(1)
 """Points of noise on the published accuracies that the ceiling is also given for."""
 
 
-class PublishedRow(Model):
+class ReferenceRow(Model):
     """A row that a published table shares with ours.
 
     Attributes:
@@ -60,7 +60,7 @@ class PublishedRow(Model):
         )
 
 
-class PublishedTable(Model):
+class ReferenceTable(Model):
     """A published table and the rows that it shares with ours.
 
     Attributes:
@@ -75,7 +75,7 @@ class PublishedTable(Model):
     imbalance_ratio: int
     ours: tuple[Name, ...] = Field(min_length=1)
     ceiling: int
-    rows: tuple[PublishedRow, ...] = Field(min_length=FEWEST)
+    rows: tuple[ReferenceRow, ...] = Field(min_length=FEWEST)
 
     def accuracies(self, imbalance_ratio: int) -> list[Fraction]:
         """Return the published accuracies of the rows under a ratio, in percent."""
@@ -90,7 +90,7 @@ class PublishedTable(Model):
 
 
 class _Tables(Model):
-    tables: tuple[PublishedTable, ...]
+    tables: tuple[ReferenceTable, ...]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Agreement:
 
 
 @cache
-def published_tables() -> tuple[PublishedTable, ...]:
+def reference_tables() -> tuple[ReferenceTable, ...]:
     """Return the tables of `reference/agreement.yaml`.
 
     Raises:
@@ -124,7 +124,7 @@ def published_tables() -> tuple[PublishedTable, ...]:
 
 
 def scores_of(
-    table: PublishedTable, runs: Iterable[Mapping[str, Any]]
+    table: ReferenceTable, runs: Iterable[Mapping[str, Any]]
 ) -> dict[str, list[Fraction]]:
     """Return our accuracies by published name, one per common seed.
 
@@ -146,7 +146,7 @@ def scores_of(
 
 
 def boards_of(
-    table: PublishedTable, runs: Iterable[Mapping[str, Any]]
+    table: ReferenceTable, runs: Iterable[Mapping[str, Any]]
 ) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
     """Return the long-tailed runs comparable to a table, by dataset and recipe."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -203,20 +203,20 @@ def agreement(published: Sequence[Fraction], ours: Sequence[Sequence[Fraction]])
     theirs = np.array(in_units(published)[0])
     counts = np.array(in_units([score for of_one in ours for score in of_one])[0])
     counts = counts.reshape(methods, seeds)
-    rho, tau = _correlations(theirs, counts.sum(axis=1))
+    totals = counts.sum(axis=1)
     draws = np.random.default_rng(0)
     resampled = []
     for _ in range(RESAMPLES):
         chosen, runs = draws.integers(methods, size=methods), draws.integers(seeds, size=seeds)
         x, y = theirs[chosen], counts[chosen][:, runs].sum(axis=1)
         if np.ptp(x) and np.ptp(y):
-            resampled.append(_correlations(x, y))
+            resampled.append((_spearman(x, y), _kendall(x, y)))
     spread = np.array(resampled)
     return Agreement(
         methods,
         seeds,
-        measured(rho),
-        measured(tau),
+        measured(_spearman(theirs, totals)),
+        measured(_kendall(theirs, totals)),
         percentile_interval(spread[:, 0]),
         percentile_interval(spread[:, 1]),
     )
@@ -226,13 +226,16 @@ def noise_interval(published: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
     """Return the interval of rho under noise of `NOISE` points."""
     values = np.array([float(value) for value in published])
     noise = np.random.default_rng(0).standard_normal((RESAMPLES, len(values))) * float(NOISE)
-    return percentile_interval(
-        np.array([_correlations(values, values + each)[0] for each in noise])
-    )
+    return percentile_interval(np.array([_spearman(values, values + each) for each in noise]))
 
 
-def _correlations(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float]:
-    """Return Spearman's rho and Kendall's tau-b."""
+def _spearman(x: NDArray[Any], y: NDArray[Any]) -> float:
     from scipy import stats
 
-    return float(stats.spearmanr(x, y).statistic), float(stats.kendalltau(x, y).statistic)
+    return float(stats.spearmanr(x, y).statistic)
+
+
+def _kendall(x: NDArray[Any], y: NDArray[Any]) -> float:
+    from scipy import stats
+
+    return float(stats.kendalltau(x, y).statistic)

@@ -22,14 +22,14 @@ def agreement(
     Prints both accuracies of the rows that a board shares with the table, and rank correlations.
     Published numbers of another recipe are read here alone; they fill no cell of a leaderboard.
     """
-    from ltbench.analysis.agreement import boards_of, published_tables, read_history, scores_of
+    from ltbench.analysis.agreement import boards_of, read_history, reference_tables, scores_of
     from ltbench.analysis.runs import table_of_runs
     from ltbench.report.agreement_tables import BOTH, ORDERS, Compared, Order, ceiling
     from ltbench.report.table import build
 
     loaded = folders.load()
     earlier = read_history(history) if history.exists() else []
-    for table in published_tables():
+    for table in reference_tables():
         orders = []
         for runs in (table_of_runs(loaded.records), earlier):
             for (dataset, recipe), own in boards_of(table, runs).items():

@@ -7,7 +7,7 @@ from fractions import Fraction
 from ltbench.analysis.agreement import (
     FEWEST,
     Agreement,
-    PublishedTable,
+    ReferenceTable,
     agreement,
     noise_interval,
 )
@@ -25,7 +25,7 @@ class Compared:
         scores: accuracies in percent by published name, one a seed.
     """
 
-    table: PublishedTable
+    table: ReferenceTable
     title: str
     scores: dict[str, list[Fraction]]
 
@@ -115,7 +115,7 @@ ORDERS: TableSpec[Sequence[Order], Order] = TableSpec(
 )
 
 
-def ceiling(table: PublishedTable) -> tuple[Order, str]:
+def ceiling(table: ReferenceTable) -> tuple[Order, str]:
     """Return how well the table's order repeats under another ratio."""
     theirs, again = table.accuracies(table.imbalance_ratio), table.accuracies(table.ceiling)
     found = agreement(theirs, [[value] for value in again])

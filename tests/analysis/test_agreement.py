@@ -12,13 +12,13 @@ from ltbench.analysis.agreement import (
     agreement,
     boards_of,
     noise_interval,
-    published_tables,
     read_history,
+    reference_tables,
     scores_of,
 )
 from tests.support.errors import problems
 
-(TABLE,) = published_tables()
+(TABLE,) = reference_tables()
 PUBLISHED = TABLE.accuracies(100)
 HISTORY = Path(__file__).parents[2] / "benchmarks" / "results" / "resnet8_12_epochs.csv"
 
