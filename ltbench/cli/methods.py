@@ -77,7 +77,7 @@ def _facts(info: "MethodInfo") -> Iterator[tuple[str, str]]:
     yield "Category", info.category
     yield "Stages", ", ".join(stage.name for stage in info.stages)
     if info.init_from is not None:
-        yield "Starts from", info.init_from
+        yield "Initialized from", info.init_from
     if info.teachers:
         yield "Teachers", ", ".join(f"{t.method} ({t.subset})" for t in info.teachers)
 
@@ -101,7 +101,7 @@ def _data(when: "When") -> str:
             high = "" if field.max is None else f"at most {field.max}"
             said.append(f"{' and '.join(filter(None, (low, high)))} {what}")
     if when.imbalance_ratio is not None:
-        said.append(f"ratio {' or '.join(map(str, when.imbalance_ratio))}")
+        said.append(f"imbalance ratio {' or '.join(map(str, when.imbalance_ratio))}")
     return ", ".join(said) or "all"
 
 
