@@ -87,7 +87,7 @@ def table(folder):
         name="ddp",
         title="Differences from one process",
         caption=f"On {' and '.join(map(str, WORLDS))} ranks.",
-        columns=tuple(map(Column, ("Method", "Stage", "Coupling", *columns))),
+        columns=tuple(map(Column, ("Method", "Stage", "Batch dependence", *columns))),
         rows=tuple(rows),
     )
 
