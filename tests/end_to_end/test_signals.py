@@ -14,10 +14,13 @@ pytestmark = pytest.mark.slow
 PLUGIN = """\
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 from ltbench.losses import cross_entropy
 from ltbench.methods.contract import Method
+
+CONTINUE = "while ! ls runs/records/*/*/*/*.json; do sleep 0.01; done; kill -CONT {}"
 
 
 def parent(pid):
@@ -25,18 +28,23 @@ def parent(pid):
 
 
 class Stops(Method):
-    \"\"\"Sends the run a signal in the last moment of its job.\"\"\"
+    \"\"\"Sends the run a signal, which it notices when the job has its record.\"\"\"
 
     title = "Stops"
     paper = None
     category = "baseline"
+    sent = False
 
     def training_loss(self, batch):
         return cross_entropy(self.network(batch.images), batch.labels)
 
     def predict(self, images, target_prior=None):
-        forkserver = parent(os.getppid())
-        os.kill(parent(forkserver), getattr(signal, os.environ["SENT"]))
+        if not Stops.sent:
+            Stops.sent = True
+            run = parent(parent(os.getppid()))  # above the job's process and the forkserver
+            os.kill(run, signal.SIGSTOP)
+            os.kill(run, getattr(signal, os.environ["SENT"]))
+            subprocess.Popen(["sh", "-c", CONTINUE.format(run)], stdout=-3, stderr=-3)
         return self.network(images)
 
 
