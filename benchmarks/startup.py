@@ -25,8 +25,8 @@ LTBENCH = shutil.which("ltbench") or "ltbench"
 VERBS = (
     "--help",
     "methods list",
-    "plan --grid cifar10_jpeg_lt_small",
-    "status --grid cifar10_jpeg_lt_small",
+    "plan --grid cifar10_jpeg_lt_fast",
+    "status --grid cifar10_jpeg_lt_fast",
     "leaderboard --published-only --to {folder}",
 )
 RUN = (

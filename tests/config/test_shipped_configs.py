@@ -165,7 +165,7 @@ def test_cifar_30_is_the_field_recipe_in_short():
     [
         ("cifar_200_randaugment", "cifar_200", Policy(kind="randaugment")),
         ("cifar_200_autoaugment", "cifar_200", Policy(kind="autoaugment_cifar10", cutout=16)),
-        ("cifar_small_randaugment", "cifar_small", Policy(kind="randaugment")),
+        ("cifar_fast_randaugment", "cifar_fast", Policy(kind="randaugment")),
     ],
 )
 def test_recipes_with_a_policy_change_nothing_else(name, plain, policy):

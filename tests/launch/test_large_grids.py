@@ -91,7 +91,12 @@ def test_the_tag_of_places_is_one_of_timms():
 
 
 @pytest.mark.parametrize(
-    ("short", "long"), [("cifar_small", "cifar_small_long"), ("cifar_90", "cifar_200")]
+    ("short", "long"),
+    [
+        ("cifar_90", "cifar_200"),
+        ("cifar_fast_half", "cifar_fast"),
+        ("cifar_fast", "cifar_fast_double"),
+    ],
 )
 def test_budgets_differ_in_epochs_alone(short, long):
     one, other = load_recipe(short), load_recipe(long)
@@ -102,5 +107,5 @@ def test_budgets_differ_in_epochs_alone(short, long):
         update=same | {"stage1": one.stage1.model_copy(update=first)}
     ) == other.model_copy(update=same | {"stage1": other.stage1.model_copy(update=first)})
     for recipe in (one, other):
-        share = recipe.stage1.deferred_from_epoch / recipe.stage1.epochs
-        assert share == pytest.approx(one.stage1.deferred_from_epoch / one.stage1.epochs, abs=0.02)
+        share = recipe.stage1.first_deferred_epoch / recipe.stage1.epochs
+        assert share == pytest.approx(one.stage1.first_deferred_epoch / one.stage1.epochs, abs=0.02)
