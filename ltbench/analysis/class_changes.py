@@ -53,29 +53,42 @@ def change(pairs: Sequence[Pair], classes: Sequence[int]) -> Change | None:
     tested = [k for k in classes if pairs[0][0].totals[k]]
     if not tested:
         return None
-    accuracies = [[_accuracy(run, tested) for run in pair] for pair in pairs]
+    accuracies = [[class_accuracy(run, tested) for run in pair] for pair in pairs]
     ours, theirs = (100 * mean(of_seeds) for of_seeds in zip(*accuracies, strict=True))
     differences = [first - second for first, second in accuracies]
     deviations = [
-        root(sum((_variance(run, tested) for run in pair), Fraction(0))) for pair in pairs
+        root(sum((class_variance(run, tested) for run in pair), Fraction(0))) for pair in pairs
     ]
-    counts, scale = seed_draws(len(pairs)), Fraction(100, len(pairs) * UNITS)
-    low, high = bootstrap(
-        counts @ _in_units(differences), (counts @ _in_units(deviations)).astype(np.float64)
-    )
-    return Change(ours, theirs, ours - theirs, (scale * low, scale * high))
+    return Change(ours, theirs, ours - theirs, unpaired_interval(differences, deviations))
 
 
-def _accuracy(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
+def class_accuracy(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
+    """Return the mean accuracy over classes, a fraction."""
     hits, totals = ([values[k] for k in classes] for values in (run.hits, run.totals))
     return mean_accuracy(hits, totals) or Fraction(0)
 
 
-def _variance(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
-    """Return the variance of a run's mean accuracy over classes."""
+def class_variance(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
+    """Return the variance of the mean accuracy over classes."""
     rates = [Fraction(run.hits[k] + 1, run.totals[k] + 2) for k in classes]
     variances = [p * (1 - p) / run.totals[k] for p, k in zip(rates, classes, strict=True)]
     return mean(variances) / len(classes)
+
+
+def unpaired_interval(
+    values: Sequence[Fraction], deviations: Sequence[Fraction]
+) -> tuple[Fraction, Fraction]:
+    """Return the 95 % bootstrap interval of a mean over seeds, in points.
+
+    Args:
+        values: [S], of each seed, fractions.
+        deviations: [S], standard errors of these values over test images.
+    """
+    counts, scale = seed_draws(len(values)), Fraction(100, len(values) * UNITS)
+    low, high = bootstrap(
+        counts @ _in_units(values), (counts @ _in_units(deviations)).astype(np.float64)
+    )
+    return scale * low, scale * high
 
 
 def _in_units(numbers: Sequence[Fraction]) -> NDArray[np.int64]:

@@ -1,37 +1,44 @@
 """Test findings of the literature as predicates over our records.
 
-The predicates are data in `results/findings.yaml`; nothing in it is ever run as code.
+The predicates are data in `results/findings.yaml`; nothing in it is ever run as code. A comparison
+holds, or is reversed, if p is below 5 % after Holm's correction for all comparisons on the same
+dataset and recipe, and zero is outside the 95 % interval over seeds and images. A finding holds if
+enough of its comparisons do, is "not in this setting" if so many are reversed that they cannot, and
+is "not separable" otherwise.
 """
 
-import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ltbench.analysis.contrasts import Contrast, Part, contrast, merged
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.result_set import DECIMALS, ResultSet, VariantResult
+from ltbench.analysis.significance import SIGNIFICANT
+from ltbench.analysis.statistics import holm
 from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.models import Model, Name, refusal
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 from ltbench.core.exact import fixed, measured
+from ltbench.core.groups import GROUPS, class_groups
+from ltbench.runs.store import Stored
 
 ANY = "*"
 MAX_SHOWN = 6
 """Comparisons up to which a table shows each with its numbers."""
 
-OPERATORS: dict[str, Callable[[Fraction, Fraction], bool]] = {
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-}
+TESTED = ("acc", "balanced_acc", "ua", "ra", *GROUPS)
+"""Metrics with a significance test: means of accuracies, and their ratios."""
 
-Verdict = Literal["holds", "does not hold", "not testable"]
+NO_CAUSE = "cause not found"
+
+Verdict = Literal["holds", "not in this setting", "not separable", "not testable"]
 
 
 class Term(Model):
@@ -50,23 +57,21 @@ class Term(Model):
     @field_validator("metric")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in METRICS:
-            hint = did_you_mean(value, METRICS)
-            message = f"no metric {format_value(value)}" + (f"; {hint}" if hint else "")
-            raise refusal("unknown-value", message)
+        if value not in TESTED:
+            hint = did_you_mean(value, TESTED) or f"one of {', '.join(TESTED)}"
+            raise refusal("unknown-value", f"no metric {format_value(value)} is tested; {hint}")
         return value
 
 
 class Predicate(Model):
-    """The predicate `left op right + margin`; the margin is in points.
+    """The predicate `left op right`.
 
     Without `right`, a variant is compared to itself under the finding's other recipe.
     """
 
     left: Term
-    op: Literal[">", ">=", "<", "<="]
+    op: Literal[">", "<"]
     right: Term | None = None
-    margin: float = 0.0
 
     @model_validator(mode="after")
     def _wildcard_on_the_left(self) -> Self:
@@ -86,6 +91,7 @@ class Finding(Model):
             dataset.
         share: of the comparisons that must hold.
         fewest: comparisons below which the finding is not testable.
+        causes: by recipe, why it does not hold there.
     """
 
     id: Name
@@ -93,6 +99,7 @@ class Finding(Model):
     source: str
     published: str
     over: dict[Name, Name] = Field(default_factory=dict)
+    causes: dict[Name, str] = Field(default_factory=dict)
     compare: tuple[Predicate, ...] = Field(min_length=1)
     share: float = Field(1.0, gt=0, le=1)
     fewest: int = Field(1, ge=1)
@@ -109,8 +116,16 @@ class Result:
     """A finding tested on a board: our numbers, or what is missing."""
 
     finding: Finding
+    board: ResultSet
     verdict: Verdict
     ours: str
+
+    @property
+    def cause(self) -> str:
+        """Why the finding does not hold, empty if it does."""
+        if self.verdict != "not in this setting":
+            return ""
+        return self.finding.causes.get(self.board.recipe.name, NO_CAUSE)
 
 
 class _Findings(Model):
@@ -133,17 +148,61 @@ def load_findings(path: Path) -> tuple[Finding, ...]:
     return validate(_Findings, value, Location(display(path), locate)).findings
 
 
-def evaluate(finding: Finding, board: ResultSet, other: ResultSet | None = None) -> Result:
-    """Test a finding on a board, using values complete over seeds only.
+@dataclass(frozen=True)
+class _Compared:
+    """A comparison with its numbers.
+
+    Attributes:
+        text: both numbers.
+        sign: 1 if the claim is that the contrast is positive, else -1.
+        parts: of the contrast, left minus right.
+    """
+
+    text: str
+    sign: int
+    parts: tuple[Part, ...]
+    contrast: Contrast
+
+
+def evaluate(
+    findings: Sequence[Finding], boards: Sequence[ResultSet], records: Mapping[str, Stored]
+) -> list[Result]:
+    """Test findings on boards, using values complete over seeds only.
+
+    A claim about recipes is tested on boards of these recipes.
 
     Args:
-        finding: the claim.
-        board: where terms are looked up.
-        other: of a claim about recipes, the board of the other recipe.
+        findings: the claims.
+        boards: where terms are looked up.
+        records: valid records by key.
     """
-    outcomes: dict[str, bool] = {}
+    compared: list[tuple[Finding, ResultSet, list[_Compared] | str]] = []
+    for finding in findings:
+        pairs = pairs_of(finding, boards) if finding.over else [(board, board) for board in boards]
+        compared += [(finding, b, _compare(finding, b, other, records)) for b, other in pairs]
+    families: dict[str, dict[tuple[Part, ...], Fraction]] = {}
+    for _, board, found in compared:
+        tests = {each.parts: each.contrast.p for each in found if isinstance(each, _Compared)}
+        families.setdefault(board.id, {}).update(tests)
+    corrected = {
+        board: dict(zip(tests, holm([*tests.values()]), strict=True))
+        for board, tests in families.items()
+    }
+    return [
+        Result(finding, board, "not testable", found)
+        if isinstance(found, str)
+        else Result(finding, board, *_verdict(finding, found, corrected[board.id]))
+        for finding, board, found in compared
+    ]
+
+
+def _compare(
+    finding: Finding, board: ResultSet, other: ResultSet, records: Mapping[str, Stored]
+) -> list[_Compared] | str:
+    """Return the comparisons of a finding on a board, or what is missing for them."""
+    compared: list[_Compared] = []
     missing: list[str] = []
-    for left, right, comparison in _sides(finding, board, other or board):
+    for left, right, comparison in _sides(finding, board, other):
         try:
             values = [_value(*side) for side in (left, right)]
         except _MissingError as error:
@@ -152,22 +211,55 @@ def evaluate(finding: Finding, board: ResultSet, other: ResultSet | None = None)
         texts = [_text(*side, value) for side, value in zip((left, right), values, strict=True)]
         if left[1] is not right[1]:
             texts[1] = f"with {right[1].recipe.name} {fixed(values[1], DECIMALS)}"
-        holds = OPERATORS[comparison.op](values[0], values[1] + measured(comparison.margin))
-        outcomes[", ".join(texts)] = holds
-    if missing or len(outcomes) < finding.fewest:
-        too_few = f"too few to compare: {len(outcomes)} of {finding.fewest}"
-        return Result(finding, "not testable", "; ".join(dict.fromkeys(missing)) or too_few)
-    holds = sum(outcomes.values()) >= measured(finding.share) * len(outcomes)
-    return Result(finding, "holds" if holds else "does not hold", _our_numbers(outcomes))
+        sides = zip((left, right), (1, -1), strict=True)
+        parts = merged([part for side, sign in sides for part in _parts(*side, sign, records)])
+        compared.append(
+            _Compared(
+                ", ".join(texts),
+                1 if comparison.op == ">" else -1,
+                parts,
+                contrast(values[0] - values[1], parts, records),
+            )
+        )
+    if missing or len(compared) < finding.fewest:
+        too_few = f"too few to compare: {len(compared)} of {finding.fewest}"
+        return "; ".join(dict.fromkeys(missing)) or too_few
+    return compared
 
 
-def _our_numbers(outcomes: dict[str, bool]) -> str:
-    """Return our numbers; of many comparisons only those that fail."""
-    if len(outcomes) <= MAX_SHOWN:
-        return "; ".join(outcomes)
-    text = f"{sum(outcomes.values())} of {len(outcomes)}"
-    failing = [comparison for comparison, holds in outcomes.items() if not holds]
-    return f"{text}; not {'; '.join(failing)}" if failing else text
+def _verdict(
+    finding: Finding, compared: Sequence[_Compared], corrected: Mapping[tuple[Part, ...], Fraction]
+) -> tuple[Verdict, str]:
+    """Return the verdict on a finding, and our numbers."""
+    signs = {each.text: each.sign * _separated(each, corrected[each.parts]) for each in compared}
+    required = ceil(measured(finding.share) * len(signs))
+    hold, reversed_ = ([text for text in signs if signs[text] == sign] for sign in (1, -1))
+    verdict: Verdict = (
+        "holds"
+        if len(hold) >= required
+        else "not in this setting"
+        if len(signs) - len(reversed_) < required
+        else "not separable"
+    )
+    return verdict, _our_numbers(signs)
+
+
+def _separated(compared: _Compared, corrected: Fraction) -> int:
+    """Return the sign of a contrast, 0 if it is not separable from zero."""
+    low, high = compared.contrast.interval
+    if corrected >= SIGNIFICANT or low <= 0 <= high:
+        return 0
+    return 1 if low > 0 else -1
+
+
+def _our_numbers(signs: Mapping[str, int]) -> str:
+    """Return our numbers; of many comparisons only those that do not hold."""
+    remarks = {1: "", 0: " (not separable)", -1: " (reversed)"}
+    if len(signs) <= MAX_SHOWN:
+        return "; ".join(f"{text}{remarks[sign]}" for text, sign in signs.items())
+    others = [f"{text}{remarks[sign]}" for text, sign in signs.items() if sign < 1]
+    shown = f"{len(signs) - len(others)} of {len(signs)} hold"
+    return f"{shown}; not {'; '.join(others)}" if others else shown
 
 
 Side = tuple[Term, ResultSet]
@@ -222,6 +314,36 @@ def _value(term: Term, board: ResultSet) -> Fraction:
     return value.mean if term.minus is None else value.mean - _value(term.minus, board)
 
 
+def _parts(term: Term, board: ResultSet, sign: int, records: Mapping[str, Stored]) -> list[Part]:
+    """Return the accuracies that a term is the sum of, times a sign.
+
+    RA = Acc / UA is linearized: (Acc - RA UA) / UA, with the means of RA and UA fixed.
+    """
+    entry = _find(term, board)
+    if entry is None:
+        raise ValueError(f"no {term.method} on this board")
+    weight, keys = Fraction(sign), entry.values["acc"].keys
+    if term.metric in ("acc", "balanced_acc", *GROUPS):
+        parts = [Part(weight, keys, _classes(term.metric, records[keys[0]]))]
+    elif term.metric == "ua":
+        parts = [Part(weight, entry.upper_keys)]
+    else:
+        upper, relative = (entry.values[name].mean or Fraction(0) for name in ("ua", "ra"))
+        weight *= 100 / upper
+        parts = [Part(weight, keys), Part(-weight * relative / 100, entry.upper_keys)]
+    return parts + (_parts(term.minus, board, -sign, records) if term.minus else [])
+
+
+def _classes(metric: str, stored: Stored) -> tuple[int, ...] | None:
+    """Return the tested classes that a metric averages over, None for all images alike."""
+    record = stored.record
+    if metric == "acc" or record.test is None:
+        return None
+    groups = class_groups(record.split.longtailed_counts, record.job.dataset.shot_rule)
+    tested = [k for k, images in enumerate(record.test.totals) if images]
+    return tuple(k for k in tested if metric in ("balanced_acc", groups[k]))
+
+
 def _text(term: Term, board: ResultSet, value: Fraction) -> str:
     """Return a term for a reader, e.g. `LDAM-DRW Few 30.1`."""
     entry = _find(term, board)
@@ -231,9 +353,7 @@ def _text(term: Term, board: ResultSet, value: Fraction) -> str:
     return f"{label}{metric} {fixed(value, DECIMALS, sign)}"
 
 
-def pairs_of(
-    finding: Finding, boards: Sequence[ResultSet]
-) -> list[tuple[ResultSet, ResultSet | None]]:
+def pairs_of(finding: Finding, boards: Sequence[ResultSet]) -> list[tuple[ResultSet, ResultSet]]:
     """Return pairs of boards under a finding's recipe and its counterpart."""
     by_id = {(b.grid, b.dataset.id, b.recipe.name): b for b in boards}
     others = [(b, (b.grid, b.dataset.id, finding.over.get(b.recipe.name, ""))) for b in boards]

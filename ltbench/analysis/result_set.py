@@ -10,6 +10,7 @@ from ltbench.analysis.relative_accuracy import Relative, relative_accuracy
 from ltbench.analysis.statistics import summarize
 from ltbench.config.models import BadImages, DatasetSpec, Recipe, Variant
 from ltbench.config.planning import Plan, PlannedRun, is_baseline
+from ltbench.core.exact import mean
 from ltbench.runs.record import Record
 from ltbench.runs.state import coordinates, older_jobs
 from ltbench.runs.store import Stored
@@ -69,6 +70,7 @@ class VariantResult:
             scratch.
         init_method: method of the init jobs, as in `PlannedRun`.
         values: estimates by metric.
+        upper_keys: of the records that UA is the mean of, in the order of seeds.
         remarks: on its runs, for footnotes.
     """
 
@@ -77,6 +79,7 @@ class VariantResult:
     init_jobs: tuple[str, ...]
     init_method: str | None
     values: dict[str, Estimate]
+    upper_keys: tuple[str, ...]
     remarks: tuple[str, ...]
 
 
@@ -189,13 +192,14 @@ class _Builder:
         keys = tuple(row.key for row in rows)
         values = self._values(keys)
         longtailed = {seed: row.key for seed, row in runs.items()}
-        values["ua"], values["ra"] = self._relative(longtailed, balanced, vanilla)
+        values["ua"], values["ra"], upper = self._relative(longtailed, balanced, vanilla)
         return VariantResult(
             variant=rows[0].variant,
             keys=keys,
             init_jobs=tuple(row.init_job for row in rows if row.init_job),
             init_method=rows[0].init_method,
             values=values,
+            upper_keys=upper,
             remarks=self._remarks(rows[0], balanced),
         )
 
@@ -252,13 +256,13 @@ class _Builder:
 
     def _relative(
         self, longtailed: dict[int, str], balanced: dict[int, str], vanilla: dict[int, str]
-    ) -> tuple[Estimate, Estimate]:
-        """Return UA and RA over the seeds with all three runs."""
+    ) -> tuple[Estimate, Estimate, tuple[str, ...]]:
+        """Return UA and RA over the seeds with all three runs, and the keys of UA's."""
         planned = len(longtailed)
 
-        def none(reason: str) -> tuple[Estimate, Estimate]:
+        def none(reason: str) -> tuple[Estimate, Estimate, tuple[str, ...]]:
             value = Estimate(planned=planned, state="not available", reason=reason)
-            return value, value
+            return value, value, ()
 
         if not balanced or not vanilla:
             absent = "UA needs runs on the balanced split, which this grid does not have here."
@@ -294,9 +298,9 @@ class _Builder:
         state: State = "complete" if n == planned else "partial"
         used = tuple(dict.fromkeys(key for keys in complete.values() for key in keys))
         failed = sum(any(key in self.failed for key in keys) for keys in runs.values())
-        return _in_percent(
-            result, Estimate(n=n, planned=planned, state=state, failed=failed, keys=used)
-        )
+        seeds = Estimate(n=n, planned=planned, state=state, failed=failed, keys=used)
+        upper = 1 if mean(a_v) >= mean(a_b) else 2
+        return *_in_percent(result, seeds), tuple(keys[upper] for keys in complete.values())
 
 
 def _in_percent(result: Relative, seeds: Estimate) -> tuple[Estimate, Estimate]:

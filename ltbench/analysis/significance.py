@@ -125,18 +125,12 @@ def compare(
 def compare_runs(pairs: tuple[tuple[Correctness, Correctness], ...]) -> Comparison:
     """Compare two variants from pairs of runs, one per seed."""
     first, second = (np.array([pair[i].unpacked() for pair in pairs], np.int64) for i in range(2))
-    differences = first - second  # [S, N]
-    seeds, images = differences.shape
-    sums, products = differences.sum(axis=1), differences @ differences.T  # [S], [S, S]
-    counts = seed_draws(seeds)  # [RESAMPLES, S]
-    covariance = images * products - np.outer(sums, sums)  # of sums, times images
-    variances = ((counts @ covariance) * counts).sum(axis=1) / images
-    low, high = bootstrap(counts @ sums, np.sqrt(variances))
-    discordant, surplus = int(np.abs(differences).sum()), int(sums.sum())
-    p, scale = mcnemar(differences.sum(axis=0)), Fraction(100, seeds * images)
+    differences = first - second
+    discordant, surplus = int(np.abs(differences).sum()), int(differences.sum())
+    p, interval = paired_test(differences)
     return Comparison(
-        difference=scale * surplus,
-        interval=(scale * low, scale * high),
+        difference=Fraction(100 * surplus, differences.size),
+        interval=interval,
         p=p,
         corrected=p,
         n=len(pairs),
@@ -144,6 +138,22 @@ def compare_runs(pairs: tuple[tuple[Correctness, Correctness], ...]) -> Comparis
         lost=(discordant - surplus) // 2,
         keys=tuple(pair[i].key for i in range(2) for pair in pairs),
     )
+
+
+def paired_test(differences: NDArray[np.int64]) -> tuple[Fraction, tuple[Fraction, Fraction]]:
+    """Return p of McNemar's test, and the bootstrap interval of the mean, in points.
+
+    Args:
+        differences: [S, N], of each test image under each seed.
+    """
+    seeds, images = differences.shape
+    sums, products = differences.sum(axis=1), differences @ differences.T  # [S], [S, S]
+    counts = seed_draws(seeds)  # [RESAMPLES, S]
+    covariance = images * products - np.outer(sums, sums)  # of sums, times images
+    variances = ((counts @ covariance) * counts).sum(axis=1) / images
+    low, high = bootstrap(counts @ sums, np.sqrt(variances))
+    scale = Fraction(100, seeds * images)
+    return mcnemar(differences.sum(axis=0)), (scale * low, scale * high)
 
 
 def mcnemar(differences: NDArray[np.int64]) -> Fraction:

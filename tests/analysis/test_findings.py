@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,6 @@ from ltbench.report.context import Leaderboard
 from ltbench.report.summary_tables import FINDINGS
 from ltbench.runs.store import Loaded
 from tests.support.errors import problems
-
-
-def findings_table(findings, boards):
-    return FINDINGS.build(Leaderboard([(None, boards)], Loaded(), {}, findings))
-
 
 REPOSITORY = Path(__file__).parents[2]
 VARIANTS = [
@@ -30,15 +26,34 @@ HITS = {
 }
 
 
+@dataclass
+class World:
+    """Boards and the records behind them."""
+
+    boards: list
+    records: dict
+
+    def __add__(self, other):
+        return World([*self.boards, *other.boards], {**self.records, **other.records})
+
+    def evaluate(self, *findings):
+        return evaluate(findings, self.boards, self.records)
+
+    def table(self, *findings):
+        of = Leaderboard([(None, self.boards)], Loaded(self.records), {}, findings)
+        return [[cell.text for cell in row] for row in FINDINGS.build(of).rows]
+
+
 @pytest.fixture
 def board(toy):
     return make_board(toy)
 
 
-def make_board(toy, labels=tuple(HITS), variants=VARIANTS, **changes):
-    plan = toy.plan(variants, seeds=(0,), splits=("longtailed",), **changes)
-    jobs = {label: plan.jobs[toy.key_of(plan, label)] for label in labels}
-    return boards(plan, toy.stored(*(toy.record(j, HITS[n]) for n, j in jobs.items())))[0]
+def make_board(toy, labels=tuple(HITS), variants=VARIANTS, hits=HITS, **changes):
+    plan = toy.plan(variants, **{"seeds": (0,), "splits": ("longtailed",), **changes})
+    rows = {row.key: row.variant.label for row in plan.rows if row.variant.label in labels}
+    stored = toy.stored(*(toy.record(plan.jobs[key], hits[label]) for key, label in rows.items()))
+    return World(boards(plan, stored), stored)
 
 
 def finding(*compare, **changes):
@@ -51,29 +66,40 @@ def term(method, metric="acc", **more):
 
 
 def verdict(board, *compare, **changes):
-    return evaluate(finding(*compare, **changes), board).verdict
+    [result] = board.evaluate(finding(*compare, **changes))
+    return result.verdict
 
 
-@pytest.mark.parametrize(
-    ("op", "margin", "expected"),
-    [  # balanced softmax 55.0, softmax 48.67: 6.33 points
-        (">", 0, "holds"),
-        (">", 6.3, "holds"),
-        (">", 6.4, "does not hold"),
-        ("<", 0, "does not hold"),
-        ("<", 6.4, "holds"),
-        (">=", 6.4, "does not hold"),
-        ("<=", 6.4, "holds"),
-    ],
-)
-def test_operators_and_margins(board, op, margin, expected):
-    comparison = {
-        "left": term("balanced_softmax"),
-        "op": op,
-        "right": term("softmax"),
-        "margin": margin,
-    }
-    assert verdict(board, comparison) == expected
+def over(left, right, op=">"):
+    return {"left": left, "op": op, "right": right}
+
+
+@pytest.mark.parametrize(("op", "expected"), [(">", "holds"), ("<", "not in this setting")])
+def test_a_separable_difference_holds_or_is_reversed(board, op, expected):
+    assert verdict(board, over(term("balanced_softmax"), term("softmax"), op)) == expected
+
+
+def test_a_small_difference_is_not_separable(board):
+    comparison = over(term("crt", init_from="softmax"), term("crt", init_from="balanced_softmax"))
+    [result] = board.evaluate(finding(comparison))
+    assert result.verdict == "not separable"
+    assert result.ours == "cRT 52.7, BS + cRT 51.3 (not separable)"
+
+
+def test_p_is_corrected_for_all_comparisons_on_the_board(toy):
+    close = {"Softmax": (45, 45, 30, 20, 5, 1), "BS": (45, 45, 30, 20, 8, 4)}  # p = 0.016
+    board = make_board(toy, tuple(close), VARIANTS[:2], close)
+    claim = finding(over(term("balanced_softmax"), term("softmax")))
+    [alone] = board.evaluate(claim)
+    assert alone.verdict == "holds"
+    others = [
+        finding(over(term("balanced_softmax", group), term("softmax", group)), id=group)
+        for group in ("many", "medium", "few")
+    ]
+    among, *_ = board.evaluate(claim, *others)
+    assert among.verdict == "not separable"  # 4 x 0.016
+    twice, _ = board.evaluate(claim, claim)  # one test, not two
+    assert twice.verdict == "holds"
 
 
 def test_init_from_distinguishes_variants_of_one_method(board):
@@ -81,43 +107,69 @@ def test_init_from_distinguishes_variants_of_one_method(board):
         term("crt", init_from="softmax"),
         term("crt", init_from="balanced_softmax"),
     )
-    helps = {"left": from_softmax, "op": ">", "right": term("softmax")}
-    does_not = {"left": from_bs, "op": "<=", "right": term("balanced_softmax")}
-    assert verdict(board, helps, does_not) == "holds"
+    helps = over(from_softmax, term("softmax"))
+    assert verdict(board, helps, over(from_bs, term("softmax"))) == "holds"
     assert verdict(board, {**helps, "left": term("crt")}) == "not testable"
 
 
 def test_difference_of_gains(board):
     few = term("balanced_softmax", "few", minus=term("softmax", "few"))  # 25 - 6 = 19
     medium = term("balanced_softmax", "medium", minus=term("softmax", "medium"))  # 56 - 50 = 6
-    result = evaluate(finding({"left": few, "op": ">", "right": medium, "margin": 12.9}), board)
-    assert result.verdict == "holds"
-    assert result.ours == "BS Few +19.0, BS Medium +6.0"
+    [result] = board.evaluate(finding(over(few, medium)))
+    assert result.ours.startswith("BS Few +19.0, BS Medium +6.0")
+    assert result.verdict == "not separable"  # 13 points, standard error 8.4
+    many = term("balanced_softmax", "many", minus=term("softmax", "many"))  # 84 - 90 = -6
+    assert verdict(board, over(few, many)) == "holds"
+
+
+def test_gains_over_the_same_method_cancel(board):
+    gain = term("balanced_softmax", minus=term("softmax"))
+    other = term("crt", init_from="softmax", minus=term("softmax"))
+    assert verdict(board, over(gain, other)) == "holds"  # as of images of the two alone
+    assert verdict(board, over(gain, gain)) == "not separable"
+
+
+def test_ua_is_compared_by_the_balanced_runs(toy):
+    hits = {**HITS, "BS": (50, 50, 40, 40, 40, 40)}
+    board = make_board(toy, splits=("longtailed", "balanced"), hits=hits)
+    assert verdict(board, over(term("crt", "ua", init_from="softmax"), term("softmax", "ua"))) == (
+        "not separable"
+    )
+    ra = over(term("balanced_softmax", "ra"), term("softmax", "ra"))
+    assert verdict(board, ra) == "holds"
 
 
 def test_wildcard_and_share(board):
-    any_over_bs = {"left": term("*"), "op": ">", "right": term("balanced_softmax")}
-    any_over_softmax = {"left": term("*"), "op": ">", "right": term("softmax")}
+    any_over_bs = over(term("*"), term("balanced_softmax"))
+    any_over_softmax = over(term("*"), term("softmax"))
     assert verdict(board, any_over_softmax) == "holds"
-    assert verdict(board, any_over_bs, share=0.1) == "does not hold"
+    assert verdict(board, any_over_bs, share=0.1) == "not in this setting"
     both = (any_over_softmax, any_over_bs)
     assert verdict(board, *both, share=0.5) == "holds"
-    assert verdict(board, *both, share=0.51) == "does not hold"
+    assert verdict(board, *both, share=0.51) == "not in this setting"
 
 
 def test_a_claim_about_all_methods_needs_a_minimum_of_comparisons(board):
-    every = {"left": term("*"), "op": ">", "right": term("softmax")}
+    every = over(term("*"), term("softmax"))
     assert verdict(board, every, fewest=3) == "holds"
-    result = evaluate(finding(every, fewest=4), board)
+    [result] = board.evaluate(finding(every, fewest=4))
     assert (result.verdict, result.ours) == ("not testable", "too few to compare: 3 of 4")
+
+
+def test_a_finding_that_does_not_hold_has_its_cause(board):
+    reversed_ = over(term("softmax"), term("balanced_softmax"))
+    [known] = board.evaluate(finding(reversed_, causes={"short": "Because."}))
+    [unknown] = board.evaluate(finding(reversed_))
+    assert (known.cause, unknown.cause) == ("Because.", "cause not found")
+    [holds] = board.evaluate(finding(over(term("balanced_softmax"), term("softmax"))))
+    assert holds.cause == ""
 
 
 def test_grids_with_the_same_numbers_share_a_row(toy, board):
     other = make_board(toy, name="other_grid")
     fewer = make_board(toy, labels=["Softmax", "BS"], variants=VARIANTS[:2], name="small_grid")
-    claim = finding({"left": term("*"), "op": ">", "right": term("softmax")})
-    rows = findings_table([claim], [board, other, fewer]).rows
-    assert [row[3].text for row in rows] == [
+    rows = (board + other + fewer).table(finding(over(term("*"), term("softmax"))))
+    assert [row[3] for row in rows] == [
         "toy_grid, other_grid: toy_r40, short",
         "small_grid: toy_r40, short",
     ]
@@ -126,16 +178,12 @@ def test_grids_with_the_same_numbers_share_a_row(toy, board):
 def test_not_testable_names_the_missing_values(toy):
     board = make_board(toy, labels=["Softmax"])
     comparisons = [
-        {"left": term("balanced_softmax"), "op": ">", "right": term("softmax")},
-        {"left": term("lws", init_from="softmax"), "op": ">", "right": term("softmax", "ra")},
-        {
-            "left": term("ldam_drw", hparams={"deferred": "none"}),
-            "op": ">",
-            "right": term("softmax"),
-        },
-        {"left": term("softmax", recipe="half"), "op": ">", "right": term("softmax")},
+        over(term("balanced_softmax"), term("softmax")),
+        over(term("lws", init_from="softmax"), term("softmax", "ra")),
+        over(term("ldam_drw", hparams={"deferred": "none"}), term("softmax")),
+        over(term("softmax", recipe="half"), term("softmax")),
     ]
-    result = evaluate(finding(*comparisons), board)
+    [result] = board.evaluate(finding(*comparisons))
     assert result.verdict == "not testable"
     assert result.ours == (
         "BS Acc is missing; no lws from softmax; no ldam_drw with deferred=none; "
@@ -143,58 +191,53 @@ def test_not_testable_names_the_missing_values(toy):
     )
 
 
-def test_a_variant_with_its_own_recipe_is_named_by_it(toy, monkeypatch):
+def test_a_variant_with_its_own_recipe_is_named_by_it(toy):
     half = {"label": "Softmax, half", "method": "softmax", "recipe": "half"}
-    monkeypatch.setitem(HITS, half["label"], (46, 45, 30, 20, 5, 1))
-    board = make_board(toy, (*HITS, half["label"]), (half, *VARIANTS))
-    alike = {"left": term("softmax", recipe="half"), "op": ">", "right": term("softmax")}
-    result = evaluate(finding(alike), board)
-    assert (result.verdict, result.ours) == ("holds", "Softmax, half 49.0, Softmax 48.7")
-    every = evaluate(finding({"left": term("*"), "op": ">", "right": term("softmax")}), board)
+    hits = {**HITS, half["label"]: (46, 45, 30, 20, 5, 1)}
+    board = make_board(toy, (*hits,), (half, *VARIANTS), hits)
+    [result] = board.evaluate(finding(over(term("softmax", recipe="half"), term("softmax"))))
+    assert result.ours.startswith("Softmax, half 49.0, Softmax 48.7")
+    [every] = board.evaluate(finding(over(term("*"), term("softmax"))))
     assert "half" not in every.ours
 
 
 def test_empty_group_is_not_testable(toy):
     plan = toy.plan(VARIANTS, seeds=(0,), splits=("longtailed",))
-    records = toy.stored(*(toy.record(j, (9,) * 6, counts=(500,) * 6) for j in plan.jobs.values()))
-    [board] = boards(plan, records)
-    comparison = {
-        "left": term("crt", "few", init_from="softmax"),
-        "op": "<",
-        "right": term("softmax"),
-    }
-    assert evaluate(finding(comparison), board).ours == "cRT Few is empty"
+    made = (toy.record(j, (9,) * 6, counts=(500,) * 6) for j in plan.jobs.values())
+    stored = toy.stored(*made)
+    comparison = over(term("crt", "few", init_from="softmax"), term("softmax"), "<")
+    [result] = World(boards(plan, stored), stored).evaluate(finding(comparison))
+    assert result.ours == "cRT Few is empty"
 
 
 def test_table_has_a_row_per_board_that_can_test(toy, board):
     other = make_board(toy, labels=["Softmax"], recipe=toy.recipe(name="other"))
     claims = [
-        finding({"left": term("balanced_softmax"), "op": ">", "right": term("softmax")}),
-        finding({"left": term("lws", init_from="softmax"), "op": ">", "right": term("softmax")}),
+        finding(over(term("balanced_softmax"), term("softmax"))),
+        finding(over(term("lws", init_from="softmax"), term("softmax"))),
     ]
-    table = findings_table(claims, [board, other])
-    assert [(row[3].text, row[5].text) for row in table.rows] == [
+    assert [(row[3], row[-1]) for row in (board + other).table(*claims)] == [
         ("toy_grid: toy_r40, short", "holds"),
         ("toy_grid: toy_r40, short", "not testable"),
     ]
 
 
 def test_a_claim_about_recipes_compares_a_row_to_itself(toy, board):
-    longer = make_board(toy, recipe=toy.recipe(name="longer"))
-    claim = finding({"left": term("*"), "op": ">=", "margin": -0.1}, over={"longer": "short"})
-    table = findings_table([claim], [board, longer])
-    [row] = [[cell.text for cell in row] for row in table.rows]
-    assert row[3] == "toy_grid: toy_r40, longer"
-    assert row[4].startswith("Softmax 48.7, with short 48.7; BS 55.0, with short 55.0")
-    assert row[5] == "holds"
-    worse = finding({"left": term("*"), "op": ">"}, over={"longer": "short"})
-    assert findings_table([worse], [board, longer]).rows[0][5].text == "does not hold"
-
-
-def test_a_claim_about_recipes_needs_both(toy, board):
+    more = {label: (*hits[:3], 50, 50, 50) for label, hits in HITS.items()}
+    longer = make_board(toy, recipe=toy.recipe(name="longer", batch_size=64), hits=more)
     claim = finding({"left": term("*"), "op": ">"}, over={"longer": "short"})
-    [row] = findings_table([claim], [board]).rows
-    assert [cell.text for cell in row[3:]] == ["", "not tested here", "not testable"]
+    [row] = (board + longer).table(claim)
+    assert row[3] == "toy_grid: toy_r40, longer"
+    assert row[4].startswith("Softmax 90.0, with short 48.7; BS 88.7, with short 55.0")
+    assert row[-1] == "holds"
+    worse = finding({"left": term("*"), "op": "<"}, over={"longer": "short"})
+    assert (board + longer).table(worse)[0][-1] == "not in this setting"
+
+
+def test_a_claim_about_recipes_needs_both(board):
+    claim = finding({"left": term("*"), "op": ">"}, over={"longer": "short"})
+    [row] = board.table(claim)
+    assert row[3:] == ["", "not tested here", "not testable"]
     with pytest.raises(ValidationError, match="a right side"):
         finding({"left": term("*"), "op": ">"})
 
@@ -208,7 +251,7 @@ def test_a_claim_about_recipes_needs_both(toy, board):
         [{"left": term("softmax"), "op": ">", "right": term("*")}],
         [{"left": term("*", minus=term("*")), "op": ">", "right": term("softmax")}],
         [{"left": "__import__('os')", "op": ">", "right": term("softmax")}],
-        [{"left": term("softmax"), "op": ">", "right": term("softmax"), "margin": float("nan")}],
+        [{"left": term("softmax", "worst_class"), "op": ">", "right": term("softmax")}],
     ],
 )
 def test_invalid_predicates_are_refused(compare):

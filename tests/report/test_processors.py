@@ -42,7 +42,7 @@ VARIANTS = [
     {"label": "Own", "method": "plugin"},
 ]
 CLAIM = {"id": "gain", "claim": "c", "source": "s", "published": "p", "share": 0.55}
-COMPARED = {"left": {"method": "*"}, "op": ">=", "right": {"method": "softmax"}, "margin": 0.3}
+COMPARED = {"left": {"method": "*"}, "op": ">", "right": {"method": "softmax"}}
 
 
 def calibration(rng, images):

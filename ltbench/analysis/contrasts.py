@@ -1,0 +1,114 @@
+"""Significance of contrasts: sums of accuracies with coefficients, e.g. a difference of two gains.
+
+If every accuracy is over all test images, images are paired as in `significance`. Accuracies over
+some classes are known as counts per class only: their intervals are conservative, as in
+`class_changes`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from ltbench.analysis.class_changes import class_accuracy, class_variance, unpaired_interval
+from ltbench.analysis.significance import correctness_of, paired_test
+from ltbench.core.exact import mean, measured, root
+from ltbench.runs.record import EvaluationResult
+from ltbench.runs.store import Stored
+
+
+@dataclass(frozen=True)
+class Part:
+    """A mean accuracy over seeds with its coefficient.
+
+    Attributes:
+        coefficient: of the accuracy.
+        keys: of the records, in the order of seeds.
+        classes: whose accuracies are averaged; None for the accuracy over all test images.
+    """
+
+    coefficient: Fraction
+    keys: tuple[str, ...]
+    classes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A contrast in points, its 95 % bootstrap interval, and p of the test that it is zero."""
+
+    value: Fraction
+    interval: tuple[Fraction, Fraction]
+    p: Fraction
+
+
+def merged(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """Return the parts with equal accuracies added up, without those that cancel."""
+    sums: dict[tuple[tuple[str, ...], tuple[int, ...] | None], Fraction] = {}
+    for part in parts:
+        identity = (part.keys, part.classes)
+        sums[identity] = sums.get(identity, Fraction(0)) + part.coefficient
+    return tuple(Part(total, *identity) for identity, total in sums.items() if total)
+
+
+def contrast(value: Fraction, parts: Sequence[Part], records: Mapping[str, Stored]) -> Contrast:
+    """Return the significance of a contrast.
+
+    Args:
+        value: of the contrast in points; of a ratio, whose parts are its linearization, it is not
+            their sum.
+        parts: with records of the same seeds, `merged`.
+        records: valid records by key.
+    """
+    if not parts:
+        return Contrast(value, (value, value), Fraction(1))
+    return _paired(value, parts, records) or _unpaired(value, parts, records)
+
+
+def _paired(
+    value: Fraction, parts: Sequence[Part], records: Mapping[str, Stored]
+) -> Contrast | None:
+    """Return the contrast over paired images, None if they cannot be paired."""
+    if any(part.classes is not None or part.coefficient.denominator > 1 for part in parts):
+        return None
+    runs = [correctness_of(records[key].record for key in part.keys) for part in parts]
+    hashes = {run.test_hash for of_seeds in runs for run in of_seeds.values()}
+    if len(hashes) > 1 or len({frozenset(of_seeds) for of_seeds in runs}) > 1:
+        return None
+    differences = sum(
+        int(part.coefficient) * np.array([of_seeds[seed].unpacked() for seed in runs[0]], np.int64)
+        for part, of_seeds in zip(parts, runs, strict=True)
+    )
+    p, interval = paired_test(np.asarray(differences))
+    return Contrast(value, interval, p)
+
+
+def _unpaired(value: Fraction, parts: Sequence[Part], records: Mapping[str, Stored]) -> Contrast:
+    """Return the contrast over independent images, from counts per class."""
+    values, deviations = [], []
+    for keys in zip(*(part.keys for part in parts), strict=True):
+        total, variance = Fraction(0), Fraction(0)
+        for part, key in zip(parts, keys, strict=True):
+            accuracy, spread = _accuracy(records[key].record.test, part.classes)
+            total += part.coefficient * accuracy
+            variance += part.coefficient**2 * spread
+        values.append(total)
+        deviations.append(root(variance))
+    low, high = unpaired_interval(values, deviations)
+    shift, error = value - 100 * mean(values), 100 * mean(deviations)
+    p = math.erfc(abs(value / error) / math.sqrt(2)) if error else float(value == 0)
+    return Contrast(value, (low + shift, high + shift), measured(p))
+
+
+def _accuracy(
+    run: EvaluationResult | None, classes: tuple[int, ...] | None
+) -> tuple[Fraction, Fraction]:
+    """Return an accuracy and its variance over test images."""
+    if run is None:
+        raise ValueError("a contrast needs tested runs")
+    if classes is not None:
+        return class_accuracy(run, classes), class_variance(run, classes)
+    images = sum(run.totals)
+    rates = [(Fraction(right + 1, n + 2), n) for right, n in zip(run.hits, run.totals, strict=True)]
+    return run.accuracy, sum((n * p * (1 - p) for p, n in rates), Fraction(0)) / images**2
