@@ -33,6 +33,9 @@ FEWEST: Final = 3
 COUNTED: Final = ("correct", "images")
 """Columns of a history with counts by class."""
 
+COPIED: Final = ("split", "subset", "auxiliary", "recipe", "method", "init_from")
+"""Columns of a history that are those of the table of runs."""
+
 NOISE: Final = Fraction(1)
 """Points of noise on the published accuracies that the ceiling is also given for."""
 
@@ -55,7 +58,7 @@ class ReferenceRow(Model):
         """Return whether a run is of this variant."""
         return (
             (run["method"], run["init_from"]) == (self.method, self.init_from)
-            and run["overrides"] == ""
+            and (run["subset"], run["auxiliary"], run["overrides"]) == ("all", "", "")
             and all(run.get(f"hp.{name}") == value for name, value in self.hparams.items())
         )
 
@@ -130,7 +133,7 @@ def scores_of(
 
     Args:
         table: the published table.
-        runs: rows of the table of runs, of one board and split.
+        runs: rows of the table of runs, of one board and split; accuracies as fractions.
     """
     found: dict[str, dict[int, Fraction]] = {}
     for run in runs:
@@ -177,7 +180,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
                         "overrides": "",
                         "seed": int(row["seed"]),
                         "acc": Fraction(100 * correct, images),
-                        **{name: row[name] for name in ("split", "recipe", "method", "init_from")},
+                        **{name: row[name] for name in COPIED},
                         **{f"hp.{name}": value for name, value in hparams.items()},
                     }
                 )

@@ -45,6 +45,7 @@ SETTINGS: dict[str, Callable[[Record], object]] = {
     "imbalance_type": lambda record: record.job.dataset.imbalance_type,
     "split": lambda record: record.job.split,
     "subset": lambda record: record.job.subset,
+    "auxiliary": lambda record: a.id if (a := record.job.dataset.auxiliary) else "",
     "method": lambda record: record.method,
     "label": lambda record: record.job.label,
     "version": lambda record: record.job.version,

@@ -31,7 +31,7 @@ def agreement(
     earlier = read_history(history) if history.exists() else []
     for table in reference_tables():
         orders = []
-        for runs in (table_of_runs(loaded.records), earlier):
+        for runs in (table_of_runs(loaded.records).exact, earlier):
             for (dataset, recipe), own in boards_of(table, runs).items():
                 compared = Compared(table, f"{dataset}, {recipe}", scores_of(table, own))
                 found = compared.agreement

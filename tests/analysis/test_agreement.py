@@ -16,6 +16,7 @@ from ltbench.analysis.agreement import (
     reference_tables,
     scores_of,
 )
+from ltbench.analysis.runs import table_of_runs
 from tests.support.errors import problems
 
 (TABLE,) = reference_tables()
@@ -30,6 +31,8 @@ def run(row, acc, seed=0, **changes):
         "imbalance_ratio": 100.0,
         "split": "longtailed",
         "recipe": "fast",
+        "subset": "all",
+        "auxiliary": "",
         "overrides": "",
         "method": row.method,
         "init_from": row.init_from,
@@ -83,9 +86,24 @@ def test_scores_are_of_the_seeds_that_all_rows_have():
     assert scores_of(TABLE, []) == {}
 
 
+def test_scores_of_records_are_exact_and_without_experts(toy):
+    variants = [{"label": "Softmax", "method": "softmax"}]
+    plan = toy.plan(variants, seeds=(0,), splits=("longtailed",))
+    (job,) = plan.jobs.values()
+    expert = type(job)(**{**job.model_dump(), "subset": "few", "label": "Softmax, few-shot expert"})
+    stored = toy.stored(toy.record(job, (25, 25, 25, 25, 25, 26)), toy.record(expert, (1,) * 6))
+    assert scores_of(TABLE, table_of_runs(stored).exact) == {"Softmax": [Fraction(15100, 300)]}
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"init_from": "focal"}, {"overrides": "recipe.batch_size=64"}, {"hp.deferred": "drs"}],
+    [
+        {"init_from": "focal"},
+        {"overrides": "recipe.batch_size=64"},
+        {"hp.deferred": "drs"},
+        {"subset": "many"},
+        {"auxiliary": "train_holdout"},
+    ],
 )
 def test_another_variant_is_not_a_row_of_the_table(changes):
     ldam = next(row for row in TABLE.rows if row.published == "LDAM")
