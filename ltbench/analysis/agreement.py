@@ -92,6 +92,26 @@ class ReferenceTable(Model):
         return [found[row.published] for row in self.rows]
 
 
+class AuthorsRun(Model):
+    """Test accuracies of the authors' code and of ours, in percent."""
+
+    method: Name
+    theirs: float
+    ours: float
+
+    @property
+    def difference(self) -> Fraction:
+        """Ours minus theirs, in points."""
+        return measured(self.ours) - measured(self.theirs)
+
+
+class AuthorsRuns(Model):
+    """Whole training runs of the authors' code beside ours, under one recipe."""
+
+    recipe: str
+    runs: tuple[AuthorsRun, ...] = Field(min_length=1)
+
+
 class _Tables(Model):
     tables: tuple[ReferenceTable, ...]
 
@@ -112,6 +132,31 @@ class Agreement:
     tau: Fraction
     rho_interval: tuple[Fraction, Fraction]
     tau_interval: tuple[Fraction, Fraction]
+
+
+@cache
+def authors_runs() -> AuthorsRuns:
+    """Return the runs of `reference/authors_runs.yaml`.
+
+    Raises:
+        ConfigError: for a file that is not of that form.
+    """
+    path = REFERENCE / "authors_runs.yaml"
+    value, locate = read_yaml(path)
+    return validate(AuthorsRuns, value, Location(path.name, locate))
+
+
+def published_spread(
+    method: str, dataset: str, imbalance_ratio: int, network: str
+) -> dict[str, Fraction]:
+    """Return the published accuracies of one cell by source, the lowest first."""
+    found = {
+        number.source: number.value
+        for number in published_numbers()
+        if (number.method, number.dataset, number.ratio, number.network, number.metric)
+        == (method, dataset, str(imbalance_ratio), network, "acc")
+    }
+    return dict(sorted(found.items(), key=lambda pair: pair[1]))
 
 
 @cache
@@ -223,6 +268,11 @@ def agreement(published: Sequence[Fraction], ours: Sequence[Sequence[Fraction]])
         percentile_interval(spread[:, 0]),
         percentile_interval(spread[:, 1]),
     )
+
+
+def rank_correlation(published: Sequence[Fraction], ours: Sequence[Fraction]) -> Fraction:
+    """Return Spearman's rho of two orders of methods."""
+    return measured(_spearman(*(np.array(in_units(each)[0]) for each in (published, ours))))
 
 
 def noise_interval(published: Sequence[Fraction]) -> tuple[Fraction, Fraction]:

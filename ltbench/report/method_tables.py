@@ -7,11 +7,15 @@ from fractions import Fraction
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.relative_to_baseline import relative_costs
 from ltbench.analysis.result_set import VariantResult
+from ltbench.analysis.significance import find_baseline
 from ltbench.config.planning import BASELINE
 from ltbench.config.registry import OWN, MethodInfo
 from ltbench.report.context import LABEL, BoardContext, metric_column
 from ltbench.report.cost_table import forward_cost
-from ltbench.report.table import EXTRA, FINE_TIMES, ORDINAL, TIMES, Cell, Column, TableSpec
+from ltbench.report.table import COUNT, EXTRA, FINE_TIMES, ORDINAL, TIMES, Cell, Column, TableSpec
+
+SUMMARIZED = 10
+"""Rows of the summary of a board."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,15 @@ def _measured(of: BoardContext) -> list[VariantResult]:
     return [entry for _, entry in sorted(pairs, key=lambda pair: -pair[0])]
 
 
+def _summarized(of: BoardContext) -> list[VariantResult]:
+    """Return softmax and the most accurate variants, `SUMMARIZED` in all."""
+    measured = _measured(of)
+    softmax = find_baseline(of.board, BASELINE)
+    others = [entry for entry in measured if entry is not softmax]
+    kept = others[: SUMMARIZED - (softmax in measured)]
+    return [entry for entry in measured if entry in kept or entry is softmax]
+
+
 def _summary_columns(of: BoardContext) -> list[Column[VariantResult]]:
     costs = relative_costs(of.board, of.methods, of.records)
 
@@ -87,6 +100,7 @@ def _summary_columns(of: BoardContext) -> list[Column[VariantResult]]:
 
     return [
         LABEL,
+        Column("n", lambda entry: entry.values["acc"].n, COUNT),
         *(metric_column(METRICS[key], marked=False) for key in ("acc", "few", "ra")),
         Column("Training", training, TIMES, "lowest"),
         Column("Prediction", prediction, FINE_TIMES, "lowest"),
@@ -96,11 +110,11 @@ def _summary_columns(of: BoardContext) -> list[Column[VariantResult]]:
 SUMMARY: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="summary",
     title=lambda of: f"{of.board.title}, {of.board.recipe.title}",
-    caption=lambda _: (
-        "The most accurate variant first. Few: accuracy on classes with few training images. "
+    caption=lambda of: (
+        f"The most accurate variants, and softmax; n: seeds. {of.rule} "
         "Training: FLOPs of all stages, init jobs and teachers, a pass with a gradient counted as "
         "three forward passes; prediction: FLOPs of one forward pass; both relative to softmax."
     ),
     columns=_summary_columns,
-    rows=_measured,
+    rows=_summarized,
 )

@@ -1,11 +1,13 @@
 """The README's summary table, and the page of the methods (docs/methods.md)."""
 
 import ast
+import textwrap
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ltbench.config.registry import MethodInfo
 from ltbench.report.context import BoardContext, Leaderboard
+from ltbench.report.evidence import evidence
 from ltbench.report.formats import escape_markdown, markdown
 from ltbench.report.leaderboard import update_between_markers
 from ltbench.report.method_tables import METHODS, SUMMARY, Methods
@@ -15,6 +17,9 @@ from ltbench.runs.store import Loaded
 PACKAGE = Path(__file__).parent.parent
 GENERATED = "Written by `make leaderboard`; never edited by hand."
 
+WIDTH = 108
+"""Characters of a line."""
+
 OTHER_TASKS = """\
 The suite classifies single images. The survey's methods and datasets for other tasks are not part
 of it: FrameStack (videos), LST (incremental instance segmentation), DT2 (scene graphs) and UD
@@ -23,7 +28,7 @@ image) and VideoLT (videos)."""
 
 
 def refresh_readme(readme: Path, of: Leaderboard) -> None:
-    """Write the summary table of the fullest board into the README.
+    """Write the evidence and the summary table of the fullest board into the README.
 
     Raises:
         ValueError: if the README lacks a marker.
@@ -31,6 +36,9 @@ def refresh_readme(readme: Path, of: Leaderboard) -> None:
     boards = [] if of.fullest is None else [of.fullest]
     sources = [BoardContext(board, of.methods, of.loaded.records) for board in boards]
     tables = [table for source in sources for table in build([SUMMARY], source)]
+    lines = (f"- **{title}**: {text}" for title, text in evidence(of))
+    held = [textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines]
+    update_between_markers(readme, "evidence", "\n".join(held))
     update_between_markers(readme, "leaderboard", "".join(map(markdown, tables)))
 
 

@@ -156,7 +156,10 @@ def files(toy, plans, records, folder, end=None):
     drawn = draw_figures(of.boards[:1], methods, loaded.records)
     write_figures(of.boards[:1], drawn, folder / "figures")
     write_page(of, folder, drawn)
-    (folder / "choice.md").write_text("<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n")
+    (folder / "choice.md").write_text(
+        "<!-- evidence:begin -->\n<!-- evidence:end -->\n"
+        "<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\n"
+    )
     refresh_readme(folder / "choice.md", of)
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()

@@ -11,6 +11,9 @@ from ltbench.runs.store import Loaded, RecordStore
 from tests.support.tables import made, said, texts
 
 METHODS = load_registry().methods
+MARKERS = "".join(
+    f"<!-- {name}:{end} -->\n" for name in ("evidence", "leaderboard") for end in ("begin", "end")
+)
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,7 +26,7 @@ def test_the_page_of_the_methods_is_up_to_date():
 
 def test_a_readme_is_refreshed_in_place_and_only_between_its_markers(tmp_path, toy):
     copy = tmp_path / "README.md"
-    copy.write_text("before\n<!-- leaderboard:begin -->\n<!-- leaderboard:end -->\nafter\n")
+    copy.write_text(f"before\n{MARKERS}after\n")
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}])
     loaded = Loaded(toy.stored(*(toy.record(job, (1,) * 6) for job in plan.jobs.values())))
     of = Leaderboard.of([plan], loaded, METHODS)
@@ -32,8 +35,24 @@ def test_a_readme_is_refreshed_in_place_and_only_between_its_markers(tmp_path, t
     assert first.startswith("before\n")
     assert first.endswith("after\n")
     assert "| Softmax" in first
+    assert "- **Equations**: " in first
     refresh_readme(copy, of)
     assert copy.read_text() == first
+
+
+def test_the_summary_has_ten_rows_and_softmax(toy):
+    labels = [f"LDAM {i}" for i in range(12)]
+    others = [
+        {"label": label, "method": "ldam_drw", "hparams": {"max_margin": i + 1.0}}
+        for i, label in enumerate(labels)
+    ]
+    plan = toy.plan([{"label": "Softmax", "method": "softmax"}, *others], splits=("longtailed",))
+    hits = {label: (20 + i,) * 6 for i, label in enumerate(labels)} | {"Softmax": (9,) * 6}
+    jobs = plan.jobs.values()
+    records = toy.stored(*(toy.record(job, hits[job.label]) for job in jobs))
+    (board,) = boards(plan, records)
+    rows = list(texts(made(SUMMARY, board, METHODS, records)))
+    assert rows == [*labels[:2:-1], "Softmax"]
 
 
 def test_the_summary_is_sorted_by_accuracy_with_the_cost_of_all_stages(toy):

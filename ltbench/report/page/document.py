@@ -20,6 +20,7 @@ from ltbench.core.exact import fixed, measured
 from ltbench.core.files import write_atomically
 from ltbench.report.context import Leaderboard
 from ltbench.report.drawing import Drawing, themed
+from ltbench.report.evidence import evidence
 from ltbench.report.families import FAMILIES, family_of
 from ltbench.report.figures import Figure
 from ltbench.report.page.board_views import board_view, default_board
@@ -60,6 +61,7 @@ def write_page(
             date=max(finished).date().isoformat() if finished else None,
             records=len(records),
             records_hash=hashlib.sha256("".join(sorted(records)).encode()).hexdigest()[:7],
+            evidence=evidence(of),
             boards=boards,
             default=default_board(boards),
             findings=[view_of(table, table.title) for table in findings],

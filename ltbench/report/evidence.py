@@ -1,0 +1,89 @@
+"""What the suite was held against, in sentences: README and page open with it."""
+
+from ltbench.analysis.agreement import (
+    FEWEST,
+    authors_runs,
+    boards_of,
+    published_spread,
+    rank_correlation,
+    reference_tables,
+    scores_of,
+)
+from ltbench.analysis.runs import table_of_runs
+from ltbench.config.registry import OWN
+from ltbench.core.exact import fixed, mean
+from ltbench.report.context import Leaderboard
+
+CELL = ("Softmax", "CIFAR-100-LT", 100, "ResNet-32")
+"""Method, dataset, imbalance ratio and network of the cell with the most published numbers."""
+
+
+def evidence(of: Leaderboard) -> list[tuple[str, str]]:
+    """Return the evidence for the numbers: titles and sentences."""
+    return [
+        ("Equations", _oracles(of)),
+        ("Whole runs", _whole_runs(of)),
+        *_order(of),
+        ("Published numbers", _spread()),
+    ]
+
+
+def _oracles(of: Leaderboard) -> str:
+    methods = [info for info in of.methods.values() if info.family != OWN]
+    held = sum(info.oracle is not None for info in methods)
+    return (
+        f"{held} of {len(methods)} methods are held against numbers from their authors' code, "
+        "values and gradients in double precision."
+    )
+
+
+def _whole_runs(of: Leaderboard) -> str:
+    found = authors_runs()
+    titles = {key: info.title for key, info in of.methods.items()}
+    pairs = ", ".join(
+        f"{titles.get(run.method, run.method)} {run.theirs} and {run.ours}" for run in found.runs
+    )
+    largest = max(abs(run.difference) for run in found.runs)
+    return (
+        f"trained by the authors' code and by ours ({found.recipe}, one run each), accuracies "
+        f"differ by at most {fixed(largest, 1)} points: {pairs}."
+    )
+
+
+def _order(of: Leaderboard) -> list[tuple[str, str]]:
+    """Return how well the fullest board stands for a published table, nothing for too few rows."""
+    board = of.fullest
+    if board is None:
+        return []
+    runs = table_of_runs(of.loaded.records).exact
+    for table in reference_tables():
+        own = boards_of(table, runs).get((board.dataset.id, board.recipe.name), [])
+        ours = {name: mean(values) for name, values in scores_of(table, own).items()}
+        if len(ours) < FEWEST:
+            continue
+        theirs = dict(
+            zip(
+                (row.published for row in table.rows),
+                table.accuracies(table.imbalance_ratio),
+                strict=True,
+            )
+        )
+        rho = rank_correlation([theirs[name] for name in ours], [*ours.values()])
+        again = rank_correlation([*theirs.values()], table.accuracies(table.ceiling))
+        text = (
+            f"on {board.title}, {board.recipe.title}, {len(ours)} methods are in the order of "
+            f"{table.title} with a rank correlation of {fixed(rho, 2)}; its own table for ratio "
+            f"{table.ceiling} is so with {fixed(again, 2)}. `ltbench agreement` has both orders."
+        )
+        return [("Order of methods", text)]
+    return []
+
+
+def _spread() -> str:
+    method, dataset, ratio, network = CELL
+    found = [*published_spread(*CELL).values()]
+    return (
+        f"the accuracy of {method.lower()} on {dataset}, ratio {ratio}, {network}, runs from "
+        f"{fixed(found[0], 1)} to {fixed(found[-1], 1)} over {len(found)} sources. Only numbers "
+        "under one recipe are compared here."
+    )

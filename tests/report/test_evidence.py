@@ -1,0 +1,60 @@
+from fractions import Fraction
+
+from ltbench.analysis.agreement import authors_runs, published_spread, reference_tables
+from ltbench.analysis.published import published_numbers
+from ltbench.config.registry import load_registry
+from ltbench.report.context import Leaderboard
+from ltbench.report.evidence import CELL, evidence
+from ltbench.runs.store import Loaded
+
+METHODS = load_registry().methods
+
+
+def told(toy, dataset, methods):
+    """Return the evidence for one seed of some methods with more and more hits."""
+    variants = [{"label": each, "method": each} for each in methods]
+    plan = toy.plan(variants, seeds=(0,), splits=("longtailed",), dataset=dataset)
+    jobs = plan.jobs.values()
+    hits = {label: (10 + i,) * 6 for i, label in enumerate(methods)}
+    loaded = Loaded(toy.stored(*(toy.record(job, hits[job.label]) for job in jobs)))
+    return dict(evidence(Leaderboard.of([plan], loaded, METHODS)))
+
+
+def test_the_order_is_compared_on_a_board_of_the_tables_dataset(toy):
+    board = toy.dataset(name="cifar10_jpeg", imbalance_ratio=100)
+    methods = ("weighted_softmax", "softmax", "mixup", "balanced_softmax")  # as published
+    text = told(toy, board, methods)["Order of methods"]
+    assert "4 methods" in text
+    assert "rank correlation of 1.00" in text
+    again = told(toy, board, methods[::-1])["Order of methods"]
+    assert "rank correlation of -1.00" in again
+    assert "Order of methods" not in told(toy, board, methods[:2])
+    assert "Order of methods" not in told(toy, toy.dataset(), methods)
+
+
+def test_numbers_are_those_of_the_reference_files(toy):
+    found = told(toy, toy.dataset(), ("softmax",))
+    held = sum(info.oracle is not None for info in METHODS.values())
+    assert found["Equations"].startswith(f"{held} of {len(METHODS)} methods")
+    largest = max(abs(run.theirs - run.ours) for run in authors_runs().runs)
+    assert f"at most {largest:.1f} points" in found["Whole runs"]
+    assert all(run.method in METHODS for run in authors_runs().runs)
+    values = {
+        number.source: number.value
+        for number in published_numbers()
+        if (number.method, number.dataset, number.ratio, number.network, number.metric)
+        == (*CELL[:2], "100", "ResNet-32", "acc")
+    }
+    low, high = min(values.values()), max(values.values())
+    assert (
+        f"from {float(low):.1f} to {float(high):.1f} over {len(values)}"
+        in (found["Published numbers"])
+    )
+
+
+def test_a_spread_is_sorted():
+    spread = [*published_spread(*CELL).values()]
+    assert spread == sorted(spread)
+    assert isinstance(spread[0], Fraction)
+    (table,) = reference_tables()
+    assert set(table.sources) & set(published_spread(*CELL))
