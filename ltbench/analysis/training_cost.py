@@ -1,6 +1,7 @@
 """Training time and training FLOPs of a variant, with init jobs and teachers.
 
-Seconds are as measured, on hardware that may have been busy. FLOPs are counted from the records and
+Seconds are as measured: the time of a GPU, or the CPU time of all processes, as the wall time of
+cores that other work shares says little. FLOPs are counted from the records and
 are the same anywhere: the number of forward and backward passes of images, times the cost of the
 networks in the registry (ResNet-32, default hyper-parameters). A pass with a gradient counts as
 three forward passes, as backward is twice the arithmetic. Passes of training, of statistics, of
@@ -27,7 +28,7 @@ class TrainingTime:
     """Device-seconds of a run.
 
     Attributes:
-        seconds: times the number of devices, mean over seeds.
+        seconds: of all devices, mean over seeds.
         hardware: that was used.
         n: number of seeds.
         keys: of the records of all runs.
@@ -66,7 +67,13 @@ def training_time(entry: VariantResult, records: Mapping[str, Stored]) -> Traini
 
 
 def _device_seconds(run: Sequence[Record]) -> Fraction:
-    seconds = (measured(r.cost.train_seconds) * r.cost.devices for r in run)
+    """Return GPU-seconds, or CPU-seconds of all processes where the record has them."""
+    seconds = (
+        measured(cost.train_seconds) * cost.devices
+        if cost.memory == "gpu" or cost.cpu_seconds is None
+        else measured(cost.cpu_seconds)
+        for cost in (record.cost for record in run)
+    )
     return sum(seconds, Fraction(0))
 
 

@@ -59,7 +59,9 @@ class _Cost:
 
     @property
     def rate(self) -> Estimate | None:
-        return self._measured({r.key: r.cost.images_per_second for r in self.records})
+        """Images per second of a GPU; a CPU may be busy with other work."""
+        on_gpu = (r for r in self.records if r.cost.memory == "gpu")
+        return self._measured({r.key: r.cost.images_per_second for r in on_gpu})
 
     @property
     def memory(self) -> Cell:
@@ -126,10 +128,10 @@ COST: TableSpec[BoardContext, _Cost] = TableSpec(
     name="cost",
     title=lambda of: f"{of.board.title}: cost",
     caption=lambda of: (
-        f"{of.setting} Device-hours: of a GPU, or of one process on a CPU, to train a variant with "
-        "its init jobs and teachers, mean over seeds; ~ if softmax ran on other hardware. Images "
-        "per second and the peak memory of the largest process are those of the last stage; a "
-        "stage that does not train has no rate. These are as measured: a busy machine is slower. "
+        f"{of.setting} Device-hours: of a GPU, or CPU time of all processes, to train a variant "
+        "with its init jobs and teachers, mean over seeds; ~ if softmax ran on other hardware. "
+        "Images per second, of GPUs alone, and the peak memory of the largest process are those "
+        "of the last stage. "
         "Training FLOPs are counted, teachers and momentum networks included; a pass with a "
         "gradient counts as three forward passes; ~ if the registry does not know a network, "
         "which then counts as that of softmax. Forward FLOPs: of one prediction relative to "
