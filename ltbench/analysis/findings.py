@@ -167,7 +167,7 @@ class _Compared:
 def evaluate(
     findings: Sequence[Finding], boards: Sequence[ResultSet], records: Mapping[str, Stored]
 ) -> list[Result]:
-    """Test findings on boards, using values complete over seeds only.
+    """Test findings on boards; a comparison needs values over the same seeds.
 
     A claim about recipes is tested on boards of these recipes.
 
@@ -205,12 +205,15 @@ def _compare(
     for left, right, comparison in _sides(finding, board, other):
         try:
             values = [_value(*side) for side in (left, right)]
+            seeds = _common_seeds([*_terms(*left), *_terms(*right)], records)
         except _MissingError as error:
             missing.append(str(error))
             continue
         texts = [_text(*side, value) for side, value in zip((left, right), values, strict=True)]
         if left[1] is not right[1]:
             texts[1] = f"with {right[1].recipe.name} {fixed(values[1], DECIMALS)}"
+        if len(seeds) < len(board.seeds):
+            texts.append(f"{len(seeds)} of {len(board.seeds)} seeds")
         sides = zip((left, right), (1, -1), strict=True)
         parts = merged([part for side, sign in sides for part in _parts(*side, sign, records)])
         compared.append(
@@ -309,9 +312,34 @@ def _value(term: Term, board: ResultSet) -> Fraction:
         settings += [] if term.recipe is None else [f"with recipe {term.recipe}"]
         raise _MissingError(" ".join([f"no {term.method}", *settings]))
     value = entry.values[term.metric]
-    if value.state != "complete" or value.mean is None:
-        raise _MissingError(f"{entry.variant.label} {METRICS[term.metric].title} is {value.state}")
+    if value.mean is None:
+        raise _MissingError(_absence(term, entry))
     return value.mean if term.minus is None else value.mean - _value(term.minus, board)
+
+
+def _absence(term: Term, entry: VariantResult) -> str:
+    state = entry.values[term.metric].state
+    return f"{entry.variant.label} {METRICS[term.metric].title} is {state}"
+
+
+def _terms(term: Term, board: ResultSet) -> Iterator[Side]:
+    """Yield a term and those that it subtracts."""
+    yield term, board
+    if term.minus:
+        yield from _terms(term.minus, board)
+
+
+def _common_seeds(sides: Sequence[Side], records: Mapping[str, Stored]) -> frozenset[int]:
+    """Return the seeds of terms, which have to be the same ones."""
+    entries = [(term, entry) for term, board in sides if (entry := _find(term, board))]
+    seeds = {
+        frozenset(records[key].record.job.seed for key in entry.values[term.metric].keys)
+        for term, entry in entries
+    }
+    if len(seeds) > 1:
+        partial = ((t, e) for t, e in entries if e.values[t.metric].state == "partial")
+        raise _MissingError("; ".join(dict.fromkeys(_absence(*each) for each in partial)))
+    return seeds.pop()
 
 
 def _parts(term: Term, board: ResultSet, sign: int, records: Mapping[str, Stored]) -> list[Part]:
@@ -330,6 +358,8 @@ def _parts(term: Term, board: ResultSet, sign: int, records: Mapping[str, Stored
     else:
         upper, relative = (entry.values[name].mean or Fraction(0) for name in ("ua", "ra"))
         weight *= 100 / upper
+        seeds = {records[key].record.job.seed for key in entry.upper_keys}
+        keys = tuple(key for key in keys if records[key].record.job.seed in seeds)
         parts = [Part(weight, keys), Part(-weight * relative / 100, entry.upper_keys)]
     return parts + (_parts(term.minus, board, -sign, records) if term.minus else [])
 

@@ -281,3 +281,24 @@ def test_the_findings_of_the_project():
     findings = load_findings(REPOSITORY / "results" / "findings.yaml")
     assert len({finding.id for finding in findings}) == len(findings) >= 10
     assert all(finding.source and finding.published for finding in findings)
+
+
+def test_partial_values_are_compared_if_over_the_same_seeds(toy):
+    plan = toy.plan(VARIANTS[:2], seeds=(0, 1), splits=("longtailed",))
+    keys = {(row.variant.label, row.seed): row.key for row in plan.rows}
+
+    def over_seeds(*runs):
+        made = (toy.record(plan.jobs[keys[run]], HITS[run[0]]) for run in runs)
+        stored = toy.stored(*made)
+        claim = finding(over(term("balanced_softmax"), term("softmax")))
+        [result] = World(boards(plan, stored), stored).evaluate(claim)
+        return result.verdict, result.ours
+
+    assert over_seeds(("BS", 1), ("Softmax", 1)) == (
+        "holds",
+        "BS 55.0, Softmax 48.7, 1 of 2 seeds",
+    )
+    assert over_seeds(("BS", 1), ("Softmax", 0), ("Softmax", 1)) == (
+        "not testable",
+        "BS Acc is partial",
+    )
