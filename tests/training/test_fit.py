@@ -18,6 +18,8 @@ from ltbench.methods.rebalancing.softmax import Softmax
 from ltbench.runs.record import BFloat16, Passes
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
+from ltbench.testing.jobs import train
+from ltbench.testing.ranks import ranks
 from ltbench.training import fit
 from ltbench.training.checkpoint import load_checkpoint
 from ltbench.training.divergence import DivergedError
@@ -434,15 +436,28 @@ def test_tests_between_epochs_change_nothing(run_dir, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_compiled_network_learns_the_same(run_dir, tmp_path):
+@pytest.mark.parametrize("network", ["resnet8", "fastnet"])
+def test_a_compiled_network_learns_the_same(run_dir, network):
     if not any(map(shutil.which, ("c++", "g++", "clang++"))):
         pytest.skip("no C++ compiler")
-    plain, compiled = job(epochs=1), job(epochs=1, compile="on")
+    plain, compiled = (
+        job(epochs=1, network=network, **changes) for changes in ({}, {"compile": "on"})
+    )
     records = [fit.run_job(one, run_dir, options()) for one in (plain, compiled)]
     assert plain.key != compiled.key
     assert records[1].training.losses == pytest.approx(records[0].training.losses, rel=1e-9)
     names = [set(load_file(run_dir.job(one.key).weights)) for one in (plain, compiled)]
     assert names[0] == names[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 4])
+def test_fastnet_learns_the_same_on_several_ranks(run_dir, tmp_path, world):
+    softmax = job(epochs=1, network="fastnet")
+    alone = fit.run_job(softmax, run_dir, options())
+    record, _ = ranks(world)(train, softmax, tmp_path)[0]
+    assert record.training.losses == pytest.approx(alone.training.losses, rel=1e-9)
+    assert record.test.correct == alone.test.correct
 
 
 def test_folded_batchnorm_tests_the_same_network(run_dir):
