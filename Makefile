@@ -11,13 +11,16 @@ MINUTES ?= 10
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart leaderboard registry test test-slow chaos ddp-table check format
+.PHONY: help quickstart gpu leaderboard registry test test-slow chaos ddp-table check format
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 quickstart: $(READY)  ## train the methods on the embedded digits and print the tables
 	$(BIN)/ltbench run --grid quickstart
+
+gpu: $(READY)  ## train and publish what needs a GPU; without one, rehearse it; the same command resumes
+	$(BIN)/python benchmarks/gpu.py
 
 leaderboard: $(READY)  ## write results/, docs/methods.md and the README's table from the records
 	$(BIN)/ltbench leaderboard --published-only --readme README.md --methods docs/methods.md

@@ -44,13 +44,15 @@ def report(
     """Print medians and ratios to a reference, and write them to results/.
 
     Args:
-        name: of the benchmark.
+        name: of the benchmark; results of a GPU have a file of their own, NAME_gpu.
         unit: of the figures.
         figures: of each variant, one per round.
         reference: the variant that all are divided by, or the one for each variant.
     """
     medians = {variant: statistics.median(values) for variant, values in figures.items()}
     of = dict.fromkeys(figures, reference) if isinstance(reference, str) else reference
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = f"{name}_gpu" if device.type == "cuda" else name
     ratios = {variant: median / medians[of[variant]] for variant, median in medians.items()}
     print(f"{name} [{unit}], medians of {max(map(len, figures.values()))} rounds")
     for variant, median in medians.items():
@@ -59,7 +61,6 @@ def report(
             f"  {variant:<40} {_number(median):>12}  ({_number(low)} to {_number(high)})"
             f"  x{ratios[variant]:.2f}"
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     value = {
         "name": name,
         "unit": unit,
