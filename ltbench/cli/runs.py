@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -213,7 +213,7 @@ def plan(
     grid: GridName,
     folders: Folders,
     selection: Selection,
-    machine: Machine,
+    machine: Annotated[Machine, unless("--hardware")],
     wandb: Annotated[Tracking, Needs("--export")] = "auto",
     export: Annotated[
         ExportFormat | None,
@@ -227,15 +227,24 @@ def plan(
             "--measure", help="Time some steps of each kind of job on this machine first."
         ),
         unless("--export"),
+        unless("--hardware"),
     ] = False,
+    hardware: Annotated[
+        str | None,
+        typer.Option(help="Estimate the cost on hardware that is not here, e.g. h100."),
+        unless("--export"),
+    ] = None,
     yes: Confirmed = False,
 ) -> None:
     """Show the jobs of a grid, which are shared, and their cost."""
     from ltbench.core.hardware import hardware_of
     from ltbench.launch.cost import CostModel, describe_cost
+    from ltbench.launch.hardware import describe_cost_on, find_hardware
     from ltbench.launch.plan import make_plan
     from ltbench.runs.state import jobs_to_train
 
+    elsewhere = None if hardware is None else find_hardware(hardware)
+    plugins = tuple(map(str, selection.plugins or ()))
     planned, _ = make_plan(selection.request(grid), None if yes else MAX_RUNS)
     run_dir = folders.runs
     if export is not None:
@@ -250,22 +259,25 @@ def plan(
         for line in write({key: planned.jobs[key] for key in keys}, run_dir, options):
             print_text(line)
         return
-    slots = machine.local_slots()
-    on_gpu = any(slots[0])
-    loaded, hardware = folders.load(), hardware_of(on_gpu=on_gpu)
+    loaded = folders.load()
     missing = jobs_to_train(planned, loaded, run_dir)
     jobs = [planned.jobs[key] for key in missing]
-    if measure:
-        _measure(jobs, hardware, on_gpu=on_gpu, plugins=selection.plugins or ())
-    cost = CostModel(loaded, hardware)
-    estimate = describe_cost(map(cost.estimate, jobs), len(slots), hardware)
+    if elsewhere is not None:
+        estimate = describe_cost_on(elsewhere, jobs, loaded, _counted(jobs, plugins))
+    else:
+        slots = machine.local_slots()
+        on_gpu = any(slots[0])
+        here = hardware_of(on_gpu=on_gpu)
+        if measure:
+            _measure(jobs, here, on_gpu=on_gpu, plugins=plugins)
+        estimate = describe_cost(map(CostModel(loaded, here).estimate, jobs), len(slots), here)
     todo = f"{len(missing)} to train, {estimate}" if missing else "all have records"
     print_table(("Variant", "Split", "Runs", "Own jobs", "Shared jobs"), _sharing(planned))
     counts = f"{len(planned.rows)} runs, {len(planned.jobs)} jobs"
     print_text(f"{planned.grid.title}: {counts}; {todo}.")
 
 
-def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequence[Path]) -> None:
+def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequence[str]) -> None:
     """Measure and save the throughput of each kind of job."""
     import torch
     from rich.progress import Progress
@@ -278,11 +290,29 @@ def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequenc
     with Progress(console=console, transient=True) as bar:
         for job in bar.track(kinds.values(), description="measuring"):
             try:
-                train, test = measure(job, device, tuple(map(str, plugins)))
+                train, test = measure(job, device, plugins)
             except (RuntimeError, ValueError) as error:
                 print_text(f"{job.label} [{job.stage}] could not be measured: {error}")
             else:
                 save_throughput(job, hardware, MeasuredThroughput(train, test))
+
+
+def _counted(
+    jobs: "list[Job]", plugins: Sequence[str]
+) -> "Callable[[Job], tuple[float | None, float]]":
+    """Return a function that counts a job's operations per image, once for each kind of job."""
+    from rich.progress import Progress
+
+    from ltbench.launch.cost import cost_key
+    from ltbench.training.measure import count_flops
+
+    kinds = {cost_key(job): job for job in jobs}
+    with Progress(console=console, transient=True) as bar:
+        counts = {
+            key: count_flops(job, plugins)
+            for key, job in bar.track(kinds.items(), description="counting operations")
+        }
+    return lambda job: counts[cost_key(job)]
 
 
 def _sharing(plan: "Plan") -> Iterator[tuple[str, ...]]:

@@ -91,17 +91,20 @@ class CostModel:
             return self._from_measurement(job, measured)
         if job.stage_recipe is None:
             return Estimate(self._test_seconds(job, self.hardware), self.hardware, RECORDS)
-        images = _images_seen(job)
+        images = images_seen(job)
         known = self._from_records(job) or _from_recipe(job)
         if images is None or known is None:
             return None
         rate, hardware, source = known
         return Estimate(self._test_seconds(job, hardware) + images / rate, hardware, source)
 
+    def images_tested(self, job: Job) -> int:
+        """Return the number of test images of a job's dataset; 0 if unknown."""
+        return _pinned_test_images(job) or self.test_images.get(job.dataset.name, 0)
+
     def _from_measurement(self, job: Job, throughput: MeasuredThroughput) -> Estimate | None:
-        tests = _pinned_test_images(job) or self.test_images.get(job.dataset.name, 0)
-        seconds = OVERHEAD + tests / throughput.test
-        images = _images_seen(job)
+        seconds = OVERHEAD + self.images_tested(job) / throughput.test
+        images = images_seen(job)
         if job.stage_recipe is not None:
             if images is None or throughput.train is None:
                 return None
@@ -126,7 +129,7 @@ class CostModel:
         return OVERHEAD
 
 
-def _images_seen(job: Job) -> int | None:
+def images_seen(job: Job) -> int | None:
     """Return the images seen in training; None if unknown."""
     images = split_size(job.dataset, job.split, job.subset)
     if images is None or job.stage_recipe is None:

@@ -1,4 +1,4 @@
-"""Speed of a job's steps on this machine, measured on random images."""
+"""Speed and arithmetic of a job's steps, measured on random images."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from ltbench.config.models import Job
+from ltbench.config.models import Job, Recipe, StageRecipe
 from ltbench.core.batch import Batch
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
@@ -21,8 +22,17 @@ from ltbench.training.module import frozen_backbone
 from ltbench.training.precision import autocast, set_precision
 from ltbench.training.schedule import build_optimizer
 
+Step = Callable[[], None]
+MakeStep = Callable[[int], Step]
+
 PROBE = 8
 """Images of the first batch, whose time bounds the size of the others."""
+
+COUNTED = 2
+"""Images of a batch whose operations are counted."""
+
+SMALL = 32
+"""Side of the images that statistics are computed of, as those of all classes are many."""
 
 MAX_SECONDS = 2.0
 """Longest time of a batch; of a slower job a part of a batch is timed."""
@@ -48,14 +58,45 @@ def measure(
     """
     torch.set_num_threads(1)  # as in the processes of jobs
     set_precision(job.recipe)
-    method = _untrained_method(job, device, plugins)
-    spec, recipe = job.dataset, job.recipe
-    shape = (spec.channels, spec.image_size, spec.image_size)
+    train, test = _steps(job, device, plugins)
+    on_gpu = device.type == "cuda"
+    return (
+        None if train is None else _rate(train, job.recipe.batch_size, device),
+        _rate(test, job.recipe.test_batch_size(on_gpu=on_gpu), device),
+    )
+
+
+def count_flops(job: Job, plugins: Sequence[str] = ()) -> tuple[float | None, float]:
+    """Count the operations of a job's training and test, per image.
+
+    Multiplications and additions of convolutions and matrix products, backward, teachers and
+    momentum copies included. Arguments are those of `measure`.
+
+    Returns:
+        Operations of a training step (None for a stage without training) and of the test.
+    """
+    recipe = job.recipe.model_copy(update={"precision": "fp32"})  # which needs no emulation
+    train, test = _steps(job.model_copy(update={"recipe": recipe}), torch.device("cpu"), plugins)
+    return None if train is None else _flops(train), _flops(test)
+
+
+def _flops(make_step: MakeStep) -> float:
+    step = make_step(COUNTED)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return float(counter.get_total_flops()) / COUNTED
+
+
+def _steps(
+    job: Job, device: torch.device, plugins: Sequence[str]
+) -> tuple[MakeStep | None, MakeStep]:
+    """Return functions from batch sizes to steps: of training, if there is any, and of the test."""
+    method, spec, recipe = _untrained_method(job, device, plugins), job.dataset, job.recipe
     generator = torch.Generator().manual_seed(0)
 
-    def batch(size: int) -> Batch:
+    def batch(size: int, side: int = spec.image_size) -> Batch:
         views = (method.stage.views,) if method.stage.views > 1 else ()
-        images = torch.randn(*views, size, *shape, generator=generator)
+        images = torch.randn(*views, size, spec.channels, side, side, generator=generator)
         images = images.to(device, DTYPES[recipe.precision])
         if recipe.channels_last and not views:
             images = images.to(memory_format=torch.channels_last)
@@ -64,27 +105,63 @@ def measure(
 
     method.eval()
     if method.stage.needs_statistics_pass:
+        every_class = batch(max(PROBE, len(method.counts)), min(SMALL, spec.image_size))
         with torch.inference_mode(), autocast(recipe, device):
-            one_view = batch(max(PROBE, len(method.counts)))
-            one_view.images = one_view.images if one_view.images.dim() == 4 else one_view.images[0]
-            method.update_statistics(one_view)
+            method.update_statistics(_one_view(every_class))
             method.finalize_statistics()
     train = None
     if job.stage_recipe is not None:
+        train = _training_steps(job.stage_recipe, recipe, method, device, batch)
+    return train, _test_steps(recipe, method, device, batch)
+
+
+def _one_view(batch: Batch) -> Batch:
+    return batch if batch.images.dim() == 4 else replace(batch, images=batch.images[0])
+
+
+def _training_steps(
+    settings: StageRecipe,
+    recipe: Recipe,
+    method: Method,
+    device: torch.device,
+    batch: Callable[[int], Batch],
+) -> MakeStep:
+    stepper = Stepper(build_optimizer(settings.optimizer, method), Tensor.backward)
+
+    def make_step(size: int) -> Step:
         method.train()
-        train = _rate(_steps(job, method, device, batch), recipe.batch_size, device)
+        images = batch(size)
+        backbone = frozen_backbone(method) if settings.cached_features else None
+        if backbone is not None:
+            with torch.no_grad(), autocast(recipe, device):
+                images = replace(images, images=backbone(images.images))
+        names = method.samplers()
+        inputs = images if len(names) == 1 else dict.fromkeys(names, images)
+
+        def step() -> None:
+            with autocast(recipe, device):
+                loss = method.training_loss(inputs)
+            stepper.step(loss)
+
+        return step
+
+    return make_step
+
+
+def _test_steps(
+    recipe: Recipe, method: Method, device: torch.device, batch: Callable[[int], Batch]
+) -> MakeStep:
+    def make_step(size: int) -> Step:
         method.eval()
+        images = _one_view(batch(size)).images
 
-    def predict(size: int) -> None:
-        images = batch(size).images
-        with torch.inference_mode(), autocast(recipe, device):
-            method.predict(images if images.dim() == 4 else images[0])
+        def step() -> None:
+            with torch.inference_mode(), autocast(recipe, device):
+                method.predict(images)
 
-    return train, _rate(
-        lambda size: lambda: predict(size),
-        recipe.test_batch_size(on_gpu=device.type == "cuda"),
-        device,
-    )
+        return step
+
+    return make_step
 
 
 def _untrained_method(job: Job, device: torch.device, plugins: Sequence[str]) -> Method:
@@ -110,36 +187,7 @@ def _untrained_method(job: Job, device: torch.device, plugins: Sequence[str]) ->
     return method.to(device, memory_format=memory)  # type: ignore[call-overload, no-any-return]
 
 
-def _steps(
-    job: Job, method: Method, device: torch.device, batch: Callable[[int], Batch]
-) -> Callable[[int], Callable[[], None]]:
-    """Return a function from batch sizes to training steps."""
-    if job.stage_recipe is None:
-        raise RuntimeError(f"stage {job.stage!r} does not train")
-    stepper = Stepper(build_optimizer(job.stage_recipe.optimizer, method), Tensor.backward)
-    backbone = frozen_backbone(method) if job.stage_recipe.cached_features else None
-
-    def make_step(size: int) -> Callable[[], None]:
-        images = batch(size)
-        if backbone is not None:
-            with torch.no_grad(), autocast(job.recipe, device):
-                images = replace(images, images=backbone(images.images))
-        names = method.samplers()
-        inputs = images if len(names) == 1 else dict.fromkeys(names, images)
-
-        def step() -> None:
-            with autocast(job.recipe, device):
-                loss = method.training_loss(inputs)
-            stepper.step(loss)
-
-        return step
-
-    return make_step
-
-
-def _rate(
-    make_step: Callable[[int], Callable[[], None]], batch_size: int, device: torch.device
-) -> float:
+def _rate(make_step: MakeStep, batch_size: int, device: torch.device) -> float:
     """Measure the images per second of steps, after one to warm up.
 
     Args:
@@ -159,7 +207,7 @@ def _rate(
     return images / spent
 
 
-def _seconds(step: Callable[[], None], device: torch.device) -> float:
+def _seconds(step: Step, device: torch.device) -> float:
     began = time.perf_counter()
     step()
     if device.type == "cuda":

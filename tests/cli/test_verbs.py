@@ -32,6 +32,11 @@ def refused(command):
         ("worker -g quickstart --device cpu --jobs-per-gpu 2", ["--jobs-per-gpu"]),
         ("plan -g quickstart --export sbatch --max-parallel 1", ["--max-parallel"]),
         ("plan -g quickstart --wandb off", ["--wandb"]),
+        (
+            "plan -g quickstart --hardware h100 --measure --jobs-per-gpu 2 --device cpu",
+            ["--device", "--jobs-per-gpu", "--jobs-per-gpu", "--measure"],
+        ),
+        ("plan -g quickstart --hardware h100 --export commands", ["--hardware"]),
         ("reproduce --seed 1 --ua --run-dir x", ["--run-dir", "--seed", "--ua"]),
         ("reproduce --max-parallel 1 --devices 2", ["--max-parallel", "--devices"]),
         ("reproduce a/b/1 --dry-run --tolerance 2", ["--tolerance"]),
@@ -51,6 +56,7 @@ def test_options_without_effect_are_refused(command, options):
     "command",
     [
         "plan -g quickstart --max-parallel 1",
+        "plan -g quickstart --hardware h100 --only variant=Softmax",
         "plan -g quickstart --only variant=Softmax --device cpu",
         "config show quickstart --resolved --set grid.seeds=[0]",
         "reproduce",

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
+from ltbench.config.registry import load_registry
+from ltbench.launch.plan import Request, make_plan
 from ltbench.training import measure as module
-from ltbench.training.measure import measure
+from ltbench.training.measure import count_flops, measure
 from tests.support.quickstart import key, quickstart
 
 
@@ -41,3 +43,31 @@ def test_more_classes_than_images_are_measured(plan):
     job = plan.jobs[key(plan, "Softmax")]
     one = job.model_copy(update={"dataset": job.dataset.model_copy(update={"classes": 100})})
     assert measure(one, torch.device("cpu"))[0] > 0
+
+
+@pytest.fixture(scope="module")
+def resnet32():
+    chosen = "variant=Softmax,BBN,LFME,Decouple-IB-CRT"
+    only = (chosen, "dataset=cifar100_r100", "seed=0,split=longtailed")
+    return make_plan(Request("cifar100_lt", only=only))[0]
+
+
+def test_operations_of_a_prediction_are_those_of_the_registry(resnet32):
+    methods = load_registry().methods
+    for method in ("softmax", "bbn", "lfme"):
+        job = next(job for job in resnet32.jobs.values() if job.method == method)
+        assert count_flops(job)[1] == pytest.approx(1e6 * methods[method].cost.megaflops, rel=1e-2)
+
+
+def test_operations_of_a_step_count_backward_passes_and_teachers(resnet32):
+    def step(label):
+        train, test = count_flops(resnet32.jobs[key(resnet32, label)])
+        return train / test
+
+    assert 2.9 < step("Softmax") < 3  # the images need no gradient
+    assert step("LFME") == pytest.approx(step("Softmax") + 3, abs=0.1)  # a forward pass of each
+    assert step("Decouple-IB-CRT") < 1.01
+
+
+def test_a_stage_without_training_has_no_operations_of_a_step(plan):
+    assert count_flops(plan.jobs[key(plan, "NCM")])[0] is None
