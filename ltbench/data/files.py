@@ -1,7 +1,9 @@
-"""Locks, atomic directories and manifests for caches shared by processes."""
+"""Text files; locks, atomic directories and manifests for caches shared by processes."""
 
+import codecs
 import errno
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -22,6 +24,30 @@ def cache_root() -> Path:
     if chosen := os.environ.get("LTBENCH_CACHE"):
         return Path(chosen).expanduser() / "ltbench"
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ltbench"
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file, with their ends.
+
+    The text is UTF-8, or UTF-16 with a byte order mark; lines end with a line feed, a carriage
+    return or both.
+
+    Raises:
+        DataError: if the file is missing or is not such a text.
+    """
+    try:
+        data = path.read_bytes()
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path.name} is missing") from None
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror}", "unreadable") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"{path.name}:{line}: is not text in UTF-8: save the file as UTF-8"
+        raise DataError(message, "unreadable") from None
+    return list(io.StringIO(text, newline=""))
 
 
 @contextmanager

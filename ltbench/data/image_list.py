@@ -1,22 +1,31 @@
 """The user's own image lists: a line `path,label` or `path,label,split` per image.
 
-Columns are separated by commas or tabs; in a list without either by the last space of a line. A
-header line with `path` and `label` gives the order of the columns; columns other than these and
-`split` are ignored. If all labels are numbers they are class indices from 0; otherwise classes are
-numbered in the order of their names. A split is train, test or val.
+Columns are separated by tabs, commas or semicolons; in a list without these by the last space of a
+line. Cells are those of CSV: in quotes they may have delimiters and line ends. A header line with
+`path` and `label` gives the order of the columns; columns other than these and `split` are ignored.
+Lines before it that begin with `# ` are comments. Labels are class indices from 0, or names, and
+then classes are numbered in the order of their names. A split is train, test or val.
 """
 
 import csv
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, get_args
 
-from ltbench.config.errors import did_you_mean
+from ltbench.config.errors import MOST_CHOICES, did_you_mean
 from ltbench.data.errors import DataError, listed
 from ltbench.data.file_index import FileEntry, FileIndex, Part, links_outside
+from ltbench.data.files import read_lines
 
 COLUMNS = ("path", "label", "split")
+DELIMITERS = "\t,;"
+COMMENT = re.compile(r"#\s")
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
+"""A label that is a number; only whole ones from 0 are class indices."""
 
 
 class Row(NamedTuple):
@@ -40,14 +49,14 @@ def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> FileInd
     """Read image lists and check that their files exist, without opening them.
 
     Args:
-        folder: of the lists; their paths are relative to it.
+        folder: of the lists; their paths are relative to it, or absolute and inside of it.
         names: list file of each part. Parts may share a list that has a split column.
         classes: number of classes.
 
     Raises:
-        DataError: with all problems: invalid lines, unknown splits and classes, files that are
-            missing, listed twice or outside of the folder, parts without images, classes without a
-            training image.
+        DataError: with all problems: invalid lines, unknown splits and classes, names among class
+            indices, files that are missing, listed twice or outside of the folder, parts without
+            images, classes without a training image.
     """
     problems: list[str] = []
     tables = {name: _read(folder, name, problems) for name in dict.fromkeys(names.values())}
@@ -61,42 +70,49 @@ def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> FileInd
         part: [row for row in tables[name].rows if row.split in (None, part)]
         for part, name in names.items()
     }
-    label_of = _label_of_class([row.label for part in rows.values() for row in part], classes)
+    every = list(dict.fromkeys(row for part in rows.values() for row in part))
+    odd = _odd_labels(every)
+    label_of = _label_of_class([row.label for row in every], None if odd else classes)
     seen: dict[str, str] = {}
     files = {part: tuple(_files(folder, rows[part], label_of, seen, problems)) for part in rows}
+    problems += odd
     problems += [f"{names[part]} has no {part} images" for part in rows if not rows[part]]
-    if len(label_of) != classes:
-        problems.append(f"the lists have {len(label_of)} classes, the configuration {classes}")
+    if not odd and len(label_of) != classes:
+        found = f": {', '.join(label_of)}" if len(label_of) <= MOST_CHOICES else ""
+        problems.append(
+            f"the lists have {len(label_of)} classes, the configuration {classes}{found}"
+        )
     in_training = {label_of.get(_class_name(row.label)) for row in rows["train"]}
     problems += [
         f"class {name} has no training image"
         for name, label in label_of.items()
-        if label not in in_training
+        if in_training and not odd and label not in in_training
     ]
     if problems:
-        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
+        raise DataError(
+            f"{folder.absolute()} cannot be used:\n{listed(list(dict.fromkeys(problems)))}",
+            "bad-layout",
+        )
     return FileIndex(tuple(label_of), files)
 
 
 def _read(folder: Path, name: str, problems: list[str]) -> Table:
     """Read the valid rows of a list; add the others to `problems`."""
     try:
-        text = (folder / name).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        problems.append(f"{name} is missing")
+        lines = read_lines(folder / name)
+    except DataError as error:
+        problems.append(str(error))
         return Table()
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{name} cannot be read: {error}")
-        return Table()
-    lines = _cells(text.splitlines())
     columns: Sequence[str] = ()
     rows: list[Row] = []
-    for number, cells in lines:
+    for number, cells in _cells(name, lines, problems):
         location = f"{name}:{number}"
         if not columns:
             header = [cell.lower() for cell in cells]
-            if {"path", "label"} <= set(header):
+            if _is_header(header):
                 columns = header
+                twice = [column for column in COLUMNS if header.count(column) > 1]
+                problems += [f"{location}: two columns are named {column}" for column in twice]
                 continue
             columns = COLUMNS[: max(2, len(cells))]
         if len(cells) != len(columns):
@@ -110,34 +126,76 @@ def _read(folder: Path, name: str, problems: list[str]) -> Table:
             hint = did_you_mean(split, get_args(Part))
             problems.append(f'{location}: unknown split "{split}"' + (f"; {hint}" if hint else ""))
         else:
-            rows.append(Row(location, row["path"], row["label"], split))
-    return Table(tuple(rows), "split" in columns)
+            label = unicodedata.normalize("NFC", row["label"])
+            rows.append(Row(location, row["path"], label, split))
+    return Table(tuple(rows), not columns or "split" in columns)
 
 
-def _cells(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and cells of each line that is not empty."""
-    first = next((line for line in lines if line.strip()), "")
-    delimiter = next((mark for mark in "\t," if mark in first), None)
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        if delimiter is None:
-            cells = line.rsplit(maxsplit=1)
+def _cells(name: str, lines: Sequence[str], problems: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line number and cells of each row that is not empty."""
+    text = [not (line.isspace() or COMMENT.match(line)) for line in lines]
+    start = text.index(True) if any(text) else len(lines)
+    lines = lines[start:]
+    delimiter = _delimiter([line for line in lines if not line.isspace()])
+    if delimiter is None:
+        yield from (
+            (number, line.rsplit(maxsplit=1))
+            for number, line in enumerate(lines, start + 1)
+            if not line.isspace()
+        )
+        return
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    while reader.line_num < len(lines):
+        number = start + reader.line_num + 1
+        try:
+            cells = [cell.strip() for cell in next(reader)]
+        except csv.Error as error:  # such as an unclosed quote
+            problems.append(f"{name}:{number}: is not valid CSV: {error}")
         else:
-            try:
-                (cells,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
-            except csv.Error:  # an unclosed quote
-                cells = []
-        yield number, [cell.strip() for cell in cells]
+            if any(cells):
+                yield number, cells
+
+
+def _delimiter(lines: Sequence[str]) -> str | None:
+    """Return the delimiter of a header line, else that of most lines; None for spaces."""
+    for delimiter in (*DELIMITERS, None):
+        header = lines[0].split(delimiter) if lines else ()
+        if _is_header([cell.strip(' "\n\r').lower() for cell in header]):
+            return delimiter
+    most = max(DELIMITERS, key=lambda mark: sum(mark in line for line in lines))
+    return most if 2 * sum(most in line for line in lines) > len(lines) else None
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    return {"path", "label"} <= set(cells)
 
 
 def _class_name(label: str) -> str:
     return str(int(label)) if label.isdecimal() else label
 
 
-def _label_of_class(labels: Sequence[str], count: int) -> dict[str, int]:
-    """Return the class index of each class name, in order."""
-    if all(label.isdecimal() for label in labels):
+def _odd_labels(rows: Sequence[Row]) -> list[str]:
+    """Return the problems of labels that are neither class indices nor names, as most are."""
+    numbers = [row for row in rows if NUMBER.fullmatch(row.label)]
+    names = [row for row in rows if not NUMBER.fullmatch(row.label)]
+    if names and numbers:
+        fewer = min(names, numbers, key=len)
+        kinds = ("name", "number") if fewer is names else ("number", "name")
+        message = "label {} is a {}, most others are {}s"
+        return [f"{row.location}: {message.format(row.label, *kinds)}" for row in fewer]
+    message = "is no class index, which is a whole number from 0"
+    wrong = [row for row in numbers if not row.label.isdecimal()]
+    return [f"{row.location}: label {row.label} {message}" for row in wrong]
+
+
+def _label_of_class(labels: Sequence[str], count: int | None) -> dict[str, int]:
+    """Return the class index of each class name, in order.
+
+    Args:
+        labels: of the rows.
+        count: of the classes, if labels that are numbers are class indices.
+    """
+    if count is not None and all(label.isdecimal() for label in labels):
         return {str(k): k for k in range(count)}
     return {name: k for k, name in enumerate(sorted(set(map(_class_name, labels))))}
 
@@ -149,23 +207,30 @@ def _files(
     seen: dict[str, str],
     problems: list[str],
 ) -> Iterator[FileEntry]:
-    """Yield the files of rows; `seen` maps paths to their locations."""
-    root = folder.resolve()
-    outside: dict[Path, bool] = {}
+    """Yield the files of rows; `seen` maps paths below the folder to their locations."""
+    root, resolve = folder.resolve(), cache(Path.resolve)
     for location, path, label, _ in rows:
         file, name = folder / path, _class_name(label)
-        if file.parent not in outside:
-            outside[file.parent] = not file.parent.resolve().is_relative_to(root)
-        if name not in label_of:
-            problems.append(f"{location}: class {name} is not below {len(label_of)}")
-        elif PurePosixPath(path).is_absolute() or outside[file.parent] or links_outside(file, root):
-            problems.append(f"{location}: {path} is outside of the folder")
-        elif not file.is_file():
-            header = f" (a header line needs {' and '.join(COLUMNS[:2])})"
-            hint = header if location.endswith(":1") else ""
-            problems.append(f"{location}: file {path} is missing{hint}")
-        elif seen.setdefault(path, location) != location:
-            problems.append(f"{location}: {path} is already listed in {seen[path]}")
-        else:
-            stat = file.stat()
-            yield FileEntry(path, label_of[name], stat.st_size, stat.st_ctime_ns)
+        real = resolve(file.parent) / file.name
+        try:
+            if name not in label_of:
+                problems.append(f"{location}: class {name} is not below {len(label_of)}")
+            elif not real.is_relative_to(root) or links_outside(file, root):
+                problems.append(f"{location}: {path} is outside of the folder")
+            elif not file.is_file():
+                problems.append(f"{location}: file {path} is missing{_hint(path, location)}")
+            elif seen.setdefault(inside := str(real.relative_to(root)), location) != location:
+                problems.append(f"{location}: {path} is already listed in {seen[inside]}")
+            else:
+                stat, absolute = file.stat(), PurePosixPath(path).is_absolute()
+                own = inside if absolute else path
+                yield FileEntry(own, label_of[name], stat.st_size, stat.st_ctime_ns)
+        except OSError as error:  # such as a name that is too long
+            problems.append(f"{location}: {path} cannot be read: {error.strerror}")
+
+
+def _hint(path: str, location: str) -> str:
+    """Return what may be wrong with the path of a missing file."""
+    if "\\" in path:
+        return " (folders are separated by /)"
+    return f" (a header line needs {' and '.join(COLUMNS[:2])})" if location.endswith(":1") else ""

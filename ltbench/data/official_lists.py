@@ -19,6 +19,7 @@ from ltbench.config.keys import content_hash
 from ltbench.config.models import DatasetSpec, ImageLists, ListFile
 from ltbench.core.groups import GROUPS, class_groups
 from ltbench.data.errors import DataError, listed
+from ltbench.data.files import read_lines
 
 PATTERNS = {
     r"\{class\}": r"(?P<folder>.+)",
@@ -159,12 +160,9 @@ def _read(
 ) -> tuple[ListEntry, ...]:
     """Read the images of a list; add new class folders to `classes`."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        problems.append(f"{path.name} is missing")
-        return ()
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{path.name} cannot be read: {error}")
+        lines = read_lines(path)
+    except DataError as error:
+        problems.append(str(error))
         return ()
     patterns = [_pattern(path_format) for path_format in formats]
     images: list[ListEntry] = []

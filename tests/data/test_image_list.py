@@ -93,7 +93,7 @@ def test_folders_may_hold_images_of_any_size(folder, make_spec):
     [
         lambda lines: ["path,label,split", *lines],
         lambda lines: (
-            ["\ufeffLabel,id,Split,Path"]
+            ["Label,id,Split,Path"]
             + [
                 ",".join((line.split(",")[1], "7", line.split(",")[2], line.split(",")[0]))
                 for line in lines
@@ -102,14 +102,107 @@ def test_folders_may_hold_images_of_any_size(folder, make_spec):
         lambda lines: [line.replace(",", "\t") for line in lines],
         lambda lines: ["", *(line.replace(",", ", ") for line in lines), "  "],
         lambda lines: ['"' + line.replace(",", '","') + '"' for line in lines],
+        lambda lines: [line.replace(",", ";") for line in lines],
+        lambda lines: [
+            "path;label;split;note",
+            *(f"{line.replace(',', ';')};a,b,c" for line in lines),
+        ],
+        lambda lines: ["# photos, of 2024", "", *lines],
+        lambda lines: ["# photos", "path,label,split", *lines],
+        lambda lines: ["path,label,split,note", *(f'{line},"two\nlines"' for line in lines)],
+        lambda lines: ["path,label,split,note", *(f"{line},two\u2028lines" for line in lines)],
+        lambda lines: ["path,label,split", *lines, ",,", ",,"],
+        lambda lines: [",path,label,split", *(f"{i},{line}" for i, line in enumerate(lines))],
     ],
-    ids=["header", "columns", "tabs", "spaces", "quotes"],
+    ids=[
+        "header",
+        "columns",
+        "tabs",
+        "spaces",
+        "quotes",
+        "semicolons",
+        "semicolons-in-header",
+        "comment",
+        "comment-and-header",
+        "line-ends",
+        "line-separators",
+        "empty-cells",
+        "index-column",
+    ],
 )
 def test_list_formats_are_equivalent(folder, change):
     plain = list_files(folder, BOTH, 3)
     lines = change(rows())
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        for end in ("\n", "\r\n"):
+            data = "\n".join(lines).replace("\n", end).encode(encoding)
+            (folder / "own.csv").write_bytes(data)
+            assert list_files(folder, BOTH, 3) == plain
+
+
+def test_paths_may_be_absolute_if_they_are_inside_the_folder(folder):
+    plain = list_files(folder, BOTH, 3)
+    link = folder.parent / "link"
+    link.symlink_to(folder)
+    for start in (folder, link):
+        (folder / "own.csv").write_text("\n".join(f"{start}/{line}" for line in rows()))
+        assert list_files(folder, BOTH, 3) == plain
+
+
+def test_a_file_is_listed_once_however_its_path_is_written(folder):
+    (folder / "alike").symlink_to(folder / "images")
+    first, *others = rows()
+    again = [
+        first.replace("images/", start) for start in ("./images/", "alike/", f"{folder}/alike/")
+    ]
+    (folder / "own.csv").write_text("\n".join([first, *others, *again]))
+    lines, _ = rejected(folder)
+    number = len(others) + 2
+    assert list(lines) == [f"own.csv:{number + i}" for i in range(3)]
+    assert all("already listed in own.csv:1" in problem for problem in lines.values())
+
+
+def test_labels_are_all_names_or_all_class_indices(folder):
+    def labeled(ant, bee, cow):
+        named = zip(NAMES, (ant, bee, cow), strict=True)
+        text = "\n".join(rows())
+        for name, label in named:
+            text = text.replace(f",{name},", f",{label},")
+        (folder / "own.csv").write_text(text)
+        return rejected(folder)[0]
+
+    cows = {f"own.csv:{n}" for n, line in enumerate(rows(), 1) if ",cow," in line}
+    for label in ("x", "\N{SUPERSCRIPT TWO}", "nan"):
+        assert labeled(0, 1, label).keys() == cows
+    assert labeled("ant", "bee", 2).keys() == cows
+    for label in ("-1", "2.0", "+2", "2.5", "2."):
+        wrong = labeled(0, 1, label)
+        assert wrong.keys() == cows
+        assert all(f"label {label} is no class index" in text for text in wrong.values())
+
+
+def test_labels_that_look_alike_are_one_class(folder):
+    lines = [line.replace(",ant,", ",caf\u00e9,") for line in rows()]
+    lines[0] = lines[0].replace("\u00e9", "e\u0301")
     (folder / "own.csv").write_text("\n".join(lines), encoding="utf-8")
-    assert list_files(folder, BOTH, 3) == plain
+    assert list_files(folder, BOTH, 3).classes == ("bee", "caf\u00e9", "cow")
+    lines[0] = lines[0].replace("cafe", "Cafe")
+    (folder / "own.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert "configuration 3: Caf\u00e9, bee, caf\u00e9, cow" in rejected(folder)[1]
+
+
+def test_odd_cells_are_located(folder):
+    lines = ["path,label,split", *rows()]
+    lines[1] = f"images/{'a' * 300}.jpg,ant,train"
+    lines[2] = lines[2].replace("/", "\\")
+    lines[3] = '"images"x,ant,train'
+    lines[-1] = f'"{lines[-1]}'
+    (folder / "own.csv").write_text("\n".join(lines))
+    found, _ = rejected(folder)
+    assert found.keys() == {f"own.csv:{number}" for number in (2, 3, 4, len(lines))}
+    assert "separated by /" in found["own.csv:3"]
+    (folder / "own.csv").write_text("path,label,path,split\n")
+    assert "path" in rejected(folder)[0]["own.csv:1"]
 
 
 def test_separate_lists_need_no_split_column(folder):
@@ -157,7 +250,7 @@ def test_invalid_lines(folder):
     (folder / "own.csv").write_text("\n".join(lines))
     lines, _ = rejected(folder)
     assert '"part"' in lines["own.csv:1"]
-    assert "0 columns, expected 3" in lines["own.csv:2"]
+    assert "field limit" in lines["own.csv:2"]
     assert "no path" in lines["own.csv:3"]
     (folder / "own.csv").write_text("\n".join(["file,kind", "images/ant/train 0.jpg,ant"]))
     _, text = rejected(folder, {"train": "own.csv", "test": "other.csv"})
@@ -201,8 +294,11 @@ def test_missing_and_empty_lists(folder):
     assert "no.csv is missing" in rejected(folder, {"train": "no.csv", "test": "own.csv"})[1]
     (folder / "own.csv").write_text("\n".join(rows(("train",))))
     assert "own.csv has no test" in rejected(folder)[1]
-    (folder / "own.csv").write_bytes(b"\xff")
-    assert "own.csv cannot be read" in rejected(folder)[1]
+    assert "class cow" not in rejected(folder, {"train": "no.csv", "test": "own.csv"})[1]
+    (folder / "own.csv").write_bytes(b"a.jpg,ant,train\nb.jpg,caf\xe9,train\n")
+    assert "UTF-8" in rejected(folder)[0]["own.csv:2"]
+    (folder / "own.csv").write_bytes(b"")
+    assert "needs a column" not in rejected(folder)[1]
 
 
 def test_other_bytes_or_labels_change_the_fingerprint(folder, spec):

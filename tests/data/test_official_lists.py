@@ -37,6 +37,17 @@ def test_lists_are_the_same_in_every_path_format(tmp_path, which):
     assert lists_fingerprint(blobs) == pinned_fingerprint(spec.official_lists)
 
 
+def test_byte_order_marks_and_line_ends_change_no_list(tmp_path):
+    spec = listed_spec()
+    write_lists(tmp_path, spec, 0)
+    plain = read_lists(spec, spec.official_lists, tmp_path)
+    path = tmp_path / spec.official_lists.train.file
+    text = path.read_text()
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+        assert read_lists(spec, spec.official_lists, tmp_path) == plain
+
+
 def test_paths_of_an_image():
     image = images("train")[6]
     assert path_of(image, "train/{class}/{name}") == "train/n02-outdoor/0.jpg"
@@ -99,7 +110,7 @@ def test_all_errors_are_reported_together(tmp_path):
     (tmp_path / "val_list.txt").unlink()
     (tmp_path / "test_list.txt").write_bytes(b"\xff\n")
     (tmp_path / "train_list.txt").write_text("train/n01/0.jpg\n")
-    facts = ("val_list.txt is missing", "test_list.txt cannot be read", "train_list.txt:1")
+    facts = ("val_list.txt is missing", "test_list.txt:1", "train_list.txt:1")
     with raises(DataError, "bad-layout", *facts):
         read_lists(spec, spec.official_lists, tmp_path)
 
