@@ -85,10 +85,8 @@ def unpaired_interval(
         deviations: [S], standard errors of these values over test images.
     """
     counts, scale = seed_draws(len(values)), Fraction(100, len(values) * UNITS)
-    low, high = bootstrap(
-        counts @ _in_units(values), (counts @ _in_units(deviations)).astype(np.float64)
-    )
-    return scale * low, scale * high
+    sums, spread = (counts @ _in_units(numbers) for numbers in (values, deviations))
+    return bootstrap(sums, spread.astype(np.float64), scale)
 
 
 def _in_units(numbers: Sequence[Fraction]) -> NDArray[np.int64]:

@@ -151,9 +151,8 @@ def paired_test(differences: NDArray[np.int64]) -> tuple[Fraction, tuple[Fractio
     counts = seed_draws(seeds)  # [RESAMPLES, S]
     covariance = images * products - np.outer(sums, sums)  # of sums, times images
     variances = ((counts @ covariance) * counts).sum(axis=1) / images
-    low, high = bootstrap(counts @ sums, np.sqrt(variances))
-    scale = Fraction(100, seeds * images)
-    return mcnemar(differences.sum(axis=0)), (scale * low, scale * high)
+    interval = bootstrap(counts @ sums, np.sqrt(variances), Fraction(100, seeds * images))
+    return mcnemar(differences.sum(axis=0)), interval
 
 
 def mcnemar(differences: NDArray[np.int64]) -> Fraction:
@@ -178,14 +177,20 @@ def mcnemar(differences: NDArray[np.int64]) -> Fraction:
     return min(Fraction(1), Fraction(extreme, 2 ** int((sizes > 0).sum())))
 
 
-def bootstrap(sums: NDArray[np.int64], deviations: Floats) -> tuple[Fraction, Fraction]:
-    """Return the 95 % bootstrap interval over seeds and images.
+def bootstrap(
+    sums: NDArray[np.int64], deviations: Floats, scale: Fraction
+) -> tuple[Fraction, Fraction]:
+    """Return the 95 % bootstrap interval of a difference over seeds and images, in points.
+
+    No difference of accuracies is beyond 100 points, and so no end of the interval.
 
     Args:
         sums: [RESAMPLES], of the resampled seeds.
         deviations: [RESAMPLES], of these sums over resampled images.
+        scale: points per unit of the sums.
     """
-    return percentile_interval(sums + _normal_draws() * deviations)
+    low, high = percentile_interval(sums + _normal_draws() * deviations)
+    return max(scale * low, Fraction(-100)), min(scale * high, Fraction(100))
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ltbench.cli.verbs import Needs, unless
+from ltbench.config.errors import Location, format_value
 from ltbench.tracking.mode import Mode
 from ltbench.training.options import Device, Options
 
@@ -27,7 +28,11 @@ GridNames = Annotated[
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Override a setting, e.g. recipe.stage1.epochs=5; repeatable."),
+    typer.Option(
+        "--set",
+        help="Override a setting, e.g. recipe.batch_size=64, or recipe.stage1.scaled_epochs=5 "
+        "for epochs with the schedule; repeatable.",
+    ),
 ]
 OnlyRows = Annotated[
     list[str] | None,
@@ -57,11 +62,28 @@ Confirmed = Annotated[bool, typer.Option("--yes", help="Skip the confirmation fo
 DatasetName = Annotated[str, typer.Argument(help="Name of a dataset in configs/datasets.")]
 
 
+DEFAULT_RUN_DIR = Path("runs")
+
+
+def existing(run_dir: Path) -> "RunDirectory":
+    """Return a run folder that exists; the default one may come with the first run.
+
+    Raises:
+        ConfigError: if there is no such folder.
+    """
+    from ltbench.runs.run_dir import RunDirectory
+
+    if run_dir != DEFAULT_RUN_DIR and not run_dir.is_dir():
+        message = f"no such run folder: {format_value(str(run_dir))}"
+        raise Location("--run-dir").error("missing-file", message)
+    return RunDirectory(run_dir)
+
+
 @dataclass(frozen=True)
 class Folders:
     """Folders of runs and records."""
 
-    run_dir: RunDir = Path("runs")
+    run_dir: RunDir = DEFAULT_RUN_DIR
     records: RecordsDir = Path("results/records")
 
     @property

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ltbench.cli.options import Folders, GridName, Inputs, OnlyRows, RecordsDir
+from ltbench.cli.options import Folders, GridName, Inputs, OnlyRows, RecordsDir, existing
 from ltbench.cli.screen import print_bad, print_text
 from ltbench.cli.tables import FINDINGS, RESULTS, read_leaderboard, trained_grids, write_results
 from ltbench.cli.verbs import Verbs
@@ -31,8 +31,8 @@ def results_publish(
     from ltbench.launch.plan import make_plan
     from ltbench.runs.store import RecordStore, publish
 
+    records = existing(folders.run_dir).records
     plan, _ = make_plan(replace(inputs.request(grid), only=tuple(only or ())))
-    records = folders.runs.records
     loaded = RecordStore(runs=records).load()
     print_bad(loaded.bad)
     keys = [key for key in plan.jobs if key in loaded.records]

@@ -19,6 +19,7 @@ from ltbench.cli.options import (
     RunDir,
     Selection,
     Tracking,
+    existing,
     make_options,
 )
 from ltbench.cli.screen import console, errors, print_bad, print_report, print_table, print_text
@@ -176,9 +177,9 @@ def job(
 def cancel(grid: GridName, run_dir: RunDir = Folders.run_dir, *, selection: Selection) -> None:
     """Cancel the queued and running Slurm jobs of a grid."""
     from ltbench.launch import slurm
-    from ltbench.runs.run_dir import RunDirectory
 
-    statuses = slurm.query_statuses(selection.plan(grid).jobs, RunDirectory(run_dir)).values()
+    runs = existing(run_dir)
+    statuses = slurm.query_statuses(selection.plan(grid).jobs, runs).values()
     ids = [status.job_id for status in statuses if status.state is not None]
     if ids:
         slurm.cancel(ids)
@@ -347,8 +348,7 @@ def status(
     from ltbench.launch import slurm
     from ltbench.runs.state import job_states, tail
 
-    plan = selection.plan(grid)
-    run_dir, loaded = folders.runs, folders.load()
+    run_dir, plan, loaded = existing(folders.run_dir), selection.plan(grid), folders.load()
     states = job_states(plan, loaded, run_dir, slurm.query_statuses(plan.jobs, run_dir))
     rows = [
         (state.status, key, plan.jobs[key].title, state.reason)
@@ -387,12 +387,12 @@ def clean(
     from ltbench.config.files import available
     from ltbench.launch.cleaning import needed_jobs, unneeded_folders
 
-    folders = Folders(run_dir, records)
+    folders, runs = Folders(run_dir, records), existing(run_dir)
     stored = folders.load().records
     plans = [inputs.plan(name) for name in grids or available("grids")]
     planned = {key for plan in plans for key in plan.jobs}
-    needed = planned if grids else needed_jobs(plans, stored, folders.runs)
-    unneeded = unneeded_folders(needed, stored, folders.runs)
+    needed = planned if grids else needed_jobs(plans, stored, runs)
+    unneeded = unneeded_folders(needed, stored, runs)
     if unneeded:
         rows = ((each.folder.path.name, megabytes(each.bytes), each.title) for each in unneeded)
         print_table(("Folder", "Size", "Job"), rows)

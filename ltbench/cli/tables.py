@@ -153,11 +153,13 @@ def write_results(
 
 
 def trained_grids(loaded: "Loaded") -> list[str]:
-    """Return the grids of configs/grids that have records."""
+    """Return the grids that have records: of configs/grids, then files of the working directory."""
     from ltbench.config.files import available
 
     trained = {stored.record.grid for stored in loaded.records.values()}
-    return [name for name in available("grids") if name in trained]
+    named = [name for name in available("grids") if name in trained]
+    files = [f"{name}.yaml" for name in sorted(trained.difference(named))]
+    return named + [file for file in files if Path(file).is_file()]
 
 
 def compare(
@@ -188,6 +190,9 @@ def compare(
         )
     loaded = folders.load()
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
+    if not plans:
+        message = "no grid of configs/grids or of the working directory has records; pass --grid"
+        raise COMPARE.error("missing-record", message)
     rows = [(plan, row) for plan in plans for row in plan.rows if not row.needed_for_ua]
     names: tuple[tuple[Code, str | None, set[str]], ...] = (
         ("unknown-variant", first, {row.variant.label for _, row in rows}),

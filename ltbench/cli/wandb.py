@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ltbench.cli.options import Folders, GridName, Inputs, RunDir
+from ltbench.cli.options import Folders, GridName, Inputs, RunDir, existing
 from ltbench.cli.screen import errors, print_table, print_text
 from ltbench.cli.verbs import Needs, Verbs
 
@@ -24,11 +24,11 @@ def wandb_sync(
     inputs: Annotated[Inputs, Needs("--grid")],
 ) -> None:
     """Sync the runs that were logged offline to the server."""
-    from ltbench.runs.run_dir import RunDirectory
     from ltbench.tracking.offline import sync, unsynced_runs
 
+    folder = existing(run_dir)
     keys = None if grid is None else inputs.plan(grid).jobs
-    runs = unsynced_runs(RunDirectory(run_dir), keys)
+    runs = unsynced_runs(folder, keys)
     synced = sync(runs, run_dir)
     print_text(f"{len(synced)} of {len(runs)} offline runs were synced.")
     if len(synced) < len(runs):

@@ -195,11 +195,12 @@ def join_or(names: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choices nearest to an unknown name, or all if few."""
-    choices = sorted(set(choices))
-    near = get_close_matches(name[:LONGEST], choices, n=3)
+    """Return the choices nearest to an unknown name in any case, or all if few."""
+    choices, name = sorted(set(choices)), name[:LONGEST].casefold()
+    folded = {choice.casefold(): choice for choice in choices}
+    near = get_close_matches(name, folded, n=3)
     if near:
         closeness = [SequenceMatcher(None, choice, name).ratio() for choice in near]
         near = [n for n, c in zip(near, closeness, strict=True) if c > closeness[0] - 0.1]
-        return f"did you mean {join_or(near)}?"
+        return f"did you mean {join_or(folded[choice] for choice in near)}?"
     return f"choose from {', '.join(choices)}" if 0 < len(choices) <= MOST_CHOICES else None

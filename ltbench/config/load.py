@@ -1,12 +1,13 @@
 """Load and check datasets, recipes and grids by name."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ltbench.config.errors import (
     COMMAND_LINE,
+    ConfigError,
     Location,
     Merged,
     Problem,
@@ -27,6 +28,7 @@ from ltbench.config.models import (
     VariantSet,
 )
 from ltbench.config.overrides import (
+    SCALED,
     Override,
     Target,
     VariantHParams,
@@ -331,5 +333,16 @@ def _overridden(
     result = validate(model, value, location, {"name": name})
     if mine := [o for o in overrides if o.target == target]:
         location = COMMAND_LINE.at(target)
-        result = validate(model, apply_overrides(value, mine, location), location, {"name": name})
+        changed = apply_overrides(value, mine, location)
+        try:
+            result = validate(model, changed, location, {"name": name})
+        except ConfigError as error:
+            raise ConfigError([_with_scaling(problem) for problem in error.problems]) from None
     return result
+
+
+def _with_scaling(problem: Problem) -> Problem:
+    """Return a problem; if a stage's epochs do not fit its schedule, with what scales both."""
+    if problem.code != "conflict" or problem.path not in ("recipe.stage1", "recipe.stage2"):
+        return problem
+    return replace(problem, suggestion=f"`--set {problem.path}.{SCALED}=N` scales all of them")

@@ -435,6 +435,8 @@ class StageRecipe(Model):
     def _inside(self) -> Self:
         late = [m for m in self.schedule.milestones if m >= self.epochs]
         problems = []
+        if self.schedule.warmup > self.epochs:
+            problems.append(f"warmup ({self.schedule.warmup}) is longer than {self.epochs} epochs")
         if late:
             problems.append(f"milestones {late} are not before the last of {self.epochs} epochs")
         if self.deferred_from_epoch is not None and self.deferred_from_epoch > self.epochs:

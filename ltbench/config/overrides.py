@@ -1,7 +1,7 @@
 """Overrides and filters: `--set recipe.stage1.epochs=5`, `--only seed=0`."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, get_args
 
@@ -23,6 +23,9 @@ ONLY = Location("--only")
 
 Target = Literal["grid", "recipe", "dataset", "hparams"]
 TARGETS: tuple[Target, ...] = get_args(Target)
+
+SCALED = "scaled_epochs"
+DEFERRED = "deferred_from_epoch"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ def parse_overrides(texts: Sequence[str]) -> tuple[Override, ...]:
     """Parse `--set PATH=VALUE` options.
 
     Paths are `grid.FIELD`, `recipe.FIELD`, `dataset.FIELD` (fields of fields joined by dots) and
-    `hparams.VARIANT.NAME`, where VARIANT is a label, dots and all, or a method.
+    `hparams.VARIANT.NAME`, where VARIANT is a label, dots and all, or a method. The `scaled_epochs`
+    of a recipe's stage are its epochs with the schedule scaled to them (see `scaled_stage`).
 
     Raises:
         ConfigError: naming every option that has no meaning.
@@ -102,8 +106,37 @@ def _replaced(values: Any, path: tuple[str, ...], new: Any, location: Location) 
     if not isinstance(values, dict):
         raise location.error("wrong-type", f"{format_value(values)} has no fields")
     field, *rest = path
+    if field == SCALED and not rest and "epochs" in values:
+        return scaled_stage(values, new)
     old = values.get(field, {})
     return {**values, field: _replaced(old, tuple(rest), new, location.at(field))}
+
+
+def scaled_stage(stage: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
+    """Return the values of a stage with its schedule scaled to other epochs.
+
+    Warm-up, milestones and the deferred epoch keep their share of the epochs, rounded down;
+    milestones that would come before the first epoch are left out.
+
+    Args:
+        stage: valid values of a stage.
+        epochs: its new number of epochs; one that is invalid scales nothing.
+    """
+    if not isinstance(epochs, int) or isinstance(epochs, bool):
+        return {**stage, "epochs": epochs}
+
+    def scaled(epoch: int) -> int:
+        return epoch * epochs // int(stage["epochs"])
+
+    schedule = dict(stage["schedule"])
+    if "warmup" in schedule:
+        schedule["warmup"] = scaled(schedule["warmup"])
+    if "milestones" in schedule:
+        schedule["milestones"] = [at for m in schedule["milestones"] if (at := scaled(m)) > 0]
+    result = {**stage, "epochs": epochs, "schedule": schedule}
+    if stage.get(DEFERRED) is not None:
+        result[DEFERRED] = scaled(stage[DEFERRED])
+    return result
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,11 @@ FASTNETS = {
 SMALL_BACKBONES = frozenset({*CIFAR_RESNETS, *FASTNETS})
 """Backbones for small images, built in `networks`; all others are timm's."""
 
+RESNETS = frozenset(
+    {*(f"resnet{n}" for n in (10, 18, 34, 50, 101, 152)), "resnext50_32x4d", "resnext101_32x4d"}
+)
+"""timm's ResNets of the field, known without importing timm."""
+
 
 @dataclass(frozen=True)
 class Paper:

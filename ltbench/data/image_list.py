@@ -158,6 +158,7 @@ def _cells(name: str, lines: Sequence[str], problems: list[str]) -> Iterator[tup
 
 def _delimiter(lines: Sequence[str]) -> str | None:
     """Return the delimiter of a header line, else that of most lines; None for spaces."""
+    delimiter: str | None
     for delimiter in (*DELIMITERS, None):
         header = lines[0].split(delimiter) if lines else ()
         if _is_header([cell.strip(' "\n\r').lower() for cell in header]):

@@ -1,21 +1,32 @@
 """Plans of grids, from the arguments of the command line."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from ltbench.config.errors import ConfigError, Location, Problem, collect_errors, raise_all
+from ltbench.config.errors import (
+    COMMAND_LINE,
+    ConfigError,
+    Location,
+    Merged,
+    Problem,
+    collect_errors,
+    did_you_mean,
+    format_value,
+    raise_all,
+)
+from ltbench.config.files import find_file, read_file
 from ltbench.config.load import LoadedGrid, expand_datasets, load_recipe, read_grid_file
 from ltbench.config.models import DatasetSpec, Grid, Recipe
 from ltbench.config.overrides import Override, parse_only, parse_overrides
 from ltbench.config.planning import Plan, expand
 from ltbench.config.registry import MethodRegistry, load_registry
 from ltbench.config.yaml_file import display
-from ltbench.core.types import ClassSubset
-from ltbench.data.imbalance import planned_groups
+from ltbench.core.types import RESNETS, SMALL_BACKBONES, ClassSubset
+from ltbench.data.imbalance import planned_groups, split_counts
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,7 @@ def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, Meth
 
     Raises:
         ConfigError: naming every problem with the request.
-        DataError: if images are present but unusable.
+        DataError: if images are present but unusable, or too few for the long-tailed split.
     """
     loaded, registry, overrides = read_grid(request)
     grid = loaded.grid
@@ -114,10 +125,13 @@ def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, Meth
         raise Location(f"grid {grid.name}").error("needs-confirmation", message)
     names = dict.fromkeys([*grid.recipes, *(v.recipe for v in grid.variants if v.recipe)])
     recipes = {name: load_recipe(name, overrides) for name in names}
-    datasets = [
-        _with_measurements(spec, recipes.values(), request.data_root)
-        for spec in expand_datasets(grid, overrides)
-    ]
+    specs = expand_datasets(grid, overrides)
+    problems: list[Problem] = []
+    for recipe in recipes.values():
+        problems += _network_problems(recipe, specs, _recipe_location(recipe.name, overrides))
+    problems += _split_problems(specs, loaded.location.at("datasets"))
+    raise_all(problems)
+    datasets = [_with_measurements(spec, recipes.values(), request.data_root) for spec in specs]
 
     @cache
     def present(spec: DatasetSpec) -> Collection[ClassSubset]:
@@ -147,6 +161,54 @@ def _count_runs(grid: Grid) -> int:
     return datasets * len(grid.recipes) * len(grid.splits) * len(grid.seeds) * len(grid.variants)
 
 
+def _recipe_location(name: str, overrides: Sequence[Override]) -> Location:
+    """Return where a recipe's values were written."""
+    _, file = read_file("recipes", find_file("recipes", name))
+    fields = {o.path[0] for o in overrides if o.target == "recipe"}
+    return Merged.of(file, {field: COMMAND_LINE.at("recipe", field) for field in fields})
+
+
+def _network_problems(
+    recipe: Recipe, specs: Iterable[DatasetSpec], location: Location
+) -> Iterator[Problem]:
+    """Yield what a recipe's network cannot have; timm is imported for rare ones alone."""
+    name, small = recipe.network, recipe.network in SMALL_BACKBONES
+    if small and recipe.pretrained is not None:
+        message = f"{name} has no pretrained weights: use a network of timm"
+        yield location.at("pretrained").problem("conflict", message)
+    if not small and recipe.norm != "batch":
+        message = f"norm {recipe.norm} is for small networks; {name} is one of timm"
+        yield location.at("norm").problem("conflict", message)
+    if small or name in RESNETS:
+        return
+    from ltbench.networks.build import fixed_image_size, timm_backbones
+
+    location = location.at("network")
+    try:
+        size = fixed_image_size(name)
+    except ValueError:
+        hint = did_you_mean(name, {*timm_backbones(), *SMALL_BACKBONES})
+        message = f"no network {format_value(name)}, neither here nor in timm"
+        yield location.problem("unknown-value", message, hint)
+        return
+    for spec in specs:
+        if size not in (None, spec.image_size):
+            message = f"{name} is for images of {size}x{size}, {spec.id} has {spec.image_size}"
+            yield location.problem("conflict", f"{message}: set its image_size, or another network")
+
+
+def _split_problems(specs: Iterable[DatasetSpec], location: Location) -> Iterator[Problem]:
+    """Yield datasets whose imbalance ratio leaves classes empty, as known without images."""
+    for spec in specs:
+        counts = split_counts(spec, "longtailed")
+        if counts is not None and min(counts) == 0:
+            message = (
+                f"{spec.id} has {counts.count(0)} classes without training images: the "
+                f"imbalance_ratio can be at most its max_per_class, {spec.max_per_class}"
+            )
+            yield location.problem("split", message)
+
+
 def _with_measurements(
     spec: DatasetSpec, recipes: Iterable[Recipe], data_root: Path | None
 ) -> DatasetSpec:
@@ -164,5 +226,12 @@ def _with_measurements(
     if spec.fingerprint is None:
         from ltbench.data.sources import measure_fingerprint
 
-        spec = spec.model_copy(update={"fingerprint": measure_fingerprint(spec, data_root)})
+        fingerprint = measure_fingerprint(spec, data_root)
+        if fingerprint is not None and spec.imbalance_ratio is not None:
+            from ltbench.data.sources import load_raw_dataset
+            from ltbench.data.split import make_split
+
+            raw = load_raw_dataset(spec, data_root, download=False)
+            make_split(spec.model_copy(update={"auxiliary": None}), raw, "longtailed")
+        spec = spec.model_copy(update={"fingerprint": fingerprint})
     return spec

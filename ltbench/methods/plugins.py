@@ -8,22 +8,30 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
 from pydantic.errors import PydanticUserError
 
-from ltbench.config.errors import ConfigError, Location, format_value
+from ltbench.config.errors import (
+    ConfigError,
+    Location,
+    did_you_mean,
+    format_value,
+    raise_all,
+)
 from ltbench.config.keys import content_hash
 from ltbench.config.registry import MethodRegistry, method_info
 from ltbench.config.yaml_file import display
 from ltbench.methods import METHODS
 from ltbench.methods.contract import Method
 from ltbench.methods.registry import describe
+from ltbench.samplers.draw import SAMPLERS
 
 Parts = tuple[str, ...]
 """A module's dotted name, relative to the plugin's folder; () for the plugin itself."""
@@ -79,8 +87,35 @@ def with_plugins(registry: MethodRegistry, paths: Iterable[Path]) -> MethodRegis
             except (AttributeError, TypeError, ValueError, PydanticUserError) as error:
                 message = f"{format_value(key)} is not a method: {error}"
                 raise location.error("plugin", message) from error
+            _check_samplers(method, location.at(key))
             methods[key] = method_info(key, described, location).model_copy(update=own)
     return MethodRegistry(methods)
+
+
+def _check_samplers(method: type[Method], location: Location) -> None:
+    """Refuse samplers that there are not, under any hyper-parameters.
+
+    Raises:
+        ConfigError: naming each, with the nearest one and the line of the class.
+    """
+    location = replace(location, locate=lambda _: _line_of(method))
+    raise_all(
+        location.at("stages", i, "samplers").problem(
+            "unknown-value", f"no sampler {format_value(name)}", did_you_mean(name, SAMPLERS)
+        )
+        for i, stage in enumerate(method.stages)
+        for fields in ({"samplers": stage.samplers}, *(changed for _, changed in stage.changes))
+        for name in fields.get("samplers", ())
+        if name not in SAMPLERS
+    )
+
+
+def _line_of(method: type[Method]) -> int | None:
+    """Return the line of a class in its file; None if it was made by a call."""
+    try:
+        return inspect.getsourcelines(method)[1]
+    except OSError:
+        return None
 
 
 def find_method(key: str, plugins: Iterable[Path]) -> tuple[type[Method], str | None]:

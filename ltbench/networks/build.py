@@ -102,6 +102,29 @@ def timm_model(spec: NetworkSpec, **settings: Any) -> Any:
     return model
 
 
+def timm_backbones() -> list[str]:
+    """Return the names of timm's models, with those that are registered here."""
+    import timm
+
+    import ltbench.networks.resnet10  # noqa: F401 - registers it with timm
+
+    return list(timm.list_models())
+
+
+def fixed_image_size(backbone: str) -> int | None:
+    """Return the one image size that a timm model takes; None if it takes any.
+
+    Raises:
+        ValueError: if timm has no such model.
+    """
+    import timm
+
+    if not timm.is_model(backbone):
+        raise ValueError(f"no backbone {backbone!r}: neither built here nor in timm")
+    config = timm.get_pretrained_cfg(backbone, allow_unregistered=False)
+    return int(config.input_size[-1]) if config and config.fixed_input_size else None
+
+
 def is_timm_resnet(backbone: nn.Module) -> "TypeGuard[ResNet]":
     """Return whether a backbone is a ResNet or ResNeXt of timm."""
     from timm.models.resnet import ResNet

@@ -1,3 +1,4 @@
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -111,7 +112,14 @@ def test_seeds_that_disagree_are_not_separable():
 
 
 def test_a_bootstrap_without_any_spread_is_a_point():
-    assert bootstrap(np.full(2000, 7), np.zeros(2000)) == (7, 7)
+    assert bootstrap(np.full(2000, 7), np.zeros(2000), Fraction(1)) == (7, 7)
+
+
+def test_no_interval_is_beyond_100_points():
+    low, high = bootstrap(np.full(2000, 9), np.full(2000, 4.0), Fraction(10))
+    assert 0 < low < 90
+    assert high == 100
+    assert bootstrap(np.full(2000, -9), np.full(2000, 4.0), Fraction(10))[0] == -100
 
 
 def test_only_common_seeds_with_equal_test_images_are_compared():

@@ -1,10 +1,15 @@
 """Options without effect are refused, all at once."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 from typer.testing import CliRunner
 
 from ltbench.cli import app
+from ltbench.cli.tables import trained_grids
 from ltbench.config.errors import ConfigError
+from ltbench.runs.store import Loaded
 
 WITHOUT_SLURM = ("--partition gpu", "--time 8:00:00", "--nodes 1", "--slurm-option mem=32G")
 
@@ -64,3 +69,37 @@ def test_options_without_effect_are_refused(command, options):
 )
 def test_options_with_an_effect_are_accepted(command):
     assert CliRunner().invoke(app, command.split()).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status -g quickstart",
+        "cancel -g quickstart",
+        "results publish -g quickstart",
+        "clean",
+        "wandb sync",
+    ],
+)
+def test_a_run_folder_that_is_not_there_is_an_error(command, tmp_path):
+    result = CliRunner().invoke(app, [*command.split(), "--run-dir", str(tmp_path / "none")])
+    (problem,) = result.exception.problems
+    assert (problem.file, problem.code) == ("--run-dir", "missing-file")
+
+
+def test_a_comparison_without_any_records_asks_for_a_grid(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["compare", "Softmax", "LDAM"])
+    (problem,) = result.exception.problems
+    assert (problem.file, problem.code) == ("compare", "missing-record")
+    assert "--grid" in problem.message
+
+
+def test_grids_with_records_are_found_in_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("pets.yaml").touch()
+    records = {
+        name: SimpleNamespace(record=SimpleNamespace(grid=name))
+        for name in ("pets", "quickstart", "elsewhere")
+    }
+    assert trained_grids(Loaded(records, [])) == ["quickstart", "pets.yaml"]

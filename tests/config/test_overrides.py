@@ -1,11 +1,13 @@
 from dataclasses import dataclass
 
 import pytest
+from pydantic import ValidationError
 
+from ltbench.config.errors import COMMAND_LINE
 from ltbench.config.load import expand_dataset, load_dataset, load_grid, load_recipe
-from ltbench.config.models import DatasetChoice, DatasetSpec, Recipe, Variant
-from ltbench.config.overrides import RowFilter, parse_only, parse_overrides
-from tests.support.errors import problems, suggested
+from ltbench.config.models import DatasetChoice, DatasetSpec, Recipe, StageRecipe, Variant
+from ltbench.config.overrides import RowFilter, apply_overrides, parse_only, parse_overrides
+from tests.support.errors import problems, problems_of, suggested
 
 
 def test_recipe_fields(project):
@@ -22,6 +24,51 @@ def test_recipe_fields(project):
     assert recipe.precision == "bf16"
     assert recipe.stage1.schedule.milestones == (3, 4)
     assert load_recipe("short").precision == "fp32"
+
+
+LONG = {
+    "epochs": 200,
+    "optimizer": {"lr": 0.1},
+    "schedule": {"kind": "step", "warmup": 5, "milestones": [160, 180]},
+    "deferred_from_epoch": 160,
+}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "warmup", "milestones", "deferred"),
+    [(100, 2, (80, 90), 80), (40, 1, (32, 36), 32), (3, 0, (2, 2), 2), (1, 0, (), 0)],
+)
+def test_a_schedule_is_scaled_to_other_epochs(epochs, warmup, milestones, deferred):
+    (override,) = parse_overrides([f"recipe.stage1.scaled_epochs={epochs}"])
+    stage = StageRecipe(**apply_overrides({"stage1": LONG}, [override], COMMAND_LINE)["stage1"])
+    assert stage.epochs == epochs
+    assert stage.schedule.warmup == warmup
+    assert stage.schedule.milestones == milestones
+    assert stage.deferred_from_epoch == deferred
+    assert LONG["epochs"] == 200
+
+
+def test_a_stage_names_all_that_its_epochs_do_not_fit():
+    with pytest.raises(ValidationError) as caught:
+        StageRecipe(**LONG | {"epochs": 3})
+    (error,) = caught.value.errors()
+    assert all(name in error["msg"] for name in ("warmup (5)", "[160, 180]", "(160)"))
+    StageRecipe(epochs=3, optimizer={"lr": 1}, schedule={"kind": "cosine", "warmup": 3})
+    with pytest.raises(ValidationError):
+        StageRecipe(epochs=3, optimizer={"lr": 1}, schedule={"kind": "cosine", "warmup": 4})
+
+
+def test_epochs_that_do_not_fit_come_with_what_scales_them(project, registry):
+    def refused(text):
+        (problem,) = problems_of(lambda: load_grid("toys", parse_overrides([text]), registry))
+        return problem.path, problem.code, "scaled_epochs" in (problem.suggestion or "")
+
+    assert refused("recipe.stage1.epochs=5") == ("recipe.stage1", "conflict", True)
+    assert refused("recipe.stage1.schedule.warmup=99") == ("recipe.stage1", "conflict", True)
+    assert refused("recipe.stage1.scaled_epochs=x") == ("recipe.stage1.epochs", "wrong-type", False)
+    assert refused("recipe.stage1.scaled_epochs=0")[1] == "out-of-range"
+    assert refused("recipe.scaled_epochs=3") == ("recipe.scaled_epochs", "unknown-key", False)
+    assert refused("recipe.stage3.scaled_epochs=3")[1] == "unknown-key"
 
 
 def test_dataset_fields_win_over_the_grid(project):
@@ -174,3 +221,5 @@ def test_only_names_unknown_fields_and_values(rows):
         ("--only", "seed", "unknown-value"),
     ]
     assert suggested(lambda: only.check(rows)) == [["LDAM-DRW"], ["0", "1"]]
+    only = parse_only(["variant=ldam-drw,SOFTMAX"])
+    assert suggested(lambda: only.check(rows)) == [["LDAM-DRW"], ["softmax"]]

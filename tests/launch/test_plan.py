@@ -56,6 +56,28 @@ def test_overrides_reach_jobs_and_mark_them_ad_hoc():
     assert all(job.ad_hoc for job in plan.jobs.values())
 
 
+@pytest.mark.parametrize(
+    ("sets", "path", "code", "near"),
+    [
+        (["recipe.network=resnett32"], "recipe.network", "unknown-value", "resnet32"),
+        (["recipe.network=vit_tiny_patch16_224"], "recipe.network", "conflict", None),
+        (["recipe.pretrained={tag: a}"], "recipe.pretrained", "conflict", None),
+        (["recipe.network=resnet18", "recipe.norm=group"], "recipe.norm", "conflict", None),
+        (["dataset.imbalance_ratio=1000"], "datasets", "split", None),
+    ],
+)
+def test_what_no_job_could_do_is_refused(sets, path, code, near):
+    (problem,) = problems_of(lambda: make_plan(Request("quickstart", sets=tuple(sets))))
+    assert (problem.path, problem.code) == (path, code)
+    assert near is None or f'"{near}"' in problem.suggestion
+
+
+def test_networks_of_timm_are_planned():
+    for network in ("resnet18", "convnext_atto.d2_in1k"):
+        plan, _ = make_plan(Request("quickstart", sets=(f"recipe.network={network}",)))
+        assert {job.recipe.network for job in plan.jobs.values()} == {network}
+
+
 def test_datasets_without_images_are_planned_without_a_fingerprint(tmp_path):
     pinned = load_dataset("cifar10_jpeg")
     unpinned = pinned.model_copy(update={"fingerprint": None})
@@ -161,6 +183,12 @@ def test_the_caches_of_a_grid_skip_the_same_images(own):
         planned("both.yaml")
     build_cache(*own, 16, on_bad="skip")
     assert planned("both.yaml")[1] == planned()[1]
+
+
+def test_ratios_that_leave_a_class_empty_are_refused_where_there_are_images(own):
+    sets = ("dataset.imbalance_type=step", "dataset.imbalance_ratio=100")
+    with raises(DataError, "split", "class 1", "class 2"):
+        make_plan(Request("own.yaml", sets=sets))
 
 
 def test_bad_images_that_are_pinned_are_planned_without_the_images(own, tmp_path):

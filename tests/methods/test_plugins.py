@@ -195,6 +195,29 @@ def test_hyper_parameters_without_a_json_form_are_refused(tmp_path, line):
         with_plugins(load_registry(), [tmp_path / "p.py"])["mine"].validate_hparams({})
 
 
+def test_unknown_samplers_are_refused_with_the_line_of_the_class(tmp_path):
+    (tmp_path / "p.py").write_text(SAMPLERS_OF_NO_ONE)
+    (problem,) = problems_of(lambda: with_plugins(load_registry(), [tmp_path / "p.py"]))
+    assert (problem.line, problem.path) == (5, "mine.stages[0].samplers")
+    assert problem.code == "unknown-value"
+    assert '"square_root"' in problem.suggestion
+
+
+SAMPLERS_OF_NO_ONE = """\
+from ltbench.core.types import Stage
+from ltbench.methods.rebalancing.softmax import Softmax
+
+
+class Mine(Softmax):
+    title = "Mine"
+    aliases = ()
+    stages = (Stage("train", samplers=("instance", "square_rot")),)
+
+
+METHODS = {"mine": Mine}
+"""
+
+
 def test_hyper_parameters_are_of_the_contract(tmp_path):
     text = "from pydantic import BaseModel\n" + PLUGIN.replace(
         "MineHParams(HParams)", "MineHParams(BaseModel)"
