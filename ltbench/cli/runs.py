@@ -243,6 +243,7 @@ def plan(
     from ltbench.launch.hardware import describe_cost_on, find_hardware
     from ltbench.launch.plan import make_plan
     from ltbench.runs.state import jobs_to_train
+    from ltbench.training.pretrained import missing_weights
 
     elsewhere = None if hardware is None else find_hardware(hardware)
     plugins = tuple(map(str, selection.plugins or ()))
@@ -276,6 +277,9 @@ def plan(
     print_table(("Variant", "Split", "Runs", "Own jobs", "Shared jobs"), _sharing(planned))
     counts = f"{len(planned.rows)} runs, {len(planned.jobs)} jobs"
     print_text(f"{planned.grid.title}: {counts}; {todo}.")
+    for recipe in dict.fromkeys(job.recipe for job in jobs):
+        if note := missing_weights(recipe, selection.data_root):
+            print_text(f"{recipe.name}: {note}.")
 
 
 def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequence[str]) -> None:

@@ -30,3 +30,23 @@ def pretrained_weights(recipe: Recipe, data_root: str | None = None) -> str | Pa
             f"{path.absolute()} has SHA-256 {digest}, the recipe expects {pretrained.sha256}"
         )
     return path
+
+
+def missing_weights(recipe: Recipe, data_root: str | Path | None = None) -> str | None:
+    """Return which pretrained weights are not on this machine and where to put them, if any."""
+    pretrained = recipe.pretrained
+    if pretrained is None:
+        return None
+    if pretrained.file is not None:
+        path = (resolve_root(data_root) / pretrained.file).absolute()
+        return None if path.is_file() else f"put the pretrained weights at {path}"
+    from huggingface_hub import try_to_load_from_cache
+
+    name, file = f"{recipe.network}.{pretrained.tag}", "model.safetensors"
+    if isinstance(try_to_load_from_cache(f"timm/{name}", file), str):
+        return None
+    return (
+        f"jobs download the pretrained weights {name}; without network, put {file} of timm/{name} "
+        f"at {resolve_root(data_root).absolute()}/{name}.safetensors and write pretrained: "
+        f"{{file: {name}.safetensors, sha256: ...}} in the recipe"
+    )

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 import ltbench.networks.resnet10  # noqa: F401 - timm knows it from then on
 from ltbench.config.models import Pretrained
 from ltbench.training.fit import build_method
-from ltbench.training.pretrained import pretrained_weights
+from ltbench.training.pretrained import missing_weights, pretrained_weights
 from ltbench.training.schedule import build_optimizer
 from tests.support.training_jobs import job, recipe
 
@@ -73,3 +73,13 @@ def test_the_backbone_may_have_a_lower_learning_rate():
         for group in build_optimizer(settings, method).param_groups
     }
     assert rates == {0.01: len(list(method.network.backbone.parameters())), 0.5: 2}
+
+
+def test_weights_that_are_not_here_are_named_with_their_place(tmp_path):
+    assert missing_weights(recipe(), tmp_path) is None
+    own = recipe(pretrained={"file": "w.safetensors", "sha256": "0" * 64})
+    assert str(tmp_path / "w.safetensors") in missing_weights(own, tmp_path)
+    (tmp_path / "w.safetensors").touch()
+    assert missing_weights(own, tmp_path) is None
+    tagged = recipe(pretrained={"tag": "no_such_tag"})
+    assert f"{tagged.network}.no_such_tag.safetensors" in missing_weights(tagged, tmp_path)
