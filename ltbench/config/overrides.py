@@ -122,7 +122,7 @@ def scaled_stage(stage: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
         stage: valid values of a stage.
         epochs: its new number of epochs; one that is invalid scales nothing.
     """
-    if not isinstance(epochs, int) or isinstance(epochs, bool):
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
         return {**stage, "epochs": epochs}
 
     def scaled(epoch: int) -> int:
