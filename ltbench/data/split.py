@@ -213,6 +213,16 @@ def split_name(spec: DatasetSpec, split: Split, subset: ClassSubset = "all") -> 
     return f"{spec.id} {split}" + ("" if subset == "all" else f", {subset}-shot classes")
 
 
+def check_longtailed(spec: DatasetSpec, data_root: str | Path | None = None) -> None:
+    """Check that present images suffice for the long-tailed split.
+
+    Raises:
+        DataError: if they do not.
+    """
+    raw = load_raw_dataset(spec, data_root, download=False)
+    make_split(spec.model_copy(update={"auxiliary": None}), raw, "longtailed")
+
+
 def present_groups(spec: DatasetSpec, data_root: str | Path | None = None) -> frozenset[Group]:
     """Return the nonempty shot groups of a dataset; nothing is downloaded.
 

@@ -228,10 +228,8 @@ def _with_measurements(
 
         fingerprint = measure_fingerprint(spec, data_root)
         if fingerprint is not None and spec.imbalance_ratio is not None:
-            from ltbench.data.sources import load_raw_dataset
-            from ltbench.data.split import make_split
+            from ltbench.data.split import check_longtailed
 
-            raw = load_raw_dataset(spec, data_root, download=False)
-            make_split(spec.model_copy(update={"auxiliary": None}), raw, "longtailed")
+            check_longtailed(spec, data_root)
         spec = spec.model_copy(update={"fingerprint": fingerprint})
     return spec

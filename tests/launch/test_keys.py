@@ -26,6 +26,7 @@ def _no_images(monkeypatch):
         lambda spec, _root: hashlib.sha256(spec.id.encode()).hexdigest(),
     )
     monkeypatch.setattr(image_cache, "measure_bad_images", lambda *_: None)
+    monkeypatch.setattr(split, "check_longtailed", lambda *_: None)
     monkeypatch.setattr(split, "present_groups", lambda *_: ("many", "medium", "few"))
 
 
