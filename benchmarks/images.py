@@ -33,7 +33,7 @@ from ltbench.data import decode
 from ltbench.data.cache_building import build_cache
 from ltbench.data.datamodule import DataModule
 from ltbench.data.image_cache import open_cache
-from ltbench.data.images import FileImages, Images, encode_jpeg, read_image
+from ltbench.data.images import FileImages, Images, encode_jpeg
 from ltbench.data.raw_dataset import RawDataset
 
 SPEC = load_dataset("imagenet_lt").model_copy(
@@ -169,7 +169,8 @@ def main() -> None:
         for name, values in figures.items():
             seconds = EPOCH / median(values) / CORES
             print(f"  an epoch of ImageNet-LT, {name}, {CORES} cores: {seconds:.0f} s")
-        resized = [read_image(path, 3, SHORT_SIDE) for path in photos]
+        resizing = replace(train, resize_shorter_side=SHORT_SIDE)
+        resized = [resizing.open(str(path.absolute())) for path in photos]
         for name, data in (
             ("files", [path.read_bytes() for path in photos]),
             ("resized", [encode_jpeg(image, QUALITY) for image in resized]),

@@ -19,6 +19,7 @@ from ltbench.config.errors import (
 from ltbench.config.files import find_file, find_grid, read_file, with_variant_sets
 from ltbench.config.hparams import HParamResolver
 from ltbench.config.models import (
+    OWN,
     DatasetChoice,
     DatasetSpec,
     Grid,
@@ -56,11 +57,23 @@ def load_dataset(
     Raises:
         ConfigError: if there is no such dataset, or naming everything wrong with it.
     """
-    path = find_file("datasets", name, location)
-    value, file = read_file("datasets", path)
-    spec = _overridden(DatasetSpec, value, file, overrides, "dataset", path.stem)
+    value, file, stem = _read_dataset(name, location)
+    spec = _overridden(DatasetSpec, value, file, overrides, "dataset", stem)
     _check_open_set(spec, file)
     return spec
+
+
+def _read_dataset(name: str, location: Location | None) -> tuple[dict[str, Any], Location, str]:
+    """Read the file of a dataset; photographs of one's own are upright unless it says `keep`.
+
+    Returns:
+        Values, location and name of the file.
+    """
+    path = find_file("datasets", name, location)
+    value, file = read_file("datasets", path)
+    if value.get("source") in OWN:
+        value = {"exif": "upright"} | value
+    return value, file, path.stem
 
 
 def load_recipe(
@@ -86,9 +99,8 @@ def expand_dataset(
     Raises:
         ConfigError: naming what is wrong with the dataset, or with what is imposed on it.
     """
-    path = find_file("datasets", choice.name, location and location.at("name"))
-    value, file = read_file("datasets", path)
-    validate(DatasetSpec, value, file, {"name": path.stem})
+    value, file, name = _read_dataset(choice.name, location and location.at("name"))
+    validate(DatasetSpec, value, file, {"name": name})
     imposed: dict[str, Any] = {}
     if choice.imbalance_type is not None:
         imposed["imbalance_type"] = choice.imbalance_type
@@ -96,7 +108,7 @@ def expand_dataset(
         imposed["imbalance_ratio"] = None
     specs = [
         _overridden(
-            DatasetSpec, value | imposed | ratio, location or file, overrides, "dataset", path.stem
+            DatasetSpec, value | imposed | ratio, location or file, overrides, "dataset", name
         )
         for ratio in [{"imbalance_ratio": r} for r in choice.imbalance_ratio or ()] or [{}]
     ]
@@ -115,8 +127,8 @@ def _check_open_set(spec: DatasetSpec, location: Location) -> None:
     if spec.open_set is None:
         return
     location = location.at("open_set")
-    value, file = read_file("datasets", find_file("datasets", spec.open_set, location))
-    other = validate(DatasetSpec, value, file, {"name": spec.open_set})
+    value, file, name = _read_dataset(spec.open_set, location)
+    other = validate(DatasetSpec, value, file, {"name": name})
     shapes = [f"{s.channels}x{s.image_size}x{s.image_size}" for s in (other, spec)]
     if other.name == spec.name:
         raise location.error("conflict", "is the dataset itself")

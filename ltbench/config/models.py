@@ -49,6 +49,12 @@ Source = Literal[
 IN_FILES = ("official_lists", "food101", "fgvc_aircraft", "inaturalist2021_mini")
 """Sources whose images have any size."""
 
+OWN = ("image_folder", "image_list")
+"""Sources of the user's own images."""
+
+MAX_PIXELS = 89_478_485
+"""Pixels of the largest image that is decoded unless a dataset allows more: PIL's limit."""
+
 NOTE: dict[str, Any] = {"note": True}
 LATER: dict[str, Any] = {"later": True}
 
@@ -263,6 +269,10 @@ class DatasetSpec(Model):
             `test_list` the training list has both parts.
         sizes: `any` reads images from their files, for recipes that resize them; `equal` images
             have the `image_size` and are kept in memory.
+        exif: whether photographs with an Exif orientation are turned upright, or kept as stored.
+            Files of descriptions default to `upright` for the sources of `OWN`; the benchmarks of
+            the field were all read as stored.
+        max_pixels: of the largest image that is decoded.
     """
 
     name: Name
@@ -293,6 +303,8 @@ class DatasetSpec(Model):
     test_list: str | None = Field(None, json_schema_extra=NOTE)
     val_list: str | None = Field(None, json_schema_extra=NOTE)
     sizes: Literal["equal", "any"] = Field("equal", json_schema_extra=NOTE)
+    exif: Literal["keep", "upright"] = Field("keep", json_schema_extra=LATER)
+    max_pixels: int = Field(MAX_PIXELS, ge=1, json_schema_extra=NOTE)
 
     @model_validator(mode="after")
     def _own_validation_images(self) -> Self:
@@ -321,7 +333,7 @@ class DatasetSpec(Model):
             raise ValueError('train_list and the source "image_list" need each other')
         if self.train_list is None and (self.test_list or self.val_list):
             raise ValueError('test_list and val_list need the source "image_list"')
-        if self.sizes == "any" and self.source not in ("image_folder", "image_list"):
+        if self.sizes == "any" and self.source not in OWN:
             raise ValueError('sizes any needs the source "image_folder" or "image_list"')
         if self.bad_images is not None and not self.any_size:
             raise ValueError("bad_images needs images of any size; all others must be readable")

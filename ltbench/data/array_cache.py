@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from ltbench.config.models import DatasetSpec
-from ltbench.data.decode import BadImageError, decode, decoder, pixels_of, read_file
+from ltbench.data.decode import BadImageError, decoder, pixels_of, read_file
 from ltbench.data.errors import DataError, listed
 from ltbench.data.file_index import FileEntry, FileIndex, fingerprints
 from ltbench.data.files import (
@@ -25,10 +25,10 @@ from ltbench.data.files import (
     reserve,
     write_manifest,
 )
-from ltbench.data.images import InMemoryImages
+from ltbench.data.images import FileImages, InMemoryImages
 from ltbench.data.raw_dataset import RawDataset
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the cache's file layout."""
 
 
@@ -43,23 +43,23 @@ def open_array_cache(spec: DatasetSpec, folder: Path, index: FileIndex) -> RawDa
     Raises:
         DataError: naming all bad images.
     """
-    signature = index.signature(LAYOUT, decoder(), spec.channels, spec.image_size)
+    signature = index.signature(LAYOUT, decoder(), spec.exif, spec.channels, spec.image_size)
     cache = cache_root() / f"{spec.name}-{signature}"
-    raw = _open(cache)
+    raw = _open(cache, index)
     if raw is None:
         images = sum(len(files) for files in index.parts.values())
         with cache_lock(cache, images * spec.channels * spec.image_size**2):
-            raw = _open(cache)  # another process may have built it while this one waited
+            raw = _open(cache, index)  # another process may have built it while this one waited
             if raw is None:
                 with atomic_directory(cache) as temporary:
                     _build(spec, folder, index, temporary)
-                raw = _open(cache)
+                raw = _open(cache, index)
     if raw is None:
         raise DataError(f"{spec.name}: the cache {cache} cannot be read back", "bad-cache")
     return raw
 
 
-def _open(cache: Path) -> RawDataset | None:
+def _open(cache: Path, index: FileIndex) -> RawDataset | None:
     """Open a cache; return None if it is missing, incomplete or changed."""
     content = read_manifest(cache)
     if content is None:
@@ -67,10 +67,10 @@ def _open(cache: Path) -> RawDataset | None:
     try:
         if any((cache / name).stat().st_size != size for name, size in content["sizes"].items()):
             return None
-        parts = ["train", "test", *(["val"] if "val_images.npy" in content["sizes"] else [])]
         arrays: dict[str, Any] = {}
-        for part in parts:
-            arrays[f"{part}_images"] = InMemoryImages(_load(cache, f"{part}_images", mapped=True))
+        for part, files in index.parts.items():
+            pixels = _load(cache, f"{part}_images", mapped=True)
+            arrays[f"{part}_images"] = InMemoryImages(pixels, tuple(file.path for file in files))
             arrays[f"{part}_labels"] = _load(cache, f"{part}_labels")
         return RawDataset(
             **arrays,
@@ -120,12 +120,13 @@ def _write_part(
     path = cache / f"{name}_images.npy"
     images = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     reserve(path)
+    reader = FileImages.of(spec, folder, (file.path for file in files))
     digests = []
     for image, file in zip(images, files, strict=True):
         try:
             data = read_file(folder / file.path)
             digests.append((hashlib.sha256(data).hexdigest(), file.label))
-            decoded = decode(data, spec.channels, (spec.image_size, spec.image_size))
+            decoded = reader.decode(data, (spec.image_size, spec.image_size))
             image[...] = pixels_of(decoded).transpose(2, 0, 1)
         except BadImageError as error:
             problems.append(f"{file.path}: {error}")

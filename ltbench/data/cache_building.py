@@ -20,7 +20,7 @@ from ltbench.data.decode import MODES, BadImageError
 from ltbench.data.errors import DataError, OnBad, listed
 from ltbench.data.files import MANIFEST, cache_lock, removed_on_error, write_manifest
 from ltbench.data.image_cache import cache_folder, open_cache
-from ltbench.data.images import FileImages, encode_jpeg, read_image
+from ltbench.data.images import FileImages, encode_jpeg
 from ltbench.data.parallel import run_in_processes
 from ltbench.data.raw_dataset import RawDataset
 
@@ -161,7 +161,7 @@ class _Shard:
 
         With `on_bad="error"` a shard with bad images is not finished.
         """
-        files = self.files
+        files = replace(self.files, resize_shorter_side=self.resize_shorter_side)
         sizes: list[tuple[int, int]] = []
         lengths: list[int] = []
         bad: dict[str, str] = {}
@@ -170,7 +170,7 @@ class _Shard:
         with removed_on_error(temporary), temporary.open("wb") as file:
             for path in files.paths:
                 try:
-                    image = read_image(files.root / path, files.channels, self.resize_shorter_side)
+                    image = files.open(path)
                 except BadImageError as error:
                     bad[path] = str(error)
                     side = self.resize_shorter_side if self.on_bad == "report" else 0

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from ltbench.config.models import DatasetSpec, Recipe, Split
-from ltbench.data.decode import BadImageError, decode, pixels_of, read_file
+from ltbench.data.decode import BadImageError, pixels_of, read_file
 from ltbench.data.errors import DataError, listed
 from ltbench.data.image_folder import list_folder
 from ltbench.data.images import FileImages, InMemoryImages
@@ -74,7 +74,7 @@ def images_of_folder(
     label_of = {name: label for label, name in enumerate(classes)}
     files = index.parts["train"]
     labels = np.array([label_of[index.classes[file.label]] for file in files], np.int64)
-    images = FileImages(folder.parent, tuple(file.path for file in files), spec.channels)
+    images = FileImages.of(spec, folder.parent, (file.path for file in files))
     if recipe.resize_shorter_side is not None:
         return LabeledImages(images, labels)
     return LabeledImages(_decode_all(images, spec.image_size), labels)
@@ -91,7 +91,7 @@ def _decode_all(files: FileImages, side: int) -> InMemoryImages:
     for image, path in zip(images, files.paths, strict=True):
         try:
             data = read_file(files.root / path)
-            image[...] = pixels_of(decode(data, files.channels, (side, side))).transpose(2, 0, 1)
+            image[...] = pixels_of(files.decode(data, (side, side))).transpose(2, 0, 1)
         except BadImageError as error:
             problems.append(f"{path}: {error}")
     if problems:

@@ -55,7 +55,7 @@ def open_files(spec: DatasetSpec, folder: Path, index: FileIndex) -> RawDataset:
 
 def _part(spec: DatasetSpec, folder: Path, files: Sequence[FileEntry]) -> tuple[FileImages, Labels]:
     labels = np.array([file.label for file in files], np.int64)
-    return FileImages(folder, tuple(file.path for file in files), spec.channels), labels
+    return FileImages.of(spec, folder, (file.path for file in files)), labels
 
 
 def _fingerprints(spec: DatasetSpec, folder: Path, index: FileIndex) -> dict[str, str]:

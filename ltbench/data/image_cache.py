@@ -1,10 +1,11 @@
 """Image cache: images of any size, decoded and resized once, memory-mapped by jobs.
 
 A cache is a folder below `cache_root()` whose name ends in a signature of all that its pixels
-depend on: fingerprint of the dataset, file names, shorter side, JPEG quality, decoder. Each part
-(train, test) is divided into shards of consecutive images: `train-00003.bin` holds their pixels
-[H, W, C], or their JPEGs, one after the other, and `train-00003.json` their sizes. A cache is
-complete once it has a manifest; `cache_building.py` builds it.
+depend on: fingerprint of the dataset, file names, treatment of Exif orientations, shorter side,
+JPEG quality, decoder. Each part (train, test) is divided into shards of consecutive images:
+`train-00003.bin` holds their pixels [H, W, C], or their JPEGs, one after the other, and
+`train-00003.json` their sizes. A cache is complete once it has a manifest; `cache_building.py`
+builds it.
 """
 
 import json
@@ -26,7 +27,7 @@ from ltbench.data.raw_dataset import RawDataset, exclude_images
 from ltbench.data.sources import is_there, load_raw_dataset
 from ltbench.data.subsample import Indices
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of the cache's file layout."""
 
 Form = tuple[int, int | None]
@@ -136,8 +137,8 @@ def cache_folder(
 ) -> Path:
     """Return the folder of a dataset's cache; it need not exist."""
     files = [[str(part.root.absolute()), part.paths] for part in raw.files.values()]
-    settings = [LAYOUT, decoder(), raw.fingerprint, spec.channels, resize_shorter_side, quality]
-    signature = content_hash([*settings, files])[:16]
+    decoding = [LAYOUT, decoder(), spec.exif, spec.channels, resize_shorter_side, quality]
+    signature = content_hash([*decoding, raw.fingerprint, files])[:16]
     return cache_root() / f"{spec.name}-{_form(resize_shorter_side, quality)}-{signature}"
 
 

@@ -1,9 +1,9 @@
 """Images in memory or in files (cached ones: image_cache.py). Imports no torch."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, Self
@@ -11,6 +11,7 @@ from typing import Protocol, Self
 import numpy as np
 from PIL import Image
 
+from ltbench.config.models import MAX_PIXELS, DatasetSpec
 from ltbench.data.decode import (
     BadImageError,
     Pixels,
@@ -51,9 +52,11 @@ class InMemoryImages:
 
     Attributes:
         pixels: [N, C, H, W] uint8, possibly mapped from a file.
+        paths: of the files that they were decoded from; None if not known.
     """
 
     pixels: Pixels
+    paths: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -100,14 +103,25 @@ class FileImages:
         resize_shorter_side: pixels of the shorter side after resizing; None for no resizing.
         quality: of a JPEG round trip after resizing; None for none.
         threads: that decode.
+        upright: whether images are turned upright by their Exif orientation.
+        max_pixels: of the largest image that is decoded.
     """
 
     root: Path
     paths: tuple[str, ...]
     channels: int
+    _: KW_ONLY
     resize_shorter_side: int | None = None
     quality: int | None = None
     threads: int = 1
+    upright: bool = False
+    max_pixels: int = MAX_PIXELS
+
+    @classmethod
+    def of(cls, spec: DatasetSpec, root: Path, paths: Iterable[str]) -> Self:
+        """Return images of a dataset."""
+        upright = spec.exif == "upright"
+        return cls(root, tuple(paths), spec.channels, upright=upright, max_pixels=spec.max_pixels)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -133,24 +147,28 @@ class FileImages:
         return Readers(self._read, self.threads)
 
     def _read(self, position: int) -> Pixels:
-        path = self.root / self.paths[position]
         try:
-            image = read_image(path, self.channels, self.resize_shorter_side)
+            image = self.open(self.paths[position])
         except BadImageError as error:
-            raise DataError(f"{printable(str(path))} {error}", "bad-images") from None
+            path = printable(str(self.root / self.paths[position]))
+            raise DataError(f"{path} {error}", "bad-images") from None
         if self.quality is None:
             return pixels_of(image)
         return decode_pixels(encode_jpeg(image, self.quality), self.channels)
 
+    def open(self, path: str) -> Image.Image:
+        """Decode one of the files, and resize its shorter side if wanted.
 
-def read_image(path: Path, channels: int, resize_shorter_side: int | None) -> Image.Image:
-    """Read an image file and resize its shorter side if given.
+        Raises:
+            BadImageError: if it cannot be decoded.
+        """
+        image = self.decode(read_file(self.root / path))
+        side = self.resize_shorter_side
+        return image if side is None else resize_shorter(image, side)
 
-    Raises:
-        BadImageError: if it cannot be decoded.
-    """
-    image = decode(read_file(path), channels)
-    return image if resize_shorter_side is None else resize_shorter(image, resize_shorter_side)
+    def decode(self, data: bytes, size: tuple[int, int] | None = None) -> Image.Image:
+        """Decode the bytes of one of the files; arguments and errors as of `decode`."""
+        return decode(data, self.channels, size, upright=self.upright, max_pixels=self.max_pixels)
 
 
 def encode_jpeg(image: Image.Image, quality: int) -> bytes:

@@ -17,6 +17,7 @@ import numpy as np
 from ltbench.config.models import DatasetSpec, ImageLists, ListedPart, Split
 from ltbench.data.errors import DataError, listed
 from ltbench.data.files import atomic_directory, file_lock, read_manifest, write_manifest
+from ltbench.data.image_formats import is_image_file
 from ltbench.data.images import FileImages
 from ltbench.data.imbalance import balanced_counts
 from ltbench.data.official_lists import (
@@ -134,13 +135,13 @@ def open_prepared(spec: DatasetSpec, folder: Path) -> RawDataset:
             predefined[split] = PredefinedSplit(positions, content["hashes"][part])
     val = lists.get("val")
     return RawDataset(
-        train_images=FileImages(root, tuple(train), spec.channels),
+        train_images=FileImages.of(spec, root, train),
         train_labels=np.array([*train.values()], np.int64),
-        test_images=FileImages(root, tuple(lists["test"]), spec.channels),
+        test_images=FileImages.of(spec, root, lists["test"]),
         test_labels=np.array([*lists["test"].values()], np.int64),
         class_names=tuple(content["classes"]),
         fingerprint=content["fingerprint"],
-        val_images=None if val is None else FileImages(root, tuple(val), spec.channels),
+        val_images=None if val is None else FileImages.of(spec, root, val),
         val_labels=None if val is None else np.array([*val.values()], np.int64),
         predefined=predefined,
         no_balanced_counterpart=content["no_balanced_counterpart"],
@@ -194,14 +195,15 @@ class _Directory:
         self.listed: dict[str, frozenset[str]] = {}
 
     def files(self, folder: str) -> frozenset[str]:
-        """Return the file names of a folder; empty if it is missing."""
+        """Return the names of the image files of a folder; empty if it is missing."""
         if folder not in self.listed:
             try:
                 with os.scandir(self.root / folder) as entries:
-                    names = frozenset(e.name for e in entries if e.is_file())
+                    visible = (e for e in entries if not e.name.startswith(".") and e.is_file())
+                    names = frozenset(e.name for e in visible if is_image_file(Path(e)))
             except (FileNotFoundError, NotADirectoryError):
                 names = frozenset()
-            self.listed[folder] = frozenset(name for name in names if not name.startswith("."))
+            self.listed[folder] = names
         return self.listed[folder]
 
     def missing(self, images: Iterable[ListEntry], path_format: str) -> list[str]:

@@ -1,10 +1,13 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms.functional import resize
 
+from ltbench.data import decode as decoding
 from ltbench.data.decode import BadImageError, decode, decode_pixels, resize_shorter
 
 
@@ -36,10 +39,86 @@ def test_other_color_modes_are_converted():
     assert decode(encoded(PLAIN.convert("RGBA"), "PNG"), 3).mode == "RGB"
 
 
-def test_orientation_is_ignored():
+def oriented(orientation, kind):
+    """Return a file with an Exif orientation, and its image as it should be seen."""
     tags = Image.Exif()
-    tags[0x0112] = 6
-    assert decode(encoded(PLAIN, exif=tags), 3).size == (30, 20)
+    tags[0x0112] = orientation
+    data = encoded(PLAIN, kind, exif=tags)
+    return data, ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_photographs_are_turned_upright_on_request(orientation, kind, fast, monkeypatch):
+    if not fast:
+        monkeypatch.setattr(decoding, "simplejpeg", None)
+    data, seen = oriented(orientation, kind)
+    assert np.array_equal(decode(data, 3, upright=True), seen)
+    kept = seen if kind == "TIFF" else Image.open(io.BytesIO(data))  # PIL turns every TIFF
+    assert np.array_equal(decode(data, 3), kept)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("exif", [b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0", b"MM\0*\0\1"])
+def test_damaged_tags_turn_nothing(exif):
+    data = encoded(PLAIN, exif=exif)
+    assert np.array_equal(decode(data, 3, upright=True), decode(encoded(PLAIN), 3))
+
+
+def png(depth, color, channels):
+    """Return the bytes of a gray PNG of 4x4 pixels."""
+
+    def chunk(name, data):
+        checksum = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + checksum
+
+    header = struct.pack(">IIBBBBB", 4, 4, depth, color, 0, 0, 0)
+    rows = (b"\0" + b"\x7f" * (4 * channels * depth // 8)) * 4
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def tiff(**changes):
+    """Return the bytes of a gray TIFF of 4x4 pixels; `changes` are (type, count, value) by tag."""
+    ones = {256: 4, 257: 4, 258: 8, 259: 1, 262: 1, 273: 134, 277: 1, 278: 4, 279: 48}
+    tags = {tag: (3, 1, value) for tag, value in ones.items()}
+    tags |= {int(tag.strip("t")): entry for tag, entry in changes.items()}
+    entries = b"".join(struct.pack("<HHII", tag, *tags[tag]) for tag in sorted(tags))
+    header = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
+    return (header + b"\x10\0" * 6)[:134] + bytes(96)
+
+
+def ppm(kind, largest, data):
+    return b"%s\n4 4\n%d\n" % (kind, largest) + data
+
+
+HALF = b"\x7f\xff" * 48
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(png(16, color, channels) for color, channels in ((0, 1), (2, 3), (4, 2), (6, 4))),
+        *(ppm(kind, 65535, HALF) for kind in (b"P5", b"P6")),
+        *(ppm(b"P6", 1023, b"\x01\xff" * 48), ppm(b"P3", 65535, b"32767 " * 48)),
+        *(tiff(t258=(3, 1, 16)), tiff(t258=(3, 3, 122), t262=(3, 1, 2), t277=(3, 1, 3))),
+        encoded(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF"),
+    ],
+    ids=[
+        *("png", "png-color", "png-alpha", "png-color-alpha", "pgm", "ppm", "ppm-10-bit"),
+        *("ppm-text", "tiff", "tiff-color", "tiff-float"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_more_than_8_bits_are_not_dropped_in_silence(data, channels):
+    with pytest.raises(BadImageError, match="more than 8 bits"):
+        decode(data, channels)
+
+
+@pytest.mark.parametrize("data", [png(8, 2, 3), png(8, 6, 4), ppm(b"P6", 255, b"\x7f" * 48)])
+def test_8_bits_are_decoded(data):
+    assert np.array_equal(decode(data, 3), np.full((4, 4, 3), 127))
 
 
 @pytest.mark.parametrize(
@@ -48,12 +127,34 @@ def test_orientation_is_ignored():
         (b"", "is empty"),
         (b"hello", "is not an image"),
         (encoded(PLAIN)[:-200], "is damaged"),
-        (encoded(Image.fromarray(np.zeros((4, 4), np.uint16)), "PNG"), "more than 8 bits"),
+        (encoded(PLAIN)[:20], "is damaged"),
+        (encoded(PLAIN, "GIF")[:40], "is damaged"),
+        (tiff(t273=(2, 4, 0x41414141)), "is damaged"),  # of which PIL raises a TypeError
+        (tiff(t258=(2, 4, 0x41414141)), "is damaged"),
+        (tiff(t254=(4, 1, 1)), "preview"),
+        (encoded(PLAIN, "ICO"), "is ICO, not JPEG, PNG"),
+        (b"\0\0\0\x20ftypavif" + bytes(40), "is AVIF"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "is HEIC"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), "is JPEG 2000"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        (b"\n<!DOCTYPE html><html>404", "is a web page"),
     ],
 )
 def test_bad_images_have_a_reason(data, problem):
     with pytest.raises(BadImageError, match=problem):
-        decode(data, 3)
+        decode(data, 3, upright=True)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_too_many_pixels_are_refused_unless_allowed(kind, monkeypatch):
+    data = encoded(PLAIN, kind)
+    for limit in (599, 290):  # PIL warns of the one, and refuses the other
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(BadImageError, match=f"more than {limit} pixels.*max_pixels"):
+            decode(data, 3, max_pixels=limit)
+        assert decode(data, 3, max_pixels=600).size == (30, 20)
+        assert Image.MAX_IMAGE_PIXELS in (limit, 600)
 
 
 def test_a_size_may_be_required():
