@@ -47,18 +47,24 @@ class Dataset:
 def data_check(dataset: Dataset) -> None:
     """Check a dataset; print its images, classes, shot groups and split hashes.
 
-    Every image file is decoded, unless it was before and has not changed.
+    Every image file is decoded, unless it was before and has not changed. Equal images are counted;
+    those that are in several parts are named.
     """
     from ltbench.data.describe import describe
+    from ltbench.data.equal_images import describe_equal, equal_images
     from ltbench.data.soundness import check_images
     from ltbench.launch.display import progress_bar
 
     report = dataset.report()
     print_text(describe(report))
+    files = report.files
     with progress_bar(console, "Decoding images") as progress:
-        sound = check_images(dataset.name, report.files, processes=_cores(), progress=progress)
-    if report.files:
-        print_text(f"image files        {sound} images, all decodable")
+        sound = check_images(dataset.name, files.values(), processes=_cores(), progress=progress)
+    if files:
+        total = len({path for part in files.values() for path in part.paths})
+        print_text(f"image files        {total} images, all decodable")
+    groups = equal_images(report.images, dict(zip(files, sound, strict=True)))
+    print_text(describe_equal(groups))
 
 
 @data_app.command("plot")
@@ -103,7 +109,8 @@ def data_prepare(
 
     spec = dataset.spec()
     folder = dataset_path(spec, resolve_root(dataset.data_root))
-    print_text(describe_preparation(prepare(spec, root, lists, folder)))
+    images, lists = root.expanduser(), lists.expanduser()
+    print_text(describe_preparation(prepare(spec, images, lists, folder)))
 
 
 @data_app.command("check-lists")

@@ -13,7 +13,7 @@ from ltbench.config.models import DatasetSpec, ImageLists
 from ltbench.core.groups import GROUPS, RULES, Group, class_groups
 from ltbench.data.cache_building import CacheReport
 from ltbench.data.errors import DataError, listed, printable
-from ltbench.data.images import FileImages
+from ltbench.data.images import FileImages, Images
 from ltbench.data.official_lists import pinned_fingerprint
 from ltbench.data.prepare import PreparationReport
 from ltbench.data.raw_dataset import RawDataset
@@ -42,7 +42,8 @@ class DataReport:
         balanced_hash: of the balanced counterpart; None without one.
         no_balanced_counterpart: reason why there is none; None if there is one.
         auxiliary: source and number of the auxiliary images, or the reason why there are none.
-        files: images that are read from their files, validation included.
+        images: by part, validation included.
+        skipped: files in its folders that are no images.
     """
 
     spec: DatasetSpec
@@ -61,7 +62,13 @@ class DataReport:
     balanced_hash: str | None
     no_balanced_counterpart: str | None
     auxiliary: str
-    files: tuple[FileImages, ...]
+    images: Mapping[str, Images]
+    skipped: tuple[str, ...]
+
+    @property
+    def files(self) -> dict[str, FileImages]:
+        """Images that are read from their files, by part."""
+        return {k: images for k, images in self.images.items() if isinstance(images, FileImages)}
 
 
 def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
@@ -95,7 +102,8 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
         balanced_hash=balanced.train_hash if balanced else None,
         no_balanced_counterpart=reason,
         auxiliary=_auxiliary(spec, raw),
-        files=tuple(raw.every_file),
+        images=raw.parts,
+        skipped=raw.skipped,
     )
 
 
@@ -168,6 +176,9 @@ def describe(report: DataReport) -> str:
         f"balanced hash      {report.balanced_hash or '-'}",
         f"test hash          {report.test_hash}",
     ]
+    if report.skipped:
+        lines.append(f"skipped files      {len(report.skipped):,}, no images or hidden:")
+        lines.append(listed(report.skipped))
     return "\n".join(lines)
 
 

@@ -2,18 +2,25 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from ltbench.config.keys import content_hash
+from ltbench.data.errors import DataError, listed
 
 Part = Literal["train", "test", "val"]
+
+OUTSIDE = "outside of the folder"
+LINKS_HINT = """
+No file outside of a dataset's folder is read: links may come with an archive. Copy the files, or
+set `folder` to one that holds both the links and the files."""
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """An image file: path below the folder, label, size, ctime.
+    """An image file: path below the folder, label, size, ctime, inode.
 
     Size and ctime detect changes; mtime does not, since copies and archives preserve it and
     programs can set it.
@@ -23,18 +30,28 @@ class FileEntry:
     label: int
     size: int
     changed_ns: int
+    inode: tuple[int, int]
+
+    @classmethod
+    def of(cls, path: str, label: int, stat: os.stat_result) -> Self:
+        """Return the entry of a file, links followed."""
+        return cls(path, label, stat.st_size, stat.st_ctime_ns, (stat.st_dev, stat.st_ino))
 
 
 @dataclass(frozen=True)
 class FileIndex:
-    """Class names and image files by part, in order."""
+    """Class names and image files by part, in order; files that are no images."""
 
     classes: tuple[str, ...]
     parts: dict[Part, tuple[FileEntry, ...]]
+    skipped: tuple[str, ...] = ()
 
     def signature(self, *settings: object) -> str:
         """Return a hash of files and settings, for a cache's name."""
-        files = [[astuple(file) for file in part] for part in self.parts.values()]
+        files = [
+            [(file.path, file.label, file.size, file.changed_ns) for file in part]
+            for part in self.parts.values()
+        ]
         return content_hash([*settings, self.classes, files])[:16]
 
 
@@ -54,12 +71,34 @@ def stat_files(
     """Yield the entries of files that exist; add the others to `problems`."""
     for path, label in images:
         if (folder / path).is_file():
-            stat = (folder / path).stat()
-            yield FileEntry(path, label, stat.st_size, stat.st_ctime_ns)
+            yield FileEntry.of(path, label, (folder / path).stat())
         else:
             problems.append(f"file {path} is missing")
 
 
-def links_outside(path: Path | os.DirEntry[str], folder: Path) -> bool:
-    """Return whether a path is a link to outside of a folder."""
-    return path.is_symlink() and not Path(path).resolve().is_relative_to(folder)
+def shared_files(parts: Mapping[Part, Sequence[FileEntry]]) -> Iterator[str]:
+    """Yield a problem for each pair of parts that have files in common, also by links."""
+    files = {
+        part: {(file.inode, file.size, file.changed_ns): file.path for file in entries}
+        for part, entries in parts.items()
+    }
+    for one, other in combinations(files, 2):
+        if shared := [key for key in files[other] if key in files[one]]:
+            path, same = files[other][shared[0]], files[one][shared[0]]
+            also = "" if path == same else f" is {same}"
+            yield f"{len(shared):,} files are both {one} and {other} images: {path}{also}"
+
+
+def leads_outside(path: Path | os.DirEntry[str], folder: Path) -> str | None:
+    """Return the problem with a link out of a resolved folder; None for anything else."""
+    if not path.is_symlink():
+        return None
+    target = Path(os.path.realpath(path))  # `resolve` refuses links in a circle
+    return None if target.is_relative_to(folder) else f"links to {target}, {OUTSIDE}"
+
+
+def unusable(folder: Path, problems: Sequence[str]) -> DataError:
+    """Return the error of a folder with all its problems."""
+    hint = LINKS_HINT if any(problem.endswith(OUTSIDE) for problem in problems) else ""
+    text = f"{folder.absolute()} cannot be used:\n{listed(problems)}{hint}"
+    return DataError(text, "bad-layout")

@@ -9,16 +9,24 @@ then classes are numbered in the order of their names. A split is train, test or
 
 import csv
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, get_args
+from unicodedata import normalize
 
 from ltbench.config.errors import MOST_CHOICES, did_you_mean
-from ltbench.data.errors import DataError, listed
-from ltbench.data.file_index import FileEntry, FileIndex, Part, links_outside
+from ltbench.data.errors import DataError
+from ltbench.data.file_index import (
+    OUTSIDE,
+    FileEntry,
+    FileIndex,
+    Part,
+    leads_outside,
+    shared_files,
+    unusable,
+)
 from ltbench.data.files import read_lines
 
 COLUMNS = ("path", "label", "split")
@@ -76,6 +84,7 @@ def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> FileInd
     seen: dict[str, str] = {}
     files = {part: tuple(_files(folder, rows[part], label_of, seen, problems)) for part in rows}
     problems += odd
+    problems += shared_files(files)
     problems += [f"{names[part]} has no {part} images" for part in rows if not rows[part]]
     if not odd and len(label_of) != classes:
         found = f": {', '.join(label_of)}" if len(label_of) <= MOST_CHOICES else ""
@@ -89,10 +98,7 @@ def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> FileInd
         if in_training and not odd and label not in in_training
     ]
     if problems:
-        raise DataError(
-            f"{folder.absolute()} cannot be used:\n{listed(list(dict.fromkeys(problems)))}",
-            "bad-layout",
-        )
+        raise unusable(folder, list(dict.fromkeys(problems)))
     return FileIndex(tuple(label_of), files)
 
 
@@ -126,7 +132,7 @@ def _read(folder: Path, name: str, problems: list[str]) -> Table:
             hint = did_you_mean(split, get_args(Part))
             problems.append(f'{location}: unknown split "{split}"' + (f"; {hint}" if hint else ""))
         else:
-            label = unicodedata.normalize("NFC", row["label"])
+            label = normalize("NFC", row["label"])
             rows.append(Row(location, row["path"], label, split))
     return Table(tuple(rows), not columns or "split" in columns)
 
@@ -172,7 +178,13 @@ def _is_header(cells: Sequence[str]) -> bool:
 
 
 def _class_name(label: str) -> str:
-    return str(int(label)) if label.isdecimal() else label
+    return str(int(label)) if label.isdecimal() else normalize("NFC", label)
+
+
+def _existing(folder: Path, path: str) -> str:
+    """Return a path in the Unicode form that the disk has, if any; macOS writes another."""
+    forms = (path, normalize("NFC", path), normalize("NFD", path))
+    return next((form for form in forms if (folder / form).exists()), path)
 
 
 def _odd_labels(rows: Sequence[Row]) -> list[str]:
@@ -210,24 +222,26 @@ def _files(
 ) -> Iterator[FileEntry]:
     """Yield the files of rows; `seen` maps paths below the folder to their locations."""
     root, resolve = folder.resolve(), cache(Path.resolve)
-    for location, path, label, _ in rows:
-        file, name = folder / path, _class_name(label)
-        real = resolve(file.parent) / file.name
+    for location, written, label, _ in rows:
         try:
+            path, name = _existing(folder, written), _class_name(label)
+            file = folder / path
+            real = resolve(file.parent) / file.name
             if name not in label_of:
                 problems.append(f"{location}: class {name} is not below {len(label_of)}")
-            elif not real.is_relative_to(root) or links_outside(file, root):
-                problems.append(f"{location}: {path} is outside of the folder")
+            elif not real.is_relative_to(root):
+                problems.append(f"{location}: {path} is {OUTSIDE}")
+            elif problem := leads_outside(file, root):
+                problems.append(f"{location}: {path} {problem}")
             elif not file.is_file():
                 problems.append(f"{location}: file {path} is missing{_hint(path, location)}")
             elif seen.setdefault(inside := str(real.relative_to(root)), location) != location:
                 problems.append(f"{location}: {path} is already listed in {seen[inside]}")
             else:
-                stat, absolute = file.stat(), PurePosixPath(path).is_absolute()
-                own = inside if absolute else path
-                yield FileEntry(own, label_of[name], stat.st_size, stat.st_ctime_ns)
+                own = inside if PurePosixPath(path).is_absolute() else path
+                yield FileEntry.of(own, label_of[name], file.stat())
         except OSError as error:  # such as a name that is too long
-            problems.append(f"{location}: {path} cannot be read: {error.strerror}")
+            problems.append(f"{location}: {written} cannot be read: {error.strerror}")
 
 
 def _hint(path: str, location: str) -> str:

@@ -57,6 +57,7 @@ class RawDataset:
         predefined: splits given by official lists.
         no_balanced_counterpart: reason why the balanced counterpart is not predefined.
         training: fingerprint of all but the test images, if it was measured.
+        skipped: files in its folders that are no images.
     """
 
     train_images: Images
@@ -70,18 +71,19 @@ class RawDataset:
     predefined: Mapping[Split, PredefinedSplit] = field(default_factory=dict)
     no_balanced_counterpart: str | None = None
     training: str | None = None
+    skipped: tuple[str, ...] = ()
 
     @property
     def files(self) -> dict[str, FileImages]:
         """Training and test images that are read from files, by part."""
-        parts = {"train": self.train_images, "test": self.test_images}
-        return {part: images for part, images in parts.items() if isinstance(images, FileImages)}
+        tested = {"train": self.train_images, "test": self.test_images}
+        return {part: images for part, images in tested.items() if isinstance(images, FileImages)}
 
     @property
-    def every_file(self) -> list[FileImages]:
-        """All images that are read from files, validation included."""
-        val = [self.val_images] if isinstance(self.val_images, FileImages) else []
-        return [*self.files.values(), *val]
+    def parts(self) -> dict[str, Images]:
+        """All images by part, validation included."""
+        val = {} if self.val_images is None else {"val": self.val_images}
+        return {"train": self.train_images, "test": self.test_images, **val}
 
 
 def exclude_images(raw: RawDataset, positions: Labels) -> RawDataset:

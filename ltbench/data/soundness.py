@@ -1,17 +1,19 @@
 """Check that image files can be decoded, once for each version of a file.
 
-Good files are remembered in the cache folder, by their root: path, size and ctime. Changed files
-are decoded again, bad ones at every check.
+Good files are remembered in the cache folder, by their root: path, size, ctime and a hash of their
+bytes. Changed files are decoded again, bad ones at every check.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ltbench.config.keys import content_hash
 from ltbench.core.files import read_json, write_json
-from ltbench.data.decode import BadImageError, decode, decoder, read_file
+from ltbench.data.decode import BadImageError, decoder, read_file
 from ltbench.data.errors import DataError, listed
 from ltbench.data.files import cache_root
 from ltbench.data.images import FileImages
@@ -23,6 +25,9 @@ CHUNK = 64
 State = list[int]
 """Size and ctime of a file, in bytes and nanoseconds."""
 
+Sound = tuple[State, str]
+"""State of a good file, and a hash of its bytes."""
+
 
 def check_images(
     name: str,
@@ -30,7 +35,7 @@ def check_images(
     *,
     processes: int = 1,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
-) -> int:
+) -> list[list[str]]:
     """Decode the image files of a dataset that are new or changed.
 
     Args:
@@ -40,61 +45,66 @@ def check_images(
         progress: called with the number of files decoded and of all to decode.
 
     Returns:
-        Number of all files.
+        For each part a hash of each file's bytes.
 
     Raises:
-        DataError: naming the bad files, with their number.
+        DataError: naming the bad files, with their number, or the folder if it has none of them.
     """
-    paths: dict[tuple[Path, int], dict[str, None]] = {}
+    parts = list(parts)
+    paths: dict[FileImages, dict[str, None]] = {}
     for part in parts:
-        paths.setdefault((part.root, part.channels), {}).update(dict.fromkeys(part.paths))
+        paths.setdefault(replace(part, paths=()), {}).update(dict.fromkeys(part.paths))
+    good: dict[FileImages, dict[str, Sound]] = {}
     bad: list[str] = []
-    for (root, channels), files in paths.items():
-        bad += _check_folder(root, list(files), channels, processes, progress)
-    total = sum(map(len, paths.values()))
+    for folder, files in paths.items():
+        if not any((folder.root / path).exists() for path in files):
+            raise DataError(
+                f"{name}: {folder.root} has none of its {len(files):,} images. If they are on a "
+                "disk, mount it; if they were moved, change `folder` or prepare the dataset again"
+            )
+        good[folder] = _check_folder(folder, [*files], bad, processes, progress)
     if bad:
+        total = sum(map(len, paths.values()))
         raise DataError(
             f"{name}: {len(bad):,} of {total:,} images cannot be used:\n{listed(sorted(bad))}",
             "bad-images",
         )
-    return total
+    return [[good[replace(part, paths=())][path][1] for path in part.paths] for part in parts]
 
 
 def _check_folder(
-    root: Path,
+    files: FileImages,
     paths: Sequence[str],
-    channels: int,
+    bad: list[str],
     processes: int,
     progress: Callable[[int, int], None],
-) -> list[str]:
-    """Return the bad images of a folder: path and reason."""
-    signature = content_hash([str(root.absolute()), channels, decoder()])[:16]
+) -> dict[str, Sound]:
+    """Return the good images of a folder; add path and reason of the others to `bad`."""
+    settings = [files.channels, files.upright, files.max_pixels]
+    signature = content_hash([str(files.root.absolute()), *settings, decoder()])[:16]
     cache = cache_root() / f"sound-{signature}.json"
-    good: dict[str, State] = read_json(cache) or {}
-    new = [path for path in paths if path not in good or _state(root / path) != good[path]]
+    good: dict[str, Sound] = read_json(cache) or {}
+    new = [path for path in paths if path not in good or _state(files.root / path) != good[path][0]]
     if not new:
-        return []
-    bad: list[str] = []
+        return good
     chunks = [new[first : first + CHUNK] for first in range(0, len(new), CHUNK)]
     done = 0
     progress(done, len(new))
     try:
-        with closing(
-            run_in_processes(partial(_decode, root, channels), chunks, processes)
-        ) as decoded:
+        with closing(run_in_processes(partial(_decode, files), chunks, processes)) as decoded:
             for results in decoded:
-                for path, state in results.items():
-                    if isinstance(state, str):
-                        bad.append(f"{path} {state}")
+                for path, result in results.items():
+                    if isinstance(result, str):
+                        bad.append(f"{path} {result}")
                         good.pop(path, None)
                     else:
-                        good[path] = state
+                        good[path] = result
                 done += len(results)
                 progress(done, len(new))
     finally:
         with suppress(OSError):  # without the cache the next check takes longer
             write_json(cache, good)
-    return bad
+    return good
 
 
 def _state(path: Path) -> State | None:
@@ -106,15 +116,17 @@ def _state(path: Path) -> State | None:
     return [stat.st_size, stat.st_ctime_ns]
 
 
-def _decode(root: Path, channels: int, paths: Sequence[str]) -> dict[str, State | str]:
-    """Decode images; return the state of each, or its error, by path."""
-    results: dict[str, State | str] = {}
+def _decode(files: FileImages, paths: Sequence[str]) -> dict[str, Sound | str]:
+    """Decode images; return state and hash of each, or its error, by path."""
+    results: dict[str, Sound | str] = {}
     for path in paths:
-        state = _state(root / path)
+        state = _state(files.root / path)
         try:
-            decode(read_file(root / path), channels)
+            data = read_file(files.root / path)
+            files.decode(data)
         except BadImageError as error:
             results[path] = str(error)
         else:
-            results[path] = state or "has vanished"
+            digest = hashlib.sha256(data).hexdigest()[:32]
+            results[path] = (state, digest) if state else "has vanished"
     return results

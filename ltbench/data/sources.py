@@ -1,12 +1,13 @@
 """Sources of raw datasets: own files, official lists, torchvision, MedMNIST. Imports no torch."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ltbench.config.models import DatasetSpec
+from ltbench.config.models import OWN, DatasetSpec
 from ltbench.data.array_cache import open_array_cache
 from ltbench.data.decode import Pixels
 from ltbench.data.errors import DataError
@@ -23,7 +24,7 @@ from ltbench.data.raw_dataset import Labels, RawDataset, channels_first, content
 from ltbench.data.tiny_imagenet import list_tiny_imagenet
 from ltbench.data.torchvision_readers import AS_FILES, TORCHVISION, list_dataset
 
-INDEXED = ("image_folder", "image_list", "tiny_imagenet")
+INDEXED = (*OWN, "tiny_imagenet")
 """Sources with a file index of ours."""
 
 UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, AssertionError)
@@ -197,7 +198,8 @@ def _load_indexed(spec: DatasetSpec, root: Path) -> RawDataset:
         index = list_files(folder, names, spec.classes)
     else:
         index = list_tiny_imagenet(folder)
-    return (open_array_cache if spec.sizes == "equal" else open_files)(spec, folder, index)
+    raw = (open_array_cache if spec.sizes == "equal" else open_files)(spec, folder, index)
+    return replace(raw, skipped=index.skipped)
 
 
 def _part_names(spec: DatasetSpec) -> dict[Part, str]:
@@ -213,12 +215,13 @@ def _part_names(spec: DatasetSpec) -> dict[Part, str]:
 
 def dataset_path(spec: DatasetSpec, root: Path) -> Path:
     """Return the folder or file of a dataset's images."""
-    if spec.source in ("image_folder", "image_list", "official_lists"):
-        return root / (spec.folder or spec.name)
+    own = None if spec.folder is None else Path(spec.folder).expanduser()
+    if spec.source in (*OWN, "official_lists"):
+        return root / (own or spec.name)
     if spec.source == "tiny_imagenet":
-        return root / (spec.folder or "tiny-imagenet-200")
+        return root / (own or "tiny-imagenet-200")
     if spec.source == "medmnist":
-        return root / (spec.folder or "medmnist") / f"{spec.name}.npz"
+        return root / (own or "medmnist") / f"{spec.name}.npz"
     return root / TORCHVISION[spec.source].folder
 
 

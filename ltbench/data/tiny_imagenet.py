@@ -8,8 +8,8 @@ class, then by name, as in an image folder.
 from collections.abc import Mapping
 from pathlib import Path
 
-from ltbench.data.errors import DataError, listed
-from ltbench.data.file_index import FileIndex, stat_files
+from ltbench.data.file_index import FileIndex, stat_files, unusable
+from ltbench.data.image_formats import is_image_file
 
 ANNOTATIONS = "val/val_annotations.txt"
 
@@ -28,6 +28,7 @@ def list_tiny_imagenet(folder: Path) -> FileIndex:
         (f"train/{name}/images/{file}", label)
         for label, name in enumerate(classes)
         for file in _names(folder / "train" / name / "images")
+        if is_image_file(folder / "train" / name / "images" / file)
     ]
     nonempty = {label for _, label in train}
     problems += [
@@ -37,7 +38,7 @@ def list_tiny_imagenet(folder: Path) -> FileIndex:
     parts = {"train": train, "test": sorted(test, key=lambda image: (image[1], image[0]))}
     files = {part: tuple(stat_files(folder, images, problems)) for part, images in parts.items()}
     if problems:
-        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
+        raise unusable(folder, problems)
     return FileIndex(tuple(classes), {"train": files["train"], "test": files["test"]})
 
 

@@ -5,8 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ltbench.data.errors import DataError, listed
-from ltbench.data.file_index import FileIndex, stat_files
+from ltbench.data.errors import DataError
+from ltbench.data.file_index import FileIndex, stat_files, unusable
+from ltbench.data.image_formats import is_image_file
 
 
 class Reader(NamedTuple):
@@ -80,7 +81,7 @@ def list_dataset(folder: Path, train: Any, test: Any) -> FileIndex:
     problems: list[str] = []
     files = [tuple(stat_files(folder, _items(folder, part), problems)) for part in (train, test)]
     if problems:
-        raise DataError(f"{folder.absolute()} cannot be used:\n{listed(problems)}", "bad-layout")
+        raise unusable(folder, problems)
     return FileIndex(classes, {"train": files[0], "test": files[1]})
 
 
@@ -92,4 +93,5 @@ def _class_names(dataset: Any) -> tuple[str, ...]:
 def _items(folder: Path, dataset: Any) -> Iterator[tuple[str, int]]:
     for i in range(len(dataset)):
         path, label = dataset[i]
-        yield Path(path).relative_to(folder).as_posix(), int(label)
+        if is_image_file(Path(path)):
+            yield Path(path).relative_to(folder).as_posix(), int(label)

@@ -138,10 +138,10 @@ def test_all_bad_images_are_reported_together(root, cache, make_spec):
     whole.save(folder / "cut.jpg")
     os.truncate(folder / "cut.jpg", (folder / "cut.jpg").stat().st_size - 40)
     (folder / "empty.png").touch()
-    (folder / "notes.txt").write_text("not an image")
+    (folder / "page.jpg").write_text("not an image")
     whole.resize((9, 8)).save(folder / "wide.png")
     Image.fromarray(np.zeros((8, 8), np.uint16)).save(folder / "deep.png")
-    expected = {"cut.jpg": "damaged", "empty.png": "empty", "notes.txt": "not an image"}
+    expected = {"cut.jpg": "damaged", "empty.png": "empty", "page.jpg": "not an image"}
     expected |= {"wide.png": "9x8, not 8x8", "deep.png": "8 bits"}
     with raises(DataError, "bad-images", "(5)") as caught:
         load_raw_dataset(make_spec(), root)
@@ -158,8 +158,8 @@ def test_all_problems_of_a_folder_are_reported_together(root, make_spec):
     (toy / "train" / "a" / "deeper").mkdir()
     (toy / "train" / "stray.png").touch()
     (toy / "train" / ".hidden").touch()
-    classes = ("class c is in train/", "class other is in test/")
-    files = ("train/extra/ has no", "train/a/deeper is not", "train/stray.png is not")
+    classes = ('class "c" is in train/', 'class "other" is in test/')
+    files = ("train/extra/ has no", "train/a/deeper is a folder", "train/stray.png is not")
     with raises(DataError, "bad-layout", *classes, *files) as caught:
         load_raw_dataset(make_spec(), root)
     assert "hidden" not in str(caught.value)
@@ -172,7 +172,7 @@ def test_links_to_outside_of_the_folder_are_rejected(root, tmp_path, make_spec):
     (root / "toy" / "train" / "out").symlink_to(tmp_path)
     with raises(DataError, "bad-layout", "train/a/link.png links", "train/out links"):
         load_raw_dataset(make_spec(), root)
-    with raises(DataError, "bad-layout", "is outside of"):
+    with raises(DataError, "bad-layout", "outside of"):
         load_raw_dataset(make_spec(train_folder="../../.."), root)
 
 

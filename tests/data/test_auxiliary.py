@@ -137,7 +137,7 @@ def test_validation_and_test_images_are_disjoint(validated, make_spec):
 
 def test_validation_folders_have_the_classes_of_training(validated, make_spec):
     (validated / "toy" / "val" / "c").rename(validated / "toy" / "val" / "d")
-    with raises(DataError, "bad-layout", "class d is in val/", "class c is in train/"):
+    with raises(DataError, "bad-layout", 'class "d" is in val/', 'class "c" is in train/'):
         load_raw_dataset(make_spec(val_folder="val"), validated)
 
 

@@ -1,4 +1,5 @@
 import re
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -271,7 +272,39 @@ def test_links_to_outside_of_the_folder_are_rejected(folder):
     path = folder / "images/ant/train 0.jpg"
     path.rename(folder.parent / "elsewhere.jpg")
     path.symlink_to(folder.parent / "elsewhere.jpg")
-    assert "images/ant/train 0.jpg is outside" in rejected(folder)[0]["own.csv:1"]
+    lines, _ = rejected(folder)
+    assert f"images/ant/train 0.jpg links to {folder.parent}/elsewhere.jpg" in lines["own.csv:1"]
+
+
+@pytest.mark.parametrize("start", ["./images", "images/../images", "images/"])
+def test_a_file_is_listed_once_however_its_path_is_written(start, folder):
+    again = f"{start}/ant/train 0.jpg"
+    (folder / "own.csv").write_text("\n".join([*rows(), f"{again},ant,test"]))
+    assert "already listed in own.csv:1" in rejected(folder)[0]["own.csv:19"]
+
+
+@pytest.mark.parametrize("link", ["hardlink_to", "symlink_to"])
+def test_a_file_in_two_parts_is_refused(link, folder):
+    path = folder / "images/ant/test 0.jpg"
+    path.unlink()
+    getattr(path, link)(folder / "images/ant/train 0.jpg")
+    _, text = rejected(folder)
+    assert "1 files" in text
+    assert "images/ant/test 0.jpg is images/ant/train 0.jpg" in text
+
+
+@pytest.mark.parametrize(("disk", "listed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_are_alike_in_every_unicode_form(disk, listed, folder, spec):
+    path = folder / "images/ant/train 0.jpg"
+    path.rename(folder / f"images/ant/{normalize(disk, 'é')}.jpg")
+    lines = [line.replace("ant/train 0", f"ant/{normalize(listed, 'é')}") for line in rows()]
+    for i, form in ((10, "NFC"), (11, "NFD"), (17, "NFD")):
+        lines[i] = lines[i].replace(",cow,", f",{normalize(form, 'ü')},")
+    (folder / "own.csv").write_text("\n".join(lines))
+    raw = load_raw_dataset(spec, folder.parent)
+    assert raw.class_names == ("ant", "bee", "ü")
+    assert np.bincount(raw.train_labels).tolist() == list(COUNTS["train"])
+    assert len(raw.train_images.read([0])) == 1
 
 
 def test_numeric_labels_are_class_indices(folder):

@@ -7,6 +7,7 @@ from PIL import Image
 from ltbench.data.errors import DataError
 from ltbench.data.images import FileImages
 from ltbench.data.soundness import check_images
+from tests.support.errors import raises
 
 NAMES = tuple(f"{i}.jpg" for i in range(200))
 
@@ -43,7 +44,7 @@ def damage(files):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_all_bad_files_are_named(files, processes):
-    assert check_images("toy", [files, files]) == 200
+    assert [*map(len, check_images("toy", [files, files]))] == [200, 200]
     damage(files)
     decoded, message = check(files, processes)
     assert decoded == 5
@@ -73,3 +74,11 @@ def test_the_cache_of_good_files_is_optional(files, cache, monkeypatch):
     assert check(files) == (200, None)
     monkeypatch.setenv("LTBENCH_CACHE", str(Path("/proc/nowhere")))
     assert check(files) == (200, None)
+
+
+def test_a_folder_without_any_of_its_images_is_named_once(files):
+    assert check(files) == (200, None)
+    files.root.rename(files.root.with_name("unmounted"))
+    files.root.mkdir()
+    with raises(DataError, "missing-data", files.root, "200 images"):
+        check_images("toy", [files])
