@@ -104,13 +104,14 @@ def data_prepare(
 ) -> None:
     """Prepare a dataset with official lists; choose its balanced split."""
     from ltbench.data.describe import describe_preparation
+    from ltbench.data.files import expand_home
     from ltbench.data.prepare import prepare
     from ltbench.data.sources import dataset_path, resolve_root
 
     spec = dataset.spec()
     folder = dataset_path(spec, resolve_root(dataset.data_root))
-    images, lists = root.expanduser(), lists.expanduser()
-    print_text(describe_preparation(prepare(spec, images, lists, folder)))
+    prepared = prepare(spec, expand_home(root), expand_home(lists), folder)
+    print_text(describe_preparation(prepared))
 
 
 @data_app.command("check-lists")
@@ -121,12 +122,13 @@ def data_check_lists(
     """Check the official lists of a dataset, without its images."""
     from ltbench.config.load import load_dataset
     from ltbench.data.describe import describe_lists
+    from ltbench.data.files import expand_home
     from ltbench.data.official_lists import check_lists
 
     spec = load_dataset(name)
     if spec.official_lists is None:
         raise DataError(f"{spec.name} has no official lists", "conflict")
-    checked = check_lists(spec, spec.official_lists, lists)
+    checked = check_lists(spec, spec.official_lists, expand_home(lists))
     print_text(describe_lists(spec.official_lists, checked))
 
 

@@ -199,9 +199,16 @@ def resize_shorter(image: Image.Image, side: int) -> Image.Image:
     """Resize an image's shorter side, bilinear with antialiasing.
 
     The longer side is truncated to whole pixels, as by torchvision's `Resize`.
+
+    Raises:
+        BadImageError: if it is so narrow that the result would have too many pixels.
     """
     short = min(image.size)
     if short == side:
         return image
     width, height = (side * length // short for length in image.size)
+    if width * height > max(MAX_PIXELS, image.width * image.height):
+        raise BadImageError(
+            f"is {image.width}x{image.height}, too narrow to resize to a shorter side of {side}"
+        )
     return image.resize((width, height), Image.Resampling.BILINEAR)

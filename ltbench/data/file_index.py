@@ -97,8 +97,11 @@ def leads_outside(path: Path | os.DirEntry[str], folder: Path) -> str | None:
     return None if target.is_relative_to(folder) else f"links to {target}, {OUTSIDE}"
 
 
-def unusable(folder: Path, problems: Sequence[str]) -> DataError:
-    """Return the error of a folder with all its problems."""
-    hint = LINKS_HINT if any(problem.endswith(OUTSIDE) for problem in problems) else ""
-    text = f"{folder.absolute()} cannot be used:\n{listed(problems)}{hint}"
+def unusable(folder: Path, problems: Sequence[str], skipped: Sequence[str] = ()) -> DataError:
+    """Return the error of a folder with all its problems, and the files that were skipped."""
+    text = f"{folder.absolute()} cannot be used:\n{listed(problems)}"
+    if any(problem.endswith(OUTSIDE) for problem in problems):
+        text += LINKS_HINT
+    if skipped:
+        text += f"\nSkipped files, no images or hidden ({len(skipped):,}):\n{listed(skipped)}"
     return DataError(text, "bad-layout")

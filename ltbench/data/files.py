@@ -19,11 +19,19 @@ from ltbench.data.errors import DataError
 MANIFEST = "manifest.json"
 
 
+def expand_home(path: str | Path) -> Path:
+    """Expand the `~` of a path; one of an unknown user is left as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def cache_root() -> Path:
     """Return the cache folder: LTBENCH_CACHE, else the user's."""
     if chosen := os.environ.get("LTBENCH_CACHE"):
-        return Path(chosen).expanduser() / "ltbench"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ltbench"
+        return expand_home(chosen) / "ltbench"
+    return expand_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ltbench"
 
 
 def read_lines(path: Path) -> list[str]:

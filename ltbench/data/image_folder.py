@@ -52,7 +52,7 @@ def list_folder(folder: Path, names: Mapping[Part, str]) -> FileIndex:
     }
     problems += shared_files(files)
     if problems:
-        raise unusable(folder, problems)
+        raise unusable(folder, problems, listing.skipped)
     return FileIndex(tuple(sorted(classes["train"])), files, tuple(listing.skipped))
 
 

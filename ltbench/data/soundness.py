@@ -66,7 +66,7 @@ def check_images(
     if bad:
         total = sum(map(len, paths.values()))
         raise DataError(
-            f"{name}: {len(bad):,} of {total:,} images cannot be used:\n{listed(sorted(bad))}",
+            f"{name}: {len(bad):,} of {total:,} images cannot be used:\n{listed(sorted(bad), 100)}",
             "bad-images",
         )
     return [[good[replace(part, paths=())][path][1] for path in part.paths] for part in parts]

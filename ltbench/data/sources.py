@@ -13,7 +13,7 @@ from ltbench.data.decode import Pixels
 from ltbench.data.errors import DataError
 from ltbench.data.file_backed import open_files
 from ltbench.data.file_index import Part
-from ltbench.data.files import file_lock
+from ltbench.data.files import expand_home, file_lock
 from ltbench.data.image_folder import list_folder
 from ltbench.data.image_list import list_files
 from ltbench.data.images import InMemoryImages
@@ -33,7 +33,7 @@ UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, AssertionError)
 
 def resolve_root(data_root: str | Path | None = None) -> Path:
     """Return the data root: the given one, else LTBENCH_DATA, else ./data."""
-    return Path(data_root or os.environ.get("LTBENCH_DATA") or "data").expanduser()
+    return expand_home(data_root or os.environ.get("LTBENCH_DATA") or "data")
 
 
 def load_raw_dataset(
@@ -215,7 +215,7 @@ def _part_names(spec: DatasetSpec) -> dict[Part, str]:
 
 def dataset_path(spec: DatasetSpec, root: Path) -> Path:
     """Return the folder or file of a dataset's images."""
-    own = None if spec.folder is None else Path(spec.folder).expanduser()
+    own = expand_home(spec.folder) if spec.folder else None
     if spec.source in (*OWN, "official_lists"):
         return root / (own or spec.name)
     if spec.source == "tiny_imagenet":

@@ -218,3 +218,9 @@ def test_the_shorter_side_is_that_of_torchvision(size):
     ours, theirs = resize_shorter(image, 16), resize(image, 16)
     assert ours.size == theirs.size
     assert np.array_equal(ours, theirs)
+
+
+def test_narrow_images_are_not_resized_to_huge_ones():
+    with pytest.raises(BadImageError, match="5000x1, too narrow"):
+        resize_shorter(Image.new("L", (5000, 1)), 256)
+    assert resize_shorter(Image.new("L", (1, 200)), 64).size == (64, 12_800)

@@ -62,7 +62,9 @@ def test_a_class_of_stray_files_has_no_images(toy):
     shutil.rmtree(toy / "train/b")
     (toy / "train/b").mkdir()
     (toy / "train/b/notes.txt").write_text("x")
-    assert rejected(toy) == ["  train/b/ has no images"]
+    first, *skipped = rejected(toy)
+    assert first == "  train/b/ has no images"
+    assert skipped[1:] == ["  train/b/notes.txt"]
 
 
 def test_class_names_are_alike_in_every_unicode_form(toy):
@@ -131,6 +133,13 @@ def test_links_may_lead_anywhere_below_the_folder_that_is_named(root, tmp_path, 
 def test_a_folder_may_be_below_the_home(root, make_spec, monkeypatch):
     monkeypatch.setenv("HOME", str(root))
     assert len(load_raw_dataset(make_spec(folder="~/toy"), "/nowhere").train_images) == 12
+    assert len(load_raw_dataset(make_spec(), "~").train_images) == 12
+    with raises(DataError, "missing-data", "~nobody-here/toy"):
+        load_raw_dataset(make_spec(folder="~nobody-here/toy"), root)
+
+
+def test_an_empty_folder_name_is_the_name_of_the_dataset(root, make_spec):
+    assert len(load_raw_dataset(make_spec(folder=""), root).train_images) == 12
 
 
 @pytest.fixture
