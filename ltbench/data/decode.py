@@ -31,6 +31,10 @@ BITS_PER_SAMPLE = 258
 SUBFILE_TYPE = 254
 """Tags of Exif and TIFF."""
 
+JPEG_SCAN = b"\xff\xda"
+JPEG_PLAIN = frozenset(bytes([0xFF, code]) for code in range(0xC0, 0xFF)) - {JPEG_SCAN, b"\xff\xe1"}
+"""Markers of JPEG segments: of the pixels, and of all segments but Exif's and XMP's (APP1)."""
+
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -153,10 +157,18 @@ def _reason(error: Exception, data: bytes, max_pixels: int) -> str:
 
 def _jpeg_orientation(data: bytes) -> int:
     """Return the Exif orientation of a JPEG, 1 without."""
-    if b"Exif\0" not in data and b"tiff:Orientation" not in data:
+    if not _has_metadata(data):
         return 1
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
         return _orientation(image)
+
+
+def _has_metadata(data: bytes) -> bool:
+    """Return whether a JPEG may have Exif or XMP data: not if all is plain until its scan."""
+    start = 2
+    while (marker := data[start : start + 2]) in JPEG_PLAIN:
+        start += 2 + int.from_bytes(data[start + 2 : start + 4])
+    return marker != JPEG_SCAN
 
 
 def _orientation(image: Image.Image) -> int:

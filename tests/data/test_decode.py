@@ -59,6 +59,13 @@ def test_photographs_are_turned_upright_on_request(orientation, kind, fast, monk
     assert np.array_equal(decode(data, 3), kept)
 
 
+@pytest.mark.parametrize("before", [b"", b"\xff\xfe\0\x06text", b"\xff\xff\xff"])
+def test_orientation_is_found_behind_other_segments(before):
+    data, seen = oriented(6, "JPEG")
+    data = data[:2] + before + data[2:]
+    assert np.array_equal(decode(data, 3, upright=True), seen)
+
+
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("exif", [b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0", b"MM\0*\0\1"])
 def test_damaged_tags_turn_nothing(exif):
