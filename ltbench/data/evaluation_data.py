@@ -1,5 +1,6 @@
 """Labeled images for `ltbench evaluate`: a part of a dataset, or a folder."""
 
+import logging
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,8 @@ from ltbench.data.images import FileImages, InMemoryImages
 from ltbench.data.raw_dataset import LabeledImages
 from ltbench.data.sources import load_raw_dataset
 from ltbench.data.split import make_split
+
+log = logging.getLogger(__name__)
 
 TestPart = Literal["test", "train", "val"]
 
@@ -66,7 +69,9 @@ def images_of_folder(
         DataError: with all problems of the folder and its images.
     """
     folder = folder.resolve()
-    index = list_folder(folder.parent, {"train": folder.name})
+    index = list_folder(folder, {"train": "."})
+    if index.skipped:
+        log.warning("skipped files, no images or hidden:\n%s", listed(index.skipped))
     if unknown := sorted(set(index.classes) - set(classes)):
         raise DataError(
             f"{folder} has classes that the run does not have:\n{listed(unknown)}", "mismatch"
@@ -74,7 +79,7 @@ def images_of_folder(
     label_of = {name: label for label, name in enumerate(classes)}
     files = index.parts["train"]
     labels = np.array([label_of[index.classes[file.label]] for file in files], np.int64)
-    images = FileImages.of(spec, folder.parent, (file.path for file in files))
+    images = FileImages.of(spec, folder, (file.path for file in files))
     if recipe.resize_shorter_side is not None:
         return LabeledImages(images, labels)
     return LabeledImages(_decode_all(images, spec.image_size), labels)

@@ -75,7 +75,7 @@ def test_other_images_can_be_tested(softmax, run_dir, tmp_path):
         retest(exported, "val")
 
 
-def test_labels_of_a_folder_follow_from_class_names(softmax, run_dir, tmp_path):
+def test_labels_of_a_folder_follow_from_class_names(softmax, run_dir, tmp_path, caplog):
     exported = export(softmax, run_dir, tmp_path / "export")
     raw = load_raw_dataset(DIGITS)
     for label in (7, 3):
@@ -84,13 +84,18 @@ def test_labels_of_a_folder_follow_from_class_names(softmax, run_dir, tmp_path):
             path = tmp_path / "images" / str(label) / f"{i:04d}.png"
             Image.fromarray(raw.test_images.pixels[i, 0]).save(path)
     recipe = softmax.job.recipe
+    (tmp_path / "images" / "3" / "notes.txt").write_text("no image")
     found = images_of_folder(tmp_path / "images", DIGITS, recipe, NAMES)
+    assert "3/notes.txt" in caplog.text
     result = evaluate(restore(softmax, exported.weights), softmax, found, CPU)
     expected = [h if k in (3, 7) else 0 for k, h in enumerate(softmax.test.hits)]
     assert list(result.hits) == expected
     (tmp_path / "images" / "owl").mkdir()
     shutil.copy(next((tmp_path / "images" / "3").iterdir()), tmp_path / "images" / "owl")
     with raises(DataError, "mismatch", "\n  owl"):
+        images_of_folder(tmp_path / "images", DIGITS, recipe, NAMES)
+    (tmp_path / "images" / "3" / "link.png").symlink_to(tmp_path / "beside.png")
+    with raises(DataError, "bad-layout", "3/link.png links to"):
         images_of_folder(tmp_path / "images", DIGITS, recipe, NAMES)
 
 
