@@ -45,8 +45,8 @@ Code = Literal[
 
 MEANINGS: Mapping[Code, str] = {
     "bad-cache": "A cache of decoded images is damaged, or not the one that is wanted.",
-    "bad-images": "Images cannot be read or decoded, or have another size.",
-    "bad-layout": "Folders, lists or labels of a dataset are not as its source describes them.",
+    "bad-images": "Images cannot be read or decoded, or have another size or depth.",
+    "bad-layout": "Folders, lists or labels are not as the source describes, or parts share files.",
     "batch-too-large": "The batch has more images than the split.",
     "conflict": "Values are each allowed, but not together.",
     "cycle": "Variants start from each other, or files extend each other, in a circle.",
