@@ -43,7 +43,7 @@ from ltbench.testing.steps import (
     tensors,
     training_batch,
 )
-from ltbench.training.fit import build_method
+from ltbench.training.build import build_method
 from ltbench.training.inference import evaluate, restore
 
 RTOL = 1e-9

@@ -26,17 +26,13 @@ from safetensors.torch import load_file, save
 import ltbench
 from ltbench.config.keys import KEY_LENGTH, content_hash, file_hash
 from ltbench.config.models import Job
-from ltbench.config.registry import HPARAMS
-from ltbench.config.validation import validate
 from ltbench.core.distributed import all_sum, gather, rank, world_size
 from ltbench.core.files import read_json, write_atomically, write_json
 from ltbench.core.hardware import cpu_seconds, processor
-from ltbench.core.seeding import derive_seed
 from ltbench.data.datamodule import DataModule
 from ltbench.methods.contract import Method, TrainedTeacher
 from ltbench.methods.cost import all_parameters, trained_parameters
 from ltbench.methods.plugins import find_method
-from ltbench.networks import NetworkSpec
 from ltbench.runs.record import (
     SCHEMA_VERSION,
     Cost,
@@ -52,12 +48,12 @@ from ltbench.runs.run_dir import JobFolder, RunDirectory
 from ltbench.runs.store import record_path, write_record
 from ltbench.tracking.wandb import finish, log_epoch, open_run
 from ltbench.training.bf16_emulation import bfloat16_kind
+from ltbench.training.build import build_method
 from ltbench.training.checkpoint import load_checkpoint, save_checkpoint
 from ltbench.training.heartbeat import Heartbeat, StoppedError
 from ltbench.training.module import History, TrainingModule
 from ltbench.training.options import Options
 from ltbench.training.precision import set_precision
-from ltbench.training.pretrained import pretrained_weights
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
@@ -274,25 +270,6 @@ def _log_failure(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         log.warning("%s could not be written: %s", what, error)
-
-
-def build_method(
-    job: Job, counts: torch.Tensor, plugins: Sequence[str] = (), data_root: str | None = None
-) -> Method:
-    """Return a job's method, initialized with the job's generator.
-
-    Raises:
-        KeyError: if neither METHODS nor a plugin has the method.
-        FileNotFoundError: if pretrained weights are missing.
-        ValueError: if they are not those of the recipe, or of another network.
-    """
-    recipe = job.recipe
-    weights = pretrained_weights(recipe, data_root)
-    spec = NetworkSpec(recipe.network, len(counts), job.dataset.channels, recipe.norm, weights)
-    kind, _ = find_method(job.method, map(Path, plugins))
-    # The same for all methods, so that runs are paired.
-    torch.manual_seed(derive_seed(job.seed, "init", job.stage))
-    return kind(spec, counts, validate(kind.HParams, job.hparams, HPARAMS))
 
 
 def make_trainer(job: Job, device: torch.device) -> pl.Trainer:

@@ -15,8 +15,8 @@ from ltbench.data.raw_dataset import LabeledImages
 from ltbench.methods.contract import Method
 from ltbench.runs.errors import RecordError
 from ltbench.runs.record import EvaluationResult, Record
+from ltbench.training.build import build_method
 from ltbench.training.evaluation import Evaluation, predicting
-from ltbench.training.fit import build_method
 from ltbench.training.precision import set_precision
 
 

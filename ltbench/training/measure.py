@@ -17,7 +17,7 @@ from ltbench.core.stepping import Stepper
 from ltbench.data.batch_maker import DTYPES
 from ltbench.methods.contract import Method, Progress, TrainedTeacher
 from ltbench.methods.plugins import find_method
-from ltbench.training.fit import build_method
+from ltbench.training.build import build_method
 from ltbench.training.module import frozen_backbone
 from ltbench.training.precision import autocast, set_precision
 from ltbench.training.schedule import build_optimizer

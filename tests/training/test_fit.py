@@ -21,6 +21,7 @@ from ltbench.runs.store import read_record, record_path
 from ltbench.testing.jobs import train
 from ltbench.testing.ranks import ranks
 from ltbench.training import fit
+from ltbench.training.build import build_method
 from ltbench.training.checkpoint import load_checkpoint
 from ltbench.training.divergence import DivergedError
 from ltbench.training.heartbeat import Heartbeat, StoppedError
@@ -44,7 +45,7 @@ def test_training_is_a_plain_loop_bit_for_bit(run_dir):
     fit.run_job(one, run_dir, options())
 
     data = DataModule.of_job(one, None)
-    method = fit.build_method(one, data.counts)
+    method = build_method(one, data.counts)
     network = method.network.to(memory_format=torch.channels_last).train()
     settings = one.stage_recipe
     optimizer = torch.optim.SGD(
@@ -377,7 +378,7 @@ def test_divergence_without_a_diverged_loss_is_an_error(run_dir, method, lr, mes
 def test_equal_seeds_give_equal_initialization_across_methods():
     counts = torch.full((10,), 40)
     methods = ("softmax", "balanced_softmax")
-    ones = [fit.build_method(job(m), counts).network.state_dict() for m in methods]
+    ones = [build_method(job(m), counts).network.state_dict() for m in methods]
     assert all(torch.equal(ones[0][name], ones[1][name]) for name in ones[0])
     assert derive_seed(0, "init", "train") != derive_seed(1, "init", "train")
 
@@ -493,7 +494,7 @@ def test_tuning_uses_held_out_images(run_dir):
     assert all(torch.equal(after[name], value) for name, value in before.items())
     strength, temperature = after["strength"], after["temperature"]
     data = DataModule.of_job(second, None)
-    method = fit.build_method(second, data.counts).double().eval()
+    method = build_method(second, data.counts).double().eval()
     method.load_state_dict(before | {"strength": strength, "temperature": temperature})
     with torch.inference_mode():
         (batch,) = data.auxiliary_batches()

@@ -7,6 +7,7 @@ from ltbench.core.label_shift import SHIFTS, Shift
 from ltbench.data.datamodule import DataModule
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.training import fit
+from ltbench.training.build import build_method
 from ltbench.training.label_shift import shifted_counts, shifted_tests
 from tests.support.training_jobs import DIGITS, job, options
 
@@ -29,7 +30,7 @@ def ready(method, split="longtailed"):
     """Return a method that has learned nothing, and its data."""
     one = job(method, split=split)
     data = DataModule.of_job(one, None)
-    built = fit.build_method(one, data.counts).double().eval()
+    built = build_method(one, data.counts).double().eval()
     return built, data
 
 

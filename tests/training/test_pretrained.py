@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 import ltbench.networks.resnet10  # noqa: F401 - timm knows it from then on
 from ltbench.config.models import Pretrained
-from ltbench.training.fit import build_method
+from ltbench.training.build import build_method
 from ltbench.training.pretrained import missing_weights, pretrained_weights
 from ltbench.training.schedule import build_optimizer
 from tests.support.training_jobs import job, recipe

@@ -1,0 +1,34 @@
+"""Build a job's method; imports no Lightning, so that predictions need none."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ltbench.config.models import Job
+from ltbench.config.registry import HPARAMS
+from ltbench.config.validation import validate
+from ltbench.core.seeding import derive_seed
+from ltbench.methods.contract import Method
+from ltbench.methods.plugins import find_method
+from ltbench.networks import NetworkSpec
+from ltbench.training.pretrained import pretrained_weights
+
+
+def build_method(
+    job: Job, counts: torch.Tensor, plugins: Sequence[str] = (), data_root: str | None = None
+) -> Method:
+    """Return a job's method, initialized with the job's generator.
+
+    Raises:
+        KeyError: if neither METHODS nor a plugin has the method.
+        FileNotFoundError: if pretrained weights are missing.
+        ValueError: if they are not those of the recipe, or of another network.
+    """
+    recipe = job.recipe
+    weights = pretrained_weights(recipe, data_root)
+    spec = NetworkSpec(recipe.network, len(counts), job.dataset.channels, recipe.norm, weights)
+    kind, _ = find_method(job.method, map(Path, plugins))
+    # The same for all methods, so that runs are paired.
+    torch.manual_seed(derive_seed(job.seed, "init", job.stage))
+    return kind(spec, counts, validate(kind.HParams, job.hparams, HPARAMS))
