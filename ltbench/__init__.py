@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from ltbench.analysis.runs import Runs
+    from ltbench.training.classifier import Classifier
 
 __version__ = "0.1.0"
 
@@ -34,3 +35,24 @@ def load_runs(
 
     read_registry([Path(path) for path in plugins])
     return read_runs(Path(published), Path(runs))
+
+
+def load(
+    export: "str | PathLike[str]", plugins: "Iterable[str | PathLike[str]]" = ()
+) -> "Classifier":
+    """Load the classifier of an exported run, on the CPU.
+
+    Args:
+        export: folder written by `ltbench results export`.
+        plugins: Python files with methods of your own; they are executed.
+
+    Raises:
+        ConfigError: if the export's configuration or a plugin cannot be used.
+        RecordError: if its record is invalid, or its files do not belong together.
+    """
+    from pathlib import Path
+
+    from ltbench.runs.export import read_export
+    from ltbench.training.classifier import load
+
+    return load(read_export(Path(export)), tuple(map(str, plugins)))

@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -123,13 +124,35 @@ def test_the_guide_to_own_images_leads_from_a_list_to_tables(tmp_path):
         path = tmp_path / example.splitlines()[0].removeprefix("# ")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(example)
-    (commands,) = blocks("docs/own-images.md", "sh")
-    said = "".join(run(tmp_path, line.removeprefix("ltbench ")) for line in commands.splitlines())
+    train, predict = blocks("docs/own-images.md", "sh")
+    said = "".join(run(tmp_path, line.removeprefix("ltbench ")) for line in train.splitlines())
     assert "24 images, 4 to 12 a class" in said
     assert "31, 0.00 GB, 0 bad" in said
     board = (tmp_path / "board/README.md").read_text()
     for words in ("Balanced acc", "Macro F1", "each class", "| owl"):
         assert words in board
+    key = min(path.name for path in (tmp_path / "runs/jobs").iterdir())
+    photos = [path for path in (tmp_path / "data/pets/images").iterdir() if "-test-" in path.name]
+    (tmp_path / "photos").mkdir()
+    for path in photos:
+        shutil.copy(path, tmp_path / "photos")
+    for line in predict.splitlines():
+        run(tmp_path, line.removeprefix("ltbench ").replace("KEY", key))
+    header, *rows = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert header.split(",")[:3] == ["image", "predicted", "probability"]
+    assert len(rows) == len(photos) == 7
+    shutil.copy(photos[0], tmp_path / "photo.jpg")
+    (example,) = blocks("docs/reproduce.md", "python")
+    done = processes.run(
+        [sys.executable, "-c", example.replace("KEY", key)],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    name, probability = done.stdout.split()
+    assert name in ("cat", "dog", "owl")
+    assert 1 / 3 <= float(probability) <= 1
 
 
 def commands():

@@ -48,7 +48,12 @@ NEVER = {
 }
 
 STANDARD = {"typing", "collections.abc", "os", "pathlib"}
-LOADED_BY_A_CALL = {"ltbench.analysis.runs", "ltbench.launch.plan"}
+LOADED_BY_A_CALL = {
+    "ltbench.analysis.runs",
+    "ltbench.launch.plan",
+    "ltbench.runs.export",
+    "ltbench.training.classifier",
+}
 """What the functions of the package itself import when they are called."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -133,6 +138,12 @@ def test_the_toolbox_loads_without_lightning():
     loaded = loaded_by("\n".join(f"import ltbench.{name}" for name in sorted(TOOLBOX)))
     assert "torch" in loaded
     assert not loaded & LIGHTNING
+
+
+def test_predicting_loads_no_lightning():
+    loaded = loaded_by("import ltbench.training.classifier")
+    assert "torch" in loaded
+    assert not loaded & (LIGHTNING | {"timm", "wandb", "onnx"})
 
 
 def test_networks_of_our_own_train_without_timm():

@@ -10,7 +10,7 @@ import ltbench
 from ltbench.cli.agreement import agreement
 from ltbench.cli.config import config_app
 from ltbench.cli.data import data_app
-from ltbench.cli.evaluate import evaluate
+from ltbench.cli.evaluate import evaluate, predict
 from ltbench.cli.methods import methods_app
 from ltbench.cli.reproduce import reproduce
 from ltbench.cli.results import results_app
@@ -40,6 +40,7 @@ VERBS = (
     reproduce,
     agreement,
     evaluate,
+    predict,
     worker,
     cancel,
     clean,

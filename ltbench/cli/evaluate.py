@@ -1,25 +1,41 @@
-"""The verb that evaluates exported weights."""
+"""The verbs that use exported weights: evaluate, predict."""
 
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ltbench.cli.options import DataRoot, DeviceName, Plugins
-from ltbench.cli.screen import print_report, print_text
+from ltbench.cli.screen import errors, print_report, print_table, print_text
 from ltbench.cli.verbs import unless
-from ltbench.config.errors import Location, raise_all
+from ltbench.config.errors import Location, collect_errors, raise_all
+from ltbench.data.errors import listed
+from ltbench.training.options import Device
 
 if TYPE_CHECKING:
-    from ltbench.config.models import DatasetSpec
-    from ltbench.runs.record import EvaluationResult, Record
+    import torch
 
+    from ltbench.config.models import DatasetSpec
+    from ltbench.runs.export import Export
+    from ltbench.runs.record import EvaluationResult, Record
 
 Part = Literal["test", "train", "val"]
 
+Run = Annotated[Path, typer.Argument(help="Folder written by `ltbench results export`.")]
+
+PREDICTION = ("predicted", "probability")
+"""Columns of a prediction in a CSV file."""
+
+HEADERS = ("image,true,", "image,predicted,")
+"""Beginnings of CSV files of predictions."""
+
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder written by `ltbench results export`.")],
+    run: Run,
     dataset: Annotated[
         str | None,
         typer.Option(help="Name of a dataset in configs/datasets; default: that of the run."),
@@ -30,41 +46,30 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder with one subfolder of images per class, instead of a dataset."),
     ] = None,
+    to_csv: Annotated[
+        Path | None,
+        typer.Option("--csv", help="CSV file of the predictions to write, one row per image."),
+    ] = None,
     data_root: Annotated[DataRoot, unless("--images")] = None,
     plugins: Plugins = None,
     device: DeviceName = "auto",
 ) -> None:
     """Evaluate exported weights on a dataset or on a folder of images."""
     from ltbench.config.load import load_dataset
-    from ltbench.launch.devices import local_slots
-    from ltbench.launch.plan import read_registry
     from ltbench.report.model_card import TESTED, Tested
     from ltbench.report.table import build
-    from ltbench.runs.export import read_export
 
-    export = read_export(run)
+    export = _read(run, plugins)
+    _check_csv(to_csv)
     record = export.record
-    if record.test is None:
-        raise Location("RUN").error(
-            "no-effect", "is a pre-training stage, which predicts no classes"
-        )
-    read_registry(plugins or ()).get(record.method, Location("config.yaml").at("job", "method"))
-    on_gpu = any(local_slots(device, 1)[0])
-
-    import torch
+    on = _torch_device(device)
 
     from ltbench.data.evaluation_data import images_of_folder, part_of_dataset
-    from ltbench.training.inference import evaluate as test
-    from ltbench.training.inference import restore
+    from ltbench.training.inference import predict_labeled, restore
 
     trained_on = record.job.dataset
     if images is not None:
-        if export.config.classes is None:
-            raise Location("--images").error(
-                "missing-key",
-                "the export has no class names; export the run again where its dataset is present",
-            )
-        test_images = images_of_folder(images, trained_on, record.job.recipe, export.config.classes)
+        test_images = images_of_folder(images, trained_on, record.job.recipe, export.class_names())
     else:
         spec = trained_on
         if dataset is not None:
@@ -74,12 +79,154 @@ def evaluate(
             spec, part, record.job.split, data_root, export.config.classes
         )
     method = restore(record, export.weights, tuple(map(str, plugins or ())))
-    result = test(method, record, test_images, torch.device("cuda" if on_gpu else "cpu"))
+    evaluation = predict_labeled(method, record, test_images, on)
+    result = evaluation.result()
     tested_on = str(images) if images else f"{dataset or trained_on.id}, {part} images"
     for table in build([TESTED], Tested(result, record, f"{record.job.label} on {tested_on}")):
         print_report(table)
     if dataset is None and images is None and part == "test":
         print_text(_comparison(result, record))
+    if to_csv is not None:
+        classes = export.config.classes or tuple(map(str, range(trained_on.classes)))
+        with _rows(to_csv, ("image", "true", *PREDICTION)) as write:
+            predictions = zip(test_images.names, *evaluation.predictions(), strict=True)
+            for name, predicted, confidence, label in predictions:
+                cells = _prediction(classes[predicted], confidence.float())
+                write((name, classes[label], *cells))
+
+
+def predict(
+    run: Run,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Images, folders of images, or lists of images (.csv, .tsv, .txt)."),
+    ],
+    to_csv: Annotated[
+        Path | None,
+        typer.Option("--csv", help="CSV file to write, one row per image; default: a table."),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Number of most probable classes.")] = 1,
+    plugins: Plugins = None,
+    device: DeviceName = "auto",
+) -> None:
+    """Predict the classes of images by exported weights.
+
+    An image that cannot be read has a row with the error; the exit code is then 1.
+    """
+    from ltbench.data.image_paths import find_images
+    from ltbench.launch.display import progress_bar
+
+    export = _read(run, plugins)
+    found = find_images(paths)
+    problems = found.problems
+    with collect_errors(problems):
+        _check_csv(to_csv)
+    with collect_errors(problems):
+        if top > len(export.class_names()):
+            message = f"{top} requested, the run has {len(export.class_names())} classes"
+            raise Location("--top").error("out-of-range", message)
+    raise_all(problems)
+    if found.others:
+        _warn(f"{len(found.others):,} other files are left out:", found.others)
+    on = _torch_device(device)
+
+    from ltbench.training.classifier import load
+    from ltbench.training.inference import move
+
+    classifier = load(export, tuple(map(str, plugins or ())))
+    move(classifier.method, export.record, on)
+    classifier.to(on)
+    header = [*PREDICTION, *(f"{name}_{k}" for k in range(2, top + 1) for name in PREDICTION)]
+    total, bad = len(found.files), []
+    with (
+        _rows(to_csv, ("image", *header, "error")) as write,
+        progress_bar(errors, "Predicting images") as progress,
+    ):
+        progress(0, total)
+        predictions = zip(found.files, classifier.predict_each(found.files), strict=True)
+        for done, (file, prediction) in enumerate(predictions, 1):
+            if isinstance(prediction, str):
+                bad.append(f"{file}: {prediction}")
+                write((str(file), *[""] * len(header), prediction))
+            else:
+                best = zip(*prediction.topk(top), strict=True)
+                cells = (_prediction(classifier.classes[k], p) for p, k in best)
+                write((str(file), *chain.from_iterable(cells), ""))
+            progress(done, total)
+    if to_csv is not None:
+        print_text(f"{total - len(bad):,} images predicted: {to_csv}")
+    if bad:
+        _warn(f"{len(bad):,} of {total:,} images cannot be read:", bad)
+        raise typer.Exit(1)
+
+
+def _read(run: Path, plugins: Sequence[Path] | None) -> "Export":
+    """Read an export whose run predicts classes, by a method that is known."""
+    from ltbench.launch.plan import read_registry
+    from ltbench.runs.export import read_export
+
+    export = read_export(run)
+    export.require_test()
+    method = Location("config.yaml").at("job", "method")
+    read_registry(plugins or ()).get(export.record.method, method)
+    return export
+
+
+def _torch_device(device: Device) -> "torch.device":
+    from ltbench.launch.devices import local_slots
+
+    on_gpu = any(local_slots(device, 1)[0])
+
+    import torch
+
+    return torch.device("cuda" if on_gpu else "cpu")
+
+
+def _check_csv(path: Path | None) -> None:
+    """Check that a CSV file of predictions can be written, over nothing but such a file.
+
+    Raises:
+        ConfigError: if not.
+    """
+    location = Location("--csv")
+    if path is None:
+        return
+    if path.suffix.lower() != ".csv":
+        raise location.error("malformed", f"{path}: expected a file name that ends in .csv")
+    if not path.absolute().parent.is_dir():
+        raise location.error("not-writable", f"{path}: there is no folder {path.parent}")
+    if path.exists():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            if not file.readline().startswith(HEADERS):
+                raise location.error("conflict", f"{path} exists, and has no predictions")
+
+
+@contextmanager
+def _rows(path: Path | None, header: Sequence[str]) -> Iterator[Callable[[Sequence[str]], object]]:
+    """Write rows to a CSV file as they come, or print them as a table at the end.
+
+    Yields a function that takes a row. The table has no empty columns.
+    """
+    if path is None:
+        rows: list[Sequence[str]] = []
+        yield rows.append
+        columns = [i for i in range(len(header)) if any(row[i] for row in rows)]
+        print_table([header[i] for i in columns], ([row[i] for i in columns] for row in rows))
+        return
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        yield writer.writerow
+
+
+def _prediction(name: str, probability: "torch.Tensor") -> tuple[str, str]:
+    """Return the cells of a predicted class."""
+    return name, f"{float(probability):.6g}"
+
+
+def _warn(title: str, items: Iterable[object]) -> None:
+    text = f"{title}\n{listed([str(item) for item in items])}"
+    errors.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _check_compatible(spec: "DatasetSpec", trained_on: "DatasetSpec") -> None:

@@ -1,16 +1,18 @@
 """Labeled images for `ltbench evaluate`: a part of a dataset, or a folder."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from ltbench.config.models import DatasetSpec, Recipe, Split
-from ltbench.data.decode import BadImageError, pixels_of, read_file
+from ltbench.data.decode import BadImageError, Pixels, read_file
 from ltbench.data.errors import DataError, listed
 from ltbench.data.image_folder import list_folder
-from ltbench.data.images import FileImages, InMemoryImages
+from ltbench.data.images import DecodedImages, FileImages, Images, InMemoryImages
 from ltbench.data.raw_dataset import LabeledImages
 from ltbench.data.sources import load_raw_dataset
 from ltbench.data.split import make_split
@@ -79,26 +81,45 @@ def images_of_folder(
     label_of = {name: label for label, name in enumerate(classes)}
     files = index.parts["train"]
     labels = np.array([label_of[index.classes[file.label]] for file in files], np.int64)
-    images = FileImages.of(spec, folder, (file.path for file in files))
-    if recipe.resize_shorter_side is not None:
-        return LabeledImages(images, labels)
-    return LabeledImages(_decode_all(images, spec.image_size), labels)
+    images = image_files(spec, recipe, folder, tuple(file.path for file in files))
+    return LabeledImages(images if images.size is None else _decode_all(images), labels, images)
 
 
-def _decode_all(files: FileImages, side: int) -> InMemoryImages:
+def image_files(
+    spec: DatasetSpec, recipe: Recipe, root: Path = Path(), paths: tuple[str, ...] = ()
+) -> FileImages:
+    """Return image files that are read as in a job's test.
+
+    Their shorter side is resized if the recipe resizes; else they must have the dataset's size.
+    """
+    side = recipe.resize_shorter_side
+    return replace(
+        FileImages.of(spec, root, paths),
+        resize_shorter_side=side,
+        quality=recipe.jpeg_quality,
+        size=(spec.image_size, spec.image_size) if side is None else None,
+    )
+
+
+def decoded_images(pixels: Sequence[Pixels], files: FileImages) -> Images:
+    """Return images in memory, given the pixels [H, W, C] that files were decoded to."""
+    if files.size is None:
+        return DecodedImages(tuple(pixels))
+    return InMemoryImages(np.stack(pixels).transpose(0, 3, 1, 2))
+
+
+def _decode_all(files: FileImages) -> Images:
     """Decode image files of one size.
 
     Raises:
         DataError: naming all that cannot be read or have another size.
     """
-    problems = []
-    images = np.zeros((len(files), files.channels, side, side), np.uint8)
-    for image, path in zip(images, files.paths, strict=True):
+    problems, pixels = [], []
+    for path in files.paths:
         try:
-            data = read_file(files.root / path)
-            image[...] = pixels_of(files.decode(data, (side, side))).transpose(2, 0, 1)
+            pixels.append(files.pixels(read_file(files.root / path)))
         except BadImageError as error:
             problems.append(f"{path}: {error}")
     if problems:
         raise DataError(f"bad images ({len(problems)}):\n{listed(problems)}", "bad-images")
-    return InMemoryImages(images)
+    return decoded_images(pixels, files)

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, get_args
 from unicodedata import normalize
 
-from ltbench.config.errors import MOST_CHOICES, did_you_mean
+from ltbench.config.errors import MOST_CHOICES, Location, Problem, did_you_mean
 from ltbench.data.errors import DataError
 from ltbench.data.file_index import (
     OUTSIDE,
@@ -135,6 +135,44 @@ def _read(folder: Path, name: str, problems: list[str]) -> Table:
             label = normalize("NFC", row["label"])
             rows.append(Row(location, row["path"], label, split))
     return Table(tuple(rows), not columns or "split" in columns)
+
+
+def read_paths(file: Path, problems: list[Problem]) -> list[Path]:
+    """Return the images of a list, to be predicted: its column `path`, or else the first.
+
+    In a list without delimiters a line is a path, or a path and a label as above. Paths are
+    relative to the list's folder; the images need not exist.
+
+    Args:
+        file: the list.
+        problems: extended by those with the list.
+    """
+    location = Location(str(file))
+    try:
+        lines = read_lines(file)
+    except DataError as error:
+        problems.append(location.problem("unreadable", f"cannot be read: {error}"))
+        return []
+    column = 0
+    paths: list[Path] = []
+    invalid: list[str] = []
+    for number, cells in _cells(file.name, lines, invalid):
+        header = [cell.lower() for cell in cells]
+        if not paths and "path" in header:
+            column = header.index("path")
+            continue
+        path, line = "".join(cells[column : column + 1]), lines[number - 1].strip()
+        whole = (file.parent / line).exists() or not (file.parent / path).exists()
+        if whole and not any(mark in line for mark in DELIMITERS):
+            path = line
+        if not path or "\0" in path:
+            problems.append(Problem(location.file, number, "", "malformed", "has no path"))
+        else:
+            paths.append(file.parent / path)
+    problems += [location.problem("malformed", message) for message in invalid]
+    if not paths:
+        problems.append(location.problem("bad-layout", "lists no images"))
+    return paths
 
 
 def _cells(name: str, lines: Sequence[str], problems: list[str]) -> Iterator[tuple[int, list[str]]]:

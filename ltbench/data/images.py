@@ -75,6 +75,32 @@ class InMemoryImages:
         return list(self.pixels[np.asarray(positions, np.int64)].transpose(0, 2, 3, 1))
 
 
+@dataclass(frozen=True)
+class DecodedImages:
+    """Images of any size in memory.
+
+    Attributes:
+        pixels: [H, W, C] uint8 of each image.
+    """
+
+    pixels: tuple[Pixels, ...]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, positions: Indices) -> "DecodedImages":
+        return DecodedImages(tuple(self.pixels[position] for position in positions))
+
+    @property
+    def shape(self) -> None:
+        """None: images are of any size."""
+        return
+
+    def read(self, positions: Sequence[int]) -> list[Pixels]:
+        """Return the pixels [H, W, C] of images."""
+        return [self.pixels[position] for position in positions]
+
+
 class Readers:
     """Reads images in threads.
 
@@ -100,6 +126,7 @@ class FileImages:
         root: folder that paths are relative to.
         paths: of the images.
         channels: of the decoded images.
+        size: required width and height; None for any.
         resize_shorter_side: pixels of the shorter side after resizing; None for no resizing.
         quality: of a JPEG round trip after resizing; None for none.
         threads: that decode.
@@ -114,6 +141,7 @@ class FileImages:
     resize_shorter_side: int | None = None
     quality: int | None = None
     threads: int = 1
+    size: tuple[int, int] | None = None
     upright: bool = False
     max_pixels: int = MAX_PIXELS
 
@@ -148,10 +176,18 @@ class FileImages:
 
     def _read(self, position: int) -> Pixels:
         try:
-            image = self.open(self.paths[position])
+            return self.pixels(read_file(self.root / self.paths[position]))
         except BadImageError as error:
             path = printable(str(self.root / self.paths[position]))
             raise DataError(f"{path} {error}", "bad-images") from None
+
+    def pixels(self, data: bytes) -> Pixels:
+        """Return the pixels [H, W, C] of an image file, given its bytes.
+
+        Raises:
+            BadImageError: if it cannot be decoded.
+        """
+        image = self._resized(self.decode(data, self.size))
         if self.quality is None:
             return pixels_of(image)
         return decode_pixels(encode_jpeg(image, self.quality), self.channels)
@@ -162,7 +198,9 @@ class FileImages:
         Raises:
             BadImageError: if it cannot be decoded.
         """
-        image = self.decode(read_file(self.root / path))
+        return self._resized(self.decode(read_file(self.root / path)))
+
+    def _resized(self, image: Image.Image) -> Image.Image:
         side = self.resize_shorter_side
         return image if side is None else resize_shorter(image, side)
 

@@ -102,6 +102,10 @@ class OrderedLoader:
         rows = self.index[first:last]
         return Batch(self.maker(rows), self.labels[rows], rows)
 
+    def first_image(self) -> Tensor:
+        """Return the first image [1, C, H, W]."""
+        return self.load_batch(0, 1).images
+
 
 def rank_slice(count: int, rank: int, world: int) -> range:
     """Return a rank's contiguous share of `count` positions; sizes differ by one."""

@@ -1,8 +1,9 @@
-"""A function applied to many items in several processes."""
+"""A function applied to many items in several processes or threads."""
 
 import signal
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -35,5 +36,29 @@ def run_in_processes(
     try:
         futures = [pool.submit(function, item) for item in items]
         yield from (future.result() for future in as_completed(futures))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def run_in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int
+) -> Iterator[Result]:
+    """Yield a function's results for items in their order.
+
+    Args:
+        function: of an item.
+        items: its arguments, one a call.
+        threads: their number.
+        ahead: most calls that are not yet yielded.
+    """
+    pool = ThreadPoolExecutor(threads)
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) == ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)

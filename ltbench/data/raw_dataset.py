@@ -20,10 +20,19 @@ EXCLUDED = -1
 
 @dataclass(frozen=True)
 class LabeledImages:
-    """Images and their labels [N]."""
+    """Images and their labels [N]; the files that images in memory were read from, if any."""
 
     images: Images
     labels: Labels
+    files: FileImages | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Path of each image, or its position if it has no file."""
+        files = self.images if isinstance(self.images, FileImages) else self.files
+        if files is None:
+            return [str(position) for position in range(len(self.images))]
+        return [str(files.root / path) for path in files.paths]
 
     def counts(self, classes: int) -> tuple[int, ...]:
         """Return the class counts [C]."""

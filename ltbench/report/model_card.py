@@ -70,9 +70,33 @@ An image classifier, trained on the {job.split} split of {job.dataset.id} with l
     if record.test is not None:
         tested = Tested(record.test, record, "Test, last epoch")
         parts += [markdown(table, level=2) for table in build([TESTED], tested)]
-    parts.append(
-        "## Use\n\n`ltbench evaluate` with the path of this folder tests it again; `--images` "
-        "takes a folder with\none subfolder of images per class. `config.yaml` holds the "
-        "preprocessing and the class names.\n"
-    )
+        parts.append(_use(record))
     return "\n".join(parts)
+
+
+def _use(record: Record) -> str:
+    """Return how to use an exported run."""
+    folder = f"exports/{record.key}"
+    return f"""\
+## Use
+
+```python
+import ltbench
+
+model = ltbench.load("{folder}")  # the path of this folder
+probabilities = model.predict(["photo.jpg"])  # [images, classes]
+print(model.classes[probabilities[0].argmax()])
+```
+
+`model` is a PyTorch module: `model.transform("photo.jpg")` returns the input of the network, and
+`model.predict` takes batches of them too. On the command line, with the path of this folder:
+
+```sh
+ltbench predict {folder} photo.jpg                          # images, folders, lists
+ltbench predict {folder} photos --csv out.csv --top 5
+ltbench evaluate {folder} --images FOLDER --csv out.csv     # one subfolder per class
+ltbench evaluate {folder}                                   # repeats the test
+```
+
+`config.yaml` holds the preprocessing and the class names.
+"""

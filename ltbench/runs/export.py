@@ -38,6 +38,33 @@ class Export:
     record: Record
     weights: Path
 
+    def require_test(self) -> None:
+        """Check that the run predicts classes.
+
+        Raises:
+            ConfigError: if it is a pre-training stage.
+        """
+        if self.record.test is None:
+            message = "is a pre-training stage, which predicts no classes"
+            raise self._location.at("job", "stage").error("no-effect", message)
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes.
+
+        Raises:
+            ConfigError: if they are unknown.
+        """
+        if self.config.classes is None:
+            raise self._location.at("classes").error(
+                "missing-key",
+                "the export has no class names; export the run again where its dataset is present",
+            )
+        return self.config.classes
+
+    @property
+    def _location(self) -> Location:
+        return Location(display(self.weights.with_name(CONFIG)))
+
 
 def find_run(key: str, records: Mapping[str, Stored]) -> Record:
     """Return the record whose key begins with a prefix.

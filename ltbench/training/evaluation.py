@@ -3,7 +3,7 @@
 The job's test, the tests between epochs and `ltbench evaluate` share this context and loader.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -13,7 +13,6 @@ from ltbench.config.models import Recipe
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import all_sum, gather, rank, world_size
 from ltbench.core.groups import GROUPS, Group
-from ltbench.data.loaders import OrderedLoader
 from ltbench.methods.contract import Method
 from ltbench.metrics.calibration import calibration_bins
 from ltbench.metrics.per_class import confusion_rows, hits_and_totals
@@ -32,9 +31,16 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.double().softmax(dim=1)
 
 
+def of_all_classes(scores: Tensor, known: Tensor, classes: int) -> Tensor:
+    """Return scores [B, K] of the known classes [K] as scores [B, C] of all, 0 for the others."""
+    scattered = scores.new_zeros(scores.shape[0], classes)  # an export to ONNX follows the shape
+    scattered[:, known] = scores
+    return scattered
+
+
 @contextmanager
 def predicting(
-    method: Method, recipe: Recipe, loader: OrderedLoader, device: torch.device
+    method: Method, recipe: Recipe, first: Callable[[], Tensor], device: torch.device
 ) -> Iterator[None]:
     """Open the context of a test: eager mode, autocast, folded BatchNorm.
 
@@ -43,14 +49,14 @@ def predicting(
     Args:
         method: in evaluation mode.
         recipe: of the job.
-        loader: of the test images.
-        device: of the test images.
+        first: returns the first image [1, C, H, W].
+        device: of the images.
     """
     with ExitStack() as stack:
         stack.enter_context(eager())
         stack.enter_context(autocast(recipe, device))
         if recipe.fold_batchnorm:
-            images = loader.load_batch(0, 1).images.repeat_interleave(2, dim=0)
+            images = first().repeat_interleave(2, dim=0)
             stack.enter_context(folded_batchnorm(method, lambda: method.predict(images)))
         yield
 
@@ -101,13 +107,17 @@ class Evaluation:
         confidence, prediction = scores.max(dim=1)
         self.parts.append((self.known[prediction], confidence, labels))
         if self.scores:
-            all_scores = scores.new_zeros(len(scores), self.classes)
-            all_scores[:, self.known] = scores
+            all_scores = of_all_classes(scores, self.known, self.classes)
             self.scores.append(all_scores.float().cpu())
+
+    def predictions(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return predictions, confidences and labels [N] of this rank."""
+        prediction, confidence, labels = map(torch.cat, zip(*self.parts, strict=True))
+        return prediction, confidence, labels
 
     def correct_confidence(self) -> Tensor:
         """Return the confidence of this rank's correct predictions."""
-        prediction, confidence, labels = map(torch.cat, zip(*self.parts, strict=True))
+        prediction, confidence, labels = self.predictions()
         return confidence[prediction == labels]
 
     def _gathered(self, what: str) -> tuple[Tensor, Tensor, Tensor]:

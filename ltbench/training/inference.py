@@ -32,7 +32,7 @@ def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Metho
         RecordError: if the weights do not fit the method.
     """
     job = record.job
-    counts = torch.tensor(record.split.train_counts)[_trained_classes(record)]
+    counts = torch.tensor(record.split.train_counts)[trained_classes(record)]
     recipe = job.recipe.model_copy(update={"pretrained": None})  # the weights are loaded below
     try:
         method = build_method(job.model_copy(update={"recipe": recipe}), counts, plugins)
@@ -55,12 +55,15 @@ def evaluate(
     method: Method, record: Record, labeled: LabeledImages, device: torch.device
 ) -> EvaluationResult:
     """Test a restored method; on the same images the job's own result."""
+    return predict_labeled(method, record, labeled, device).result()
+
+
+def predict_labeled(
+    method: Method, record: Record, labeled: LabeledImages, device: torch.device
+) -> Evaluation:
+    """Predict labeled images as in the job's test."""
     job = record.job
-    torch.set_num_threads(record.environment.threads)
-    set_precision(job.recipe)
-    method.to(device)
-    if job.recipe.channels_last:
-        method.to(memory_format=torch.channels_last)
+    move(method, record, device)
     maker = batch_maker(labeled.images, job.dataset, job.recipe, device)
     loader = OrderedLoader(
         maker,
@@ -69,14 +72,24 @@ def evaluate(
     )
     groups = class_groups(record.split.longtailed_counts, job.dataset.shot_rule)
     evaluation = Evaluation(
-        job.dataset.classes, _trained_classes(record), device, groups, ranking=True
+        job.dataset.classes, trained_classes(record), device, groups, ranking=True
     )
-    with torch.inference_mode(), predicting(method, job.recipe, loader, device):
+    with torch.inference_mode(), predicting(method, job.recipe, loader.first_image, device):
         evaluation.add_all(method, loader)
-    return evaluation.result()
+    return evaluation
 
 
-def _trained_classes(record: Record) -> torch.Tensor:
+def move(method: Method, record: Record, device: torch.device) -> None:
+    """Move a restored method to a device; set the job's precision and threads."""
+    recipe = record.job.recipe
+    torch.set_num_threads(record.environment.threads)
+    set_precision(recipe)
+    method.to(device)
+    if recipe.channels_last:
+        method.to(memory_format=torch.channels_last)
+
+
+def trained_classes(record: Record) -> torch.Tensor:
     """Return the classes [K] that a job was trained on."""
     job: Job = record.job
     counts = record.split.longtailed_counts

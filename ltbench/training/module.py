@@ -255,7 +255,8 @@ class TrainingModule(pl.LightningModule):
         """Return the hits of each class on the test set, between epochs."""
         loader, recipe = self.data.test_dataloader(), self.job.recipe
         self.method.eval()
-        with torch.inference_mode(), predicting(self.method, recipe, loader, self.device):
+        context = predicting(self.method, recipe, loader.first_image, self.device)
+        with torch.inference_mode(), context:
             hits = self._hits(loader, "test images")
         self.method.train()
         return hits
@@ -278,9 +279,10 @@ class TrainingModule(pl.LightningModule):
                 with torch.inference_mode(), autocast(recipe, self.device):
                     self.method.tune_on_validation(self.data.auxiliary_batches())
             with autocast(recipe, self.device):
-                images = self.data.test_dataloader().load_batch(0, PROBE).images
+                loader = self.data.test_dataloader()
+                images = loader.load_batch(0, PROBE).images
                 self.read = read_parameters(self.method, images)
-        context = predicting(self.method, recipe, self.data.test_dataloader(), self.device)
+        context = predicting(self.method, recipe, loader.first_image, self.device)
         self.test_context.enter_context(context)
         if stage.is_trained:
             self.training_hits = self._hits(self.data.training_batches(), "training images")
