@@ -46,11 +46,18 @@ def results_export(
     to: Annotated[
         Path | None, typer.Option(help="Folder to write to; default: exports/KEY.")
     ] = None,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Write model.onnx too, checked against PyTorch.")
+    ] = False,
     *,
     folders: Folders,
     inputs: Inputs,
 ) -> None:
     """Export a run: weights, configuration, record and model card."""
+    if onnx:
+        from ltbench.training.onnx_export import require_onnx, write_onnx
+
+        require_onnx()
     from ltbench.data.sources import is_there, load_raw_dataset
     from ltbench.report.model_card import model_card
     from ltbench.runs.export import find_run, write_export
@@ -63,6 +70,12 @@ def results_export(
     folder = to or EXPORTS / record.key
     job = folders.runs.job(record.key)
     for path in write_export(record, job, classes, card, folder):
+        print_text(str(path))
+    if onnx:
+        import ltbench
+
+        path = folder / "model.onnx"
+        write_onnx(ltbench.load(folder, inputs.plugins or ()), path)
         print_text(str(path))
 
 
