@@ -277,7 +277,7 @@ def test_links_to_outside_of_the_folder_are_rejected(folder):
 
 
 @pytest.mark.parametrize("start", ["./images", "images/../images", "images/"])
-def test_a_file_is_listed_once_however_its_path_is_written(start, folder):
+def test_a_path_with_dots_is_the_same_file(start, folder):
     again = f"{start}/ant/train 0.jpg"
     (folder / "own.csv").write_text("\n".join([*rows(), f"{again},ant,test"]))
     assert "already listed in own.csv:1" in rejected(folder)[0]["own.csv:19"]
