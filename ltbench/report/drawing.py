@@ -141,6 +141,9 @@ def _set_up(axes: Any, which: str, axis: Axis, series: Sequence[Series]) -> None
     if axis.limits is not None:
         axes.set(**{f"{which}lim": axis.limits})
     ticks = getattr(axes, f"{which}axis")
+    if axis.names:
+        ticks.set_ticks(range(len(axis.names)), axis.names)
+        axes.tick_params(axis=which, rotation=90 if max(map(len, axis.names)) > 2 else 0)
     match axis.scale:
         case "integers":
             ticks.get_major_locator().set_params(integer=True)

@@ -24,6 +24,10 @@ SHADES = (TEXT, MUTED, "#a3adb9")
 """Colors of classes with many, medium and few images."""
 
 LABEL_LENGTH = 28
+CLASS_LENGTH = 16
+MAX_CLASSES = 20
+"""Classes up to which an axis names them."""
+
 MAX_NAMED = 3
 """Points of a scatter plot that are named."""
 
@@ -34,11 +38,15 @@ Scale = Literal["linear", "integers", "times", "images", "none"]
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis; `times` and `images` are logarithmic, `none` has no ticks."""
+    """An axis; `times` and `images` are logarithmic, `none` has no ticks.
+
+    With `names`, these are the ticks at 0, 1, 2.
+    """
 
     label: str
     scale: Scale = "linear"
     limits: tuple[int, int] | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,19 @@ class _Data:
 
     def family(self, entry: VariantResult) -> Family:
         return family_of(entry.variant.method, self.methods)
+
+    def class_axis(self, panels: int = 1) -> Axis:
+        """Return the axis of classes by frequency, with their names if they fit.
+
+        Args:
+            panels: side by side, which share the width.
+        """
+        classes = by_frequency(self.entries[0], self.records)
+        if len(classes) * panels > MAX_CLASSES:
+            return Axis("class, the most frequent first", "integers")
+        names = self.records[self.entries[0].values["acc"].keys[0]].record.split.classes
+        ticks = tuple(_short(names[k], CLASS_LENGTH) for k, _ in classes)
+        return Axis("class, the most frequent first", names=ticks)
 
     def leaders(self) -> list[VariantResult]:
         """Return the most accurate variant of each family but the baseline's."""
@@ -285,7 +306,7 @@ def _curves(data: _Data) -> FigureContent:
             style = (MUTED, "softmax") if is_softmax else (color, label)
             series.append(Series("line", ranks, accuracies, *style, dashed=is_softmax))
     panel = Panel(
-        x=Axis("class, the most frequent first", "integers"),
+        x=data.class_axis(),
         y=Axis("accuracy (%)", limits=(0, 100)),
         series=tuple(series),
         right=Axis("training images", "images"),
@@ -304,6 +325,9 @@ def _gains(data: _Data) -> FigureContent | None:
         return None
     order = [k for k, _ in by_frequency(softmax, data.records)]
     theirs = class_accuracy(softmax, data.records)
+    axis = data.class_axis(len(leaders))
+    if not axis.names:
+        axis = Axis("head to tail", "none")
     panels: list[Panel] = []
     overall = []
     for entry in leaders:
@@ -313,7 +337,7 @@ def _gains(data: _Data) -> FigureContent | None:
         bars = (Series("bars", *_columns(points), color) for color, points in signs if points)
         panels.append(
             Panel(
-                x=Axis("head to tail", "none"),
+                x=axis,
                 y=Axis("" if panels else "points over softmax"),
                 series=(*bars, Series("level", (), (Fraction(0),), MUTED)),
                 title=_label(entry),
@@ -336,7 +360,7 @@ def _split(data: _Data) -> FigureContent:
         if points:
             label = f"{group}: {len(points)} classes"
             series.append(Series("bars", *_columns(points), shade, label))
-    x, y = Axis("class, the most frequent first", "integers"), Axis("training images", "images")
+    x, y = data.class_axis(), Axis("training images", "images")
     text = (
         f"{sum(counts):,} images of {len(counts)} classes, {max(counts):,} to {min(counts):,} per "
         "class."
@@ -364,10 +388,11 @@ def _percent(number: Fraction, flags: str = "") -> str:
 
 
 def _label(entry: VariantResult) -> str:
-    label = entry.variant.label
-    if len(label) <= LABEL_LENGTH:
-        return label
-    return f"{label[: LABEL_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return _short(entry.variant.label, LABEL_LENGTH)
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _numbers(numbers: Iterable[int]) -> Numbers:

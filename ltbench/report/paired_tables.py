@@ -19,7 +19,7 @@ from ltbench.core.exact import mean
 from ltbench.core.groups import GROUPS, RULES, Group, class_groups
 from ltbench.report.context import LABEL, BoardContext
 from ltbench.report.table import COUNT, P_VALUE, PERCENT, POINTS, Column, TableSpec
-from ltbench.runs.record import EvaluationResult
+from ltbench.runs.record import EvaluationResult, SplitFacts
 
 BASELINES = ("softmax", "balanced_softmax")
 
@@ -143,14 +143,14 @@ class Match:
     max_classes: int
 
     @cached_property
-    def counts(self) -> tuple[int, ...]:
-        """Long-tailed training images of each class, [C]."""
-        return next(iter(self.match.runs[0].values())).split.longtailed_counts
+    def split(self) -> SplitFacts:
+        """The split of both, with names and training images of the classes."""
+        return next(iter(self.match.runs[0].values())).split
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The shot group of each class, [C]."""
-        return class_groups(self.counts, self.match.dataset.shot_rule)
+        return class_groups(self.split.longtailed_counts, self.match.dataset.shot_rule)
 
     def overall(self) -> list[_Change]:
         """Return rows of all classes and of each shot group."""
@@ -167,10 +167,10 @@ class Match:
     def classes(self) -> list[_Change]:
         """Rows of the classes with test images, the largest change first."""
         pairs = self.match.pairs()
-        every = {k: change(pairs, [k]) for k in range(len(self.counts))}
+        every = {k: change(pairs, [k]) for k in range(len(self.groups))}
         changes = {k: of_class for k, of_class in every.items() if of_class is not None}
         order = sorted(changes, key=lambda k: (-abs(changes[k].difference), k))
-        return [self._row(str(k), changes[k], k) for k in order]
+        return [self._row(self.split.classes[k], changes[k], k) for k in order]
 
     def _row(self, name: str, change: Change | None, k: int = 0) -> _Change:
         base = replace(difference(self.comparison, self.match.planned), mean=None, interval=None)
@@ -183,7 +183,7 @@ class Match:
             replace(base, mean=change.theirs),
             replace(base, mean=change.difference, interval=change.interval),
             self.groups[k],
-            self.counts[k],
+            self.split.longtailed_counts[k],
         )
 
 

@@ -57,6 +57,11 @@ class SplitFacts(Model):
     bad_images: int = 0
     class_names: tuple[str, ...] | None = None
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, or their indices in older records."""
+        return self.class_names or tuple(map(str, range(len(self.train_counts))))
+
 
 class Calibration(Model):
     """Confidence and accuracy in 15 equal bins (lo, hi], as fractions."""

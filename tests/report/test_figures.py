@@ -12,7 +12,7 @@ from ltbench.report.drawing import STYLE, draw, themed
 from ltbench.report.families import FAMILIES
 from ltbench.report.figure_cache import draw_figures, write_figures
 from ltbench.report.figures import FIGURES, LINK, LOSS, figures_of
-from tests.support.page_world import HITS, HOSTILE, make_world
+from tests.support.page_world import CLASSES, HITS, HOSTILE, make_world
 
 NAME = "$x^$ & <b> --> é"
 SOFTMAX = [sum(of_class) for of_class in zip(*HITS["Softmax"], strict=True)]
@@ -113,6 +113,16 @@ def test_curves_and_gains_are_of_classes_by_frequency(figures):
     found = dict(zip(up.x + down.x, up.y + down.y, strict=True))
     assert [found[k] for k in range(6)] == expected
     assert min(up.y) >= 0 > max(down.y)
+
+
+def test_axes_name_the_classes_that_fit(figures):
+    names = (*CLASSES, NAME)
+    for figure in ("curves", "split"):
+        assert [panel.x.names for panel in figures[figure].panels] == [names]
+    panels = figures["gains"].panels
+    assert [panel.x.names for panel in panels] == [names] * len(panels)
+    text = "".join(ET.fromstring(draw(figures["split"]).svg).itertext())
+    assert all(name in text for name in names)
 
 
 def test_split_has_the_images_of_each_group(figures):

@@ -1,8 +1,12 @@
 from fractions import Fraction
 
+import pytest
+
+from ltbench.analysis.pairwise import head_to_heads
 from ltbench.analysis.result_set import EMPTY, boards
 from ltbench.report.formats import csv_text, markdown
-from ltbench.report.paired_tables import PAIRED, p_text
+from ltbench.report.paired_tables import BY_CLASS, PAIRED, Match, p_text
+from tests.support.made_records import with_confusion
 from tests.support.tables import made, texts
 
 HITS = (45, 43, 30, 20, 5, 1)
@@ -69,3 +73,17 @@ def test_p_values_for_people():
     assert [p_text(Fraction(p)) for p in ("0", "0.00099", "0.001", "0.0499", "1")] == [
         *("p < 0.001", "p < 0.001", "p = 0.001", "p = 0.050", "p = 1.000")
     ]
+
+
+@pytest.mark.parametrize("names", [("ant", "bee", "cow", "dog", "eel", "fox"), None])
+def test_classes_of_a_comparison_have_their_names(toy, names):
+    """Older records have none: their classes are numbers."""
+    plan = toy.plan([SOFTMAX, LATER], splits=("longtailed",))
+    hits = {"Softmax": HITS, "Later": (45, 43, 30, 20, 25, 11)}
+    found = [with_confusion(toy.record(j, hits[j.label]), names) for j in plan.jobs.values()]
+    rows = [(plan, row) for row in plan.rows]
+    (match,) = head_to_heads(rows, toy.stored(*found), ("Later", "Softmax"))
+    table = BY_CLASS.build(Match(match, match.compare(), 3))
+    classes = [row[0].text for row in table.rows]
+    assert classes == (["eel", "fox", "ant"] if names else ["4", "5", "0"])
+    assert [row[2].number for row in table.rows] == [10, 5, 200]

@@ -70,3 +70,19 @@ def record(job, hits, *, counts, totals=None, grid="toy_grid", rate=1000.0, **ch
         ),
     }
     return Record(**{**values, **changes})
+
+
+def with_confusion(record, names=None):
+    """Return a record with names, whose misses of a class are predicted as the next one."""
+    test, split = record.test, record.split
+    classes = len(test.hits)
+    confusion = tuple(
+        {j: n for j, n in ((k, hits), ((k + 1) % classes, total - hits)) if n}
+        for k, (hits, total) in enumerate(zip(test.hits, test.totals, strict=True))
+    )
+    return record.model_copy(
+        update={
+            "test": test.model_copy(update={"confusion": confusion}),
+            "split": split.model_copy(update={"class_names": names}),
+        }
+    )

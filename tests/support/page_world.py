@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from ltbench.report.context import Leaderboard
 from ltbench.report.page.document import write_page
 from ltbench.runs.store import BadRecord, RecordStore, record_path, write_record
+from tests.support.made_records import with_confusion
 
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=alert(1)>\"></td>"
 VARIANTS = [
@@ -17,6 +18,7 @@ VARIANTS = [
     {"label": "Stale", "method": "lws", "init_from": "Softmax"},
     {"label": "NCM", "method": "ncm", "init_from": "Softmax"},
 ]
+CLASSES = ("cat", "dog", "horse", "frog", "deer")
 HITS = {  # of 50 a class; long-tailed, by seed
     "Softmax": [(45, 43, 30, 20, 5, 1), (46, 42, 28, 22, 3, 0)],
     "Balanced Softmax": [(42, 41, 33, 28, 20, 15), (43, 40, 31, 27, 21, 14)],
@@ -28,7 +30,7 @@ BALANCED = {"Softmax": (40, 38, 36, 35, 34, 33), "LDAM-DRW": (42, 40, 38, 36, 36
 
 
 def make_world(toy, root, hostile=HOSTILE):
-    """Write records and the page; one variant has a hostile name."""
+    """Write records and the page; one variant and one class have a hostile name."""
     named = {"label": hostile, "method": "own_method"}
     plan = toy.plan([*VARIANTS, named])
     old = toy.plan([VARIANTS[0], VARIANTS[6]], versions={"lws": 7})
@@ -64,7 +66,8 @@ def make_world(toy, root, hostile=HOSTILE):
         records.append(toy.record(job, HITS[label][0]))
     store = root / "results" / "records"
     for record in {record.key: record for record in records}.values():
-        write_record(record, record_path(store, record.job))
+        named = with_confusion(record, (*CLASSES, hostile))
+        write_record(named, record_path(store, record.job))
     loaded = RecordStore(store).load()
     assert not loaded.bad
     loaded.bad.append(
