@@ -10,7 +10,7 @@ from ltbench.analysis.label_shift_accuracy import shifted_accuracy
 from ltbench.analysis.metrics import METRICS, Metric, metrics_in
 from ltbench.analysis.result_set import Estimate, Stage1Result, VariantResult
 from ltbench.core.exact import measured
-from ltbench.core.groups import GROUPS, RULES, Group
+from ltbench.core.groups import GROUPS, RULES, Group, class_groups
 from ltbench.core.label_shift import SHIFTS, Shift
 from ltbench.core.open_set import THRESHOLDS
 from ltbench.core.types import TestTime
@@ -21,6 +21,9 @@ from ltbench.runs.record import Record
 
 MAX_CLASSES = 200
 """Classes up to which a board has a table of single classes."""
+
+CLASS_VARIANTS = 6
+"""Variants in the table of single classes."""
 
 JOINT = "Joint: the stage-1 network with the classifier it was trained with."
 
@@ -343,26 +346,32 @@ OPEN_SET: TableSpec[BoardContext, _OpenSet] = TableSpec(
 
 @dataclass(frozen=True)
 class _Class:
-    """A class of an uneven test set."""
+    """A class of a dataset."""
 
     k: int
     name: str
+    group: Group
     trained_on: int
     tested_on: int
 
 
 def _single_classes(of: BoardContext) -> list[_Class]:
-    """Return the classes of an uneven test set, the largest first."""
-    if not of.board.uneven_test or of.board.dataset.classes > MAX_CLASSES:
+    """Return the classes of a tested board, the largest first."""
+    if of.board.dataset.classes > MAX_CLASSES:
         return []
     records = (record for entry in of.entries for record in of.records_of(entry))
-    split, test = next((r.split, r.test) for r in records if r.test)
-    names = split.class_names or tuple(map(str, range(of.board.dataset.classes)))
-    rows = [
-        _Class(k, *facts)
-        for k, facts in enumerate(zip(names, split.longtailed_counts, test.totals, strict=True))
-    ]
-    return sorted(rows, key=lambda row: -row.trained_on)
+    for split, test in ((record.split, record.test) for record in records):
+        if test is not None:
+            counts = split.longtailed_counts
+            groups = class_groups(counts, of.board.dataset.shot_rule)
+            facts = zip(split.classes, groups, counts, test.totals, strict=True)
+            rows = [_Class(k, *each) for k, each in enumerate(facts)]
+            return sorted(rows, key=lambda row: -row.trained_on)
+    return []
+
+
+def _tested_on(row: _Class) -> int:
+    return row.tested_on
 
 
 def _variant_column(entry: VariantResult, of: BoardContext) -> Column[_Class]:
@@ -383,14 +392,16 @@ CLASSES: TableSpec[BoardContext, _Class] = TableSpec(
     name="classes",
     title=lambda of: f"{of.board.title}: each class",
     caption=lambda of: (
-        f"{of.setting} Training images: of the long-tailed split. Best and second are marked "
-        "along a row."
+        f"{of.setting} {of.rule} Accuracy of each class for the most accurate variants, and "
+        "softmax. Training images: of the long-tailed split. Best and second are marked along a "
+        "row."
     ),
     columns=lambda of: [
         Column("Class", lambda row: row.name, names=True),
+        Column("Group", lambda row: row.group),
         Column("Training images", lambda row: row.trained_on, COUNT),
-        Column("Test images", lambda row: row.tested_on, COUNT),
-        *(_variant_column(entry, of) for entry in of.entries),
+        *([Column("Test images", _tested_on, COUNT)] if of.board.uneven_test else []),
+        *(_variant_column(entry, of) for entry in of.leading(CLASS_VARIANTS)),
     ],
     rows=_single_classes,
     along="rows",

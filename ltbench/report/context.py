@@ -10,8 +10,9 @@ from ltbench.analysis.findings import Finding
 from ltbench.analysis.mean_ranks import Ranks, accuracies, rank_variants
 from ltbench.analysis.metrics import METRICS, Metric
 from ltbench.analysis.result_set import Estimate, ResultSet, State, VariantResult, boards
+from ltbench.analysis.significance import find_baseline
 from ltbench.analysis.statistics import summarize
-from ltbench.config.planning import Plan
+from ltbench.config.planning import BASELINE, Plan
 from ltbench.config.registry import MethodInfo
 from ltbench.core.groups import RULES
 from ltbench.report.table import PERCENT, Column
@@ -59,9 +60,23 @@ class BoardContext:
         """The definition of its shot groups, for captions."""
         return f"Groups: {RULES[self.board.dataset.shot_rule]}."
 
+    @property
+    def has_ra(self) -> bool:
+        """Whether a variant has a relative accuracy."""
+        return any(entry.values["ra"].mean is not None for entry in self.entries)
+
     def records_of(self, entry: VariantResult) -> list[Record]:
         """Return the records behind the accuracy of a variant."""
         return [self.records[key].record for key in entry.values["acc"].keys]
+
+    def leading(self, n: int) -> list[VariantResult]:
+        """Return softmax and the most accurate variants, n in all, the best first."""
+        measured = [entry for entry in self.entries if entry.values["acc"].mean is not None]
+        measured.sort(key=lambda entry: entry.values["acc"].mean or 0, reverse=True)
+        softmax = find_baseline(self.board, BASELINE)
+        others = [entry for entry in measured if entry is not softmax]
+        kept = others[: n - (softmax in measured)]
+        return [entry for entry in measured if entry in kept or entry is softmax]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from fractions import Fraction
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.relative_to_baseline import relative_costs
 from ltbench.analysis.result_set import VariantResult
-from ltbench.analysis.significance import find_baseline
 from ltbench.config.planning import BASELINE
 from ltbench.config.registry import OWN, MethodInfo
 from ltbench.report.context import LABEL, BoardContext, metric_column
@@ -73,21 +72,6 @@ METHODS: TableSpec[Methods, MethodInfo] = TableSpec(
 )
 
 
-def _measured(of: BoardContext) -> list[VariantResult]:
-    """Return the variants with an accuracy, the most accurate first."""
-    pairs = [(acc, entry) for entry in of.entries if (acc := entry.values["acc"].mean) is not None]
-    return [entry for _, entry in sorted(pairs, key=lambda pair: -pair[0])]
-
-
-def _summarized(of: BoardContext) -> list[VariantResult]:
-    """Return softmax and the most accurate variants, `SUMMARIZED` in all."""
-    measured = _measured(of)
-    softmax = find_baseline(of.board, BASELINE)
-    others = [entry for entry in measured if entry is not softmax]
-    kept = others[: SUMMARIZED - (softmax in measured)]
-    return [entry for entry in measured if entry in kept or entry is softmax]
-
-
 def _summary_columns(of: BoardContext) -> list[Column[VariantResult]]:
     costs = relative_costs(of.board, of.methods, of.records)
 
@@ -116,5 +100,5 @@ SUMMARY: TableSpec[BoardContext, VariantResult] = TableSpec(
         "three forward passes; prediction: FLOPs of one forward pass; both relative to softmax."
     ),
     columns=_summary_columns,
-    rows=_summarized,
+    rows=lambda of: of.leading(SUMMARIZED),
 )

@@ -9,6 +9,7 @@ from ltbench.report.board_tables import BY_GROUP, CLASSES, DECOUPLING, MAIN, MOR
 from ltbench.report.summary_tables import AD_HOC, RECORDS
 from ltbench.report.table import value_text
 from ltbench.runs.record import ShiftedTest, ShiftedTests
+from tests.support.made_records import with_confusion
 from tests.support.tables import column, made, said
 
 HITS = (45, 40, 30, 20, 5, 1)
@@ -167,18 +168,34 @@ def test_uneven_test_set_shows_macro_f1_where_predictions_are_known(toy):
     assert mine.value.mean == pytest.approx(100 * sum(2 * h / n for h, n in pairs) / 5)
 
 
-def test_uneven_test_set_has_a_row_for_each_class(toy):
+def test_each_class_has_a_row(toy):
+    """Uneven tests have their sizes; there is no table without records, or of many classes."""
     board, records = uneven(toy)
     table = made(CLASSES, board, {}, records)
-    assert table.titles == ("Class", "Training images", "Test images", "Softmax", "Mine")
-    assert said(table, table.rows[0])[:3] == ["0", "200", "100"]
-    assert [row[3].value.mean for row in table.rows[:5]] == pytest.approx([90, 80, 60, 40, 10])
-    assert table.rows[5][3].value.state == "empty"
-    even_plan = toy.plan([SOFTMAX], seeds=(0,))
-    even = fill(toy, even_plan)
-    assert made(CLASSES, boards(even_plan, even)[0], {}, even) is None
+    assert table.titles == ("Class", "Group", "Training images", "Test images", "Softmax", "Mine")
+    assert said(table, table.rows[0])[:4] == ["0", "many", "200", "100"]
+    assert [row[4].value.mean for row in table.rows[:5]] == pytest.approx([90, 80, 60, 40, 10])
+    assert table.rows[5][4].value.state == "empty"
+    plan = toy.plan([SOFTMAX], seeds=(0,))
+    names = ("ant", "bee", "cow", "dog", "eel", "fox")
+    found = [with_confusion(toy.record(job, HITS), names) for job in plan.jobs.values()]
+    even = toy.stored(*found)
+    table = made(CLASSES, boards(plan, even)[0], {}, even)
+    assert table.titles == ("Class", "Group", "Training images", "Softmax")
+    assert said(table, table.rows[5]) == ["fox", "few", "5", "2.0"]
+    assert made(CLASSES, boards(plan, {})[0]) is None
     many, records = uneven(toy, classes=201)
     assert made(CLASSES, many, {}, records) is None
+
+
+def test_classes_have_the_accuracies_of_softmax_and_the_best(toy):
+    variants = [{"label": f"M{i}", "method": "m", "hparams": {"i": i}} for i in range(8)]
+    plan = toy.plan([*variants, SOFTMAX], seeds=(0,), splits=("longtailed",))
+    rights = dict.fromkeys(["Softmax"], 1) | {f"M{i}": 20 + i for i in range(8)}
+    found = [toy.record(job, (rights[job.label],) * 6) for job in plan.jobs.values()]
+    records = toy.stored(*found)
+    table = made(CLASSES, boards(plan, records)[0], {}, records)
+    assert table.titles[3:] == ("M7", "M6", "M5", "M4", "M3", "Softmax")
 
 
 def test_boards_are_never_mixed(toy):
