@@ -9,6 +9,7 @@ attempt has its own folder, the last one is complete; online, steps that the ser
 
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ TIMEOUT = 20.0
 
 At the end the package may wait as long once more, before it uploads the record.
 """
+
+CONFUSION_PANEL = "wandb/confusion_matrix/v1"
+"""The server's panel of confusion matrices."""
 
 NAME_LENGTH = 128
 TAG_LENGTH = 64
@@ -93,6 +97,8 @@ def finish(logger: "WandbLogger", record: Record | None, path: Path) -> None:
             run.summary.update(summary_metrics(record) | _seconds(record))
             if record.test is not None:
                 run.log({"per_class": _per_class(record, record.test)})
+                if record.test.confusion is not None:
+                    run.log({"confusion": _confusion(record, record.test.confusion)})
         with _ErrorsAsWarnings("logging the record"):  # may contact the server
             run.log_artifact(_artifact(record, path))
     with _ErrorsAsWarnings("closing the run"):
@@ -200,14 +206,34 @@ def _per_class(record: Record, test: EvaluationResult) -> Any:
     """Return a table with one row per class."""
     import wandb
 
-    rows = zip(record.split.train_counts, _groups(record), test.hits, test.totals, strict=True)
+    split = record.split
+    rows = zip(
+        *(split.classes, split.train_counts, _groups(record), test.hits, test.totals), strict=True
+    )
     return wandb.Table(
         columns=["class", "training images", "group", "hits", "test images", "accuracy"],
         data=[
-            [label, count, group, hits, total, hits / total if total else None]
-            for label, (count, group, hits, total) in enumerate(rows)
+            [name, count, group, hits, total, hits / total if total else None]
+            for name, count, group, hits, total in rows
         ],
     )
+
+
+def _confusion(record: Record, confusion: Sequence[Mapping[int, int]]) -> Any:
+    """Return a panel of the confusion matrix, without zeros off its diagonal."""
+    import wandb
+
+    names = record.split.classes
+    table = wandb.Table(
+        columns=["Actual", "Predicted", "nPredictions"],
+        data=[
+            [names[true], names[predicted], n]
+            for true, row in enumerate(confusion)
+            for predicted, n in sorted({true: 0, **row}.items())
+        ],
+    )
+    fields = {column: column for column in table.columns}
+    return wandb.plot_table(CONFUSION_PANEL, table, fields, {"title": "Confusion matrix"})
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The page: what its HTML says, without a browser."""
 
+import json
 import re
 from collections import Counter
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import fmean, stdev
@@ -9,11 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from ltbench.report.context import Leaderboard
+from ltbench.report.board_tables import MAIN
+from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.page import document
 from ltbench.report.page.document import visible, write_page
 from ltbench.runs.store import BadRecord, Loaded
-from tests.support.page_world import HOSTILE, VARIANTS, make_world
+from tests.support.made_records import with_confusion
+from tests.support.page_world import CLASSES, HOSTILE, VARIANTS, make_world
 
 PAGE = Path(document.__file__).parent
 NOTHING = "\N{EN DASH}"
@@ -252,3 +256,78 @@ def test_style_and_scripts_stay_small(world):
     sizes = {name: len((PAGE / name).read_bytes()) for name in ("page.js", "style.css")}
     assert sizes["page.js"] < 20_000
     assert sum(sizes.values()) < 40_000
+
+
+def matrix_of(text):
+    """Return the classes and the counts by label that a page holds for its first board."""
+    part = text[text.index('data-view="confusion" id=') :]
+    part = part[: part.index('<p class="caption')]
+    options = re.findall(r'<option value="([^"]*)" data-counts="([\d,]*)">', part)
+    counts = {
+        unescape(label): [int(n or 0) for n in numbers.split(",")] for label, numbers in options
+    }
+    return json.loads(re.search(r"data-classes='([^']*)'", part)[1]), counts
+
+
+def test_confusion_counts_are_summed_over_seeds_with_names_of_classes(world):
+    classes, counts = matrix_of(world.page.read_text())
+    assert classes == [*CLASSES, HOSTILE]
+    assert counts.keys() == world.hits.keys(), "few classes: of every variant with a record"
+    for label, runs in world.hits.items():
+        total = [sum(of_class) for of_class in zip(*runs, strict=True)]
+        assert counts[label][::7] == total
+        assert sum(counts[label]) == 300 * len(runs)
+
+
+def confusion_page(toy, classes, folder, **test):
+    """Write a page of five variants on many classes; return its text."""
+    variants = [{"label": f"M{i}", "method": "mine", "hparams": {"i": i}} for i in range(4)]
+    variants.append({"label": "Softmax", "method": "softmax"})
+    dataset = toy.dataset(classes=classes)
+    plan = toy.plan(variants, seeds=(0,), splits=("longtailed",), dataset=dataset)
+    records = []
+    for i, job in enumerate(plan.jobs.values()):
+        counts = tuple(range(5, 5 + classes))
+        record = with_confusion(toy.record(job, (40 - i,) * classes, counts=counts))
+        records.append(record.model_copy(update={"test": record.test.model_copy(update=test)}))
+    of = Leaderboard.of([plan], Loaded(toy.stored(*records)), toy.methods)
+    return write_page(of, folder).read_text()
+
+
+def test_many_classes_have_the_counts_of_softmax_and_the_best(toy, tmp_path):
+    text = confusion_page(toy, 100, tmp_path)
+    classes, counts = matrix_of(text)
+    assert list(counts) == ["M0", "M1", "M2", "Softmax"]
+    assert classes == [str(k) for k in reversed(range(100))], "the most frequent first"
+    assert counts["M0"][:2] == [40, 0]
+    assert counts["M0"][99] == 10, "the last class of the data, taken for its first"
+    assert len(text) < 250_000
+
+
+def test_counts_of_more_classes_are_said_to_be_in_files(toy, tmp_path):
+    text = confusion_page(toy, 201, tmp_path, confusion=None, confusion_sha256="e" * 64)
+    part = text[text.index('data-view="confusion" id=') :]
+    assert ".confusion.json.gz" in part[: part.index("</div>")]
+    assert "<option" not in part[: part.index("</div>")]
+
+
+def test_records_without_confusion_counts_have_no_tab_of_them(toy, tmp_path):
+    assert 'data-view="confusion"' not in confusion_page(toy, 6, tmp_path, confusion=None)
+
+
+def test_a_natural_profile_has_no_ua_and_ra(toy, tmp_path):
+    plan = toy.plan(
+        [{"label": "Softmax", "method": "softmax"}, {"label": "M", "method": "mine"}],
+        splits=("longtailed",),
+        dataset=toy.dataset(imbalance_type="natural", imbalance_ratio=None),
+    )
+    records = [toy.record(job, (30,) * 6) for job in plan.jobs.values()]
+    of = Leaderboard.of([plan], Loaded(toy.stored(*records)), toy.methods)
+    page = write_page(of, tmp_path)
+    titles = {cell.text for table in read(page).tables for cell in table[0]}
+    assert "Acc" in titles
+    assert titles.isdisjoint({"UA", "RA"})
+    assert "Acc, UA, RA" not in page.read_text()
+    assert "relative accuracy" not in " ".join(
+        MAIN.title(BoardContext(b, {}, {})) for b in of.boards
+    )

@@ -6,7 +6,7 @@ from ltbench.report.context import Leaderboard
 from ltbench.report.page.document import write_page
 from ltbench.runs.store import Loaded
 from tests.support.browser import CHROMIUM, chromium
-from tests.support.page_world import HOSTILE, make_world
+from tests.support.page_world import CLASSES, HITS, HOSTILE, make_world
 
 pytestmark = [
     pytest.mark.slow,
@@ -222,7 +222,8 @@ def test_digits_of_a_column_stand_below_each_other(tab):
 
 
 CONTRAST = """(() => {
-    const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+    const channels = (text) => text.match(/[\\d.]+/g)
+        .map((part, i) => Number(part) * (text.startsWith('color(') && i < 3 ? 255 : 1));
     const luminance = (color) => {
         const [r, g, b] = color.map(c => c / 255)
             .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
@@ -305,6 +306,51 @@ def test_what_is_copied_is_what_is_shown(tab):
     at = head.index("Few")
     assert [float(row[at]) for row in rows] == pytest.approx(few, abs=0.05), "without note marks"
     assert all(row[1].startswith(label) for row, label in zip(rows, labels, strict=True))
+
+
+MATRIX = "document.querySelector('.board.current .view.current .matrix')"
+
+
+def choose_variant(tab, label):
+    tab.run(
+        f"""(() => {{ const menu = document.querySelector('.board.current .variant');
+        menu.value = {label!r}; menu.dispatchEvent(new Event('change')); }})()"""
+    )
+
+
+def test_a_confusion_matrix_is_that_of_the_chosen_variant(tab, world):
+    click(tab, ".board.current [data-view=confusion]")
+    choose_variant(tab, "cRT")
+    names = tab.run(f"[...{MATRIX}.rows].map(row => row.cells[0].textContent)")
+    assert names[1:] == [*CLASSES, HOSTILE]
+    cells = f"[...{MATRIX}.rows].slice(1).map(row => [...row.cells].slice(1)"
+    numbers = tab.run(f"{cells}.map(cell => Number(cell.textContent)))")
+    assert [row[k] for k, row in enumerate(numbers)] == [
+        sum(of_class) for of_class in zip(*HITS["cRT"], strict=True)
+    ]
+    assert {sum(row) for row in numbers} == {100}
+    shares = tab.run(f"{cells}.map(cell => Number(cell.style.getPropertyValue('--share'))))")
+    assert shares[0][0] ** 2 == pytest.approx(0.85)
+    tab.run(f"{MATRIX}.rows[1].cells[2].click()")
+    told = "document.querySelector('.view.current .cell').textContent"
+    assert tab.run(told) == "cat predicted as dog: 15 of 100 test images"
+    assert f"{HOSTILE} predicted as cat: 81 of 100" in tab.run(
+        "document.querySelector('.view.current .worst').textContent"
+    )
+    address = tab.run("location.href")
+    tab.open(address)
+    assert tab.run(f"{MATRIX}.rows[1].cells[1].textContent") == "85", "the URL has the variant"
+    tab.open(address.replace("cRT", "nobody"))
+    assert tab.run(f"{MATRIX}.rows.length") == 7
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_numbers_of_a_confusion_matrix_can_be_read(tab, scheme):
+    tab.media(prefers_color_scheme=scheme)
+    click(tab, ".board.current [data-view=confusion]")
+    assert tab.run(CONTRAST) == []
+    tab.size(320, 700)
+    assert tab.run("document.documentElement.scrollWidth") <= 320
 
 
 def test_no_motion(tab):

@@ -81,12 +81,14 @@ def make_record(job):
                 "train_counts": (50, 50, 50, 50),
                 "longtailed_counts": (130, 50, 20, 5),
                 "test_hash": "b" * 64,
+                "class_names": ("ant", "bee", "cow", "dog"),
             },
             "training": {"epochs": 3, "steps": 9, "losses": (3.0, 2.0, 1.0)},
             "test": {
                 "hits": hits,
                 "totals": totals,
                 "correct": schema.EvaluationResult.pack(bits),
+                "confusion": ({0: 10}, {0: 2, 1: 8}, {0: 4, 2: 5, 3: 1}, {}),
                 "calibration": {"counts": (), "confidence": (), "accuracy": (), "ece": 0.125},
             },
             "weights": {"sha256": "c" * 64, "parameters": 10},
@@ -250,10 +252,20 @@ def test_an_offline_run_holds_the_whole_job(tmp_path):
     columns = ["class", "training images", "group", "hits", "test images", "accuracy"]
     assert table["columns"] == columns
     assert table["data"] == [
-        [0, 50, "many", 10, 10, 1.0],
-        [1, 50, "medium", 8, 10, 0.8],
-        [2, 50, "medium", 5, 10, 0.5],
-        [3, 50, "few", 0, 0, None],
+        ["ant", 50, "many", 10, 10, 1.0],
+        ["bee", 50, "medium", 8, 10, 0.8],
+        ["cow", 50, "medium", 5, 10, 0.5],
+        ["dog", 50, "few", 0, 0, None],
+    ]
+
+    (row,) = [row for row in found["history"] if "confusion_table._type" in row]
+    panel = json.loads((found["folder"] / "files" / row["confusion_table.path"]).read_text())
+    assert panel["columns"] == ["Actual", "Predicted", "nPredictions"]
+    assert panel["data"] == [
+        ["ant", "ant", 10],
+        *(["bee", "ant", 2], ["bee", "bee", 8]),
+        *(["cow", "ant", 4], ["cow", "cow", 5], ["cow", "dog", 1]),
+        ["dog", "dog", 0],
     ]
 
 
@@ -297,7 +309,9 @@ def test_no_code_and_no_system_statistics_are_logged(tmp_path):
     finish(logger, make_record(make_job()))
     (folder,) = tmp_path.glob("wandb/offline-run-*")
     files = [path for path in (folder / "files").rglob("*") if path.is_file()]
-    assert [path.suffixes for path in files] == [[".table", ".json"]]  # no code, no package list
+    assert [path.suffixes for path in files] == [
+        [".table", ".json"]
+    ] * 2  # no code, no package list
     assert not any(message.HasField("stats") for message in messages(*folder.glob("*.wandb")))
 
 

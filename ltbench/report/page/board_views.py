@@ -11,6 +11,7 @@ from ltbench.config.planning import Plan
 from ltbench.config.registry import MethodInfo
 from ltbench.report.context import LABEL, BoardContext
 from ltbench.report.page.cells import View, is_ranked, view_of
+from ltbench.report.page.confusion import Confusion, confusion_of
 from ltbench.report.page.headlines import Headline, headlines
 from ltbench.report.page.overview import OVERVIEW, BoardSummary
 from ltbench.report.summary_tables import AD_HOC
@@ -43,6 +44,7 @@ class BoardView:
         counts: number of variants by state.
         headlines: sentences above the tables.
         views: its tables, the overview first.
+        confusion: confusion counts, if its records have any.
     """
 
     summary: BoardSummary
@@ -54,6 +56,7 @@ class BoardView:
     counts: dict[State, int]
     headlines: tuple[Headline, ...]
     views: tuple[View, ...]
+    confusion: Confusion | None
 
     @property
     def board(self) -> ResultSet:
@@ -107,6 +110,7 @@ def board_view(
         counts={state: counts[state] for state in STATES if counts[state]},
         headlines=tuple(headlines(summary)),
         views=tuple(_views(summary, plan)),
+        confusion=confusion_of(summary),
     )
 
 
@@ -118,15 +122,14 @@ def _views(of: BoardSummary, plan: Plan) -> list[View]:
         if (record.job.dataset.id, record.job.recipe_name) == names
     ]
     tables = [*build([OVERVIEW], of), *build(BOARD_TABLES, of), *build([AD_HOC], ad_hoc)]
-    views = [_view(table, of.entries) for table in tables]
-    return [*views, *(_view(t, of.entries, _links(of.records)) for t in build([EVIDENCE], of))]
+    views = [_view(table, of) for table in tables]
+    return [*views, *(_view(t, of, _links(of.records)) for t in build([EVIDENCE], of))]
 
 
-def _view(
-    table: Table, entries: Sequence[VariantResult], links: Mapping[str, str] | None = None
-) -> View:
-    title = TITLES.get(table.name, table.name.capitalize())
-    return view_of(table, title, entries, links, seeds="Seeds" not in table.titles)
+def _view(table: Table, of: BoardSummary, links: Mapping[str, str] | None = None) -> View:
+    titles = TITLES if of.has_ra else {**TITLES, "main": "Acc"}
+    title = titles.get(table.name, table.name.capitalize())
+    return view_of(table, title, of.entries, links, seeds="Seeds" not in table.titles)
 
 
 def _protocol(board: ResultSet, records: Mapping[str, Stored]) -> tuple[str, ...]:

@@ -93,6 +93,7 @@ def _environment(of: Leaderboard) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["visible"] = visible
     environment.globals.update(
         shape=shape,
         line=curve_line,

@@ -8,7 +8,7 @@
   if (!boards.length) return;
 
   const first = $("section.board.current").dataset.board;
-  const blank = { g: first, v: "overview", s: "", f: "", st: "", c: "", q: "" };
+  const blank = { g: first, v: "overview", s: "", f: "", st: "", c: "", q: "", m: "" };
   let state = { ...blank };
 
   // The URL. A hash without "=" is an ordinary anchor and does not change the state.
@@ -134,6 +134,7 @@
     $("#cost").value = state.c;
     if ($("#find").value !== state.q) $("#find").value = state.q;
     showFacets();
+    if ($(".variant", view)) drawConfusion(view);
     const live = $("#live");
     const table = $("table.sortable", view);
     if (!table) {
@@ -151,6 +152,58 @@
       const others = boardsWithMatches().map((section) => `${section.dataset.dataset} (${section.dataset.grid})`);
       if (others.length) live.textContent += ` Other boards have matches: ${others.slice(0, 5).join("; ")}.`;
     }
+  };
+
+  // Confusion matrices, drawn when they are shown: rows are true classes, columns predicted ones.
+
+  const READABLE = 20; // classes up to which cells have their number
+  const images = (n, total) => `${n} of ${total} test images`;
+  const drawConfusion = (view) => {
+    const menu = $(".variant", view);
+    menu.value = state.m;
+    if (menu.selectedIndex < 0) menu.selectedIndex = 0;
+    const box = $("[data-classes]", view);
+    if (box.dataset.drawn === menu.value) return;
+    box.dataset.drawn = menu.value;
+    const classes = JSON.parse(box.dataset.classes);
+    const n = classes.length;
+    const counts = menu.selectedOptions[0].dataset.counts.split(",").map(Number);
+    const table = document.createElement("table");
+    table.className = n > READABLE ? "numbers matrix dense" : "numbers matrix";
+    const addHead = (row, text, scope) => {
+      const head = document.createElement("th");
+      head.scope = scope;
+      head.textContent = text;
+      row.append(head);
+    };
+    const top = table.createTHead().insertRow();
+    for (const name of ["true, predicted:", ...classes]) addHead(top, name, "col");
+    const body = table.createTBody();
+    const mistakes = [];
+    classes.forEach((name, i) => {
+      const row = body.insertRow();
+      addHead(row, name, "row");
+      const own = counts.slice(i * n, (i + 1) * n);
+      const total = own.reduce((sum, count) => sum + count, 0);
+      own.forEach((count, j) => {
+        const cell = row.insertCell();
+        cell.dataset.text = `${name} predicted as ${classes[j]}: ${images(count, total)}`;
+        if (i === j) cell.className = "correct";
+        else if (count) mistakes.push([count / total, count, cell.dataset.text]);
+        if (count) cell.style.setProperty("--share", Math.sqrt(count / total));
+        if (count && n <= READABLE) cell.textContent = count;
+      });
+    });
+    box.replaceChildren(table);
+    mistakes.sort((a, b) => b[0] - a[0] || b[1] - a[1]);
+    $(".cell", view).textContent = "";
+    $(".worst", view).textContent = mistakes.length
+      ? `Most frequent mistakes: ${mistakes.slice(0, 5).map(([, , text]) => text).join("; ")}.`
+      : "No mistakes.";
+  };
+  const showCell = (event) => {
+    const text = event.target.dataset?.text;
+    if (text) $(".cell", shownView()).textContent = text;
   };
 
   // Facets of boards: a menu if boards differ, else text.
@@ -185,13 +238,13 @@
     const inCommon = (section) => names.reduce((n, other) => n + (facet(section, other) === facet(current(), other)), 0);
     const candidates = boards.filter((section) => facet(section, name) === text);
     candidates.sort((a, b) => inCommon(b) - inCommon(a));
-    change({ g: candidates[0].dataset.board, s: "" }, true);
+    change({ g: candidates[0].dataset.board, s: "", m: "" }, true);
   };
 
   // Copies the current table as the browser does, for documents and spreadsheets.
 
   const copy = () => {
-    getSelection().selectAllChildren($("table", shownView()));
+    getSelection().selectAllChildren($("table", shownView()) ?? shownView());
     const done = document.execCommand("copy");
     $("#live").textContent = done ? "Copied the table." : "The table is selected: press Ctrl+C (Cmd+C) to copy it.";
   };
@@ -222,6 +275,8 @@
   for (const [id, key] of [["family", "f"], ["state", "st"], ["cost", "c"]]) {
     $(`#${id}`).addEventListener("change", (event) => change({ [key]: event.target.value }));
   }
+  for (const menu of $$(".variant")) menu.addEventListener("change", () => change({ m: menu.value }));
+  for (const kind of ["click", "mouseover"]) document.addEventListener(kind, showCell);
   let typing;
   $("#find").addEventListener("input", (event) => {
     clearTimeout(typing);
