@@ -189,8 +189,10 @@ def cancel(grid: GridName, run_dir: RunDir = Folders.run_dir, *, selection: Sele
 def _print_tables(
     plan: "Plan", registry: "MethodRegistry", loaded: "Loaded", run_dir: "RunDirectory"
 ) -> None:
-    """Print the tables of a plan; ad hoc results are not ranked."""
+    """Print headlines and tables of a plan; ad hoc results are not ranked."""
     from ltbench.analysis.result_set import boards
+    from ltbench.report.page.headlines import as_text, headlines
+    from ltbench.report.page.overview import BoardSummary
     from ltbench.report.summary_tables import AD_HOC
     from ltbench.report.table import build
     from ltbench.report.tables import board_tables
@@ -199,15 +201,14 @@ def _print_tables(
     if any(job.ad_hoc for job in plan.jobs.values()):
         keys = dict.fromkeys(row.key for row in plan.rows if row.key in loaded.records)
         records = [loaded.records[key].record for key in keys]
-        tables = build([AD_HOC], [record for record in records if record.job.ad_hoc])
-    else:
-        tables = [
-            table
-            for board in boards(plan, loaded.records, failed_jobs(plan, run_dir))
-            for table in board_tables(board, registry.methods, loaded.records, brief=True)
-        ]
-    for table in tables:
-        print_report(table)
+        for table in build([AD_HOC], [record for record in records if record.job.ad_hoc]):
+            print_report(table)
+        return
+    for board in boards(plan, loaded.records, failed_jobs(plan, run_dir)):
+        summary = BoardSummary(board, registry.methods, loaded.records)
+        print_text(f"\n{board.title}: {' '.join(map(as_text, headlines(summary)))}")
+        for table in board_tables(board, registry.methods, loaded.records, brief=True):
+            print_report(table)
 
 
 def plan(

@@ -62,7 +62,10 @@ def _year(entry: VariantResult, of: BoardContext) -> int | None:
 
 MAIN: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="main",
-    title=lambda of: f"{of.board.title}: accuracy, upper reference and relative accuracy",
+    title=lambda of: (
+        f"{of.board.title}: accuracy"
+        f"{', upper reference and relative accuracy' if of.has_ra else ''}"
+    ),
     caption=lambda of: of.setting,
     columns=_main_columns,
     rows=lambda of: of.entries,

@@ -17,6 +17,7 @@ def test_a_run_ends_with_tables_and_records(finished):
     assert "12 jobs, 12 to train" in said
     for table in ("relative accuracy", "many, medium and few", "decoupled representations"):
         assert table in said
+    assert said.index("Highest accuracy: ") < said.index("relative accuracy"), "the headline"
     records = finished.by_name()
     assert len(records) == 12
     assert all(record.cost.attempts == 1 for record in records.values())

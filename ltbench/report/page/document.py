@@ -53,6 +53,8 @@ def write_page(
     findings = build([FINDINGS], of)
     across = [*build([RANKS], of), *(t for _, found in of.grids for t in recipe_tables(found))]
     finished = [stored.record.environment.finished for stored in records.values()]
+    titles = {title for board in boards for title in board.overview.table.titles}
+    columns = [title for title in COLUMNS if title in titles]
     html = (
         _environment(of)
         .get_template("index.html")
@@ -69,8 +71,8 @@ def write_page(
             across=[view_of(table, table.title) for table in across],
             problems=[view_of(table, table.title) for table in build([PROBLEMS], of)],
             families=FAMILIES.values(),
-            columns=COLUMNS,
-            sections=method_sections(boards, of.methods, records),
+            columns=columns,
+            sections=method_sections(boards, of.methods, records, columns),
             figures=figures or {},
             style=Markup(_file("style.css")),  # noqa: S704  (ours, not data)
             first_script=_script("theme.js"),

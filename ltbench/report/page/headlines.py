@@ -23,6 +23,11 @@ TESTED = "a paired test"
 ONE_SEED = "With one seed, these tests are about these trained networks alone."
 
 
+def as_text(headline: Headline) -> str:
+    """Return a sentence as text."""
+    return "".join(part if isinstance(part, str) else part.variant.label for part in headline)
+
+
 def headlines(of: BoardSummary) -> list[Headline]:
     """Return sentences on significant differences, accuracy, cost and few-shot classes."""
     if not of.ranked:

@@ -21,7 +21,7 @@ CURVE_POINTS = 60
 """Points of a curve; with more classes, neighbors in frequency are averaged."""
 
 COLUMNS = ("Acc", "Gain", "RA", "Many", "Medium", "Few")
-"""Columns of the overview that a method's section repeats."""
+"""Columns of the overview that a method's section repeats, if a board has them."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,25 @@ class MethodSection:
 
 
 def method_sections(
-    views: Sequence[BoardView], methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
+    views: Sequence[BoardView],
+    methods: Mapping[str, MethodInfo],
+    records: Mapping[str, Stored],
+    columns: Sequence[str],
 ) -> list[MethodSection]:
-    """Return a section per method on any board, ordered by family."""
+    """Return a section per method on any board, ordered by family.
+
+    Args:
+        views: the boards.
+        methods: of the registry.
+        records: valid records by key.
+        columns: of the overview, which a section repeats.
+    """
     used: dict[str, list[tuple[BoardView, VariantResult]]] = {}
     for view in views:
         for entry in view.board.entries:
             used.setdefault(entry.variant.method, []).append((view, entry))
     order = [*(key for key in methods if key in used), *(key for key in used if key not in methods)]
-    sections = [_section(key, used[key], methods, records) for key in order]
+    sections = [_section(key, used[key], methods, records, columns) for key in order]
     families = list(FAMILIES.values())
     return sorted(sections, key=lambda section: families.index(section.family))
 
@@ -98,6 +108,7 @@ def _section(
     used: Sequence[tuple[BoardView, VariantResult]],
     methods: Mapping[str, MethodInfo],
     records: Mapping[str, Stored],
+    columns: Sequence[str],
 ) -> MethodSection:
     info, grid = methods.get(key), used[0][0].board.grid
     return MethodSection(
@@ -107,7 +118,7 @@ def _section(
         info=info,
         definition=_definition(info) if info else "",
         hparams=_hparams(info) if info else (),
-        rows=tuple(_row(view, entry) for view, entry in used),
+        rows=tuple(_row(view, entry, columns) for view, entry in used),
         command=f"ltbench run --grid {grid} --only variant={key}",
         curves=tuple(_curves(used, records)),
     )
@@ -133,7 +144,7 @@ def _hparams(info: MethodInfo) -> tuple[HParams, ...]:
     )
 
 
-def _row(view: BoardView, entry: VariantResult) -> MethodRow:
+def _row(view: BoardView, entry: VariantResult, columns: Sequence[str]) -> MethodRow:
     variant, table = entry.variant, view.overview
     settings = [f"{name} {json.dumps(value)}" for name, value in variant.hparams.items()]
     if variant.init_from is not None:
@@ -141,7 +152,7 @@ def _row(view: BoardView, entry: VariantResult) -> MethodRow:
     if variant.recipe is not None:
         settings.append(f"recipe {variant.recipe}")
     line = next(line for line in table.lines if line.entry is entry)
-    cells = tuple(table.cell(line, title) for title in COLUMNS)
+    cells = tuple(table.cell(line, title) for title in columns)
     return MethodRow(view, entry, ", ".join(settings), cells)
 
 
