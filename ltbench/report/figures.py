@@ -123,7 +123,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class _Data:
-    """Data of a board's figures: variants complete over seeds."""
+    """Data of a board's figures: variants with the most seeds."""
 
     board: ResultSet
     methods: Mapping[str, MethodInfo]
@@ -132,7 +132,7 @@ class _Data:
 
     @property
     def softmax(self) -> VariantResult | None:
-        """Softmax, None if not all of its seeds are complete."""
+        """Softmax, None if it has fewer seeds than others."""
         softmax = find_baseline(self.board, BASELINE)
         return softmax if softmax in self.entries else None
 
@@ -182,13 +182,21 @@ FigureContent = tuple[str, list[Panel]]
 def figures_of(
     board: ResultSet, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
 ) -> list[Figure]:
-    """Return the figures of a board, of variants complete over seeds."""
-    entries = tuple(e for e in board.entries if e.values["acc"].state == "complete")
-    if not entries:
+    """Return the figures of a board, of the variants with the most seeds."""
+    seeds = max((entry.values["acc"].n for entry in board.entries), default=0)
+    if seeds == 0:
         return []
+    entries = tuple(entry for entry in board.entries if entry.values["acc"].n == seeds)
     data, key = _Data(board, methods, records, entries), f"{board.grid}, {board.id}"
+    planned = len(board.seeds)
+    remark = f" {seeds} of {planned} seeds." if seeds < planned else ""
     return [
-        Figure(key, name, title, content[0], (6.4, height), tuple(content[1]), name == "gains")
+        Figure(
+            *(key, name, title, content[0] + remark),
+            (6.4, height),
+            tuple(content[1]),
+            name == "gains",
+        )
         for name, (title, height, make) in FIGURES.items()
         if (content := make(data)) is not None
     ]

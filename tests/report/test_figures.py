@@ -80,6 +80,17 @@ def test_cost_is_accuracy_over_cost_by_family_and_the_front(figures):
     assert bar.spread[0] ** 2 == pytest.approx(Fraction(144 - 141, 3) ** 2 / 2, rel=1e-12)
 
 
+def test_a_board_without_a_complete_variant_shows_those_with_the_most_seeds(toy):
+    variants = [{"label": name, "method": name} for name in ("softmax", "balanced_softmax")]
+    plan = toy.plan(variants, splits=("longtailed",))
+    jobs = [job for job in plan.jobs.values() if job.seed == 1]
+    records = toy.stored(*(toy.record(job, (20 + i,) * 6) for i, job in enumerate(jobs)))
+    (board,) = boards(plan, records)
+    cost = next(f for f in figures_of(board, toy.methods, records) if f.name == "cost")
+    assert cost.text.endswith("1 of 2 seeds.")
+    assert figures_of(boards(plan, {})[0], toy.methods, {}) == []
+
+
 def test_trade_off_is_few_over_many(figures):
     (panel,) = figures["trade-off"].panels
     many, few = accuracy("Softmax", [0, 1]), accuracy("Softmax", [4, 5])
