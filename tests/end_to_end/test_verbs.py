@@ -109,6 +109,8 @@ def test_published_records_replace_the_run_folder(copied):
     assert said.startswith("12 records published")
     assert copied.verb("results publish", torch=False).stdout.startswith("0 records published")
     copied.out.rename(copied.folder / "away")
+    copied.call("status", "-g", "tiny.yaml", *copied.stores, torch=False, code=2)  # no such folder
+    copied.out.mkdir()
     counts, text = copied.status(torch=False)
     assert counts == {"done": 12}
     assert text.count("published record") == 12
