@@ -19,7 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from ltbench.analysis.contrasts import Contrast, Part, contrast, merged
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.result_set import DECIMALS, ResultSet, VariantResult
-from ltbench.analysis.significance import SIGNIFICANT
+from ltbench.analysis.significance import separation
 from ltbench.analysis.statistics import holm
 from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.models import Model, Name, refusal
@@ -234,7 +234,10 @@ def _verdict(
     finding: Finding, compared: Sequence[_Compared], corrected: Mapping[tuple[Part, ...], Fraction]
 ) -> tuple[Verdict, str]:
     """Return the verdict on a finding, and our numbers."""
-    signs = {each.text: each.sign * _separated(each, corrected[each.parts]) for each in compared}
+    signs = {
+        each.text: each.sign * separation(corrected[each.parts], each.contrast.interval)
+        for each in compared
+    }
     required = ceil(measured(finding.share) * len(signs))
     hold, reversed_ = ([text for text in signs if signs[text] == sign] for sign in (1, -1))
     verdict: Verdict = (
@@ -245,14 +248,6 @@ def _verdict(
         else "not separable"
     )
     return verdict, _our_numbers(signs)
-
-
-def _separated(compared: _Compared, corrected: Fraction) -> int:
-    """Return the sign of a contrast, 0 if it is not separable from zero."""
-    low, high = compared.contrast.interval
-    if corrected >= SIGNIFICANT or low <= 0 <= high:
-        return 0
-    return 1 if low > 0 else -1
 
 
 def _our_numbers(signs: Mapping[str, int]) -> str:

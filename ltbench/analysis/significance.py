@@ -42,6 +42,19 @@ Verdict = Literal["better", "worse", "not separable"]
 Floats = NDArray[np.float64]
 
 
+def separation(corrected: Fraction, interval: tuple[Fraction, Fraction]) -> int:
+    """Return the sign of a difference, 0 if it is not separable from zero.
+
+    Args:
+        corrected: its p after Holm's correction.
+        interval: its 95 % bootstrap interval.
+    """
+    low, high = interval
+    if corrected >= SIGNIFICANT or low <= 0 <= high:
+        return 0
+    return 1 if low > 0 else -1
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Paired comparison of two variants on the same test images.
@@ -69,10 +82,8 @@ class Comparison:
     @property
     def verdict(self) -> Verdict:
         """The verdict at the 5 % level."""
-        low, high = self.interval
-        if self.corrected >= SIGNIFICANT or low <= 0 <= high:
-            return "not separable"
-        return "better" if low > 0 else "worse"
+        verdicts: tuple[Verdict, ...] = ("not separable", "better", "worse")
+        return verdicts[separation(self.corrected, self.interval)]
 
 
 @dataclass(frozen=True)
