@@ -99,10 +99,8 @@ def of_agreement(plan: Plan) -> Plan:
     """Return the runs of a plan that `ltbench agreement` compares."""
 
     def compared(run: PlannedRun) -> bool:
-        found = {"method": run.variant.method, "init_from": run.init_method or ""}
-        found |= {"subset": "all", "auxiliary": "", "overrides": ""}
-        found |= {f"hp.{name}": value for name, value in plan.jobs[run.key].hparams.items()}
-        return any(row.matches(found) for table in reference_tables() for row in table.rows)
+        variant = (run.variant.method, run.init_method or "", plan.jobs[run.key].hparams)
+        return any(row.names(*variant) for table in reference_tables() for row in table.rows)
 
     return plan.only(compared)
 

@@ -131,8 +131,8 @@ def measured(name: str, command: str) -> bool:
     if known == torch.cuda.get_device_name():
         return True
     script, *options = command.split()
-    done = subprocess.run([sys.executable, str(HERE / script), *options], check=False)
-    return done.returncode == 0
+    process = subprocess.run([sys.executable, str(HERE / script), *options], check=False)
+    return process.returncode == 0
 
 
 def jobs_per_gpu(records: Iterable[Record], cores: int) -> int:

@@ -55,11 +55,15 @@ class ReferenceRow(Model):
     init_from: str = ""
 
     def matches(self, run: Mapping[str, Any]) -> bool:
-        """Return whether a run is of this variant."""
-        return (
-            (run["method"], run["init_from"]) == (self.method, self.init_from)
-            and (run["subset"], run["auxiliary"], run["overrides"]) == ("all", "", "")
-            and all(run.get(f"hp.{name}") == value for name, value in self.hparams.items())
+        """Return whether a run is of this variant, on all classes and images."""
+        hparams = {name: run.get(f"hp.{name}") for name in self.hparams}
+        whole = (run["subset"], run["auxiliary"], run["overrides"]) == ("all", "", "")
+        return whole and self.names(run["method"], run["init_from"], hparams)
+
+    def names(self, method: str, init_from: str, hparams: Mapping[str, Any]) -> bool:
+        """Return whether it names a variant."""
+        return (method, init_from) == (self.method, self.init_from) and all(
+            hparams.get(name) == value for name, value in self.hparams.items()
         )
 
 

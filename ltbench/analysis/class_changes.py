@@ -70,9 +70,13 @@ def class_accuracy(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
 
 def class_variance(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
     """Return the variance of the mean accuracy over classes."""
-    rates = [Fraction(run.hits[k] + 1, run.totals[k] + 2) for k in classes]
-    variances = [p * (1 - p) / run.totals[k] for p, k in zip(rates, classes, strict=True)]
-    return mean(variances) / len(classes)
+    return mean([recall_variance(run.hits[k], run.totals[k]) for k in classes]) / len(classes)
+
+
+def recall_variance(hits: int, images: int) -> Fraction:
+    """Return the variance of a class's accuracy over its test images."""
+    rate = Fraction(hits + 1, images + 2)
+    return rate * (1 - rate) / images
 
 
 def unpaired_interval(

@@ -12,7 +12,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from ltbench.analysis.class_changes import class_accuracy, class_variance, unpaired_interval
+from ltbench.analysis.class_changes import (
+    class_accuracy,
+    class_variance,
+    recall_variance,
+    unpaired_interval,
+)
 from ltbench.analysis.significance import correctness_of, paired_test
 from ltbench.core.exact import mean, measured, root
 from ltbench.runs.record import EvaluationResult
@@ -109,6 +114,6 @@ def _accuracy(
         raise ValueError("a contrast needs tested runs")
     if classes is not None:
         return class_accuracy(run, classes), class_variance(run, classes)
-    images = sum(run.totals)
-    rates = [(Fraction(right + 1, n + 2), n) for right, n in zip(run.hits, run.totals, strict=True)]
-    return run.accuracy, sum((n * p * (1 - p) for p, n in rates), Fraction(0)) / images**2
+    counts = [(hits, n) for hits, n in zip(run.hits, run.totals, strict=True) if n]
+    weighted = sum((n**2 * recall_variance(hits, n) for hits, n in counts), Fraction(0))
+    return run.accuracy, weighted / sum(run.totals) ** 2

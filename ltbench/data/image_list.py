@@ -216,7 +216,7 @@ def _is_header(cells: Sequence[str]) -> bool:
 
 
 def _class_name(label: str) -> str:
-    return str(int(label)) if label.isdecimal() else normalize("NFC", label)
+    return str(int(label)) if label.isdecimal() else label
 
 
 def _existing(folder: Path, path: str) -> str:

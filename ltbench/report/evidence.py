@@ -12,6 +12,7 @@ from ltbench.analysis.agreement import (
 from ltbench.analysis.runs import table_of_runs
 from ltbench.config.registry import OWN
 from ltbench.core.exact import fixed, mean
+from ltbench.report.agreement_tables import Compared
 from ltbench.report.context import Leaderboard
 
 CELL = ("Softmax", "CIFAR-100-LT", 100, "ResNet-32")
@@ -45,7 +46,8 @@ def _whole_runs(of: Leaderboard) -> str:
     )
     largest = max(abs(run.difference) for run in found.runs)
     return (
-        f"trained by the authors' code and by ours ({found.recipe}, one run each), accuracies "
+        f"trained by the authors' code, outside of this repository, and by ours ({found.recipe}, "
+        "one run each), accuracies "
         f"differ by at most {fixed(largest, 1)} points: {pairs}."
     )
 
@@ -58,18 +60,12 @@ def _order(of: Leaderboard) -> list[tuple[str, str]]:
     runs = table_of_runs(of.loaded.records).exact
     for table in reference_tables():
         own = boards_of(table, runs).get((board.dataset.id, board.recipe.name), [])
-        ours = {name: mean(values) for name, values in scores_of(table, own).items()}
+        compared = Compared(table, board.title, scores_of(table, own))
+        ours = [mean(values) for values in compared.scores.values()]
         if len(ours) < FEWEST:
             continue
-        theirs = dict(
-            zip(
-                (row.published for row in table.rows),
-                table.accuracies(table.imbalance_ratio),
-                strict=True,
-            )
-        )
-        rho = rank_correlation([theirs[name] for name in ours], [*ours.values()])
-        again = rank_correlation([*theirs.values()], table.accuracies(table.ceiling))
+        rho = rank_correlation([*compared.published.values()], ours)
+        again = rank_correlation(*map(table.accuracies, (table.imbalance_ratio, table.ceiling)))
         text = (
             f"on {board.title}, {board.recipe.title}, {len(ours)} methods are in the order of "
             f"{table.title} with a rank correlation of {fixed(rho, 2)}; its own table for ratio "
