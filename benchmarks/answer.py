@@ -1,4 +1,4 @@
-"""Time to answer on one core: softmax and balanced softmax, and the rows of agreement.
+"""Time to answer on one core: two methods, and the rows of agreement.
 
 From a clone with the images on disk, the ordinary runner trains softmax and balanced softmax of
 CIFAR-10-LT (JPEG) with cifar_fast, one job at a time, and reads the images for the first time. The
@@ -106,7 +106,7 @@ def of_agreement(plan: Plan) -> Plan:
 
 
 def train(plan: Plan, settings: Iterable[str], options: Iterable[str]) -> None:
-    """Train the jobs of a plan that have no record, with `ltbench run` and its options."""
+    """Train the missing jobs of a plan with `ltbench run`."""
     labels = ",".join(dict.fromkeys(row.variant.label for row in plan.rows))
     chosen = f"variant={labels},split=longtailed,seed={plan.rows[0].seed}"
     command = ["run", "--only", chosen, "--device", "cpu"]
@@ -136,14 +136,14 @@ def core_minutes(records: Iterable[Record]) -> float:
 
 
 def described(records: list[Record]) -> str:
-    """Return the number of jobs, their hardware and that of their bfloat16 products."""
+    """Return the number of jobs and their hardware."""
     hardware = {record.environment.hardware for record in records}
     bf16 = {each for record in records if (each := record.environment.bf16)}
     return ", ".join((f"{len(records)} jobs", *sorted(hardware), *(f"bf16: {b}" for b in bf16)))
 
 
 def usual_rates(rounds: int, steps: int) -> list[float]:
-    """Return the images a second of rounds of the usual loop, after one to warm up."""
+    """Return images a second of the usual loop, one per round."""
     images, model, device = noise_dataset(128 * steps), network(), torch.device("cpu")
     return [usual_steps(images, model, device, steps) for _ in range(rounds + 1)][1:]
 

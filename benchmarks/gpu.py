@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def smoke(grid: str, folder: Path, *, on_gpu: bool) -> list[str]:
-    """Return the command that trains the variants of a grid for one epoch, on its first dataset."""
+    """Return the command of a grid's smoke test: one epoch, first dataset."""
     first = make_plan(Request(grid))[0].rows[0]
     chosen = f"split=longtailed,seed={first.seed},dataset={first.dataset.id}"
     command = ["run", "--grid", grid, "--run-dir", str(folder), "--records", str(folder / "none")]
@@ -86,7 +86,7 @@ def smoke(grid: str, folder: Path, *, on_gpu: bool) -> list[str]:
 
 
 def train(grid: str, run_dir: Path, published: Path, *options: str) -> int:
-    """Train a grid, publish what is finished every ten minutes, and return the exit code."""
+    """Train and publish a grid; return the exit code."""
     shared = ["--grid", grid, "--run-dir", str(run_dir), "--records", str(published)]
 
     def publish() -> None:
@@ -98,7 +98,7 @@ def train(grid: str, run_dir: Path, published: Path, *options: str) -> int:
 
 
 def call(words: Iterable[str], meanwhile: Callable[[], None] = lambda: None) -> int:
-    """Run a command of ltbench to its end, and return its exit code.
+    """Run a command of ltbench; return its exit code.
 
     A signal to stop is passed on, so that jobs can save a checkpoint.
     """
@@ -123,7 +123,7 @@ def done(code: int | str) -> None:
 
 
 def measured(name: str, command: str) -> bool:
-    """Run a benchmark unless this GPU has its result; return whether it has one."""
+    """Run a missing benchmark; return whether there is a result."""
     import torch
 
     result = HERE / "results" / f"{name}_gpu.json"
@@ -136,7 +136,7 @@ def measured(name: str, command: str) -> bool:
 
 
 def jobs_per_gpu(records: Iterable[Record], cores: int) -> int:
-    """Return how many jobs share a GPU: as many as its memory holds, with a core each.
+    """Return how many jobs fit a GPU's memory and the cores.
 
     Args:
         records: of the smoke test; the largest job counts.

@@ -55,7 +55,7 @@ class ReferenceRow(Model):
     init_from: str = ""
 
     def matches(self, run: Mapping[str, Any]) -> bool:
-        """Return whether a run is of this variant, on all classes and images."""
+        """Return whether a run is of this variant, on all images."""
         hparams = {name: run.get(f"hp.{name}") for name in self.hparams}
         whole = (run["subset"], run["auxiliary"], run["overrides"]) == ("all", "", "")
         return whole and self.names(run["method"], run["init_from"], hparams)
@@ -210,7 +210,7 @@ def boards_of(
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Return the runs of a board that is kept as counts by class.
+    """Return the runs of a board kept as counts by class.
 
     Raises:
         ConfigError: for a file that is not of that form.

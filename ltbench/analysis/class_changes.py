@@ -82,7 +82,7 @@ def recall_variance(hits: int, images: int) -> Fraction:
 def unpaired_interval(
     values: Sequence[Fraction], deviations: Sequence[Fraction]
 ) -> tuple[Fraction, Fraction]:
-    """Return the 95 % bootstrap interval of a mean over seeds, in points.
+    """Return the 95 % bootstrap interval of a mean, in points.
 
     Args:
         values: [S], of each seed, fractions.

@@ -41,7 +41,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A contrast in points, its 95 % bootstrap interval, and p of the test that it is zero."""
+    """A contrast and its 95 % bootstrap interval in points, and p."""
 
     value: Fraction
     interval: tuple[Fraction, Fraction]

@@ -199,7 +199,7 @@ def evaluate(
 def _compare(
     finding: Finding, board: ResultSet, other: ResultSet, records: Mapping[str, Stored]
 ) -> list[_Compared] | str:
-    """Return the comparisons of a finding on a board, or what is missing for them."""
+    """Return the comparisons of a finding, or what is missing."""
     compared: list[_Compared] = []
     missing: list[str] = []
     for left, right, comparison in _sides(finding, board, other):
@@ -338,7 +338,7 @@ def _common_seeds(sides: Sequence[Side], records: Mapping[str, Stored]) -> froze
 
 
 def _parts(term: Term, board: ResultSet, sign: int, records: Mapping[str, Stored]) -> list[Part]:
-    """Return the accuracies that a term is the sum of, times a sign.
+    """Return the accuracies of a term, times a sign.
 
     RA = Acc / UA is linearized: (Acc - RA UA) / UA, with the means of RA and UA fixed.
     """
@@ -360,7 +360,7 @@ def _parts(term: Term, board: ResultSet, sign: int, records: Mapping[str, Stored
 
 
 def _classes(metric: str, stored: Stored) -> tuple[int, ...] | None:
-    """Return the tested classes that a metric averages over, None for all images alike."""
+    """Return the classes of a metric, None for all images alike."""
     record = stored.record
     if metric == "acc" or record.test is None:
         return None

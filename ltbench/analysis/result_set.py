@@ -257,7 +257,7 @@ class _Builder:
     def _relative(
         self, longtailed: dict[int, str], balanced: dict[int, str], vanilla: dict[int, str]
     ) -> tuple[Estimate, Estimate, tuple[str, ...]]:
-        """Return UA and RA over the seeds with all three runs, and the keys of UA's."""
+        """Return UA, RA and UA's keys, over seeds with all runs."""
         planned = len(longtailed)
 
         def none(reason: str) -> tuple[Estimate, Estimate, tuple[str, ...]]:

@@ -43,7 +43,7 @@ Floats = NDArray[np.float64]
 
 
 def separation(corrected: Fraction, interval: tuple[Fraction, Fraction]) -> int:
-    """Return the sign of a difference, 0 if it is not separable from zero.
+    """Return the sign of a difference, 0 if not separable.
 
     Args:
         corrected: its p after Holm's correction.
@@ -152,7 +152,7 @@ def compare_runs(pairs: tuple[tuple[Correctness, Correctness], ...]) -> Comparis
 
 
 def paired_test(differences: NDArray[np.int64]) -> tuple[Fraction, tuple[Fraction, Fraction]]:
-    """Return p of McNemar's test, and the bootstrap interval of the mean, in points.
+    """Return McNemar's p, and the bootstrap interval in points.
 
     Args:
         differences: [S, N], of each test image under each seed.
@@ -191,7 +191,7 @@ def mcnemar(differences: NDArray[np.int64]) -> Fraction:
 def bootstrap(
     sums: NDArray[np.int64], deviations: Floats, scale: Fraction
 ) -> tuple[Fraction, Fraction]:
-    """Return the 95 % bootstrap interval of a difference over seeds and images, in points.
+    """Return the 95 % bootstrap interval of a difference, in points.
 
     No difference of accuracies is beyond 100 points, and so no end of the interval.
 

@@ -161,7 +161,7 @@ def predict(
 
 
 def _read(run: Path, plugins: Sequence[Path] | None) -> "Export":
-    """Read an export whose run predicts classes, by a method that is known."""
+    """Read an export that predicts classes by a known method."""
     from ltbench.launch.plan import read_registry
     from ltbench.runs.export import read_export
 
@@ -183,7 +183,7 @@ def _torch_device(device: Device) -> "torch.device":
 
 
 def _check_csv(path: Path | None) -> None:
-    """Check that a CSV file of predictions can be written, over nothing but such a file.
+    """Check that a CSV file of predictions can be written.
 
     Raises:
         ConfigError: if not.
@@ -203,7 +203,7 @@ def _check_csv(path: Path | None) -> None:
 
 @contextmanager
 def _rows(path: Path | None, header: Sequence[str]) -> Iterator[Callable[[Sequence[str]], object]]:
-    """Write rows to a CSV file as they come, or print them as a table at the end.
+    """Write rows to a CSV file, or print them at the end.
 
     Yields a function that takes a row. The table has no empty columns.
     """

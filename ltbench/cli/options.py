@@ -66,7 +66,7 @@ DEFAULT_RUN_DIR = Path("runs")
 
 
 def existing(run_dir: Path) -> "RunDirectory":
-    """Return a run folder that exists; the default one may come with the first run.
+    """Return an existing run folder; the default one may be missing.
 
     Raises:
         ConfigError: if there is no such folder.

@@ -189,7 +189,7 @@ def cancel(grid: GridName, run_dir: RunDir = Folders.run_dir, *, selection: Sele
 def _print_tables(
     plan: "Plan", registry: "MethodRegistry", loaded: "Loaded", run_dir: "RunDirectory"
 ) -> None:
-    """Print headlines and tables of a plan; ad hoc results are not ranked."""
+    """Print headlines and tables of a plan, ad hoc results unranked."""
     from ltbench.analysis.result_set import boards
     from ltbench.report.page.headlines import as_text, headlines
     from ltbench.report.page.overview import BoardSummary
@@ -306,7 +306,7 @@ def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequenc
 def _counted(
     jobs: "list[Job]", plugins: Sequence[str]
 ) -> "Callable[[Job], tuple[float | None, float]]":
-    """Return a function that counts a job's operations per image, once for each kind of job."""
+    """Return a function that counts a job's operations per image."""
     from rich.progress import Progress
 
     from ltbench.launch.cost import cost_key

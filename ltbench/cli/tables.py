@@ -153,7 +153,7 @@ def write_results(
 
 
 def trained_grids(loaded: "Loaded") -> list[str]:
-    """Return the grids that have records: of configs/grids, then files of the working directory."""
+    """Return the grids with records, shipped ones first."""
     from ltbench.config.files import available
 
     trained = {stored.record.grid for stored in loaded.records.values()}

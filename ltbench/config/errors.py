@@ -195,7 +195,7 @@ def join_or(names: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choices nearest to an unknown name in any case, or all if few."""
+    """Return the choices nearest to a name, or all if few."""
     choices, name = sorted(set(choices)), name[:LONGEST].casefold()
     folded = {choice.casefold(): choice for choice in choices}
     near = get_close_matches(name, folded, n=3)

@@ -64,7 +64,7 @@ def load_dataset(
 
 
 def _read_dataset(name: str, location: Location | None) -> tuple[dict[str, Any], Location, str]:
-    """Read the file of a dataset; photographs of one's own are upright unless it says `keep`.
+    """Read the file of a dataset; own photographs default to upright.
 
     Returns:
         Values, location and name of the file.
@@ -354,7 +354,7 @@ def _overridden(
 
 
 def _with_scaling(problem: Problem) -> Problem:
-    """Return a problem; if a stage's epochs do not fit its schedule, with what scales both."""
+    """Return a problem, with a hint where scaled epochs would fit."""
     if problem.code != "conflict" or problem.path not in ("recipe.stage1", "recipe.stage2"):
         return problem
     return replace(problem, suggestion=f"`--set {problem.path}.{SCALED}=N` scales all of them")

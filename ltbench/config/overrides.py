@@ -113,7 +113,7 @@ def _replaced(values: Any, path: tuple[str, ...], new: Any, location: Location) 
 
 
 def scaled_stage(stage: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
-    """Return the values of a stage with its schedule scaled to other epochs.
+    """Return a stage's values, its schedule scaled to other epochs.
 
     Warm-up, milestones and the deferred epoch keep their share of the epochs, rounded down;
     milestones that would come before the first epoch are left out.

@@ -79,7 +79,7 @@ def decode(
     upright: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
-    """Decode the bytes of an image file; of several frames or pages the first.
+    """Decode an image file; of several frames or pages the first.
 
     The format is that of the bytes, not of the file name. Transparency and color profiles are
     dropped.
@@ -134,7 +134,7 @@ def _check(image: Image.Image, size: tuple[int, int] | None, max_pixels: int) ->
 
 
 def _is_deep(image: Image.Image, tags: Mapping[int, Any]) -> bool:
-    """Return whether an image has more than 8 bits a channel, even if PIL drops them."""
+    """Return whether an image has more than 8 bits a channel."""
     if image.mode.startswith(("I", "F")) or max(tags.get(BITS_PER_SAMPLE, (1,))) > 8:
         return True
     tiles: Sequence[tuple[Any, ...]] = getattr(image, "tile", ())
@@ -164,7 +164,7 @@ def _jpeg_orientation(data: bytes) -> int:
 
 
 def _has_metadata(data: bytes) -> bool:
-    """Return whether a JPEG may have Exif or XMP data: not if all is plain until its scan."""
+    """Return whether a JPEG may have Exif or XMP data."""
     start = 2
     while (marker := data[start : start + 2]) in JPEG_PLAIN:
         start += 2 + int.from_bytes(data[start + 2 : start + 4])
@@ -172,7 +172,7 @@ def _has_metadata(data: bytes) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return an image's Exif orientation, 1 without or if its Exif data are damaged."""
+    """Return an image's Exif orientation, 1 without a valid one."""
     with suppress(Exception):
         return int(image.getexif().get(ORIENTATION, 1))
     return 1
@@ -183,7 +183,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def decode_pixels(data: bytes, channels: int) -> Pixels:
-    """Decode the bytes of an image file to pixels [H, W, C], as by `decode`."""
+    """Decode an image file to pixels [H, W, C], as by `decode`."""
     pixels = _decode_jpeg(data, channels, MAX_PIXELS)
     return pixels_of(decode(data, channels)) if pixels is None else pixels
 

@@ -13,7 +13,7 @@ Group = list[tuple[str, str]]
 def equal_images(
     parts: Mapping[str, Images], file_hashes: Mapping[str, Sequence[str]]
 ) -> list[Group]:
-    """Return the groups of equal images: of equal bytes in files, of equal pixels in memory.
+    """Return groups of images with equal bytes, or pixels in memory.
 
     Args:
         parts: of a dataset, in files or in memory.

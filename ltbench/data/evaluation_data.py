@@ -102,7 +102,7 @@ def image_files(
 
 
 def decoded_images(pixels: Sequence[Pixels], files: FileImages) -> Images:
-    """Return images in memory, given the pixels [H, W, C] that files were decoded to."""
+    """Return images in memory from their decoded pixels [H, W, C]."""
     if files.size is None:
         return DecodedImages(tuple(pixels))
     return InMemoryImages(np.stack(pixels).transpose(0, 3, 1, 2))

@@ -40,7 +40,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class FileIndex:
-    """Class names and image files by part, in order; files that are no images."""
+    """Class names, image files by part, and skipped files."""
 
     classes: tuple[str, ...]
     parts: dict[Part, tuple[FileEntry, ...]]
@@ -77,7 +77,7 @@ def stat_files(
 
 
 def shared_files(parts: Mapping[Part, Sequence[FileEntry]]) -> Iterator[str]:
-    """Yield a problem for each pair of parts that have files in common, also by links."""
+    """Yield a problem for each pair of parts with common files."""
     files = {
         part: {(file.inode, file.size, file.changed_ns): file.path for file in entries}
         for part, entries in parts.items()
@@ -90,7 +90,7 @@ def shared_files(parts: Mapping[Part, Sequence[FileEntry]]) -> Iterator[str]:
 
 
 def leads_outside(path: Path | os.DirEntry[str], folder: Path) -> str | None:
-    """Return the problem with a link out of a resolved folder; None for anything else."""
+    """Return the problem with a link out of a folder, or None."""
     if not path.is_symlink():
         return None
     target = Path(os.path.realpath(path))  # `resolve` refuses links in a circle
@@ -98,7 +98,7 @@ def leads_outside(path: Path | os.DirEntry[str], folder: Path) -> str | None:
 
 
 def unusable(folder: Path, problems: Sequence[str], skipped: Sequence[str] = ()) -> DataError:
-    """Return the error of a folder with all its problems, and the files that were skipped."""
+    """Return the error of a folder with all its problems."""
     text = f"{folder.absolute()} cannot be used:\n{listed(problems)}"
     if any(problem.endswith(OUTSIDE) for problem in problems):
         text += LINKS_HINT

@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"
 
 
 def expand_home(path: str | Path) -> Path:
-    """Expand the `~` of a path; one of an unknown user is left as it is."""
+    """Expand the `~` of a path, unless its user is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -109,7 +109,7 @@ class _Listing:
             self.problems.append(f"{within}/ has no images")
 
     def _entries(self, within: str) -> Iterator[os.DirEntry[str]]:
-        """Yield visible entries of a folder by name, without broken links and links to outside."""
+        """Yield a folder's visible entries by name, without unusable links."""
         try:
             with os.scandir(self.folder / within) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)

@@ -40,7 +40,7 @@ START = 64
 
 
 def is_image_file(path: Path) -> bool:
-    """Return whether a file is an image by its suffix or first bytes."""
+    """Return whether a file's suffix or first bytes are an image's."""
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
@@ -52,12 +52,12 @@ def is_image_file(path: Path) -> bool:
 
 
 def is_of_read_format(data: bytes) -> bool:
-    """Return whether the bytes of a file begin as those of a format that is read."""
+    """Return whether bytes begin as those of a supported format."""
     return _starts(data, READ)
 
 
 def other_format(data: bytes) -> str | None:
-    """Return what a file that is not read is by its first bytes; None if unknown."""
+    """Return the kind of an unsupported file by its first bytes."""
     formats = NOT_READ | NO_IMAGES
     return next((name for name, form in formats.items() if _starts(data, form)), None)
 

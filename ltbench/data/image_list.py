@@ -138,7 +138,7 @@ def _read(folder: Path, name: str, problems: list[str]) -> Table:
 
 
 def read_paths(file: Path, problems: list[Problem]) -> list[Path]:
-    """Return the images of a list, to be predicted: its column `path`, or else the first.
+    """Return the images of a list: column `path`, or the first.
 
     In a list without delimiters a line is a path, or a path and a label as above. Paths are
     relative to the list's folder; the images need not exist.
@@ -176,7 +176,7 @@ def read_paths(file: Path, problems: list[Problem]) -> list[Path]:
 
 
 def _cells(name: str, lines: Sequence[str], problems: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number and cells of each row that is not empty."""
+    """Yield the line number and cells of each nonempty row."""
     text = [not (line.isspace() or COMMENT.match(line)) for line in lines]
     start = text.index(True) if any(text) else len(lines)
     lines = lines[start:]
@@ -201,7 +201,7 @@ def _cells(name: str, lines: Sequence[str], problems: list[str]) -> Iterator[tup
 
 
 def _delimiter(lines: Sequence[str]) -> str | None:
-    """Return the delimiter of a header line, else that of most lines; None for spaces."""
+    """Return the delimiter of the header or most lines, or None."""
     delimiter: str | None
     for delimiter in (*DELIMITERS, None):
         header = lines[0].split(delimiter) if lines else ()
@@ -220,13 +220,13 @@ def _class_name(label: str) -> str:
 
 
 def _existing(folder: Path, path: str) -> str:
-    """Return a path in the Unicode form that the disk has, if any; macOS writes another."""
+    """Return a path in the Unicode form that the disk has."""
     forms = (path, normalize("NFC", path), normalize("NFD", path))
     return next((form for form in forms if (folder / form).exists()), path)
 
 
 def _odd_labels(rows: Sequence[Row]) -> list[str]:
-    """Return the problems of labels that are neither class indices nor names, as most are."""
+    """Return the problems of labels unlike most: names or class indices."""
     numbers = [row for row in rows if NUMBER.fullmatch(row.label)]
     names = [row for row in rows if not NUMBER.fullmatch(row.label)]
     if names and numbers:
@@ -258,7 +258,7 @@ def _files(
     seen: dict[str, str],
     problems: list[str],
 ) -> Iterator[FileEntry]:
-    """Yield the files of rows; `seen` maps paths below the folder to their locations."""
+    """Yield the files of rows; `seen` maps paths to their locations."""
     root, resolve = folder.resolve(), cache(Path.resolve)
     for location, written, label, _ in rows:
         try:

@@ -27,7 +27,7 @@ class FoundImages:
 
 
 def find_images(paths: Iterable[Path]) -> FoundImages:
-    """Find the image files of paths: images, folders of images, lists of images.
+    """Find the image files of paths: images, folders and lists.
 
     An image that is named, or is in a list, need not exist: it cannot be read later.
     """
@@ -55,7 +55,7 @@ def _add_folder(folder: Path, found: FoundImages) -> None:
 
 
 def _walk(folder: Path, above: set[Path]) -> Iterator[Path]:
-    """Yield the visible files of a folder and its subfolders; no folder within itself."""
+    """Yield the visible files of a folder and its subfolders."""
     real = folder.resolve()
     if real in above:
         return

@@ -182,7 +182,7 @@ class FileImages:
             raise DataError(f"{path} {error}", "bad-images") from None
 
     def pixels(self, data: bytes) -> Pixels:
-        """Return the pixels [H, W, C] of an image file, given its bytes.
+        """Return the pixels [H, W, C] of an image file's bytes.
 
         Raises:
             BadImageError: if it cannot be decoded.
@@ -205,7 +205,7 @@ class FileImages:
         return image if side is None else resize_shorter(image, side)
 
     def decode(self, data: bytes, size: tuple[int, int] | None = None) -> Image.Image:
-        """Decode the bytes of one of the files; arguments and errors as of `decode`."""
+        """Decode a file's bytes; arguments and errors as of `decode`."""
         return decode(data, self.channels, size, upright=self.upright, max_pixels=self.max_pixels)
 
 

@@ -195,7 +195,7 @@ class _Directory:
         self.listed: dict[str, frozenset[str]] = {}
 
     def files(self, folder: str) -> frozenset[str]:
-        """Return the names of the image files of a folder; empty if it is missing."""
+        """Return the image files of a folder; none if it is missing."""
         if folder not in self.listed:
             try:
                 with os.scandir(self.root / folder) as entries:

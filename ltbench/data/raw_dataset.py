@@ -20,7 +20,7 @@ EXCLUDED = -1
 
 @dataclass(frozen=True)
 class LabeledImages:
-    """Images and their labels [N]; the files that images in memory were read from, if any."""
+    """Images and labels [N], and the files of images in memory."""
 
     images: Images
     labels: Labels

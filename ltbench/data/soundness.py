@@ -79,7 +79,7 @@ def _check_folder(
     processes: int,
     progress: Callable[[int, int], None],
 ) -> dict[str, Sound]:
-    """Return the good images of a folder; add path and reason of the others to `bad`."""
+    """Return the good images of a folder; add others to `bad`."""
     settings = [files.channels, files.upright, files.max_pixels]
     signature = content_hash([str(files.root.absolute()), *settings, decoder()])[:16]
     cache = cache_root() / f"sound-{signature}.json"
@@ -117,7 +117,7 @@ def _state(path: Path) -> State | None:
 
 
 def _decode(files: FileImages, paths: Sequence[str]) -> dict[str, Sound | str]:
-    """Decode images; return state and hash of each, or its error, by path."""
+    """Decode images; return each state and hash, or error, by path."""
     results: dict[str, Sound | str] = {}
     for path in paths:
         state = _state(files.root / path)

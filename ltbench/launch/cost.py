@@ -99,7 +99,7 @@ class CostModel:
         return Estimate(self._test_seconds(job, hardware) + images / rate, hardware, source)
 
     def images_tested(self, job: Job) -> int:
-        """Return the number of test images of a job's dataset; 0 if unknown."""
+        """Return the number of a job's test images; 0 if unknown."""
         return _pinned_test_images(job) or self.test_images.get(job.dataset.name, 0)
 
     def _from_measurement(self, job: Job, throughput: MeasuredThroughput) -> Estimate | None:

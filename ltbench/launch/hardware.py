@@ -1,4 +1,4 @@
-"""Estimates for hardware that is not here: measured there, else a range from the arithmetic."""
+"""Estimates for other hardware: measured there, else from the arithmetic."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -80,7 +80,7 @@ def describe_cost_on(
     loaded: Loaded,
     count: Callable[[Job], tuple[float | None, float]],
 ) -> str:
-    """Describe the estimated cost of jobs on one device of some hardware, and the source.
+    """Describe the estimated cost of jobs on hardware, and its source.
 
     Args:
         hardware: the device.
@@ -115,7 +115,7 @@ def describe_cost_on(
 def _operations(
     job: Job, cost: CostModel, count: Callable[[Job], tuple[float | None, float]]
 ) -> float | None:
-    """Return a job's floating-point operations, None if its number of images is unknown."""
+    """Return a job's floating-point operations, None if unknown."""
     train, test = count(job)
     images = 0 if job.stage_recipe is None else images_seen(job)
     return None if images is None else images * (train or 0.0) + cost.images_tested(job) * test

@@ -171,7 +171,7 @@ def _recipe_location(name: str, overrides: Sequence[Override]) -> Location:
 def _network_problems(
     recipe: Recipe, specs: Iterable[DatasetSpec], location: Location
 ) -> Iterator[Problem]:
-    """Yield what a recipe's network cannot have; timm is imported for rare ones alone."""
+    """Yield problems of a recipe's network; rare ones need timm."""
     name, small = recipe.network, recipe.network in SMALL_BACKBONES
     if small and recipe.pretrained is not None:
         message = f"{name} has no pretrained weights: use a network of timm"

@@ -111,7 +111,7 @@ def _check_samplers(method: type[Method], location: Location) -> None:
 
 
 def _line_of(method: type[Method]) -> int | None:
-    """Return the line of a class in its file; None if it was made by a call."""
+    """Return the line of a class in its file, or None."""
     try:
         return inspect.getsourcelines(method)[1]
     except OSError:

@@ -112,7 +112,7 @@ def timm_backbones() -> list[str]:
 
 
 def fixed_image_size(backbone: str) -> int | None:
-    """Return the one image size that a timm model takes; None if it takes any.
+    """Return the image size of a timm model, None for any size.
 
     Raises:
         ValueError: if timm has no such model.

@@ -70,7 +70,7 @@ class BoardContext:
         return [self.records[key].record for key in entry.values["acc"].keys]
 
     def leading(self, n: int) -> list[VariantResult]:
-        """Return softmax and the most accurate variants, n in all, the best first."""
+        """Return softmax and the most accurate variants, n in all."""
         measured = [entry for entry in self.entries if entry.values["acc"].mean is not None]
         measured.sort(key=lambda entry: entry.values["acc"].mean or 0, reverse=True)
         softmax = find_baseline(self.board, BASELINE)

@@ -59,7 +59,7 @@ class _Cost:
 
     @property
     def rate(self) -> Estimate | None:
-        """Images per second of a GPU; a CPU may be busy with other work."""
+        """Images per second of a GPU; CPUs may be shared."""
         on_gpu = (r for r in self.records if r.cost.memory == "gpu")
         return self._measured({r.key: r.cost.images_per_second for r in on_gpu})
 

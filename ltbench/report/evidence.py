@@ -53,7 +53,7 @@ def _whole_runs(of: Leaderboard) -> str:
 
 
 def _order(of: Leaderboard) -> list[tuple[str, str]]:
-    """Return how well the fullest board stands for a published table, nothing for too few rows."""
+    """Return the fullest board's rank correlation with a published table."""
     board = of.fullest
     if board is None:
         return []

@@ -140,7 +140,7 @@ class _Data:
         return family_of(entry.variant.method, self.methods)
 
     def class_axis(self, panels: int = 1) -> Axis:
-        """Return the axis of classes by frequency, with their names if they fit.
+        """Return the axis of classes by frequency, named if names fit.
 
         Args:
             panels: side by side, which share the width.
@@ -182,7 +182,7 @@ FigureContent = tuple[str, list[Panel]]
 def figures_of(
     board: ResultSet, methods: Mapping[str, MethodInfo], records: Mapping[str, Stored]
 ) -> list[Figure]:
-    """Return the figures of a board, of the variants with the most seeds."""
+    """Return the figures of a board's variants with the most seeds."""
     seeds = max((entry.values["acc"].n for entry in board.entries), default=0)
     if seeds == 0:
         return []

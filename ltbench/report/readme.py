@@ -28,7 +28,7 @@ image) and VideoLT (videos)."""
 
 
 def refresh_readme(readme: Path, of: Leaderboard) -> None:
-    """Write the evidence and the summary table of the fullest board into the README.
+    """Write the evidence and the fullest board's summary into the README.
 
     Raises:
         ValueError: if the README lacks a marker.

@@ -141,7 +141,7 @@ DEMONSTRATION = "digits"
 
 @dataclass(frozen=True)
 class _TestedFinding:
-    """A finding tested on boards of equal numbers; on none without a result.
+    """A finding on boards of equal numbers, on none without result.
 
     Attributes:
         finding: the claim.

@@ -51,7 +51,7 @@ class Classifier(nn.Module):
         return of_all_classes(scores, self.known, len(self.classes)).float()
 
     def transform(self, image: ImageFile) -> Tensor:
-        """Return the network's input [C, H, W] for an image: resized, cropped, normalized.
+        """Return the network's input [C, H, W] for an image.
 
         Args:
             image: path or bytes of an image file.
@@ -66,7 +66,7 @@ class Classifier(nn.Module):
 
     @torch.inference_mode()
     def predict(self, images: Tensor | Sequence[ImageFile]) -> Tensor:
-        """Return the probabilities [B, classes] of images, in single precision on the CPU.
+        """Return the probabilities [B, classes] of images, on the CPU.
 
         Args:
             images: paths or bytes of image files, or a batch [B, C, H, W] of transformed images.
@@ -86,7 +86,7 @@ class Classifier(nn.Module):
         return torch.stack(rows) if rows else torch.empty(0, len(self.classes))
 
     def predict_each(self, images: Iterable[ImageFile]) -> Iterator[Tensor | str]:
-        """Yield the probabilities [classes] of each image, or why it cannot be read.
+        """Yield the probabilities [classes] of each image, or its error.
 
         Images are read in threads, a batch of the test's size ahead.
 
@@ -102,7 +102,7 @@ class Classifier(nn.Module):
             yield from (result if isinstance(result, str) else next(rows) for result in batch)
 
     def _read(self, image: ImageFile) -> Pixels | str:
-        """Return the pixels [H, W, C] of an image, or why it cannot be read."""
+        """Return the pixels [H, W, C] of an image, or its error."""
         try:
             return self.files.pixels(image if isinstance(image, bytes) else read_file(Path(image)))
         except BadImageError as error:
@@ -116,7 +116,7 @@ class Classifier(nn.Module):
         return batch
 
     def _predict(self, images: Tensor) -> Tensor:
-        """Return the probabilities [B, classes] of a batch, computed as in the job's test."""
+        """Return the probabilities [B, classes] of a batch, as in the test."""
         recipe, device = self.job.recipe, self.known.device
         layout = torch.channels_last if recipe.channels_last else torch.preserve_format
         images = images.to(device, DTYPES[recipe.precision], memory_format=layout)

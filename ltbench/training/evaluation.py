@@ -32,7 +32,7 @@ def probabilities(logits: Tensor) -> Tensor:
 
 
 def of_all_classes(scores: Tensor, known: Tensor, classes: int) -> Tensor:
-    """Return scores [B, K] of the known classes [K] as scores [B, C] of all, 0 for the others."""
+    """Return scores [B, C] of all classes, 0 for unknown ones."""
     scattered = scores.new_zeros(scores.shape[0], classes)  # an export to ONNX follows the shape
     scattered[:, known] = scores
     return scattered

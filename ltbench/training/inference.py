@@ -80,7 +80,7 @@ def predict_labeled(
 
 
 def move(method: Method, record: Record, device: torch.device) -> None:
-    """Move a restored method to a device; set the job's precision and threads."""
+    """Move a method to a device; set the job's precision and threads."""
     recipe = record.job.recipe
     torch.set_num_threads(record.environment.threads)
     set_precision(recipe)

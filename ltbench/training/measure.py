@@ -90,7 +90,7 @@ def _flops(make_step: MakeStep) -> float:
 def _steps(
     job: Job, device: torch.device, plugins: Sequence[str]
 ) -> tuple[MakeStep | None, MakeStep]:
-    """Return functions from batch sizes to steps: of training, if there is any, and of the test."""
+    """Return functions from batch sizes to training and test steps."""
     method, spec, recipe = _untrained_method(job, device, plugins), job.dataset, job.recipe
     generator = torch.Generator().manual_seed(0)
 

@@ -99,7 +99,7 @@ def write_onnx(classifier: Classifier, path: Path) -> None:
 
 @contextmanager
 def _one_cudnn_precision() -> Iterator[None]:
-    """Give cuDNN's convolutions the precision of its RNNs: torch.export refuses two of them."""
+    """Give cuDNN's convolutions the precision of its RNNs, for torch.export."""
     convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = convolutions.fp32_precision
     convolutions.fp32_precision = torch.backends.cudnn.rnn.fp32_precision  # type: ignore[attr-defined]
@@ -110,7 +110,7 @@ def _one_cudnn_precision() -> Iterator[None]:
 
 
 def _difference(classifier: Classifier, file: Path, images: Tensor) -> float:
-    """Return the largest difference of a probability between PyTorch and an ONNX file."""
+    """Return the largest difference between PyTorch's and ONNX's probabilities."""
     import onnxruntime
 
     with torch.inference_mode():

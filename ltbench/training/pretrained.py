@@ -33,7 +33,7 @@ def pretrained_weights(recipe: Recipe, data_root: str | None = None) -> str | Pa
 
 
 def missing_weights(recipe: Recipe, data_root: str | Path | None = None) -> str | None:
-    """Return which pretrained weights are not on this machine and where to put them, if any."""
+    """Return which pretrained weights are missing, and where they belong."""
     pretrained = recipe.pretrained
     if pretrained is None:
         return None

@@ -1,4 +1,4 @@
-"""Confusion matrices of a board, which the page draws for the variant that is chosen."""
+"""Confusion matrices of a board, drawn for the chosen variant."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Confusion:
 
 
 def confusion_of(of: BoardContext) -> Confusion | None:
-    """Return the confusion counts of a board, None if no record has any."""
+    """Return the confusion counts of a board, None without any."""
     leading = of.leading(max(2, MAX_COUNTS // of.board.dataset.classes**2))
     tests = [record.test for entry in leading for record in of.records_of(entry) if record.test]
     if not any(test.confusion or test.confusion_sha256 for test in tests):
