@@ -16,7 +16,7 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-quickstart: $(READY)  ## train the methods on the embedded digits and print the tables
+quickstart: $(READY)  ## train softmax and a dozen methods on the embedded digits and print the tables
 	$(BIN)/ltbench run --grid quickstart
 
 gpu: $(READY)  ## train and publish what needs a GPU; without one, rehearse it; the same command resumes

@@ -15,6 +15,7 @@ from ltbench.core.label_shift import SHIFTS, Shift
 from ltbench.core.open_set import THRESHOLDS
 from ltbench.core.types import TestTime
 from ltbench.report.context import ACC, LABEL, BoardContext, metric_column, over_seeds
+from ltbench.report.families import listed_method
 from ltbench.report.published_tables import published_columns
 from ltbench.report.table import COUNT, ORDINAL, PERCENT, Cell, Column, TableSpec, ranked
 from ltbench.runs.record import Record
@@ -51,12 +52,12 @@ def _main_columns(of: BoardContext) -> list[Column[VariantResult]]:
 
 
 def _category(entry: VariantResult, of: BoardContext) -> str | None:
-    info = of.methods.get(entry.variant.method)
+    info = of.methods.get(listed_method(entry, of.methods))
     return None if info is None else info.category
 
 
 def _year(entry: VariantResult, of: BoardContext) -> int | None:
-    info = of.methods.get(entry.variant.method)
+    info = of.methods.get(listed_method(entry, of.methods))
     return None if info is None or info.paper is None else info.paper.year
 
 

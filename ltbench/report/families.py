@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ltbench.analysis.result_set import VariantResult
 from ltbench.config.registry import OWN, MethodInfo
 
 
@@ -31,6 +32,17 @@ FAMILIES = {
     )
 }
 """Families by key. The survey counts ensembles among module improvement."""
+
+
+def listed_method(entry: VariantResult, methods: Mapping[str, MethodInfo]) -> str:
+    """Return the method that a variant is listed under.
+
+    Softmax that is initialized from another method, such as SSP, is listed under that one.
+    """
+    stages = [entry.variant.method, *reversed((entry.init_method or "").split("+"))]
+    infos = {key: methods.get(key) for key in stages if key}
+    named = [key for key, info in infos.items() if info is None or info.category != "baseline"]
+    return (named or stages)[0]
 
 
 def family_of(method: str, methods: Mapping[str, MethodInfo]) -> Family:

@@ -14,7 +14,7 @@ from ltbench.config.planning import BASELINE
 from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import fixed
 from ltbench.core.groups import GROUPS, class_groups
-from ltbench.report.families import FAMILIES, Family, family_of
+from ltbench.report.families import FAMILIES, Family, family_of, listed_method
 from ltbench.runs.store import Stored
 
 TEXT, MUTED, RULE, LINK, LOSS = "#1b1f24", "#57606a", "#d5dae0", "#0a58a8", "#9a4600"
@@ -137,7 +137,7 @@ class _Data:
         return softmax if softmax in self.entries else None
 
     def family(self, entry: VariantResult) -> Family:
-        return family_of(entry.variant.method, self.methods)
+        return family_of(listed_method(entry, self.methods), self.methods)
 
     def class_axis(self, panels: int = 1) -> Axis:
         """Return the axis of classes by frequency, named if names fit.

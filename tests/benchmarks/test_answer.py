@@ -48,8 +48,8 @@ def test_the_rows_are_those_of_the_agreement(answer):
 def test_a_shared_job_costs_once(answer):
     rows = answer.of_agreement(answer.planned("quickstart"))
     records = [recorded(job, 60.0) for job in rows.jobs.values()]
-    assert len(rows.rows) == len(records) == 8  # of which three begin with softmax
-    assert answer.core_minutes(records) == 8
+    assert len(rows.rows) == len(records) == 7  # of which two begin with softmax
+    assert answer.core_minutes(records) == 7
 
 
 def test_a_record_without_cpu_seconds_is_an_error(answer):
@@ -71,7 +71,7 @@ def test_a_trial_trains_both_and_reads_the_records_of_the_rows(tmp_path, benchma
     first, again = trial(), trial()
     records = project.records()
     total = sum(each.cost.cpu_seconds for each in records.values()) / 60
-    for result, trained in ((first, 8), (again, 0)):
+    for result, trained in ((first, 7), (again, 0)):
         start, both, rows, usual = result["medians"]
         assert result["medians"][rows] == pytest.approx(total)
         assert f"{trained} of them trained now" in rows

@@ -21,7 +21,7 @@ from ltbench.core.files import write_atomically
 from ltbench.report.context import Leaderboard
 from ltbench.report.drawing import Drawing, themed
 from ltbench.report.evidence import evidence
-from ltbench.report.families import FAMILIES, family_of
+from ltbench.report.families import FAMILIES, family_of, listed_method
 from ltbench.report.figures import Figure
 from ltbench.report.page.board_views import board_view, default_board
 from ltbench.report.page.cells import view_of
@@ -104,6 +104,7 @@ def _environment(of: Leaderboard) -> Environment:
         percent=PERCENT.text,
         method_info=of.methods.get,
         family_key=lambda key: family_of(key, of.methods).key,
+        listed_method=lambda entry: listed_method(entry, of.methods),
     )
     return environment
 

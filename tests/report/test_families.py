@@ -1,0 +1,27 @@
+"""Under which method a variant is listed."""
+
+import pytest
+
+from ltbench.analysis.result_set import VariantResult
+from ltbench.config.models import Variant
+from ltbench.config.registry import load_registry
+from ltbench.report.families import family_of, listed_method
+
+METHODS = load_registry().methods
+
+
+@pytest.mark.parametrize(
+    ("method", "init", "listed", "family"),
+    [
+        ("softmax", None, "softmax", "baseline"),
+        ("softmax", "ssp", "ssp", "augmentation"),
+        ("softmax", "ssp+softmax", "ssp", "augmentation"),
+        ("crt", "ssp+softmax", "crt", "module_improvement"),
+        ("softmax", "mine", "mine", "own"),
+        ("mine", None, "mine", "own"),
+    ],
+)
+def test_softmax_is_listed_under_the_method_it_begins_with(method, init, listed, family):
+    entry = VariantResult(Variant(label="X", method=method), (), (), init, {}, (), ())
+    assert listed_method(entry, METHODS) == listed
+    assert family_of(listed, METHODS).key == family
