@@ -27,6 +27,8 @@ from ltbench.config.validation import validate
 from ltbench.config.yaml_file import read_yaml
 from ltbench.core.exact import in_units, measured
 
+Floats = NDArray[np.float64]
+
 FEWEST: Final = 3
 """Methods that an order needs."""
 
@@ -257,42 +259,42 @@ def agreement(published: Sequence[Fraction], ours: Sequence[Sequence[Fraction]])
     counts = counts.reshape(methods, seeds)
     totals = counts.sum(axis=1)
     draws = np.random.default_rng(0)
-    resampled = []
-    for _ in range(RESAMPLES):
-        chosen, runs = draws.integers(methods, size=methods), draws.integers(seeds, size=seeds)
-        x, y = theirs[chosen], counts[chosen][:, runs].sum(axis=1)
-        if np.ptp(x) and np.ptp(y):
-            resampled.append((_spearman(x, y), _kendall(x, y)))
-    spread = np.array(resampled)
-    return Agreement(
-        methods,
-        seeds,
-        measured(_spearman(theirs, totals)),
-        measured(_kendall(theirs, totals)),
-        percentile_interval(spread[:, 0]),
-        percentile_interval(spread[:, 1]),
-    )
+    chosen = draws.integers(methods, size=(RESAMPLES, methods))
+    runs = draws.integers(seeds, size=(RESAMPLES, seeds))
+    x, y = theirs[chosen], counts[chosen[:, :, None], runs[:, None, :]].sum(axis=2)
+    ordered = (np.ptp(x, axis=1) > 0) & (np.ptp(y, axis=1) > 0)
+    (rho,), (tau,) = _coefficients(theirs[None], totals[None])
+    intervals = map(percentile_interval, _coefficients(x[ordered], y[ordered]))
+    return Agreement(methods, seeds, measured(rho), measured(tau), *intervals)
 
 
 def rank_correlation(published: Sequence[Fraction], ours: Sequence[Fraction]) -> Fraction:
     """Return Spearman's rho of two orders of methods."""
-    return measured(_spearman(*(np.array(in_units(each)[0]) for each in (published, ours))))
+    x, y = (np.array(in_units(each)[0])[None] for each in (published, ours))
+    return measured(_coefficients(x, y)[0].item())
 
 
 def noise_interval(published: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
     """Return the interval of rho under noise of `NOISE` points."""
     values = np.array([float(value) for value in published])
     noise = np.random.default_rng(0).standard_normal((RESAMPLES, len(values))) * float(NOISE)
-    return percentile_interval(np.array([_spearman(values, values + each) for each in noise]))
+    rho, _ = _coefficients(np.broadcast_to(values, noise.shape), values + noise)
+    return percentile_interval(rho)
 
 
-def _spearman(x: NDArray[Any], y: NDArray[Any]) -> float:
-    from scipy import stats
+def _coefficients(x: NDArray[Any], y: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Return Spearman's rho and Kendall's tau-b of each row [N, methods].
 
-    return float(stats.spearmanr(x, y).statistic)
+    Both correlate the differences of all pairs: of their ranks, and the signs of these. Sums are of
+    integers, so that they are exact.
+    """
+    from scipy.stats import rankdata
+
+    ranks = (np.rint(2 * rankdata(each, axis=1)).astype(np.int64) for each in (x, y))
+    a, b = ((each[:, :, None] - each[:, None, :]).reshape(len(each), -1) for each in ranks)
+    return _cosine(a, b), _cosine(np.sign(a), np.sign(b))
 
 
-def _kendall(x: NDArray[Any], y: NDArray[Any]) -> float:
-    from scipy import stats
-
-    return float(stats.kendalltau(x, y).statistic)
+def _cosine(a: NDArray[np.int64], b: NDArray[np.int64]) -> Floats:
+    cosine: Floats = (a * b).sum(axis=1) / np.sqrt(1.0 * (a * a).sum(axis=1) * (b * b).sum(axis=1))
+    return cosine

@@ -22,27 +22,15 @@ def agreement(
     Prints both accuracies of the rows that a board shares with the table, and rank correlations.
     Published numbers of another recipe are read here alone; they fill no cell of a leaderboard.
     """
-    from ltbench.analysis.agreement import boards_of, read_history, reference_tables, scores_of
+    from ltbench.analysis.agreement import read_history
     from ltbench.analysis.runs import table_of_runs
-    from ltbench.report.agreement_tables import BOTH, ORDERS, Compared, Order, ceiling
-    from ltbench.report.table import build
+    from ltbench.report.agreement_tables import agreement_tables
 
     loaded = folders.load()
     earlier = read_history(history) if history.exists() else []
-    for table in reference_tables():
-        orders = []
-        for runs in (table_of_runs(loaded.records).exact, earlier):
-            for (dataset, recipe), own in boards_of(table, runs).items():
-                compared = Compared(table, f"{dataset}, {recipe}", scores_of(table, own))
-                found = compared.agreement
-                if found is None:
-                    continue
-                orders.append(Order(compared.title, found))
-                if runs is not earlier:
-                    for made in build([BOTH], compared):
-                        print_report(made)
-        best, noise = ceiling(table)
-        for made in build([ORDERS], [*orders, best]):
-            print_report(made)
-        print_text(noise)
+    tables = agreement_tables(table_of_runs(loaded.records).exact, earlier)
+    for made in tables:
+        print_report(made)
+    if not tables:
+        print_text("No board has three methods of a published table: train some of its grid first.")
     print_bad(loaded.bad)

@@ -1,19 +1,23 @@
-"""Tables of `ltbench agreement`: both orders of methods, and how far they agree."""
+"""Tables of agreement with a published table: both orders of methods, and how far they agree."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from ltbench.analysis.agreement import (
     FEWEST,
     Agreement,
     ReferenceTable,
     agreement,
+    boards_of,
     noise_interval,
+    reference_tables,
+    scores_of,
 )
 from ltbench.analysis.statistics import summarize
 from ltbench.core.exact import fixed, mean
-from ltbench.report.table import COUNT, PERCENT, POINTS, RANK, Column, TableSpec
+from ltbench.report.table import COUNT, PERCENT, POINTS, RANK, Column, Table, TableSpec, build
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,13 @@ class Compared:
         return {name: value for name, value in both if name in self.scores}
 
     @property
-    def agreement(self) -> Agreement | None:
-        """How far the orders agree; None for too few rows."""
-        if len(self.scores) < FEWEST:
-            return None
+    def enough(self) -> bool:
+        """Whether there are methods enough for an order."""
+        return len(self.scores) >= FEWEST
+
+    @property
+    def agreement(self) -> Agreement:
+        """How far the orders agree."""
         return agreement([*self.published.values()], [*self.scores.values()])
 
 
@@ -95,12 +102,32 @@ def _between(interval: tuple[Fraction, Fraction]) -> str:
     return f"{fixed(low, 2)} to {fixed(high, 2)}"
 
 
-ORDERS: TableSpec[Sequence[Order], Order] = TableSpec(
+@dataclass(frozen=True)
+class Orders:
+    """Orders that are compared with a published one."""
+
+    table: ReferenceTable
+    boards: Sequence[Order]
+
+    def lines(self) -> list[Order]:
+        """Return the boards' orders, and that of the table under another ratio."""
+        table = self.table
+        theirs, again = map(table.accuracies, (table.imbalance_ratio, table.ceiling))
+        repeated = agreement(theirs, [[value] for value in again])
+        return [*self.boards, Order(f"the table's own ratio {table.ceiling}", repeated)]
+
+
+def _noise(of: Orders) -> str:
+    return _between(noise_interval(of.table.accuracies(of.table.imbalance_ratio)))
+
+
+ORDERS: TableSpec[Orders, Order] = TableSpec(
     name="agreements",
-    title=lambda _: "Agreement of orders",
-    caption=lambda _: (
+    title=lambda of: f"Agreement with the order of {of.table.title}",
+    caption=lambda of: (
         "Spearman's rho and Kendall's tau-b with the published order; 95 % bootstrap intervals "
-        "over methods and seeds."
+        "over methods and seeds. A noise of one point on the published accuracies leaves rho at "
+        f"{_noise(of)}."
     ),
     columns=lambda _: [
         Column("Order", lambda order: order.title, names=True),
@@ -111,14 +138,36 @@ ORDERS: TableSpec[Sequence[Order], Order] = TableSpec(
         Column("tau", lambda order: order.found.tau, RANK),
         Column("95 % of tau", lambda order: order.tau_range()),
     ],
-    rows=lambda orders: [*orders],
+    rows=Orders.lines,
 )
 
 
-def ceiling(table: ReferenceTable) -> tuple[Order, str]:
-    """Return how well the table's order repeats under another ratio."""
-    theirs, again = table.accuracies(table.imbalance_ratio), table.accuracies(table.ceiling)
-    found = agreement(theirs, [[value] for value in again])
-    noise = _between(noise_interval(theirs))
-    order = Order(f"the table's own ratio {table.ceiling}", found)
-    return order, f"A noise of one point on the published accuracies leaves rho at {noise}."
+def agreement_tables(
+    runs: Iterable[Mapping[str, Any]], earlier: Iterable[Mapping[str, Any]] = ()
+) -> list[Table]:
+    """Build the tables of agreement with each published table.
+
+    Args:
+        runs: rows of the table of runs, accuracies as fractions; both orders of a board are shown.
+        earlier: of boards of which the agreement alone is shown.
+
+    Returns:
+        Nothing of a published table that shares too few rows with every board.
+    """
+    made: list[Table] = []
+    for table in reference_tables():
+        now, before = (
+            [
+                compared
+                for (dataset, recipe), own in boards_of(table, each).items()
+                if (
+                    compared := Compared(table, f"{dataset}, {recipe}", scores_of(table, own))
+                ).enough
+            ]
+            for each in (runs, earlier)
+        )
+        boards = [Order(compared.title, compared.agreement) for compared in (*now, *before)]
+        if boards:
+            made += [both for compared in now for both in build([BOTH], compared)]
+            made += build([ORDERS], Orders(table, boards))
+    return made

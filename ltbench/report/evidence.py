@@ -1,7 +1,6 @@
 """What the suite was held against, in sentences: README and page open with it."""
 
 from ltbench.analysis.agreement import (
-    FEWEST,
     authors_runs,
     boards_of,
     published_spread,
@@ -61,9 +60,9 @@ def _order(of: Leaderboard) -> list[tuple[str, str]]:
     for table in reference_tables():
         own = boards_of(table, runs).get((board.dataset.id, board.recipe.name), [])
         compared = Compared(table, board.title, scores_of(table, own))
-        ours = [mean(values) for values in compared.scores.values()]
-        if len(ours) < FEWEST:
+        if not compared.enough:
             continue
+        ours = [mean(values) for values in compared.scores.values()]
         rho = rank_correlation([*compared.published.values()], ours)
         again = rank_correlation(*map(table.accuracies, (table.imbalance_ratio, table.ceiling)))
         text = (

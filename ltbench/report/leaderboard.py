@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from ltbench.analysis.result_set import ResultSet
+from ltbench.analysis.runs import table_of_runs
 from ltbench.config.planning import Plan
 from ltbench.core.files import write_atomically
+from ltbench.report.agreement_tables import agreement_tables
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.formats import FORMATS, MARKDOWN_TEMPLATES, Inert, escape_html, markdown
 from ltbench.report.summary_tables import RECORDS
-from ltbench.report.table import build
+from ltbench.report.table import Table, build
 from ltbench.report.tables import LEADERBOARD_TABLES, grid_tables
 
 GENERATED = Inert("Written by `ltbench leaderboard` from the records; never edited by hand.")
@@ -28,7 +30,7 @@ def write_leaderboard(of: Leaderboard, path: Path) -> Path:
     text = MARKDOWN_TEMPLATES.get_template("leaderboard.md").render(
         generated=GENERATED,
         legend=LEGEND,
-        tables=build(LEADERBOARD_TABLES, of),
+        tables=[*build(LEADERBOARD_TABLES, of), *_agreement(of)],
         grids=[_section(plan, boards, of) for plan, boards in of.grids],
         markdown=lambda table, level: Inert(markdown(table, level)),
     )
@@ -46,6 +48,13 @@ def write_formats(of: Leaderboard, formats: Collection[str], folder: Path) -> li
             write_atomically(path, FORMATS[extension](tables).encode(), durable=False)
             written.append(path)
     return written
+
+
+def _agreement(of: Leaderboard) -> list[Table]:
+    """Return the tables of agreement, of the records of the leaderboard's grids."""
+    planned = {key for plan, _ in of.grids for key in plan.jobs}
+    stored = {key: each for key, each in of.loaded.records.items() if key in planned}
+    return agreement_tables(table_of_runs(stored).exact)
 
 
 def _section(plan: Plan, boards: Sequence[ResultSet], of: Leaderboard) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""Tables of agreement with a published table."""
+
+from fractions import Fraction
+
+from ltbench.analysis.agreement import reference_tables
+from ltbench.report.agreement_tables import agreement_tables
+
+(TABLE,) = reference_tables()
+
+
+def runs(recipe, methods):
+    """Return runs in the published order, of the first rows of the table."""
+    accuracies = TABLE.accuracies(TABLE.imbalance_ratio)
+    return [
+        {
+            "dataset": "cifar10_r100",
+            "dataset_name": "cifar10",
+            "imbalance_ratio": 100.0,
+            "split": "longtailed",
+            "recipe": recipe,
+            "subset": "all",
+            "auxiliary": "",
+            "overrides": "",
+            "seed": 0,
+            "method": row.method,
+            "init_from": row.init_from,
+            "acc": Fraction(accuracy),
+            **{f"hp.{name}": value for name, value in row.hparams.items()},
+        }
+        for row, accuracy in zip(TABLE.rows[:methods], accuracies, strict=False)
+    ]
+
+
+def test_boards_stand_beside_the_tables_own_other_ratio():
+    both, orders = agreement_tables(runs("fast", 5), runs("before", 4))
+    assert [row[0].text for row in both.rows] == [each.published for each in TABLE.rows[:5]]
+    titles = [row[0].text.partition(", ")[2] for row in orders.rows]
+    numbers = [[cell.content for cell in row[1:4]] for row in orders.rows]
+    assert titles == ["fast", "before", ""]
+    assert numbers[:2] == [[5, 1, 1], [4, 1, 1]]
+
+
+def test_two_methods_have_no_order():
+    assert agreement_tables(runs("fast", 2)) == []
