@@ -64,7 +64,7 @@ def load_dataset(
 
 
 def _read_dataset(name: str, location: Location | None) -> tuple[dict[str, Any], Location, str]:
-    """Read the file of a dataset; own photographs default to upright.
+    """Read the file of a dataset; set the defaults of own images.
 
     Returns:
         Values, location and name of the file.
@@ -72,7 +72,7 @@ def _read_dataset(name: str, location: Location | None) -> tuple[dict[str, Any],
     path = find_file("datasets", name, location)
     value, file = read_file("datasets", path)
     if value.get("source") in OWN:
-        value = {"exif": "upright"} | value
+        value = {"exif": "upright", "class_order": "size"} | value
     return value, file, path.stem
 
 

@@ -273,6 +273,9 @@ class DatasetSpec(Model):
             Files of descriptions default to `upright` for the sources of `OWN`; the benchmarks of
             the field were all read as stored.
         max_pixels: of the largest image that is decoded.
+        class_order: the classes from most to fewest images of a split that an imbalance type makes:
+            in order of their indices, as in the field's benchmarks, or of their images, the first
+            of equal ones first. Defaults as those of `exif`.
     """
 
     name: Name
@@ -305,6 +308,12 @@ class DatasetSpec(Model):
     sizes: Literal["equal", "any"] = Field("equal", json_schema_extra=NOTE)
     exif: Literal["keep", "upright"] = Field("keep", json_schema_extra=LATER)
     max_pixels: int = Field(MAX_PIXELS, ge=1, json_schema_extra=NOTE)
+    class_order: Literal["index", "size"] = Field("index", json_schema_extra=LATER)
+
+    @field_validator("class_order")
+    @classmethod
+    def _of_an_imbalance_type(cls, value: Any, info: ValidationInfo) -> Any:
+        return "index" if info.data.get("imbalance_type") == "natural" else value
 
     @model_validator(mode="after")
     def _own_validation_images(self) -> Self:

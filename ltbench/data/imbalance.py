@@ -1,7 +1,8 @@
 """Training images per class of long-tailed splits and their balanced counterparts.
 
-Class 0 is always the largest. Counts are truncated, as in the reference implementations: the order
-of the operations below is part of the protocol, since another one may change a count by one.
+Class 0 is the largest, or with `class_order: size` the class with the most images. Counts are
+truncated, as in the reference implementations: the order of the operations below is part of the
+protocol, since another one may change a count by one.
 """
 
 from collections.abc import Sequence
@@ -65,15 +66,20 @@ def longtailed_counts(spec: DatasetSpec, full_counts: Sequence[int]) -> list[int
     """Return the class counts [C] of the long-tailed split.
 
     Args:
-        spec: the dataset. Without `max_per_class`, class 0 gets the mean class size of the full
-            training set, which is all of class 0 if that is balanced.
-        full_counts: [C] class counts of the full training set.
+        spec: the dataset. Without `max_per_class`, the largest class gets the mean class size of
+            the full training set, which is all of it if that is balanced.
+        full_counts: [C] class counts of the full training set; without them, the classes are in
+            the order of their indices.
     """
     if spec.imbalance_ratio is None:
         return list(full_counts)
     mean = sum(full_counts) // spec.classes
     largest = mean if spec.max_per_class is None else spec.max_per_class
-    return IMBALANCE_TYPES[spec.imbalance_type](spec.classes, largest, spec.imbalance_ratio)
+    counts = IMBALANCE_TYPES[spec.imbalance_type](spec.classes, largest, spec.imbalance_ratio)
+    if spec.class_order == "index" or not full_counts:
+        return counts
+    by_size = sorted(range(spec.classes), key=lambda k: -full_counts[k])
+    return [count for _, count in sorted(zip(by_size, counts, strict=True))]
 
 
 def balanced_counts(longtailed: Sequence[int]) -> list[int]:

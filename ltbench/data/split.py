@@ -144,7 +144,7 @@ def _select(spec: DatasetSpec, raw: RawDataset, split: Split) -> Indices:
     longtailed = _longtailed_counts(spec, raw)
     counts = longtailed if split == "longtailed" else balanced_counts(longtailed)
     try:
-        return subsample(raw.train_labels, counts, spec.split_seed)
+        return subsample(raw.train_labels, counts, spec.split_seed, raw.class_names)
     except DataError as error:
         raise DataError(f"{spec.id} has no {kind}: {error}", error.code) from None
 
@@ -201,7 +201,7 @@ def _unused(
         max(pair) + per_class for pair in zip(longtailed, balanced_counts(longtailed), strict=True)
     ]
     try:
-        positions = subsample(raw.train_labels, counts, spec.split_seed)
+        positions = subsample(raw.train_labels, counts, spec.split_seed, raw.class_names)
     except DataError as error:
         raise DataError(f"{spec.id} has no unused_pool({per_class}): {error}", error.code) from None
     _, unused = _split_off_last(positions, counts, [per_class] * len(counts))

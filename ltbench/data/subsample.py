@@ -17,13 +17,16 @@ from ltbench.data.errors import DataError, listed
 Indices = NDArray[np.int64]
 
 
-def subsample(labels: Indices, counts: Sequence[int], seed: int) -> Indices:
+def subsample(
+    labels: Indices, counts: Sequence[int], seed: int, classes: Sequence[str] | None = None
+) -> Indices:
     """Draw the positions of a split's images.
 
     Args:
         labels: [N] class of each training image, less than 0 for excluded ones.
         counts: [C] images to keep of each class.
         seed: of the shuffles (0 in the literature).
+        classes: [C] names in messages; default: their numbers.
 
     Returns:
         [sum(counts)] positions, ordered by class.
@@ -31,7 +34,8 @@ def subsample(labels: Indices, counts: Sequence[int], seed: int) -> Indices:
     Raises:
         DataError: naming all classes that have too few images or would keep none.
     """
-    check_counts(np.bincount(labels[labels >= 0], minlength=len(counts)).tolist(), counts)
+    available = np.bincount(labels[labels >= 0], minlength=len(counts)).tolist()
+    check_counts(available, counts, range(len(counts)) if classes is None else classes)
     generator = np.random.RandomState(seed)
     kept = []
     for k, count in enumerate(counts):
@@ -41,12 +45,15 @@ def subsample(labels: Indices, counts: Sequence[int], seed: int) -> Indices:
     return np.concatenate(kept).astype(np.int64)
 
 
-def check_counts(available: Sequence[int], counts: Sequence[int]) -> None:
+def check_counts(
+    available: Sequence[int], counts: Sequence[int], classes: Sequence[object]
+) -> None:
     """Check that a training set has the images of a split.
 
     Args:
         available: [C] images of each class.
         counts: [C] images to keep of each class.
+        classes: [C] names in messages.
 
     Raises:
         DataError: naming all classes that have too few images or would keep none.
@@ -55,15 +62,18 @@ def check_counts(available: Sequence[int], counts: Sequence[int]) -> None:
         raise DataError(
             f"the images have {len(available)} classes, the split {len(counts)}", "split"
         )
-    problems = [f"class {k} has no images" for k, n in enumerate(available) if n == 0]
+    problems = [
+        f"class {name} has no images" for name, n in zip(classes, available, strict=True) if n == 0
+    ]
     problems += [
-        f"class {k} would keep none of its {n} images: use a smaller imbalance ratio or more images"
-        for k, (n, needed) in enumerate(zip(available, counts, strict=True))
+        f"class {name} would keep none of its {n} images: use a smaller imbalance ratio or more "
+        "images"
+        for name, n, needed in zip(classes, available, counts, strict=True)
         if needed == 0 < n
     ]
     problems += [
-        f"class {k} has {n} images, the split needs {needed}"
-        for k, (n, needed) in enumerate(zip(available, counts, strict=True))
+        f"class {name} has {n} images, the split needs {needed}"
+        for name, n, needed in zip(classes, available, counts, strict=True)
         if needed > n > 0
     ]
     if problems:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ltbench.config.files import available
 from ltbench.config.load import load_dataset
 from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
@@ -178,22 +179,26 @@ def test_caches_of_both_orientations_are_kept_apart(root, turned, make_spec):
     assert not np.array_equal(upright, kept)
 
 
-def test_own_photographs_are_upright_and_benchmarks_are_not(tmp_path, monkeypatch):
-    for name in ("imagenet_lt", "food101", "cub200", "cifar10_jpeg", "tinyimagenet"):
-        assert load_dataset(name).exif == "keep"
-        assert "exif" not in load_dataset(name).identity()
+def test_own_photographs_are_upright_and_by_size_and_benchmarks_are_not(tmp_path, monkeypatch):
+    for name in available("datasets"):
+        assert (load_dataset(name).exif, load_dataset(name).class_order) == ("keep", "index")
+        assert not {"exif", "class_order"} & load_dataset(name).identity().keys()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs/datasets").mkdir(parents=True)
     own = tmp_path / "configs/datasets/own.yaml"
     text = (
-        "{title: Own, source: image_folder, classes: 2, image_size: 8, imbalance_type: natural, "
+        "{title: Own, source: image_folder, classes: 2, image_size: 8, "
         "normalization: {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}%s}"
     )
-    own.write_text(text % "")
+    made, natural = ", imbalance_type: step, imbalance_ratio: 2", ", imbalance_type: natural"
+    own.write_text(text % made)
+    assert load_dataset("own").identity()["class_order"] == "size"
+    own.write_text(text % natural)
     assert load_dataset("own").identity()["exif"] == "upright"
-    own.write_text(text % ", exif: keep, max_pixels: 5")
+    assert "class_order" not in load_dataset("own").identity()
+    own.write_text(text % f"{made}, exif: keep, class_order: index, max_pixels: 5")
     assert load_dataset("own").exif == "keep"
-    assert not {"exif", "max_pixels"} & load_dataset("own").identity().keys()
+    assert not {"exif", "class_order", "max_pixels"} & load_dataset("own").identity().keys()
 
 
 @pytest.mark.parametrize("sizes", ["any", "equal"])

@@ -82,6 +82,15 @@ def test_max_per_class_defaults_to_the_mean_class_size(digits):
     assert longtailed_counts(spec, [130, 128] * 5)[0] == 129
 
 
+def test_classes_may_be_ordered_by_their_size(make_spec):
+    changes = {"imbalance_type": "exponential", "imbalance_ratio": 4, "max_per_class": 8}
+    spec = make_spec(**changes, class_order="size")
+    assert longtailed_counts(spec, [5, 9, 7]) == [2, 8, 4]
+    assert longtailed_counts(spec, [7, 7, 7]) == [8, 4, 2]
+    assert longtailed_counts(spec, ()) == [8, 4, 2]
+    assert longtailed_counts(make_spec(**changes), [5, 9, 7]) == [8, 4, 2]
+
+
 def test_balanced_counts_keep_the_total_but_for_a_remainder():
     assert balanced_counts([5, 3, 2]) == [3, 3, 3]
 

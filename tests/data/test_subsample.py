@@ -1,5 +1,6 @@
 import hashlib
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,12 @@ def test_all_classes_with_too_few_images_are_named():
     with raises(DataError, "split", *facts) as caught:
         subsample(np.array([0, 0, 1, 3, 3]), [1, 2, 1, 0], 0)
     assert "class 0" not in str(caught.value)
+
+
+def test_classes_are_named(make_spec):
+    named = replace(raw_of([6, 4, 2]), class_names=("cat", "dog", "owl"))
+    with raises(DataError, "split", "class owl has 2 ", "needs 4"):
+        make_split(make_spec(), named, "balanced")
 
 
 def test_the_split_hash_is_of_little_endian_int64():

@@ -187,7 +187,7 @@ def test_the_caches_of_a_grid_skip_the_same_images(own):
 
 def test_ratios_that_leave_a_class_empty_are_refused_where_there_are_images(own):
     sets = ("dataset.imbalance_type=step", "dataset.imbalance_ratio=100")
-    with raises(DataError, "split", "class 1", "class 2"):
+    with raises(DataError, "split", "class bee", "class cow"):
         make_plan(Request("own.yaml", sets=sets))
 
 
