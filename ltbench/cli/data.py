@@ -1,4 +1,4 @@
-"""Verbs of `ltbench data`: check, plot, prepare and cache datasets."""
+"""Verbs of `ltbench data`: split, check, plot, prepare and cache datasets."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import typer
 
 from ltbench.cli.options import DataRoot, DatasetName, Sets
 from ltbench.cli.screen import console, print_text
-from ltbench.cli.verbs import Verbs
+from ltbench.cli.verbs import Verbs, unless
 from ltbench.data.errors import DataError, OnBad
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FIGURES = (".png", ".svg", ".pdf")
 
-data_app = Verbs(help="Check, plot, prepare and cache datasets.", no_args_is_help=True)
+data_app = Verbs(help="Split, check, plot, prepare and cache datasets.", no_args_is_help=True)
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,55 @@ class Dataset:
         from ltbench.data.describe import check
 
         return check(self.spec(), self.data_root)
+
+
+@data_app.command("split")
+def data_split(
+    source: Annotated[
+        Path, typer.Argument(help="Folder with a subfolder per class, or list without a split.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="List to write; default: split.csv beside the images.")
+    ] = None,
+    test_fraction: Annotated[
+        float,
+        typer.Option(help="Fraction of each class for the test."),
+        unless("--test-per-class"),
+    ] = 0.2,
+    test_per_class: Annotated[
+        int | None, typer.Option(min=1, help="Test images of each class.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice.")] = 0,
+) -> None:
+    """Split photographs into training and test images; write the list of both.
+
+    Every image file is decoded. Images of equal bytes stay together, and those of a list that have
+    the same `group`.
+    """
+    from ltbench.config.errors import Location
+    from ltbench.data.files import expand_home
+    from ltbench.data.train_test_split import (
+        SPLIT_LIST,
+        Share,
+        choose_test_images,
+        describe_split,
+        read_photographs,
+        write_split,
+    )
+    from ltbench.launch.display import progress_bar
+
+    if not 0 < test_fraction < 1:
+        raise Location("--test-fraction").error("out-of-range", "must be more than 0, less than 1")
+    source = expand_home(source)
+    if not source.exists():
+        raise Location(str(source)).error("missing-file", "no such folder or list")
+    with progress_bar(console, "Decoding images") as progress:
+        photographs = read_photographs(source, _cores(), progress)
+    test = choose_test_images(photographs.entries, Share(test_fraction, test_per_class), seed)
+    path = photographs.folder / SPLIT_LIST if out is None else expand_home(out)
+    write_split(photographs, test, path)
+    print_text(describe_split(photographs, test))
+    print_text(f"List: {path}")
 
 
 @data_app.command("check")

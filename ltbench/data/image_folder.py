@@ -27,7 +27,7 @@ def list_folder(folder: Path, names: Mapping[Part, str]) -> FileIndex:
 
     Args:
         folder: of the dataset.
-        names: subfolder of each part; training and test are among them.
+        names: subfolder of each part; `.` for a single one.
 
     Raises:
         DataError: with all problems: missing parts, classes or images, classes of one part only,

@@ -37,12 +37,13 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
 class Row(NamedTuple):
-    """A line of a list, and its location `file:line`."""
+    """A line of a list, and its location `file:line`; the group is None without such a column."""
 
     location: str
     path: str
     label: str
     split: str | None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,32 @@ def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> FileInd
     return FileIndex(tuple(label_of), files)
 
 
+def list_unsplit(file: Path) -> tuple[FileIndex, list[str] | None]:
+    """Read a list without splits, and the group of each image, as list_files does.
+
+    Returns:
+        The images as training images, and their groups: None without a column `group`.
+
+    Raises:
+        DataError: with all problems; a list with a split is one.
+    """
+    problems: list[str] = []
+    table = _read(file.parent, file.name, problems)
+    if table.rows and table.has_splits:
+        problems.append(f"{file.name} has a column `split` already")
+    if not table.rows and not problems:
+        problems.append(f"{file.name} lists no images")
+    odd = _odd_labels(table.rows)
+    label_of = _label_of_class([row.label for row in table.rows], None)
+    files = tuple(_files(file.parent, table.rows, label_of, {}, problems))
+    problems += odd
+    problems += [f"{row.location}: has no group" for row in table.rows if row.group == ""]
+    if problems:
+        raise unusable(file.parent, problems)
+    groups = [row.group for row in table.rows if row.group is not None]
+    return FileIndex(tuple(label_of), {"train": files}), groups or None
+
+
 def _read(folder: Path, name: str, problems: list[str]) -> Table:
     """Read the valid rows of a list; add the others to `problems`."""
     try:
@@ -133,7 +160,7 @@ def _read(folder: Path, name: str, problems: list[str]) -> Table:
             problems.append(f'{location}: unknown split "{split}"' + (f"; {hint}" if hint else ""))
         else:
             label = normalize("NFC", row["label"])
-            rows.append(Row(location, row["path"], label, split))
+            rows.append(Row(location, row["path"], label, split, row.get("group")))
     return Table(tuple(rows), not columns or "split" in columns)
 
 
@@ -260,7 +287,7 @@ def _files(
 ) -> Iterator[FileEntry]:
     """Yield the files of rows; `seen` maps paths to their locations."""
     root, resolve = folder.resolve(), cache(Path.resolve)
-    for location, written, label, _ in rows:
+    for location, written, label, *_ in rows:
         try:
             path, name = _existing(folder, written), _class_name(label)
             file = folder / path
