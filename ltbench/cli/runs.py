@@ -280,7 +280,7 @@ def plan(
     print_text(f"{planned.grid.title}: {counts}; {todo}.")
     for recipe in dict.fromkeys(job.recipe for job in jobs):
         if note := missing_weights(recipe, selection.data_root):
-            print_text(f"{recipe.name}: {note}.")
+            print_text(f"{note}.")
 
 
 def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequence[str]) -> None:

@@ -503,10 +503,11 @@ class Policy(Model):
 
 
 class Pretrained(Model):
-    """Pretrained weights of a backbone: a timm tag or a safetensors file.
+    """Pretrained weights of a backbone: a timm tag or a file.
 
-    The tag is what follows the dot in timm's names: `resnet152.tv_in1k`. The file is looked for
-    below the data root; it counts by its SHA-256, not by its name.
+    The tag is what follows the dot in timm's names: `resnet152.tv_in1k`. The file is a state dict
+    with timm's names, which for ResNets are torchvision's: `.safetensors`, or of `torch.save`. It
+    is looked for below the data root, and counts by its SHA-256, not by its name.
     """
 
     tag: Name | None = None

@@ -217,7 +217,7 @@ def check_batch_sizes(jobs: Iterable[Job], devices: int) -> None:
 
 
 def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | None = None) -> None:
-    """Check the images and splits of jobs before any of them starts.
+    """Check the images, splits and pretrained weights of jobs before any of them starts.
 
     Image files are decoded unless they were before.
 
@@ -232,9 +232,13 @@ def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | No
     from ltbench.data.images import FileImages
     from ltbench.data.open_set import load_open_set
     from ltbench.data.sources import load_raw_dataset
+    from ltbench.training.pretrained import pretrained_weights
 
     problems: list[DataError] = []
     jobs = list(jobs)
+    for recipe in dict.fromkeys(job.recipe for job in jobs):
+        with collect_errors(problems, DataError):
+            pretrained_weights(recipe, data_root)
     for spec in dict.fromkeys(job.dataset for job in jobs):
         with collect_errors(problems, DataError):
             raw = load_raw_dataset(spec, data_root)

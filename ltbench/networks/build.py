@@ -5,8 +5,11 @@ timm takes a second to import, and is imported only for its own backbones.
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -27,7 +30,7 @@ class NetworkSpec:
         classes: number of classes.
         channels: of the images.
         norm: normalization layers of a CIFAR ResNet.
-        weights: pretrained weights of the backbone: a tag of timm's, or a safetensors file.
+        weights: pretrained weights of the backbone: a tag of timm's, or a file.
     """
 
     backbone: str
@@ -93,13 +96,30 @@ def timm_model(spec: NetworkSpec, **settings: Any) -> Any:
     model = timm.create_model(spec.backbone, **settings)
     if spec.weights is not None:
         classifier = f"{model.pretrained_cfg.get('classifier') or 'fc'}."
-        state = load_file(spec.weights)
+        state = read_weights(spec.weights)
         kept = {name: value for name, value in state.items() if not name.startswith(classifier)}
         try:
             model.load_state_dict(kept)
         except RuntimeError as error:
             raise ValueError(f"{spec.weights} does not fit {spec.backbone}: {error}") from None
     return model
+
+
+def read_weights(file: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict of safetensors, or of `torch.save`; runs no code of the file.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    try:
+        safe = file.suffix == ".safetensors"
+        state = load_file(file) if safe else torch.load(file, "cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+        problem = str(error).partition("\n")[0]
+        raise ValueError(f"{file} cannot be read as weights: {problem}") from None
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ValueError(f"{file} is no state dict: it must hold tensors by name")
+    return state
 
 
 def timm_backbones() -> list[str]:

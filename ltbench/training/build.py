@@ -22,8 +22,8 @@ def build_method(
 
     Raises:
         KeyError: if neither METHODS nor a plugin has the method.
-        FileNotFoundError: if pretrained weights are missing.
-        ValueError: if they are not those of the recipe, or of another network.
+        DataError: if pretrained weights are missing, or not those of the recipe.
+        ValueError: if they are of another network.
     """
     recipe = job.recipe
     weights = pretrained_weights(recipe, data_root)

@@ -84,8 +84,9 @@ def run_job(
     Raises:
         CodeError: if the method's code differs from that of the plan.
         DivergedError: if a loss, a weight or a prediction is not finite.
-        FileNotFoundError: if init weights or pretrained weights are missing.
+        FileNotFoundError: if init weights are missing.
         StoppedError: if the heartbeat requested a stop; a checkpoint was saved.
+        DataError: if pretrained weights are missing.
         ValueError: if the data or the weights are not those of the job.
     """
     began = cpu_seconds()

@@ -1,11 +1,13 @@
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
 from ltbench.classifiers import linear
 from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.networks.build import read_weights
 from ltbench.networks.multi_expert import build_parts
 
 
@@ -105,6 +107,30 @@ def test_a_backbone_begins_with_the_weights_of_a_file(tmp_path):
     kept = {k: v for k, v in donor.state_dict().items() if not k.startswith("fc.")}
     assert all(torch.equal(module.state_dict()[k], v) for k, v in kept.items())
     assert module.state_dict().keys() == kept.keys()
+
+
+def test_a_backbone_begins_with_torchvisions_weights(tmp_path):
+    donor = torchvision.models.resnet18().state_dict()
+    old = {name: value for name, value in donor.items() if "num_batches" not in name}
+    torch.save(old, tmp_path / "resnet18.pth")  # as before torchvision counted batches
+    module, _ = build_backbone(NetworkSpec("resnet18", 5, weights=tmp_path / "resnet18.pth"))
+    state = module.state_dict()
+    assert all(torch.equal(state[k], v) for k, v in old.items() if not k.startswith("fc."))
+
+
+class Code:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("content", [b"", b"no weights", [], {"epoch": 1}, {"a": Code()}])
+def test_files_that_are_no_weights_are_refused_unrun(suffix, content, tmp_path, capsys):
+    file = tmp_path / f"weights.{suffix}"
+    file.write_bytes(content) if isinstance(content, bytes) else torch.save(content, file)
+    with pytest.raises(ValueError, match=file.name):
+        read_weights(file)
+    assert not capsys.readouterr().out
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

@@ -8,9 +8,11 @@ from safetensors.torch import save_file
 
 import ltbench.networks.resnet10  # noqa: F401 - timm knows it from then on
 from ltbench.config.models import Pretrained
+from ltbench.data.errors import DataError
 from ltbench.training.build import build_method
 from ltbench.training.pretrained import missing_weights, pretrained_weights
 from ltbench.training.schedule import build_optimizer
+from tests.support.errors import raises
 from tests.support.training_jobs import job, recipe
 
 
@@ -44,9 +46,9 @@ def test_a_file_is_identified_by_its_content(file, tmp_path):
     assert one.identity() != other.identity() != recipe().identity()
     assert "pretrained" not in recipe().identity()
     assert pretrained_weights(one, str(tmp_path)) == file
-    with pytest.raises(ValueError, match="SHA-256"):
+    with raises(DataError, "mismatch", file, "0" * 64):
         pretrained_weights(other, str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="elsewhere"):
+    with raises(DataError, "missing-file", "elsewhere"):
         pretrained_weights(moved, str(tmp_path))
 
 
@@ -80,6 +82,8 @@ def test_weights_that_are_not_here_are_named_with_their_place(tmp_path):
     own = recipe(pretrained={"file": "w.safetensors", "sha256": "0" * 64})
     assert str(tmp_path / "w.safetensors") in missing_weights(own, tmp_path)
     (tmp_path / "w.safetensors").touch()
-    assert missing_weights(own, tmp_path) is None
+    assert "0" * 64 in missing_weights(own, tmp_path)
+    right = {"file": "w.safetensors", "sha256": hashlib.sha256(b"").hexdigest()}
+    assert missing_weights(recipe(pretrained=right), tmp_path) is None
     tagged = recipe(pretrained={"tag": "no_such_tag"})
     assert f"{tagged.network}.no_such_tag.safetensors" in missing_weights(tagged, tmp_path)
