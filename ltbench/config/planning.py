@@ -14,6 +14,8 @@ from ltbench.core.types import ClassSubset, Teacher
 
 Present = Callable[[DatasetSpec], Collection[ClassSubset]]
 BASELINE = "softmax"
+MOST_RESIZED = 2
+"""Largest `resize_shorter_side`, in image sizes: of larger images a test sees but the middle."""
 HELD_OUT = "less held-out images"
 """Label suffix of an init job that leaves out the held-out images of a later job."""
 
@@ -306,12 +308,14 @@ def _check_recipes(
                 f"{format_value(recipe.name)} is not for {dataset.id}, whose images have {have}"
             )
             problems.append(location.at("recipes").problem("conflict", message))
-        elif (
-            recipe.resize_shorter_side is not None
-            and recipe.resize_shorter_side < dataset.image_size
+        elif (side := recipe.resize_shorter_side) is not None and not (
+            dataset.image_size <= side <= MOST_RESIZED * dataset.image_size
         ):
-            name = format_value(recipe.name)
-            message = f"{name} has a resize_shorter_side below the size of {dataset.id}"
+            message = (
+                f"{format_value(recipe.name)} resizes images to a shorter side of {side}, for an "
+                f"image_size from {-(-side // MOST_RESIZED)} to {side}; that of {dataset.id} is "
+                f"{dataset.image_size}"
+            )
             problems.append(location.at("recipes").problem("conflict", message))
     raise_all(problems)
 

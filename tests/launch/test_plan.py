@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from ltbench.config.load import load_dataset, load_grid
@@ -183,6 +185,18 @@ def test_the_caches_of_a_grid_skip_the_same_images(own):
         planned("both.yaml")
     build_cache(*own, 16, on_bad="skip")
     assert planned("both.yaml")[1] == planned()[1]
+
+
+@pytest.mark.usefixtures("own")
+def test_images_are_resized_to_about_the_image_size():
+    def sized(size):
+        return make_plan(Request("own.yaml", sets=(f"dataset.image_size={size}",)))
+
+    for fits in (12, 6):
+        sized(fits)
+    for size in (13, 5):
+        (problem,) = problems_of(partial(sized, size))
+        assert (problem.path, problem.code) == ("recipes", "conflict")
 
 
 def test_ratios_that_leave_a_class_empty_are_refused_where_there_are_images(own):
