@@ -96,30 +96,31 @@ def test_the_readme_dataset_is_checked(tmp_path):
     (tmp_path / "configs/datasets").mkdir(parents=True)
     (tmp_path / "configs/datasets/pets.yaml").write_text(example)
     noise = np.random.default_rng(0)
-    for part, count in (("train", 4), ("test", 2)):
-        for kind in ("cat", "dog", "owl"):
-            folder = tmp_path / "data/pets" / part / kind
-            folder.mkdir(parents=True)
-            for i in range(count):
-                pixels = noise.integers(0, 256, (32, 32, 3), np.uint8)
-                Image.fromarray(pixels).save(folder / f"{i}.jpg")
-    assert "12" in run(tmp_path, "data check pets")
+    for kind in ("cat", "dog", "owl"):
+        folder = tmp_path / "data/pets" / kind
+        folder.mkdir(parents=True)
+        for i in range(20):
+            pixels = noise.integers(0, 256, (*noise.integers(20, 40, 2), 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.jpg")
+    assert "48 training and 12 test" in run(tmp_path, "data split data/pets")
+    assert "48 images" in run(tmp_path, "data check pets")
     assert "5 runs, 5 jobs" in run(tmp_path, "plan --grid my_grid.yaml --device cpu")
 
 
 @pytest.mark.slow
-def test_the_guide_to_own_images_leads_from_a_list_to_tables(tmp_path):
-    rows = ["path,label,split"]
-    for part, counts in (("train", (12, 8, 4)), ("test", (4, 2, 1))):
-        for name, count in zip(("cat", "dog", "owl"), counts, strict=True):
-            rows += [f"images/{name}-{part}-{i}.jpg,{name},{part}" for i in range(count)]
+def test_the_guide_to_own_images_leads_from_photographs_to_predictions(tmp_path):
     noise = np.random.default_rng(0)
-    for row in rows[1:]:
-        path = tmp_path / "data/pets" / row.split(",")[0]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = noise.integers(0, 256, (*noise.integers(60, 120, 2), 3), np.uint8)
-        Image.fromarray(pixels).save(path)
-    (tmp_path / "data/pets/pets.csv").write_text("\n".join(rows))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for name, count in (("cat", 15), ("dog", 10), ("owl", 5)):
+        folder = tmp_path / "data/pets" / name
+        folder.mkdir(parents=True)
+        (folder / "Thumbs.db").write_bytes(b"no image")
+        for i in range(count):
+            pixels = noise.integers(0, 256, (*noise.integers(60, 120, 2), 3), np.uint8)
+            image = Image.fromarray(pixels).convert("RGB" if i % 4 else "L")
+            suffix = ("jpg", "JPG", "png", "webp", "tif", "bmp")[i % 6]
+            image.save(folder / f"photo {i}.{suffix}", exif=turned if i % 5 == 1 else b"")
     for example in blocks("docs/own-images.md", "yaml"):
         path = tmp_path / example.splitlines()[0].removeprefix("# ")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,20 +128,22 @@ def test_the_guide_to_own_images_leads_from_a_list_to_tables(tmp_path):
     train, predict = blocks("docs/own-images.md", "sh")
     said = "".join(run(tmp_path, line.removeprefix("ltbench ")) for line in train.splitlines())
     assert "24 images, 4 to 12 a class" in said
-    assert "31, 0.00 GB, 0 bad" in said
+    assert "30, 0.00 GB, 0 bad" in said
     board = (tmp_path / "board/README.md").read_text()
     for words in ("Balanced acc", "Macro F1", "each class", "| owl"):
         assert words in board
     key = min(path.name for path in (tmp_path / "runs/jobs").iterdir())
-    photos = [path for path in (tmp_path / "data/pets/images").iterdir() if "-test-" in path.name]
-    (tmp_path / "photos").mkdir()
+    rows = (tmp_path / "data/pets/split.csv").read_text().splitlines()
+    photos = [tmp_path / "data/pets" / row.split(",")[0] for row in rows if row.endswith(",test")]
     for path in photos:
-        shutil.copy(path, tmp_path / "photos")
+        copy = tmp_path / "photos" / path.relative_to(tmp_path / "data/pets")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
     for line in predict.splitlines():
         run(tmp_path, line.removeprefix("ltbench ").replace("KEY", key))
     header, *rows = (tmp_path / "predictions.csv").read_text().splitlines()
     assert header.split(",")[:3] == ["image", "predicted", "probability"]
-    assert len(rows) == len(photos) == 7
+    assert len(rows) == len(photos) == 6
     shutil.copy(photos[0], tmp_path / "photo.jpg")
     (example,) = blocks("docs/reproduce.md", "python")
     done = processes.run(

@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+import torchvision
 
 from ltbench.analysis.published import comparable
 from ltbench.analysis.result_set import boards
@@ -78,7 +79,13 @@ def test_inaturalist_says_why_it_has_no_ua(tmp_path):
 
 
 def test_the_networks_of_the_recipes_can_be_built():
-    for name in ("imagenet_lt_90", "imagenet_lt_200", "inaturalist_200", "places_lt_30"):
+    for name in (
+        "imagenet_lt_90",
+        "imagenet_lt_200",
+        "inaturalist_200",
+        "places_lt_30",
+        "photos_finetune",
+    ):
         recipe = load_recipe(name)
         with torch.device("meta"):
             _, width = build_backbone(NetworkSpec(recipe.network, classes=5))
@@ -88,6 +95,13 @@ def test_the_networks_of_the_recipes_can_be_built():
 def test_the_tag_of_places_is_one_of_timms():
     recipe = load_recipe("places_lt_30")
     assert timm.is_model_pretrained(f"{recipe.network}.{recipe.pretrained.tag}")
+
+
+def test_the_weights_for_photographs_are_torchvisions():
+    recipe = load_recipe("photos_finetune")
+    url = torchvision.models.get_model_weights(recipe.network).IMAGENET1K_V1.url
+    assert url.endswith(f"/{recipe.pretrained.file}")
+    assert recipe.pretrained.file == f"resnet50-{recipe.pretrained.sha256[:8]}.pth"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import ltbench
+from ltbench.config.load import load_recipe
 from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
 from ltbench.data.prepare import prepare
@@ -48,11 +49,18 @@ def test_present_data_raises_nothing(jobs):
     check_data(jobs, None)
 
 
-def test_all_problems_with_the_data_are_named(jobs):
+def test_all_problems_with_data_and_weights_are_named(jobs, tmp_path):
     longtailed, balanced = jobs
     too_large = longtailed.dataset.model_copy(update={"max_per_class": 200})
     other = balanced.dataset.model_copy(update={"fingerprint": "0" * 64})
-    facts = ("401", "400 training images of digits_r20 balanced", "long-tailed split", "0" * 64)
+    weights = f"{tmp_path}/resnet50-0676ba61.pth"
+    facts = (
+        weights,
+        "401",
+        "400 training images of digits_r20 balanced",
+        "long-tailed split",
+        "0" * 64,
+    )
     with raises(DataError, "several", *facts) as error:
         check_data(
             [
@@ -61,8 +69,9 @@ def test_all_problems_with_the_data_are_named(jobs):
                 with_batch(balanced, 401),
                 longtailed.model_copy(update={"dataset": too_large}),
                 balanced.model_copy(update={"dataset": other}),
+                longtailed.model_copy(update={"recipe": load_recipe("photos_finetune")}),
             ],
-            None,
+            str(tmp_path),
         )
     assert "405" not in str(error.value)
 
