@@ -266,14 +266,17 @@ def plan(
     missing = jobs_to_train(planned, loaded, run_dir)
     jobs = [planned.jobs[key] for key in missing]
     if elsewhere is not None:
-        estimate = describe_cost_on(elsewhere, jobs, loaded, _counted(jobs, plugins))
+        estimate = describe_cost_on(
+            elsewhere, jobs, loaded, _counted(jobs, plugins), selection.data_root
+        )
     else:
         slots = machine.local_slots()
         on_gpu = any(slots[0])
         here = hardware_of(on_gpu=on_gpu)
         if measure:
             _measure(jobs, here, on_gpu=on_gpu, plugins=plugins)
-        estimate = describe_cost(map(CostModel(loaded, here).estimate, jobs), len(slots), here)
+        cost = CostModel(loaded, here, selection.data_root)
+        estimate = describe_cost(map(cost.estimate, jobs), len(slots), here)
     todo = f"{len(missing)} to train, {estimate}" if missing else "all have records"
     print_table(("Variant", "Split", "Runs", "Own jobs", "Shared jobs"), _sharing(planned))
     counts = f"{len(planned.rows)} runs, {len(planned.jobs)} jobs"

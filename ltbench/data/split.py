@@ -16,6 +16,7 @@ from ltbench.data.imbalance import (
     held_out_counts,
     longtailed_counts,
     planned_groups,
+    split_size,
 )
 from ltbench.data.raw_dataset import EXCLUDED, LabeledImages, RawDataset
 from ltbench.data.sources import is_there, load_raw_dataset
@@ -238,3 +239,25 @@ def present_groups(spec: DatasetSpec, data_root: str | Path | None = None) -> fr
         return frozenset(GROUPS)
     longtailed = _longtailed_counts(spec, load_raw_dataset(spec, data_root, download=False))
     return frozenset(class_groups(longtailed, spec.shot_rule))
+
+
+def present_size(
+    spec: DatasetSpec,
+    split: Split,
+    subset: ClassSubset = "all",
+    data_root: str | Path | None = None,
+) -> int | None:
+    """Return the number of training images of a split; nothing is downloaded.
+
+    Returns:
+        The number; None if it depends on images that are missing or cannot be used.
+    """
+    if (planned := split_size(spec, split, subset)) is not None:
+        return planned
+    if not is_there(spec, data_root):
+        return None
+    try:
+        raw = load_raw_dataset(spec, data_root, download=False)
+        return len(make_split(spec, raw, split, subset).train)
+    except DataError:
+        return None

@@ -11,10 +11,9 @@ from statistics import median
 from typing import Any
 
 from ltbench.config.keys import content_hash
-from ltbench.config.models import Job
+from ltbench.config.models import DatasetSpec, Job
 from ltbench.core.files import read_json, write_json
 from ltbench.data.files import cache_root
-from ltbench.data.imbalance import split_size
 from ltbench.runs.store import Loaded
 
 OVERHEAD = 1.0
@@ -58,10 +57,12 @@ class CostModel:
     Args:
         loaded: the records.
         hardware: hardware of this machine's slots.
+        data_root: of images that are counted, where a split depends on them.
     """
 
-    def __init__(self, loaded: Loaded, hardware: str) -> None:
-        self.hardware = hardware
+    def __init__(self, loaded: Loaded, hardware: str, data_root: str | Path | None = None) -> None:
+        self.hardware, self.data_root = hardware, data_root
+        self.split_sizes: dict[tuple[DatasetSpec, str, str], int | None] = {}
         self.training: Measurements = {}  # images per second
         self.tests: Measurements = {}  # seconds
         self.test_images: dict[str, int] = {}
@@ -91,12 +92,24 @@ class CostModel:
             return self._from_measurement(job, measured)
         if job.stage_recipe is None:
             return Estimate(self._test_seconds(job, self.hardware), self.hardware, RECORDS)
-        images = images_seen(job)
+        images = self.images_seen(job)
         known = self._from_records(job) or _from_recipe(job)
         if images is None or known is None:
             return None
         rate, hardware, source = known
         return Estimate(self._test_seconds(job, hardware) + images / rate, hardware, source)
+
+    def images_seen(self, job: Job) -> int | None:
+        """Return the images seen in training; None if unknown."""
+        if job.stage_recipe is None:
+            return None
+        key = (job.dataset, job.split, job.subset)
+        if key not in self.split_sizes:
+            from ltbench.data.split import present_size
+
+            self.split_sizes[key] = present_size(*key, self.data_root)
+        images, batch = self.split_sizes[key], job.recipe.batch_size
+        return None if images is None else images // batch * batch * job.stage_recipe.epochs
 
     def images_tested(self, job: Job) -> int:
         """Return the number of a job's test images; 0 if unknown."""
@@ -104,7 +117,7 @@ class CostModel:
 
     def _from_measurement(self, job: Job, throughput: MeasuredThroughput) -> Estimate | None:
         seconds = OVERHEAD + self.images_tested(job) / throughput.test
-        images = images_seen(job)
+        images = self.images_seen(job)
         if job.stage_recipe is not None:
             if images is None or throughput.train is None:
                 return None
@@ -127,14 +140,6 @@ class CostModel:
                 if source[1] == hardware and seconds:
                     return OVERHEAD + median(seconds)
         return OVERHEAD
-
-
-def images_seen(job: Job) -> int | None:
-    """Return the images seen in training; None if unknown."""
-    images = split_size(job.dataset, job.split, job.subset)
-    if images is None or job.stage_recipe is None:
-        return None
-    return images // job.recipe.batch_size * job.recipe.batch_size * job.stage_recipe.epochs
 
 
 def _from_recipe(job: Job) -> tuple[float, str, str] | None:

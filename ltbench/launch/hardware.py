@@ -12,7 +12,7 @@ from ltbench.config.errors import Location, did_you_mean, format_value, join_or
 from ltbench.config.models import Job, Model
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import read_yaml
-from ltbench.launch.cost import CostModel, duration, images_seen
+from ltbench.launch.cost import CostModel, duration
 from ltbench.runs.store import Loaded
 
 Precision = Literal["fp64", "fp32", "tf32", "bf16"]
@@ -79,6 +79,7 @@ def describe_cost_on(
     jobs: Iterable[Job],
     loaded: Loaded,
     count: Callable[[Job], tuple[float | None, float]],
+    data_root: Path | None = None,
 ) -> str:
     """Describe the estimated cost of jobs on hardware, and its source.
 
@@ -87,12 +88,13 @@ def describe_cost_on(
         jobs: to estimate.
         loaded: the records; those measured on such hardware come first.
         count: returns a job's floating-point operations per image of training and test.
+        data_root: of images that are counted.
     """
     jobs = list(jobs)
     names = {each.record.environment.hardware for each in loaded.records.values()}
     names |= {each.hardware for job in jobs for each in job.recipe.throughput}
     there = next((name for name in sorted(names) if hardware.matches(name)), None)
-    cost = CostModel(loaded, there or hardware.title)
+    cost = CostModel(loaded, there or hardware.title, data_root)
     seconds, operations, unknown = list[float](), dict[Precision, list[float]](), 0
     for job in jobs:
         estimate = cost.estimate(job) if there else None
@@ -117,7 +119,7 @@ def _operations(
 ) -> float | None:
     """Return a job's floating-point operations, None if unknown."""
     train, test = count(job)
-    images = 0 if job.stage_recipe is None else images_seen(job)
+    images = 0 if job.stage_recipe is None else cost.images_seen(job)
     return None if images is None else images * (train or 0.0) + cost.images_tested(job) * test
 
 

@@ -17,6 +17,7 @@ from ltbench.launch.cost import (
     time_left,
 )
 from ltbench.runs.store import Loaded, Stored
+from tests.support import own_images, toy_board
 from tests.support.quickstart import key, quickstart, record
 
 
@@ -69,6 +70,20 @@ IMAGES = 405 // 32 * 32 * 40  # of an epoch's full batches, in 40 epochs
 def test_the_duration_is_images_over_images_per_second(plan):
     cost = model(loaded(record(job(plan, "Softmax"), rate=500.0)))
     assert seconds(cost, job(plan, "Softmax")) == pytest.approx(OVERHEAD + TESTS + IMAGES / 500)
+
+
+def test_own_images_are_counted_where_they_are(plan, tmp_path):
+    softmax = job(plan, "Softmax")
+    own = toy_board.dataset(
+        **own_images.SPEC, classes=3, imbalance_type="natural", imbalance_ratio=None
+    )
+    recipe = softmax.recipe.model_copy(update={"batch_size": 5})
+    one = softmax.model_copy(update={"dataset": own, "recipe": recipe})
+    assert CostModel(Loaded(), HERE, tmp_path).images_seen(one) is None
+    own_images.write_own(tmp_path / "own", own_images.rows())
+    assert CostModel(Loaded(), HERE, tmp_path).images_seen(one) == 12 // 5 * 5 * 40
+    (tmp_path / "own" / "own.csv").write_text("")
+    assert CostModel(Loaded(), HERE, tmp_path).images_seen(one) is None
 
 
 def test_the_same_method_comes_before_others_and_runs_before_published(plan):

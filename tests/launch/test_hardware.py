@@ -7,6 +7,7 @@ from ltbench.config.models import Recipe
 from ltbench.launch.cost import OVERHEAD
 from ltbench.launch.hardware import describe_cost_on, find_hardware, hardware_table
 from ltbench.runs.store import Loaded, Stored
+from tests.support import toy_board
 from tests.support.errors import problems_of
 from tests.support.quickstart import key, quickstart, record
 
@@ -72,8 +73,8 @@ def test_what_was_measured_there_comes_first(softmax):
 
 
 def test_unknown_numbers_of_images_are_counted(softmax):
-    natural = softmax.dataset.model_copy(
-        update={"imbalance_type": "natural", "imbalance_ratio": None, "max_per_class": None}
+    natural = toy_board.dataset(
+        source="image_folder", imbalance_type="natural", imbalance_ratio=None
     )
     said = described([softmax, softmax.model_copy(update={"dataset": natural})])
     assert re.findall(r"(\d+) of them", said) == ["1", "1"]
