@@ -100,7 +100,7 @@ def test_the_same_method_comes_before_others_and_runs_before_published(plan):
     assert rates == pytest.approx({"Softmax": 500.0, "LDAM-DRW": 500.0})
     all_own = model(loaded(softmax, ldam))
     assert seconds(all_own, job(plan, "LDAM-DRW")) == pytest.approx(OVERHEAD + TESTS + IMAGES / 250)
-    middle = seconds(all_own, job(plan, "Logit adjustment"))
+    middle = seconds(all_own, job(plan, "Class-balanced sampling"))
     assert middle == pytest.approx(OVERHEAD + TESTS + IMAGES / 375)
 
 

@@ -29,7 +29,7 @@ from tests.support.training_jobs import job as training_job
 
 @pytest.fixture(scope="module")
 def jobs():
-    return list(quickstart("seed=0", "variant=softmax").jobs.values())
+    return list(quickstart("seed=0", "variant=Softmax").jobs.values())
 
 
 def with_batch(job, batch):
