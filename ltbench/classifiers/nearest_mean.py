@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ltbench.core.checks import check_choice, check_labels, check_shape
+from ltbench.losses.counts import as_constant
+
 FeatureKind = Literal["un", "l2n", "cl2n"]
 Distance = Literal["l2", "cos"]
 
@@ -33,6 +36,8 @@ class NearestClassMean(nn.Module):
         distance: Distance = "l2",
     ) -> None:
         super().__init__()
+        check_choice("features", features, FeatureKind)
+        check_choice("distance", distance, Distance)
         self.features = features
         self.distance = distance
         self.mean: Tensor
@@ -50,6 +55,8 @@ class NearestClassMean(nn.Module):
         Raises:
             ValueError: for a class without features.
         """
+        check_labels(labels, (len(features), len(self.centroids)), values=True)
+        check_shape("features", features, len(features), len(self.mean))
         totals = torch.bincount(labels, minlength=len(self.centroids))
         empty = (totals == 0).nonzero().flatten().tolist()
         if empty:
@@ -62,11 +69,12 @@ class NearestClassMean(nn.Module):
         self.centroids.copy_(sums / totals[:, None])
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return closeness [B, C] of features [B, D]."""
-        features = self._transform(features, self.mean)
+        """Return closeness [B, C] of features [B, D], in at least float32."""
+        mean, centroids = (as_constant(each, features) for each in (self.mean, self.centroids))
+        features = self._transform(as_constant(features, features), mean)
         if self.distance == "cos":
-            return features @ self.centroids.T / features.shape[1]
-        return -torch.cdist(features, self.centroids).square()
+            return features @ centroids.T / features.shape[1]
+        return -torch.cdist(features, centroids).square()
 
     def _transform(self, features: Tensor, mean: Tensor) -> Tensor:
         if self.features == "cl2n":

@@ -1,4 +1,7 @@
-"""Losses: functions of logits, labels and class counts, averaged over the global batch."""
+"""Losses: functions of logits, labels and class counts, averaged over the global batch.
+
+Labels, counts, shapes and numbers that they cannot take are a TypeError or ValueError.
+"""
 
 from ltbench.losses.balanced_softmax import balanced_softmax
 from ltbench.losses.class_balanced import class_balanced

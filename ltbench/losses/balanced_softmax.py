@@ -6,6 +6,7 @@ Ren et al., "Balanced Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 
 
 from torch import Tensor
 
+from ltbench.core.checks import check_shape
 from ltbench.losses.counts import as_constant
 from ltbench.losses.cross_entropy import cross_entropy
 from ltbench.losses.log_prior import log_prior
@@ -24,4 +25,5 @@ def balanced_softmax(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
     Raises:
         ValueError: for a class without images.
     """
+    check_shape("counts", counts, logits.shape[-1])
     return cross_entropy(logits + as_constant(log_prior(counts), logits), labels)

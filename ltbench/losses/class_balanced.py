@@ -6,12 +6,13 @@ Cui, Jia, Lin, Song, Belongie, "Class-Balanced Loss Based on Effective Number of
 
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.checks import check_choice, check_shape
 from ltbench.core.distributed import global_mean
 from ltbench.losses.class_weights import effective_number_weights
 from ltbench.losses.counts import as_constant
+from ltbench.losses.cross_entropy import cross_entropies
 from ltbench.losses.focal import sigmoid_focal
 
 ClassBalancedForm = Literal["softmax", "sigmoid", "focal"]
@@ -40,8 +41,10 @@ def class_balanced(
     Raises:
         ValueError: for a class without images.
     """
+    check_shape("counts", counts, logits.shape[-1])
+    check_choice("form", form, ClassBalancedForm)
     weights = effective_number_weights(counts, beta)
     if form == "softmax":
-        losses = F.cross_entropy(logits, labels, reduction="none")  # [B]
+        losses = cross_entropies(logits, labels)
         return global_mean(as_constant(weights, logits)[labels] * losses)
     return sigmoid_focal(logits, labels, gamma if form == "focal" else 0.0, weights)

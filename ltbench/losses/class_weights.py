@@ -6,6 +6,7 @@ ValueError for a class without images.
 
 from torch import Tensor
 
+from ltbench.core.checks import check_value
 from ltbench.losses.counts import class_sizes
 
 
@@ -19,6 +20,7 @@ def effective_number_weights(counts: Tensor, beta: float = 0.9999) -> Tensor:
         counts: [C], training images per class.
         beta: in [0, 1); 0 gives equal weights, towards 1 they are the inverse class frequencies.
     """
+    check_value("beta", beta, "0 <= beta < 1", holds=0 <= beta < 1)
     inverse = (1 - beta) / (1 - beta ** class_sizes(counts))
     relative = inverse / inverse.max()
     return relative * (len(relative) / relative.sum())

@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor
 
+from ltbench.core.checks import bounds, check_shape, has_values, kind_of
+
+INTEGERS = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+
 
 def require_images(counts: Tensor) -> None:
     """Check that every class has images.
@@ -10,21 +14,45 @@ def require_images(counts: Tensor) -> None:
     Raises:
         ValueError: naming the classes without images.
     """
-    empty = (counts < 1).nonzero().flatten().tolist()
-    if empty:
+    if int(counts.min()) < 1:
+        empty = (counts < 1).nonzero().flatten().tolist()
         raise ValueError(f"classes without training images: {', '.join(map(str, empty))}")
 
 
-def class_sizes(counts: Tensor) -> Tensor:
-    """Return counts [C] as float64.
+def check_counts(counts: Tensor, *, allow_empty: bool = False) -> None:
+    """Check counts [C] of training images per class.
 
-    Counts on an accelerator are not checked: a training step would wait for the result.
+    On an accelerator only type and shape are checked: a training step would wait for the values.
+
+    Args:
+        counts: [C], integers.
+        allow_empty: whether some classes may be without images.
 
     Raises:
-        ValueError: for a class without images.
+        TypeError: if they are no tensor of integers, as a list or a prior.
+        ValueError: for another shape, no classes, or a class without images.
     """
-    if counts.device.type == "cpu":
+    if not isinstance(counts, Tensor) or counts.dtype not in INTEGERS:
+        raise TypeError(
+            "counts: expected a tensor of integers, the training images of each class, not "
+            + kind_of(counts)
+        )
+    check_shape("counts", counts, "C")
+    if len(counts) == 0:
+        raise ValueError("counts: expected at least one class")
+    if not has_values(counts):
+        return
+    if not allow_empty:
         require_images(counts)
+    else:
+        least, most = bounds(counts)
+        if least < 0 or most == 0:
+            raise ValueError("counts: expected none below 0, and a class with images")
+
+
+def class_sizes(counts: Tensor, *, allow_empty: bool = False) -> Tensor:
+    """Return counts [C] as float64, checked by `check_counts`."""
+    check_counts(counts, allow_empty=allow_empty)
     return counts.double()
 
 

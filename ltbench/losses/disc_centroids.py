@@ -7,6 +7,7 @@ Liu, Miao, Zhan, Wang, Gong, Yu, "Large-Scale Long-Tailed Recognition in an Open
 import torch
 from torch import Tensor
 
+from ltbench.core.checks import check_labels, check_shape
 from ltbench.core.distributed import all_sum, gather, global_mean
 
 
@@ -33,6 +34,8 @@ def disc_centroids(
         repel_weight: w.
     """
     classes = len(centroids)
+    check_labels(labels, (len(features), classes))
+    check_shape("centroids", centroids, "C", features.shape[1])
     own = centroids[labels]
     sizes = torch.bincount(gather(labels), minlength=classes)[labels]  # [B]
     attract = 0.5 * (features - own.detach()).square().sum(dim=1)  # [B]

@@ -6,6 +6,7 @@ Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (arXiv:150
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.checks import check_shape, check_some, check_value
 from ltbench.core.distributed import global_mean
 
 
@@ -20,6 +21,9 @@ def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> 
         teacher_logits: [B, C].
         temperature: T.
     """
+    check_some("logits", len(logits))
+    check_shape("teacher_logits", teacher_logits, *logits.shape)
+    check_value("temperature", temperature, "more than 0", holds=temperature > 0)
     log_target = (teacher_logits / temperature).log_softmax(dim=1)
     log_own = (logits / temperature).log_softmax(dim=1)
     return global_mean(

@@ -7,6 +7,7 @@ Wang et al., "Long-tailed Recognition by Routing Diverse Distribution-Aware Expe
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.checks import check_shape, check_some, check_value
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant, class_sizes
 
@@ -22,6 +23,10 @@ def diversity(logits: Tensor, temperature: Tensor) -> Tensor:
         logits: [E, B, C].
         temperature: tau, a scalar or [C], which then divides each class's logits.
     """
+    check_shape("logits", logits, "E", "B", "C")
+    check_some("logits", logits.shape[1])
+    if not isinstance(temperature, Tensor) or temperature.dim():
+        check_shape("temperature", temperature, logits.shape[2])
     tau = as_constant(temperature, logits)
     mean = (logits.detach().mean(dim=0) / tau).softmax(dim=1)  # [B, C]
     log_own = (logits / tau).log_softmax(dim=2)  # [E, B, C]
@@ -44,6 +49,7 @@ def class_temperatures(counts: Tensor, spread: float) -> Tensor:
     Raises:
         ValueError: for a class without images.
     """
+    check_value("spread", spread, "0 to 1", holds=0 <= spread <= 1)
     sizes = class_sizes(counts)
     relative = 1 - spread + spread * sizes / sizes.mean()
     return relative / relative.max()

@@ -6,6 +6,7 @@ Tan et al., "Equalization Loss for Long-Tailed Object Recognition", CVPR 2020 (a
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.checks import check_labels, check_shape
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import class_sizes
 
@@ -34,6 +35,9 @@ def equalization(
     Raises:
         ValueError: for a class without images.
     """
+    check_labels(labels, logits.shape)
+    check_shape("counts", counts, logits.shape[1])
+    check_shape("uniform", uniform, *logits.shape)
     sizes = class_sizes(counts)
     tail = sizes / sizes.sum() <= threshold  # [C]
     left_out = (uniform <= gamma) & tail & ~F.one_hot(labels, len(counts)).bool()  # [B, C]

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.checks import check_labels, check_shape, check_value
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant
+from ltbench.losses.cross_entropy import cross_entropies
 
 
 def focal(
@@ -34,7 +36,8 @@ def focal(
         weights: [C], of the classes.
         detach: whether the factor is constant for the gradient.
     """
-    losses = F.cross_entropy(logits, labels, reduction="none")  # [B]
+    _check(logits, gamma, weights)
+    losses = cross_entropies(logits, labels)
     if weights is not None:
         losses = as_constant(weights, logits)[labels] * losses
     # A loss of exactly 0 would have an infinite slope to the power of gamma < 1.
@@ -59,8 +62,16 @@ def sigmoid_focal(
         gamma: focusing exponent, at least 0; 0 is binary cross-entropy.
         weights: [C], of samples by label; the mean divides by the size of the batch.
     """
+    check_labels(labels, logits.shape)
+    _check(logits, gamma, weights)
     logits = as_constant(logits, logits)
     signed = torch.where(F.one_hot(labels, logits.shape[1]).bool(), logits, -logits)  # [B, C]
     factors = (gamma * F.logsigmoid(-signed)).exp()  # (1 - p)^gamma with a finite slope
     losses = -(factors * F.logsigmoid(signed)).sum(dim=1)  # [B]
     return global_mean(losses if weights is None else as_constant(weights, logits)[labels] * losses)
+
+
+def _check(logits: Tensor, gamma: float, weights: Tensor | None) -> None:
+    check_value("gamma", gamma, "at least 0", holds=gamma >= 0)
+    if weights is not None:
+        check_shape("weights", weights, logits.shape[-1])

@@ -7,6 +7,7 @@ van den Oord, Li, Vinyals, "Representation Learning with Contrastive Predictive 
 import torch
 from torch import Tensor
 
+from ltbench.core.checks import check_shape, check_value
 from ltbench.losses.cross_entropy import cross_entropy
 
 
@@ -21,6 +22,8 @@ def info_nce(queries: Tensor, positives: Tensor, negatives: Tensor, temperature:
         negatives: [K, D], keys of other images.
         temperature: T.
     """
+    check_shape("positives", positives, *queries.shape)
+    check_value("temperature", temperature, "more than 0", holds=temperature > 0)
     positive = (queries * positives).sum(dim=1, keepdim=True)  # [B, 1]
     similarities = torch.cat([positive, queries @ negatives.T], dim=1)  # [B, 1 + K]
     first = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)

@@ -6,7 +6,8 @@ Recognition", NeurIPS 2022 (arXiv:2107.09249), equation 4.
 
 from torch import Tensor
 
-from ltbench.losses.counts import as_constant
+from ltbench.core.checks import check_shape
+from ltbench.losses.counts import as_constant, check_counts
 from ltbench.losses.cross_entropy import cross_entropy
 from ltbench.losses.log_prior import log_prior
 
@@ -20,6 +21,7 @@ def inverse_counts(counts: Tensor) -> Tensor:
     Returns:
         [C], the same values in reversed order of the classes.
     """
+    check_counts(counts, allow_empty=True)
     ascending, order = counts.sort(stable=True)
     inverse = counts.new_empty(counts.shape)
     inverse[order] = ascending.flip(0)
@@ -43,6 +45,7 @@ def inverse_softmax(
     Raises:
         ValueError: for a class without images, unless epsilon is positive.
     """
-    inverse = log_prior(inverse_counts(counts), epsilon=epsilon)
-    shift = log_prior(counts, epsilon=epsilon) - tau * inverse
+    check_shape("counts", counts, logits.shape[-1])
+    shift = log_prior(counts, epsilon=epsilon)
+    shift = shift - tau * log_prior(inverse_counts(counts), epsilon=epsilon)
     return cross_entropy(logits + as_constant(shift, logits), labels)

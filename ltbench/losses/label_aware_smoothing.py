@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.checks import check_choice, check_labels, check_shape, check_value
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant, class_sizes
 
@@ -36,6 +37,9 @@ def label_smoothing(counts: Tensor, head: float, tail: float, shape: Shape = "co
     Raises:
         ValueError: for a class without images.
     """
+    check_choice("shape", shape, Shape)
+    for name, share in (("head", head), ("tail", tail)):
+        check_value(name, share, "0 to 1", holds=0 <= share <= 1)
     sizes = class_sizes(counts)
     least, most = sizes.aminmax()
     t = torch.where(most > least, (sizes - least) / (most - least), 1.0)
@@ -57,6 +61,8 @@ def label_aware_smoothing(logits: Tensor, labels: Tensor, smoothing: Tensor) -> 
         labels: [B], int64.
         smoothing: [C], in [0, 1].
     """
+    check_labels(labels, logits.shape)
+    check_shape("smoothing", smoothing, logits.shape[1])
     share = as_constant(smoothing, logits)[labels]  # [B]
     log_p = F.log_softmax(logits, dim=1)
     own = log_p.gather(1, labels[:, None]).squeeze(1)

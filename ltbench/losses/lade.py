@@ -7,6 +7,7 @@ Hong et al., "Disentangling Label Distribution for Long-tailed Visual Recognitio
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.checks import check_labels, check_shape
 from ltbench.core.distributed import all_sum, gather, world_size
 from ltbench.losses.counts import as_constant, class_sizes
 
@@ -31,6 +32,8 @@ def lader(logits: Tensor, labels: Tensor, counts: Tensor, penalty: float = 0.1) 
     Raises:
         ValueError: for a class without images.
     """
+    check_labels(labels, logits.shape)
+    check_shape("counts", counts, logits.shape[1])
     logits = as_constant(logits, logits)
     sizes = class_sizes(counts)
     prior = sizes / sizes.sum()

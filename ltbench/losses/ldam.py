@@ -5,10 +5,12 @@ Cao et al., "Learning Imbalanced Datasets with Label-Distribution-Aware Margin L
 loss: the input is a plain cosine, not a scaled one.
 """
 
+import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.checks import check_labels, check_shape
+from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant, class_sizes
-from ltbench.losses.cross_entropy import cross_entropy
 
 
 def ldam_margins(counts: Tensor, max_margin: float = 0.5) -> Tensor:
@@ -51,7 +53,12 @@ def ldam(
     Raises:
         ValueError: for a class without images.
     """
+    check_labels(labels, cosines.shape)
+    check_shape("counts", counts, cosines.shape[1])
+    if weights is not None:
+        check_shape("weights", weights, cosines.shape[1])
     margins = as_constant(ldam_margins(counts, max_margin), cosines)
     at_label = labels.unsqueeze(1)
     shifted = cosines.to(margins.dtype).scatter_add(1, at_label, -margins[at_label])  # [B, C]
-    return cross_entropy(scale * shifted, labels, weights)
+    losses = F.cross_entropy(scale * shifted, labels, reduction="none")  # [B]
+    return global_mean(losses, None if weights is None else weights[labels])

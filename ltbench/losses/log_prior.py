@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from ltbench.core.checks import check_value
 from ltbench.losses.counts import class_sizes
 
 
@@ -24,7 +25,9 @@ def log_prior(counts: Tensor, tau: float = 1.0, epsilon: float = 0.0) -> Tensor:
     Raises:
         ValueError: for a class without images, unless epsilon is positive.
     """
-    sizes = counts.double() if epsilon else class_sizes(counts)
-    peak = sizes.max() / sizes.sum()
-    prior = (sizes / sizes.max()) ** tau + epsilon / peak**tau
+    check_value("epsilon", epsilon, "at least 0", holds=epsilon >= 0)
+    sizes = class_sizes(counts, allow_empty=epsilon > 0)
+    largest = sizes.max()
+    peak = largest / sizes.sum()
+    prior = (sizes / largest) ** tau + epsilon / peak**tau
     return (prior / prior.max()).log()

@@ -6,6 +6,7 @@ and 10. The authors' code adds 1e-12 inside the logarithm; so does ours.
 
 from torch import Tensor
 
+from ltbench.core.checks import check_shape
 from ltbench.losses.counts import as_constant
 from ltbench.losses.cross_entropy import cross_entropy
 from ltbench.losses.log_prior import log_prior
@@ -25,6 +26,7 @@ def logit_adjustment(
         tau: strength; with 1 the loss is consistent for the balanced error.
         epsilon: added inside the logarithm.
     """
+    check_shape("counts", counts, logits.shape[-1])
     return cross_entropy(logits + as_constant(log_prior(counts, tau, epsilon), logits), labels)
 
 
@@ -39,4 +41,5 @@ def posthoc_adjustment(
         tau: strength.
         epsilon: added inside the logarithm.
     """
+    check_shape("counts", counts, logits.shape[-1])
     return logits - as_constant(log_prior(counts, tau, epsilon), logits)

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.checks import check_labels, check_shape
 from ltbench.core.distributed import global_mean
-from ltbench.losses.counts import as_constant
+from ltbench.losses.counts import as_constant, class_sizes
 
 
 def paco(
@@ -41,7 +42,13 @@ def paco(
         beta: weight of the class.
         gamma: weight of the contrast set in the denominator.
     """
-    prior = counts.double() / counts.sum()
+    check_labels(labels, logits.shape)
+    check_shape("counts", counts, logits.shape[1])
+    check_shape("similarities", similarities, len(labels), len(contrast_labels))
+    check_shape("contrast_labels", contrast_labels, "M")
+    check_labels(positions, similarities.shape, "positions")
+    sizes = class_sizes(counts, allow_empty=True)
+    prior = sizes / sizes.sum()
     classes = logits + as_constant((prior + 1e-9).log(), logits)  # [B, C]
     others = torch.ones_like(similarities).scatter(1, positions[:, None], 0.0)  # [B, M]
     same = others * (labels[:, None] == contrast_labels)

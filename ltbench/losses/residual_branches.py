@@ -7,7 +7,9 @@ in the form of the authors' code.
 import torch
 from torch import Tensor
 
+from ltbench.core.checks import check_labels, check_shape, check_value
 from ltbench.core.distributed import global_mean
+from ltbench.losses.counts import class_sizes
 
 
 def class_groups(counts: Tensor, medium_from: float, few_from: float) -> Tensor:
@@ -21,11 +23,10 @@ def class_groups(counts: Tensor, medium_from: float, few_from: float) -> Tensor:
     Returns:
         [3, C] bool.
     """
-    classes = len(counts)
-    ranks = torch.empty_like(counts)
-    ranks[counts.argsort(descending=True, stable=True)] = torch.arange(
-        classes, device=counts.device
-    )
+    check_value("medium_from", medium_from, "0 to 1", holds=0 <= medium_from <= 1)
+    check_value("few_from", few_from, f"{medium_from} to 1", holds=medium_from <= few_from <= 1)
+    ranks = class_sizes(counts, allow_empty=True).argsort(descending=True, stable=True).argsort()
+    classes = len(ranks)
     starts = [0, round(medium_from * classes), round(few_from * classes)]
     return torch.stack([ranks >= start for start in starts])
 
@@ -41,7 +42,11 @@ def branch_loss(logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
         labels: [B], int64.
         groups: [K, C] bool, the classes of each branch; the first has all.
     """
+    check_shape("logits", logits, "K", "B", "C")
+    check_labels(labels, logits.shape[1:])
+    check_shape("groups", groups, len(logits), logits.shape[2])
     own = groups[:, labels]  # [K, B]
     picked = labels.expand(len(logits), -1)[..., None]  # [K, B, 1]
-    likelihood = logits.softmax(dim=2).gather(2, picked).squeeze(2)
+    up = torch.float32 if logits.dtype == torch.float16 else None  # 1e-7 is 0 in float16
+    likelihood = logits.softmax(dim=2, dtype=up).gather(2, picked).squeeze(2)
     return global_mean(-(likelihood + 1e-7).log().flatten(), own.flatten())

@@ -7,6 +7,8 @@ of the authors' code.
 import torch
 from torch import Tensor
 
+from ltbench.core.checks import check_labels, check_value
+
 
 def ease_within_classes(confidence: Tensor, labels: Tensor, least: Tensor) -> Tensor:
     """Return the ease of images, scaled within each class.
@@ -22,6 +24,7 @@ def ease_within_classes(confidence: Tensor, labels: Tensor, least: Tensor) -> Te
     Returns:
         [N].
     """
+    check_labels(labels, (len(confidence), len(least)))
     low = torch.full_like(least, torch.inf).scatter_reduce(0, labels, confidence, "amin")
     high = torch.zeros_like(least).scatter_reduce(0, labels, confidence, "amax")
     ease = (confidence - low[labels]) / (high - low)[labels]  # NaN where all are equally hard
@@ -50,6 +53,7 @@ def expert_weight(student: float, expert: float, decay_from: float) -> float:
         expert: the expert's accuracy on them.
         decay_from: share of the expert's accuracy from which the weight falls linearly.
     """
+    check_value("decay_from", decay_from, "0 <= decay_from < 1", holds=0 <= decay_from < 1)
     if student < decay_from * expert:
         return 1.0
     return max(1 - student / expert, 0.0) / (1 - decay_from) if expert else 0.0

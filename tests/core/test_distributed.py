@@ -8,6 +8,7 @@ from tests.support.collectives import (
     centroids_loss,
     evaluated,
     joined,
+    losses_and_gradients,
     mean_and_gradient,
     summed,
 )
@@ -68,6 +69,14 @@ def test_ranks_agree_whether_centroids_repel_each_other(far):
     for value, averaged in ranks(2)(centroids_loss, features, labels, centroids):
         assert value == pytest.approx(loss, rel=1e-12)
         torch.testing.assert_close(torch.tensor(averaged), torch.tensor(gradient))
+
+
+@pytest.mark.parametrize("sizes", [(3, 2), (0, 5)], ids=str)
+def test_losses_take_the_empty_share_of_a_rank(sizes):
+    alone = losses_and_gradients([sum(sizes)])
+    for answer in ranks(2)(losses_and_gradients, sizes):
+        for name, values in alone.items():
+            assert answer[name] == pytest.approx(values, rel=1e-12)
 
 
 @pytest.mark.parametrize("world", [2, 4])

@@ -9,7 +9,7 @@ from ltbench.core.distributed import all_sum, gather, global_mean, rank, world_s
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.data.loaders import rank_slice
-from ltbench.losses import disc_centroids
+from ltbench.losses import disc_centroids, focal, ldam
 from ltbench.runs.record import EvaluationResult
 from ltbench.training.evaluation import Evaluation
 
@@ -62,6 +62,25 @@ def centroids_loss(features, labels, centroids):
     loss.backward()
     mean, gradient = (all_sum(value) / world_size() for value in (loss, centroids.grad))
     return float(mean), gradient.tolist()
+
+
+def losses_and_gradients(sizes):
+    """Return losses of samples shared by the ranks, and their averaged gradients."""
+    generator = torch.Generator().manual_seed(0)
+    bias = torch.zeros(CLASSES, dtype=torch.float64, requires_grad=True)
+    logits = torch.randn(sum(sizes), CLASSES, dtype=torch.float64, generator=generator)
+    labels = torch.randint(CLASSES, (sum(sizes),), generator=generator)
+    losses = {
+        "focal": lambda z, y: focal(z, y),
+        "LDAM": lambda z, y: ldam(z, y, torch.arange(1, CLASSES + 1)),
+    }
+    answers = {}
+    for name, function in losses.items():
+        loss = function(local(logits, sizes) + bias, local(labels, sizes))
+        (gradient,) = torch.autograd.grad(loss, bias)
+        mean, gradient = (all_sum(value) / world_size() for value in (loss, gradient))
+        answers[name] = [float(mean), *gradient.tolist()]
+    return answers
 
 
 def drawn(batch):
