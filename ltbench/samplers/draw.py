@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from ltbench.core.checks import check_labels, check_value
 from ltbench.samplers.probabilities import (
     class_balanced,
     effective_number,
@@ -35,6 +36,10 @@ SAMPLERS = ("instance", "class_aware", *RESAMPLED, "progressive", *PROBABILITIES
 """Names of samplers, see `draw_epoch`."""
 
 
+MOST_CLASSES = 2**24
+"""Bound of labels, whose classes are counted: larger ones are mistakes."""
+
+
 def draw_epoch(
     name: str, labels: Tensor, epoch: int, epochs: int, batch: int, generator: Generator
 ) -> Tensor:
@@ -56,10 +61,14 @@ def draw_epoch(
         [N // B, B] int64 positions in `labels`.
 
     Raises:
-        ValueError: for an unknown name, or a batch larger than the training set.
+        TypeError: if the labels are no int64 tensor.
+        ValueError: for an unknown name, labels that are no classes, a batch size below 1 or larger
+            than the training set, or an epoch that progressive sampling does not reach.
     """
     if name not in SAMPLERS:
         raise ValueError(f"no sampler {name!r}: expected one of {', '.join(SAMPLERS)}")
+    check_labels(labels, (len(labels), MOST_CLASSES))
+    check_value("batch", batch, "at least 1", holds=batch >= 1)
     steps = len(labels) // batch
     if steps == 0:
         raise ValueError(
@@ -153,6 +162,7 @@ def rank_columns(index: Tensor, rank: int, world: int) -> Tensor:
     Raises:
         ValueError: when W does not divide B.
     """
+    check_value("rank", rank, f"0 to {world - 1}", holds=0 <= rank < world)
     batch = index.shape[1]
     if batch % world:
         raise ValueError(

@@ -7,10 +7,13 @@ Each function takes the training images per class [C] and returns float64 probab
 import torch
 from torch import Tensor
 
+from ltbench.core.checks import check_value
+from ltbench.losses.counts import class_sizes
+
 
 def power(counts: Tensor, exponent: float) -> Tensor:
     """Return `p_c` proportional to `n_c^q` (Kang et al. 2020, equation 1)."""
-    return _normalized(counts.double() ** exponent, counts)
+    return _normalized(class_sizes(counts, allow_empty=True) ** exponent, counts)
 
 
 def instance(counts: Tensor) -> Tensor:
@@ -42,6 +45,7 @@ def progressive(counts: Tensor, t: float) -> Tensor:
         counts: [C] training images per class.
         t: progress, from 0 (instance-balanced) to 1 (class-balanced).
     """
+    check_value("t", t, "0 to 1", holds=0 <= t <= 1)
     return t * class_balanced(counts) + (1 - t) * instance(counts)
 
 
@@ -51,7 +55,8 @@ def effective_number(counts: Tensor, beta: float = 0.9999) -> Tensor:
     The deferred re-sampling of LDAM (Cao et al. 2019). Nearly class-balanced if `n_c` is small
     compared with `1 / (1 - beta)`.
     """
-    n = counts.double()
+    check_value("beta", beta, "0 <= beta < 1", holds=0 <= beta < 1)
+    n = class_sizes(counts, allow_empty=True)
     return _normalized(n / (1 - beta**n), counts)
 
 
