@@ -11,6 +11,9 @@ from torch import Generator, Tensor
 SUBSET_SEED = 0
 """Seed of the images that under-sampling keeps: part of the data, equal for all training seeds."""
 
+MOST_PERMUTED = 2**27
+"""Size of a permutation, 1 GiB, above which few of its entries are drawn without the others."""
+
 
 def oversampled(labels: Tensor, draws: int, generator: Generator) -> Tensor:
     """Draw from the balanced set with copies, without replacement.
@@ -25,7 +28,7 @@ def oversampled(labels: Tensor, draws: int, generator: Generator) -> Tensor:
     """
     shuffled, counts, starts = _shuffled_in_classes(labels, generator)
     largest = int(counts.max())
-    entries = torch.randperm(len(counts) * largest, generator=generator)[:draws]
+    entries = _distinct(len(counts) * largest, draws, generator)
     classes = entries // largest
     return shuffled[starts[classes] + entries % largest % counts[classes]]
 
@@ -46,6 +49,26 @@ def undersampled(labels: Tensor, draws: int, generator: Generator) -> Tensor:
     passes = -(-draws // len(kept))
     orders = [torch.randperm(len(kept), generator=generator) for _ in range(passes)]
     return kept[torch.cat(orders)[:draws]]
+
+
+def _distinct(total: int, draws: int, generator: Generator) -> Tensor:
+    """Return [draws] random numbers below `total`, none twice.
+
+    Args:
+        total: at least `draws`.
+        draws: how many.
+        generator: on the CPU.
+    """
+    if total <= max(MOST_PERMUTED, 16 * draws):
+        return torch.randperm(total, generator=generator)[:draws]
+    drawn = torch.empty(0, dtype=torch.int64)
+    while missing := draws - len(drawn):
+        drawn = torch.cat([drawn, torch.randint(total, (missing,), generator=generator)])
+        values, order = drawn.sort(stable=True)
+        first = torch.ones(draws, dtype=torch.bool)
+        first[order[1:]] = values[1:] != values[:-1]
+        drawn = drawn[first]
+    return drawn
 
 
 def _shuffled_in_classes(labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:

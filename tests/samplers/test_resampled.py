@@ -1,7 +1,7 @@
 import torch
 
 from ltbench.samplers import draw_epoch
-from ltbench.samplers.resampled import oversampled, undersampled
+from ltbench.samplers.resampled import _distinct, oversampled, undersampled
 
 COUNTS = (40, 0, 9, 1)
 
@@ -56,3 +56,20 @@ def test_undersampling_keeps_random_images():
     head = positions[positions < 1000].double()
     assert abs(float(head.mean()) - 500) < 100
     assert positions.equal(undersampled(torch.tensor([0] * 1000 + [1] * 100), 200, generator()))
+
+
+def test_oversampling_of_many_classes_draws_without_their_permutation():
+    labels = torch.cat([torch.zeros(1_000_000, dtype=torch.int64), torch.arange(10_000)])
+    drawn = draw_epoch("oversampled", labels, 0, 1, 1000, generator()).flatten()
+    assert len(drawn) == 1_010_000
+    counts = torch.bincount(labels[drawn], minlength=10_000)
+    assert (counts - 101).abs().max() < 60  # six standard deviations
+
+
+def test_entries_that_are_drawn_singly_are_distinct_and_uniform(monkeypatch):
+    monkeypatch.setattr("ltbench.samplers.resampled.MOST_PERMUTED", 0)
+    drawn = torch.stack([_distinct(33, 2, generator(seed)) for seed in range(5000)])
+    assert (drawn[:, 0] != drawn[:, 1]).all()
+    for column in drawn.T:
+        counts = torch.bincount(column, minlength=33)
+        assert (counts - 5000 / 33).abs().max() < 70
