@@ -14,8 +14,13 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
+from ltbench.core.checks import check_labels, check_shape, check_value
+
 TEMPERATURES = (0.05, 20.0)
 """Bounds of the search for a temperature."""
+
+ROUNDING = 0.01
+"""How far rounding may carry a softmax above 1: bfloat16 has steps of 2^-7."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,14 @@ def calibration_bins(confidences: Tensor, correct: Tensor, bins: int = 15) -> Ca
         bins: number of bins over [0, 1].
 
     Raises:
-        ValueError: for a confidence that is not finite.
+        ValueError: for a confidence that is not a probability.
     """
-    if not confidences.isfinite().all():
-        raise ValueError("a confidence is not finite")
+    check_shape("confidences", confidences, "N")
+    check_shape("correct", correct, len(confidences))
+    check_value("correct", correct.dtype, "bool", holds=correct.dtype == torch.bool)
+    check_value("bins", bins, "at least 1", holds=bins >= 1)
+    if not ((confidences >= 0) & (confidences < 1 + ROUNDING)).all():
+        raise ValueError("confidences: expected probabilities, from 0 to 1")
     confidences = confidences.double().clamp(max=1)  # rounding may carry a softmax above 1
     edges = torch.from_numpy(np.linspace(0, 1, bins + 1)).to(confidences.device)
     position = torch.bucketize(confidences, edges)  # edges[p - 1] < confidence <= edges[p]
@@ -70,6 +79,9 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         logits: [N, C].
         labels: [N], int64.
     """
+    check_labels(labels, logits.shape, values=True)
+    if not logits.isfinite().all():
+        raise ValueError("a logit is not finite")
     logits = logits.double()
 
     def loss(log_temperature: float) -> float:

@@ -6,6 +6,8 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from ltbench.core.checks import check_labels
+
 
 def hits_and_totals(predictions: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     """Return correct predictions and images per class, both [classes] int64.
@@ -15,6 +17,7 @@ def hits_and_totals(predictions: Tensor, labels: Tensor, classes: int) -> tuple[
         labels: [N], int64.
         classes: C.
     """
+    _check(predictions, labels, classes)
     hits = torch.bincount(labels[predictions == labels], minlength=classes)
     return hits, torch.bincount(labels, minlength=classes)
 
@@ -27,6 +30,7 @@ def confusion_rows(predictions: Tensor, labels: Tensor, classes: int) -> list[di
         labels: [N], int64.
         classes: C.
     """
+    _check(predictions, labels, classes)
     rows: list[dict[int, int]] = [{} for _ in range(classes)]  # predicted class to images
     pairs = Counter(zip(labels.tolist(), predictions.tolist(), strict=True))
     for (label, prediction), count in sorted(pairs.items()):
@@ -47,3 +51,8 @@ def mean_class_accuracy(predictions: Tensor, labels: Tensor, classes: int) -> fl
     hits, totals = (each.tolist() for each in hits_and_totals(predictions, labels, classes))
     rates = [Fraction(right, n) for right, n in zip(hits, totals, strict=True) if n]
     return float(sum(rates) / len(rates))  # exact: the order of classes has no effect
+
+
+def _check(predictions: Tensor, labels: Tensor, classes: int) -> None:
+    check_labels(labels, (len(labels), classes), values=True)
+    check_labels(predictions, (len(labels), classes), "predictions", values=True)

@@ -36,7 +36,14 @@ def rank_class(scores: NDArray[np.float32], own: NDArray[np.bool_]) -> ClassRank
     Args:
         scores: [N], not NaN.
         own: [N], whether an image is of the class.
+
+    Raises:
+        ValueError: for NaN, other shapes, or `own` that is not bool.
     """
+    if own.dtype != np.bool_ or scores.ndim != 1 or own.shape != scores.shape:
+        raise ValueError("expected scores [N], and bool [N] whether an image is of the class")
+    if np.isnan(scores).any():
+        raise ValueError("a score is not a number")
     count = int(own.sum())
     if count == 0:
         return ClassRanking(0, None)

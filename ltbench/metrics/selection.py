@@ -15,8 +15,10 @@ def grid_search(values: Sequence[float], score: Callable[[float], float]) -> flo
         score: function of a candidate.
 
     Raises:
-        ValueError: for a score that is not finite.
+        ValueError: for no values, or a score that is not finite.
     """
+    if len(values) == 0:
+        raise ValueError("values: expected at least one")
     scores = [score(value) for value in values]
     if not all(map(isfinite, scores)):
         raise ValueError("a score is not finite")
