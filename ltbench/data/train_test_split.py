@@ -162,8 +162,8 @@ def write_split(photographs: Photographs, test: set[str], out: Path) -> None:
         out: the list; it may exist if it is the same.
 
     Raises:
-        DataError: if another file is there, the photographs are not below the list's folder, or a
-            list cannot have their paths and class names.
+        DataError: if a folder or another file is there, the photographs are not below the list's
+            folder, or a list cannot have their paths and class names.
     """
     above, folder = out.parent.resolve(), photographs.folder.resolve()
     if not folder.is_relative_to(above):
@@ -172,6 +172,8 @@ def write_split(photographs: Photographs, test: set[str], out: Path) -> None:
             f"{out.parent}",
             "conflict",
         )
+    if out.is_dir():
+        raise DataError(f"{out} is a folder: name the list in it, {out / SPLIT_LIST}", "conflict")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

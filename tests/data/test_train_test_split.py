@@ -130,8 +130,9 @@ def test_another_list_is_never_overwritten(folder):
     before = (folder / "split.csv").read_bytes()
     done = command(folder, "--seed", 1)
     assert (done.exit_code, (folder / "split.csv").read_bytes()) == (1, before)
-    with raises(DataError, "conflict", "split.csv"):
-        write_split(read_photographs(folder), set(), folder / "split.csv")
+    for out in (folder / "split.csv", folder):
+        with raises(DataError, "conflict", "split.csv"):
+            write_split(read_photographs(folder), set(), out)
 
 
 def test_all_classes_that_are_too_small_are_named():
