@@ -104,7 +104,7 @@ def our_steps(
     one = job(settings, epochs=epochs)
     module = TrainingModule(method, one, lambda _: None)
     data = data_module(settings, images)
-    data.samplers, data.views = method.samplers, method.stage.views
+    data.epoch_indices, data.views = method.epoch_indices, method.stage.views
     make_trainer(one, device).fit(module, datamodule=data)
     return module.history.images / module.history.seconds
 

@@ -16,6 +16,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ltbench.cli import app
+from ltbench.testing.jobs import Case
+from ltbench.testing.verdicts import verdicts
 from tests.support import processes
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +74,14 @@ def test_the_checks_of_the_guide_are_tests_of_pytest(tmp_path):
     done = processes.run([*words, "test_gce.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert re.search(r"1 passed, \d+ deselected", done.stdout)
+
+
+def test_the_example_with_streams_passes_its_checks(tmp_path):
+    plugin = tmp_path / "half_tail.py"
+    plugin.write_text(blocks("docs/own-method.md", "python")[2])
+    checks = ("declarations", "step", "mean", "epoch_indices", "training")
+    found = [*verdicts(Case("half_tail", plugin=plugin), checks)]
+    assert [verdict.state for verdict in found] == ["passed"] * len(checks)
 
 
 def test_the_readme_example_of_a_loss_runs():

@@ -469,6 +469,31 @@ class StageRecipe(Model):
             raise ValueError("; ".join(problems))
         return self
 
+    def scaled(self, epochs: float, lr: float) -> Self:
+        """Return the settings of a stage with a share of the epochs, at another rate.
+
+        At least one epoch; a milestone that would be before the first epoch or after the last is
+        left out.
+        """
+        if epochs == lr == 1:
+            return self
+        total = max(round(self.epochs * epochs), 1)
+        milestones = (round(milestone * epochs) for milestone in self.schedule.milestones)
+        schedule = self.schedule.model_copy(
+            update={
+                "warmup": min(round(self.schedule.warmup * epochs), total - 1),
+                "milestones": tuple(sorted({m for m in milestones if 0 < m < total})),
+            }
+        )
+        return self.model_copy(
+            update={
+                "epochs": total,
+                "schedule": schedule,
+                "optimizer": self.optimizer.model_copy(update={"lr": self.optimizer.lr * lr}),
+                "deferred_from_epoch": min(round(self.first_deferred_epoch * epochs), total),
+            }
+        )
+
     @property
     def first_deferred_epoch(self) -> int:
         """Completed epochs when deferred switches turn on."""

@@ -188,7 +188,8 @@ class _Expander:
             for teacher in self.teachers(variant.method, context.dataset)
         ]
         keys: list[str] = []
-        for stage in info.stages:
+        for declared in info.stages:
+            stage = declared.resolve(hparams.values)
             settings = recipe.stage2 if stage.recipe_stage == "stage2" else recipe.stage1
             needed = (
                 auxiliary if stage.tunes_on_validation != "never" or context.holds_out else None
@@ -202,9 +203,11 @@ class _Expander:
                 version=info.version,
                 plugin_hash=info.plugin_hash,
                 stage=stage.name,
-                hparams=hparams.values,
+                hparams=info.keyed(hparams.values),
                 recipe=recipe,
-                stage_recipe=settings if stage.is_trained else None,
+                stage_recipe=settings.scaled(stage.epochs_scale, stage.lr_scale)
+                if stage.is_trained
+                else None,
                 seed=context.seed,
                 depends_on=(*parents, *teachers),
                 subset=context.subset,

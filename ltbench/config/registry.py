@@ -94,6 +94,19 @@ class MethodInfo(Model):
             values = checked.model_dump(mode="json", warnings=False)
         return dict(values)
 
+    def keyed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return hyper-parameters without those marked `LATER` that have their default.
+
+        Records that were published before know nothing of them, and their keys still hold.
+        """
+        described = self.hparams.get("properties", {})
+        marked = {name: field for name, field in described.items() if "later" in field}
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in marked or value != marked[name]["default"]
+        }
+
 
 @dataclass(frozen=True)
 class MethodRegistry:

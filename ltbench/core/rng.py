@@ -30,6 +30,27 @@ class GlobalBatchRNG:
         drawn = torch.rand(len(samples) * world_size(), *shape, generator=self.generator)
         return self._share(drawn, len(samples)).to(samples.device)
 
+    def normal(self, samples: Tensor, *shape: int) -> Tensor:
+        """Return standard normal random numbers for each sample.
+
+        Args:
+            samples: [B, ...], this rank's rows.
+            shape: of the numbers for one sample.
+
+        Returns:
+            [B, *shape] float32, on the device of the samples.
+        """
+        drawn = torch.randn(len(samples) * world_size(), *shape, generator=self.generator)
+        return self._share(drawn, len(samples)).to(samples.device)
+
+    def shared(self, *shape: int) -> Tensor:
+        """Return uniform random numbers in [0, 1), equal on all ranks.
+
+        Returns:
+            [*shape] float32, on the CPU.
+        """
+        return torch.rand(*shape, generator=self.generator)
+
     def beta(self, alpha: float) -> float:
         """Return a random number of Beta(alpha, alpha), equal on all ranks."""
         gamma = torch._standard_gamma(  # noqa: SLF001 - the only gamma that takes a generator

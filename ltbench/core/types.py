@@ -50,19 +50,25 @@ class Stage:
 
     Attributes:
         name: such as "train", "classifier", "statistics".
-        samplers: a sampler for each batch of a step; with several, the batch is a dict by name.
+        samplers: a sampler for each batch of a step, such as "class_aware(per_class=4)"; with
+            several, the batch is a dict by name.
         is_trained: the optimizer runs.
-        needs_statistics_pass: `Method.update_statistics` gets the whole training set, before
-            training, or before the test if the stage is not trained.
+        needs_statistics_pass: `Method.update_statistics` gets the whole training set, before the
+            first epoch (see `Method.needs_statistics_now`), or before the test if the stage is not
+            trained.
         tunes_on_validation: "end": `Method.tune_on_validation` gets the held-out images after
             training, before the test.
         recipe_stage: the part of the recipe that applies: "stage1" for a network, "stage2" for a
             classifier on a trained network.
+        epochs_scale: epochs of the stage, relative to the recipe's; milestones, warm-up and the
+            deferred epoch move along.
+        lr_scale: learning rate of the stage, relative to the recipe's.
         views: independently augmented views of each image in a batch.
-        passes: forward and backward passes through the network per image of a batch; a part of
-            the network counts by its share of the arithmetic.
-        forward_passes: passes without a gradient for weights: frozen parts, momentum encoders; not
-            teachers.
+        passes: forward and backward passes through the network per image of a batch of a sampler,
+            also if `Method.epoch_indices` has streams of other sizes; a part of the network counts
+            by its share of the arithmetic.
+        forward_passes: passes without a gradient for weights: frozen parts, momentum encoders,
+            statistics passes after the first; not teachers.
         is_evaluated: the stage predicts classes. Pre-training does not: its record has no test,
             and no table has a row for it.
         changes: pairs of hyper-parameter values and the fields that differ under them.
@@ -74,11 +80,18 @@ class Stage:
     needs_statistics_pass: bool = False
     tunes_on_validation: Literal["never", "end"] = "never"
     recipe_stage: Literal["stage1", "stage2"] = "stage1"
+    epochs_scale: float = 1.0
+    lr_scale: float = 1.0
     views: int = 1
     passes: float = 1.0
     forward_passes: float = 0.0
     is_evaluated: bool = True
     changes: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse scales that leave nothing to train."""
+        if min(self.epochs_scale, self.lr_scale) <= 0:
+            raise ValueError(f"stage {self.name!r}: epochs_scale and lr_scale must be above 0")
 
     def resolve(self, hparams: Mapping[str, Any]) -> "Stage":
         """Return the stage under given hyper-parameters."""

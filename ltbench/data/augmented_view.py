@@ -32,20 +32,21 @@ def augmented_view(
 
     Args:
         maker: batch maker of the training images.
-        index: [steps, B] positions of this rank's images, on the CPU.
+        index: [steps, B] positions of the images of global batches, on the CPU.
         spec: the dataset, for the image size.
-        recipe: for the global batch size and the policy.
+        recipe: for the policy.
         generators: returns the view's generator for a purpose.
         first: step to begin with.
     """
-    params = maker.draw(len(index), recipe.batch_size, generators).map(local_columns)
-    policy, side = recipe.policy, spec.image_size
+    steps, batch = index.shape
+    params = maker.draw(steps, batch, generators).map(local_columns)
+    policy, side, local = recipe.policy, spec.image_size, local_columns(index)
     if policy.kind == "none" and not policy.cutout:
-        return maker.epoch(index, params, None, first)
+        return maker.epoch(local, params, None, first)
     policy_params = draw_policy(
         policy.kind,
-        len(index),
-        recipe.batch_size,
+        steps,
+        batch,
         (side, side),
         generators("policy"),
         num_ops=policy.num_ops,
@@ -53,4 +54,4 @@ def augmented_view(
         cutout=policy.cutout > 0,
     )
     transform = PolicyEpoch(policy_params.map(local_columns), policy.cutout, maker.device)
-    return maker.epoch(index, params, transform, first)
+    return maker.epoch(local, params, transform, first)

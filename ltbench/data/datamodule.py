@@ -1,6 +1,6 @@
 """The LightningDataModule: training and test batches of a split, made on the device."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +25,7 @@ from ltbench.data.raw_dataset import RawDataset
 from ltbench.data.sources import load_raw_dataset
 from ltbench.data.split import open_split
 from ltbench.data.tta_views import TTAViews
-from ltbench.samplers import draw_epoch
+from ltbench.samplers import EpochDraw, require_indices
 
 
 class DataModule(pl.LightningDataModule):
@@ -47,8 +47,8 @@ class DataModule(pl.LightningDataModule):
         raw: the dataset's images, if they are loaded already.
 
     Attributes:
-        samplers: returns the names of an epoch's samplers; with two names each step is a dict of
-            batches.
+        epoch_indices: returns the training images of an epoch by stream, as
+            `Method.epoch_indices`; with several streams each step is a dict of batches.
         views: independently augmented views of each image; with two, images are [2, B, C, H, W].
         steps_done: steps of the next epoch taken before an interruption.
         on_batch: called before every batch except training batches; its exceptions end the loop.
@@ -89,7 +89,9 @@ class DataModule(pl.LightningDataModule):
         self.spec, self.split, self.recipe = spec, split, recipe
         self.seed, self.epochs = seed, epochs
         self.given_device = torch.device(device)
-        self.samplers: Callable[[], tuple[str, ...]] = lambda: ("instance",)
+        self.epoch_indices: Callable[[EpochDraw], Mapping[str, Tensor]] = lambda draw: {
+            "instance": draw.sampler("instance")
+        }
         self.views = 1
         self.steps_done = 0
         self.on_batch: Callable[[], object] = lambda: None
@@ -154,39 +156,41 @@ class DataModule(pl.LightningDataModule):
         return ChunkedEpochs(self.epoch, number, self.steps_per_epoch, done=self.steps_done)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Step]:
-        """Yield an epoch's training steps: one batch, or a dict by sampler.
+        """Yield an epoch's training steps: one batch, or a dict by stream.
 
         Args:
             number: epochs completed, from 0.
             first: step to begin with.
-        """
-        names = self.samplers()
-        streams = [self._batches(name, slot, number, first) for slot, name in enumerate(names)]
-        if len(names) == 1:
-            yield from streams[0]
-            return
-        for batches in zip(*streams, strict=True):
-            yield dict(zip(names, batches, strict=True))
 
-    def _batches(self, sampler: str, slot: int, epoch: int, first: int) -> Iterator[Batch]:
-        """Yield an epoch's batches of one sampler.
+        Raises:
+            ValueError: for images that are not [steps, n] positions in the training set.
+        """
+        draw = EpochDraw(self.labels, number, self.epochs, self.recipe.batch_size, self.seed)
+        streams = self.epoch_indices(draw)
+        require_indices(streams, draw)
+        batches = [
+            self._batches(index, slot, number, first) for slot, index in enumerate(streams.values())
+        ]
+        if len(batches) == 1:
+            yield from batches[0]
+            return
+        for step in zip(*batches, strict=True):
+            yield dict(zip(streams, step, strict=True))
+
+    def _batches(self, index: Tensor, slot: int, epoch: int, first: int) -> Iterator[Batch]:
+        """Yield an epoch's batches of one stream.
 
         Args:
-            sampler: its name.
-            slot: its position among the epoch's samplers.
+            index: [steps, n] positions of the images of global batches.
+            slot: its position among the epoch's streams.
             epoch: epochs completed.
             first: step to begin with.
         """
         spec, recipe, maker = self.spec, self.recipe, self._train_maker
-        sampling = make_generator(self.seed, "sampling", sampler, epoch)
-        global_index = draw_epoch(
-            sampler, self.labels, epoch, self.epochs, recipe.batch_size, sampling
-        )
-        index = local_columns(global_index)  # [steps, B of this rank]
         labels = self.labels.to(self.device)
         generators = [self._generators(epoch, slot, view) for view in range(self.views)]
         views = [augmented_view(maker, index, spec, recipe, each, first) for each in generators]
-        for rows in index[first:].to(self.device):
+        for rows in local_columns(index)[first:].to(self.device):
             if self._features is not None:
                 images = self._features[rows]
             else:

@@ -38,7 +38,7 @@ State. All that predictions, later steps or later stages need is a parameter or 
 checkpoints and exported weights hold nothing else. Parameters train if they require a gradient when
 `on_stage_start` returns, and all of these take part in every loss.
 
-Speed. Hooks up to `lr_scale` run on the CPU, later ones on the device of the parameters.
+Speed. Hooks up to `weight_decay_scale` run on the CPU, later ones on the device of the parameters.
 `training_loss` reads no tensor back to the host (`.item()`, `.tolist()`): the step would wait.
 """
 
@@ -50,6 +50,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
+from ltbench.config.models import LATER
 from ltbench.core.batch import Batch
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.stepping import Loss
@@ -57,10 +58,13 @@ from ltbench.core.types import Paper, Stage, Teacher, TestTime
 from ltbench.losses.counts import require_images
 from ltbench.methods.weight_transfer import transfer_weights
 from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.samplers import EpochDraw
 
 __all__ = [
+    "LATER",
     "Batch",
     "Category",
+    "EpochDraw",
     "GlobalBatchRNG",
     "HParams",
     "Loss",
@@ -93,7 +97,9 @@ Category = Literal[
 class HParams(BaseModel):
     """Base of a method's hyper-parameters.
 
-    Each field has the paper's value as its default, bounds, and a one-line description.
+    Each field has the paper's value as its default, bounds, and a one-line description. A field
+    that is added later, with `json_schema_extra=LATER`, has what the method did before as its
+    default, and leaves the keys of jobs with that value as they were.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -107,11 +113,13 @@ class Progress:
         epoch: epochs completed, from 0.
         epochs: epochs of the stage.
         deferred: whether the recipe's `deferred_from_epoch` is reached (DRW, DRS).
+        lr: the recipe's learning rate in this epoch, that of parameters with scale 1.
     """
 
     epoch: int
     epochs: int
     deferred: bool
+    lr: float = 0.0
 
     @property
     def fraction(self) -> float:
@@ -164,7 +172,7 @@ class Method(nn.Module):
         progress: set at the start of each epoch.
         rng: random numbers of an epoch, drawn for the global batch; new at the start of each epoch.
 
-    Hooks stand below in the order of a stage's life: build, load, statistics, epochs, test.
+    Hooks stand below in the order of a stage's life: build, load, epochs, test.
     """
 
     title: ClassVar[str]
@@ -268,21 +276,15 @@ class Method(nn.Module):
         """
         return 1.0
 
-    # Statistics: in evaluation mode, without gradient, if the stage asks for them.
+    def weight_decay_scale(self, parameter: str) -> float:  # noqa: ARG002
+        """Return a parameter's weight decay, relative to the recipe's.
 
-    def update_statistics(self, batch: Batch) -> None:
-        """Update statistics of the training set with its next batch.
-
-        Called if the stage has `needs_statistics_pass`, before training, or before the test if the
-        stage is not trained. Every rank gets all training images once, in the order of the split,
-        with the test transform, so that statistics need no communication.
+        Called once for each parameter that trains.
 
         Args:
-            batch: images [B, C, H, W], labels [B]; the last batch may be smaller.
+            parameter: its name, such as "network.classifier.bias".
         """
-
-    def finalize_statistics(self) -> None:
-        """Finish the statistics, after the last batch of the pass."""
+        return 1.0
 
     # Epochs: in training mode; `forward` of the network runs under the recipe's precision.
 
@@ -293,12 +295,56 @@ class Method(nn.Module):
         epoch it is called again, before the saved state is loaded.
         """
 
-    def samplers(self) -> tuple[str, ...]:
-        """Return the names of the coming epoch's samplers, equal on every rank.
+    def lr_multiplier(self) -> float:
+        """Return a factor of all learning rates in the coming epoch.
 
         Called after `on_epoch_start`; must depend on nothing but progress and hyper-parameters.
+        `progress.lr` is without it.
         """
-        return self.stage.samplers
+        return 1.0
+
+    def needs_statistics_now(self) -> bool:
+        """Return whether a statistics pass comes before the coming epoch, by default the first.
+
+        Called after `on_epoch_start` if the stage has `needs_statistics_pass`; equal on every rank.
+        If a job resumes within an epoch the pass is run again, before the saved state is loaded. A
+        buffer that is not saved, such as features of a frozen backbone, is empty when a job
+        resumes: return True until it is filled.
+        """
+        return self.progress.epoch == 0
+
+    def update_statistics(self, batch: Batch) -> None:
+        """Update statistics of the training set with its next batch.
+
+        Called in evaluation mode, without gradient, in the passes before epochs, and before the
+        test if a stage with `needs_statistics_pass` is not trained. Every rank gets all training
+        images once, in the order of the split, with the test transform, so that statistics need no
+        communication.
+
+        Args:
+            batch: images [B, C, H, W], labels [B]; the last batch may be smaller.
+        """
+
+    def finalize_statistics(self) -> None:
+        """Finish the statistics, after the last batch of the pass."""
+
+    def epoch_indices(self, draw: EpochDraw) -> Mapping[str, Tensor]:
+        """Return the training images of the coming epoch's batches, by stream.
+
+        By default a stream for each of the stage's samplers. Called after the statistics, on every
+        rank; if a job resumes within an epoch, again with the saved state, and must return the
+        same. So it depends only on `draw` and on buffers that change between epochs or, once an
+        epoch, here; and it draws from `draw.generator`, not from `self.rng`.
+
+        Args:
+            draw: labels [N] of the training images; `draw.sampler(name)` are those of a sampler.
+
+        Returns:
+            [steps, n] int64 positions in the training set for each name, on the CPU, of global
+            batches; the number of ranks must divide n. With one stream a step gets a batch, else a
+            dict.
+        """
+        return {name: draw.sampler(name) for name in self.stage.samplers}
 
     def training_loss(self, batch: Any) -> Loss:
         """Return the loss of a step, or named losses to be summed.
@@ -309,10 +355,22 @@ class Method(nn.Module):
 
         Args:
             batch: this rank's rows of the global batch. Images [B, C, H, W], with several `views`
-                [V, B, C, H, W]; labels [B]; index [B]. A dict of batches by sampler name if the
-                stage has several samplers.
+                [V, B, C, H, W]; labels [B]; index [B]. A dict of batches by name if
+                `epoch_indices` has several streams.
         """
         raise NotImplementedError(f"{type(self).__name__} has no trained stage")
+
+    def on_step_end(self) -> None:
+        """Restore what must hold of the parameters, after each optimizer step.
+
+        Called without gradient, on every rank.
+        """
+
+    def on_epoch_end(self) -> None:
+        """Finish an epoch, before its checkpoint and its test.
+
+        Called without gradient, on every rank, with BatchNorm's statistics averaged over ranks.
+        """
 
     # Test: in evaluation mode, without gradient.
 

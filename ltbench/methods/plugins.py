@@ -31,7 +31,7 @@ from ltbench.config.yaml_file import display
 from ltbench.methods import METHODS
 from ltbench.methods.contract import Method
 from ltbench.methods.registry import describe
-from ltbench.samplers.draw import SAMPLERS
+from ltbench.samplers.draw import SAMPLERS, parse_sampler
 
 Parts = tuple[str, ...]
 """A module's dotted name, relative to the plugin's folder; () for the plugin itself."""
@@ -106,7 +106,7 @@ def _check_samplers(method: type[Method], location: Location) -> None:
         for i, stage in enumerate(method.stages)
         for fields in ({"samplers": stage.samplers}, *(changed for _, changed in stage.changes))
         for name in fields.get("samplers", ())
-        if name not in SAMPLERS
+        if parse_sampler(name) is None
     )
 
 

@@ -1,6 +1,6 @@
 """Samplers: the training images of an epoch's batches. Plain torch."""
 
-from ltbench.samplers.draw import SAMPLERS, draw_epoch, rank_columns
+from ltbench.samplers.draw import SAMPLERS, EpochDraw, draw_epoch, rank_columns, require_indices
 from ltbench.samplers.probabilities import (
     class_balanced,
     effective_number,
@@ -12,12 +12,14 @@ from ltbench.samplers.probabilities import (
 
 __all__ = [
     "SAMPLERS",
+    "EpochDraw",
     "class_balanced",
     "draw_epoch",
     "effective_number",
     "instance",
     "progressive",
     "rank_columns",
+    "require_indices",
     "reversed_frequency",
     "square_root",
 ]

@@ -5,20 +5,24 @@ numbers of steps; in the class-aware sampler's paper it ends when every class wa
 the largest has images.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 from ltbench.core.checks import check_labels, check_value
+from ltbench.core.seeding import make_generator
 from ltbench.samplers.probabilities import (
     class_balanced,
     effective_number,
+    power,
     progressive,
     reversed_frequency,
     square_root,
 )
-from ltbench.samplers.resampled import oversampled, undersampled
+from ltbench.samplers.resampled import capped, oversampled, undersampled
 
 PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
     "class_balanced": class_balanced,
@@ -35,6 +39,49 @@ RESAMPLED: dict[str, Callable[[Tensor, int, Generator], Tensor]] = {
 SAMPLERS = ("instance", "class_aware", *RESAMPLED, "progressive", *PROBABILITIES)
 """Names of samplers, see `draw_epoch`."""
 
+SMALLEST = 8
+"""Images of a step below which BatchNorm's statistics are noise."""
+
+PARAMETERS = {
+    "class_aware": ("per_class", r"[1-9]\d*"),
+    "capped": ("per_class", r"[1-9]\d*"),
+    "power": ("exponent", r"-?\d+(?:\.\d+)?"),
+}
+"""Name and form of the parameter that a sampler can or must have: "class_aware(per_class=4)"."""
+
+
+@dataclass(frozen=True)
+class EpochDraw:
+    """What the training images of an epoch are drawn from, for global batches.
+
+    Attributes:
+        labels: [N] class of each training image, on the CPU.
+        epoch: epochs completed, from 0.
+        epochs: epochs of the stage.
+        batch: size of a global batch, B.
+        seed: of the job.
+    """
+
+    labels: Tensor
+    epoch: int
+    epochs: int
+    batch: int
+    seed: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of the epoch."""
+        return len(self.labels) // self.batch
+
+    def generator(self, *purpose: str) -> Generator:
+        """Return a new generator of this epoch, on the CPU."""
+        return make_generator(self.seed, "sampling", *purpose, self.epoch)
+
+    def sampler(self, name: str) -> Tensor:
+        """Return the images that a sampler draws, [steps, B] positions in `labels`."""
+        generator = self.generator(name)
+        return draw_epoch(name, self.labels, self.epoch, self.epochs, self.batch, generator)
+
 
 MOST_CLASSES = 2**24
 """Bound of labels, whose classes are counted: larger ones are mistakes."""
@@ -50,7 +97,10 @@ def draw_epoch(
             cycles through classes and their images (`class_aware`); "oversampled" and
             "undersampled" pass over a balanced set (samplers/resampled.py); the others draw classes
             and images with replacement. "progressive" has `t = epoch / (epochs - 1)` as in its
-            authors' code, so that the last epoch is class-balanced.
+            authors' code, so that the last epoch is class-balanced. With a parameter:
+            "class_aware(per_class=4)", four images of a class at a time; "capped(per_class=20)", a
+            subset with at most 20 images of a class; "power(exponent=0.3)", classes in proportion
+            to n^0.3.
         labels: [N] class of each training image, on the CPU.
         epoch: epochs completed, from 0.
         epochs: epochs of the stage.
@@ -65,8 +115,11 @@ def draw_epoch(
         ValueError: for an unknown name, labels that are no classes, a batch size below 1 or larger
             than the training set, or an epoch that progressive sampling does not reach.
     """
-    if name not in SAMPLERS:
-        raise ValueError(f"no sampler {name!r}: expected one of {', '.join(SAMPLERS)}")
+    parsed = parse_sampler(name)
+    if parsed is None:
+        forms = (f"{kind}({parameter}=...)" for kind, (parameter, _) in PARAMETERS.items())
+        raise ValueError(f"no sampler {name!r}: expected one of {', '.join([*SAMPLERS, *forms])}")
+    kind, parameter = parsed
     check_labels(labels, (len(labels), MOST_CLASSES))
     check_value("batch", batch, "at least 1", holds=batch >= 1)
     steps = len(labels) // batch
@@ -75,20 +128,37 @@ def draw_epoch(
             f"the batch size {batch} exceeds the {len(labels)} training images: lower batch_size"
         )
     draws = steps * batch
-    if name == "instance":
+    if kind == "instance":
         drawn = torch.randperm(len(labels), generator=generator)[:draws]
-    elif name == "class_aware":
-        drawn = class_aware(labels, draws, generator)
-    elif name in RESAMPLED:
-        drawn = RESAMPLED[name](labels, draws, generator)
+    elif kind == "class_aware":
+        drawn = class_aware(labels, draws, generator, int(parameter))
+    elif kind == "capped":
+        drawn = capped(labels, draws, generator, int(parameter))
+    elif kind in RESAMPLED:
+        drawn = RESAMPLED[kind](labels, draws, generator)
     else:
         counts = torch.bincount(labels)
-        if name == "progressive":
+        if kind == "progressive":
             probabilities = progressive(counts, epoch / max(epochs - 1, 1))
+        elif kind == "power":
+            probabilities = power(counts, parameter)
         else:
-            probabilities = PROBABILITIES[name](counts)
+            probabilities = PROBABILITIES[kind](counts)
         drawn = by_class(labels, probabilities, draws, generator)
     return drawn.view(steps, batch)
+
+
+def parse_sampler(name: str) -> tuple[str, float] | None:
+    """Return a sampler's name without its parameter, and the parameter, by default 1.
+
+    None if there is no such sampler.
+    """
+    if name in SAMPLERS:
+        return name, 1
+    kind = name.partition("(")[0]
+    parameter, form = PARAMETERS.get(kind, ("", ""))
+    match = re.fullmatch(rf"{kind}\({parameter}=({form})\)", name) if form else None
+    return (kind, float(match[1])) if match else None
 
 
 def by_class(labels: Tensor, probabilities: Tensor, draws: int, generator: Generator) -> Tensor:
@@ -112,17 +182,18 @@ def by_class(labels: Tensor, probabilities: Tensor, draws: int, generator: Gener
     return order[starts[classes] + (uniform[1] * counts[classes]).long()]
 
 
-def class_aware(labels: Tensor, draws: int, generator: Generator) -> Tensor:
+def class_aware(labels: Tensor, draws: int, generator: Generator, per_class: int = 1) -> Tensor:
     """Cycle through all classes, and within each through its images.
 
-    The sampler of Shen et al. 2016. Each pass has one image of every class, in a new random order
-    of classes. When the images of a class are used up, they are shuffled again: after u passes each
-    of a class's n images was used `u // n` times or once more.
+    The sampler of Shen et al. 2016. Each pass has `per_class` images of every class, one after the
+    other, in a new random order of classes. When the images of a class are used up, they are
+    shuffled again: after u uses each of a class's n images was used `u // n` times or once more.
 
     Args:
         labels: [N] class of each image.
         draws: number of images to draw.
         generator: on the CPU.
+        per_class: images of a class at a time.
 
     Returns:
         [draws] int64 positions in `labels`.
@@ -130,11 +201,11 @@ def class_aware(labels: Tensor, draws: int, generator: Generator) -> Tensor:
     order, counts, starts = _grouped(labels)
     present = counts.nonzero().squeeze(1)  # [K]
     counts, starts = counts[present], starts[present]
-    passes = -(-draws // len(present))
+    passes = -(-draws // (len(present) * per_class))
     shuffled = torch.rand(passes, len(present), dtype=torch.float64, generator=generator)
     classes = shuffled.argsort(dim=1)  # [passes, K]: the order of the classes on each pass
 
-    rounds = -(-passes // counts)  # [K]: shuffles of a class's images
+    rounds = -(-passes * per_class // counts)  # [K]: shuffles of a class's images
     lengths = rounds * counts
     ends = lengths.cumsum(0)
     owner = torch.repeat_interleave(torch.arange(len(present)), lengths)  # [T]
@@ -144,8 +215,35 @@ def class_aware(labels: Tensor, draws: int, generator: Generator) -> Tensor:
     keys = deck + torch.rand(len(owner), dtype=torch.float64, generator=generator)
     images = (starts[owner] + within % counts[owner])[keys.argsort()]  # [T], each deck shuffled
 
-    uses = torch.arange(passes).unsqueeze(1)  # each pass uses a class once
-    return order[images[(ends - lengths)[classes] + uses]].flatten()[:draws]
+    uses = torch.arange(passes * per_class).view(passes, 1, per_class)  # of a class in each pass
+    return order[images[(ends - lengths)[classes].unsqueeze(2) + uses]].flatten()[:draws]
+
+
+def require_indices(streams: Mapping[str, Tensor], draw: EpochDraw) -> None:
+    """Check the training images that a method drew for an epoch.
+
+    Raises:
+        ValueError: naming the streams that are not [steps, n] int64 positions in the training set,
+            on the CPU, or too small for BatchNorm.
+    """
+    least = min(draw.batch, SMALLEST)
+    problems = [] if streams else ["there is no stream"]
+    for name, index in streams.items():
+        found = (index.ndim, *index.shape[:1], index.dtype, index.device.type)
+        if found != (2, draw.steps, torch.int64, "cpu"):
+            problems.append(
+                f"stream {name!r} is {[*index.shape]} {index.dtype} on {index.device}: return "
+                f"[{draw.steps}, n] torch.int64 on the CPU"
+            )
+        elif index.shape[1] < least:
+            problems.append(
+                f"stream {name!r} has {index.shape[1]} images a step, too few for BatchNorm: at "
+                f"least {least}; raise batch_size"
+            )
+        elif index.min() < 0 or index.max() >= len(draw.labels):
+            problems.append(f"stream {name!r} has positions outside 0..{len(draw.labels) - 1}")
+    if problems:
+        raise ValueError(f"epoch_indices: {'; '.join(problems)}")
 
 
 def rank_columns(index: Tensor, rank: int, world: int) -> Tensor:

@@ -34,18 +34,28 @@ def oversampled(labels: Tensor, draws: int, generator: Generator) -> Tensor:
 
 
 def undersampled(labels: Tensor, draws: int, generator: Generator) -> Tensor:
-    """Pass over the balanced subset, in a new order each time.
+    """Pass over a subset in which classes have as many images as the smallest.
 
-    In it every class has as many random images as the smallest; they are equal for all epochs and
-    seeds.
+    Arguments as of `capped`.
+    """
+    counts = torch.bincount(labels)
+    return capped(labels, draws, generator, int(counts[counts > 0].min()))
+
+
+def capped(labels: Tensor, draws: int, generator: Generator, per_class: int) -> Tensor:
+    """Pass over a subset with few images of each class, in a new order each time.
+
+    The images of the subset are random, and equal for all epochs and seeds.
 
     Args:
         labels: [N] class of each image.
         draws: number of images, of as many passes as needed.
         generator: on the CPU.
+        per_class: images of a class in the subset; smaller classes have all of theirs.
     """
     shuffled, counts, starts = _shuffled_in_classes(labels, Generator().manual_seed(SUBSET_SEED))
-    kept = shuffled[starts.unsqueeze(1) + torch.arange(int(counts.min()))].flatten()
+    within = torch.arange(len(labels)) - torch.repeat_interleave(starts, counts)
+    kept = shuffled[within < per_class]
     passes = -(-draws // len(kept))
     orders = [torch.randperm(len(kept), generator=generator) for _ in range(passes)]
     return kept[torch.cat(orders)[:draws]]

@@ -10,17 +10,20 @@ import torch
 from torch import Tensor
 
 from ltbench.config.models import Job
+from ltbench.core.stepping import total_loss
 from ltbench.data.evaluation_data import part_of_dataset
 from ltbench.methods.contract import Category, Method
+from ltbench.methods.step_input import example_draw, step_input
 from ltbench.runs.record import EvaluationResult, Record
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
+from ltbench.samplers import require_indices
 from ltbench.testing.jobs import (
     BATCH,
     DATASET,
-    EPOCHS,
     Bench,
     Case,
+    epochs_of,
     largest_difference,
     shares,
     train,
@@ -31,6 +34,7 @@ from ltbench.testing.jobs import (
 from ltbench.testing.ranks import ranks
 from ltbench.testing.steps import (
     begin,
+    begin_epoch,
     build,
     evaluation_batch,
     finish,
@@ -39,6 +43,7 @@ from ltbench.testing.steps import (
     loss_of,
     mean_of_stage,
     mean_over_ranks,
+    rng_states,
     start_stage,
     tensors,
     training_batch,
@@ -292,6 +297,42 @@ def mean(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
     return f"the loss is {loss:.6g}, and the mean of {' and of '.join(means) or 'no parts'}"
 
 
+@_check(excuse=_untrained)
+def epoch_indices(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
+    """Check that the images of an epoch are the same before and after a step.
+
+    A job that resumes within an epoch asks for them again.
+    """
+    method = begin(case, stage)
+    begin_epoch(method)
+    batch = training_batch(method)
+    draw = example_draw(method, BATCH)
+    states, first = rng_states(method), method.epoch_indices(draw)
+    try:
+        require_indices(first, draw)
+    except ValueError as error:
+        raise FailedError(str(error)) from error
+    require(
+        rng_states(method).equal(states),
+        "epoch_indices draws from a generator of the steps: use draw.generator",
+    )
+    found = gradients(method, total_loss(method.training_loss(step_input(method, batch))))
+    with torch.no_grad():
+        for name, parameter in method.named_parameters():
+            if name in found:
+                parameter.sub_(0.1 * found[name])
+        method.on_step_end()
+    again = method.epoch_indices(draw)
+    other = [name for name in first if name not in again or not again[name].equal(first[name])]
+    require(
+        not other and list(again) == list(first),
+        f"stream {', '.join(other or again)} has other images after a step: epoch_indices may "
+        "depend on its draw and on what changes between epochs",
+    )
+    sizes = ", ".join(f"{name} {index.shape[1]}" for name, index in first.items())
+    return f"of a batch of {draw.batch}: {sizes}; the same after a step"
+
+
 @_check()
 def training(bench: Bench, case: Case, stage: int) -> str:
     """Check that a stage trains to a valid record with finite weights."""
@@ -308,13 +349,14 @@ def training(bench: Bench, case: Case, stage: int) -> str:
     if not case.method.stages[stage].is_trained:
         require(record.training is None, "a stage that is not trained has losses")
         return "the record is valid; nothing is trained"
-    steps = EPOCHS * (sum(record.split.train_counts) // BATCH)
+    epochs = epochs_of(job)
+    steps = epochs * (sum(record.split.train_counts) // BATCH)
     if record.training is None or record.training.steps != steps:
         raise FailedError(f"not all of {steps} steps are in the record")
     losses = record.training.losses
     require(
-        len(losses) == EPOCHS and all(map(math.isfinite, losses)),
-        f"the losses of {EPOCHS} epochs are {losses}: all must be finite",
+        len(losses) == epochs and all(map(math.isfinite, losses)),
+        f"the losses of {epochs} epochs are {losses}: all must be finite",
     )
     return (
         f"{steps} steps, mean loss {losses[0]:.3g} in the first epoch, {losses[-1]:.3g} in the last"
@@ -325,7 +367,7 @@ def training(bench: Bench, case: Case, stage: int) -> str:
 def interruption(bench: Bench, case: Case, stage: int) -> str:
     """Check that an interrupted job equals an uninterrupted one bit for bit.
 
-    It is stopped after its first epoch, and two steps into its second.
+    It is stopped after its first epoch, and two steps into its second, or into its only one.
     """
     trained = case.method.stages[stage].is_trained
     root = bench.folder()
@@ -335,7 +377,8 @@ def interruption(bench: Bench, case: Case, stage: int) -> str:
     if trained:
         train_stopped(job, root, 2, bench.options)
     record, hashes = train(job, root, bench.options)
-    require(len(hashes) == (EPOCHS - 1 if trained else 0), "an epoch was trained twice")
+    left = epochs_of(job) - (epochs_of(job) > 1)  # no checkpoint is saved after the last one
+    require(len(hashes) == left, "an epoch was trained twice")
     require(record.cost.attempts == 2 + trained, f"{record.cost.attempts} attempts are counted")
     gap, name = largest_difference(Bench(root).state(job), bench.state(job))
     same = Bench(root).weights(job) == bench.weights(job)
@@ -372,7 +415,7 @@ def equals_one_process(
     root = bench.folder()
     job = bench.lend_starts(case.jobs(stage, batch_size=batch), root)
     alone = bench.records[job.key]
-    record = _train_on_ranks(bench, case, stage, world, root, job)
+    record = _train_on_ranks(bench, world, root, job)
     require(record.cost.devices == world, f"{record.cost.devices} devices are in the record")
     for loss, expected in zip(_losses(record), _losses(alone), strict=True):
         require(
@@ -399,7 +442,7 @@ def equals_shares_in_turn(bench: Bench, case: Case, stage: int, world: int = 2) 
     """
     root = bench.folder()
     job = bench.lend_starts(case.jobs(stage, norm="batch"), root)
-    _train_on_ranks(bench, case, stage, world, root, job)
+    _train_on_ranks(bench, world, root, job)
     in_turn = train_in_turn(job, RunDirectory(root), world, bench.options)
     gap, name = largest_difference(Bench(root).state(job), in_turn)
     require(
@@ -412,9 +455,7 @@ def equals_shares_in_turn(bench: Bench, case: Case, stage: int, world: int = 2) 
     return f"the largest relative difference between {world} ranks and shares in turn is {gap:.1e}"
 
 
-def _train_on_ranks(
-    bench: Bench, case: Case, stage: int, world: int, root: Path, job: Job
-) -> Record:
+def _train_on_ranks(bench: Bench, world: int, root: Path, job: Job) -> Record:
     """Return the record of ranks whose states agree after every epoch."""
     answers = ranks(world)(train, job, root, bench.options)
     record: Record = answers[0][0]
@@ -423,8 +464,7 @@ def _train_on_ranks(
     for other, same_hashes in answers:
         require(other.numbers() == record.numbers(), f"ranks have different records: {advice}")
         require(same_hashes == hashes, f"ranks have different states after an epoch: {advice}")
-    trained = case.method.stages[stage].is_trained
-    require(len(hashes) == (EPOCHS if trained else 0), f"{len(hashes)} epochs were trained")
+    require(len(hashes) == epochs_of(job), f"{len(hashes)} epochs were trained")
     return record
 
 

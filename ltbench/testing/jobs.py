@@ -188,6 +188,11 @@ class Bench:
         return jobs[-1]
 
 
+def epochs_of(job: Job) -> int:
+    """Return the epochs of a job, none if it is not trained."""
+    return 0 if job.stage_recipe is None else job.stage_recipe.epochs
+
+
 @contextmanager
 def after_each_epoch(look: Callable[[TrainingModule], None]) -> Iterator[None]:
     """Look at the module whenever an epoch is over."""
@@ -279,8 +284,11 @@ def train_in_turn(
     for module in modules:
         module.train()
         module.configure_optimizers()
-    for epoch in range(EPOCHS):
-        with patch.object(TrainingModule, "current_epoch", epoch):
+    for epoch in range(epochs_of(job)):
+        with (
+            patch.object(TrainingModule, "current_epoch", epoch),
+            patch.object(TrainingModule, "data", data),
+        ):
             for module in modules:
                 module.on_train_epoch_start()
         for batch in data.epoch(epoch):
@@ -290,7 +298,12 @@ def train_in_turn(
             average([p.grad for p in m.parameters() if p.grad is not None] for m in modules)
             for module in modules:
                 module.optimizer.step()
+                with torch.no_grad():
+                    module.method.on_step_end()
         average([buffer for buffer in m.buffers() if buffer.is_floating_point()] for m in modules)
+        with torch.no_grad():
+            for module in modules:
+                module.method.on_epoch_end()
     return modules[0].method.state_dict()
 
 

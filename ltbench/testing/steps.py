@@ -13,6 +13,7 @@ from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import total_loss
 from ltbench.methods.contract import Method, Progress, TrainedTeacher
+from ltbench.methods.step_input import step_input
 from ltbench.networks import NetworkSpec
 from ltbench.testing.jobs import Case, shares
 
@@ -21,8 +22,6 @@ COUNTS = (40, 12, 5, 2)
 BATCH_SIZE = 8
 
 Norm = Literal["batch", "group"]
-StepBatch = Batch | dict[str, Batch]
-"""What a step gets: a dict where a stage has several samplers."""
 
 
 def build(case: Case, counts: tuple[int, ...] = COUNTS, *, norm: Norm = "group") -> Method:
@@ -133,26 +132,29 @@ def evaluation_batch(method: Method, seed: int = 1) -> Batch:
     return Batch(images.to(next(method.parameters()).dtype), labels, index)
 
 
-def step_batch(method: Method, batch: Batch) -> StepBatch:
-    """Return a step's input: the batch, or a dict by sampler."""
-    samplers = method.samplers()
-    return batch if len(samplers) == 1 else dict.fromkeys(samplers, batch)
+def begin_epoch(method: Method, epoch: int = 0) -> None:
+    """Let a method begin an epoch with fixed random numbers."""
+    torch.manual_seed(epoch)
+    method.progress = Progress(epoch, 2, deferred=epoch == 1, lr=0.1)
+    method.rng = GlobalBatchRNG(make_generator(0, "method", epoch))
+    method.on_epoch_start(method.progress)
 
 
 def loss_of(method: Method, batch: Batch, epoch: int = 0) -> Tensor:
-    """Return the loss of a batch with fixed random numbers."""
-    torch.manual_seed(epoch)
-    method.progress = Progress(epoch, 2, deferred=epoch == 1)
-    method.rng = GlobalBatchRNG(make_generator(0, "method", epoch))
-    method.on_epoch_start(method.progress)
-    return total_loss(method.training_loss(step_batch(method, batch)))
+    """Return the loss of a batch at the start of an epoch."""
+    begin_epoch(method, epoch)
+    return total_loss(method.training_loss(step_input(method, batch)))
+
+
+def rng_states(method: Method) -> Tensor:
+    """Return the states of the generators that a loss draws from."""
+    return torch.cat([method.rng.generator.get_state(), torch.get_rng_state()])
 
 
 def has_drawn(method: Method) -> bool:
     """Return whether a loss draws random numbers."""
     shared, torchs = make_generator(0, "method", 0), torch.Generator().manual_seed(0)
-    states = (method.rng.generator.get_state(), torch.get_rng_state())
-    return not all(map(torch.equal, states, (shared.get_state(), torchs.get_state())))
+    return not rng_states(method).equal(torch.cat([shared.get_state(), torchs.get_state()]))
 
 
 def gradients(method: Method, loss: Tensor) -> dict[str, Tensor]:

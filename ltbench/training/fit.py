@@ -153,7 +153,7 @@ def prepare(job: Job, run_dir: RunDirectory, options: Options) -> tuple[DataModu
     method.on_stage_start(method.stage)
     if job.recipe.channels_last:
         method.to(memory_format=torch.channels_last)
-    data.samplers, data.views = method.samplers, method.stage.views
+    data.epoch_indices, data.views = method.epoch_indices, method.stage.views
     return data, method
 
 

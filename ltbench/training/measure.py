@@ -17,6 +17,7 @@ from ltbench.core.stepping import Stepper
 from ltbench.data.batch_maker import DTYPES
 from ltbench.methods.contract import Method, Progress, TrainedTeacher
 from ltbench.methods.plugins import find_method
+from ltbench.methods.step_input import step_input
 from ltbench.training.build import build_method
 from ltbench.training.module import frozen_backbone
 from ltbench.training.precision import autocast, set_precision
@@ -135,13 +136,14 @@ def _training_steps(
         if backbone is not None:
             with torch.no_grad(), autocast(recipe, device):
                 images = replace(images, images=backbone(images.images))
-        names = method.samplers()
-        inputs = images if len(names) == 1 else dict.fromkeys(names, images)
+        inputs = step_input(method, images)
 
         def step() -> None:
             with autocast(recipe, device):
                 loss = method.training_loss(inputs)
             stepper.step(loss)
+            with torch.no_grad():
+                method.on_step_end()
 
         return step
 

@@ -135,11 +135,8 @@ class TrainingModule(pl.LightningModule):
         return self.optimizer
 
     def on_train_start(self) -> None:
-        """Run the statistics pass, cache features, compile."""
+        """Cache features, or compile."""
         self.stepper = Stepper(self.optimizer, self.manual_backward)
-        if self.method.stage.needs_statistics_pass and not self.history.losses:
-            self.update_statistics()  # a resumed job has them in its checkpoint
-            self.method.train()
         recipe, settings = self.job.recipe, self.settings
         backbone = frozen_backbone(self.method)
         if settings.cached_features and backbone is not None:
@@ -153,15 +150,21 @@ class TrainingModule(pl.LightningModule):
             self.compiled = True
 
     def on_train_epoch_start(self) -> None:
-        """Set learning rate, progress and generators of the epoch."""
-        settings, epoch = self.settings, self.current_epoch
+        """Set progress, generators and learning rates of the epoch; run its statistics pass."""
+        method, settings, epoch = self.method, self.settings, self.current_epoch
         factor = schedule_factor(settings.schedule, epoch + 1, settings.epochs)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
         deferred = epoch >= settings.first_deferred_epoch
-        self.method.progress = Progress(epoch, settings.epochs, deferred)
-        self.method.rng = GlobalBatchRNG(make_generator(self.job.seed, "method", epoch))
-        self.method.on_epoch_start(self.method.progress)
+        lr = settings.optimizer.lr * factor
+        method.progress = Progress(epoch, settings.epochs, deferred, lr)
+        method.rng = GlobalBatchRNG(make_generator(self.job.seed, "method", epoch))
+        method.on_epoch_start(method.progress)
+        multiplier = method.lr_multiplier()
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor * multiplier
+        if method.stage.needs_statistics_pass and method.needs_statistics_now():
+            with eager():
+                self.update_statistics()
+            method.train()
         torch.manual_seed(derive_seed(self.job.seed, "epoch", epoch))  # for dropout and the like
         self.epoch_began = time.perf_counter()
         if self.position is not None:
@@ -208,6 +211,8 @@ class TrainingModule(pl.LightningModule):
             with autocast(self.job.recipe, self.device):
                 loss = self.method.training_loss(batch)
             self.stepper.step(loss)
+            with torch.no_grad():
+                self.method.on_step_end()
 
     def on_train_epoch_end(self) -> None:
         """Record the epoch; test the network if the recipe says so.
@@ -227,6 +232,8 @@ class TrainingModule(pl.LightningModule):
                 f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}: {ADVICE}"
             )
         average_batchnorm(self.method)
+        with torch.no_grad():
+            self.method.on_epoch_end()
         self.count_cpu()
         epoch, every = self.current_epoch + 1, self.job.recipe.eval_every_n_epochs
         if epoch == self.settings.epochs:

@@ -10,18 +10,22 @@ from ltbench.methods.contract import Method
 
 
 def build_optimizer(settings: Optimizer, method: Method) -> SGD:
-    """Return SGD over the trainable parameters, all with weight decay.
+    """Return SGD over the trainable parameters.
 
-    Parameters with one learning rate are one group.
+    Parameters with one learning rate and one weight decay are one group.
     """
-    groups: dict[float, list[Tensor]] = {}
+    groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
             scale = settings.backbone_lr if name.startswith("network.backbone.") else 1.0
             lr = settings.lr * scale * method.lr_scale(name)
-            groups.setdefault(lr, []).append(parameter)
+            decay = settings.weight_decay * method.weight_decay_scale(name)
+            groups.setdefault((lr, decay), []).append(parameter)
     return SGD(
-        [{"params": parameters, "lr": lr} for lr, parameters in groups.items()],
+        [
+            {"params": parameters, "lr": lr, "weight_decay": decay}
+            for (lr, decay), parameters in groups.items()
+        ],
         lr=settings.lr,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,

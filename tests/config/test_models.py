@@ -37,6 +37,25 @@ def test_a_later_field_counts_once_it_differs_from_what_was_done_before():
     }
 
 
+def test_a_scaled_stage_moves_its_milestones_along():
+    whole = StageRecipe(
+        epochs=20,
+        optimizer={"lr": 0.4},
+        schedule={"kind": "step", "warmup": 4, "milestones": [2, 10, 12, 19]},
+        deferred_from_epoch=16,
+    )
+    assert whole.scaled(1, 1) is whole
+    half = whole.scaled(0.5, 0.25)
+    assert (half.epochs, half.schedule.warmup, half.deferred_from_epoch) == (10, 2, 8)
+    assert half.schedule.milestones == (1, 5, 6)  # 19 would be after the last epoch
+    assert half.optimizer.lr == pytest.approx(0.1)
+    assert StageRecipe(**half.model_dump()) == half
+    assert whole.scaled(1.5, 1).schedule.milestones == (3, 15, 18, 28)
+    one = whole.scaled(0.01, 1)
+    assert (one.epochs, one.schedule.warmup, one.schedule.milestones) == (1, 0, ())
+    assert StageRecipe(**one.model_dump()) == one
+
+
 def test_resized_crops_go_with_a_short_side():
     values = load_recipe("digits").model_dump(mode="json")
     assert (

@@ -4,6 +4,7 @@ from textwrap import dedent
 
 from ltbench.config import registry as module
 from ltbench.config.errors import Location
+from ltbench.config.models import LATER
 from ltbench.config.registry import MethodInfo, load_registry
 from ltbench.core.types import Paper, Stage
 from tests.support import processes
@@ -28,6 +29,16 @@ HPARAMS = {
 }
 DEFAULTS = {name: schema["default"] for name, schema in HPARAMS.items()}
 INFO = MethodInfo(key="toy", **method("Toy", **HPARAMS))
+
+
+def test_later_hyper_parameters_count_once_they_differ_from_their_default():
+    later = HPARAMS | {"cosine": HPARAMS["cosine"] | LATER, "power": HPARAMS["power"] | LATER}
+    info = MethodInfo(key="toy", **method("Toy", **later))
+    kept = {name: value for name, value in DEFAULTS.items() if name not in ("cosine", "power")}
+    assert info.keyed(DEFAULTS) == kept
+    assert info.keyed(DEFAULTS | {"power": 1.5}) == kept | {"power": 1.5}
+    assert INFO.keyed(DEFAULTS) == DEFAULTS
+    assert info.validate_hparams(kept) == DEFAULTS
 
 
 def test_registry_is_a_mapping_of_typed_entries(registry):

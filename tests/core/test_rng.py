@@ -14,8 +14,9 @@ def test_ranks_share_what_one_process_draws(world):
     alone, together = drawn(8), ranks(world)(drawn, 8)
     for step, expected in enumerate(alone):
         shares = [answer[step] for answer in together]
-        for name in ("uniform", "partners"):
+        for name in ("uniform", "normal", "partners"):
             assert list(chain.from_iterable(share[name] for share in shares)) == expected[name]
+        assert all(share["shared"] == expected["shared"] for share in shares)
         assert {share["beta"] for share in shares} == {expected["beta"]}
 
 
@@ -25,6 +26,17 @@ def test_every_sample_is_a_partner_once():
     assert not orders[0].equal(orders[1])
     for order in orders:
         assert rng.gather_permuted(samples, order).sort().values.equal(samples)
+
+
+def test_normal_numbers_have_mean_0_and_variance_1():
+    rng = GlobalBatchRNG(make_generator(0, "method", 0))
+    numbers = rng.normal(torch.zeros(100), 10, 10)
+    assert numbers.shape == (100, 10, 10)
+    assert numbers.mean() == pytest.approx(0, abs=0.03)
+    assert numbers.std() == pytest.approx(1, abs=0.03)
+    uniform = rng.shared(1000, 10)
+    assert ((uniform >= 0) & (uniform < 1)).all()
+    assert uniform.mean() == pytest.approx(0.5, abs=0.01)
 
 
 def test_beta_has_its_mean_and_variance():

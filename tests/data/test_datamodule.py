@@ -30,6 +30,11 @@ def make_data(digits, make_recipe):
     return make
 
 
+def sampled(*names):
+    """Return an `epoch_indices` of samplers."""
+    return lambda draw: {name: draw.sampler(name) for name in names}
+
+
 def epoch_of(data, epoch=0):
     return list(data.epoch(epoch))
 
@@ -140,7 +145,7 @@ def test_steps_done_are_skipped_in_the_first_epoch_only(done, chunks):
 @pytest.mark.parametrize("first", [1, 7, 12])
 def test_a_resumed_epoch_equals_the_uninterrupted_one(make_data, first):
     data = make_data(policy=Policy(kind="randaugment"))
-    data.samplers, data.views = lambda: ("instance", "reversed"), 2
+    data.epoch_indices, data.views = sampled("instance", "reversed"), 2
     rest = [*data.epoch(1, first)]
     assert len(rest) == data.steps_per_epoch - first
     for ours, whole in zip(rest, [*data.epoch(1)][first:], strict=True):
@@ -149,10 +154,10 @@ def test_a_resumed_epoch_equals_the_uninterrupted_one(make_data, first):
             assert torch.equal(ours[name].index, batch.index)
 
 
-def test_samplers_are_requested_in_each_epoch(make_data):
+def test_indices_are_requested_in_each_epoch(make_data):
     data = make_data(batch_size=100)
     names = iter([("instance",), ("class_balanced",), ("instance", "reversed")])
-    data.samplers = lambda: next(names)
+    data.epoch_indices = lambda draw: sampled(*next(names))(draw)
     plain, balanced = epoch_of(data, 0), epoch_of(data, 1)
     assert len(torch.cat([b.index for b in plain]).unique()) == 400
     assert len(torch.cat([b.index for b in balanced]).unique()) < 300
@@ -162,9 +167,16 @@ def test_samplers_are_requested_in_each_epoch(make_data):
     assert tail["reversed"] > 2 * tail["instance"]
 
 
+def test_indices_are_checked_before_the_first_step(make_data):
+    data = make_data(batch_size=100)
+    data.epoch_indices = lambda draw: {"few": draw.sampler("instance")[:, :4]}
+    with pytest.raises(ValueError, match="'few'"):
+        epoch_of(data)
+
+
 def test_samplers_of_a_step_are_independent(make_data):
     data = make_data("balanced")
-    data.samplers = lambda: ("class_balanced", "reversed")  # equal counts: the same probabilities
+    data.epoch_indices = sampled("class_balanced", "reversed")  # with equal counts the same
     for step in epoch_of(data):
         assert not torch.equal(step["class_balanced"].index, step["reversed"].index)
 
@@ -181,7 +193,7 @@ def test_augmentation_differs_by_epoch_seed_sampler_and_view(digits, make_recipe
 
     def first(epoch=0, seed=0):
         data = DataModule(digits, "longtailed", make_recipe(**how), seed=seed, raw=raw)
-        data.samplers, data.views = lambda: ("instance", "reversed"), 2
+        data.epoch_indices, data.views = sampled("instance", "reversed"), 2
         step = epoch_of(data, epoch)[0]
         return [*step["instance"].images, *step["reversed"].images]
 
@@ -316,7 +328,6 @@ class Recorder(pl.LightningModule):
 
 def test_lightning_sees_each_epoch_once_and_all_test_images(make_data):
     data = make_data(batch_size=100)
-    data.samplers = lambda: ("instance",)
     module = Recorder()
     quiet = {
         "accelerator": "cpu",

@@ -23,6 +23,7 @@ from ltbench.data.sources import load_raw_dataset
 from ltbench.runs.record import Record
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
+from ltbench.samplers import EpochDraw
 from ltbench.testing.ranks import ranks
 from ltbench.training import fit
 from tests.support.errors import raises
@@ -114,9 +115,10 @@ def shape_job(spec) -> Job:
 
 def two_steps(one: Job, place: Path) -> Record:
     """Run a job with an epoch of two steps."""
-    draw, two = datamodule.draw_epoch, PropertyMock(return_value=2)
+    sampled, two = EpochDraw.sampler, PropertyMock(return_value=2)
     with (
-        patch.object(datamodule, "draw_epoch", lambda *arguments: draw(*arguments)[:2]),
+        patch.object(EpochDraw, "sampler", lambda draw, name: sampled(draw, name)[:2]),
+        patch.object(EpochDraw, "steps", two),
         patch.object(datamodule.DataModule, "steps_per_epoch", two),
         patch.dict(os.environ, {"LTBENCH_CACHE": str(place / "cache")}),
     ):

@@ -8,6 +8,7 @@ from ltbench.core.batch import Batch
 from ltbench.core.stepping import total_loss
 from ltbench.methods import METHODS
 from ltbench.methods.contract import Progress, TrainedTeacher
+from ltbench.methods.step_input import step_input
 from ltbench.networks import NetworkSpec
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
@@ -323,11 +324,8 @@ def test_trains_on_every_kind_of_backbone(key, backbone):
     method.on_stage_start(method.stage)
     images = torch.randn(4, 3, KINDS[backbone], KINDS[backbone])
     one = batch(images, torch.arange(4))
-    samplers = method.samplers()
     method.progress = Progress(1, 2, deferred=True)
-    loss = total_loss(
-        method.train().training_loss(one if len(samplers) == 1 else dict.fromkeys(samplers, one))
-    )
+    loss = total_loss(method.train().training_loss(step_input(method, one)))
     loss.backward()
     assert loss.isfinite()
     idle = [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None]

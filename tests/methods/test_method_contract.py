@@ -11,6 +11,7 @@ from ltbench.core.batch import Batch
 from ltbench.core.stepping import total_loss
 from ltbench.methods import METHODS
 from ltbench.methods.contract import Progress
+from ltbench.methods.step_input import example_draw
 from ltbench.testing import steps
 from ltbench.testing.jobs import Case
 
@@ -171,7 +172,8 @@ def test_ldam_switches_weights_or_sampling_late():
             method.progress = progress
             losses[deferred, progress.deferred] = method.training_loss(batch()).item()
             resampled = deferred == "drs" and progress.deferred
-            assert method.samplers() == (("class_balanced",) if resampled else ("instance",))
+            streams = method.epoch_indices(example_draw(method, len(batch())))
+            assert [*streams] == ["class_balanced" if resampled else "instance"]
     plain = losses["none", False]
     assert losses["drw", True] != plain
     assert all(value == plain for switch, value in losses.items() if switch != ("drw", True))

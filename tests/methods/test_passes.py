@@ -10,6 +10,7 @@ from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import total_loss
 from ltbench.methods import METHODS
 from ltbench.methods.contract import Progress, TrainedTeacher
+from ltbench.methods.step_input import step_input
 from ltbench.networks import NetworkSpec
 
 COUNTS = torch.tensor([120, 110, 50, 40, 9, 5])
@@ -77,8 +78,7 @@ def test_declared_passes_are_those_of_a_training_step(key, hparams, name):
     method = ready(key, hparams, name)
     stage = method.stage
     images = torch.randn(stage.views, len(LABELS), 3, 32, 32).squeeze(0)
-    batch, names = Batch(images, LABELS, LABELS), method.samplers()
-    step = batch if len(names) == 1 else dict.fromkeys(names, batch)
+    step, names = step_input(method, Batch(images, LABELS, LABELS)), stage.samplers
     forward, loss = flops(lambda: total_loss(method.training_loss(step)))
     backward, _ = flops(loss.backward)
     unit = of_a_prediction(build(key, **hparams))

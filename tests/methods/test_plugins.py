@@ -203,6 +203,12 @@ def test_unknown_samplers_are_refused_with_the_line_of_the_class(tmp_path):
     assert '"square_root"' in problem.suggestion
 
 
+def test_samplers_of_plugins_can_have_parameters(tmp_path):
+    (tmp_path / "p.py").write_text(SAMPLERS_OF_NO_ONE.replace("square_rot", "power(exponent=0.5)"))
+    (stage,) = with_plugins(load_registry(), [tmp_path / "p.py"])["mine"].stages
+    assert stage.samplers == ("instance", "power(exponent=0.5)")
+
+
 SAMPLERS_OF_NO_ONE = """\
 from ltbench.core.types import Stage
 from ltbench.methods.rebalancing.softmax import Softmax

@@ -100,7 +100,7 @@ def test_equalization_draws_for_each_step():
     ],
 )
 def test_resampling_methods_name_their_sampler(key, sampler):
-    assert METHODS[key](SPEC, COUNTS).samplers() == (sampler,)
+    assert METHODS[key](SPEC, COUNTS).stage.samplers == (sampler,)
 
 
 @pytest.mark.oracle("uno_ic", has=["posterior_uniform_target"])

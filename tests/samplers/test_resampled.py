@@ -15,6 +15,18 @@ def labels_of(counts):
     return labels[torch.randperm(len(labels), generator=generator(7))]
 
 
+def test_a_capped_subset_has_the_same_few_images_of_each_class():
+    labels = labels_of(COUNTS)
+    first, other = (
+        draw_epoch("capped(per_class=12)", labels, 0, 1, 44, generator(seed))[0] for seed in (0, 1)
+    )
+    passes = first.view(2, 22).sort(dim=1).values
+    assert passes[0].equal(passes[1])
+    assert torch.bincount(labels[first]).tolist() == [24, 0, 18, 2]
+    assert first.sort().values.equal(other.sort().values)
+    assert not first.equal(other)
+
+
 def test_oversampling_fills_every_class_up_to_the_largest():
     labels = labels_of(COUNTS)
     drawn = oversampled(labels, 120, generator())

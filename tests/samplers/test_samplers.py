@@ -3,14 +3,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ltbench.core.seeding import make_generator
 from ltbench.samplers import (
     SAMPLERS,
+    EpochDraw,
     class_balanced,
     draw_epoch,
     effective_number,
     instance,
     progressive,
     rank_columns,
+    require_indices,
     reversed_frequency,
     square_root,
 )
@@ -71,17 +74,87 @@ def test_weights_of_classes_and_images(oracle):
 
 
 @pytest.mark.oracle("samplers", level="case", has=["class_aware_spc1_len"])
-def test_class_aware_statistics(oracle):
-    counts = oracle["counts"]
+@pytest.mark.parametrize("per_class", [1, 4])
+def test_class_aware_statistics(oracle, per_class):
+    counts, name = oracle["counts"], f"class_aware_spc{per_class}"
     labels = labels_of(counts)
-    drawn = class_aware(labels, int(oracle["class_aware_spc1_len"]), generator())
+    drawn = class_aware(labels, int(oracle[f"{name}_len"]), generator(), per_class)
     histogram = torch.bincount(labels[drawn], minlength=len(counts))
-    assert histogram.tolist() == oracle["class_aware_spc1_class_hist"].tolist()
+    assert histogram.tolist() == oracle[f"{name}_class_hist"].tolist()
     uses = torch.bincount(drawn, minlength=len(labels))
     extremes = [
         [int(uses[labels == k].min()), int(uses[labels == k].max())] for k in range(len(counts))
     ]
-    assert extremes == oracle["class_aware_spc1_minmax_use_per_image"].tolist()
+    assert extremes == oracle[f"{name}_minmax_use_per_image"].tolist()
+
+
+def test_class_aware_takes_several_images_of_a_class_at_a_time():
+    labels = labels_of([40, 9, 1])
+    drawn = draw_epoch("class_aware(per_class=4)", labels, 0, 1, 24, generator())
+    fours = labels[drawn].view(-1, 4)
+    assert (fours == fours[:, :1]).all()
+    assert (fours[:, 0].view(-1, 3).sort(dim=1).values == torch.arange(3)).all()
+    first = drawn.view(-1, 4)[(fours[:, 0] == 0)]
+    assert len(first.unique()) == first.numel()
+    once = draw_epoch("class_aware(per_class=1)", labels, 0, 1, 24, generator())
+    assert once.equal(draw_epoch("class_aware", labels, 0, 1, 24, generator()))
+
+
+def test_power_sampling_has_the_probabilities_of_its_exponent():
+    labels = labels_of([900, 90, 10])
+    for name, same in (("power(exponent=0)", "class_balanced"), ("power(exponent=-1)", "reversed")):
+        drawn = draw_epoch(name, labels, 0, 1, 100, generator())
+        assert drawn.equal(draw_epoch(same, labels, 0, 1, 100, generator()))
+    roots = draw_epoch("power(exponent=0.5)", labels, 0, 1, 100, generator())
+    assert roots.equal(draw_epoch("square_root", labels, 0, 1, 100, generator()))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "capped",
+        "power",
+        "capped()",
+        "capped(per_class=0)",
+        "class_aware(per_class=1.5)",
+        "class_aware(exponent=2)",
+        "power(exponent=1e3)",
+        "power(exponent=0.5",
+        "instance(per_class=2)",
+    ],
+)
+def test_an_unknown_sampler_or_parameter_is_refused(name):
+    with pytest.raises(ValueError, match="no sampler"):
+        draw_epoch(name, labels_of([40, 9, 1]), 0, 1, 8, generator())
+
+
+def test_an_epoch_draws_from_generators_by_purpose_and_epoch():
+    labels = labels_of([40, 9, 1])
+    draw = EpochDraw(labels, 1, 3, 8, seed=5)
+    assert draw.steps == 6
+    expected = draw_epoch("reversed", labels, 1, 3, 8, make_generator(5, "sampling", "reversed", 1))
+    assert draw.sampler("reversed").equal(expected)
+    drawn = [draw.generator(*purpose).initial_seed() for purpose in ((), ("a",), ("a",), ("b",))]
+    assert drawn[1] == drawn[2]
+    assert len(set(drawn)) == 3
+
+
+@pytest.mark.parametrize(
+    ("streams", "named"),
+    [
+        ({}, "no stream"),
+        ({"a": torch.zeros(5, 8, dtype=torch.int64)}, "'a'"),
+        ({"a": torch.zeros(6, 8)}, "int64"),
+        ({"a": torch.zeros(6, 8, dtype=torch.int64), "b": torch.full((6, 8), 50)}, "'b'"),
+        ({"a": torch.full((6, 8), -1)}, "0..49"),
+        ({"a": torch.zeros(6, 4, dtype=torch.int64)}, "BatchNorm"),
+    ],
+)
+def test_indices_that_are_no_images_are_refused(streams, named):
+    draw = EpochDraw(labels_of([40, 9, 1]), 0, 1, 8, seed=0)
+    with pytest.raises(ValueError, match=named):
+        require_indices(streams, draw)
+    require_indices({"a": draw.sampler("instance")}, draw)
 
 
 def test_class_aware_goes_through_all_classes_in_every_pass_and_reshuffles():

@@ -93,6 +93,8 @@ def drawn(batch):
         steps.append(
             {
                 "uniform": rng.uniform(samples, 2).tolist(),
+                "normal": rng.normal(samples, 3).tolist(),
+                "shared": rng.shared(4).tolist(),
                 "partners": rng.gather_permuted(samples, order).tolist(),
                 "beta": rng.beta(0.5),
             }

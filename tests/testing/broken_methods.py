@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ltbench.core.distributed import all_sum, global_mean, rank, world_size
-from ltbench.methods.contract import Batch, Loss, Method, Paper, Stage
+from ltbench.methods.contract import Batch, EpochDraw, Loss, Method, Paper, Progress, Stage
 from ltbench.networks import NetworkSpec
 
 
@@ -132,6 +132,57 @@ class UncarriedState(Sound):
         self.load_state_dict(backbone, strict=False)
 
 
+class IndicesOfSteps(Sound):
+    """Draws the images of an epoch by what its steps have counted."""
+
+    seen: Tensor
+
+    def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: object = None) -> None:
+        super().__init__(spec, counts, hparams)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def epoch_indices(self, draw: EpochDraw) -> Mapping[str, Tensor]:
+        return {"instance": draw.sampler("instance").roll(int(self.seen), dims=1)}
+
+    def training_loss(self, batch: Batch) -> Loss:
+        self.seen += 1
+        return super().training_loss(batch)
+
+
+class IndicesOfStepNumbers(Sound):
+    """Draws the images of an epoch from the random numbers of its steps."""
+
+    def epoch_indices(self, draw: EpochDraw) -> Mapping[str, Tensor]:
+        first = int(self.rng.shared(1) * draw.batch)
+        return {"instance": draw.sampler("instance").roll(first, dims=1)}
+
+
+class UnsavedStatistics(Sound):
+    """Weighs classes by their mean probability before the epoch, in a buffer that is not saved."""
+
+    stages = (Stage("train", needs_statistics_pass=True),)
+    means: Tensor
+
+    def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: object = None) -> None:
+        super().__init__(spec, counts, hparams)
+        means = torch.zeros(spec.classes, dtype=torch.float64)
+        self.register_buffer("means", means, persistent=False)
+
+    def needs_statistics_now(self) -> bool:
+        return True
+
+    def on_epoch_start(self, progress: Progress) -> None:
+        self.means.zero_()
+
+    def update_statistics(self, batch: Batch) -> None:
+        p = self.network(batch.images).softmax(dim=1).double()
+        self.means.index_add_(0, batch.labels, p.gather(1, batch.labels[:, None])[:, 0])
+
+    def training_loss(self, batch: Batch) -> Loss:
+        weights = 2 - self.means / self.counts
+        return global_mean(weights[batch.labels] * self.losses(batch))
+
+
 class NotANumber(Sound):
     """Weighs classes by the logarithm of their images, which is 0 where each has one."""
 
@@ -166,6 +217,9 @@ METHODS = {
     "training_mode": TrainingMode,
     "plain_attribute": PlainAttribute,
     "uncarried_state": UncarriedState,
+    "indices_of_steps": IndicesOfSteps,
+    "indices_of_step_numbers": IndicesOfStepNumbers,
+    "unsaved_statistics": UnsavedStatistics,
     "not_a_number": NotANumber,
     "single_precision_only": SinglePrecisionOnly,
 }

@@ -29,6 +29,9 @@ FAILED = {
     broken.TrainingMode: {"evaluation"},
     broken.PlainAttribute: {"stages"},
     broken.UncarriedState: {"stages"},
+    broken.IndicesOfSteps: {"epoch_indices", "interruption"},
+    broken.IndicesOfStepNumbers: {"epoch_indices", "interruption"},
+    broken.UnsavedStatistics: {"interruption"},
     broken.NotANumber: {"single_image_classes"},
     broken.SinglePrecisionOnly: {"bf16"},
 }

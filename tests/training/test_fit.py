@@ -303,8 +303,14 @@ def test_missing_init_weights_are_an_error(run_dir):
 def test_deferred_sampling_switches_in_its_epoch(run_dir, monkeypatch):
     samplers = []
     kind = METHODS["ldam_drw"]
-    plain = kind.samplers
-    monkeypatch.setattr(kind, "samplers", lambda self: samplers.append(plain(self)) or samplers[-1])
+    plain = kind.epoch_indices
+
+    def noted(self, draw):
+        streams = plain(self, draw)
+        samplers.append((*streams,))
+        return streams
+
+    monkeypatch.setattr(kind, "epoch_indices", noted)
     fit.run_job(job("ldam_drw", hparams={"deferred": "drs"}, epochs=5), run_dir, options())
     assert samplers == [("instance",)] * 4 + [("class_balanced",)]
 

@@ -15,6 +15,7 @@ cosines. Algorithm 1 weighs by inverse frequency, the code by the effective numb
 with a mean that divides by the sum of weights: ours is the code's form.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
 from ltbench.losses import effective_number_weights, ldam
-from ltbench.methods.contract import Batch, Category, HParams, Loss, Method, Paper
+from ltbench.methods.contract import Batch, Category, EpochDraw, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
@@ -66,9 +67,11 @@ class LDAMDRW(Method):
         """Return whether a kind of deferred re-balancing is active."""
         return self.hparams.deferred == kind and self.progress.deferred
 
-    def samplers(self) -> tuple[str, ...]:
-        """Return the sampler of the coming epoch."""
-        return ("class_balanced",) if self.switched_on("drs") else super().samplers()
+    def epoch_indices(self, draw: EpochDraw) -> Mapping[str, Tensor]:
+        """Return the training images of the coming epoch, class-balanced if DRS is active."""
+        if not self.switched_on("drs"):
+            return super().epoch_indices(draw)
+        return {"class_balanced": draw.sampler("class_balanced")}
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the margin loss."""

@@ -1,0 +1,9 @@
+import pytest
+
+from ltbench.core.types import Stage
+
+
+@pytest.mark.parametrize("scale", [{"epochs_scale": 0.0}, {"lr_scale": -1.0}])
+def test_a_stage_without_epochs_or_learning_rate_is_refused(scale):
+    with pytest.raises(ValueError, match="'tune'"):
+        Stage("tune", **scale)
