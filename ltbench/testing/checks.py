@@ -254,10 +254,12 @@ def step(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
     trained = {name for name, value in method.named_parameters() if value.requires_grad}
     idle = sorted(trained - found.keys())
     require(not idle, f"{', '.join(idle[:3])} get no gradient: freeze them in on_stage_start")
+    slope = sum(float(gradient.double().square().sum()) for gradient in found.values())
+    size = min(1e-3, abs(before) / 100 / slope) if slope else 1e-3  # a hundredth of the loss
     with torch.no_grad():
         for name, parameter in method.named_parameters():
             if name in found:
-                parameter.sub_(1e-3 * found[name])
+                parameter.sub_(size * found[name])
         for name, buffer in method.named_buffers():
             buffer.copy_(state[name])
         after = float(loss_of(method, batch))
