@@ -1,6 +1,7 @@
 """Classifiers: features [B, D] -> logits [B, C]."""
 
 from ltbench.classifiers.causal_norm import CausalNormClassifier
+from ltbench.classifiers.choice import classifier_for
 from ltbench.classifiers.cosine import CosineClassifier
 from ltbench.classifiers.learnable_scale import LearnableScale
 from ltbench.classifiers.linear import linear, reset_linear
@@ -15,6 +16,7 @@ __all__ = [
     "MetaEmbedding",
     "NearestClassMean",
     "TauNormalized",
+    "classifier_for",
     "linear",
     "reset_linear",
     "tau_normalized",

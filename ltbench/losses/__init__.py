@@ -4,6 +4,7 @@ Labels, counts, shapes and numbers that they cannot take are a TypeError or Valu
 """
 
 from ltbench.losses.balanced_softmax import balanced_softmax
+from ltbench.losses.base_loss import BaseLoss, base_loss
 from ltbench.losses.class_balanced import class_balanced
 from ltbench.losses.class_weights import (
     cost_sensitive_weights,
@@ -30,7 +31,9 @@ from ltbench.losses.residual_branches import branch_loss, class_groups
 from ltbench.losses.self_paced import curriculum_weights, ease_within_classes, expert_weight
 
 __all__ = [
+    "BaseLoss",
     "balanced_softmax",
+    "base_loss",
     "branch_loss",
     "class_balanced",
     "class_groups",

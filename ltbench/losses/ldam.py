@@ -12,6 +12,9 @@ from ltbench.core.checks import check_labels, check_shape
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant, class_sizes
 
+SCALE = 30.0
+"""Inverse temperature of the authors (s)."""
+
 
 def ldam_margins(counts: Tensor, max_margin: float = 0.5) -> Tensor:
     """Return class margins proportional to n^(-1/4).
@@ -35,7 +38,7 @@ def ldam(
     labels: Tensor,
     counts: Tensor,
     max_margin: float = 0.5,
-    scale: float = 30.0,
+    scale: float = SCALE,
     weights: Tensor | None = None,
 ) -> Tensor:
     """Return the (weighted) cross-entropy with class margins.

@@ -4,12 +4,13 @@ Wang, Lukasiewicz, Hu, Cai, Xu, "RSG: A Simple but Effective Module for Learning
 Datasets", CVPR 2021 (arXiv:2106.09859), in the form of the authors' code.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ltbench.classifiers import CosineClassifier
 from ltbench.networks.build import NetworkSpec
 from ltbench.networks.multi_expert import build_parts
 from ltbench.networks.network import Network
@@ -140,17 +141,29 @@ class RareSampleGenerator(nn.Module):
 
 
 class RareSampleNetwork(Network):
-    """A cosine network with a generator before its last stage.
+    """A network with a generator before its last stage.
 
     The last stage is the third of CIFAR ResNets, the fourth of timm's ResNets, ResNeXts and
     ConvNeXts. On other backbones the generator works on the features, as maps of one position.
+
+    Args:
+        spec: of the network.
+        classifier: makes the classifier, given number of features and classes.
+        centers: of each class.
+        width: of the pair classifier's hidden layers.
     """
 
-    def __init__(self, spec: NetworkSpec, centers: int, width: int) -> None:
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        classifier: Callable[[int, int], nn.Module],
+        centers: int,
+        width: int,
+    ) -> None:
         parts = build_parts(spec)
         lower, upper = parts.split(len(parts.stages[-1]) if parts.stages else 0)
         backbone = nn.Sequential(lower, upper)
-        super().__init__(backbone, CosineClassifier(parts.width, spec.classes))
+        super().__init__(backbone, classifier(parts.width, spec.classes))
         channels = parts.channels[-2] if parts.stages else parts.width
         self.generator = RareSampleGenerator(spec.classes, channels, centers, width)
 

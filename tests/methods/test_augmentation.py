@@ -6,6 +6,7 @@ from torch import nn
 
 from ltbench.core.batch import Batch
 from ltbench.core.stepping import total_loss
+from ltbench.losses import base_loss
 from ltbench.methods import METHODS
 from ltbench.methods.contract import Progress
 from ltbench.networks import NetworkSpec
@@ -138,6 +139,18 @@ def test_samples_are_generated_once_deferred():
         method.training_loss(batch)
     method.eval().predict(batch.images)
     assert seen == [8, 11, 8]
+
+
+@pytest.mark.parametrize("loss", ["softmax", "drw", "balanced_softmax"])
+def test_another_loss_of_classes_has_a_linear_classifier(loss):
+    method = build(norm="group", loss=loss, center_weight=0.0, vector_weight=0.0)
+    batch = Batch(torch.randn(8, 3, 16, 16), torch.tensor([0, 0, 0, 0, 0, 1, 2, 3]), torch.zeros(8))
+    method.progress = Progress(0, 1, deferred=False)  # nothing is generated yet
+    logits = method.network(batch.images)
+    expected = base_loss(loss, logits, batch.labels, COUNTS, deferred=False)
+    torch.testing.assert_close(method.training_loss(batch)["classes"], expected)
+    assert method.network.classifier.bias.shape == (4,)
+    assert method.eval().predict(batch.images).equal(method.network(batch.images))
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

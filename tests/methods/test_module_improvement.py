@@ -4,13 +4,16 @@ import pytest
 import torch
 from torch import nn
 
+from ltbench.augment import mix
 from ltbench.classifiers import CausalNormClassifier, LearnableScale, TauNormalized
 from ltbench.config.models import Optimizer
 from ltbench.core.batch import Batch
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import Stepper
+from ltbench.losses import base_loss
 from ltbench.methods import METHODS
+from ltbench.methods.contract import Progress
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.training.schedule import build_optimizer
 
@@ -65,6 +68,21 @@ def test_mixup(oracle):
     torch.testing.assert_close(seen[0], oracle["mixup_images"], **EXACT)
     torch.testing.assert_close(loss, oracle["mixup_loss"], **EXACT)
     torch.testing.assert_close(gradient, oracle["mixup_grad_logits"], **EXACT)
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+@pytest.mark.parametrize("loss", ["softmax", "drw", "balanced_softmax", "ldam"])
+def test_mixup_mixes_the_chosen_loss(loss, deferred):
+    method, batch = build("mixup", loss=loss), digits_like()
+    order = torch.tensor([2, 3, 4, 5, 0, 1])
+    method.rng, method.progress = RecordedRNG(0.25, order), Progress(0, 1, deferred=deferred)
+    logits = method.network(mix(batch.images, batch.images[order], 0.25))
+    own, other = (
+        base_loss(loss, logits, labels, COUNTS, deferred=deferred)
+        for labels in (batch.labels, batch.labels[order])
+    )
+    torch.testing.assert_close(method.training_loss(batch), 0.25 * own + 0.75 * other)
+    assert own != other
 
 
 class Pooled(nn.Module):

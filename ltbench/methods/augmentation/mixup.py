@@ -9,13 +9,19 @@ Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", I
 As in the authors' code a batch has one lambda, partners are a permutation of the batch, and the two
 labels' losses are mixed, which for cross-entropy is the loss of the mixed label. The permutation is
 of the global batch: partners may be on other ranks.
+
+Other losses (`loss`) are not in the paper. They are mixed as cross-entropy is; with deferred class
+weights each of the two means divides by the sum of its weights.
 """
 
 from pydantic import Field
+from torch import nn
 
 from ltbench.augment import mix, mixup
-from ltbench.losses import cross_entropy
-from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
+from ltbench.classifiers import classifier_for
+from ltbench.losses import BaseLoss, base_loss
+from ltbench.methods.contract import LATER, Batch, HParams, Loss, Method, Paper
+from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
 class MixupHParams(HParams):
@@ -23,6 +29,11 @@ class MixupHParams(HParams):
 
     alpha: float = Field(
         0.2, gt=0, description="of Beta(alpha, alpha); a larger one mixes more evenly"
+    )
+    loss: BaseLoss = Field(
+        "softmax",
+        description="loss that is mixed; drw and ldam weigh classes from the deferred epoch on",
+        json_schema_extra=LATER,
     )
 
 
@@ -43,8 +54,17 @@ class Mixup(Method):
     HParams = MixupHParams
     hparams: MixupHParams
 
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return a network with the classifier of the loss."""
+        backbone, width = build_backbone(spec)
+        return Network(backbone, classifier_for(self.hparams.loss, width, spec.classes))
+
     def training_loss(self, batch: Batch) -> Loss:
         """Return the mixed loss of mixed images."""
         images, partners, share = mixup(batch, self.hparams.alpha, self.rng)
-        logits = self.network(images)
-        return mix(cross_entropy(logits, batch.labels), cross_entropy(logits, partners), share)
+        logits, name, deferred = self.network(images), self.hparams.loss, self.progress.deferred
+        own, other = (
+            base_loss(name, logits, labels, self.counts, deferred=deferred)
+            for labels in (batch.labels, partners)
+        )
+        return mix(own, other, share)

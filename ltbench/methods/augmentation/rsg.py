@@ -15,6 +15,7 @@ The generator is before the last stage (networks/rare_samples.py) and sends no g
 As in the authors' code the pair classifier learns, from the two halves of a batch, until the
 recipe's deferred epoch; from then on it is fixed, and maps are generated; head classes are the
 largest fifth. Off CIFAR the authors defer sampling instead of weights and have smaller margins.
+Other losses as L_cls (`loss`), with a linear classifier, are ours.
 
 Pairs are of the global batch, and each rank has its share of them. The test is that of LDAM.
 """
@@ -26,8 +27,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from ltbench.classifiers import CosineClassifier, linear
 from ltbench.core.distributed import gather, global_mean, rank, world_size
-from ltbench.methods.contract import Batch, Loss, Paper
+from ltbench.losses import BaseLoss, base_loss
+from ltbench.methods.contract import LATER, Batch, Loss, Method, Paper
 from ltbench.methods.rebalancing.ldam_drw import LDAMDRW, LDAMDRWHParams
 from ltbench.networks import NetworkSpec
 from ltbench.networks.rare_samples import RareSampleNetwork, pair_heads_with_tails
@@ -49,6 +52,11 @@ class RSGHParams(LDAMDRWHParams):
     )
     center_weight: float = Field(0.1, ge=0, description="weight of L_CESC")
     vector_weight: float = Field(0.01, ge=0, description="weight of L_MV")
+    loss: BaseLoss = Field(
+        "ldam",
+        description="L_cls; margin and scale are those of ldam, class weights of ldam and drw",
+        json_schema_extra=LATER,
+    )
 
 
 class RSG(LDAMDRW):
@@ -69,13 +77,15 @@ class RSG(LDAMDRW):
     network: RareSampleNetwork
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a cosine network with a generator; register the head classes."""
+        """Return a network with a generator; register the head classes."""
         heads = max(int(spec.classes * self.hparams.head_share), 1)
         largest = self.counts.argsort(descending=True, stable=True)[:heads]
         self.head: Tensor
         is_head = torch.zeros(spec.classes, dtype=torch.bool).index_fill(0, largest, value=True)
         self.register_buffer("head", is_head, persistent=False)
-        return RareSampleNetwork(spec, self.hparams.centers, self.hparams.contrast_width)
+        hparams = self.hparams
+        classifier = CosineClassifier if hparams.loss == "ldam" else linear
+        return RareSampleNetwork(spec, classifier, hparams.centers, hparams.contrast_width)
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the losses of classes, centers and generated maps."""
@@ -87,16 +97,16 @@ class RSG(LDAMDRW):
         share = slice(rank(), None, world_size())  # of its pairs
 
         first, second = self.pairs_to_compare(labels)
-        logits = generator.pairs(all_maps[first[share]], all_maps[second[share]])
+        pairs = generator.pairs(all_maps[first[share]], all_maps[second[share]])
         same = (labels[first[share]] == labels[second[share]]).long()
-        contrast = F.cross_entropy(logits, same, reduction="none")
+        contrast = F.cross_entropy(pairs, same, reduction="none")
 
         heads, tails = self.pairs_to_generate(labels)
         sources = all_maps[heads[share]], labels[heads[share]]
         new, vectors = generator.generate(*sources, all_maps[tails[share]], labels[tails[share]])
-        cosines = self.network.classifier(upper(torch.cat([maps, new.to(maps.dtype)])))
+        logits = self.network.classifier(upper(torch.cat([maps, new.to(maps.dtype)])))
         return {
-            "classes": self.margin_loss(cosines, torch.cat([batch.labels, labels[tails[share]]])),
+            "classes": self.class_loss(logits, torch.cat([batch.labels, labels[tails[share]]])),
             "centers": hparams.center_weight
             * (
                 global_mean(generator.distances(fixed, batch.labels))
@@ -104,6 +114,19 @@ class RSG(LDAMDRW):
             ),
             "vectors": hparams.vector_weight * mean_over(vectors, len(heads)),
         }
+
+    def class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return L_cls of logits [B, C], cosines for LDAM, with labels [B]."""
+        name, deferred = self.hparams.loss, self.switched_on("drw")
+        if name == "ldam":
+            return self.margin_loss(logits, labels)
+        return base_loss(name, logits, labels, self.counts, deferred=deferred)
+
+    def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
+        """Return logits [B, classes] of images."""
+        if self.hparams.loss == "ldam":
+            return super().predict(images, target_prior)
+        return Method.predict(self, images, target_prior)
 
     def pairs_to_compare(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the pairs of maps for the pair classifier.
