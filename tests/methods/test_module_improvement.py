@@ -231,6 +231,21 @@ def test_causal_heads_share_the_features_of_other_backbones():
     )
 
 
+@pytest.mark.parametrize(
+    ("lr", "mu"), [(0.2, 0.9), (0.02, 0.9), (0.01, 0.95), (0.002, 0.99), (0.0, 1.0)]
+)
+def test_the_mean_feature_decays_less_at_low_rates(lr, mu):
+    """1 - 0.1 min(50 lr, 1), as in the authors' code."""
+    method, batch = build("causal_tde", mu_lr=0.02), digits_like()
+    method.mean.fill_(1.0)
+    method.progress = Progress(0, 1, deferred=False, lr=lr)
+    method.training_loss(batch)
+    features = method.network.features(batch.images)
+    torch.testing.assert_close(method.mean, mu + features.mean(dim=0).detach())
+    assert method.mu == pytest.approx(1 - 0.1 * min(50 * lr, 1))
+    assert build("causal_tde").mu == 0.9
+
+
 def test_the_mean_feature_is_saved_with_the_weights():
     method = build("causal_tde")
     method.training_loss(digits_like())

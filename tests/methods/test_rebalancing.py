@@ -5,12 +5,14 @@ import math
 import pytest
 import torch
 
+from ltbench.config.load import load_recipe
 from ltbench.core.batch import Batch
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import total_loss
 from ltbench.methods import METHODS
 from ltbench.networks import NetworkSpec
+from ltbench.training.schedule import build_optimizer
 from tests.losses.test_loss_oracles import EXACT
 from tests.methods.test_method_oracles import build, check
 
@@ -78,6 +80,18 @@ def test_one_vs_all_classifiers_begin_at_one_of_c(form):
     expected = 0.0 if form == "softmax" else math.log((1 / 4) / (3 / 4))
     bias = method.network.classifier.bias
     torch.testing.assert_close(bias, torch.full_like(bias, expected))
+
+
+def test_the_bias_of_one_vs_all_classifiers_is_without_weight_decay():
+    recipe = load_recipe("cifar_200").stage1.optimizer
+    kind = METHODS["class_balanced"]
+    for decays in (True, False):
+        method = kind(SPEC, COUNTS, kind.HParams(form="sigmoid", decay_bias=decays))
+        groups = build_optimizer(recipe, method).param_groups
+        found = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+        bias = found.pop(id(method.network.classifier.bias))
+        assert bias == (recipe.weight_decay if decays else 0)
+        assert set(found.values()) == {recipe.weight_decay}
 
 
 def test_equalization_draws_for_each_step():

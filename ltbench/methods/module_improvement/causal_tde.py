@@ -9,8 +9,8 @@ Causal Effect", NeurIPS 2020 (arXiv:2009.12991).
     TDE with a background class, for detection                                        left out
 
 Only the direction of the mean feature is used, so that it needs no factor (1 - mu). The features
-are averaged over the global batch. On CIFAR the authors' mu is fixed, as here; on ImageNet their
-code raises it from 0.9 towards 1 once the learning rate is below 0.02, which is left out.
+are averaged over the global batch. On CIFAR the authors' mu is fixed; elsewhere their code raises
+it from 0.9 towards 1 once the learning rate is below 0.02 (`mu_lr`).
 
 The x_k are equal parts of the features. On CIFAR ResNets each head has its own last block and all
 of that block's features: the authors' ResNet-32 there is BBN's, with two parallel last blocks.
@@ -26,7 +26,7 @@ from ltbench.classifiers import CausalNormClassifier
 from ltbench.core.distributed import gather
 from ltbench.core.types import SMALL_BACKBONES
 from ltbench.losses import cross_entropy
-from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
+from ltbench.methods.contract import LATER, Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.multi_expert import build_branches
 
@@ -38,6 +38,12 @@ class CausalTDEHParams(HParams):
     scale: float = Field(16.0, gt=0, description="inverse temperature (tau)")
     gamma: float = Field(1 / 32, ge=0, description="added to the norms of class weights")
     mu: float = Field(0.9, ge=0, lt=1, description="decay of the moving mean feature")
+    mu_lr: float = Field(
+        0.0,
+        ge=0,
+        description="learning rate below which mu rises, to 1 at rate 0; with 0 it is fixed",
+        json_schema_extra=LATER,
+    )
     alpha: float = Field(
         3.0, ge=0, description="weight of the mean feature's effect that is removed at test time"
     )
@@ -78,10 +84,16 @@ class CausalTDE(Method):
         )
         return Network(backbone, classifier)
 
+    @property
+    def mu(self) -> float:
+        """Decay of the mean feature in this epoch."""
+        mu, low = self.hparams.mu, self.hparams.mu_lr
+        return 1 - (1 - mu) * self.progress.lr / low if self.progress.lr < low else mu
+
     def training_loss(self, batch: Batch) -> Loss:
         """Return the cross-entropy, and update the mean feature."""
         features = self.network.features(batch.images)
-        self.mean.mul_(self.hparams.mu).add_(gather(features).mean(dim=0))
+        self.mean.mul_(self.mu).add_(gather(features).mean(dim=0))
         return cross_entropy(self.network.classifier(features), batch.labels)
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002 - not used

@@ -9,7 +9,7 @@ Cui, Jia, Lin, Song, Belongie, "Class-Balanced Loss Based on Effective Number of
     L(p, y) sum over classes of binary cross-entropies       4.2     implemented: `form: sigmoid`
     L(p, y) sum over classes of binary focal losses          4.3     implemented: `form: focal`
     one-vs-all classifiers start at probability 1 / C                implemented: bias -ln(C - 1)
-    no weight decay on their bias                  left out: the optimizer is the recipe's
+    no weight decay on their bias                            implemented: `decay_bias: false`
 
 As in the authors' code the mean divides by the size of the batch, not by the sum of its weights. A
 widely used port has another "softmax" form, binary cross-entropy of softmax probabilities: left
@@ -26,7 +26,7 @@ from torch import nn
 
 from ltbench.losses import class_balanced
 from ltbench.losses.class_balanced import ClassBalancedForm
-from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
+from ltbench.methods.contract import LATER, Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec
 
 
@@ -40,6 +40,12 @@ class ClassBalancedHParams(HParams):
         0.9999, ge=0, lt=1, description="0: no weights; towards 1: inverse class frequency"
     )
     gamma: float = Field(1.0, ge=0, description="focusing exponent of the focal form")
+    decay_bias: bool = Field(
+        True,
+        description="whether the classifier's bias has weight decay; not in one-vs-all forms of "
+        "the paper",
+        json_schema_extra=LATER,
+    )
 
 
 class ClassBalanced(Method):
@@ -66,6 +72,11 @@ class ClassBalanced(Method):
                 cast("nn.Linear", network.classifier).bias, -math.log(spec.classes - 1)
             )
         return network
+
+    def weight_decay_scale(self, parameter: str) -> float:
+        """Return a parameter's weight decay, relative to the recipe's."""
+        is_bias = parameter == "network.classifier.bias"
+        return 0.0 if is_bias and not self.hparams.decay_bias else 1.0
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the class-balanced loss."""
