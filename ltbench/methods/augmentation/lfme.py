@@ -14,9 +14,9 @@ not the loss, and grows past 1 in the second half; the divergence has no factor 
 are mean images per class. Experts have 1/2, 1/4 and 1/8 of the student's batch size, as theirs do,
 and otherwise its recipe (theirs: 4/3 of its epochs and a cosine). For w_E the authors use
 accuracies on validation images after each epoch; ours are those on the augmented training images
-of the epoch before, an expert's among its own classes. Class-aware batches have one image of a
-class at a time, theirs four. Groups are the dataset's shot groups, theirs are split at 100 and 20
-images. An empty group has no expert.
+of the epoch before, an expert's among its own classes. Class-aware batches have four images of a
+class at a time. Groups are the dataset's shot groups, theirs are split at 100 and 20 images. An
+empty group has no expert.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,8 @@ class LFME(Method):
         arxiv="2001.01536",
     )
     category = "transfer"
-    stages = (Stage("train", samplers=("class_aware",), needs_statistics_pass=True),)
+    version = 2
+    stages = (Stage("train", samplers=("class_aware(per_class=4)",), needs_statistics_pass=True),)
     teachers = (
         Teacher("softmax", subset="many", batch_share=1 / 2),
         Teacher("softmax", subset="medium", batch_share=1 / 4),

@@ -13,10 +13,10 @@ Liu, Miao, Zhan, Wang, Gong, Yu, "Large-Scale Long-Tailed Recognition in an Open
 
 Stage 1 of the paper is any trained network, softmax by default. Its class means are the initial
 centroids, its linear classifier, if it has one, is the initial o; then everything is trained with
-class-aware batches of one image of a class at a time (the authors': four). As in their code 1/gamma
-is ten over the distance, features are squashed by ||v|| / (1 + ||v||) (the paper squares the norms)
-and centroids are trained by L_LM only. Backbone and centroids have a tenth of the classifier's
-learning rate. Attention is for ResNets; other backbones have none.
+class-aware batches of four images of a class at a time. As in the authors' code 1/gamma is ten over
+the distance, features are squashed by ||v|| / (1 + ||v||) (the paper squares the norms) and
+centroids are trained by L_LM only. Backbone and centroids have a tenth of the classifier's learning
+rate. Attention is for ResNets; other backbones have none.
 
 On Places-LT (`freeze_backbone`) the authors fix the weights of the backbone, while its BatchNorm
 is updated; their code selects layers by name and so fixes the convolutions of the attention too,
@@ -93,10 +93,10 @@ class OLTR(Method):
         arxiv="1904.05160",
     )
     category = "representation"
-    version = 2
+    version = 3
     stages = (
         Stage("centroids", is_trained=False, needs_statistics_pass=True),
-        Stage("memory", samplers=("class_aware",)),
+        Stage("memory", samplers=("class_aware(per_class=4)",)),
     )
     init_from = "softmax"
     batch_dependence = "gathered"
