@@ -133,7 +133,7 @@ def test_under_srun_a_process_is_one_rank(monkeypatch):
 
 @pytest.fixture(scope="module")
 def jobs():
-    return quickstart("seed=0", "variant=softmax,ncm,Decouple-IB-CRT").jobs
+    return quickstart("seed=0", "variant=Softmax,NCM,Decouple-IB-CRT").jobs
 
 
 def test_commands_are_in_dependency_order(jobs, run_dir):
@@ -151,7 +151,7 @@ def test_commands_are_in_dependency_order(jobs, run_dir):
 
 
 def test_a_script_submits_each_job_after_its_dependencies(tmp_path, run_dir):
-    plan = quickstart("seed=0", "split=longtailed", "variant=softmax,ncm")
+    plan = quickstart("seed=0", "split=longtailed", "variant=Softmax,NCM")
     script = tmp_path / "submit.sh"
     chosen = options(devices=2, device="gpu")
     script.write_text("\n".join(export_scripts.sbatch_script(plan.jobs, run_dir, chosen)))
