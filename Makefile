@@ -16,8 +16,9 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
+# Published jobs are not trained again: without published records, all are trained here.
 quickstart: $(READY)  ## train softmax and a dozen methods on the embedded digits and print the tables
-	$(BIN)/ltbench run --grid quickstart
+	$(BIN)/ltbench run --grid quickstart --run-dir runs/quickstart --records runs/quickstart/none
 
 gpu: $(READY)  ## train and publish what needs a GPU; without one, rehearse it; the same command resumes
 	$(BIN)/python benchmarks/gpu.py
