@@ -9,7 +9,7 @@ from ltbench.losses.ldam import SCALE
 
 
 def classifier_for(loss: BaseLoss, width: int, classes: int) -> nn.Module:
-    """Return the classifier of a loss: scaled cosines for LDAM, else a linear one."""
+    """Return the classifier of a loss: cosines for LDAM, else linear."""
     if loss == "ldam":
         return CosineClassifier(width, classes, SCALE)
     return linear(width, classes)

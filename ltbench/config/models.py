@@ -470,7 +470,7 @@ class StageRecipe(Model):
         return self
 
     def scaled(self, epochs: float, lr: float) -> Self:
-        """Return the settings of a stage with a share of the epochs, at another rate.
+        """Return the settings with scaled epochs and learning rate.
 
         At least one epoch; a milestone that would be before the first epoch or after the last is
         left out.

@@ -54,7 +54,10 @@ def check_labels(
 
 
 def has_values(values: Tensor) -> bool:
-    """Return whether values can be read at once: on the CPU, not in a transformed function."""
+    """Return whether values can be read at once.
+
+    They can be on the CPU, outside of transformed and compiled functions.
+    """
     transformed = torch.compiler.is_compiling() or is_functorch_wrapped_tensor(values)
     return values.is_cpu and not transformed
 
@@ -90,7 +93,7 @@ def check_shape(name: str, values: Tensor, *shape: int | str) -> None:
 
 
 def check_some(name: str, rows: int) -> None:
-    """Check that a batch has rows; a rank's share of one may have none.
+    """Check that a batch has rows, unless it is a rank's share.
 
     Raises:
         ValueError: if it is empty.
@@ -121,7 +124,7 @@ def check_value(name: str, value: object, expected: str, *, holds: bool) -> None
 
 
 def kind_of(value: object) -> str:
-    """Return the type of a value for an error message; of a tensor its dtype."""
+    """Return the type of a value, the dtype of a tensor."""
     if isinstance(value, Tensor):
         return str(value.dtype).removeprefix("torch.")
     return type(value).__name__

@@ -37,7 +37,7 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
 class Row(NamedTuple):
-    """A line of a list, and its location `file:line`; the group is None without such a column."""
+    """A line of a list, at its location `file:line`."""
 
     location: str
     path: str
@@ -104,7 +104,7 @@ def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> FileInd
 
 
 def list_unsplit(file: Path) -> tuple[FileIndex, list[str] | None]:
-    """Read a list without splits, and the group of each image, as list_files does.
+    """Read a list without splits, and the group of each image.
 
     Returns:
         The images as training images, and their groups: None without a column `group`.

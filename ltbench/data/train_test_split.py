@@ -28,7 +28,7 @@ SPLIT_LIST = "split.csv"
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph: path below its folder, class name, and the group that stays together."""
+    """A photograph: path below its folder, class name and group."""
 
     path: str
     label: str
@@ -52,7 +52,7 @@ class Share:
     per_class: int | None = None
 
     def of(self, images: int) -> int:
-        """Return the number for a class; of a fraction at least one, and one is left to train."""
+        """Return the test images of a class; a fraction leaves both some."""
         if self.per_class is not None:
             return self.per_class
         return max(1, min(images - 1, int(images * self.fraction + 0.5)))
@@ -63,7 +63,7 @@ def read_photographs(
     processes: int = 1,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Photographs:
-    """List the photographs of a folder `<class>/*`, or of a list, and decode them once.
+    """List the photographs of a folder or list; decode them once.
 
     Args:
         source: the folder or list.
@@ -191,7 +191,7 @@ def write_split(photographs: Photographs, test: set[str], out: Path) -> None:
 
 
 def _unlistable(rows: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Return the problems with paths and class names that would be read as others."""
+    """Return the paths and class names that a list cannot have."""
     problems = []
     for path, label, _ in rows:
         odd = [name for name in (path, label) if name != name.strip() or not _is_utf8(name)]
@@ -215,7 +215,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def describe_split(photographs: Photographs, test: set[str]) -> str:
-    """Format the training and test images of each class, largest first, and the skipped files."""
+    """Format the training and test images of each class, and skipped files."""
     images = Counter(entry.label for entry in photographs.entries)
     tested = Counter(entry.label for entry in photographs.entries if entry.path in test)
     classes = [

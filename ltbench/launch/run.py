@@ -217,7 +217,7 @@ def check_batch_sizes(jobs: Iterable[Job], devices: int) -> None:
 
 
 def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | None = None) -> None:
-    """Check the images, splits and pretrained weights of jobs before any of them starts.
+    """Check the images, splits and pretrained weights of jobs.
 
     Image files are decoded unless they were before.
 

@@ -16,7 +16,7 @@ BaseLoss = Literal["softmax", "drw", "balanced_softmax", "ldam"]
 def base_loss(
     name: BaseLoss, logits: Tensor, labels: Tensor, counts: Tensor, *, deferred: bool
 ) -> Tensor:
-    """Return the mean loss of a name, with the defaults of the method of that name.
+    """Return the mean loss of a name, with its method's defaults.
 
     Args:
         name: of the loss.

@@ -304,12 +304,12 @@ class Method(nn.Module):
         return 1.0
 
     def needs_statistics_now(self) -> bool:
-        """Return whether a statistics pass comes before the coming epoch, by default the first.
+        """Return whether the coming epoch begins with a statistics pass.
 
-        Called after `on_epoch_start` if the stage has `needs_statistics_pass`; equal on every rank.
-        If a job resumes within an epoch the pass is run again, before the saved state is loaded. A
-        buffer that is not saved, such as features of a frozen backbone, is empty when a job
-        resumes: return True until it is filled.
+        By default the first does. Called after `on_epoch_start` if the stage has
+        `needs_statistics_pass`; equal on every rank. If a job resumes within an epoch the pass is
+        run again, before the saved state is loaded. A buffer that is not saved, such as features of
+        a frozen backbone, is empty when a job resumes: return True until it is filled.
         """
         return self.progress.epoch == 0
 

@@ -10,7 +10,7 @@ StepInput = Batch | dict[str, Batch]
 
 
 def example_draw(method: Method, batch_size: int) -> EpochDraw:
-    """Return the draw of the coming epoch on a training set in the order of the classes.
+    """Return the draw of an epoch on images ordered by class.
 
     Args:
         method: in an epoch.
@@ -23,7 +23,7 @@ def example_draw(method: Method, batch_size: int) -> EpochDraw:
 
 
 def step_input(method: Method, batch: Batch) -> StepInput:
-    """Return a step's input: a batch, or by stream as many of its rows as the stream has.
+    """Return a step's input: a batch, or rows of it by stream.
 
     They are spread over the batch, so that the rows of its halves are halves of the rows.
     """

@@ -106,7 +106,7 @@ def timm_model(spec: NetworkSpec, **settings: Any) -> Any:
 
 
 def read_weights(file: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict of safetensors, or of `torch.save`; runs no code of the file.
+    """Read a state dict of safetensors or `torch.save`; runs no code.
 
     Raises:
         ValueError: if it is neither.

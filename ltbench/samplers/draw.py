@@ -52,7 +52,7 @@ PARAMETERS = {
 
 @dataclass(frozen=True)
 class EpochDraw:
-    """What the training images of an epoch are drawn from, for global batches.
+    """What the training images of an epoch are drawn from.
 
     Attributes:
         labels: [N] class of each training image, on the CPU.
@@ -149,7 +149,7 @@ def draw_epoch(
 
 
 def parse_sampler(name: str) -> tuple[str, float] | None:
-    """Return a sampler's name without its parameter, and the parameter, by default 1.
+    """Return a sampler's name, and its parameter, by default 1.
 
     None if there is no such sampler.
     """

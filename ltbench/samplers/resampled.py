@@ -34,7 +34,7 @@ def oversampled(labels: Tensor, draws: int, generator: Generator) -> Tensor:
 
 
 def undersampled(labels: Tensor, draws: int, generator: Generator) -> Tensor:
-    """Pass over a subset in which classes have as many images as the smallest.
+    """Pass over a subset with equal numbers of images by class.
 
     Arguments as of `capped`.
     """
@@ -43,9 +43,10 @@ def undersampled(labels: Tensor, draws: int, generator: Generator) -> Tensor:
 
 
 def capped(labels: Tensor, draws: int, generator: Generator, per_class: int) -> Tensor:
-    """Pass over a subset with few images of each class, in a new order each time.
+    """Pass over a subset with few images of each class.
 
-    The images of the subset are random, and equal for all epochs and seeds.
+    The images of the subset are random, and equal for all epochs and seeds; each pass has them in a
+    new order.
 
     Args:
         labels: [N] class of each image.

@@ -150,7 +150,7 @@ class TrainingModule(pl.LightningModule):
             self.compiled = True
 
     def on_train_epoch_start(self) -> None:
-        """Set progress, generators and learning rates of the epoch; run its statistics pass."""
+        """Set the progress and rates of the epoch; run its statistics pass."""
         method, settings, epoch = self.method, self.settings, self.current_epoch
         factor = schedule_factor(settings.schedule, epoch + 1, settings.epochs)
         deferred = epoch >= settings.first_deferred_epoch

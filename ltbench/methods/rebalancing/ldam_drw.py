@@ -68,7 +68,7 @@ class LDAMDRW(Method):
         return self.hparams.deferred == kind and self.progress.deferred
 
     def epoch_indices(self, draw: EpochDraw) -> Mapping[str, Tensor]:
-        """Return the training images of the coming epoch, class-balanced if DRS is active."""
+        """Return the training images of an epoch, class-balanced under DRS."""
         if not self.switched_on("drs"):
             return super().epoch_indices(draw)
         return {"class_balanced": draw.sampler("class_balanced")}
