@@ -1,5 +1,7 @@
 """Random numbers of a training step, equal under any number of ranks."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -27,21 +29,11 @@ class GlobalBatchRNG:
         Returns:
             [B, *shape] float32, on the device of the samples.
         """
-        drawn = torch.rand(len(samples) * world_size(), *shape, generator=self.generator)
-        return self._share(drawn, len(samples)).to(samples.device)
+        return self._per_sample(torch.rand, samples, shape)
 
     def normal(self, samples: Tensor, *shape: int) -> Tensor:
-        """Return standard normal random numbers for each sample.
-
-        Args:
-            samples: [B, ...], this rank's rows.
-            shape: of the numbers for one sample.
-
-        Returns:
-            [B, *shape] float32, on the device of the samples.
-        """
-        drawn = torch.randn(len(samples) * world_size(), *shape, generator=self.generator)
-        return self._share(drawn, len(samples)).to(samples.device)
+        """Return standard normal random numbers; arguments as of `uniform`."""
+        return self._per_sample(torch.randn, samples, shape)
 
     def shared(self, *shape: int) -> Tensor:
         """Return uniform random numbers in [0, 1), equal on all ranks.
@@ -68,7 +60,7 @@ class GlobalBatchRNG:
             [B] int64, the position in the global batch of each sample's partner.
         """
         drawn = torch.randperm(len(samples) * world_size(), generator=self.generator)
-        return self._share(drawn, len(samples)).to(samples.device)
+        return self._share(drawn, samples)
 
     @staticmethod
     def gather_permuted(values: Tensor, order: Tensor) -> Tensor:
@@ -83,6 +75,13 @@ class GlobalBatchRNG:
         """
         return gather(values)[order]
 
+    def _per_sample(
+        self, draw: Callable[..., Tensor], samples: Tensor, shape: tuple[int, ...]
+    ) -> Tensor:
+        drawn = draw(len(samples) * world_size(), *shape, generator=self.generator)
+        return self._share(drawn, samples)
+
     @staticmethod
-    def _share(drawn: Tensor, count: int) -> Tensor:
-        return drawn[rank() * count : (rank() + 1) * count]
+    def _share(drawn: Tensor, samples: Tensor) -> Tensor:
+        count = len(samples)
+        return drawn[rank() * count : (rank() + 1) * count].to(samples.device)
