@@ -5,12 +5,11 @@ Cao et al., "Learning Imbalanced Datasets with Label-Distribution-Aware Margin L
 loss: the input is a plain cosine, not a scaled one.
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench.core.checks import check_labels, check_shape
-from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant, class_sizes
+from ltbench.losses.cross_entropy import cross_entropy
 
 SCALE = 30.0
 """Inverse temperature of the authors (s)."""
@@ -58,10 +57,7 @@ def ldam(
     """
     check_labels(labels, cosines.shape)
     check_shape("counts", counts, cosines.shape[1])
-    if weights is not None:
-        check_shape("weights", weights, cosines.shape[1])
     margins = as_constant(ldam_margins(counts, max_margin), cosines)
     at_label = labels.unsqueeze(1)
     shifted = cosines.to(margins.dtype).scatter_add(1, at_label, -margins[at_label])  # [B, C]
-    losses = F.cross_entropy(scale * shifted, labels, reduction="none")  # [B]
-    return global_mean(losses, None if weights is None else weights[labels])
+    return cross_entropy(scale * shifted, labels, weights)
