@@ -137,9 +137,9 @@ def choose_test_images(entries: Sequence[Photograph], share: Share, seed: int) -
             chosen.add(group)
             taken.update(size)
     for label in sorted(images):
-        own = [group for group in order if label in sizes[group] and leaves_some(sizes[group])]
         if taken[label]:
             continue
+        own = [group for group in order if label in sizes[group] and leaves_some(sizes[group])]
         if own:
             smallest = min(own, key=lambda group: sizes[group].total())
             chosen.add(smallest)
