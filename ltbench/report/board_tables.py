@@ -9,6 +9,7 @@ from fractions import Fraction
 from ltbench.analysis.label_shift_accuracy import shifted_accuracy
 from ltbench.analysis.metrics import METRICS, Metric, metrics_in
 from ltbench.analysis.result_set import Estimate, Stage1Result, VariantResult
+from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import measured
 from ltbench.core.groups import GROUPS, RULES, Group, class_groups
 from ltbench.core.label_shift import SHIFTS, Shift
@@ -51,13 +52,17 @@ def _main_columns(of: BoardContext) -> list[Column[VariantResult]]:
     ]
 
 
+def _info(entry: VariantResult, of: BoardContext) -> MethodInfo | None:
+    return of.methods.get(listed_method(entry, of.methods))
+
+
 def _category(entry: VariantResult, of: BoardContext) -> str | None:
-    info = of.methods.get(listed_method(entry, of.methods))
+    info = _info(entry, of)
     return None if info is None else info.category
 
 
 def _year(entry: VariantResult, of: BoardContext) -> int | None:
-    info = of.methods.get(listed_method(entry, of.methods))
+    info = _info(entry, of)
     return None if info is None or info.paper is None else info.paper.year
 
 

@@ -39,10 +39,9 @@ def listed_method(entry: VariantResult, methods: Mapping[str, MethodInfo]) -> st
 
     Softmax that is initialized from another method, such as SSP, is listed under that one.
     """
-    stages = [entry.variant.method, *reversed((entry.init_method or "").split("+"))]
-    infos = {key: methods.get(key) for key in stages if key}
-    named = [key for key, info in infos.items() if info is None or info.category != "baseline"]
-    return (named or stages)[0]
+    method, init = entry.variant.method, (entry.init_method or "").split("+")
+    stages = [method, *filter(None, reversed(init))]
+    return next((key for key in stages if family_of(key, methods).key != "baseline"), method)
 
 
 def family_of(method: str, methods: Mapping[str, MethodInfo]) -> Family:
