@@ -36,6 +36,7 @@ from ltbench.testing.steps import (
     begin,
     begin_epoch,
     build,
+    descend,
     evaluation_batch,
     finish,
     gradients,
@@ -256,10 +257,8 @@ def step(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
     require(not idle, f"{', '.join(idle[:3])} get no gradient: freeze them in on_stage_start")
     slope = sum(float(gradient.double().square().sum()) for gradient in found.values())
     size = min(1e-3, abs(before) / 100 / slope) if slope else 1e-3  # a hundredth of the loss
+    descend(method, found, size)
     with torch.no_grad():
-        for name, parameter in method.named_parameters():
-            if name in found:
-                parameter.sub_(size * found[name])
         for name, buffer in method.named_buffers():
             buffer.copy_(state[name])
         after = float(loss_of(method, batch))
@@ -319,10 +318,8 @@ def epoch_indices(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
         "epoch_indices draws from a generator of the steps: use draw.generator",
     )
     found = gradients(method, total_loss(method.training_loss(step_input(method, batch))))
+    descend(method, found, 0.1)
     with torch.no_grad():
-        for name, parameter in method.named_parameters():
-            if name in found:
-                parameter.sub_(0.1 * found[name])
         method.on_step_end()
     again = method.epoch_indices(draw)
     other = [name for name in first if name not in again or not again[name].equal(first[name])]

@@ -164,6 +164,14 @@ def gradients(method: Method, loss: Tensor) -> dict[str, Tensor]:
     return {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
 
 
+def descend(method: Method, grads: Mapping[str, Tensor], size: float) -> None:
+    """Move parameters by a step against their gradients."""
+    with torch.no_grad():
+        for name, parameter in method.named_parameters():
+            if name in grads:
+                parameter.sub_(size * grads[name])
+
+
 def mean_over_ranks(method: Method) -> tuple[float, dict[str, Any]]:
     """Return the mean loss over the ranks, and its gradients.
 
