@@ -29,6 +29,7 @@ from ltbench.losses.paco import paco
 from ltbench.losses.prior_rebalancing import prior_rebalancing
 from ltbench.losses.residual_branches import branch_loss, class_groups
 from ltbench.losses.self_paced import curriculum_weights, ease_within_classes, expert_weight
+from ltbench.losses.vector_scaling import vector_scaling, vs_loss
 
 __all__ = [
     "BaseLoss",
@@ -65,4 +66,6 @@ __all__ = [
     "prior_rebalancing",
     "sigmoid_focal",
     "survey_weights",
+    "vector_scaling",
+    "vs_loss",
 ]
