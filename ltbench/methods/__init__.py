@@ -42,6 +42,7 @@ from ltbench.methods.rebalancing.softmax import Softmax
 from ltbench.methods.rebalancing.square_root_sampling import SquareRootSampling
 from ltbench.methods.rebalancing.undersampling import Undersampling
 from ltbench.methods.rebalancing.uno_ic import UNOIC
+from ltbench.methods.rebalancing.vs_loss import VSLoss
 from ltbench.methods.rebalancing.weighted_softmax import WeightedSoftmax
 
 METHODS: dict[str, type[Method]] = {
@@ -55,6 +56,7 @@ METHODS: dict[str, type[Method]] = {
     "lade": LADE,
     "logit_adjustment": LogitAdjustment,
     "posthoc_logit_adjustment": PosthocLogitAdjustment,
+    "vs_loss": VSLoss,
     "uno_ic": UNOIC,
     "oversampling": Oversampling,
     "undersampling": Undersampling,

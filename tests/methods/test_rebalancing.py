@@ -45,6 +45,12 @@ def test_class_balanced(oracle):
     check(method, oracle)
 
 
+@pytest.mark.oracle("vs_loss", has=["loss"])
+def test_vs_loss(oracle):
+    hparams = oracle.hparams
+    check(build("vs_loss", oracle, gamma=hparams["gamma"], tau=hparams["tau"]), oracle)
+
+
 @pytest.mark.oracle("softmax_eql", has=["loss"])
 def test_equalization(oracle):
     gamma, share = oracle.hparams["gamma"], oracle.hparams["lambda_"]
