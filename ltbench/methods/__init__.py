@@ -26,6 +26,7 @@ from ltbench.methods.module_improvement.tau_norm import TauNorm
 from ltbench.methods.module_improvement.tau_norm_learned import TauNormLearned
 from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
 from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
+from ltbench.methods.rebalancing.cdt import CDT
 from ltbench.methods.rebalancing.class_balanced import ClassBalanced
 from ltbench.methods.rebalancing.class_balanced_sampling import ClassBalancedSampling
 from ltbench.methods.rebalancing.equalization import Equalization
@@ -57,6 +58,7 @@ METHODS: dict[str, type[Method]] = {
     "logit_adjustment": LogitAdjustment,
     "posthoc_logit_adjustment": PosthocLogitAdjustment,
     "vs_loss": VSLoss,
+    "cdt": CDT,
     "uno_ic": UNOIC,
     "oversampling": Oversampling,
     "undersampling": Undersampling,

@@ -51,6 +51,11 @@ def test_vs_loss(oracle):
     check(build("vs_loss", oracle, gamma=hparams["gamma"], tau=hparams["tau"]), oracle)
 
 
+@pytest.mark.oracle("cdt", has=["loss"])
+def test_cdt(oracle):
+    check(build("cdt", oracle, gamma=oracle.hparams["gamma"]), oracle)
+
+
 @pytest.mark.oracle("softmax_eql", has=["loss"])
 def test_equalization(oracle):
     gamma, share = oracle.hparams["gamma"], oracle.hparams["lambda_"]
