@@ -10,6 +10,7 @@ from ltbench.losses.class_weights import (
     cost_sensitive_weights,
     effective_number_weights,
     inverse_weights,
+    scaled_to_classes,
     survey_weights,
 )
 from ltbench.losses.cross_entropy import cross_entropy
@@ -18,6 +19,7 @@ from ltbench.losses.distillation import distillation
 from ltbench.losses.diversity import class_temperatures, diversity
 from ltbench.losses.equalization import equalization
 from ltbench.losses.focal import focal, sigmoid_focal
+from ltbench.losses.influence_balanced import influence_balanced
 from ltbench.losses.info_nce import info_nce
 from ltbench.losses.inverse_softmax import inverse_counts, inverse_softmax
 from ltbench.losses.label_aware_smoothing import label_aware_smoothing, label_smoothing
@@ -50,6 +52,7 @@ __all__ = [
     "equalization",
     "expert_weight",
     "focal",
+    "influence_balanced",
     "info_nce",
     "inverse_counts",
     "inverse_softmax",
@@ -64,6 +67,7 @@ __all__ = [
     "paco",
     "posthoc_adjustment",
     "prior_rebalancing",
+    "scaled_to_classes",
     "sigmoid_focal",
     "survey_weights",
     "vector_scaling",

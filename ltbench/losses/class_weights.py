@@ -1,6 +1,6 @@
 """Class weights from class counts.
 
-Each function takes counts [C], returns float64 weights [C], exactly 1 with equal counts, and raises
+Each function of counts [C] returns float64 weights [C], exactly 1 with equal counts, and raises
 ValueError for a class without images.
 """
 
@@ -21,15 +21,19 @@ def effective_number_weights(counts: Tensor, beta: float = 0.9999) -> Tensor:
         beta: in [0, 1); 0 gives equal weights, towards 1 they are the inverse class frequencies.
     """
     check_value("beta", beta, "0 <= beta < 1", holds=0 <= beta < 1)
-    inverse = (1 - beta) / (1 - beta ** class_sizes(counts))
-    relative = inverse / inverse.max()
-    return relative * (len(relative) / relative.sum())
+    return scaled_to_classes((1 - beta) / (1 - beta ** class_sizes(counts)))
 
 
 def inverse_weights(counts: Tensor) -> Tensor:
     """Return the inverse class prior, n_max / n."""
     sizes = class_sizes(counts)
     return sizes.max() / sizes
+
+
+def scaled_to_classes(weights: Tensor) -> Tensor:
+    """Return positive weights [C], scaled to the sum C."""
+    relative = weights / weights.max()
+    return relative * (len(relative) / relative.sum())
 
 
 def survey_weights(counts: Tensor) -> Tensor:

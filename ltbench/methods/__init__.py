@@ -31,6 +31,7 @@ from ltbench.methods.rebalancing.class_balanced import ClassBalanced
 from ltbench.methods.rebalancing.class_balanced_sampling import ClassBalancedSampling
 from ltbench.methods.rebalancing.equalization import Equalization
 from ltbench.methods.rebalancing.focal import Focal
+from ltbench.methods.rebalancing.ib_loss import IBLoss
 from ltbench.methods.rebalancing.lade import LADE
 from ltbench.methods.rebalancing.ldam_drw import LDAMDRW
 from ltbench.methods.rebalancing.logit_adjustment import LogitAdjustment
@@ -59,6 +60,7 @@ METHODS: dict[str, type[Method]] = {
     "posthoc_logit_adjustment": PosthocLogitAdjustment,
     "vs_loss": VSLoss,
     "cdt": CDT,
+    "ib_loss": IBLoss,
     "uno_ic": UNOIC,
     "oversampling": Oversampling,
     "undersampling": Undersampling,

@@ -4,13 +4,16 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from ltbench.config.load import load_recipe
 from ltbench.core.batch import Batch
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import total_loss
+from ltbench.losses import effective_number_weights, influence_balanced
 from ltbench.methods import METHODS
+from ltbench.methods.contract import Progress
 from ltbench.networks import NetworkSpec
 from ltbench.training.schedule import build_optimizer
 from tests.losses.test_loss_oracles import EXACT
@@ -54,6 +57,62 @@ def test_vs_loss(oracle):
 @pytest.mark.oracle("cdt", has=["loss"])
 def test_cdt(oracle):
     check(build("cdt", oracle, gamma=oracle.hparams["gamma"]), oracle)
+
+
+class GivenNetwork(nn.Module):
+    """A network of given features and logits."""
+
+    def __init__(self, features, logits):
+        super().__init__()
+        self.given = features, logits
+
+    def features(self, images):
+        return self.given[0]
+
+    def classifier(self, features):
+        return self.given[1]
+
+
+@pytest.mark.oracle("ib_loss", has=["loss"])
+def test_ib_loss(oracle):
+    hparams = oracle.hparams
+    method = build("ib_loss", oracle, alpha=hparams["alpha"], gamma=hparams.get("gamma", 0.0))
+    given = oracle["feat_l1"].requires_grad_(), oracle["logits"].requires_grad_()
+    method.network = GivenNetwork(*given)
+    method.progress = Progress(100, 200, deferred=False)
+    loss = method.training_loss(Batch(given[1], oracle["labels"], oracle["labels"]))
+    torch.testing.assert_close(loss, oracle["loss"], **EXACT)
+    expected = oracle["grad_features"], oracle["grad_logits"]
+    torch.testing.assert_close(torch.autograd.grad(loss, given), expected, **EXACT)
+
+
+@pytest.mark.parametrize(("start", "epochs", "first"), [(0.5, 200, 100), (0.5, 27, 14), (1, 9, 9)])
+def test_ib_loss_balances_from_its_epoch_on_with_smaller_rates(start, epochs, first):
+    method = METHODS["ib_loss"](SPEC, COUNTS, METHODS["ib_loss"].HParams(start=start))
+    rates = []
+    for epoch in range(epochs):
+        method.progress = Progress(epoch, epochs, deferred=False)
+        rates.append(method.lr_multiplier())
+    assert rates == [1.0] * first + [0.01] * (epochs - first)
+
+
+def test_ib_loss_is_cross_entropy_at_first():
+    method = METHODS["ib_loss"](SPEC, COUNTS)
+    batch = Batch(torch.randn(8, 1, 8, 8), torch.arange(8) % 4, torch.arange(8))
+    expected = METHODS["softmax"].training_loss(method, batch)
+    for epoch in (0, 1):
+        method.progress = Progress(epoch, 2, deferred=False)
+        assert method.training_loss(batch).equal(expected) == (epoch == 0)
+
+
+def test_ib_loss_weighs_by_effective_numbers():
+    kind = METHODS["ib_loss"]
+    method = kind(SPEC, COUNTS, kind.HParams(weights="effective", start=0))
+    logits, features, labels = torch.randn(8, 4), torch.randn(8, 6), torch.arange(8) % 4
+    method.network = GivenNetwork(features, logits)
+    loss = method.training_loss(Batch(logits, labels, labels))
+    weights = effective_number_weights(COUNTS)
+    assert loss.equal(influence_balanced(logits, labels, features, weights))
 
 
 @pytest.mark.oracle("softmax_eql", has=["loss"])
