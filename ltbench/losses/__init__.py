@@ -30,6 +30,7 @@ from ltbench.losses.logit_adjustment import logit_adjustment, posthoc_adjustment
 from ltbench.losses.paco import paco
 from ltbench.losses.prior_rebalancing import prior_rebalancing
 from ltbench.losses.residual_branches import branch_loss, class_groups
+from ltbench.losses.robal import robal, robal_margins
 from ltbench.losses.self_paced import curriculum_weights, ease_within_classes, expert_weight
 from ltbench.losses.vector_scaling import vector_scaling, vs_loss
 
@@ -67,6 +68,8 @@ __all__ = [
     "paco",
     "posthoc_adjustment",
     "prior_rebalancing",
+    "robal",
+    "robal_margins",
     "scaled_to_classes",
     "sigmoid_focal",
     "survey_weights",

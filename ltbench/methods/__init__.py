@@ -40,6 +40,7 @@ from ltbench.methods.rebalancing.posthoc_logit_adjustment import PosthocLogitAdj
 from ltbench.methods.rebalancing.progressively_balanced_sampling import (
     ProgressivelyBalancedSampling,
 )
+from ltbench.methods.rebalancing.robal import RoBal
 from ltbench.methods.rebalancing.softmax import Softmax
 from ltbench.methods.rebalancing.square_root_sampling import SquareRootSampling
 from ltbench.methods.rebalancing.undersampling import Undersampling
@@ -61,6 +62,7 @@ METHODS: dict[str, type[Method]] = {
     "vs_loss": VSLoss,
     "cdt": CDT,
     "ib_loss": IBLoss,
+    "robal": RoBal,
     "uno_ic": UNOIC,
     "oversampling": Oversampling,
     "undersampling": Undersampling,

@@ -17,6 +17,8 @@ from ltbench.losses import (
     log_prior,
     logit_adjustment,
     posthoc_adjustment,
+    robal,
+    robal_margins,
     survey_weights,
     vs_loss,
 )
@@ -42,7 +44,7 @@ LOSSES = {
     "vs_loss": vs_loss,
     "cdt": lambda z, y, counts: vs_loss(z, y, counts, gamma=0.2, tau=0.0),
 }
-ALL = {**LOSSES, "ldam": ldam}
+ALL = {**LOSSES, "ldam": ldam, "robal": robal}
 
 
 @pytest.fixture
@@ -124,7 +126,7 @@ def test_half_precision_logits_lose_no_more_than_their_own_rounding(name, batch)
     torch.testing.assert_close(value, ALL[name](logits.float(), labels, counts), rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("function", [log_prior, ldam_margins, *WEIGHTS.values()])
+@pytest.mark.parametrize("function", [log_prior, ldam_margins, robal_margins, *WEIGHTS.values()])
 def test_a_class_without_images_is_named(function):
     with pytest.raises(ValueError, match="without training images: 1, 3"):
         function(torch.tensor([5, 0, 2, 0]))

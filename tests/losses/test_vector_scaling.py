@@ -4,7 +4,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ltbench.losses import inverse_weights, log_prior, logit_adjustment, vector_scaling, vs_loss
+from ltbench.losses import (
+    inverse_weights,
+    log_prior,
+    logit_adjustment,
+    robal,
+    robal_margins,
+    vector_scaling,
+    vs_loss,
+)
 from tests.losses.test_loss_oracles import EXACT, check
 
 COUNTS = torch.tensor([500, 200, 90, 41, 17, 6, 1])
@@ -29,6 +37,22 @@ def test_vs_loss(oracle):
 @pytest.mark.oracle("cdt", has=["loss"])
 def test_cdt(oracle):
     check(oracle, lambda z, y: vs_loss(z, y, oracle["counts"], oracle.hparams["gamma"], tau=0.0))
+
+
+@pytest.mark.oracle("robal", has=["loss"])
+def test_robal(oracle):
+    margin, scale, tau_bias, tau_margin = (oracle.hparams[k] for k in ("m", "s", "tau_b", "tau_m"))
+    counts = oracle["counts"]
+    margins = robal_margins(counts, margin, tau_margin, scale)
+    torch.testing.assert_close(margins, oracle["m_list"], **EXACT)
+    check(oracle, lambda z, y: robal(z, y, counts, margin, tau_margin, tau_bias, scale))
+
+
+def test_robal_of_equal_counts_has_one_margin(batch):
+    logits, labels = batch
+    moved = 10 * (logits - 0.1 * F.one_hot(labels, 7))
+    found = robal(*batch, torch.full((7,), 41))
+    torch.testing.assert_close(found, F.cross_entropy(moved, labels))
 
 
 def test_without_temperatures_it_is_logit_adjustment(batch):

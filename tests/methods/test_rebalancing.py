@@ -1,6 +1,7 @@
 """Re-balancing methods against the authors' numbers, and what each promises by itself."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -113,6 +114,29 @@ def test_ib_loss_weighs_by_effective_numbers():
     loss = method.training_loss(Batch(logits, labels, labels))
     weights = effective_number_weights(COUNTS)
     assert loss.equal(influence_balanced(logits, labels, features, weights))
+
+
+@pytest.mark.oracle("robal", has=["loss"])
+def test_robal(oracle):
+    names = {"m": "margin", "s": "scale", "tau_b": "tau_bias", "tau_m": "tau_margin"}
+    hparams = {names[name]: value for name, value in oracle.hparams.items()}
+    check(build("robal", oracle, **hparams), oracle)
+
+
+@pytest.mark.oracle("robal", has=["weight"])
+def test_robal_classifier_and_boundary(oracle):
+    """The file has their values in the names of its arrays."""
+    cosplus, postproc = sorted(name for name in oracle.own if "_logits_" in name)
+    scale, gamma, tau = map(float, re.findall(r"[a-z](\d[\d.]*)", postproc))
+    counts, kind = oracle["counts"], METHODS["robal"]
+    hparams = kind.HParams(gamma=gamma, scale=scale, tau_posthoc=tau)
+    method = kind(NetworkSpec("resnet8", classes=len(counts)), counts, hparams).double()
+    method.network.classifier.weight.data = oracle["weight"]
+    cosines = method.network.classifier(oracle["features"])
+    torch.testing.assert_close(cosines, oracle[cosplus], **EXACT)
+    logits = method.predict(oracle["features"])  # features pass the network as cached ones do
+    difference = logits - oracle[postproc]  # ours are centered: one constant for all
+    torch.testing.assert_close(difference, difference[0, 0].expand_as(difference), **EXACT)
 
 
 @pytest.mark.oracle("softmax_eql", has=["loss"])
