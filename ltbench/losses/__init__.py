@@ -31,6 +31,7 @@ from ltbench.losses.paco import paco
 from ltbench.losses.prior_rebalancing import prior_rebalancing
 from ltbench.losses.residual_branches import branch_loss, class_groups
 from ltbench.losses.robal import robal, robal_margins
+from ltbench.losses.seesaw import seesaw
 from ltbench.losses.self_paced import curriculum_weights, ease_within_classes, expert_weight
 from ltbench.losses.vector_scaling import vector_scaling, vs_loss
 
@@ -71,6 +72,7 @@ __all__ = [
     "robal",
     "robal_margins",
     "scaled_to_classes",
+    "seesaw",
     "sigmoid_focal",
     "survey_weights",
     "vector_scaling",

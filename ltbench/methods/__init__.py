@@ -41,6 +41,7 @@ from ltbench.methods.rebalancing.progressively_balanced_sampling import (
     ProgressivelyBalancedSampling,
 )
 from ltbench.methods.rebalancing.robal import RoBal
+from ltbench.methods.rebalancing.seesaw import Seesaw
 from ltbench.methods.rebalancing.softmax import Softmax
 from ltbench.methods.rebalancing.square_root_sampling import SquareRootSampling
 from ltbench.methods.rebalancing.undersampling import Undersampling
@@ -63,6 +64,7 @@ METHODS: dict[str, type[Method]] = {
     "cdt": CDT,
     "ib_loss": IBLoss,
     "robal": RoBal,
+    "seesaw": Seesaw,
     "uno_ic": UNOIC,
     "oversampling": Oversampling,
     "undersampling": Undersampling,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from ltbench.classifiers import CosineClassifier
 from ltbench.config.load import load_recipe
 from ltbench.core.batch import Batch
 from ltbench.core.rng import GlobalBatchRNG
@@ -137,6 +138,25 @@ def test_robal_classifier_and_boundary(oracle):
     logits = method.predict(oracle["features"])  # features pass the network as cached ones do
     difference = logits - oracle[postproc]  # ours are centered: one constant for all
     torch.testing.assert_close(difference, difference[0, 0].expand_as(difference), **EXACT)
+
+
+@pytest.mark.oracle("seesaw", has=["loss"])
+def test_seesaw(oracle):
+    """Consecutive calls: each counts its images first."""
+    method = build("seesaw", oracle, p=oracle.hparams["p"], q=oracle.hparams["q"])
+    method.seen.copy_(oracle["cum_samples_init"])
+    names = ("logits", "labels", "loss", "grad_logits", "cum_samples_after")
+    for logits, labels, loss, gradient, seen in zip(*map(oracle.__getitem__, names), strict=True):
+        call = {"logits": logits, "labels": labels, "loss": loss, "grad_logits": gradient}
+        check(method, call)
+        assert method.seen.equal(seen)
+
+
+def test_seesaw_with_cosines_is_of_the_paper():
+    kind = METHODS["seesaw"]
+    classifier = kind(SPEC, COUNTS, kind.HParams(classifier="cosine")).network.classifier
+    assert isinstance(classifier, CosineClassifier)
+    assert classifier.scale == 20
 
 
 @pytest.mark.oracle("softmax_eql", has=["loss"])

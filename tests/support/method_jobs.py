@@ -19,6 +19,7 @@ CASES = {key: Case(key) for key in METHODS}
 CASES["ib_loss-from-the-start"] = Case("ib_loss", {"start": 0.0})
 CASES["mixup-ldam"] = Case("mixup", {"loss": "ldam"})
 CASES["rsg-drw"] = Case("rsg", {"loss": "drw"})
+CASES["seesaw-cosine"] = Case("seesaw", {"classifier": "cosine"})
 CASES["ssp-moco"] = Case("ssp", {"task": "moco", "queue": 40, "width": 8})
 
 
