@@ -7,9 +7,8 @@ Ren et al., "Balanced Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 
 from torch import Tensor
 
 from ltbench.core.checks import check_shape
-from ltbench.losses.counts import as_constant
-from ltbench.losses.cross_entropy import cross_entropy
 from ltbench.losses.log_prior import log_prior
+from ltbench.losses.vector_scaling import vector_scaling
 
 
 def balanced_softmax(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
@@ -26,4 +25,4 @@ def balanced_softmax(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
         ValueError: for a class without images.
     """
     check_shape("counts", counts, logits.shape[-1])
-    return cross_entropy(logits + as_constant(log_prior(counts), logits), labels)
+    return vector_scaling(logits, labels, offsets=log_prior(counts))

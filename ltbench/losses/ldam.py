@@ -7,9 +7,9 @@ loss: the input is a plain cosine, not a scaled one.
 
 from torch import Tensor
 
-from ltbench.core.checks import check_labels, check_shape
-from ltbench.losses.counts import as_constant, class_sizes
-from ltbench.losses.cross_entropy import cross_entropy
+from ltbench.core.checks import check_shape
+from ltbench.losses.counts import class_sizes
+from ltbench.losses.vector_scaling import vector_scaling
 
 SCALE = 30.0
 """Inverse temperature of the authors (s)."""
@@ -55,9 +55,6 @@ def ldam(
     Raises:
         ValueError: for a class without images.
     """
-    check_labels(labels, cosines.shape)
-    check_shape("counts", counts, cosines.shape[1])
-    margins = as_constant(ldam_margins(counts, max_margin), cosines)
-    at_label = labels.unsqueeze(1)
-    shifted = cosines.to(margins.dtype).scatter_add(1, at_label, -margins[at_label])  # [B, C]
-    return cross_entropy(scale * shifted, labels, weights)
+    check_shape("counts", counts, cosines.shape[-1])
+    margins = ldam_margins(counts, max_margin)
+    return vector_scaling(cosines, labels, margins=margins, scale=scale, weights=weights)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ltbench.core.checks import check_shape
 from ltbench.losses.counts import as_constant
-from ltbench.losses.cross_entropy import cross_entropy
 from ltbench.losses.log_prior import log_prior
+from ltbench.losses.vector_scaling import vector_scaling
 
 EPSILON = 1e-12
 
@@ -27,7 +27,7 @@ def logit_adjustment(
         epsilon: added inside the logarithm.
     """
     check_shape("counts", counts, logits.shape[-1])
-    return cross_entropy(logits + as_constant(log_prior(counts, tau, epsilon), logits), labels)
+    return vector_scaling(logits, labels, offsets=log_prior(counts, tau, epsilon))
 
 
 def posthoc_adjustment(

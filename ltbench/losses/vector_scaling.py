@@ -7,6 +7,7 @@ class-dependent temperatures (CDT); with margins it is that of LDAM and RoBal.
 
 from torch import Tensor
 
+from ltbench.core.checks import check_labels, check_shape
 from ltbench.losses.class_weights import inverse_weights
 from ltbench.losses.counts import as_constant
 from ltbench.losses.cross_entropy import cross_entropy
@@ -39,6 +40,7 @@ def vector_scaling(
     if temperatures is not None:
         logits = logits / as_constant(temperatures, logits)
     if margins is not None:
+        check_labels(labels, logits.shape)
         margins, at_label = as_constant(margins, logits), labels.unsqueeze(1)
         logits = logits.to(margins.dtype).scatter_add(1, at_label, -margins[at_label])
     if scale != 1:
@@ -65,6 +67,7 @@ def vs_loss(
     Raises:
         ValueError: for a class without images.
     """
+    check_shape("counts", counts, logits.shape[-1])
     temperatures = inverse_weights(counts) ** gamma
     offsets = log_prior(counts, tau)
     return vector_scaling(logits, labels, temperatures=temperatures, offsets=offsets)
