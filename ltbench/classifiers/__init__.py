@@ -4,7 +4,7 @@ from ltbench.classifiers.causal_norm import CausalNormClassifier
 from ltbench.classifiers.choice import classifier_for
 from ltbench.classifiers.cosine import CosineClassifier
 from ltbench.classifiers.learnable_scale import LearnableScale
-from ltbench.classifiers.linear import linear, reset_linear
+from ltbench.classifiers.linear import linear, one_vs_all, reset_linear
 from ltbench.classifiers.meta_embedding import MetaEmbedding
 from ltbench.classifiers.nearest_mean import NearestClassMean
 from ltbench.classifiers.tau_norm import TauNormalized, tau_normalized
@@ -18,6 +18,7 @@ __all__ = [
     "TauNormalized",
     "classifier_for",
     "linear",
+    "one_vs_all",
     "reset_linear",
     "tau_normalized",
 ]

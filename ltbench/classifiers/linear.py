@@ -1,5 +1,7 @@
 """Linear classifier."""
 
+import math
+
 from torch import nn
 
 
@@ -10,6 +12,16 @@ def linear(width: int, classes: int) -> nn.Linear:
     """
     classifier = nn.Linear(width, classes)
     nn.init.zeros_(classifier.bias)
+    return classifier
+
+
+def one_vs_all(width: int, classes: int) -> nn.Linear:
+    """Return a linear classifier whose sigmoids start at probability 1 / C.
+
+    As `linear`, with the biases -ln(C - 1): Cui et al., CVPR 2019 (arXiv:1901.05555), section 4.2.
+    """
+    classifier = linear(width, classes)
+    nn.init.constant_(classifier.bias, -math.log(classes - 1))
     return classifier
 
 

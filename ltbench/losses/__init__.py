@@ -5,6 +5,7 @@ Labels, counts, shapes and numbers that they cannot take are a TypeError or Valu
 
 from ltbench.losses.balanced_softmax import balanced_softmax
 from ltbench.losses.base_loss import BaseLoss, base_loss
+from ltbench.losses.binary import binary, one_vs_all_targets
 from ltbench.losses.class_balanced import class_balanced
 from ltbench.losses.class_weights import (
     cost_sensitive_weights,
@@ -39,6 +40,7 @@ __all__ = [
     "BaseLoss",
     "balanced_softmax",
     "base_loss",
+    "binary",
     "branch_loss",
     "class_balanced",
     "class_groups",
@@ -66,6 +68,7 @@ __all__ = [
     "ldam_margins",
     "log_prior",
     "logit_adjustment",
+    "one_vs_all_targets",
     "paco",
     "posthoc_adjustment",
     "prior_rebalancing",

@@ -8,6 +8,7 @@ from ltbench.classifiers import (
     NearestClassMean,
     TauNormalized,
     linear,
+    one_vs_all,
     reset_linear,
     tau_normalized,
 )
@@ -140,6 +141,12 @@ def test_linear_begins_with_zero_bias_and_resets_from_the_default_generator():
     torch.manual_seed(3)
     reset_linear(classifier)
     assert classifier.weight.equal(first)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 100])
+def test_one_vs_all_begins_at_one_of_c(classes):
+    probabilities = one_vs_all(6, classes)(torch.zeros(1, 6)).sigmoid()
+    torch.testing.assert_close(probabilities, torch.full((1, classes), 1 / classes))
 
 
 def test_cosines_do_not_depend_on_lengths():
