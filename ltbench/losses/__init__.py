@@ -19,6 +19,7 @@ from ltbench.losses.disc_centroids import disc_centroids
 from ltbench.losses.distillation import distillation
 from ltbench.losses.diversity import class_temperatures, diversity
 from ltbench.losses.equalization import equalization
+from ltbench.losses.equalization_v2 import gradient_guided_weights, gradient_sums
 from ltbench.losses.focal import focal, sigmoid_focal
 from ltbench.losses.influence_balanced import influence_balanced
 from ltbench.losses.info_nce import info_nce
@@ -56,6 +57,8 @@ __all__ = [
     "equalization",
     "expert_weight",
     "focal",
+    "gradient_guided_weights",
+    "gradient_sums",
     "influence_balanced",
     "info_nce",
     "inverse_counts",

@@ -29,6 +29,7 @@ from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
 from ltbench.methods.rebalancing.cdt import CDT
 from ltbench.methods.rebalancing.class_balanced import ClassBalanced
 from ltbench.methods.rebalancing.class_balanced_sampling import ClassBalancedSampling
+from ltbench.methods.rebalancing.eql_v2 import EQLv2
 from ltbench.methods.rebalancing.equalization import Equalization
 from ltbench.methods.rebalancing.focal import Focal
 from ltbench.methods.rebalancing.ib_loss import IBLoss
@@ -55,6 +56,7 @@ METHODS: dict[str, type[Method]] = {
     "focal": Focal,
     "class_balanced": ClassBalanced,
     "equalization": Equalization,
+    "eql_v2": EQLv2,
     "balanced_softmax": BalancedSoftmax,
     "ldam_drw": LDAMDRW,
     "lade": LADE,
