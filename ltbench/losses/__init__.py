@@ -17,6 +17,11 @@ from ltbench.losses.class_weights import (
 from ltbench.losses.cross_entropy import cross_entropy
 from ltbench.losses.disc_centroids import disc_centroids
 from ltbench.losses.distillation import distillation
+from ltbench.losses.distribution_balanced import (
+    class_bias,
+    distribution_balanced,
+    rebalanced_weights,
+)
 from ltbench.losses.diversity import class_temperatures, diversity
 from ltbench.losses.equalization import equalization
 from ltbench.losses.equalization_v2 import gradient_guided_weights, gradient_sums
@@ -44,6 +49,7 @@ __all__ = [
     "binary",
     "branch_loss",
     "class_balanced",
+    "class_bias",
     "class_groups",
     "class_temperatures",
     "cost_sensitive_weights",
@@ -51,6 +57,7 @@ __all__ = [
     "curriculum_weights",
     "disc_centroids",
     "distillation",
+    "distribution_balanced",
     "diversity",
     "ease_within_classes",
     "effective_number_weights",
@@ -75,6 +82,7 @@ __all__ = [
     "paco",
     "posthoc_adjustment",
     "prior_rebalancing",
+    "rebalanced_weights",
     "robal",
     "robal_margins",
     "scaled_to_classes",

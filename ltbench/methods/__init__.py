@@ -29,6 +29,7 @@ from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
 from ltbench.methods.rebalancing.cdt import CDT
 from ltbench.methods.rebalancing.class_balanced import ClassBalanced
 from ltbench.methods.rebalancing.class_balanced_sampling import ClassBalancedSampling
+from ltbench.methods.rebalancing.distribution_balanced import DistributionBalanced
 from ltbench.methods.rebalancing.eql_v2 import EQLv2
 from ltbench.methods.rebalancing.equalization import Equalization
 from ltbench.methods.rebalancing.focal import Focal
@@ -57,6 +58,7 @@ METHODS: dict[str, type[Method]] = {
     "class_balanced": ClassBalanced,
     "equalization": Equalization,
     "eql_v2": EQLv2,
+    "distribution_balanced": DistributionBalanced,
     "balanced_softmax": BalancedSoftmax,
     "ldam_drw": LDAMDRW,
     "lade": LADE,
