@@ -3,6 +3,7 @@
 Labels, counts, shapes and numbers that they cannot take are a TypeError or ValueError.
 """
 
+from ltbench.losses.adaptive_class_suppression import adaptive_class_suppression
 from ltbench.losses.balanced_softmax import balanced_softmax
 from ltbench.losses.base_loss import BaseLoss, base_loss
 from ltbench.losses.binary import binary, one_vs_all_targets
@@ -44,6 +45,7 @@ from ltbench.losses.vector_scaling import vector_scaling, vs_loss
 
 __all__ = [
     "BaseLoss",
+    "adaptive_class_suppression",
     "balanced_softmax",
     "base_loss",
     "binary",

@@ -25,6 +25,7 @@ from ltbench.methods.module_improvement.paco import PaCo
 from ltbench.methods.module_improvement.tau_norm import TauNorm
 from ltbench.methods.module_improvement.tau_norm_learned import TauNormLearned
 from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
+from ltbench.methods.rebalancing.acsl import ACSL
 from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
 from ltbench.methods.rebalancing.cdt import CDT
 from ltbench.methods.rebalancing.class_balanced import ClassBalanced
@@ -59,6 +60,7 @@ METHODS: dict[str, type[Method]] = {
     "equalization": Equalization,
     "eql_v2": EQLv2,
     "distribution_balanced": DistributionBalanced,
+    "acsl": ACSL,
     "balanced_softmax": BalancedSoftmax,
     "ldam_drw": LDAMDRW,
     "lade": LADE,

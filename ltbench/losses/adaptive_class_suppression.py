@@ -1,0 +1,26 @@
+"""Adaptive class suppression: negatives count where the classifier is wrong.
+
+Wang, Zhu, Zhao, Zeng, Wang, Tang, "Adaptive Class Suppression Loss for Long-Tail Object Detection",
+CVPR 2021 (arXiv:2104.00885).
+"""
+
+from torch import Tensor
+
+from ltbench.losses.binary import binary, one_vs_all_targets
+from ltbench.losses.counts import as_constant
+
+
+def adaptive_class_suppression(logits: Tensor, labels: Tensor, threshold: float = 0.7) -> Tensor:
+    """Return the mean binary cross-entropy of labels and of classes that are mistaken for them.
+
+    A class that is not the label counts only if its probability, sigmoid(z), is at least
+    `threshold`.
+
+    Args:
+        logits: [B, C].
+        labels: [B], int64.
+        threshold: of the probabilities (xi of the paper).
+    """
+    targets = one_vs_all_targets(labels, logits.shape[1])
+    mistaken = as_constant(logits, logits).detach().sigmoid() >= threshold
+    return binary(logits, targets, targets | mistaken)
