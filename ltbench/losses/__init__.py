@@ -24,7 +24,7 @@ from ltbench.losses.distribution_balanced import (
     rebalanced_weights,
 )
 from ltbench.losses.diversity import class_temperatures, diversity
-from ltbench.losses.equalization import equalization
+from ltbench.losses.equalization import equalization, sigmoid_equalization
 from ltbench.losses.equalization_v2 import gradient_guided_weights, gradient_sums
 from ltbench.losses.focal import focal, sigmoid_focal
 from ltbench.losses.influence_balanced import influence_balanced
@@ -89,6 +89,7 @@ __all__ = [
     "robal_margins",
     "scaled_to_classes",
     "seesaw",
+    "sigmoid_equalization",
     "sigmoid_focal",
     "survey_weights",
     "vector_scaling",

@@ -1,4 +1,4 @@
-"""The softmax equalization loss.
+"""Equalization losses, of softmax and of one-vs-all sigmoids.
 
 Tan et al., "Equalization Loss for Long-Tailed Object Recognition", CVPR 2020 (arXiv:2003.05176).
 """
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ltbench.core.checks import check_labels, check_shape
 from ltbench.core.distributed import global_mean
+from ltbench.losses.binary import binary, one_vs_all_targets
 from ltbench.losses.counts import class_sizes
 
 
@@ -43,3 +44,33 @@ def equalization(
     left_out = (uniform <= gamma) & tail & ~F.one_hot(labels, len(counts)).bool()  # [B, C]
     logits = logits.masked_fill(left_out, -float("inf"))
     return global_mean(F.cross_entropy(logits, labels, reduction="none"))
+
+
+def sigmoid_equalization(
+    logits: Tensor,
+    labels: Tensor,
+    counts: Tensor,
+    uniform: Tensor,
+    gamma: float = 0.9,
+    threshold: float = 4.3e-4,
+) -> Tensor:
+    """Return the binary cross-entropy without most negative gradients on tail classes.
+
+    A class is left out of a sample's sum as in `equalization`, but a tail class has a share of the
+    training images below `threshold`, as in the authors' code.
+
+    Args:
+        logits: [B, C].
+        labels: [B], int64.
+        counts: [C], training images per class.
+        uniform: [B, C], random numbers in [0, 1).
+        gamma: probability of being left out; 1 is the authors' loss for objects.
+        threshold: smallest share of the images of a class that is not tail.
+
+    Raises:
+        ValueError: for a class without images.
+    """
+    sizes = class_sizes(counts)
+    tail = sizes / sizes.sum() < threshold  # [C]
+    targets = one_vs_all_targets(labels, len(counts))
+    return binary(logits, targets, ~((uniform <= gamma) & tail & ~targets))

@@ -45,6 +45,7 @@ from ltbench.methods.rebalancing.progressively_balanced_sampling import (
 )
 from ltbench.methods.rebalancing.robal import RoBal
 from ltbench.methods.rebalancing.seesaw import Seesaw
+from ltbench.methods.rebalancing.sigmoid_equalization import SigmoidEqualization
 from ltbench.methods.rebalancing.softmax import Softmax
 from ltbench.methods.rebalancing.square_root_sampling import SquareRootSampling
 from ltbench.methods.rebalancing.undersampling import Undersampling
@@ -58,6 +59,7 @@ METHODS: dict[str, type[Method]] = {
     "focal": Focal,
     "class_balanced": ClassBalanced,
     "equalization": Equalization,
+    "sigmoid_equalization": SigmoidEqualization,
     "eql_v2": EQLv2,
     "distribution_balanced": DistributionBalanced,
     "acsl": ACSL,

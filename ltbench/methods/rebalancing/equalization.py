@@ -5,7 +5,7 @@ CVPR 2020 (arXiv:2003.05176).
 
     L = -log( exp(z_y) / sum_k w_k exp(z_k) )                            implemented
     w_k = 1 - beta [pi_k < lambda] (1 - [k = y]), beta = 1 with probability gamma    implemented
-    sigmoid form with the exclusion of background                        left out: for detection
+    sigmoid form                                             in `sigmoid_equalization`
 
 pi_k is the share of class k in the training images. The authors have published no code for this
 form; ours is that of the survey's code, which gave its row "ESQL": beta is drawn for each image and
