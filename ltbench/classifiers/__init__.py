@@ -1,5 +1,6 @@
 """Classifiers: features [B, D] -> logits [B, C]."""
 
+from ltbench.classifiers.aligned import AlignedClassifier
 from ltbench.classifiers.causal_norm import CausalNormClassifier
 from ltbench.classifiers.choice import classifier_for
 from ltbench.classifiers.cosine import CosineClassifier
@@ -10,6 +11,7 @@ from ltbench.classifiers.nearest_mean import NearestClassMean
 from ltbench.classifiers.tau_norm import TauNormalized, tau_normalized
 
 __all__ = [
+    "AlignedClassifier",
     "CausalNormClassifier",
     "CosineClassifier",
     "LearnableScale",

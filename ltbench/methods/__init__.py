@@ -17,6 +17,7 @@ from ltbench.methods.ensembles.sade import SADE
 from ltbench.methods.module_improvement.causal_tde import CausalTDE
 from ltbench.methods.module_improvement.cosine import Cosine
 from ltbench.methods.module_improvement.crt import CRT
+from ltbench.methods.module_improvement.disalign import DisAlign
 from ltbench.methods.module_improvement.lws import LWS
 from ltbench.methods.module_improvement.mislas import MiSLAS
 from ltbench.methods.module_improvement.ncm import NCM
@@ -85,6 +86,7 @@ METHODS: dict[str, type[Method]] = {
     "tau_norm": TauNorm,
     "tau_norm_validated": TauNormValidated,
     "tau_norm_learned": TauNormLearned,
+    "disalign": DisAlign,
     "mixup": Mixup,
     "rsg": RSG,
     "lfme": LFME,
