@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.checks import check_labels, check_shape, check_some
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant
 
@@ -15,6 +16,7 @@ def one_vs_all_targets(labels: Tensor, classes: int) -> Tensor:
         labels: [B], int64.
         classes: number of classes.
     """
+    check_labels(labels, (len(labels), classes))
     return F.one_hot(labels, classes).bool()
 
 
@@ -40,6 +42,9 @@ def binary(
         gamma: focusing exponent, at least 0; 0 is cross-entropy.
         sample_weights: v [B]; the mean divides by the size of the batch.
     """
+    check_shape("logits", logits, "B", "C")
+    check_shape("targets", targets, *logits.shape)
+    check_some("logits", len(logits))
     logits = as_constant(logits, logits)
     signed = torch.where(targets, logits, -logits)  # [B, C]
     terms = F.logsigmoid(signed)

@@ -5,11 +5,11 @@ is binary: `sigmoid_focal`. The long-tailed literature uses its softmax form: `f
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench.core.checks import check_labels, check_shape, check_value
+from ltbench.core.checks import check_shape, check_value
 from ltbench.core.distributed import global_mean
+from ltbench.losses.binary import binary, one_vs_all_targets
 from ltbench.losses.counts import as_constant
 from ltbench.losses.cross_entropy import cross_entropies
 
@@ -62,13 +62,11 @@ def sigmoid_focal(
         gamma: focusing exponent, at least 0; 0 is binary cross-entropy.
         weights: [C], of samples by label; the mean divides by the size of the batch.
     """
-    check_labels(labels, logits.shape)
     _check(logits, gamma, weights)
-    logits = as_constant(logits, logits)
-    signed = torch.where(F.one_hot(labels, logits.shape[1]).bool(), logits, -logits)  # [B, C]
-    factors = (gamma * F.logsigmoid(-signed)).exp()  # (1 - p)^gamma with a finite slope
-    losses = -(factors * F.logsigmoid(signed)).sum(dim=1)  # [B]
-    return global_mean(losses if weights is None else as_constant(weights, logits)[labels] * losses)
+    targets = one_vs_all_targets(labels, logits.shape[-1])
+    check_shape("labels", labels, len(logits))
+    sample_weights = None if weights is None else weights[labels]
+    return binary(logits, targets, gamma=gamma, sample_weights=sample_weights)
 
 
 def _check(logits: Tensor, gamma: float, weights: Tensor | None) -> None:

@@ -18,16 +18,14 @@ its code's for CIFAR-10. With beta 0 all weights are 1, and `form: focal` is the
 et al. as in their paper.
 """
 
-import math
-from typing import cast
-
 from pydantic import Field
 from torch import nn
 
+from ltbench.classifiers import linear, one_vs_all
 from ltbench.losses import class_balanced
 from ltbench.losses.class_balanced import ClassBalancedForm
 from ltbench.methods.contract import LATER, Batch, HParams, Loss, Method, Paper
-from ltbench.networks import Network, NetworkSpec
+from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
 class ClassBalancedHParams(HParams):
@@ -66,12 +64,9 @@ class ClassBalanced(Method):
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network; one-vs-all classifiers start at probability 1 / C."""
-        network = cast("Network", super().build_network(spec))
-        if self.hparams.form != "softmax":
-            nn.init.constant_(
-                cast("nn.Linear", network.classifier).bias, -math.log(spec.classes - 1)
-            )
-        return network
+        backbone, width = build_backbone(spec)
+        classifier = linear if self.hparams.form == "softmax" else one_vs_all
+        return Network(backbone, classifier(width, spec.classes))
 
     def weight_decay_scale(self, parameter: str) -> float:
         """Return a parameter's weight decay, relative to the recipe's."""
