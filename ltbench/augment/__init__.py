@@ -3,7 +3,7 @@
 from ltbench.augment.color import JitterParams, draw_jitter, jitter
 from ltbench.augment.crop_flip import CropFlipParams, draw_crop_flip
 from ltbench.augment.distortion import distort
-from ltbench.augment.mixing import mix, mixup
+from ltbench.augment.mixing import MixedBatch, cutmix, mix, mixup, permuted, unmixed
 from ltbench.augment.policy import PolicyEpoch, draw_policy
 from ltbench.augment.resized_crop import CropParams, center_boxes, crop_boxes, draw_crops, resize
 from ltbench.augment.rotation import TURNS, turned
@@ -13,9 +13,11 @@ __all__ = [
     "CropFlipParams",
     "CropParams",
     "JitterParams",
+    "MixedBatch",
     "PolicyEpoch",
     "center_boxes",
     "crop_boxes",
+    "cutmix",
     "distort",
     "draw_crop_flip",
     "draw_crops",
@@ -24,6 +26,8 @@ __all__ = [
     "jitter",
     "mix",
     "mixup",
+    "permuted",
     "resize",
     "turned",
+    "unmixed",
 ]

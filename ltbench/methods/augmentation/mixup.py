@@ -17,7 +17,7 @@ weights each of the two means divides by the sum of its weights.
 from pydantic import Field
 from torch import nn
 
-from ltbench.augment import mix, mixup
+from ltbench.augment import MixedBatch, mixup
 from ltbench.classifiers import classifier_for
 from ltbench.losses import BaseLoss, base_loss
 from ltbench.methods.contract import LATER, Batch, HParams, Loss, Method, Paper
@@ -59,12 +59,18 @@ class Mixup(Method):
         backbone, width = build_backbone(spec)
         return Network(backbone, classifier_for(self.hparams.loss, width, spec.classes))
 
+    def mixed(self, batch: Batch) -> MixedBatch:
+        """Return a batch's mixed images."""
+        return mixup(batch, self.hparams.alpha, self.rng)
+
     def training_loss(self, batch: Batch) -> Loss:
         """Return the mixed loss of mixed images."""
-        images, partners, share = mixup(batch, self.hparams.alpha, self.rng)
-        logits, name, deferred = self.network(images), self.hparams.loss, self.progress.deferred
-        own, other = (
-            base_loss(name, logits, labels, self.counts, deferred=deferred)
-            for labels in (batch.labels, partners)
+        mixed = self.mixed(batch)
+        logits, name, deferred = (
+            self.network(mixed.images),
+            self.hparams.loss,
+            self.progress.deferred,
         )
-        return mix(own, other, share)
+        return mixed.loss(
+            lambda labels: base_loss(name, logits, labels, self.counts, deferred=deferred)
+        )

@@ -22,7 +22,7 @@ from typing import cast
 from pydantic import Field
 from torch import nn
 
-from ltbench.augment import mix, mixup
+from ltbench.augment import mixup
 from ltbench.classifiers import LearnableScale
 from ltbench.losses import cross_entropy, label_aware_smoothing, label_smoothing
 from ltbench.losses.label_aware_smoothing import Shape
@@ -94,9 +94,9 @@ class MiSLAS(Method):
         """Return the loss of mixup, or that of label-aware smoothing."""
         hparams = self.hparams
         if self.stage.name == "mixup":
-            images, partners, share = mixup(batch, hparams.alpha, self.rng)
-            logits = self.network(images)
-            return mix(cross_entropy(logits, batch.labels), cross_entropy(logits, partners), share)
+            mixed = mixup(batch, hparams.alpha, self.rng)
+            logits = self.network(mixed.images)
+            return mixed.loss(lambda labels: cross_entropy(logits, labels))
         smoothing = label_smoothing(
             self.counts, hparams.smooth_head, hparams.smooth_tail, hparams.shape
         )
