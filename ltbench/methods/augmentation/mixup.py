@@ -14,13 +14,15 @@ Other losses (`loss`) are not in the paper. They are mixed as cross-entropy is; 
 weights each of the two means divides by the sum of its weights.
 """
 
+from typing import Any, ClassVar
+
 from pydantic import Field
 from torch import nn
 
 from ltbench.augment import MixedBatch, mixup
 from ltbench.classifiers import classifier_for
 from ltbench.losses import BaseLoss, base_loss
-from ltbench.methods.contract import LATER, Batch, HParams, Loss, Method, Paper
+from ltbench.methods.contract import LATER, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
@@ -51,7 +53,7 @@ class Mixup(Method):
     category = "augmentation"
     batch_dependence = "gathered"
     oracle = "mix_family"
-    HParams = MixupHParams
+    HParams: ClassVar[type[MixupHParams]] = MixupHParams
     hparams: MixupHParams
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
@@ -59,11 +61,11 @@ class Mixup(Method):
         backbone, width = build_backbone(spec)
         return Network(backbone, classifier_for(self.hparams.loss, width, spec.classes))
 
-    def mixed(self, batch: Batch) -> MixedBatch:
+    def mixed(self, batch: Any) -> MixedBatch:
         """Return a batch's mixed images."""
         return mixup(batch, self.hparams.alpha, self.rng)
 
-    def training_loss(self, batch: Batch) -> Loss:
+    def training_loss(self, batch: Any) -> Loss:
         """Return the mixed loss of mixed images."""
         mixed = self.mixed(batch)
         logits, name, deferred = (

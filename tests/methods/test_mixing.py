@@ -1,0 +1,80 @@
+"""Whole mixing methods against the authors' numbers, and what each promises by itself."""
+
+import pytest
+import torch
+from torch import nn
+
+from ltbench.augment import mix
+from ltbench.core.rng import GlobalBatchRNG
+from ltbench.core.seeding import make_generator
+from ltbench.losses import cross_entropy
+from ltbench.methods import METHODS
+from ltbench.networks import NetworkSpec
+from tests.augment.test_mixing import EXACT, ChosenRNG, batch_of, center_of
+
+
+class Recorder(nn.Module):
+    """A network with given logits, which keeps its images."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images):
+        self.images = images
+        return self.logits
+
+
+def build(key, oracle, **hparams):
+    """Return a method whose network has a case's logits, and these."""
+    kind, counts = METHODS[key], oracle["counts"].long()
+    spec = NetworkSpec("resnet8", classes=len(counts))
+    method = kind(spec, counts, kind.HParams(**{"loss": "softmax"} | hparams))
+    logits = oracle["logits"].clone().requires_grad_()
+    method.network = Recorder(logits)
+    method.rng = ChosenRNG(oracle.hparams["lambda"], oracle["perm"].long(), center_of(oracle))
+    return method, logits
+
+
+def soft_label_gradient(oracle, partners, share):
+    """Return the gradient of the mean cross-entropy of soft labels, share [B] or a number."""
+    classes = oracle["logits"].shape[1]
+    own, other = (
+        nn.functional.one_hot(y.long(), classes).double() for y in (oracle["labels"], partners)
+    )
+    return (oracle["logits"].softmax(dim=1) - mix(own, other, share)) / len(own)
+
+
+@pytest.mark.oracle("mix_family", has=["cutmix_loss"])
+def test_cutmix(oracle):
+    """The file has no gradient of CutMix: it is that of the soft labels."""
+    method, logits = build("cutmix", oracle)
+    loss = method.training_loss(batch_of(oracle))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert method.network.images.equal(oracle["cutmix_images"])
+    torch.testing.assert_close(loss, oracle["cutmix_loss"], **EXACT)
+    partners, share = oracle["labels"][oracle["perm"].long()], oracle["cutmix_lambda_area"]
+    expected = soft_label_gradient(oracle, partners, share)
+    torch.testing.assert_close(gradient, expected, **EXACT)
+
+
+@pytest.mark.oracle("mix_family", has=["cutmix_loss"])
+def test_without_boxes_cutmix_is_cross_entropy_bit_for_bit(oracle):
+    method, logits = build("cutmix", oracle, probability=0.0)
+    batch = batch_of(oracle)
+    loss, plain = method.training_loss(batch), cross_entropy(logits, batch.labels)
+    assert method.network.images is batch.images
+    assert loss.equal(plain)
+    gradients = (torch.autograd.grad(value, logits)[0] for value in (loss, plain))
+    assert torch.equal(*gradients)
+
+
+@pytest.mark.oracle("mix_family", has=["cutmix_loss"])
+def test_cutmix_mixes_a_share_of_the_batches(oracle):
+    method, _ = build("cutmix", oracle, probability=0.3)
+    method.rng = GlobalBatchRNG(make_generator(0, "method", 0))
+    batch, mixed = batch_of(oracle), 0
+    for _ in range(400):
+        method.training_loss(batch)
+        mixed += method.network.images is not batch.images
+    assert mixed == pytest.approx(120, abs=30)
