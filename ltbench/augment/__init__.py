@@ -3,7 +3,7 @@
 from ltbench.augment.color import JitterParams, draw_jitter, jitter
 from ltbench.augment.crop_flip import CropFlipParams, draw_crop_flip
 from ltbench.augment.distortion import distort
-from ltbench.augment.mixing import MixedBatch, cutmix, mix, mixup, permuted, unmixed
+from ltbench.augment.mixing import MixedBatch, cutmix, mix, mixup, permuted, relabel, unmixed
 from ltbench.augment.policy import PolicyEpoch, draw_policy
 from ltbench.augment.resized_crop import CropParams, center_boxes, crop_boxes, draw_crops, resize
 from ltbench.augment.rotation import TURNS, turned
@@ -27,6 +27,7 @@ __all__ = [
     "mix",
     "mixup",
     "permuted",
+    "relabel",
     "resize",
     "turned",
     "unmixed",

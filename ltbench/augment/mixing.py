@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from ltbench.core.batch import Batch
@@ -143,3 +144,26 @@ def cutmix(
     height, width = batch.images.shape[-2:]
     center = int(row * height), int(column * width)
     return paste(batch, images, labels, box(share, (height, width), center))
+
+
+def relabel(mixed: MixedBatch, counts: Tensor, ratio: float, threshold: float) -> MixedBatch:
+    """Favor the rarer label of pairs of unequal classes.
+
+    Chou et al., "Remix: Rebalanced Mixup", ECCV 2020 workshops (arXiv:2007.03943): the
+    label of an image has the share 0 instead of lambda, if it has at least `ratio` times as many
+    training images as its partner's and lambda < `threshold`; 1 the other way round.
+
+    Args:
+        mixed: by `mixup`.
+        counts: [C], training images per class.
+        ratio: of the counts, above 1 (kappa).
+        threshold: share of the common class below which its label is dropped (tau).
+    """
+    own, other = counts[mixed.labels], counts[mixed.partners]  # [B]
+    drop_own = (own >= ratio * other) & (mixed.share < threshold)
+    drop_other = (other >= ratio * own) & (1 - mixed.share < threshold)
+    return replace(
+        mixed,
+        labels=torch.where(drop_own, mixed.partners, mixed.labels),
+        partners=torch.where(drop_other, mixed.labels, mixed.partners),
+    )

@@ -6,6 +6,7 @@ The key also names its file and the folder of its records.
 from ltbench.methods.augmentation.cutmix import CutMix
 from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.mixup import Mixup
+from ltbench.methods.augmentation.remix import Remix
 from ltbench.methods.augmentation.rsg import RSG
 from ltbench.methods.augmentation.ssp import SSP
 from ltbench.methods.contract import Method
@@ -90,6 +91,7 @@ METHODS: dict[str, type[Method]] = {
     "disalign": DisAlign,
     "mixup": Mixup,
     "cutmix": CutMix,
+    "remix": Remix,
     "rsg": RSG,
     "lfme": LFME,
     "ssp": SSP,

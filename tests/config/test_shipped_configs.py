@@ -125,6 +125,7 @@ def test_datasets_of_a_kind_have_the_same_hyper_parameters(method, ratio):
     [
         ("mixup", "alpha", 1.0, 0.2),
         ("cutmix", "probability", 0.5, 1.0),
+        ("remix", "alpha", 1.0, 0.2),
         ("mislas", "alpha", 1.0, 0.2),
         ("causal_tde", "mu_lr", 0.0, 0.02),
         ("paco", "width", 32, 128),

@@ -1,10 +1,12 @@
 """Whole mixing methods against the authors' numbers, and what each promises by itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from ltbench.augment import mix
+from ltbench.augment import MixedBatch, mix, relabel
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.losses import cross_entropy
@@ -78,3 +80,58 @@ def test_cutmix_mixes_a_share_of_the_batches(oracle):
         method.training_loss(batch)
         mixed += method.network.images is not batch.images
     assert mixed == pytest.approx(120, abs=30)
+
+
+def shares(oracle):
+    """Return a case's 25 shares of mixup, and those of its pairs' first labels [16]."""
+    return zip(
+        oracle["remix_lambda_x_grid"].tolist(),
+        oracle["remix_lambda_y"],
+        oracle["remix_loss"],
+        strict=True,
+    )
+
+
+@pytest.mark.oracle("mix_family", has=["remix_loss"])
+def test_remix(oracle):
+    """The file has no gradient of Remix: it is that of the soft labels with its lambda_y."""
+    kappa, tau = float(oracle["remix_hp_kappa"]), float(oracle["remix_hp_tau"])
+    partners, changed = oracle["labels"][oracle["perm"].long()], 0
+    for share, label_share, expected in shares(oracle):
+        method, logits = build("remix", oracle, ratio=kappa, threshold=tau)
+        method.rng.share = share
+        loss = method.training_loss(batch_of(oracle))
+        (gradient,) = torch.autograd.grad(loss, logits)
+        images = mix(oracle["images"], oracle["images"][oracle["perm"].long()], share)
+        assert method.network.images.equal(images)
+        torch.testing.assert_close(loss, expected, **EXACT)
+        torch.testing.assert_close(
+            gradient, soft_label_gradient(oracle, partners, label_share[:, None]), **EXACT
+        )
+        changed += int((label_share != share).sum())
+    assert changed
+
+
+@pytest.mark.oracle("mix_family", has=["remix_loss"])
+def test_remix_of_similar_classes_is_mixup_bit_for_bit(oracle):
+    for share, *_ in shares(oracle):
+        losses = []
+        for key, hparams in (("mixup", {}), ("remix", {"ratio": 1e9}), ("remix", {"threshold": 0})):
+            method, _ = build(key, oracle, **hparams)
+            method.rng.share = share
+            losses.append(method.training_loss(batch_of(oracle)))
+        assert losses[0].equal(losses[1])
+        assert losses[0].equal(losses[2])
+
+
+def test_a_rare_label_takes_the_pair_from_exactly_kappa_times_as_many_images():
+    counts, labels = torch.tensor([9, 3, 2]), torch.tensor([0, 1, 0, 1])
+    partners = torch.tensor([1, 0, 0, 2])
+    mixed = MixedBatch(torch.zeros(4), labels, partners, 0.4)
+    rare = relabel(mixed, counts, 3.0, 0.5)
+    assert rare.labels.tolist() == [1, 1, 0, 1]  # 0.4 of class 0: its label is dropped
+    assert rare.partners.tolist() == [1, 0, 0, 2]  # 0.6 of class 0: it is kept
+    rare = relabel(replace(mixed, share=0.6), counts, 3.0, 0.5)
+    assert rare.labels.tolist() == [0, 1, 0, 1]
+    assert rare.partners.tolist() == [1, 1, 0, 2]
+    assert relabel(replace(mixed, share=0.5), counts, 3.0, 0.5).labels.equal(labels)
