@@ -3,6 +3,7 @@
 The key also names its file and the folder of its records.
 """
 
+from ltbench.methods.augmentation.cmo import CMO
 from ltbench.methods.augmentation.cutmix import CutMix
 from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.mixup import Mixup
@@ -92,6 +93,7 @@ METHODS: dict[str, type[Method]] = {
     "mixup": Mixup,
     "cutmix": CutMix,
     "remix": Remix,
+    "cmo": CMO,
     "rsg": RSG,
     "lfme": LFME,
     "ssp": SSP,

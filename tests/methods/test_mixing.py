@@ -7,11 +7,14 @@ import torch
 from torch import nn
 
 from ltbench.augment import MixedBatch, mix, relabel
+from ltbench.core.batch import Batch
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.losses import cross_entropy
 from ltbench.methods import METHODS
+from ltbench.methods.contract import EpochDraw, Progress
 from ltbench.networks import NetworkSpec
+from ltbench.samplers.probabilities import power
 from tests.augment.test_mixing import EXACT, ChosenRNG, batch_of, center_of
 
 
@@ -135,3 +138,50 @@ def test_a_rare_label_takes_the_pair_from_exactly_kappa_times_as_many_images():
     assert rare.labels.tolist() == [0, 1, 0, 1]
     assert rare.partners.tolist() == [1, 1, 0, 2]
     assert relabel(replace(mixed, share=0.5), counts, 3.0, 0.5).labels.equal(labels)
+
+
+def streams(oracle):
+    """Return a case's step of CMO."""
+    labels = oracle["cmo_foreground_labels"].long()
+    foreground = Batch(oracle["cmo_foreground_images"], labels, labels)
+    return {"background": batch_of(oracle), "foreground": foreground}
+
+
+@pytest.mark.oracle("mix_family", has=["cmo_loss"])
+def test_cmo(oracle):
+    method, logits = build("cmo", oracle)
+    method.progress = Progress(100, 200, deferred=False)
+    loss = method.training_loss(streams(oracle))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert method.network.images.equal(oracle["cmo_images"])
+    torch.testing.assert_close(loss, oracle["cmo_loss"], **EXACT)
+    torch.testing.assert_close(gradient, oracle["cmo_grad_logits"], **EXACT)
+
+
+@pytest.mark.oracle("mix_family", has=["cmo_active_epochs_of_200_0based"])
+def test_cmo_does_not_mix_at_the_ends_of_training(oracle):
+    method, _ = build("cmo", oracle)
+    mixed = []
+    for epoch in range(200):
+        method.progress = Progress(epoch, 200, deferred=False)
+        method.training_loss(streams(oracle))
+        mixed += [] if method.network.images.equal(oracle["images"]) else [epoch]
+    assert mixed == oracle["cmo_active_epochs_of_200_0based"].tolist()
+
+
+@pytest.mark.oracle("mix_family", has=["cmo_sampler_weight_per_class_alpha1.0"])
+@pytest.mark.parametrize("exponent", [1.0, 0.5])
+def test_foregrounds_are_drawn_by_inverse_class_size(oracle, exponent):
+    method, _ = build("cmo", oracle, power=exponent)
+    counts = oracle["counts"].long()
+    labels = torch.arange(len(counts)).repeat_interleave(counts)
+    draw = EpochDraw(labels, epoch=0, epochs=1, batch=16, seed=0)
+    epochs = [replace(draw, epoch=e) for e in range(max(1, 20_000 // len(labels)))]
+    drawn = torch.cat([method.epoch_indices(each)["foreground"].flatten() for each in epochs])
+    weights = counts * oracle[f"cmo_sampler_weight_per_class_alpha{exponent}"]
+    expected = weights / weights.sum()
+    found = torch.bincount(labels[drawn], minlength=len(counts)) / len(drawn)
+    torch.testing.assert_close(found.double(), expected, rtol=0.1, atol=0.01)
+    torch.testing.assert_close(power(counts, 1 - exponent), expected, **EXACT)
+    backgrounds = method.epoch_indices(draw)["background"]
+    assert backgrounds.flatten().unique().numel() == backgrounds.numel()
