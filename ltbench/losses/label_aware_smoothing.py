@@ -15,21 +15,24 @@ from ltbench.core.checks import check_choice, check_labels, check_shape, check_v
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant, class_sizes
 
-Shape = Literal["concave", "linear", "convex"]
+Shape = Literal["concave", "linear", "convex", "exp"]
 
 
-def label_smoothing(counts: Tensor, head: float, tail: float, shape: Shape = "concave") -> Tensor:
+def label_smoothing(
+    counts: Tensor, head: float, tail: float, shape: Shape = "concave", power: float = 1.0
+) -> Tensor:
     """Return the label smoothing of each class, from `tail` to `head`.
 
     In between it follows t = (n - n_min) / (n_max - n_min): "linear" t, "concave" sin(pi t / 2),
-    "convex" 1 - cos(pi t / 2). With equal counts, where the authors' code divides by zero, every
-    class has that of the largest.
+    "convex" 1 - cos(pi t / 2), and "exp" t^power, which is in the authors' code alone. With equal
+    counts, where their code divides by zero, every class has that of the largest.
 
     Args:
         counts: [C], training images per class.
         head: smoothing of the largest class.
         tail: smoothing of the smallest class.
         shape: of the curve in between.
+        power: exponent of the shape "exp".
 
     Returns:
         [C] float64.
@@ -47,6 +50,8 @@ def label_smoothing(counts: Tensor, head: float, tail: float, shape: Shape = "co
         t = torch.sin(t * math.pi / 2)
     elif shape == "convex":
         t = 1 - torch.cos(t * math.pi / 2)
+    elif shape == "exp":
+        t = t**power
     return tail + (head - tail) * t
 
 

@@ -20,7 +20,7 @@ def test_the_authors_numbers(oracle):
     torch.testing.assert_close(gradient, oracle["grad_logits"], **EXACT)
 
 
-@pytest.mark.parametrize("shape", ["concave", "linear", "convex"])
+@pytest.mark.parametrize("shape", ["concave", "linear", "convex", "exp"])
 def test_smoothing_falls_from_head_to_tail(shape):
     smoothing = label_smoothing(COUNTS, 0.4, 0.1, shape)
     assert smoothing[0] == pytest.approx(0.4)
@@ -34,6 +34,16 @@ def test_shapes_bend_as_they_are_called():
     )
     assert (concave > linear).all()
     assert (linear > convex).all()
+
+
+def test_exp_is_a_power_between_tail_and_head():
+    """As in the authors' code; their numbers in the oracle file are of the other shapes."""
+    counts = torch.tensor([101, 51, 26, 1])
+    smoothing = label_smoothing(counts, 0.4, 0.1, "exp", 2.0)
+    assert smoothing.tolist() == pytest.approx([0.4, 0.1 + 0.3 / 4, 0.1 + 0.3 / 16, 0.1])
+    assert label_smoothing(COUNTS, 0.4, 0.1, "exp").equal(
+        label_smoothing(COUNTS, 0.4, 0.1, "linear")
+    )
 
 
 def test_equal_counts_are_smoothed_as_the_head_which_is_torchs_label_smoothing():

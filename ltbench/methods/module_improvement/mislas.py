@@ -6,6 +6,7 @@ Zhong, Cui, Liu, Jia, "Improving Calibration for Long-Tailed Recognition", CVPR 
     stage 1: mixup, instance-balanced                                          implemented
     stage 2: class-balanced, backbone weights fixed                            implemented
     label-aware smoothing, concave, linear and convex                  (5-9)   implemented
+    the same as a power of the class size, `shape: exp`                        from their code
     W~ = diag(s) (r W + dW): scales s are learned, W learns slowly      (10)   implemented
     shift learning: BatchNorm uses and updates batch statistics in stage 2     implemented
 
@@ -26,7 +27,7 @@ from ltbench.augment import mixup
 from ltbench.classifiers import LearnableScale
 from ltbench.losses import cross_entropy, label_aware_smoothing, label_smoothing
 from ltbench.losses.label_aware_smoothing import Shape
-from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
+from ltbench.methods.contract import LATER, Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
 
@@ -37,6 +38,9 @@ class MiSLASHParams(HParams):
     smooth_head: float = Field(0.3, ge=0, le=1, description="smoothing of the largest class")
     smooth_tail: float = Field(0.0, ge=0, le=1, description="smoothing of the smallest class")
     shape: Shape = Field("concave", description="shape of the smoothing between the two")
+    power: float = Field(
+        1.0, gt=0, description="exponent of the shape exp", json_schema_extra=LATER
+    )
     shift_bn: bool = Field(
         True, description="whether BatchNorm uses and updates batch statistics in stage 2"
     )
@@ -98,6 +102,6 @@ class MiSLAS(Method):
             logits = self.network(mixed.images)
             return mixed.loss(lambda labels: cross_entropy(logits, labels))
         smoothing = label_smoothing(
-            self.counts, hparams.smooth_head, hparams.smooth_tail, hparams.shape
+            self.counts, hparams.smooth_head, hparams.smooth_tail, hparams.shape, hparams.power
         )
         return label_aware_smoothing(self.network(batch.images), batch.labels, smoothing)
