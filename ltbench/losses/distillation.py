@@ -10,21 +10,26 @@ from ltbench.core.checks import check_shape, check_some, check_value
 from ltbench.core.distributed import global_mean
 
 
-def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def distillation(
+    logits: Tensor, teacher_logits: Tensor, temperature: float, power: float = 1.0
+) -> Tensor:
     """Return the mean KL divergence from the teacher over the global batch.
 
     KL(softmax(teacher_logits / T) || softmax(logits / T)). Many papers multiply it by T^2, so that
-    gradients do not shrink with T.
+    gradients do not shrink with T. With a power p the teacher's probabilities are q^p, normalized
+    (DiVE, He et al., ICCV 2021): softmax(p teacher_logits / T).
 
     Args:
         logits: [B, C], of the student.
         teacher_logits: [B, C].
         temperature: T.
+        power: p; below 1 the teacher's probabilities are more even.
     """
     check_some("logits", len(logits))
     check_shape("teacher_logits", teacher_logits, *logits.shape)
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
-    log_target = (teacher_logits / temperature).log_softmax(dim=1)
+    check_value("power", power, "at least 0", holds=power >= 0)
+    log_target = (teacher_logits / temperature * power).log_softmax(dim=1)
     log_own = (logits / temperature).log_softmax(dim=1)
     return global_mean(
         F.kl_div(log_own, log_target, reduction="none", log_target=True).sum(dim=1)  # [B]
