@@ -305,3 +305,48 @@ def test_ssp_trains_every_kind_of_backbone(backbone, task):
     method.train().training_loss(Batch(images, torch.arange(8), torch.arange(8))).backward()
     idle = [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None]
     assert not idle
+
+
+def dive_on_logits(oracle, form):
+    """Return DiVE whose network returns its images, with a case's teacher."""
+    hparams = {name: float(oracle[f"{form}_hp_{name}"]) for name in ("T", "alpha", "power")}
+    method = build("dive", oracle["counts"].long(), temperature=hparams.pop("T"), **hparams)
+    method.network = nn.Identity()
+    method.teacher.network = FixedLogits(oracle["teacher_logits"])
+    return method
+
+
+@pytest.mark.oracle("ssd_dive", has=["dive_p05_loss", "dive_nopow_loss"])
+@pytest.mark.parametrize("form", ["dive_p05", "dive_nopow"])
+def test_dive(oracle, form):
+    """The file's student has the logits of the head that SSD distills."""
+    labels = oracle["labels"].long()
+    student = oracle["student_kd_head_logits"].requires_grad_()
+    method = dive_on_logits(oracle, form)
+    losses = method.training_loss(Batch(student, labels, labels))
+    own = (1 - method.hparams.alpha) * oracle[f"{form}_bsce"]
+    torch.testing.assert_close(losses["labels"], own, rtol=1e-8, atol=1e-12)
+    loss = total_loss(losses)
+    (gradient,) = torch.autograd.grad(loss, student)
+    torch.testing.assert_close(loss, oracle[f"{form}_loss"], rtol=1e-8, atol=1e-12)
+    torch.testing.assert_close(gradient, oracle[f"{form}_grad_student"], rtol=1e-8, atol=1e-12)
+
+
+def test_dive_without_distillation_is_balanced_softmax():
+    one = batch()
+    losses = build("dive", alpha=0.0).training_loss(one)
+    assert losses["labels"].equal(build("balanced_softmax").training_loss(one))
+    assert losses["distillation"] == 0
+
+
+def test_dive_loads_its_teacher_and_does_not_train_it():
+    teacher = build("balanced_softmax")
+    nn.init.normal_(teacher.network.classifier.weight)
+    method = build("dive")
+    method.load_teachers([TrainedTeacher(teacher.state_dict(), torch.arange(4))])
+    one = batch()
+    assert method.train().teacher.predict(one.images).equal(teacher.eval().predict(one.images))
+    assert not method.teacher.training
+    total_loss(method.training_loss(one)).backward()
+    assert not any(p.requires_grad or p.grad is not None for p in method.teacher.parameters())
+    assert all(p.grad is not None for p in method.network.parameters())
