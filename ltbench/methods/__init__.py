@@ -6,6 +6,7 @@ The key also names its file and the folder of its records.
 from ltbench.methods.augmentation.cmo import CMO
 from ltbench.methods.augmentation.cutmix import CutMix
 from ltbench.methods.augmentation.dive import DiVE
+from ltbench.methods.augmentation.dstl import DSTL
 from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.mixup import Mixup
 from ltbench.methods.augmentation.remix import Remix
@@ -98,6 +99,7 @@ METHODS: dict[str, type[Method]] = {
     "rsg": RSG,
     "lfme": LFME,
     "dive": DiVE,
+    "dstl": DSTL,
     "ssp": SSP,
     "cosine": Cosine,
     "mislas": MiSLAS,

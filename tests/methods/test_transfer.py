@@ -10,7 +10,7 @@ from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import total_loss
 from ltbench.methods import METHODS
-from ltbench.methods.contract import Progress, TrainedTeacher
+from ltbench.methods.contract import EpochDraw, Progress, TrainedTeacher
 from ltbench.networks import NetworkSpec
 from ltbench.networks.partial import PartialNetwork
 
@@ -350,3 +350,63 @@ def test_dive_loads_its_teacher_and_does_not_train_it():
     total_loss(method.training_loss(one)).backward()
     assert not any(p.requires_grad or p.grad is not None for p in method.teacher.parameters())
     assert all(p.grad is not None for p in method.network.parameters())
+
+
+def long_tailed(largest, ratio, classes):
+    sizes = [int(largest * ratio ** (-k / (classes - 1))) for k in range(classes)]
+    return torch.tensor(sizes)
+
+
+def subset(method, seed=0, epoch=0):
+    """Return the training images of an epoch of DSTL, and the class of every image."""
+    labels = torch.repeat_interleave(torch.arange(len(method.counts)), method.counts)
+    (index,) = method.epoch_indices(EpochDraw(labels, epoch, 2, 16, seed)).values()
+    return index.flatten(), labels
+
+
+@pytest.mark.parametrize(
+    ("counts", "per_class"),
+    [
+        (long_tailed(500, 100, 100), 20),  # CIFAR-100-LT: the quantile is 15
+        (long_tailed(5000, 100, 10), 139),  # CIFAR-10-LT
+        (torch.full((7,), 30), 30),
+        (torch.full((7,), 3), 20),
+    ],
+)
+def test_dstl_caps_classes_at_the_size_of_a_small_one(counts, per_class):
+    method = build("dstl", counts)
+    assert method.per_class == per_class
+    index, labels = subset(method)
+    found = torch.bincount(labels[index.unique()], minlength=len(counts))
+    assert (found <= per_class).all()
+    passes = len(index) / float(counts.clamp(max=per_class).sum())
+    if passes >= 1:
+        assert found.equal(counts.clamp(max=per_class))
+    assert (torch.bincount(index)[index.unique()].max()) <= passes + 1
+
+
+def test_the_subset_of_dstl_is_the_same_for_all_epochs_and_seeds_in_another_order():
+    method = build("dstl", torch.tensor([200, 60, 20, 10]))
+    (first, _), (second, _), (other, _) = (subset(method, *s) for s in ((0, 0), (0, 1), (1, 0)))
+    assert first.unique().equal(second.unique())
+    assert first.unique().equal(other.unique())
+    assert not first.equal(second)
+    assert not first.equal(other)
+
+
+def test_dstl_begins_as_its_start_and_trains_all_of_it():
+    start = build("softmax").state_dict()
+    method = build("dstl")
+    method.init_from_weights(start)
+    method.on_stage_start(method.stage)
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    assert before.keys() == start.keys()
+    assert all(value.equal(start[name]) for name, value in before.items())
+    assert all(parameter.requires_grad for parameter in method.parameters())
+    one = batch()
+    loss = method.train().training_loss(one)
+    moved = {n for n, value in method.state_dict().items() if not value.equal(before[n])}
+    assert moved == {n for n in before if "running" in n or "num_batches" in n}  # at rate 0
+    plain = build("softmax")
+    plain.load_state_dict(start)
+    assert loss.equal(plain.train().training_loss(one))
