@@ -27,6 +27,12 @@ from ltbench.losses.diversity import class_temperatures, diversity
 from ltbench.losses.equalization import equalization, sigmoid_equalization
 from ltbench.losses.equalization_v2 import gradient_guided_weights, gradient_sums
 from ltbench.losses.focal import focal, sigmoid_focal
+from ltbench.losses.group_softmax import (
+    counted_samples,
+    group_log_softmax,
+    group_softmax,
+    size_groups,
+)
 from ltbench.losses.influence_balanced import influence_balanced
 from ltbench.losses.info_nce import info_nce
 from ltbench.losses.inverse_softmax import inverse_counts, inverse_softmax
@@ -55,6 +61,7 @@ __all__ = [
     "class_groups",
     "class_temperatures",
     "cost_sensitive_weights",
+    "counted_samples",
     "cross_entropy",
     "curriculum_weights",
     "disc_centroids",
@@ -68,6 +75,8 @@ __all__ = [
     "focal",
     "gradient_guided_weights",
     "gradient_sums",
+    "group_log_softmax",
+    "group_softmax",
     "influence_balanced",
     "info_nce",
     "inverse_counts",
@@ -91,6 +100,7 @@ __all__ = [
     "seesaw",
     "sigmoid_equalization",
     "sigmoid_focal",
+    "size_groups",
     "survey_weights",
     "vector_scaling",
     "vs_loss",

@@ -19,6 +19,7 @@ from ltbench.losses import (
     equalization,
     expert_weight,
     focal,
+    group_softmax,
     info_nce,
     inverse_counts,
     inverse_softmax,
@@ -32,6 +33,7 @@ from ltbench.losses import (
     posthoc_adjustment,
     prior_rebalancing,
     sigmoid_focal,
+    size_groups,
 )
 
 LOGITS = torch.tensor([[2.0, 0.0, 1.0], [0.5, 1.5, 0.0], [0.0, 0.3, 0.1]])
@@ -54,6 +56,7 @@ OF_LABELS = {
     "equalization": lambda y: equalization(LOGITS, y, COUNTS, torch.zeros(3, 3)),
     "smoothing": lambda y: label_aware_smoothing(LOGITS, y, torch.zeros(3)),
     "branches": lambda y: branch_loss(LOGITS[None], y, torch.ones(1, 3).bool()),
+    "group_softmax": lambda y: group_softmax(LOGITS.repeat(1, 2), y, torch.arange(3)),
     "centroids": lambda y: disc_centroids(LOGITS, y, torch.zeros(3, 3)),
     "paco": lambda y: paco(LOGITS, y, LOGITS, LABELS, LABELS, COUNTS, alpha=1.0),
     "ease": lambda y: ease_within_classes(WEIGHTS, y, torch.zeros(3)),
@@ -92,6 +95,7 @@ OF_COUNTS_ALONE = {
     "temperatures": lambda n: class_temperatures(n, 0.5),
     "smoothing": lambda n: label_smoothing(n, 0.3, 0.0),
     "groups": lambda n: class_groups(n, 0.3, 0.6),
+    "size_groups": lambda n: size_groups(n, (10, 100)),
 }
 NO_COUNTS = {
     "list": [50, 5, 1],
@@ -180,6 +184,10 @@ def test_an_empty_batch(name):
         "uniform": lambda: equalization(LOGITS, LABELS, COUNTS, torch.zeros(3, 1)),
         "smoothing": lambda: label_aware_smoothing(LOGITS, LABELS, torch.zeros(4)),
         "groups": lambda: branch_loss(LOGITS[None], LABELS, torch.ones(2, 3).bool()),
+        "groups ": lambda: group_softmax(LOGITS, LABELS, torch.zeros(3, 1)),
+        "counted": lambda: group_softmax(
+            LOGITS.repeat(1, 2), LABELS, torch.arange(3), torch.ones(3, 1).bool()
+        ),
         "positions": lambda: paco(LOGITS, LABELS, LOGITS, LABELS, LABELS + 1, COUNTS, alpha=1.0),
         "contrast_labels": lambda: paco(
             LOGITS, LABELS, LOGITS, LABELS[:, None], LABELS, COUNTS, alpha=1.0
