@@ -32,6 +32,7 @@ from ltbench.methods.module_improvement.tau_norm import TauNorm
 from ltbench.methods.module_improvement.tau_norm_learned import TauNormLearned
 from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
 from ltbench.methods.rebalancing.acsl import ACSL
+from ltbench.methods.rebalancing.bags import BAGS
 from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
 from ltbench.methods.rebalancing.cdt import CDT
 from ltbench.methods.rebalancing.class_balanced import ClassBalanced
@@ -69,6 +70,7 @@ METHODS: dict[str, type[Method]] = {
     "eql_v2": EQLv2,
     "distribution_balanced": DistributionBalanced,
     "acsl": ACSL,
+    "bags": BAGS,
     "balanced_softmax": BalancedSoftmax,
     "ldam_drw": LDAMDRW,
     "lade": LADE,
