@@ -46,6 +46,7 @@ PARAMETERS = {
     "class_aware": ("per_class", r"[1-9]\d*"),
     "capped": ("per_class", r"[1-9]\d*"),
     "power": ("exponent", r"-?\d+(?:\.\d+)?"),
+    "bilevel": ("classes", r"[1-9]\d*"),
 }
 """Name and form of the parameter that a sampler can or must have: "class_aware(per_class=4)"."""
 
@@ -100,7 +101,7 @@ def draw_epoch(
             authors' code, so that the last epoch is class-balanced. With a parameter:
             "class_aware(per_class=4)", four images of a class at a time; "capped(per_class=20)", a
             subset with at most 20 images of a class; "power(exponent=0.3)", classes in proportion
-            to n^0.3.
+            to n^0.3; "bilevel(classes=16)", 16 classes a batch (`bilevel`).
         labels: [N] class of each training image, on the CPU.
         epoch: epochs completed, from 0.
         epochs: epochs of the stage.
@@ -134,6 +135,8 @@ def draw_epoch(
         drawn = class_aware(labels, draws, generator, int(parameter))
     elif kind == "capped":
         drawn = capped(labels, draws, generator, int(parameter))
+    elif kind == "bilevel":
+        drawn = bilevel(labels, steps, batch, generator, int(parameter))
     elif kind in RESAMPLED:
         drawn = RESAMPLED[kind](labels, draws, generator)
     else:
@@ -180,6 +183,31 @@ def by_class(labels: Tensor, probabilities: Tensor, draws: int, generator: Gener
     uniform = torch.rand(2, draws, dtype=torch.float64, generator=generator)
     classes = torch.searchsorted(edges, uniform[0] * edges[-1], right=True)
     return order[starts[classes] + (uniform[1] * counts[classes]).long()]
+
+
+def bilevel(labels: Tensor, steps: int, batch: int, generator: Generator, classes: int) -> Tensor:
+    """Draw a few classes for each batch, and uniform images of each, with replacement.
+
+    The sampler of SimCal, Wang et al., ECCV 2020 (arXiv:2007.11978). Classes are uniform; those of
+    a batch have equally many of its images, or one more.
+
+    Args:
+        labels: [N] class of each image.
+        steps: number of batches.
+        batch: size of a batch, B.
+        generator: on the CPU.
+        classes: draws of a class for each batch.
+
+    Returns:
+        [steps, B] int64 positions in `labels`.
+    """
+    order, counts, starts = _grouped(labels)
+    present = counts.nonzero().squeeze(1)  # [K]
+    drawn = torch.rand(steps, classes, dtype=torch.float64, generator=generator)
+    uniform = torch.rand(steps, batch, dtype=torch.float64, generator=generator)
+    slots = torch.arange(batch) * classes // batch
+    chosen = present[(drawn * len(present)).long()][:, slots]  # [steps, B]
+    return order[starts[chosen] + (uniform * counts[chosen]).long()]
 
 
 def class_aware(labels: Tensor, draws: int, generator: Generator, per_class: int = 1) -> Tensor:

@@ -109,12 +109,34 @@ def test_power_sampling_has_the_probabilities_of_its_exponent():
     assert roots.equal(draw_epoch("square_root", labels, 0, 1, 100, generator()))
 
 
+def test_bilevel_sampling_draws_classes_of_a_batch_then_their_images():
+    labels = labels_of([400, 90, 9, 1])
+    drawn = draw_epoch("bilevel(classes=3)", labels, 0, 1, 10, generator())
+    assert drawn.shape == (50, 10)
+    classes = labels[drawn]
+    for first, last in ((0, 4), (4, 7), (7, 10)):
+        assert (classes[:, first:last] == classes[:, first : first + 1]).all()
+    chosen = classes[:, [0, 4, 7]]
+    assert (chosen[:, 0] == chosen[:, 1]).any()  # with replacement
+    assert torch.bincount(chosen.flatten()).min() > 20  # uniform: 37.5 of each
+    assert len(drawn[classes == 1].unique()) > 60
+    few = labels[draw_epoch("bilevel(classes=16)", labels, 0, 1, 8, generator())]
+    assert (few[:, 1:] != few[:, :1]).any(dim=0).all()
+
+
+def test_bilevel_sampling_leaves_out_classes_without_images():
+    labels = labels_of([40, 0, 9])
+    drawn = draw_epoch("bilevel(classes=4)", labels, 0, 1, 8, generator())
+    assert labels[drawn].unique().tolist() == [0, 2]
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "capped",
         "power",
         "capped()",
+        "bilevel",
         "capped(per_class=0)",
         "class_aware(per_class=1.5)",
         "class_aware(exponent=2)",
