@@ -53,6 +53,7 @@ from ltbench.methods.rebalancing.progressively_balanced_sampling import (
 from ltbench.methods.rebalancing.robal import RoBal
 from ltbench.methods.rebalancing.seesaw import Seesaw
 from ltbench.methods.rebalancing.sigmoid_equalization import SigmoidEqualization
+from ltbench.methods.rebalancing.simcal import SimCal
 from ltbench.methods.rebalancing.softmax import Softmax
 from ltbench.methods.rebalancing.square_root_sampling import SquareRootSampling
 from ltbench.methods.rebalancing.undersampling import Undersampling
@@ -71,6 +72,7 @@ METHODS: dict[str, type[Method]] = {
     "distribution_balanced": DistributionBalanced,
     "acsl": ACSL,
     "bags": BAGS,
+    "simcal": SimCal,
     "balanced_softmax": BalancedSoftmax,
     "ldam_drw": LDAMDRW,
     "lade": LADE,

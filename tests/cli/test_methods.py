@@ -50,7 +50,8 @@ def test_every_hyper_parameter_is_shown_with_its_default(key):
     assert ["Method", METHODS[key].title] in shown
     defaults = {row[0]: row[1] for row in shown if len(row) == 3}
     for name, field in METHODS[key].hparams.get("properties", {}).items():
-        assert defaults[name].strip('"').lower() == str(field["default"]).lower()
+        default = "null" if field["default"] is None else str(field["default"])
+        assert defaults[name].strip('"').lower() == default.lower()
 
 
 def test_values_by_dataset_are_shown_with_their_source():
