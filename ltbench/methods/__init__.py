@@ -46,6 +46,7 @@ from ltbench.methods.rebalancing.lade import LADE
 from ltbench.methods.rebalancing.ldam_drw import LDAMDRW
 from ltbench.methods.rebalancing.logit_adjustment import LogitAdjustment
 from ltbench.methods.rebalancing.oversampling import Oversampling
+from ltbench.methods.rebalancing.partitioning_reservoir import PartitioningReservoirSampling
 from ltbench.methods.rebalancing.posthoc_logit_adjustment import PosthocLogitAdjustment
 from ltbench.methods.rebalancing.progressively_balanced_sampling import (
     ProgressivelyBalancedSampling,
@@ -89,6 +90,7 @@ METHODS: dict[str, type[Method]] = {
     "class_balanced_sampling": ClassBalancedSampling,
     "square_root_sampling": SquareRootSampling,
     "progressively_balanced_sampling": ProgressivelyBalancedSampling,
+    "partitioning_reservoir": PartitioningReservoirSampling,
     "crt": CRT,
     "lws": LWS,
     "ncm": NCM,
