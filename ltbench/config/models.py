@@ -6,7 +6,7 @@ were published: its default is what they did, and is left out, so that their key
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -435,6 +435,36 @@ class Schedule(Model):
         return _only_with("step", cls, value, info)
 
 
+DEFERRED = "deferred_from_epoch"
+
+
+def scaled_stage(stage: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
+    """Return a stage's values, its schedule scaled to other epochs.
+
+    Warm-up, milestones and the deferred epoch keep their share of the epochs, rounded down;
+    milestones that would come before the first epoch are left out.
+
+    Args:
+        stage: valid values of a `StageRecipe`.
+        epochs: its new number of epochs; one that is invalid scales nothing.
+    """
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+        return {**stage, "epochs": epochs}
+
+    def scaled(epoch: int) -> int:
+        return epoch * epochs // int(stage["epochs"])
+
+    schedule = dict(stage["schedule"])
+    if "warmup" in schedule:
+        schedule["warmup"] = scaled(schedule["warmup"])
+    if "milestones" in schedule:
+        schedule["milestones"] = [at for m in schedule["milestones"] if (at := scaled(m)) > 0]
+    result = {**stage, "epochs": epochs, "schedule": schedule}
+    if stage.get(DEFERRED) is not None:
+        result[DEFERRED] = scaled(stage[DEFERRED])
+    return result
+
+
 class StageRecipe(Model):
     """Optimization settings of a stage.
 
@@ -472,27 +502,14 @@ class StageRecipe(Model):
     def scaled(self, epochs: float, lr: float) -> Self:
         """Return the settings with scaled epochs and learning rate.
 
-        At least one epoch; a milestone that would be before the first epoch or after the last is
-        left out.
+        At least one epoch; the schedule moves along, see `scaled_stage`.
         """
         if epochs == lr == 1:
             return self
-        total = max(round(self.epochs * epochs), 1)
-        milestones = (round(milestone * epochs) for milestone in self.schedule.milestones)
-        schedule = self.schedule.model_copy(
-            update={
-                "warmup": min(round(self.schedule.warmup * epochs), total - 1),
-                "milestones": tuple(sorted({m for m in milestones if 0 < m < total})),
-            }
-        )
-        return self.model_copy(
-            update={
-                "epochs": total,
-                "schedule": schedule,
-                "optimizer": self.optimizer.model_copy(update={"lr": self.optimizer.lr * lr}),
-                "deferred_from_epoch": min(round(self.first_deferred_epoch * epochs), total),
-            }
-        )
+        values = self.model_dump() | {DEFERRED: self.first_deferred_epoch}
+        values = scaled_stage(values, max(round(self.epochs * epochs), 1))
+        values["optimizer"]["lr"] *= lr
+        return type(self)(**values)
 
     @property
     def first_deferred_epoch(self) -> int:

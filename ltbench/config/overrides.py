@@ -1,7 +1,7 @@
 """Overrides and filters: `--set recipe.stage1.epochs=5`, `--only seed=0`."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, get_args
 
@@ -16,7 +16,7 @@ from ltbench.config.errors import (
     format_value,
     raise_all,
 )
-from ltbench.config.models import DatasetSpec, Recipe, Split, Variant
+from ltbench.config.models import DatasetSpec, Recipe, Split, Variant, scaled_stage
 from ltbench.config.yaml_file import parse_yaml
 
 ONLY = Location("--only")
@@ -25,7 +25,6 @@ Target = Literal["grid", "recipe", "dataset", "hparams"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 
 SCALED = "scaled_epochs"
-DEFERRED = "deferred_from_epoch"
 
 
 @dataclass(frozen=True)
@@ -110,33 +109,6 @@ def _replaced(values: Any, path: tuple[str, ...], new: Any, location: Location) 
         return scaled_stage(values, new)
     old = values.get(field, {})
     return {**values, field: _replaced(old, tuple(rest), new, location.at(field))}
-
-
-def scaled_stage(stage: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
-    """Return a stage's values, its schedule scaled to other epochs.
-
-    Warm-up, milestones and the deferred epoch keep their share of the epochs, rounded down;
-    milestones that would come before the first epoch are left out.
-
-    Args:
-        stage: valid values of a stage.
-        epochs: its new number of epochs; one that is invalid scales nothing.
-    """
-    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-        return {**stage, "epochs": epochs}
-
-    def scaled(epoch: int) -> int:
-        return epoch * epochs // int(stage["epochs"])
-
-    schedule = dict(stage["schedule"])
-    if "warmup" in schedule:
-        schedule["warmup"] = scaled(schedule["warmup"])
-    if "milestones" in schedule:
-        schedule["milestones"] = [at for m in schedule["milestones"] if (at := scaled(m)) > 0]
-    result = {**stage, "epochs": epochs, "schedule": schedule}
-    if stage.get(DEFERRED) is not None:
-        result[DEFERRED] = scaled(stage[DEFERRED])
-    return result
 
 
 @dataclass(frozen=True)

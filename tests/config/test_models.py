@@ -47,10 +47,11 @@ def test_a_scaled_stage_moves_its_milestones_along():
     assert whole.scaled(1, 1) is whole
     half = whole.scaled(0.5, 0.25)
     assert (half.epochs, half.schedule.warmup, half.deferred_from_epoch) == (10, 2, 8)
-    assert half.schedule.milestones == (1, 5, 6)  # 19 would be after the last epoch
+    assert half.schedule.milestones == (1, 5, 6, 9)
     assert half.optimizer.lr == pytest.approx(0.1)
     assert StageRecipe(**half.model_dump()) == half
     assert whole.scaled(1.5, 1).schedule.milestones == (3, 15, 18, 28)
+    assert whole.scaled(0.1, 1).deferred_from_epoch == 1  # rounded down, as by --set
     one = whole.scaled(0.01, 1)
     assert (one.epochs, one.schedule.warmup, one.schedule.milestones) == (1, 0, ())
     assert StageRecipe(**one.model_dump()) == one
