@@ -14,9 +14,10 @@ class ChosenRNG(GlobalBatchRNG):
     """Random numbers that a test chooses."""
 
     def __init__(self, share=None, order=None, center=None):
-        self.share, self.order, self.center = share, order, center
+        self.share, self.order, self.center, self.alphas = share, order, center, []
 
     def beta(self, alpha):
+        self.alphas.append(alpha)
         return self.share
 
     def permutation(self, samples):

@@ -41,6 +41,18 @@ def build(key, oracle, **hparams):
     return method, logits
 
 
+def streams(oracle):
+    """Return a case's step of CMO."""
+    labels = oracle["cmo_foreground_labels"].long()
+    foreground = Batch(oracle["cmo_foreground_images"], labels, labels)
+    return {"background": batch_of(oracle), "foreground": foreground}
+
+
+def step_of(key, oracle):
+    """Return a case's step of a method."""
+    return streams(oracle) if key == "cmo" else batch_of(oracle)
+
+
 def soft_label_gradient(oracle, partners, share):
     """Return the gradient of the mean cross-entropy of soft labels, share [B] or a number."""
     classes = oracle["logits"].shape[1]
@@ -74,15 +86,39 @@ def test_without_boxes_cutmix_is_cross_entropy_bit_for_bit(oracle):
     assert torch.equal(*gradients)
 
 
-@pytest.mark.oracle("mix_family", has=["cutmix_loss"])
-def test_cutmix_mixes_a_share_of_the_batches(oracle):
-    method, _ = build("cutmix", oracle, probability=0.3)
+@pytest.mark.oracle("mix_family", has=["cutmix_loss", "cmo_loss"])
+@pytest.mark.parametrize("key", ["cutmix", "cmo"])
+def test_a_share_of_the_batches_is_mixed(oracle, key):
+    method, _ = build(key, oracle, probability=0.3)
     method.rng = GlobalBatchRNG(make_generator(0, "method", 0))
-    batch, mixed = batch_of(oracle), 0
+    method.progress = Progress(100, 200, deferred=False)
+    step, mixed = step_of(key, oracle), 0
+    batch = step["background"] if key == "cmo" else step
     for _ in range(400):
-        method.training_loss(batch)
+        method.training_loss(step)
         mixed += method.network.images is not batch.images
     assert mixed == pytest.approx(120, abs=30)
+
+
+@pytest.mark.oracle("mix_family", has=["cmo_loss"])
+@pytest.mark.parametrize("key", ["mixup", "cutmix", "remix", "cmo"])
+def test_shares_are_drawn_from_the_beta_distribution_of_alpha(oracle, key):
+    method, _ = build(key, oracle, alpha=0.7)
+    method.progress = Progress(100, 200, deferred=False)
+    method.training_loss(step_of(key, oracle))
+    assert method.rng.alphas == [0.7]
+
+
+@pytest.mark.oracle("mix_family", has=["cmo_loss"])
+@pytest.mark.parametrize("key", ["mixup", "cutmix", "remix", "cmo"])
+def test_classes_are_weighed_from_the_deferred_epoch_on(oracle, key):
+    for loss in ("softmax", "drw"):
+        method, _ = build(key, oracle, loss=loss)
+        step, values = step_of(key, oracle), []
+        for deferred in (False, True):
+            method.progress = Progress(100, 200, deferred=deferred)
+            values.append(method.training_loss(step))
+        assert values[0].equal(values[1]) == (loss == "softmax")
 
 
 def shares(oracle):
@@ -138,13 +174,6 @@ def test_a_rare_label_takes_the_pair_from_exactly_kappa_times_as_many_images():
     assert rare.labels.tolist() == [0, 1, 0, 1]
     assert rare.partners.tolist() == [1, 1, 0, 2]
     assert relabel(replace(mixed, share=0.5), counts, 3.0, 0.5).labels.equal(labels)
-
-
-def streams(oracle):
-    """Return a case's step of CMO."""
-    labels = oracle["cmo_foreground_labels"].long()
-    foreground = Batch(oracle["cmo_foreground_images"], labels, labels)
-    return {"background": batch_of(oracle), "foreground": foreground}
 
 
 @pytest.mark.oracle("mix_family", has=["cmo_loss"])
