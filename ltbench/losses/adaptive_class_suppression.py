@@ -21,6 +21,6 @@ def adaptive_class_suppression(logits: Tensor, labels: Tensor, threshold: float 
         labels: [B], int64.
         threshold: of the probabilities (xi of the paper).
     """
-    targets = one_vs_all_targets(labels, logits.shape[1])
+    targets = one_vs_all_targets(labels, logits.shape)
     mistaken = as_constant(logits, logits).detach().sigmoid() >= threshold
     return binary(logits, targets, targets | mistaken)

@@ -1,5 +1,7 @@
 """Binary cross-entropy of one-vs-all sigmoids, the common part of sigmoid losses."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,15 +11,15 @@ from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant
 
 
-def one_vs_all_targets(labels: Tensor, classes: int) -> Tensor:
-    """Return whether each sample is of each class, bool [B, classes].
+def one_vs_all_targets(labels: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return whether each sample is of each class, bool [B, C].
 
     Args:
         labels: [B], int64.
-        classes: number of classes.
+        shape: that of the logits, B and C.
     """
-    check_labels(labels, (len(labels), classes))
-    return F.one_hot(labels, classes).bool()
+    check_labels(labels, shape)
+    return F.one_hot(labels, shape[1]).bool()
 
 
 def binary(
@@ -54,5 +56,6 @@ def binary(
         terms = as_constant(weights, logits) * terms
     losses = -terms.sum(dim=1)  # [B]
     if sample_weights is not None:
+        check_shape("sample_weights", sample_weights, len(logits))
         losses = as_constant(sample_weights, logits) * losses
     return global_mean(losses)

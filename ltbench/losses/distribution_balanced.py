@@ -7,6 +7,7 @@ Datasets", ECCV 2020 (arXiv:2007.09654).
 import torch
 from torch import Tensor
 
+from ltbench.core.checks import check_shape
 from ltbench.losses.binary import binary
 from ltbench.losses.counts import as_constant, class_sizes
 
@@ -37,6 +38,7 @@ def rebalanced_weights(
     Raises:
         ValueError: for a class without images.
     """
+    check_shape("counts", counts, targets.shape[-1])
     inverse = 1 / class_sizes(counts)
     ratio = inverse / (targets * inverse).sum(dim=1, keepdim=True)
     return alpha + torch.sigmoid(beta * (ratio - mu))
@@ -80,6 +82,9 @@ def distribution_balanced(
         scale: of negatives' logits (lambda of the paper); 1 tolerates none.
         gamma: focusing exponent, at least 0.
     """
+    check_shape("targets", targets, *logits.shape)
+    check_shape("bias", bias, logits.shape[1])
+    check_shape("weights", weights, *logits.shape)
     logits = as_constant(logits, logits)
     shifted = logits - as_constant(bias, logits)
     shifted = torch.where(targets, shifted, scale * shifted)

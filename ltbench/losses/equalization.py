@@ -70,7 +70,9 @@ def sigmoid_equalization(
     Raises:
         ValueError: for a class without images.
     """
+    targets = one_vs_all_targets(labels, logits.shape)
+    check_shape("counts", counts, logits.shape[1])
+    check_shape("uniform", uniform, *logits.shape)
     sizes = class_sizes(counts)
     tail = sizes / sizes.sum() < threshold  # [C]
-    targets = one_vs_all_targets(labels, len(counts))
     return binary(logits, targets, ~((uniform <= gamma) & tail & ~targets))

@@ -7,6 +7,7 @@ Object Detection", CVPR 2021 (arXiv:2012.08548). The loss is `binary` with these
 import torch
 from torch import Tensor
 
+from ltbench.core.checks import check_shape
 from ltbench.core.distributed import all_sum
 
 EPSILON = 1e-10
@@ -48,5 +49,7 @@ def gradient_sums(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     Returns:
         [2, C] float64, without gradient: sums of w |sigmoid(z) - t|.
     """
+    check_shape("targets", targets, *logits.shape)
+    check_shape("weights", weights, *logits.shape)
     sizes = weights.double() * (logits.detach().double().sigmoid() - targets.double()).abs()
     return all_sum(torch.stack([(sizes * targets).sum(0), (sizes * ~targets).sum(0)]))

@@ -63,8 +63,7 @@ def sigmoid_focal(
         weights: [C], of samples by label; the mean divides by the size of the batch.
     """
     _check(logits, gamma, weights)
-    targets = one_vs_all_targets(labels, logits.shape[-1])
-    check_shape("labels", labels, len(logits))
+    targets = one_vs_all_targets(labels, logits.shape)
     sample_weights = None if weights is None else weights[labels]
     return binary(logits, targets, gamma=gamma, sample_weights=sample_weights)
 

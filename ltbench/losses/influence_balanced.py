@@ -5,11 +5,12 @@ Park, Lim, Jeon, Choi, "Influence-Balanced Loss for Imbalanced Visual Classifica
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.checks import check_shape
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant
+from ltbench.losses.cross_entropy import cross_entropies
 
 
 def influence_balanced(
@@ -38,7 +39,9 @@ def influence_balanced(
         gamma: focusing exponent, at least 0.
         epsilon: added to the influence, as in the authors' code.
     """
-    losses = F.cross_entropy(as_constant(logits, logits), labels, reduction="none")  # [B]
+    losses = cross_entropies(as_constant(logits, logits), labels)  # [B]
+    check_shape("features", features, len(logits), "D")
+    check_shape("weights", weights, logits.shape[1])
     residuals = -2 * torch.expm1(-losses)  # ||p - y||_1 = 2 (1 - p_y)
     influences = residuals * as_constant(features, features).abs().sum(dim=1)
     losses = as_constant(weights, logits)[labels] * losses

@@ -6,6 +6,7 @@ Wu, Liu, Huang, Wang, Lin, "Adversarial Robustness under Long-Tailed Distributio
 
 from torch import Tensor
 
+from ltbench.core.checks import check_shape
 from ltbench.losses.counts import class_sizes
 from ltbench.losses.log_prior import log_prior
 from ltbench.losses.vector_scaling import vector_scaling
@@ -57,6 +58,7 @@ def robal(
     Raises:
         ValueError: for a class without images.
     """
+    check_shape("counts", counts, cosines.shape[-1])
     margins = robal_margins(counts, margin, tau_margin, scale)
     offsets = log_prior(counts, tau_bias)
     return vector_scaling(cosines, labels, margins=margins, scale=scale, offsets=offsets)

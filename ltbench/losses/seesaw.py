@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.checks import check_labels, check_shape
 from ltbench.losses.counts import as_constant
 from ltbench.losses.cross_entropy import cross_entropy
 
@@ -37,6 +38,8 @@ def seesaw(
         q: strength of the compensation; 0 for none.
         epsilon: least probability of the label in K.
     """
+    check_labels(labels, logits.shape)
+    check_shape("seen", seen, logits.shape[1])
     logits = as_constant(logits, logits)
     log_seen = as_constant(torch.where(seen > 0, seen, 1).double().log(), logits)  # [C]
     mitigation = -F.relu(log_seen[labels].unsqueeze(1) - log_seen)  # log M / p, [B, C]

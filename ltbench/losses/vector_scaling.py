@@ -37,6 +37,10 @@ def vector_scaling(
         offsets: [C]; without them 0.
         weights: [C], of the classes.
     """
+    of_classes = {"temperatures": temperatures, "margins": margins, "offsets": offsets}
+    for name, values in of_classes.items():
+        if values is not None:
+            check_shape(name, values, logits.shape[-1])
     if temperatures is not None:
         logits = logits / as_constant(temperatures, logits)
     if margins is not None:

@@ -5,21 +5,27 @@ import torch
 
 from ltbench.classifiers import NearestClassMean
 from ltbench.losses import (
+    adaptive_class_suppression,
     balanced_softmax,
+    binary,
     branch_loss,
     class_balanced,
+    class_bias,
     class_groups,
     class_temperatures,
     cross_entropy,
     disc_centroids,
     distillation,
+    distribution_balanced,
     diversity,
     ease_within_classes,
     effective_number_weights,
     equalization,
     expert_weight,
     focal,
+    gradient_sums,
     group_softmax,
+    influence_balanced,
     info_nce,
     inverse_counts,
     inverse_softmax,
@@ -29,17 +35,26 @@ from ltbench.losses import (
     ldam,
     log_prior,
     logit_adjustment,
+    one_vs_all_targets,
     paco,
     posthoc_adjustment,
     prior_rebalancing,
+    rebalanced_weights,
+    robal,
+    robal_margins,
+    seesaw,
+    sigmoid_equalization,
     sigmoid_focal,
     size_groups,
+    vector_scaling,
+    vs_loss,
 )
 
 LOGITS = torch.tensor([[2.0, 0.0, 1.0], [0.5, 1.5, 0.0], [0.0, 0.3, 0.1]])
 LABELS = torch.tensor([0, 1, 2])
 COUNTS = torch.tensor([50, 5, 1])
 WEIGHTS = torch.ones(3)
+TARGETS = torch.eye(3).bool()
 
 OF_LABELS = {
     "cross_entropy": lambda y: cross_entropy(LOGITS, y),
@@ -56,6 +71,13 @@ OF_LABELS = {
     "equalization": lambda y: equalization(LOGITS, y, COUNTS, torch.zeros(3, 3)),
     "smoothing": lambda y: label_aware_smoothing(LOGITS, y, torch.zeros(3)),
     "branches": lambda y: branch_loss(LOGITS[None], y, torch.ones(1, 3).bool()),
+    "seesaw": lambda y: seesaw(LOGITS, y, COUNTS),
+    "vs_loss": lambda y: vs_loss(LOGITS, y, COUNTS),
+    "robal": lambda y: robal(LOGITS, y, COUNTS),
+    "influence_balanced": lambda y: influence_balanced(LOGITS, y, LOGITS, WEIGHTS),
+    "suppression": lambda y: adaptive_class_suppression(LOGITS, y),
+    "sigmoid_equalization": lambda y: sigmoid_equalization(LOGITS, y, COUNTS, torch.zeros(3, 3)),
+    "one_vs_all": lambda y: one_vs_all_targets(y, (3, 3)),
     "group_softmax": lambda y: group_softmax(LOGITS.repeat(1, 2), y, torch.arange(3)),
     "centroids": lambda y: disc_centroids(LOGITS, y, torch.zeros(3, 3)),
     "paco": lambda y: paco(LOGITS, y, LOGITS, LABELS, LABELS, COUNTS, alpha=1.0),
@@ -85,6 +107,10 @@ OF_COUNTS = {
     "ldam": lambda n: ldam(LOGITS, LABELS, n),
     "lader": lambda n: lader(LOGITS, LABELS, n),
     "equalization": lambda n: equalization(LOGITS, LABELS, n, torch.zeros(3, 3)),
+    "sigmoid_equalization": lambda n: sigmoid_equalization(LOGITS, LABELS, n, torch.zeros(3, 3)),
+    "vs_loss": lambda n: vs_loss(LOGITS, LABELS, n),
+    "robal": lambda n: robal(LOGITS, LABELS, n),
+    "rebalanced_weights": lambda n: rebalanced_weights(TARGETS, n),
     "paco": lambda n: paco(LOGITS, LABELS, LOGITS, LABELS, LABELS, n, alpha=1.0),
 }
 OF_COUNTS_ALONE = {
@@ -96,6 +122,8 @@ OF_COUNTS_ALONE = {
     "smoothing": lambda n: label_smoothing(n, 0.3, 0.0),
     "groups": lambda n: class_groups(n, 0.3, 0.6),
     "size_groups": lambda n: size_groups(n, (10, 100)),
+    "robal_margins": robal_margins,
+    "class_bias": lambda n: class_bias(n, COUNTS.sum()),
 }
 NO_COUNTS = {
     "list": [50, 5, 1],
@@ -185,6 +213,17 @@ def test_an_empty_batch(name):
         "smoothing": lambda: label_aware_smoothing(LOGITS, LABELS, torch.zeros(4)),
         "groups": lambda: branch_loss(LOGITS[None], LABELS, torch.ones(2, 3).bool()),
         "groups ": lambda: group_softmax(LOGITS, LABELS, torch.zeros(3, 1)),
+        "seen": lambda: seesaw(LOGITS, LABELS, torch.ones(1)),
+        "features  ": lambda: influence_balanced(LOGITS, LABELS, LOGITS[:1], WEIGHTS),
+        "weights    ": lambda: influence_balanced(LOGITS, LABELS, LOGITS, torch.ones(3, 1)),
+        "temperatures": lambda: vector_scaling(LOGITS, LABELS, temperatures=torch.ones(1)),
+        "margins": lambda: vector_scaling(LOGITS, LABELS, margins=torch.ones(3, 1)),
+        "offsets": lambda: vector_scaling(LOGITS, LABELS, offsets=torch.ones(1)),
+        "bias": lambda: distribution_balanced(LOGITS, TARGETS, torch.ones(1), LOGITS),
+        "weights     ": lambda: distribution_balanced(LOGITS, TARGETS, WEIGHTS, WEIGHTS),
+        "weights      ": lambda: gradient_sums(LOGITS, TARGETS, WEIGHTS),
+        "sample_weights": lambda: binary(LOGITS, TARGETS, sample_weights=torch.ones(3, 1)),
+        "uniform ": lambda: sigmoid_equalization(LOGITS, LABELS, COUNTS, torch.zeros(3, 1)),
         "counted": lambda: group_softmax(
             LOGITS.repeat(1, 2), LABELS, torch.arange(3), torch.ones(3, 1).bool()
         ),

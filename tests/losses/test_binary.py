@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from ltbench.losses import binary, one_vs_all_targets
 
 LOSSES = {
-    "binary": lambda z, y: binary(z, one_vs_all_targets(y, 7)),
-    "binary_focal": lambda z, y: binary(z, one_vs_all_targets(y, 7), gamma=0.5),
+    "binary": lambda z, y: binary(z, one_vs_all_targets(y, z.shape)),
+    "binary_focal": lambda z, y: binary(z, one_vs_all_targets(y, z.shape), gamma=0.5),
 }
 
 
@@ -20,7 +20,7 @@ def batch():
 
 
 def test_targets_are_of_the_label_alone():
-    targets = one_vs_all_targets(torch.tensor([2, 0]), 3)
+    targets = one_vs_all_targets(torch.tensor([2, 0]), (2, 3))
     assert targets.tolist() == [[False, False, True], [True, False, False]]
 
 
@@ -36,7 +36,7 @@ def test_binary_is_torchs_cross_entropy_summed_over_classes(batch):
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
 def test_focusing_is_a_power_of_what_is_missed(gamma, batch):
-    logits, targets = batch[0].requires_grad_(), one_vs_all_targets(batch[1], 7)
+    logits, targets = batch[0].requires_grad_(), one_vs_all_targets(batch[1], batch[0].shape)
     right = torch.where(targets, logits, -logits).sigmoid()
     expected = ((1 - right) ** gamma * -right.log()).sum(1).mean()
     value = binary(logits, targets, gamma=gamma)
@@ -48,7 +48,7 @@ def test_focusing_is_a_power_of_what_is_missed(gamma, batch):
 
 
 def test_a_gradient_goes_through_weights_that_have_one(batch):
-    logits, targets = batch[0].requires_grad_(), one_vs_all_targets(batch[1], 7)
+    logits, targets = batch[0].requires_grad_(), one_vs_all_targets(batch[1], batch[0].shape)
     right = torch.where(targets, logits, -logits).sigmoid()
     (through,) = torch.autograd.grad(binary(logits, targets, (1 - right) ** 2), logits)
     (focal,) = torch.autograd.grad(binary(logits, targets, gamma=2.0), logits)

@@ -32,7 +32,7 @@ def ours(oracle, logits, targets):
 def batch():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(13, 7, dtype=torch.float64, generator=generator)
-    return logits, one_vs_all_targets(torch.randint(7, (13,), generator=generator), 7)
+    return logits, one_vs_all_targets(torch.randint(7, (13,), generator=generator), (13, 7))
 
 
 @pytest.mark.oracle("distribution_balanced", has=["loss"])

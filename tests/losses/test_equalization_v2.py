@@ -16,7 +16,7 @@ def test_consecutive_calls(oracle):
     sums, one = torch.zeros(2, columns - 1).double(), torch.ones(1).double()
     for step in range(steps):
         logits = oracle["logits"][step].requires_grad_()
-        targets = one_vs_all_targets(oracle["labels"][step], columns)
+        targets = one_vs_all_targets(oracle["labels"][step], logits.shape)
         by_class = gradient_guided_weights(sums, **oracle.hparams)
         positive, negative = (torch.cat([weights, one]) for weights in by_class)
         torch.testing.assert_close(positive, oracle["pos_w_before"][step], **EXACT)
@@ -50,7 +50,7 @@ def test_a_class_without_positive_gradients_is_spared_most():
 def test_sums_are_of_the_absolute_gradients_of_the_loss():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(13, 7, generator=generator).double().requires_grad_()
-    targets = one_vs_all_targets(torch.randint(7, (13,), generator=generator), 7)
+    targets = one_vs_all_targets(torch.randint(7, (13,), generator=generator), (13, 7))
     weights = torch.rand(13, 7, generator=generator).double()
     (gradient,) = torch.autograd.grad(13 * binary(logits, targets, weights), logits)
     expected = torch.stack([(gradient.abs() * mask).sum(0) for mask in (targets, ~targets)])

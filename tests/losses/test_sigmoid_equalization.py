@@ -48,12 +48,12 @@ def test_tail_classes_of_other_samples_alone_are_spared(batch):
     spared = (torch.arange(7) > 4) & (labels.unsqueeze(1) != torch.arange(7))
     assert torch.equal(gradient == 0, spared)
     never = sigmoid_equalization(logits, labels, COUNTS, DRAWS, 0.4, share)
-    assert never.equal(binary(logits, one_vs_all_targets(labels, 7)))
+    assert never.equal(binary(logits, one_vs_all_targets(labels, logits.shape)))
 
 
 def test_without_tail_it_is_binary_cross_entropy(batch):
     logits, labels = batch
-    expected = binary(logits, one_vs_all_targets(labels, 7))
+    expected = binary(logits, one_vs_all_targets(labels, logits.shape))
     assert sigmoid_equalization(logits, labels, COUNTS, DRAWS, threshold=0.0).equal(expected)
     equal = torch.full((7,), 41)
     assert sigmoid_equalization(logits, labels, equal, DRAWS, threshold=0.99 / 7).equal(expected)

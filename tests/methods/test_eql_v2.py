@@ -16,7 +16,7 @@ def test_each_step_has_the_weights_of_those_before_it():
     for _ in range(3):
         logits = torch.randn(8, 4, generator=generator).double()
         labels = torch.randint(4, (8,), generator=generator)
-        targets = one_vs_all_targets(labels, 4)
+        targets = one_vs_all_targets(labels, logits.shape)
         weights = torch.where(targets, *gradient_guided_weights(sums, 6.0, 0.5, 2.0))
         loss = method.training_loss(Batch(logits, labels, labels))
         assert loss.equal(binary(logits, targets, weights))

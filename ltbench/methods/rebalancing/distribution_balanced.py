@@ -78,7 +78,7 @@ class DistributionBalanced(Method):
         """Return the distribution-balanced loss."""
         hparams, counts = self.hparams, self.counts
         logits = self.network(batch.images)
-        targets = one_vs_all_targets(batch.labels, self.spec.classes)
+        targets = one_vs_all_targets(batch.labels, logits.shape)
         bias = class_bias(counts, counts.sum(), hparams.kappa, hparams.scale)
         weights = rebalanced_weights(targets, counts, hparams.alpha, hparams.beta, hparams.mu)
         loss = distribution_balanced(logits, targets, bias, weights, hparams.scale, hparams.gamma)

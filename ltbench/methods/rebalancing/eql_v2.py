@@ -67,7 +67,7 @@ class EQLv2(Method):
         """Return the weighted binary cross-entropy, and accumulate its gradients."""
         hparams = self.hparams
         logits = self.network(batch.images)
-        targets = one_vs_all_targets(batch.labels, self.spec.classes)
+        targets = one_vs_all_targets(batch.labels, logits.shape)
         positive, negative = gradient_guided_weights(
             self.gradients, hparams.gamma, hparams.mu, hparams.alpha
         )
