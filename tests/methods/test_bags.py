@@ -30,6 +30,13 @@ def test_a_new_classifier_with_an_output_for_each_group_is_trained_alone():
     assert not any(module.training for module in method.train().network.backbone.modules())
 
 
+def test_it_has_the_values_of_the_paper_and_is_a_second_stage():
+    method = steps.build(Case("bags"), COUNTS)
+    assert method.hparams.thresholds == (10, 100, 1000)
+    assert method.hparams.ratio == 8
+    assert method.stage.recipe_stage == "stage2"
+
+
 def test_empty_groups_are_dropped():
     method = steps.build(Case("bags", {"thresholds": (3, 10, 1000)}), (9, 8, 7, 5))
     assert method.groups.tolist() == [0, 0, 0, 0]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ltbench.methods.contract import EpochDraw
 from ltbench.methods.rebalancing.simcal import calibrated_classes
 from ltbench.testing import steps
 from ltbench.testing.jobs import Case
@@ -45,6 +46,15 @@ def test_it_begins_as_its_start_and_trains_the_copy_alone():
     found, expected = method.eval().predict(images), start.eval().predict(images)
     torch.testing.assert_close(found, expected.log_softmax(dim=1))
     assert not any(module.training for module in method.train().network.backbone.modules())
+
+
+def test_a_batch_has_images_of_sixteen_classes():
+    _, method = started()
+    labels = torch.arange(100).repeat_interleave(8)
+    (index,) = method.epoch_indices(EpochDraw(labels, 0, 1, 64, seed=0)).values()
+    classes = labels[index].view(-1, 16, 4)
+    assert (classes == classes[:, :, :1]).all()
+    assert classes[:, :, 0].unique().numel() > 80
 
 
 def with_probabilities(**hparams):

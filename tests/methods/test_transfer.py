@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from ltbench.augment import turned
+from ltbench.config.load import load_recipe
 from ltbench.core.batch import Batch
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
@@ -339,6 +340,11 @@ def test_dive_without_distillation_is_balanced_softmax():
     assert losses["distillation"] == 0
 
 
+def test_dive_is_taught_by_balanced_softmax():
+    (teacher,) = METHODS["dive"].teachers
+    assert (teacher.method, teacher.hparams, teacher.subset) == ("balanced_softmax", {}, "all")
+
+
 def test_dive_loads_its_teacher_and_does_not_train_it():
     teacher = build("balanced_softmax")
     nn.init.normal_(teacher.network.classifier.weight)
@@ -392,6 +398,13 @@ def test_the_subset_of_dstl_is_the_same_for_all_epochs_and_seeds_in_another_orde
     assert first.unique().equal(other.unique())
     assert not first.equal(second)
     assert not first.equal(other)
+
+
+def test_dstl_tunes_for_a_tenth_of_the_epochs_at_a_tenth_of_the_rate():
+    recipe, stage = load_recipe("cifar_200").stage1, build("dstl").stage
+    tuned = recipe.scaled(stage.epochs_scale, stage.lr_scale)
+    assert (tuned.epochs, tuned.schedule.milestones) == (20, (16, 18))
+    assert tuned.optimizer.lr == pytest.approx(0.1 * recipe.optimizer.lr)
 
 
 def test_dstl_begins_as_its_start_and_trains_all_of_it():

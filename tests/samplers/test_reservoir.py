@@ -93,6 +93,17 @@ def test_never_more_than_its_slots_and_no_image_twice():
     assert reservoir.seen.tolist() == [240, 54, 6]
 
 
+def test_any_image_of_a_class_may_leave():
+    labels, left = torch.tensor([0, 0, 0, 0, 1]), set()
+    for number in (0.1, 0.4, 0.8):
+        reservoir = empty(labels, 3)
+        for image in (0, 1, 2):
+            reservoir.take(image, 0.0, 0.5, 0.5)
+        reservoir.take(4, 0.0, 0.5, number)
+        left |= {0, 1, 2} - set(reservoir.images)
+    assert left == {0, 1, 2}
+
+
 def test_without_entry_the_first_images_stay():
     labels = labels_of([40, 9, 1])
     reservoir, stream = empty(labels, 12), passes(labels, 1).flatten()
