@@ -7,6 +7,7 @@ from tests.support.collectives import (
     CLASSES,
     centroids_loss,
     evaluated,
+    groups_loss,
     joined,
     losses_and_gradients,
     mean_and_gradient,
@@ -69,6 +70,14 @@ def test_ranks_agree_whether_centroids_repel_each_other(far):
     for value, averaged in ranks(2)(centroids_loss, features, labels, centroids):
         assert value == pytest.approx(loss, rel=1e-12)
         torch.testing.assert_close(torch.tensor(averaged), torch.tensor(gradient))
+
+
+def test_ranks_draw_the_others_of_a_group_together():
+    counted, values = groups_loss(16)
+    assert counted == [6, 16]  # 4 and 12 samples of the groups, and half as many others if any
+    for drawn, answer in ranks(2)(groups_loss, 16):
+        assert drawn == counted
+        assert answer == pytest.approx(values, rel=1e-12)
 
 
 @pytest.mark.parametrize("sizes", [(3, 2), (0, 5)], ids=str)

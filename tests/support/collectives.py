@@ -9,7 +9,7 @@ from ltbench.core.distributed import all_sum, gather, global_mean, rank, world_s
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.data.loaders import rank_slice
-from ltbench.losses import disc_centroids, focal, ldam
+from ltbench.losses import counted_samples, disc_centroids, focal, group_softmax, ldam
 from ltbench.runs.record import EvaluationResult
 from ltbench.training.evaluation import Evaluation
 
@@ -62,6 +62,21 @@ def centroids_loss(features, labels, centroids):
     loss.backward()
     mean, gradient = (all_sum(value) / world_size() for value in (loss, centroids.grad))
     return float(mean), gradient.tolist()
+
+
+def groups_loss(batch):
+    """Return BAGS's loss of all ranks' samples with few "others", and its averaged gradient."""
+    generator, groups = torch.Generator().manual_seed(0), torch.tensor([1, 0, 0])
+    bias = torch.zeros(CLASSES, dtype=torch.float64, requires_grad=True)
+    logits = torch.randn(batch, CLASSES, dtype=torch.float64, generator=generator)
+    labels = torch.arange(batch) // (batch - 4)  # the last 4 are of group 0
+    logits, labels = (values.chunk(world_size())[rank()] for values in (logits, labels))
+    numbers = GlobalBatchRNG(make_generator(0, "method", 0)).uniform(labels, 2)
+    counted = counted_samples(labels, groups, numbers, ratio=0.5)
+    loss = group_softmax(logits + bias, labels, groups, counted)
+    (gradient,) = torch.autograd.grad(loss, bias)
+    mean, gradient = (all_sum(value) / world_size() for value in (loss, gradient))
+    return all_sum(counted.sum(dim=0)).tolist(), [float(mean), *gradient.tolist()]
 
 
 def losses_and_gradients(sizes):
