@@ -196,6 +196,12 @@ def test_one_vs_all_classifiers_begin_at_one_of_c(form):
     torch.testing.assert_close(bias, torch.full_like(bias, expected))
 
 
+@pytest.mark.parametrize("key", ["distribution_balanced", "eql_v2", "sigmoid_equalization"])
+def test_sigmoid_methods_begin_at_one_of_c(key):
+    bias = METHODS[key](SPEC, COUNTS).network.classifier.bias
+    torch.testing.assert_close(bias.sigmoid(), torch.full_like(bias, 1 / 4))
+
+
 def test_the_bias_of_one_vs_all_classifiers_is_without_weight_decay():
     recipe = load_recipe("cifar_200").stage1.optimizer
     kind = METHODS["class_balanced"]
@@ -221,6 +227,7 @@ def test_equalization_draws_for_each_step():
 @pytest.mark.parametrize(
     ("key", "sampler"),
     [
+        ("distribution_balanced", "class_aware"),
         ("oversampling", "oversampled"),
         ("undersampling", "undersampled"),
         ("square_root_sampling", "square_root"),

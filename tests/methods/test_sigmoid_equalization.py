@@ -6,6 +6,7 @@ import torch
 from ltbench.core.batch import Batch
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
+from ltbench.losses import binary, one_vs_all_targets
 from tests.losses.test_loss_oracles import EXACT
 from tests.methods.test_method_oracles import build
 
@@ -26,3 +27,11 @@ def test_sigmoid_equalization(oracle):
     torch.testing.assert_close(gradient, oracle["grad_logits"][known], **EXACT)
     if not background:
         torch.testing.assert_close(loss, oracle["loss"], **EXACT)
+
+
+def test_without_gamma_it_is_binary_cross_entropy():
+    method = build("sigmoid_equalization", {"counts": torch.tensor([40, 12, 5, 1])}, gamma=0.0)
+    method.rng = GlobalBatchRNG(make_generator(0, "method"))
+    logits, labels = torch.randn(8, 4).double(), torch.arange(8) % 4
+    loss = method.training_loss(Batch(logits, labels, labels))
+    assert loss.equal(binary(logits, one_vs_all_targets(labels, logits.shape)))
