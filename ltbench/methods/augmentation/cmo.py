@@ -11,9 +11,9 @@ for Long-tailed Classification", CVPR 2022 (arXiv:2112.00412).
 As in the authors' code 1 / n_k^r is the weight of an image, not that of a class, so that with r = 1
 foregrounds are class-balanced; a batch has one box and is mixed with probability 0.5, and the first
 and last epochs are not mixed. Where ours is not theirs: the latter are 1.5 % of the epochs at each
-end (`plain`), which are their 4 and 3 of 200, and none at the end of fewer than 67; foregrounds are
-read for every step, of which half have no use for them. Their longer schedules with RandAugment are
-a matter of the recipe.
+end (`plain`), which are their 4 and 3 of 200: the first always, and none at the end of fewer than
+67; foregrounds are read for every step, of which half have no use for them. Their longer schedules
+with RandAugment are a matter of the recipe.
 
 The paper combines CMO with several losses; ours is by default the cross-entropy with deferred
 weights (CE-DRW + CMO), `balanced_softmax` and `ldam` are two others of theirs. `softmax` is CMO
