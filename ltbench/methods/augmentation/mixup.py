@@ -67,12 +67,8 @@ class Mixup(Method):
 
     def training_loss(self, batch: Any) -> Loss:
         """Return the mixed loss of mixed images."""
-        mixed = self.mixed(batch)
-        logits, name, deferred = (
-            self.network(mixed.images),
-            self.hparams.loss,
-            self.progress.deferred,
-        )
+        mixed, name, deferred = self.mixed(batch), self.hparams.loss, self.progress.deferred
+        logits = self.network(mixed.images)
         return mixed.loss(
             lambda labels: base_loss(name, logits, labels, self.counts, deferred=deferred)
         )
