@@ -321,7 +321,7 @@ def test_decoupled_classifiers_are_those_of_the_registry(toy):
 def test_every_method_that_replaces_a_classifier_is_known():
     replacing = [key for key, info in load_registry().methods.items() if info.replaces_classifier]
     assert set(replacing) == {
-        *("crt", "lws", "ncm", "tau_norm", "tau_norm_validated", "tau_norm_learned")
+        *("crt", "lws", "ncm", "disalign", "tau_norm", "tau_norm_validated", "tau_norm_learned")
     }
 
 
