@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ltbench.core.checks import check_choice, check_labels, check_shape
 from ltbench.losses.counts import as_constant
+from ltbench.networks.class_statistics import ClassMeans
 
 FeatureKind = Literal["un", "l2n", "cl2n"]
 Distance = Literal["l2", "cos"]
@@ -57,16 +58,12 @@ class NearestClassMean(nn.Module):
         """
         check_labels(labels, (len(features), len(self.centroids)), values=True)
         check_shape("features", features, len(features), len(self.mean))
-        totals = torch.bincount(labels, minlength=len(self.centroids))
-        empty = (totals == 0).nonzero().flatten().tolist()
-        if empty:
-            raise ValueError(f"classes without features: {', '.join(map(str, empty))}")
         features = features.double()
         mean = features.mean(dim=0)
-        sums = features.new_zeros(self.centroids.shape)
-        sums.index_add_(0, labels, self._transform(features, mean))
+        means = ClassMeans(len(self.centroids))
+        means.add(self._transform(features, mean), labels)
+        self.centroids.copy_(means.means())
         self.mean.copy_(mean)
-        self.centroids.copy_(sums / totals[:, None])
 
     def forward(self, features: Tensor) -> Tensor:
         """Return closeness [B, C] of features [B, D], in at least float32."""

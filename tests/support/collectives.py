@@ -10,6 +10,7 @@ from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.data.loaders import rank_slice
 from ltbench.losses import counted_samples, disc_centroids, focal, group_softmax, ldam
+from ltbench.networks.class_statistics import ClassMemory, ClassMoments
 from ltbench.runs.record import EvaluationResult
 from ltbench.training.evaluation import Evaluation
 
@@ -133,3 +134,23 @@ def evaluated(sizes) -> list[EvaluationResult]:
             evaluation.add(logits[batch], labels[batch])
         results.append(evaluation.result())
     return results
+
+
+def statistics(sizes):
+    """Return the state of class statistics after three steps whose rows ranks share."""
+    generator = torch.Generator().manual_seed(0)
+    kept = (
+        ClassMoments(CLASSES, FEATURES),
+        ClassMoments(CLASSES, FEATURES, share=0.1),
+        ClassMoments(CLASSES, FEATURES, full=True),
+        ClassMemory(torch.arange(CLASSES) + 1, FEATURES),
+    )
+    for _ in range(3):
+        features = torch.randn(sum(sizes), FEATURES, generator=generator)
+        labels = torch.randint(CLASSES, (sum(sizes),), generator=generator)
+        rows = local(features, sizes), local(labels, sizes)
+        for each in kept[:3]:
+            each.update(*rows)
+        kept[3].push(*rows)
+    states = (each.state_dict() for each in kept)
+    return [{name: value.tolist() for name, value in state.items()} for state in states]

@@ -26,7 +26,6 @@ which stays the identity. Ours is trained.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -36,6 +35,7 @@ from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.methods.weight_transfer import CLASSIFIER
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.build import is_timm_resnet
+from ltbench.networks.class_statistics import ClassMeans
 from ltbench.networks.fastnet import FastNet
 from ltbench.networks.modulated_attention import ModulatedAttention
 from ltbench.networks.resnet_cifar import CifarResNet
@@ -122,20 +122,19 @@ class OLTR(Method):
         super().init_from_weights({**renamed, **weights})
 
     def on_stage_start(self, stage: Stage) -> None:
-        """Reset the feature sums, or freeze the backbone."""
+        """Begin class means, or freeze the backbone."""
         if stage.needs_statistics_pass:
-            self.sums = torch.zeros_like(self.memory.centroids, dtype=torch.float64)
+            self.means = ClassMeans(self.spec.classes)
         elif self.hparams.freeze_backbone:
             self.freeze(self.network.backbone, update_bn=True)
 
     def update_statistics(self, batch: Batch) -> None:
-        """Add a batch's features to the sums of their classes."""
-        features = self.network.features(batch.images).double()
-        self.sums = self.sums.to(features.device).index_add(0, batch.labels, features)
+        """Add a batch's features to the means of their classes."""
+        self.means.add(self.network.features(batch.images), batch.labels)
 
     def finalize_statistics(self) -> None:
         """Set the centroids to the class means."""
-        self.memory.centroids.copy_(self.sums / self.counts[:, None])
+        self.memory.centroids.copy_(self.means.means())
 
     def lr_scale(self, parameter: str) -> float:
         """Return a parameter's learning rate, relative to the recipe's."""
