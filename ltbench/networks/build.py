@@ -31,6 +31,8 @@ class NetworkSpec:
         channels: of the images.
         norm: normalization layers of a CIFAR ResNet.
         weights: pretrained weights of the backbone: a tag of timm's, or a file.
+        mean: of the images by channel, in [0, 1]: an image is (pixels / 255 - mean) / std.
+        std: of the images by channel; empty, as `mean`, if images are as they are.
     """
 
     backbone: str
@@ -38,6 +40,8 @@ class NetworkSpec:
     channels: int = 3
     norm: Literal["batch", "group"] = "batch"
     weights: str | Path | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 def build_backbone(spec: NetworkSpec) -> tuple[nn.Module, int]:

@@ -7,8 +7,6 @@ backbone is shared as a whole, and experts differ only in their classifiers.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,41 +21,11 @@ from ltbench.networks.build import (
     small_backbone,
     timm_model,
 )
-from ltbench.networks.fastnet import FastNet
 from ltbench.networks.network import Network
+from ltbench.networks.parts import Parts, parts_of, stage_channels
 
 if TYPE_CHECKING:
-    from timm.models.convnext import ConvNeXt
     from timm.models.resnet import ResNet
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Parts of a backbone, in order.
-
-    Attributes:
-        stem: images [B, C, H, W] -> maps.
-        stages: blocks by stage, maps -> maps; none if the stem is the whole backbone.
-        channels: of the maps after each stage.
-        pool: maps -> features [B, width].
-        width: number of features.
-    """
-
-    stem: nn.Module
-    stages: list[list[nn.Module]]
-    channels: list[int]
-    pool: nn.Module
-    width: int
-
-    def split(self, last: int) -> tuple[nn.Sequential, nn.Sequential]:
-        """Return the trunk, and the last blocks with the pool.
-
-        Args:
-            last: number of blocks after the split.
-        """
-        blocks = list(chain.from_iterable(self.stages))
-        first = max(len(blocks) - last, 0)
-        return nn.Sequential(self.stem, *blocks[:first]), nn.Sequential(*blocks[first:], self.pool)
 
 
 def build_parts(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
@@ -71,45 +39,19 @@ def build_parts(spec: NetworkSpec, *, reduced: bool = False) -> Parts:
         ValueError: for a reduced backbone with pretrained weights.
     """
     if spec.backbone in SMALL_BACKBONES:
-        own = small_backbone(spec, reduced=reduced)
-        blocks = [list(stage.children()) for stage in own.stages]
-        if isinstance(own, FastNet):
-            return Parts(own.stem, blocks, own.widths, own.pool, own.width)
-        stem = nn.Sequential(own.conv1, own.norm1, nn.ReLU(inplace=True))
-        pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        return Parts(stem, blocks, own.widths, pool, own.width)
-    from timm.models.convnext import ConvNeXt
-
-    model, width = build_backbone(spec)
-    if is_timm_resnet(model):
-        if reduced and spec.weights is not None:
+        return parts_of(small_backbone(spec, reduced=reduced))
+    model, _ = build_backbone(spec)
+    if reduced and is_timm_resnet(model):
+        if spec.weights is not None:
             raise ValueError("reduced stages have no pretrained weights: set reduced: false")
-        if reduced:
-            model = timm_model(spec, channels=_reduced(model))
-        stem = nn.Sequential(model.conv1, model.bn1, model.act1, model.maxpool)
-        layers = (model.layer1, model.layer2, model.layer3, model.layer4)
-        return Parts(
-            stem,
-            [list(layer.children()) for layer in layers],
-            _channels(model)[-4:],
-            model.global_pool,
-            model.num_features,
-        )
-    if isinstance(model, ConvNeXt):
-        pool = nn.Sequential(model.norm_pre, model.head)
-        return Parts(model.stem, [[s] for s in model.stages], _channels(model), pool, width)
-    return Parts(nn.Sequential(model, nn.Unflatten(1, (width, 1, 1))), [], [], nn.Flatten(), width)
-
-
-def _channels(model: "ResNet | ConvNeXt") -> list[int]:
-    """Return the channels of a timm model's feature maps, its stages last."""
-    return [int(info["num_chs"]) for info in model.feature_info]
+        model = timm_model(spec, channels=_reduced(model))
+    return parts_of(model)
 
 
 def _reduced(model: "ResNet") -> tuple[int, ...]:
     """Return a reduced ResNet's channels by stage, before expansion."""
     expansion = model.layer1[0].expansion
-    first, second, third, fourth = (c // expansion for c in _channels(model)[-4:])
+    first, second, third, fourth = (c // expansion for c in stage_channels(model)[-4:])
     return first, second, third * 3 // 4, fourth * 3 // 4
 
 

@@ -27,7 +27,10 @@ def build_method(
     """
     recipe = job.recipe
     weights = pretrained_weights(recipe, data_root)
-    spec = NetworkSpec(recipe.network, len(counts), job.dataset.channels, recipe.norm, weights)
+    channels, pixels = job.dataset.channels, job.dataset.normalization
+    spec = NetworkSpec(
+        recipe.network, len(counts), channels, recipe.norm, weights, pixels.mean, pixels.std
+    )
     kind, _ = find_method(job.method, map(Path, plugins))
     # The same for all methods, so that runs are paired.
     torch.manual_seed(derive_seed(job.seed, "init", job.stage))

@@ -15,6 +15,7 @@ from ltbench.networks.multi_expert import (
     build_experts,
     build_parts,
 )
+from ltbench.networks.parts import has_maps, parts_of
 from ltbench.networks.residual_branches import build_residual_branches
 
 KINDS = ["resnet8", "fastnet", "test_resnet", "test_convnext", "test_vit"]
@@ -116,6 +117,29 @@ def test_the_parts_in_turn_are_the_backbone(backbone):
     x = images(backbone)
     assert parts.width == width
     torch.testing.assert_close(tail.eval()(head.eval()(x)), whole.eval()(x))
+    own = parts_of(whole)
+    torch.testing.assert_close(own.pool(own.maps(x)), whole(x))
+
+
+@pytest.mark.parametrize("backbone", KINDS)
+def test_features_are_pooled_maps_where_it_says_so(backbone):
+    module, width = build_backbone(spec(backbone))
+    assert has_maps(module) == (backbone in {"resnet8", "fastnet", "test_resnet"})
+    if has_maps(module):
+        assert parts_of(module.eval()).maps(images(backbone)).shape[1] == width
+
+
+@pytest.mark.parametrize("backbone", KINDS)
+def test_all_below_the_last_block_can_be_frozen(backbone):
+    module, _ = build_backbone(spec(backbone))
+    parts = parts_of(module)
+    for part in parts.below(1):
+        part.requires_grad_(False)
+    blocks = [block for stage in parts.stages for block in stage]
+    trained = {id(p) for p in module.parameters() if p.requires_grad}
+    last = {id(p) for part in [*blocks[-1:], parts.pool] for p in part.parameters()}
+    assert trained == last
+    assert bool(trained) == bool(blocks)
 
 
 @pytest.mark.parametrize("backbone", ["resnet8", "fastnet", "test_resnet", "test_convnext"])

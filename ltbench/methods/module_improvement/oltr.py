@@ -24,7 +24,7 @@ which stays the identity. Ours is trained.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -34,14 +34,9 @@ from ltbench.losses import cross_entropy, disc_centroids
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.methods.weight_transfer import CLASSIFIER
 from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.networks.build import is_timm_resnet
 from ltbench.networks.class_statistics import ClassMeans
-from ltbench.networks.fastnet import FastNet
 from ltbench.networks.modulated_attention import ModulatedAttention
-from ltbench.networks.resnet_cifar import CifarResNet
-
-if TYPE_CHECKING:
-    from timm.models.resnet import ResNet
+from ltbench.networks.parts import has_maps, parts_of
 
 HALLUCINATOR = f"{CLASSIFIER}hallucinator."
 
@@ -66,18 +61,13 @@ class AttentiveNetwork(Network):
 
     def __init__(self, backbone: nn.Module, width: int, classes: int) -> None:
         super().__init__(backbone, MetaEmbedding(width, classes))
-        has_maps = isinstance(backbone, CifarResNet | FastNet) or is_timm_resnet(backbone)
-        self.attention = ModulatedAttention(width) if has_maps else None
+        self.attention = ModulatedAttention(width) if has_maps(backbone) else None
 
     def features(self, images: Tensor) -> Tensor:
         """Return features [B, D] of images [B, C, H, W]."""
         if self.attention is None:
             return super().features(images)
-        if isinstance(self.backbone, CifarResNet | FastNet):
-            maps = self.backbone.maps(images)
-        else:
-            maps = cast("ResNet", self.backbone).forward_features(images)
-        attended: Tensor = self.attention(maps)  # [B, D, H', W']
+        attended: Tensor = self.attention(parts_of(self.backbone).maps(images))  # [B, D, H', W']
         return attended.mean(dim=(2, 3))
 
 
