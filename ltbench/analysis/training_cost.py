@@ -115,7 +115,8 @@ def _job_flops(
         used = [len(subset_classes(t.subset, counts, rule)) > 0 for t in info.teachers]
         teachers = sum(map(measured, compress(each, used)), Fraction(0))
     images = sum(record.split.train_counts)
-    tuned_on = sum(record.split.auxiliary_counts or ()) * (stage.tunes_on_validation != "never")
+    tunings = {"never": 0, "end": 1, "epochs": settings.epochs if settings else 0}
+    tuned_on = sum(record.split.auxiliary_counts or ()) * tunings[stage.tunes_on_validation]
     # Statistics of teachers need no forward pass of the method's own network.
     total = stage.needs_statistics_pass * images * (teachers or network) + tuned_on * network
     if record.training is not None and settings is not None:

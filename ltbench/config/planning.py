@@ -175,10 +175,10 @@ class _Expander:
             return self.stage_jobs(context, equal)
         label = f"{variant.label}, {HELD_OUT}" if context.holds_out else variant.label
         auxiliary = context.dataset.auxiliary_or_default
-        if info.needs_auxiliary and auxiliary.source == "train_holdout":
+        hparams = self.resolver.resolve(variant.method, variant.hparams, context.dataset)
+        if info.needs_auxiliary(hparams.values) and auxiliary.source == "train_holdout":
             context = replace(context, holds_out=True)
         recipe = self.recipe_of(context, variant)
-        hparams = self.resolver.resolve(variant.method, variant.hparams, context.dataset)
         parents = self.stage_jobs(context, init)[-1:] if init else ()
         teachers = [
             self.stage_jobs(

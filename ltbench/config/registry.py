@@ -56,10 +56,10 @@ class MethodInfo(Model):
     plugin_hash: str | None = None
     cost: NetworkCost | None = None
 
-    @property
-    def needs_auxiliary(self) -> bool:
-        """Whether a stage is tuned on auxiliary images."""
-        return any(stage.tunes_on_validation != "never" for stage in self.stages)
+    def needs_auxiliary(self, hparams: Mapping[str, Any]) -> bool:
+        """Return whether a stage is tuned on auxiliary images under given hyper-parameters."""
+        stages = (stage.resolve(hparams) for stage in self.stages)
+        return any(stage.tunes_on_validation != "never" for stage in stages)
 
     @cached_property
     def hparams_model(self) -> type[BaseModel]:

@@ -56,8 +56,8 @@ class Stage:
         needs_statistics_pass: `Method.update_statistics` gets the whole training set, before the
             first epoch (see `Method.needs_statistics_now`), or before the test if the stage is not
             trained.
-        tunes_on_validation: "end": `Method.tune_on_validation` gets the held-out images after
-            training, before the test.
+        tunes_on_validation: `Method.tune_on_validation` gets the held-out images: "end" after
+            training, before the test; "epochs" after each epoch.
         recipe_stage: the part of the recipe that applies: "stage1" for a network, "stage2" for a
             classifier on a trained network.
         epochs_scale: epochs of the stage, relative to the recipe's; milestones, warm-up and the
@@ -78,7 +78,7 @@ class Stage:
     samplers: tuple[str, ...] = ("instance",)
     is_trained: bool = True
     needs_statistics_pass: bool = False
-    tunes_on_validation: Literal["never", "end"] = "never"
+    tunes_on_validation: Literal["never", "end", "epochs"] = "never"
     recipe_stage: Literal["stage1", "stage2"] = "stage1"
     epochs_scale: float = 1.0
     lr_scale: float = 1.0

@@ -377,7 +377,8 @@ class Method(nn.Module):
     def tune_on_validation(self, batches: Iterable[Batch]) -> None:
         """Tune hyper-parameters left free (e.g. tau) on the held-out images.
 
-        Called once after training, before the test, if the stage has `tunes_on_validation="end"`.
+        Called once after training, before the test, if the stage has `tunes_on_validation="end"`;
+        after `on_epoch_end` of each epoch, before its checkpoint and its test, if it has "epochs".
         Every rank gets the same batches: all held-out images, in order, with the test transform.
         Keep the result in a buffer.
         """

@@ -304,6 +304,9 @@ def train_in_turn(
         with torch.no_grad():
             for module in modules:
                 module.method.on_epoch_end()
+                if module.method.stage.tunes_on_validation == "epochs":
+                    module.method.eval().tune_on_validation(data.auxiliary_batches())
+                    module.method.train()
     return modules[0].method.state_dict()
 
 

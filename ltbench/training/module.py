@@ -234,6 +234,11 @@ class TrainingModule(pl.LightningModule):
         average_batchnorm(self.method)
         with torch.no_grad():
             self.method.on_epoch_end()
+        if self.method.stage.tunes_on_validation == "epochs":
+            self.method.eval()
+            with eager():
+                self.tune_on_validation()
+            self.method.train()
         self.count_cpu()
         epoch, every = self.current_epoch + 1, self.job.recipe.eval_every_n_epochs
         if epoch == self.settings.epochs:
@@ -257,6 +262,11 @@ class TrainingModule(pl.LightningModule):
             for batch in self.data.statistics_batches():
                 self.method.update_statistics(batch)
             self.method.finalize_statistics()
+
+    def tune_on_validation(self) -> None:
+        """Let the method tune on the held-out images."""
+        with torch.inference_mode(), autocast(self.job.recipe, self.device):
+            self.method.tune_on_validation(self.data.auxiliary_batches())
 
     def evaluate(self) -> tuple[int, ...]:
         """Return the hits of each class on the test set, between epochs."""
@@ -283,8 +293,7 @@ class TrainingModule(pl.LightningModule):
             if stage.needs_statistics_pass and not stage.is_trained:
                 self.update_statistics()
             if stage.tunes_on_validation == "end":
-                with torch.inference_mode(), autocast(recipe, self.device):
-                    self.method.tune_on_validation(self.data.auxiliary_batches())
+                self.tune_on_validation()
             with autocast(recipe, self.device):
                 loader = self.data.test_dataloader()
                 images = loader.load_batch(0, PROBE).images

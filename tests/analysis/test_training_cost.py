@@ -76,6 +76,10 @@ def test_tuning_on_held_out_images_counts_forward_passes(toy):
     split = toy.record(next(iter(toy.plan([TOY]).jobs.values())), HITS).split
     split = split.model_copy(update={"auxiliary_counts": (10,) * 6})
     assert of_one(toy, Stage("train", tunes_on_validation="end"), split=split)[0] == 3 * DRAWN + 60
+    each = Stage("train", tunes_on_validation="epochs")
+    epochs = toy.recipe().stage1.epochs
+    assert epochs > 1
+    assert of_one(toy, each, split=split)[0] == 3 * DRAWN + 60 * epochs
 
 
 def test_features_of_a_frozen_backbone_are_computed_once(toy):

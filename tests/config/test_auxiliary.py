@@ -93,7 +93,7 @@ def test_a_variant_that_starts_from_a_method_with_held_out_images_trains_on_all(
 
 
 def test_the_registry_says_which_methods_tune():
-    assert [key for key in REGISTRY if REGISTRY[key].needs_auxiliary] == [
+    assert [key for key in REGISTRY if REGISTRY[key].needs_auxiliary({})] == [
         "uno_ic",
         "tau_norm_validated",
     ]

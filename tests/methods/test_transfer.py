@@ -14,6 +14,7 @@ from ltbench.methods import METHODS
 from ltbench.methods.contract import EpochDraw, Progress, TrainedTeacher
 from ltbench.networks import NetworkSpec
 from ltbench.networks.partial import PartialNetwork
+from ltbench.testing.jobs import Bench, Case
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 COUNTS = torch.tensor([40, 12, 5, 1])
@@ -169,6 +170,17 @@ def test_lfme_counts_hits_and_lowers_the_weight_of_reached_experts():
         1.0,
     ]  # the student is as good; nobody else was seen
     assert not method.tally.any()
+
+
+def test_lfme_counts_hits_on_held_out_images_after_each_epoch():
+    bench, jobs = Bench(), Case("lfme", {"accuracies": "validation"}).jobs(norm="batch")
+    record = bench.train(jobs)
+    tally = bench.state(jobs[-1])["tally"]
+    assert tally[:, 0].sum() == sum(record.split.auxiliary_counts) > 0
+    assert (tally[:, 1:] <= tally[:, :1]).all()
+    plain = Case("lfme").jobs(norm="batch")
+    assert all(job.dataset.auxiliary is None for job in plain)
+    assert all(job.dataset.auxiliary is not None for job in jobs)
 
 
 @pytest.mark.parametrize("backbone", KINDS)

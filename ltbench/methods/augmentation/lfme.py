@@ -13,15 +13,16 @@ Ours is the form of the authors' code, which gave the published numbers: v multi
 not the loss, and grows past 1 in the second half; the divergence has no factor T^2; n_few and n_E
 are mean images per class. Experts have 1/2, 1/4 and 1/8 of the student's batch size, as theirs do,
 and otherwise its recipe (theirs: 4/3 of its epochs and a cosine). For w_E the authors use
-accuracies on validation images after each epoch; ours are those on the augmented training images
-of the epoch before, an expert's among its own classes. Class-aware batches have four images of a
+accuracies on validation images after each epoch (`accuracies: validation`); by default ours are
+those on the augmented training images of the epoch before, which need no image to be held out. An
+expert's is among its own classes. Class-aware batches have four images of a
 class at a time. Groups are the dataset's shot groups, theirs are split at 100 and 20 images. An
 empty group has no expert.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -36,6 +37,7 @@ from ltbench.losses import (
     expert_weight,
 )
 from ltbench.methods.contract import (
+    LATER,
     Batch,
     HParams,
     Loss,
@@ -61,6 +63,12 @@ class LFMEHParams(HParams):
         lt=1,
         description="share of an expert's accuracy from which the student's lowers its weight",
     )
+    accuracies: Literal["training", "validation"] = Field(
+        "training",
+        description="images of the accuracies that weigh the experts: those of the epoch's batches "
+        "or, as in the paper, held-out ones",
+        json_schema_extra=LATER,
+    )
 
 
 class LFME(Method):
@@ -77,7 +85,14 @@ class LFME(Method):
     )
     category = "transfer"
     version = 2
-    stages = (Stage("train", samplers=("class_aware(per_class=4)",), needs_statistics_pass=True),)
+    stages = (
+        Stage(
+            "train",
+            samplers=("class_aware(per_class=4)",),
+            needs_statistics_pass=True,
+            changes=(({"accuracies": "validation"}, {"tunes_on_validation": "epochs"}),),
+        ),
+    )
     teachers = (
         Teacher("softmax", subset="many", batch_share=1 / 2),
         Teacher("softmax", subset="medium", batch_share=1 / 4),
@@ -145,14 +160,26 @@ class LFME(Method):
         weights = curriculum_weights(self.ease[batch.index], progress)
         logits = weights[:, None] * self.network(batch.images)  # [B, C]
         losses = {"classes": cross_entropy(logits, batch.labels)}
-        right = logits.argmax(dim=1) == batch.labels
-        tally = torch.zeros_like(self.tally)
-        for i, expert in enumerate(self.experts):
-            classes, teacher_logits = expert.classes, expert(batch.images)  # [K], [B, K]
-            divergence = distillation(logits[:, classes], teacher_logits, self.hparams.temperature)
+        teachers = [expert(batch.images) for expert in self.experts]  # each [B, K]
+        for i, (expert, teacher) in enumerate(zip(self.experts, teachers, strict=True)):
+            divergence = distillation(logits[:, expert.classes], teacher, self.hparams.temperature)
             losses[f"expert {i}"] = self.weights[i] * divergence
-            in_group = torch.isin(batch.labels, classes)
-            expert_right = classes[teacher_logits.argmax(dim=1)] == batch.labels
-            tally[i] = torch.stack([in_group, in_group & right, expert_right]).sum(dim=1)
-        self.tally += all_sum(tally)
+        if self.hparams.accuracies == "training":
+            self.tally += all_sum(self.hits(batch.labels, logits, teachers))
         return losses
+
+    def tune_on_validation(self, batches: Iterable[Batch]) -> None:
+        """Count the hits on held-out images."""
+        for batch in batches:
+            teachers = [expert(batch.images) for expert in self.experts]
+            self.tally += self.hits(batch.labels, self.network(batch.images), teachers)
+
+    def hits(self, labels: Tensor, logits: Tensor, teachers: Sequence[Tensor]) -> Tensor:
+        """Return the counts [E, 3] of `tally`, of a batch and its logits."""
+        tally = torch.zeros_like(self.tally)
+        right = logits.argmax(dim=1) == labels
+        for i, (expert, teacher) in enumerate(zip(self.experts, teachers, strict=True)):
+            in_group = torch.isin(labels, expert.classes)
+            expert_right = expert.classes[teacher.argmax(dim=1)] == labels
+            tally[i] = torch.stack([in_group, in_group & right, expert_right]).sum(dim=1)
+        return tally
