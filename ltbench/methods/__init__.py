@@ -7,6 +7,7 @@ from ltbench.methods.augmentation.cmo import CMO
 from ltbench.methods.augmentation.cutmix import CutMix
 from ltbench.methods.augmentation.dive import DiVE
 from ltbench.methods.augmentation.dstl import DSTL
+from ltbench.methods.augmentation.fasa import FASA
 from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.mixup import Mixup
 from ltbench.methods.augmentation.remix import Remix
@@ -106,6 +107,7 @@ METHODS: dict[str, type[Method]] = {
     "lfme": LFME,
     "dive": DiVE,
     "dstl": DSTL,
+    "fasa": FASA,
     "ssp": SSP,
     "cosine": Cosine,
     "mislas": MiSLAS,

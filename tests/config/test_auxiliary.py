@@ -96,6 +96,7 @@ def test_the_registry_says_which_methods_tune():
     assert [key for key in REGISTRY if REGISTRY[key].needs_auxiliary({})] == [
         "uno_ic",
         "tau_norm_validated",
+        "fasa",
     ]
 
 
