@@ -45,6 +45,7 @@ from ltbench.methods.rebalancing.focal import Focal
 from ltbench.methods.rebalancing.ib_loss import IBLoss
 from ltbench.methods.rebalancing.lade import LADE
 from ltbench.methods.rebalancing.ldam_drw import LDAMDRW
+from ltbench.methods.rebalancing.loce import LOCE
 from ltbench.methods.rebalancing.logit_adjustment import LogitAdjustment
 from ltbench.methods.rebalancing.oversampling import Oversampling
 from ltbench.methods.rebalancing.partitioning_reservoir import PartitioningReservoirSampling
@@ -75,6 +76,7 @@ METHODS: dict[str, type[Method]] = {
     "acsl": ACSL,
     "bags": BAGS,
     "simcal": SimCal,
+    "loce": LOCE,
     "balanced_softmax": BalancedSoftmax,
     "ldam_drw": LDAMDRW,
     "lade": LADE,
