@@ -8,6 +8,7 @@ from ltbench.methods.augmentation.cutmix import CutMix
 from ltbench.methods.augmentation.dive import DiVE
 from ltbench.methods.augmentation.dstl import DSTL
 from ltbench.methods.augmentation.fasa import FASA
+from ltbench.methods.augmentation.leap import LEAP
 from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.mixup import Mixup
 from ltbench.methods.augmentation.remix import Remix
@@ -110,6 +111,7 @@ METHODS: dict[str, type[Method]] = {
     "dive": DiVE,
     "dstl": DSTL,
     "fasa": FASA,
+    "leap": LEAP,
     "ssp": SSP,
     "cosine": Cosine,
     "mislas": MiSLAS,

@@ -166,6 +166,21 @@ class ClassMemory(nn.Module):
         place = (numbers.double() * self.filled[classes, None]).long()
         return self.values[self.first[classes, None] + place]
 
+    def variances(self) -> Tensor:
+        """Return unbiased variances [C, D] of the stored values, float64, on the CPU.
+
+        That of fewer than two values is 0.
+        """
+        values, sizes, filled = self.values.double().cpu(), self.sizes.cpu(), self.filled.cpu()
+        owner = torch.arange(len(sizes)).repeat_interleave(sizes)  # [sum of sizes]
+        place = torch.arange(len(values)) - self.first.cpu()[owner]
+        stored = (place < filled[owner]).nonzero().flatten()
+        owner, values = owner[stored], values[stored]
+        zeros = torch.zeros(len(sizes), values.shape[1], dtype=torch.float64)
+        means = zeros.index_add(0, owner, values) / filled.clamp_min(1)[:, None]
+        squares = (values - means[owner]).square()
+        return zeros.index_add(0, owner, squares) / (filled - 1).clamp_min(1)[:, None]
+
 
 def _beside(weights: Tensor, values: Tensor) -> Tensor:
     """Return weights [C] in the shape of values [C, ...], to be multiplied."""

@@ -94,6 +94,12 @@ def test_values_are_drawn_from_what_is_stored():
     assert found[..., 0].tolist() == [[5, 5, 7, 7], [6, 6, 6, 6]]
 
 
+def test_variances_are_those_of_the_stored_values():
+    memory = ClassMemory(torch.tensor([3, 2, 4, 2]), 1)
+    memory.store(torch.tensor([[1.0], [5.0], [2.0], [6.0], [9.0]]), torch.tensor([0, 0, 2, 0, 0]))
+    assert memory.variances()[:, 0].tolist() == [pytest.approx(13 / 3), 0, 0, 0]
+
+
 @pytest.mark.parametrize("sizes", [(6, 6), (3, 9), (3, 3, 3, 3)], ids=str)
 def test_ranks_have_the_statistics_of_one_process(sizes):
     assert ranks(len(sizes))(statistics, sizes) == [statistics([12])] * len(sizes)
