@@ -206,7 +206,7 @@ class _Builder:
     def _remarks(self, row: PlannedRun, balanced: dict[int, str]) -> tuple[str, ...]:
         auxiliaries = (self.plan.jobs[key].dataset.auxiliary for key in row.jobs)
         remarks = [
-            f"Tunes on {auxiliary.id}: {AUXILIARY[auxiliary.source]}."
+            f"Uses {auxiliary.id}: {AUXILIARY[auxiliary.source]}."
             for auxiliary in dict.fromkeys(filter(None, auxiliaries))
         ]
         if bad := self.plan.jobs[row.key].dataset.bad_images:

@@ -95,7 +95,7 @@ class Plan:
 class _Context:
     """Data, recipe and seed of the stages that lead to a run.
 
-    `holds_out`: a later stage is tuned on held-out images, so that no stage may train on them.
+    `holds_out`: a stage needs held-out images, so that no stage may have them for training images.
     Teachers may be trained on a subset of the classes, in smaller batches.
     """
 
@@ -191,9 +191,7 @@ class _Expander:
         for declared in info.stages:
             stage = declared.resolve(hparams.values)
             settings = recipe.stage2 if stage.recipe_stage == "stage2" else recipe.stage1
-            needed = (
-                auxiliary if stage.tunes_on_validation != "never" or context.holds_out else None
-            )
+            needed = auxiliary if stage.needs_auxiliary or context.holds_out else None
             job = Job(
                 label=label,
                 recipe_name=context.recipe.name,

@@ -57,9 +57,8 @@ class MethodInfo(Model):
     cost: NetworkCost | None = None
 
     def needs_auxiliary(self, hparams: Mapping[str, Any]) -> bool:
-        """Return whether a stage is tuned on auxiliary images under given hyper-parameters."""
-        stages = (stage.resolve(hparams) for stage in self.stages)
-        return any(stage.tunes_on_validation != "never" for stage in stages)
+        """Return whether a stage needs auxiliary images under given hyper-parameters."""
+        return any(stage.resolve(hparams).needs_auxiliary for stage in self.stages)
 
     @cached_property
     def hparams_model(self) -> type[BaseModel]:

@@ -58,6 +58,8 @@ class Stage:
             trained.
         tunes_on_validation: `Method.tune_on_validation` gets the held-out images: "end" after
             training, before the test; "epochs" after each epoch.
+        has_auxiliary_stream: each step also has a batch "auxiliary" of held-out images, drawn by
+            `class_aware` and augmented as training images are; the batch is a dict by name.
         recipe_stage: the part of the recipe that applies: "stage1" for a network, "stage2" for a
             classifier on a trained network.
         epochs_scale: epochs of the stage, relative to the recipe's; milestones, warm-up and the
@@ -79,6 +81,7 @@ class Stage:
     is_trained: bool = True
     needs_statistics_pass: bool = False
     tunes_on_validation: Literal["never", "end", "epochs"] = "never"
+    has_auxiliary_stream: bool = False
     recipe_stage: Literal["stage1", "stage2"] = "stage1"
     epochs_scale: float = 1.0
     lr_scale: float = 1.0
@@ -92,6 +95,11 @@ class Stage:
         """Refuse scales that leave nothing to train."""
         if min(self.epochs_scale, self.lr_scale) <= 0:
             raise ValueError(f"stage {self.name!r}: epochs_scale and lr_scale must be above 0")
+
+    @property
+    def needs_auxiliary(self) -> bool:
+        """Whether it needs held-out images, to train with or to tune on."""
+        return self.has_auxiliary_stream or self.tunes_on_validation != "never"
 
     def resolve(self, hparams: Mapping[str, Any]) -> "Stage":
         """Return the stage under given hyper-parameters."""

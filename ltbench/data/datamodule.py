@@ -1,10 +1,12 @@
 """The LightningDataModule: training and test batches of a split, made on the device."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Generator, Tensor
@@ -23,9 +25,27 @@ from ltbench.data.loaders import ChunkedEpochs, OrderedLoader, Step, rank_slice
 from ltbench.data.open_set import load_open_set
 from ltbench.data.raw_dataset import RawDataset
 from ltbench.data.sources import load_raw_dataset
-from ltbench.data.split import open_split
+from ltbench.data.split import open_split, require_auxiliary_classes
 from ltbench.data.tta_views import TTAViews
-from ltbench.samplers import EpochDraw, require_indices
+from ltbench.samplers import EpochDraw, class_aware, require_indices
+
+AUXILIARY = "auxiliary"
+"""Name of the stream of auxiliary images."""
+
+
+@dataclass
+class _Source:
+    """Images that streams draw from.
+
+    Attributes:
+        maker: of their batches.
+        labels: [N], on the CPU.
+        features: cached features, in place of the images.
+    """
+
+    maker: BatchMaker[Any]
+    labels: Tensor
+    features: Tensor | None = None
 
 
 class DataModule(pl.LightningDataModule):
@@ -49,6 +69,7 @@ class DataModule(pl.LightningDataModule):
     Attributes:
         epoch_indices: returns the training images of an epoch by stream, as
             `Method.epoch_indices`; with several streams each step is a dict of batches.
+        has_auxiliary_stream: whether steps also have a batch "auxiliary" (see `Stage`).
         views: independently augmented views of each image; with two, images are [2, B, C, H, W].
         steps_done: steps of the next epoch taken before an interruption.
         on_batch: called before every batch except training batches; its exceptions end the loop.
@@ -92,6 +113,7 @@ class DataModule(pl.LightningDataModule):
         self.epoch_indices: Callable[[EpochDraw], Mapping[str, Tensor]] = lambda draw: {
             "instance": draw.sampler("instance")
         }
+        self.has_auxiliary_stream = False
         self.views = 1
         self.steps_done = 0
         self.on_batch: Callable[[], object] = lambda: None
@@ -110,7 +132,6 @@ class DataModule(pl.LightningDataModule):
         self.test_labels = torch.from_numpy(raw.test_labels)
         self.train_images = raw.train_images[indices.train]
         self.test_images = raw.test_images
-        self._features: Tensor | None = None
         self.open_set: RawDataset | None = None
 
     @classmethod
@@ -163,13 +184,18 @@ class DataModule(pl.LightningDataModule):
             first: step to begin with.
 
         Raises:
+            DataError: if there is an auxiliary stream, and a class without auxiliary images.
             ValueError: for images that are not [steps, n] positions in the training set.
         """
         draw = EpochDraw(self.labels, number, self.epochs, self.recipe.batch_size, self.seed)
-        streams = self.epoch_indices(draw)
+        streams = dict(self.epoch_indices(draw))
         require_indices(streams, draw)
+        sources = dict.fromkeys(streams, self._train)
+        if self.has_auxiliary_stream:
+            sources[AUXILIARY], streams[AUXILIARY] = self._auxiliary, self._auxiliary_indices(draw)
         batches = [
-            self._batches(index, slot, number, first) for slot, index in enumerate(streams.values())
+            self._batches(sources[name], index, slot, number, first)
+            for slot, (name, index) in enumerate(streams.items())
         ]
         if len(batches) == 1:
             yield from batches[0]
@@ -177,22 +203,32 @@ class DataModule(pl.LightningDataModule):
         for step in zip(*batches, strict=True):
             yield dict(zip(streams, step, strict=True))
 
-    def _batches(self, index: Tensor, slot: int, epoch: int, first: int) -> Iterator[Batch]:
+    def _auxiliary_indices(self, draw: EpochDraw) -> Tensor:
+        """Return the auxiliary images of an epoch, [steps, B] positions among them."""
+        labels, generator = self._auxiliary.labels, draw.generator(AUXILIARY)
+        counts = torch.bincount(labels, minlength=len(self.classes)).tolist()
+        require_auxiliary_classes(self.spec, self.split, counts)
+        return class_aware(labels, draw.steps * draw.batch, generator).view(draw.steps, draw.batch)
+
+    def _batches(
+        self, source: _Source, index: Tensor, slot: int, epoch: int, first: int
+    ) -> Iterator[Batch]:
         """Yield an epoch's batches of one stream.
 
         Args:
+            source: of the images.
             index: [steps, n] positions of the images of global batches.
             slot: its position among the epoch's streams.
             epoch: epochs completed.
             first: step to begin with.
         """
-        spec, recipe, maker = self.spec, self.recipe, self._train_maker
-        labels = self.labels.to(self.device)
+        spec, recipe, maker = self.spec, self.recipe, source.maker
+        labels = source.labels.to(self.device)
         generators = [self._generators(epoch, slot, view) for view in range(self.views)]
         views = [augmented_view(maker, index, spec, recipe, each, first) for each in generators]
         for rows in local_columns(index)[first:].to(self.device):
-            if self._features is not None:
-                images = self._features[rows]
+            if source.features is not None:
+                images = source.features[rows]
             else:
                 augmented = [next(view) for view in views]
                 images = augmented[0] if len(augmented) == 1 else torch.stack(augmented)
@@ -203,20 +239,21 @@ class DataModule(pl.LightningDataModule):
         return lambda purpose: make_generator(self.seed, purpose, epoch, slot, view)
 
     def cache_features(self, backbone: Callable[[Tensor], Tensor]) -> None:
-        """Replace the images of training batches by cached backbone features.
+        """Replace the images of all streams by cached backbone features.
 
         The features are those of the unaugmented images: [B, D], or [B, E, D] from a backbone of E
         experts, which returns [E, B, D].
         """
-        batches = self.statistics_batches()
-        self._features = torch.cat([backbone(b.images).movedim(-2, 0) for b in batches])
+        for source in [self._train, *[self._auxiliary] * self.has_auxiliary_stream]:
+            batches = self._in_order(source.maker, source.labels)
+            source.features = torch.cat([backbone(b.images).movedim(-2, 0) for b in batches])
 
     def statistics_batches(self) -> OrderedLoader:
         """Return the loader of all training images in order, not augmented.
 
         Every rank reads all of them, so that the statistics of a method are equal on all ranks.
         """
-        return self._in_order(self._train_maker, self.labels)
+        return self._in_order(self._train.maker, self.labels)
 
     def training_batches(self) -> OrderedLoader:
         """Return the loader of this rank's training images in order, not augmented.
@@ -224,7 +261,7 @@ class DataModule(pl.LightningDataModule):
         The share is contiguous; labels are classes of the dataset.
         """
         span = rank_slice(len(self.labels), rank(), world_size())
-        return self._in_order(self._train_maker, self.classes[self.labels], span=span)
+        return self._in_order(self._train.maker, self.classes[self.labels], span=span)
 
     def auxiliary_batches(self) -> OrderedLoader:
         """Return the loader of all auxiliary images in order, not augmented.
@@ -234,10 +271,7 @@ class DataModule(pl.LightningDataModule):
         Raises:
             DataError: if the job has none.
         """
-        if self.auxiliary is None:
-            raise DataError(f"{self.spec.id}: this job has no auxiliary images", "missing-data")
-        labels = torch.from_numpy(self.auxiliary.labels)
-        return self._in_order(self._maker(self.auxiliary.images), labels)
+        return self._in_order(self._auxiliary.maker, self._auxiliary.labels)
 
     def test_dataloader(self) -> OrderedLoader:
         """Return the loader of this rank's contiguous, unpadded share of the test."""
@@ -278,9 +312,22 @@ class DataModule(pl.LightningDataModule):
         )
 
     @cached_property
-    def _train_maker(self) -> BatchMaker[Any]:
+    def _train(self) -> _Source:
+        return _Source(self._augmenting(self.train_images), self.labels)
+
+    @cached_property
+    def _auxiliary(self) -> _Source:
+        if self.auxiliary is None:
+            raise DataError(f"{self.spec.id}: this job has no auxiliary images", "missing-data")
+        images, labels = self.auxiliary.images, torch.from_numpy(self.auxiliary.labels)
+        if len(self.classes) < self.spec.classes:
+            own = np.isin(self.auxiliary.labels, self.classes)
+            images, labels = images[own.nonzero()[0]], labels[own]
+        return _Source(self._augmenting(images), torch.searchsorted(self.classes, labels))
+
+    def _augmenting(self, images: Images) -> BatchMaker[Any]:
         recipe = self.recipe
-        return self._maker(self.train_images, padding=recipe.padding, jitter=recipe.color_jitter)
+        return self._maker(images, padding=recipe.padding, jitter=recipe.color_jitter)
 
     @cached_property
     def _test_maker(self) -> BatchMaker[Any]:

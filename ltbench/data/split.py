@@ -16,6 +16,7 @@ from ltbench.data.imbalance import (
     held_out_counts,
     longtailed_counts,
     planned_groups,
+    split_counts,
     split_size,
 )
 from ltbench.data.raw_dataset import EXCLUDED, LabeledImages, RawDataset
@@ -207,6 +208,43 @@ def _unused(
         raise DataError(f"{spec.id} has no unused_pool({per_class}): {error}", error.code) from None
     _, unused = _split_off_last(positions, counts, [per_class] * len(counts))
     return unused
+
+
+def require_auxiliary_classes(spec: DatasetSpec, split: Split, counts: Sequence[int]) -> None:
+    """Check that each class has auxiliary images to train with.
+
+    Args:
+        spec: the dataset.
+        split: the long-tailed split or its balanced counterpart.
+        counts: auxiliary images of each class.
+
+    Raises:
+        DataError: if a class has none.
+    """
+    if empty := [k for k, count in enumerate(counts) if count == 0]:
+        source = spec.auxiliary.id if spec.auxiliary else "the auxiliary images"
+        raise DataError(
+            f"{split_name(spec, split)} has {len(empty)} classes without an image in {source}, of "
+            f"which a method learns: {', '.join(map(str, empty[:10]))}"
+            f"{' and others' if len(empty) > 10 else ''}; a class of one training image has none "
+            "to hold out: lower the imbalance_ratio, or set auxiliary to an unused_pool",
+            "split",
+        )
+
+
+def check_auxiliary(spec: DatasetSpec, split: Split, data_root: str | Path | None = None) -> None:
+    """Check that each class has auxiliary images to train with; nothing is downloaded.
+
+    Raises:
+        DataError: if one has none, or present images do not suffice for them.
+    """
+    planned = split_counts(spec.model_copy(update={"auxiliary": None}), split)
+    if spec.auxiliary and spec.auxiliary.source == "train_holdout" and planned is not None:
+        require_auxiliary_classes(spec, split, held_out_counts(spec, planned))
+    elif is_there(spec, data_root):
+        raw = load_raw_dataset(spec, data_root, download=False)
+        images = make_split(spec, raw, split).auxiliary
+        require_auxiliary_classes(spec, split, images.counts(spec.classes) if images else [0])
 
 
 def split_name(spec: DatasetSpec, split: Split, subset: ClassSubset = "all") -> str:

@@ -152,7 +152,10 @@ def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, Meth
     )
     only = parse_only(request.only)
     only.check(plan.rows)
-    return plan.only(only.matches), registry
+    plan = plan.only(only.matches)
+    location = loaded.location.at("datasets")
+    raise_all(_auxiliary_problems(plan, registry, location, request.data_root))
+    return plan, registry
 
 
 def _count_runs(grid: Grid) -> int:
@@ -207,6 +210,26 @@ def _split_problems(specs: Iterable[DatasetSpec], location: Location) -> Iterato
                 f"imbalance_ratio can be at most its max_per_class, {spec.max_per_class}"
             )
             yield location.problem("split", message)
+
+
+def _auxiliary_problems(
+    plan: Plan, registry: MethodRegistry, location: Location, data_root: Path | None
+) -> Iterator[Problem]:
+    """Yield splits with classes without auxiliary images, where a method trains with them."""
+    splits = dict.fromkeys(
+        (job.dataset, job.split)
+        for job in plan.jobs.values()
+        for stage in registry[job.method].stages
+        if stage.name == job.stage and stage.resolve(job.hparams).has_auxiliary_stream
+    )
+    if splits:
+        from ltbench.data.errors import DataError
+        from ltbench.data.split import check_auxiliary
+    for spec, split in splits:
+        try:
+            check_auxiliary(spec, split, data_root)
+        except DataError as error:
+            yield location.problem(error.code, str(error))
 
 
 def _with_measurements(

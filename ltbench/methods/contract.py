@@ -342,7 +342,7 @@ class Method(nn.Module):
         Returns:
             [steps, n] int64 positions in the training set for each name, on the CPU, of global
             batches; the number of ranks must divide n. With one stream a step gets a batch, else a
-            dict.
+            dict. The stream "auxiliary" of a stage with `has_auxiliary_stream` is added.
         """
         return {name: draw.sampler(name) for name in self.stage.samplers}
 
@@ -356,7 +356,7 @@ class Method(nn.Module):
         Args:
             batch: this rank's rows of the global batch. Images [B, C, H, W], with several `views`
                 [V, B, C, H, W]; labels [B]; index [B]. A dict of batches by name if
-                `epoch_indices` has several streams.
+                `epoch_indices` has several streams, or the stage an auxiliary one.
         """
         raise NotImplementedError(f"{type(self).__name__} has no trained stage")
 

@@ -37,4 +37,6 @@ def step_input(method: Method, batch: Batch) -> StepInput:
         rows = torch.arange(count, device=batch.labels.device) * len(batch) // count
         images = batch.images.index_select(batch.images.ndim - 4, rows)  # views come first
         streams[name] = Batch(images, batch.labels[rows], batch.index[rows])
+    if method.stage.has_auxiliary_stream:
+        streams["auxiliary"] = batch
     return next(iter(streams.values())) if len(streams) == 1 else streams

@@ -1,6 +1,13 @@
 """Samplers: the training images of an epoch's batches. Plain torch."""
 
-from ltbench.samplers.draw import SAMPLERS, EpochDraw, draw_epoch, rank_columns, require_indices
+from ltbench.samplers.draw import (
+    SAMPLERS,
+    EpochDraw,
+    class_aware,
+    draw_epoch,
+    rank_columns,
+    require_indices,
+)
 from ltbench.samplers.probabilities import (
     class_balanced,
     effective_number,
@@ -13,6 +20,7 @@ from ltbench.samplers.probabilities import (
 __all__ = [
     "SAMPLERS",
     "EpochDraw",
+    "class_aware",
     "class_balanced",
     "draw_epoch",
     "effective_number",

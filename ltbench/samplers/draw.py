@@ -252,10 +252,12 @@ def require_indices(streams: Mapping[str, Tensor], draw: EpochDraw) -> None:
 
     Raises:
         ValueError: naming the streams that are not [steps, n] int64 positions in the training set,
-            on the CPU, or too small for BatchNorm.
+            on the CPU, or too small for BatchNorm, or called "auxiliary".
     """
     least = min(draw.batch, SMALLEST)
     problems = [] if streams else ["there is no stream"]
+    if "auxiliary" in streams:
+        problems.append("stream 'auxiliary' has the name of that of held-out images: rename it")
     for name, index in streams.items():
         found = (index.ndim, *index.shape[:1], index.dtype, index.device.type)
         if found != (2, draw.steps, torch.int64, "cpu"):

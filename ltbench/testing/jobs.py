@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ltbench.config.load import load_dataset, load_recipe
-from ltbench.config.models import DatasetSpec, Grid, Job, Recipe
+from ltbench.config.models import Auxiliary, DatasetSpec, Grid, Job, Recipe
 from ltbench.config.planning import expand
 from ltbench.config.registry import MethodRegistry, load_registry
 from ltbench.core.batch import Batch
@@ -43,6 +43,8 @@ DATASET = DatasetSpec(
 )
 """90 training images in classes of 30 down to a single one; 4 ranks cannot share its 30 test images
 equally."""
+WITH_POOL = DATASET.model_copy(update={"auxiliary": Auxiliary(source="unused_pool", per_class=5)})
+"""The same with images that no split has: the class of one image has none to hold out."""
 EPOCHS, BATCH = 2, 16
 
 
@@ -127,7 +129,9 @@ class Case:
                 ],
             }
         )
-        plan = expand(grid, [DATASET], {settings.name: settings}, self.registry)
+        learns = any(stage.has_auxiliary_stream for stage in self.method.stages)
+        dataset = WITH_POOL if learns else DATASET
+        plan = expand(grid, [dataset], {settings.name: settings}, self.registry)
         own = [job.key for job in plan.jobs.values() if job.label == self.key]
         needed, jobs = {own[stage]}, []
         for key, job in reversed(plan.jobs.items()):

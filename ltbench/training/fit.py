@@ -154,6 +154,7 @@ def prepare(job: Job, run_dir: RunDirectory, options: Options) -> tuple[DataModu
     if job.recipe.channels_last:
         method.to(memory_format=torch.channels_last)
     data.epoch_indices, data.views = method.epoch_indices, method.stage.views
+    data.has_auxiliary_stream = method.stage.has_auxiliary_stream
     return data, method
 
 

@@ -402,9 +402,9 @@ def test_remarks(toy):
 @pytest.mark.parametrize(
     ("auxiliary", "words"),
     [
-        ({"source": "train_holdout", "per_class": 5}, "Tunes on train_holdout(5): so many"),
-        ({"source": "unused_pool", "per_class": 2}, "Tunes on unused_pool(2): so many"),
-        ({"source": "official_val"}, "Tunes on official_val: the dataset's own"),
+        ({"source": "train_holdout", "per_class": 5}, "Uses train_holdout(5): so many"),
+        ({"source": "unused_pool", "per_class": 2}, "Uses unused_pool(2): so many"),
+        ({"source": "official_val"}, "Uses official_val: the dataset's own"),
     ],
 )
 def test_held_out_images_are_a_footnote_of_the_variants_that_use_them(toy, auxiliary, words):

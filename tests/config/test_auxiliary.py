@@ -85,6 +85,14 @@ def test_no_init_job_teacher_or_earlier_stage_trains_on_held_out_images():
     assert with_images == ["choose"]
 
 
+def test_a_stage_that_trains_with_held_out_images_has_them_in_its_key():
+    registry = with_method("meta", stages=(Stage("train", has_auxiliary_stream=True),))
+    for dataset in (DIGITS, apart("unused_pool", 5)):
+        made = plan("meta", "softmax", registry=registry, dataset=dataset)
+        assert job(made, "meta").dataset.auxiliary == dataset.auxiliary_or_default
+        assert job(made, "softmax").dataset.auxiliary is None
+
+
 def test_a_variant_that_starts_from_a_method_with_held_out_images_trains_on_all():
     registry = with_method("choosy", stages=VALIDATING)
     made = plan(v("cRT", "crt", init_from="choosy"), "choosy", registry=registry)

@@ -1,5 +1,6 @@
 """Auxiliary images: which they are, and that no job trains on them."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ltbench.config.models import Auxiliary
+from ltbench.config.load import load_recipe
+from ltbench.config.models import Auxiliary, Policy, Recipe
 from ltbench.data.datamodule import DataModule
 from ltbench.data.describe import check, describe
 from ltbench.data.errors import DataError
@@ -17,9 +19,10 @@ from ltbench.data.images import InMemoryImages
 from ltbench.data.imbalance import held_out_counts, split_counts
 from ltbench.data.raw_dataset import RawDataset
 from ltbench.data.sources import load_raw_dataset
-from ltbench.data.split import make_split
+from ltbench.data.split import check_auxiliary, make_split, require_auxiliary_classes
 from ltbench.data.subsample import split_hash
 from tests.support.errors import raises
+from tests.support.listed_images import resized_recipe
 
 SPLITS = ("longtailed", "balanced")
 
@@ -168,3 +171,127 @@ def test_the_report_has_the_auxiliary_images(digits):
     assert chosen.auxiliary == "train_holdout(2), 20 images"
     assert (chosen.counts, chosen.train_hash) == (report.counts, report.train_hash)
     assert "has no unused_pool(99)" in check(with_auxiliary(digits, "unused_pool", 99)).auxiliary
+
+
+@pytest.fixture
+def make_data(digits, make_recipe):
+    def make(source="train_holdout", per_class=5, raw=None, subset="all", **changes):
+        spec = with_auxiliary(digits, source, per_class)
+        how = make_recipe(**changes)
+        data = DataModule(spec, "longtailed", how, seed=0, raw=raw, subset=subset)
+        data.has_auxiliary_stream = True
+        return data
+
+    return make
+
+
+def both(data, epoch=0, first=0):
+    """Return an epoch's training and auxiliary batches."""
+    steps = list(data.epoch(epoch, first))
+    assert all(list(step) == ["instance", "auxiliary"] for step in steps)
+    return [step["instance"] for step in steps], [step["auxiliary"] for step in steps]
+
+
+def equal(ours, theirs):
+    return all(
+        a.images.equal(b.images) and a.labels.equal(b.labels) and a.index.equal(b.index)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+@pytest.mark.parametrize("source", ["train_holdout", "unused_pool"])
+def test_each_step_has_as_many_auxiliary_images_of_every_class(make_data, source):
+    data = make_data(source, batch_size=20, augment="none")
+    images = torch.cat([batch.images for batch in data.auxiliary_batches()])
+    _, batches = both(data)
+    for batch in batches:
+        assert torch.bincount(batch.labels).tolist() == [2] * 10
+        assert batch.images.equal(images[batch.index])
+        assert batch.labels.equal(torch.from_numpy(data.auxiliary.labels)[batch.index])
+    used = torch.bincount(torch.cat([batch.index for batch in batches]))
+    assert (len(used), used.min() > 0) == (len(images), True)
+
+
+def test_the_training_images_of_a_step_stay_the_same(make_data):
+    data = make_data(policy=Policy(kind="randaugment"))
+    training, auxiliary = both(data)
+    data.has_auxiliary_stream = False
+    assert equal(training, data.epoch(0))
+    assert not auxiliary[0].index.equal(both(make_data(), 1)[1][0].index)
+
+
+def test_auxiliary_images_are_augmented_as_training_images(make_data, digits):
+    """White images differ only by the black border of their crops."""
+    raw = load_raw_dataset(digits)
+    white = InMemoryImages(np.full_like(raw.train_images.pixels, 255))
+    data = make_data(raw=replace(raw, train_images=white))
+    for stream in both(data):
+        assert {len(batch.images.unique()) for batch in stream} == {2}
+    assert {len(batch.images.unique()) for batch in data.auxiliary_batches()} == {1}
+
+
+@pytest.mark.parametrize("first", [1, 7])
+def test_a_resumed_epoch_has_the_rest_of_its_auxiliary_images(make_data, first):
+    data = make_data(policy=Policy(kind="randaugment"))
+    for rest, whole in zip(both(data, 1, first), both(data, 1), strict=True):
+        assert equal(rest, whole[first:])
+
+
+def test_ranks_see_columns_of_one_auxiliary_batch(make_data, monkeypatch):
+    whole = both(make_data())[1][0]
+    monkeypatch.setattr("ltbench.data.augmented_view.world_size", lambda: 2)
+    parts = []
+    for rank in range(2):
+        monkeypatch.setattr("ltbench.data.augmented_view.rank", lambda rank=rank: rank)
+        parts.append(both(make_data())[1][0])
+    for name in ("images", "labels", "index"):
+        assert torch.cat([getattr(part, name) for part in parts]).equal(getattr(whole, name))
+
+
+def test_a_subset_has_auxiliary_images_of_its_classes(make_data):
+    data = make_data(subset="few", batch_size=9)
+    _, batches = both(data)
+    assert [torch.bincount(batch.labels).tolist() for batch in batches] == [[3] * 3] * len(batches)
+    own = data.auxiliary.labels[np.isin(data.auxiliary.labels, data.classes)]
+    for batch in batches:
+        assert own[batch.index].tolist() == data.classes[batch.labels].tolist()
+
+
+def test_cached_features_of_auxiliary_images(make_data):
+    data = make_data()
+    images = torch.cat([batch.images for batch in data.auxiliary_batches()])
+    data.cache_features(lambda images: images.flatten(1)[:, :3])
+    training, auxiliary = both(data)
+    assert training[0].images.shape == (32, 3)
+    assert auxiliary[0].images.equal(images.flatten(1)[auxiliary[0].index, :3])
+
+
+def test_auxiliary_images_in_files(listed):
+    spec, raw = listed
+    recipe = Recipe(**load_recipe("digits").model_dump() | resized_recipe())
+    spec = with_auxiliary(spec, "official_val")
+    raw = replace(raw, val_images=raw.test_images, val_labels=raw.test_labels)
+    data = DataModule(spec, "longtailed", recipe, seed=0, raw=raw)
+    data.has_auxiliary_stream = True
+    _, batches = both(data)
+    assert [tuple(batch.images.shape) for batch in batches] == [(4, 3, 8, 8)] * len(batches)
+    assert equal(both(data, first=1)[1], batches[1:])
+    assert set(torch.cat([batch.labels for batch in batches]).tolist()) == {0, 1, 2}
+
+
+def test_a_class_without_auxiliary_images_is_refused(digits, make_data, make_recipe):
+    single = with_auxiliary(digits, "train_holdout", 10, imbalance_ratio=120.0, max_per_class=120)
+    for refused in (
+        lambda: check_auxiliary(single, "longtailed"),
+        lambda: require_auxiliary_classes(single, "longtailed", [10] * 9 + [0]),
+    ):
+        with raises(DataError, "split", "digits_r120", "train_holdout(10)", "9"):
+            refused()
+    data = DataModule(single, "longtailed", make_recipe(), seed=0)
+    data.has_auxiliary_stream = True
+    with raises(DataError, "split", "train_holdout(10)"):
+        next(data.epoch(0))
+    check_auxiliary(single, "balanced")
+    check_auxiliary(with_auxiliary(digits, "unused_pool", 5), "longtailed")
+    with raises(DataError, "split", "unused_pool(999)"):
+        check_auxiliary(with_auxiliary(digits, "unused_pool", 999), "longtailed")

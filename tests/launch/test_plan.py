@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -220,3 +221,30 @@ def test_bad_images_that_are_pinned_are_planned_without_the_images(own, tmp_path
     for folder in ("cache", "data"):
         (tmp_path / folder).rename(tmp_path / f"no {folder}")
     assert planned() == (keys, bad)
+
+
+META = """
+from ltbench.methods.contract import Method, Stage
+
+class Meta(Method):
+    title, paper, category = "Meta", None, "baseline"
+    stages = (Stage("train", has_auxiliary_stream=True),)
+
+METHODS = {"meta": Meta}
+"""
+
+
+def test_all_splits_with_classes_without_held_out_images_are_named(tmp_path):
+    (tmp_path / "meta.py").write_text(META)
+    (tmp_path / "grid.yaml").write_text(
+        "title: Meta\nrecipes: [digits]\nseeds: [0, 1]\nsplits: [longtailed]\n"
+        "variants: [meta, softmax]\ndatasets:\n"
+        "  - {name: digits, imbalance_ratio: [20, 70, 120]}\n"
+    )
+    request = Request(str(tmp_path / "grid.yaml"), plugins=(tmp_path / "meta.py",))
+    found = problems_of(lambda: make_plan(request))
+    assert [(problem.path, problem.code) for problem in found] == [("datasets", "split")] * 2
+    for problem, name in zip(found, ("digits_r70", "digits_r120"), strict=True):
+        assert name in problem.message
+    make_plan(replace(request, only=("dataset=digits_r20",)))
+    make_plan(replace(request, only=("variant=softmax",)))
