@@ -154,6 +154,8 @@ class Method(nn.Module):
         init_from: method whose trained network the first stage starts from; grids may override it.
         required_init_tensors: classifier tensors ("weight", "bias") that its weights must have.
         teachers: methods that are trained first and passed to `load_teachers`, in this order.
+        can_compile: whether the recipe may compile the backbone; not where the loss takes gradients
+            of gradients (see `core.inner`), which torch.compile cannot.
         batch_dependence: which rows of a batch affect a row's loss: "none", those "gathered" from
             all ranks, or those "per_rank" (the numbers then depend on the number of ranks).
         reduces_to: method that this one equals bit for bit if all classes have equally many images.
@@ -184,6 +186,7 @@ class Method(nn.Module):
     init_from: ClassVar[str | None] = None
     required_init_tensors: ClassVar[tuple[str, ...]] = ()
     teachers: ClassVar[tuple[Teacher, ...]] = ()
+    can_compile: ClassVar[bool] = True
     batch_dependence: ClassVar[Literal["none", "gathered", "per_rank"]] = "none"
     reduces_to: ClassVar[str | None] = None
     test_time: ClassVar[TestTime] = "inductive"

@@ -1,7 +1,7 @@
 """Checks of a method's stages, on a bench that trains them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -246,11 +246,11 @@ def step(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
         except NotImplementedError:
             return "nothing is trained, and there is no loss"
         raise FailedError("no stage is_trained, but there is a training_loss")
-    state = {name: buffer.clone() for name, buffer in method.named_buffers()}
+    state = {name: value.clone() for name, value in _moved_by_the_method(method)}
     before = float(loss_of(method, batch).detach())
     with torch.no_grad():  # queues and means have moved on
-        for name, buffer in method.named_buffers():
-            buffer.copy_(state[name])
+        for name, value in _moved_by_the_method(method):
+            value.copy_(state[name])
     found = _require_finite_step(method, 0, "in a first step")
     trained = {name for name, value in method.named_parameters() if value.requires_grad}
     idle = sorted(trained - found.keys())
@@ -259,11 +259,17 @@ def step(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
     size = min(1e-3, abs(before) / 100 / slope) if slope else 1e-3  # a hundredth of the loss
     descend(method, found, size)
     with torch.no_grad():
-        for name, buffer in method.named_buffers():
-            buffer.copy_(state[name])
+        for name, value in _moved_by_the_method(method):
+            value.copy_(state[name])
         after = float(loss_of(method, batch))
     require(after < before, f"a small step against the gradient moves {before:.6g} to {after:.6g}")
     return f"{len(found)} tensors move, the loss falls from {before:.4g} to {after:.4g}"
+
+
+def _moved_by_the_method(method: Method) -> Iterator[tuple[str, Tensor]]:
+    """Yield buffers, and parameters that the optimizer does not move."""
+    yield from method.named_buffers()
+    yield from ((name, p) for name, p in method.named_parameters() if not p.requires_grad)
 
 
 @_check(excuse=_untrained)

@@ -145,7 +145,8 @@ class TrainingModule(pl.LightningModule):
             return
         if settings.cached_features:
             log.warning("features are not cached: the backbone or its BatchNorm is not frozen")
-        if should_compile(recipe, self.data.steps_per_epoch * settings.epochs):
+        steps = self.data.steps_per_epoch * settings.epochs
+        if self.method.can_compile and should_compile(recipe, steps):
             compile_backbone(self.method, self.device)
             self.compiled = True
 

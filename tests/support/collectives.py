@@ -6,6 +6,7 @@ from torch.distributed import is_initialized
 from torch.nn.parallel import DistributedDataParallel
 
 from ltbench.core.distributed import all_sum, gather, global_mean, rank, world_size
+from ltbench.core.inner import Learned, virtual_step
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.data.loaders import rank_slice
@@ -154,3 +155,22 @@ def statistics(sizes):
         kept[3].push(*rows)
     states = (each.state_dict() for each in kept)
     return [{name: value.tolist() for name, value in state.items()} for state in states]
+
+
+def meta_gradient(rows, power):
+    """Return a meta gradient over all ranks' rows, and parameters after a step of Adam on it.
+
+    Exponents of weights are learned by a virtual step of a linear model, on the same rows.
+    """
+    inputs, targets = rows.chunk(world_size())[rank()].split(FEATURES, dim=1)
+    learned = Learned(nn.ParameterDict({"power": power.clone()}), lr=0.1)
+    model = {"weight": torch.full((FEATURES,), 0.5, dtype=rows.dtype, requires_grad=True)}
+    variables = learned.variables()
+    losses = (inputs @ model["weight"] - targets[:, 0]).square()
+    weighted = global_mean(losses * (losses.detach()[:, None] * variables["power"]).sum(1).exp())
+    moved = virtual_step(weighted, model, lr=0.05, weight_decay=0.1)
+    loss = global_mean((inputs.sin() @ moved["weight"] - targets[:, 0]).square())
+    (gradient,) = torch.autograd.grad(loss, variables["power"], retain_graph=True)
+    learned.step(loss, variables)
+    mean = all_sum(gradient) / world_size()
+    return mean.tolist(), learned.module["power"].tolist(), moved["weight"].tolist()

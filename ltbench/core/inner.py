@@ -1,0 +1,111 @@
+"""Steps within a step: virtual steps with gradient, and parameters that learn from them.
+
+Gradients of both are averaged over ranks, as DDP averages those of real steps. Losses are those of
+the contract: `core.distributed.global_mean`, or others whose mean over ranks is that of the global
+batch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ltbench.core.distributed import all_sum, world_size
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+
+
+class _RankMean(torch.autograd.Function):
+    """Mean over ranks; the gradient is the mean of the ranks' gradients, again with gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:  # noqa: ARG004
+        return all_sum(value) / world_size()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        mean: Tensor = _RankMean.apply(gradient)
+        return mean
+
+
+def rank_mean(value: Tensor) -> Tensor:
+    """Return the mean over ranks, with gradients of any order.
+
+    Every rank must use the result in its backward pass.
+
+    Args:
+        value: of equal shape on every rank.
+    """
+    if world_size() == 1:
+        return value
+    mean: Tensor = _RankMean.apply(value)
+    return mean
+
+
+def virtual_step(
+    loss: Tensor, parameters: Mapping[str, Tensor], lr: float, weight_decay: float = 0.0
+) -> dict[str, Tensor]:
+    """Return parameters after a plain gradient step, with gradient, without momentum.
+
+    They are functions of all that the loss depends on, also through its gradient.
+
+    Args:
+        loss: scalar, computed with gradient.
+        parameters: by name, those that the loss was computed with.
+        lr: learning rate.
+        weight_decay: factor of the parameters that is added to their gradient.
+    """
+    gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+    return {
+        name: value - lr * (rank_mean(gradient) + weight_decay * value)
+        for (name, value), gradient in zip(parameters.items(), gradients, strict=True)
+    }
+
+
+class Learned(nn.Module):
+    """A module whose parameters a method moves itself, by Adam.
+
+    They require no gradient: the recipe's optimizer does not see them, and DDP does not wait for
+    theirs. Parameters and Adam's moments are part of checkpoints.
+
+    Args:
+        module: with its initial parameters.
+        lr: learning rate.
+        weight_decay: factor of the parameters that is added to their gradient.
+    """
+
+    def __init__(self, module: nn.Module, lr: float, weight_decay: float = 0.0) -> None:
+        super().__init__()
+        self.module = module.requires_grad_(requires_grad=False)
+        self.lr, self.weight_decay = lr, weight_decay
+        self.steps: Tensor
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        for number, value in enumerate(module.parameters()):
+            self.register_buffer(f"mean{number}", torch.zeros_like(value))
+            self.register_buffer(f"square{number}", torch.zeros_like(value))
+
+    def variables(self) -> dict[str, Tensor]:
+        """Return the parameters by name as new leaves, of which gradients can be taken."""
+        named = self.module.named_parameters()
+        return {name: value.detach().clone().requires_grad_() for name, value in named}
+
+    def step(self, loss: Tensor, variables: Mapping[str, Tensor]) -> None:
+        """Take a step of Adam.
+
+        Args:
+            loss: scalar, a function of the variables.
+            variables: of `variables`.
+        """
+        gradients = torch.autograd.grad(loss, list(variables.values()))
+        self.steps += 1
+        unbiased = [1 - beta ** self.steps.double() for beta in BETAS]
+        pairs = zip(self.module.parameters(), gradients, strict=True)
+        for number, (value, own) in enumerate(pairs):
+            mean, square = self.get_buffer(f"mean{number}"), self.get_buffer(f"square{number}")
+            gradient = all_sum(own) / world_size() + self.weight_decay * value
+            mean.lerp_(gradient, 1 - BETAS[0])
+            square.lerp_(gradient.square(), 1 - BETAS[1])
+            root = (square / unbiased[1]).sqrt() + EPSILON
+            value.sub_(self.lr * (mean / unbiased[0]) / root)
