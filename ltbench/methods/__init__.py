@@ -48,6 +48,7 @@ from ltbench.methods.rebalancing.lade import LADE
 from ltbench.methods.rebalancing.ldam_drw import LDAMDRW
 from ltbench.methods.rebalancing.loce import LOCE
 from ltbench.methods.rebalancing.logit_adjustment import LogitAdjustment
+from ltbench.methods.rebalancing.meta_weight_net import MetaWeightNet
 from ltbench.methods.rebalancing.oversampling import Oversampling
 from ltbench.methods.rebalancing.partitioning_reservoir import PartitioningReservoirSampling
 from ltbench.methods.rebalancing.posthoc_logit_adjustment import PosthocLogitAdjustment
@@ -88,6 +89,7 @@ METHODS: dict[str, type[Method]] = {
     "ib_loss": IBLoss,
     "robal": RoBal,
     "seesaw": Seesaw,
+    "meta_weight_net": MetaWeightNet,
     "uno_ic": UNOIC,
     "oversampling": Oversampling,
     "undersampling": Undersampling,

@@ -100,8 +100,9 @@ def test_a_variant_that_starts_from_a_method_with_held_out_images_trains_on_all(
     assert job(made, "cRT").depends_on == (row(made, "choosy").key,)
 
 
-def test_the_registry_says_which_methods_tune():
+def test_the_registry_says_which_methods_need_held_out_images():
     assert [key for key in REGISTRY if REGISTRY[key].needs_auxiliary({})] == [
+        "meta_weight_net",
         "uno_ic",
         "tau_norm_validated",
         "fasa",

@@ -1,0 +1,114 @@
+"""Meta-Weight-Net: image weights by a small network of the losses, learned on balanced images.
+
+Shu, Xie, Yi, Zhao, Zhou, Xu, Meng, "Meta-Weight-Net: Learning an Explicit Mapping For Sample
+Weighting", NeurIPS 2019 (arXiv:1902.07379), algorithm 1.
+
+    V(l; Theta): 1 - 100 - 1, ReLU, sigmoid, of the loss as a constant                implemented
+    virtual step: w' = w - alpha grad_w 1/n sum_i V(l_i(w); Theta) l_i(w)             implemented
+    Theta by Adam on the cross-entropy of meta images under w', through the step      implemented
+    real step on 1/n sum_i V(l_i; Theta) l_i with the new Theta, weights constant     implemented
+    several inputs, or corrupted labels                                               left out
+
+As in the authors' code alpha is the recipe's rate in the epoch, weights are not normalized, meta
+images are augmented as training images are, and the virtual step is one of plain gradient descent,
+without momentum and weight decay; what it does to BatchNorm's running statistics is discarded.
+
+Where ours is not theirs: their meta images, ten of each class, lie outside of the long-tailed
+training set. By default ours are held out of it, at most half of a class, so that small classes
+lose up to half of their training images: compare with softmax less the held-out images, or set the
+dataset's `auxiliary` to `unused_pool`. Meta batches have the size of training batches and equally
+many images of each class; theirs are shuffled. Rates and epochs are those of the recipe.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ltbench.core.distributed import global_mean
+from ltbench.core.inner import Learned, virtual_step
+from ltbench.losses import cross_entropy
+from ltbench.losses.cross_entropy import cross_entropies
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
+from ltbench.networks import NetworkSpec
+
+
+class MetaWeightNetHParams(HParams):
+    """Hyper-parameters of Meta-Weight-Net."""
+
+    width: int = Field(100, ge=1, description="hidden units of the weighting network")
+    lr: float = Field(1e-3, gt=0, description="Adam's learning rate of the weighting network")
+    weight_decay: float = Field(1e-4, ge=0, description="weight decay of the weighting network")
+
+
+class MetaWeightNet(Method):
+    """Cross-entropy with weights by image that a network of the losses gives."""
+
+    title = "Meta-Weight-Net"
+    paper = Paper(
+        title="Meta-Weight-Net: Learning an Explicit Mapping For Sample Weighting",
+        authors="Jun Shu, Qi Xie, Lixuan Yi, Qian Zhao, Sanping Zhou, Zongben Xu, Deyu Meng",
+        venue="NeurIPS",
+        year=2019,
+        arxiv="1902.07379",
+    )
+    category = "cost-sensitive"
+    stages = (Stage("train", has_auxiliary_stream=True, forward_passes=10),)
+    can_compile = False
+    batch_dependence = "gathered"
+    oracle = "meta_weight_net"
+    HParams = MetaWeightNetHParams
+    hparams: MetaWeightNetHParams
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return the network; build that of the weights, too."""
+        network, hparams = super().build_network(spec), self.hparams
+        layers = nn.Linear(1, hparams.width), nn.ReLU(), nn.Linear(hparams.width, 1), nn.Sigmoid()
+        self.weighting = Learned(nn.Sequential(*layers), hparams.lr, hparams.weight_decay)
+        return network
+
+    def training_loss(self, batch: Mapping[str, Batch]) -> Loss:
+        """Return the weighted cross-entropy, after a meta step of the weights."""
+        training = batch["instance"]
+        self.learn_weights(training, batch["auxiliary"])
+        losses = cross_entropies(self.network(training.images), training.labels)
+        return global_mean(losses * self.weights(losses, {}))
+
+    @torch.enable_grad()
+    def learn_weights(self, training: Batch, meta: Batch) -> Tensor:
+        """Move the weighting network by a meta step; return the meta loss before it.
+
+        Args:
+            training: of which the virtual step is taken.
+            meta: balanced, which judge it.
+        """
+        parameters: dict[str, Tensor] = dict(self.network.named_parameters())
+        buffers = {name: value.clone() for name, value in self.network.named_buffers()}
+        variables = self.weighting.variables()
+
+        logits = functional_call(self.network, (parameters, buffers), (training.images,))
+        losses = cross_entropies(logits, training.labels)
+        weighted = global_mean(losses * self.weights(losses, variables))
+        moved = virtual_step(weighted, parameters, self.progress.lr)
+
+        logits = functional_call(self.network, (moved, buffers), (meta.images,))
+        loss = cross_entropy(logits, meta.labels)
+        self.weighting.step(loss, variables)
+        return loss
+
+    def weights(self, losses: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return the weights of images.
+
+        Args:
+            losses: [B], taken as constants.
+            parameters: of the weighting network; its own where they have no name.
+
+        Returns:
+            [B], in (0, 1).
+        """
+        with torch.autocast(losses.device.type, enabled=False):
+            column = losses.detach()[:, None]
+            weights: Tensor = functional_call(self.weighting.module, dict(parameters), (column,))
+        return weights[:, 0]
