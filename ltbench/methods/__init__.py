@@ -35,6 +35,7 @@ from ltbench.methods.module_improvement.tau_norm_learned import TauNormLearned
 from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
 from ltbench.methods.rebalancing.acsl import ACSL
 from ltbench.methods.rebalancing.bags import BAGS
+from ltbench.methods.rebalancing.balanced_meta_softmax import BalancedMetaSoftmax
 from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
 from ltbench.methods.rebalancing.cdt import CDT
 from ltbench.methods.rebalancing.class_balanced import ClassBalanced
@@ -90,6 +91,7 @@ METHODS: dict[str, type[Method]] = {
     "robal": RoBal,
     "seesaw": Seesaw,
     "meta_weight_net": MetaWeightNet,
+    "balanced_meta_softmax": BalancedMetaSoftmax,
     "uno_ic": UNOIC,
     "oversampling": Oversampling,
     "undersampling": Undersampling,
