@@ -36,6 +36,7 @@ from ltbench.losses.group_softmax import (
 from ltbench.losses.influence_balanced import influence_balanced
 from ltbench.losses.info_nce import info_nce
 from ltbench.losses.inverse_softmax import inverse_counts, inverse_softmax
+from ltbench.losses.isda import isda_logits
 from ltbench.losses.label_aware_smoothing import label_aware_smoothing, label_smoothing
 from ltbench.losses.lade import lader
 from ltbench.losses.ldam import ldam, ldam_margins
@@ -82,6 +83,7 @@ __all__ = [
     "inverse_counts",
     "inverse_softmax",
     "inverse_weights",
+    "isda_logits",
     "label_aware_smoothing",
     "label_smoothing",
     "lader",
