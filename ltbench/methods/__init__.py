@@ -10,6 +10,7 @@ from ltbench.methods.augmentation.dstl import DSTL
 from ltbench.methods.augmentation.fasa import FASA
 from ltbench.methods.augmentation.leap import LEAP
 from ltbench.methods.augmentation.lfme import LFME
+from ltbench.methods.augmentation.metasaug import MetaSAug
 from ltbench.methods.augmentation.mixup import Mixup
 from ltbench.methods.augmentation.remix import Remix
 from ltbench.methods.augmentation.rsg import RSG
@@ -111,6 +112,7 @@ METHODS: dict[str, type[Method]] = {
     "remix": Remix,
     "cmo": CMO,
     "rsg": RSG,
+    "metasaug": MetaSAug,
     "lfme": LFME,
     "dive": DiVE,
     "dstl": DSTL,

@@ -106,6 +106,7 @@ def test_the_registry_says_which_methods_need_held_out_images():
         "uno_ic",
         "tau_norm_validated",
         "fasa",
+        "metasaug",
     ]
 
 

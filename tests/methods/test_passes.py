@@ -25,6 +25,8 @@ STAGES = [
     if stage.is_trained
 ]
 LABELS = torch.arange(6)
+DEFERRED = {"metasaug": 0.2}
+"""Share of the epochs in which a step has other passes, in recipes that defer."""
 
 
 def build(key, subset="all", **hparams):
@@ -81,6 +83,10 @@ def test_declared_passes_are_those_of_a_training_step(key, hparams, name):
     step, names = step_input(method, Batch(images, LABELS, LABELS)), stage.samplers
     forward, loss = flops(lambda: total_loss(method.training_loss(step)))
     backward, _ = flops(loss.backward)
+    if key in DEFERRED:
+        method.progress = Progress(1, 2, deferred=True, lr=0.1)
+        late, _ = flops(lambda: method.training_loss(step))
+        forward += DEFERRED[key] * (late - forward)
     unit = of_a_prediction(build(key, **hparams))
     taught = sum(of_a_prediction(build(t.method, **t.hparams)) for t in method.teachers) / unit
     drawn = len(LABELS) * len(names) * unit
