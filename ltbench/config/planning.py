@@ -174,9 +174,10 @@ class _Expander:
             equal = self.default_variant(info.reduces_to, variant.recipe, variant.init_from)
             return self.stage_jobs(context, equal)
         label = f"{variant.label}, {HELD_OUT}" if context.holds_out else variant.label
-        auxiliary = context.dataset.auxiliary_or_default
         hparams = self.resolver.resolve(variant.method, variant.hparams, context.dataset)
-        if info.needs_auxiliary(hparams.values) and auxiliary.source == "train_holdout":
+        stages = [declared.resolve(hparams.values) for declared in info.stages]
+        auxiliary = context.dataset.auxiliary_or_default
+        if auxiliary.source == "train_holdout" and any(stage.needs_auxiliary for stage in stages):
             context = replace(context, holds_out=True)
         recipe = self.recipe_of(context, variant)
         parents = self.stage_jobs(context, init)[-1:] if init else ()
@@ -188,8 +189,7 @@ class _Expander:
             for teacher in self.teachers(variant.method, context.dataset)
         ]
         keys: list[str] = []
-        for declared in info.stages:
-            stage = declared.resolve(hparams.values)
+        for stage in stages:
             settings = recipe.stage2 if stage.recipe_stage == "stage2" else recipe.stage1
             needed = auxiliary if stage.needs_auxiliary or context.holds_out else None
             job = Job(

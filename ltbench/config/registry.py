@@ -56,10 +56,6 @@ class MethodInfo(Model):
     plugin_hash: str | None = None
     cost: NetworkCost | None = None
 
-    def needs_auxiliary(self, hparams: Mapping[str, Any]) -> bool:
-        """Return whether a stage needs auxiliary images under given hyper-parameters."""
-        return any(stage.resolve(hparams).needs_auxiliary for stage in self.stages)
-
     @cached_property
     def hparams_model(self) -> type[BaseModel]:
         """The model of its hyper-parameters."""

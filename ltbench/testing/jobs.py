@@ -129,7 +129,9 @@ class Case:
                 ],
             }
         )
-        learns = any(stage.has_auxiliary_stream for stage in self.method.stages)
+        hparams = self.method.HParams(**self.hparams).model_dump()
+        stages = (declared.resolve(hparams) for declared in self.method.stages)
+        learns = any(stage.has_auxiliary_stream for stage in stages)
         dataset = WITH_POOL if learns else DATASET
         plan = expand(grid, [dataset], {settings.name: settings}, self.registry)
         own = [job.key for job in plan.jobs.values() if job.label == self.key]

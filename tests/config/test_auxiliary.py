@@ -93,6 +93,14 @@ def test_a_stage_that_trains_with_held_out_images_has_them_in_its_key():
         assert job(made, "softmax").dataset.auxiliary is None
 
 
+def test_hyper_parameters_decide_whether_a_stage_needs_held_out_images():
+    held_out = v("BALMS", "balanced_meta_softmax", hparams={"meta_images": "held_out"})
+    made = plan(held_out, "balanced_meta_softmax", "softmax")
+    assert job(made, "balanced_meta_softmax").depends_on == (row(made, "softmax").key,)
+    (init,) = job(made, "BALMS").depends_on
+    assert made.jobs[init].dataset.auxiliary == job(made, "BALMS").dataset.auxiliary is not None
+
+
 def test_a_variant_that_starts_from_a_method_with_held_out_images_trains_on_all():
     registry = with_method("choosy", stages=VALIDATING)
     made = plan(v("cRT", "crt", init_from="choosy"), "choosy", registry=registry)
@@ -101,7 +109,8 @@ def test_a_variant_that_starts_from_a_method_with_held_out_images_trains_on_all(
 
 
 def test_the_registry_says_which_methods_need_held_out_images():
-    assert [key for key in REGISTRY if REGISTRY[key].needs_auxiliary({})] == [
+    needed = {key: any(s.needs_auxiliary for s in REGISTRY[key].stages) for key in REGISTRY}
+    assert [key for key in REGISTRY if needed[key]] == [
         "meta_weight_net",
         "uno_ic",
         "tau_norm_validated",

@@ -43,12 +43,9 @@ def test_a_draw_and_a_meta_step(oracle, monkeypatch):
     method.network.classifier = nn.Linear(width, len(counts)).double()
     state = {"weight": oracle["fc_weight"], "bias": oracle["fc_bias"]}
     method.network.classifier.load_state_dict(state)
-    rows = len(oracle["data_labels"])
-    method.features = torch.cat([oracle["data_features"], oracle["meta_x"]])
-    method.labels = oracle["data_labels"]
-    meta = Batch(None, oracle["meta_y"], rows + torch.arange(len(oracle["meta_y"])))
+    method.features, method.labels = oracle["data_features"], oracle["data_labels"]
 
-    drawn = method.learn_rates(meta, oracle["exponential_noise"])
+    drawn = method.learn_rates(oracle["meta_x"], oracle["meta_y"], oracle["exponential_noise"])
     assert drawn.equal(oracle["drawn_indices"])
     close(method.rates.get_buffer("mean0") / 0.1, oracle["meta_grad_fc_weight"][0])
     close(method.rates.module["logits"], oracle["updated_fc_weight"][0])
@@ -62,7 +59,9 @@ def test_a_draw_and_a_meta_step(oracle, monkeypatch):
 
     monkeypatch.setattr(method, "learn_rates", lambda *_: drawn)  # the real step has this loss
     method.rng = SimpleNamespace(uniform=lambda rows, *shape: torch.zeros(len(rows), *shape))
-    close(method.training_loss(meta).detach(), oracle["inner_loss"])
+    labels = oracle["meta_y"]
+    loss = method.training_loss(Batch(None, labels, torch.arange(len(labels))))
+    close(loss.detach(), oracle["inner_loss"])
 
 
 def test_images_are_drawn_by_their_rates():
@@ -100,3 +99,13 @@ def test_features_are_those_of_all_images_and_are_not_saved():
     assert not method.needs_statistics_now()
     assert not {"features", "labels"} & method.state_dict().keys()
     assert steps.build(CASE).needs_statistics_now()
+
+
+def test_features_of_held_out_images_pass_the_backbone():
+    method = steps.begin(Case("balanced_meta_softmax", {"meta_images": "held_out"}))
+    assert method.stage.has_auxiliary_stream
+    batch = steps.training_batch(method)
+    meta, features = method.meta_features({"class_aware": batch, "auxiliary": batch})
+    assert meta is batch
+    assert features.equal(method.network.features(batch.images))
+    assert method.meta_features(batch)[1].equal(method.features[batch.index])

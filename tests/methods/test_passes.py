@@ -16,7 +16,8 @@ from ltbench.networks import NetworkSpec
 COUNTS = torch.tensor([120, 110, 50, 40, 9, 5])
 GROUPS = {"all": [0, 1, 2, 3, 4, 5], "many": [0, 1], "medium": [2, 3], "few": [4, 5]}
 CASES = {key: (key, {}) for key in METHODS} | {
-    "ssp-moco": ("ssp", {"task": "moco", "queue": 40, "width": 8})
+    "balms-held-out": ("balanced_meta_softmax", {"meta_images": "held_out"}),
+    "ssp-moco": ("ssp", {"task": "moco", "queue": 40, "width": 8}),
 }
 STAGES = [
     pytest.param(key, hparams, stage.name, id=f"{case}-{stage.name}")

@@ -10,18 +10,18 @@ NeurIPS 2020 (arXiv:2007.10740), algorithm 1.
     real step on the same batch, by balanced softmax with the training set's prior    implemented
     end-to-end training                          left out: the authors' code trains the classifier
 
-As in the authors' code for CIFAR the backbone is that of softmax, frozen, meta images are training
-images drawn by class, initial rates are in proportion to n^-power, and the rates of a step draw
-the next one's batch.
+As in the authors' code the backbone is that of softmax, frozen, meta images are drawn by class,
+for CIFAR from the training images, elsewhere from validation images (`meta_images`), initial rates
+are in proportion to n^-power, and the rates of a step draw the next one's batch.
 
-Where ours is not theirs: features are those of the images without augmentation, held in memory
-(N x D); their sampler draws augmented images. On ImageNet-LT and Places-LT their meta images are
-validation images. The virtual step has weight decay, but no momentum; theirs carries that of the
-real steps. The backbone's BatchNorm is fixed, theirs is in training mode. Steps draw B x N random
-numbers.
+Where ours is not theirs: features of training images are those without augmentation, held in
+memory (N x D); their sampler draws augmented images. The virtual step has weight decay, but no
+momentum; theirs carries that of the real steps. The backbone's BatchNorm is fixed, theirs is in
+training mode. Steps draw B x N random numbers.
 """
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -79,6 +79,9 @@ class BalancedMetaSoftmaxHParams(HParams):
 
     power: float = Field(0.0, ge=0, description="initial rates are in proportion to n^-power")
     meta_lr: float = Field(0.01, gt=0, description="Adam's learning rate of the rates")
+    meta_images: Literal["training", "held_out"] = Field(
+        "training", description="images of which the rates learn: training, or held-out ones"
+    )
     virtual_decay: float = Field(5e-4, ge=0, description="weight decay of the virtual step")
 
 
@@ -101,6 +104,9 @@ class BalancedMetaSoftmax(Method):
             needs_statistics_pass=True,
             recipe_stage="stage2",
             passes=0,
+            changes=(
+                ({"meta_images": "held_out"}, {"has_auxiliary_stream": True, "forward_passes": 1}),
+            ),
         ),
     )
     init_from = "softmax"
@@ -142,19 +148,28 @@ class BalancedMetaSoftmax(Method):
         """Note that the features are there."""
         self.is_filled = True
 
-    def training_loss(self, batch: Batch) -> Loss:
+    def training_loss(self, batch: Any) -> Loss:
         """Return the balanced softmax loss of a drawn batch, after a meta step of the rates."""
-        noise = self.rng.uniform(batch.labels, len(self.labels)).double() + LEAST
-        drawn = self.learn_rates(batch, -noise.log())
+        meta, features = self.meta_features(batch)
+        noise = self.rng.uniform(meta.labels, len(self.labels)).double() + LEAST
+        drawn = self.learn_rates(features, meta.labels, -noise.log())
         logits = self.network.classifier(self.features[drawn])
         return balanced_softmax(logits, self.labels[drawn], self.counts)
 
+    def meta_features(self, batch: Batch | Mapping[str, Batch]) -> tuple[Batch, Tensor]:
+        """Return a step's meta batch, and its features [B, D]."""
+        if isinstance(batch, Batch):
+            return batch, self.features[batch.index]
+        meta = batch["auxiliary"]
+        return meta, self.network.features(meta.images)
+
     @torch.enable_grad()
-    def learn_rates(self, meta: Batch, noise: Tensor) -> Tensor:
+    def learn_rates(self, features: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
         """Draw training images, and move the rates by a meta step.
 
         Args:
-            meta: training images of each class equally often.
+            features: [B, D], of meta images.
+            labels: [B], theirs, each class equally often.
             noise: [B, N], exponential random numbers.
 
         Returns:
@@ -170,6 +185,6 @@ class BalancedMetaSoftmax(Method):
         loss = global_mean(cross_entropies(logits, self.labels[drawn]) * factors)
         moved = virtual_step(loss, parameters, self.progress.lr, self.hparams.virtual_decay)
 
-        logits = functional_call(classifier, moved, (self.features[meta.index],))
-        self.rates.step(cross_entropy(logits, meta.labels), variables)
+        logits = functional_call(classifier, moved, (features,))
+        self.rates.step(cross_entropy(logits, labels), variables)
         return drawn
