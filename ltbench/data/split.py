@@ -224,8 +224,8 @@ def require_auxiliary_classes(spec: DatasetSpec, split: Split, counts: Sequence[
     if empty := [k for k, count in enumerate(counts) if count == 0]:
         source = spec.auxiliary.id if spec.auxiliary else "the auxiliary images"
         raise DataError(
-            f"{split_name(spec, split)} has {len(empty)} classes without an image in {source}, of "
-            f"which a method learns: {', '.join(map(str, empty[:10]))}"
+            f"{split_name(spec, split)} has classes without an image in {source}, of which "
+            f"a method learns: {', '.join(map(str, empty[:10]))}"
             f"{' and others' if len(empty) > 10 else ''}; a class of one training image has none "
             "to hold out: lower the imbalance_ratio, or set auxiliary to an unused_pool",
             "split",
