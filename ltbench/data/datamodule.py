@@ -244,7 +244,8 @@ class DataModule(pl.LightningDataModule):
         The features are those of the unaugmented images: [B, D], or [B, E, D] from a backbone of E
         experts, which returns [E, B, D].
         """
-        for source in [self._train, *[self._auxiliary] * self.has_auxiliary_stream]:
+        sources = [self._train, self._auxiliary] if self.has_auxiliary_stream else [self._train]
+        for source in sources:
             batches = self._in_order(source.maker, source.labels)
             source.features = torch.cat([backbone(b.images).movedim(-2, 0) for b in batches])
 
