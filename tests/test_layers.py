@@ -183,3 +183,15 @@ def test_what_trains_nothing_loads_no_torch(command, tmp_path):
     loaded = loaded_by(COMMAND, *command.format(out=tmp_path).split())
     assert "ltbench" in loaded
     assert not loaded & (TORCH | LIGHTNING | {"wandb"})
+
+
+CLAMPS = {"clamp", "clamp_", "clamp_min", "clamp_max", "clip", "clip_", "hardtanh", "relu6"}
+
+
+@pytest.mark.parametrize("layer", ["losses", "methods"])
+def test_nothing_is_clamped(layer):
+    """PyTorch 2.14 changed the gradient of clamp at its bounds; a mask says which one it has."""
+    for path in PACKAGE.joinpath(layer).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            found = isinstance(node, ast.Attribute) and node.attr in CLAMPS
+            assert not found, f"{dotted(path)}: line {node.lineno}: use torch.where"

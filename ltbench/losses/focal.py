@@ -41,7 +41,8 @@ def focal(
     if weights is not None:
         losses = as_constant(weights, logits)[labels] * losses
     # A loss of exactly 0 would have an infinite slope to the power of gamma < 1.
-    missed = -torch.expm1(-losses.clamp_min(torch.finfo(losses.dtype).tiny))  # 1 - q
+    tiny = torch.finfo(losses.dtype).tiny
+    missed = -torch.expm1(-torch.where(losses > tiny, losses, tiny))  # 1 - q
     factors = missed**gamma
     return global_mean((factors.detach() if detach else factors) * losses)
 

@@ -77,7 +77,9 @@ def group_softmax(
         counted = torch.ones_like(own)
     check_shape("counted", counted, *own.shape)
     samples = all_sum(counted.sum(dim=0))  # [K]
-    weights = counted / as_constant(samples.clamp_min(1), log_probabilities)  # [B, K]
+    weights = counted / as_constant(
+        torch.where(samples > 0, samples, 1), log_probabilities
+    )  # [B, K]
     losses = -log_probabilities.gather(1, targets)  # [B, K]
     return world_size() * (weights * losses).sum()
 

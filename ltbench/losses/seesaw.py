@@ -44,6 +44,7 @@ def seesaw(
     log_seen = as_constant(torch.where(seen > 0, seen, 1).double().log(), logits)  # [C]
     mitigation = -F.relu(log_seen[labels].unsqueeze(1) - log_seen)  # log M / p, [B, C]
     log_scores = logits.detach().log_softmax(dim=1)
-    at_label = log_scores.gather(1, labels.unsqueeze(1)).clamp_min(math.log(epsilon))  # [B, 1]
+    at_label, least = log_scores.gather(1, labels.unsqueeze(1)), math.log(epsilon)
+    at_label = torch.where(at_label > least, at_label, least)  # [B, 1]
     compensation = F.relu(log_scores - at_label)  # log K / q, [B, C]
     return cross_entropy(logits + p * mitigation + q * compensation, labels)

@@ -10,6 +10,7 @@ from ltbench.methods.augmentation.dstl import DSTL
 from ltbench.methods.augmentation.fasa import FASA
 from ltbench.methods.augmentation.leap import LEAP
 from ltbench.methods.augmentation.lfme import LFME
+from ltbench.methods.augmentation.m2m import M2m
 from ltbench.methods.augmentation.metasaug import MetaSAug
 from ltbench.methods.augmentation.mixup import Mixup
 from ltbench.methods.augmentation.remix import Remix
@@ -118,6 +119,7 @@ METHODS: dict[str, type[Method]] = {
     "dstl": DSTL,
     "fasa": FASA,
     "leap": LEAP,
+    "m2m": M2m,
     "ssp": SSP,
     "cosine": Cosine,
     "mislas": MiSLAS,

@@ -26,7 +26,7 @@ STAGES = [
     if stage.is_trained
 ]
 LABELS = torch.arange(6)
-DEFERRED = {"metasaug": 0.2}
+DEFERRED = {"m2m": 0.2, "metasaug": 0.2}
 """Share of the epochs in which a step has other passes, in recipes that defer."""
 
 
