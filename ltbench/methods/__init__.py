@@ -56,6 +56,7 @@ from ltbench.methods.rebalancing.meta_weight_net import MetaWeightNet
 from ltbench.methods.rebalancing.oversampling import Oversampling
 from ltbench.methods.rebalancing.partitioning_reservoir import PartitioningReservoirSampling
 from ltbench.methods.rebalancing.posthoc_logit_adjustment import PosthocLogitAdjustment
+from ltbench.methods.rebalancing.progressive_margin import ProgressiveMargin
 from ltbench.methods.rebalancing.progressively_balanced_sampling import (
     ProgressivelyBalancedSampling,
 )
@@ -95,6 +96,7 @@ METHODS: dict[str, type[Method]] = {
     "seesaw": Seesaw,
     "meta_weight_net": MetaWeightNet,
     "domain_balancing": DomainBalancing,
+    "progressive_margin": ProgressiveMargin,
     "balanced_meta_softmax": BalancedMetaSoftmax,
     "uno_ic": UNOIC,
     "oversampling": Oversampling,
