@@ -44,6 +44,7 @@ from ltbench.methods.rebalancing.class_balanced import ClassBalanced
 from ltbench.methods.rebalancing.class_balanced_sampling import ClassBalancedSampling
 from ltbench.methods.rebalancing.distribution_balanced import DistributionBalanced
 from ltbench.methods.rebalancing.domain_balancing import DomainBalancing
+from ltbench.methods.rebalancing.dynamic_curriculum import DynamicCurriculum
 from ltbench.methods.rebalancing.eql_v2 import EQLv2
 from ltbench.methods.rebalancing.equalization import Equalization
 from ltbench.methods.rebalancing.focal import Focal
@@ -97,6 +98,7 @@ METHODS: dict[str, type[Method]] = {
     "meta_weight_net": MetaWeightNet,
     "domain_balancing": DomainBalancing,
     "progressive_margin": ProgressiveMargin,
+    "dynamic_curriculum": DynamicCurriculum,
     "balanced_meta_softmax": BalancedMetaSoftmax,
     "uno_ic": UNOIC,
     "oversampling": Oversampling,
