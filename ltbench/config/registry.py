@@ -50,6 +50,7 @@ class MethodInfo(Model):
     reduces_to: str | None
     test_time: TestTime = "inductive"
     oracle: str | None
+    own_reading: bool = False
     hparams: dict[str, Any]
     validates_hparams: bool = False
     load_hparams: Callable[[], type[BaseModel]] | None = Field(None, exclude=True)

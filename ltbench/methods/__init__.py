@@ -39,6 +39,7 @@ from ltbench.methods.rebalancing.acsl import ACSL
 from ltbench.methods.rebalancing.bags import BAGS
 from ltbench.methods.rebalancing.balanced_meta_softmax import BalancedMetaSoftmax
 from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
+from ltbench.methods.rebalancing.bayesian_uncertainty import BayesianUncertainty
 from ltbench.methods.rebalancing.cdt import CDT
 from ltbench.methods.rebalancing.class_balanced import ClassBalanced
 from ltbench.methods.rebalancing.class_balanced_sampling import ClassBalancedSampling
@@ -99,6 +100,7 @@ METHODS: dict[str, type[Method]] = {
     "domain_balancing": DomainBalancing,
     "progressive_margin": ProgressiveMargin,
     "dynamic_curriculum": DynamicCurriculum,
+    "bayesian_uncertainty": BayesianUncertainty,
     "balanced_meta_softmax": BalancedMetaSoftmax,
     "uno_ic": UNOIC,
     "oversampling": Oversampling,

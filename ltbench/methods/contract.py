@@ -163,6 +163,8 @@ class Method(nn.Module):
             images ("transductive", see `adapt`), or its class prior ("known_test_prior", see
             `predict`). The last two are also tested under shifted class frequencies.
         oracle: file of reference numbers in tests/oracles that a test compares the method with.
+        own_reading: whether equations are ours, as those of the paper were not at hand: a footnote
+            says so, and no published number is compared with the method's.
         HParams: class of its hyper-parameters.
 
     Attributes:
@@ -191,6 +193,7 @@ class Method(nn.Module):
     reduces_to: ClassVar[str | None] = None
     test_time: ClassVar[TestTime] = "inductive"
     oracle: ClassVar[str | None] = None
+    own_reading: ClassVar[bool] = False
     HParams: ClassVar[type[HParams]] = HParams
 
     def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: Any = None) -> None:

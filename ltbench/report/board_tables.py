@@ -18,7 +18,7 @@ from ltbench.core.types import TestTime
 from ltbench.report.context import ACC, LABEL, BoardContext, metric_column, over_seeds
 from ltbench.report.families import listed_method
 from ltbench.report.published_tables import published_columns
-from ltbench.report.table import COUNT, ORDINAL, PERCENT, Cell, Column, TableSpec, ranked
+from ltbench.report.table import COUNT, ORDINAL, PERCENT, Column, TableSpec, ranked
 from ltbench.runs.record import Record
 
 MAX_CLASSES = 200
@@ -40,7 +40,7 @@ TEST_TIME: dict[TestTime, str] = {
 def _main_columns(of: BoardContext) -> list[Column[VariantResult]]:
     metrics = metrics_in("main")
     return [
-        Column("Method", lambda e: Cell(e.variant.label, notes=e.remarks), names=True),
+        Column("Method", of.name, names=True),
         Column("Category", lambda e: _category(e, of)),
         Column("Year", lambda e: _year(e, of), ORDINAL),
         *(

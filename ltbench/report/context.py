@@ -15,7 +15,7 @@ from ltbench.analysis.statistics import summarize
 from ltbench.config.planning import BASELINE, Plan
 from ltbench.config.registry import MethodInfo
 from ltbench.core.groups import RULES
-from ltbench.report.table import PERCENT, Column
+from ltbench.report.table import PERCENT, Cell, Column
 from ltbench.runs.record import Record
 from ltbench.runs.store import Loaded, Stored
 
@@ -25,6 +25,10 @@ MIN_DATASETS = 5
 OLDER = "Not in older records."
 
 ACC = METRICS["acc"]
+
+OWN_READING = (
+    "Our reading: the paper's equations were not at hand. Compared with no published number."
+)
 
 LABEL: Column[VariantResult] = Column("Method", lambda entry: entry.variant.label, names=True)
 
@@ -64,6 +68,12 @@ class BoardContext:
     def has_ra(self) -> bool:
         """Whether a variant has a relative accuracy."""
         return any(entry.values["ra"].mean is not None for entry in self.entries)
+
+    def name(self, entry: VariantResult) -> Cell:
+        """Return the label of a variant, with its footnotes."""
+        info = self.methods.get(entry.variant.method)
+        reading = (OWN_READING,) if info is not None and info.own_reading else ()
+        return Cell(entry.variant.label, notes=(*entry.remarks, *reading))
 
     def records_of(self, entry: VariantResult) -> list[Record]:
         """Return the records behind the accuracy of a variant."""

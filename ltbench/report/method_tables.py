@@ -35,7 +35,12 @@ class Methods:
         """Return the evidence for a method's implementation."""
         if info.family == OWN:
             return "own"
-        evidence = {"contract": True, "oracle": info.oracle, "records": info.key in self.recorded}
+        evidence = {
+            "contract": True,
+            "oracle": info.oracle,
+            "records": info.key in self.recorded,
+            "our reading": info.own_reading,
+        }
         return ", ".join(name for name, exists in evidence.items() if exists)
 
 
@@ -53,7 +58,7 @@ METHODS: TableSpec[Methods, MethodInfo] = TableSpec(
         "prediction (convolutions and matrix products) are relative to softmax, with ResNet-32, "
         "100 classes and default hyper-parameters. Oracle: the file of reference numbers in "
         "tests/oracles. Status: the evidence for a method: contract tests, an oracle, published "
-        "records."
+        "records; our reading: the paper's equations were not at hand."
     ),
     columns=lambda of: [
         Column("Key", lambda info: info.key, names=True),

@@ -6,8 +6,10 @@ from ltbench.analysis.result_set import EMPTY, boards
 from ltbench.analysis.training_cost import training_time
 from ltbench.config.planning import Plan
 from ltbench.core.types import NetworkCost, Stage
-from ltbench.report.board_tables import CALIBRATION
+from ltbench.report.board_tables import CALIBRATION, MAIN
+from ltbench.report.context import OWN_READING
 from ltbench.report.cost_table import COST
+from ltbench.report.method_tables import Methods
 from ltbench.report.tables import recipe_tables
 from ltbench.runs.record import Calibration
 from tests.support.tables import made, texts
@@ -46,6 +48,16 @@ def test_calibration_is_the_records_and_the_lowest_error_is_best(toy):
     assert "ECE Medium" not in table.titles  # no class is in that group
     assert table.notes == ("Not in older records.",)
     assert [row[2].rank for row in table.rows] == [2, 1, 0]
+
+
+def test_a_reading_of_ours_says_so(toy):
+    board = boards(toy.plan([SOFTMAX, CRT], splits=("longtailed",)), {})[0]
+    reading = toy.methods["crt"].model_copy(update={"own_reading": True})
+    assert OWN_READING not in made(MAIN, board, toy.methods).notes
+    table = made(MAIN, board, {**toy.methods, "crt": reading})
+    assert [OWN_READING in row[0].footnotes for row in table.rows] == [False, True]
+    status = Methods(toy.methods).status
+    assert status(reading) == f"{status(toy.methods['crt'])}, our reading"
 
 
 @pytest.fixture

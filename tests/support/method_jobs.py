@@ -17,6 +17,7 @@ from ltbench.training.module import TrainingModule, average_batchnorm
 # Methods as they are, and settings in which one does something else altogether.
 CASES = {key: Case(key) for key in METHODS}
 CASES["balms-held-out"] = Case("balanced_meta_softmax", {"meta_images": "held_out"})
+CASES["bayesian_uncertainty-margins"] = Case("bayesian_uncertainty", {"start": 0.5})
 CASES["ib_loss-from-the-start"] = Case("ib_loss", {"start": 0.0})
 CASES["lfme-validation"] = Case("lfme", {"accuracies": "validation"})
 CASES["mixup-ldam"] = Case("mixup", {"loss": "ldam"})

@@ -79,7 +79,7 @@ def _columns(of: BoardSummary) -> list[Column[VariantResult]]:
             "lowest",
             help="Rank by accuracy among the variants that are complete over seeds.",
         ),
-        Column("Method", lambda e: Cell(e.variant.label, notes=e.remarks), names=True),
+        Column("Method", of.name, names=True),
         metric_column(ACC),
         Column("Gain", of.gain, POINTS, "highest", help="Accuracy gain over softmax, in points."),
         Column(
