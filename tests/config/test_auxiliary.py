@@ -114,8 +114,8 @@ def test_the_registry_says_which_methods_need_held_out_images():
         "meta_weight_net",
         "uno_ic",
         "tau_norm_validated",
-        "fasa",
         "metasaug",
+        "fasa",
     ]
 
 

@@ -12,7 +12,7 @@ Cao, Zhu, Huang, Guo, Lei, "Domain Balancing: Face Recognition on Long-Tailed Do
 
 A class whose neighbors are far is likely of a rare domain; counts are not used. With few classes
 that lie apart IC is near 0 or below it, and epsilon / IC is without meaning. By default indicators
-are therefore ours: s is 4 (16 with more than 100 classes; the paper has that of the logits), K at
+are therefore ours: s is 4 (16 with more than 200 classes; the paper has that of the logits), K at
 most half of the classes (100 in the paper), IC at least 1, 1 / IC is divided by its mean over
 classes, so that m keeps its meaning, and is at most 3.
 
