@@ -132,16 +132,11 @@ def methods_check(
 
 @methods_app.command("survey")
 def methods_survey() -> None:
-    """List the methods of the survey with the keys of implemented ones."""
-    from ltbench.config.survey import survey_methods
+    """List the methods and datasets of the survey with their states."""
+    from ltbench.config.survey import survey_entries
+    from ltbench.report.method_tables import SURVEY
+    from ltbench.report.table import build, cell_text
 
-    methods = list(survey_methods())
-    print_table(
-        ("Method", "Venue", "Section", "Key"),
-        (
-            (m.name, f"{m.venue or ''} {m.year or ''}".strip(), section, m.key or "not yet")
-            for section, m in methods
-        ),
-    )
-    done = sum(method.key is not None for _, method in methods)
-    print_text(f"\n{done} of {len(methods)} methods are implemented.")
+    for table in build([SURVEY], list(survey_entries())):
+        print_table(table.titles, (map(cell_text, row, table.columns) for row in table.rows))
+        print_text(f"\n{table.caption}")

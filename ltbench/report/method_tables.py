@@ -1,6 +1,6 @@
-"""Tables of methods: the list of all, and the summary of a board."""
+"""Tables of methods: the list of all, those of the survey, and the summary of a board."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -9,6 +9,7 @@ from ltbench.analysis.relative_to_baseline import relative_costs
 from ltbench.analysis.result_set import VariantResult
 from ltbench.config.planning import BASELINE
 from ltbench.config.registry import OWN, MethodInfo
+from ltbench.config.survey import Section, SurveyEntry
 from ltbench.report.context import LABEL, BoardContext, metric_column
 from ltbench.report.cost_table import forward_cost
 from ltbench.report.table import COUNT, EXTRA, FINE_TIMES, ORDINAL, TIMES, Cell, Column, TableSpec
@@ -74,6 +75,33 @@ METHODS: TableSpec[Methods, MethodInfo] = TableSpec(
         Column("Status", of.status),
     ],
     rows=lambda of: of.infos.values(),
+)
+
+Named = tuple[Section, SurveyEntry]
+
+
+def _survey_caption(of: Sequence[Named]) -> str:
+    others = [section == "datasets" for section, entry in of if entry.task is not None]
+    fit = [entry for section, entry in of if section != "datasets" and entry.task is None]
+    return (
+        f"{sum(entry.key is not None for entry in fit)} of {len(fit)} methods are built; their "
+        f"keys are in brackets. {others.count(False)} more methods and {others.count(True)} "
+        "datasets are for other tasks than the classification of single labeled images."
+    )
+
+
+SURVEY: TableSpec[Sequence[Named], Named] = TableSpec(
+    name="survey",
+    title=lambda _: "Methods and datasets of the survey",
+    caption=_survey_caption,
+    columns=lambda _: [
+        Column("Section", lambda row: row[0], names=True),
+        Column("Name", lambda row: row[1].name, names=True),
+        Column("Venue", lambda row: row[1].venue),
+        Column("Year", lambda row: row[1].year, ORDINAL),
+        Column("State", lambda row: row[1].state),
+    ],
+    rows=lambda of: of,
 )
 
 

@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ltbench.config.registry import MethodInfo
+from ltbench.config.survey import survey_entries
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.evidence import evidence
 from ltbench.report.formats import escape_markdown, markdown
 from ltbench.report.leaderboard import update_between_markers
-from ltbench.report.method_tables import METHODS, SUMMARY, Methods
+from ltbench.report.method_tables import METHODS, SUMMARY, SURVEY, Methods
 from ltbench.report.table import build
 from ltbench.runs.store import Loaded
 
@@ -19,12 +20,6 @@ GENERATED = "Written by `make leaderboard`; never edited by hand."
 
 WIDTH = 108
 """Characters of a line."""
-
-OTHER_TASKS = """\
-The suite classifies single images. The survey's methods and datasets for other tasks are not part
-of it: FrameStack (videos), LST (incremental instance segmentation), DT2 (scene graphs) and UD
-(objects without labels); LVIS (detection and segmentation), VOC-LT and COCO-LT (several labels per
-image) and VideoLT (videos)."""
 
 
 def refresh_readme(readme: Path, of: Leaderboard) -> None:
@@ -43,17 +38,21 @@ def refresh_readme(readme: Path, of: Leaderboard) -> None:
 
 
 def methods_page(methods: Mapping[str, MethodInfo], recorded: Collection[str] = ()) -> str:
-    """Return the page of the methods: a table and each file's docstring.
+    """Return the page of the methods: tables and each file's docstring.
 
     Args:
         methods: of the registry.
         recorded: keys of the methods with published records.
     """
+    tables = [
+        *build([METHODS], Methods(methods, recorded)),
+        *build([SURVEY], list(survey_entries())),
+    ]
     parts = [
         "# Methods",
         f"{GENERATED} The text of a method is the docstring of its file.",
         "[Docs](README.md)",
-        *(markdown(t, level=2).strip() for t in build([METHODS], Methods(methods, recorded))),
+        *(markdown(table, level=2).strip() for table in tables),
     ]
     for family in dict.fromkeys(info.family for info in methods.values()):
         parts.append(f"## {family.replace('_', ' ').capitalize()}")
@@ -66,7 +65,6 @@ def methods_page(methods: Mapping[str, MethodInfo], recorded: Collection[str] = 
                 keys = ", also ".join(f"`{name}`" for name in (key, *info.aliases))
                 parts.append(f"Key {keys}, [{path}](../{path})")
                 parts.append(f"```text\n{docstring}\n```")
-    parts += ["## Other tasks", OTHER_TASKS]
     return "\n\n".join(parts) + "\n"
 
 

@@ -5,12 +5,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from ltbench.cli import app
 from ltbench.config.errors import ConfigError
+from ltbench.config.files import available
 from ltbench.config.registry import load_registry
-from ltbench.config.survey import survey_methods
+from ltbench.config.survey import SurveyEntry, survey_entries
 from tests.support.errors import names
 from tests.testing import broken_methods
 
@@ -75,27 +77,57 @@ def test_an_unknown_method_suggests_the_nearest():
 VARIANTS = {"tau_norm_validated", "tau_norm_learned", "ride_router", "ride_distill"}
 """Keys beside those of the methods that the survey names: further forms of these."""
 
+OF_OTHER_TASKS = {
+    *("CReST", "DARS", "LST", "DT2", "UD", "FrameStack (VideoLT)"),
+    *("LVIS v0.5", "LVIS v1", "VOC-LT", "COCO-LT", "VideoLT"),
+}
+
+
+def survey_names(*, datasets):
+    """Return the methods or the datasets of the survey."""
+    return [entry for section, entry in survey_entries() if (section == "datasets") == datasets]
+
 
 def test_the_survey_names_each_method_once_and_all_that_there_are():
-    listed = [method for _, method in survey_methods()]
+    listed = survey_names(datasets=False)
     times = Counter(method.key for method in listed if method.key is not None)
     assert set(times) == set(METHODS) - VARIANTS
     assert set(times.values()) == {1}
     assert len({method.name for method in listed}) == len(listed)
 
 
+def test_datasets_of_the_survey_that_are_built_have_a_configuration():
+    built = {dataset.key for dataset in survey_names(datasets=True) if dataset.key is not None}
+    assert {"imagenet_lt", "places_lt"} < built <= set(available("datasets"))
+
+
 def test_the_survey_says_what_methods_say_of_their_papers():
-    for _, method in survey_methods():
+    for method in survey_names(datasets=False):
         if method.key is not None and (paper := METHODS[method.key].paper) is not None:
             assert (method.venue, method.year) == (paper.venue, paper.year), method.name
 
 
-def test_the_survey_counts_what_is_implemented():
+def test_a_name_of_the_survey_is_built_planned_or_of_another_task():
+    states = {entry.name: entry.state for _, entry in survey_entries()}
+    assert states["Focal loss"] == "built (focal)"
+    assert states["VideoLT"] == "another task (videos)"
+    assert SurveyEntry(name="LTML").state == "planned"
+    others = {name for name, state in states.items() if state.startswith("another task")}
+    assert others == OF_OTHER_TASKS
+
+
+def test_a_name_of_the_survey_has_no_two_states():
+    with pytest.raises(ValidationError):
+        SurveyEntry(name="LST", key="lst", task="segmentation")
+
+
+def test_the_survey_is_printed_with_the_number_of_built_methods():
     text = call("survey").output
-    found = Counter(row[-1] == "not yet" for row in rows(text))
-    done, listed = map(int, re.findall(r"\d+", text.splitlines()[-1]))
-    assert found[True] == listed - done
-    assert listed == len(list(survey_methods()))
+    listed = [(row[0], row[1], row[-1]) for row in rows(text) if len(row) == 5][1:]
+    assert listed == [(section, entry.name, entry.state) for section, entry in survey_entries()]
+    methods = [entry for entry in survey_names(datasets=False) if entry.task is None]
+    built = sum(method.key is not None for method in methods)
+    assert list(map(int, re.findall(r"\d+", text.splitlines()[-1])))[:2] == [built, len(methods)]
 
 
 def test_a_sound_method_is_checked(tmp_path):

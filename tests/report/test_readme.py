@@ -3,6 +3,7 @@ from pathlib import Path
 
 from ltbench.analysis.result_set import boards
 from ltbench.config.registry import load_registry
+from ltbench.config.survey import survey_entries
 from ltbench.report.context import Leaderboard
 from ltbench.report.method_tables import METHODS as TABLE
 from ltbench.report.method_tables import SUMMARY, Methods
@@ -22,6 +23,16 @@ def test_the_page_of_the_methods_is_up_to_date():
     page = methods_page(METHODS, recorded)
     assert (ROOT / "docs" / "methods.md").read_text() == page
     assert page.count("```text\n") == len(METHODS)
+
+
+def test_the_page_of_the_methods_lists_the_survey():
+    page = methods_page(METHODS)
+    entries = list(survey_entries())
+    lines = [line.split("|") for line in page.splitlines() if line.startswith("|")]
+    listed = [[cell.strip().replace("\\", "") for cell in line] for line in lines[-len(entries) :]]
+    assert [(line[1], line[2], line[5]) for line in listed] == [
+        (section, entry.name, entry.state) for section, entry in entries
+    ]
 
 
 def test_a_readme_is_refreshed_in_place_and_only_between_its_markers(tmp_path, toy):
