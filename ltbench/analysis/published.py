@@ -119,7 +119,7 @@ class ComparableNumbers:
         self, entry: VariantResult, metric: str, by: PublishedBy | None = None
     ) -> list[PublishedNumber]:
         """Return the numbers of a variant, by default of all publishers."""
-        names = {name + self.suffix for name in _published_names(entry)} if self.numbers else ()
+        names = {name + self.suffix for name in published_names(entry)} if self.numbers else ()
         return [
             number
             for number in self.numbers
@@ -156,7 +156,7 @@ def comparable(board: ResultSet) -> ComparableNumbers:
     )
 
 
-def _published_names(entry: VariantResult) -> frozenset[str]:
+def published_names(entry: VariantResult) -> frozenset[str]:
     """Return a variant's names in papers, none if its settings differ."""
     variant = entry.variant
     if variant.recipe is not None:

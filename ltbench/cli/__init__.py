@@ -16,6 +16,7 @@ from ltbench.cli.reproduce import reproduce
 from ltbench.cli.results import results_app
 from ltbench.cli.runs import cancel, clean, job, plan, run, status, worker
 from ltbench.cli.screen import console, ensure_utf8, errors, prepare_streams
+from ltbench.cli.survey import survey
 from ltbench.cli.tables import compare, leaderboard
 from ltbench.cli.verbs import Verbs
 from ltbench.cli.wandb import wandb_app
@@ -39,6 +40,7 @@ VERBS = (
     compare,
     reproduce,
     agreement,
+    survey,
     evaluate,
     predict,
     worker,
