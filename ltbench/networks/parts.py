@@ -52,9 +52,10 @@ class Parts:
 
     def maps(self, images: Tensor) -> Tensor:
         """Return the last maps [B, D, H', W'] of images."""
-        trunk, _ = self.split(last=0)
-        maps: Tensor = trunk(images)
-        return maps
+        values = images
+        for module in self.below(last=0):
+            values = module(values)
+        return values
 
 
 def has_maps(backbone: nn.Module) -> bool:
