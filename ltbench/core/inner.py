@@ -5,11 +5,12 @@ the contract: `core.distributed.global_mean`, or others whose mean over ranks is
 batch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ltbench.core.distributed import all_sum, world_size
 
@@ -42,6 +43,23 @@ def rank_mean(value: Tensor) -> Tensor:
         return value
     mean: Tensor = _RankMean.apply(value)
     return mean
+
+
+def functional(
+    network: nn.Module,
+) -> tuple[dict[str, Tensor], Callable[[Mapping[str, Tensor], Tensor], Tensor]]:
+    """Return a network's parameters, and its forward pass with others in their place.
+
+    The pass takes parameters by name and images. It leaves the network's buffers as they are: what
+    passes do to BatchNorm's running statistics goes to a copy, which they share.
+    """
+    buffers = {name: value.clone() for name, value in network.named_buffers()}
+
+    def forward(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        output: Tensor = functional_call(network, (dict(parameters), buffers), (images,))
+        return output
+
+    return dict(network.named_parameters()), forward
 
 
 def virtual_step(
@@ -104,7 +122,7 @@ class Learned(nn.Module):
         pairs = zip(self.module.parameters(), gradients, strict=True)
         for number, (value, own) in enumerate(pairs):
             mean, square = self.get_buffer(f"mean{number}"), self.get_buffer(f"square{number}")
-            gradient = all_sum(own) / world_size() + self.weight_decay * value
+            gradient = rank_mean(own) + self.weight_decay * value
             mean.lerp_(gradient, 1 - BETAS[0])
             square.lerp_(gradient.square(), 1 - BETAS[1])
             root = (square / unbiased[1]).sqrt() + EPSILON

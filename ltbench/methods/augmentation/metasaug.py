@@ -31,11 +31,9 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from ltbench.classifiers import linear
-from ltbench.core.distributed import all_sum, world_size
-from ltbench.core.inner import virtual_step
+from ltbench.core.inner import functional, rank_mean, virtual_step
 from ltbench.losses import cross_entropy, effective_number_weights, isda_logits, ldam_margins
 from ltbench.losses.vector_scaling import vector_scaling
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Network, Paper, Stage
@@ -119,15 +117,14 @@ class MetaSAug(Method):
             training: of which the virtual step is taken.
             meta: balanced, which judge it.
         """
-        parameters: dict[str, Tensor] = dict(self.network.named_parameters())
-        buffers = {name: value.clone() for name, value in self.network.named_buffers()}
+        parameters, forward = functional(self.network)
         variances = self.moments.variance.clone().requires_grad_()
 
-        logits = functional_call(self.network, (parameters, buffers), (training.images,))
+        logits = forward(parameters, training.images)
         weight = parameters["classifier.weight"]
         loss = self.augmented_loss(logits, training.labels, weight, variances)
         moved = virtual_step(loss, parameters, self.progress.lr)
 
-        logits = functional_call(self.network, (moved, buffers), (meta.images,))
-        (gradient,) = torch.autograd.grad(cross_entropy(logits, meta.labels), variances)
-        return variances.detach() - self.hparams.meta_lr * all_sum(gradient) / world_size()
+        outer = cross_entropy(forward(moved, meta.images), meta.labels)
+        (gradient,) = torch.autograd.grad(outer, variances)
+        return variances.detach() - self.hparams.meta_lr * rank_mean(gradient)

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ltbench.core.distributed import global_mean
-from ltbench.core.inner import Learned, virtual_step
+from ltbench.core.inner import Learned, functional, virtual_step
 from ltbench.losses import cross_entropy
 from ltbench.losses.cross_entropy import cross_entropies
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
@@ -84,17 +84,14 @@ class MetaWeightNet(Method):
             training: of which the virtual step is taken.
             meta: balanced, which judge it.
         """
-        parameters: dict[str, Tensor] = dict(self.network.named_parameters())
-        buffers = {name: value.clone() for name, value in self.network.named_buffers()}
+        parameters, forward = functional(self.network)
         variables = self.weighting.variables()
 
-        logits = functional_call(self.network, (parameters, buffers), (training.images,))
-        losses = cross_entropies(logits, training.labels)
+        losses = cross_entropies(forward(parameters, training.images), training.labels)
         weighted = global_mean(losses * self.weights(losses, variables))
         moved = virtual_step(weighted, parameters, self.progress.lr)
 
-        logits = functional_call(self.network, (moved, buffers), (meta.images,))
-        loss = cross_entropy(logits, meta.labels)
+        loss = cross_entropy(forward(moved, meta.images), meta.labels)
         self.weighting.step(loss, variables)
         return loss
 
