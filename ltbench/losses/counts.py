@@ -56,6 +56,11 @@ def class_sizes(counts: Tensor, *, allow_empty: bool = False) -> Tensor:
     return counts.double()
 
 
+def or_one(values: Tensor) -> Tensor:
+    """Return values with 1 in place of 0, to be divided by."""
+    return torch.where(values == 0, 1, values)
+
+
 def as_constant(values: Tensor, logits: Tensor) -> Tensor:
     """Return values in the precision of the logits, at least float32."""
     return values.to(torch.promote_types(logits.dtype, torch.float32))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ltbench.core.checks import check_labels, check_shape, check_value
 from ltbench.core.distributed import all_sum, gather, rank, world_size
-from ltbench.losses.counts import as_constant, check_counts
+from ltbench.losses.counts import as_constant, check_counts, or_one
 
 
 def size_groups(counts: Tensor, thresholds: Sequence[int]) -> Tensor:
@@ -77,9 +77,7 @@ def group_softmax(
         counted = torch.ones_like(own)
     check_shape("counted", counted, *own.shape)
     samples = all_sum(counted.sum(dim=0))  # [K]
-    weights = counted / as_constant(
-        torch.where(samples > 0, samples, 1), log_probabilities
-    )  # [B, K]
+    weights = counted / as_constant(or_one(samples), log_probabilities)  # [B, K]
     losses = -log_probabilities.gather(1, targets)  # [B, K]
     return world_size() * (weights * losses).sum()
 

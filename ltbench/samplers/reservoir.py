@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from ltbench.core.checks import check_labels, check_shape
-from ltbench.losses.counts import class_sizes
+from ltbench.losses.counts import class_sizes, or_one
 
 FREE = -1
 """Position of a slot of the memory that holds no image."""
@@ -25,7 +25,7 @@ def memory_shares(seen: Tensor, rho: float) -> Tensor:
         [C] float64 with sum 1; 0 for classes not seen.
     """
     sizes = class_sizes(seen, allow_empty=True)
-    powers = torch.where(sizes > 0, sizes, 1).pow(rho) * (sizes > 0)
+    powers = or_one(sizes).pow(rho) * (sizes > 0)
     return powers / powers.sum()
 
 

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import linear
 from ltbench.losses import cross_entropy
-from ltbench.losses.counts import as_constant
+from ltbench.losses.counts import as_constant, or_one
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.class_statistics import ClassMoments
@@ -167,7 +167,7 @@ class FASA(Method):
         logits = self.network.classifier(as_constant(virtual, features))
         labels = torch.arange(self.spec.classes, device=logits.device)
         losses = F.cross_entropy(logits, labels, reduction="none") * drawn
-        return losses.sum() / (drawn.sum() + (~drawn).all())
+        return losses.sum() / or_one(drawn.sum())
 
     def tune_on_validation(self, batches: Iterable[Batch]) -> None:
         """Adapt the probabilities to the change of the classes' losses on held-out images."""

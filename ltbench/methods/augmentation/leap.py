@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
 from ltbench.losses import cross_entropy
-from ltbench.losses.counts import as_constant
+from ltbench.losses.counts import as_constant, or_one
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Progress
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.class_statistics import ClassMemory, ClassMoments
@@ -82,7 +82,7 @@ def cloud_variances(variances: Tensor, counts: Tensor) -> Tensor:
         [C] float64; 0 where no class has two images.
     """
     weights = counts.double() - 1
-    whole = (weights * variances).sum() / (weights.sum() + (weights.sum() == 0))
+    whole = (weights * variances).sum() / or_one(weights.sum())
     return torch.relu(whole - variances)
 
 

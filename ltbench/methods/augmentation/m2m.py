@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from ltbench.core.distributed import all_sum, gather
 from ltbench.losses import cross_entropy
+from ltbench.losses.counts import or_one
 from ltbench.methods.contract import (
     Batch,
     EpochDraw,
@@ -221,8 +222,7 @@ class M2m(Method):
             targets: [B], classes to be made.
             made: [B] bool; the number of all ranks divides the loss.
         """
-        count = all_sum(made.sum())
-        count = count + (count == 0)
+        count = or_one(all_sum(made.sum()))
 
         def loss(pixels: Tensor) -> Tensor:
             images = (pixels - self.mean) / self.std

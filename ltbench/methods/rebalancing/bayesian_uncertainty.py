@@ -33,7 +33,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.losses import cross_entropy
-from ltbench.losses.counts import as_constant
+from ltbench.losses.counts import as_constant, or_one
 from ltbench.methods.augmentation.leap import angles
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Progress, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
@@ -91,8 +91,7 @@ def uncertain_logits(
         quantile: factor of the deviations (kappa).
         form: whether deviations are added to other logits, or half of their squares.
     """
-    lengths = features.norm(dim=1) * weight[labels].norm(dim=1)  # [B]
-    lengths = torch.where(lengths > 0, lengths, 1)
+    lengths = or_one(features.norm(dim=1) * weight[labels].norm(dim=1))  # [B]
     logits = features @ weight.T
     cosines = logits.gather(1, labels[:, None])[:, 0] / lengths
     of_label = lengths * large_margin(cosines, factors[labels])
@@ -182,8 +181,7 @@ class BayesianUncertainty(Method):
     def finalize_statistics(self) -> None:
         """Set the uncertainties of the classes."""
         means = self.means.means()[:, 0]
-        largest = means.max()
-        self.uncertainties.copy_(means / torch.where(largest > 0, largest, 1))
+        self.uncertainties.copy_(means / or_one(means.max()))
         self.means = ClassMeans(self.spec.classes)
 
     def training_loss(self, batch: Batch) -> Loss:

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import linear
 from ltbench.core.distributed import all_sum, gather, gather_with_gradient, global_mean
-from ltbench.losses.counts import as_constant
+from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.cross_entropy import cross_entropies
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
@@ -86,7 +86,7 @@ def target_ratios(counts: Tensor, drawn: Tensor, power: float) -> Tensor:
     sizes, drawn = counts.double(), drawn.double()
     target = (sizes / sizes.masked_fill(~there, torch.inf).min()) ** power
     current = drawn / drawn.masked_fill(~there, torch.inf).min()
-    return torch.where(there, target / torch.where(there, current, 1), 0)
+    return torch.where(there, target / or_one(current), 0)
 
 
 def minority_classes(drawn: Tensor, size: int) -> Tensor:
@@ -133,8 +133,7 @@ def easy_anchor_triplets(
     counted = (minority[:, None] & has_anchor)[:, :, None, None]
     counted = counted & has_positive[:, None, :, None] & has_negative[:, None, None, :]
     counted = counted & (anchors[:, :, None] != positives[:, None, :])[:, :, :, None]
-    total = counted.sum()
-    return torch.where(counted, hinges, 0).sum() / (total + (total == 0))
+    return torch.where(counted, hinges, 0).sum() / or_one(counted.sum())
 
 
 def _distances(first: Tensor, second: Tensor) -> Tensor:

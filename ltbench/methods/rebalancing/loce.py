@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from ltbench.classifiers import linear
 from ltbench.core.distributed import gather, world_size
 from ltbench.losses import vector_scaling
+from ltbench.losses.counts import or_one
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.class_statistics import ClassMeans, ClassMemory
@@ -49,7 +50,7 @@ def updated_scores(scores: Tensor, sums: Tensor, images: Tensor, decay: float = 
         decay: share that a score keeps at each image.
     """
     kept = decay**images
-    return kept * scores + (1 - kept) * sums / images.maximum(torch.ones_like(images))
+    return kept * scores + (1 - kept) * sums / or_one(images)
 
 
 def drawn_classes(scores: Tensor, numbers: Tensor) -> Tensor:
@@ -165,7 +166,7 @@ class LOCE(Method):
         member, again = (F.one_hot(each, self.spec.classes).double() for each in (labels, classes))
         count = again.sum(dim=0)  # [C]
         once = (count > 0).double()
-        replayed = again.T @ self.scores_of(stored, classes) / (count + 1 - once)
+        replayed = again.T @ self.scores_of(stored, classes) / or_one(count)
         sums, images = member.T @ scores + replayed, member.sum(dim=0) + once
         self.scores.copy_(updated_scores(self.scores, sums, images, self.hparams.decay))
 
