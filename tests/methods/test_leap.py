@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ltbench.losses import cross_entropy
-from ltbench.methods.augmentation.leap import angles, cloud_logits, cloud_variances
+from ltbench.methods.augmentation.leap import cloud_logits, cloud_variances
 from ltbench.testing import steps
 from ltbench.testing.jobs import Case
 
@@ -46,12 +46,6 @@ def test_angles_are_bounded_without_gradients(form):
     (gradient,) = torch.autograd.grad(logits.sum(), cosines)
     assert gradient[0, 0] != 0
     assert gradient[0, 1:].tolist() == [0, 0, 0, 0]
-
-
-def test_angles_of_cosines():
-    found = angles(torch.tensor([1.0, 1 + 1e-7, 0.5, -0.5, -1.0, -1 - 1e-7]))
-    third = math.pi / 3
-    assert found.tolist() == pytest.approx([0, 0, third, 2 * third, math.pi, math.pi])
 
 
 def test_classes_below_the_pooled_variance_get_what_they_lack():

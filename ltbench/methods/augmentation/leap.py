@@ -30,21 +30,12 @@ from torch import Tensor, nn
 from ltbench.classifiers import CosineClassifier
 from ltbench.losses import cross_entropy
 from ltbench.losses.counts import as_constant, or_one
+from ltbench.losses.finite_gradients import angles
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Progress
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.class_statistics import ClassMemory, ClassMoments
 
 Form = Literal["cosface", "arcface"]
-NEAR = 1 - 1e-7
-"""Cosines from which on the angle is 0 or pi: the gradient of arccos is infinite there."""
-
-
-def angles(cosines: Tensor) -> Tensor:
-    """Return the angles of cosines, with no gradient at 0 and pi."""
-    inside = cosines.abs() < NEAR
-    inner = torch.where(inside, cosines, torch.zeros_like(cosines)).acos()
-    ends = torch.where(cosines > 0, torch.zeros_like(cosines), torch.full_like(cosines, math.pi))
-    return torch.where(inside, inner, ends)
 
 
 def cloud_logits(

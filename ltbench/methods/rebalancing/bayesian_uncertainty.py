@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from ltbench.losses import cross_entropy
 from ltbench.losses.counts import as_constant, or_one
-from ltbench.methods.augmentation.leap import angles
+from ltbench.losses.finite_gradients import angles, root
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Progress, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.class_statistics import ClassMeans
@@ -96,11 +96,7 @@ def uncertain_logits(
     cosines = logits.gather(1, labels[:, None])[:, 0] / lengths
     of_label = lengths * large_margin(cosines, factors[labels])
     squares = deviations(weight, variances, labels)
-    if form == "half_variance":
-        spread = squares / 2
-    else:
-        wide = squares > 0
-        spread = torch.where(wide, torch.where(wide, squares, 1).sqrt(), 0)
+    spread = squares / 2 if form == "half_variance" else root(squares)
     return (logits + quantile * spread).scatter(1, labels[:, None], of_label[:, None])
 
 

@@ -36,6 +36,7 @@ from ltbench.classifiers import linear
 from ltbench.core.distributed import all_sum, gather, gather_with_gradient, global_mean
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.cross_entropy import cross_entropies
+from ltbench.losses.finite_gradients import root
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
@@ -138,9 +139,7 @@ def easy_anchor_triplets(
 
 def _distances(first: Tensor, second: Tensor) -> Tensor:
     """Return Euclidean distances [C, K, L] of rows [C, K, D] and [C, L, D]; gradient 0 at 0."""
-    squares = (first[:, :, None] - second[:, None]).square().sum(dim=3)
-    apart = squares > 0
-    return torch.where(apart, torch.where(apart, squares, 1).sqrt(), 0)
+    return root((first[:, :, None] - second[:, None]).square().sum(dim=3))
 
 
 class DynamicCurriculumHParams(HParams):
