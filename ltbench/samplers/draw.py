@@ -177,12 +177,25 @@ def by_class(labels: Tensor, probabilities: Tensor, draws: int, generator: Gener
         [draws] int64 positions in `labels`.
     """
     order, counts, starts = _grouped(labels)
-    # A float64 uniform u is at most 1 - 2^-53, so that u * x rounds to less than x: no draw is
-    # beyond the last class with images or beyond the last image of a class.
-    edges = probabilities.double().cumsum(0)
     uniform = torch.rand(2, draws, dtype=torch.float64, generator=generator)
-    classes = torch.searchsorted(edges, uniform[0] * edges[-1], right=True)
+    classes = draw_by_weight(probabilities, uniform[0])
     return order[starts[classes] + (uniform[1] * counts[classes]).long()]
+
+
+def draw_by_weight(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Return positions drawn in proportion to weights, with replacement.
+
+    Args:
+        weights: [..., N], at least 0; a row of zeros has no position, and is given N.
+        uniform: [..., K], uniform in [0, 1).
+
+    Returns:
+        [..., K] int64.
+    """
+    # A float64 uniform u is at most 1 - 2^-53, so that u * x rounds to less than x: no draw is
+    # beyond the last position with a weight.
+    edges = weights.double().cumsum(-1)
+    return torch.searchsorted(edges, uniform.double() * edges[..., -1:], right=True)
 
 
 def bilevel(labels: Tensor, steps: int, batch: int, generator: Generator, classes: int) -> Tensor:

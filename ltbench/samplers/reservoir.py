@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from ltbench.core.checks import check_labels, check_shape
 from ltbench.losses.counts import class_sizes, or_one
+from ltbench.samplers.draw import draw_by_weight
 
 FREE = -1
 """Position of a slot of the memory that holds no image."""
@@ -144,8 +145,7 @@ class PartitioningReservoir:
 
     def _release(self, probabilities: Tensor, uniform: float, uniform_in_class: float) -> None:
         """Release an image of a class, drawn by probabilities [C]."""
-        edges = probabilities.cumsum(0)
-        label = int(torch.searchsorted(edges, uniform * edges[-1], right=True))
+        label = int(draw_by_weight(probabilities, torch.tensor([uniform], dtype=torch.float64)))
         images = self.held[label]
         images.pop(int(uniform_in_class * len(images)))
         self.sizes[label] -= 1

@@ -49,6 +49,7 @@ from ltbench.methods.contract import (
 )
 from ltbench.methods.rebalancing.softmax import Softmax
 from ltbench.networks import NetworkSpec
+from ltbench.samplers import draw_by_weight
 
 Bounds = Literal["closed", "open"]
 NOISE = 0.5
@@ -81,9 +82,8 @@ def draw_seeds(probabilities: Tensor, numbers: Tensor) -> Tensor:
     Returns:
         [B] int64; the first of a row without probabilities.
     """
-    edges = probabilities.cumsum(dim=1)
-    drawn = torch.searchsorted(edges, numbers.double()[:, None] * edges[:, -1:], right=True)[:, 0]
-    return torch.where(edges[:, -1] > 0, drawn, 0)
+    drawn = draw_by_weight(probabilities, numbers[:, None])[:, 0]
+    return torch.where(probabilities.any(dim=1), drawn, 0)
 
 
 def short_noise(noise: Tensor, made: Tensor) -> Tensor:

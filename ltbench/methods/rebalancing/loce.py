@@ -33,6 +33,7 @@ from ltbench.losses.counts import or_one
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.class_statistics import ClassMeans, ClassMemory
+from ltbench.samplers import draw_by_weight
 
 FIRST = 0.01
 """Score of a class before any image."""
@@ -63,9 +64,7 @@ def drawn_classes(scores: Tensor, numbers: Tensor) -> Tensor:
     Returns:
         [K] int64.
     """
-    shares = (1 / (scores + EPSILON)).cumsum(dim=0)
-    classes = torch.searchsorted(shares, numbers.to(scores) * shares[-1], right=True)
-    return classes.minimum(torch.full_like(classes, len(scores) - 1))
+    return draw_by_weight(1 / (scores + EPSILON), numbers)
 
 
 class LOCEHParams(HParams):
