@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from ltbench.losses import (
+    binary,
     class_balanced,
     cross_entropy,
     effective_number_weights,
@@ -12,6 +13,7 @@ from ltbench.losses import (
     focal,
     lader,
     logit_adjustment,
+    one_vs_all_targets,
     posthoc_adjustment,
     prior_rebalancing,
     sigmoid_focal,
@@ -28,6 +30,8 @@ LOSSES = {
     "class_balanced_focal": lambda z, y: class_balanced(z, y, COUNTS, form="focal"),
     "equalization": lambda z, y: equalization(z, y, COUNTS, torch.zeros(z.shape), threshold=0.1),
     "lader": lambda z, y: lader(z, y, COUNTS),
+    "binary": lambda z, y: binary(z, one_vs_all_targets(y, z.shape)),
+    "binary_focal": lambda z, y: binary(z, one_vs_all_targets(y, z.shape), gamma=0.5),
 }
 
 
@@ -100,7 +104,7 @@ def test_prior_rebalancing(oracle):
 @pytest.mark.parametrize("name", LOSSES)
 def test_finite_at_large_logits_and_for_samples_without_loss(name, batch):
     logits, labels = 50 * batch[0].sign(), batch[1]
-    logits[0], logits[0, labels[0]] = -100, 100  # a loss of exactly 0 in single precision
+    logits[0], logits[0, labels[0]] = -200, 200  # a loss of exactly 0 in single precision
     logits = logits.float().requires_grad_()
     value = LOSSES[name](logits, labels)
     (gradient,) = torch.autograd.grad(value, logits)
