@@ -82,7 +82,7 @@ COLUMNS = ("Trial", "Network", "Epochs", "Training accuracy", "Test accuracy", "
 
 
 def main() -> None:
-    """Run the trials of a recipe that have no record, and write their table."""
+    """Run the missing trials of a recipe, and write their table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", choices=[each.recipe for each in CHOICES], required=True)
     parser.add_argument("--data-root", default="data")

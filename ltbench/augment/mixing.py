@@ -26,7 +26,9 @@ def mix(values: Tensor, partners: Tensor, share: float | Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MixedBatch:
-    """Mixed images, with the soft labels share * labels + (1 - share) * partners.
+    """Mixed images, and both labels of each.
+
+    The soft label is share * labels + (1 - share) * partners.
 
     Attributes:
         images: [B, C, H, W].
@@ -60,7 +62,7 @@ def unmixed(batch: Batch) -> MixedBatch:
 
 
 def permuted(batch: Batch, rng: GlobalBatchRNG) -> tuple[Tensor, Tensor]:
-    """Return a partner for each image, by a permutation of the global batch.
+    """Return partners of images, by a permutation of the global batch.
 
     Args:
         batch: images [B, C, H, W].

@@ -9,7 +9,7 @@ Form = Literal["classification", "paper"]
 
 
 class AlignedClassifier(nn.Linear):
-    """Linear classifier whose logits are calibrated as far as an image's confidence says.
+    """Linear classifier with logits calibrated by the confidence of an image.
 
     Features x [B, D] -> [B, C], from the logits z = W x + b and a confidence s = sigmoid(v x + u):
 

@@ -19,7 +19,7 @@ EPSILON = 1e-8
 
 
 class _RankMean(torch.autograd.Function):
-    """Mean over ranks; the gradient is the mean of the ranks' gradients, again with gradient."""
+    """Mean over ranks of values, and of gradients, of any order."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:  # noqa: ARG004
@@ -48,7 +48,7 @@ def rank_mean(value: Tensor) -> Tensor:
 def functional(
     network: nn.Module,
 ) -> tuple[dict[str, Tensor], Callable[[Mapping[str, Tensor], Tensor], Tensor]]:
-    """Return a network's parameters, and its forward pass with others in their place.
+    """Return a network's parameters, and its forward pass under others.
 
     The pass takes parameters by name and images. It leaves the network's buffers as they are: what
     passes do to BatchNorm's running statistics goes to a copy, which they share.
@@ -105,7 +105,7 @@ class Learned(nn.Module):
             self.register_buffer(f"square{number}", torch.zeros_like(value))
 
     def variables(self) -> dict[str, Tensor]:
-        """Return the parameters by name as new leaves, of which gradients can be taken."""
+        """Return the parameters by name as new leaves with gradients."""
         named = self.module.named_parameters()
         return {name: value.detach().clone().requires_grad_() for name, value in named}
 

@@ -233,7 +233,7 @@ def require_auxiliary_classes(spec: DatasetSpec, split: Split, counts: Sequence[
 
 
 def check_auxiliary(spec: DatasetSpec, split: Split, data_root: str | Path | None = None) -> None:
-    """Check that each class has auxiliary images to train with; nothing is downloaded.
+    """Check that each class has auxiliary images; nothing is downloaded.
 
     Raises:
         DataError: if one has none, or present images do not suffice for them.

@@ -215,7 +215,7 @@ def _split_problems(specs: Iterable[DatasetSpec], location: Location) -> Iterato
 def _auxiliary_problems(
     plan: Plan, registry: MethodRegistry, location: Location, data_root: Path | None
 ) -> Iterator[Problem]:
-    """Yield splits with classes without auxiliary images, where a method trains with them."""
+    """Yield splits that lack auxiliary images which a method trains with."""
     splits = dict.fromkeys(
         (job.dataset, job.split)
         for job in plan.jobs.values()

@@ -11,7 +11,7 @@ from ltbench.losses.counts import as_constant
 
 
 def adaptive_class_suppression(logits: Tensor, labels: Tensor, threshold: float = 0.7) -> Tensor:
-    """Return the mean binary cross-entropy of labels and of classes that are mistaken for them.
+    """Return the mean binary cross-entropy of labels and of their confusions.
 
     A class that is not the label counts only if its probability, sigmoid(z), is at least
     `threshold`.

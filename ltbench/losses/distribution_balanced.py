@@ -45,7 +45,9 @@ def rebalanced_weights(
 
 
 def class_bias(counts: Tensor, images: Tensor, kappa: float = 0.05, scale: float = 2.0) -> Tensor:
-    """Return the initial bias of each class, kappa / scale ln(images / n - 1), [C] float64.
+    """Return the initial biases of classes, [C] float64.
+
+    kappa / scale ln(images / n - 1).
 
     Args:
         counts: [C], training images per class.

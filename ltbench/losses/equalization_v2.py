@@ -39,7 +39,7 @@ def gradient_guided_weights(
 
 
 def gradient_sums(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted gradients' sums over positives and over negatives of the global batch.
+    """Return the weighted gradients' sums over positives and over negatives.
 
     Args:
         logits: [B, C].

@@ -83,7 +83,7 @@ def group_softmax(
 
 
 def counted_samples(labels: Tensor, groups: Tensor, numbers: Tensor, ratio: float) -> Tensor:
-    """Draw the samples of each group's mean: all of its classes, some of the others.
+    """Draw the samples of each group's mean.
 
     Of N samples of a group's classes in the global batch, int(ratio N) others count.
 

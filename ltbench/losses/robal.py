@@ -44,7 +44,9 @@ def robal(
     tau_bias: float = 1.5,
     scale: float = 10.0,
 ) -> Tensor:
-    """Return the cross-entropy of scale * (z_c - margin_c [c = y]) + tau_bias log pi_c.
+    """Return the cross-entropy of cosines with margins and log priors.
+
+    Logits are scale * (z_c - margin_c [c = y]) + tau_bias log pi_c.
 
     Args:
         cosines: [B, C], of a classifier with normalized weights and features.

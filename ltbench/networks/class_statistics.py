@@ -13,7 +13,7 @@ from ltbench.core.distributed import gather
 
 
 class ClassMeans:
-    """Class means of a statistics pass, of which every rank sees all images.
+    """Class means of a statistics pass over all images.
 
     Args:
         classes: C.
@@ -144,7 +144,7 @@ class ClassMemory(nn.Module):
         self.store(gather(values), gather(labels))
 
     def store(self, values: Tensor, labels: Tensor) -> None:
-        """Store values that every rank has, as in a statistics pass; arguments as of `push`."""
+        """Store values that every rank has; arguments as of `push`."""
         member = F.one_hot(labels, len(self.seen))  # [B, C]
         before = (member.cumsum(dim=0) * member).sum(dim=1) - 1  # [B], of its class in the batch
         slot = self.first[labels] + (self.seen[labels] + before) % self.sizes[labels]
@@ -167,7 +167,7 @@ class ClassMemory(nn.Module):
         return self.values[self.first[classes, None] + place]
 
     def variances(self) -> Tensor:
-        """Return unbiased variances [C, D] of the stored values, float64, on the CPU.
+        """Return unbiased variances of the stored values, float64, on the CPU.
 
         That of fewer than two values is 0.
         """
@@ -183,5 +183,5 @@ class ClassMemory(nn.Module):
 
 
 def _beside(weights: Tensor, values: Tensor) -> Tensor:
-    """Return weights [C] in the shape of values [C, ...], to be multiplied."""
+    """Return weights [C] in the shape [C, 1, ...] of values."""
     return weights.view(-1, *[1] * (values.dim() - 1))

@@ -59,7 +59,7 @@ class Parts:
 
 
 def has_maps(backbone: nn.Module) -> bool:
-    """Return whether a backbone's features are its last maps, pooled and nothing else."""
+    """Return whether a backbone's features are its last maps, just pooled."""
     return isinstance(backbone, CifarResNet | FastNet) or is_timm_resnet(backbone)
 
 
@@ -96,5 +96,5 @@ def parts_of(backbone: nn.Module) -> Parts:
 
 
 def stage_channels(model: "ResNet | ConvNeXt") -> list[int]:
-    """Return the channels of the maps after each stage of a timm model."""
+    """Return the channels of a timm model's maps after each stage."""
     return [int(info["num_chs"]) for info in model.feature_info]

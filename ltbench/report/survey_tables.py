@@ -58,7 +58,7 @@ class SurveyBoards:
 
     @cached_property
     def entries(self) -> dict[tuple[str, str], VariantResult]:
-        """The variants by recipe and published name; of equal ones that with most seeds."""
+        """The variants by recipe and name; of equal ones the fullest."""
         found: dict[tuple[str, str], VariantResult] = {}
         for board in self.boards:
             for entry in board.entries:
@@ -72,7 +72,7 @@ class SurveyBoards:
         return any(name in names for _, name in self.entries)
 
     def cell(self, recipe: str, name: str, metric: Metric) -> Cell:
-        """Return a metric of a variant, or an empty cell with its reason."""
+        """Return a metric, or an empty cell with its reason."""
         entry = self.entries.get((recipe, name))
         if entry is None:
             grids = dict.fromkeys(b.grid for b in self.boards if b.recipe.name == recipe)
@@ -86,11 +86,11 @@ class SurveyBoards:
         return tuple(dict.fromkeys(text for entry in entries if entry for text in entry.remarks))
 
     def titled(self, title: str, recipe: str) -> str:
-        """Return the title of a column, with the recipe if there are several."""
+        """Return a column's title, with the recipe if there are several."""
         return title if len(self.recipes) == 1 else f"{title}, {recipe}"
 
     def caption(self, table: str) -> str:
-        """Return the setting, and which table of the survey it has the layout of."""
+        """Return the setting, and the survey's table whose layout it has."""
         first = self.boards[0]
         recipes = {b.recipe.name: f"{b.recipe.stage1.epochs} epochs" for b in self.boards}
         seeds = " or ".join(str(n) for n in sorted({len(board.seeds) for board in self.boards}))
@@ -201,7 +201,7 @@ TABLE_7: TableSpec[SurveyBoards, _Loss] = TableSpec(
 
 
 def survey_tables(boards: Iterable[ResultSet]) -> list[tuple[str, Table]]:
-    """Return the tables of each dataset and network, with the name of the dataset."""
+    """Return each dataset and network's tables, with the dataset's name."""
     groups: dict[tuple[str, str], list[ResultSet]] = {}
     for board in boards:
         groups.setdefault((board.dataset.id, board.recipe.network), []).append(board)

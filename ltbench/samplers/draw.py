@@ -199,7 +199,7 @@ def draw_by_weight(weights: Tensor, uniform: Tensor) -> Tensor:
 
 
 def bilevel(labels: Tensor, steps: int, batch: int, generator: Generator, classes: int) -> Tensor:
-    """Draw a few classes for each batch, and uniform images of each, with replacement.
+    """Draw a few classes for each batch, and images of each.
 
     The sampler of SimCal, Wang et al., ECCV 2020 (arXiv:2007.11978). Classes are uniform; those of
     a batch have equally many of its images, or one more.

@@ -16,7 +16,7 @@ FREE = -1
 
 
 def memory_shares(seen: Tensor, rho: float) -> Tensor:
-    """Return the shares of the memory that classes should have, `p_c ~ n_c^rho`.
+    """Return the classes' wanted shares of the memory, `p_c ~ n_c^rho`.
 
     Args:
         seen: [C], images of each class in the stream so far (n).
@@ -31,7 +31,7 @@ def memory_shares(seen: Tensor, rho: float) -> Tensor:
 
 
 def entry_probabilities(seen: Tensor, shares: Tensor, slots: int) -> Tensor:
-    """Return the probability that a full memory takes an image, `min(1, m_c / n_c)`.
+    """Return entry probabilities of a full memory, `min(1, m_c / n_c)`.
 
     Args:
         seen: [C], images of each class in the stream so far (n).
@@ -46,7 +46,7 @@ def entry_probabilities(seen: Tensor, shares: Tensor, slots: int) -> Tensor:
 
 
 def exit_probabilities(held: Tensor, shares: Tensor) -> Tensor:
-    """Return the probability that an image of a class leaves the memory, softmax(delta).
+    """Return exit probabilities of the classes, softmax(delta).
 
     delta_c = l_c - p_c sum(l), by how much a class has more than its share.
 
@@ -96,7 +96,7 @@ class PartitioningReservoir:
         return torch.tensor(images + [FREE] * (self.slots - len(images)))
 
     def replay(self, stream: Tensor, generator: Generator) -> Tensor:
-        """Return images of the memory for each step, and take those of the stream.
+        """Return the memory's images of each step, and take the stream's.
 
         The memory of a step has seen the stream of all steps before. From an empty one the step's
         part of the stream is returned, from one of fewer than n images all several times.
@@ -120,7 +120,7 @@ class PartitioningReservoir:
         return torch.tensor(steps)
 
     def take(self, image: int, entry: float, *exits: float) -> None:
-        """See an image of the stream; hold it in place of another, or not.
+        """See an image of the stream, and perhaps hold it.
 
         Args:
             image: its position.

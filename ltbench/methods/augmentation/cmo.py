@@ -49,7 +49,7 @@ class CMOHParams(CutMixHParams):
 
 
 class CMO(Mixup):
-    """Loss on images with a box of an image of a rarer class."""
+    """Loss on images with a box of a rarer class."""
 
     title = "CMO"
     paper = Paper(

@@ -51,7 +51,7 @@ class CutMix(Mixup):
     hparams: CutMixHParams
 
     def mixed(self, batch: Any) -> MixedBatch:
-        """Return a batch with boxes of a permutation of it, or as it is."""
+        """Return a batch, with boxes of its permutation or as it is."""
         if self.rng.shared(1) >= self.hparams.probability:
             return unmixed(batch)
         images, labels = permuted(batch, self.rng)

@@ -145,7 +145,7 @@ class FASA(Method):
         return Network(backbone, linear(width, spec.classes))
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the losses of images and, from the second epoch on, of virtual features."""
+        """Return the losses of images and of virtual features."""
         features = self.network.features(batch.images)
         self.moments.update(features.detach(), batch.labels)
         losses = {"classes": cross_entropy(self.network.classifier(features), batch.labels)}
@@ -154,7 +154,7 @@ class FASA(Method):
         return losses
 
     def virtual_loss(self, features: Tensor) -> Tensor:
-        """Return the mean cross-entropy of a step's virtual features, equal on all ranks.
+        """Return the mean cross-entropy of a step's virtual features.
 
         Args:
             features: [B, D], whose precision the virtual ones get.
@@ -170,7 +170,7 @@ class FASA(Method):
         return losses.sum() / or_one(drawn.sum())
 
     def tune_on_validation(self, batches: Iterable[Batch]) -> None:
-        """Adapt the probabilities to the change of the classes' losses on held-out images."""
+        """Adapt the probabilities to the change of losses on held-out images."""
         sums, images = torch.zeros_like(self.losses), 0
         for batch in batches:
             losses = F.cross_entropy(self.network(batch.images), batch.labels, reduction="none")

@@ -63,7 +63,7 @@ def cloud_logits(
 
 
 def cloud_variances(variances: Tensor, counts: Tensor) -> Tensor:
-    """Return what each class's variance lacks to that of all classes, at least 0.
+    """Return what each class's variance lacks to that of all.
 
     Args:
         variances: [C].
@@ -106,7 +106,7 @@ class LEAP(Method):
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a network with a cosine classifier; register centers and angles of the classes."""
+        """Return a network with a cosine classifier; register class statistics."""
         backbone, width = build_backbone(spec)
         self.centers = ClassMoments(spec.classes, width, share=0.9)
         self.memory = ClassMemory(self.hparams.repeats * self.counts, 1)
@@ -138,7 +138,7 @@ class LEAP(Method):
 
     @torch.no_grad()
     def keep_angles(self, features: Tensor, labels: Tensor) -> None:
-        """Update the centers, and store the angles of features [B, D] to those of their classes."""
+        """Update the centers, and store the angles of features to them."""
         self.centers.update(features, labels)
         cosines = torch.cosine_similarity(features, self.centers.mean[labels])
         self.memory.push(angles(cosines)[:, None], labels)

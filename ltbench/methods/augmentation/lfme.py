@@ -175,7 +175,7 @@ class LFME(Method):
             self.tally += self.hits(batch.labels, self.network(batch.images), teachers)
 
     def hits(self, labels: Tensor, logits: Tensor, teachers: Sequence[Tensor]) -> Tensor:
-        """Return the counts [E, 3] of `tally`, of a batch and its logits."""
+        """Return the counts [E, 3] of `tally` of a batch."""
         tally = torch.zeros_like(self.tally)
         right = logits.argmax(dim=1) == labels
         for i, (expert, teacher) in enumerate(zip(self.experts, teachers, strict=True)):

@@ -87,7 +87,7 @@ def draw_seeds(probabilities: Tensor, numbers: Tensor) -> Tensor:
 
 
 def short_noise(noise: Tensor, made: Tensor) -> Tensor:
-    """Return noise of a length of at most `NOISE` for each channel, over the global batch.
+    """Return noise, each channel at most `NOISE` long in the global batch.
 
     Args:
         noise: [B, C, H, W], this rank's rows.
@@ -107,7 +107,7 @@ def in_bounds(pixels: Tensor) -> Tensor:
 def descend(
     pixels: Tensor, loss: Callable[[Tensor], Tensor], steps: int, size: float, bounds: Bounds
 ) -> Tensor:
-    """Return pixels after steps of one length against the gradient of a loss.
+    """Return pixels after steps against the gradient of a loss.
 
     Args:
         pixels: [B, C, H, W], in [0, 1].
@@ -183,7 +183,7 @@ class M2m(Method):
         self.teacher.load_state_dict(trained.weights)
 
     def epoch_indices(self, draw: EpochDraw) -> Mapping[str, Tensor]:
-        """Return the training images of an epoch, class-balanced from the deferred one on."""
+        """Return the training images of an epoch, class-balanced once deferred."""
         sampler = "class_balanced" if self.progress.deferred else "instance"
         return {sampler: draw.sampler(sampler)}
 
@@ -194,7 +194,7 @@ class M2m(Method):
 
     @torch.enable_grad()
     def with_translations(self, batch: Batch) -> Tensor:
-        """Return images of a batch, some of them made from those of larger classes."""
+        """Return images of a batch, some translated from larger classes."""
         hparams, targets = self.hparams, batch.labels
         numbers = self.rng.uniform(targets, 3)  # [B, 3]
         shape = batch.images.shape[1:]
@@ -214,7 +214,7 @@ class M2m(Method):
         return torch.where(accepted[:, None, None, None], images, batch.images)
 
     def translate(self, pixels: Tensor, seeds: Tensor, targets: Tensor, made: Tensor) -> Tensor:
-        """Return pixels that g takes for the targets, and f less for the classes of the seeds.
+        """Return pixels moved from the classes of seeds to the targets.
 
         Args:
             pixels: [B, C, H, W], in [0, 1].

@@ -80,13 +80,13 @@ class MetaSAug(Method):
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return a network with a linear classifier; register the moments of its features."""
+        """Return a network; register the moments of its features."""
         backbone, width = build_backbone(spec)
         self.moments = ClassMoments(spec.classes, width, full=width <= WIDEST)
         return Network(backbone, linear(width, spec.classes))
 
     def training_loss(self, batch: Mapping[str, Batch]) -> Loss:
-        """Return the cross-entropy, and from the deferred epoch on that of augmented features."""
+        """Return the cross-entropy, once deferred that of augmented features."""
         training = batch["instance"]
         features = self.network.features(training.images)
         logits = self.network.classifier(features)
@@ -111,7 +111,7 @@ class MetaSAug(Method):
 
     @torch.enable_grad()
     def learn_variances(self, training: Batch, meta: Batch) -> Tensor:
-        """Return the variances of this step, after a meta step from those of the features.
+        """Return a step's variances, moved from the features' by a meta step.
 
         Args:
             training: of which the virtual step is taken.

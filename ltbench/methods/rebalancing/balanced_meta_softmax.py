@@ -86,7 +86,7 @@ class BalancedMetaSoftmaxHParams(HParams):
 
 
 class BalancedMetaSoftmax(Method):
-    """A new classifier on a frozen backbone, by balanced softmax and a learned sampler."""
+    """A new classifier by balanced softmax and a learned sampler."""
 
     title = "BALMS"
     paper = Paper(
@@ -119,7 +119,7 @@ class BalancedMetaSoftmax(Method):
     labels: Tensor
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return the network; make the rates, and room for the features of all images."""
+        """Return the network; register rates and features of all images."""
         network, total = super().build_network(spec), int(self.counts.sum())
         width = cast("nn.Linear", network.classifier).in_features
         self.register_buffer("features", torch.zeros(total, width), persistent=False)
@@ -135,7 +135,7 @@ class BalancedMetaSoftmax(Method):
         reset_linear(cast("nn.Linear", self.network.classifier))
 
     def needs_statistics_now(self) -> bool:
-        """Return whether the features are not there yet, as when a job resumes."""
+        """Return whether features are missing, as when a job resumes."""
         return not self.is_filled
 
     def update_statistics(self, batch: Batch) -> None:
@@ -149,7 +149,7 @@ class BalancedMetaSoftmax(Method):
         self.is_filled = True
 
     def training_loss(self, batch: Any) -> Loss:
-        """Return the balanced softmax loss of a drawn batch, after a meta step of the rates."""
+        """Return the balanced softmax of a drawn batch, after a meta step."""
         meta, features = self.meta_features(batch)
         noise = self.rng.uniform(meta.labels, len(self.labels)).double() + LEAST
         drawn = self.learn_rates(features, meta.labels, -noise.log())

@@ -43,7 +43,9 @@ Form = Literal["deviation", "half_variance"]
 
 
 def large_margin(cosines: Tensor, factors: Tensor) -> Tensor:
-    """Return psi = (-1)^k cos(m theta) - 2 k, k = floor(m theta / pi), of cosines.
+    """Return psi, the large-margin cosines of m times the angle.
+
+    psi = (-1)^k cos(m theta) - 2 k, k = floor(m theta / pi).
 
     It falls with the angle, and is the cosine where the factor is 1.
 
@@ -58,7 +60,7 @@ def large_margin(cosines: Tensor, factors: Tensor) -> Tensor:
 
 
 def deviations(weight: Tensor, variances: Tensor, labels: Tensor) -> Tensor:
-    """Return the variances [B, C] of the differences between logits and that of the label.
+    """Return the variances [B, C] of logits less the label's.
 
     Args:
         weight: [C, D], of the classes.
@@ -120,7 +122,7 @@ class BayesianUncertaintyHParams(HParams):
 
 
 class BayesianUncertainty(Method):
-    """Large-margin softmax with margins by the uncertainty of classes and images (our reading)."""
+    """Large-margin softmax with margins by uncertainty (our reading)."""
 
     title = "Bayesian uncertainty margins"
     paper = Paper(
@@ -210,5 +212,5 @@ class BayesianUncertainty(Method):
         return 1 + largest * self.uncertainties
 
     def dropout(self, numbers: Tensor) -> Tensor:
-        """Return factors of features, 0 or 1 / (1 - rate), by uniform numbers."""
+        """Return dropout factors of features, by uniform numbers."""
         return (numbers >= self.hparams.rate) / (1 - self.hparams.rate)

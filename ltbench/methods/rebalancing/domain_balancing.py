@@ -41,7 +41,7 @@ LARGEST_INDICATOR = 3.0
 
 
 def compactness(weight: Tensor, neighbors: int, scale: float) -> Tensor:
-    """Return how near each class's neighbors are, as the log of a sum of exponentials.
+    """Return how near each class's neighbors are, as a log-sum-exp.
 
     Args:
         weight: [C, D], of the classes.
@@ -59,7 +59,7 @@ def compactness(weight: Tensor, neighbors: int, scale: float) -> Tensor:
 
 
 def indicators(compactness: Tensor, epsilon: float | None = None) -> Tensor:
-    """Return the domain frequency indicators of classes (beta), large where neighbors are far.
+    """Return domain frequency indicators (beta), large where neighbors are far.
 
     Args:
         compactness: [C].
@@ -152,7 +152,7 @@ class DomainBalancing(Method):
         return BalancedNetwork(backbone, ResidualBalancing(width, spec.norm), classifier)
 
     def indicators(self) -> Tensor:
-        """Return the indicators [C] of the classifier's classes, 1 in the first epochs."""
+        """Return the indicators [C] of the classes, 1 at first."""
         hparams, weight = self.hparams, self.network.get_parameter("classifier.weight")
         if self.progress.fraction < hparams.warm_up:
             return torch.ones_like(weight[:, 0])

@@ -47,7 +47,7 @@ MINORITY = 0.5
 
 
 def sampling_power(schedule: Schedule, epoch: int, epochs: int) -> float:
-    """Return the exponent g of the distribution in an epoch, from 1 towards 0."""
+    """Return the exponent g of an epoch, from 1 towards 0."""
     fraction = epoch / epochs
     if schedule == "linear":
         return 1 - fraction
@@ -73,7 +73,7 @@ def triplet_weight(fraction: float, until: float, least: float, *, smooth: bool 
 
 
 def target_ratios(counts: Tensor, drawn: Tensor, power: float) -> Tensor:
-    """Return the ratios r of the target distribution to that of a batch.
+    """Return the target distribution's ratios r to that of a batch.
 
     Args:
         counts: [C], training images per class.
@@ -91,7 +91,7 @@ def target_ratios(counts: Tensor, drawn: Tensor, power: float) -> Tensor:
 
 
 def minority_classes(drawn: Tensor, size: int) -> Tensor:
-    """Return [C] bool, the smallest classes of a batch, with at most half of its images.
+    """Return the smallest classes of a batch, [C] bool.
 
     Args:
         drawn: [C], images per class of the batch; classes with fewer than two are none of them.
@@ -105,7 +105,7 @@ def minority_classes(drawn: Tensor, size: int) -> Tensor:
 def easy_anchor_triplets(
     embeddings: Tensor, probabilities: Tensor, labels: Tensor, images: int, margin: float
 ) -> Tensor:
-    """Return the mean hinge loss of triplets of a global batch, 0 without triplets.
+    """Return the mean hinge loss of triplets of a global batch.
 
     Args:
         embeddings: [N, D].
@@ -138,7 +138,7 @@ def easy_anchor_triplets(
 
 
 def _distances(first: Tensor, second: Tensor) -> Tensor:
-    """Return Euclidean distances [C, K, L] of rows [C, K, D] and [C, L, D]; gradient 0 at 0."""
+    """Return Euclidean distances of rows [C, K, D] and [C, L, D]."""
     return root((first[:, :, None] - second[:, None]).square().sum(dim=3))
 
 
@@ -160,7 +160,7 @@ class DynamicCurriculumHParams(HParams):
 
 
 class DynamicCurriculum(Method):
-    """Cross-entropy with weights that balance batches more and more, and triplets at first."""
+    """Cross-entropy that balances batches more and more, with triplets at first."""
 
     title = "DCL"
     paper = Paper(
@@ -208,7 +208,7 @@ class DynamicCurriculum(Method):
         }
 
     def weights(self, labels: Tensor) -> Tensor:
-        """Return the weights [B] of images, 0 of those that are left out, float64."""
+        """Return the weights [B] of images, 0 of those left out."""
         drawn = all_sum(F.one_hot(labels, self.spec.classes).sum(dim=0))
         power = sampling_power(self.hparams.schedule, self.progress.epoch, self.progress.epochs)
         ratios = target_ratios(self.counts, drawn, power)[labels]

@@ -77,7 +77,7 @@ class LOCEHParams(HParams):
 
 
 class LOCE(Method):
-    """A trained classifier goes on with the equilibrium loss, on images and stored features."""
+    """A trained classifier goes on, on images and on stored features."""
 
     title = "LOCE"
     paper = Paper(
@@ -136,7 +136,7 @@ class LOCE(Method):
         return logits.double().softmax(dim=1).gather(1, labels[:, None])[:, 0]
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the equilibrium losses of images and of replayed features, weighed by number."""
+        """Return the equilibrium losses of images and of replayed features."""
         classes, stored = self.replay()
         features = self.network.features(batch.images)
         self.update_scores(features, batch.labels, classes, stored)
@@ -149,7 +149,7 @@ class LOCE(Method):
         return losses
 
     def replay(self) -> tuple[Tensor, Tensor]:
-        """Return classes [R] and stored features [R, D] of a step, equal on all ranks."""
+        """Return a step's classes [R] and stored features [R, D]."""
         hparams, device = self.hparams, self.scores.device
         classes = drawn_classes(self.scores, self.rng.shared(hparams.classes).to(device))
         numbers = self.rng.shared(hparams.classes, hparams.per_class).to(device)
@@ -170,6 +170,6 @@ class LOCE(Method):
         self.scores.copy_(updated_scores(self.scores, sums, images, self.hparams.decay))
 
     def equilibrium_loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the cross-entropy of z + log s, of features [B, D] with labels [B]."""
+        """Return the cross-entropy of z + log s of features."""
         offsets = torch.where(self.scores > EPSILON, self.scores, EPSILON).log()
         return vector_scaling(self.network.classifier(features), labels, offsets=offsets)

@@ -78,7 +78,7 @@ class MetaWeightNet(Method):
 
     @torch.enable_grad()
     def learn_weights(self, training: Batch, meta: Batch) -> Tensor:
-        """Move the weighting network by a meta step; return the meta loss before it.
+        """Move the weighting network by a meta step; return its loss.
 
         Args:
             training: of which the virtual step is taken.

@@ -51,7 +51,7 @@ class PartitioningReservoirHParams(HParams):
 
 
 class PartitioningReservoirSampling(Method):
-    """Cross-entropy of a stream of images and of a balanced memory of it."""
+    """Cross-entropy of a stream and of a balanced memory of it."""
 
     title = "PRS"
     paper = Paper(

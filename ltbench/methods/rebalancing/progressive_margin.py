@@ -47,12 +47,12 @@ TINY = 1e-12
 
 
 def distances(first: Tensor, second: Tensor) -> Tensor:
-    """Return cosine distances of rows [..., D]; 1 of a row of zeros."""
+    """Return cosine distances of rows; 1 of a row of zeros."""
     return 1 - F.cosine_similarity(first, second, dim=-1)
 
 
 def standardized(values: Tensor, scale: float) -> Tensor:
-    """Return values [..., C] with mean 0 and standard deviation `scale` over classes.
+    """Return values with mean 0 and deviation `scale` over classes.
 
     Equal values become 0, with a finite gradient.
     """
@@ -118,7 +118,10 @@ class ClassVariations(nn.Module):
         return 1 - directions @ directions.T
 
     def rows(self) -> Tensor:
-        """Return center and variations of each class, [C, D + 1 + C], or [C, D + 2] of many."""
+        """Return the center and variations of each class.
+
+        [C, D + 1 + C], or [C, D + 2] of many classes.
+        """
         between = self.between()
         if len(between) >= MANY:
             between = between.mean(dim=1, keepdim=True)
@@ -186,7 +189,7 @@ class ProgressiveMargin(Method):
     network: Network
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
-        """Return the network; register statistics of the classes and the network of margins."""
+        """Return the network; register class statistics and margins."""
         backbone, width = build_backbone(spec)
         network = Network(backbone, linear(width, spec.classes))
         self.variations = ClassVariations(spec.classes, width)

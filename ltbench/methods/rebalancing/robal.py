@@ -81,6 +81,6 @@ class RoBal(Method):
         )
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
-        """Return scaled cosines [B, classes] of images, less a part of the log prior."""
+        """Return scaled cosines [B, classes], less a part of the log prior."""
         logits = self.hparams.scale * super().predict(images, target_prior)
         return posthoc_adjustment(logits, self.counts, self.hparams.tau_posthoc, epsilon=0.0)

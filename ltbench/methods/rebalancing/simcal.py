@@ -65,7 +65,7 @@ class SimCalHParams(HParams):
 
 
 class SimCal(Method):
-    """A trained classifier, and a copy of it trained further with balanced batches."""
+    """A trained classifier, and a copy trained on with balanced batches."""
 
     title = "SimCal"
     paper = Paper(
