@@ -183,7 +183,12 @@ class _Expander:
         parents = self.stage_jobs(context, init)[-1:] if init else ()
         teachers = [
             self.stage_jobs(
-                replace(context, subset=teacher.subset, batch_share=teacher.batch_share),
+                replace(
+                    context,
+                    subset=teacher.subset,
+                    batch_share=teacher.batch_share,
+                    seed=context.seed * teacher.seed_scale + teacher.seed_offset,
+                ),
                 self.teacher(teacher, variant),
             )[-1]
             for teacher in self.teachers(variant.method, context.dataset)

@@ -111,7 +111,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A method that is trained first, on the same split and seed.
+    """A method that is trained first, on the same split.
 
     Each image of a batch, and of a statistics pass, passes through every teacher once, forward.
 
@@ -120,12 +120,16 @@ class Teacher:
         hparams: hyper-parameters that differ from the defaults.
         subset: the classes that it is trained on; an empty group has no teacher.
         batch_share: its batch size relative to the recipe's, for subsets with few images.
+        seed_scale: its seed is that of the job times `seed_scale`, plus `seed_offset`.
+        seed_offset: see `seed_scale`.
     """
 
     method: str
     hparams: Mapping[str, Any] = field(default_factory=dict)
     subset: ClassSubset = "all"
     batch_share: float = 1.0
+    seed_scale: int = 1
+    seed_offset: int = 0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ltbench.methods.ensembles.ride import RIDE
 from ltbench.methods.ensembles.ride_distill import RIDEDistill
 from ltbench.methods.ensembles.ride_router import RIDERouter
 from ltbench.methods.ensembles.sade import SADE
+from ltbench.methods.ensembles.softmax_ensemble import BalancedSoftmaxEnsemble, SoftmaxEnsemble
 from ltbench.methods.module_improvement.causal_tde import CausalTDE
 from ltbench.methods.module_improvement.cosine import Cosine
 from ltbench.methods.module_improvement.crt import CRT
@@ -132,6 +133,8 @@ METHODS: dict[str, type[Method]] = {
     "cosine": Cosine,
     "mislas": MiSLAS,
     "causal_tde": CausalTDE,
+    "softmax_ensemble": SoftmaxEnsemble,
+    "balanced_softmax_ensemble": BalancedSoftmaxEnsemble,
     "bbn": BBN,
     "ride": RIDE,
     "ride_router": RIDERouter,

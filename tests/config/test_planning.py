@@ -215,6 +215,20 @@ def test_teachers_are_trained_under_the_same_recipe_and_come_last():
     assert (ldam.hparams["scale"], ldam.recipe.name) == (10.0, "slow")
 
 
+def test_members_of_an_ensemble_have_seeds_of_their_own_and_are_shared_with_other_rows():
+    members = tuple(Teacher("softmax", seed_scale=2, seed_offset=m) for m in (0, 1))
+    registry = with_method("ensemble", teachers=members)
+    made = plan("ensemble", "softmax", registry=registry, seeds=(0, 1))
+    own = {
+        name: [r for r in made.rows if r.variant.label == name] for name in ("ensemble", "softmax")
+    }
+    needed = {row.seed: made.jobs[row.key].depends_on for row in own["ensemble"]}
+    seeds = {seed: [made.jobs[key].seed for key in keys] for seed, keys in needed.items()}
+    assert seeds == {0: [0, 1], 1: [2, 3]}
+    assert needed[0] == tuple(row.key for row in own["softmax"])
+    assert len(made.jobs) == 2 + 4
+
+
 EXPERTS = (
     Teacher("softmax", subset="many", batch_share=1 / 2),
     Teacher("softmax", subset="few", batch_share=1 / 8),
