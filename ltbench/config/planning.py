@@ -282,7 +282,9 @@ class _Expander:
 
     def teacher(self, teacher: Teacher, variant: Variant) -> Variant:
         """Return a teacher as a variant, trained under the same recipe."""
-        role = "teacher" if teacher.subset == "all" else f"{teacher.subset}-shot expert"
+        role = "teacher" if teacher.seed_scale == 1 else "member"
+        if teacher.subset != "all":
+            role = f"{teacher.subset}-shot expert"
         label = f"{self.registry[teacher.method].title}, {role}"
         hparams = dict(teacher.hparams)
         return Variant(label=label, method=teacher.method, hparams=hparams, recipe=variant.recipe)
