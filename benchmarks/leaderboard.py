@@ -1,9 +1,11 @@
-"""Reading a thousand records, and writing tables and page, milliseconds.
+"""Reading records, planning, and writing tables and page, milliseconds.
 
-The records are those of a grid with 30 seeds and 10,000 test images, with random predictions.
+A thousand records of a grid with 30 seeds; with `--large`, the records of 100 variants on 6
+datasets, 2 splits and 3 seeds. Records have 10,000 test images and random predictions.
 """
 
 import argparse
+import subprocess
 import sys
 import tempfile
 import time
@@ -34,7 +36,6 @@ sys.path.append(str(Path(__file__).parents[1]))
 from tests.support import made_records
 
 METHODS = load_registry().methods
-COUNTS = tuple(exponential_counts(10, 5000, 100))
 VARIANTS = (
     *("softmax", "weighted_softmax", "focal", "class_balanced", "equalization", "ldam_drw"),
     *("balanced_softmax", "logit_adjustment", "lade", "class_balanced_sampling", "mixup"),
@@ -51,25 +52,57 @@ variants: [{", ".join(VARIANTS)}]
 """
 
 
+def large_grid(variants: int = 100) -> str:
+    """Return a grid of every method, and of focal loss for the rest of the variants."""
+    methods = [key for key, method in METHODS.items() if method.predicts]
+    rest = range(1, variants + 1 - len(methods))
+    rows = [f"{{label: Focal {n}, method: focal, hparams: {{gamma: {n / 16}}}}}" for n in rest]
+    return f"""\
+title: Records of {variants} variants
+datasets:
+  - {{name: cifar10, imbalance_ratio: [10, 50, 100]}}
+  - {{name: cifar100, imbalance_ratio: [10, 50, 100]}}
+recipes: [cifar_200]
+splits: [longtailed, balanced]
+seeds: [0, 1, 2]
+variants: [{", ".join([*methods, *rows])}]
+"""
+
+
 def random_record(job: Job, noise: np.random.Generator) -> Record:
     """Return a record of a job with random predictions."""
-    right = noise.random((10, 1000)) < 0.5
-    hits, totals = tuple(right.sum(axis=1).tolist()), (1000,) * 10
+    classes = job.dataset.classes
+    right = noise.random((classes, 10_000 // classes)) < 0.5
+    hits, totals = tuple(right.sum(axis=1).tolist()), (right.shape[1],) * classes
     bins = Calibration(counts=(10000,), confidence=(0.6,), accuracy=(sum(hits) / 1e4,), ece=0.1)
     correct = EvaluationResult.pack(right.ravel())
     test = EvaluationResult(hits=hits, totals=totals, correct=correct, calibration=bins)
-    record: Record = made_records.record(job, hits, counts=COUNTS, totals=totals, test=test)
+    counts = tuple(exponential_counts(classes, 50_000 // classes, job.dataset.imbalance_ratio))
+    record: Record = made_records.record(job, hits, counts=counts, totals=totals, test=test)
     return record
 
 
-def thousand(folder: Path) -> Plan:
-    """Write a thousand records to a folder; return their plan."""
-    (folder / "thousand.yaml").write_text(GRID)
-    plan, _ = make_plan(Request(str(folder / "thousand.yaml")))
+def write_records(folder: Path, grid: str, records: int | None) -> Plan:
+    """Write records of a grid to a folder, or all; return its plan."""
+    (folder / "grid.yaml").write_text(grid)
+    plan = make(folder)
     noise = np.random.default_rng(0)
-    for job in list(plan.jobs.values())[:1000]:
+    for job in list(plan.jobs.values())[:records]:
         write_record(random_record(job, noise), record_path(folder / "records", job))
     return plan
+
+
+def make(folder: Path) -> Plan:
+    """Plan the grid."""
+    plan, _ = make_plan(Request(str(folder / "grid.yaml")))
+    return plan
+
+
+def print_status(folder: Path) -> None:
+    """Run `ltbench status`, as a process."""
+    command = [sys.executable, "-m", "ltbench", "status", "--grid", str(folder / "grid.yaml")]
+    options = ["--run-dir", str(folder), "--records", str(folder / "none")]
+    subprocess.run([*command, *options], check=True, capture_output=True)
 
 
 def read(folder: Path) -> Loaded:
@@ -114,14 +147,18 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--large", action="store_true", help="a hundred variants on six datasets")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plan = thousand(folder)
+        grid, records = (large_grid(), None) if args.large else (GRID, 1000)
+        plan = write_records(folder, grid, records)
         loaded = read(folder)
         print(f"{len(loaded.records)} records of {len(plan.jobs)} jobs")
         work: dict[str, Callable[[], object]] = {
             "read the records": partial(read, folder),
+            "plan": partial(make, folder),
+            "status, whole command": partial(print_status, folder),
             "compute tables as markdown": partial(to_markdown, plan, loaded),
             "write the leaderboard": partial(to_file, plan, loaded, folder),
             "write every format": partial(to_formats, plan, loaded, folder),
@@ -129,7 +166,8 @@ def main() -> None:
         }
         variants = {name: partial(milliseconds, each) for name, each in work.items()}
         figures = interleaved(variants, args.rounds)
-    report("leaderboard", "milliseconds", figures, "read the records")
+    name = "leaderboard_large" if args.large else "leaderboard"
+    report(name, "milliseconds", figures, "read the records")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ def record(job, hits, *, counts, totals=None, grid="toy_grid", rate=1000.0, **ch
             train_counts=tuple(counts),
             longtailed_counts=tuple(counts),
             test_hash="b" * 64,
+            auxiliary_hash="d" * 64 if job.dataset.auxiliary else None,
+            auxiliary_counts=(1,) * len(counts) if job.dataset.auxiliary else None,
             bad_images=job.dataset.bad_images.total if job.dataset.bad_images else 0,
         ),
         "training": training(job),
