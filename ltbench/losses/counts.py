@@ -6,6 +6,8 @@ from torch import Tensor
 from ltbench.core.checks import bounds, check_shape, has_values, kind_of
 
 INTEGERS = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+FEW = 20
+"""Training images from which on a class is not of the tail."""
 
 
 def require_images(counts: Tensor) -> None:
@@ -54,6 +56,25 @@ def class_sizes(counts: Tensor, *, allow_empty: bool = False) -> Tensor:
     """Return counts [C] as float64, checked by `check_counts`."""
     check_counts(counts, allow_empty=allow_empty)
     return counts.double()
+
+
+def tail(counts: Tensor) -> Tensor:
+    """Return which classes are the tail.
+
+    Those with fewer than 20 images; if these are none or all classes, the smallest third, with the
+    classes as large as its largest. Never a class of the largest size: with equal counts none.
+
+    Args:
+        counts: [C], training images per class.
+
+    Returns:
+        [C] bool.
+    """
+    check_counts(counts)
+    few, largest = counts < FEW, counts.max()
+    third = counts <= counts.sort().values[max(len(counts) // 3, 1) - 1]
+    mixed = few.any() & ~few.all()
+    return torch.where(mixed, few, third & (counts < largest))
 
 
 def or_one(values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from ltbench.samplers.draw import (
     class_aware,
     draw_by_weight,
     draw_epoch,
+    draw_images,
     rank_columns,
     require_indices,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "class_balanced",
     "draw_by_weight",
     "draw_epoch",
+    "draw_images",
     "effective_number",
     "instance",
     "progressive",

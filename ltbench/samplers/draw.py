@@ -176,10 +176,23 @@ def by_class(labels: Tensor, probabilities: Tensor, draws: int, generator: Gener
     Returns:
         [draws] int64 positions in `labels`.
     """
-    order, counts, starts = _grouped(labels)
     uniform = torch.rand(2, draws, dtype=torch.float64, generator=generator)
-    classes = draw_by_weight(probabilities, uniform[0])
-    return order[starts[classes] + (uniform[1] * counts[classes]).long()]
+    return draw_images(labels, draw_by_weight(probabilities, uniform[0]), uniform[1])
+
+
+def draw_images(labels: Tensor, classes: Tensor, uniform: Tensor) -> Tensor:
+    """Return an image of each class, with replacement.
+
+    Args:
+        labels: [N] class of each image.
+        classes: [...] int64, which have images.
+        uniform: [...] float64, uniform in [0, 1).
+
+    Returns:
+        [...] int64 positions in `labels`.
+    """
+    order, counts, starts = _grouped(labels)
+    return order[starts[classes] + (uniform * counts[classes]).long()]
 
 
 def draw_by_weight(weights: Tensor, uniform: Tensor) -> Tensor:
@@ -214,13 +227,12 @@ def bilevel(labels: Tensor, steps: int, batch: int, generator: Generator, classe
     Returns:
         [steps, B] int64 positions in `labels`.
     """
-    order, counts, starts = _grouped(labels)
-    present = counts.nonzero().squeeze(1)  # [K]
+    present = torch.bincount(labels).nonzero().squeeze(1)  # [K]
     drawn = torch.rand(steps, classes, dtype=torch.float64, generator=generator)
     uniform = torch.rand(steps, batch, dtype=torch.float64, generator=generator)
     slots = torch.arange(batch) * classes // batch
     chosen = present[(drawn * len(present)).long()][:, slots]  # [steps, B]
-    return order[starts[chosen] + (uniform * counts[chosen]).long()]
+    return draw_images(labels, chosen, uniform)
 
 
 def class_aware(labels: Tensor, draws: int, generator: Generator, per_class: int = 1) -> Tensor:

@@ -9,6 +9,7 @@ from ltbench.samplers import (
     EpochDraw,
     class_balanced,
     draw_epoch,
+    draw_images,
     effective_number,
     instance,
     progressive,
@@ -268,3 +269,14 @@ def test_draws_scale_to_the_largest_datasets():
     for name in ("class_balanced", "class_aware"):
         drawn = draw_epoch(name, labels, 0, 1, 512, generator())
         assert torch.bincount(labels[drawn.flatten()], minlength=8142).min() > 0
+
+
+def test_an_image_of_each_class():
+    labels = labels_of([500, 0, 60, 3])[torch.randperm(563, generator=generator())]
+    classes = torch.tensor([[0, 3], [2, 2]]).repeat(50, 1)
+    uniform = torch.rand(100, 2, dtype=torch.float64, generator=generator())
+    drawn = draw_images(labels, classes, uniform)
+    assert labels[drawn].equal(classes)
+    assert labels[drawn[::2, 1]].eq(3).all()
+    assert len(drawn[::2, 1].unique()) == 3
+    assert len(drawn[::2, 0].unique()) > 40
