@@ -13,6 +13,7 @@ from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.m2m import M2m
 from ltbench.methods.augmentation.metasaug import MetaSAug
 from ltbench.methods.augmentation.mixup import Mixup
+from ltbench.methods.augmentation.ofa import OFA
 from ltbench.methods.augmentation.remix import Remix
 from ltbench.methods.augmentation.rsg import RSG
 from ltbench.methods.augmentation.ssp import SSP
@@ -129,6 +130,7 @@ METHODS: dict[str, type[Method]] = {
     "fasa": FASA,
     "leap": LEAP,
     "m2m": M2m,
+    "ofa": OFA,
     "ssp": SSP,
     "cosine": Cosine,
     "mislas": MiSLAS,
