@@ -8,6 +8,7 @@ from ltbench.methods.augmentation.cutmix import CutMix
 from ltbench.methods.augmentation.dive import DiVE
 from ltbench.methods.augmentation.dstl import DSTL
 from ltbench.methods.augmentation.fasa import FASA
+from ltbench.methods.augmentation.ftl import FTL
 from ltbench.methods.augmentation.leap import LEAP
 from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.m2m import M2m
@@ -128,6 +129,7 @@ METHODS: dict[str, type[Method]] = {
     "dive": DiVE,
     "dstl": DSTL,
     "fasa": FASA,
+    "ftl": FTL,
     "leap": LEAP,
     "m2m": M2m,
     "ofa": OFA,
