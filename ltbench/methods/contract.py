@@ -42,7 +42,7 @@ Speed. Hooks up to `weight_decay_scale` run on the CPU, later ones on the device
 `training_loss` reads no tensor back to the host (`.item()`, `.tolist()`): the step would wait.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -141,6 +141,10 @@ class TrainedTeacher:
     classes: Tensor
 
 
+def no_beat() -> None:
+    """Report to no launcher."""
+
+
 class Method(nn.Module):
     """Base class of all methods.
 
@@ -175,6 +179,8 @@ class Method(nn.Module):
         stage: the stage that runs.
         progress: set at the start of each epoch.
         rng: random numbers of an epoch, drawn for the global batch; new at the start of each epoch.
+        beat: to be called every few seconds in a hook that takes minutes, lest the job counts as
+            hung; raises an error if the job is to stop.
 
     Hooks stand below in the order of a stage's life: build, load, epochs, test.
     """
@@ -221,6 +227,7 @@ class Method(nn.Module):
         self.stage = self.stage_of(self.stages[0].name)
         self.progress = Progress(0, 1, deferred=False)
         self.rng: GlobalBatchRNG
+        self.beat: Callable[[], object] = no_beat
         self.frozen: list[nn.Module] = []
         self.network = self.build_network(spec)
 

@@ -105,7 +105,7 @@ def _steps(
         return Batch(images, labels, torch.arange(size, device=device))
 
     method.eval()
-    if method.stage.needs_statistics_pass:
+    if method.stage.needs_statistics_pass and method.stage.is_trained:
         every_class = batch(max(PROBE, len(method.counts)), min(SMALL, spec.image_size))
         with torch.inference_mode(), autocast(recipe, device):
             method.update_statistics(_one_view(every_class))

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from ltbench.core.seeding import derive_seed, make_generator
 from ltbench.core.stepping import Stepper
 from ltbench.data.datamodule import DataModule
 from ltbench.data.loaders import OrderedLoader
-from ltbench.methods.contract import Method, Progress
+from ltbench.methods.contract import Method, Progress, no_beat
 from ltbench.methods.cost import read_parameters
 from ltbench.runs.record import EvaluationResult, OpenSetTest, ShiftedTests
 from ltbench.training.divergence import ADVICE, DivergedError, check_weights
@@ -259,15 +259,24 @@ class TrainingModule(pl.LightningModule):
     def update_statistics(self) -> None:
         """Run the statistics pass: the training set, not augmented, in eval mode."""
         self.method.eval()
-        with torch.inference_mode(), autocast(self.job.recipe, self.device):
+        with torch.inference_mode(), autocast(self.job.recipe, self.device), self.beating():
             for batch in self.data.statistics_batches():
                 self.method.update_statistics(batch)
             self.method.finalize_statistics()
 
     def tune_on_validation(self) -> None:
         """Let the method tune on the held-out images."""
-        with torch.inference_mode(), autocast(self.job.recipe, self.device):
+        with torch.inference_mode(), autocast(self.job.recipe, self.device), self.beating():
             self.method.tune_on_validation(self.data.auxiliary_batches())
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Let the method beat as batches do; copies of it must not hold the module."""
+        self.method.beat = self.data.on_batch
+        try:
+            yield
+        finally:
+            self.method.beat = no_beat
 
     def evaluate(self) -> tuple[int, ...]:
         """Return the hits of each class on the test set, between epochs."""

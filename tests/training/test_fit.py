@@ -1,3 +1,4 @@
+import math
 import shutil
 from typing import get_args
 
@@ -18,7 +19,7 @@ from ltbench.methods.rebalancing.softmax import Softmax
 from ltbench.runs.record import BFloat16, Passes
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
-from ltbench.testing.jobs import train
+from ltbench.testing.jobs import Bench, Case, train
 from ltbench.testing.ranks import ranks
 from ltbench.training import fit
 from ltbench.training.build import build_method
@@ -160,6 +161,43 @@ def test_a_job_stopped_in_its_test_repeats_only_the_test(
 
     monkeypatch.setattr(fit.TrainingModule, "training_step", again)
     assert fit.run_job(one, other, options()).numbers() == whole.numbers()
+
+
+class Counted(Heartbeat):
+    """Counts beats; requests a stop from one on."""
+
+    def __init__(self, last=math.inf):
+        self.beats, self.last = 0, last
+
+    def beat(self):
+        self.beats += 1
+
+    def stop_asked(self):
+        return self.beats > self.last
+
+
+def test_a_method_beats_in_a_long_hook_and_is_stopped_in_it(tmp_path, monkeypatch):
+    bench = Bench(tmp_path)
+    *starts, one = Case("ncm").jobs()
+    bench.train(starts)
+    plain, longer, stopped = Counted(), Counted(), Counted(20)
+    fit.run_job(one, bench.run_dir, options(), plain)
+    finalize, methods = METHODS["ncm"].finalize_statistics, []
+
+    def slow(self):
+        methods.append(self)
+        for _ in range(50):
+            self.beat()
+        finalize(self)
+
+    monkeypatch.setattr(METHODS["ncm"], "finalize_statistics", slow)
+    fit.run_job(one, bench.run_dir, options(), longer)
+    assert longer.beats == plain.beats + 50
+    methods[0].beat()
+    assert longer.beats == plain.beats + 50  # copies of a method hold no heart
+    with pytest.raises(StoppedError):
+        fit.run_job(one, bench.run_dir, options(), stopped)
+    assert stopped.beats == 21
 
 
 class NoTraining(Exception):
