@@ -44,6 +44,7 @@ from ltbench.losses.log_prior import log_prior
 from ltbench.losses.logit_adjustment import logit_adjustment, posthoc_adjustment
 from ltbench.losses.paco import paco
 from ltbench.losses.prior_rebalancing import prior_rebalancing
+from ltbench.losses.range_loss import range_loss
 from ltbench.losses.residual_branches import branch_loss, class_groups
 from ltbench.losses.robal import robal, robal_margins
 from ltbench.losses.seesaw import seesaw
@@ -95,6 +96,7 @@ __all__ = [
     "paco",
     "posthoc_adjustment",
     "prior_rebalancing",
+    "range_loss",
     "rebalanced_weights",
     "robal",
     "robal_margins",

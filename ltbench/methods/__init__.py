@@ -35,6 +35,7 @@ from ltbench.methods.module_improvement.mislas import MiSLAS
 from ltbench.methods.module_improvement.ncm import NCM
 from ltbench.methods.module_improvement.oltr import OLTR
 from ltbench.methods.module_improvement.paco import PaCo
+from ltbench.methods.module_improvement.range_loss import RangeLoss
 from ltbench.methods.module_improvement.tau_norm import TauNorm
 from ltbench.methods.module_improvement.tau_norm_learned import TauNormLearned
 from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
@@ -147,4 +148,5 @@ METHODS: dict[str, type[Method]] = {
     "reslt": ResLT,
     "paco": PaCo,
     "oltr": OLTR,
+    "range_loss": RangeLoss,
 }
