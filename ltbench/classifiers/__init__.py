@@ -3,6 +3,7 @@
 from ltbench.classifiers.aligned import AlignedClassifier
 from ltbench.classifiers.causal_norm import CausalNormClassifier
 from ltbench.classifiers.choice import classifier_for
+from ltbench.classifiers.constellation import ConstellationClassifier
 from ltbench.classifiers.cosine import CosineClassifier
 from ltbench.classifiers.learnable_scale import LearnableScale
 from ltbench.classifiers.linear import linear, one_vs_all, reset_linear
@@ -13,6 +14,7 @@ from ltbench.classifiers.tau_norm import TauNormalized, tau_normalized
 __all__ = [
     "AlignedClassifier",
     "CausalNormClassifier",
+    "ConstellationClassifier",
     "CosineClassifier",
     "LearnableScale",
     "MetaEmbedding",

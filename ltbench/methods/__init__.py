@@ -9,6 +9,7 @@ from ltbench.methods.augmentation.dive import DiVE
 from ltbench.methods.augmentation.dstl import DSTL
 from ltbench.methods.augmentation.fasa import FASA
 from ltbench.methods.augmentation.ftl import FTL
+from ltbench.methods.augmentation.gist import GIST
 from ltbench.methods.augmentation.leap import LEAP
 from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.m2m import M2m
@@ -132,6 +133,7 @@ METHODS: dict[str, type[Method]] = {
     "fasa": FASA,
     "ftl": FTL,
     "leap": LEAP,
+    "gist": GIST,
     "m2m": M2m,
     "ofa": OFA,
     "ssp": SSP,
