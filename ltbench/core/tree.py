@@ -82,7 +82,8 @@ def _numbered(groups: Tensor) -> Tensor:
     """Return the groups [C] of classes, numbered in the order of their first classes."""
     same = groups == groups[:, None]  # [C, C]
     first = same.int().argmax(dim=1)  # of each class's group
-    return torch.unique(first, return_inverse=True)[1]
+    numbers: Tensor = torch.unique(first, return_inverse=True)[1]
+    return numbers
 
 
 def tree_of(groups: Tensor, sizes: Sequence[int]) -> Tree:

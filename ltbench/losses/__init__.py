@@ -49,6 +49,13 @@ from ltbench.losses.residual_branches import branch_loss, class_groups
 from ltbench.losses.robal import robal, robal_margins
 from ltbench.losses.seesaw import seesaw
 from ltbench.losses.self_paced import curriculum_weights, ease_within_classes, expert_weight
+from ltbench.losses.tree_softmax import (
+    node_conditional,
+    node_log_softmax,
+    sure_nodes,
+    tree_sampling,
+    tree_scores,
+)
 from ltbench.losses.vector_scaling import vector_scaling, vs_loss
 
 __all__ = [
@@ -92,6 +99,8 @@ __all__ = [
     "ldam_margins",
     "log_prior",
     "logit_adjustment",
+    "node_conditional",
+    "node_log_softmax",
     "one_vs_all_targets",
     "paco",
     "posthoc_adjustment",
@@ -105,7 +114,10 @@ __all__ = [
     "sigmoid_equalization",
     "sigmoid_focal",
     "size_groups",
+    "sure_nodes",
     "survey_weights",
+    "tree_sampling",
+    "tree_scores",
     "vector_scaling",
     "vs_loss",
 ]

@@ -37,6 +37,7 @@ from ltbench.methods.module_improvement.ncm import NCM
 from ltbench.methods.module_improvement.oltr import OLTR
 from ltbench.methods.module_improvement.paco import PaCo
 from ltbench.methods.module_improvement.range_loss import RangeLoss
+from ltbench.methods.module_improvement.realistic_taxonomic import RealisticTaxonomic
 from ltbench.methods.module_improvement.tau_norm import TauNorm
 from ltbench.methods.module_improvement.tau_norm_learned import TauNormLearned
 from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
@@ -151,4 +152,5 @@ METHODS: dict[str, type[Method]] = {
     "paco": PaCo,
     "oltr": OLTR,
     "range_loss": RangeLoss,
+    "realistic_taxonomic": RealisticTaxonomic,
 }
