@@ -4,6 +4,7 @@ Labels, counts, shapes and numbers that they cannot take are a TypeError or Valu
 """
 
 from ltbench.losses.adaptive_class_suppression import adaptive_class_suppression
+from ltbench.losses.balanced_binary import balanced_binary, log_odds
 from ltbench.losses.balanced_softmax import balanced_softmax
 from ltbench.losses.base_loss import BaseLoss, base_loss
 from ltbench.losses.binary import binary, one_vs_all_targets
@@ -61,6 +62,7 @@ from ltbench.losses.vector_scaling import vector_scaling, vs_loss
 __all__ = [
     "BaseLoss",
     "adaptive_class_suppression",
+    "balanced_binary",
     "balanced_softmax",
     "base_loss",
     "binary",
@@ -97,6 +99,7 @@ __all__ = [
     "lader",
     "ldam",
     "ldam_margins",
+    "log_odds",
     "log_prior",
     "logit_adjustment",
     "node_conditional",

@@ -43,6 +43,7 @@ from ltbench.methods.module_improvement.tau_norm_learned import TauNormLearned
 from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
 from ltbench.methods.rebalancing.acsl import ACSL
 from ltbench.methods.rebalancing.bags import BAGS
+from ltbench.methods.rebalancing.bal_bce import BalBCE
 from ltbench.methods.rebalancing.balanced_meta_softmax import BalancedMetaSoftmax
 from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
 from ltbench.methods.rebalancing.bayesian_uncertainty import BayesianUncertainty
@@ -93,6 +94,7 @@ METHODS: dict[str, type[Method]] = {
     "simcal": SimCal,
     "loce": LOCE,
     "balanced_softmax": BalancedSoftmax,
+    "bal_bce": BalBCE,
     "ldam_drw": LDAMDRW,
     "lade": LADE,
     "logit_adjustment": LogitAdjustment,

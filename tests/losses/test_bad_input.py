@@ -6,6 +6,7 @@ import torch
 from ltbench.classifiers import NearestClassMean
 from ltbench.losses import (
     adaptive_class_suppression,
+    balanced_binary,
     balanced_softmax,
     binary,
     branch_loss,
@@ -33,6 +34,7 @@ from ltbench.losses import (
     label_smoothing,
     lader,
     ldam,
+    log_odds,
     log_prior,
     logit_adjustment,
     one_vs_all_targets,
@@ -60,6 +62,7 @@ OF_LABELS = {
     "cross_entropy": lambda y: cross_entropy(LOGITS, y),
     "weighted": lambda y: cross_entropy(LOGITS, y, WEIGHTS),
     "balanced_softmax": lambda y: balanced_softmax(LOGITS, y, COUNTS),
+    "balanced_binary": lambda y: balanced_binary(LOGITS, y, COUNTS),
     "logit_adjustment": lambda y: logit_adjustment(LOGITS, y, COUNTS),
     "inverse_softmax": lambda y: inverse_softmax(LOGITS, y, COUNTS),
     "focal": lambda y: focal(LOGITS, y),
@@ -99,6 +102,7 @@ BAD_LABELS = {
 
 OF_COUNTS = {
     "balanced_softmax": lambda n: balanced_softmax(LOGITS, LABELS, n),
+    "balanced_binary": lambda n: balanced_binary(LOGITS, LABELS, n),
     "logit_adjustment": lambda n: logit_adjustment(LOGITS, LABELS, n),
     "posthoc_adjustment": lambda n: posthoc_adjustment(LOGITS, n),
     "prior_rebalancing": lambda n: prior_rebalancing(LOGITS, n),
@@ -115,6 +119,7 @@ OF_COUNTS = {
 }
 OF_COUNTS_ALONE = {
     "log_prior": log_prior,
+    "log_odds": log_odds,
     "log_prior_epsilon": lambda n: log_prior(n, epsilon=1e-9),
     "inverse_counts": inverse_counts,
     "weights": effective_number_weights,

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from ltbench.losses import (
+    balanced_binary,
     binary,
     class_balanced,
     cross_entropy,
@@ -28,6 +29,7 @@ LOSSES = {
     "sigmoid_focal": lambda z, y: sigmoid_focal(z, y, 0.5),
     "class_balanced": lambda z, y: class_balanced(z, y, COUNTS),
     "class_balanced_focal": lambda z, y: class_balanced(z, y, COUNTS, form="focal"),
+    "balanced_binary": lambda z, y: balanced_binary(z, y, COUNTS, 0.1),
     "equalization": lambda z, y: equalization(z, y, COUNTS, torch.zeros(z.shape), threshold=0.1),
     "lader": lambda z, y: lader(z, y, COUNTS),
     "binary": lambda z, y: binary(z, one_vs_all_targets(y, z.shape)),
