@@ -38,7 +38,7 @@ State. All that predictions, later steps or later stages need is a parameter or 
 checkpoints and exported weights hold nothing else. Parameters train if they require a gradient when
 `on_stage_start` returns, and all of these take part in every loss.
 
-Speed. Hooks up to `weight_decay_scale` run on the CPU, later ones on the device of the parameters.
+Speed. Hooks up to `weight_decay` run on the CPU, later ones on the device of the parameters.
 `training_loss` reads no tensor back to the host (`.item()`, `.tolist()`): the step would wait.
 """
 
@@ -298,6 +298,18 @@ class Method(nn.Module):
             parameter: its name, such as "network.classifier.bias".
         """
         return 1.0
+
+    def weight_decay(self, parameter: str, recipe: float) -> float:
+        """Return a parameter's weight decay.
+
+        By default the recipe's times `weight_decay_scale`; overridden where a paper gives the value
+        itself. Called once for each parameter that trains.
+
+        Args:
+            parameter: its name, such as "network.classifier.bias".
+            recipe: the recipe's weight decay.
+        """
+        return recipe * self.weight_decay_scale(parameter)
 
     # Epochs: in training mode; `forward` of the network runs under the recipe's precision.
 

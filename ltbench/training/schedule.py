@@ -19,7 +19,7 @@ def build_optimizer(settings: Optimizer, method: Method) -> SGD:
         if parameter.requires_grad:
             scale = settings.backbone_lr if name.startswith("network.backbone.") else 1.0
             lr = settings.lr * scale * method.lr_scale(name)
-            decay = settings.weight_decay * method.weight_decay_scale(name)
+            decay = method.weight_decay(name, settings.weight_decay)
             groups.setdefault((lr, decay), []).append(parameter)
     return SGD(
         [
