@@ -18,7 +18,7 @@ from ltbench.losses.class_weights import (
 )
 from ltbench.losses.cross_entropy import cross_entropy
 from ltbench.losses.disc_centroids import disc_centroids
-from ltbench.losses.distillation import distillation
+from ltbench.losses.distillation import distillation, mutual_distillation
 from ltbench.losses.distribution_balanced import (
     class_bias,
     distribution_balanced,
@@ -104,6 +104,7 @@ __all__ = [
     "logit_adjustment",
     "node_conditional",
     "node_log_softmax",
+    "mutual_distillation",
     "one_vs_all_targets",
     "paco",
     "posthoc_adjustment",

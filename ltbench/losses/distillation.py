@@ -1,6 +1,7 @@
-"""Knowledge distillation: a teacher's class probabilities as soft targets.
+"""Knowledge distillation: class probabilities of a teacher, or of other networks, as soft targets.
 
-Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (arXiv:1503.02531).
+Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (arXiv:1503.02531); Zhang,
+Xiang, Hospedales, Lu, "Deep Mutual Learning", CVPR 2018 (arXiv:1706.00384).
 """
 
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from ltbench.core.checks import check_shape, check_some, check_value
 from ltbench.core.distributed import global_mean
+from ltbench.losses.counts import as_constant
 
 
 def distillation(
@@ -34,3 +36,26 @@ def distillation(
     return global_mean(
         F.kl_div(log_own, log_target, reduction="none", log_target=True).sum(dim=1)  # [B]
     )
+
+
+def mutual_distillation(logits: Tensor, epsilon: float = 0.0) -> Tensor:
+    """Return the mean KL divergence between networks, summed over their ordered pairs.
+
+        sum_(i != j) KL(p_j || p_i),  p_k = softmax(z_k)
+
+    Each network is both student and teacher: the gradient goes through both sides.
+
+    Args:
+        logits: [K, B, C], of the networks.
+        epsilon: added to the student's probability inside its logarithm, as some authors' code
+            does.
+    """
+    check_shape("logits", logits, "K", "B", "C")
+    check_some("logits", logits.shape[1])
+    check_value("epsilon", epsilon, "at least 0", holds=epsilon >= 0)
+    log_target = as_constant(logits, logits).log_softmax(dim=2)
+    target = log_target.exp()
+    log_own = (target + epsilon).log() if epsilon else log_target
+    others = log_own.sum(dim=0) - log_own  # [K, B, C], the logarithms of the other networks
+    terms = target * ((len(logits) - 1) * log_target - others)
+    return global_mean(terms.sum(dim=(0, 2)))

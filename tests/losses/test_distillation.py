@@ -1,17 +1,17 @@
-"""Distillation against the numbers of DiVE, value and gradient, and in its limits."""
+"""Distillation against the numbers of DiVE and SSD, value and gradient, and in its limits."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from ltbench.losses import distillation
+from ltbench.losses import distillation, mutual_distillation
 
 EXACT = {"rtol": 1e-8, "atol": 1e-12}
 
 
-def drawn(classes=5):
+def drawn(classes=5, networks=2):
     generator = torch.Generator().manual_seed(3)
-    return torch.randn(2, 8, classes, generator=generator, dtype=torch.float64)
+    return torch.randn(networks, 8, classes, generator=generator, dtype=torch.float64)
 
 
 @pytest.mark.oracle("ssd_dive", has=["dive_p05_loss", "dive_nopow_loss"])
@@ -51,3 +51,62 @@ def test_a_power_of_one_changes_no_bit_and_of_nought_teaches_all_classes_alike()
     uniform = distillation(logits, torch.zeros_like(teacher), 3.0)
     torch.testing.assert_close(distillation(logits, teacher, 3.0, 0.0), uniform)
     assert uniform != plain
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-9, 0.1])
+def test_mutual_distillation_is_the_sum_over_pairs(epsilon):
+    logits = drawn(networks=3)
+    expected = sum(
+        F.kl_div(
+            (logits[i].softmax(1) + epsilon).log(), logits[j].softmax(1), reduction="batchmean"
+        )
+        for i in range(3)
+        for j in range(3)
+        if i != j
+    )
+    torch.testing.assert_close(mutual_distillation(logits, epsilon), expected)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-9])
+def test_mutual_distillation_has_a_gradient_on_both_sides(epsilon):
+    logits = drawn(networks=2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: mutual_distillation(z, epsilon), logits)
+
+
+def test_equal_networks_teach_each_other_nothing():
+    logits = drawn(networks=1).expand(3, -1, -1).clone().requires_grad_()
+    value = mutual_distillation(logits)
+    (gradient,) = torch.autograd.grad(value, logits)
+    torch.testing.assert_close(value.detach(), torch.zeros((), dtype=torch.float64))
+    torch.testing.assert_close(gradient, torch.zeros_like(logits))
+    assert mutual_distillation(drawn(networks=1)) == 0
+
+
+def test_a_shift_of_a_networks_logits_changes_no_divergence():
+    logits, shift = drawn(networks=3), torch.tensor([3.7, 0.0, -20.0]).view(3, 1, 1)
+    torch.testing.assert_close(mutual_distillation(logits + shift), mutual_distillation(logits))
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_mutual_distillation_of_large_logits_is_finite(dtype, epsilon):
+    logits = (1e4 * drawn(networks=3).sign()).to(dtype).requires_grad_()
+    value = mutual_distillation(logits, epsilon)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert value.dtype == dtype
+    assert value.isfinite()
+    assert gradient.isfinite().all()
+
+
+def test_half_precision_of_mutual_distillation_loses_no_more_than_its_own_rounding():
+    logits = drawn().bfloat16()
+    found = mutual_distillation(logits)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, mutual_distillation(logits.float()))
+
+
+def test_arguments_that_mutual_distillation_cannot_take():
+    with pytest.raises(ValueError, match="logits: expected shape"):
+        mutual_distillation(drawn()[0])
+    with pytest.raises(ValueError, match="epsilon: expected at least 0"):
+        mutual_distillation(drawn(), -1.0)
