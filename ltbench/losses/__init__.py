@@ -43,6 +43,11 @@ from ltbench.losses.lade import lader
 from ltbench.losses.ldam import ldam, ldam_margins
 from ltbench.losses.log_prior import log_prior
 from ltbench.losses.logit_adjustment import logit_adjustment, posthoc_adjustment
+from ltbench.losses.nested_collaborative import (
+    adjusted_logits,
+    collaborative_loss,
+    hard_classes,
+)
 from ltbench.losses.paco import paco
 from ltbench.losses.prior_rebalancing import prior_rebalancing
 from ltbench.losses.range_loss import range_loss
@@ -63,6 +68,7 @@ __all__ = [
     "BaseLoss",
     "adaptive_class_suppression",
     "balanced_binary",
+    "adjusted_logits",
     "balanced_softmax",
     "base_loss",
     "binary",
@@ -71,6 +77,7 @@ __all__ = [
     "class_bias",
     "class_groups",
     "class_temperatures",
+    "collaborative_loss",
     "cost_sensitive_weights",
     "counted_samples",
     "cross_entropy",
@@ -88,6 +95,7 @@ __all__ = [
     "gradient_sums",
     "group_log_softmax",
     "group_softmax",
+    "hard_classes",
     "influence_balanced",
     "info_nce",
     "inverse_counts",

@@ -21,6 +21,7 @@ from ltbench.methods.augmentation.rsg import RSG
 from ltbench.methods.augmentation.ssp import SSP
 from ltbench.methods.contract import Method
 from ltbench.methods.ensembles.bbn import BBN
+from ltbench.methods.ensembles.ncl import NCL
 from ltbench.methods.ensembles.reslt import ResLT
 from ltbench.methods.ensembles.ride import RIDE
 from ltbench.methods.ensembles.ride_distill import RIDEDistill
@@ -151,6 +152,7 @@ METHODS: dict[str, type[Method]] = {
     "ride_distill": RIDEDistill,
     "sade": SADE,
     "reslt": ResLT,
+    "ncl": NCL,
     "paco": PaCo,
     "oltr": OLTR,
     "range_loss": RangeLoss,

@@ -3,7 +3,8 @@
 Each expert is built and initialized as a whole backbone, of which the later blocks are kept; the
 trunk is that of the first expert. Small backbones and timm's ResNets and ResNeXts can be narrower
 in the later half of their stages. ConvNeXts are split by whole stages, at full width. Any other
-backbone is shared as a whole, and experts differ only in their classifiers.
+backbone is shared as a whole, and experts differ only in their classifiers. Networks that share
+nothing are experts on an empty trunk.
 """
 
 from collections.abc import Iterable
@@ -120,6 +121,12 @@ def build_cosine_experts(spec: NetworkSpec, experts: int, *, reduced: bool) -> N
     backbone = build_experts(spec, experts, reduced=reduced)
     classifiers = (CosineClassifier(backbone.width, spec.classes) for _ in range(experts))
     return Network(backbone, ExpertClassifiers(classifiers))
+
+
+def build_networks(spec: NetworkSpec, networks: int) -> ExpertBackbone:
+    """Return whole backbones side by side, which share nothing."""
+    backbones, widths = zip(*(build_backbone(spec) for _ in range(networks)), strict=True)
+    return ExpertBackbone(nn.Identity(), backbones, widths[0])
 
 
 def build_branches(spec: NetworkSpec, branches: int) -> Branches:

@@ -78,6 +78,7 @@ VARIANTS = {"tau_norm_validated", "tau_norm_learned", "ride_router", "ride_disti
 """Keys beside those of the methods that the survey names: further forms of these."""
 
 BEYOND = {"softmax_ensemble", "balanced_softmax_ensemble", "bal_bce"}
+BEYOND = {"ncl"}
 """Keys of methods that the survey does not name."""
 
 OF_OTHER_TASKS = {

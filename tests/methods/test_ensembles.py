@@ -323,7 +323,8 @@ def test_trains_on_every_kind_of_backbone(key, backbone):
     method = build(key, backbone=backbone)
     method.on_stage_start(method.stage)
     images = torch.randn(4, 3, KINDS[backbone], KINDS[backbone])
-    one = batch(images, torch.arange(4))
+    views = method.stage.views
+    one = batch(torch.stack([images] * views) if views > 1 else images, torch.arange(4))
     method.progress = Progress(1, 2, deferred=True)
     loss = total_loss(method.train().training_loss(step_input(method, one)))
     loss.backward()
