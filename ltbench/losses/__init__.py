@@ -34,6 +34,7 @@ from ltbench.losses.group_softmax import (
     group_softmax,
     size_groups,
 )
+from ltbench.losses.hardest_negative import hardest_negative
 from ltbench.losses.influence_balanced import influence_balanced
 from ltbench.losses.info_nce import info_nce
 from ltbench.losses.inverse_softmax import inverse_counts, inverse_softmax
@@ -96,6 +97,7 @@ __all__ = [
     "group_log_softmax",
     "group_softmax",
     "hard_classes",
+    "hardest_negative",
     "influence_balanced",
     "info_nce",
     "inverse_counts",

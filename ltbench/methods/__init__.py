@@ -28,6 +28,7 @@ from ltbench.methods.ensembles.ride_distill import RIDEDistill
 from ltbench.methods.ensembles.ride_router import RIDERouter
 from ltbench.methods.ensembles.sade import SADE
 from ltbench.methods.ensembles.softmax_ensemble import BalancedSoftmaxEnsemble, SoftmaxEnsemble
+from ltbench.methods.ensembles.shike import SHIKE
 from ltbench.methods.module_improvement.causal_tde import CausalTDE
 from ltbench.methods.module_improvement.cosine import Cosine
 from ltbench.methods.module_improvement.crt import CRT
@@ -153,6 +154,7 @@ METHODS: dict[str, type[Method]] = {
     "sade": SADE,
     "reslt": ResLT,
     "ncl": NCL,
+    "shike": SHIKE,
     "paco": PaCo,
     "oltr": OLTR,
     "range_loss": RangeLoss,
