@@ -16,6 +16,7 @@ from ltbench.losses.class_weights import (
     scaled_to_classes,
     survey_weights,
 )
+from ltbench.losses.contrast import contrast
 from ltbench.losses.cross_entropy import cross_entropy
 from ltbench.losses.disc_centroids import disc_centroids
 from ltbench.losses.distillation import distillation, mutual_distillation
@@ -79,6 +80,7 @@ __all__ = [
     "class_groups",
     "class_temperatures",
     "collaborative_loss",
+    "contrast",
     "cost_sensitive_weights",
     "counted_samples",
     "cross_entropy",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ltbench.core.checks import check_shape, check_value
-from ltbench.losses.cross_entropy import cross_entropy
+from ltbench.losses.contrast import contrast
 
 
 def info_nce(queries: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
@@ -25,6 +25,6 @@ def info_nce(queries: Tensor, positives: Tensor, negatives: Tensor, temperature:
     check_shape("positives", positives, *queries.shape)
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
     positive = (queries * positives).sum(dim=1, keepdim=True)  # [B, 1]
-    similarities = torch.cat([positive, queries @ negatives.T], dim=1)  # [B, 1 + K]
-    first = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
-    return cross_entropy(similarities / temperature, first)
+    negative = queries @ negatives.T  # [B, K]
+    is_positive = torch.cat([torch.ones_like(positive), torch.zeros_like(negative)], dim=1)
+    return contrast(torch.cat([positive, negative], dim=1) / temperature, is_positive)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench.core.checks import check_labels, check_shape
-from ltbench.core.distributed import global_mean
+from ltbench.losses.contrast import contrast
 from ltbench.losses.counts import as_constant, class_sizes
 
 
@@ -55,8 +55,5 @@ def paco(
     one_hot = F.one_hot(labels, len(counts))
 
     scores = torch.cat([classes, similarities], dim=1)  # [B, C + M]
-    scores = scores - scores.detach().amax(dim=1, keepdim=True)
     counted = torch.cat([torch.ones_like(classes), gamma * others], dim=1)
-    log_p = scores - ((scores.exp() * counted).sum(dim=1, keepdim=True) + 1e-12).log()
-    positive = torch.cat([beta * one_hot, alpha * same], dim=1)
-    return -global_mean((positive * log_p).sum(dim=1) / positive.sum(dim=1))
+    return contrast(scores, torch.cat([beta * one_hot, alpha * same], dim=1), counted)
