@@ -40,7 +40,9 @@ class CropParams(NamedTuple):
         return CropParams(function(self.shapes), function(self.corners), mirrored)
 
 
-def draw_crops(steps: int, batch: int, generator: Generator, *, flip: bool) -> CropParams:
+def draw_crops(
+    steps: int, batch: int, generator: Generator, *, flip: bool, smallest: float = AREA[0]
+) -> CropParams:
     """Draw the parameters of an epoch, [steps, batch, ...] on the CPU.
 
     Args:
@@ -48,12 +50,16 @@ def draw_crops(steps: int, batch: int, generator: Generator, *, flip: bool) -> C
         batch: size of a batch.
         generator: on the CPU.
         flip: whether to flip images with probability 1/2.
+        smallest: share of the area that a window has at least, `AREA[0]` or more.
     """
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(steps, batch, *shape, dtype=torch.float64, generator=generator)
 
-    return CropParams(uniform(TRIES, 2), uniform(2), uniform() if flip else None)
+    shapes = uniform(TRIES, 2)
+    kept = (AREA[1] - smallest) / (AREA[1] - AREA[0])  # of the range of areas
+    shapes[..., 0] = shapes[..., 0] * kept + (1 - kept)
+    return CropParams(shapes, uniform(2), uniform() if flip else None)
 
 
 def crop_boxes(params: CropParams, sizes: Tensor) -> Tensor:
@@ -73,7 +79,7 @@ def crop_boxes(params: CropParams, sizes: Tensor) -> Tensor:
     shapes = torch.stack([area / sides, area * sides], dim=2).sqrt().round().long()
     fits = ((shapes > 0) & (shapes <= sizes[:, None])).all(dim=2)  # [B, TRIES]
     first = fits.int().argmax(dim=1)
-    chosen = shapes[torch.arange(len(sizes)), first]  # [B, 2]
+    chosen = shapes[torch.arange(len(sizes), device=sizes.device), first]  # [B, 2]
     room = sizes - chosen + 1
     corner = (params.corners * room).long()
     drawn = torch.cat([corner, chosen], dim=1)
@@ -106,32 +112,44 @@ def center_boxes(sizes: Tensor, side: int) -> Tensor:
     return torch.cat([corner, torch.full_like(sizes, side)], dim=1)
 
 
-def resize(windows: Tensor, shapes: Tensor, side: int, mirrored: Tensor | None = None) -> Tensor:
+def resize(
+    windows: Tensor,
+    shapes: Tensor,
+    side: int,
+    mirrored: Tensor | None = None,
+    corners: Tensor | None = None,
+) -> Tensor:
     """Resize windows of several shapes, bilinear with antialiasing.
 
     Args:
-        windows: [B, C, H, W] floats; each window is the upper left part of its image.
+        windows: [B, C, H, W] floats, the images that windows are parts of.
         shapes: [B, 2] height and width of each window.
         side: of the result.
         mirrored: [B] bool, whether to flip left to right; None for no flips.
+        corners: [B, 2] first row and column of each window; None for the upper left part.
 
     Returns:
         [B, C, side, side].
     """
     height, width = windows.shape[-2:]
-    rows = _weights(shapes[:, 0], height, side, windows.dtype)
-    columns = _weights(shapes[:, 1], width, side, windows.dtype)
+    top, left = (None, None) if corners is None else corners.unbind(dim=1)
+    rows = _weights(shapes[:, 0], height, side, windows.dtype, top)
+    columns = _weights(shapes[:, 1], width, side, windows.dtype, left)
     if mirrored is not None:
         columns = torch.where(mirrored[:, None, None], columns.flip(1), columns)
     return rows[:, None] @ windows @ columns[:, None].mT
 
 
-def _weights(lengths: Tensor, longest: int, side: int, dtype: torch.dtype) -> Tensor:
+def _weights(
+    lengths: Tensor, longest: int, side: int, dtype: torch.dtype, starts: Tensor | None = None
+) -> Tensor:
     """Return the weights of pixels in each resized one, [B, side, longest]."""
     scale = lengths[:, None, None].double() / side
     points = (torch.arange(side, device=lengths.device)[:, None] + 0.5) * scale
     pixels = torch.arange(longest, device=lengths.device) + 0.5
+    if starts is not None:
+        pixels = pixels - starts[:, None, None]
     reach = scale.clamp(min=1)
     weights = (1 - (pixels - points).abs() / reach).clamp(min=0)
-    weights = weights * (pixels < lengths[:, None, None])
+    weights = weights * ((pixels > 0) & (pixels < lengths[:, None, None]))
     return (weights / weights.sum(dim=2, keepdim=True)).to(dtype)

@@ -1,13 +1,21 @@
 """Types that need no torch: papers, stages, teachers, network costs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 TestTime = Literal["inductive", "transductive", "known_test_prior"]
 """What predictions may use of the test set: nothing, its unlabeled images, or its class prior."""
 ClassSubset = Literal["all", "many", "medium", "few"]
 """Classes that a job is trained on: all, or one shot group of the dataset."""
+
+ViewKind = Literal["recipe", "distorted"]
+"""How a view is augmented: as the recipe's training images, or by a strong distortion.
+
+Distorted views are randomly resized crops of at least a fifth of the image, flipped where the
+recipe flips, with changed colors, sometimes gray, and blurred if images are larger than 64 pixels:
+the augmentation of MoCo v2. The recipe's policy and color jitter have no part in them.
+"""
 
 CIFAR_RESNETS = {"resnet8": 1, "resnet20": 3, "resnet32": 5}
 """Blocks in each stage of the CIFAR ResNets."""
@@ -65,7 +73,7 @@ class Stage:
         epochs_scale: epochs of the stage, relative to the recipe's; milestones, warm-up and the
             deferred epoch move along.
         lr_scale: learning rate of the stage, relative to the recipe's.
-        views: independently augmented views of each image in a batch.
+        views: kinds of the independently augmented views of each image in a batch.
         passes: forward and backward passes through the network per image of a batch of a sampler,
             also if `Method.epoch_indices` has streams of other sizes; a part of the network counts
             by its share of the arithmetic.
@@ -85,16 +93,25 @@ class Stage:
     recipe_stage: Literal["stage1", "stage2"] = "stage1"
     epochs_scale: float = 1.0
     lr_scale: float = 1.0
-    views: int = 1
+    views: tuple[ViewKind, ...] = ("recipe",)
     passes: float = 1.0
     forward_passes: float = 0.0
     is_evaluated: bool = True
     changes: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse scales that leave nothing to train."""
+        """Refuse scales that leave nothing to train, and views of no kind.
+
+        Raises:
+            ValueError: naming the stage.
+        """
         if min(self.epochs_scale, self.lr_scale) <= 0:
             raise ValueError(f"stage {self.name!r}: epochs_scale and lr_scale must be above 0")
+        views, kinds = self.views, get_args(ViewKind)
+        if not isinstance(views, Sequence) or not views or not set(kinds).issuperset(views):
+            raise ValueError(
+                f"stage {self.name!r}: views must be a tuple of {', '.join(kinds)}, not {views!r}"
+            )
 
     @property
     def needs_auxiliary(self) -> bool:

@@ -1,4 +1,4 @@
-"""Augmented views of an epoch's training images: crop, flip, color, policy.
+"""Augmented views of an epoch's training images: crop, flip, color, policy or distortion.
 
 Augmentation parameters are drawn for the global batch, on the CPU; ranks take equal columns.
 """
@@ -6,13 +6,21 @@ Augmentation parameters are drawn for the global batch, on the CPU; ranks take e
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Generator, Tensor
 
-from ltbench.augment import PolicyEpoch, draw_policy
-from ltbench.config.models import DatasetSpec, Recipe
+from ltbench.augment import DistortionEpoch, PolicyEpoch, draw_distortion, draw_policy
+from ltbench.config.models import DatasetSpec, Policy, Recipe
 from ltbench.core.distributed import rank, world_size
+from ltbench.core.types import ViewKind
 from ltbench.data.batch_maker import BatchMaker
 from ltbench.samplers import rank_columns
+
+BLURRED = 0.5
+"""Probability that a distorted view is blurred."""
+
+LARGE = 64
+"""Sides of images in pixels; views of larger ones are blurred, as is usual."""
 
 
 def local_columns(values: Tensor) -> Tensor:
@@ -26,6 +34,7 @@ def augmented_view(
     spec: DatasetSpec,
     recipe: Recipe,
     generators: Callable[[str], Generator],
+    kind: ViewKind = "recipe",
     first: int = 0,
 ) -> Iterator[Tensor]:
     """Yield an augmented view of each step's images, [B, C, H, W].
@@ -36,14 +45,32 @@ def augmented_view(
         spec: the dataset, for the image size.
         recipe: for the policy.
         generators: returns the view's generator for a purpose.
+        kind: of the augmentation (see `ViewKind`).
         first: step to begin with.
     """
     steps, batch = index.shape
-    params = maker.draw(steps, batch, generators).map(local_columns)
-    policy, side, local = recipe.policy, spec.image_size, local_columns(index)
-    if policy.kind == "none" and not policy.cutout:
-        return maker.epoch(local, params, None, first)
-    policy_params = draw_policy(
+    distorted = kind == "distorted"
+    params = maker.draw(steps, batch, generators, distorted=distorted).map(local_columns)
+    transform: Callable[[int, Tensor], Tensor] | None = None
+    if distorted:
+        blurred = BLURRED if spec.image_size > LARGE else 0.0
+        drawn = draw_distortion(steps, batch, generators("distortion"), blurred=blurred)
+        transform = DistortionEpoch(drawn.map(local_columns), maker.device)
+    elif recipe.policy.kind != "none" or recipe.policy.cutout:
+        transform = _policy(steps, batch, spec.image_size, recipe.policy, generators, maker.device)
+    return maker.epoch(local_columns(index), params, transform, first)
+
+
+def _policy(
+    steps: int,
+    batch: int,
+    side: int,
+    policy: Policy,
+    generators: Callable[[str], Generator],
+    device: torch.device,
+) -> PolicyEpoch:
+    """Return the recipe's policy with the parameters of an epoch."""
+    params = draw_policy(
         policy.kind,
         steps,
         batch,
@@ -53,5 +80,4 @@ def augmented_view(
         magnitude=policy.magnitude,
         cutout=policy.cutout > 0,
     )
-    transform = PolicyEpoch(policy_params.map(local_columns), policy.cutout, maker.device)
-    return maker.epoch(local, params, transform, first)
+    return PolicyEpoch(params.map(local_columns), policy.cutout, device)

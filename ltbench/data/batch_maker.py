@@ -36,7 +36,14 @@ class BatchMaker(Protocol[Params]):
 
     device: torch.device
 
-    def draw(self, steps: int, batch: int, generators: Callable[[str], Generator]) -> Params:
+    def draw(
+        self,
+        steps: int,
+        batch: int,
+        generators: Callable[[str], Generator],
+        *,
+        distorted: bool = False,
+    ) -> Params:
         """Draw the augmentation parameters of an epoch's images [steps, batch]."""
 
     def epoch(

@@ -16,7 +16,7 @@ from ltbench.core.batch import Batch
 from ltbench.core.distributed import rank, world_size
 from ltbench.core.groups import subset_classes
 from ltbench.core.seeding import make_generator
-from ltbench.core.types import ClassSubset
+from ltbench.core.types import ClassSubset, ViewKind
 from ltbench.data.augmented_view import augmented_view, local_columns
 from ltbench.data.batch_maker import BatchMaker, batch_maker
 from ltbench.data.errors import DataError, printable
@@ -70,7 +70,8 @@ class DataModule(pl.LightningDataModule):
         epoch_indices: returns the training images of an epoch by stream, as
             `Method.epoch_indices`; with several streams each step is a dict of batches.
         has_auxiliary_stream: whether steps also have a batch "auxiliary" (see `Stage`).
-        views: independently augmented views of each image; with two, images are [2, B, C, H, W].
+        views: kinds of the independently augmented views of each image; with two, images are
+            [2, B, C, H, W].
         steps_done: steps of the next epoch taken before an interruption.
         on_batch: called before every batch except training batches; its exceptions end the loop.
         classes: [K] int64, the classes of the subset; training labels are indices into it.
@@ -114,7 +115,7 @@ class DataModule(pl.LightningDataModule):
             "instance": draw.sampler("instance")
         }
         self.has_auxiliary_stream = False
-        self.views = 1
+        self.views: tuple[ViewKind, ...] = ("recipe",)
         self.steps_done = 0
         self.on_batch: Callable[[], object] = lambda: None
 
@@ -224,8 +225,12 @@ class DataModule(pl.LightningDataModule):
         """
         spec, recipe, maker = self.spec, self.recipe, source.maker
         labels = source.labels.to(self.device)
-        generators = [self._generators(epoch, slot, view) for view in range(self.views)]
-        views = [augmented_view(maker, index, spec, recipe, each, first) for each in generators]
+        views = [
+            augmented_view(
+                maker, index, spec, recipe, self._generators(epoch, slot, view), kind, first
+            )
+            for view, kind in enumerate(self.views)
+        ]
         for rows in local_columns(index)[first:].to(self.device):
             if source.features is not None:
                 images = source.features[rows]

@@ -1,7 +1,8 @@
 """Batches of fixed-size images, kept on the device as padded bytes: crop, flip, normalize.
 
 All images are one uint8 tensor, zero-padded once. A crop is a window of it, so that a batch of
-random crops is one gather of windows, without a loop over images.
+random crops is one gather of windows, without a loop over images. Distorted views have random
+resized crops instead.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,15 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ltbench.augment import CropFlipParams, draw_crop_flip
+from ltbench.augment import (
+    SMALLEST,
+    CropFlipParams,
+    CropParams,
+    crop_boxes,
+    draw_crop_flip,
+    draw_crops,
+    resize,
+)
 
 
 class FixedSizeBatches:
@@ -68,25 +77,33 @@ class FixedSizeBatches:
         )
 
     def draw(
-        self, steps: int, batch: int, generators: Callable[[str], Generator]
-    ) -> CropFlipParams:
+        self,
+        steps: int,
+        batch: int,
+        generators: Callable[[str], Generator],
+        *,
+        distorted: bool = False,
+    ) -> CropFlipParams | CropParams:
         """Draw the crop and flip parameters of an epoch.
 
         Args:
             steps: batches of the epoch.
             batch: images of a batch.
             generators: returns the generator for a purpose.
+            distorted: whether to draw random resized crops.
 
         Returns:
-            Tensors [steps, batch] on the CPU.
+            Tensors [steps, batch, ...] on the CPU.
         """
         generator = generators("augmentation")
+        if distorted:
+            return draw_crops(steps, batch, generator, flip=self.flip, smallest=SMALLEST)
         return draw_crop_flip(steps, batch, self.padding, generator, flip=self.flip)
 
     def epoch(
         self,
         index: Tensor,
-        params: CropFlipParams,
+        params: CropFlipParams | CropParams,
         transform: Callable[[int, Tensor], Tensor] | None = None,
         first: int = 0,
     ) -> Iterator[Tensor]:
@@ -94,7 +111,7 @@ class FixedSizeBatches:
 
         Args:
             index: [steps, B] positions of images.
-            params: of [steps, B] tensors.
+            params: of [steps, B, ...] tensors.
             transform: of a step's uint8 images, before normalization.
             first: step to begin with.
         """
@@ -106,14 +123,14 @@ class FixedSizeBatches:
     def __call__(
         self,
         index: Tensor,
-        params: CropFlipParams | None = None,
+        params: CropFlipParams | CropParams | None = None,
         transform: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Return a batch as floats [B, C, H, W].
 
         Args:
             index: [B] positions of the images, on the device.
-            params: of [B] tensors; None for no augmentation.
+            params: of [B, ...] tensors; None for no augmentation.
             transform: of the uint8 images [B, C, H, W], before normalization.
         """
         return self._make(index, None if params is None else params.map(self._to_device), transform)
@@ -121,12 +138,14 @@ class FixedSizeBatches:
     def _make(
         self,
         index: Tensor,
-        params: CropFlipParams | None,
+        params: CropFlipParams | CropParams | None,
         transform: Callable[[Tensor], Tensor] | None,
     ) -> Tensor:
         """Return a batch; index and parameters are on the device."""
         if params is None:
             pixels = self._crop(index, self.padding, self.padding)
+        elif isinstance(params, CropParams):
+            pixels = self._resized_crop(index, params)
         else:
             pixels = self._crop(index, params.top, params.left)
             if params.mirrored is not None:
@@ -144,6 +163,16 @@ class FixedSizeBatches:
         """Return windows [B, planes, H, W * step]."""
         offset = index * self.image_stride + top * self.row_stride + left * self.step
         return self.windows.index_select(0, offset)
+
+    def _resized_crop(self, index: Tensor, params: CropParams) -> Tensor:
+        """Return windows of random shapes, resized to images, as rows of pixels."""
+        whole = self._as_images(self._crop(index, self.padding, self.padding).flatten(1))
+        height, width = whole.shape[2:]
+        sizes = torch.tensor([[height, width]], device=self.device).expand(len(whole), -1)
+        boxes = crop_boxes(params, sizes)
+        mirrored = None if params.mirrored is None else params.mirrored < 0.5
+        images = resize(whole.float(), boxes[:, 2:], height, mirrored, corners=boxes[:, :2])
+        return self._in_memory_order(images.round().to(torch.uint8))
 
     def _flip(self, pixels: Tensor, mirrored: Tensor) -> Tensor:
         """Flip some windows; selecting rows is faster than a masked copy."""

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from ltbench.augment import (
+    SMALLEST,
     CropParams,
     JitterParams,
     center_boxes,
@@ -93,7 +94,12 @@ class VariableSizeBatches:
         self.reader = ThreadPoolExecutor(1)
 
     def draw(
-        self, steps: int, batch: int, generators: Callable[[str], Generator]
+        self,
+        steps: int,
+        batch: int,
+        generators: Callable[[str], Generator],
+        *,
+        distorted: bool = False,
     ) -> CropJitterParams:
         """Draw the crop, flip and color parameters of an epoch.
 
@@ -101,11 +107,16 @@ class VariableSizeBatches:
             steps: batches of the epoch.
             batch: images of a batch.
             generators: returns the generator for a purpose.
+            distorted: whether to draw crops of distorted views, without color jitter.
 
         Returns:
             Tensors [steps, batch, ...] on the CPU.
         """
-        crops = draw_crops(steps, batch, generators("augmentation"), flip=self.flip)
+        generator = generators("augmentation")
+        if distorted:
+            crops = draw_crops(steps, batch, generator, flip=self.flip, smallest=SMALLEST)
+            return CropJitterParams(crops, None)
+        crops = draw_crops(steps, batch, generator, flip=self.flip)
         colors = None
         if self.jitter:
             colors = draw_jitter(steps, batch, self.jitter, generators("colour"))

@@ -118,7 +118,7 @@ def _teachers(case: Case, counts: tuple[int, ...], norm: Norm) -> Iterator[Train
 def training_batch(method: Method) -> Batch:
     """Return a batch of noise in the views of a method's stage."""
     batch = evaluation_batch(method)
-    views = [batch.images.roll(view, dims=3) for view in range(method.stage.views)]
+    views = [batch.images.roll(view, dims=3) for view in range(len(method.stage.views))]
     images = torch.stack(views) if len(views) > 1 else batch.images
     return Batch(images, torch.tensor([0, 0, 0, 0, 0, 1, 2, 3]), batch.index)
 

@@ -96,7 +96,8 @@ def _steps(
     generator = torch.Generator().manual_seed(0)
 
     def batch(size: int, side: int = spec.image_size) -> Batch:
-        views = (method.stage.views,) if method.stage.views > 1 else ()
+        count = len(method.stage.views)
+        views = (count,) if count > 1 else ()
         images = torch.randn(*views, size, spec.channels, side, side, generator=generator)
         images = images.to(device, DTYPES[recipe.precision])
         if recipe.channels_last and not views:

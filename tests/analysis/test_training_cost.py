@@ -40,7 +40,7 @@ def of_one(toy, stage, cost=COST, teachers=(), recipe=None, **changes):
     ("fields", "passes"),
     [
         ({}, 3 * DRAWN),
-        ({"views": 2}, 3 * DRAWN),
+        ({"views": ("recipe", "recipe")}, 3 * DRAWN),
         ({"forward_passes": 1.0}, 4 * DRAWN),
         ({"passes": 0.0, "forward_passes": 1.0}, DRAWN),
         ({"passes": 0.94, "samplers": ("instance", "reversed")}, 2 * 3 * Fraction("0.94") * DRAWN),

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as torchvision
 
-from ltbench.augment import distort
+from ltbench.augment import DistortionEpoch, distort, draw_distortion
 from ltbench.augment.distortion import RADIUS, blur, hue
 from ltbench.augment.operations import gray
 
@@ -59,3 +59,27 @@ def test_probabilities_of_distortion():
     greyed = (distorted == distorted[:, :1]).flatten(1).all(dim=1)
     assert kept.double().mean() == pytest.approx(0.2 * 0.8, abs=0.02)
     assert greyed.double().mean() == pytest.approx(0.2, abs=0.02)
+
+
+@pytest.mark.parametrize("blurred", [0.0, 0.5])
+def test_an_epoch_is_its_batches_one_by_one(blurred):
+    params = draw_distortion(3, 6, torch.Generator().manual_seed(0), blurred=blurred)
+    assert params.orders.shape == (3, 4)
+    assert (params.widths is None) == (blurred == 0)
+    epoch = DistortionEpoch(params, "cpu")
+    steps = [epoch(step, IMAGES) for step in range(3)]
+    assert not any(torch.equal(steps[0], other) for other in steps[1:])
+    for step, images in enumerate(steps):
+        for row in range(6):
+            one = params.map(lambda values, row=row: values[:, row : row + 1])
+            alone = DistortionEpoch(one, "cpu")(step, IMAGES[row : row + 1])
+            assert torch.equal(alone, images[row : row + 1])
+
+
+def test_gray_images_change_in_brightness_and_contrast():
+    images = gray(IMAGES).to(torch.uint8)
+    distorted = distort(images, torch.Generator().manual_seed(0), blurred=0.0)
+    assert distorted.shape == images.shape
+    assert distorted.dtype == torch.uint8
+    assert not torch.equal(distorted, images)
+    assert torch.equal(hue(images, same(0.1)), images)

@@ -145,7 +145,7 @@ def test_steps_done_are_skipped_in_the_first_epoch_only(done, chunks):
 @pytest.mark.parametrize("first", [1, 7, 12])
 def test_a_resumed_epoch_equals_the_uninterrupted_one(make_data, first):
     data = make_data(policy=Policy(kind="randaugment"))
-    data.epoch_indices, data.views = sampled("instance", "reversed"), 2
+    data.epoch_indices, data.views = sampled("instance", "reversed"), ("recipe", "recipe")
     rest = [*data.epoch(1, first)]
     assert len(rest) == data.steps_per_epoch - first
     for ours, whole in zip(rest, [*data.epoch(1)][first:], strict=True):
@@ -193,7 +193,7 @@ def test_augmentation_differs_by_epoch_seed_sampler_and_view(digits, make_recipe
 
     def first(epoch=0, seed=0):
         data = DataModule(digits, "longtailed", make_recipe(**how), seed=seed, raw=raw)
-        data.epoch_indices, data.views = sampled("instance", "reversed"), 2
+        data.epoch_indices, data.views = sampled("instance", "reversed"), ("recipe", "recipe")
         step = epoch_of(data, epoch)[0]
         return [*step["instance"].images, *step["reversed"].images]
 
@@ -205,7 +205,7 @@ def test_augmentation_differs_by_epoch_seed_sampler_and_view(digits, make_recipe
 def test_views_are_augmented_independently(make_data):
     data = make_data()
     single = epoch_of(data)[0]
-    data.views = 2
+    data.views = ("recipe", "recipe")
     batch = epoch_of(data)[0]
     assert batch.images.shape == (2, 32, 1, 8, 8)
     assert torch.equal(batch.images[0], single.images)
@@ -232,7 +232,7 @@ def test_a_policy_differs_by_epoch_seed_and_view(make_data):
     assert torch.equal(first, epoch_of(make_data(policy=policy, augment="none"))[0].images)
     other_layout = make_data(policy=policy, augment="none", channels_last=True)
     assert torch.equal(first, epoch_of(other_layout)[0].images)
-    data.views = 2
+    data.views = ("recipe", "recipe")
     both = epoch_of(data)[0].images
     assert torch.equal(both[0], first)
     assert not torch.equal(both[0], both[1])

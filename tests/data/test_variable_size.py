@@ -161,7 +161,7 @@ def test_batches_of_listed_images(listed):
     plain = DataModule(spec, "longtailed", recipe_of(color_jitter=0), seed=0, raw=raw)
     assert torch.equal(epoch_of(plain)[0].index, first[0].index)
     assert not torch.equal(epoch_of(plain)[0].images, first[0].images)
-    data.views = 2
+    data.views = ("recipe", "recipe")
     (batch, _) = epoch_of(data)
     assert torch.equal(batch.images[0], first[0].images)
     assert not torch.equal(batch.images[0], batch.images[1])
@@ -177,7 +177,7 @@ def test_color_jitter_differs_by_epoch_seed_and_view(listed, tmp_path):
 
     def first(epoch=0, seed=0):
         data = DataModule(spec, "longtailed", recipe_of(), seed=seed, raw=raw)
-        data.views = 2
+        data.views = ("recipe", "recipe")
         return [*epoch_of(data, epoch)[0].images]
 
     drawn = [*first(), *first(epoch=1), *first(seed=1)]

@@ -87,7 +87,7 @@ def test_declared_passes_are_those_of_a_training_step(key, hparams, name):
     torch.manual_seed(0)
     method = ready(key, hparams, name)
     stage = method.stage
-    images = torch.randn(stage.views, len(LABELS), 3, 32, 32).squeeze(0)
+    images = torch.randn(len(stage.views), len(LABELS), 3, 32, 32).squeeze(0)
     step, names = step_input(method, Batch(images, LABELS, LABELS)), stage.samplers
     forward, loss = flops(lambda: total_loss(method.training_loss(step)))
     backward, _ = flops(loss.backward)
@@ -108,6 +108,6 @@ def test_declared_passes_are_those_of_a_training_step(key, hparams, name):
 
 def test_a_stage_is_another_under_some_hyper_parameters():
     rotation, moco = build("ssp").stage, build("ssp", task="moco", queue=8).stage
-    assert (rotation.views, rotation.forward_passes) == (1, 0)
-    assert (moco.views, moco.forward_passes) == (2, 1)
+    assert (rotation.views, rotation.forward_passes) == (("recipe",), 0)
+    assert (moco.views, moco.forward_passes) == (("distorted", "distorted"), 1)
     assert rotation.resolve({"task": "moco"}) == moco

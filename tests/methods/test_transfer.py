@@ -314,7 +314,7 @@ def test_ssp_trains_every_kind_of_backbone(backbone, task):
     method.on_stage_start(method.stage)
     method.rng = GlobalBatchRNG(make_generator(0, "method", 0))
     size = KINDS[backbone]
-    images = torch.randn(method.stage.views, 8, 3, size, size).squeeze(0)
+    images = torch.randn(len(method.stage.views), 8, 3, size, size).squeeze(0)
     method.train().training_loss(Batch(images, torch.arange(8), torch.arange(8))).backward()
     idle = [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None]
     assert not idle

@@ -7,7 +7,7 @@ STAGE = {
     "is_trained": True,
     "needs_statistics_pass": False,
     "recipe_stage": "stage1",
-    "views": 1,
+    "views": ["recipe"],
 }
 
 

@@ -10,8 +10,8 @@ Yang and Xu, "Rethinking the Value of Labels for Improving Class-Imbalanced Lear
 No labels are used and no class is predicted: the stage is not tested. The paper uses rotation on
 CIFAR, for 200 epochs, and MoCo (version 2: a multi-layer perceptron as head, T = 0.2) on ImageNet
 and iNaturalist, with a cosine from learning rate 0.015 at batch size 128. Rotations are drawn as in
-the authors' code, as a permutation with equally many of each. Strong augmentation is left to the
-recipe.
+the authors' code, as a permutation with equally many of each, of the recipe's view; both views of
+MoCo are distorted, as theirs.
 
 MoCo shuffles the images of the momentum encoder over devices, so that BatchNorm's statistics do not
 give away which key is a query's positive. Here they are shuffled over `norm_groups` parts of the
@@ -61,11 +61,14 @@ class SSP(Method):
         arxiv="2006.07529",
     )
     category = "transfer"
+    version = 2
     stages = (
         Stage(
             "pretrain",
             is_evaluated=False,
-            changes=(({"task": "moco"}, {"views": 2, "forward_passes": 1}),),
+            changes=(
+                ({"task": "moco"}, {"views": ("distorted", "distorted"), "forward_passes": 1}),
+            ),
         ),
     )
     batch_dependence = "gathered"

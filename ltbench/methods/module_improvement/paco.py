@@ -6,12 +6,15 @@ Cui, Zhong, Liu, Yu, Jia, "Parametric Contrastive Learning", ICCV 2021 (arXiv:21
     class logits with the log prior added, as in balanced softmax                  implemented
     momentum encoder and queue (MoCo), projection with one hidden layer            implemented
     shuffled BatchNorm of MoCo      left out: the momentum encoder uses its rank's batch
-    RandAugment and other strong augmentation      left to the recipe, which all methods share
+    RandAugment, AutoAugment and Cutout of the queries' view      left to the recipe
 
 As in the authors' code the positives' weights are divided by their sum, class logits come from the
 pooled features and similarities of samples from their projections. Every rank contrasts with the
 queries and keys of the global batch. The initial queue has rows of length 1; theirs is normalized
 along the other axis. Predictions are the linear classifier's, without prior.
+
+Queries see the recipe's view, keys a distorted one, as theirs; on CIFAR the authors also blur keys,
+with probability 0.2, and ours are not blurred up to 64 pixels.
 
 The learning rate is the recipe's times `lr`. The authors train for 400 epochs with a cosine from
 0.05 on CIFAR-100-LT, from 0.02 on ImageNet-LT, and for 30 epochs from 0.02 on Places-LT.
@@ -69,7 +72,8 @@ class PaCo(Method):
         arxiv="2107.12028",
     )
     category = "representation"
-    stages = (Stage("train", views=2, forward_passes=1),)
+    version = 2
+    stages = (Stage("train", views=("recipe", "distorted"), forward_passes=1),)
     batch_dependence = "gathered"
     oracle = "paco"
     HParams = PaCoHParams
