@@ -4,6 +4,7 @@ Labels, counts, shapes and numbers that they cannot take are a TypeError or Valu
 """
 
 from ltbench.losses.adaptive_class_suppression import adaptive_class_suppression
+from ltbench.losses.arcface import arcface_logits
 from ltbench.losses.balanced_binary import balanced_binary, log_odds
 from ltbench.losses.balanced_softmax import balanced_softmax
 from ltbench.losses.base_loss import BaseLoss, base_loss
@@ -64,17 +65,20 @@ from ltbench.losses.tree_softmax import (
     tree_sampling,
     tree_scores,
 )
+from ltbench.losses.unequal_training import center_dispersion, noise_resistant
 from ltbench.losses.vector_scaling import vector_scaling, vs_loss
 
 __all__ = [
     "BaseLoss",
     "adaptive_class_suppression",
-    "balanced_binary",
     "adjusted_logits",
+    "arcface_logits",
+    "balanced_binary",
     "balanced_softmax",
     "base_loss",
     "binary",
     "branch_loss",
+    "center_dispersion",
     "class_balanced",
     "class_bias",
     "class_groups",
@@ -114,9 +118,10 @@ __all__ = [
     "log_odds",
     "log_prior",
     "logit_adjustment",
+    "mutual_distillation",
     "node_conditional",
     "node_log_softmax",
-    "mutual_distillation",
+    "noise_resistant",
     "one_vs_all_targets",
     "paco",
     "posthoc_adjustment",

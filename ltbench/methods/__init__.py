@@ -27,8 +27,8 @@ from ltbench.methods.ensembles.ride import RIDE
 from ltbench.methods.ensembles.ride_distill import RIDEDistill
 from ltbench.methods.ensembles.ride_router import RIDERouter
 from ltbench.methods.ensembles.sade import SADE
-from ltbench.methods.ensembles.softmax_ensemble import BalancedSoftmaxEnsemble, SoftmaxEnsemble
 from ltbench.methods.ensembles.shike import SHIKE
+from ltbench.methods.ensembles.softmax_ensemble import BalancedSoftmaxEnsemble, SoftmaxEnsemble
 from ltbench.methods.module_improvement.causal_tde import CausalTDE
 from ltbench.methods.module_improvement.cosine import Cosine
 from ltbench.methods.module_improvement.crt import CRT
@@ -43,6 +43,7 @@ from ltbench.methods.module_improvement.realistic_taxonomic import RealisticTaxo
 from ltbench.methods.module_improvement.tau_norm import TauNorm
 from ltbench.methods.module_improvement.tau_norm_learned import TauNormLearned
 from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
+from ltbench.methods.module_improvement.unequal_training import UnequalTraining
 from ltbench.methods.rebalancing.acsl import ACSL
 from ltbench.methods.rebalancing.bags import BAGS
 from ltbench.methods.rebalancing.bal_bce import BalBCE
@@ -159,4 +160,5 @@ METHODS: dict[str, type[Method]] = {
     "oltr": OLTR,
     "range_loss": RangeLoss,
     "realistic_taxonomic": RealisticTaxonomic,
+    "unequal_training": UnequalTraining,
 }
