@@ -65,6 +65,7 @@ from ltbench.losses.tree_softmax import (
     tree_sampling,
     tree_scores,
 )
+from ltbench.losses.supervised_contrast import prototype_contrast, supervised_contrast
 from ltbench.losses.unequal_training import center_dispersion, noise_resistant
 from ltbench.losses.vector_scaling import vector_scaling, vs_loss
 
@@ -127,6 +128,7 @@ __all__ = [
     "posthoc_adjustment",
     "prior_rebalancing",
     "range_loss",
+    "prototype_contrast",
     "rebalanced_weights",
     "robal",
     "robal_margins",
@@ -136,6 +138,7 @@ __all__ = [
     "sigmoid_focal",
     "size_groups",
     "sure_nodes",
+    "supervised_contrast",
     "survey_weights",
     "tree_sampling",
     "tree_scores",

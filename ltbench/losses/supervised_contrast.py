@@ -1,0 +1,66 @@
+"""Contrast of images with the images of all classes, or with a prototype of each class.
+
+Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020 (arXiv:2004.11362); Wang, Han, Wei,
+Zhang, Wang, "Contrastive Learning based Hybrid Networks for Long-Tailed Image Classification", CVPR
+2021 (arXiv:2103.14267).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench.core.checks import check_labels, check_shape, check_value
+from ltbench.core.distributed import gather, gather_with_gradient, rank
+from ltbench.losses.contrast import contrast
+from ltbench.losses.counts import as_constant
+
+
+def supervised_contrast(embeddings: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
+    """Return the supervised contrastive loss of all views of the global batch.
+
+        -mean_j log(exp(v_i v_j / T) / sum_(k != i) exp(v_i v_k / T)), v of length 1
+
+    j are the other views of images of the class of i. The mean is over all views of all images; a
+    view without such others has loss 0.
+
+    Args:
+        embeddings: [V, B, D], of V views of this rank's images; B is equal on every rank.
+        labels: [B], int64.
+        temperature: T.
+    """
+    check_shape("embeddings", embeddings, "V", "B", "D")
+    check_shape("labels", labels, embeddings.shape[1])
+    check_value("temperature", temperature, "more than 0", holds=temperature > 0)
+    own = labels.repeat(len(embeddings))  # [V * B]
+    with torch.autocast(embeddings.device.type, enabled=False):
+        anchors = F.normalize(as_constant(embeddings, embeddings), dim=2).flatten(0, 1)
+        scores = anchors @ gather_with_gradient(anchors).T / temperature  # [V * B, W * V * B]
+    positions = rank() * len(own) + torch.arange(len(own), device=own.device)
+    others = torch.ones_like(scores, dtype=torch.bool).scatter(1, positions[:, None], value=False)
+    return contrast(scores, (own[:, None] == gather(own)) & others, others)
+
+
+def prototype_contrast(
+    embeddings: Tensor, prototypes: Tensor, labels: Tensor, temperature: float = 0.1
+) -> Tensor:
+    """Return the mean contrast of images with the prototypes of classes.
+
+        -log(exp(v q_y / T) / sum_(c != y) exp(v q_c / T)), v and q of length 1
+
+    The class of the image is not in the denominator: the loss may be below 0.
+
+    Args:
+        embeddings: [B, D].
+        prototypes: [C, D], q.
+        labels: [B], int64.
+        temperature: T.
+    """
+    check_shape("embeddings", embeddings, "B", "D")
+    check_shape("prototypes", prototypes, "C", embeddings.shape[1])
+    check_labels(labels, (len(embeddings), len(prototypes)))
+    check_value("temperature", temperature, "more than 0", holds=temperature > 0)
+    with torch.autocast(embeddings.device.type, enabled=False):
+        embeddings, prototypes = (as_constant(each, each) for each in (embeddings, prototypes))
+        scores = F.normalize(embeddings) @ F.normalize(prototypes).T / temperature  # [B, C]
+    own = F.one_hot(labels, len(prototypes)).bool()
+    return contrast(scores, own, ~own)
