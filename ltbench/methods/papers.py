@@ -35,3 +35,11 @@ IMBALANCE_STUDY = Paper(
     year=2018,
     arxiv="1710.05381",
 )
+
+HYBRID = Paper(
+    title="Contrastive Learning based Hybrid Networks for Long-Tailed Image Classification",
+    authors="Peng Wang, Kai Han, Xiu-Shen Wei, Lei Zhang, Lei Wang",
+    venue="CVPR",
+    year=2021,
+    arxiv="2103.14267",
+)
