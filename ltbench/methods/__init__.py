@@ -34,6 +34,7 @@ from ltbench.methods.module_improvement.cosine import Cosine
 from ltbench.methods.module_improvement.crt import CRT
 from ltbench.methods.module_improvement.disalign import DisAlign
 from ltbench.methods.module_improvement.hybrid_psc import HybridPSC
+from ltbench.methods.module_improvement.hybrid_sc import HybridSC
 from ltbench.methods.module_improvement.iem import IEM
 from ltbench.methods.module_improvement.lws import LWS
 from ltbench.methods.module_improvement.mislas import MiSLAS
@@ -165,4 +166,5 @@ METHODS: dict[str, type[Method]] = {
     "unequal_training": UnequalTraining,
     "iem": IEM,
     "hybrid_psc": HybridPSC,
+    "hybrid_sc": HybridSC,
 }

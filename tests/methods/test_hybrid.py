@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from ltbench.core.batch import Batch
-from ltbench.losses import cross_entropy, prototype_contrast
+from ltbench.losses import cross_entropy, prototype_contrast, supervised_contrast
 from ltbench.methods.contract import EpochDraw, Progress
 from ltbench.testing import steps
 from ltbench.testing.jobs import Case
 
-KEYS = ["hybrid_psc"]
+KEYS = ["hybrid_psc", "hybrid_sc"]
 
 
 def step(key, epoch):
@@ -30,8 +30,11 @@ def test_the_loss_moves_from_contrast_to_the_classifier(key, epoch, alpha):
     network = method.network
     views = torch.stack([network.projection(network.features(v)) for v in everything.images])
     labels = everything.labels
-    first, second = (prototype_contrast(v, method.prototypes, labels, 0.1) for v in views)
-    contrast = (first + second) / 2
+    if key == "hybrid_sc":
+        contrast = supervised_contrast(views, labels, 0.1)
+    else:
+        first, second = (prototype_contrast(v, method.prototypes, labels, 0.1) for v in views)
+        contrast = (first + second) / 2
     torch.testing.assert_close(losses["contrast"], alpha * contrast)
     logits = network(balanced.images[0])
     expected = (1 - alpha) * cross_entropy(logits, balanced.labels)
@@ -68,7 +71,7 @@ def test_streams_are_of_two_samplers(key):
 def test_the_curve_of_alpha(oracle):
     """The file has it for T from 1 to T_max; T is 0 in our first epoch."""
     curve = oracle["paper_alpha_curve_T1to200"]
-    method = steps.begin(Case("hybrid_psc"))
+    method = steps.begin(Case("hybrid_sc"))
     for epoch, expected in enumerate(curve[:-1].tolist(), 1):
         method.progress = Progress(epoch, len(curve), deferred=False)
         assert method.alpha == pytest.approx(expected, rel=1e-12)
