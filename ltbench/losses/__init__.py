@@ -18,6 +18,7 @@ from ltbench.losses.class_weights import (
     survey_weights,
 )
 from ltbench.losses.contrast import contrast
+from ltbench.losses.complementary_experts import complementary_experts, fused_logits
 from ltbench.losses.cross_entropy import cross_entropy
 from ltbench.losses.disc_centroids import disc_centroids
 from ltbench.losses.distillation import distillation, mutual_distillation
@@ -86,6 +87,7 @@ __all__ = [
     "class_temperatures",
     "collaborative_loss",
     "contrast",
+    "complementary_experts",
     "cost_sensitive_weights",
     "counted_samples",
     "cross_entropy",
@@ -99,6 +101,7 @@ __all__ = [
     "equalization",
     "expert_weight",
     "focal",
+    "fused_logits",
     "gradient_guided_weights",
     "gradient_sums",
     "group_log_softmax",

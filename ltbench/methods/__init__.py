@@ -20,6 +20,7 @@ from ltbench.methods.augmentation.remix import Remix
 from ltbench.methods.augmentation.rsg import RSG
 from ltbench.methods.augmentation.ssp import SSP
 from ltbench.methods.contract import Method
+from ltbench.methods.ensembles.ace import ACE
 from ltbench.methods.ensembles.bbn import BBN
 from ltbench.methods.ensembles.ncl import NCL
 from ltbench.methods.ensembles.reslt import ResLT
@@ -157,6 +158,7 @@ METHODS: dict[str, type[Method]] = {
     "ride_distill": RIDEDistill,
     "sade": SADE,
     "reslt": ResLT,
+    "ace": ACE,
     "ncl": NCL,
     "shike": SHIKE,
     "paco": PaCo,

@@ -60,6 +60,9 @@ class ExpertBackbone(nn.Module):
     """Experts on a shared trunk.
 
     Images [B, C, H, W] -> features [E, B, width].
+
+    Attributes:
+        detached: whether the first expert alone has a gradient in the trunk.
     """
 
     def __init__(self, shared: nn.Module, experts: Iterable[nn.Module], width: int) -> None:
@@ -67,11 +70,13 @@ class ExpertBackbone(nn.Module):
         self.shared = shared
         self.experts = nn.ModuleList(experts)
         self.width = width
+        self.detached = False
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features [E, B, width]."""
         maps = self.shared(images)
-        return torch.stack([expert(maps) for expert in self.experts])
+        others = maps.detach() if self.detached else maps
+        return torch.stack([expert(others if i else maps) for i, expert in enumerate(self.experts)])
 
     def features_of(self, expert: int, images: Tensor) -> Tensor:
         """Return one expert's features [B, width]."""
