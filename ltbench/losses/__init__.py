@@ -17,8 +17,8 @@ from ltbench.losses.class_weights import (
     scaled_to_classes,
     survey_weights,
 )
-from ltbench.losses.contrast import contrast
 from ltbench.losses.complementary_experts import complementary_experts, fused_logits
+from ltbench.losses.contrast import contrast
 from ltbench.losses.cross_entropy import cross_entropy
 from ltbench.losses.disc_centroids import disc_centroids
 from ltbench.losses.distillation import distillation, mutual_distillation
@@ -59,6 +59,7 @@ from ltbench.losses.residual_branches import branch_loss, class_groups
 from ltbench.losses.robal import robal, robal_margins
 from ltbench.losses.seesaw import seesaw
 from ltbench.losses.self_paced import curriculum_weights, ease_within_classes, expert_weight
+from ltbench.losses.supervised_contrast import prototype_contrast, supervised_contrast
 from ltbench.losses.tree_softmax import (
     node_conditional,
     node_log_softmax,
@@ -66,7 +67,6 @@ from ltbench.losses.tree_softmax import (
     tree_sampling,
     tree_scores,
 )
-from ltbench.losses.supervised_contrast import prototype_contrast, supervised_contrast
 from ltbench.losses.unequal_training import center_dispersion, noise_resistant
 from ltbench.losses.vector_scaling import vector_scaling, vs_loss
 
@@ -86,8 +86,8 @@ __all__ = [
     "class_groups",
     "class_temperatures",
     "collaborative_loss",
-    "contrast",
     "complementary_experts",
+    "contrast",
     "cost_sensitive_weights",
     "counted_samples",
     "cross_entropy",
@@ -130,8 +130,8 @@ __all__ = [
     "paco",
     "posthoc_adjustment",
     "prior_rebalancing",
-    "range_loss",
     "prototype_contrast",
+    "range_loss",
     "rebalanced_weights",
     "robal",
     "robal_margins",
@@ -140,8 +140,8 @@ __all__ = [
     "sigmoid_equalization",
     "sigmoid_focal",
     "size_groups",
-    "sure_nodes",
     "supervised_contrast",
+    "sure_nodes",
     "survey_weights",
     "tree_sampling",
     "tree_scores",

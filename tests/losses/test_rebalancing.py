@@ -143,7 +143,7 @@ def test_class_balanced_with_equal_counts_is_unweighted(batch):
     )
 
 
-def test_equalization_spares_tail_of_other_samples_only(batch):
+def test_equalization_spares_tail_classes_of_other_samples_only(batch):
     logits, labels = batch[0].requires_grad_(), batch[1]
     share = float(COUNTS[4] / COUNTS.sum().double())
     loss = equalization(logits, labels, COUNTS, torch.full((13, 7), 0.5), 0.6, share)

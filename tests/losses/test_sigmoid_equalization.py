@@ -40,7 +40,7 @@ def test_sigmoid_equalization(oracle):
     check(arrays | {"labels": labels}, loss)
 
 
-def test_tail_of_other_samples_alone_are_spared(batch):
+def test_tail_classes_of_other_samples_alone_are_spared(batch):
     logits, labels = batch[0].requires_grad_(), batch[1]
     share = float(COUNTS[4] / COUNTS.sum().double())  # a share of exactly lambda is no tail
     loss = sigmoid_equalization(logits, labels, COUNTS, DRAWS, 0.6, share)

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 
 from ltbench.losses import arcface_logits, center_dispersion, cross_entropy, noise_resistant
-from ltbench.losses.counts import tail
 
 SINGLE = {"rtol": 2e-5, "atol": 2e-6}
 """The file's numbers are of single precision."""
@@ -149,10 +148,3 @@ def test_losses_are_finite_in_single_precision(size, dtype):
         assert value.dtype == torch.float32
         assert value.isfinite()
         assert gradient.isfinite().all()
-
-
-def test_the_tail_is_the_few_shot_group_or_the_smallest_third():
-    assert tail(torch.tensor([500, 19, 20, 3])).tolist() == [False, True, False, True]
-    assert tail(torch.tensor([500, 40, 20])).tolist() == [False, False, True]
-    assert tail(torch.tensor([9, 8, 7])).tolist() == [False, False, True]
-    assert not tail(torch.tensor([7, 7, 7])).any()

@@ -96,21 +96,21 @@ class UnequalTraining(Method):
     def epoch_indices(self, draw: EpochDraw) -> Mapping[str, Tensor]:
         """Return the batches of all images, in the second stage those of the tail too."""
         streams = {"instance": draw.sampler("instance")}
-        tail = tail(self.counts.cpu())
-        if self.stage.name == "joint" and tail.any():
-            streams["tail"] = self.tail_batches(draw, tail)
+        few = tail(self.counts.cpu())
+        if self.stage.name == "joint" and few.any():
+            streams["tail"] = self.tail_batches(draw, few)
         return streams
 
     @staticmethod
-    def tail_batches(draw: EpochDraw, tail: Tensor) -> Tensor:
+    def tail_batches(draw: EpochDraw, few: Tensor) -> Tensor:
         """Return images [steps, B] of tail classes.
 
         Args:
             draw: of the epoch.
-            tail: [C] bool, on the CPU.
+            few: [C] bool, the tail, on the CPU.
         """
         whole = -(-draw.batch // PER_CLASS) * PER_CLASS
-        images = tail[draw.labels].nonzero().flatten()
+        images = few[draw.labels].nonzero().flatten()
         drawn = class_aware(
             draw.labels[images], draw.steps * whole, draw.generator("tail"), PER_CLASS
         )
