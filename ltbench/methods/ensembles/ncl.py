@@ -7,6 +7,7 @@ Li, Tan, Wan, Lei, Guo, "Nested Collaborative Learning for Long-Tailed Visual Re
     the same on hard classes: the label and those with the largest logits    implemented
     lambda / (K - 1) sum_(j != k) KL(p_j || p_k), on all and on hard ones    implemented
     contrast of two views in each network: momentum encoder, queue           implemented
+    second view, of the keys: cropped and distorted as in SimCLR             implemented
     test: the mean of z_k                                                    implemented
     NCL++, views of an image that teach each other                           left out
 
@@ -16,10 +17,9 @@ logit is 0; 1e-9 is added to p_k in the logarithm of the divergence, and the gra
 both of its sides. Their code has no contrast (`contrast: 0`) on ImageNet-LT and iNaturalist.
 
 Where ours is not theirs: the momentum encoder includes the projection, as in MoCo (theirs averages
-the backbone alone, and projects keys by random weights). Their second view, of the keys, is cropped
-and distorted as in SimCLR; ours are two views of the recipe. They shuffle the keys' images over
-devices under BatchNorm that is synchronized, which changes nothing; ours are not shuffled, and
-BatchNorm is a rank's. Their cosine classifiers have a bias, ours have none. They train for 400
+the backbone alone, and projects keys by random weights). They shuffle the keys' images over devices
+under BatchNorm that is synchronized, which changes nothing; ours are not shuffled, and BatchNorm is
+a rank's. Their cosine classifiers have a bias, ours have none. They train for 400
 epochs with batches of 64 on CIFAR-100-LT: with fewer epochs the paper's claim is not tested.
 """
 
@@ -103,9 +103,9 @@ class NCL(Method):
     stages = (
         Stage(
             "train",
-            views=2,
+            views=("recipe", "distorted"),
             forward_passes=1,
-            changes=(({"contrast": 0.0}, {"views": 1, "forward_passes": 0.0}),),
+            changes=(({"contrast": 0.0}, {"views": ("recipe",), "forward_passes": 0.0}),),
         ),
     )
     batch_dependence = "gathered"

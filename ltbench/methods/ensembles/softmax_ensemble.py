@@ -16,7 +16,7 @@ ensembles share one. The ensemble itself trains nothing; its cost is that of its
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ class MeanPrediction(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return log probabilities [B, classes] of images [B, C, H, W]."""
-        predictions = [member.predict(images) for member in self.members]
+        predictions = [cast("Method", member).predict(images) for member in self.members]
         logs = torch.stack(predictions).log_softmax(dim=2)  # [M, B, classes]
         return logs.logsumexp(dim=0) - math.log(len(predictions))
 
@@ -63,6 +63,7 @@ class SoftmaxEnsemble(Method):
     stages = (Stage("ensemble", is_trained=False),)
     teachers = members_of("softmax")
     member: ClassVar[type[Method]] = Softmax
+    network: MeanPrediction
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return the members under their mean prediction."""
