@@ -13,6 +13,7 @@ from ltbench.methods.augmentation.gist import GIST
 from ltbench.methods.augmentation.leap import LEAP
 from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.m2m import M2m
+from ltbench.methods.augmentation.metamodelnet import MetaModelNet
 from ltbench.methods.augmentation.metasaug import MetaSAug
 from ltbench.methods.augmentation.mixup import Mixup
 from ltbench.methods.augmentation.ofa import OFA
@@ -145,6 +146,7 @@ METHODS: dict[str, type[Method]] = {
     "leap": LEAP,
     "gist": GIST,
     "m2m": M2m,
+    "metamodelnet": MetaModelNet,
     "ofa": OFA,
     "ssp": SSP,
     "cosine": Cosine,

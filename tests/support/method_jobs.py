@@ -14,12 +14,13 @@ from ltbench.testing.jobs import Case, options, train
 from ltbench.training import fit
 from ltbench.training.module import TrainingModule, average_batchnorm
 
-# Methods as they are, and settings in which one does something else altogether.
+# Methods as they are (a long one with few steps), and settings in which one does something else.
 CASES = {key: Case(key) for key in METHODS}
 CASES["balms-held-out"] = Case("balanced_meta_softmax", {"meta_images": "held_out"})
 CASES["bayesian_uncertainty-margins"] = Case("bayesian_uncertainty", {"start": 0.5})
 CASES["ib_loss-from-the-start"] = Case("ib_loss", {"start": 0.0})
 CASES["lfme-validation"] = Case("lfme", {"accuracies": "validation"})
+CASES["metamodelnet"] = Case("metamodelnet", {"draws": 3, "fit_steps": 20, "most_steps": 10})
 CASES["mixup-ldam"] = Case("mixup", {"loss": "ldam"})
 CASES["rsg-drw"] = Case("rsg", {"loss": "drw"})
 CASES["seesaw-cosine"] = Case("seesaw", {"classifier": "cosine"})
