@@ -1,10 +1,12 @@
 """The optimization step; one Lightning step holds many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from ltbench.core.distributed import all_sum
 
 Loss = Tensor | dict[str, Tensor]
 
@@ -56,3 +58,45 @@ class Stepper:
         mean = float("nan") if self._sum is None else float(self._sum) / self.steps
         self.steps, self._sum = 0, None
         return mean
+
+
+class ActiveSteps:
+    """Counts the steps of an epoch in which named losses are not zero.
+
+    Equal under any number of ranks. A step reads no value back to the host; `counts` does, once per
+    epoch.
+
+    Args:
+        terms: names of the losses.
+    """
+
+    def __init__(self, terms: Iterable[str]) -> None:
+        self._flags: dict[str, list[Tensor]] = {term: [] for term in terms}
+        self._counts: dict[str, list[int]] = {}
+
+    def add(self, loss: Loss) -> None:
+        """Add a step; one that leaves a loss out does not count for it."""
+        if isinstance(loss, dict):
+            for term in self._flags.keys() & loss.keys():
+                self._flags[term].append(loss[term].detach() != 0)
+
+    def counts(self) -> dict[str, list[int]]:
+        """Return the steps in which a loss was not zero, and all that had it, by name.
+
+        All ranks must call this.
+        """
+        for term, flags in self._flags.items():
+            if flags:
+                active = int((all_sum(torch.stack(flags).long()) > 0).sum())
+                before = self._counts.get(term, [0, 0])
+                self._counts[term] = [before[0] + active, before[1] + len(flags)]
+                flags.clear()
+        return self._counts
+
+    def resume(self, counts: dict[str, list[int]]) -> None:
+        """Continue an epoch of which some steps are counted."""
+        self._counts = {term: [*count] for term, count in counts.items()}
+
+    def reset(self) -> None:
+        """Begin a new epoch."""
+        self._counts = {}

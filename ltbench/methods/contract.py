@@ -167,6 +167,10 @@ class Method(nn.Module):
             images ("transductive", see `adapt`), or its class prior ("known_test_prior", see
             `predict`). The last two are also tested under shifted class frequencies.
         oracle: file of reference numbers in tests/oracles that a test compares the method with.
+        metric_terms: names of losses of `training_loss` that compare images of a class, and are
+            zero if a batch has too few of them. It is an error if one is zero in all steps of an
+            epoch and was in all before; once active it may reach its margin. The record has the
+            steps in which each is not zero, of those that do not leave it out.
         own_reading: whether equations are ours, as those of the paper were not at hand: a footnote
             says so, and no published number is compared with the method's.
         HParams: class of its hyper-parameters.
@@ -199,6 +203,7 @@ class Method(nn.Module):
     reduces_to: ClassVar[str | None] = None
     test_time: ClassVar[TestTime] = "inductive"
     oracle: ClassVar[str | None] = None
+    metric_terms: ClassVar[tuple[str, ...]] = ()
     own_reading: ClassVar[bool] = False
     HParams: ClassVar[type[HParams]] = HParams
 

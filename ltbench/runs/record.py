@@ -26,6 +26,7 @@ LATER_FIELDS = frozenset(
         *("shifted", "open_set", "predicted", "class_names", "group_calibration"),
         *("confusion", "confusion_sha256", "auroc_pairs", "average_precision"),
         *("hits", "passes", "trained", "read"),
+        "active_steps",
         *("cpu_seconds", "processor", "bf16", "gpu_memory_mb"),
     )
 )
@@ -292,6 +293,8 @@ class Training(Model):
         hits: [C], correct predictions on the training images after the last epoch, with the test's
             transform and prediction rule; None for a stage that predicts no classes.
         passes: network passes of a step.
+        active_steps: of each metric term that was used, the steps in which it was not zero, and all
+            steps that had it; None for a method without.
     """
 
     epochs: int
@@ -300,6 +303,19 @@ class Training(Model):
     curve: tuple[CurvePoint, ...] = ()
     hits: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     passes: Passes | None = None
+    active_steps: dict[str, tuple[int, int]] | None = None
+
+    def active_share(self, term: str) -> Fraction | None:
+        """Return the share of steps in which a metric term was not zero."""
+        counts = (self.active_steps or {}).get(term)
+        return None if counts is None else Fraction(*counts)
+
+    @model_validator(mode="after")
+    def _active_steps_within_steps(self) -> Self:
+        for term, (active, steps) in (self.active_steps or {}).items():
+            if not 0 <= active <= steps <= self.steps or steps == 0:
+                raise ValueError(f"{term} was active in {active} of {steps} steps")
+        return self
 
     @model_validator(mode="after")
     def _one_loss_an_epoch(self) -> Self:

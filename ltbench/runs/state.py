@@ -23,7 +23,7 @@ ENDED = "Ended"
 UNUSABLE = DataError.__name__
 """Kind of failure of an attempt whose dataset's images are unusable."""
 
-EXPLAINED = (UNUSABLE, "DivergedError")
+EXPLAINED = (UNUSABLE, "DivergedError", "InactiveTermError")
 """Kinds of failure that are explained by their message alone, without the log."""
 
 MAX_ATTEMPTS = 3

@@ -51,6 +51,7 @@ from ltbench.testing.steps import (
 )
 from ltbench.training.build import build_method
 from ltbench.training.inference import evaluate, restore
+from ltbench.training.metric_terms import ADVICE as FEW_IMAGES
 
 RTOL = 1e-9
 """Relative difference, in float64, that the order of a sum may make."""
@@ -122,6 +123,10 @@ def _check(*, each_stage: bool = True, excuse: Excuse = _always) -> Callable[[Ru
         return run
 
     return add
+
+
+def _no_metric_terms(method: type[Method], _: int) -> str | None:
+    return None if method.metric_terms else "the method declares no metric_terms"
 
 
 def _untested(method: type[Method], stage: int) -> str | None:
@@ -368,6 +373,25 @@ def training(bench: Bench, case: Case, stage: int) -> str:
     )
 
 
+@_check(each_stage=False, excuse=_no_metric_terms)
+def metric_terms(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
+    """Check that each metric term is active in at least half of the steps that have it."""
+    counts: dict[str, tuple[int, int]] = {}
+    for number, each in enumerate(case.method.stages):
+        if each.is_trained:
+            training = bench.train(case.jobs(number)).training
+            counts |= (training.active_steps if training else None) or {}
+    lost = sorted(set(case.method.metric_terms) - counts.keys())
+    require(
+        not lost,
+        f"no loss is called {' or '.join(lost)}: return a dict from training_loss that has the "
+        "names of metric_terms",
+    )
+    shares = ", ".join(f"{term} in {a} of {n} steps" for term, (a, n) in counts.items())
+    require(all(2 * a >= n for a, n in counts.values()), f"active: {shares}; {FEW_IMAGES}")
+    return f"active: {shares}"
+
+
 @_check()
 def interruption(bench: Bench, case: Case, stage: int) -> str:
     """Check that an interrupted job equals an uninterrupted one bit for bit.
@@ -427,6 +451,8 @@ def equals_one_process(
             math.isclose(loss, expected, rel_tol=RTOL, abs_tol=0),
             f"{world} ranks have loss {loss:.6g} where one process has {expected:.6g}: {GLOBAL}",
         )
+    ours, theirs = (each.training and each.training.active_steps for each in (record, alone))
+    require(ours == theirs, f"{world} ranks have active steps {ours}, one process has {theirs}")
     gap, name = largest_difference(Bench(root).state(job), bench.state(job))
     require(gap <= RTOL, f"{name} differs by {gap:.1e} between {world} ranks and one: {GLOBAL}")
     for field in ("hits", "totals", "correct"):

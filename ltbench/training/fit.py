@@ -404,6 +404,7 @@ def _make_record(
             curve=tuple(CurvePoint(epoch=epoch, hits=tuple(hits)) for epoch, hits in history.curve),
             hits=module.training_hits,
             passes=_passes(module.method, data),
+            **_active_steps(history),
         )
         if trained
         else None,
@@ -447,6 +448,12 @@ def _passes(method: Method, data: DataModule) -> Passes:
     teachers = sum(len(data.classes_of(teacher.subset)) > 0 for teacher in method.teachers)
     stage = method.stage
     return Passes(gradient=stage.passes, forward=stage.forward_passes, teachers=teachers)
+
+
+def _active_steps(history: History) -> dict[str, Any]:
+    """Return the counts of metric terms; nothing of a method without."""
+    counts = {term: tuple(count) for term, count in history.active_steps.items()}
+    return {"active_steps": counts} if counts else {}
 
 
 def local_device(options: Options) -> torch.device:

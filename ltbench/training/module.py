@@ -18,7 +18,7 @@ from ltbench.core.groups import class_groups
 from ltbench.core.hardware import cpu_seconds
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import derive_seed, make_generator
-from ltbench.core.stepping import Stepper
+from ltbench.core.stepping import ActiveSteps, Stepper
 from ltbench.data.datamodule import DataModule
 from ltbench.data.loaders import OrderedLoader
 from ltbench.methods.contract import Method, Progress, no_beat
@@ -27,6 +27,7 @@ from ltbench.runs.record import EvaluationResult, OpenSetTest, ShiftedTests
 from ltbench.training.divergence import ADVICE, DivergedError, check_weights
 from ltbench.training.evaluation import Evaluation, predicting
 from ltbench.training.label_shift import shifted_tests
+from ltbench.training.metric_terms import check_terms
 from ltbench.training.open_set import open_set_test
 from ltbench.training.precision import autocast, compile_backbone, eager, should_compile
 from ltbench.training.schedule import build_optimizer, schedule_factor
@@ -47,6 +48,7 @@ class History:
     images: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0  # of all ranks
+    active_steps: dict[str, list[int]] = field(default_factory=dict)  # of metric terms; all steps
 
 
 def average_batchnorm(module: nn.Module) -> None:
@@ -103,6 +105,7 @@ class TrainingModule(pl.LightningModule):
         self.optimizer_state: dict[str, Any] | None = None
         self.position: dict[str, Any] | None = None
         self.cpu_counted = cpu_seconds()
+        self.active_steps = ActiveSteps(method.metric_terms)
         self.training_hits: tuple[int, ...] | None = None
         self.read: int | None = None
         self.test_result: EvaluationResult | None = None
@@ -187,6 +190,7 @@ class TrainingModule(pl.LightningModule):
         return {
             "steps": self.stepper.steps,
             "loss_sum": float(all_sum(loss)) / world_size(),
+            "active_steps": self.active_steps.counts(),
             "seconds": time.perf_counter() - self.epoch_began,
             "rng": self.method.rng.generator.get_state(),
             "torch": torch.get_rng_state(),
@@ -197,6 +201,7 @@ class TrainingModule(pl.LightningModule):
         """Resume an epoch, whose start hook has just run, at a position."""
         self.method.load_state_dict(position["method"])
         self.stepper.resume(position["steps"], position["loss_sum"])
+        self.active_steps.resume(position.get("active_steps", {}))
         self.method.rng.generator.set_state(position["rng"].cpu())
         torch.set_rng_state(position["torch"].cpu())
         if position["cuda"] is not None and self.device.type == "cuda":
@@ -211,6 +216,7 @@ class TrainingModule(pl.LightningModule):
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with autocast(self.job.recipe, self.device):
                 loss = self.method.training_loss(batch)
+            self.active_steps.add(loss)
             self.stepper.step(loss)
             with torch.no_grad():
                 self.method.on_step_end()
@@ -220,6 +226,7 @@ class TrainingModule(pl.LightningModule):
 
         Raises:
             DivergedError: if the mean loss, or a weight after the last epoch, is not finite.
+            InactiveTermError: if a metric term was zero in all steps so far.
         """
         history, steps = self.history, self.stepper.steps
         mean = self.stepper.mean_loss()
@@ -232,6 +239,7 @@ class TrainingModule(pl.LightningModule):
             raise DivergedError(
                 f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}: {ADVICE}"
             )
+        self._count_active_steps()
         average_batchnorm(self.method)
         with torch.no_grad():
             self.method.on_epoch_end()
@@ -248,6 +256,14 @@ class TrainingModule(pl.LightningModule):
         if tests and every and epoch % every == 0:
             history.curve.append((epoch, list(self.evaluate())))
         self.epoch_ended(self)
+
+    def _count_active_steps(self) -> None:
+        """Add the epoch's counts of metric terms to the history."""
+        counts, total = self.active_steps.counts(), self.history.active_steps
+        check_terms(self.job.method, self.current_epoch + 1, counts, total)
+        for term, added in counts.items():
+            total[term] = [sum(pair) for pair in zip(total.get(term, [0, 0]), added, strict=True)]
+        self.active_steps.reset()
 
     def count_cpu(self) -> None:
         """Add the CPU time since the last call; all ranks call this."""

@@ -55,6 +55,10 @@ def test_four_ranks_with_one_image_each_agree_with_one_process(key, bench):
     log.info(equals_one_process(bench, CASES[key], -1, world=4, batch=4))
 
 
+def test_four_ranks_count_the_active_steps_of_one_process(bench):
+    log.info(equals_one_process(bench, CASES["range_loss"], -1, world=4))
+
+
 def test_ranks_augment_alike(bench, tmp_path):
     policy = {"kind": "randaugment", "cutout": 2}
     (job,) = CASES["softmax"].jobs(policy=policy)

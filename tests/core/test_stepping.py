@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from ltbench.core.stepping import Stepper, total_loss
+from ltbench.core.stepping import ActiveSteps, Stepper, total_loss
 
 INPUTS = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(0))
 
@@ -69,3 +69,28 @@ def test_the_mean_loss_resets_and_shows_non_finite_losses():
     stepper.step(weight + 1.0)
     assert math.isinf(stepper.mean_loss())
     assert math.isnan(stepper.mean_loss())
+
+
+def test_steps_in_which_a_named_loss_is_not_zero_are_counted():
+    zero, one = torch.zeros(()), torch.ones(())
+    steps = ActiveSteps(("pull", "push", "never"))
+    for loss in (
+        {"classes": one, "pull": one, "push": zero},
+        {"classes": one, "pull": zero},
+        {"classes": one, "pull": -one, "push": zero},
+        one,
+    ):
+        steps.add(loss)
+    assert steps.counts() == {"pull": [2, 3], "push": [0, 2]}
+    steps.add({"push": one})
+    assert steps.counts() == steps.counts() == {"pull": [2, 3], "push": [1, 3]}
+    steps.reset()
+    assert steps.counts() == {}
+
+
+def test_the_count_of_an_epoch_goes_on_where_it_was_saved():
+    steps, saved = ActiveSteps(("pull",)), {"pull": [3, 5]}
+    steps.resume(saved)
+    steps.add({"pull": torch.ones(())})
+    assert steps.counts() == {"pull": [4, 6]}
+    assert saved == {"pull": [3, 5]}

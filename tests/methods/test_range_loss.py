@@ -23,6 +23,10 @@ def test_a_step_adds_weighted_losses_of_features(distance, squared):
     torch.testing.assert_close(found["intra"], 0.5 * intra)
     torch.testing.assert_close(found["inter"], 0.25 * inter)
     assert min(found.values()) > 0
+    weights = list(method.network.backbone.parameters())
+    gradients = torch.autograd.grad(0.5 * intra + 0.25 * inter, weights, retain_graph=True)
+    found_gradients = torch.autograd.grad(found["intra"] + found["inter"], weights)
+    torch.testing.assert_close(found_gradients, gradients)
 
 
 def test_batches_have_four_images_of_a_class():

@@ -64,6 +64,8 @@ def test_bits_round_trip(images):
         ("training__losses", [2.0, 1.0, float("inf")], "finite"),
         ("training", {"epochs": 2, "steps": 30, "losses": [2.0, 1.0]}, "trained 2 of 3 epochs"),
         ("split__train_counts", [1, 2], "2 values for 6 classes"),
+        ("training__active_steps", {"pull": [3, 2]}, "pull was active in 3 of 2 steps"),
+        ("training__active_steps", {"pull": [0, 0]}, "pull was active in 0 of 0 steps"),
         ("extra", 1, "Extra inputs"),
     ],
 )
@@ -107,6 +109,7 @@ COMPLETE = {
     "test__average_precision": [1.0, 0.5, 0.25, 0.75, 0.125, 0.1],
     "training__hits": [9, 8, 7, 6, 5, 0],
     "training__passes": {"gradient": 0.94, "forward": 1.0, "teachers": 2},
+    "training__active_steps": {"pull": [1, 2], "push": [2, 2]},
     "weights__trained": 0,
     "weights__read": 1000,
     "cost__cpu_seconds": 1.5,
@@ -134,6 +137,7 @@ def test_a_complete_record_agrees_with_one_without_optional_fields(record, compl
             *CONFUSION[3:],
         ],
         "training__hits": [8, 8, 7, 6, 5, 0],
+        "training__active_steps": {"pull": [1, 2], "push": [1, 2]},
         "weights__read": 999,
     }
     for path, value in others.items():

@@ -206,6 +206,12 @@ class SinglePrecisionOnly(Sound):
         return global_mean(cross_entropy(logits, batch.labels, reduction="none")) + 0 * sums.sum()
 
 
+class UnnamedTerm(Sound):
+    """Declares a metric term that its loss does not name."""
+
+    metric_terms = ("pull",)
+
+
 METHODS = {
     "sound": Sound,
     "rank_dependent_loss": RankDependentLoss,
@@ -222,4 +228,5 @@ METHODS = {
     "unsaved_statistics": UnsavedStatistics,
     "not_a_number": NotANumber,
     "single_precision_only": SinglePrecisionOnly,
+    "unnamed_term": UnnamedTerm,
 }
