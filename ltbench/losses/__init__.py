@@ -28,6 +28,7 @@ from ltbench.losses.distribution_balanced import (
     rebalanced_weights,
 )
 from ltbench.losses.diversity import class_temperatures, diversity
+from ltbench.losses.dro_lt import dro_lt
 from ltbench.losses.equalization import equalization, sigmoid_equalization
 from ltbench.losses.equalization_v2 import gradient_guided_weights, gradient_sums
 from ltbench.losses.focal import focal, sigmoid_focal
@@ -96,6 +97,7 @@ __all__ = [
     "distillation",
     "distribution_balanced",
     "diversity",
+    "dro_lt",
     "ease_within_classes",
     "effective_number_weights",
     "equalization",

@@ -38,6 +38,7 @@ from ltbench.methods.module_improvement.disalign import DisAlign
 from ltbench.methods.module_improvement.hybrid_psc import HybridPSC
 from ltbench.methods.module_improvement.hybrid_sc import HybridSC
 from ltbench.methods.module_improvement.iem import IEM
+from ltbench.methods.module_improvement.dro_lt import DROLT
 from ltbench.methods.module_improvement.lws import LWS
 from ltbench.methods.module_improvement.mislas import MiSLAS
 from ltbench.methods.module_improvement.ncm import NCM
@@ -171,4 +172,5 @@ METHODS: dict[str, type[Method]] = {
     "iem": IEM,
     "hybrid_psc": HybridPSC,
     "hybrid_sc": HybridSC,
+    "dro_lt": DROLT,
 }
