@@ -11,7 +11,13 @@ from ltbench.core.checks import check_shape, check_value
 from ltbench.losses.contrast import contrast
 
 
-def info_nce(queries: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+def info_nce(
+    queries: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    temperature: float,
+    counted: Tensor | None = None,
+) -> Tensor:
     """Return the mean InfoNCE loss over the global batch.
 
     -log softmax(q k / T) at the positive key, over the positive and all negative keys k.
@@ -21,10 +27,15 @@ def info_nce(queries: Tensor, positives: Tensor, negatives: Tensor, temperature:
         positives: [B, D], a key for each query.
         negatives: [K, D], keys of other images.
         temperature: T.
+        counted: [B, K] bool, the negatives of each query; all by default.
     """
     check_shape("positives", positives, *queries.shape)
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
     positive = (queries * positives).sum(dim=1, keepdim=True)  # [B, 1]
     negative = queries @ negatives.T  # [B, K]
     is_positive = torch.cat([torch.ones_like(positive), torch.zeros_like(negative)], dim=1)
-    return contrast(torch.cat([positive, negative], dim=1) / temperature, is_positive)
+    scores = torch.cat([positive, negative], dim=1) / temperature  # [B, 1 + K]
+    if counted is None:
+        return contrast(scores, is_positive)
+    check_shape("counted", counted, *negative.shape)
+    return contrast(scores, is_positive, torch.cat([is_positive[:, :1].bool(), counted], dim=1))

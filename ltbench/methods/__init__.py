@@ -19,6 +19,7 @@ from ltbench.methods.augmentation.mixup import Mixup
 from ltbench.methods.augmentation.ofa import OFA
 from ltbench.methods.augmentation.remix import Remix
 from ltbench.methods.augmentation.rsg import RSG
+from ltbench.methods.augmentation.ssd import SSD
 from ltbench.methods.augmentation.ssp import SSP
 from ltbench.methods.contract import Method
 from ltbench.methods.ensembles.ace import ACE
@@ -141,6 +142,7 @@ METHODS: dict[str, type[Method]] = {
     "metasaug": MetaSAug,
     "lfme": LFME,
     "dive": DiVE,
+    "ssd": SSD,
     "dstl": DSTL,
     "fasa": FASA,
     "ftl": FTL,

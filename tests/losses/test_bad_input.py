@@ -218,6 +218,7 @@ def test_an_empty_batch(name):
         "temperature   ": lambda: supervised_contrast(LOGITS[None], LABELS, 0.0),
         "temperature    ": lambda: prototype_contrast(LOGITS, LOGITS, LABELS, -1.0),
         "prototypes": lambda: prototype_contrast(LOGITS, LOGITS[:, :2], LABELS),
+        "counted ": lambda: info_nce(LOGITS, LOGITS, LOGITS, 1.0, torch.ones(3, 1).bool()),
         "margin": lambda: arcface_logits(LOGITS, LABELS, margin=4.0),
         "beta  ": lambda: noise_resistant(LOGITS, LABELS, 1.5),
         "labels": lambda: center_dispersion(LOGITS, LABELS[:2]),

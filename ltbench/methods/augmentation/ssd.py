@@ -1,0 +1,169 @@
+"""SSD, self-supervision to distillation: a balanced teacher for a second head of a new network.
+
+Li, Wang, Wu, "Self Supervision to Distillation for Long-Tailed Visual Recognition", ICCV 2021
+(arXiv:2109.04075).
+
+    I: cross-entropy + InfoNCE, negatives of other classes alone                      implemented
+    II: scales of the classes on the fixed network, class-aware batches               implemented
+    III: a new network, CE(z, y) + T^2 KL(softmax(z_II / T) || softmax(z_soft / T))   implemented
+    a classifier fine-tuned on the new network                                        left out
+
+z and z_soft are two linear classifiers on the new network's features. Predictions are those of z.
+
+InfoNCE is that of MoCo: the positive is the momentum encoder's key of the query's image, negatives
+are the queue's keys without those of the query's class. As in the authors' code the key's view is
+strongly distorted, the query's is not; T is 0.2 for the contrast and 2 for the distillation, and a
+scale multiplies the whole logit. The queue has as many keys as there are training images: theirs
+has 115,712 on ImageNet-LT, of 115,846 images.
+
+Where ours is not theirs: keys are normalized by the statistics of a rank's batch, without MoCo's
+shuffle. In II BatchNorm keeps the statistics of I, and epochs and rate are those of the recipe's
+second stage; theirs are 5 epochs from 0.2, after 135 from 0.1. The projection has 128 outputs.
+"""
+
+import copy
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from ltbench.classifiers import LearnableScale, linear
+from ltbench.core.distributed import gather
+from ltbench.losses import cross_entropy, distillation, info_nce
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
+from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.networks.momentum import LabeledQueue, MomentumCopy, projection
+
+
+class SSDHParams(HParams):
+    """Hyper-parameters of SSD."""
+
+    contrast_temperature: float = Field(0.2, gt=0, description="of the contrast")
+    contrast_weight: float = Field(1.0, ge=0, description="weight of the contrast")
+    queue: int | None = Field(
+        None, ge=1, description="number of keys in the queue; none for that of training images"
+    )
+    width: int = Field(128, ge=1, description="dimension of the projection")
+    momentum: float = Field(0.999, ge=0, lt=1, description="of the momentum encoder")
+    temperature: float = Field(2.0, gt=0, description="of teacher and second head (T)")
+    distillation_weight: float = Field(1.0, ge=0, description="weight of the distillation")
+
+
+class SSDNetwork(Network):
+    """A network with class scales, a projection and a second head."""
+
+    def __init__(self, spec: NetworkSpec, outputs: int) -> None:
+        backbone, width = build_backbone(spec)
+        super().__init__(backbone, LearnableScale(width, spec.classes))
+        nn.init.zeros_(cast("LearnableScale", self.classifier).bias)
+        self.projection = projection(width, outputs, "none")
+        self.second = linear(width, spec.classes)
+
+
+class SSD(Method):
+    """Labels with contrast, class scales, then a new network taught by both."""
+
+    title = "SSD"
+    paper = Paper(
+        title="Self Supervision to Distillation for Long-Tailed Visual Recognition",
+        authors="Tianhao Li, Limin Wang, Gangshan Wu",
+        venue="ICCV",
+        year=2021,
+        arxiv="2109.04075",
+    )
+    category = "transfer"
+    stages = (
+        Stage("contrast", views=("recipe", "distorted"), forward_passes=1),
+        Stage(
+            "scales",
+            samplers=("class_aware",),
+            recipe_stage="stage2",
+            passes=0,
+            forward_passes=1,
+        ),
+        Stage("student", forward_passes=1),
+    )
+    batch_dependence = "gathered"
+    oracle = "ssd_dive"
+    HParams = SSDHParams
+    hparams: SSDHParams
+    network: SSDNetwork
+
+    def build_network(self, spec: NetworkSpec) -> nn.Module:
+        """Return a network; register momentum encoder, queue and teacher."""
+        hparams = self.hparams
+        network = SSDNetwork(spec, hparams.width)
+        self.slow = MomentumCopy(network.backbone, network.projection)
+        size = int(self.counts.sum()) if hparams.queue is None else hparams.queue
+        self.queue = LabeledQueue(size, hparams.width, spec.classes)
+        self.teacher = Network(
+            copy.deepcopy(network.backbone), copy.deepcopy(network.classifier)
+        ).requires_grad_(requires_grad=False)
+        return network
+
+    def on_stage_start(self, stage: Stage) -> None:
+        """Freeze what the stage does not train; begin a new network in the last."""
+        network = self.network
+        if stage.name == "student":
+            state = network.state_dict()
+            self.teacher.load_state_dict({name: state[name] for name in self.teacher.state_dict()})
+            network.load_state_dict(SSDNetwork(self.spec, self.hparams.width).state_dict())
+        network.requires_grad_()
+        scale = network.classifier.get_parameter("scale")
+        if stage.name == "contrast":
+            self.slow.follow(network.backbone, network.projection, momentum=0.0)
+            self.freeze(network.second)
+        elif stage.name == "scales":
+            self.freeze(network)
+        else:
+            self.freeze(network.projection)
+        scale.requires_grad_(stage.name == "scales")
+        self.freeze(self.teacher)
+        self.freeze(self.slow, update_bn=stage.name == "contrast")
+
+    def training_loss(self, batch: Batch) -> Loss:
+        """Return the losses of the stage."""
+        if self.stage.name == "contrast":
+            return self.contrast(batch)
+        if self.stage.name == "scales":
+            return cross_entropy(self.network(batch.images), batch.labels)
+        hparams = self.hparams
+        features = self.network.features(batch.images)
+        with torch.no_grad():
+            taught = self.teacher(batch.images)
+        divergence = distillation(self.network.second(features), taught, hparams.temperature)
+        scale = hparams.distillation_weight * hparams.temperature**2
+        return {
+            "labels": cross_entropy(self.network.classifier(features), batch.labels),
+            "distillation": scale * divergence,
+        }
+
+    def contrast(self, batch: Batch) -> Loss:
+        """Return the losses of labels and of views, and update encoder and queue."""
+        hparams, network = self.hparams, self.network
+        first, second = batch.images
+        features = network.features(first)
+        queries = F.normalize(network.projection(features))
+        self.slow.follow(network.backbone, network.projection, momentum=hparams.momentum)
+        keys = self.slow(second)
+        losses = {
+            "labels": cross_entropy(network.classifier(features), batch.labels),
+            "contrast": hparams.contrast_weight * self.key_contrast(queries, keys, batch.labels),
+        }
+        self.queue.push(keys=gather(keys), labels=gather(batch.labels))
+        return losses
+
+    def key_contrast(self, queries: Tensor, keys: Tensor, labels: Tensor) -> Tensor:
+        """Return InfoNCE, with the queue's keys of other classes.
+
+        Args:
+            queries: [B, D], of length 1.
+            keys: [B, D], of the same images.
+            labels: [B].
+        """
+        others = labels[:, None] != self.queue.labels  # [B, K]
+        negatives = self.queue.keys.to(queries.dtype, copy=True)  # the queue moves on
+        temperature = self.hparams.contrast_temperature
+        return info_nce(queries, keys.to(queries.dtype), negatives, temperature, others)
