@@ -69,6 +69,7 @@ from ltbench.losses.tree_softmax import (
     tree_scores,
 )
 from ltbench.losses.unequal_training import center_dispersion, noise_resistant
+from ltbench.losses.softmax_binary import softmax_binary
 from ltbench.losses.vector_scaling import vector_scaling, vs_loss
 
 __all__ = [
@@ -144,6 +145,7 @@ __all__ = [
     "size_groups",
     "supervised_contrast",
     "sure_nodes",
+    "softmax_binary",
     "survey_weights",
     "tree_sampling",
     "tree_scores",

@@ -51,6 +51,7 @@ from ltbench.methods.module_improvement.tau_norm import TauNorm
 from ltbench.methods.module_improvement.tau_norm_learned import TauNormLearned
 from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
 from ltbench.methods.module_improvement.unequal_training import UnequalTraining
+from ltbench.methods.module_improvement.weight_balancing import WeightBalancing
 from ltbench.methods.rebalancing.acsl import ACSL
 from ltbench.methods.rebalancing.bags import BAGS
 from ltbench.methods.rebalancing.bal_bce import BalBCE
@@ -154,6 +155,7 @@ METHODS: dict[str, type[Method]] = {
     "ssp": SSP,
     "cosine": Cosine,
     "mislas": MiSLAS,
+    "weight_balancing": WeightBalancing,
     "causal_tde": CausalTDE,
     "softmax_ensemble": SoftmaxEnsemble,
     "balanced_softmax_ensemble": BalancedSoftmaxEnsemble,

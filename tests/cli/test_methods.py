@@ -80,6 +80,7 @@ VARIANTS = {"tau_norm_validated", "tau_norm_learned", "ride_router", "ride_disti
 BEYOND = {"softmax_ensemble", "balanced_softmax_ensemble", "bal_bce"}
 BEYOND = {"ncl"}
 BEYOND = {"ncl", "shike"}
+BEYOND = {"softmax_ensemble", "balanced_softmax_ensemble", "bal_bce", "weight_balancing"}
 """Keys of methods that the survey does not name."""
 
 OF_OTHER_TASKS = {

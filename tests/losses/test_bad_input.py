@@ -53,6 +53,7 @@ from ltbench.losses import (
     sigmoid_focal,
     size_groups,
     supervised_contrast,
+    softmax_binary,
     vector_scaling,
     vs_loss,
 )
@@ -71,6 +72,7 @@ OF_LABELS = {
     "logit_adjustment": lambda y: logit_adjustment(LOGITS, y, COUNTS),
     "inverse_softmax": lambda y: inverse_softmax(LOGITS, y, COUNTS),
     "focal": lambda y: focal(LOGITS, y),
+    "softmax_binary": lambda y: softmax_binary(LOGITS, y, WEIGHTS),
     "sigmoid_focal": lambda y: sigmoid_focal(LOGITS, y),
     "softmax": lambda y: class_balanced(LOGITS, y, COUNTS),
     "sigmoid": lambda y: class_balanced(LOGITS, y, COUNTS, form="sigmoid"),

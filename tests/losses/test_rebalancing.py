@@ -18,6 +18,7 @@ from ltbench.losses import (
     posthoc_adjustment,
     prior_rebalancing,
     sigmoid_focal,
+    softmax_binary,
 )
 from tests.losses.test_loss_oracles import EXACT, check
 
@@ -30,6 +31,7 @@ LOSSES = {
     "class_balanced": lambda z, y: class_balanced(z, y, COUNTS),
     "class_balanced_focal": lambda z, y: class_balanced(z, y, COUNTS, form="focal"),
     "balanced_binary": lambda z, y: balanced_binary(z, y, COUNTS, 0.1),
+    "softmax_binary": lambda z, y: softmax_binary(z, y, effective_number_weights(COUNTS)),
     "equalization": lambda z, y: equalization(z, y, COUNTS, torch.zeros(z.shape), threshold=0.1),
     "lader": lambda z, y: lader(z, y, COUNTS),
     "binary": lambda z, y: binary(z, one_vs_all_targets(y, z.shape)),
@@ -61,7 +63,7 @@ def test_sigmoid_focal(oracle):
 
 @pytest.mark.oracle("class_balanced", variants=["tf", "port_focal"])
 def test_class_balanced(oracle):
-    """All but the port's "softmax", which is another loss than the paper's."""
+    """All but the port's "softmax", which is `softmax_binary`."""
     form, beta, gamma = (oracle.hparams[name] for name in ("loss_type", "beta", "gamma"))
     check(oracle, lambda z, y: class_balanced(z, y, oracle["counts"], beta, form, gamma))
 

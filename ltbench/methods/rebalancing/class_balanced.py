@@ -12,10 +12,10 @@ Cui, Jia, Lin, Song, Belongie, "Class-Balanced Loss Based on Effective Number of
     no weight decay on their bias                            implemented: `decay_bias: false`
 
 As in the authors' code the mean divides by the size of the batch, not by the sum of its weights. A
-widely used port has another "softmax" form, binary cross-entropy of softmax probabilities: left
-out. The paper chooses form, beta (0.9 to 0.9999) and gamma (0.5, 1, 2) by dataset; our defaults are
-its code's for CIFAR-10. With beta 0 all weights are 1, and `form: focal` is the focal loss of Lin
-et al. as in their paper.
+widely used port has another "softmax" form, binary cross-entropy of softmax probabilities: that of
+`weight_balancing`. The paper chooses form, beta (0.9 to 0.9999) and gamma (0.5, 1, 2) by dataset;
+our defaults are its code's for CIFAR-10. With beta 0 all weights are 1, and `form: focal` is the
+focal loss of Lin et al. as in their paper.
 """
 
 from pydantic import Field

@@ -1,0 +1,32 @@
+"""MaxNorm: a bound on the norms of class weights.
+
+Alshammari, Wang, Ramanan, Kong, "Long-Tailed Recognition via Weight Balancing", CVPR 2022
+(arXiv:2203.14197).
+"""
+
+import torch
+from torch import Tensor
+
+from ltbench.losses.counts import or_one
+
+
+def norm_bound(weight: Tensor, share: float) -> Tensor:
+    """Return a bound between the smallest and the largest norm of class weights, [].
+
+    Args:
+        weight: [C, D].
+        share: of the distance between the two, from the smallest on.
+    """
+    least, most = torch.linalg.vector_norm(weight, dim=1).aminmax()
+    return least + share * (most - least)
+
+
+def bounded(weight: Tensor, bound: Tensor) -> Tensor:
+    """Return class weights [C, D], those of larger norm scaled to the bound.
+
+    Args:
+        weight: [C, D].
+        bound: [], on the norms.
+    """
+    norms = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # [C, 1]
+    return torch.where(norms > bound, weight * (bound / or_one(norms)), weight)
