@@ -48,6 +48,11 @@ from ltbench.losses.lade import lader
 from ltbench.losses.ldam import ldam, ldam_margins
 from ltbench.losses.log_prior import log_prior
 from ltbench.losses.logit_adjustment import logit_adjustment, posthoc_adjustment
+from ltbench.losses.logit_compensation import (
+    balancing_weights,
+    compensated_logits,
+    logit_moments,
+)
 from ltbench.losses.nested_collaborative import (
     adjusted_logits,
     collaborative_loss,
@@ -79,6 +84,7 @@ __all__ = [
     "arcface_logits",
     "balanced_binary",
     "balanced_softmax",
+    "balancing_weights",
     "base_loss",
     "binary",
     "branch_loss",
@@ -88,6 +94,7 @@ __all__ = [
     "class_groups",
     "class_temperatures",
     "collaborative_loss",
+    "compensated_logits",
     "complementary_experts",
     "contrast",
     "cost_sensitive_weights",
@@ -125,6 +132,7 @@ __all__ = [
     "log_odds",
     "log_prior",
     "logit_adjustment",
+    "logit_moments",
     "mutual_distillation",
     "node_conditional",
     "node_log_softmax",

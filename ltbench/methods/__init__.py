@@ -24,6 +24,7 @@ from ltbench.methods.augmentation.ssp import SSP
 from ltbench.methods.contract import Method
 from ltbench.methods.ensembles.ace import ACE
 from ltbench.methods.ensembles.bbn import BBN
+from ltbench.methods.ensembles.ltml import LTML
 from ltbench.methods.ensembles.ncl import NCL
 from ltbench.methods.ensembles.reslt import ResLT
 from ltbench.methods.ensembles.ride import RIDE
@@ -166,6 +167,7 @@ METHODS: dict[str, type[Method]] = {
     "sade": SADE,
     "reslt": ResLT,
     "ace": ACE,
+    "ltml": LTML,
     "ncl": NCL,
     "shike": SHIKE,
     "paco": PaCo,

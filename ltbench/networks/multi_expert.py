@@ -134,6 +134,12 @@ def build_networks(spec: NetworkSpec, networks: int) -> ExpertBackbone:
     return ExpertBackbone(nn.Identity(), backbones, widths[0])
 
 
+def build_last_stages(spec: NetworkSpec, branches: int) -> ExpertBackbone:
+    """Return branches with their own last stage, as in LTML."""
+    parts = [build_parts(spec) for _ in range(branches)]
+    return ExpertBackbone(*_share_trunk(parts, last=len((parts[0].stages or [[]])[-1])))
+
+
 def build_branches(spec: NetworkSpec, branches: int) -> Branches:
     """Return branches with their own last block, as in BBN."""
     return Branches(*_share_trunk([build_parts(spec) for _ in range(branches)], last=1))

@@ -1,0 +1,137 @@
+"""LTML: its streams, branches, losses and moments."""
+
+import pytest
+import torch
+
+from ltbench.core.batch import Batch
+from ltbench.losses import cross_entropy
+from ltbench.methods.contract import EpochDraw
+from ltbench.testing import steps
+from ltbench.testing.jobs import Case
+
+
+def ready(**hparams):
+    return steps.begin(Case("ltml", hparams)).double()
+
+
+def two(method):
+    images = steps.evaluation_batch(method).images
+    labels = torch.tensor([0, 0, 0, 1, 0, 1, 2, 3])
+    halves = [Batch(images[i], labels[i], labels[i]) for i in (slice(0, 4), slice(4, 8))]
+    return dict(zip(("instance", "class_aware"), halves, strict=True))
+
+
+def logits_of(method, batch):
+    images = torch.cat([each.images for each in batch.values()])
+    with torch.no_grad():
+        return method.network(images)  # [2, 8, C]
+
+
+def test_streams_are_halves_of_the_batch():
+    labels = torch.arange(4).repeat_interleave(20)
+    streams = ready().epoch_indices(EpochDraw(labels, 0, 2, 8, seed=0))
+    assert {name: tuple(index.shape) for name, index in streams.items()} == {
+        "instance": (10, 4),
+        "class_aware": (10, 4),
+    }
+    assert len(streams["instance"].unique()) == 40
+    classes = labels[streams["class_aware"]].sort(dim=1).values
+    assert classes.equal(torch.arange(4).expand(10, 4))
+
+
+def test_branches_share_all_but_the_last_stage():
+    backbone = ready().network.backbone
+    first, second = backbone.experts
+    assert len(first) == 2  # ResNet-8 has a block a stage; the other is the pool
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    assert not any(a.equal(b) for a, b in pairs if a.dim() == 4)
+
+
+def test_consistency_is_the_squared_difference_on_both_batches():
+    method = ready(consistency=0.5)
+    batch = two(method)
+    logits = logits_of(method, batch)
+    squares = (logits[0] - logits[1]).square()
+    found = method.training_loss(batch)["consistency"]
+    expected = 0.5 * 4 * (squares[:4].mean() + squares[4:].mean())
+    torch.testing.assert_close(found.detach(), expected)
+
+
+def test_the_gradient_of_consistency_goes_through_both_branches():
+    method = ready()
+    gradients = torch.autograd.grad(
+        method.training_loss(two(method))["consistency"],
+        [classifier.weight for classifier in method.network.classifier],
+    )
+    assert all(gradient.any() for gradient in gradients)
+
+
+def test_equal_branches_agree():
+    method = ready()
+    backbone, classifiers = method.network.backbone.experts, method.network.classifier
+    backbone[1].load_state_dict(backbone[0].state_dict())
+    classifiers[1].load_state_dict(classifiers[0].state_dict())
+    assert method.training_loss(two(method))["consistency"] == 0
+
+
+@pytest.mark.parametrize("name", ["uniform", "balanced"])
+def test_a_branch_learns_the_labels_of_its_own_batch(name):
+    method = ready(loss="softmax", consistency=0.0)
+    batch = two(method)
+    logits = logits_of(method, batch)
+    own, rows, stream = {
+        "uniform": (0, slice(0, 4), "instance"),
+        "balanced": (1, slice(4, 8), "class_aware"),
+    }[name]
+    found = method.training_loss(batch)[name]
+    torch.testing.assert_close(
+        found.detach(), cross_entropy(logits[own, rows], batch[stream].labels)
+    )
+    weights = [classifier.weight for classifier in method.network.classifier]
+    gradients = torch.autograd.grad(found, weights, allow_unused=True)
+    assert gradients[own].any()
+    assert not gradients[1 - own].any()
+
+
+def test_the_mean_over_classes_is_a_part_of_the_sum():
+    whole, mean = (
+        method.training_loss(two(method)) for method in (ready(), ready(reduction="mean"))
+    )
+    for name, value in whole.items():
+        torch.testing.assert_close(value, 4 * mean[name])
+
+
+def test_moments_are_running_averages_by_branch_and_sign():
+    method = ready(share=0.25)
+    batch = two(method)
+    logits = logits_of(method, batch)[0, :4]
+    method.training_loss(batch)
+    labels = batch["instance"].labels  # 0, 0, 0, 1
+    expected = 0.25 * logits[labels == 0, 0].mean()
+    torch.testing.assert_close(method.offset[0, 1, 0], expected)
+    deviation = logits[labels == 0, 0].std(correction=0)
+    torch.testing.assert_close(method.scale[0, 1, 0], 0.75 + 0.25 * deviation)
+    assert method.scale[0, 1, 1] == 1  # of one image there is no deviation
+    assert method.offset[0, 1, 2] == 0  # nor a mean of none
+    assert not method.offset[1].equal(method.offset[0])
+
+
+def test_compensation_takes_the_moments_before_the_batch_as_constants():
+    method = ready(consistency=0.0)
+    plain = ready(consistency=0.0, compensation=False)
+    batch = two(method)
+    first = {name: value.detach() for name, value in method.training_loss(batch).items()}
+    for name, value in plain.training_loss(batch).items():
+        torch.testing.assert_close(value.detach(), first[name])  # 1 and 0 at the start
+    later = method.training_loss(batch)
+    assert not later["uniform"].detach().isclose(first["uniform"])
+    assert not method.scale.requires_grad
+    assert {"scale", "offset"} <= method.state_dict().keys()
+
+
+def test_predictions_are_the_mean_of_the_branches_without_compensation():
+    method = ready().eval()
+    method.offset.fill_(5.0)
+    images = steps.evaluation_batch(method).images
+    with torch.no_grad():
+        torch.testing.assert_close(method.predict(images), method.network(images).mean(dim=0))
