@@ -41,6 +41,7 @@ from ltbench.methods.module_improvement.hybrid_psc import HybridPSC
 from ltbench.methods.module_improvement.hybrid_sc import HybridSC
 from ltbench.methods.module_improvement.iem import IEM
 from ltbench.methods.module_improvement.dro_lt import DROLT
+from ltbench.methods.module_improvement.hfl import HFL
 from ltbench.methods.module_improvement.lws import LWS
 from ltbench.methods.module_improvement.mislas import MiSLAS
 from ltbench.methods.module_improvement.ncm import NCM
@@ -179,4 +180,5 @@ METHODS: dict[str, type[Method]] = {
     "hybrid_psc": HybridPSC,
     "hybrid_sc": HybridSC,
     "dro_lt": DROLT,
+    "hfl": HFL,
 }
