@@ -6,6 +6,7 @@ Labels, counts, shapes and numbers that they cannot take are a TypeError or Valu
 from ltbench.losses.adaptive_class_suppression import adaptive_class_suppression
 from ltbench.losses.arcface import arcface_logits
 from ltbench.losses.balanced_binary import balanced_binary, log_odds
+from ltbench.losses.balanced_contrast import balanced_contrast
 from ltbench.losses.balanced_softmax import balanced_softmax
 from ltbench.losses.base_loss import BaseLoss, base_loss
 from ltbench.losses.binary import binary, one_vs_all_targets
@@ -43,6 +44,7 @@ from ltbench.losses.influence_balanced import influence_balanced
 from ltbench.losses.info_nce import info_nce
 from ltbench.losses.inverse_softmax import inverse_counts, inverse_softmax
 from ltbench.losses.isda import isda_logits
+from ltbench.losses.k_positive import draw_positives, k_positive
 from ltbench.losses.label_aware_smoothing import label_aware_smoothing, label_smoothing
 from ltbench.losses.lade import lader
 from ltbench.losses.ldam import ldam, ldam_margins
@@ -83,6 +85,7 @@ __all__ = [
     "adjusted_logits",
     "arcface_logits",
     "balanced_binary",
+    "balanced_contrast",
     "balanced_softmax",
     "balancing_weights",
     "base_loss",
@@ -106,6 +109,7 @@ __all__ = [
     "distribution_balanced",
     "diversity",
     "dro_lt",
+    "draw_positives",
     "ease_within_classes",
     "effective_number_weights",
     "equalization",
@@ -124,6 +128,7 @@ __all__ = [
     "inverse_softmax",
     "inverse_weights",
     "isda_logits",
+    "k_positive",
     "label_aware_smoothing",
     "label_smoothing",
     "lader",

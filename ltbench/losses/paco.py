@@ -1,6 +1,8 @@
 """The parametric contrastive loss.
 
-Cui, Zhong, Liu, Yu, Jia, "Parametric Contrastive Learning", ICCV 2021 (arXiv:2107.12028).
+Cui, Zhong, Liu, Yu, Jia, "Parametric Contrastive Learning", ICCV 2021 (arXiv:2107.12028); with
+smoothed classes Cui et al., "Generalized Parametric Contrastive Learning", TPAMI 2023
+(arXiv:2209.12400).
 """
 
 import torch
@@ -23,6 +25,7 @@ def paco(
     alpha: float,
     beta: float = 1.0,
     gamma: float = 1.0,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Return the mean over anchors of their positives' mean -log p.
 
@@ -41,6 +44,7 @@ def paco(
         alpha: weight of a positive sample.
         beta: weight of the class.
         gamma: weight of the contrast set in the denominator.
+        smoothing: share of the class's weight that the other classes get, in equal parts.
     """
     check_labels(labels, logits.shape)
     check_shape("counts", counts, logits.shape[1])
@@ -52,7 +56,9 @@ def paco(
     classes = logits + as_constant((prior + 1e-9).log(), logits)  # [B, C]
     others = torch.ones_like(similarities).scatter(1, positions[:, None], 0.0)  # [B, M]
     same = others * (labels[:, None] == contrast_labels)
-    one_hot = F.one_hot(labels, len(counts))
+    one_hot = F.one_hot(labels, len(counts)).to(similarities.dtype)
+    if smoothing:
+        one_hot = one_hot * (1 - smoothing) + (1 - one_hot) * smoothing / (len(counts) - 1)
 
     scores = torch.cat([classes, similarities], dim=1)  # [B, C + M]
     counted = torch.cat([torch.ones_like(classes), gamma * others], dim=1)

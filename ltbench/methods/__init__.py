@@ -33,6 +33,7 @@ from ltbench.methods.ensembles.ride_router import RIDERouter
 from ltbench.methods.ensembles.sade import SADE
 from ltbench.methods.ensembles.shike import SHIKE
 from ltbench.methods.ensembles.softmax_ensemble import BalancedSoftmaxEnsemble, SoftmaxEnsemble
+from ltbench.methods.module_improvement.bcl import BCL
 from ltbench.methods.module_improvement.causal_tde import CausalTDE
 from ltbench.methods.module_improvement.cosine import Cosine
 from ltbench.methods.module_improvement.crt import CRT
@@ -42,6 +43,8 @@ from ltbench.methods.module_improvement.hybrid_sc import HybridSC
 from ltbench.methods.module_improvement.iem import IEM
 from ltbench.methods.module_improvement.dro_lt import DROLT
 from ltbench.methods.module_improvement.hfl import HFL
+from ltbench.methods.module_improvement.gpaco import GPaCo
+from ltbench.methods.module_improvement.kcl import KCL
 from ltbench.methods.module_improvement.lws import LWS
 from ltbench.methods.module_improvement.mislas import MiSLAS
 from ltbench.methods.module_improvement.ncm import NCM
@@ -54,6 +57,7 @@ from ltbench.methods.module_improvement.tau_norm_learned import TauNormLearned
 from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
 from ltbench.methods.module_improvement.unequal_training import UnequalTraining
 from ltbench.methods.module_improvement.weight_balancing import WeightBalancing
+from ltbench.methods.module_improvement.tsc import TSC
 from ltbench.methods.rebalancing.acsl import ACSL
 from ltbench.methods.rebalancing.bags import BAGS
 from ltbench.methods.rebalancing.bal_bce import BalBCE
@@ -172,6 +176,10 @@ METHODS: dict[str, type[Method]] = {
     "ncl": NCL,
     "shike": SHIKE,
     "paco": PaCo,
+    "gpaco": GPaCo,
+    "bcl": BCL,
+    "kcl": KCL,
+    "tsc": TSC,
     "oltr": OLTR,
     "range_loss": RangeLoss,
     "realistic_taxonomic": RealisticTaxonomic,

@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ltbench.core.distributed import gather, world_size
+from ltbench.core.rng import GlobalBatchRNG
+
 
 def projection(
     width: int, outputs: int, norm: Literal["batch", "group", "none"] = "batch"
@@ -46,6 +49,26 @@ class MomentumCopy(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return keys [B, D] of images, of length 1."""
         return F.normalize(self.encoder(images))
+
+    def shuffled(self, images: Tensor, rng: GlobalBatchRNG, groups: int) -> Tensor:
+        """Return the keys of the global batch, normalized in random groups.
+
+        MoCo shuffles images over devices, so that BatchNorm's statistics do not give away which key
+        is a query's. Here they are shuffled over parts of the global batch, each normalized
+        separately, under any number of ranks and on one device too.
+
+        Args:
+            images: [B, C, H, W] of this rank.
+            rng: of the step.
+            groups: parts of the global batch.
+
+        Returns:
+            [N, D], of length 1.
+        """
+        order = rng.permutation(images)
+        parts = rng.gather_permuted(images, order).chunk(max(groups // world_size(), 1))
+        shuffled = gather(torch.cat([self(part) for part in parts]))
+        return shuffled[gather(order).argsort()]
 
 
 class KeyQueue(nn.Module):

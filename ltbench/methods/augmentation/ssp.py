@@ -13,22 +13,20 @@ and iNaturalist, with a cosine from learning rate 0.015 at batch size 128. Rotat
 the authors' code, as a permutation with equally many of each, of the recipe's view; both views of
 MoCo are distorted, as theirs.
 
-MoCo shuffles the images of the momentum encoder over devices, so that BatchNorm's statistics do not
-give away which key is a query's positive. Here they are shuffled over `norm_groups` parts of the
-global batch, each normalized separately, under any number of ranks and on one device too.
+MoCo shuffles the images of the momentum encoder over devices, ours over `norm_groups` parts of the
+global batch (see `MomentumCopy.shuffled`).
 """
 
 from collections import OrderedDict
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.augment import TURNS, turned
 from ltbench.classifiers import linear
-from ltbench.core.distributed import gather, rank, world_size
+from ltbench.core.distributed import rank
 from ltbench.losses import cross_entropy, info_nce
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import NetworkSpec, build_backbone
@@ -113,25 +111,9 @@ class SSP(Method):
         """
         queries = F.normalize(self.network(first))
         self.slow.follow(self.network, momentum=self.hparams.momentum)
-        keys = self.keys(second)  # [N, D]
+        keys = self.slow.shuffled(second, self.rng, self.hparams.norm_groups)  # [N, D]
         positives = keys[rank() * len(queries) : (rank() + 1) * len(queries)]
         negatives = self.queue.keys.to(keys.dtype, copy=True)  # changes before the backward pass
         loss = info_nce(queries, positives, negatives, self.hparams.temperature)
         self.queue.push(keys=keys)
         return loss
-
-    def keys(self, images: Tensor) -> Tensor:
-        """Return the keys of the global batch.
-
-        Args:
-            images: [B, C, H, W] of this rank.
-
-        Returns:
-            [N, D], of length 1.
-        """
-        order = self.rng.permutation(images)
-        parts = self.rng.gather_permuted(images, order).chunk(
-            max(self.hparams.norm_groups // world_size(), 1)
-        )
-        shuffled = gather(torch.cat([self.slow(part) for part in parts]))
-        return shuffled[gather(order).argsort()]
