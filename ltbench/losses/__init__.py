@@ -67,6 +67,7 @@ from ltbench.losses.residual_branches import branch_loss, class_groups
 from ltbench.losses.robal import robal, robal_margins
 from ltbench.losses.seesaw import seesaw
 from ltbench.losses.self_paced import curriculum_weights, ease_within_classes, expert_weight
+from ltbench.losses.softmax_binary import softmax_binary
 from ltbench.losses.supervised_contrast import prototype_contrast, supervised_contrast
 from ltbench.losses.tree_softmax import (
     node_conditional,
@@ -76,7 +77,6 @@ from ltbench.losses.tree_softmax import (
     tree_scores,
 )
 from ltbench.losses.unequal_training import center_dispersion, noise_resistant
-from ltbench.losses.softmax_binary import softmax_binary
 from ltbench.losses.vector_scaling import vector_scaling, vs_loss
 
 __all__ = [
@@ -108,8 +108,8 @@ __all__ = [
     "distillation",
     "distribution_balanced",
     "diversity",
-    "dro_lt",
     "draw_positives",
+    "dro_lt",
     "ease_within_classes",
     "effective_number_weights",
     "equalization",
@@ -156,9 +156,9 @@ __all__ = [
     "sigmoid_equalization",
     "sigmoid_focal",
     "size_groups",
+    "softmax_binary",
     "supervised_contrast",
     "sure_nodes",
-    "softmax_binary",
     "survey_weights",
     "tree_sampling",
     "tree_scores",

@@ -38,12 +38,12 @@ from ltbench.methods.module_improvement.causal_tde import CausalTDE
 from ltbench.methods.module_improvement.cosine import Cosine
 from ltbench.methods.module_improvement.crt import CRT
 from ltbench.methods.module_improvement.disalign import DisAlign
+from ltbench.methods.module_improvement.dro_lt import DROLT
+from ltbench.methods.module_improvement.gpaco import GPaCo
+from ltbench.methods.module_improvement.hfl import HFL
 from ltbench.methods.module_improvement.hybrid_psc import HybridPSC
 from ltbench.methods.module_improvement.hybrid_sc import HybridSC
 from ltbench.methods.module_improvement.iem import IEM
-from ltbench.methods.module_improvement.dro_lt import DROLT
-from ltbench.methods.module_improvement.hfl import HFL
-from ltbench.methods.module_improvement.gpaco import GPaCo
 from ltbench.methods.module_improvement.kcl import KCL
 from ltbench.methods.module_improvement.lws import LWS
 from ltbench.methods.module_improvement.mislas import MiSLAS
@@ -55,9 +55,9 @@ from ltbench.methods.module_improvement.realistic_taxonomic import RealisticTaxo
 from ltbench.methods.module_improvement.tau_norm import TauNorm
 from ltbench.methods.module_improvement.tau_norm_learned import TauNormLearned
 from ltbench.methods.module_improvement.tau_norm_validated import TauNormValidated
+from ltbench.methods.module_improvement.tsc import TSC
 from ltbench.methods.module_improvement.unequal_training import UnequalTraining
 from ltbench.methods.module_improvement.weight_balancing import WeightBalancing
-from ltbench.methods.module_improvement.tsc import TSC
 from ltbench.methods.rebalancing.acsl import ACSL
 from ltbench.methods.rebalancing.bags import BAGS
 from ltbench.methods.rebalancing.bal_bce import BalBCE

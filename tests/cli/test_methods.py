@@ -77,10 +77,10 @@ def test_an_unknown_method_suggests_the_nearest():
 VARIANTS = {"tau_norm_validated", "tau_norm_learned", "ride_router", "ride_distill"}
 """Keys beside those of the methods that the survey names: further forms of these."""
 
-BEYOND = {"softmax_ensemble", "balanced_softmax_ensemble", "bal_bce"}
-BEYOND = {"ncl"}
-BEYOND = {"ncl", "shike"}
-BEYOND = {"softmax_ensemble", "balanced_softmax_ensemble", "bal_bce", "weight_balancing"}
+BEYOND = {
+    *("softmax_ensemble", "balanced_softmax_ensemble", "bal_bce", "weight_balancing"),
+    *("ncl", "shike", "gpaco", "bcl", "tsc"),
+}
 """Keys of methods that the survey does not name."""
 
 OF_OTHER_TASKS = {

@@ -52,8 +52,8 @@ from ltbench.losses import (
     sigmoid_equalization,
     sigmoid_focal,
     size_groups,
-    supervised_contrast,
     softmax_binary,
+    supervised_contrast,
     vector_scaling,
     vs_loss,
 )
