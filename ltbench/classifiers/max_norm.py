@@ -17,7 +17,8 @@ def norm_bound(weight: Tensor, share: float) -> Tensor:
         weight: [C, D].
         share: of the distance between the two, from the smallest on.
     """
-    least, most = torch.linalg.vector_norm(weight, dim=1).aminmax()
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=1)
+    least, most = norms.aminmax()
     return least + share * (most - least)
 
 

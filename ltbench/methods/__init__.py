@@ -23,6 +23,7 @@ from ltbench.methods.augmentation.ssd import SSD
 from ltbench.methods.augmentation.ssp import SSP
 from ltbench.methods.contract import Method
 from ltbench.methods.ensembles.ace import ACE
+from ltbench.methods.ensembles.balanced_softmax_ensemble import BalancedSoftmaxEnsemble
 from ltbench.methods.ensembles.bbn import BBN
 from ltbench.methods.ensembles.ltml import LTML
 from ltbench.methods.ensembles.ncl import NCL
@@ -32,7 +33,7 @@ from ltbench.methods.ensembles.ride_distill import RIDEDistill
 from ltbench.methods.ensembles.ride_router import RIDERouter
 from ltbench.methods.ensembles.sade import SADE
 from ltbench.methods.ensembles.shike import SHIKE
-from ltbench.methods.ensembles.softmax_ensemble import BalancedSoftmaxEnsemble, SoftmaxEnsemble
+from ltbench.methods.ensembles.softmax_ensemble import SoftmaxEnsemble
 from ltbench.methods.module_improvement.bcl import BCL
 from ltbench.methods.module_improvement.causal_tde import CausalTDE
 from ltbench.methods.module_improvement.cosine import Cosine

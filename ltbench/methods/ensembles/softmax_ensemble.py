@@ -8,10 +8,10 @@ Deep Ensembles", NeurIPS 2017 (arXiv:1612.01474).
     adversarial training of the members      (section 2.3)   left out: it is optional there
 
 An ensemble method of long-tailed learning trains several experts or branches. This is what the same
-number of plain networks reaches: `softmax_ensemble` of softmax, `balanced_softmax_ensemble` of
-balanced softmax. The members are jobs of their own, which the ensemble shares with the grid's rows
-of their methods: an ensemble of seed s has members of seeds 3s, 3s + 1 and 3s + 2, so that no two
-ensembles share one. The ensemble itself trains nothing; its cost is that of its members.
+number of plain networks reaches. The members are jobs of their own, which the ensemble shares with
+the grid's rows of their methods: an ensemble of seed s has members of seeds 3s, 3s + 1 and 3s + 2,
+so that no two ensembles share one. The ensemble itself trains nothing; its cost is that of its
+members.
 """
 
 import math
@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from ltbench.methods.contract import Method, NetworkSpec, Paper, Stage, Teacher, TrainedTeacher
-from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
 from ltbench.methods.rebalancing.softmax import Softmax
 
 MEMBERS = 3
@@ -73,12 +72,3 @@ class SoftmaxEnsemble(Method):
         """Load the weights of the members."""
         for member, trained in zip(self.network.members, teachers, strict=True):
             member.load_state_dict(trained.weights)
-
-
-class BalancedSoftmaxEnsemble(SoftmaxEnsemble):
-    """Three networks of balanced softmax that predict by the mean of their probabilities."""
-
-    title = "Balanced softmax ensemble"
-    reduces_to = "softmax_ensemble"
-    teachers = members_of("balanced_softmax")
-    member = BalancedSoftmax
