@@ -19,6 +19,8 @@ CASES = {key: (key, {}) for key in METHODS} | {
     "balms-held-out": ("balanced_meta_softmax", {"meta_images": "held_out"}),
     "hfl": ("hfl", {"groups": (1, 1)}),  # a batch of six has images for one network
     "ssp-moco": ("ssp", {"task": "moco", "queue": 40, "width": 8}),
+    "kcl": ("kcl", {"queue": 40, "width": 8}),
+    "tsc": ("tsc", {"queue": 40, "width": 8}),
 }
 STAGES = [
     pytest.param(key, hparams, stage.name, id=f"{case}-{stage.name}")
