@@ -90,7 +90,9 @@ def mixup(batch: Batch, alpha: float, rng: GlobalBatchRNG) -> MixedBatch:
     return MixedBatch(mix(batch.images, images, share), batch.labels, labels, share)
 
 
-def box(share: float, sizes: tuple[int, int], center: tuple[int, int]) -> tuple[slice, slice]:
+def box(
+    share: float, sizes: tuple[int, int], center: tuple[int, int], *, round_up: bool = False
+) -> tuple[slice, slice]:
     """Return the rows and columns of a box of CutMix.
 
     Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
@@ -101,8 +103,10 @@ def box(share: float, sizes: tuple[int, int], center: tuple[int, int]) -> tuple[
         share: of the image that remains, before the cut.
         sizes: rows and columns of the image, H and W.
         center: row and column.
+        round_up: whether sides are first rounded up to pixels instead of down, as in GLMC's code.
     """
-    halves = [int(size * math.sqrt(1 - share)) // 2 for size in sizes]
+    whole = math.ceil if round_up else math.floor
+    halves = [whole(size * math.sqrt(1 - share)) // 2 for size in sizes]
     rows, columns = (
         slice(max(middle - half, 0), min(middle + half, size))
         for size, middle, half in zip(sizes, center, halves, strict=True)

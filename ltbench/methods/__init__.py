@@ -10,6 +10,7 @@ from ltbench.methods.augmentation.dstl import DSTL
 from ltbench.methods.augmentation.fasa import FASA
 from ltbench.methods.augmentation.ftl import FTL
 from ltbench.methods.augmentation.gist import GIST
+from ltbench.methods.augmentation.glmc import GLMC
 from ltbench.methods.augmentation.leap import LEAP
 from ltbench.methods.augmentation.lfme import LFME
 from ltbench.methods.augmentation.m2m import M2m
@@ -176,6 +177,7 @@ METHODS: dict[str, type[Method]] = {
     "ltml": LTML,
     "ncl": NCL,
     "shike": SHIKE,
+    "glmc": GLMC,
     "paco": PaCo,
     "gpaco": GPaCo,
     "bcl": BCL,

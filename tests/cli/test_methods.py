@@ -79,7 +79,7 @@ VARIANTS = {"tau_norm_validated", "tau_norm_learned", "ride_router", "ride_disti
 
 BEYOND = {
     *("softmax_ensemble", "balanced_softmax_ensemble", "bal_bce", "weight_balancing"),
-    *("ncl", "shike", "gpaco", "bcl", "tsc"),
+    *("ncl", "shike", "gpaco", "bcl", "tsc", "glmc"),
 }
 """Keys of methods that the survey does not name."""
 
