@@ -11,6 +11,7 @@ from ltbench.losses.balanced_softmax import balanced_softmax
 from ltbench.losses.base_loss import BaseLoss, base_loss
 from ltbench.losses.binary import binary, one_vs_all_targets
 from ltbench.losses.class_balanced import class_balanced
+from ltbench.losses.class_rectification import class_imbalance, class_rectification
 from ltbench.losses.class_weights import (
     cost_sensitive_weights,
     effective_number_weights,
@@ -95,6 +96,8 @@ __all__ = [
     "class_balanced",
     "class_bias",
     "class_groups",
+    "class_imbalance",
+    "class_rectification",
     "class_temperatures",
     "collaborative_loss",
     "compensated_logits",

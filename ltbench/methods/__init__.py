@@ -38,6 +38,7 @@ from ltbench.methods.ensembles.softmax_ensemble import SoftmaxEnsemble
 from ltbench.methods.module_improvement.bcl import BCL
 from ltbench.methods.module_improvement.causal_tde import CausalTDE
 from ltbench.methods.module_improvement.cosine import Cosine
+from ltbench.methods.module_improvement.crl import CRL
 from ltbench.methods.module_improvement.crt import CRT
 from ltbench.methods.module_improvement.disalign import DisAlign
 from ltbench.methods.module_improvement.dro_lt import DROLT
@@ -184,6 +185,7 @@ METHODS: dict[str, type[Method]] = {
     "kcl": KCL,
     "tsc": TSC,
     "oltr": OLTR,
+    "crl": CRL,
     "range_loss": RangeLoss,
     "realistic_taxonomic": RealisticTaxonomic,
     "unequal_training": UnequalTraining,

@@ -6,7 +6,6 @@ import torch.nn.functional as F
 
 from ltbench.methods.rebalancing.dynamic_curriculum import (
     easy_anchor_triplets,
-    minority_classes,
     sampling_power,
     target_ratios,
     triplet_weight,
@@ -59,12 +58,6 @@ def test_triplets_weigh_less_and_less():
     assert triplet_weight(0.15, 0.3, 0.01) == pytest.approx(0.95550326, abs=5e-9)
     assert triplet_weight(0.3, 0.3, 0.01) == 0.01
     assert triplet_weight(0.2999, 0.3, 0.01, smooth=True) == pytest.approx(0.01, abs=1e-4)
-
-
-def test_minority_classes_have_two_images_and_at_most_half_of_a_batch():
-    assert minority_classes(torch.tensor([5, 2, 1, 2]), 10).tolist() == [False, True, False, True]
-    assert not minority_classes(torch.tensor([6, 4, 0]), 10)[0]
-    assert not minority_classes(torch.tensor([2, 2]), 2).any()
 
 
 def test_triplets_and_their_gradient():

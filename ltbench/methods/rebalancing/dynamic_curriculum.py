@@ -37,13 +37,12 @@ from ltbench.core.distributed import all_sum, gather, gather_with_gradient, glob
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.cross_entropy import cross_entropies
 from ltbench.losses.finite_gradients import root
+from ltbench.losses.triplets import largest, minority_classes
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
 
 Schedule = Literal["convex", "linear", "concave", "composite"]
 CONCAVE = 0.99
-MINORITY = 0.5
-"""Largest share of a batch that its minority classes have together."""
 
 
 def sampling_power(schedule: Schedule, epoch: int, epochs: int) -> float:
@@ -90,18 +89,6 @@ def target_ratios(counts: Tensor, drawn: Tensor, power: float) -> Tensor:
     return torch.where(there, target / or_one(current), 0)
 
 
-def minority_classes(drawn: Tensor, size: int) -> Tensor:
-    """Return the smallest classes of a batch, [C] bool.
-
-    Args:
-        drawn: [C], images per class of the batch; classes with fewer than two are none of them.
-        size: of the batch.
-    """
-    order = drawn.argsort(stable=True)
-    among = drawn[order].cumsum(0) <= MINORITY * size
-    return torch.zeros_like(among).scatter(0, order, among) & (drawn >= 2)
-
-
 def easy_anchor_triplets(
     embeddings: Tensor, probabilities: Tensor, labels: Tensor, images: int, margin: float
 ) -> Tensor:
@@ -121,13 +108,9 @@ def easy_anchor_triplets(
     right = own & (probabilities.argmax(dim=1) == labels)
     k = min(images, len(labels))
 
-    def largest(scores: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
-        found = scores.masked_fill(~allowed, -torch.inf).topk(k, dim=1)
-        return found.indices, found.values > -torch.inf  # [C, k]
-
-    anchors, has_anchor = largest(scores, right)
-    positives, has_positive = largest(-scores, own)
-    negatives, has_negative = largest(scores, ~own)
+    anchors, has_anchor = largest(scores, right, k)  # [C, k]
+    positives, has_positive = largest(-scores, own, k)
+    negatives, has_negative = largest(scores, ~own, k)
     to_positive = _distances(embeddings[anchors], embeddings[positives])  # [C, k, k]
     to_negative = _distances(embeddings[anchors], embeddings[negatives])
     hinges = F.relu(margin + to_positive[:, :, :, None] - to_negative[:, :, None, :])
