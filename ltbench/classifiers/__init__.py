@@ -9,6 +9,7 @@ from ltbench.classifiers.learnable_scale import LearnableScale
 from ltbench.classifiers.linear import linear, one_vs_all, reset_linear
 from ltbench.classifiers.max_norm import bounded, norm_bound
 from ltbench.classifiers.meta_embedding import MetaEmbedding
+from ltbench.classifiers.nearest_centroids import NearestCentroids
 from ltbench.classifiers.nearest_mean import NearestClassMean
 from ltbench.classifiers.tau_norm import TauNormalized, tau_normalized
 
@@ -19,6 +20,7 @@ __all__ = [
     "CosineClassifier",
     "LearnableScale",
     "MetaEmbedding",
+    "NearestCentroids",
     "NearestClassMean",
     "TauNormalized",
     "bounded",

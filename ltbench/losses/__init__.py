@@ -63,6 +63,7 @@ from ltbench.losses.nested_collaborative import (
 )
 from ltbench.losses.paco import paco
 from ltbench.losses.prior_rebalancing import prior_rebalancing
+from ltbench.losses.quintuplet import quintuplet
 from ltbench.losses.range_loss import range_loss
 from ltbench.losses.residual_branches import branch_loss, class_groups
 from ltbench.losses.robal import robal, robal_margins
@@ -150,6 +151,7 @@ __all__ = [
     "posthoc_adjustment",
     "prior_rebalancing",
     "prototype_contrast",
+    "quintuplet",
     "range_loss",
     "rebalanced_weights",
     "robal",

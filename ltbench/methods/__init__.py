@@ -48,6 +48,7 @@ from ltbench.methods.module_improvement.hybrid_psc import HybridPSC
 from ltbench.methods.module_improvement.hybrid_sc import HybridSC
 from ltbench.methods.module_improvement.iem import IEM
 from ltbench.methods.module_improvement.kcl import KCL
+from ltbench.methods.module_improvement.lmle import LMLE
 from ltbench.methods.module_improvement.lws import LWS
 from ltbench.methods.module_improvement.mislas import MiSLAS
 from ltbench.methods.module_improvement.ncm import NCM
@@ -194,4 +195,5 @@ METHODS: dict[str, type[Method]] = {
     "hybrid_sc": HybridSC,
     "dro_lt": DROLT,
     "hfl": HFL,
+    "lmle": LMLE,
 }

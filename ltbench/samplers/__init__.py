@@ -18,6 +18,7 @@ from ltbench.samplers.probabilities import (
     reversed_frequency,
     square_root,
 )
+from ltbench.samplers.quintuplets import equal_clusters, half_of_each, mine_quintuplets
 
 __all__ = [
     "SAMPLERS",
@@ -28,7 +29,10 @@ __all__ = [
     "draw_epoch",
     "draw_images",
     "effective_number",
+    "equal_clusters",
+    "half_of_each",
     "instance",
+    "mine_quintuplets",
     "progressive",
     "rank_columns",
     "require_indices",

@@ -20,6 +20,7 @@ CASES["balms-held-out"] = Case("balanced_meta_softmax", {"meta_images": "held_ou
 CASES["bayesian_uncertainty-margins"] = Case("bayesian_uncertainty", {"start": 0.5})
 CASES["ib_loss-from-the-start"] = Case("ib_loss", {"start": 0.0})
 CASES["lfme-validation"] = Case("lfme", {"accuracies": "validation"})
+CASES["lmle"] = Case("lmle", {"smallest": 5})  # three of ten classes with several clusters
 CASES["metamodelnet"] = Case("metamodelnet", {"draws": 3, "fit_steps": 20, "most_steps": 10})
 CASES["mixup-ldam"] = Case("mixup", {"loss": "ldam"})
 CASES["rsg-drw"] = Case("rsg", {"loss": "drw"})
