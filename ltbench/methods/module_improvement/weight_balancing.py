@@ -20,8 +20,8 @@ Where ours is not theirs: epochs, schedules and the rate of stage 1 are those of
 they train for 320 epochs from 0.01. The rate of stage 2 is a tenth of the recipe's
 (`classifier_lr`): 0.01, as theirs, where that is 0.1. At ten times that rate their weight decay
 costs small classes their accuracy, probably because the classifier then is a mean over its last
-few steps. Their schedule is a step ahead, so that the rate of the last epoch is 0; they have a ResNet-34, test images with their
-mirror images, and take the best epoch of the test.
+few steps. Their schedule is a step ahead, so that the rate of the last epoch is 0; they have a
+ResNet-34, test images with their mirror images, and take the best epoch of the test.
 """
 
 from typing import Literal, cast
