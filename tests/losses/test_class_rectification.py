@@ -68,6 +68,13 @@ def test_images_of_large_classes_are_no_anchors(probabilities):
     assert found.equal(class_rectification(probabilities, LABELS, COUNTS))
 
 
+def test_of_classes_of_one_size_in_a_batch_the_smaller_one_has_the_anchors(probabilities):
+    labels = torch.tensor([0, 0, 1, 1])
+    found = class_rectification(probabilities[:4], labels, torch.tensor([20, 2, 9, 9]))
+    assert float(found) == pytest.approx(by_hand(probabilities[:4], labels, {1}, 0.5, 5))
+    assert float(found) != pytest.approx(by_hand(probabilities[:4], labels, {0}, 0.5, 5))
+
+
 def test_order_of_images_does_not_matter(probabilities):
     order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
     found = class_rectification(probabilities[order], LABELS[order], COUNTS, hardest=2)
