@@ -8,8 +8,8 @@ TPAMI 2019 (arXiv:1804.10851).
     hard positives and negatives by probability of the class (class level)         implemented
     L_crl = mean of max(0, m + |p_a - p_+| - (p_a - p_-)), relative comparison      implemented
     L = alpha L_crl + (1 - alpha) L_ce, alpha = eta Omega                           implemented
-    hard images by distance of features (instance level)        left out: worse in the paper
-    absolute and distribution comparison                        left out: worse in the paper
+    hard images by distance of features (instance level)        left out: an option there
+    absolute and distribution comparison                        left out: an option there
     several attributes of an image                              left out: images have one label
 
 Classes with fewer than two images in a batch are no minorities.
