@@ -1,8 +1,11 @@
 """BAGS: a new classifier in groups, on a frozen backbone."""
 
+import pytest
 import torch
+from pydantic import ValidationError
 
 from ltbench.losses import counted_samples, group_softmax
+from ltbench.methods.rebalancing.bags import BAGSHParams
 from ltbench.testing import steps
 from ltbench.testing.jobs import Case
 
@@ -35,6 +38,12 @@ def test_it_has_the_values_of_the_paper_and_is_a_second_stage():
     assert method.hparams.thresholds == (10, 100, 1000)
     assert method.hparams.ratio == 8
     assert method.stage.recipe_stage == "stage2"
+
+
+@pytest.mark.parametrize("thresholds", [(100, 10), (10, 10, 1000)])
+def test_thresholds_that_do_not_ascend_are_refused(thresholds):
+    with pytest.raises(ValidationError, match="thresholds must ascend"):
+        BAGSHParams(thresholds=thresholds)
 
 
 def test_empty_groups_are_dropped():

@@ -20,8 +20,9 @@ What the notes do not say is ours: with many classes a batch lacks most of them,
 relative to the smallest of the classes that are there; an image of a class with r < 1 stays with
 probability r; weights are at most 10, and the loss is divided by B; an anchor is not its own
 positive; k is 5, the margin 0.5, epsilon 0.01, the base of the concave schedule 0.99; embeddings
-are of length 1, by a linear layer beside the classifier. As printed f jumps at p L; `smooth` is the
-other reading, that does not.
+are of length 1, by a linear layer beside the classifier. The concave schedule is 0.99 to the power
+of the completed epochs, not of their share: after few epochs it is still near 1. As printed f jumps
+at p L; `smooth` is the other reading, that does not.
 """
 
 import math
@@ -128,7 +129,10 @@ def _distances(first: Tensor, second: Tensor) -> Tensor:
 class DynamicCurriculumHParams(HParams):
     """Hyper-parameters of dynamic curriculum learning."""
 
-    schedule: Schedule = Field("convex", description="of the exponent of the class distribution")
+    schedule: Schedule = Field(
+        "convex",
+        description="of the class distribution's exponent; concave: 0.99 to the power of the epoch",
+    )
     max_weight: float = Field(10.0, ge=1, description="largest weight of an image")
     width: int = Field(64, ge=1, description="dimension of the embedding")
     images: int = Field(
