@@ -7,7 +7,8 @@ are the same. `reference/published.csv` holds 2,186 numbers with their sources,
 """
 
 import csv
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -161,8 +162,22 @@ def published_names(entry: VariantResult) -> frozenset[str]:
     variant = entry.variant
     if variant.recipe is not None:
         return frozenset()
-    identity = (variant.method, variant.hparams, entry.init_method)
-    for row in _names()["variants"]:
-        if (row["method"], row.get("hparams", {}), row.get("init_from")) == identity:
-            return frozenset(row["published"])
-    return frozenset()
+    identity = _identity(variant.method, variant.hparams, entry.init_method)
+    return _names_of_variants().get(identity, frozenset())
+
+
+@cache
+def _names_of_variants() -> dict[tuple[str, str, str | None], frozenset[str]]:
+    """Return the names in papers by the identity of a variant; the first row counts."""
+    return {
+        _identity(row["method"], row.get("hparams", {}), row.get("init_from")): frozenset(
+            row["published"]
+        )
+        for row in reversed(_names()["variants"])
+    }
+
+
+def _identity(
+    method: str, hparams: Mapping[str, Any], init: str | None
+) -> tuple[str, str, str | None]:
+    return method, json.dumps(hparams, sort_keys=True), init

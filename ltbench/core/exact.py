@@ -8,7 +8,9 @@ the rationals of their first twelve digits.
 from collections.abc import Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
+from itertools import compress
 from math import isqrt, lcm, log2
+from operator import mul
 from typing import Final
 
 DIGITS: Final = 12
@@ -75,13 +77,19 @@ def mean_accuracy(
     Returns:
         None if no class with a weight has images.
     """
-    counts = zip(hits, totals, weights or [1] * len(totals), strict=True)
-    kept = [(weight, right, n) for right, n, weight in counts if weight and n]
-    if not kept:
+    if 0 in totals:
+        kept = [n > 0 for n in totals]
+        weights = None if weights is None else list(compress(weights, kept))
+        hits, totals = list(compress(hits, kept)), list(compress(totals, kept))
+    weight = len(totals) if weights is None else sum(weights)
+    if not weight:
         return None
-    common = lcm(*{n for _, _, n in kept})
-    right = sum(weight * hit * (common // n) for weight, hit, n in kept)
-    return Fraction(right, common * sum(weight for weight, _, _ in kept))
+    sizes = set(totals)
+    common = lcm(*sizes)
+    if len(sizes) > 1:
+        hits = [hit * (common // n) for hit, n in zip(hits, totals, strict=True)]
+    right = sum(hits) if weights is None else sum(map(mul, weights, hits))
+    return Fraction(right, common * weight)
 
 
 def fixed(number: Fraction, decimals: int, flags: str = "") -> str:

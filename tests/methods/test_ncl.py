@@ -112,11 +112,11 @@ def test_momentum_encoders_follow_backbone_and_projection():
 
 def test_without_contrast_there_is_one_view_and_no_encoder():
     method = steps.begin(Case("ncl", {"contrast": 0.0}))
-    assert method.stage.views == 1
+    assert method.stage.views == ("recipe",)
     assert method.stage.forward_passes == 0
     assert len(method.contrast) == 0
     assert "contrast" not in method.training_loss(steps.training_batch(method))
-    assert steps.begin(Case("ncl", SMALL)).stage.views == 2
+    assert steps.begin(Case("ncl", SMALL)).stage.views == ("recipe", "distorted")
 
 
 def test_predictions_are_the_mean_of_logits_without_prior():

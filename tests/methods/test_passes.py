@@ -17,7 +17,7 @@ COUNTS = torch.tensor([120, 110, 50, 40, 9, 5])
 GROUPS = {"all": [0, 1, 2, 3, 4, 5], "many": [0, 1], "medium": [2, 3], "few": [4, 5]}
 CASES = {key: (key, {}) for key in METHODS} | {
     "balms-held-out": ("balanced_meta_softmax", {"meta_images": "held_out"}),
-    "hfl": ("hfl", {"groups": (1, 1)}),  # a batch of six has images for one network
+    "hfl": ("hfl", {"groups": (1, 1)}),  # a small batch has images for one network
     "ssp-moco": ("ssp", {"task": "moco", "queue": 40, "width": 8}),
     "kcl": ("kcl", {"queue": 40, "width": 8}),
     "tsc": ("tsc", {"queue": 40, "width": 8}),
@@ -36,11 +36,8 @@ OTHER = {
     ("ftl", "transfer"): (0.5, SECOND),
 }
 """Share of the epochs in which a step has other passes, and an epoch of them."""
-STATISTICS = {("ftl", "transfer"): 0.5}
+STATISTICS = {("ftl", "transfer"): 0.5, ("dro_lt", "features"): 1.0}
 """Passes of an image in statistics passes after the first, by epoch."""
-LABELS = torch.arange(6)
-DEFERRED = {"m2m": 0.2, "metasaug": 0.2}
-"""Share of the epochs in which a step has other passes, in recipes that defer."""
 NETWORKS = {"hfl": 15}
 """Networks of a prediction by default, where the first stage has one."""
 
@@ -105,11 +102,6 @@ def test_declared_passes_are_those_of_a_training_step(key, hparams, name):
         other, loss = flops(lambda: total_loss(method.training_loss(step)))
         forward += share * (other - forward)
         backward += share * (flops(loss.backward)[0] - backward)
-    unit = of_a_prediction(build(key, **hparams))
-    if key in DEFERRED:
-        method.progress = Progress(1, 2, deferred=True, lr=0.1)
-        late, _ = flops(lambda: method.training_loss(step))
-        forward += DEFERRED[key] * (late - forward)
     unit = NETWORKS.get(key, 1) * of_a_prediction(build(key, **hparams))
     taught = sum(of_a_prediction(build(t.method, **t.hparams)) for t in method.teachers) / unit
     drawn = len(LABELS) * len(names) * unit

@@ -281,10 +281,10 @@ def test_auxiliary_images_are_recorded_for_jobs_that_have_them(toy):
     variants = [{"label": "Tuned", "method": "tuned"}]
     plan = toy.plan(variants, dataset=apart, methods={"tuned": tuned})
     job = plan.jobs[toy.key_of(plan, "Tuned")]
-    with pytest.raises(ValidationError, match="auxiliary images, their hash and their counts"):
-        toy.record(job, HITS)
     plain = toy.plan([{"label": "Softmax", "method": "softmax"}])
     other = toy.record(plain.jobs[toy.key_of(plain, "Softmax")], HITS)
+    with pytest.raises(ValidationError, match="auxiliary images, their hash and their counts"):
+        toy.record(job, HITS, split=other.split)
     facts = other.split.model_copy(
         update={"auxiliary_hash": "d" * 64, "auxiliary_counts": (5, 5, 5, 5, 5, 2)}
     )
