@@ -7,7 +7,7 @@ add an entry to `_ENTRIES`; a plugin adds its own by a module-level `METRICS = [
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from math import prod
+from math import lcm, prod
 from typing import Literal, get_args
 
 from ltbench.config.errors import Location
@@ -117,7 +117,9 @@ def macro_precision(test: EvaluationResult) -> Fraction | None:
 
 def worst_class(test: EvaluationResult) -> Fraction:
     """Return the lowest recall of a class of the test set."""
-    return min(Fraction(hits, n) for hits, n in zip(test.hits, test.totals, strict=True) if n)
+    common = lcm(*(set(test.totals) - {0}))
+    counts = zip(test.hits, test.totals, strict=True)
+    return Fraction(min(hits * (common // n) for hits, n in counts if n), common)
 
 
 def geometric_mean(test: EvaluationResult) -> Fraction:

@@ -56,7 +56,9 @@ def _order(of: Leaderboard) -> list[tuple[str, str]]:
     board = of.fullest
     if board is None:
         return []
-    runs = table_of_runs(of.loaded.records).exact
+    dataset, stored = board.dataset.id, of.loaded.records
+    same = {key: each for key, each in stored.items() if each.record.job.dataset.id == dataset}
+    runs = table_of_runs(same).exact
     for table in reference_tables():
         own = boards_of(table, runs).get((board.dataset.id, board.recipe.name), [])
         compared = Compared(table, board.title, scores_of(table, own))

@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -141,11 +142,15 @@ def inline(drawing: Drawing) -> Markup:
 
 def curve_line(values: Sequence[Fraction], width: int, height: int) -> str:
     """Return accuracies in percent as points of an SVG polyline."""
-    step = Fraction(width, max(len(values) - 1, 1))
-    return " ".join(
-        f"{fixed(i * step, 1)},{fixed(height * (1 - value / 100), 1)}"
-        for i, value in enumerate(values)
-    )
+    across = _equal_steps(len(values), width)
+    heights = (fixed(height * (1 - value / 100), 1) for value in values)
+    return " ".join(map("{},{}".format, across, heights))
+
+
+@cache
+def _equal_steps(points: int, width: int) -> tuple[str, ...]:
+    step = Fraction(width, max(points - 1, 1))
+    return tuple(fixed(i * step, 1) for i in range(points))
 
 
 def curve_area(curve: Curve, width: int, height: int) -> str:
