@@ -2,10 +2,8 @@
 
 import pytest
 import torch
-from pydantic import ValidationError
 
 from ltbench.losses import counted_samples, group_softmax
-from ltbench.methods.rebalancing.bags import BAGSHParams
 from ltbench.testing import steps
 from ltbench.testing.jobs import Case
 
@@ -42,8 +40,8 @@ def test_it_has_the_values_of_the_paper_and_is_a_second_stage():
 
 @pytest.mark.parametrize("thresholds", [(100, 10), (10, 10, 1000)])
 def test_thresholds_that_do_not_ascend_are_refused(thresholds):
-    with pytest.raises(ValidationError, match="thresholds must ascend"):
-        BAGSHParams(thresholds=thresholds)
+    with pytest.raises(ValueError, match="thresholds: expected ascending"):
+        steps.build(Case("bags", {"thresholds": thresholds}), COUNTS)
 
 
 def test_empty_groups_are_dropped():

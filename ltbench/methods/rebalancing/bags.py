@@ -21,7 +21,7 @@ sum to one; in calibration errors they are divided by their sum. It is a second 
 backbone, to be compared with cRT rather than with softmax.
 """
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
@@ -39,14 +39,6 @@ class BAGSHParams(HParams):
     ratio: float = Field(
         8.0, ge=0, description='samples of "others" for each sample of a group\'s classes (beta)'
     )
-
-    @field_validator("thresholds")
-    @classmethod
-    def _ascending(cls, thresholds: tuple[int, ...]) -> tuple[int, ...]:
-        """Refuse thresholds that do not ascend."""
-        if list(thresholds) != sorted(set(thresholds)):
-            raise ValueError(f"thresholds must ascend: {thresholds}")
-        return thresholds
 
 
 class BAGS(Method):
