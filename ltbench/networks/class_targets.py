@@ -6,7 +6,6 @@ Li et al., "Targeted Supervised Contrastive Learning for Long-Tailed Recognition
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 TEMPERATURE = 0.07
@@ -74,5 +73,7 @@ def moved_centroids(centroids: Tensor, features: Tensor, labels: Tensor, momentu
 
 def assign_targets(centroids: Tensor, targets: Tensor) -> Tensor:
     """Return each class's target [C] int64, with the largest sum of cosines (Hungarian method)."""
+    from scipy.optimize import linear_sum_assignment
+
     cosines = (centroids @ targets.T).double().cpu().numpy()
     return torch.from_numpy(linear_sum_assignment(-cosines)[1]).to(centroids.device)
