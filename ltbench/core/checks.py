@@ -14,6 +14,9 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 
 from ltbench.core.distributed import world_size
 
+MOST_CLASSES = 2**24
+"""Bound of labels where their number of classes is not known: larger ones are mistakes."""
+
 
 def check_labels(
     labels: Tensor,

@@ -6,11 +6,9 @@ Huang, Li, Loy, Tang, "Learning Deep Representation for Imbalanced Classificatio
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench.core.checks import check_labels, check_shape, check_value
+from ltbench.core.checks import MOST_CLASSES, check_labels, check_shape, check_value
 from ltbench.core.distributed import gather, global_mean
 from ltbench.losses.counts import as_constant
-
-ANY_CLASS = 2**24
 
 
 def quintuplet(
@@ -34,7 +32,7 @@ def quintuplet(
         Three scalars.
     """
     check_shape("distances", distances, "A", 4)
-    check_labels(labels, (len(distances), ANY_CLASS))
+    check_labels(labels, (len(distances), MOST_CLASSES))
     check_shape("known", known, *distances.shape)
     check_value("margins", margins, "three, at least 0", holds=len(margins) == 3)
     check_value("margins", margins, "three, at least 0", holds=min(margins) >= 0)

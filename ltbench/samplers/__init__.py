@@ -19,6 +19,7 @@ from ltbench.samplers.probabilities import (
     square_root,
 )
 from ltbench.samplers.quintuplets import equal_clusters, half_of_each, mine_quintuplets
+from ltbench.samplers.resampled import repeated_passes
 
 __all__ = [
     "SAMPLERS",
@@ -35,6 +36,7 @@ __all__ = [
     "mine_quintuplets",
     "progressive",
     "rank_columns",
+    "repeated_passes",
     "require_indices",
     "reversed_frequency",
     "square_root",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from ltbench.core.checks import check_labels, check_value
+from ltbench.core.checks import MOST_CLASSES, check_labels, check_value
 from ltbench.core.seeding import make_generator
 from ltbench.samplers.probabilities import (
     class_balanced,
@@ -82,10 +82,6 @@ class EpochDraw:
         """Return the images that a sampler draws, [steps, B] positions in `labels`."""
         generator = self.generator(name)
         return draw_epoch(name, self.labels, self.epoch, self.epochs, self.batch, generator)
-
-
-MOST_CLASSES = 2**24
-"""Bound of labels, whose classes are counted: larger ones are mistakes."""
 
 
 def draw_epoch(

@@ -57,9 +57,23 @@ def capped(labels: Tensor, draws: int, generator: Generator, per_class: int) -> 
     shuffled, counts, starts = _shuffled_in_classes(labels, Generator().manual_seed(SUBSET_SEED))
     within = torch.arange(len(labels)) - torch.repeat_interleave(starts, counts)
     kept = shuffled[within < per_class]
-    passes = -(-draws // len(kept))
-    orders = [torch.randperm(len(kept), generator=generator) for _ in range(passes)]
-    return kept[torch.cat(orders)[:draws]]
+    return repeated_passes(kept, draws, generator)
+
+
+def repeated_passes(images: Tensor, draws: int, generator: Generator) -> Tensor:
+    """Pass over images, each time in a new order.
+
+    Args:
+        images: [n] int64.
+        draws: number of images to draw, of as many passes as needed.
+        generator: on the CPU.
+
+    Returns:
+        [draws] int64.
+    """
+    passes = -(-draws // len(images))
+    orders = [torch.randperm(len(images), generator=generator) for _ in range(passes)]
+    return images[torch.cat(orders)[:draws]]
 
 
 def _distinct(total: int, draws: int, generator: Generator) -> Tensor:

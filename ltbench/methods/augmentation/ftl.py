@@ -52,7 +52,7 @@ from ltbench.methods.contract import (
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.class_statistics import ClassMeans
 from ltbench.networks.momentum import projection
-from ltbench.samplers import draw_images
+from ltbench.samplers import draw_images, repeated_passes
 
 TURNS = 3
 """Kinds of steps in an epoch with a fixed encoder."""
@@ -232,9 +232,7 @@ class FTL(Method):
         far = self.far.cpu().nonzero().flatten()
         if len(far) == 0:
             far = (~self.is_tail.cpu()[draw.labels]).nonzero().flatten()
-        passes = -(-turns * draw.batch // len(far))
-        orders = [torch.randperm(len(far), generator=generator) for _ in range(passes)]
-        regular = far[torch.cat(orders)[: turns * draw.batch]].view(turns, draw.batch)
+        regular = repeated_passes(far, turns * draw.batch, generator).view(turns, draw.batch)
 
         shape = 2, turns, draw.batch
         uniform = torch.rand(shape, dtype=torch.float64, generator=generator)

@@ -249,15 +249,8 @@ class MetaModelNet(Method):
             features: [N, D], of mean squared length 1.
             labels: [N].
         """
-        hparams, counts = self.hparams, self.counts
-        whole = fitted_rows(
-            features[None],
-            labels[None],
-            len(counts),
-            hparams.fit_steps,
-            hparams.fit_decay,
-            self.beat,
-        )[0]
+        counts = self.counts
+        whole = self.fitted(features[None], labels[None])[0]
         blocks = number_of_blocks(counts.cpu())
         entry = entry_blocks(counts)
         if blocks == 0 or bool((entry >= blocks).all()):

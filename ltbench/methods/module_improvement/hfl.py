@@ -30,13 +30,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ltbench.classifiers import linear
 from ltbench.core.distributed import all_sum, world_size
 from ltbench.core.tree import average_linkage, group_sizes
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.cross_entropy import cross_entropies
 from ltbench.methods.contract import Batch, EpochDraw, HParams, Loss, Method, Paper, Stage
-from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.class_statistics import ClassMeans
 
 LEVELS = ("level1", "level2")
@@ -111,18 +110,13 @@ class HFL(Method):
         self.sizes = group_sizes(self.hparams.groups, spec.classes)
         self.groups: Tensor  # [2, C], see `core.tree`
         self.register_buffer("groups", self.counts.new_zeros(len(self.sizes), spec.classes))
-        root, *networks = (self.new_network(spec) for _ in range(1 + sum(self.sizes)))
+        new = super().build_network
+        root, *networks = (new(spec) for _ in range(1 + sum(self.sizes)))
         first = self.sizes[0]
         levels = networks[:first], networks[first:]
         self.nodes = nn.ModuleList(map(nn.ModuleList, levels))
         self.trained: list[int] = []  # the groups that this stage trains
         return root
-
-    @staticmethod
-    def new_network(spec: NetworkSpec) -> Network:
-        """Return a network of all classes."""
-        backbone, width = build_backbone(spec)
-        return Network(backbone, linear(width, spec.classes))
 
     def level_nodes(self, level: int) -> list[nn.Module]:
         """Return the networks of a level, 0 or 1."""

@@ -84,6 +84,10 @@ class RealisticTaxonomic(Method):
         self.sizes = [size for size in sizes if size > 1]
         self.groups: Tensor  # [L, C], see `core.tree`
         self.register_buffer("groups", self.counts.new_zeros(len(self.sizes), spec.classes))
+        return self.new_network(spec)
+
+    def new_network(self, spec: NetworkSpec) -> Network:
+        """Return a network with a logit for each edge."""
         backbone, width = build_backbone(spec)
         return Network(backbone, linear(width, sum(self.sizes) + spec.classes))
 
@@ -97,9 +101,7 @@ class RealisticTaxonomic(Method):
         if stage.needs_statistics_pass:
             self.means = ClassMeans(self.spec.classes)
             return
-        backbone, width = build_backbone(self.spec)
-        new = Network(backbone, linear(width, sum(self.sizes) + self.spec.classes))
-        self.network.load_state_dict(new.state_dict())
+        self.network.load_state_dict(self.new_network(self.spec).state_dict())
 
     def update_statistics(self, batch: Batch) -> None:
         """Add a batch's features to the means of their classes."""
