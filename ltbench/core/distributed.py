@@ -20,6 +20,21 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def own_rows(count: int) -> slice:
+    """Return the slice of this rank's rows among the gathered rows.
+
+    Args:
+        count: of the rows, equal on every rank.
+    """
+    return slice(rank() * count, (rank() + 1) * count)
+
+
+def own_positions(rows: Tensor) -> Tensor:
+    """Return the positions [B] of this rank's rows [B, ...] among the gathered rows."""
+    own = own_rows(len(rows))
+    return torch.arange(own.start, own.stop, device=rows.device)
+
+
 def all_sum(value: Tensor) -> Tensor:
     """Return the sum over ranks, without gradient.
 
@@ -65,7 +80,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return all_sum(gradient)[rank() * ctx.count : (rank() + 1) * ctx.count]
+        return all_sum(gradient)[own_rows(ctx.count)]
 
 
 def gather_with_gradient(value: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ltbench.core.distributed import gather, rank, world_size
+from ltbench.core.distributed import gather, own_rows, world_size
 
 
 class GlobalBatchRNG:
@@ -83,5 +83,4 @@ class GlobalBatchRNG:
 
     @staticmethod
     def _share(drawn: Tensor, samples: Tensor) -> Tensor:
-        count = len(samples)
-        return drawn[rank() * count : (rank() + 1) * count].to(samples.device)
+        return drawn[own_rows(len(samples))].to(samples.device)

@@ -4,12 +4,11 @@ Zhu, Wang, Chen, Chen, Jiang, "Balanced Contrastive Learning for Long-Tailed Vis
 CVPR 2022 (arXiv:2207.09052).
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench.core.checks import check_labels, check_shape
-from ltbench.losses.contrast import contrast
+from ltbench.losses.contrast import contrast, other_samples
 from ltbench.losses.counts import as_constant
 
 
@@ -34,7 +33,6 @@ def balanced_contrast(
     check_shape("contrast_labels", contrast_labels, "M")
     check_labels(positions, similarities.shape, "positions")
     similarities = as_constant(similarities, similarities)
-    others = torch.ones_like(similarities).scatter(1, positions[:, None], 0.0)  # [A, M]
-    same = others * (labels[:, None] == contrast_labels)
+    others, same = other_samples(similarities, labels, contrast_labels, positions)  # [A, M]
     sizes = F.one_hot(contrast_labels, classes).sum(dim=0)[contrast_labels]  # [M]
     return contrast(similarities, same, others / (sizes - same))

@@ -13,6 +13,24 @@ from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant, or_one
 
 
+def other_samples(
+    scores: Tensor, labels: Tensor, sample_labels: Tensor, positions: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the samples that are not the anchor itself, and those of its class among them.
+
+    Args:
+        scores: [A, M], of anchors with samples.
+        labels: [A], of the anchors.
+        sample_labels: [M].
+        positions: [A] int64, of the anchors among the samples.
+
+    Returns:
+        [A, M] each, 1 or 0 in the precision of the scores.
+    """
+    others = torch.ones_like(scores).scatter(1, positions[:, None], 0.0)
+    return others, others * (labels[:, None] == sample_labels)
+
+
 def contrast(
     scores: Tensor,
     positives: Tensor,

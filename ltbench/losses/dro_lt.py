@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ltbench.core.checks import check_labels, check_shape, check_value
-from ltbench.core.distributed import gather, gather_with_gradient, global_mean, rank
+from ltbench.core.distributed import gather, gather_with_gradient, global_mean, own_positions
 from ltbench.losses.counts import as_constant
 
 
@@ -38,6 +38,6 @@ def dro_lt(
     own = means.to(features.dtype)[labels]  # [B, D]
     distances = torch.cdist(own, every, compute_mode="donot_use_mm_for_euclid_dist")
     scores = -(distances + torch.where(same, radius, 0)) / temperature
-    place = rank() * len(labels) + torch.arange(len(labels), device=labels.device)
+    place = own_positions(labels)
     losses = scores.logsumexp(dim=1) - scores.gather(1, place[:, None])[:, 0]  # [B]
     return global_mean(losses, 1 / same.sum(dim=1).to(losses.dtype))

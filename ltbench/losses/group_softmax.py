@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ltbench.core.checks import check_labels, check_shape, check_value
-from ltbench.core.distributed import all_sum, gather, rank, world_size
+from ltbench.core.distributed import all_sum, gather, own_rows, world_size
 from ltbench.losses.counts import as_constant, check_counts, or_one
 
 
@@ -107,5 +107,5 @@ def counted_samples(labels: Tensor, groups: Tensor, numbers: Tensor, ratio: floa
     drawn = (ratio * all_sum(own.sum(dim=0)).double()).long()  # [K]
     everywhere = gather(numbers.masked_fill(own, torch.inf))  # others first, [W * B, K]
     ranks = everywhere.argsort(dim=0, stable=True).argsort(dim=0)
-    ranks = ranks[rank() * len(labels) : (rank() + 1) * len(labels)]
+    ranks = ranks[own_rows(len(labels))]
     return own | (ranks < drawn)

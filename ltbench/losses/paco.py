@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench.core.checks import check_labels, check_shape
-from ltbench.losses.contrast import contrast
+from ltbench.losses.contrast import contrast, other_samples
 from ltbench.losses.counts import as_constant, class_sizes
 
 
@@ -54,8 +54,7 @@ def paco(
     sizes = class_sizes(counts, allow_empty=True)
     prior = sizes / sizes.sum()
     classes = logits + as_constant((prior + 1e-9).log(), logits)  # [B, C]
-    others = torch.ones_like(similarities).scatter(1, positions[:, None], 0.0)  # [B, M]
-    same = others * (labels[:, None] == contrast_labels)
+    others, same = other_samples(similarities, labels, contrast_labels, positions)  # [B, M]
     one_hot = F.one_hot(labels, len(counts)).to(similarities.dtype)
     if smoothing:
         one_hot = one_hot * (1 - smoothing) + (1 - one_hot) * smoothing / (len(counts) - 1)

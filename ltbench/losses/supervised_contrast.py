@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench.core.checks import check_labels, check_shape, check_value
-from ltbench.core.distributed import gather, gather_with_gradient, rank
-from ltbench.losses.contrast import contrast
+from ltbench.core.distributed import gather, gather_with_gradient, own_positions
+from ltbench.losses.contrast import contrast, other_samples
 from ltbench.losses.counts import as_constant
 
 
@@ -35,9 +35,8 @@ def supervised_contrast(embeddings: Tensor, labels: Tensor, temperature: float =
     with torch.autocast(embeddings.device.type, enabled=False):
         anchors = F.normalize(as_constant(embeddings, embeddings), dim=2).flatten(0, 1)
         scores = anchors @ gather_with_gradient(anchors).T / temperature  # [V * B, W * V * B]
-    positions = rank() * len(own) + torch.arange(len(own), device=own.device)
-    others = torch.ones_like(scores, dtype=torch.bool).scatter(1, positions[:, None], value=False)
-    return contrast(scores, (own[:, None] == gather(own)) & others, others)
+    others, same = other_samples(scores, own, gather(own), own_positions(own))
+    return contrast(scores, same, others)
 
 
 def prototype_contrast(

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from ltbench.augment import TURNS, turned
 from ltbench.classifiers import linear
-from ltbench.core.distributed import rank
+from ltbench.core.distributed import own_rows
 from ltbench.losses import cross_entropy, info_nce
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import NetworkSpec, build_backbone
@@ -112,7 +112,7 @@ class SSP(Method):
         queries = F.normalize(self.network(first))
         self.slow.follow(self.network, momentum=self.hparams.momentum)
         keys = self.slow.shuffled(second, self.rng, self.hparams.norm_groups)  # [N, D]
-        positives = keys[rank() * len(queries) : (rank() + 1) * len(queries)]
+        positives = keys[own_rows(len(queries))]
         negatives = self.queue.keys.to(keys.dtype, copy=True)  # changes before the backward pass
         loss = info_nce(queries, positives, negatives, self.hparams.temperature)
         self.queue.push(keys=keys)

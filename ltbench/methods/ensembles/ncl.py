@@ -32,7 +32,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier, linear
-from ltbench.core.distributed import gather, rank
+from ltbench.core.distributed import gather, own_rows
 from ltbench.losses import adjusted_logits, collaborative_loss, hard_classes, info_nce
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec
@@ -81,7 +81,7 @@ class Contrast(nn.Module):
         """Return the contrast of features [B, D] with keys of other views, and store the keys."""
         queries = F.normalize(self.projection(features))
         keys = gather(self.copy(images))  # [N, D] of the global batch
-        positives = keys[rank() * len(queries) : (rank() + 1) * len(queries)]
+        positives = keys[own_rows(len(queries))]
         negatives = self.queue.keys.to(keys.dtype, copy=True)  # changes before the backward pass
         loss = info_nce(queries, positives, negatives, self.hparams.temperature)
         self.queue.push(keys=keys)

@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
-from ltbench.core.distributed import gather, gather_with_gradient, rank
+from ltbench.core.distributed import gather, gather_with_gradient, own_positions
 from ltbench.losses import balanced_contrast, logit_adjustment
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
@@ -104,7 +104,7 @@ class BCL(Method):
         first, second = map(gather_with_gradient, views.chunk(2))  # [N, D]
         classes, gathered = self.spec.classes, gather(labels)
         samples = torch.cat([first, second, self.network.centers()])
-        own = rank() * len(labels) + torch.arange(len(labels), device=labels.device)
+        own = own_positions(labels)
         return balanced_contrast(
             views @ samples.T / self.hparams.temperature,
             labels.repeat(2),

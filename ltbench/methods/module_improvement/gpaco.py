@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import nn
 
 from ltbench.classifiers import linear
-from ltbench.core.distributed import gather, gather_with_gradient, rank
+from ltbench.core.distributed import gather, gather_with_gradient, own_positions
 from ltbench.losses import paco
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
@@ -80,8 +80,7 @@ class GPaCo(Method):
         features = torch.cat([self.network.features(view) for view in batch.images])
         anchors = F.normalize(self.network.projection(features))  # [2 B, D]
         first, second = map(gather_with_gradient, anchors.chunk(2))  # [N, D]
-        labels, size = gather(batch.labels), len(batch.labels)
-        own = rank() * size + torch.arange(size, device=labels.device)
+        labels, own = gather(batch.labels), own_positions(batch.labels)
         contrast = torch.cat([first, second, queue.keys.to(anchors.dtype)])
         loss = paco(
             self.network.classifier(features),

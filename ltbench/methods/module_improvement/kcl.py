@@ -14,8 +14,8 @@ Keys of the class that are not drawn are negatives, as in the authors' default, 
 Where ours is not theirs: positives are drawn at random, as in the paper; the code takes the first.
 The queue begins with random keys without class, which are negatives; the authors fill it before
 training. Both views are distorted on small images; the authors' command for ImageNet-LT has the
-recipe's transform for both. Distorted views of 8x8 digits are too strong: there KCL is 11 points
-better with `views: recipe`. They train for 200 epochs with a cosine from 0.1 and decay 5e-4.
+recipe's transform for both. Distorted views of 8x8 digits are too strong: there `views: recipe` is
+better. They train for 200 epochs with a cosine from 0.1 and decay 5e-4.
 """
 
 from typing import ClassVar, Literal, cast
@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear, reset_linear
-from ltbench.core.distributed import gather, rank
+from ltbench.core.distributed import gather, own_rows
 from ltbench.losses import cross_entropy, draw_positives, k_positive
 from ltbench.losses.k_positive import Unused
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
@@ -143,7 +143,7 @@ class KCL(Method):
         queries = F.normalize(network.projection(network.features(first)))
         network.copy.follow(network.backbone, network.projection, momentum=hparams.momentum)
         keys = network.copy.shuffled(second, self.rng, hparams.norm_groups)  # [N, D]
-        own = keys[rank() * len(queries) : (rank() + 1) * len(queries)]
+        own = keys[own_rows(len(queries))]
         queue = network.queue.keys.to(keys.dtype, copy=True)  # changes before the backward pass
         same = labels[:, None] == network.queue.labels
         drawn = draw_positives(same, self.rng.uniform(labels, hparams.positives))

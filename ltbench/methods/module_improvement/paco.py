@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
-from ltbench.core.distributed import gather, gather_with_gradient, rank
+from ltbench.core.distributed import gather, gather_with_gradient, own_positions
 from ltbench.losses import paco
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
@@ -124,7 +124,7 @@ class PaCo(Method):
             labels,
             queries @ contrast.T / hparams.temperature,
             torch.cat([key_labels, key_labels, queue.labels]),
-            rank() * len(labels) + torch.arange(len(labels), device=labels.device),
+            own_positions(labels),
             self.counts,
             alpha=hparams.alpha,
             gamma=hparams.gamma,
