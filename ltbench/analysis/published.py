@@ -168,7 +168,7 @@ def published_names(entry: VariantResult) -> frozenset[str]:
 
 @cache
 def _names_of_variants() -> dict[tuple[str, str, str | None], frozenset[str]]:
-    """Return the names in papers by the identity of a variant; the first row counts."""
+    """Return names in papers by a variant's identity."""
     return {
         _identity(row["method"], row.get("hparams", {}), row.get("init_from")): frozenset(
             row["published"]

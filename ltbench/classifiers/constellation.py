@@ -13,7 +13,7 @@ SCALE = 10.0
 
 
 class ConstellationClassifier(nn.Module):
-    """Two cosine classifiers with points w_c, w_c + d_1, ..., w_c + d_S for each class.
+    """Two cosine classifiers with several points for each class.
 
         z_c = max_s tau cos(x, w_c + d_s),  d_0 = 0
 

@@ -81,7 +81,7 @@ class ActiveSteps:
                 self._flags[term].append(loss[term].detach() != 0)
 
     def counts(self) -> dict[str, list[int]]:
-        """Return the steps in which a loss was not zero, and all that had it, by name.
+        """Return the active steps and all steps of each loss.
 
         All ranks must call this.
         """

@@ -17,7 +17,7 @@ from ltbench.core.checks import check_shape, check_value
 
 @dataclass(frozen=True)
 class Tree:
-    """A tree of C classes with L levels of groups, N nodes and E edges.
+    """A tree of classes: L levels of groups, N nodes, E edges.
 
     Attributes:
         nodes: [L + 1, C] int64, the nodes on the path to each class, from the root.

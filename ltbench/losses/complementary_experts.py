@@ -39,7 +39,7 @@ def complementary_experts(logits: Tensor, labels: Tensor, groups: Tensor) -> dic
 
 
 def fused_logits(logits: Tensor, norms: Tensor, groups: Tensor) -> Tensor:
-    """Return each class's mean over the experts that have it, in the first expert's scale.
+    """Return each class's mean over its experts, in one scale.
 
         mean over i with c in T_i of (s_1 / s_i) z_ic,  s_i the mean of norms over T_i
 

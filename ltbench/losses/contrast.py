@@ -16,7 +16,7 @@ from ltbench.losses.counts import as_constant, or_one
 def other_samples(
     scores: Tensor, labels: Tensor, sample_labels: Tensor, positions: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the samples that are not the anchor itself, and those of its class among them.
+    """Return masks of other samples, and of those of the anchor's class.
 
     Args:
         scores: [A, M], of anchors with samples.

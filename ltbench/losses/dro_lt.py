@@ -15,7 +15,7 @@ from ltbench.losses.counts import as_constant
 def dro_lt(
     features: Tensor, labels: Tensor, means: Tensor, radii: Tensor, temperature: float = 1.0
 ) -> Tensor:
-    """Return the distance of features to their class mean, by a softmax over the global batch.
+    """Return the mean -log softmax of distances to class means.
 
         s_cj = -||mu_c - f_j|| - epsilon_j 1[y_j = c]
         mean over the classes c of the batch of the mean over their images of -log softmax_j(s_cj/T)

@@ -17,7 +17,7 @@ EXCLUDED = -30.0
 
 
 def hardest_negative(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the experts' mean KL divergence from a teacher of other classes, summed over experts.
+    """Return the experts' summed KL divergences from a teacher.
 
         sum_k KL(softmax(r) || softmax(z_k without the label))
 

@@ -13,7 +13,7 @@ from ltbench.losses.counts import as_constant, check_counts, or_one
 
 
 def compensated_logits(logits: Tensor, targets: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-    """Return z sigma + mu, by class and by whether the sample is of the class.
+    """Return z sigma + mu, by class and by membership.
 
     Args:
         logits: [B, C].
@@ -54,7 +54,7 @@ def logit_moments(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tens
 
 
 def balancing_weights(targets: Tensor, counts: Tensor) -> Tensor:
-    """Return exp(1 - pi) for classes of a sample, exp(pi) for the others, [B, C].
+    """Return exp(1 - pi) of own, exp(pi) of other classes, [B, C].
 
     Args:
         targets: [B, C] bool.

@@ -49,7 +49,7 @@ def softmax_binary(logits: Tensor, labels: Tensor, weights: Tensor, floor: float
 
 
 def _log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log p and log(1 - p), [B, C] each, exact also where p is near 0 or 1."""
+    """Return exact log p and log(1 - p), [B, C] each."""
     present = logits.log_softmax(dim=1)
     largest = torch.zeros_like(logits, dtype=torch.bool)
     largest.scatter_(1, logits.argmax(dim=1, keepdim=True), value=True)

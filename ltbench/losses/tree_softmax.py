@@ -47,7 +47,7 @@ def node_conditional(logits: Tensor, labels: Tensor, tree: Tree) -> Tensor:
 
 
 def tree_scores(logits: Tensor, tree: Tree, gates: Tensor) -> Tensor:
-    """Return the sum of the logits on the path to each class, as far as gates are open.
+    """Return the sums of logits on the open paths to classes.
 
     Args:
         logits: [B, E].
@@ -84,7 +84,7 @@ def tree_sampling(logits: Tensor, labels: Tensor, tree: Tree, gates: Tensor) -> 
 
 
 def merged(tree: Tree, gates: Tensor) -> Tensor:
-    """Return which classes [B, C] are one with an earlier one, below a closed gate."""
+    """Return which classes [B, C] a closed gate merges with earlier ones."""
     classes = torch.arange(tree.nodes.shape[1], device=gates.device)
     closed = ~(gates | ~tree.decides)[:, tree.nodes]  # [B, L + 1, C]
     return (closed & (tree.first[tree.nodes] != classes)).any(dim=1)

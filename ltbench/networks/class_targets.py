@@ -13,7 +13,7 @@ RATE = 1e-3
 
 
 def crowding(points: Tensor, temperature: float = TEMPERATURE) -> Tensor:
-    """Return how close points on the sphere are: a mean log of summed exp cosines.
+    """Return the mean log of summed exp cosines of points.
 
     Args:
         points: [C, D], of length 1.

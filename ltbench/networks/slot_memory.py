@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class SlotMemory(nn.Module):
-    """Slots with keys of length 1 for each class, read by softmax and written by rule.
+    """Slots with keys of each class, read by softmax, written by rule.
 
     It is given the queries of all ranks, in the order of the global batch, and is the same on
     every rank. A write changes no slots of classes that it has no queries of.
@@ -19,7 +19,7 @@ class SlotMemory(nn.Module):
         share: of its key that a slot keeps when it moves.
 
     Attributes:
-        keys: [C * M, D], class by class.
+        keys: [C * M, D], of length 1, class by class.
         filled: [C * M] bool.
         uses: [C * M] int64, moves since the slot was filled.
     """
@@ -37,7 +37,7 @@ class SlotMemory(nn.Module):
         self.register_buffer("uses", torch.zeros(classes * slots, dtype=torch.int64))
 
     def scores(self, queries: Tensor) -> Tensor:
-        """Return scores [B, C * M] of slots for queries [B, D]; very low ones if empty."""
+        """Return scores [B, C * M]; empty slots have low ones."""
         keys = self.keys.to(queries.dtype, copy=True)  # a write comes before the backward pass
         with torch.autocast(queries.device.type, enabled=False):
             scores: Tensor = queries @ keys.T / self.temperature

@@ -128,6 +128,6 @@ def mine_quintuplets(
 
 
 def _least(values: Tensor, allowed: Tensor, candidates: Tensor) -> Tensor:
-    """Return the candidate of the least allowed value [R, M] of each row, -1 if there is none."""
+    """Return each row's candidate of the least allowed value, else -1."""
     least = values.masked_fill(~allowed, torch.inf).argmin(dim=1)
     return torch.where(allowed.any(dim=1), candidates[least], -1)

@@ -13,7 +13,7 @@ ADVICE = (
 
 
 class InactiveTermError(RuntimeError):
-    """A loss that compares images of a class was zero in a whole epoch, and before."""
+    """A metric term that was zero in all steps so far."""
 
 
 def check_terms(
@@ -22,7 +22,7 @@ def check_terms(
     counts: Mapping[str, Sequence[int]],
     before: Mapping[str, Sequence[int]],
 ) -> None:
-    """Check that no metric term was zero in all steps of an epoch, and of those before.
+    """Check that each metric term was active in some step so far.
 
     Args:
         method: its key.

@@ -287,7 +287,10 @@ class TrainingModule(pl.LightningModule):
 
     @contextmanager
     def beating(self) -> Iterator[None]:
-        """Let the method beat as batches do; copies of it must not hold the module."""
+        """Let the method beat as batches do.
+
+        Afterwards it does not: a copy of the method must not hold this module.
+        """
         self.method.beat = self.data.on_batch
         try:
             yield

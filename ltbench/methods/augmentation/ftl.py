@@ -280,7 +280,7 @@ class FTL(Method):
         return torch.where(is_turn, moved, features), torch.where(is_turn, chosen, labels)
 
     def hold(self, parameters: Iterable[nn.Parameter]) -> Tensor:
-        """Keep the values of fixed parameters; return a loss of 0 that has gradients of 0."""
+        """Keep fixed parameters; return a loss of 0 with gradients of 0."""
         parameters = list(parameters)
         if self.held is None:
             self.held = [(each, each.detach().clone()) for each in parameters]

@@ -268,14 +268,14 @@ class MetaModelNet(Method):
             return whole.index_copy(0, order, chain(*entering) * length)
 
     def fitted(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the rows [S, C, D] of softmaxes of features [S, n, D] with labels [S, n]."""
+        """Return the fitted rows [S, C, D] of features [S, n, D]."""
         steps, decay = self.hparams.fit_steps, self.hparams.fit_decay
         return fitted_rows(features, labels, len(self.counts), steps, decay, self.beat)
 
     def few_shot_rows(
         self, features: Tensor, labels: Tensor, blocks: int, generator: torch.Generator
     ) -> Tensor:
-        """Return rows [blocks, draws, C, D] of classifiers of 1, 2, 4, ... images of a class."""
+        """Return the rows [blocks, draws, C, D] of few-shot classifiers."""
         hparams, classes, width = self.hparams, len(self.counts), features.shape[1]
         host = labels.cpu()
         images = sum(few_images(host, 1, 2**block, generator).shape[1] for block in range(blocks))

@@ -199,7 +199,7 @@ class OFA(Method):
         return cross_entropy(logits, torch.cat([batch.labels, labels]))
 
     def fused(self, maps: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return fused maps [N_t N_a, D, H, W] of a step's groups, and their labels.
+        """Return fused maps [N_t N_a, D, H, W] and their labels.
 
         Args:
             maps: [B, D, H, W], of a tail image, N_a of confusing classes and another, in turn.

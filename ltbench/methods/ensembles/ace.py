@@ -114,7 +114,7 @@ class ACE(Method):
 
 
 def expert_of(parameter: str) -> int:
-    """Return the expert of a parameter by its name; the trunk is the first one's."""
+    """Return a parameter's expert; the trunk is the first one's."""
     for prefix in ("network.backbone.experts.", "network.classifier."):
         if parameter.startswith(prefix):
             return int(parameter.removeprefix(prefix).split(".")[0])

@@ -121,7 +121,7 @@ class LTML(Method):
         return {name: factor * value for name, value in losses.items()}
 
     def branch_loss(self, logits: Tensor, labels: Tensor, branch: int) -> Tensor:
-        """Return a branch's loss of logits [B, C], the mean over classes; update its moments."""
+        """Return a branch's mean loss of logits [B, C]; update its moments."""
         if self.hparams.loss == "softmax":
             return cross_entropy(logits, labels)
         targets = one_vs_all_targets(labels, logits.shape)

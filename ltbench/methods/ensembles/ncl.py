@@ -78,7 +78,7 @@ class Contrast(nn.Module):
         self.queue = KeyQueue(hparams.queue, hparams.width)
 
     def loss(self, features: Tensor, images: Tensor) -> Tensor:
-        """Return the contrast of features [B, D] with keys of other views, and store the keys."""
+        """Return the contrast of features [B, D] with keys; store the keys."""
         queries = F.normalize(self.projection(features))
         keys = gather(self.copy(images))  # [N, D] of the global batch
         positives = keys[own_rows(len(queries))]

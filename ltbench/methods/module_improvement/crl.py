@@ -79,7 +79,7 @@ class CRL(Method):
         self.alpha = self.hparams.weight * float(class_imbalance(counts))
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the cross-entropy and the loss of triplets; the former alone if alpha is 0."""
+        """Return the cross-entropy and, unless alpha is 0, the triplet loss."""
         logits = self.network(batch.images)
         classes = cross_entropy(logits, batch.labels)
         if self.alpha == 0:

@@ -56,7 +56,7 @@ class RealisticTaxonomicHParams(HParams):
 
 
 class RealisticTaxonomic(Method):
-    """A tree of classes, then a network with a classifier at each of its nodes."""
+    """A network with a classifier at each node of a class tree."""
 
     title = "RTC"
     paper = Paper(
@@ -128,7 +128,7 @@ class RealisticTaxonomic(Method):
         }
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Return the sum of logits [B, classes] on each path, as far as nodes are passed."""
+        """Return the sums of logits [B, classes] on paths through passed nodes."""
         tree, logits = self.tree, self.network(images)
         gates = sure_nodes(logits, tree, self.hparams.threshold)
         gates &= gates[:, :1].clone()  # of a closed root its own logits are left, none below it

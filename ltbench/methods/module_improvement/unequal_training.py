@@ -94,7 +94,7 @@ class UnequalTraining(Method):
             used.load_state_dict(new.state_dict())
 
     def epoch_indices(self, draw: EpochDraw) -> Mapping[str, Tensor]:
-        """Return the batches of all images, in the second stage those of the tail too."""
+        """Return batches of all images, later of the tail too."""
         streams = {"instance": draw.sampler("instance")}
         few = tail(self.counts.cpu())
         if self.stage.name == "joint" and few.any():
