@@ -8,6 +8,7 @@ from ltbench.losses.arcface import arcface_logits
 from ltbench.losses.balanced_binary import balanced_binary, log_odds
 from ltbench.losses.balanced_contrast import balanced_contrast
 from ltbench.losses.balanced_softmax import balanced_softmax
+from ltbench.losses.balancing_weights import balancing_weights
 from ltbench.losses.base_loss import BaseLoss, base_loss
 from ltbench.losses.binary import binary, one_vs_all_targets
 from ltbench.losses.class_balanced import class_balanced
@@ -51,11 +52,6 @@ from ltbench.losses.lade import lader
 from ltbench.losses.ldam import ldam, ldam_margins
 from ltbench.losses.log_prior import log_prior
 from ltbench.losses.logit_adjustment import logit_adjustment, posthoc_adjustment
-from ltbench.losses.logit_compensation import (
-    balancing_weights,
-    compensated_logits,
-    logit_moments,
-)
 from ltbench.losses.nested_collaborative import (
     adjusted_logits,
     collaborative_loss,
@@ -101,7 +97,6 @@ __all__ = [
     "class_rectification",
     "class_temperatures",
     "collaborative_loss",
-    "compensated_logits",
     "complementary_experts",
     "contrast",
     "cost_sensitive_weights",
@@ -141,7 +136,6 @@ __all__ = [
     "log_odds",
     "log_prior",
     "logit_adjustment",
-    "logit_moments",
     "mutual_distillation",
     "node_conditional",
     "node_log_softmax",

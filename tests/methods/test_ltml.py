@@ -1,4 +1,4 @@
-"""LTML: its streams, branches, losses and moments."""
+"""LTML: its streams, branches and losses."""
 
 import pytest
 import torch
@@ -101,37 +101,8 @@ def test_the_mean_over_classes_is_a_part_of_the_sum():
         torch.testing.assert_close(value, 4 * mean[name])
 
 
-def test_moments_are_running_averages_by_branch_and_sign():
-    method = ready(share=0.25)
-    batch = two(method)
-    logits = logits_of(method, batch)[0, :4]
-    method.training_loss(batch)
-    labels = batch["instance"].labels  # 0, 0, 0, 1
-    expected = 0.25 * logits[labels == 0, 0].mean()
-    torch.testing.assert_close(method.offset[0, 1, 0], expected)
-    deviation = logits[labels == 0, 0].std(correction=0)
-    torch.testing.assert_close(method.scale[0, 1, 0], 0.75 + 0.25 * deviation)
-    assert method.scale[0, 1, 1] == 1  # of one image there is no deviation
-    assert method.offset[0, 1, 2] == 0  # nor a mean of none
-    assert not method.offset[1].equal(method.offset[0])
-
-
-def test_compensation_takes_the_moments_before_the_batch_as_constants():
-    method = ready(consistency=0.0)
-    plain = ready(consistency=0.0, compensation=False)
-    batch = two(method)
-    first = {name: value.detach() for name, value in method.training_loss(batch).items()}
-    for name, value in plain.training_loss(batch).items():
-        torch.testing.assert_close(value.detach(), first[name])  # 1 and 0 at the start
-    later = method.training_loss(batch)
-    assert not later["uniform"].detach().isclose(first["uniform"])
-    assert not method.scale.requires_grad
-    assert {"scale", "offset"} <= method.state_dict().keys()
-
-
-def test_predictions_are_the_mean_of_the_branches_without_compensation():
+def test_predictions_are_the_mean_of_the_branches():
     method = ready().eval()
-    method.offset.fill_(5.0)
     images = steps.evaluation_batch(method).images
     with torch.no_grad():
         torch.testing.assert_close(method.predict(images), method.network(images).mean(dim=0))
