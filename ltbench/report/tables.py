@@ -18,6 +18,7 @@ from ltbench.report.board_tables import (
 )
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.cost_table import COST
+from ltbench.report.metric_loss_table import METRIC_LOSSES
 from ltbench.report.paired_tables import PAIRED
 from ltbench.report.published_tables import PUBLISHED
 from ltbench.report.summary_tables import (
@@ -33,6 +34,7 @@ from ltbench.runs.store import Stored
 
 BOARD_TABLES: tuple[TableSpec[BoardContext, Any], ...] = (
     *(MAIN, BY_GROUP, MORE, DECOUPLING, PAIRED, CALIBRATION, SHIFTED, OPEN_SET, CLASSES, COST),
+    METRIC_LOSSES,
     PUBLISHED,
 )
 """Tables of a board, in order."""

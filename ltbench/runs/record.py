@@ -305,10 +305,10 @@ class Training(Model):
     passes: Passes | None = None
     active_steps: dict[str, tuple[int, int]] | None = None
 
-    def active_share(self, term: str) -> Fraction | None:
-        """Return the share of steps in which a metric term was not zero."""
-        counts = (self.active_steps or {}).get(term)
-        return None if counts is None else Fraction(*counts)
+    @property
+    def active_shares(self) -> dict[str, Fraction]:
+        """The share of steps in which each metric term was not zero."""
+        return {term: Fraction(*steps) for term, steps in (self.active_steps or {}).items()}
 
     @model_validator(mode="after")
     def _active_steps_within_steps(self) -> Self:

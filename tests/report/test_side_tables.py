@@ -1,4 +1,4 @@
-"""Calibration, cost and recipes side by side."""
+"""Calibration, cost, metric losses, and recipes side by side."""
 
 import pytest
 
@@ -10,9 +10,10 @@ from ltbench.report.board_tables import CALIBRATION, MAIN
 from ltbench.report.context import OWN_READING
 from ltbench.report.cost_table import COST
 from ltbench.report.method_tables import Methods
+from ltbench.report.metric_loss_table import METRIC_LOSSES
 from ltbench.report.tables import recipe_tables
 from ltbench.runs.record import Calibration
-from tests.support.tables import made, texts
+from tests.support.tables import made, said, texts
 
 HITS = (45, 40, 30, 20, 5, 1)
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
@@ -168,3 +169,31 @@ def test_recipes_stand_side_by_side(toy):
         "Other": ["missing", "80.0 ± 0.0"],
     }
     assert recipe_tables(boards(one, {})) == []
+
+
+def test_metric_losses_are_those_of_all_own_jobs(toy):
+    plan = toy.plan([SOFTMAX, CRT], splits=("longtailed",))
+    steps = {"Softmax": {"intra": (1, 4)}, "cRT": {"intra": (3, 4), "inter": (4, 4)}}
+    stored = []
+    for job in plan.jobs.values():
+        record = toy.record(job, HITS)
+        if (job.label, job.seed) != ("cRT", 1):
+            active = record.training.model_copy(
+                update={"active_steps": steps[job.label], "steps": 4}
+            )
+            record = record.model_copy(update={"training": active})
+        stored.append(record)
+    records = toy.stored(*stored)
+    table = made(METRIC_LOSSES, boards(plan, records)[0], toy.methods, records)
+    assert [said(table, row) for row in table.rows] == [
+        ["Softmax", "intra", "25.0 ± 0.0"],
+        ["cRT", "intra", "75.0 (1/2 seeds)"],
+        ["cRT", "inter", "100.0 (1/2 seeds)"],
+    ]
+    assert len(table.rows[0][2].value.keys) == 2
+
+
+def test_there_is_no_table_of_metric_losses_without_one(toy):
+    plan = toy.plan([SOFTMAX], splits=("longtailed",))
+    records = toy.stored(*(toy.record(job, HITS) for job in plan.jobs.values()))
+    assert made(METRIC_LOSSES, boards(plan, records)[0], toy.methods, records) is None

@@ -16,8 +16,8 @@ def test_a_record_has_the_steps_in_which_a_term_was_active(tmp_path):
     training = fit.run_job(one, run_dir, options()).training
     steps = training.steps
     assert training.active_steps == {"intra": (steps, steps), "inter": (steps, steps)}
-    assert training.active_share("intra") == Fraction(1)
-    assert training.active_share("classes") is None
+    assert training.active_shares["intra"] == Fraction(1)
+    assert "classes" not in training.active_shares
     assert read_record(record_path(run_dir.records, one)).training == training
 
 

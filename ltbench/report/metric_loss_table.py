@@ -1,0 +1,63 @@
+"""The table of metric losses of a board: in how many steps each was not zero."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from ltbench.analysis.result_set import Estimate, State, VariantResult
+from ltbench.analysis.statistics import summarize
+from ltbench.analysis.training_cost import with_dependencies
+from ltbench.report.context import BoardContext
+from ltbench.report.table import PERCENT, Column, TableSpec
+
+
+@dataclass(frozen=True)
+class _MetricLoss:
+    """A metric loss of a variant, and the share of steps in which it was active."""
+
+    entry: VariantResult
+    name: str
+    share: Estimate
+
+
+def _metric_losses(of: BoardContext) -> Iterator[_MetricLoss]:
+    """Return the metric losses of all variants that have some."""
+    for entry in of.entries:
+        shares: dict[str, dict[str, Fraction]] = {}
+        for key in entry.values["acc"].keys:
+            for name, share in _shares(of, entry, key).items():
+                shares.setdefault(name, {})[key] = 100 * share
+        for name, by_key in shares.items():
+            yield _MetricLoss(entry, name, _estimate(entry.values["acc"], by_key))
+
+
+def _shares(of: BoardContext, entry: VariantResult, key: str) -> dict[str, Fraction]:
+    """Return the active share of each metric loss, of a run's own jobs."""
+    jobs = (of.records[each].record for each in with_dependencies(key, of.records))
+    own = (job.training for job in jobs if job.method == entry.variant.method and job.training)
+    return {name: share for training in own for name, share in training.active_shares.items()}
+
+
+def _estimate(acc: Estimate, shares: dict[str, Fraction]) -> Estimate:
+    """Return the estimate over seeds of a share."""
+    summary = summarize(list(shares.values()))
+    state: State = "complete" if summary.n == acc.planned else "partial"
+    return replace(
+        acc, mean=summary.mean, std=summary.std, n=summary.n, state=state, keys=tuple(shares)
+    )
+
+
+METRIC_LOSSES: TableSpec[BoardContext, _MetricLoss] = TableSpec(
+    name="metric losses",
+    title=lambda of: f"{of.board.title}: metric losses",
+    caption=lambda of: (
+        f"{of.setting} Active steps: share of training steps in which a loss that compares images "
+        "was not zero. A loss that is zero in all steps so far ends the training."
+    ),
+    columns=lambda _: [
+        Column("Method", lambda row: row.entry.variant.label, names=True),
+        Column("Loss", lambda row: row.name, names=True),
+        Column("Active steps", lambda row: row.share, PERCENT),
+    ],
+    rows=_metric_losses,
+)
