@@ -6,6 +6,9 @@ from pydantic import ValidationError
 
 from ltbench.analysis.findings import Finding, evaluate, load_findings
 from ltbench.analysis.result_set import boards
+from ltbench.config.files import available
+from ltbench.config.load import load_grid
+from ltbench.config.registry import load_registry
 from ltbench.report.context import Leaderboard
 from ltbench.report.summary_tables import FINDINGS
 from ltbench.runs.store import Loaded
@@ -281,6 +284,58 @@ def test_the_findings_of_the_project():
     findings = load_findings(REPOSITORY / "results" / "findings.yaml")
     assert len({finding.id for finding in findings}) == len(findings) >= 10
     assert all(finding.source and finding.published for finding in findings)
+
+
+PLAIN = {
+    *("oversampling", "undersampling", "cosine"),
+    *("tau_norm_validated", "tau_norm_learned", "ride_router", "ride_distill"),
+}
+"""Methods of which no paper at hand claims anything that a board could test."""
+
+
+def test_each_method_of_a_paper_is_in_a_finding():
+    findings = load_findings(REPOSITORY / "results" / "findings.yaml")
+    named = {
+        method
+        for each in terms_of(findings)
+        for method in (each.method, *(each.init_from or "").split("+"))
+    }
+    methods = load_registry().methods
+    ours = {key for key, info in methods.items() if info.own_reading}
+    assert methods.keys() - named == ours | PLAIN
+    assert not ours & named
+
+
+def test_each_finding_has_a_grid_with_all_its_variants():
+    rows = {name: {*identities(load_grid(name).variants)} for name in available("grids")}
+    for each in load_findings(REPOSITORY / "results" / "findings.yaml"):
+        needed = {
+            (t.method, str(t.hparams), t.init_from) for t in terms_of([each]) if t.method != "*"
+        }
+        assert any(needed <= found for found in rows.values()), each.id
+
+
+def terms_of(findings):
+    """Yield the terms of findings, and those that they subtract."""
+    for each in findings:
+        for comparison in each.compare:
+            for side in filter(None, (comparison.left, comparison.right)):
+                yield from filter(None, (side, side.minus))
+
+
+def identities(variants):
+    """Yield how terms name the variants of a grid."""
+    by_label = {variant.label: variant for variant in variants}
+
+    def path(label):
+        if label is None:
+            return None
+        variant = by_label.get(label)
+        names = (path(variant.init_from), variant.method) if variant else (label,)
+        return "+".join(filter(None, names))
+
+    for variant in variants:
+        yield variant.method, str(variant.hparams), path(variant.init_from)
 
 
 def test_partial_values_are_compared_if_over_the_same_seeds(toy):
