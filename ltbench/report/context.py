@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Self
 
-from ltbench.analysis.findings import Finding
+from ltbench.analysis.findings import Finding, Result, evaluate
 from ltbench.analysis.mean_ranks import Ranks, accuracies, rank_variants
 from ltbench.analysis.metrics import METRICS, Metric
 from ltbench.analysis.result_set import Estimate, ResultSet, State, VariantResult, boards
@@ -21,6 +21,9 @@ from ltbench.runs.store import Loaded, Stored
 
 MIN_DATASETS = 5
 """Datasets below which there is no table of mean ranks."""
+
+DEMONSTRATION = "digits"
+"""Dataset of `quickstart`, on which no finding is tested: every method solves it."""
 
 OLDER = "Not in older records."
 
@@ -133,6 +136,20 @@ class Leaderboard:
             return sum(entry.values["acc"].n > 0 for entry in board.entries)
 
         return max(self.boards, key=measured, default=None)
+
+    @cached_property
+    def tested(self) -> list[Result]:
+        """The findings that a board can test, with the result on each such board."""
+        boards = [board for board in self.boards if board.dataset.name != DEMONSTRATION]
+        results = evaluate(self.findings, boards, self.loaded.records)
+        return [result for result in results if result.verdict != "not testable"]
+
+    @property
+    def untested(self) -> int:
+        """The number of findings that no board can test."""
+        return sum(
+            all(each.finding is not claim for each in self.tested) for claim in self.findings
+        )
 
     @cached_property
     def ranks(self) -> tuple[tuple[str, ...], Ranks] | None:

@@ -1,10 +1,9 @@
 """Tables over boards: recipes, ad hoc runs, records, findings, mean ranks, grids, problems."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
-from ltbench.analysis.findings import Finding, Result, evaluate
+from ltbench.analysis.findings import Result
 from ltbench.analysis.metrics import Metric, metrics_in
 from ltbench.analysis.result_set import Estimate, ResultSet, VariantResult, bad_images_note
 from ltbench.config.planning import Plan
@@ -135,82 +134,55 @@ RECORDS: TableSpec[BoardContext, tuple[VariantResult, Stored]] = TableSpec(
 )
 
 
-DEMONSTRATION = "digits"
-"""Dataset of `quickstart`."""
+Results = tuple[Result, ...]
+"""Results of a finding that are equal on grids under the same recipe."""
 
 
-@dataclass(frozen=True)
-class _TestedFinding:
-    """A finding on boards of equal numbers, on none without result.
-
-    Attributes:
-        finding: the claim.
-        result: on the first of these boards.
-        grids: names of the grids of the boards.
-    """
-
-    finding: Finding
-    result: Result | None
-    grids: tuple[str, ...] = ()
-
-    @property
-    def board(self) -> str:
-        """Grids, dataset and recipe."""
-        return f"{', '.join(self.grids)}: {self.result.board.id}" if self.result else ""
-
-    @property
-    def ours(self) -> str:
-        """Our numbers, or what is missing."""
-        return self.result.ours if self.result else "not tested here"
-
-    @property
-    def verdict(self) -> str:
-        """The verdict on the finding."""
-        return self.result.verdict if self.result else "not testable"
-
-
-def _tested_findings(of: Leaderboard) -> list[_TestedFinding]:
-    """Return one row per finding and board that can test it.
-
-    Grids with the same numbers under the same recipe share a row. A finding that no board can test
-    has one row with what the first board lacks. None is tested on the demonstration dataset, which
-    every method solves.
-    """
-    boards = [board for board in of.boards if board.dataset.name != DEMONSTRATION]
-    results = evaluate(of.findings, boards, of.loaded.records)
-    rows = []
+def _tested_findings(of: Leaderboard) -> list[Results]:
+    """Return one row per finding and board that can test it, grids with equal numbers together."""
+    rows: list[Results] = []
     for finding in of.findings:
-        found = [result for result in results if result.finding is finding]
-        testable = [result for result in found if result.verdict != "not testable"]
         alike: dict[tuple[str, str, str], list[Result]] = {}
-        for result in testable or found[:1]:
-            alike.setdefault((result.board.id, result.ours, result.verdict), []).append(result)
-        rows += [
-            _TestedFinding(finding, group[0], tuple(result.board.grid for result in group))
-            for group in alike.values()
-        ] or [_TestedFinding(finding, None)]
+        for each in of.tested:
+            if each.finding is finding:
+                alike.setdefault((each.board.id, each.ours, each.verdict), []).append(each)
+        rows += map(tuple, alike.values())
     return rows
 
 
-FINDINGS: TableSpec[Leaderboard, _TestedFinding] = TableSpec(
-    name="findings",
-    title=lambda _: "Findings",
-    caption=lambda _: (
+def _boards_of(results: Results) -> str:
+    """Return grids, dataset and recipe of results."""
+    return f"{', '.join(each.board.grid for each in results)}: {results[0].board.id}"
+
+
+def _findings_caption(of: Leaderboard) -> str:
+    caption = (
         "Claims of the literature with the published numbers, our numbers, and a verdict from "
         "paired tests over seeds and images, at 5 % after Holm's correction. Fewer than three "
         "seeds say little about other seeds."
-    ),
+    )
+    if not of.untested:
+        return caption
+    untested = f"{of.untested} of {len(of.findings)} claims"
+    return f"{caption} Not tested yet, for lack of results here: {untested}."
+
+
+FINDINGS: TableSpec[Leaderboard, Results] = TableSpec(
+    name="findings",
+    title=lambda _: "Findings",
+    caption=_findings_caption,
     columns=lambda _: [
-        Column("Claim", lambda row: row.finding.claim, names=True),
-        Column("Source", lambda row: row.finding.source),
-        Column("Published", lambda row: row.finding.published),
-        Column("Board", lambda row: row.board, names=True),
-        Column("Ours", lambda row: row.ours),
-        Column("Cause", lambda row: row.result.cause if row.result else ""),
-        Column("Verdict", lambda row: row.verdict),
+        Column("Claim", lambda row: row[0].finding.claim, names=True),
+        Column("Source", lambda row: row[0].finding.source),
+        Column("Published", lambda row: row[0].finding.published),
+        Column("Board", _boards_of, names=True),
+        Column("Ours", lambda row: row[0].ours),
+        Column("Cause", lambda row: row[0].cause),
+        Column("Verdict", lambda row: row[0].verdict),
     ],
     rows=_tested_findings,
 )
+"""Of findings that a board can test; the caption counts the others."""
 
 
 def _ranked(of: Leaderboard) -> list[tuple[str, Fraction, str]]:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ltbench.analysis.findings import Finding
 from ltbench.report.board_tables import MAIN
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.page import document
@@ -230,6 +231,25 @@ def test_records_in_another_order_give_the_same_page(world):
     again = write_page(of, other)
     assert again.read_bytes() == world.page.read_bytes()
     assert str(world.root).encode() not in again.read_bytes()
+
+
+def test_findings_without_results_are_counted_and_have_no_row(world, tmp_path):
+    claims = [
+        Finding(
+            id=method,
+            claim=f"{method} does better.",
+            source="s",
+            published="p",
+            compare=[{"left": {"method": method}, "op": ">", "right": {"method": "softmax"}}],
+        )
+        for method in ("balanced_softmax", "ncl", "bcl")
+    ]
+    of = Leaderboard.of(world.plans, world.loaded, world.toy.methods, claims, world.failed)
+    text = write_page(of, tmp_path).read_text()
+    assert "balanced_softmax does better." in text
+    assert '<span class="not-tested">2 not tested yet</span>' in text
+    assert "ncl does better." not in text
+    assert "not tested yet" not in world.page.read_text()
 
 
 def test_no_records_at_all_are_a_page_too(toy, tmp_path):

@@ -69,6 +69,7 @@ def write_page(
             default=default_board(boards),
             findings=[view_of(table, table.title) for table in findings],
             verdicts=Counter(row[-1].text for table in findings for row in table.rows),
+            untested=of.untested,
             across=[view_of(table, table.title) for table in across],
             problems=[view_of(table, table.title) for table in build([PROBLEMS], of)],
             families=FAMILIES.values(),
