@@ -6,11 +6,12 @@ were published: its default is what they did, and is left out, so that their key
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache, cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -660,12 +661,17 @@ def _bare_methods(value: Any) -> Any:
     return tuple({"label": v, "method": v} if isinstance(v, str) else v for v in value)
 
 
-def _check_distinct(**listed: Sequence[Any]) -> None:
-    """Refuse lists with duplicates; the keyword names what they list."""
-    for what, values in listed.items():
-        doubles = sorted(str(value) for value, times in Counter(values).items() if times > 1)
+def _distinct(what: str) -> AfterValidator:
+    """Return a validator that refuses duplicates; `what` names an entry."""
+
+    def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = (value.label if isinstance(value, Variant) else value for value in values)
+        doubles = sorted(str(name) for name, times in Counter(names).items() if times > 1)
         if doubles:
             raise refusal("duplicate", f"{what} given twice: {', '.join(doubles)}")
+        return values
+
+    return AfterValidator(check)
 
 
 class VariantSetChoice(Model):
@@ -681,13 +687,9 @@ class VariantSet(Model):
     variants: Annotated[
         tuple[Variant, ...],
         BeforeValidator(_bare_methods, json_schema_input_type=tuple[str | Variant, ...]),
+        _distinct("label"),
         Field(min_length=1),
     ]
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        _check_distinct(label=[v.label for v in self.variants])
-        return self
 
 
 class DatasetChoice(Model):
@@ -704,15 +706,18 @@ class Grid(Model):
     name: Name
     title: str
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
-    recipes: tuple[Name, ...] = Field(min_length=1)
-    splits: tuple[Split, ...] = Field(("longtailed",), min_length=1)
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    recipes: Annotated[tuple[Name, ...], _distinct("recipe")] = Field(min_length=1)
+    splits: Annotated[tuple[Split, ...], _distinct("split")] = Field(("longtailed",), min_length=1)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], _distinct("seed")] = Field(
+        (0,), min_length=1
+    )
     variants: Annotated[
         tuple[Variant, ...],
         BeforeValidator(
             _bare_methods,
             json_schema_input_type=str | tuple[str | VariantSetChoice | Variant, ...],
         ),
+        _distinct("label"),
         Field(min_length=1),
     ]
 
@@ -724,12 +729,6 @@ class Grid(Model):
         if not isinstance(value, list | tuple):
             return value
         return tuple({"name": v} if isinstance(v, str) else v for v in value)
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        labels = [variant.label for variant in self.variants]
-        _check_distinct(label=labels, seed=self.seeds, split=self.splits, recipe=self.recipes)
-        return self
 
 
 class Job(Model):

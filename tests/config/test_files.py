@@ -208,7 +208,9 @@ def test_what_is_wrong_with_naming_sets_is_named_together(project):
 def test_the_same_label_in_two_sets_is_a_duplicate(project):
     project("variants/pair.yaml", SET)
     project("grids/toys.yaml", f"{HEAD}variants: [{{set: pair}}, {{set: pair}}]\n")
-    assert problems(lambda: load_grid("toys")) == [("configs/grids/toys.yaml:1", "", "duplicate")]
+    assert problems(lambda: load_grid("toys")) == [
+        ("configs/grids/toys.yaml:4", "variants", "duplicate")
+    ]
 
 
 def test_values_are_located_where_they_were_written(project):

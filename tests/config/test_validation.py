@@ -30,7 +30,7 @@ NAME = "[A-Za-z0-9][A-Za-z0-9_.+-]*"
         ("title: T", "title:", 1, "title", "wrong-type", "text, got nothing"),
         ("[r]", "r", 3, "recipes", "wrong-type", 'a list, got "r"'),
         ("[r]", "[]", 3, "recipes", "out-of-range", "1 or more, got 0"),
-        ("[r]", "[r, r]", 1, "", "duplicate", "recipe"),
+        ("[r]", "[r, r]", 3, "recipes", "duplicate", "recipe"),
         ("[r]", "[a/b]", 3, "recipes[0]", "malformed", f'^{NAME}$, got "a/b"'),
         ("[r]", f"[{'r' * 81}]", 3, "recipes[0]", "out-of-range", "at most 80"),
         (
@@ -83,7 +83,7 @@ NAME = "[A-Za-z0-9][A-Za-z0-9_.+-]*"
         ("title: T", "title: T\nseeds: [010]", 2, "seeds[0]", "wrong-type", 'got "010"'),
         ("title: T", "title: T\nseeds: [1.5]", 2, "seeds[0]", "wrong-type", "got 1.5"),
         ("title: T", "title: T\nseeds: [-1]", 2, "seeds[0]", "out-of-range", "0, got -1"),
-        ("title: T", "title: T\nseeds: [0, 0]", 1, "", "duplicate", "seed"),
+        ("title: T", "title: T\nseeds: [0, 0]", 2, "seeds", "duplicate", "seed"),
         ("[d]", "[{nam: d}]", 2, "datasets[0].nam", "unknown-key", '"name"'),
         ("title: T", "title: T\nname: t", 2, "name", "unknown-key", FIELDS),
         ("title: T", "title: T\nzzz: t", 2, "zzz", "unknown-key", FIELDS),
