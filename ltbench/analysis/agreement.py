@@ -26,6 +26,7 @@ from ltbench.config.models import Model, Name
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import read_yaml
 from ltbench.core.exact import in_units, measured
+from ltbench.runs.store import Stored
 
 Floats = NDArray[np.float64]
 
@@ -85,6 +86,11 @@ class ReferenceTable(Model):
     ours: tuple[Name, ...] = Field(min_length=1)
     ceiling: int
     rows: tuple[ReferenceRow, ...] = Field(min_length=FEWEST)
+
+    def covers(self, dataset: str, imbalance_ratio: float | None, split: str) -> bool:
+        """Return whether runs on a dataset are comparable to it."""
+        setting = (dataset in self.ours, imbalance_ratio, split)
+        return setting == (True, self.imbalance_ratio, "longtailed")
 
     def accuracies(self, imbalance_ratio: int) -> list[Fraction]:
         """Return the published accuracies of the rows under a ratio, in percent."""
@@ -205,10 +211,25 @@ def boards_of(
     """Return the long-tailed runs comparable to a table, by dataset and recipe."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for run in runs:
-        setting = (run["dataset_name"] in table.ours, run["imbalance_ratio"], run["split"])
-        if setting == (True, table.imbalance_ratio, "longtailed"):
+        if table.covers(run["dataset_name"], run["imbalance_ratio"], run["split"]):
             found.setdefault((run["dataset"], run["recipe"]), []).append(run)
     return found
+
+
+def comparable(records: Mapping[str, Stored]) -> dict[str, Stored]:
+    """Return the records that are comparable to a published table, with their dependencies.
+
+    These are on the same dataset and split.
+    """
+    jobs = {key: stored.record.job for key, stored in records.items()}
+    return {
+        key: records[key]
+        for key, job in jobs.items()
+        if any(
+            table.covers(job.dataset.name, job.dataset.imbalance_ratio, job.split)
+            for table in reference_tables()
+        )
+    }
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
@@ -288,13 +309,18 @@ def _coefficients(x: NDArray[Any], y: NDArray[Any]) -> tuple[Floats, Floats]:
     Both correlate the differences of all pairs: of their ranks, and the signs of these. Sums are of
     integers, so that they are exact.
     """
-    from scipy.stats import rankdata
+    signs = [np.greater(p, q).astype(np.int64) - np.less(p, q) for p, q in map(_pairs, (x, y))]
+    ranks = (each.sum(axis=2) for each in signs)  # doubled, and less a constant
+    differences = (np.subtract(p, q) for p, q in map(_pairs, ranks))
+    return _cosine(*differences), _cosine(*signs)
 
-    ranks = (np.rint(2 * rankdata(each, axis=1)).astype(np.int64) for each in (x, y))
-    a, b = ((each[:, :, None] - each[:, None, :]).reshape(len(each), -1) for each in ranks)
-    return _cosine(a, b), _cosine(np.sign(a), np.sign(b))
+
+def _pairs(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return views of the first and of the second values of all pairs of a row."""
+    return values[:, :, None], values[:, None, :]
 
 
 def _cosine(a: NDArray[np.int64], b: NDArray[np.int64]) -> Floats:
-    cosine: Floats = (a * b).sum(axis=1) / np.sqrt(1.0 * (a * a).sum(axis=1) * (b * b).sum(axis=1))
+    products, squares, others = ((p * q).sum(axis=(1, 2)) for p, q in ((a, b), (a, a), (b, b)))
+    cosine: Floats = products / np.sqrt(1.0 * squares * others)
     return cosine

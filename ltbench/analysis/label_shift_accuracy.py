@@ -31,8 +31,14 @@ def shifted_accuracy(
     Returns:
         The accuracy, None without a test image.
     """
+    return mean_accuracy(hits, totals, _frequencies(tuple(counts), shift))
+
+
+@lru_cache(maxsize=256)  # all runs of a board have equal counts
+def _frequencies(counts: tuple[int, ...], shift: Shift) -> tuple[int, ...]:
+    """Return the frequency of each class under a shift, in whole units."""
     frequencies = _exponential(len(counts), shift.ratio)
-    return mean_accuracy(hits, totals, [frequencies[rank] for rank in shift.class_ranks(counts)])
+    return tuple(frequencies[rank] for rank in shift.class_ranks(counts))
 
 
 @lru_cache(maxsize=64)

@@ -63,8 +63,9 @@ def relative_accuracy(
     interval = None
     if n > 1 and all(map(max, vanilla, balanced)):
         common = lcm(*(value.denominator for values in runs for value in values))
-        counts = np.array([[int(common * value) for value in values] for values in runs], object)
-        sums = counts @ seed_draws(n).T  # [3, RESAMPLES], exact
+        counts = [[int(common * value) for value in values] for values in runs]
+        exact = np.int64 if n * common < 2**53 else object  # whole in float64, so that ratios
+        sums = np.array(counts, exact) @ seed_draws(n).T  # [3, RESAMPLES]     are rounded once
         ratios = (sums[0] / np.maximum(sums[1], sums[2])).astype(np.float64)
         interval = percentile_interval(ratios)
     return Relative(summarize(vanilla if a_v >= a_b else balanced), acc / max(a_v, a_b), interval)

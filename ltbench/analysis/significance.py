@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, lru_cache
 from statistics import NormalDist
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,7 +135,7 @@ def compare(
 @lru_cache(maxsize=10_000)  # the tables of a page need the same pairs several times
 def compare_runs(pairs: tuple[tuple[Correctness, Correctness], ...]) -> Comparison:
     """Compare two variants from pairs of runs, one per seed."""
-    first, second = (np.array([pair[i].unpacked() for pair in pairs], np.int64) for i in range(2))
+    first, second = (np.array([pair[i].unpacked() for pair in pairs], np.int8) for i in range(2))
     differences = first - second
     discordant, surplus = int(np.abs(differences).sum()), int(differences.sum())
     p, interval = paired_test(differences)
@@ -151,14 +151,15 @@ def compare_runs(pairs: tuple[tuple[Correctness, Correctness], ...]) -> Comparis
     )
 
 
-def paired_test(differences: NDArray[np.int64]) -> tuple[Fraction, tuple[Fraction, Fraction]]:
+def paired_test(differences: NDArray[np.signedinteger[Any]]) -> tuple[Fraction, tuple[Fraction, Fraction]]:
     """Return McNemar's p, and the bootstrap interval in points.
 
     Args:
         differences: [S, N], of each test image under each seed.
     """
     seeds, images = differences.shape
-    sums, products = differences.sum(axis=1), differences @ differences.T  # [S], [S, S]
+    signs = differences.astype(np.float64)  # sums of whole numbers below 2**53 are exact
+    sums, products = differences.sum(axis=1), (signs @ signs.T).astype(np.int64)  # [S], [S, S]
     counts = seed_draws(seeds)  # [RESAMPLES, S]
     covariance = images * products - np.outer(sums, sums)  # of sums, times images
     variances = ((counts @ covariance) * counts).sum(axis=1) / images

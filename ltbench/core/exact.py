@@ -47,8 +47,8 @@ def root(number: Fraction, degree: int = 2) -> Fraction:
     fewer decimals it is then rounded as the root itself is.
     """
     above, below = (_whole_root(n, degree) for n in number.as_integer_ratio())
-    if (exact := Fraction(above, below)) ** degree == number:
-        return exact
+    if (above**degree, below**degree) == number.as_integer_ratio():
+        return Fraction(above, below)
     cut = _whole_root(number.numerator * UNITS**degree // number.denominator, degree)
     return Fraction(2 * cut + 1, 2 * UNITS)
 

@@ -25,6 +25,7 @@ from ltbench.config.overrides import Override, parse_only, parse_overrides
 from ltbench.config.planning import Plan, expand
 from ltbench.config.registry import MethodRegistry, load_registry
 from ltbench.config.yaml_file import display
+from ltbench.core.garbage import gc_paused
 from ltbench.core.types import RESNETS, SMALL_BACKBONES, ClassSubset
 from ltbench.data.imbalance import planned_groups, split_counts
 
@@ -106,6 +107,7 @@ def read_grid(request: Request) -> tuple[LoadedGrid, MethodRegistry, tuple[Overr
     return grid, registry, overrides
 
 
+@gc_paused()
 def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, MethodRegistry]:
     """Return the plan of a request and the method registry.
 

@@ -14,6 +14,7 @@ from ltbench.analysis.significance import find_baseline
 from ltbench.analysis.statistics import summarize
 from ltbench.config.planning import BASELINE, Plan
 from ltbench.config.registry import MethodInfo
+from ltbench.core.garbage import gc_paused
 from ltbench.core.groups import RULES
 from ltbench.report.table import PERCENT, Cell, Column
 from ltbench.runs.record import Record
@@ -111,6 +112,7 @@ class Leaderboard:
     failed: Collection[str] = frozenset()
 
     @classmethod
+    @gc_paused()
     def of(
         cls,
         plans: Iterable[Plan],

@@ -3,6 +3,7 @@
 from ltbench.analysis.agreement import (
     authors_runs,
     boards_of,
+    comparable,
     published_spread,
     rank_correlation,
     reference_tables,
@@ -58,7 +59,7 @@ def _order(of: Leaderboard) -> list[tuple[str, str]]:
         return []
     dataset, stored = board.dataset.id, of.loaded.records
     same = {key: each for key, each in stored.items() if each.record.job.dataset.id == dataset}
-    runs = table_of_runs(same).exact
+    runs = table_of_runs(comparable(same)).exact
     for table in reference_tables():
         own = boards_of(table, runs).get((board.dataset.id, board.recipe.name), [])
         compared = Compared(table, board.title, scores_of(table, own))

@@ -4,10 +4,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from ltbench.analysis.agreement import comparable
 from ltbench.analysis.result_set import ResultSet
 from ltbench.analysis.runs import table_of_runs
 from ltbench.config.planning import Plan
 from ltbench.core.files import write_atomically
+from ltbench.core.garbage import gc_paused
 from ltbench.report.agreement_tables import agreement_tables
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.formats import FORMATS, MARKDOWN_TEMPLATES, Inert, escape_html, markdown
@@ -25,6 +27,7 @@ LEGEND = Inert(
 )
 
 
+@gc_paused()
 def write_leaderboard(of: Leaderboard, path: Path) -> Path:
     """Write the leaderboard as one markdown file; equal records, equal bytes."""
     text = MARKDOWN_TEMPLATES.get_template("leaderboard.md").render(
@@ -38,6 +41,7 @@ def write_leaderboard(of: Leaderboard, path: Path) -> Path:
     return path
 
 
+@gc_paused()
 def write_formats(of: Leaderboard, formats: Collection[str], folder: Path) -> list[Path]:
     """Write the tables of each grid in each format; return the paths."""
     written = []
@@ -54,7 +58,7 @@ def _agreement(of: Leaderboard) -> list[Table]:
     """Return the tables of agreement, of the records of the leaderboard's grids."""
     planned = {key for plan, _ in of.grids for key in plan.jobs}
     stored = {key: each for key, each in of.loaded.records.items() if key in planned}
-    return agreement_tables(table_of_runs(stored).exact)
+    return agreement_tables(table_of_runs(comparable(stored)).exact)
 
 
 def _section(plan: Plan, boards: Sequence[ResultSet], of: Leaderboard) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ltbench.config.codes import Code
 from ltbench.config.errors import with_code
 from ltbench.config.models import Job
 from ltbench.core.files import write_atomically
+from ltbench.core.garbage import gc_paused
 from ltbench.runs.errors import RecordError
 from ltbench.runs.record import MAX_INLINE_CLASSES, SCHEMA_VERSION, EvaluationResult, Record
 
@@ -179,6 +180,7 @@ class RecordStore:
         if runs is not None:
             self.roots["run"] = runs
 
+    @gc_paused()
     def load(self) -> Loaded:
         """Read every record; no file is changed.
 

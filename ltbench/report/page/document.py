@@ -19,6 +19,7 @@ from markupsafe import Markup
 from ltbench import __version__
 from ltbench.core.exact import fixed, measured
 from ltbench.core.files import write_atomically
+from ltbench.core.garbage import gc_paused
 from ltbench.report.context import Leaderboard
 from ltbench.report.drawing import Drawing, themed
 from ltbench.report.evidence import evidence
@@ -35,6 +36,7 @@ from ltbench.report.tables import recipe_tables
 HERE = Path(__file__).parent
 
 
+@gc_paused()
 def write_page(
     of: Leaderboard,
     out_dir: Path,

@@ -1,0 +1,37 @@
+"""Tests of ltbench.core.garbage."""
+
+import gc
+
+import pytest
+
+from ltbench.core.garbage import gc_paused
+
+
+def test_pauses_and_resumes_nested() -> None:
+    with gc_paused():
+        with gc_paused():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_resumes_after_an_error() -> None:
+    @gc_paused()
+    def fail() -> None:
+        assert not gc.isenabled()
+        raise ValueError("of the function")
+
+    for _ in range(2):  # a decorated function can be called again
+        with pytest.raises(ValueError, match="of the function"):
+            fail()
+        assert gc.isenabled()
+
+
+def test_leaves_a_disabled_collector_disabled() -> None:
+    gc.disable()
+    try:
+        with gc_paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
