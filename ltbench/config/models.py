@@ -397,8 +397,11 @@ class DatasetSpec(Model):
 
 def _only_with(kind: str, model: type[Model], value: Any, info: ValidationInfo) -> Any:
     """Refuse a field without effect for the kind of a model."""
-    given, default = info.data.get("kind", kind), model.model_fields[str(info.field_name)].default
-    if given != kind and value != default:
+    given = info.data.get("kind", kind)
+    if given == kind:
+        return value
+    default = model.model_fields[str(info.field_name)].default
+    if value != default:
         without = "[]" if default == () else default
         raise refusal("no-effect", f'has no effect with kind "{given}", set it to {without}')
     return value
@@ -765,10 +768,9 @@ class Job(Model):
 
     def settings(self) -> dict[str, Any]:
         """Return the values that the key hashes, as plain JSON."""
-        identity = self.identity()
-        for stages in ("stage1", "stage2"):  # only this stage's settings count
-            del identity["recipe"][stages]
-        return {"protocol": PROTOCOL, **identity}
+        other_stages = {"recipe": {"stage1", "stage2"}}  # only this stage's settings count
+        values = self.model_dump(mode="json", exclude=other_stages)
+        return {"protocol": PROTOCOL, **_identity(self, values)}
 
     @property
     def ad_hoc(self) -> bool:

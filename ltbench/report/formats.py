@@ -29,6 +29,9 @@ BoardTable = tuple[str, Table]
 MARKDOWN = str.maketrans(
     {c: f"\\{c}" for c in "\\`*_[]~|$!#"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;"}
 )
+INERT = re.compile("{0}( {0})*".format("[0-9A-Za-vx-z.,%±–+()-]+"))
+"""Numbers and words, most cells of a table, that markdown has no use for; `www.` makes links."""
+
 LATEX = str.maketrans(
     {c: f"\\{c}" for c in "{}$&%#_"}
     | {c: f"{{{c}}}" for c in "[]*"}  # after a line break of a table they would be its argument
@@ -58,6 +61,8 @@ class Inert(str):
 
 def escape_markdown(text: str) -> str:
     """Escape a text for GitHub's markdown, tables included."""
+    if INERT.fullmatch(text):
+        return text
     escaped = plain_text(text).translate(MARKDOWN)
     return re.sub(r"(?i)(https?|ftp)://", r"\1:&#47;/", escaped).replace("www.", "www&#46;")
 
@@ -129,7 +134,7 @@ def _padded(text: str, width: int, right: bool) -> str:
 
 def _width(text: str) -> int:
     """Return the width of a text in terminal columns."""
-    if text.isascii():
+    if text.replace("±", "").isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(unicodedata.combining(c) != 0 for c in text)

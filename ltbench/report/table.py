@@ -41,6 +41,11 @@ class NumberFormat:
     exact: bool = False
     least: Fraction | None = None
 
+    @cached_property
+    def unsigned(self) -> "NumberFormat":
+        """The format without a plus."""
+        return replace(self, flags=self.flags.replace("+", ""))
+
     def text(self, number: Fraction) -> str:
         """Return a number as text."""
         if self.least is not None and number < self.least:
@@ -312,11 +317,11 @@ def value_parts(value: Estimate, kind: NumberFormat = PERCENT) -> tuple[str, str
     """Return an estimate's mean or state, spread, and missing seeds."""
     if value.mean is None:
         return ABSENT.get(value.state, value.state), "", ""
-    unsigned, spread = replace(kind, flags=kind.flags.replace("+", "")), []
+    spread = []
     if value.std is not None:
-        spread.append(f"± {unsigned.text(value.std)}")
+        spread.append(f"± {kind.unsigned.text(value.std)}")
     if value.interval is not None:
-        spread.append(f"({' to '.join(map(unsigned.text, value.interval))})")
+        spread.append(f"({' to '.join(map(kind.unsigned.text, value.interval))})")
     failed = f", {value.failed} failed" if value.failed else ""
     seeds = f"({value.n}/{value.planned} seeds{failed})" if value.state == "partial" else ""
     return kind.text(value.mean), " ".join(spread), seeds
