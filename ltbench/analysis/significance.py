@@ -160,7 +160,7 @@ def paired_test(
     """
     seeds, images = differences.shape
     signs = differences.astype(np.float64)  # faster, and exact for whole numbers below 2**53
-    sums, products = signs.sum(axis=1), signs @ signs.T  # [S], [S, S]
+    sums, products = signs.sum(axis=1), np.array([signs @ row for row in signs])  # [S], [S, S]
     counts = seed_draws(seeds)  # [RESAMPLES, S]
     covariance = images * products - np.outer(sums, sums)  # of sums, times images
     variances = np.einsum("rs,rs->r", counts @ covariance, counts) / images

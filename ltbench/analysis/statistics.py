@@ -51,14 +51,19 @@ def percentile_interval(draws: NDArray[np.float64]) -> tuple[Fraction, Fraction]
 
     Quantiles are interpolated linearly (R's type 7, NumPy's default).
     """
-    ordered, tail = np.sort(draws), (1 - COVERAGE) / 2
-    low, high = (_quantile(ordered, share) for share in (tail, 1 - tail))
+    ordered = np.sort(draws)
+    low, high = (_quantile(ordered, *position) for position in _positions(len(ordered)))
     return low, high
 
 
-def _quantile(ordered: NDArray[np.float64], share: Fraction) -> Fraction:
-    position = share * (len(ordered) - 1)
-    below, part = int(position), position % 1
+@cache
+def _positions(n: int) -> tuple[tuple[int, Fraction], ...]:
+    """Return the ends of the interval among n sorted draws: index and part of the next."""
+    tail = (1 - COVERAGE) / 2
+    return tuple(divmod(share * (n - 1), 1) for share in (tail, 1 - tail))
+
+
+def _quantile(ordered: NDArray[np.float64], below: int, part: Fraction) -> Fraction:
     lower, upper = (measured(float(ordered[i])) for i in (below, min(below + 1, len(ordered) - 1)))
     return lower + part * (upper - lower)
 
