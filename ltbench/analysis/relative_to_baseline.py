@@ -1,15 +1,15 @@
 """Variants relative to the softmax baseline: gain, training cost, per-class accuracy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 
 from ltbench.analysis.result_set import ResultSet, VariantResult
 from ltbench.analysis.significance import find_baseline
 from ltbench.analysis.training_cost import training_flops
 from ltbench.config.planning import BASELINE
 from ltbench.config.registry import MethodInfo
-from ltbench.core.exact import mean
 from ltbench.runs.store import Stored
 
 
@@ -58,12 +58,14 @@ def class_accuracy(entry: VariantResult, records: Mapping[str, Stored]) -> list[
     A mean over the existing seeds; zero for a class without a test image.
     """
     tests = [records[key].record.test for key in entry.values["acc"].keys]
-    runs = [
-        [Fraction(hits, max(n, 1)) for hits, n in zip(test.hits, test.totals, strict=True)]
-        for test in tests
-        if test is not None
-    ]
-    return [100 * mean(of_class) for of_class in zip(*runs, strict=True)]
+    counts = (zip(test.hits, test.totals, strict=True) for test in tests if test is not None)
+    return [_mean_recall(of_class) for of_class in zip(*counts, strict=True)]
+
+
+def _mean_recall(counts: Sequence[tuple[int, int]]) -> Fraction:
+    """Return a mean over runs in percent, from hits and images of each."""
+    unit = lcm(*(max(n, 1) for _, n in counts))
+    return Fraction(100 * sum(hits * (unit // max(n, 1)) for hits, n in counts), unit * len(counts))
 
 
 def by_frequency(entry: VariantResult, records: Mapping[str, Stored]) -> list[tuple[int, int]]:

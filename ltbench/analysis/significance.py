@@ -191,7 +191,7 @@ def mcnemar(differences: NDArray[np.int64]) -> Fraction:
 
 
 def bootstrap(
-    sums: Floats, deviations: Floats, scale: Fraction
+    sums: Floats | NDArray[np.int64], deviations: Floats, scale: Fraction
 ) -> tuple[Fraction, Fraction]:
     """Return the 95 % bootstrap interval of a difference, in points.
 

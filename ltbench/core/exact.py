@@ -22,7 +22,7 @@ UNITS: Final = 10**18
 
 def measured(number: float) -> Fraction:
     """Return a float as a rational of its first DIGITS digits."""
-    return Fraction(f"{number:.{DIGITS}g}")
+    return Fraction(Decimal(f"{number:.{DIGITS}g}"))
 
 
 def mean(numbers: Sequence[Fraction]) -> Fraction:
@@ -102,7 +102,8 @@ def fixed(number: Fraction, decimals: int, flags: str = "") -> str:
         decimals: number of decimals.
         flags: of the format specification, such as `+` or a comma.
     """
-    whole = round(number * 10**decimals)
+    whole, rest = divmod(number.numerator * 10**decimals, number.denominator)
+    whole += 2 * rest + (whole & 1) > number.denominator  # half to even
     flags = flags if whole else flags.replace("+", "")
     return format(Decimal(whole).scaleb(-decimals), f"{flags}.{decimals}f")
 

@@ -9,6 +9,7 @@ from typing import Self
 from ltbench.analysis.findings import Finding, Result, evaluate
 from ltbench.analysis.mean_ranks import Ranks, accuracies, rank_variants
 from ltbench.analysis.metrics import METRICS, Metric
+from ltbench.analysis.relative_to_baseline import RelativeCost, relative_costs
 from ltbench.analysis.result_set import Estimate, ResultSet, State, VariantResult, boards
 from ltbench.analysis.significance import find_baseline
 from ltbench.analysis.statistics import summarize
@@ -62,6 +63,11 @@ class BoardContext:
             f"{recipe.network}, {recipe.stage1.epochs} epochs, global batch size "
             f"{recipe.batch_size}. Test accuracy after the last epoch in %, {seeds}."
         )
+
+    @cached_property
+    def costs(self) -> Mapping[str, RelativeCost]:
+        """Training FLOPs relative to softmax, by label."""
+        return relative_costs(self.board, self.methods, self.records)
 
     @property
     def rule(self) -> str:

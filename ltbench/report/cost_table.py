@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ltbench.analysis.relative_to_baseline import RelativeCost, relative_costs
+from ltbench.analysis.relative_to_baseline import RelativeCost
 from ltbench.analysis.result_set import Estimate, State, VariantResult
 from ltbench.analysis.significance import find_baseline
 from ltbench.analysis.training_cost import TrainingTime, forward_ratio, training_time
@@ -110,14 +110,13 @@ def forward_cost(info: MethodInfo | None, methods: Mapping[str, MethodInfo]) -> 
 def _costs(of: BoardContext) -> list[_Cost]:
     baseline = find_baseline(of.board, BASELINE)
     softmax_time = None if baseline is None else training_time(baseline, of.records)
-    flops = relative_costs(of.board, of.methods, of.records)
     return [
         _Cost(
             entry=entry,
             records=of.records_of(entry),
             time=training_time(entry, of.records),
             softmax_time=softmax_time,
-            flops=flops.get(entry.variant.label),
+            flops=of.costs.get(entry.variant.label),
             forward=forward_cost(of.methods.get(entry.variant.method), of.methods),
         )
         for entry in of.entries

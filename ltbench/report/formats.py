@@ -29,7 +29,8 @@ BoardTable = tuple[str, Table]
 MARKDOWN = str.maketrans(
     {c: f"\\{c}" for c in "\\`*_[]~|$!#"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;"}
 )
-INERT = re.compile("{0}( {0})*".format("[0-9A-Za-vx-z.,%±–+()-]+"))
+_WORD = f"[0-9A-Za-vx-z.,%±{EMPTY}+()-]+"
+INERT = re.compile(f"{_WORD}( {_WORD})*")
 """Numbers and words, most cells of a table, that markdown has no use for; `www.` makes links."""
 
 LATEX = str.maketrans(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ltbench.analysis.metrics import METRICS
-from ltbench.analysis.relative_to_baseline import relative_costs
 from ltbench.analysis.result_set import VariantResult
 from ltbench.config.planning import BASELINE
 from ltbench.config.registry import OWN, MethodInfo
@@ -106,10 +105,9 @@ SURVEY: TableSpec[Sequence[Named], Named] = TableSpec(
 
 
 def _summary_columns(of: BoardContext) -> list[Column[VariantResult]]:
-    costs = relative_costs(of.board, of.methods, of.records)
 
     def training(entry: VariantResult) -> Cell:
-        cost = costs.get(entry.variant.label)
+        cost = of.costs.get(entry.variant.label)
         return Cell() if cost is None else Cell(cost.ratio, about=not cost.known)
 
     def prediction(entry: VariantResult) -> Fraction | None:

@@ -118,8 +118,10 @@ class Cell:
                 return mean
             case Range(low=low):
                 return low
-            case Fraction() | int() as number:
-                return Fraction(number)
+            case Fraction() as number:
+                return number
+            case int() as count:
+                return Fraction(count)
         return None
 
     @property

@@ -141,7 +141,7 @@ def read_record(path: Path) -> Record:
         RecordError: naming every problem with the file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode()
         values = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except RecordError:
         raise

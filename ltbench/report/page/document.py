@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -27,7 +27,7 @@ from ltbench.report.families import FAMILIES, family_of, listed_method
 from ltbench.report.figures import Figure
 from ltbench.report.page.board_views import board_view, default_board
 from ltbench.report.page.cells import view_of
-from ltbench.report.page.methods import COLUMNS, Curve, method_sections
+from ltbench.report.page.methods import COLUMNS, method_sections
 from ltbench.report.page.overview import shape
 from ltbench.report.summary_tables import FINDINGS, PROBLEMS, RANKS
 from ltbench.report.table import PERCENT, build
@@ -156,8 +156,9 @@ def _equal_steps(points: int, width: int) -> tuple[str, ...]:
     return tuple(fixed(i * step, 1) for i in range(points))
 
 
-def curve_area(curve: Curve, width: int, height: int) -> str:
+@lru_cache(maxsize=64)  # equal for almost all variants of a board
+def curve_area(images: tuple[Fraction, ...], width: int, height: int) -> str:
     """Return training images, on a log scale, as an SVG polygon."""
-    top = math.log1p(max(curve.images)) or 1.0
-    shares = [measured(100 * math.log1p(n) / top) for n in curve.images]
+    top = math.log1p(max(images)) or 1.0
+    shares = [measured(100 * math.log1p(n) / top) for n in images]
     return f"0,{height} {curve_line(shares, width, height)} {width},{height}"

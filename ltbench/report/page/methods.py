@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -172,15 +173,24 @@ def _curves(
 
 
 def _curve(view: BoardView, entry: VariantResult, records: Mapping[str, Stored]) -> Curve:
-    classes = by_frequency(entry, records)
-    bins = np.array_split([k for k, _ in classes], min(len(classes), CURVE_POINTS))
-    images = [Fraction(n) for _, n in sorted(classes)]
-    softmax = view.summary.softmax
-    theirs = list[Fraction]()
-    if softmax is not None and softmax is not entry and softmax.values["acc"].keys:
-        theirs = class_accuracy(softmax, records)
-    curves = (
-        tuple(mean([values[k] for k in members]) for members in bins) if values else ()
-        for values in (class_accuracy(entry, records), theirs, images)
+    classes = tuple(by_frequency(entry, records))
+    order, images = tuple(k for k, _ in classes), tuple(n for _, n in classes)
+    theirs = () if entry is view.summary.softmax else view.summary.softmax_classes
+    ours, softmax = (
+        _binned([values[k] for k in order]) if values else ()
+        for values in (class_accuracy(entry, records), theirs)
     )
-    return Curve(view, entry.variant.label, len(classes), *curves)
+    return Curve(view, entry.variant.label, len(classes), ours, softmax, _binned_images(images))
+
+
+def _binned(values: Sequence[Fraction]) -> tuple[Fraction, ...]:
+    """Return values, or means over neighbors of more than `CURVE_POINTS`."""
+    if len(values) <= CURVE_POINTS:
+        return tuple(values)
+    bins = np.array_split(range(len(values)), CURVE_POINTS)
+    return tuple(mean([values[k] for k in members]) for members in bins)
+
+
+@lru_cache(maxsize=64)  # equal for almost all variants of a board
+def _binned_images(counts: tuple[int, ...]) -> tuple[Fraction, ...]:
+    return _binned([*map(Fraction, counts)])

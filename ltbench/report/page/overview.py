@@ -1,12 +1,12 @@
 """Overview table of a board: accuracy, gain, groups, cost and seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 
 from ltbench.analysis.metrics import Metric, metrics_in
-from ltbench.analysis.relative_to_baseline import RelativeCost, gain, relative_costs
+from ltbench.analysis.relative_to_baseline import class_accuracy, gain
 from ltbench.analysis.result_set import Estimate, VariantResult
 from ltbench.analysis.significance import Comparison, compare_with_baseline, find_baseline
 from ltbench.config.planning import BASELINE
@@ -31,9 +31,11 @@ class BoardSummary(BoardContext):
         return find_baseline(self.board, BASELINE)
 
     @cached_property
-    def costs(self) -> Mapping[str, RelativeCost]:
-        """Training FLOPs relative to softmax, by label."""
-        return relative_costs(self.board, self.methods, self.records)
+    def softmax_classes(self) -> Sequence[Fraction]:
+        """Accuracy of softmax on each class in percent, [C]; empty without a run."""
+        softmax = self.softmax
+        keys = softmax.values["acc"].keys if softmax else ()
+        return class_accuracy(softmax, self.records) if softmax and keys else ()
 
     @cached_property
     def over_softmax(self) -> Mapping[str, Comparison]:
