@@ -224,6 +224,15 @@ def test_a_method_has_its_paper_definition_and_curve(world):
     assert "ltbench run --grid toy_grid --only variant=ldam_drw" in section
 
 
+def test_families_of_many_methods_are_folded(world, monkeypatch, tmp_path):
+    assert '<details class="family" open>' in world.page.read_text()
+    monkeypatch.setattr(document, "UNFOLDED", 1)
+    of = Leaderboard.of(world.plans, world.loaded, world.toy.methods, failed=world.failed)
+    text = write_page(of, tmp_path).read_text()
+    assert '<details class="family" open>' not in text
+    assert 'Baseline</h3> <span class="muted">1 method</span></summary>' in text
+
+
 def test_records_in_another_order_give_the_same_page(world):
     shuffled = Loaded(dict(reversed(world.loaded.records.items())), world.loaded.bad)
     other = world.page.parent.parent / "again"

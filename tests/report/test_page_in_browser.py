@@ -182,10 +182,11 @@ def test_back_returns_to_the_view_before(tab):
     )
 
 
-def test_a_link_to_a_method_opens_it(tab):
+def test_a_link_to_a_method_opens_it_and_its_family(tab):
+    tab.run("document.querySelectorAll('.family').forEach(part => { part.open = false; })")
     click(tab, ".board.current .view.current a[href='#m-ldam_drw']")
     tab.run("new Promise(done => setTimeout(done, 100))")
-    assert tab.run("document.querySelector('#m-ldam_drw').closest('details').open") is True
+    assert tab.run("document.querySelector('#m-ldam_drw').checkVisibility()") is True
 
 
 def test_by_keyboard_alone(tab):

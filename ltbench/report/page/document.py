@@ -35,6 +35,9 @@ from ltbench.report.tables import recipe_tables
 
 HERE = Path(__file__).parent
 
+UNFOLDED = 30
+"""Most methods whose families are not folded."""
+
 
 @gc_paused()
 def write_page(
@@ -76,6 +79,7 @@ def write_page(
             problems=[view_of(table, table.title) for table in build([PROBLEMS], of)],
             families=FAMILIES.values(),
             columns=columns,
+            unfolded=UNFOLDED,
             sections=method_sections(boards, of.methods, records, columns),
             figures=figures or {},
             style=Markup(_file("style.css")),  # noqa: S704  (ours, not data)

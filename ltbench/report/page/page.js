@@ -312,8 +312,11 @@
       try {
         target = document.getElementById(decodeURIComponent(hash.slice(1)));
       } catch { /* not an anchor */ }
-      const details = target?.closest("details");
-      if (details) details.open = true;
+      let details = target?.closest("details");
+      while (details) {
+        details.open = true;
+        details = details.parentElement.closest("details");
+      }
       const section = target?.closest("section.board");
       if (section) {
         const view = target.closest(".view")?.dataset.view;
