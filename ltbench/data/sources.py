@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,16 +132,22 @@ def _digits(test_per_class: int) -> RawDataset:
 
     They have no test set: it is the last images of each class in the stored order.
     """
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # [N, 1, 8, 8]
-    labels = bunch.target.astype(np.int64)
+    images, labels, names = _stored_digits()
     test = np.zeros(len(labels), bool)
     for k in range(10):
         test[np.flatnonzero(labels == k)[-test_per_class:]] = True
-    names = tuple(str(name) for name in bunch.target_names)
     return _in_memory(images[~test], labels[~test], images[test], labels[test], names)
+
+
+@cache
+def _stored_digits() -> tuple[Pixels, Labels, tuple[str, ...]]:
+    """Return the images [N, 1, 8, 8], labels [N] and names; text that takes long to read."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+    names = tuple(str(name) for name in bunch.target_names)
+    return images, bunch.target.astype(np.int64), names
 
 
 def _torchvision(spec: DatasetSpec, root: Path, *, download: bool) -> RawDataset:

@@ -87,10 +87,11 @@ def test_every_comparable_number_belongs_to_a_row(plans, rows):
         (row_name(board, entry), number.source, number.value)
         for plan in plans
         for board in boards(plan, {})
+        for known in (comparable(board),)
         for entry in board.entries
         for metric in METRICS
         for by in ("survey", "papers")
-        for number in comparable(board).of(entry, metric, by)
+        for number in known.of(entry, metric, by)
     }
     assert len(numbers) > 300
     covered = {(name, n.source, n.value) for name, row in rows.items() for n in row.numbers}

@@ -30,12 +30,15 @@ log = logging.getLogger(__name__)
 
 STAGES = [
     pytest.param(check, case, stage, id=f"{name}-{label}-{case.method.stages[stage].name}")
-    for name, check in CHECKS.items()
     for label, case in CASES.items()
+    for name, check in CHECKS.items()
     for stage in check.stages(case.method)
     if check.excuse(case.method, stage) is None
 ]
-"""Every check of every method, of each stage where it is run for each."""
+"""Every check of every method, of each stage where it is run for each.
+
+Method by method: where test processes share the work, few train the same jobs again.
+"""
 RTOL = 1e-9
 
 
