@@ -50,6 +50,7 @@ def blocks(document, language):
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_method_of_the_guide_trains(tmp_path):
     (example,) = blocks("CONTRIBUTING.md", "python")
     (tmp_path / "gce.py").write_text(example)
@@ -76,10 +77,16 @@ def test_the_checks_of_the_guide_are_tests_of_pytest(tmp_path):
     assert re.search(r"1 passed, \d+ deselected", done.stdout)
 
 
-def test_the_example_with_streams_passes_its_checks(tmp_path):
+@pytest.mark.parametrize(
+    "checks",
+    [
+        ("declarations", "step", "epoch_indices"),
+        pytest.param(("mean", "training"), marks=pytest.mark.slow),  # two ranks, and a whole job
+    ],
+)
+def test_the_example_with_streams_passes_its_checks(tmp_path, checks):
     plugin = tmp_path / "half_tail.py"
     plugin.write_text(blocks("docs/own-method.md", "python")[2])
-    checks = ("declarations", "step", "mean", "epoch_indices", "training")
     found = [*verdicts(Case("half_tail", plugin=plugin), checks)]
     assert [verdict.state for verdict in found] == ["passed"] * len(checks)
 
