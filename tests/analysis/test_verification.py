@@ -4,6 +4,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import pytest
+
 from ltbench.analysis.verification import (
     differences,
     file_problems,
@@ -199,6 +201,7 @@ def test_the_records_and_the_leaderboard_of_the_project_agree():
     assert " agree." in done.stdout
 
 
+@pytest.mark.slow
 def test_a_changed_leaderboard_is_refused(tmp_path):
     results = tmp_path / "results"
     shutil.copytree(ROOT / "results", results, ignore=shutil.ignore_patterns("records"))

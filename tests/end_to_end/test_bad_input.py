@@ -213,6 +213,7 @@ METHODS = {"damages": Damages}
 """
 
 
+@pytest.mark.slow
 def test_images_that_go_bad_while_training_end_the_run_and_lose_no_training(project):
     images(project)
     project.write("configs/datasets/own.yaml", OWN)

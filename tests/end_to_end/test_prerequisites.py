@@ -7,6 +7,8 @@ import pytest
 from tests.support.errors import printed
 from tests.support.project import Project
 
+pytestmark = pytest.mark.slow
+
 VARIANTS = (
     "softmax",
     "{label: LFME, method: lfme}",

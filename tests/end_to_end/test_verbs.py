@@ -4,6 +4,7 @@ import json
 import re
 import sys
 
+import pytest
 import yaml
 
 import ltbench
@@ -117,6 +118,7 @@ def test_published_records_replace_the_run_folder(copied):
     assert "Nothing to train" in copied.run(torch=False).stdout
 
 
+@pytest.mark.slow  # each command plans all grids
 def test_clean_keeps_the_jobs_of_grids_that_were_run_here(copied):
     said = copied.call("clean", *copied.stores, "--yes", torch=False).stdout
     assert said.startswith("Removed 0 job folders")

@@ -75,7 +75,7 @@ def same(probabilities, expected):
     [
         ("softmax", {"precision": "bf16", "channels_last": True}),
         ("ride", FP32 | {"fold_batchnorm": True}),
-        ("sade", {}),
+        ("sade", {"hparams": {"test_epochs": 1}}),
         ("lade", FP32 | {"channels_last": True}),
         ("softmax", {"subset": "medium"}),
     ],

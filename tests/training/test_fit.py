@@ -141,14 +141,14 @@ class StopInTheTest(Heartbeat):
 
 
 @pytest.mark.parametrize(
-    ("method", "calls"),
-    [("softmax", 3 + 1), ("softmax", 3 + 2), ("sade", 3 + 3 + 5)],
+    ("method", "calls", "hparams"),
+    [("softmax", 3 + 1, {}), ("softmax", 3 + 2, {}), ("sade", 3 + 3 + 5, {"test_epochs": 1})],
     ids=["on training images", "plain", "adapting"],
 )
 def test_a_job_stopped_in_its_test_repeats_only_the_test(
-    method, calls, run_dir, tmp_path, monkeypatch
+    method, calls, hparams, run_dir, tmp_path, monkeypatch
 ):
-    one = job(method)
+    one = job(method, hparams=hparams)
     whole = fit.run_job(one, run_dir, options())
     other = RunDirectory(tmp_path / "broken")
     with pytest.raises(StoppedError):
