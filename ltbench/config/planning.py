@@ -127,8 +127,8 @@ class _Expander:
         self.present = present
         self.overrides = overrides
         self.jobs: dict[str, Job] = {}
-        self.stages: dict[tuple[_Context, str], tuple[str, ...]] = {}
-        self.in_progress: dict[tuple[_Context, str], str] = {}
+        self.stages: dict[tuple[_Context, str], tuple[str, ...] | None] = {}  # None: in progress
+        self.in_progress: list[str] = []
 
     def row(
         self, context: _Context, variant: Variant, *, needed_for_ua: bool = False
@@ -155,15 +155,17 @@ class _Expander:
             ConfigError: if variants start from each other in a circle.
         """
         memo = (context, variant.model_dump_json())
-        if memo in self.in_progress:
-            circle = ", ".join(map(format_value, [*self.in_progress.values(), variant.label]))
+        keys = self.stages.get(memo, ())
+        if keys is None:
+            circle = ", ".join(map(format_value, [*self.in_progress, variant.label]))
             location = Location(f"grid {self.grid.name}").at("variants")
             raise location.error("cycle", f"variants start from each other: {circle}")
-        if memo not in self.stages:
-            self.in_progress[memo] = variant.label
-            self.stages[memo] = self._build(context, variant)
-            del self.in_progress[memo]
-        return self.stages[memo]
+        if not keys:
+            self.stages[memo] = None
+            self.in_progress.append(variant.label)
+            self.stages[memo] = keys = self._build(context, variant)
+            self.in_progress.pop()
+        return keys
 
     def _build(self, context: _Context, variant: Variant) -> tuple[str, ...]:
         info = self.registry[variant.method]
