@@ -217,7 +217,7 @@ def boards_of(
 
 
 def comparable(records: Mapping[str, Stored]) -> dict[str, Stored]:
-    """Return the records that are comparable to a published table, with their dependencies.
+    """Return the records that are comparable to a published table.
 
     These are on the same dataset and split.
     """
