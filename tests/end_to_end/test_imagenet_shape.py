@@ -3,98 +3,36 @@
 LTBENCH_PHOTOS may name a folder of photographs to use; by default small ones are generated.
 """
 
-import os
 from pathlib import Path
-from unittest.mock import PropertyMock, patch
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from ltbench.config.load import load_dataset, load_recipe
-from ltbench.config.models import DatasetSpec, Job, Schedule
-from ltbench.data import datamodule
+from ltbench.config.load import load_recipe
+from ltbench.config.models import Job, Schedule
 from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
 from ltbench.data.imbalance import pareto_counts
-from ltbench.data.official_lists import ListEntry, blob_id, canonical_text
-from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_raw_dataset
-from ltbench.runs.record import Record
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
-from ltbench.samplers import EpochDraw
+from ltbench.testing.imagenet_shape import few_steps, make_tree, prepare_tree
 from ltbench.testing.ranks import ranks
-from ltbench.training import fit
 from tests.support.errors import raises
-from tests.support.training_jobs import job, options
+from tests.support.training_jobs import job
 
 pytestmark = pytest.mark.slow
 
 COUNTS = pareto_counts(1000, 128, 25.6)
 CLASSES = [f"n{k:08}" for k in range(1000)]
-FORM = "{class}/{name}"
 SIDE, QUALITY = 40, 90
-
-
-def photographs(folder):
-    """Return photographs of several sizes, some of them PNGs named .jpg."""
-    if given := os.environ.get("LTBENCH_PHOTOS"):
-        return sorted(Path(given).iterdir())
-    folder.mkdir()
-    generator = np.random.default_rng(0)
-    for i in range(40):
-        width, height = generator.integers(42, 90, 2).tolist()
-        coarse = Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8))
-        smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), int)
-        grainy = (smooth + generator.normal(0, 6, smooth.shape)).clip(0, 255).astype(np.uint8)
-        Image.fromarray(grainy).save(folder / f"{i:02}.jpg", "PNG" if i % 20 == 7 else "JPEG")
-    return sorted(folder.iterdir())
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     """Return a folder of images and lists, and its dataset."""
     place = tmp_path_factory.mktemp("imagenet")
-    files = photographs(place / "photos")
-    lists = {}
-    (place / "official_lists").mkdir()
-    official = load_dataset("imagenet_lt").model_dump()
-    for part, counts in (("train", COUNTS), ("test", [1] * 1000)):
-        images = [
-            ListEntry(name, f"{name}_{i}.JPEG", k)
-            for k, name in enumerate(CLASSES)
-            for i in range(counts[k])
-        ]
-        folder = official["official_lists"][part]["paths"][0].partition("/")[0]
-        for number, image in enumerate(images):
-            path = place / "images" / folder / image.folder / image.name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.link(files[number % len(files)], path)
-        text = canonical_text(images, f"{folder}/{FORM}")
-        name = official["official_lists"][part]["file"]
-        (place / "official_lists" / name).write_text(text)
-        lists[part] = official["official_lists"][part] | {
-            "images": len(images),
-            "blob": blob_id(text),
-        }
-    lists |= {"val": None, "max_per_class": 128, "min_per_class": 5}
-    lists["group_sizes"] = [
-        sum(n > 100 for n in COUNTS),
-        sum(20 <= n <= 100 for n in COUNTS),
-        sum(n < 20 for n in COUNTS),
-    ]
-    changes = {
-        "name": "shape",
-        "image_size": 32,
-        "full_train_images": None,
-        "official_lists": lists,
-    }
-    return place, DatasetSpec(**official | changes)
-
-
-def prepared(place, spec):
-    return prepare(spec, place / "images", place / "official_lists", place / "data" / spec.name)
+    parts = {"train": COUNTS, "test": [1] * 1000}
+    return place, make_tree(place, parts, name="shape", image_size=32)
 
 
 def shape_job(spec) -> Job:
@@ -113,20 +51,6 @@ def shape_job(spec) -> Job:
     return job().model_copy(update={"dataset": spec, "recipe": recipe, "stage_recipe": once})
 
 
-def two_steps(one: Job, place: Path) -> Record:
-    """Run a job with an epoch of two steps."""
-    sampled, two = EpochDraw.sampler, PropertyMock(return_value=2)
-    with (
-        patch.object(EpochDraw, "sampler", lambda draw, name: sampled(draw, name)[:2]),
-        patch.object(EpochDraw, "steps", two),
-        patch.object(datamodule.DataModule, "steps_per_epoch", two),
-        patch.dict(os.environ, {"LTBENCH_CACHE": str(place / "cache")}),
-    ):
-        return fit.run_job(
-            one, RunDirectory(place / "runs"), options(data_root=str(place / "data"))
-        )
-
-
 def test_lists_and_images_that_are_wrong_are_refused(tree):
     place, spec = tree
     path = place / "official_lists" / spec.official_lists.train.file
@@ -134,17 +58,17 @@ def test_lists_and_images_that_are_wrong_are_refused(tree):
     lines = text.splitlines(keepends=True)
     path.write_text("".join([lines[1], lines[0], *lines[2:]]))
     with raises(DataError, "bad-layout", path.name):
-        prepared(place, spec)
+        prepare_tree(spec, place)
     path.write_text("".join(lines[:-1]))
     with raises(DataError, "bad-layout", f"{sum(COUNTS) - 1:,} images"):
-        prepared(place, spec)
+        prepare_tree(spec, place)
     path.write_text(text)
     gone = [place / "images/train" / name / f"{name}_4.JPEG" for name in CLASSES[-3:]]
     for image in gone:
         image.rename(f"{image}.aside")
     names = (image.name for image in gone)
     with raises(DataError, "missing-data", f"3 of {sum(COUNTS):,} train", *names):
-        prepared(place, spec)
+        prepare_tree(spec, place)
     for image in gone:
         Path(f"{image}.aside").rename(image)
 
@@ -152,7 +76,7 @@ def test_lists_and_images_that_are_wrong_are_refused(tree):
 def test_from_lists_to_a_record_on_two_ranks(tree, monkeypatch):
     place, spec = tree
     monkeypatch.setenv("LTBENCH_CACHE", str(place / "cache"))
-    preparation = prepared(place, spec)
+    preparation = prepare_tree(spec, place)
     assert preparation.images == {"train": sum(COUNTS), "test": 1000}
     raw = load_raw_dataset(spec, place / "data")
 
@@ -168,7 +92,7 @@ def test_from_lists_to_a_record_on_two_ranks(tree, monkeypatch):
     assert not built.bad
 
     one = shape_job(spec)
-    record, other = ranks(2)(two_steps, one, place)
+    record, other = ranks(2)(few_steps, one, place, place / "runs")
     assert record.numbers() == other.numbers()
     assert read_record(record_path(RunDirectory(place / "runs").records, one)).repeats(record)
     assert record.training.steps == 2
