@@ -72,6 +72,24 @@ def test_every_method_is_in_a_variant_set():
     assert not missing, f"add a line to configs/variants/survey.yaml: {missing}"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cifar10_lt",
+        "cifar100_lt",
+        "tinyimagenet_lt",
+        "imagenet_lt",
+        "places_lt",
+        "inaturalist2018",
+    ],
+)
+def test_a_grid_of_all_methods_has_all_that_fit(name):
+    variants = load_grid(name, registry=load_registry()).variants
+    named = {key for variant in variants for key in (variant.method, variant.init_from)}
+    missing = set(load_registry()) - named
+    assert missing == set(), f"{name} lacks methods that may fit"
+
+
 @pytest.mark.parametrize("kind", ["datasets", "recipes", "grids"])
 def test_no_file_repeats_what_it_inherits(kind):
     for name in names(kind):

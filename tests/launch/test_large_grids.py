@@ -7,7 +7,7 @@ import torchvision
 
 from ltbench.analysis.published import comparable
 from ltbench.analysis.result_set import boards
-from ltbench.config.load import load_recipe
+from ltbench.config.load import load_grid, load_recipe
 from ltbench.launch.cost import CostModel
 from ltbench.launch.plan import Request, make_plan
 from ltbench.networks import NetworkSpec, build_backbone
@@ -15,6 +15,7 @@ from ltbench.runs.store import Loaded
 
 LARGE = (
     "imagenet_lt",
+    "survey_imagenet_lt",
     "decoupling_imagenet_lt",
     "losses_decoupled_imagenet_lt",
     "places_lt",
@@ -53,6 +54,19 @@ def test_keys_are_final(tmp_path):
     }
 
 
+INATURALIST = """Softmax, Weighted Softmax, Focal, LDAM-DRW, Balanced Softmax, LADE, Softmax + SSP,
+SSP, RSG, PaCo, Decouple-IB-CRT, Decouple-IB-LWS, MiSLAS, ResLT, RIDE, SADE"""
+"""Rows of the survey's table of iNaturalist."""
+
+
+def rows_of_the_survey(name):
+    """Return the labels of a grid's rows that the survey's tables have."""
+    if name == "inaturalist2018":
+        return set(INATURALIST.replace("\n", " ").split(", "))
+    grid = "survey_imagenet_lt" if name == "imagenet_lt" else name
+    return {variant.label for variant in load_grid(grid).variants}
+
+
 def test_the_survey_stands_beside_every_row_of_its_tables(tmp_path):
     for name, metrics in (
         ("imagenet_lt", ("acc", "ua", "ra", "many", "medium", "few")),
@@ -60,15 +74,25 @@ def test_the_survey_stands_beside_every_row_of_its_tables(tmp_path):
         ("inaturalist2018", ("acc", "many", "medium", "few")),
     ):
         for board in boards(plan_of(name, tmp_path), {}):
-            figures = comparable(board)
+            figures, rows = comparable(board), rows_of_the_survey(name)
+            entries = [entry for entry in board.entries if entry.variant.label in rows]
+            assert len(entries) == len(rows)
             lacking = {
                 entry.variant.label
-                for entry in board.entries
+                for entry in entries
                 if not all(figures.of(entry, metric, "survey") for metric in metrics)
             }
             # What SSP's row starts from is no row of the survey; its SSP has a ResNet-50.
             assert lacking <= {"Softmax + SSP", "SSP"}
             assert name != "inaturalist2018" or "SSP" not in lacking
+
+
+def test_the_surveys_study_is_a_part_of_the_grid_of_all_methods(tmp_path):
+    study, whole = (plan_of(name, tmp_path) for name in ("survey_imagenet_lt", "imagenet_lt"))
+    assert study.jobs.keys() < whole.jobs.keys()
+    assert {(row.variant.label, row.jobs) for row in study.rows} < {
+        (row.variant.label, row.jobs) for row in whole.rows
+    }
 
 
 def test_inaturalist_says_why_it_has_no_ua(tmp_path):
