@@ -160,6 +160,60 @@ def test_small_images_have_the_values_of_cifar_and_large_ones_those_of_imagenet(
     assert {resolved(method, d)[name] for d in LARGE} == {large}
 
 
+IMAGENET, PLACES, INATURALIST = "imagenet_lt", "places_lt", "inaturalist2018"
+AUTHORS = [
+    (
+        "balanced_meta_softmax",
+        IMAGENET,
+        {"power": 0.1, "meta_lr": 0.001, "meta_images": "held_out"},
+    ),
+    ("balanced_meta_softmax", PLACES, {"power": 0.3, "meta_lr": 0.001, "meta_images": "held_out"}),
+    ("bcl", IMAGENET, {"alpha": 1.0, "beta": 0.35, "temperature": 0.07, "width": 1024}),
+    ("bcl", INATURALIST, {"alpha": 1.0, "beta": 0.35, "temperature": 0.07, "width": 1024}),
+    ("causal_tde", IMAGENET, {"alpha": 3.0, "mu_lr": 0.02}),
+    ("causal_tde", PLACES, {"alpha": 3.0, "mu_lr": 0.02}),
+    ("class_balanced", INATURALIST, {"form": "focal", "beta": 0.999, "gamma": 0.5}),
+    ("disalign", IMAGENET, {"rho": 1.2}),
+    ("glmc", IMAGENET, {"weighting": 1.0, "consistency": 10.0, "resampling": 0.2}),
+    ("gpaco", IMAGENET, {"alpha": 0.05, "temperature": 0.2, "smoothing": 0.0}),
+    ("gpaco", PLACES, {"alpha": 0.02, "temperature": 0.2}),
+    ("gpaco", INATURALIST, {"alpha": 0.05, "temperature": 0.2}),
+    ("kcl", IMAGENET, {"positives": 6, "temperature": 0.07, "queue": 65536, "views": "recipe"}),
+    ("lade", IMAGENET, {"penalty": 0.5, "alpha": 0.05}),
+    ("lade", PLACES, {"penalty": 0.1, "alpha": 0.005}),
+    ("lade", INATURALIST, {"penalty": 0.5, "alpha": 0.05}),
+    ("metasaug", IMAGENET, {"strength": 0.25}),
+    ("mislas", IMAGENET, {"alpha": 0.2, "smooth_head": 0.3, "classifier_lr": 0.05}),
+    ("mislas", PLACES, {"smooth_head": 0.4, "smooth_tail": 0.1, "classifier_lr": 0.05}),
+    ("mislas", INATURALIST, {"smooth_head": 0.3, "smooth_tail": 0.0, "classifier_lr": 0.05}),
+    ("ncl", IMAGENET, {"contrast": 0.0, "classifier": "cosine", "hard_share": 0.3}),
+    ("ncl", PLACES, {"contrast": 1.0, "queue": 65536, "width": 1024, "hard_share": 0.335}),
+    ("ncl", INATURALIST, {"contrast": 0.0, "classifier": "cosine", "scale": 32.0}),
+    ("oltr", PLACES, {"freeze_backbone": True}),
+    ("paco", IMAGENET, {"alpha": 0.05, "temperature": 0.07, "queue": 8192}),
+    ("paco", PLACES, {"alpha": 0.05, "temperature": 0.2}),
+    ("paco", INATURALIST, {"alpha": 0.05, "temperature": 0.2}),
+    ("realistic_taxonomic", INATURALIST, {"sampling_weight": 0.5}),
+    ("reslt", IMAGENET, {"beta": 0.99, "gamma": 0.7}),
+    ("reslt", INATURALIST, {"beta": 0.85}),
+    ("ride", IMAGENET, {"diversity": -0.2, "spread": 0.02}),
+    ("ride", INATURALIST, {"diversity": -0.2, "spread": 0.015}),
+    ("rsg", PLACES, {"deferred": "drs", "max_margin": 0.2, "scale": 50.0}),
+    ("sade", IMAGENET, {"tau": 2.0, "reduced": True}),
+    ("sade", PLACES, {"tau": 1.0, "reduced": False}),
+    ("sade", INATURALIST, {"tau": 1.0, "reduced": True}),
+    ("ssd", IMAGENET, {"contrast_temperature": 0.2, "temperature": 2.0}),
+    ("ssp", IMAGENET, {"task": "moco"}),
+    ("tsc", IMAGENET, {"target_weight": 0.2, "head": "mlp", "positives": 6}),
+]
+"""Values of the authors' papers and code for large datasets."""
+
+
+@pytest.mark.parametrize(("method", "dataset", "values"), AUTHORS)
+def test_large_datasets_have_their_authors_values(method, dataset, values):
+    assert resolved(method, dataset).items() >= values.items()
+
+
 def test_the_weight_of_positives_falls_with_the_classes():
     for name, alpha in (("dermamnist", 0.001), ("cub200", 0.01), ("places_lt", 0.05)):
         assert resolved("paco", name)["alpha"] == alpha
