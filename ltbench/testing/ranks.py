@@ -51,8 +51,11 @@ class Ranks:
         """
         if not self.processes:
             self._start()
-        for pipe in self.pipes:
-            pipe.send((function, arguments))
+        for rank, pipe in enumerate(self.pipes):
+            try:
+                pipe.send((function, arguments))
+            except ConnectionError:
+                self._fail(f"rank {rank}: died")
         answers: dict[int, Any] = {}
         deadline = time.monotonic() + timeout
         while len(answers) < self.world:
@@ -63,7 +66,7 @@ class Ranks:
             for rank in [r for r, pipe in enumerate(self.pipes) if pipe in ready]:
                 try:
                     failure, answers[rank] = self.pipes[rank].recv()
-                except EOFError:
+                except (EOFError, ConnectionError):
                     failure = "died"
                 if failure:
                     self._fail(f"rank {rank}: {failure}")
