@@ -7,8 +7,13 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 import ltbench.networks.resnet10  # noqa: F401 - timm knows it from then on
+from ltbench.config.hparams import HParamResolver
+from ltbench.config.load import load_dataset
 from ltbench.config.models import Pretrained
+from ltbench.config.registry import load_registry
 from ltbench.data.errors import DataError
+from ltbench.methods import METHODS
+from ltbench.networks import NetworkSpec
 from ltbench.training.build import build_method
 from ltbench.training.pretrained import missing_weights, pretrained_weights
 from ltbench.training.schedule import build_optimizer
@@ -37,6 +42,19 @@ def test_a_method_starts_with_the_pretrained_weights_of_its_recipe(file, tmp_pat
     assert torch.equal(network.backbone.conv1.weight, again.backbone.conv1.weight)
     assert not torch.equal(network.backbone.conv1.weight, plain.backbone.conv1.weight)
     assert torch.equal(network.classifier.weight, plain.classifier.weight)
+
+
+@pytest.mark.slow
+def test_all_methods_start_from_pretrained_weights_with_their_values_for_places(tmp_path):
+    file, counts = tmp_path / "test_resnet.safetensors", torch.tensor([40, 12, 5, 2])
+    save_file(timm.create_model("test_resnet").state_dict(), file)
+    places, resolver = load_dataset("places_lt"), HParamResolver(load_registry())
+    for key, kind in METHODS.items():
+        hparams = resolver.resolve(key, {}, places).values
+        method = kind(
+            NetworkSpec("test_resnet", len(counts), weights=file), counts, kind.HParams(**hparams)
+        )
+        assert any(p.requires_grad for p in method.parameters()), key
 
 
 def test_a_file_is_identified_by_its_content(file, tmp_path):
