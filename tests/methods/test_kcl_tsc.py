@@ -4,14 +4,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ltbench.config.hparams import HParamResolver
+from ltbench.config.load import load_dataset
+from ltbench.config.registry import load_registry
 from ltbench.core.batch import Batch
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.methods import METHODS
+from ltbench.methods.contract import Progress
 from ltbench.networks import NetworkSpec
 from ltbench.networks.class_targets import assign_targets
 
 COUNTS = torch.tensor([40, 12, 5, 1])
+HPARAMS = HParamResolver(load_registry())
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2, 0, 3])
 
 
@@ -79,6 +84,18 @@ def test_centroids_and_assignment_move_in_the_targeted_stage_alone():
     plain.training_loss(batch_of(plain))
     plain.on_step_end()
     assert plain.centroids.equal(before)
+
+
+def test_classes_of_many_are_assigned_before_epochs_alone():
+    method = build("tsc", "targeted", queue=16, assign="epoch")
+    before = method.assignment.clone()
+    method.centroids.copy_(method.targets[[2, 0, 3, 1]])
+    method.on_step_end()
+    assert method.assignment.equal(before)
+    method.on_epoch_start(Progress(1, 2, deferred=False))
+    assert method.assignment.tolist() == [2, 0, 3, 1]
+    assert HPARAMS.resolve("tsc", {}, load_dataset("inaturalist2018")).values["assign"] == "epoch"
+    assert HPARAMS.resolve("tsc", {}, load_dataset("imagenet_lt")).values["assign"] == "step"
 
 
 def test_the_target_takes_part_in_the_loss():

@@ -13,9 +13,10 @@ Each half has the recipe's schedule and a new optimizer, as theirs. Centroids be
 move with every batch.
 
 Where ours is not theirs: a step uses the assignment after the step before, so that the loss does
-not wait for the CPU; the classifier is trained on class-balanced batches, as KCL's. Up to D + 1
-classes the targets are a regular simplex, more are found by Adam at each start of the second stage.
-Targets are not repeated. The rest is KCL's.
+not wait for the CPU, or that of the epoch's start (`assign`): the Hungarian method takes 6 s of a
+core for the 8,142 classes of iNaturalist, 0.04 s for 1,000; the classifier is trained on
+class-balanced batches, as KCL's. Up to D + 1 classes the targets are a regular simplex, more are
+found by Adam at each start of the second stage. Targets are not repeated. The rest is KCL's.
 """
 
 from typing import Literal
@@ -26,7 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.core.distributed import gather
-from ltbench.methods.contract import Paper, Stage
+from ltbench.methods.contract import LATER, Paper, Progress, Stage
 from ltbench.methods.module_improvement.kcl import CLASSIFIER, KCL, KCLHParams, contrast_stage
 from ltbench.networks import NetworkSpec
 from ltbench.networks.class_targets import assign_targets, moved_centroids, spread_points
@@ -40,6 +41,11 @@ class TSCHParams(KCLHParams):
     centroid_momentum: float = Field(0.9, ge=0, lt=1, description="of the class centroids")
     target_steps: int = Field(
         10000, ge=1, description="steps of Adam for targets of more classes than dimensions + 1"
+    )
+    assign: Literal["step", "epoch"] = Field(
+        "step",
+        description="whether classes are assigned after each step or before each epoch",
+        json_schema_extra=LATER,
     )
 
 
@@ -91,7 +97,15 @@ class TSC(KCL):
         own = self.assignment[labels]
         return self.targets.to(queries.dtype), own, self.hparams.target_weight
 
+    def on_epoch_start(self, progress: Progress) -> None:
+        """Assign classes to targets anew, if not after each step."""
+        super().on_epoch_start(progress)
+        self._assign("epoch")
+
     def on_step_end(self) -> None:
-        """Assign classes to targets anew."""
-        if self.stage.name == "targeted":
+        """Assign classes to targets anew, if not before each epoch."""
+        self._assign("step")
+
+    def _assign(self, when: str) -> None:
+        if self.stage.name == "targeted" and self.hparams.assign == when:
             self.assignment.copy_(assign_targets(self.centroids, self.targets))
