@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 from ltbench.config.errors import Location, Problem, format_value, raise_all
 from ltbench.config.hparams import HParamResolver
@@ -191,7 +191,7 @@ class _Expander:
                     batch_share=teacher.batch_share,
                     seed=context.seed * teacher.seed_scale + teacher.seed_offset,
                 ),
-                self.teacher(teacher, variant),
+                self.teacher(teacher, variant, hparams.values),
             )[-1]
             for teacher in self.teachers(variant.method, context.dataset)
         ]
@@ -282,13 +282,19 @@ class _Expander:
             if teacher.subset == "all" or teacher.subset in self.present(dataset)
         ]
 
-    def teacher(self, teacher: Teacher, variant: Variant) -> Variant:
-        """Return a teacher as a variant, trained under the same recipe."""
+    def teacher(self, teacher: Teacher, variant: Variant, student: Mapping[str, Any]) -> Variant:
+        """Return a teacher as a variant, trained under the same recipe.
+
+        Args:
+            teacher: as the method declares it.
+            variant: that it teaches.
+            student: the hyper-parameters of that variant.
+        """
         role = "teacher" if teacher.seed_scale == 1 else "member"
         if teacher.subset != "all":
             role = f"{teacher.subset}-shot expert"
         label = f"{self.registry[teacher.method].title}, {role}"
-        hparams = dict(teacher.hparams)
+        hparams = teacher.hparams_for(student)
         return Variant(label=label, method=teacher.method, hparams=hparams, recipe=variant.recipe)
 
 

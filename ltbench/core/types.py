@@ -135,6 +135,7 @@ class Teacher:
     Attributes:
         method: its key.
         hparams: hyper-parameters that differ from the defaults.
+        same: hyper-parameters that have the values of the method that it teaches.
         subset: the classes that it is trained on; an empty group has no teacher.
         batch_share: its batch size relative to the recipe's, for subsets with few images.
         seed_scale: its seed is that of the job times `seed_scale`, plus `seed_offset`.
@@ -143,10 +144,15 @@ class Teacher:
 
     method: str
     hparams: Mapping[str, Any] = field(default_factory=dict)
+    same: tuple[str, ...] = ()
     subset: ClassSubset = "all"
     batch_share: float = 1.0
     seed_scale: int = 1
     seed_offset: int = 0
+
+    def hparams_for(self, student: Mapping[str, Any]) -> dict[str, Any]:
+        """Return its hyper-parameters, given those of the method that it teaches."""
+        return {**self.hparams, **{name: student[name] for name in self.same}}
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,9 @@ def _teachers(case: Case, counts: tuple[int, ...], norm: Norm) -> Iterator[Train
         if not classes:  # an empty group has no teacher
             continue
         own = tuple(counts[k] for k in classes)
-        untrained = _untrained(case, teacher.method, teacher.hparams, own, norm, len(own))
+        student = case.method.HParams(**case.hparams).model_dump()
+        hparams = teacher.hparams_for(student)
+        untrained = _untrained(case, teacher.method, hparams, own, norm, len(own))
         yield TrainedTeacher(untrained.state_dict(), torch.tensor(classes))
 
 

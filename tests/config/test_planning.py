@@ -215,6 +215,15 @@ def test_teachers_are_trained_under_the_same_recipe_and_come_last():
     assert (ldam.hparams["scale"], ldam.recipe.name) == (10.0, "slow")
 
 
+def test_a_teacher_has_the_width_of_its_student():
+    made = plan(v("full", "ride_distill", hparams={"reduced": False}), "ride_distill")
+    students = [job(made, label) for label in ("full", "ride_distill")]
+    teachers = [made.jobs[student.depends_on[-1]] for student in students]
+    assert [student.hparams["reduced"] for student in students] == [False, True]
+    assert [teacher.hparams["reduced"] for teacher in teachers] == [False, True]
+    assert [teacher.hparams["experts"] for teacher in teachers] == [6, 6]
+
+
 def test_members_of_an_ensemble_have_seeds_of_their_own_and_are_shared_with_other_rows():
     members = tuple(Teacher("softmax", seed_scale=2, seed_offset=m) for m in (0, 1))
     registry = with_method("ensemble", teachers=members)

@@ -1,7 +1,9 @@
 """Whole ensembles against the authors' numbers, and their further properties."""
 
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from ltbench.core.batch import Batch
@@ -186,6 +188,17 @@ def test_ride_distill_learns_from_the_trained_teacher():
     images = torch.randn(3, 3, 8, 8)
     assert method.train().teacher.predict(images).equal(teacher.eval().predict(images))
     assert not any(p.requires_grad for p in method.teacher.parameters())
+
+
+def test_the_teacher_of_ride_has_the_students_width_and_no_pretrained_weights(tmp_path):
+    backbone, file = "test_resnet", tmp_path / "test_resnet.safetensors"
+    save_file(timm.create_model(backbone).state_dict(), file)
+    kind, spec = METHODS["ride_distill"], NetworkSpec(backbone, len(COUNTS), weights=file)
+    student = kind(spec, COUNTS, kind.HParams(reduced=False))
+    teacher = build("ride", backbone=backbone, experts=6, reduced=False)
+    student.load_teachers([TrainedTeacher(teacher.state_dict(), torch.arange(len(COUNTS)))])
+    images = torch.randn(2, 3, 32, 32)
+    assert student.eval().teacher.predict(images).equal(teacher.eval().predict(images))
 
 
 class FixedExperts(nn.Module):

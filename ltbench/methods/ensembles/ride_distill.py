@@ -10,12 +10,13 @@ logits, and RIDE's loss L and the divergence are added once per expert, so that 
 multiplied by the number of experts. On CIFAR the authors warm up for 20 epochs here instead of 5;
 ours warms up as the recipe says.
 
-The teacher is a job of its own: RIDE with six experts under the same recipe. It is in evaluation
-mode; in the authors' code it is in training mode, and BatchNorm uses the statistics of the batch.
-The student's network is that of `ride`.
+The teacher is a job of its own: RIDE with six experts of the same width under the same recipe. It
+is in evaluation mode; in the authors' code it is in training mode, and BatchNorm uses the
+statistics of the batch. The student's network is that of `ride`.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -41,14 +42,16 @@ class RIDEDistill(RIDE):
     """RIDE that also matches the mean logits of a larger one."""
 
     title = "RIDE + distillation"
-    teachers = (Teacher("ride", {"experts": 6}),)
+    teachers = (Teacher("ride", {"experts": 6}, same=("reduced",)),)
     HParams = RIDEDistillHParams
     hparams: RIDEDistillHParams
 
     def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: Any = None) -> None:
         super().__init__(spec, counts, hparams)
         (declared,) = self.teachers
-        self.teacher = RIDE(spec, counts, RIDEHParams(**declared.hparams))
+        untrained = replace(spec, weights=None)  # those of its job are loaded
+        theirs = RIDEHParams(**declared.hparams_for(self.hparams.model_dump()))
+        self.teacher = RIDE(untrained, counts, theirs)
         self.freeze(self.teacher)
 
     def load_teachers(self, teachers: Sequence[TrainedTeacher]) -> None:
