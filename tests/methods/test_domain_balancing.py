@@ -100,3 +100,14 @@ def test_without_gates_features_stay():
     torch.testing.assert_close(
         network(batch.images), network.classifier(network.features(batch.images))
     )
+
+
+def test_without_residuals_it_is_a_margin_loss_of_plain_features():
+    method = steps.begin(Case("domain_balancing", {"residual": False, "warm_up": 1.0})).double()
+    batch = steps.evaluation_batch(method)
+    network = method.network
+    cosines = network.classifier(network.features(batch.images)) / 30
+    margins = torch.full((len(method.counts),), 0.35, dtype=torch.float64)
+    expected = vector_scaling(cosines, batch.labels, margins=margins, scale=30.0)
+    torch.testing.assert_close(method.training_loss(batch), expected)
+    assert not any("balancing" in name for name, _ in network.named_parameters())

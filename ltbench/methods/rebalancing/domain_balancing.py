@@ -32,7 +32,7 @@ from ltbench.classifiers import CosineClassifier
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant
 from ltbench.losses.vector_scaling import vector_scaling
-from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
+from ltbench.methods.contract import LATER, Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.momentum import projection
 
@@ -97,9 +97,11 @@ class ResidualBalancing(nn.Module):
 
 
 class BalancedNetwork(Network):
-    """A network with residual balancing before its classifier."""
+    """A network with residual balancing before its classifier, or without."""
 
-    def __init__(self, backbone: nn.Module, balancing: nn.Module, classifier: nn.Module) -> None:
+    def __init__(
+        self, backbone: nn.Module, balancing: nn.Module | None, classifier: nn.Module
+    ) -> None:
         super().__init__(backbone, classifier)
         self.balancing = balancing
 
@@ -107,9 +109,11 @@ class BalancedNetwork(Network):
         """Return logits [B, classes] of images or cached features."""
         return self.with_gates(images)[0]
 
-    def with_gates(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits [B, classes] and gates [B]."""
-        features, gates = self.balancing(self.features(images))
+    def with_gates(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return logits [B, classes] and gates [B]; None without residuals."""
+        features, gates = self.features(images), None
+        if self.balancing is not None:
+            features, gates = self.balancing(features)
         return self.classifier(features), gates
 
 
@@ -124,6 +128,11 @@ class DomainBalancingHParams(HParams):
     indicator_scale: float = Field(4.0, gt=0, description="factor of the cosines in indicators")
     epsilon: float | None = Field(
         None, gt=0, description="numerator of the paper's indicators; None for a mean of 1"
+    )
+    residual: bool = Field(
+        True,
+        description="whether features have gated residuals; else margins alone",
+        json_schema_extra=LATER,
     )
     weight: float = Field(0.01, ge=0, description="of the loss of the gate (lambda)")
     warm_up: float = Field(0.1, ge=0, le=1, description="share of the epochs with equal margins")
@@ -149,7 +158,8 @@ class DomainBalancing(Method):
         """Return a network with residual balancing and a cosine classifier."""
         backbone, width = build_backbone(spec)
         classifier = CosineClassifier(width, spec.classes, self.hparams.scale)
-        return BalancedNetwork(backbone, ResidualBalancing(width, spec.norm), classifier)
+        balancing = ResidualBalancing(width, spec.norm) if self.hparams.residual else None
+        return BalancedNetwork(backbone, balancing, classifier)
 
     def indicators(self) -> Tensor:
         """Return the indicators [C] of the classes, 1 at first."""
@@ -160,11 +170,13 @@ class DomainBalancing(Method):
         return indicators(compactness(weight, neighbors, hparams.indicator_scale), hparams.epsilon)
 
     def training_loss(self, batch: Batch) -> Loss:
-        """Return the margin loss and that of the gates."""
+        """Return the margin loss, and that of the gates."""
         hparams, beta = self.hparams, self.indicators()
         logits, gates = self.network.with_gates(batch.images)
         loss = vector_scaling(
             logits / hparams.scale, batch.labels, margins=hparams.margin * beta, scale=hparams.scale
         )
+        if gates is None:
+            return loss
         missed = as_constant(gates, gates) - as_constant(beta[batch.labels], gates)
         return {"classes": loss, "gates": hparams.weight * global_mean(missed.square())}
