@@ -7,7 +7,7 @@ enough of its comparisons do, is "not in this setting" if so many are reversed t
 is "not separable" otherwise.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -164,10 +164,17 @@ class _Compared:
     contrast: Contrast
 
 
+Narrowed = Callable[[ResultSet, frozenset[int]], ResultSet]
+"""Returns a board as if it had no results of other seeds."""
+
+
 def evaluate(
-    findings: Sequence[Finding], boards: Sequence[ResultSet], records: Mapping[str, Stored]
+    findings: Sequence[Finding],
+    boards: Sequence[ResultSet],
+    records: Mapping[str, Stored],
+    narrowed: Narrowed,
 ) -> list[Result]:
-    """Test findings on boards; a comparison needs values over the same seeds.
+    """Test findings on boards; a comparison is over the seeds that its terms share.
 
     A claim about recipes is tested on boards of these recipes.
 
@@ -175,11 +182,14 @@ def evaluate(
         findings: the claims.
         boards: where terms are looked up.
         records: valid records by key.
+        narrowed: returns a board with results of some seeds alone.
     """
     compared: list[tuple[Finding, ResultSet, list[_Compared] | str]] = []
     for finding in findings:
         pairs = pairs_of(finding, boards) if finding.over else [(board, board) for board in boards]
-        compared += [(finding, b, _compare(finding, b, other, records)) for b, other in pairs]
+        compared += [
+            (finding, b, _compare(finding, b, other, records, narrowed)) for b, other in pairs
+        ]
     families: dict[str, dict[tuple[Part, ...], Fraction]] = {}
     for _, board, found in compared:
         tests = {each.parts: each.contrast.p for each in found if isinstance(each, _Compared)}
@@ -197,20 +207,24 @@ def evaluate(
 
 
 def _compare(
-    finding: Finding, board: ResultSet, other: ResultSet, records: Mapping[str, Stored]
+    finding: Finding,
+    board: ResultSet,
+    other: ResultSet,
+    records: Mapping[str, Stored],
+    narrowed: Narrowed,
 ) -> list[_Compared] | str:
     """Return the comparisons of a finding, or what is missing."""
     compared: list[_Compared] = []
     missing: list[str] = []
-    for left, right, comparison in _sides(finding, board, other):
+    for *named, comparison in _sides(finding, board, other):
         try:
+            (left, right), seeds = _over_common_seeds(named, records, narrowed)
             values = [_value(*side) for side in (left, right)]
-            seeds = _common_seeds([*_terms(*left), *_terms(*right)], records)
         except _MissingError as error:
             missing.append(str(error))
             continue
         texts = [_text(*side, value) for side, value in zip((left, right), values, strict=True)]
-        if left[1] is not right[1]:
+        if named[0][1] is not named[1][1]:
             texts[1] = f"with {right[1].recipe.name} {fixed(values[1], DECIMALS)}"
         if len(seeds) < len(board.seeds):
             texts.append(f"{len(seeds)} of {len(board.seeds)} seeds")
@@ -298,18 +312,23 @@ def _find(term: Term, board: ResultSet) -> VariantResult | None:
     return None
 
 
-def _value(term: Term, board: ResultSet) -> Fraction:
-    """Return the value of a term in percent."""
+def _entry(term: Term, board: ResultSet) -> VariantResult:
+    """Return the variant that a term names, with a value of its metric."""
     entry = _find(term, board)
     if entry is None:
         settings = [f"with {name}={value}" for name, value in term.hparams.items()]
         settings += [] if term.init_from is None else [f"from {term.init_from}"]
         settings += [] if term.recipe is None else [f"with recipe {term.recipe}"]
         raise _MissingError(" ".join([f"no {term.method}", *settings]))
-    value = entry.values[term.metric]
-    if value.mean is None:
+    if entry.values[term.metric].mean is None:
         raise _MissingError(_absence(term, entry))
-    return value.mean if term.minus is None else value.mean - _value(term.minus, board)
+    return entry
+
+
+def _value(term: Term, board: ResultSet) -> Fraction:
+    """Return the value of a term in percent."""
+    mean = _entry(term, board).values[term.metric].mean or Fraction(0)
+    return mean if term.minus is None else mean - _value(term.minus, board)
 
 
 def _absence(term: Term, entry: VariantResult) -> str:
@@ -324,17 +343,21 @@ def _terms(term: Term, board: ResultSet) -> Iterator[Side]:
         yield from _terms(term.minus, board)
 
 
-def _common_seeds(sides: Sequence[Side], records: Mapping[str, Stored]) -> frozenset[int]:
-    """Return the seeds of terms, which have to be the same ones."""
-    entries = [(term, entry) for term, board in sides if (entry := _find(term, board))]
-    seeds = {
+def _over_common_seeds(
+    sides: Sequence[Side], records: Mapping[str, Stored], narrowed: Narrowed
+) -> tuple[list[Side], frozenset[int]]:
+    """Return sides on boards of the seeds that all their terms have, and these seeds."""
+    entries = [(term, _entry(term, board)) for side in sides for term, board in _terms(*side)]
+    seeds = [
         frozenset(records[key].record.job.seed for key in entry.values[term.metric].keys)
         for term, entry in entries
-    }
-    if len(seeds) > 1:
-        partial = ((t, e) for t, e in entries if e.values[t.metric].state == "partial")
-        raise _MissingError("; ".join(dict.fromkeys(_absence(*each) for each in partial)))
-    return seeds.pop()
+    ]
+    common = frozenset.intersection(*seeds)
+    if not common:
+        raise _MissingError("; ".join(dict.fromkeys(_absence(*each) for each in entries)))
+    if all(each == common for each in seeds):
+        return list(sides), common
+    return [(term, narrowed(board, common)) for term, board in sides], common
 
 
 def _parts(term: Term, board: ResultSet, sign: int, records: Mapping[str, Stored]) -> list[Part]:

@@ -138,6 +138,20 @@ def boards(
     return [board for board in built if board.entries]
 
 
+def boards_of_seeds(
+    plan: Plan, records: Mapping[str, Stored], seeds: Collection[int]
+) -> list[ResultSet]:
+    """Return the boards of a grid as if it had no results of other seeds.
+
+    Args:
+        plan: runs and jobs of the grid.
+        records: valid records by key.
+        seeds: that count.
+    """
+    others = {row.key for row in plan.rows if row.seed not in seeds}
+    return boards(plan, {key: each for key, each in records.items() if key not in others})
+
+
 def bad_images_note(bad: BadImages) -> str:
     """Return the footnote on images that could not be decoded."""
     return f"{bad}: undecodable."

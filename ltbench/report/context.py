@@ -10,7 +10,14 @@ from ltbench.analysis.findings import Finding, Result, evaluate
 from ltbench.analysis.mean_ranks import Ranks, accuracies, rank_variants
 from ltbench.analysis.metrics import METRICS, Metric
 from ltbench.analysis.relative_to_baseline import RelativeCost, relative_costs
-from ltbench.analysis.result_set import Estimate, ResultSet, State, VariantResult, boards
+from ltbench.analysis.result_set import (
+    Estimate,
+    ResultSet,
+    State,
+    VariantResult,
+    boards,
+    boards_of_seeds,
+)
 from ltbench.analysis.significance import find_baseline
 from ltbench.analysis.statistics import summarize
 from ltbench.config.planning import BASELINE, Plan
@@ -149,8 +156,21 @@ class Leaderboard:
     def tested(self) -> list[Result]:
         """The findings that a board can test, with the result on each such board."""
         boards = [board for board in self.boards if board.dataset.name != DEMONSTRATION]
-        results = evaluate(self.findings, boards, self.loaded.records)
+        results = evaluate(self.findings, boards, self.loaded.records, self._narrowed)
         return [result for result in results if result.verdict != "not testable"]
+
+    def _narrowed(self, board: ResultSet, seeds: frozenset[int]) -> ResultSet:
+        """Return a board as if it had no results of other seeds."""
+        known = (board.grid, board.id, seeds)
+        if known not in self._of_seeds:
+            plan = next(plan for plan, _ in self.grids if plan.grid.name == board.grid)
+            for each in boards_of_seeds(plan, self.loaded.records, seeds):
+                self._of_seeds[each.grid, each.id, seeds] = each
+        return self._of_seeds[known]
+
+    @cached_property
+    def _of_seeds(self) -> dict[tuple[str, str, frozenset[int]], ResultSet]:
+        return {}
 
     @property
     def untested(self) -> int:

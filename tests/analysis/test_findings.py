@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from ltbench.analysis.findings import Finding, evaluate, load_findings
-from ltbench.analysis.result_set import boards
+from ltbench.analysis.result_set import boards, boards_of_seeds
 from ltbench.config.files import available
 from ltbench.config.load import load_grid
 from ltbench.config.registry import load_registry
@@ -35,12 +35,18 @@ class World:
 
     boards: list
     records: dict
+    plan: object = None
 
     def __add__(self, other):
         return World([*self.boards, *other.boards], {**self.records, **other.records})
 
+    def narrowed(self, board, seeds):
+        (found,) = boards_of_seeds(self.plan, self.records, seeds)
+        assert found.id == board.id
+        return found
+
     def evaluate(self, *findings):
-        return evaluate(findings, self.boards, self.records)
+        return evaluate(findings, self.boards, self.records, self.narrowed)
 
     def built(self, *findings):
         of = Leaderboard([(None, self.boards)], Loaded(self.records), {}, findings)
@@ -59,7 +65,7 @@ def make_board(toy, labels=tuple(HITS), variants=VARIANTS, hits=HITS, **changes)
     plan = toy.plan(variants, **{"seeds": (0,), "splits": ("longtailed",), **changes})
     rows = {row.key: row.variant.label for row in plan.rows if row.variant.label in labels}
     stored = toy.stored(*(toy.record(plan.jobs[key], hits[label]) for key, label in rows.items()))
-    return World(boards(plan, stored), stored)
+    return World(boards(plan, stored), stored, plan)
 
 
 def finding(*compare, **changes):
@@ -212,7 +218,7 @@ def test_empty_group_is_not_testable(toy):
     made = (toy.record(j, (9,) * 6, counts=(500,) * 6) for j in plan.jobs.values())
     stored = toy.stored(*made)
     comparison = over(term("crt", "few", init_from="softmax"), term("softmax"), "<")
-    [result] = World(boards(plan, stored), stored).evaluate(finding(comparison))
+    [result] = World(boards(plan, stored), stored, plan).evaluate(finding(comparison))
     assert result.ours == "cRT Few is empty"
 
 
@@ -348,7 +354,7 @@ def identities(variants):
         yield variant.method, str(variant.hparams), path(variant.init_from)
 
 
-def test_partial_values_are_compared_if_over_the_same_seeds(toy):
+def test_partial_values_are_compared_over_the_seeds_that_they_share(toy):
     plan = toy.plan(VARIANTS[:2], seeds=(0, 1), splits=("longtailed",))
     keys = {(row.variant.label, row.seed): row.key for row in plan.rows}
 
@@ -356,7 +362,7 @@ def test_partial_values_are_compared_if_over_the_same_seeds(toy):
         made = (toy.record(plan.jobs[keys[run]], HITS[run[0]]) for run in runs)
         stored = toy.stored(*made)
         claim = finding(over(term("balanced_softmax"), term("softmax")))
-        [result] = World(boards(plan, stored), stored).evaluate(claim)
+        [result] = World(boards(plan, stored), stored, plan).evaluate(claim)
         return result.verdict, result.ours
 
     assert over_seeds(("BS", 1), ("Softmax", 1)) == (
@@ -364,6 +370,10 @@ def test_partial_values_are_compared_if_over_the_same_seeds(toy):
         "BS 55.0, Softmax 48.7, 1 of 2 seeds",
     )
     assert over_seeds(("BS", 1), ("Softmax", 0), ("Softmax", 1)) == (
+        "holds",
+        "BS 55.0, Softmax 48.7, 1 of 2 seeds",
+    )
+    assert over_seeds(("BS", 1), ("Softmax", 0)) == (
         "not testable",
-        "BS Acc is partial",
+        "BS Acc is partial; Softmax Acc is partial",
     )
