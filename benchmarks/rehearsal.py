@@ -3,9 +3,9 @@
 The grid, its recipe and network are those of the real runs. Smaller are: the batches, of 8 images
 (16 for methods that divide them), with the learning rate that goes with them; the tree, 1,000
 classes of 120 images down to one, 1,472 in all, so that methods that pass over all training images
-can be rehearsed, too, and 40 test images; and searches of thousands of steps before or after a
-stage (`SHORTER`). Each stage takes two steps: two epochs of one where it has several, so that what
-is deferred to late epochs is off and on, else an epoch of two.
+can be rehearsed, too, and 40 test images; and some hyper-parameters (`SMALLER`). Each stage takes
+two steps: two epochs of one where it has several, so that what is deferred to late epochs is off
+and on, else an epoch of two.
 
 Each job has processes of its own, on one rank and on two (gloo, on CPUs). What a variant starts
 from is trained once, on one rank. The same command goes on where it was cut off: a variant that has
@@ -43,11 +43,12 @@ GRID, RECIPE = "imagenet_lt", "imagenet_lt_90"
 BATCH, EPOCHS, STEPS = 8, 2, 2
 LARGER = {"ofa": 16, "ltml": 16}
 """Batch sizes of methods that give BatchNorm a part of the batch."""
-SHORTER = {
+SMALLER = {
+    "lmle": {"smallest": 121},
     "metamodelnet": {"draws": 3, "fit_steps": 20, "most_steps": 10},
     "tsc": {"target_steps": 20},
 }
-"""Hyper-parameters of searches that take minutes."""
+"""Hyper-parameters: shorter searches, and a cluster a class where the tree has too few images."""
 SECONDS = 1800.0
 """Wall time of a job after which it has failed."""
 
@@ -123,7 +124,7 @@ def small_plan(spec: DatasetSpec) -> Plan:
                 "recipe": recipes[LARGER[variant.method]].name
                 if variant.method in LARGER
                 else None,
-                "hparams": variant.hparams | SHORTER.get(variant.method, {}),
+                "hparams": variant.hparams | SMALLER.get(variant.method, {}),
             }
         )
         for variant in grid.variants
@@ -180,7 +181,7 @@ def rehearse(plan: Plan, run: PlannedRun, ranks: int, place: Path) -> Rehearsal:
         run.key,
         result,
         round(seconds, 1),
-        round(memory),
+        round(memory, 1),
         processor(),
     )
 
