@@ -704,10 +704,15 @@ class DatasetChoice(Model):
 
 
 class Grid(Model):
-    """Datasets x recipes x splits x seeds x variants, sets expanded."""
+    """Datasets x recipes x splits x seeds x variants, sets expanded.
+
+    Attributes:
+        headline: whether a README begins with this grid, even if another one has more results.
+    """
 
     name: Name
     title: str
+    headline: bool = False
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
     recipes: Annotated[tuple[Name, ...], _distinct("recipe")] = Field(min_length=1)
     splits: Annotated[tuple[Split, ...], _distinct("split")] = Field(("longtailed",), min_length=1)

@@ -145,12 +145,17 @@ class Leaderboard:
 
     @property
     def fullest(self) -> ResultSet | None:
-        """The board with the most measured variants, the first of equals."""
+        """The board with the most measured variants, the first of equals.
 
-        def measured(board: ResultSet) -> int:
-            return sum(entry.values["acc"].n > 0 for entry in board.entries)
+        Those of grids with `headline` come first if they have results.
+        """
+        headlines = {plan.grid.name for plan, _ in self.grids if plan.grid.headline}
 
-        return max(self.boards, key=measured, default=None)
+        def fullness(board: ResultSet) -> tuple[bool, int]:
+            measured = sum(entry.values["acc"].n > 0 for entry in board.entries)
+            return measured > 0 and board.grid in headlines, measured
+
+        return max(self.boards, key=fullness, default=None)
 
     @cached_property
     def tested(self) -> list[Result]:

@@ -1,6 +1,7 @@
 import pickle
 import sys
 import textwrap
+from dataclasses import replace
 
 import pytest
 
@@ -124,3 +125,23 @@ def test_a_thousand_records_without_torch(toy, tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(code)]
     processes.run(command, check=True)
     assert "1000 of 1000 jobs are done" in (tmp_path / "README.md").read_text()
+
+
+def test_a_headline_grid_with_results_comes_before_fuller_ones(toy):
+    full, small = toy.plan(VARIANTS[:3], seeds=(0,)), toy.plan(VARIANTS[:1], seeds=(0,))
+    grid = small.grid.model_copy(update={"name": "small", "headline": True})
+    small = replace(small, grid=grid)
+    records = toy.stored(*(toy.record(job, (9,) * 6) for job in full.jobs.values()))
+
+    def first(plans, stored):
+        return Leaderboard.of(plans, Loaded(stored), toy.methods).fullest.grid
+
+    assert first([full, small], records) == "small"
+    assert (
+        first(
+            [full, replace(small, grid=small.grid.model_copy(update={"headline": False}))], records
+        )
+        == full.grid.name
+    )
+    unmeasured = toy.plan([{"label": "Other", "method": "other"}], seeds=(0,))
+    assert first([full, replace(unmeasured, grid=grid)], records) == full.grid.name
