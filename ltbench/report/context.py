@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Self
 
 from ltbench.analysis.findings import Finding, Result, evaluate
@@ -160,22 +160,21 @@ class Leaderboard:
     @cached_property
     def tested(self) -> list[Result]:
         """The findings that a board can test, with the result on each such board."""
+        records = self.loaded.records
+
+        @cache
+        def of_seeds(grid: str, seeds: frozenset[int]) -> dict[str, ResultSet]:
+            plan = next(plan for plan, _ in self.grids if plan.grid.name == grid)
+            return {board.id: board for board in boards_of_seeds(plan, records, seeds)}
+
         boards = [board for board in self.boards if board.dataset.name != DEMONSTRATION]
-        results = evaluate(self.findings, boards, self.loaded.records, self._narrowed)
+        results = evaluate(
+            self.findings,
+            boards,
+            records,
+            lambda board, seeds: of_seeds(board.grid, seeds)[board.id],
+        )
         return [result for result in results if result.verdict != "not testable"]
-
-    def _narrowed(self, board: ResultSet, seeds: frozenset[int]) -> ResultSet:
-        """Return a board as if it had no results of other seeds."""
-        known = (board.grid, board.id, seeds)
-        if known not in self._of_seeds:
-            plan = next(plan for plan, _ in self.grids if plan.grid.name == board.grid)
-            for each in boards_of_seeds(plan, self.loaded.records, seeds):
-                self._of_seeds[each.grid, each.id, seeds] = each
-        return self._of_seeds[known]
-
-    @cached_property
-    def _of_seeds(self) -> dict[tuple[str, str, frozenset[int]], ResultSet]:
-        return {}
 
     @property
     def untested(self) -> int:

@@ -30,7 +30,7 @@ MARKDOWN = str.maketrans(
     {c: f"\\{c}" for c in "\\`*_[]~|$!#"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;"}
 )
 _WORD = f"[0-9A-Za-vx-z.,%±{EMPTY}+()-]+"
-INERT = re.compile(f"{_WORD}( {_WORD})*")
+_PLAIN = re.compile(f"{_WORD}( {_WORD})*")
 """Numbers and words, most cells of a table, that markdown has no use for; `www.` makes links."""
 
 LATEX = str.maketrans(
@@ -62,7 +62,7 @@ class Inert(str):
 
 def escape_markdown(text: str) -> str:
     """Escape a text for GitHub's markdown, tables included."""
-    if INERT.fullmatch(text):
+    if _PLAIN.fullmatch(text):
         return text
     escaped = plain_text(text).translate(MARKDOWN)
     return re.sub(r"(?i)(https?|ftp)://", r"\1:&#47;/", escaped).replace("www.", "www&#46;")

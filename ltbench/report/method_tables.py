@@ -105,7 +105,6 @@ SURVEY: TableSpec[Sequence[Named], Named] = TableSpec(
 
 
 def _summary_columns(of: BoardContext) -> list[Column[VariantResult]]:
-
     def training(entry: VariantResult) -> Cell:
         cost = of.costs.get(entry.variant.label)
         return Cell() if cost is None else Cell(cost.ratio, about=not cost.known)

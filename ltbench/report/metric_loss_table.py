@@ -1,13 +1,12 @@
 """The table of metric losses of a board: in how many steps each was not zero."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
-from ltbench.analysis.result_set import Estimate, State, VariantResult
-from ltbench.analysis.statistics import summarize
+from ltbench.analysis.result_set import Estimate, VariantResult
 from ltbench.analysis.training_cost import with_dependencies
-from ltbench.report.context import BoardContext
+from ltbench.report.context import BoardContext, over_seeds
 from ltbench.report.table import PERCENT, Column, TableSpec
 
 
@@ -26,9 +25,9 @@ def _metric_losses(of: BoardContext) -> Iterator[_MetricLoss]:
         shares: dict[str, dict[str, Fraction]] = {}
         for key in entry.values["acc"].keys:
             for name, share in _shares(of, entry, key).items():
-                shares.setdefault(name, {})[key] = 100 * share
+                shares.setdefault(name, {})[key] = share
         for name, by_key in shares.items():
-            yield _MetricLoss(entry, name, _estimate(entry.values["acc"], by_key))
+            yield _MetricLoss(entry, name, over_seeds(entry.values["acc"], by_key))
 
 
 def _shares(of: BoardContext, entry: VariantResult, key: str) -> dict[str, Fraction]:
@@ -36,15 +35,6 @@ def _shares(of: BoardContext, entry: VariantResult, key: str) -> dict[str, Fract
     jobs = (of.records[each].record for each in with_dependencies(key, of.records))
     own = (job.training for job in jobs if job.method == entry.variant.method and job.training)
     return {name: share for training in own for name, share in training.active_shares.items()}
-
-
-def _estimate(acc: Estimate, shares: dict[str, Fraction]) -> Estimate:
-    """Return the estimate over seeds of a share."""
-    summary = summarize(list(shares.values()))
-    state: State = "complete" if summary.n == acc.planned else "partial"
-    return replace(
-        acc, mean=summary.mean, std=summary.std, n=summary.n, state=state, keys=tuple(shares)
-    )
 
 
 METRIC_LOSSES: TableSpec[BoardContext, _MetricLoss] = TableSpec(
