@@ -316,7 +316,7 @@ def _coefficients(x: NDArray[Any], y: NDArray[Any]) -> tuple[Floats, Floats]:
 
 
 def _pairs(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return views of the first and of the second values of all pairs of a row."""
+    """Return the first and second values of all pairs of a row."""
     return values[:, :, None], values[:, None, :]
 
 

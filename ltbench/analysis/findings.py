@@ -174,7 +174,7 @@ def evaluate(
     records: Mapping[str, Stored],
     narrowed: Narrowed,
 ) -> list[Result]:
-    """Test findings on boards; a comparison is over the seeds that its terms share.
+    """Test findings on boards, over the seeds that terms share.
 
     A claim about recipes is tested on boards of these recipes.
 
@@ -313,7 +313,7 @@ def _find(term: Term, board: ResultSet) -> VariantResult | None:
 
 
 def _entry(term: Term, board: ResultSet) -> VariantResult:
-    """Return the variant that a term names, with a value of its metric."""
+    """Return the measured variant that a term names."""
     entry = _find(term, board)
     if entry is None:
         settings = [f"with {name}={value}" for name, value in term.hparams.items()]
@@ -346,7 +346,7 @@ def _terms(term: Term, board: ResultSet) -> Iterator[Side]:
 def _over_common_seeds(
     sides: Sequence[Side], records: Mapping[str, Stored], narrowed: Narrowed
 ) -> tuple[list[Side], frozenset[int]]:
-    """Return sides on boards of the seeds that all their terms have, and these seeds."""
+    """Return sides on boards of their common seeds, and these seeds."""
     entries = [(term, _entry(term, board)) for side in sides for term, board in _terms(*side)]
     seeds = [
         frozenset(records[key].record.job.seed for key in entry.values[term.metric].keys)

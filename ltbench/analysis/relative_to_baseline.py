@@ -63,7 +63,7 @@ def class_accuracy(entry: VariantResult, records: Mapping[str, Stored]) -> list[
 
 
 def _mean_recall(counts: Sequence[tuple[int, int]]) -> Fraction:
-    """Return a mean over runs in percent, from hits and images of each."""
+    """Return a class's mean accuracy over runs in percent."""
     unit = lcm(*(max(n, 1) for _, n in counts))
     return Fraction(100 * sum(hits * (unit // max(n, 1)) for hits, n in counts), unit * len(counts))
 

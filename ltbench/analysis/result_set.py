@@ -141,7 +141,7 @@ def boards(
 def boards_of_seeds(
     plan: Plan, records: Mapping[str, Stored], seeds: Collection[int]
 ) -> list[ResultSet]:
-    """Return the boards of a grid as if it had no results of other seeds.
+    """Return the boards of a grid from some seeds alone.
 
     Args:
         plan: runs and jobs of the grid.

@@ -58,7 +58,10 @@ def percentile_interval(draws: NDArray[np.float64]) -> tuple[Fraction, Fraction]
 
 @cache
 def _positions(n: int) -> tuple[tuple[int, Fraction], ...]:
-    """Return the ends of the interval among n sorted draws: index and part of the next."""
+    """Return both ends of the interval as positions among sorted draws.
+
+    A position is an index and the part of the way to the next one.
+    """
     tail = (1 - COVERAGE) / 2
     return tuple(divmod(share * (n - 1), 1) for share in (tail, 1 - tail))
 

@@ -141,7 +141,7 @@ def _digits(test_per_class: int) -> RawDataset:
 
 @cache
 def _stored_digits() -> tuple[Pixels, Labels, tuple[str, ...]]:
-    """Return the images [N, 1, 8, 8], labels [N] and names; text that takes long to read."""
+    """Return the images [N, 1, 8, 8], labels [N] and names, read once."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -159,7 +159,7 @@ class Leaderboard:
 
     @cached_property
     def tested(self) -> list[Result]:
-        """The findings that a board can test, with the result on each such board."""
+        """The results of findings on all boards that can test them."""
         records = self.loaded.records
 
         @cache

@@ -1,4 +1,4 @@
-"""The table of metric losses of a board: in how many steps each was not zero."""
+"""The table of metric losses of a board: shares of active steps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ltbench.report.table import PERCENT, Column, TableSpec
 
 @dataclass(frozen=True)
 class _MetricLoss:
-    """A metric loss of a variant, and the share of steps in which it was active."""
+    """A metric loss of a variant, and its share of active steps."""
 
     entry: VariantResult
     name: str
@@ -31,7 +31,7 @@ def _metric_losses(of: BoardContext) -> Iterator[_MetricLoss]:
 
 
 def _shares(of: BoardContext, entry: VariantResult, key: str) -> dict[str, Fraction]:
-    """Return the active share of each metric loss, of a run's own jobs."""
+    """Return the active share of each metric loss of a run."""
     jobs = (of.records[each].record for each in with_dependencies(key, of.records))
     own = (job.training for job in jobs if job.method == entry.variant.method and job.training)
     return {name: share for training in own for name, share in training.active_shares.items()}

@@ -139,7 +139,7 @@ Results = tuple[Result, ...]
 
 
 def _tested_findings(of: Leaderboard) -> list[Results]:
-    """Return one row per finding and board that can test it, grids with equal numbers together."""
+    """Return a row per finding and board; grids with equal numbers together."""
     rows: list[Results] = []
     for finding in of.findings:
         alike: dict[tuple[str, str, str], list[Result]] = {}

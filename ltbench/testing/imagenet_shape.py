@@ -1,4 +1,4 @@
-"""A tree of ImageNet-LT's shape, from lists to photographs, and jobs of a few steps on it."""
+"""A small tree of ImageNet-LT's shape, and jobs of few steps."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -93,7 +93,7 @@ def prepare_tree(spec: DatasetSpec, place: Path) -> PreparationReport:
 
 
 def few_steps(job: Job, place: Path, root: Path, steps: int = 2) -> Record:
-    """Run a job on a tree in a few steps; every rank calls this.
+    """Run a job on a tree in a few steps, on every rank.
 
     Passes over all training images are those of any job, but for the count of training hits, which
     has one batch.

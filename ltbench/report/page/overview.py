@@ -32,7 +32,7 @@ class BoardSummary(BoardContext):
 
     @cached_property
     def softmax_classes(self) -> Sequence[Fraction]:
-        """Accuracy of softmax on each class in percent, [C]; empty without a run."""
+        """Accuracies of softmax by class in percent, [C]; empty without run."""
         softmax = self.softmax
         keys = softmax.values["acc"].keys if softmax else ()
         return class_accuracy(softmax, self.records) if softmax and keys else ()
