@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -360,3 +361,20 @@ def test_a_natural_profile_has_no_ua_and_ra(toy, tmp_path):
     assert "relative accuracy" not in " ".join(
         MAIN.title(BoardContext(b, {}, {})) for b in of.boards
     )
+
+
+def test_the_page_opens_with_the_board_that_a_readme_begins_with(world):
+    last = replace(world.plans[-1], grid=world.plans[-1].grid.model_copy(update={"headline": True}))
+    of = Leaderboard.of([*world.plans[:-1], last], world.loaded, world.toy.methods)
+    opened = opened_boards(write_page(of, world.root / "opened"))
+    first = of.fullest
+    assert opened == [f"{first.grid}/{first.dataset.id}/{first.recipe.name}"]
+    assert first.grid == last.grid.name
+    before = opened_boards(world.page)
+    assert len(before) == 1
+    assert before != opened
+
+
+def opened_boards(page):
+    """Return the boards that a page shows before anything is chosen."""
+    return re.findall(r'<section class="board current"[^>]* data-board="([^"]*)"', page.read_text())

@@ -1,7 +1,7 @@
 """A board as a section of the page: headlines, protocol and views."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -10,7 +10,7 @@ from ltbench.analysis.result_set import ResultSet, State, VariantResult, ad_hoc_
 from ltbench.config.planning import Plan
 from ltbench.config.registry import MethodInfo
 from ltbench.report.context import LABEL, BoardContext
-from ltbench.report.page.cells import View, is_ranked, view_of
+from ltbench.report.page.cells import View, view_of
 from ltbench.report.page.confusion import Confusion, confusion_of
 from ltbench.report.page.headlines import Headline, headlines
 from ltbench.report.page.overview import OVERVIEW, BoardSummary
@@ -186,12 +186,3 @@ def _links(records: Mapping[str, Stored]) -> dict[str, str]:
         for key, stored in records.items()
         if stored.provenance == "published"
     }
-
-
-def default_board(views: Sequence[BoardView]) -> BoardView | None:
-    """Return the board with the most complete methods."""
-
-    def complete(view: BoardView) -> int:
-        return len({e.variant.method for e in view.board.entries if is_ranked(e)})
-
-    return max(views, key=complete, default=None)

@@ -25,7 +25,7 @@ from ltbench.report.drawing import Drawing, themed
 from ltbench.report.evidence import evidence
 from ltbench.report.families import FAMILIES, family_of, listed_method
 from ltbench.report.figures import Figure
-from ltbench.report.page.board_views import board_view, default_board
+from ltbench.report.page.board_views import board_view
 from ltbench.report.page.cells import view_of
 from ltbench.report.page.methods import COLUMNS, method_sections
 from ltbench.report.page.overview import shape
@@ -71,7 +71,7 @@ def write_page(
             records_hash=hashlib.sha256("".join(sorted(records)).encode()).hexdigest()[:7],
             evidence=evidence(of),
             boards=boards,
-            default=default_board(boards),
+            default=next((view for view in boards if view.board is of.fullest), None),
             findings=[view_of(table, table.title) for table in findings],
             verdicts=Counter(row[-1].text for table in findings for row in table.rows),
             untested=of.untested,
