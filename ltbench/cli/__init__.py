@@ -1,4 +1,7 @@
-"""The command line. Verbs import torch only when they touch jobs or data."""
+"""The command line.
+
+Verbs import torch only when they touch jobs or data.
+"""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""The verb that compares the order of methods with that of a published table."""
+"""The verb that compares our order of methods with a published one."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Codes of errors: what kind of thing is wrong, stable while messages are reworded."""
+"""Codes of errors: the kind of fault, stable while messages are reworded."""
 
 from collections.abc import Mapping
 from typing import Literal

@@ -30,7 +30,14 @@ def own_rows(count: int) -> slice:
 
 
 def own_positions(rows: Tensor) -> Tensor:
-    """Return the positions [B] of this rank's rows [B, ...] among the gathered rows."""
+    """Return the positions of this rank's rows among the gathered ones.
+
+    Args:
+        rows: [B, ...], this rank's.
+
+    Returns:
+        [B] int64.
+    """
     own = own_rows(len(rows))
     return torch.arange(own.start, own.stop, device=rows.device)
 

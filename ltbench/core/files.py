@@ -1,4 +1,4 @@
-"""Atomic writes, and small JSON files that may be lost in a crash."""
+"""Atomic writes, and small JSON files that a crash may lose."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Shot groups: classes with many, a medium number of and few training images."""
+"""Shot groups: classes with many, medium or few training images."""
 
 from collections.abc import Sequence
 from typing import Literal

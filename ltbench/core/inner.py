@@ -1,8 +1,8 @@
-"""Steps within a step: virtual steps with gradient, and parameters that learn from them.
+"""Steps within a step: virtual steps, and parameters that learn from them.
 
-Gradients of both are averaged over ranks, as DDP averages those of real steps. Losses are those of
-the contract: `core.distributed.global_mean`, or others whose mean over ranks is that of the global
-batch.
+Virtual steps are differentiable. Gradients of both are averaged over ranks, as DDP averages those
+of real steps. Losses are those of the contract: `core.distributed.global_mean`, or others whose
+mean over ranks is that of the global batch.
 """
 
 from collections.abc import Callable, Mapping

@@ -61,7 +61,7 @@ class Stepper:
 
 
 class ActiveSteps:
-    """Counts the steps of an epoch in which named losses are not zero.
+    """Counts an epoch's steps in which named losses are not zero.
 
     Equal under any number of ranks. A step reads no value back to the host; `counts` does, once per
     epoch.
@@ -75,7 +75,7 @@ class ActiveSteps:
         self._counts: dict[str, list[int]] = {}
 
     def add(self, loss: Loss) -> None:
-        """Add a step; one that leaves a loss out does not count for it."""
+        """Add a step to the counts of the losses that it has."""
         if isinstance(loss, dict):
             for term in self._flags.keys() & loss.keys():
                 self._flags[term].append(loss[term].detach() != 0)

@@ -35,7 +35,7 @@ class Tree:
 
 
 def group_sizes(groups: Sequence[int], classes: int) -> tuple[int, ...]:
-    """Return numbers of groups by level, each at most half of the classes."""
+    """Return each level's number of groups, at most half the classes."""
     return tuple(sorted(min(number, max(classes // 2, 1)) for number in groups))
 
 
@@ -79,7 +79,14 @@ def average_linkage(similarities: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def _numbered(groups: Tensor) -> Tensor:
-    """Return the groups [C] of classes, numbered in the order of their first classes."""
+    """Return groups, numbered in the order of their first classes.
+
+    Args:
+        groups: [C], the group of each class.
+
+    Returns:
+        [C] int64.
+    """
     same = groups == groups[:, None]  # [C, C]
     first = same.int().argmax(dim=1)  # of each class's group
     numbers: Tensor = torch.unique(first, return_inverse=True)[1]
