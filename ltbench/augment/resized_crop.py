@@ -1,4 +1,4 @@
-"""Random resized crops, from images of any size to batches of one size.
+"""Random resized crops: batches of one size from images of any size.
 
 Szegedy et al., "Going Deeper with Convolutions", CVPR 2015 (arXiv:1409.4842), as in torchvision's
 `RandomResizedCrop`: a window of 8 to 100 % of the area with an aspect ratio of 3:4 to 4:3, resized

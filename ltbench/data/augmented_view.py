@@ -1,6 +1,7 @@
-"""Augmented views of an epoch's training images: crop, flip, color, policy or distortion.
+"""Augmented views of the training images of an epoch.
 
-Augmentation parameters are drawn for the global batch, on the CPU; ranks take equal columns.
+A view is cropped and flipped, and changed in color, by a policy or by a distortion. Augmentation
+parameters are drawn for the global batch, on the CPU; ranks take equal columns.
 """
 
 from collections.abc import Callable, Iterator

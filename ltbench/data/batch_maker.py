@@ -1,4 +1,4 @@
-"""Batch makers: normalized batches of images on the device, for training and tests."""
+"""Batch makers: normalized batches on the device, for training and tests."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""The LightningDataModule: training and test batches of a split, made on the device."""
+"""The LightningDataModule: training and test batches of a split.
+
+Batches are made on the device.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Equal images of a dataset: in several parts, or several times in one."""
+"""Equal images of a dataset, within a part or across parts."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Labeled images for `ltbench evaluate`: a part of a dataset, or a folder."""
+"""Labeled images for `ltbench evaluate`: a dataset's part, or a folder."""
 
 import logging
 from collections.abc import Sequence

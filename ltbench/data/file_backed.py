@@ -1,7 +1,7 @@
-"""Images of any size, read from their files; the fingerprint is computed once.
+"""Images of any size, read from their files.
 
-It is cached under the dataset's name and a signature of the files (path, class, size, ctime), so
-that changed files are hashed again.
+The fingerprint is computed once. It is cached under the dataset's name and a signature of the files
+(path, class, size, ctime), so that changed files are hashed again.
 """
 
 from collections.abc import Sequence

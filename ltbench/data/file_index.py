@@ -1,4 +1,4 @@
-"""File index of a dataset: its classes, and the files of its parts."""
+"""File index of a dataset: its classes, and its files by part."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence

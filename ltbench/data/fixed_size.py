@@ -1,8 +1,8 @@
-"""Batches of fixed-size images, kept on the device as padded bytes: crop, flip, normalize.
+"""Batches of fixed-size images, kept on the device as padded bytes.
 
-All images are one uint8 tensor, zero-padded once. A crop is a window of it, so that a batch of
-random crops is one gather of windows, without a loop over images. Distorted views have random
-resized crops instead.
+Images are cropped, flipped and normalized. All images are one uint8 tensor, zero-padded once. A
+crop is a window of it, so that a batch of random crops is one gather of windows, without a loop
+over images. Distorted views have random resized crops instead.
 """
 
 from collections.abc import Callable, Iterator, Sequence

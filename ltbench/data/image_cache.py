@@ -1,9 +1,9 @@
-"""Image cache: images of any size, decoded and resized once, memory-mapped by jobs.
+"""Image cache: images of any size, decoded and resized once.
 
-A cache is a folder below `cache_root()` whose name ends in a signature of all that its pixels
-depend on: fingerprint of the dataset, file names, treatment of Exif orientations, shorter side,
-JPEG quality, decoder. Each part (train, test) is divided into shards of consecutive images:
-`train-00003.bin` holds their pixels [H, W, C], or their JPEGs, one after the other, and
+Jobs memory-map it. A cache is a folder below `cache_root()` whose name ends in a signature of all
+that its pixels depend on: fingerprint of the dataset, file names, treatment of Exif orientations,
+shorter side, JPEG quality, decoder. Each part (train, test) is divided into shards of consecutive
+images: `train-00003.bin` holds their pixels [H, W, C], or their JPEGs, one after the other, and
 `train-00003.json` their sizes. A cache is complete once it has a manifest; `cache_building.py`
 builds it.
 """

@@ -1,4 +1,7 @@
-"""Formats of image files, by suffix and by first bytes. Imports no PIL."""
+"""Formats of image files, by suffix and by first bytes.
+
+Imports no PIL.
+"""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Image files to predict: named ones, those of folders, and those of lists.
+"""Image files to predict: named ones, and those of folders and lists.
 
 A folder is searched with its subfolders, class folders or not, in the order of names; hidden files
 and folders are ignored. A file .csv, .tsv or .txt is a list.

@@ -1,4 +1,6 @@
-"""Official lists of images: text files of `path label` lines. Imports no torch.
+"""Official lists of images: text files of `path label` lines.
+
+Imports no torch.
 
 A list circulates in several path formats (`train/apartment_building-outdoor/7.jpg` is also
 `data_256/a/apartment_building/outdoor/7.jpg`). In any of them an image is the folder of its class,

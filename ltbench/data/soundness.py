@@ -1,4 +1,4 @@
-"""Check that image files can be decoded, once for each version of a file.
+"""Check that image files can be decoded, once per version.
 
 Good files are remembered in the cache folder, by their root: path, size, ctime and a hash of their
 bytes. Changed files are decoded again, bad ones at every check.

@@ -1,4 +1,7 @@
-"""Sources of raw datasets: own files, official lists, torchvision, MedMNIST. Imports no torch."""
+"""Sources of raw datasets: own files, official lists, torchvision, MedMNIST.
+
+Imports no torch.
+"""
 
 import os
 from dataclasses import replace
@@ -141,7 +144,11 @@ def _digits(test_per_class: int) -> RawDataset:
 
 @cache
 def _stored_digits() -> tuple[Pixels, Labels, tuple[str, ...]]:
-    """Return the images [N, 1, 8, 8], labels [N] and names, read once."""
+    """Return images, labels and class names of the digits, read once.
+
+    Returns:
+        Images [N, 1, 8, 8], labels [N], and names.
+    """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -1,9 +1,10 @@
-"""Subsampling of a training set, as for long-tailed CIFAR (Cao et al. 2019).
+"""Subsampling of a training set, as for long-tailed CIFAR.
 
-With NumPy's legacy generator seeded once, the images of each class, in ascending class order, are
-shuffled and the first `n_k` kept; the result is ordered by class. The shuffles do not depend on the
-counts, so that of two splits of one seed the smaller is a subset of the larger in each class: the
-balanced split takes the long-tailed images of a class first, then further ones.
+It is that of Cao et al. 2019. With NumPy's legacy generator seeded once, the images of each class,
+in ascending class order, are shuffled and the first `n_k` kept; the result is ordered by class. The
+shuffles do not depend on the counts, so that of two splits of one seed the smaller is a subset of
+the larger in each class: the balanced split takes the long-tailed images of a class first, then
+further ones.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
-"""Division of the user's photographs into training and test images, as a list of both.
+"""Division of the user's photographs into training and test images.
 
-The photographs are those of a folder with a subfolder per class, or of a list without a split. In
-each class, groups of photographs that belong together, by default those of equal bytes, are taken
-in the order of a hash of seed and group: equal seeds give equal lists on any machine, whatever the
-names of the files, and copies are never on both sides.
+Both are written as one list. The photographs are those of a folder with a subfolder per class, or
+of a list without a split. In each class, groups of photographs that belong together, by default
+those of equal bytes, are taken in the order of a hash of seed and group: equal seeds give equal
+lists on any machine, whatever the names of the files, and copies are never on both sides.
 """
 
 import csv

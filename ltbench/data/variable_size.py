@@ -1,4 +1,7 @@
-"""Batches of variable-size images: crops prefetched on the CPU, the rest on the device."""
+"""Batches of variable-size images, with crops prefetched on the CPU.
+
+The rest is done on the device.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
