@@ -1,4 +1,4 @@
-"""Index lists of an epoch, drawn for global batches and then sliced by rank.
+"""Index lists of an epoch, drawn for global batches, sliced by rank.
 
 With every sampler an epoch is `N // B` global batches, so that methods are compared at equal
 numbers of steps; in the class-aware sampler's paper it ends when every class was drawn as often as

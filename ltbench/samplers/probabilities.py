@@ -1,4 +1,4 @@
-"""Class probabilities of samplers that draw a class, then one of its images.
+"""Class probabilities of samplers that draw a class, then an image.
 
 Each function takes the training images per class [C] and returns float64 probabilities [C] with sum
 1. A class without images has probability 0.

@@ -1,4 +1,4 @@
-"""Clusters of equal size within classes, and quintuplets of images mined from them.
+"""Clusters of equal size within classes, and quintuplets mined from them.
 
 Huang, Li, Loy, Tang, "Learning Deep Representation for Imbalanced Classification", CVPR 2016.
 """
@@ -52,7 +52,15 @@ def equal_clusters(features: Tensor, clusters: int) -> Tensor:
 
 
 def _bisected(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return positions of `size` rows [N, D] that lie together, and of the others."""
+    """Return positions of rows that lie together, and of the others.
+
+    Args:
+        rows: [N, D].
+        size: number of rows that lie together.
+
+    Returns:
+        [size] and [N - size] int64, ascending.
+    """
     center = rows.mean(dim=0)
     one = rows[(rows - center).square().sum(dim=1).argmax()]
     two = rows[(rows - one).square().sum(dim=1).argmax()]
@@ -66,7 +74,10 @@ def _bisected(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _order(rows: Tensor, one: Tensor, two: Tensor) -> Tensor:
-    """Return rows in the order of |x - one|^2 - |x - two|^2."""
+    """Return rows in order, from near `one` to near `two`.
+
+    They are sorted by |x - one|^2 - |x - two|^2.
+    """
     return (rows @ (two - one)).argsort(stable=True)
 
 

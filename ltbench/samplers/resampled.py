@@ -1,4 +1,4 @@
-"""Random over- and under-sampling: a balanced training set by copies or a subset.
+"""Random over- and under-sampling: balanced training sets, by copies or subsets.
 
 Buda, Maki, Mazurowski, "A systematic study of the class imbalance problem in convolutional neural
 networks", Neural Networks 2018 (arXiv:1710.05381), section 2.1. Each function returns the images of

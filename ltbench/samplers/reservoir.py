@@ -1,4 +1,4 @@
-"""Partitioning reservoir: a memory of a stream of images, shared by classes as wanted.
+"""Partitioning reservoir: a memory of a stream, shared by classes as wanted.
 
 Kim, Jeong, Kim, "Imbalanced Continual Learning with Partitioning Reservoir Sampling", ECCV 2020
 (arXiv:2009.03632), for images of one class each.
