@@ -11,11 +11,14 @@ from ltbench.losses.counts import or_one
 
 
 def norm_bound(weight: Tensor, share: float) -> Tensor:
-    """Return a bound between the smallest and the largest norm of class weights, [].
+    """Return a bound between the smallest and largest norms of class weights.
 
     Args:
         weight: [C, D].
         share: of the distance between the two, from the smallest on.
+
+    Returns:
+        [], one bound for all classes.
     """
     norms: Tensor = torch.linalg.vector_norm(weight, dim=1)
     least, most = norms.aminmax()
@@ -23,11 +26,14 @@ def norm_bound(weight: Tensor, share: float) -> Tensor:
 
 
 def bounded(weight: Tensor, bound: Tensor) -> Tensor:
-    """Return class weights [C, D], those of larger norm scaled to the bound.
+    """Return class weights, those of larger norm scaled to the bound.
 
     Args:
         weight: [C, D].
         bound: [], on the norms.
+
+    Returns:
+        [C, D].
     """
     norms = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # [C, 1]
     return torch.where(norms > bound, weight * (bound / or_one(norms)), weight)

@@ -1,6 +1,7 @@
-"""Losses: functions of logits, labels and class counts, averaged over the global batch.
+"""Losses: functions of logits, labels and class counts.
 
-Labels, counts, shapes and numbers that they cannot take are a TypeError or ValueError.
+They are averaged over the global batch. Labels, counts, shapes and numbers that they cannot take
+are a TypeError or ValueError.
 """
 
 from ltbench.losses.adaptive_class_suppression import adaptive_class_suppression

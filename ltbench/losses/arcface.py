@@ -17,7 +17,7 @@ from ltbench.losses.finite_gradients import angles
 def arcface_logits(
     cosines: Tensor, labels: Tensor, scale: float = 64.0, margin: float = 0.5
 ) -> Tensor:
-    """Return scaled cosines [B, C] with a margin on the angle of the label.
+    """Return scaled cosines with a margin on the label's angle.
 
     s cos(theta_y + m) where theta_y + m is below pi, else s (cos theta_y - m sin m); s cos theta_j
     for other classes. As in the authors' code, which keeps the logit of the label falling with the
@@ -28,6 +28,9 @@ def arcface_logits(
         labels: [B], int64.
         scale: s.
         margin: m, from 0 to below pi.
+
+    Returns:
+        [B, C].
     """
     check_labels(labels, cosines.shape)
     check_value("margin", margin, "0 <= margin < pi", holds=0 <= margin < math.pi)

@@ -14,7 +14,7 @@ from ltbench.losses.counts import as_constant, class_sizes
 
 
 def log_odds(counts: Tensor) -> Tensor:
-    """Return the logarithms of the classes' prior odds, log pi - log(1 - pi).
+    """Return the classes' log prior odds, log pi - log(1 - pi).
 
     Args:
         counts: [C], training images per class, of two classes at least.
@@ -34,7 +34,9 @@ def log_odds(counts: Tensor) -> Tensor:
 def balanced_binary(
     logits: Tensor, labels: Tensor, counts: Tensor, smoothing: float = 0.0
 ) -> Tensor:
-    """Return the mean over samples of the summed binary cross-entropies with the prior.
+    """Return the mean binary cross-entropy with the prior, summed over classes.
+
+    It is the mean over samples of
 
         sum_c -t_c log sigmoid(z_c + b_c) - (1 - t_c) log sigmoid(-z_c - b_c)
 

@@ -1,4 +1,4 @@
-"""The class rectification loss: triplets of probabilities around the minority classes of a batch.
+"""The class rectification loss: triplets of probabilities around a batch's minority classes.
 
 Dong, Gong, Zhu, "Class Rectification Hard Mining for Imbalanced Deep Learning", ICCV 2017
 (arXiv:1712.03162), and "Imbalanced Deep Learning by Minority Class Incremental Rectification",
@@ -15,9 +15,10 @@ from ltbench.losses.triplets import largest, minority_classes
 
 
 def class_imbalance(counts: Tensor) -> Tensor:
-    """Return the share of images that a training set lacks to be balanced.
+    """Return the imbalance of a training set.
 
-    It is 1 - sum n / (C n_max), 0 for equal counts.
+    It is the share of images that the set lacks to be balanced, 1 - sum n / (C n_max): 0 for equal
+    counts.
 
     Args:
         counts: [C], training images per class.

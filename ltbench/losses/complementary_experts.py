@@ -13,7 +13,7 @@ from ltbench.losses.cross_entropy import cross_entropies
 
 
 def complementary_experts(logits: Tensor, labels: Tensor, groups: Tensor) -> dict[str, Tensor]:
-    """Return the experts' cross-entropies, and the squares of logits of classes not theirs.
+    """Return the experts' cross-entropies, and squares of other classes' logits.
 
     classes: sum_i mean CE(z_i, y); complementary: sum_i mean sum_(c not in T_i) z_ic^2
 

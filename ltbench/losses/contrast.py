@@ -1,4 +1,4 @@
-"""Contrast of anchors with positive and other samples: one softmax over all that are counted.
+"""Contrast of anchors with positive and other samples, by one softmax.
 
 Supervised and self-supervised contrastive losses differ in which samples are positive, which are
 counted in the denominator and what the sum over positives is divided by: Khosla et al.,

@@ -1,4 +1,6 @@
-"""Knowledge distillation: class probabilities of a teacher, or of other networks, as soft targets.
+"""Knowledge distillation: soft targets from a teacher or from other networks.
+
+Targets are class probabilities.
 
 Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (arXiv:1503.02531); Zhang,
 Xiang, Hospedales, Lu, "Deep Mutual Learning", CVPR 2018 (arXiv:1706.00384).

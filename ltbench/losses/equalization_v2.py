@@ -1,4 +1,4 @@
-"""Equalization loss v2: weights from the gradients that each class has had so far.
+"""Equalization loss v2: weights from each class's accumulated gradients.
 
 Tan, Lu, Zhang, Yin, Li, "Equalization Loss v2: A New Gradient Balance Approach for Long-tailed
 Object Detection", CVPR 2021 (arXiv:2012.08548). The loss is `binary` with these weights.

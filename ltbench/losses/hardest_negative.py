@@ -1,4 +1,6 @@
-"""Hard categories of SHIKE: a teacher of all experts on the classes that an image is not of.
+"""Hard categories of SHIKE: a teacher of all experts.
+
+It is one on the classes that an image is not of.
 
 Jin, Li, Lu, Cheung, Wang, "Long-Tailed Visual Recognition via Self-Heterogeneous Integration with
 Knowledge Excavation", CVPR 2023 (arXiv:2304.01279), section 3.4, in the form of the authors' code.

@@ -49,10 +49,10 @@ def k_positive(
     unused: Unused = "negative",
     targets: tuple[Tensor, Tensor, float] | None = None,
 ) -> Tensor:
-    """Return the mean loss of own keys and drawn positives among all keys.
+    """Return the mean contrast of own keys and drawn positives.
 
-    With targets these are further samples, and the anchor's own is a positive with a weight; the
-    sum is still divided by the number of positives.
+    All keys are in the denominator. With targets these are further samples, and the anchor's own is
+    a positive with a weight; the sum is still divided by the number of positives.
 
     Args:
         queries: [B, D], of length 1.

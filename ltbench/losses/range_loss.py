@@ -1,4 +1,4 @@
-"""The range loss: distances within classes and between their means, in a batch.
+"""The range loss: distances within a batch's classes and between their means.
 
 Zhang, Fang, Wen, Li, Qiao, "Range Loss for Deep Face Recognition With Long-Tailed Training Data",
 ICCV 2017 (arXiv:1611.08976).
@@ -51,7 +51,7 @@ def range_loss(
 
 
 def _within(features: Tensor, first: Tensor, k: int, *, squared: bool) -> Tensor:
-    """Return the sum over classes of the harmonic mean of their k largest distances."""
+    """Return the summed harmonic means of each class's k largest distances."""
     size = len(features)
     pairs = (first[:, None] == first).triu(1)  # [N, N]
     owner = torch.where(pairs, first[:, None], size).flatten()  # [N * N]

@@ -1,4 +1,4 @@
-"""Contrast of images with the images of all classes, or with a prototype of each class.
+"""Contrast of images with images of all classes, or class prototypes.
 
 Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020 (arXiv:2004.11362); Wang, Han, Wei,
 Zhang, Wang, "Contrastive Learning based Hybrid Networks for Long-Tailed Image Classification", CVPR

@@ -19,7 +19,15 @@ CAP = 10.0
 
 
 def node_log_softmax(logits: Tensor, tree: Tree) -> Tensor:
-    """Return the log-probabilities [B, E] of edges at their nodes, in at least float32."""
+    """Return the log-probabilities of edges at their nodes.
+
+    Args:
+        logits: [B, E].
+        tree: of the classes.
+
+    Returns:
+        [B, E], in at least float32.
+    """
     check_shape("logits", logits, "B", len(tree.origins))
     logits = as_constant(logits, logits)
     origins = tree.origins.expand_as(logits)
@@ -32,7 +40,7 @@ def node_log_softmax(logits: Tensor, tree: Tree) -> Tensor:
 
 
 def node_conditional(logits: Tensor, labels: Tensor, tree: Tree) -> Tensor:
-    """Return the mean cross-entropy over all nodes on the paths to the labels.
+    """Return the mean cross-entropy over nodes on the paths to labels.
 
     Args:
         logits: [B, E].
@@ -66,7 +74,7 @@ def tree_scores(logits: Tensor, tree: Tree, gates: Tensor) -> Tensor:
 
 
 def tree_sampling(logits: Tensor, labels: Tensor, tree: Tree, gates: Tensor) -> Tensor:
-    """Return the cross-entropy of the scores in the tree that open gates leave.
+    """Return the cross-entropy of the scores in the tree's open part.
 
     The classes below a closed gate are one class. Scores are at most CAP.
 

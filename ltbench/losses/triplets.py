@@ -30,7 +30,7 @@ def minority_classes(drawn: Tensor, size: int, counts: Tensor | None = None) -> 
 
 
 def largest(scores: Tensor, allowed: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the columns of the k largest allowed scores of each row, largest first.
+    """Return the columns of each row's k largest allowed scores.
 
     Args:
         scores: [R, N].
@@ -38,7 +38,7 @@ def largest(scores: Tensor, allowed: Tensor, k: int) -> tuple[Tensor, Tensor]:
         k: at most N.
 
     Returns:
-        [R, k] int64, and [R, k] bool: False where a row has fewer allowed scores.
+        [R, k] int64, largest first, and [R, k] bool: False where a row has fewer allowed scores.
     """
     found = scores.masked_fill(~allowed, -torch.inf).topk(k, dim=1)
     return found.indices, found.values > -torch.inf

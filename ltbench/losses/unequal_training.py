@@ -34,7 +34,7 @@ def noise_resistant(logits: Tensor, labels: Tensor, beta: float = 0.9) -> Tensor
 
 
 def center_dispersion(embeddings: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean squared cosine of the classes' centers, over the global batch.
+    """Return the mean squared cosine of class centers in the global batch.
 
         1/K^2 sum_(k != l) (mu_k mu_l)^2, mu_k = m_k / |m_k|
 
