@@ -1,8 +1,8 @@
-"""Statistics of features by class: means of a pass, running moments, and a memory.
+"""Statistics of features by class: means, running moments and a memory.
 
-Means and moments are float64. What changes in training steps is given the rows of all ranks, in the
-order of the global batch, and summed by matrix products: it is the same, bit for bit, on every rank
-and under any number of ranks. Its buffers are part of checkpoints.
+Means are those of a pass. Means and moments are float64. What changes in training steps is given
+the rows of all ranks, in the order of the global batch, and summed by matrix products: it is the
+same, bit for bit, on every rank and under any number of ranks. Its buffers are part of checkpoints.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Targets of classes on the unit sphere, far from each other, and their assignment.
+"""Class targets far apart on the unit sphere, and their assignment.
 
 Li et al., "Targeted Supervised Contrastive Learning for Long-Tailed Recognition", CVPR 2022
 (arXiv:2111.13998), section 3.
@@ -46,7 +46,11 @@ def spread_points(count: int, width: int, steps: int) -> Tensor:
 
 
 def _simplex(count: int) -> Tensor:
-    """Return the corners [C, C - 1] of a regular simplex, of length 1."""
+    """Return the corners of a regular simplex, of length 1.
+
+    Returns:
+        [count, count - 1].
+    """
     if count == 1:
         return torch.ones(1, 0)
     k = torch.arange(1, count, dtype=torch.float64)  # columns of a Helmert matrix
@@ -56,13 +60,16 @@ def _simplex(count: int) -> Tensor:
 
 
 def moved_centroids(centroids: Tensor, features: Tensor, labels: Tensor, momentum: float) -> Tensor:
-    """Return centroids of length 1, moved towards the mean directions of a batch.
+    """Return centroids moved towards the mean directions of a batch.
 
     Args:
         centroids: [C, D], of length 1; those of classes without samples stay.
         features: [B, D], of the global batch.
         labels: [B], int64.
         momentum: weight of the old centroid.
+
+    Returns:
+        [C, D], of length 1.
     """
     features = features.to(centroids.dtype)
     means = F.normalize(torch.zeros_like(centroids).index_add(0, labels, features))
@@ -72,7 +79,17 @@ def moved_centroids(centroids: Tensor, features: Tensor, labels: Tensor, momentu
 
 
 def assign_targets(centroids: Tensor, targets: Tensor) -> Tensor:
-    """Return each class's target [C] int64, with the largest sum of cosines (Hungarian method)."""
+    """Return each class's target, with the largest sum of cosines.
+
+    The assignment is found by the Hungarian method.
+
+    Args:
+        centroids: [C, D], of length 1.
+        targets: [C, D], of length 1.
+
+    Returns:
+        [C] int64.
+    """
     from scipy.optimize import linear_sum_assignment
 
     cosines = (centroids @ targets.T).double().cpu().numpy()

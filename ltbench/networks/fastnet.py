@@ -1,4 +1,4 @@
-"""A small network for 32x32 images that fits its training set in few epochs.
+"""A small network that fits 32x32 training images in few epochs.
 
 Its shape follows the speed-running networks for CIFAR-10 (Jordan, "94% on CIFAR-10 in 3.29 Seconds
 on a Single GPU", arXiv:2404.00498): an unpadded 2x2 stem, three stages of two 3x3 convolutions with

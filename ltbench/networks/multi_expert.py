@@ -1,4 +1,4 @@
-"""Multi-expert networks: a shared trunk and a copy of the later blocks per expert.
+"""Multi-expert networks: a shared trunk, and later blocks for each expert.
 
 Each expert is built and initialized as a whole backbone, of which the later blocks are kept; the
 trunk is that of the first expert. Small backbones and timm's ResNets and ResNeXts can be narrower

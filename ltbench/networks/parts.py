@@ -1,4 +1,4 @@
-"""Parts of a backbone: its stem, its blocks, and the pooling of its last maps."""
+"""Parts of a backbone: stem, blocks, and pooling of the last maps."""
 
 from dataclasses import dataclass
 from itertools import chain

@@ -1,4 +1,4 @@
-"""Rare-class sample generator of RSG: deviations of head classes, added to tail classes.
+"""Rare-class sample generator of RSG: head-class deviations added to tail classes.
 
 Wang, Lukasiewicz, Hu, Cai, Xu, "RSG: A Simple but Effective Module for Learning Imbalanced
 Datasets", CVPR 2021 (arXiv:2106.09859), in the form of the authors' code.

@@ -42,7 +42,14 @@ class RegionAttention(nn.Module):
 
 
 def regions(maps: Tensor) -> Tensor:
-    """Return the means of regions [B, R, C] of maps [B, C, H, W]."""
+    """Return the mean features of the regions of maps.
+
+    Args:
+        maps: [B, C, H, W].
+
+    Returns:
+        [B, R, C].
+    """
     grids = (1, 2, 3) if min(maps.shape[2:]) >= THREE_FROM else (1, 2)
     pooled = [F.adaptive_avg_pool2d(maps, grid).flatten(2) for grid in grids]
     return torch.cat(pooled, dim=2).mT

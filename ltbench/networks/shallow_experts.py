@@ -17,7 +17,7 @@ from ltbench.networks.resnet_cifar import norm_layer
 
 
 class ShallowExperts(nn.Module):
-    """Experts with their own last stage, each on the maps of another depth.
+    """Experts with their own last stage, each on maps of another depth.
 
     Images [B, C, H, W] -> features [E, B, width]. Expert i takes the maps of the shared stage
     i modulo their number.
@@ -62,7 +62,7 @@ class ShallowExperts(nn.Module):
 
 
 def shallow_projection(channels: Sequence[int], norm: NetworkSpec) -> nn.Sequential:
-    """Return strided 3x3 convolutions from the first number of channels to the last.
+    """Return strided 3x3 convolutions through given numbers of channels.
 
     Each halves the maps, and has a normalization and a ReLU; the second one has no ReLU.
 
