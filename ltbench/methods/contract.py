@@ -1,4 +1,4 @@
-"""The contract of a method: everything that its author needs, in one file.
+"""The contract of a method: everything its author needs in one file.
 
 A method is a PyTorch module that returns a training loss and predicts logits; the suite builds,
 trains, tests and records it. It gives `title`, `paper`, `category` and `training_loss`, and

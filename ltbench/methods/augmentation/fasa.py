@@ -1,4 +1,4 @@
-"""FASA: virtual features of each class, as often as its loss on held-out images asks for.
+"""FASA: virtual features of each class, sampled by its held-out loss.
 
 Zang, Huang, Loy, "FASA: Feature Augmentation and Sampling Adaptation for Long-Tailed Instance
 Segmentation", ICCV 2021 (arXiv:2102.12867), section 3.

@@ -1,4 +1,4 @@
-"""FTL, feature transfer learning: features of small classes with the variation of large ones.
+"""FTL, feature transfer learning: variation of large classes for small ones.
 
 Yin, Yu, Sohn, Liu, Chandraker, "Feature Transfer Learning for Face Recognition with
 Under-Represented Data", CVPR 2019 (arXiv:1803.09014).
@@ -224,7 +224,10 @@ class FTL(Method):
         self.begin_statistics()
 
     def epoch_indices(self, draw: EpochDraw) -> Mapping[str, Tensor]:
-        """Return all images; with a fixed encoder far ones and small classes in turn."""
+        """Return all images, or far ones and small classes in turn.
+
+        They take turns while the encoder is fixed.
+        """
         if not self.fixes_encoder or len(self.tails) == 0:
             return super().epoch_indices(draw)
         generator, tails = draw.generator("turns"), self.tails.cpu()

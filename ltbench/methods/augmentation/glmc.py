@@ -1,4 +1,4 @@
-"""GLMC: mixup and CutMix of one pair of batches, made consistent, with a rebalanced classifier.
+"""GLMC: consistent mixup and CutMix of batches, and a rebalanced classifier.
 
 Du, Yang, Jia, Nan, Chen, Yang, "Global and Local Mixture Consistency Cumulative Learning for
 Long-tailed Visual Recognitions", CVPR 2023 (arXiv:2305.08661), section 3.
@@ -121,7 +121,10 @@ class GLMCNetwork(Network):
 
 
 class GLMC(Method):
-    """Two classifiers on consistent mixtures of images, the rebalanced one more and more."""
+    """Two classifiers on consistent mixtures of images.
+
+    The rebalanced one counts more and more.
+    """
 
     title = "GLMC"
     paper = Paper(

@@ -1,4 +1,6 @@
-"""MetaModelNet: how rows of a classifier move from few to many images, learned of large classes.
+"""MetaModelNet: a network that moves classifier rows from few to many images.
+
+It learns from large classes.
 
 Wang, Ramanan, Hebert, "Learning to Model the Tail", NeurIPS 2017.
 
@@ -63,7 +65,9 @@ Beat = Callable[[], object]
 
 
 def number_of_blocks(counts: Tensor) -> int:
-    """Return the length of the chain, 0 if all classes have too few images.
+    """Return the length of the chain.
+
+    It is 0 if all classes have too few images.
 
     Args:
         counts: [C], training images per class.
@@ -102,9 +106,10 @@ def few_images(labels: Tensor, draws: int, most: int, generator: torch.Generator
 def fitted_rows(
     features: Tensor, labels: Tensor, classes: int, steps: int, decay: float, beat: Beat
 ) -> Tensor:
-    """Return the rows of linear softmaxes, fitted by accelerated gradient steps from zero.
+    """Return the rows of linear softmaxes, fitted by accelerated gradient steps.
 
-    The steps are as long as the curvature of the loss allows, whatever the features.
+    Rows begin at zero. The steps are as long as the curvature of the loss allows, whatever the
+    features.
 
     Args:
         features: [S, n, D], of S sets of images.
@@ -137,7 +142,7 @@ def fitted_rows(
 
 
 class Chain(nn.Module):
-    """Residual blocks that move rows [R, D] of a classifier; at first the identity.
+    """Residual blocks that move rows of a classifier; at first the identity.
 
     Args:
         width: D.
@@ -201,7 +206,7 @@ class MetaModelNetHParams(HParams):
 
 
 class MetaModelNet(Method):
-    """A linear classifier whose small classes are moved by a network of classifiers."""
+    """A linear classifier whose small classes are moved by a network."""
 
     title = "MetaModelNet"
     paper = Paper(
@@ -299,7 +304,9 @@ class MetaModelNet(Method):
         labels: Tensor,
         generator: torch.Generator,
     ) -> Chain:
-        """Return a chain trained from its last block to its first, in evaluation mode.
+        """Return a chain trained from its last block to its first.
+
+        It is in evaluation mode.
 
         Args:
             shots: [blocks, draws, C, D], divided by the length.

@@ -1,4 +1,4 @@
-"""MetaSAug: features of tail classes spread by covariances that learn from balanced images.
+"""MetaSAug: tail features spread by covariances that learn from balanced images.
 
 Li, Gong, Liu, Wang, Qiao, Cheng, "MetaSAug: Meta Semantic Augmentation for Long-Tailed Visual
 Recognition", CVPR 2021 (arXiv:2103.12579), algorithm 1.

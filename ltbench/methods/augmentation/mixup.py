@@ -1,4 +1,4 @@
-"""mixup: training on convex combinations of pairs of images and of their labels.
+"""mixup: convex combinations of pairs of images and of their labels.
 
 Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018
 (arXiv:1710.09412).

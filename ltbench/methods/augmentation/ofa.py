@@ -1,4 +1,4 @@
-"""OFA: maps of tail images, fused with what head images share with all classes.
+"""OFA: maps of tail images, fused with class-generic parts of head images.
 
 Chu, Bian, Liu, Ling, "Feature Space Augmentation for Long-Tailed Data", ECCV 2020
 (arXiv:2008.03673).
@@ -167,7 +167,10 @@ class OFA(Method):
             self.confusing.copy_(self.heads.to(highest.device)[highest])
 
     def epoch_indices(self, draw: EpochDraw) -> Mapping[str, Tensor]:
-        """Return groups of a tail image, images of confusing classes, and a head image."""
+        """Return groups of tail, confusing and head images.
+
+        A group has a tail image, images of confusing classes, and a head image.
+        """
         if not self.fuses:
             return super().epoch_indices(draw)
         per_tail, generator = self.hparams.per_tail, draw.generator("groups")

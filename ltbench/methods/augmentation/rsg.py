@@ -1,4 +1,4 @@
-"""RSG: new tail samples from the deviations of head samples from their centers.
+"""RSG: new tail samples from deviations of head samples from their centers.
 
 Wang, Lukasiewicz, Hu, Cai, Xu, "RSG: A Simple but Effective Module for Learning Imbalanced
 Datasets", CVPR 2021 (arXiv:2106.09859).

@@ -1,4 +1,4 @@
-"""SSD, self-supervision to distillation: a balanced teacher for a second head of a new network.
+"""SSD, self-supervision to distillation: a balanced teacher for a new network.
 
 Li, Wang, Wu, "Self Supervision to Distillation for Long-Tailed Visual Recognition", ICCV 2021
 (arXiv:2109.04075).
@@ -104,7 +104,10 @@ class SSD(Method):
         return network
 
     def on_stage_start(self, stage: Stage) -> None:
-        """Freeze what the stage does not train; begin a new network in the last."""
+        """Freeze what the stage does not train.
+
+        The last stage begins with a new network.
+        """
         network = self.network
         if stage.name == "student":
             state = network.state_dict()
@@ -141,7 +144,7 @@ class SSD(Method):
         }
 
     def contrast(self, batch: Batch) -> Loss:
-        """Return the losses of labels and of views, and update encoder and queue."""
+        """Return the losses of labels and views; update encoder and queue."""
         hparams, network = self.hparams, self.network
         first, second = batch.images
         features = network.features(first)

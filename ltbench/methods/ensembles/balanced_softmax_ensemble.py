@@ -1,4 +1,4 @@
-"""Deep ensemble of balanced softmax: the mean prediction of networks from different seeds.
+"""Balanced softmax ensemble: the mean prediction of networks from different seeds.
 
 Lakshminarayanan, Pritzel, Blundell, "Simple and Scalable Predictive Uncertainty Estimation using
 Deep Ensembles", NeurIPS 2017 (arXiv:1612.01474).
@@ -13,7 +13,7 @@ from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
 
 
 class BalancedSoftmaxEnsemble(SoftmaxEnsemble):
-    """Three networks of balanced softmax that predict by the mean of their probabilities."""
+    """Three networks of balanced softmax that predict by their mean probabilities."""
 
     title = "Balanced softmax ensemble"
     reduces_to = "softmax_ensemble"

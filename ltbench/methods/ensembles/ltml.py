@@ -1,4 +1,4 @@
-"""LTML: branches of uniform and of re-balanced batches that agree on each other's images.
+"""LTML: branches of uniform and re-balanced batches that agree on both.
 
 Guo and Wang, "Long-Tailed Multi-Label Visual Recognition by Collaborative Training on Uniform and
 Re-balanced Samplings", CVPR 2021.
@@ -59,7 +59,7 @@ class LTMLHParams(HParams):
 
 
 class LTML(Method):
-    """Two branches on batches of two samplers, with a loss of their disagreement."""
+    """Two branches on batches of two samplers, with a disagreement loss."""
 
     title = "LTML"
     paper = Paper(
@@ -91,7 +91,7 @@ class LTML(Method):
         return {name: half.sampler(name)[: draw.steps] for name in self.stage.samplers}
 
     def training_loss(self, batch: Mapping[str, Batch]) -> Loss:
-        """Return the branches' losses on their own batches, and their disagreement on both."""
+        """Return each branch's loss on its batch, and disagreement on both."""
         uniform, balanced = batch["instance"], batch["class_aware"]
         logits = self.network(torch.cat([uniform.images, balanced.images]))  # [2, B, C]
         images = len(uniform)

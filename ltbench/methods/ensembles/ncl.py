@@ -1,4 +1,4 @@
-"""NCL: whole networks that teach each other, on all classes and on the hardest ones.
+"""NCL: whole networks that teach each other on all and hard classes.
 
 Li, Tan, Wan, Lei, Guo, "Nested Collaborative Learning for Long-Tailed Visual Recognition", CVPR
 2022 (arXiv:2203.15359).
@@ -162,7 +162,13 @@ class NCL(Method):
         return self.losses_on(logits, labels, hard_classes(logits[0], labels, self.hard_number))
 
     def losses_on(self, logits: Tensor, labels: Tensor, hard: Tensor) -> dict[str, Tensor]:
-        """Return the losses of logits [K, B, C] with hard classes [B, C]."""
+        """Return the losses on all and on hard classes.
+
+        Args:
+            logits: [K, B, C].
+            labels: [B], int64.
+            hard: [B, C] bool.
+        """
         hparams, adjusted = self.hparams, adjusted_logits(logits, self.counts)
         every = collaborative_loss(adjusted, labels, hparams.distillation)
         nested = collaborative_loss(adjusted, labels, hparams.hard_distillation, hard)

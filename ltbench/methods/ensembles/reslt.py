@@ -1,4 +1,6 @@
-"""ResLT: a sum of branches for all, medium and few-shot, and few-shot classes.
+"""ResLT: a sum of branches, each for fewer and smaller classes.
+
+They are for all, for medium and few-shot, and for few-shot classes.
 
 Cui, Liu, Tian, Zhong, Jia, "ResLT: Residual Learning for Long-tailed Recognition", TPAMI 2022
 (arXiv:2101.10633).

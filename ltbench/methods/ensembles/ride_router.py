@@ -1,4 +1,4 @@
-"""RIDE with a router: easy samples use one expert, harder ones further experts.
+"""RIDE with a router: easy samples use one expert, harder ones more.
 
 Wang, Lian, Miao, Liu, Yu, "Long-tailed Recognition by Routing Diverse Distribution-Aware Experts",
 ICLR 2021 (arXiv:2010.01809), section 3.3.

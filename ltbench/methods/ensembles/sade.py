@@ -1,4 +1,6 @@
-"""SADE (first called TADE): experts for three class priors, weighted on test images.
+"""SADE: experts for three class priors, weighted on test images.
+
+It was first called TADE.
 
 Zhang, Hooi, Hong, Feng, "Self-Supervised Aggregation of Diverse Experts for Test-Agnostic
 Long-Tailed Recognition", NeurIPS 2022 (arXiv:2107.09249; first as "Test-Agnostic Long-Tailed

@@ -1,4 +1,4 @@
-"""SHIKE: experts on features of different depth that teach each other the hardest classes.
+"""SHIKE: experts of different depth that teach each other the hardest classes.
 
 Jin, Li, Lu, Cheung, Wang, "Long-Tailed Visual Recognition via Self-Heterogeneous Integration with
 Knowledge Excavation", CVPR 2023 (arXiv:2304.01279).

@@ -74,7 +74,7 @@ class CRL(Method):
     hparams: CRLHParams
 
     def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: Any = None) -> None:
-        """Build the method; weigh the triplets by the imbalance of the training set."""
+        """Build the method, with triplets weighted by the training set's imbalance."""
         super().__init__(spec, counts, hparams)
         self.alpha = self.hparams.weight * float(class_imbalance(counts))
 

@@ -1,4 +1,4 @@
-"""cRT, classifier re-training: a new classifier on a frozen backbone, with balanced batches.
+"""cRT, classifier re-training: balanced batches for a classifier on a frozen backbone.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.

@@ -1,4 +1,4 @@
-"""DisAlign: a learned calibration of a trained network's logits, by a re-weighted loss.
+"""DisAlign: learned calibration of a trained network's logits, by a re-weighted loss.
 
 Zhang, Li, Yan, He, Sun, "Distribution Alignment: A Unified Framework for Long-tail Visual
 Recognition", CVPR 2021 (arXiv:2103.16370), section 4.

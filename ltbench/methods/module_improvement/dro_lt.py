@@ -1,4 +1,4 @@
-"""DRO-LT: features close to their class means, robust to the error of the means.
+"""DRO-LT: features close to their class means, robust to the means' error.
 
 Samuel, Chechik, "Distributional Robustness Loss for Long-tail Learning", ICCV 2021
 (arXiv:2104.03066), sections 4 and 5, and the code in dvirsamuel/DRO-LT.

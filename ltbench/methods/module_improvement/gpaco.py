@@ -52,7 +52,7 @@ class GPaCoNetwork(Network):
 
 
 class GPaCo(Method):
-    """A classifier and a projection of two views, trained by one softmax over both."""
+    """A classifier and a projection of two views, under one softmax."""
 
     title = "GPaCo"
     paper = Paper(

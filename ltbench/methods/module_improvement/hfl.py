@@ -1,4 +1,4 @@
-"""HFL: a network for each group of similar classes, fine-tuned from that of its parent group.
+"""HFL: a tree of networks, fine-tuned for groups of similar classes.
 
 Ouyang, Wang, Zhang, Yang, "Factors in Finetuning Deep Model for Object Detection with Long-tail
 Distribution", CVPR 2016 (arXiv:1601.05150).
@@ -59,7 +59,7 @@ def compose(log_probabilities: Tensor, logits: Tensor, members: Tensor) -> Tenso
 
 
 def group_loss(logits: Tensor, labels: Tensor, members: Tensor) -> Tensor:
-    """Return the mean cross-entropy over the classes of a group, of images of these.
+    """Return the mean cross-entropy of a group's images over its classes.
 
     Args:
         logits: [B, C].
@@ -128,7 +128,7 @@ class HFL(Method):
         return LEVELS.index(self.stage.name)
 
     def on_stage_start(self, stage: Stage) -> None:
-        """Begin class means, or start the networks of a level from their parents'."""
+        """Begin class means, or start a level's networks from their parents'."""
         # Not in evaluation mode: features of the root must not be cached for other networks.
         self.requires_grad_(requires_grad=False)
         if stage.needs_statistics_pass:

@@ -101,7 +101,12 @@ class HybridPSC(Hybrid):
         return network
 
     def contrast(self, views: Tensor, labels: Tensor) -> Tensor:
-        """Return the contrast with prototypes of embeddings [V, B, D] of classes [B]."""
+        """Return the contrast of embeddings with class prototypes.
+
+        Args:
+            views: [V, B, D], embeddings.
+            labels: [B], int64.
+        """
         return prototype_contrast(
             views.flatten(0, 1),
             self.prototypes,

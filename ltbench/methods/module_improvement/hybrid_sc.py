@@ -32,5 +32,10 @@ class HybridSC(Hybrid):
         return HybridNetwork(spec, self.hparams.width)
 
     def contrast(self, views: Tensor, labels: Tensor) -> Tensor:
-        """Return the supervised contrastive loss of embeddings [V, B, D] of classes [B]."""
+        """Return the supervised contrastive loss of embeddings.
+
+        Args:
+            views: [V, B, D], embeddings.
+            labels: [B], int64.
+        """
         return supervised_contrast(views, labels, self.hparams.temperature)

@@ -1,4 +1,4 @@
-"""Inflated episodic memory, our reading: keys of each class, and attention to regions.
+"""Inflated episodic memory, our reading: class keys, and attention to regions.
 
 Zhu and Yang, "Inflated Episodic Memory With Region Self-Attention for Long-Tailed Visual
 Recognition", CVPR 2020.
@@ -56,7 +56,7 @@ class IEMHParams(HParams):
 
 
 class MemoryNetwork(Network):
-    """A network with region attention, and queries to a memory of class keys."""
+    """A network with region attention that queries a memory of class keys."""
 
     def __init__(self, spec: NetworkSpec, hparams: IEMHParams) -> None:
         backbone, width = build_backbone(spec)
@@ -82,7 +82,10 @@ class MemoryNetwork(Network):
 
 
 class IEM(Method):
-    """A classifier beside a memory of several keys of each class (our reading)."""
+    """A classifier beside a memory of class keys (our reading).
+
+    The memory has several keys of each class.
+    """
 
     title = "IEM"
     paper = Paper(

@@ -1,4 +1,4 @@
-"""KCL: contrastive learning with k positives per image, then a balanced linear classifier.
+"""KCL: contrastive learning with k positives, then a balanced linear classifier.
 
 Kang, Li, Xie, Yuan, Feng, "Exploring Balanced Feature Spaces for Representation Learning", ICLR
 2021.

@@ -135,7 +135,10 @@ class LMLE(Method):
         self.uniform = torch.zeros(len(self.labels))
 
     def on_epoch_start(self, progress: Progress) -> None:  # noqa: ARG002 - a hook reads it
-        """Draw the numbers that choose a half of the images in a new round."""
+        """Draw the random numbers of a new round.
+
+        They choose a half of the images.
+        """
         if self.needs_statistics_now():
             self.uniform = self.rng.shared(len(self.labels))
 

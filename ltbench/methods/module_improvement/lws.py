@@ -1,4 +1,4 @@
-"""LWS, learnable weight scaling: one learned factor per class on a fixed classifier.
+"""LWS, learnable weight scaling: a factor per class on a fixed classifier.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, "Decoupling Representation and Classifier for
 Long-Tailed Recognition", ICLR 2020 (arXiv:1910.09217), section 4.

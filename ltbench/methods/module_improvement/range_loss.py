@@ -1,4 +1,4 @@
-"""Range loss: cross-entropy, with a pull within classes and a push between their means.
+"""Range loss: cross-entropy, a pull within classes and a push between means.
 
 Zhang, Fang, Wen, Li, Qiao, "Range Loss for Deep Face Recognition With Long-Tailed Training Data",
 ICCV 2017 (arXiv:1611.08976), section 3.

@@ -1,4 +1,6 @@
-"""RTC: a classifier at each node of a tree of classes, which may stop at a node.
+"""RTC: a classifier at each node of a tree of classes.
+
+A prediction may stop at a node.
 
 Wu, Morgado, Wang, Ho, Vasconcelos, "Solving Long-tailed Recognition with Deep Realistic Taxonomic
 Classifier", ECCV 2020 (arXiv:2007.09898).

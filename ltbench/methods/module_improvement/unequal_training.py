@@ -1,4 +1,6 @@
-"""Unequal training: a noise-resistant loss on all images, dispersed centers of tail classes.
+"""Unequal training: a noise-resistant loss, and dispersed centers of tail classes.
+
+The loss is of all images.
 
 Zhong, Deng, Wang, Hu, Peng, Tao, Huang, "Unequal-Training for Deep Face Recognition With
 Long-Tailed Noisy Data", CVPR 2019.

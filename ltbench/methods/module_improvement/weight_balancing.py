@@ -1,4 +1,4 @@
-"""Weight balancing: a large weight decay, then a classifier whose class weights are bounded.
+"""Weight balancing: a large weight decay, then a classifier with bounded weights.
 
 Alshammari, Wang, Ramanan, Kong, "Long-Tailed Recognition via Weight Balancing", CVPR 2022
 (arXiv:2203.14197).
@@ -120,6 +120,9 @@ class WeightBalancing(Method):
         self.project_after("epoch")
 
     def project_after(self, period: Literal["epoch", "step"]) -> None:
-        """Bound the class weights of stage 2, if it is done after this period."""
+        """Bound the class weights after an epoch or step of stage 2.
+
+        Nothing is done unless `project` names this period.
+        """
         if self.stage.name == "classifier" and self.hparams.project == period:
             self.class_weights.copy_(bounded(self.class_weights, self.bound))

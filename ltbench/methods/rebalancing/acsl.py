@@ -1,4 +1,4 @@
-"""ACSL, adaptive class suppression: a trained classifier goes on, against its own mistakes alone.
+"""ACSL, adaptive class suppression: a trained classifier tuned against its own mistakes.
 
 Wang, Zhu, Zhao, Zeng, Wang, Tang, "Adaptive Class Suppression Loss for Long-Tail Object Detection",
 CVPR 2021 (arXiv:2104.00885), section 3.

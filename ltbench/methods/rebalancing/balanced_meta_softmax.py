@@ -1,4 +1,4 @@
-"""BALMS: a classifier by balanced softmax, with a sampler that learns how often to draw a class.
+"""BALMS: a balanced softmax classifier, with learned sampling rates of classes.
 
 Ren, Yu, Sheng, Ma, Zhao, Yi, Li, "Balanced Meta-Softmax for Long-Tailed Visual Recognition",
 NeurIPS 2020 (arXiv:2007.10740), algorithm 1.

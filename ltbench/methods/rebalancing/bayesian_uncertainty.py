@@ -1,4 +1,6 @@
-"""Margins by Bayesian uncertainty, our reading: of classes in angles, of images in variances.
+"""Bayesian uncertainty margins, our reading: of classes and of images.
+
+Those of classes are in angles, those of images in variances.
 
 Khan, Hayat, Zamir, Shen, Shao, "Striking the Right Balance with Uncertainty", CVPR 2019
 (arXiv:1901.07590).

@@ -1,4 +1,4 @@
-"""Class-balanced loss: classes weighted by the inverse of their effective number of images.
+"""Class-balanced loss: classes weighted by the inverse effective number of images.
 
 Cui, Jia, Lin, Song, Belongie, "Class-Balanced Loss Based on Effective Number of Samples", CVPR 2019
 (arXiv:1901.05555).

@@ -1,4 +1,4 @@
-"""Domain balancing: margins and residual features by how far a class's neighbors are.
+"""Domain balancing: margins and residual features by distances to neighboring classes.
 
 Cao, Zhu, Huang, Guo, Lei, "Domain Balancing: Face Recognition on Long-Tailed Domains", CVPR 2020
 (arXiv:2003.13791), section 3.

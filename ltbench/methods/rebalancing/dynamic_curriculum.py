@@ -1,4 +1,6 @@
-"""Dynamic curriculum learning (DCL): from the real to the uniform distribution, within a batch.
+"""Dynamic curriculum learning (DCL): from the real to the uniform distribution.
+
+The distribution is that of the labels in a batch.
 
 Wang, Gan, Yang, Wu, Yan, "Dynamic Curriculum Learning for Imbalanced Data Classification", ICCV
 2019 (arXiv:1901.06783), section 3.

@@ -1,4 +1,4 @@
-"""Equalization loss v2: one-vs-all classifiers, balanced by the gradients that each has had.
+"""Equalization loss v2: one-vs-all classifiers, balanced by their accumulated gradients.
 
 Tan, Lu, Zhang, Yin, Li, "Equalization Loss v2: A New Gradient Balance Approach for Long-tailed
 Object Detection", CVPR 2021 (arXiv:2012.08548), section 3.

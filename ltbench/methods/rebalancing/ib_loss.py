@@ -1,4 +1,4 @@
-"""Influence-balanced loss: images weighted by the inverse of their influence on the classifier.
+"""Influence-balanced loss: images weighted by their inverse influence on the classifier.
 
 Park, Lim, Jeon, Choi, "Influence-Balanced Loss for Imbalanced Visual Classification", ICCV 2021
 (arXiv:2110.02444).

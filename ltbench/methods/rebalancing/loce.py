@@ -1,4 +1,4 @@
-"""LOCE: margins by how well classes are recognized, and replayed features of those that are not.
+"""LOCE: margins and replayed features, by how well classes are recognized.
 
 Feng, Zhong, Huang, "Exploring Classification Equilibrium in Long-Tailed Object Detection", ICCV
 2021 (arXiv:2108.07507), section 3.

@@ -1,4 +1,4 @@
-"""Logit adjustment in the loss: cross-entropy of logits with the log prior added.
+"""Logit adjustment (loss): cross-entropy of logits with the log prior added.
 
 Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-tail learning via logit adjustment", ICLR 2021
 (arXiv:2007.07314).

@@ -1,4 +1,4 @@
-"""Meta-Weight-Net: image weights by a small network of the losses, learned on balanced images.
+"""Meta-Weight-Net: a small network from losses to weights, learned on balanced images.
 
 Shu, Xie, Yi, Zhao, Zhou, Xu, Meng, "Meta-Weight-Net: Learning an Explicit Mapping For Sample
 Weighting", NeurIPS 2019 (arXiv:1902.07379), algorithm 1.

@@ -1,4 +1,4 @@
-"""PRS, partitioning reservoir sampling: batches of a stream and of a small memory of it.
+"""PRS, partitioning reservoir sampling: batches of a stream and its small memory.
 
 Kim, Jeong, Kim, "Imbalanced Continual Learning with Partitioning Reservoir Sampling", ECCV 2020
 (arXiv:2009.03632), section 4.

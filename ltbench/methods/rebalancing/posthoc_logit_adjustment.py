@@ -1,4 +1,4 @@
-"""Logit adjustment after training: logits of a trained network minus the log prior.
+"""Logit adjustment (post-hoc): a trained network's logits minus the log prior.
 
 Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-tail learning via logit adjustment", ICLR 2021
 (arXiv:2007.07314).

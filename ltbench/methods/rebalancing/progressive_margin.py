@@ -1,4 +1,6 @@
-"""Progressive margin loss (PML), its variational part: margins by how class statistics move.
+"""Progressive margin loss (PML): margins by how class statistics move.
+
+These margins are its variational part.
 
 Deng, Liu, Wang, Wang, Yu, Sun, "PML: Progressive Margin Loss for Long-tailed Age Classification",
 CVPR 2021 (arXiv:2103.02140), section 3.

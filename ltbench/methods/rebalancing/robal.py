@@ -1,4 +1,4 @@
-"""RoBal: margins and offsets by class on a cosine classifier, and an adjusted boundary in tests.
+"""RoBal: a cosine classifier with class margins, offsets and adjusted predictions.
 
 Wu, Liu, Huang, Wang, Lin, "Adversarial Robustness under Long-Tailed Distribution", CVPR 2021
 (arXiv:2104.02703).

@@ -1,4 +1,6 @@
-"""Seesaw loss: negative gradients that fall with class size and rise with wrong predictions.
+"""Seesaw loss: negative gradients balanced by class size and wrong predictions.
+
+They are smaller for smaller classes, and larger for wrong predictions.
 
 Wang, Zhang, Zang, Cao, Pang, Gong, Chen, Liu, Loy, Lin, "Seesaw Loss for Long-Tailed Instance
 Segmentation", CVPR 2021 (arXiv:2008.10032).

@@ -1,4 +1,4 @@
-"""SimCal: a trained classifier calibrated on balanced batches, for its small classes alone.
+"""SimCal: a trained classifier whose small classes are calibrated on balanced batches.
 
 Wang, Li, Kang, Li, Liew, Tang, Hoi, Feng, "The Devil is in Classification: A Simple Framework for
 Long-tail Instance Segmentation", ECCV 2020 (arXiv:2007.11978), section 4.
