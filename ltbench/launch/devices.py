@@ -1,4 +1,4 @@
-"""The slots of this machine: its GPUs, or its cores if it has none."""
+"""The slots of this machine: its GPUs, else its cores."""
 
 import os
 from itertools import takewhile

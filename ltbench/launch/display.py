@@ -1,4 +1,4 @@
-"""Progress of a run: a live table on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live table on a terminal, lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Local runner: each slot trains one job at a time, forked from a forkserver."""
+"""Local runner: each slot trains one job at a time.
+
+Jobs are forked from a forkserver.
+"""
 
 import contextlib
 import os

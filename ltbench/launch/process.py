@@ -1,4 +1,7 @@
-"""The leader process of a job: holds its lock, starts and monitors ranks."""
+"""The leader process of a job, which starts and monitors ranks.
+
+It holds the job's lock.
+"""
 
 import io
 import logging

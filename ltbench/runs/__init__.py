@@ -1,1 +1,4 @@
-"""Run folders, job locks, records and the states of jobs. Imports no torch."""
+"""Run folders, job locks, records and the states of jobs.
+
+Imports no torch.
+"""

@@ -1,12 +1,12 @@
-"""Job locks: numbered lock files in a folder, of which the last one counts.
+"""Job locks: numbered lock files, of which the last one counts.
 
-A lock file is created exclusively, which works on any file system. Its holder also locks it with
-`flock`, touches it every few seconds (the heartbeat), and writes `free` into it on release. On the
-same machine a holder is dead when its flock is gone: the kernel says so, whatever becomes of
-process ids. On another machine, whose flocks may not be visible here, a holder is dead when its
-file was not touched for a minute, as watched from here: no clocks are compared, so they may differ
-or jump. Lock files are never removed and numbers are never reused, so that a holder who was taken
-for dead by mistake finds the next file, and stops.
+Those of a job are in one folder. A lock file is created exclusively, which works on any file
+system. Its holder also locks it with `flock`, touches it every few seconds (the heartbeat), and
+writes `free` into it on release. On the same machine a holder is dead when its flock is gone: the
+kernel says so, whatever becomes of process ids. On another machine, whose flocks may not be visible
+here, a holder is dead when its file was not touched for a minute, as watched from here: no clocks
+are compared, so they may differ or jump. Lock files are never removed and numbers are never reused,
+so that a holder who was taken for dead by mistake finds the next file, and stops.
 """
 
 import contextlib

@@ -1,4 +1,7 @@
-"""Schema of records. A job is done if and only if its record exists."""
+"""Schema of records.
+
+A job is done if and only if its record exists.
+"""
 
 import base64
 from collections import Counter

@@ -1,4 +1,7 @@
-"""A trained classifier for new images, read from an export; imports no Lightning."""
+"""A trained classifier for new images, read from an export.
+
+Imports no Lightning.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice

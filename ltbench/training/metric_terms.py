@@ -1,4 +1,4 @@
-"""Losses of a method's `metric_terms`, which must not be zero from the start.
+"""Losses of `metric_terms`, which must not be zero from the start.
 
 Where an epoch has no pair or triplet to compare, a method trains as if the loss were not there. A
 hinge that was active and is zero later has reached its margin, which is no fault.
