@@ -242,7 +242,7 @@ def test_time(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
 
 @_check(excuse=_untrained_beside_others)
 def step(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
-    """Check that a step moves exactly the trained parameters and lowers the loss."""
+    """Check that a step moves all trained parameters and lowers the loss."""
     method = begin(case, stage)
     batch = training_batch(method)
     if not method.stage.is_trained:
@@ -311,7 +311,7 @@ def mean(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
 
 @_check(excuse=_untrained)
 def epoch_indices(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
-    """Check that the images of an epoch are the same before and after a step.
+    """Check that an epoch's images are the same after a step.
 
     A job that resumes within an epoch asks for them again.
     """
@@ -375,7 +375,10 @@ def training(bench: Bench, case: Case, stage: int) -> str:
 
 @_check(each_stage=False, excuse=_no_metric_terms)
 def metric_terms(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
-    """Check that each metric term is active in at least half of the steps that have it."""
+    """Check that metric terms are active in half of the steps.
+
+    Each must be active in at least half of the steps that have it.
+    """
     counts: dict[str, tuple[int, int]] = {}
     for number, each in enumerate(case.method.stages):
         if each.is_trained:
@@ -501,7 +504,7 @@ def _train_on_ranks(bench: Bench, world: int, root: Path, job: Job) -> Record:
 
 @_check(excuse=_untested)
 def evaluation(bench: Bench, case: Case, stage: int) -> str:
-    """Check that a test counts each image once, in batches of any size."""
+    """Check that a test counts each image once, at any batch size."""
     _require_single_predictions(finish(begin(case, stage, norm="batch").double()))
     jobs = case.jobs(stage)
     record, images = bench.train(jobs), part_of_dataset(DATASET, "test", jobs[-1].split)
@@ -526,7 +529,7 @@ def evaluation(bench: Bench, case: Case, stage: int) -> str:
 
 
 def _require_single_predictions(method: Method) -> None:
-    """Refuse logits that have another shape, are not finite or depend on the batch."""
+    """Require finite logits of the right shape, independent of the batch."""
     images = evaluation_batch(method).images
     with torch.inference_mode():
         logits = method.predict(images)

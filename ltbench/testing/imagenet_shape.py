@@ -93,10 +93,10 @@ def prepare_tree(spec: DatasetSpec, place: Path) -> PreparationReport:
 
 
 def few_steps(job: Job, place: Path, root: Path, steps: int = 2) -> Record:
-    """Run a job on a tree in a few steps, on every rank.
+    """Run a job on a tree in a few steps.
 
-    Passes over all training images are those of any job, but for the count of training hits, which
-    has one batch.
+    Every rank calls this. Passes over all training images are those of any job, but for the count
+    of training hits, which has one batch.
 
     Args:
         job: with epochs, each of which has at least one step.

@@ -1,4 +1,4 @@
-"""Small jobs of any method on the digits, planned as a grid plans them."""
+"""Small jobs of any method on the digits, planned like a grid's."""
 
 import copy
 import hashlib
