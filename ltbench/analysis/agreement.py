@@ -1,4 +1,4 @@
-"""Agreement of the order of our methods with that of a published table.
+"""Agreement of our order of methods with a published table's.
 
 A cheap setting stands for an expensive one as far as it puts methods into the same order:
 Spearman's rho and Kendall's tau-b between both accuracies, with bootstrap intervals over methods

@@ -1,8 +1,8 @@
-"""Significance of contrasts: sums of accuracies with coefficients, e.g. a difference of two gains.
+"""Significance of contrasts: sums of accuracies with coefficients.
 
-If every accuracy is over all test images, images are paired as in `significance`. Accuracies over
-some classes are known as counts per class only: their intervals are conservative, as in
-`class_changes`.
+One is the difference of two gains. If every accuracy is over all test images, images are paired as
+in `significance`. Accuracies over some classes are known as counts per class only: their intervals
+are conservative, as in `class_changes`.
 """
 
 import math

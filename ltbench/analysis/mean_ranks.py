@@ -1,4 +1,4 @@
-"""Mean ranks of variants over several datasets, and significance tests of their differences.
+"""Mean ranks of variants over datasets, and significance tests of their differences.
 
 Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006: on a dataset
 the best variant has rank 1, and ties share their mean rank. The Friedman test asks whether any

@@ -1,7 +1,8 @@
-"""The long-form table of runs, one row per record, and its summary over seeds.
+"""The long-form table of runs, and its summary over seeds.
 
-Metrics are in percent: exact fractions inside, floats in the rows that a caller gets, four decimals
-in CSV. UA and RA need several runs and are computed per board (`result_set`).
+The table has one row per record. Metrics are in percent: exact fractions inside, floats in the rows
+that a caller gets, four decimals in CSV. UA and RA need several runs and are computed per board
+(`result_set`).
 """
 
 import csv

@@ -1,11 +1,11 @@
-"""Training time and training FLOPs of a variant, with init jobs and teachers.
+"""Training time and training FLOPs of a variant.
 
-Seconds are as measured: the time of a GPU, or the CPU time of all processes, as the wall time of
-cores that other work shares says little. FLOPs are counted from the records and
-are the same anywhere: the number of forward and backward passes of images, times the cost of the
-networks in the registry (ResNet-32, default hyper-parameters). A pass with a gradient counts as
-three forward passes, as backward is twice the arithmetic. Passes of training, of statistics, of
-tuning on held-out images and through teachers are counted, those of tests are not.
+Both include init jobs and teachers. Seconds are as measured: the time of a GPU, or the CPU time of
+all processes, as the wall time of cores that other work shares says little. FLOPs are counted from
+the records and are the same anywhere: the number of forward and backward passes of images, times
+the cost of the networks in the registry (ResNet-32, default hyper-parameters). A pass with a
+gradient counts as three forward passes, as backward is twice the arithmetic. Passes of training, of
+statistics, of tuning on held-out images and through teachers are counted, those of tests are not.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Tables of agreement with a published table: both orders of methods, and how far they agree."""
+"""Tables of agreement with published orders of methods.
+
+They have both orders, and how far these agree.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

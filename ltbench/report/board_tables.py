@@ -1,4 +1,4 @@
-"""Accuracy tables of a board: overall, by shot group, class, classifier and test."""
+"""Accuracy tables of a board: overall, by group, class, classifier and test."""
 
 import json
 from collections import Counter

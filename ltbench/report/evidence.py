@@ -1,4 +1,7 @@
-"""What the suite was held against, in sentences: README and page open with it."""
+"""What the suite was held against, in sentences.
+
+README and page open with it.
+"""
 
 from ltbench.analysis.agreement import (
     authors_runs,

@@ -1,4 +1,7 @@
-"""Figures of a board as data: panels, axes and series, drawn by `drawing`."""
+"""Figures of a board as data: panels, axes and series.
+
+`drawing` draws them.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Tables of methods: the list of all, those of the survey, and the summary of a board."""
+"""Tables of methods: all, the survey's, and the summary of a board."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

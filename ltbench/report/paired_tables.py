@@ -1,4 +1,4 @@
-"""Tables of paired comparisons: with the baselines of a board, and head to head."""
+"""Tables of paired comparisons: with a board's baselines, and head to head."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

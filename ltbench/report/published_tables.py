@@ -1,4 +1,7 @@
-"""Published numbers next to ours: columns of other tables, and a table with sources."""
+"""Published numbers next to ours: columns, and a table with sources.
+
+The columns are those of other tables.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Tables over boards: recipes, ad hoc runs, records, findings, mean ranks, grids, problems."""
+"""Tables over boards: recipes, ad hoc runs, records, findings, ranks, grids, problems."""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction

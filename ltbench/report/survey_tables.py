@@ -1,7 +1,8 @@
-"""The survey's Tables 5, 6 and 7 with our numbers, in its own rows and columns.
+"""The survey's Tables 5, 6 and 7 with our numbers.
 
-The tables are those of its first version (arXiv:2110.04596v1; 4, 5 and 10 of the second). No
-published number is read here: names of rows are matched to variants by `reference/names.yaml`.
+Rows and columns are the survey's. The tables are those of its first version (arXiv:2110.04596v1; 4,
+5 and 10 of the second). No published number is read here: names of rows are matched to variants by
+`reference/names.yaml`.
 """
 
 from collections.abc import Iterable, Sequence
