@@ -1,4 +1,4 @@
-"""Time to answer on one core: two methods, and the rows of agreement.
+"""Time to answer on one core: two methods, and agreement rows.
 
 From a clone with the images on disk, the ordinary runner trains softmax and balanced softmax of
 CIFAR-10-LT (JPEG) with cifar_fast, one job at a time, and reads the images for the first time. The

@@ -1,4 +1,7 @@
-"""Batches from images in memory against PIL and DataLoader, images per second and core."""
+"""Batches from images in memory against PIL and DataLoader.
+
+Rates are images per second and core.
+"""
 
 import time
 

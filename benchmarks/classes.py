@@ -1,7 +1,8 @@
-"""Losses and samplers by number of classes, steps per second at batch size 128.
+"""Losses and samplers by number of classes, in steps per second.
 
-A loss is its forward and backward pass on given logits; a sampler's step is its share of the draw
-of an epoch of 500 batches. The number of images is the same for all numbers of classes.
+The batch size is 128. A loss is its forward and backward pass on given logits; a sampler's step is
+its share of the draw of an epoch of 500 batches. The number of images is the same for all numbers
+of classes.
 """
 
 import argparse

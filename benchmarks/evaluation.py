@@ -1,4 +1,7 @@
-"""The test of a job against the usual validation loop, images per second."""
+"""The test of a job against the usual validation loop.
+
+Rates are images per second.
+"""
 
 import argparse
 from functools import partial

@@ -1,9 +1,10 @@
-"""A smoke test, benchmarks and two grids on a GPU, published while they train.
+"""A smoke test, benchmarks and two published grids on a GPU.
 
-The same command goes on where it was cut off: finished jobs and benchmarks are not repeated, and
-jobs save a checkpoint after each epoch. Every variant is trained for one epoch first, in a folder
-of its own; the memory of these jobs says how many share a GPU. Without a GPU, a few of them are all
-that is trained: a rehearsal, of which nothing is published. Images are read from LTBENCH_DATA.
+The grids are published while they train. The same command goes on where it was cut off: finished
+jobs and benchmarks are not repeated, and jobs save a checkpoint after each epoch. Every variant is
+trained for one epoch first, in a folder of its own; the memory of these jobs says how many share a
+GPU. Without a GPU, a few of them are all that is trained: a rehearsal, of which nothing is
+published. Images are read from LTBENCH_DATA.
 """
 
 import argparse

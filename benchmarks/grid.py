@@ -1,8 +1,9 @@
-"""A grid with shared first stages against separate runs of the usual loop, seconds.
+"""A grid with shared first stages against separate usual runs.
 
-Softmax, post-hoc logit adjustment, tau-norm, NCM, cRT and LWS with two seeds, ResNet-8 on
-CIFAR-10-LT (JPEG). The usual loop trains the first stage of each of the twelve on all cores and
-validates after each epoch; its second stages are not counted. Needs the images.
+Separate runs are those of the usual loop; times are seconds. Softmax, post-hoc logit adjustment,
+tau-norm, NCM, cRT and LWS with two seeds, ResNet-8 on CIFAR-10-LT (JPEG). The usual loop trains the
+first stage of each of the twelve on all cores and validates after each epoch; its second stages are
+not counted. Needs the images.
 """
 
 import argparse

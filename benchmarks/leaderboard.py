@@ -54,7 +54,7 @@ variants: [{", ".join(VARIANTS)}]
 
 
 def large_grid(variants: int = 100) -> str:
-    """Return a grid of every method, and of focal loss for the rest of the variants."""
+    """Return a grid of every method, filled up with focal loss."""
     methods = [key for key, method in METHODS.items() if method.predicts]
     rest = range(1, variants + 1 - len(methods))
     rows = [f"{{label: Focal {n}, method: focal, hparams: {{gamma: {n / 16}}}}}" for n in rest]
@@ -84,7 +84,13 @@ def random_record(job: Job, noise: np.random.Generator) -> Record:
 
 
 def write_records(folder: Path, grid: str, records: int | None) -> Plan:
-    """Write records of a grid to a folder, or all; return its plan."""
+    """Write the first records of a grid; return its plan.
+
+    Args:
+        folder: of the grid and its records.
+        grid: as YAML.
+        records: number of records, None for all.
+    """
     (folder / "grid.yaml").write_text(grid)
     plan = make(folder)
     noise = np.random.default_rng(0)
@@ -137,7 +143,10 @@ def to_page(plan: Plan, loaded: Loaded, folder: Path) -> Path:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """Return the CPU milliseconds of some work and its processes with empty caches."""
+    """Return the CPU milliseconds of some work with empty caches.
+
+    Processes that the work starts count, too.
+    """
     compare_runs.cache_clear()
     began = cpu_seconds()
     work()
@@ -145,7 +154,10 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 
 def cpu_seconds() -> float:
-    """Return the user and system time of this process and of those that have ended."""
+    """Return the CPU seconds of this process and its ended children.
+
+    CPU time is user and system time.
+    """
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 

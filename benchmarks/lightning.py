@@ -1,7 +1,7 @@
-"""Steps through Lightning against a bare loop over the same batches, images per second.
+"""Steps through Lightning against a bare loop over the same batches.
 
-ResNet-32, and a tiny CNN with steps as short as a GPU's, on which a millisecond shows. Both sum
-losses on the device and read them once per epoch.
+Rates are images per second. ResNet-32, and a tiny CNN with steps as short as a GPU's, on which a
+millisecond shows. Both sum losses on the device and read them once per epoch.
 """
 
 import argparse

@@ -1,8 +1,9 @@
-"""Reading small images from files and from the array cache, images per second.
+"""Reading of small images from files and from the array cache.
 
-Files are read and decoded one by one, as usual datasets do in every epoch; from the cache, batches
-are gathered in random order. The cache is built, then checked and opened again, in a temporary
-folder, and the seconds of each are printed. Images are those of --data-root.
+Rates are images per second. Files are read and decoded one by one, as usual datasets do in every
+epoch; from the cache, batches are gathered in random order. The cache is built, then checked and
+opened again, in a temporary folder, and the seconds of each are printed. Images are those of
+--data-root.
 """
 
 import argparse

@@ -1,8 +1,9 @@
-"""Trials that the recipes cifar_fast and cifar_fast_2k were chosen by, with softmax alone.
+"""Trials by which the recipes cifar_fast and cifar_fast_2k were chosen.
 
-Each recipe is the cheapest that fits its training images: 95 % of them, seen as the test sees
-images. Each trial is a job of the ordinary runner with other settings; what is trained already is
-not trained again. CPU minutes are those of the process, so that other work does not count.
+All train softmax alone. Each recipe is the cheapest that fits its training images: 95 % of them,
+seen as the test sees images. Each trial is a job of the ordinary runner with other settings; what
+is trained already is not trained again. CPU minutes are those of the process, so that other work
+does not count.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Two steps of every variant of imagenet_lt at 224 pixels, on a small tree of its shape.
+"""Two steps of every variant of imagenet_lt on a small tree.
 
-The grid, its recipe and network are those of the real runs. Smaller are: the batches, of 8 images
-(16 for methods that divide them), with the learning rate that goes with them; the tree, 1,000
-classes of 120 images down to one, 1,472 in all, so that methods that pass over all training images
-can be rehearsed, too, and 40 test images; and some hyper-parameters (`SMALLER`). Each stage takes
-two steps: two epochs of one where it has several, so that what is deferred to late epochs is off
-and on, else an epoch of two.
+The tree has the dataset's shape, and images 224 pixels a side. The grid, its recipe and network are
+those of the real runs. Smaller are: the batches, of 8 images (16 for methods that divide them),
+with the learning rate that goes with them; the tree, 1,000 classes of 120 images down to one, 1,472
+in all, so that methods that pass over all training images can be rehearsed, too, and 40 test
+images; and some hyper-parameters (`SMALLER`). Each stage takes two steps: two epochs of one where
+it has several, so that what is deferred to late epochs is off and on, else an epoch of two.
 
 Each job has processes of its own, on one rank and on two (gloo, on CPUs). What a variant starts
 from is trained once, on one rank. The same command goes on where it was cut off: a variant that has
@@ -57,7 +57,7 @@ OK = "ok"
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """A rehearsed variant on a number of ranks: a row of the results.
+    """A row of the results: a rehearsed variant on some ranks.
 
     Attributes:
         job: key of its last job.
@@ -76,7 +76,7 @@ class Rehearsal:
     hardware: str
 
     def replaced_by(self, row: "Rehearsal") -> bool:
-        """Return whether another row is of the same variant and number of ranks."""
+        """Return whether another row has the same variant and ranks."""
         return (self.variant, self.ranks) == (row.variant, row.ranks)
 
 
@@ -103,7 +103,10 @@ def main() -> None:
 
 
 def tree(place: Path) -> DatasetSpec:
-    """Return the dataset of the tree, prepared and cached; keeps what is there."""
+    """Return the dataset of the tree, prepared and cached.
+
+    What is there is kept.
+    """
     spec = make_tree(place, {"train": TRAIN, "test": TEST, "val": VAL})
     if spec.official_lists is None:
         raise RuntimeError("the tree has no lists")
@@ -114,7 +117,10 @@ def tree(place: Path) -> DatasetSpec:
 
 
 def small_plan(spec: DatasetSpec) -> Plan:
-    """Return the long-tailed runs of the grid on the tree, with small batches and few epochs."""
+    """Return the grid's long-tailed runs on the tree, made small.
+
+    Batches are small, and epochs are few.
+    """
     registry = load_registry()
     recipes = {batch: small_recipe(batch) for batch in {BATCH, *LARGER.values()}}
     grid = load_grid(GRID, registry=registry)
@@ -136,7 +142,10 @@ def small_plan(spec: DatasetSpec) -> Plan:
 
 
 def small_recipe(batch: int) -> Recipe:
-    """Return the recipe with another batch size, its learning rate, and two epochs a stage."""
+    """Return the recipe with another batch size and few epochs.
+
+    The learning rate goes with the batch size; each stage has two epochs.
+    """
     recipe = load_recipe(RECIPE)
     share = batch / recipe.batch_size
     stages = {
@@ -161,7 +170,10 @@ def chosen(plan: Plan, only: Sequence[str] | None) -> list[PlannedRun]:
 
 
 def rehearse(plan: Plan, run: PlannedRun, ranks: int, place: Path) -> Rehearsal:
-    """Run the stages of a variant, and before that what they start from on one rank."""
+    """Run the stages of a variant on a number of ranks.
+
+    What they start from is run before that, on one rank.
+    """
     seconds, memory, result = 0.0, 0.0, OK
     try:
         for key in starts(plan, run):
@@ -187,7 +199,7 @@ def rehearse(plan: Plan, run: PlannedRun, ranks: int, place: Path) -> Rehearsal:
 
 
 def starts(plan: Plan, run: PlannedRun) -> list[str]:
-    """Return the keys of the jobs that a run's stages start from, first ones first."""
+    """Return the keys of what a run starts from, in order."""
     needed = set(run.jobs)
     for key, job in reversed(plan.jobs.items()):
         if key in needed:
@@ -228,7 +240,7 @@ def weights(place: Path, ranks: int, key: str) -> Path:
 
 
 def remove_weights(plan: Plan, run: PlannedRun, ranks: int, place: Path) -> None:
-    """Remove the weights of a run's jobs that no other variant starts from."""
+    """Remove a run's weights that no other variant starts from."""
     others = (job for key, job in plan.jobs.items() if key not in run.jobs)
     kept = {key for job in others for key in job.depends_on} if ranks == 1 else set()
     for key in set(run.jobs) - kept:
@@ -236,19 +248,22 @@ def remove_weights(plan: Plan, run: PlannedRun, ranks: int, place: Path) -> None
 
 
 def first_line(error: str) -> str:
-    """Return the first line of the last exception of a traceback, or of another error."""
+    """Return the first line of an error.
+
+    In a traceback it is that of the last exception.
+    """
     frames = error.rpartition('\n  File "')[2].splitlines()
     return next((line for line in frames[1:] if line[:1].strip()), error.splitlines()[0])
 
 
 def passed(rows: Iterable[Rehearsal], run: PlannedRun, ranks: int) -> bool:
-    """Return whether a run has passed with the jobs that it has now."""
+    """Return whether a run has passed with its present jobs."""
     wanted = (run.variant.label, ranks, run.key, OK)
     return wanted in ((row.variant, row.ranks, row.job, row.result) for row in rows)
 
 
 def read(file: Path) -> list[Rehearsal]:
-    """Return the rows of a results file; none if there is no file."""
+    """Return the rows of a results file, none if it is missing."""
     if not file.exists():
         return []
     kinds = {field.name: field.type for field in fields(Rehearsal)}
@@ -268,7 +283,7 @@ def write(file: Path, rows: Iterable[Rehearsal]) -> None:
 
 
 def table(rows: Iterable[Rehearsal]) -> str:
-    """Return the rows as markdown, a variant a line and columns by number of ranks."""
+    """Return rows as markdown, a variant a line, columns by ranks."""
     by_variant: dict[str, dict[int, Rehearsal]] = {}
     for row in rows:
         by_variant.setdefault(row.variant, {})[row.ranks] = row

@@ -1,8 +1,9 @@
-"""Overhead around training: seconds of read-only verbs, and of a run between its jobs.
+"""Overhead around training: read-only verbs, and gaps between a run's jobs.
 
-`ltbench run` trains jobs of one epoch on the digits, one after the other, in a temporary folder.
-Measured are the seconds from its start to the first step, from each job's start to its first step,
-and from the end of a job to the start of the next. Caches are warm, as in every run but the first.
+Times are seconds. `ltbench run` trains jobs of one epoch on the digits, one after the other, in a
+temporary folder. Measured are the seconds from its start to the first step, from each job's start
+to its first step, and from the end of a job to the start of the next. Caches are warm, as in every
+run but the first.
 """
 
 import argparse

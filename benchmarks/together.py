@@ -1,7 +1,8 @@
-"""Several jobs at once against the usual loop on all cores, images per second.
+"""Several jobs at once against the usual loop on all cores.
 
-Each process trains ResNet-32 with batch size 128. On CPUs each of our jobs has one core and the
-usual loop has all of them, as it is usually run; on a GPU all processes share it.
+Rates are images per second. Each process trains ResNet-32 with batch size 128. On CPUs each of our
+jobs has one core and the usual loop has all of them, as it is usually run; on a GPU all processes
+share it.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Workloads of benchmarks: images of CIFAR's shape, our loop and the usual one.
+"""Workloads of benchmarks: CIFAR-shaped images, our loop and the usual one.
 
 Ours is that of a job: data module, Lightning, the suite's stepping. The usual loop is fp32,
 contiguous, fed by PIL and DataLoader, and reads loss and top-k accuracy back in every step.
