@@ -1,4 +1,4 @@
-"""The one-way rule of imports, and what stays unloaded where nobody needs it."""
+"""Rules over sources: imports, what stays unloaded, first lines of docstrings."""
 
 import ast
 import sys
@@ -195,3 +195,42 @@ def test_nothing_is_clamped(layer):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             found = isinstance(node, ast.Attribute) and node.attr in CLAMPS
             assert not found, f"{dotted(path)}: line {node.lineno}: use torch.where"
+
+
+WORDS = 12
+"""Most words in the first line of a docstring."""
+
+DESCRIBED = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+
+
+def long_first_lines(source):
+    """Yield line numbers and texts of first lines with too many words."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, DESCRIBED) and (docstring := ast.get_docstring(node)):
+            first = docstring.splitlines()[0]
+            if len(first.split()) > WORDS:
+                yield getattr(node, "lineno", 1), first
+
+
+def test_docstrings_begin_with_a_short_line():
+    paths = [*MODULES, *sorted(PACKAGE.parent.joinpath("benchmarks").rglob("*.py"))]
+    finds = [
+        f"{path.relative_to(PACKAGE.parent)}:{number}: {line}"
+        for path in paths
+        for number, line in long_first_lines(path.read_text(encoding="utf-8"))
+    ]
+    assert finds == []
+
+
+def test_a_long_first_line_is_found_wherever_it_is():
+    short, long = " ".join("x" * WORDS), " ".join("x" * (WORDS + 1))
+    for first, found in ((short, []), (long, [long])):
+        docstring = f'"""{first}\n\n{long}\n"""'
+        for head in (
+            "",
+            "class A:\n ",
+            "def f():\n ",
+            "async def f():\n ",
+            "class A:\n def f():\n  ",
+        ):
+            assert [line for _, line in long_first_lines(head + docstring)] == found
