@@ -8,7 +8,7 @@ were published: its default is what they did, and is left out, so that their key
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache, cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -16,14 +16,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema, to_json
 
 from ltbench.config.codes import Code
-from ltbench.config.keys import KEY_LENGTH, PROTOCOL, content_hash
+from ltbench.config.keys import KEY_LENGTH, PROTOCOL, canonical, mapping_hash
 from ltbench.core.types import ClassSubset
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
@@ -124,6 +125,76 @@ def _marked(model: type[Model]) -> tuple[tuple[str, bool, Any], ...]:
         if marks.keys() & {"note", "later"}:
             found.append((name, "note" not in marks, field.default))
     return tuple(found)
+
+
+class Spec(Model):
+    """Part of a job that many jobs share; what is computed from it is kept."""
+
+    NOT_KEYED: ClassVar[set[str]] = set()
+    """Fields that are not in the keys of its jobs, beside notes."""
+
+    @cached_property
+    def key_text(self) -> str:
+        """Canonical text of its values in the keys of its jobs."""
+        return canonical(_identity(self, self.model_dump(mode="json", exclude=self.NOT_KEYED)))
+
+    @cached_property
+    def colons(self) -> int:
+        """Number of quotes with a colon behind in its JSON (see `runs.store`)."""
+        return self.model_dump_json(exclude_unset=True).count('":')
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values, and nothing computed from these."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+class SpecPool:
+    """Parts of jobs by their JSON, each validated once.
+
+    Thousands of records have a few dozen different ones, with most of a record's models in them. A
+    pool is the `context` of strict validations of JSON, and lasts as long as the reading of a
+    folder.
+    """
+
+    def __init__(self) -> None:
+        self._specs: dict[tuple[type[Spec], bytes], Spec] = {}
+
+    def find(self, model: type[SpecT], value: Any) -> SpecT:
+        """Return the model of a JSON value; equal JSON has the same one.
+
+        Raises:
+            ValidationError: if it is invalid.
+        """
+        text = to_json(value)
+        spec = self._specs.get((model, text))
+        if spec is None:
+            spec = self._specs[model, text] = model.model_validate_json(text, strict=True)
+        return cast("SpecT", spec)
+
+
+class _Pooled:
+    """Annotation of a `Spec` of jobs: strict JSON is looked up in the pool.
+
+    All else is validated as without it.
+    """
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Spec], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        def find(value: Any, _: Any, info: ValidationInfo) -> Spec:
+            pool = info.context if isinstance(info.context, SpecPool) else SpecPool()
+            return pool.find(source, value)
+
+        usual = handler(source)
+        pooled = core_schema.with_info_wrap_validator_function(find, usual)
+        strict = core_schema.json_or_python_schema(pooled, usual)
+        return core_schema.lax_or_strict_schema(usual, strict)
 
 
 class Normalization(Model):
@@ -252,7 +323,7 @@ class BadImages(Model):
         return f"{self.total} image{'' if self.total == 1 else 's'} {what}{of_test}"
 
 
-class DatasetSpec(Model):
+class DatasetSpec(Spec):
     """A dataset, and the long-tailed split that is sampled from it.
 
     Attributes:
@@ -469,7 +540,7 @@ def scaled_stage(stage: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
     return result
 
 
-class StageRecipe(Model):
+class StageRecipe(Spec):
     """Optimization settings of a stage.
 
     Attributes:
@@ -575,7 +646,7 @@ class Throughput(Model):
     images_per_second: float = Field(gt=0)
 
 
-class Recipe(Model):
+class Recipe(Spec):
     """Network, augmentation and precision, and how each stage is optimized.
 
     `batch_size` is global: each of W devices takes batch_size / W images, and W must divide it.
@@ -593,6 +664,8 @@ class Recipe(Model):
     With a `jpeg_quality` resized images are JPEG-compressed, as a small cache stores them.
     `color_jitter` j changes brightness, contrast and saturation by factors in 1 - j .. 1 + j.
     """
+
+    NOT_KEYED: ClassVar[set[str]] = {"stage1", "stage2"}  # a key has those of the job's own stage
 
     name: Name = Field(json_schema_extra=NOTE)
     title: str = Field(json_schema_extra=NOTE)
@@ -750,31 +823,49 @@ class Job(Model):
     other. A method of a plugin has the hash of its source beside its version.
     """
 
+    SPECS: ClassVar[set[str]] = {"dataset", "recipe", "stage_recipe"}
+    """The parts that many jobs share."""
+
     label: str = Field(json_schema_extra=NOTE)
     recipe_name: str = Field(json_schema_extra=NOTE)
-    dataset: DatasetSpec
+    dataset: Annotated[DatasetSpec, _Pooled()]
     split: Split
     method: Name
     version: int = Field(ge=1)
     plugin_hash: str | None = Field(None, json_schema_extra=LATER)
     stage: Name
     hparams: dict[str, Any]
-    recipe: Recipe
-    stage_recipe: StageRecipe | None
+    recipe: Annotated[Recipe, _Pooled()]
+    stage_recipe: Annotated[StageRecipe, _Pooled()] | None
     seed: int = Field(ge=0)
     depends_on: tuple[str, ...] = ()
     subset: ClassSubset = Field("all", json_schema_extra=LATER)
     overrides: tuple[str, ...] = Field((), json_schema_extra=NOTE)
 
+    def specs(self) -> dict[str, Spec | None]:
+        """Return the parts that many jobs share, by field."""
+        return {
+            "dataset": self.dataset,
+            "recipe": self.recipe,
+            "stage_recipe": self.stage_recipe,
+        }
+
     @cached_property
     def key(self) -> str:
         """Hash of what can change the number."""
-        return content_hash(self.settings())[:KEY_LENGTH]
+        return mapping_hash(self.key_texts())[:KEY_LENGTH]
+
+    def key_texts(self) -> dict[str, str]:
+        """Return the canonical texts of the settings by name, to be hashed."""
+        own = _identity(self, self.model_dump(mode="json", exclude=self.SPECS))
+        texts = {name: canonical(value) for name, value in own.items()}
+        for name, spec in self.specs().items():
+            texts[name] = canonical(None) if spec is None else spec.key_text
+        return {"protocol": canonical(PROTOCOL), **texts}
 
     def settings(self) -> dict[str, Any]:
         """Return the values that the key hashes, as plain JSON."""
-        other_stages = {"recipe": {"stage1", "stage2"}}  # only this stage's settings count
-        values = self.model_dump(mode="json", exclude=other_stages)
+        values = self.model_dump(mode="json", exclude={"recipe": Recipe.NOT_KEYED})
         return {"protocol": PROTOCOL, **_identity(self, values)}
 
     @property

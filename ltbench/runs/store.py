@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from ltbench.config.codes import Code
 from ltbench.config.errors import with_code
-from ltbench.config.models import Job
+from ltbench.config.models import Job, SpecPool
 from ltbench.core.files import write_atomically
 from ltbench.core.garbage import gc_paused
 from ltbench.runs.errors import RecordError
@@ -25,6 +25,10 @@ from ltbench.runs.record import MAX_INLINE_CLASSES, SCHEMA_VERSION, EvaluationRe
 Provenance = Literal["published", "run"]
 SLUG_LENGTH = 40
 FOLDER_OPTIONS: Mapping[Provenance, str] = {"run": "--run-dir", "published": "--records"}
+HEAD = f'{{\n "schema_version": {SCHEMA_VERSION},'
+"""Beginning of a record as `write_record` writes it."""
+
+COLON, SPACED_COLON = '":', re.compile(r'"\s+:')
 COUNT_LENGTH = 32
 """Most bytes of confusion counts per image and per class that are read."""
 
@@ -134,19 +138,47 @@ def _no_constant(name: str) -> float:
     raise RecordError(f"{name} is not a valid number")
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path, pool: SpecPool | None = None) -> Record:
     """Read and validate a record.
+
+    Args:
+        path: the file.
+        pool: keeps what its job shares with those of other records.
 
     Raises:
         RecordError: naming every problem with the file.
     """
     try:
         text = path.read_bytes().decode()
+    except OSError as error:
+        raise RecordError(f"cannot be read: {error.strerror}", "unreadable") from error
+    except ValueError as error:
+        raise RecordError(f"not JSON: {error}") from error
+    try:
+        record = Record.model_validate_json(text, strict=True, context=pool)
+    except ValidationError as error:
+        _check_json(text)  # what is wrong with the JSON or its version comes first
+        problems = (
+            ".".join(map(str, problem["loc"])) + ": " + problem["msg"]
+            for problem in error.errors(include_url=False, include_context=False)
+        )
+        raise RecordError("; ".join(problems)) from error
+    if not _has_distinct_keys(text, record):
+        _check_json(text)
+    return record
+
+
+def _check_json(text: str) -> None:
+    """Refuse other schema versions, and what pydantic's parser accepts.
+
+    Raises:
+        RecordError: for a text that is not JSON, a key that is given twice, a constant such as NaN,
+            and another schema version.
+    """
+    try:
         values = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except RecordError:
         raise
-    except OSError as error:
-        raise RecordError(f"cannot be read: {error.strerror}", "unreadable") from error
     except (ValueError, RecursionError) as error:
         raise RecordError(f"not JSON: {error}") from error
     version = values.get("schema_version") if isinstance(values, dict) else None
@@ -160,14 +192,28 @@ def read_record(path: Path) -> Record:
     if version < SCHEMA_VERSION:
         message = f"was written by an older ltbench (schema version {version})"
         raise RecordError(message, "old-protocol")
-    try:
-        return Record.model_validate_json(text, strict=True)
-    except ValidationError as error:
-        problems = (
-            ".".join(map(str, problem["loc"])) + ": " + problem["msg"]
-            for problem in error.errors(include_url=False, include_context=False)
-        )
-        raise RecordError("; ".join(problems)) from error
+
+
+def _has_distinct_keys(text: str, record: Record) -> bool:
+    """Return whether a valid record surely passes `_check_json`.
+
+    Without escapes and space before colons, each quote with a colon behind ends a key, or begins a
+    string with a colon. The record has as many, unless a key was given twice. To count them is
+    faster than a parser that makes objects in Python.
+    """
+    return (
+        text.startswith(HEAD)
+        and "\\" not in text
+        and SPACED_COLON.search(text) is None
+        and text.count(COLON) == _count_colons(record)
+    )
+
+
+def _count_colons(record: Record) -> int:
+    """Return the number of quotes with a colon behind in a record's JSON."""
+    rest = record.model_dump_json(exclude_unset=True, exclude={"job": Job.SPECS})
+    specs = record.job.specs().values()
+    return rest.count(COLON) + len(specs) + sum(spec.colons for spec in specs if spec is not None)
 
 
 class RecordStore:
@@ -191,13 +237,13 @@ class RecordStore:
             RecordError: naming every record folder of an older ltbench, whose keys and fields had
                 other names.
         """
-        loaded = Loaded()
+        loaded, pool = Loaded(), SpecPool()
         outdated: list[RecordError] = []
         for provenance, root in self.roots.items():
             for name in _record_files(root):
                 path = root / name
                 try:
-                    record = read_record(path)
+                    record = read_record(path, pool)
                 except RecordError as error:
                     if error.code == "old-protocol":
                         message = f"{root}: {name} {error}; {_advice(provenance)}"
@@ -242,8 +288,9 @@ def _record_files(root: Path) -> list[str]:
     """Return the paths of all JSON files relative to a root, sorted."""
     paths = []
     for folder, _, names in os.walk(root):
-        below = Path(folder).relative_to(root)
-        paths += [(below / name).as_posix() for name in names if name.endswith(".json")]
+        below = Path(folder).relative_to(root).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        paths += [f"{prefix}{name}" for name in names if name.endswith(".json")]
     return sorted(paths)
 
 

@@ -150,6 +150,14 @@ BROKEN = {
     "old boolean": ('{"schema_version": true}', "invalid-record", "schema_version"),
     "future": ('{"schema_version": 3}', "out-of-date", "version 3 "),
     "duplicate": (lambda t: t.replace('"grid"', '"key": "x",\n "grid"', 1), "duplicate", "'key'"),
+    "spaced": (lambda t: t.replace('"grid"', '"key" : "x",\n "grid"', 1), "duplicate", "'key'"),
+    "escaped": (lambda t: t.replace('"grid"', '"k\\u0065y": 1, "grid"', 1), "duplicate", "'key'"),
+    "colon": (lambda t: t.replace('"grid"', '"grid": ":", "grid"', 1), "duplicate", "'grid'"),
+    "inside": (lambda t: t.replace('"epochs"', '"epochs": 1, "epochs"'), "duplicate", "'epochs'"),
+    "whole": (
+        lambda t: t.replace('"schema_version": 2', '"schema_version": 2.0'),
+        *("invalid-record", "schema_version"),
+    ),
     "nan": (lambda t: t.replace('"ece": 0.0', '"ece": NaN'), "invalid-record", "NaN"),
     "infinite": (lambda t: t.replace('"ece": 0.0', '"ece": 1e999'), "invalid-record", "finite"),
     "text number": (
@@ -159,6 +167,56 @@ BROKEN = {
     "moved seed": (lambda t: t.replace('"seed": 0', '"seed": 3'), "invalid-record", "key"),
     "missing": (lambda t: t.replace('"steps": 3, ', ""), "invalid-record", "training.steps"),
 }
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda text: text.replace('": ', '" :\t'),
+        lambda text: text.replace('"grid": "', '"grid": ":'),
+        lambda text: text.replace('"grid": "', '"grid": "\\u00e9'),
+        lambda text: json.dumps(json.loads(text)),
+    ],
+)
+def test_a_record_may_be_written_in_any_way(written, record, roots):
+    path = put(record, roots[0])
+    path.write_text(text := written(path.read_text()))
+    expected = record.model_copy(update={"grid": json.loads(text)["grid"]})
+    assert read_record(path) == expected
+
+
+def test_records_share_equal_parts_of_their_jobs(toy, roots):
+    plan = toy.plan(VARIANTS, seeds=(0, 1), splits=("longtailed",))
+    records = {key: toy.record(job, HITS) for key, job in plan.jobs.items()}
+    for record in records.values():
+        put(record, roots[0])
+    loaded = RecordStore(roots[0]).load().records
+    assert {key: stored.record for key, stored in loaded.items()} == records
+    for name in ("dataset", "recipe", "stage_recipe"):
+        assert len({id(getattr(stored.record.job, name)) for stored in loaded.values()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ('"classes": 6, "classes": 6', "duplicate"),
+        ('"classes": 6.5', "invalid-record"),
+        ('"classes": "6"', "invalid-record"),
+        ('"classes": 6, "more": 1', "invalid-record"),
+    ],
+)
+def test_a_shared_part_does_not_hide_an_invalid_one(change, code, record, roots):
+    path = put(record, roots[0])
+    text = path.read_text()
+    path.write_text(text.replace('"classes": 6', change))
+    for name in ("a.json", "z.json"):  # read before and after it
+        path.with_name(name).write_text(text)
+    loaded = RecordStore(roots[0]).load()
+    assert {bad.path.name: bad.code for bad in loaded.bad} == {
+        path.name: code,
+        "z.json": "duplicate",
+    }
+    assert [stored.record for stored in loaded.records.values()] == [record]
 
 
 @pytest.mark.parametrize("kind", BROKEN)
