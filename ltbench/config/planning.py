@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from ltbench.config.errors import Location, Problem, format_value, raise_all
 from ltbench.config.hparams import HParamResolver
-from ltbench.config.models import DatasetSpec, Grid, Job, Recipe, Split, Variant
+from ltbench.config.models import Auxiliary, DatasetSpec, Grid, Job, Recipe, Split, Variant
 from ltbench.config.registry import MethodRegistry
 from ltbench.core.types import ClassSubset, Teacher
 
@@ -107,6 +107,10 @@ class _Context:
     subset: ClassSubset = "all"
     batch_share: float = 1.0
 
+    def __hash__(self) -> int:
+        """Return a hash without the many values of dataset and recipe."""
+        return hash((self.dataset.id, self.recipe.name, self.split, self.seed, self.subset))
+
 
 class _Expander:
     """Builds each job once, however many runs need it."""
@@ -128,6 +132,7 @@ class _Expander:
         self.overrides = overrides
         self.jobs: dict[str, Job] = {}
         self.stages: dict[tuple[_Context, str], tuple[str, ...] | None] = {}  # None: in progress
+        self.datasets: dict[tuple[str, Auxiliary | None], DatasetSpec] = {}
         self.in_progress: list[str] = []
 
     def row(
@@ -202,7 +207,7 @@ class _Expander:
             job = Job(
                 label=label,
                 recipe_name=context.recipe.name,
-                dataset=context.dataset.model_copy(update={"auxiliary": needed}),
+                dataset=self.dataset_with(context.dataset, needed),
                 split=context.split,
                 method=variant.method,
                 version=info.version,
@@ -268,10 +273,19 @@ class _Expander:
         label = self.registry[method].title
         return Variant(label=label, method=method, recipe=recipe, init_from=init_from)
 
+    def dataset_with(self, dataset: DatasetSpec, auxiliary: Auxiliary | None) -> DatasetSpec:
+        """Return a dataset with auxiliary images, one object for all jobs."""
+        known = (dataset.id, auxiliary)
+        if known not in self.datasets:
+            self.datasets[known] = dataset.model_copy(update={"auxiliary": auxiliary})
+        return self.datasets[known]
+
     def recipe_of(self, context: _Context, variant: Variant) -> Recipe:
         """Return the recipe of a variant in a context."""
         recipe = self.recipes[variant.recipe] if variant.recipe else context.recipe
         batch_size = max(int(recipe.batch_size * context.batch_share), 1)
+        if batch_size == recipe.batch_size:
+            return recipe
         return recipe.model_copy(update={"batch_size": batch_size})
 
     def teachers(self, method: str, dataset: DatasetSpec) -> list[Teacher]:

@@ -123,6 +123,8 @@ class Stage:
         fields = [
             changed for when, changed in self.changes if when.items() <= dict(hparams).items()
         ]
+        if not fields:
+            return self
         return replace(self, **{name: value for each in fields for name, value in each.items()})
 
 

@@ -133,7 +133,8 @@ def submit(
 
 def query_statuses(keys: Iterable[str], run_dir: RunDirectory) -> dict[str, SchedulerStatus]:
     """Return the status in Slurm's queue of each job that was submitted."""
-    submissions = {key: read_json(run_dir.job(key).submission) for key in keys}
+    present = run_dir.job_keys()
+    submissions = {key: read_json(run_dir.job(key).submission) for key in keys if key in present}
     ids = {key: submission["slurm"] for key, submission in submissions.items() if submission}
     states = _queue() if ids else {}
     return {key: SchedulerStatus(job_id, states.get(job_id)) for key, job_id in ids.items()}

@@ -96,3 +96,10 @@ class RunDirectory:
     def job(self, key: str) -> JobFolder:
         """Return the folder of a job."""
         return JobFolder(self.root / "jobs" / key)
+
+    def job_keys(self) -> set[str]:
+        """Return the keys of the jobs that have a folder."""
+        try:
+            return {path.name for path in (self.root / "jobs").iterdir()}
+        except FileNotFoundError:
+            return set()

@@ -127,7 +127,8 @@ def describe_exit(exit_code: int | None) -> str:
 
 def failed_jobs(plan: Plan, run_dir: RunDirectory) -> set[str]:
     """Return the keys of jobs whose last attempt failed."""
-    return {key for key in plan.jobs if run_dir.job(key).failure.exists()}
+    present = run_dir.job_keys()
+    return {key for key in plan.jobs if key in present and run_dir.job(key).failure.exists()}
 
 
 def tail(path: Path, lines: int = 12) -> str:
