@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -121,13 +121,20 @@ class ComparableNumbers:
     ) -> list[PublishedNumber]:
         """Return the numbers of a variant, by default of all publishers."""
         names = {name + self.suffix for name in published_names(entry)} if self.numbers else ()
+        places = sorted(i for name in names for i in self._places.get((name, metric), ()))
         return [
             number
-            for number in self.numbers
-            if number.method in names
-            and number.metric == metric
-            and by in (None, "survey" if number.by_survey else "papers")
+            for number in map(self.numbers.__getitem__, places)
+            if by in (None, "survey" if number.by_survey else "papers")
         ]
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, str], list[int]]:
+        """Indices of the numbers by method and metric."""
+        places: dict[tuple[str, str], list[int]] = {}
+        for i, number in enumerate(self.numbers):
+            places.setdefault((number.method, number.metric), []).append(i)
+        return places
 
 
 def comparable(board: ResultSet) -> ComparableNumbers:

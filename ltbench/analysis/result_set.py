@@ -10,7 +10,7 @@ from ltbench.analysis.relative_accuracy import Relative, relative_accuracy
 from ltbench.analysis.statistics import summarize
 from ltbench.config.models import BadImages, DatasetSpec, Recipe, Variant
 from ltbench.config.planning import Plan, PlannedRun, is_baseline
-from ltbench.core.exact import mean
+from ltbench.core.exact import mean, percent
 from ltbench.runs.record import Record
 from ltbench.runs.state import coordinates, older_jobs
 from ltbench.runs.store import Stored
@@ -179,16 +179,19 @@ class _Builder:
     def board(self) -> ResultSet:
         longtailed = [r for r in self.rows if r.split == "longtailed" and not r.needed_for_ua]
         balanced = [r for r in self.rows if r.split == "balanced"]
-        labels = list(dict.fromkeys(r.variant.label for r in longtailed))
         baseline = next((r.variant for r in balanced if is_baseline(r.variant)), None)
         vanilla = {r.seed: r.key for r in balanced if r.variant == baseline}
-        entries = []
-        for label in labels:
-            runs = {r.seed: r for r in longtailed if r.variant.label == label}
-            counterparts = {
-                r.seed: r.key for r in balanced if r.variant.label == label and not r.needed_for_ua
-            }
-            entries.append(self._entry(runs, counterparts, vanilla))
+        counterparts: dict[str, dict[int, str]] = {}
+        for r in balanced:
+            if not r.needed_for_ua:
+                counterparts.setdefault(r.variant.label, {})[r.seed] = r.key
+        runs: dict[str, dict[int, PlannedRun]] = {}
+        for r in longtailed:
+            runs.setdefault(r.variant.label, {})[r.seed] = r
+        entries = [
+            self._entry(of_label, counterparts.get(label, {}), vanilla)
+            for label, of_label in runs.items()
+        ]
         seeds = tuple(dict.fromkeys(r.seed for r in longtailed))
         keys = (key for entry in entries for key in entry.keys if key in self.records)
         tests = (self.records[key].record.test for key in keys)
@@ -261,7 +264,7 @@ class _Builder:
             absent: State = "failed" if failed else "stale" if stale else "missing"
             return Estimate(planned=planned, state=absent, failed=failed)
         fractions = [self._metric(key)[name] for key in recorded]
-        percentages = [100 * fraction for fraction in fractions if fraction is not None]
+        percentages = [percent(fraction) for fraction in fractions if fraction is not None]
         if len(percentages) < n:
             return Estimate(n=n, planned=planned, state="empty", keys=recorded)
         summary = summarize(percentages)

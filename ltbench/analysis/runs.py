@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 from ltbench.analysis.metrics import metric_values, run_metrics
 from ltbench.analysis.statistics import summarize
 from ltbench.config.errors import Location, did_you_mean, raise_all
-from ltbench.config.keys import KEY_LENGTH, content_hash
+from ltbench.config.keys import KEY_LENGTH, canonical, mapping_hash
 from ltbench.config.models import Job
-from ltbench.core.exact import fixed
+from ltbench.core.exact import fixed, percent
 from ltbench.core.files import write_atomically
+from ltbench.core.garbage import gc_paused
 from ltbench.core.text import escape_csv
 from ltbench.runs.record import Record
 from ltbench.runs.run_dir import RunDirectory
@@ -200,7 +201,7 @@ def _row(stored: Stored, dependencies: "_Dependencies") -> Row:
         **{name: of(record) for name, of in SETTINGS.items()},
         "init_from": dependencies.init_from(record.job),
         "seed": record.job.seed,
-        **{key: None if value is None else 100 * value for key, value in values},
+        **{key: None if value is None else percent(value) for key, value in values},
         **{f"{HPARAMS}{name}": value for name, value in record.job.hparams.items()},
         **{name: of(record) for name, of in MEASURED.items()},
         "provenance": stored.provenance,
@@ -224,8 +225,8 @@ class _Dependencies:
         if key in self.jobs and key not in self.configs:
             job = self.jobs[key]
             depends_on = [self.config(each) for each in job.depends_on]
-            settings = {**job.settings(), "seed": None, "depends_on": depends_on}
-            self.configs[key] = content_hash(settings)[:KEY_LENGTH]
+            others = {"seed": canonical(None), "depends_on": canonical(depends_on)}
+            self.configs[key] = mapping_hash(job.key_texts() | others)[:KEY_LENGTH]
         return self.configs.get(key, key)
 
     def init_from(self, job: Job) -> str:
@@ -262,6 +263,7 @@ def read_runs(published: Path, runs: Path) -> Runs:
     return table_of_runs(loaded.records)
 
 
+@gc_paused()
 def write_runs(records: Mapping[str, Stored], path: Path) -> Path:
     """Write the table of runs as CSV; return its path."""
     write_atomically(path, table_of_runs(records).csv().encode(), durable=False)

@@ -103,8 +103,15 @@ class Correctness:
     images: int
 
     def unpacked(self) -> NDArray[np.bool_]:
-        """Return whether each test image is correct, [N]."""
-        return EvaluationResult.unpack(self.correct, self.images)
+        """Return whether each test image is correct, [N]; read-only."""
+        return _unpacked(self.correct, self.images)
+
+
+@lru_cache(maxsize=64)  # of a baseline, which is compared with each variant of a board
+def _unpacked(correct: str, images: int) -> NDArray[np.bool_]:
+    bits = EvaluationResult.unpack(correct, images)
+    bits.flags.writeable = False
+    return bits
 
 
 def correctness_of(records: Iterable[Record]) -> dict[int, Correctness]:

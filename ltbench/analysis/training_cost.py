@@ -106,7 +106,7 @@ def _job_flops(
     """Return the megaflops of a job, and whether all networks are known."""
     info, job, settings = methods.get(record.method), record.job, record.job.stage_recipe
     stages = {stage.name: stage for stage in info.stages} if info else {}
-    stage = stages.get(job.stage, Stage(job.stage)).resolve(job.hparams)
+    stage = (stages.get(job.stage) or Stage(job.stage)).resolve(job.hparams)
     cost = info.cost if info and job.stage in stages else None
     network, teachers = measured((cost or baseline).megaflops), Fraction(0)
     if info is not None:

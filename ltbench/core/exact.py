@@ -22,7 +22,12 @@ UNITS: Final = 10**18
 
 def measured(number: float) -> Fraction:
     """Return a float as a rational of its first DIGITS digits."""
-    return Fraction(Decimal(f"{number:.{DIGITS}g}"))
+    return Fraction(*Decimal(f"{number:.{DIGITS}g}").as_integer_ratio())
+
+
+def percent(fraction: Fraction) -> Fraction:
+    """Return a fraction in percent, faster than `100 * fraction`."""
+    return Fraction(100 * fraction.numerator, fraction.denominator)
 
 
 def mean(numbers: Sequence[Fraction]) -> Fraction:
@@ -46,10 +51,11 @@ def root(number: Fraction, degree: int = 2) -> Fraction:
     A rational root is exact. Any other is cut to 18 decimals, plus half a unit of the last: to
     fewer decimals it is then rounded as the root itself is.
     """
-    above, below = (_whole_root(n, degree) for n in number.as_integer_ratio())
-    if (above**degree, below**degree) == number.as_integer_ratio():
+    ratio = number.as_integer_ratio()
+    above, below = _whole_root(ratio[0], degree), _whole_root(ratio[1], degree)
+    if (above**degree, below**degree) == ratio:
         return Fraction(above, below)
-    cut = _whole_root(number.numerator * UNITS**degree // number.denominator, degree)
+    cut = _whole_root(ratio[0] * UNITS**degree // ratio[1], degree)
     return Fraction(2 * cut + 1, 2 * UNITS)
 
 
@@ -92,6 +98,13 @@ def mean_accuracy(
     return Fraction(right, common * weight)
 
 
+def in_decimals(number: Fraction, decimals: int) -> int:
+    """Return a number in units of its last decimal, rounded half to even."""
+    scale: int = 10**decimals
+    whole, rest = divmod(number.numerator * scale, number.denominator)
+    return whole + (2 * rest + (whole & 1) > number.denominator)
+
+
 def fixed(number: Fraction, decimals: int, flags: str = "") -> str:
     """Format a number with a fixed number of decimals.
 
@@ -102,8 +115,7 @@ def fixed(number: Fraction, decimals: int, flags: str = "") -> str:
         decimals: number of decimals.
         flags: of the format specification, such as `+` or a comma.
     """
-    whole, rest = divmod(number.numerator * 10**decimals, number.denominator)
-    whole += 2 * rest + (whole & 1) > number.denominator  # half to even
+    whole = in_decimals(number, decimals)
     flags = flags if whole else flags.replace("+", "")
     return format(Decimal(whole).scaleb(-decimals), f"{flags}.{decimals}f")
 

@@ -22,6 +22,7 @@ from ltbench.analysis.significance import find_baseline
 from ltbench.analysis.statistics import summarize
 from ltbench.config.planning import BASELINE, Plan
 from ltbench.config.registry import MethodInfo
+from ltbench.core.exact import percent
 from ltbench.core.garbage import gc_paused
 from ltbench.core.groups import RULES
 from ltbench.report.table import PERCENT, Cell, Column
@@ -224,7 +225,7 @@ def over_seeds(acc: Estimate, fractions: Mapping[str, Fraction | None]) -> Estim
     """
     if acc.mean is None:
         return acc
-    percentages = {key: 100 * value for key, value in fractions.items() if value is not None}
+    percentages = {key: percent(value) for key, value in fractions.items() if value is not None}
     if not percentages:
         empty = replace(acc, mean=None, std=None, state="empty")
         return empty if fractions else replace(empty, state="not available", reason=OLDER)

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ltbench.analysis.result_set import EMPTY, Estimate
-from ltbench.core.exact import fixed
+from ltbench.core.exact import fixed, in_decimals
 from ltbench.core.text import escape_csv, plain_text
 from ltbench.report.table import Cell, Column, Range, Table, cell_text
 
@@ -106,11 +106,12 @@ def _marked(
         ranks: formats of a cell: neither best nor second, best, second.
         notes: format of the numbers of notes.
     """
+    escaped = cache(escape_text)  # labels and verdicts are in many cells
 
     def marked(cell: Cell, column: Column[Any]) -> str:
-        text = ranks[cell.rank].format(escape_text(cell_text(cell, column)))
-        numbers = ",".join(map(str, table.marks(cell)))
-        return text + (notes.format(numbers) if numbers else "")
+        text = ranks[cell.rank].format(escaped(cell_text(cell, column)))
+        marks = table.marks(cell)
+        return text + notes.format(",".join(map(str, marks))) if marks else text
 
     return [list(map(marked, row, table.columns)) for row in table.rows]
 
@@ -119,17 +120,19 @@ def markdown(table: Table, level: int = 3) -> str:
     """Return a table in markdown: best in bold, second underlined."""
     body = _marked(table, escape_markdown, ("{}", "**{}**", "<u>{}</u>"), "<sup>{}</sup>")
     head = list(map(escape_markdown, table.titles))
-    widths = [max(3, *map(_width, column)) for column in zip(head, *body, strict=True)]
+    sizes = [list(map(_width, cells)) for cells in (head, *body)]
+    widths = [max(3, *column) for column in zip(*sizes, strict=True)]
     right = [column.kind is not None for column in table.columns]
     rule = ["-" * (w - 1) + ":" if r else "-" * w for w, r in zip(widths, right, strict=True)]
-    lines = (map(_padded, cells, widths, right) for cells in (head, rule, *body))
+    rows = zip((head, rule, *body), (sizes[0], widths, *sizes[1:]), strict=True)
+    lines = (map(_padded, cells, taken, widths, right) for cells, taken in rows)
     return MARKDOWN_TEMPLATES.get_template("table.md").render(
         heading=Inert("#" * level), table=table, lines=[Inert(" | ".join(cells)) for cells in lines]
     )
 
 
-def _padded(text: str, width: int, right: bool) -> str:
-    gap = " " * (width - _width(text))
+def _padded(text: str, taken: int, width: int, right: bool) -> str:
+    gap = " " * (width - taken)
     return gap + text if right else text + gap
 
 
@@ -260,7 +263,8 @@ def _json_number(cell: Cell) -> dict[str, Any]:
 
 
 def _rounded(number: Fraction) -> float:
-    return float(round(number, JSON_DECIMALS))
+    scale: int = 10**JSON_DECIMALS
+    return in_decimals(number, JSON_DECIMALS) / scale
 
 
 def _dump(value: Any) -> str:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
 from ltbench.analysis.result_set import DECIMALS, EMPTY, Estimate, State
-from ltbench.core.exact import fixed, significant
+from ltbench.core.exact import fixed, in_decimals, significant
 
 EXACT_DECIMALS = 6
 """Maximum number of decimals of an exact number."""
@@ -132,8 +132,8 @@ class Cell:
     @property
     def footnotes(self) -> tuple[str, ...]:
         """The texts of its notes, and the reason of a missing value."""
-        reason = self.value.reason if self.value else ""
-        return (*self.notes, reason) if reason else self.notes
+        value = self.value
+        return (*self.notes, value.reason) if value and value.reason else self.notes
 
 
 R = TypeVar("R")
@@ -216,7 +216,8 @@ class Table:
 
     def marks(self, cell: Cell) -> tuple[int, ...]:
         """Return the numbers of a cell's notes, from 1."""
-        return tuple(sorted({self._numbers[text] for text in cell.footnotes}))
+        texts = cell.footnotes
+        return tuple(sorted({self._numbers[text] for text in texts})) if texts else ()
 
 
 @dataclass(frozen=True)
@@ -296,12 +297,14 @@ def _mark(
         cells: (row, column) indices of the cells to compare.
         columns: of the table.
     """
+    decimals = [column.kind.decimals if column.kind else 0 for column in columns]
+    most = max((decimals[j] for _, j in cells), default=0)
     printed = {
-        (i, j): round(number, kind.decimals)
+        (i, j): in_decimals(number, decimals[j]) * 10 ** (most - decimals[j])
         for i, j in cells
         if (number := rows[i][j].number) is not None
         if (value := rows[i][j].value) is None or value.state == "complete"
-        if (kind := columns[j].kind)
+        if columns[j].kind
     }
     if len(printed) < 2:
         return
@@ -354,4 +357,8 @@ def cell_parts(cell: Cell, column: Column[Any]) -> tuple[str, str, str]:
 
 def cell_text(cell: Cell, column: Column[Any]) -> str:
     """Return a cell as text, without its notes."""
+    if cell.content is None:
+        return EMPTY
+    if isinstance(cell.content, str):
+        return cell.content
     return " ".join(filter(None, cell_parts(cell, column)))

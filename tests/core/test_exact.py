@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ltbench.analysis.label_shift_accuracy import shifted_accuracy
-from ltbench.core.exact import fixed, mean, mean_accuracy, measured, root, significant
+from ltbench.core.exact import (
+    fixed,
+    in_decimals,
+    mean,
+    mean_accuracy,
+    measured,
+    percent,
+    root,
+    significant,
+)
 from ltbench.core.label_shift import Shift
 
 TIES = [
@@ -32,6 +41,12 @@ def test_numbers_have_flags_and_all_their_digits():
     assert fixed(Fraction(10**20, 3), 1) == "33333333333333333333.3"
     assert significant(Fraction(12345, 10**7), 3) == "0.00123"
     assert significant(Fraction(1, 10**9), 3) == "1e-09"
+
+
+@given(st.fractions(), st.integers(0, 6))
+def test_units_of_a_decimal_are_those_of_round(number, decimals):
+    assert Fraction(in_decimals(number, decimals), 10**decimals) == round(number, decimals)
+    assert percent(number) == 100 * number
 
 
 @given(st.floats(1e-3, 1e6).map(lambda number: float(f"{number:.6g}")))
