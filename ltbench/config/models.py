@@ -128,7 +128,10 @@ def _marked(model: type[Model]) -> tuple[tuple[str, bool, Any], ...]:
 
 
 class Spec(Model):
-    """Part of a job that many jobs share; what is computed from it is kept."""
+    """Part of a job that many jobs share.
+
+    What is computed from it is kept.
+    """
 
     NOT_KEYED: ClassVar[set[str]] = set()
     """Fields that are not in the keys of its jobs, beside notes."""
@@ -166,7 +169,7 @@ class SpecPool:
         self._specs: dict[tuple[type[Spec], bytes], Spec] = {}
 
     def find(self, model: type[SpecT], value: Any) -> SpecT:
-        """Return the model of a JSON value; equal JSON has the same one.
+        """Return the model of a JSON value, shared by equal ones.
 
         Raises:
             ValidationError: if it is invalid.
@@ -179,9 +182,9 @@ class SpecPool:
 
 
 class _Pooled:
-    """Annotation of a `Spec` of jobs: strict JSON is looked up in the pool.
+    """Annotation that looks up a `Spec` in the pool.
 
-    All else is validated as without it.
+    Only from strict JSON; all else is validated as without it.
     """
 
     def __get_pydantic_core_schema__(

@@ -99,7 +99,7 @@ def mean_accuracy(
 
 
 def in_decimals(number: Fraction, decimals: int) -> int:
-    """Return a number in units of its last decimal, rounded half to even."""
+    """Round a number, half to even, to units of the last decimal."""
     scale: int = 10**decimals
     whole, rest = divmod(number.numerator * scale, number.denominator)
     return whole + (2 * rest + (whole & 1) > number.denominator)

@@ -210,7 +210,7 @@ def _has_distinct_keys(text: str, record: Record) -> bool:
 
 
 def _count_colons(record: Record) -> int:
-    """Return the number of quotes with a colon behind in a record's JSON."""
+    """Count the quotes with a colon behind in a record's JSON."""
     rest = record.model_dump_json(exclude_unset=True, exclude={"job": Job.SPECS})
     specs = record.job.specs().values()
     return rest.count(COLON) + len(specs) + sum(spec.colons for spec in specs if spec is not None)
