@@ -105,9 +105,9 @@ def make(folder: Path) -> Plan:
     return plan
 
 
-def print_status(folder: Path) -> None:
-    """Run `ltbench status`, as a process."""
-    command = [sys.executable, "-m", "ltbench", "status", "--grid", str(folder / "grid.yaml")]
+def run_verb(verb: str, folder: Path) -> None:
+    """Run `ltbench plan` or `status` on the grid, as a process."""
+    command = [sys.executable, "-m", "ltbench", verb, "--grid", str(folder / "grid.yaml")]
     options = ["--run-dir", str(folder), "--records", str(folder / "none")]
     subprocess.run([*command, *options], check=True, capture_output=True)
 
@@ -177,7 +177,8 @@ def main() -> None:
         work: dict[str, Callable[[], object]] = {
             "read the records": partial(read, folder),
             "plan": partial(make, folder),
-            "status, whole command": partial(print_status, folder),
+            "plan, whole command": partial(run_verb, "plan", folder),
+            "status, whole command": partial(run_verb, "status", folder),
             "compute tables as markdown": partial(to_markdown, plan, loaded),
             "write the leaderboard": partial(to_file, plan, loaded, folder),
             "write every format": partial(to_formats, plan, loaded, folder),
