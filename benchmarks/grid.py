@@ -8,8 +8,8 @@ not counted. Needs the images.
 
 import argparse
 import os
-import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -17,7 +17,7 @@ import torch
 from rounds import interleaved, report
 from work import COUNTS, device, network, noise_dataset, usual_steps, usual_validation
 
-LTBENCH = shutil.which("ltbench") or "ltbench"
+LTBENCH = (sys.executable, "-m", "ltbench")
 ROWS = ("Softmax", "Post-hoc logit adjustment", "tau-norm", "NCM")
 ROWS += ("Decouple-IB-CRT", "Decouple-IB-LWS")
 SEEDS = 2
@@ -50,7 +50,7 @@ def main() -> None:
             "stage2.cached_features=true",
         )
         fixed = [f"--set=hparams.{method}.update_bn=false" for method in ("crt", "lws")]
-        command = [LTBENCH, "run", "--grid", "cifar10_jpeg_lt_fast", "--wandb", "off", "--only"]
+        command = [*LTBENCH, "run", "--grid", "cifar10_jpeg_lt_fast", "--wandb", "off", "--only"]
         command += [f"variant={','.join(ROWS)},split=longtailed", *fixed]
         for setting in settings:
             command += ["--set", f"recipe.{setting}"]

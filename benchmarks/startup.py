@@ -8,9 +8,9 @@ run but the first.
 
 import argparse
 import json
-import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from datetime import datetime
@@ -22,7 +22,7 @@ from rounds import interleaved, report
 
 from ltbench.runs.run_dir import RunDirectory
 
-LTBENCH = shutil.which("ltbench") or "ltbench"
+LTBENCH = (sys.executable, "-m", "ltbench")
 VERBS = (
     "--help",
     "methods list",
@@ -41,7 +41,7 @@ RUN = (
 def call(arguments: str) -> float:
     """Return the seconds of a command."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [LTBENCH, *arguments.format(folder=folder).split()]
+        command = [*LTBENCH, *arguments.format(folder=folder).split()]
         began = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         return time.perf_counter() - began
@@ -51,7 +51,7 @@ def run_overhead() -> dict[str, float]:
     """Return the seconds of a run outside training and tests."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
-        command = [LTBENCH, *RUN.format(folder=folder).split()]
+        command = [*LTBENCH, *RUN.format(folder=folder).split()]
         subprocess.run(command, check=True, capture_output=True)
         jobs = sorted(map(times, Path(folder).rglob("records/**/*.json")))
     return {
