@@ -151,7 +151,7 @@ def begun(counts=COUNTS, **hparams):
 def test_large_classes_keep_their_rows_and_small_ones_go_through_the_chain():
     method, features, labels = begun()
     found = method.rows(features, labels)
-    whole = fitted_rows(features[None], labels[None], 6, 20, 0.001, nothing)[0]
+    whole = fitted_rows(features[None], labels[None], 6, 20, 1e-5, nothing)[0]
     assert number_of_blocks(method.counts) == 7
     assert found[:3].equal(whole[:3])
     generator = torch.Generator().manual_seed(method.seed)
@@ -178,6 +178,18 @@ def test_without_steps_small_classes_have_their_few_shot_rows():
         torch.testing.assert_close(found[k], shots[block, k])
 
 
+def test_rows_of_all_images_recognize_small_classes_by_default():
+    """Features have most of their length in common, as those behind a ReLU have."""
+    counts = torch.tensor([500, 250, 120, 60, 25, 12])
+    labels = torch.arange(6).repeat_interleave(counts)
+    features = (4 + normal(len(labels), 32) + normal(6, 32, seed=1)[labels]).relu()
+    features = features / features.square().sum(dim=1).mean().sqrt()
+    kind = METHODS["metamodelnet"]
+    method = kind(NetworkSpec("resnet8", 6), counts, kind.HParams()).double()
+    rows = method.fitted(features[None], labels[None])[0]
+    assert ((features @ rows.T).argmax(dim=1) == labels).all()
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.1])
 def test_the_chain_learns_how_rows_of_large_classes_move(weight):
     """Rows of all images are twice those of few: so are those of classes it has not seen."""
@@ -199,7 +211,7 @@ def test_the_chain_learns_how_rows_of_large_classes_move(weight):
 def test_all_large_or_single_images_is_a_fit():
     for counts in ((40, 40, 40), (1, 1, 1)):
         method, features, labels = begun(counts)
-        whole = fitted_rows(features[None], labels[None], 3, 20, 0.001, nothing)[0]
+        whole = fitted_rows(features[None], labels[None], 3, 20, 1e-5, nothing)[0]
         assert method.rows(features, labels).equal(whole)
 
 
@@ -232,7 +244,7 @@ def test_the_classifier_is_that_of_features_in_their_length():
         method.finalize_statistics()
         features = method.network.backbone(batch.images)
     scale = features.square().sum(dim=1).mean().sqrt()
-    rows = fitted_rows((features / scale)[None], batch.labels[None], 4, 20, 0.001, nothing)[0]
+    rows = fitted_rows((features / scale)[None], batch.labels[None], 4, 20, 1e-5, nothing)[0]
     classifier = method.network.classifier
     torch.testing.assert_close(classifier.weight.detach(), rows / scale)
     assert not classifier.bias.any()
