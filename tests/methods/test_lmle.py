@@ -57,6 +57,12 @@ def test_rounds_are_equal_parts_of_the_epochs(epochs, begins):
     assert found == begins
 
 
+@pytest.mark.parametrize(("hparams", "lr"), [({}, 1.0), ({"lr": 0.1}, 0.1)])
+def test_the_rate_is_that_of_the_recipe_or_lower(hparams, lr):
+    method = steps.build(Case("lmle", CASE.hparams | hparams), COUNTS)
+    assert {method.lr_scale(name) for name, _ in method.named_parameters()} == {lr}
+
+
 def test_quintuplets_are_those_of_the_table():
     method = begin()
     draw = EpochDraw(LABELS, 0, 2, 16, 0)

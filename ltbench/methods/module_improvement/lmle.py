@@ -18,14 +18,15 @@ Huang, Li, Loy, Tang, "Learning Deep Representation for Imbalanced Classificatio
 
 A class with a single cluster has the third hinge alone, as in the paper.
 
-Where ours is not theirs: training starts from softmax, the four rounds are equal parts of the
-recipe's epochs, and a last pass computes the centroids of the trained network. Clusters have at
-most N / (10 C) images and at least 20, theirs 200, and are found by bisections with equal sizes,
-not by k-means. The half is of each cluster, so that no class is left out. Margins are 0.1, 0.1 and
-0.2: theirs are searched, the bounds are those of points on a circle. A step has B / 4 anchors of
-five images, 1.25 B images, each image augmented on its own; an anchor without another image of its
-class is compared with itself under another augmentation. Classes without one of the nearest
-centroids follow by the distance of theirs. The score is a margin, and its softmax no probability.
+Where ours is not theirs: training starts from softmax at the recipe's rate (`lr` lowers it: theirs
+was not read), the four rounds are equal parts of the recipe's epochs, and a last pass computes the
+centroids of the trained network. Clusters have at most N / (10 C) images and at least 20, theirs
+200, and are found by bisections with equal sizes, not by k-means. The half is of each cluster, so
+that no class is left out. Margins are 0.1, 0.1 and 0.2: theirs are searched, the bounds are those
+of points on a circle. A step has B / 4 anchors of five images, 1.25 B images, each image augmented
+on its own; an anchor without another image of its class is compared with itself under another
+augmentation. Classes without one of the nearest centroids follow by the distance of theirs. The
+score is a margin, and its softmax no probability.
 """
 
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ from ltbench.core.checks import check_value
 from ltbench.losses import quintuplet
 from ltbench.losses.counts import as_constant
 from ltbench.methods.contract import (
+    LATER,
     Batch,
     EpochDraw,
     HParams,
@@ -72,6 +74,12 @@ class LMLEHParams(HParams):
         0.1, gt=0, description="bound of the images of a cluster, relative to those of a mean class"
     )
     nearest: int = Field(20, ge=1, description="nearest centroids of a prediction (k)")
+    lr: float = Field(
+        1.0,
+        gt=0,
+        description="learning rate, relative to the recipe's",
+        json_schema_extra=LATER,
+    )
 
 
 class Embedding(Network):
@@ -133,6 +141,10 @@ class LMLE(Method):
         """Start with no embeddings."""
         self.collected: list[tuple[Tensor, Tensor, Tensor]] = []
         self.uniform = torch.zeros(len(self.labels))
+
+    def lr_scale(self, parameter: str) -> float:  # noqa: ARG002 - equal for all
+        """Return a parameter's learning rate, relative to the recipe's."""
+        return self.hparams.lr
 
     def on_epoch_start(self, progress: Progress) -> None:  # noqa: ARG002 - a hook reads it
         """Draw the random numbers of a new round.
