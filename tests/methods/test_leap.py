@@ -7,6 +7,7 @@ import torch
 
 from ltbench.losses import cross_entropy
 from ltbench.methods.augmentation.leap import cloud_logits, cloud_variances
+from ltbench.methods.contract import Progress
 from ltbench.testing import steps
 from ltbench.testing.jobs import Case
 
@@ -90,3 +91,19 @@ def test_clouds_begin_after_half_of_the_epochs_and_leave_large_variances_alone()
         cloud_logits(cosines, batch.labels, clouds, 16.0, 0.2, "cosface"), batch.labels
     )
     torch.testing.assert_close(steps.loss_of(method, batch, 1), expected)
+
+
+@pytest.mark.parametrize(("center_share", "gets_cloud"), [(0.9, False), (0.1, True)])
+def test_slow_centers_give_clouds_to_a_small_class(center_share, gets_cloud):
+    """The small class varies less, but is in some batches once and in others twice."""
+    method = steps.build(Case("leap", {"center_share": center_share}), (200, 16, 1, 1)).double()
+    generator = torch.Generator().manual_seed(0)
+    method.centers = type(method.centers)(4, 32, share=method.centers.share)
+    for batch in range(120):
+        labels = torch.tensor([0] * 20 + [1] * (1 + batch % 2))
+        spread = torch.where(labels == 0, 0.3, 0.2)[:, None]
+        noise = torch.randn(len(labels), 32, dtype=torch.float64, generator=generator)
+        method.keep_angles(torch.eye(2, 32).double()[labels] + spread * noise, labels)
+    method.progress = Progress(1, 2, deferred=False)
+    method.on_epoch_start(method.progress)
+    assert bool(method.lacking[1] > 0) == gets_cloud

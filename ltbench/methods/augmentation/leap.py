@@ -13,7 +13,10 @@ Augmentation Perspective", CVPR 2020 (arXiv:2002.10826), section 3.
 
 The paper prints alpha_y in all columns, and has alpha in R^(1 x C); an alpha for each column is our
 reading (a common one lowers the loss). Angles are bounded to [0, pi]. Variances are unbiased, and 0
-for classes with fewer than two stored angles; sigma^2 is computed at each epoch's start.
+for classes with fewer than two stored angles; sigma^2 is computed at each epoch's start. Angles are
+those to the centers after a batch. A class with one or two images in a batch has its center near
+them: angles are near 0 with one, and half the angle between two, so that small classes can vary
+most, and get no cloud. A smaller `center_share` makes centers slower.
 
 Where ours is not theirs: the paper is of faces and persons, tested by distances between images of
 unknown classes; ours predicts by the cosine classifier. P is 2, s is 16 and clouds begin after half
@@ -31,7 +34,7 @@ from ltbench.classifiers import CosineClassifier
 from ltbench.losses import cross_entropy
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.finite_gradients import angles
-from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Progress
+from ltbench.methods.contract import LATER, Batch, HParams, Loss, Method, Paper, Progress
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.class_statistics import ClassMemory, ClassMoments
 
@@ -85,6 +88,13 @@ class LEAPHParams(HParams):
     margin: float = Field(0.2, ge=0, description="margin of the label (m)")
     repeats: int = Field(2, ge=1, description="angles kept of each training image (P)")
     start: float = Field(0.5, ge=0, le=1, description="share of the epochs before clouds")
+    center_share: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="weight of a batch's mean in the center of a class (1 - gamma)",
+        json_schema_extra=LATER,
+    )
 
 
 class LEAP(Method):
@@ -108,7 +118,7 @@ class LEAP(Method):
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network with a cosine classifier; register class statistics."""
         backbone, width = build_backbone(spec)
-        self.centers = ClassMoments(spec.classes, width, share=0.9)
+        self.centers = ClassMoments(spec.classes, width, share=self.hparams.center_share)
         self.memory = ClassMemory(self.hparams.repeats * self.counts, 1)
         self.lacking: Tensor  # [C], variances of the clouds
         self.register_buffer("lacking", torch.zeros(spec.classes, dtype=torch.float64))
