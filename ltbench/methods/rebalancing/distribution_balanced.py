@@ -10,14 +10,16 @@ Datasets", ECCV 2020 (arXiv:2007.09654), section 3.
     negatives: -1 / lambda log(1 - sigmoid(lambda z'))                    implemented
     focal loss of z'                                                      implemented
 
-The subject of the paper is several labels an image; ours has one. Then r_c = n_y / n_c, and the
-part that corrects for labels which occur together is constant. As in the authors' code the bias is
-kappa / lambda (kappa in the paper), the focal loss has a factor 2, its factor carries a gradient,
-and predictions are of z without the bias. Where ours is not theirs: `reduction: sum` adds up the
-classes, as all other sigmoid losses of the suite do; the authors' mean over classes is a C-th of it
-and too small for the learning rates of image classification. Classifiers start at probability 1 /
-C, theirs at a half, from which a sum over many classes would take a large first step. Defaults are
-the code's values for COCO-MLT; VOC-MLT has lambda 5 and mu 0.3.
+The subject of the paper is several labels an image; ours has one. Then r_c = n_y / n_c: 1 for the
+label, more for smaller classes and less for larger ones, so that images of small classes hardly
+count as negatives of large ones, and their weights undo part of the class-aware sampling. As in the
+authors' code the bias is kappa / lambda (kappa in the paper), the focal loss has a factor 2, its
+factor carries a gradient, and predictions are of z without the bias. Where ours is not theirs:
+`reduction: sum` adds up the classes, as all other sigmoid losses of the suite do; the authors' mean
+over classes is a C-th of it and too small for the learning rates of image classification.
+Classifiers start at probability 1 / C, theirs at a half, from which a sum over many classes would
+take a large first step. Defaults are the code's values for COCO-MLT; VOC-MLT has lambda 5 and mu
+0.3.
 """
 
 from typing import Literal
