@@ -4,7 +4,7 @@ import pytest
 
 from ltbench.analysis.result_set import boards
 from ltbench.core.types import NetworkCost
-from ltbench.report.page.headlines import headlines
+from ltbench.report.page.headlines import as_text, headlines
 from ltbench.report.page.overview import BoardSummary
 
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
@@ -78,4 +78,14 @@ def test_classes_with_few_images_have_their_interval(toy):
 def test_a_lone_variant_and_none_are_not_compared(toy):
     assert said(toy, {"A": range(100)}, variants=(SOFTMAX, A))[0].startswith("No two variants")
     (only,) = said(toy, {}, variants=(SOFTMAX, A))
-    assert only.startswith("No variant is complete yet")
+    assert only.startswith("No variant has all seeds yet")
+
+
+def test_a_board_without_a_complete_variant_names_the_highest_so_far(toy):
+    plan = toy.plan([SOFTMAX, A], seeds=(0, 1), splits=("longtailed",))
+    made = [toy.answered(plan, "Softmax", 0, range(100)), toy.answered(plan, "A", 1, range(200))]
+    records = toy.stored(*made)
+    (board,) = boards(plan, records)
+    first, second = map(as_text, headlines(BoardSummary(board, toy.methods, records)))
+    assert first == "Highest accuracy so far: A, 66.7 (1/2 seeds)."
+    assert second.startswith("No variant has all seeds yet: ltbench run --grid ")

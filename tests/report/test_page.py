@@ -267,7 +267,7 @@ def test_no_records_at_all_are_a_page_too(toy, tmp_path):
     assert "There are no records yet." in text
     of = Leaderboard.of([toy.plan(VARIANTS)], Loaded(), toy.methods)
     text = write_page(of, tmp_path).read_text()
-    assert "No variant is complete yet: ltbench run --grid toy_grid" in text
+    assert "No variant has all seeds yet: ltbench run --grid toy_grid" in text
 
 
 def test_a_reason_of_a_bad_record_is_text(toy, tmp_path):

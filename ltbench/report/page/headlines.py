@@ -31,8 +31,7 @@ def as_text(headline: Headline) -> str:
 def headlines(of: BoardSummary) -> list[Headline]:
     """Return sentences on significant differences, accuracy, cost and few-shot classes."""
     if not of.ranked:
-        command = f"ltbench run --grid {of.board.grid}"
-        return [(f"No variant is complete yet: {command} trains the missing jobs.",)]
+        return _incomplete(of)
     labels = {entry.variant.label for entry in of.ranked}
     with_softmax, with_best = (
         {label: comparison for label, comparison in comparisons.items() if label in labels}
@@ -55,6 +54,17 @@ def headlines(of: BoardSummary) -> list[Headline]:
         *_by_cost(of, with_softmax),
         *_on_few(of),
     ]
+
+
+def _incomplete(of: BoardSummary) -> list[Headline]:
+    """Return sentences on a board without a variant that has all seeds."""
+    command = f"ltbench run --grid {of.board.grid}"
+    missing: Headline = (f"No variant has all seeds yet: {command} trains the missing jobs.",)
+    measured = [entry for entry in of.entries if entry.values["acc"].mean is not None]
+    if not measured:
+        return [missing]
+    best = max(measured, key=accuracy)
+    return [("Highest accuracy so far: ", best, f", {value_text(best.values['acc'])}."), missing]
 
 
 def _versus_softmax(of: BoardSummary, comparisons: Comparisons) -> list[Headline]:
