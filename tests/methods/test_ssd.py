@@ -79,8 +79,9 @@ def trained(method):
     return {name for name, value in method.named_parameters() if value.requires_grad}
 
 
-def test_the_second_stage_trains_scales_alone():
-    method = begun(1)
+@pytest.mark.parametrize("stage", [1, 3])
+def test_the_second_and_last_stage_train_scales_alone(stage):
+    method = begun(stage)
     assert trained(method) == {"network.classifier.scale"}
     batch = steps.training_batch(method)
     expected = cross_entropy(method.network(batch.images), batch.labels)
@@ -121,6 +122,14 @@ def test_the_student_has_a_head_for_labels_and_one_for_the_teacher(temperature, 
     expected = weight * temperature**2 * divergence
     torch.testing.assert_close(losses["distillation"], expected)
     assert method.eval().predict(batch.images).equal(method.network(batch.images))
+
+
+def test_the_last_stage_keeps_the_student():
+    before = begun(2).float()
+    method = steps.begin(CASE, 3, weights=before.state_dict())
+    images = steps.evaluation_batch(method).images
+    assert method.eval().predict(images).equal(before.eval().predict(images))
+    assert method.stage.samplers == ("class_aware",)
 
 
 def test_the_teacher_stays_in_evaluation_mode():
