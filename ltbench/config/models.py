@@ -5,6 +5,7 @@ number and so is left out of the job key (`identity`). A field marked `LATER` ca
 were published: its default is what they did, and is left out, so that their keys still hold.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache, cached_property
@@ -140,11 +141,6 @@ class Spec(Model):
     def key_text(self) -> str:
         """Canonical text of its values in the keys of its jobs."""
         return canonical(_identity(self, self.model_dump(mode="json", exclude=self.NOT_KEYED)))
-
-    @cached_property
-    def colons(self) -> int:
-        """Number of quotes with a colon behind in its JSON (see `runs.store`)."""
-        return self.model_dump_json(exclude_unset=True).count('":')
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with other values, and nothing computed from these."""
@@ -868,8 +864,7 @@ class Job(Model):
 
     def settings(self) -> dict[str, Any]:
         """Return the values that the key hashes, as plain JSON."""
-        values = self.model_dump(mode="json", exclude={"recipe": Recipe.NOT_KEYED})
-        return {"protocol": PROTOCOL, **_identity(self, values)}
+        return {name: json.loads(text) for name, text in self.key_texts().items()}
 
     @property
     def ad_hoc(self) -> bool:
