@@ -1,6 +1,4 @@
-"""Hard categories of SHIKE: a teacher of all experts.
-
-It is one on the classes that an image is not of.
+"""Hard categories of SHIKE: distillation from all experts on the other classes.
 
 Jin, Li, Lu, Cheung, Wang, "Long-Tailed Visual Recognition via Self-Heterogeneous Integration with
 Knowledge Excavation", CVPR 2023 (arXiv:2304.01279), section 3.4, in the form of the authors' code.
