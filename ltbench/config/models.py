@@ -780,11 +780,13 @@ class Grid(Model):
 
     Attributes:
         headline: whether a README begins with this grid, even if another one has more results.
+        findings: whether findings are tested on it.
     """
 
     name: Name
     title: str
     headline: bool = False
+    findings: bool = True
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
     recipes: Annotated[tuple[Name, ...], _distinct("recipe")] = Field(min_length=1)
     splits: Annotated[tuple[Split, ...], _distinct("split")] = Field(("longtailed",), min_length=1)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, cached_property
+from itertools import chain
 from typing import Self
 
 from ltbench.analysis.findings import Finding, Result, evaluate
@@ -31,9 +32,6 @@ from ltbench.runs.store import Loaded, Stored
 
 MIN_DATASETS = 5
 """Datasets below which there is no table of mean ranks."""
-
-DEMONSTRATION = "digits"
-"""Dataset of `quickstart`, on which no finding is tested: every method solves it."""
 
 OLDER = "Not in older records."
 
@@ -115,7 +113,7 @@ class Leaderboard:
         grids: plans, each with its boards.
         loaded: content of the record stores.
         methods: of the registry.
-        findings: to test on every board.
+        findings: to test on the boards of grids that allow it.
         failed: keys of jobs whose last attempt failed.
     """
 
@@ -160,7 +158,7 @@ class Leaderboard:
 
     @cached_property
     def tested(self) -> list[Result]:
-        """The results of findings on all boards that can test them."""
+        """The results of findings on the boards that can test them."""
         records = self.loaded.records
 
         @cache
@@ -168,10 +166,10 @@ class Leaderboard:
             plan = next(plan for plan, _ in self.grids if plan.grid.name == grid)
             return {board.id: board for board in boards_of_seeds(plan, records, seeds)}
 
-        boards = [board for board in self.boards if board.dataset.name != DEMONSTRATION]
+        tested = [boards for plan, boards in self.grids if plan.grid.findings]
         results = evaluate(
             self.findings,
-            boards,
+            list(chain.from_iterable(tested)),
             records,
             lambda board, seeds: of_seeds(board.grid, seeds)[board.id],
         )

@@ -262,6 +262,25 @@ def test_findings_without_results_are_counted_and_have_no_row(world, tmp_path):
     assert "not tested yet" not in world.page.read_text()
 
 
+def test_no_finding_is_tested_on_a_grid_that_forbids_it(world):
+    claim = Finding(
+        id="balanced",
+        claim="Balanced softmax does better.",
+        source="s",
+        published="p",
+        compare=[
+            {"left": {"method": "balanced_softmax"}, "op": ">", "right": {"method": "softmax"}}
+        ],
+    )
+    first = world.plans[0]
+    quiet = replace(first, grid=first.grid.model_copy(update={"findings": False}))
+    grids = [
+        {result.board.grid for result in Leaderboard.of(plans, world.loaded, {}, [claim]).tested}
+        for plans in (world.plans, [quiet, *world.plans[1:]])
+    ]
+    assert grids[0] - grids[1] == {first.grid.name}
+
+
 def test_no_records_at_all_are_a_page_too(toy, tmp_path):
     text = write_page(Leaderboard.of([], Loaded(), toy.methods), tmp_path).read_text()
     assert "There are no records yet." in text
