@@ -16,7 +16,7 @@ def problems(model, text, given=None):
 
 
 GRID = "title: T\ndatasets: [d]\nrecipes: [r]\nvariants: [softmax]\n"
-FIELDS = "datasets, headline, recipes, seeds, splits, title, variants"
+FIELDS = "datasets, findings, headline, recipes, seeds, splits, title, variants"
 
 
 NAME = "[A-Za-z0-9][A-Za-z0-9_.+-]*"
