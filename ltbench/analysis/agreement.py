@@ -225,7 +225,8 @@ def comparable(records: Mapping[str, Stored]) -> dict[str, Stored]:
     return {
         key: records[key]
         for key, job in jobs.items()
-        if any(
+        if job.dataset.tested_on == "test"
+        and any(
             table.covers(job.dataset.name, job.dataset.imbalance_ratio, job.split)
             for table in reference_tables()
         )

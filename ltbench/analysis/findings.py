@@ -282,7 +282,8 @@ def _sides(
 ) -> Iterator[tuple[Side, Side, Predicate]]:
     """Yield both sides of each comparison, wildcards expanded.
 
-    The wildcard stands for each variant under the board's recipe but that on the right.
+    The wildcard stands for each variant under the board's recipe but that on the right and tuned
+    ones.
     """
     for comparison in finding.compare:
         left, right = comparison.left, comparison.right
@@ -290,7 +291,7 @@ def _sides(
         if left.method == ANY:
             excluded = None if right is None else _find(right, board)
             others = (entry for entry in board.entries if entry is not excluded)
-            terms = [_expanded(left, entry) for entry in others if entry.variant.recipe is None]
+            terms = [_expanded(left, e) for e in others if not (e.variant.recipe or _tuned(e))]
         for term in terms:
             yield (term, board), (right or term, board if right else other), comparison
 
@@ -302,11 +303,18 @@ def _expanded(term: Term, entry: VariantResult) -> Term:
     return term.model_copy(update=names)
 
 
+def _tuned(entry: VariantResult) -> bool:
+    """Return whether a variant has values that no claim is about."""
+    return bool(entry.variant.trials or entry.variant.recipe_overrides)
+
+
 def _find(term: Term, board: ResultSet) -> VariantResult | None:
-    """Return the variant that a term names, None if absent."""
+    """Return the variant that a term names, but for tuned ones, None if absent."""
     identity = (term.method, term.hparams, term.init_from, term.recipe)
     for entry in board.entries:
         variant = entry.variant
+        if _tuned(entry):
+            continue
         if identity == (variant.method, variant.hparams, entry.init_method, variant.recipe):
             return entry
     return None

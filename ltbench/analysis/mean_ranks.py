@@ -106,10 +106,10 @@ def accuracies(boards: Sequence[ResultSet]) -> tuple[tuple[str, ...], dict[str, 
     """Return datasets, and accuracies of the variants complete on all of them.
 
     A dataset counts once, whatever its imbalance ratios and recipes: by its board with the most
-    complete variants, the first of equals.
+    complete variants, the first of equals. Boards of trials do not count.
     """
     by_dataset: dict[str, dict[str, Fraction]] = {}
-    for board in boards:
+    for board in (board for board in boards if board.dataset.tested_on == "test"):
         complete = _complete_accuracies(board)
         if len(complete) > len(by_dataset.get(board.dataset.name, ())):
             by_dataset[board.dataset.name] = complete

@@ -1,6 +1,6 @@
 """The results of a grid, one ResultSet (board) per dataset and recipe."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
@@ -111,9 +111,10 @@ class ResultSet:
 
     @property
     def title(self) -> str:
-        """Title of dataset and imbalance ratio."""
-        ratio = self.dataset.imbalance_ratio
-        return self.dataset.title + ("" if ratio is None else f", imbalance ratio {ratio:g}")
+        """Title of dataset, imbalance ratio and images tested on."""
+        ratio, auxiliary = self.dataset.imbalance_ratio, self.dataset.tested_on == "auxiliary"
+        title = self.dataset.title + ("" if ratio is None else f", imbalance ratio {ratio:g}")
+        return title + (", tested on auxiliary images" if auxiliary else "")
 
     def initialized_from(self, stage1: Stage1Result) -> list[VariantResult]:
         """Return the variants initialized from a stage-1 network."""
@@ -228,6 +229,7 @@ class _Builder:
         ]
         if bad := self.plan.jobs[row.key].dataset.bad_images:
             remarks.append(bad_images_note(bad))
+        remarks += self._tuning(row.variant)
         recipe, base = row.variant.recipe, row.recipe.name
         if recipe not in (None, base):
             remarks.append(f"Trained with recipe {recipe}; A_v of its UA with recipe {base}.")
@@ -238,6 +240,20 @@ class _Builder:
                     f"A_b is the balanced run of {job.label}: both are the same on balanced data."
                 )
         return tuple(remarks)
+
+    def _tuning(self, variant: Variant) -> Iterator[str]:
+        """Yield by what the values of a tuned variant were chosen, and what they change."""
+        trials = [self.records[key].record for key in variant.trials if key in self.records]
+        auxiliary = trials[0].job.dataset.auxiliary if trials else None
+        if auxiliary is not None:
+            images = sum(trials[0].split.auxiliary_counts or ())
+            yield (
+                f"Values chosen by {len(variant.trials)} trials on {images} images of "
+                f"{auxiliary.id}, whose training its cost includes."
+            )
+        if variant.recipe_overrides:
+            changes = (f"{name} {value}" for name, value in variant.recipe_overrides.items())
+            yield f"Its recipe has {', '.join(changes)}."
 
     def _stage1_results(self, entries: list[VariantResult]) -> tuple[Stage1Result, ...]:
         labels = {entry.keys: entry.variant.label for entry in entries}

@@ -225,7 +225,7 @@ def find_baseline(board: ResultSet, method: str) -> VariantResult | None:
     """Return a method's default variant, trained from scratch under the board's recipe."""
     for entry in board.entries:
         variant = entry.variant
-        if variant.method == method and not (variant.hparams or variant.recipe or entry.init_jobs):
+        if variant.method == method and variant.is_default and not entry.init_jobs:
             return entry
     return None
 

@@ -1,11 +1,12 @@
 """Training time and training FLOPs of a variant.
 
-Both include init jobs and teachers. Seconds are as measured: the time of a GPU, or the CPU time of
-all processes, as the wall time of cores that other work shares says little. FLOPs are counted from
-the records and are the same anywhere: the number of forward and backward passes of images, times
-the cost of the networks in the registry (ResNet-32, default hyper-parameters). A pass with a
-gradient counts as three forward passes, as backward is twice the arithmetic. Passes of training, of
-statistics, of tuning on held-out images and through teachers are counted, those of tests are not.
+Both include init jobs, teachers and the trials of a tuned variant. Seconds are as measured: the
+time of a GPU, or the CPU time of all processes, as the wall time of cores that other work shares
+says little. FLOPs are counted from the records and are the same anywhere: the number of forward and
+backward passes of images, times the cost of the networks in the registry (ResNet-32, default
+hyper-parameters). A pass with a gradient counts as three forward passes, as backward is twice the
+arithmetic. Passes of training, of statistics, of tuning on held-out images and through teachers are
+counted, those of tests are not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ class TrainingTime:
         seconds: of all devices, mean over seeds.
         hardware: that was used.
         n: number of seeds.
-        keys: of the records of all runs.
+        keys: of the records of all runs and trials.
     """
 
     seconds: Fraction
@@ -132,9 +133,13 @@ def _job_flops(
 
 
 def _runs(entry: VariantResult, records: Mapping[str, Stored]) -> list[list[Record]]:
-    """Return the records of each seed's run, empty if one is missing."""
+    """Return the records of each seed's run and its trials, empty if one is missing."""
+    trials = [with_dependencies(key, records) for key in entry.variant.trials]
     runs = [with_dependencies(key, records) for key in entry.keys if key in records]
-    return [[records[key].record for key in keys] for keys in runs] if all(runs) else []
+    if not all((*trials, *runs)):
+        return []
+    tuned = [key for keys in trials for key in keys]
+    return [[records[key].record for key in dict.fromkeys((*run, *tuned))] for run in runs]
 
 
 def with_dependencies(key: str, records: Mapping[str, Stored]) -> tuple[str, ...]:

@@ -111,10 +111,12 @@ def split_problems(records: Mapping[str, Stored], data_root: Path | None = None)
 def _shared(record: Record) -> Iterator[tuple[str, str, object]]:
     """Yield what records of one split share: images, split, facts."""
     job, split, spec = record.job, record.split, record.job.dataset
-    raw = f"{spec.name} {spec.fingerprint}"
-    yield "test", raw, split.test_hash
+    tested = f"{spec.name} {spec.fingerprint}"
+    if spec.tested_on == "auxiliary":
+        tested = f"{spec.identity()} {job.split}"
+    yield "test", tested, split.test_hash
     if record.test is not None:
-        yield "tested", raw, record.test.totals
+        yield "tested", tested, record.test.totals
     facts = (split.train_hash, split.train_counts, split.longtailed_counts, split.auxiliary_hash)
     yield "training", f"{spec.identity()} {job.split} {job.subset}", facts
 

@@ -21,6 +21,7 @@ from ltbench.cli.runs import cancel, clean, job, plan, run, status, worker
 from ltbench.cli.screen import console, ensure_utf8, errors, prepare_streams
 from ltbench.cli.survey import survey
 from ltbench.cli.tables import compare, leaderboard
+from ltbench.cli.tune import tune
 from ltbench.cli.verbs import Verbs
 from ltbench.cli.wandb import wandb_app
 from ltbench.config.errors import ConfigError
@@ -44,6 +45,7 @@ VERBS = (
     reproduce,
     agreement,
     survey,
+    tune,
     evaluate,
     predict,
     worker,

@@ -92,9 +92,11 @@ def results_verify(
 ) -> None:
     """Check that published records, splits, method versions and leaderboard agree.
 
+    Tuned variants are checked against their trials.
     Splits are also built again from the images of the datasets that are present. The exit code is 1
     if anything disagrees; each disagreement is one line.
     """
+    from ltbench.analysis.tuning import tuning_problems
     from ltbench.analysis.verification import (
         differences,
         file_problems,
@@ -110,6 +112,7 @@ def results_verify(
     methods = inputs.methods().methods
     problems = record_problems(loaded, records, plans, methods)
     problems += split_problems(loaded.records, inputs.data_root)
+    problems += tuning_problems(plans, loaded.records)
     with TemporaryDirectory() as folder:
         expected, copy = Path(folder, "results"), Path(folder, "readme")
         refreshed = Path(shutil.copy(readme, copy)) if readme.exists() else None

@@ -1,11 +1,12 @@
-"""Find configuration files by name; resolve `extends` and variant sets.
+"""Find configuration files by name; resolve `extends`, variant sets and sweeps.
 
 A name is looked up in ./configs of the working directory, then among the configurations that come
 with the package. A dataset, recipe or grid that says `extends: OTHER` has the values of that file
 of its kind, with its own merged over them: mappings key by key, all else replaced. The variants of
-a grid may name variant sets, the files of configs/variants.
+a grid may name variant sets, the files of configs/variants, and sweep over values.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,15 +20,14 @@ from ltbench.config.errors import (
     format_value,
     raise_all,
 )
+from ltbench.config.located import Values, joined, merge
 from ltbench.config.models import VariantSet, VariantSetChoice
+from ltbench.config.sweeps import trials_of
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 
 Kind = Literal["grids", "recipes", "datasets", "variants", "methods"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
-Values = tuple[Any, Location]
-"""Values of a file, or of a part of it, and their location."""
 
 UNKNOWN: dict[Kind, tuple[Code, str]] = {
     "datasets": ("unknown-dataset", "dataset"),
@@ -105,56 +105,46 @@ def _extended(kind: Kind, path: Path, extending: tuple[Path, ...]) -> Values:
     if base.resolve() in {file.resolve() for file in extending}:
         names = ", ".join(file.stem for file in (*extending, base))
         raise here.error("cycle", f"files extend each other in a circle: {names}")
-    return _merge((values, location), _extended(kind, base, extending))
+    return merge((values, location), _extended(kind, base, extending))
 
 
-def _merge(own: Values, base: Values) -> Values:
-    """Return values merged over a base; anything but mappings is replaced."""
-    (values, location), (inherited, origin) = own, base
-    if not (isinstance(values, dict) and isinstance(inherited, dict)):
-        return own
-    merged: dict[str, Values] = {}
-    for key in inherited | values:
-        mine, theirs = (values.get(key), location.at(key)), (inherited.get(key), origin.at(key))
-        if key in values:
-            merged[key] = _merge(mine, theirs) if key in inherited else mine
-        else:
-            merged[key] = theirs
-    return _joined(merged, location)
-
-
-def _joined(parts: dict[str, Values], location: Location) -> Values:
-    """Return located values as one mapping with its location."""
-    values = {key: value for key, (value, _) in parts.items()}
-    return values, Merged.of(location, {key: where for key, (_, where) in parts.items()})
-
-
-def with_variant_sets(values: Any, location: Location) -> Values:
-    """Return the values of a grid with its variant sets expanded.
+def with_variants(values: Any, location: Location) -> Values:
+    """Return the values of a grid with its variant sets and sweeps expanded.
 
     Raises:
-        ConfigError: naming everything wrong with the sets.
+        ConfigError: naming everything wrong with the sets and sweeps.
     """
-    listed = values.get("variants") if isinstance(values, dict) else None
-    here = location.at("variants")
+    listed, here = (
+        values.get("variants") if isinstance(values, dict) else None,
+        location.at("variants"),
+    )
     if isinstance(listed, str):
-        variants = _of_set(listed, here)
+        entries = _of_set(listed, here)
     elif isinstance(listed, list):
-        problems: list[Problem] = []
-        variants = []
-        for i, item in enumerate(listed):
-            entry = [(item, here.at(i))]
-            if isinstance(item, dict) and "set" in item:
-                with collect_errors(problems):
-                    chosen = validate(VariantSetChoice, item, here.at(i)).set
-                    entry = _of_set(chosen, here.at(i, "set"))
-            variants += entry
-        raise_all(problems)
+        entries = [(item, here.at(i)) for i, item in enumerate(listed)]
     else:
         return values, location
+    problems: list[Problem] = []
+    variants: list[Values] = []
+    for item, place in entries:
+        with collect_errors(problems):
+            variants += _variants(item, place)
+    raise_all(problems)
     parts = {key: (value, location.at(key)) for key, value in values.items()}
     where = Merged.of(here, {i: place for i, (_, place) in enumerate(variants)})
-    return _joined(parts | {"variants": ([item for item, _ in variants], where)}, location)
+    return joined(parts | {"variants": ([item for item, _ in variants], where)}, location)
+
+
+def _variants(item: Any, location: Location) -> Iterator[Values]:
+    """Yield what an entry stands for: itself, the variants of a set, or trials."""
+    if isinstance(item, dict) and "set" in item:
+        name = validate(VariantSetChoice, item, location).set
+        for variant in _of_set(name, location.at("set")):
+            yield from _variants(*variant)
+    elif isinstance(item, dict) and "sweep" in item:
+        yield from trials_of(item, location)
+    else:
+        yield item, location
 
 
 def _of_set(name: str, location: Location) -> list[Values]:

@@ -16,7 +16,7 @@ from ltbench.config.errors import (
     format_value,
     raise_all,
 )
-from ltbench.config.files import find_file, find_grid, read_file, with_variant_sets
+from ltbench.config.files import find_file, find_grid, read_file, with_variants
 from ltbench.config.hparams import HParamResolver
 from ltbench.config.models import (
     OWN,
@@ -34,6 +34,7 @@ from ltbench.config.overrides import (
     Target,
     VariantHParams,
     apply_overrides,
+    change_recipe,
     override_hparams,
 )
 from ltbench.config.registry import MethodRegistry
@@ -92,7 +93,7 @@ def expand_dataset(
     The natural imbalance type drops the ratio of the dataset's file. Overrides win over the choice.
 
     Args:
-        choice: name, and the ratios and imbalance type to impose.
+        choice: name, and what to impose.
         overrides: of the command line; those of datasets apply.
         location: where the choice was written, for messages.
 
@@ -106,6 +107,8 @@ def expand_dataset(
         imposed["imbalance_type"] = choice.imbalance_type
     if choice.imbalance_type == "natural":
         imposed["imbalance_ratio"] = None
+    if choice.tested_on is not None:
+        imposed["tested_on"] = choice.tested_on
     specs = [
         _overridden(
             DatasetSpec, value | imposed | ratio, location or file, overrides, "dataset", name
@@ -181,7 +184,7 @@ def read_grid_file(
         ConfigError: naming everything wrong with the grid, its datasets, recipes and variants.
     """
     path = find_grid(name_or_path)
-    values, location = with_variant_sets(*read_file("grids", path))
+    values, location = with_variants(*read_file("grids", path))
     problems: list[Problem] = []
     grid, specs = _check_grid(path.stem, values, location, (), registry, problems)
     if overrides and not problems:
@@ -191,7 +194,7 @@ def read_grid_file(
         }
         with collect_errors(problems):
             changed = apply_overrides(values, mine, top)
-            values, location = with_variant_sets(changed, Merged.of(top, where))
+            values, location = with_variants(changed, Merged.of(top, where))
             grid, specs = _check_grid(path.stem, values, location, overrides, registry, problems)
     hparams = list(_hparams(values, location, registry))
     changes = [o for o in overrides if o.target == "hparams"]
@@ -233,9 +236,12 @@ def _check_grid(
         _check_recipe(item, overrides, location.at("recipes", i), problems)
     variants = list(_items(values, "variants", "method"))
     labels = [item.get("label", item.get("method")) for _, item in variants]
+    recipes = [item for _, item in _items(values, "recipes", "recipe")]
     for i, item in variants:
         here = location.at("variants", i)
         _check_recipe(item, overrides, here.at("recipe"), problems)
+        for own in [item] if "recipe" in item else recipes:
+            _check_recipe_overrides(item, own, overrides, here.at("recipe_overrides"), problems)
         if registry is not None:
             _check_method(item, labels, registry, here, problems)
     with collect_errors(problems):
@@ -264,6 +270,25 @@ def _check_recipe(
     if isinstance(name, str):
         with collect_errors(problems):
             load_recipe(name, overrides, location)
+
+
+def _check_recipe_overrides(
+    item: dict[str, Any],
+    own: dict[str, Any],
+    overrides: Sequence[Override],
+    location: Location,
+    problems: list[Problem],
+) -> None:
+    """Collect the problems of a variant's changes to a recipe that is valid itself."""
+    changes = item.get("recipe_overrides")
+    if not changes or not isinstance(changes, dict):
+        return
+    try:
+        recipe = load_recipe(own["recipe"], overrides)
+    except ConfigError:
+        return
+    with collect_errors(problems):
+        change_recipe(recipe, changes, location)
 
 
 def _check_method(

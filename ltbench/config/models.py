@@ -33,6 +33,7 @@ PathForm = Annotated[
     str, Field(pattern=r"^([^/{}][^{}]*)?(\{(class|initial|nested|name)\}[^{}]*)+$")
 ]
 Split = Literal["longtailed", "balanced"]
+TestedOn = Literal["test", "auxiliary"]
 Augment = Literal["none", "flip", "crop", "crop_flip", "resized_crop", "resized_crop_flip"]
 Source = Literal[
     "digits",
@@ -69,6 +70,17 @@ def one_or_many(value: Any) -> Any:
     """Return a tuple of a list or of a lone value."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
+
+def _as_tuple(value: Any) -> Any:
+    """Return a tuple of a list: a strict model takes lists from JSON alone."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+ItemT = TypeVar("ItemT")
+Listed = Annotated[
+    tuple[ItemT, ...], BeforeValidator(_as_tuple, json_schema_input_type=list[ItemT])
+]
+"""A list, also within what a validator has made of JSON."""
 
 Ratio = Annotated[float, Field(ge=1)]
 Ratios = Annotated[
@@ -347,6 +359,7 @@ class DatasetSpec(Spec):
         class_order: the classes from most to fewest images of a split that an imbalance type makes:
             in order of their indices, as in the field's benchmarks, or of their images, the first
             of equal ones first. Defaults as those of `exif`.
+        tested_on: the test images, or the `auxiliary` images, to choose hyper-parameters by.
     """
 
     name: Name
@@ -380,6 +393,7 @@ class DatasetSpec(Spec):
     exif: Literal["keep", "upright"] = Field("keep", json_schema_extra=LATER)
     max_pixels: int = Field(MAX_PIXELS, ge=1, json_schema_extra=NOTE)
     class_order: Literal["index", "size"] = Field("index", json_schema_extra=LATER)
+    tested_on: TestedOn = Field("test", json_schema_extra=LATER)
 
     @field_validator("class_order")
     @classmethod
@@ -459,10 +473,19 @@ class DatasetSpec(Spec):
     @property
     def id(self) -> str:
         """Name of the split family, as in folders and tables: cifar100_r100."""
-        if self.imbalance_ratio is None:
-            return self.name
-        kind = "" if self.imbalance_type == "exponential" else f"_{self.imbalance_type}"
-        return f"{self.name}{kind}_r{self.imbalance_ratio:g}"
+        parts = [self.name]
+        if self.imbalance_ratio is not None:
+            if self.imbalance_type != "exponential":
+                parts.append(self.imbalance_type)
+            parts.append(f"r{self.imbalance_ratio:g}")
+        if self.tested_on == "auxiliary":
+            parts.append("on_auxiliary")
+        return "_".join(parts)
+
+    @property
+    def test_name(self) -> str:
+        """Name of the images that jobs are tested on, the same at any ratio for a test set."""
+        return self.name if self.tested_on == "test" else self.id
 
 
 def _only_with(kind: str, model: type[Model], value: Any, info: ValidationInfo) -> Any:
@@ -713,13 +736,38 @@ class Recipe(Spec):
 
 
 class Variant(Model):
-    """Row of a table: label, method, hyper-parameters, and init weights."""
+    """Row of a table: label, method, hyper-parameters, and init weights.
+
+    Attributes:
+        recipe: of its own; None for those of the grid.
+        recipe_overrides: fields of its recipe's stages to change, by path:
+            `stage1.optimizer.lr`.
+        sweep: values of hyper-parameters, and of fields as in `recipe_overrides`. When a grid is
+            read, the variant becomes one for each combination of them, its trials.
+        trial_of: label of the variant whose trial it is.
+        trials: keys of the trials by which the values of a tuned variant were chosen.
+    """
 
     label: str = Field(min_length=1, max_length=80)
     method: Name
     hparams: dict[str, Any] = Field(default_factory=dict)
     init_from: str | None = None
     recipe: Name | None = None
+    recipe_overrides: dict[str, Any] = Field(default_factory=dict)
+    sweep: dict[str, Annotated[Listed[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    trial_of: str | None = None
+    trials: Listed[str] = ()
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is its method with its own values under the grid's recipe."""
+        return not (self.hparams or self.recipe or self.recipe_overrides)
+
+    @property
+    def training_settings(self) -> tuple[Any, ...]:
+        """What its jobs depend on: all but the label and its origin."""
+        own = (self.hparams, self.recipe, self.recipe_overrides)
+        return (self.method, self.init_from, *own)
 
     @field_validator("label")
     @classmethod
@@ -768,11 +816,12 @@ class VariantSet(Model):
 
 
 class DatasetChoice(Model):
-    """Dataset of a grid, with the imbalance ratios and type to impose."""
+    """Dataset of a grid, and what to impose: imbalance ratios and type, images to test on."""
 
     name: Name
     imbalance_ratio: Ratios | None = None
     imbalance_type: Literal["natural", "exponential", "pareto", "step"] | None = None
+    tested_on: TestedOn | None = None
 
 
 class Grid(Model):

@@ -1,7 +1,7 @@
 """Overrides and filters: `--set recipe.stage1.epochs=5`, `--only seed=0`."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, get_args
 
@@ -17,6 +17,7 @@ from ltbench.config.errors import (
     raise_all,
 )
 from ltbench.config.models import DatasetSpec, Recipe, Split, Variant, scaled_stage
+from ltbench.config.validation import validate
 from ltbench.config.yaml_file import parse_yaml
 
 ONLY = Location("--only")
@@ -109,6 +110,33 @@ def _replaced(values: Any, path: tuple[str, ...], new: Any, location: Location) 
         return scaled_stage(values, new)
     old = values.get(field, {})
     return {**values, field: _replaced(old, tuple(rest), new, location.at(field))}
+
+
+def is_stage_field(path: str) -> bool:
+    """Return whether a path is of a field of a recipe's stage."""
+    return path.startswith(("stage1.", "stage2."))
+
+
+def change_recipe(recipe: Recipe, changes: Mapping[str, Any], location: Location) -> Recipe:
+    """Return a recipe with fields of its stages changed, by path.
+
+    Args:
+        recipe: to change.
+        changes: values by path, such as `stage1.optimizer.lr`.
+        location: where they were written.
+
+    Raises:
+        ConfigError: naming every change that is not allowed.
+    """
+    raise_all(
+        location.at(path).problem("malformed", "expected a field of stage1 or stage2")
+        for path in changes
+        if not is_stage_field(path)
+    )
+    values = recipe.model_dump(mode="json", exclude={"name"}, exclude_unset=True)
+    for path, value in changes.items():
+        values = _replaced(values, tuple(path.split(".")), value, location)
+    return validate(Recipe, values, location, {"name": recipe.name})
 
 
 @dataclass(frozen=True)

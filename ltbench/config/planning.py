@@ -9,6 +9,7 @@ from typing import Any, get_args
 from ltbench.config.errors import Location, Problem, format_value, raise_all
 from ltbench.config.hparams import HParamResolver
 from ltbench.config.models import Auxiliary, DatasetSpec, Grid, Job, Recipe, Split, Variant
+from ltbench.config.overrides import change_recipe
 from ltbench.config.registry import MethodRegistry
 from ltbench.core.types import ClassSubset, Teacher
 
@@ -22,7 +23,7 @@ HELD_OUT = "less held-out images"
 
 def is_baseline(variant: Variant) -> bool:
     """Return whether a variant is softmax from scratch under the grid's recipe."""
-    return variant.method == BASELINE and variant.recipe is None and variant.init_from is None
+    return variant.method == BASELINE and variant.is_default and variant.init_from is None
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,7 @@ class _Expander:
         if context.split == "balanced" and info.reduces_to is not None:
             if init is not None and info.init_from is not None:  # an adjustment by the prior
                 return self.stage_jobs(context, init)
-            equal = self.default_variant(info.reduces_to, variant.recipe, variant.init_from)
-            return self.stage_jobs(context, equal)
+            return self.stage_jobs(context, self.default_variant(info.reduces_to, variant))
         label = f"{variant.label}, {HELD_OUT}" if context.holds_out else variant.label
         hparams = self.resolver.resolve(variant.method, variant.hparams, context.dataset)
         stages = [declared.resolve(hparams.values) for declared in info.stages]
@@ -200,14 +200,15 @@ class _Expander:
             )[-1]
             for teacher in self.teachers(variant.method, context.dataset)
         ]
+        tested_on_auxiliary = context.dataset.tested_on == "auxiliary"
         keys: list[str] = []
         for stage in stages:
             settings = recipe.stage2 if stage.recipe_stage == "stage2" else recipe.stage1
-            needed = auxiliary if stage.needs_auxiliary or context.holds_out else None
+            needed = stage.needs_auxiliary or context.holds_out or tested_on_auxiliary
             job = Job(
                 label=label,
                 recipe_name=context.recipe.name,
-                dataset=self.dataset_with(context.dataset, needed),
+                dataset=self.dataset_with(context.dataset, auxiliary if needed else None),
                 split=context.split,
                 method=variant.method,
                 version=info.version,
@@ -258,20 +259,18 @@ class _Expander:
         usual = before == self.registry[variant.method].init_from
         return variant.method if usual else f"{before}+{variant.method}"
 
-    def default_variant(
-        self, method: str, recipe: str | None = None, init_from: str | None = None
-    ) -> Variant:
-        """Return the default variant of a method.
+    def default_variant(self, method: str, like: Variant | None = None) -> Variant:
+        """Return the default variant of a method, with another variant's recipe and init.
 
-        It is the variant of the grid with this recipe and init and no hyper-parameters, if there is
-        one, so that both share a job.
+        It is a variant of the grid without hyper-parameters, if there is one, so that both share a
+        job.
         """
-        for variant in self.grid.variants:
-            settings = (variant.method, variant.recipe, variant.init_from)
-            if settings == (method, recipe, init_from) and not variant.hparams:
-                return variant
-        label = self.registry[method].title
-        return Variant(label=label, method=method, recipe=recipe, init_from=init_from)
+        default = Variant(label=self.registry[method].title, method=method)
+        if like is not None:
+            own = {"recipe": like.recipe, "recipe_overrides": like.recipe_overrides}
+            default = default.model_copy(update={**own, "init_from": like.init_from})
+        settings = default.training_settings
+        return next((v for v in self.grid.variants if v.training_settings == settings), default)
 
     def dataset_with(self, dataset: DatasetSpec, auxiliary: Auxiliary | None) -> DatasetSpec:
         """Return a dataset with auxiliary images, one object for all jobs."""
@@ -283,6 +282,9 @@ class _Expander:
     def recipe_of(self, context: _Context, variant: Variant) -> Recipe:
         """Return the recipe of a variant in a context."""
         recipe = self.recipes[variant.recipe] if variant.recipe else context.recipe
+        if variant.recipe_overrides:
+            here = Location(f"grid {self.grid.name}").at("variants", variant.label)
+            recipe = change_recipe(recipe, variant.recipe_overrides, here)
         batch_size = max(int(recipe.batch_size * context.batch_share), 1)
         if batch_size == recipe.batch_size:
             return recipe
@@ -308,8 +310,13 @@ class _Expander:
         if teacher.subset != "all":
             role = f"{teacher.subset}-shot expert"
         label = f"{self.registry[teacher.method].title}, {role}"
-        hparams = teacher.hparams_for(student)
-        return Variant(label=label, method=teacher.method, hparams=hparams, recipe=variant.recipe)
+        return Variant(
+            label=label,
+            method=teacher.method,
+            hparams=teacher.hparams_for(student),
+            recipe=variant.recipe,
+            recipe_overrides=variant.recipe_overrides,
+        )
 
 
 def _check_recipes(
@@ -383,6 +390,28 @@ def _check_pretraining(grid: Grid, registry: MethodRegistry) -> None:
     )
 
 
+def _check_tested_on(
+    grid: Grid, datasets: Sequence[DatasetSpec], registry: MethodRegistry, resolver: HParamResolver
+) -> None:
+    """Refuse variants that learn from the images that they would be tested on.
+
+    Raises:
+        ConfigError: naming each.
+    """
+    location, problems = Location(f"grid {grid.name}"), []
+    for spec in (spec for spec in datasets if spec.tested_on == "auxiliary"):
+        for i, variant in enumerate(grid.variants):
+            hparams = resolver.resolve(variant.method, variant.hparams, spec).values
+            stages = (stage.resolve(hparams) for stage in registry[variant.method].stages)
+            if any(stage.needs_auxiliary for stage in stages):
+                message = (
+                    f"{format_value(variant.label)} uses the auxiliary images of {spec.id} "
+                    "itself, and cannot be tested on them"
+                )
+                problems.append(location.at("variants", i).problem("conflict", message))
+    raise_all(problems)
+
+
 def expand(
     grid: Grid,
     datasets: list[DatasetSpec],
@@ -408,12 +437,14 @@ def expand(
 
     Raises:
         ConfigError: for datasets of one id, circles of variants, recipes of another network or kind
-            of images, and pre-training that no variant starts from.
+            of images, pre-training that no variant starts from, and variants that learn from the
+            images that they would be tested on.
     """
     _check_datasets(grid, datasets)
     _check_recipes(grid, datasets, recipes)
     _check_pretraining(grid, registry)
     resolver = resolver or HParamResolver(registry)
+    _check_tested_on(grid, datasets, registry, resolver)
     expander = _Expander(grid, registry, recipes, present, overrides, resolver)
     bases = [recipes[name] for name in grid.recipes]
     rows: list[PlannedRun] = []

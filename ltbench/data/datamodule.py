@@ -86,7 +86,7 @@ class DataModule(pl.LightningDataModule):
             all images.
         train_hash: of the training images' positions in the raw dataset.
         test_hash: of the test labels in order.
-        train_images, test_images: of the split.
+        train_images, test_images: of the split, as the dataset's `tested_on` says.
         auxiliary, auxiliary_hash: the auxiliary images; None if the job has none.
         open_set: the open-set dataset, if the job's dataset names one.
 
@@ -133,9 +133,9 @@ class DataModule(pl.LightningDataModule):
         self.class_names = tuple(printable(name) for name in raw.class_names)
         labels = torch.from_numpy(raw.train_labels[indices.train])
         self.labels = torch.searchsorted(self.classes, labels)  # [N], on the CPU
-        self.test_labels = torch.from_numpy(raw.test_labels)
+        self.test_labels = torch.from_numpy(indices.test.labels)
         self.train_images = raw.train_images[indices.train]
-        self.test_images = raw.test_images
+        self.test_images = indices.test.images
         self.open_set: RawDataset | None = None
 
     @classmethod

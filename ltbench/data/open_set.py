@@ -22,7 +22,7 @@ def load_open_set(spec: DatasetSpec, data_root: str | Path | None = None) -> Raw
         ConfigError: if there is no such dataset.
         DataError: if its images exist but cannot be used.
     """
-    if spec.open_set is None:
+    if spec.open_set is None or spec.tested_on == "auxiliary":
         return None
     other = load_dataset(spec.open_set)
     if not is_there(other, data_root):

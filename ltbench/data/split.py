@@ -34,7 +34,8 @@ class SplitIndices:
         counts: [C] training images of each class, 0 outside of the subset.
         longtailed_counts: [C] class counts of the long-tailed split, which define the shot groups.
         train_hash: SHA-256 of `train`; of the official list if there is one.
-        test_hash: SHA-256 of the test labels in the order of the raw dataset.
+        test: images that jobs are tested on: of the test, or `auxiliary`.
+        test_hash: SHA-256 of their labels in order.
         auxiliary: images of the dataset's `auxiliary`, ordered by class, disjoint from training and
             test images; None if the dataset has none.
         auxiliary_hash: SHA-256 of their positions in the raw dataset; of the labels in order for
@@ -46,6 +47,7 @@ class SplitIndices:
     counts: tuple[int, ...]
     longtailed_counts: tuple[int, ...]
     train_hash: str
+    test: LabeledImages
     test_hash: str
     auxiliary: LabeledImages | None
     auxiliary_hash: str | None
@@ -82,13 +84,17 @@ def make_split(
         train = train[np.isin(labels[train], classes)]
     as_listed = split in raw.predefined and train is selected
     auxiliary, auxiliary_hash = _auxiliary(spec, raw, longtailed, held_out) or (None, None)
+    test = LabeledImages(raw.test_images, raw.test_labels)
+    if spec.tested_on == "auxiliary" and auxiliary is not None:
+        test = auxiliary
     return SplitIndices(
         train=train,
         classes=classes,
         counts=tuple(np.bincount(labels[train], minlength=spec.classes).tolist()),
         longtailed_counts=tuple(longtailed),
         train_hash=raw.predefined[split].hash if as_listed else split_hash(train),
-        test_hash=split_hash(raw.test_labels),
+        test=test,
+        test_hash=split_hash(test.labels),
         auxiliary=auxiliary,
         auxiliary_hash=auxiliary_hash,
     )
@@ -211,7 +217,7 @@ def _unused(
 
 
 def require_auxiliary_classes(spec: DatasetSpec, split: Split, counts: Sequence[int]) -> None:
-    """Check that each class has auxiliary images to train with.
+    """Check that each class has auxiliary images.
 
     Args:
         spec: the dataset.
@@ -224,8 +230,8 @@ def require_auxiliary_classes(spec: DatasetSpec, split: Split, counts: Sequence[
     if empty := [k for k, count in enumerate(counts) if count == 0]:
         source = spec.auxiliary.id if spec.auxiliary else "the auxiliary images"
         raise DataError(
-            f"{split_name(spec, split)} has classes without an image in {source}, of which "
-            f"a method learns: {', '.join(map(str, empty[:10]))}"
+            f"{split_name(spec, split)} has classes without an image in {source}, where each "
+            f"needs one: {', '.join(map(str, empty[:10]))}"
             f"{' and others' if len(empty) > 10 else ''}; a class of one training image has none "
             "to hold out: lower the imbalance_ratio, or set auxiliary to an unused_pool",
             "split",

@@ -74,12 +74,12 @@ class CostModel:
             source = (stored.provenance, record.environment.hardware)
             self.sources[source] = None
             if record.test is not None:
-                self.test_images[job.dataset.name] = sum(record.test.totals)
+                self.test_images[job.dataset.test_name] = sum(record.test.totals)
             for similar in _similarity_keys(job):
                 key = (*source, *similar)
                 if cost.images_per_second is not None:
                     self.training.setdefault(key, []).append(cost.images_per_second)
-                self.tests.setdefault((*key, job.dataset.name), []).append(cost.test_seconds)
+                self.tests.setdefault((*key, job.dataset.test_name), []).append(cost.test_seconds)
 
     def estimate(self, job: Job) -> Estimate | None:
         """Estimate a job's duration; None if no similar job was measured.
@@ -113,7 +113,7 @@ class CostModel:
 
     def images_tested(self, job: Job) -> int:
         """Return the number of a job's test images; 0 if unknown."""
-        return _pinned_test_images(job) or self.test_images.get(job.dataset.name, 0)
+        return _pinned_test_images(job) or self.test_images.get(job.dataset.test_name, 0)
 
     def _from_measurement(self, job: Job, throughput: MeasuredThroughput) -> Estimate | None:
         seconds = OVERHEAD + self.images_tested(job) / throughput.test
@@ -136,7 +136,7 @@ class CostModel:
         """Return the seconds of tests and overhead."""
         for source in self.sources:
             for similar in _similarity_keys(job):
-                seconds = self.tests.get((*source, *similar, job.dataset.name))
+                seconds = self.tests.get((*source, *similar, job.dataset.test_name))
                 if source[1] == hardware and seconds:
                     return OVERHEAD + median(seconds)
         return OVERHEAD
@@ -151,6 +151,8 @@ def _from_recipe(job: Job) -> tuple[float, str, str] | None:
 
 def _pinned_test_images(job: Job) -> int | None:
     spec = job.dataset
+    if spec.tested_on == "auxiliary":
+        return None
     if spec.official_lists is not None:
         return spec.official_lists.test.images
     return None if spec.test_per_class is None else spec.test_per_class * spec.classes

@@ -20,7 +20,7 @@ from ltbench.config.errors import (
 )
 from ltbench.config.files import find_file, read_file
 from ltbench.config.load import LoadedGrid, expand_datasets, load_recipe, read_grid_file
-from ltbench.config.models import DatasetSpec, Grid, Recipe
+from ltbench.config.models import DatasetSpec, Grid, Job, Recipe
 from ltbench.config.overrides import Override, parse_only, parse_overrides
 from ltbench.config.planning import Plan, expand
 from ltbench.config.registry import MethodRegistry, load_registry
@@ -217,13 +217,15 @@ def _split_problems(specs: Iterable[DatasetSpec], location: Location) -> Iterato
 def _auxiliary_problems(
     plan: Plan, registry: MethodRegistry, location: Location, data_root: Path | None
 ) -> Iterator[Problem]:
-    """Yield splits that lack auxiliary images which a method trains with."""
-    splits = dict.fromkeys(
-        (job.dataset, job.split)
-        for job in plan.jobs.values()
-        for stage in registry[job.method].stages
-        if stage.name == job.stage and stage.resolve(job.hparams).has_auxiliary_stream
-    )
+    """Yield splits that lack auxiliary images to train with or to be tested on."""
+
+    def needs_all_classes(job: Job) -> bool:
+        declared = {stage.name: stage for stage in registry[job.method].stages}[job.stage]
+        trains = declared.resolve(job.hparams).has_auxiliary_stream
+        return trains or job.dataset.tested_on == "auxiliary"
+
+    jobs = filter(needs_all_classes, plan.jobs.values())
+    splits = dict.fromkeys((job.dataset, job.split) for job in jobs)
     if splits:
         from ltbench.data.errors import DataError
         from ltbench.data.split import check_auxiliary

@@ -204,7 +204,7 @@ TABLE_7: TableSpec[SurveyBoards, _Loss] = TableSpec(
 def survey_tables(boards: Iterable[ResultSet]) -> list[tuple[str, Table]]:
     """Return each dataset and network's tables, with the dataset's name."""
     groups: dict[tuple[str, str], list[ResultSet]] = {}
-    for board in boards:
+    for board in (board for board in boards if board.dataset.tested_on == "test"):
         groups.setdefault((board.dataset.id, board.recipe.network), []).append(board)
     return [
         (dataset, table)

@@ -38,7 +38,7 @@ class World:
     plan: object = None
 
     def __add__(self, other):
-        return World([*self.boards, *other.boards], {**self.records, **other.records})
+        return World([*self.boards, *other.boards], self.records | other.records, self.plan)
 
     def narrowed(self, board, seeds):
         (found,) = boards_of_seeds(self.plan, self.records, seeds)
@@ -49,7 +49,7 @@ class World:
         return evaluate(findings, self.boards, self.records, self.narrowed)
 
     def built(self, *findings):
-        of = Leaderboard([(None, self.boards)], Loaded(self.records), {}, findings)
+        of = Leaderboard([(self.plan, self.boards)], Loaded(self.records), {}, findings)
         return FINDINGS.build(of)
 
     def table(self, *findings):
@@ -377,3 +377,17 @@ def test_partial_values_are_compared_over_the_seeds_that_they_share(toy):
         "not testable",
         "BS Acc is partial; Softmax Acc is partial",
     )
+
+
+def test_no_claim_is_about_tuned_variants(toy):
+    tuned = [
+        {"label": "BS, lr", "method": "balanced_softmax", "recipe_overrides": {"stage1.epochs": 2}},
+        {"label": "BS (tuned)", "method": "balanced_softmax", "trials": ["a" * 16]},
+    ]
+    hits = {**HITS, "BS, lr": (1,) * 6, "BS (tuned)": (1,) * 6}
+    board = make_board(toy, tuple(hits), [*tuned, *VARIANTS], hits)
+    assert verdict(board, over(term("balanced_softmax"), term("softmax"))) == "holds"
+    any_variant = finding(over(term("*"), term("softmax")))
+    assert "BS, lr" not in board.evaluate(any_variant)[0].ours
+    alone = make_board(toy, tuple(hits), [VARIANTS[0], *tuned], hits)
+    assert verdict(alone, over(term("balanced_softmax"), term("softmax"))) == "not testable"

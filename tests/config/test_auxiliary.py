@@ -139,3 +139,19 @@ def test_the_registry_says_which_methods_need_held_out_images():
 def test_bad_auxiliary_data_is_refused(changes, path, code):
     values = DIGITS.model_dump(mode="json") | changes
     assert problems(lambda: validate(DatasetSpec, values, Location("x"))) == [("x", path, code)]
+
+
+TESTED = DIGITS.model_copy(update={"tested_on": "auxiliary"})
+
+
+def test_jobs_that_are_tested_on_auxiliary_images_hold_them_out_in_each_stage():
+    made = plan("softmax", "crt", dataset=TESTED)
+    held_out = Auxiliary(source="train_holdout", per_class=10)
+    assert {each.dataset.auxiliary for each in made.jobs.values()} == {held_out}
+    assert {row.dataset.id for row in made.rows} == {"digits_r20_on_auxiliary"}
+    assert keys(made).isdisjoint(keys(plan("softmax", "crt")))
+
+
+def test_a_method_is_not_tested_on_images_that_it_uses_itself():
+    found = problems(lambda: plan("softmax", "uno_ic", "meta_weight_net", dataset=TESTED))
+    assert found == [("grid toy", f"variants[{i}]", "conflict") for i in (1, 2)]

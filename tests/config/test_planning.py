@@ -434,3 +434,31 @@ def test_official_lists_have_a_balanced_counterpart_if_drawn_from_more_images():
         spec = load_dataset(name)
         made = plan("softmax", splits=SPLITS, dataset=spec, known=resized)
         assert [r.split for r in made.rows] == splits
+
+
+def test_changes_of_a_variant_are_those_of_its_own_stages():
+    changed = {"recipe_overrides": {"stage1.optimizer.lr": 0.5}}
+    made = plan(
+        "softmax",
+        v("LFME", "lfme", **changed),
+        v("BS", "balanced_softmax", **changed),
+        v("cRT", "crt", recipe_overrides={"stage2.epochs": 3}),
+        splits=SPLITS,
+    )
+    rates = {
+        job.label: job.stage_recipe.optimizer.lr
+        for job in made.jobs.values()
+        if job.split == "longtailed" and job.stage_recipe == job.recipe.stage1
+    }
+    assert rates.pop("softmax") == BASE.stage1.optimizer.lr
+    assert set(rates.values()) == {0.5}  # the student and its teachers
+    assert job(made, "cRT").stage_recipe.epochs == 3
+    assert row(made, "cRT").init_job == row(made, "softmax").key
+    balanced = job(made, "BS", "balanced")
+    assert (balanced.method, balanced.stage_recipe.optimizer.lr) == ("softmax", 0.5)
+
+
+def test_a_change_to_the_same_value_is_the_same_job():
+    same = {"stage1.optimizer.lr": BASE.stage1.optimizer.lr}
+    made = plan("softmax", v("Same", "softmax", recipe_overrides=same))
+    assert row(made, "softmax").key == row(made, "Same").key

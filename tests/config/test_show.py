@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from ltbench.config.files import available, read_file, with_variant_sets
+from ltbench.config.files import available, read_file, with_variants
 from ltbench.config.load import read_grid_file
 from ltbench.config.overrides import parse_overrides
 from ltbench.config.registry import load_registry
@@ -112,7 +112,7 @@ def test_what_is_printed_is_what_was_read(kind):
         path = find_any(f"{kind}/{name}")[1]
         values, location = read_file(kind, path)
         if kind == "grids":
-            values, _ = with_variant_sets(values, location)
+            values, _ = with_variants(values, location)
             loaded = read_grid_file(name, registry=load_registry())
             text = resolved_grid(loaded, (), load_registry()).partition("\n---\n")[0]
         else:

@@ -295,3 +295,19 @@ def test_a_class_without_auxiliary_images_is_refused(digits, make_data, make_rec
     check_auxiliary(with_auxiliary(digits, "unused_pool", 5), "longtailed")
     with raises(DataError, "split", "unused_pool(999)"):
         check_auxiliary(with_auxiliary(digits, "unused_pool", 999), "longtailed")
+
+
+@pytest.mark.parametrize("source", ["train_holdout", "unused_pool"])
+def test_jobs_may_be_tested_on_auxiliary_images(digits, raw, source):
+    spec = with_auxiliary(digits, source, 5, tested_on="auxiliary")
+    made = make_split(spec, raw, "longtailed")
+    assert made.test is made.auxiliary
+    assert made.test_hash == split_hash(made.auxiliary.labels)
+    assert not set(positions(raw, made.test.images)) & set(made.train.tolist())
+
+
+def test_the_data_module_tests_on_them(digits):
+    spec = with_auxiliary(digits, "train_holdout", 5, tested_on="auxiliary")
+    data = DataModule(spec, "longtailed", load_recipe("digits"), seed=0)
+    assert data.test_labels.tolist() == data.auxiliary.labels.tolist()
+    assert torch.cat([batch.labels for batch in data.test_dataloader()]).equal(data.test_labels)

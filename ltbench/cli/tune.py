@@ -1,0 +1,44 @@
+"""The verb that chooses hyper-parameters by trials."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ltbench.cli.options import Folders, GridName, Inputs
+from ltbench.cli.screen import print_bad, print_report, print_text
+
+
+def tune(
+    grid: GridName,
+    to: Annotated[
+        Path | None, typer.Option(help="Variant set to write, e.g. configs/variants/tuned.yaml.")
+    ] = None,
+    *,
+    folders: Folders,
+    inputs: Inputs,
+) -> None:
+    """Choose hyper-parameters by the trials of a grid, on auxiliary images.
+
+    The variants of the grid have a `sweep`, and its dataset `tested_on: auxiliary`. Prints the
+    trials; --to writes the tuned variants as a variant set, for other grids.
+    """
+    import yaml
+
+    from ltbench.analysis.tuning import tunings
+    from ltbench.core.files import write_atomically
+    from ltbench.report.table import build
+    from ltbench.report.tuning_table import TRIALS
+
+    loaded = folders.load()
+    plan = inputs.plan(grid)
+    tuned = tunings(plan, loaded.records)
+    for table in build([TRIALS], tuned):
+        print_report(table)
+    if to is not None:
+        variants = [each.variant.model_dump(exclude_defaults=True, mode="json") for each in tuned]
+        head = f"# Written by `ltbench tune --grid {plan.grid.name}`; never edited by hand.\n"
+        text = yaml.safe_dump({"variants": variants}, sort_keys=False, allow_unicode=True)
+        write_atomically(to, f"{head}{text}".encode(), durable=False)
+        print_text(str(to))
+    print_bad(loaded.bad)

@@ -1,0 +1,30 @@
+"""Values with the locations where they were written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ltbench.config.errors import Location, Merged
+
+Values = tuple[Any, Location]
+"""Values of a file, or of a part of it, and their location."""
+
+
+def merge(own: Values, base: Values) -> Values:
+    """Return values merged over a base; anything but mappings is replaced."""
+    (values, location), (inherited, origin) = own, base
+    if not (isinstance(values, dict) and isinstance(inherited, dict)):
+        return own
+    merged: dict[str, Values] = {}
+    for key in inherited | values:
+        mine, theirs = (values.get(key), location.at(key)), (inherited.get(key), origin.at(key))
+        if key in values:
+            merged[key] = merge(mine, theirs) if key in inherited else mine
+        else:
+            merged[key] = theirs
+    return joined(merged, location)
+
+
+def joined(parts: Mapping[str, Values], location: Location) -> Values:
+    """Return located values as one mapping with its location."""
+    values = {key: value for key, (value, _) in parts.items()}
+    return values, Merged.of(location, {key: where for key, (_, where) in parts.items()})
