@@ -36,6 +36,9 @@ MAX_SHOWN = 6
 TESTED = ("acc", "balanced_acc", "ua", "ra", *GROUPS)
 """Metrics with a significance test: means of accuracies, and their ratios."""
 
+FAILS = {-1: "reversed", 0: "not separable"}
+"""Results of a comparison that does not hold, by the sign of its significant difference."""
+
 NO_CAUSE = "cause not found"
 
 Verdict = Literal["holds", "not in this setting", "not separable", "not testable"]
@@ -153,12 +156,13 @@ class _Compared:
     """A comparison with its numbers.
 
     Attributes:
-        text: both numbers.
+        left, right: its sides with their numbers; the right one has the seeds, if some lack.
         sign: 1 if the claim is that the contrast is positive, else -1.
         parts: of the contrast, left minus right.
     """
 
-    text: str
+    left: str
+    right: str
     sign: int
     parts: tuple[Part, ...]
     contrast: Contrast
@@ -223,16 +227,17 @@ def _compare(
         except _MissingError as error:
             missing.append(str(error))
             continue
-        texts = [_text(*side, value) for side, value in zip((left, right), values, strict=True)]
+        ours, theirs = (_text(*s, value) for s, value in zip((left, right), values, strict=True))
         if named[0][1] is not named[1][1]:
-            texts[1] = f"with {right[1].recipe.name} {fixed(values[1], DECIMALS)}"
+            theirs = f"with {right[1].recipe.name} {fixed(values[1], DECIMALS)}"
         if len(seeds) < len(board.seeds):
-            texts.append(f"{len(seeds)} of {len(board.seeds)} seeds")
+            theirs += f", {len(seeds)} of {len(board.seeds)} seeds"
         sides = zip((left, right), (1, -1), strict=True)
         parts = merged([part for side, sign in sides for part in _parts(*side, sign, records)])
         compared.append(
             _Compared(
-                ", ".join(texts),
+                ours,
+                theirs,
                 1 if comparison.op == ">" else -1,
                 parts,
                 contrast(values[0] - values[1], parts, records),
@@ -249,29 +254,41 @@ def _verdict(
 ) -> tuple[Verdict, str]:
     """Return the verdict on a finding, and our numbers."""
     signs = {
-        each.text: each.sign * separation(corrected[each.parts], each.contrast.interval)
+        (each.left, each.right): each.sign
+        * separation(corrected[each.parts], each.contrast.interval)
         for each in compared
     }
     required = ceil(measured(finding.share) * len(signs))
-    hold, reversed_ = ([text for text in signs if signs[text] == sign] for sign in (1, -1))
+    hold, reversed_ = ([*signs.values()].count(sign) for sign in (1, -1))
     verdict: Verdict = (
         "holds"
-        if len(hold) >= required
+        if hold >= required
         else "not in this setting"
-        if len(signs) - len(reversed_) < required
+        if len(signs) - reversed_ < required
         else "not separable"
     )
     return verdict, _our_numbers(signs)
 
 
-def _our_numbers(signs: Mapping[str, int]) -> str:
-    """Return our numbers; of many comparisons only those that do not hold."""
-    remarks = {1: "", 0: " (not separable)", -1: " (reversed)"}
+def _our_numbers(signs: Mapping[tuple[str, str], int]) -> str:
+    """Return our numbers; of many comparisons only those that do not hold.
+
+    Args:
+        signs: by both sides of a comparison: 1 if it holds, -1 if it is reversed, else 0.
+    """
     if len(signs) <= MAX_SHOWN:
-        return "; ".join(f"{text}{remarks[sign]}" for text, sign in signs.items())
-    others = [f"{text}{remarks[sign]}" for text, sign in signs.items() if sign < 1]
-    shown = f"{len(signs) - len(others)} of {len(signs)} hold"
-    return f"{shown}; not {'; '.join(others)}" if others else shown
+        remarks = {sign: f" ({text})" for sign, text in FAILS.items()}
+        numbers = (f"{', '.join(sides)}{remarks.get(sign, '')}" for sides, sign in signs.items())
+        return "; ".join(numbers)
+    others: dict[tuple[int, str], list[str]] = {}
+    for (left, right), sign in signs.items():
+        others.setdefault((sign, right), []).append(left)
+    shown = [f"{[*signs.values()].count(1)} of {len(signs)} hold"]
+    for sign, text in FAILS.items():
+        for (of_sign, right), lefts in others.items():
+            if of_sign == sign:
+                shown.append(f"{text}, against {right}: {', '.join(lefts)}")
+    return "; ".join(shown)
 
 
 Side = tuple[Term, ResultSet]

@@ -391,3 +391,13 @@ def test_no_claim_is_about_tuned_variants(toy):
     assert "BS, lr" not in board.evaluate(any_variant)[0].ours
     alone = make_board(toy, tuple(hits), [VARIANTS[0], *tuned], hits)
     assert verdict(alone, over(term("balanced_softmax"), term("softmax"))) == "not testable"
+
+
+def test_of_many_comparisons_those_that_fail_are_listed_by_what_they_are_compared_to(toy):
+    labels = [f"Same {i}" for i in range(6)]
+    same = [{"label": v, "method": "ldam_drw", "hparams": {"kinds": [v]}} for v in labels]
+    hits = {**HITS, **dict.fromkeys(labels, HITS["Softmax"])}
+    board = make_board(toy, tuple(hits), [*VARIANTS, *same], hits)
+    [result] = board.evaluate(finding(over(term("*"), term("softmax")), share=0.1))
+    listed = ", ".join(f"{label} 48.7" for label in labels)
+    assert result.ours == f"3 of 9 hold; not separable, against Softmax 48.7: {listed}"
