@@ -1,8 +1,8 @@
 """Choose hyper-parameters by trials on auxiliary images.
 
 The trials of a variant are its runs in a grid that is tested on auxiliary images. Chosen is the
-trial with the highest mean of class accuracies there, the first of equals. Records name the keys of
-the trials, so that the choice can be made again.
+trial with the highest mean of class accuracies there, the first of equals. A tuned variant names
+the keys of its trials, so that the choice can be made again.
 """
 
 from collections import Counter

@@ -114,10 +114,8 @@ def with_variants(values: Any, location: Location) -> Values:
     Raises:
         ConfigError: naming everything wrong with the sets and sweeps.
     """
-    listed, here = (
-        values.get("variants") if isinstance(values, dict) else None,
-        location.at("variants"),
-    )
+    listed = values.get("variants") if isinstance(values, dict) else None
+    here = location.at("variants")
     if isinstance(listed, str):
         entries = _of_set(listed, here)
     elif isinstance(listed, list):
