@@ -36,7 +36,11 @@ Sets = Annotated[
 ]
 OnlyRows = Annotated[
     list[str] | None,
-    typer.Option("--only", help="Filter runs, e.g. variant=LDAM,NCM or seed=0; repeatable."),
+    typer.Option(
+        "--only",
+        help="Filter runs, e.g. variant=LDAM,NCM or seed=0, a label with commas in double quotes; "
+        "repeatable.",
+    ),
 ]
 DataRoot = Annotated[
     Path | None,

@@ -1,5 +1,6 @@
 """Overrides and filters: `--set recipe.stage1.epochs=5`, `--only seed=0`."""
 
+import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -240,8 +241,9 @@ class RowFilter:
 
 def _names(row: Run) -> dict[str, set[str]]:
     """Return the names of a run by field, e.g. label and method."""
+    variant = row.variant
     return {
-        "variant": {row.variant.label, row.variant.method},
+        "variant": {variant.label, variant.method, variant.trial_of or variant.label},
         "dataset": {row.dataset.name, row.dataset.id},
         "recipe": {row.recipe.name},
         "split": {row.split},
@@ -252,6 +254,8 @@ def _names(row: Run) -> dict[str, set[str]]:
 def parse_only(texts: Sequence[str]) -> RowFilter:
     """Parse `--only FIELD=VALUE,VALUE[,FIELD=VALUE]` options into one filter.
 
+    A value with commas is in double quotes.
+
     Raises:
         ConfigError: naming every option that is not of that form.
     """
@@ -261,7 +265,8 @@ def parse_only(texts: Sequence[str]) -> RowFilter:
     next_field = re.compile(rf",\s*(?=(?:{'|'.join(known)})=)")
     for option in (option for text in texts for option in next_field.split(text)):
         field, _, listed = option.partition("=")
-        values = tuple(value.strip() for value in listed.split(",") if value.strip())
+        quoted = next(csv.reader([listed], skipinitialspace=True), [])
+        values = tuple(value.strip() for value in quoted if value.strip())
         if field not in known:
             message = f"no field {format_value(field)}"
             problems.append(ONLY.problem("unknown-key", message, did_you_mean(field, known)))

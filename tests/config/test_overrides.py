@@ -205,6 +205,7 @@ def test_only_knows_methods_and_ids(rows):
     ids = {row.dataset.id for row in rows if parse_only(["dataset=toys_r10"]).matches(row)}
     assert ids == {"toys_r10"}
     assert parse_only(["seed=0", "seed=1"]).seed == ("0", "1")
+    assert parse_only(['variant="A, 1", B,seed=0']).variant == ("A, 1", "B")
     assert parse_only(["variant=A,B, seed=0,1"]) == RowFilter(variant=("A", "B"), seed=("0", "1"))
 
 

@@ -3,6 +3,8 @@
 import pytest
 
 from ltbench.config.load import load_grid
+from ltbench.config.overrides import parse_only
+from tests.config.test_planning import plan
 from tests.support.errors import problems
 from tests.support.toy_project import GRID
 
@@ -77,3 +79,12 @@ def test_values_of_a_sweep_are_checked_by_the_method(project, registry):
     found = problems(lambda: load_grid("swept", registry=registry))
     assert [code for _, _, code in found] == ["unknown-key"]
     assert found[0][0] == f"configs/grids/swept.yaml:{LINE}"
+
+
+def test_the_name_of_a_variant_is_that_of_its_trials():
+    swept = [{"label": label, "method": "softmax", "trial_of": "A"} for label in ("A, 1", "A, 2")]
+    made = plan(*swept, {"label": "B", "method": "softmax"})
+    assert [row.variant.label for row in made.only(parse_only(["variant=A"]).matches).rows] == [
+        "A, 1",
+        "A, 2",
+    ]
