@@ -248,8 +248,8 @@ class _Builder:
         if auxiliary is not None:
             images = sum(trials[0].split.auxiliary_counts or ())
             yield (
-                f"Values chosen by {len(variant.trials)} trials on {images} images of "
-                f"{auxiliary.id}, whose training its cost includes."
+                f"Values chosen by {len(variant.trials)} training runs, tested on {images} images "
+                f"of {auxiliary.id}; its cost includes them."
             )
         if variant.recipe_overrides:
             changes = (f"{name} {value}" for name, value in variant.recipe_overrides.items())

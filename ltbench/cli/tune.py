@@ -40,5 +40,5 @@ def tune(
         head = f"# Written by `ltbench tune --grid {plan.grid.name}`; never edited by hand.\n"
         text = yaml.safe_dump({"variants": variants}, sort_keys=False, allow_unicode=True)
         write_atomically(to, f"{head}{text}".encode(), durable=False)
-        print_text(str(to))
+        print_text(f"{to}, for grids that have {{set: {to.stem}}} among their variants")
     print_bad(loaded.bad)
