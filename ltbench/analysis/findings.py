@@ -326,7 +326,7 @@ def _tuned(entry: VariantResult) -> bool:
 
 
 def _find(term: Term, board: ResultSet) -> VariantResult | None:
-    """Return the variant that a term names, but for tuned ones, None if absent."""
+    """Return the variant that a term names, None if absent or tuned."""
     identity = (term.method, term.hparams, term.init_from, term.recipe)
     for entry in board.entries:
         variant = entry.variant

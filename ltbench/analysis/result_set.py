@@ -242,7 +242,7 @@ class _Builder:
         return tuple(remarks)
 
     def _tuning(self, variant: Variant) -> Iterator[str]:
-        """Yield by what the values of a tuned variant were chosen, and what they change."""
+        """Yield how values were tuned, and the changes to the recipe."""
         trials = [self.records[key].record for key in variant.trials if key in self.records]
         auxiliary = trials[0].job.dataset.auxiliary if trials else None
         if auxiliary is not None:

@@ -133,7 +133,10 @@ def _job_flops(
 
 
 def _runs(entry: VariantResult, records: Mapping[str, Stored]) -> list[list[Record]]:
-    """Return the records of each seed's run and its trials, empty if one is missing."""
+    """Return the records of each seed's run and its trials.
+
+    Empty if one is missing.
+    """
     trials = [with_dependencies(key, records) for key in entry.variant.trials]
     runs = [with_dependencies(key, records) for key in entry.keys if key in records]
     if not all((*trials, *runs)):

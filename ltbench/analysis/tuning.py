@@ -92,7 +92,7 @@ def _trials(plan: Plan) -> list[PlannedRun]:
 
 
 def _problems_of_trials(plan: Plan, records: Mapping[str, Stored]) -> Iterator[Problem]:
-    """Yield why no values can be chosen by the trials of a grid."""
+    """Yield why a grid has no trials to choose by."""
     here, rows = Location(f"grid {plan.grid.name}"), _trials(plan)
     if not rows:
         yield here.problem("no-effect", "no variant has a sweep: there are no trials")

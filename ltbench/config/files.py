@@ -109,7 +109,9 @@ def _extended(kind: Kind, path: Path, extending: tuple[Path, ...]) -> Values:
 
 
 def with_variants(values: Any, location: Location) -> Values:
-    """Return the values of a grid with its variant sets and sweeps expanded.
+    """Return the values of a grid with its variants expanded.
+
+    Variant sets become their variants, and sweeps their trials.
 
     Raises:
         ConfigError: naming everything wrong with the sets and sweeps.
@@ -134,7 +136,7 @@ def with_variants(values: Any, location: Location) -> Values:
 
 
 def _variants(item: Any, location: Location) -> Iterator[Values]:
-    """Yield what an entry stands for: itself, the variants of a set, or trials."""
+    """Yield the entry itself, the variants of its set, or its trials."""
     if isinstance(item, dict) and "set" in item:
         name = validate(VariantSetChoice, item, location).set
         for variant in _of_set(name, location.at("set")):

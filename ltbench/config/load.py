@@ -279,7 +279,7 @@ def _check_recipe_overrides(
     location: Location,
     problems: list[Problem],
 ) -> None:
-    """Collect the problems of a variant's changes to a recipe that is valid itself."""
+    """Collect the problems of a variant's changes to a valid recipe."""
     changes = item.get("recipe_overrides")
     if not changes or not isinstance(changes, dict):
         return

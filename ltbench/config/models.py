@@ -72,7 +72,7 @@ def one_or_many(value: Any) -> Any:
 
 
 def _as_tuple(value: Any) -> Any:
-    """Return a tuple of a list: a strict model takes lists from JSON alone."""
+    """Return a list as a tuple, which strict models ask for."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -484,7 +484,7 @@ class DatasetSpec(Spec):
 
     @property
     def test_name(self) -> str:
-        """Name of the images that jobs are tested on, the same at any ratio for a test set."""
+        """Name of the images to test on: at any ratio the same test set."""
         return self.name if self.tested_on == "test" else self.id
 
 
@@ -760,7 +760,7 @@ class Variant(Model):
 
     @property
     def is_default(self) -> bool:
-        """Whether it is its method with its own values under the grid's recipe."""
+        """Whether it changes neither its method's values nor the grid's recipe."""
         return not (self.hparams or self.recipe or self.recipe_overrides)
 
     @property
@@ -816,7 +816,7 @@ class VariantSet(Model):
 
 
 class DatasetChoice(Model):
-    """Dataset of a grid, and what to impose: imbalance ratios and type, images to test on."""
+    """Dataset of a grid, and fields to impose on it."""
 
     name: Name
     imbalance_ratio: Ratios | None = None

@@ -260,9 +260,9 @@ class _Expander:
         return variant.method if usual else f"{before}+{variant.method}"
 
     def default_variant(self, method: str, like: Variant | None = None) -> Variant:
-        """Return the default variant of a method, with another variant's recipe and init.
+        """Return the default variant of a method.
 
-        It is a variant of the grid without hyper-parameters, if there is one, so that both share a
+        It has the recipe and init of another variant, if one is given, and is a variant of the grid without hyper-parameters, if there is one, so that both share a
         job.
         """
         default = Variant(label=self.registry[method].title, method=method)
@@ -393,7 +393,7 @@ def _check_pretraining(grid: Grid, registry: MethodRegistry) -> None:
 def _check_tested_on(
     grid: Grid, datasets: Sequence[DatasetSpec], registry: MethodRegistry, resolver: HParamResolver
 ) -> None:
-    """Refuse variants that learn from the images that they would be tested on.
+    """Refuse variants that learn from the images to test on.
 
     Raises:
         ConfigError: naming each.

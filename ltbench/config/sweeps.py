@@ -12,9 +12,9 @@ from ltbench.config.validation import validate
 
 
 def trials_of(values: dict[str, Any], location: Location) -> list[Values]:
-    """Return the trials of a variant: one for each combination of swept values.
+    """Return the trials of a variant.
 
-    The last value that is swept changes first. A trial is labeled by its variant and its values.
+    There is one for each combination of swept values. The last value that is swept changes first. A trial is labeled by its variant and its values.
 
     Args:
         values: of the variant, with a `sweep`.
@@ -48,7 +48,7 @@ def trials_of(values: dict[str, Any], location: Location) -> list[Values]:
 
 
 def _short_names(variant: Variant) -> dict[str, str]:
-    """Return swept names as labels have them: the last part, if no other has it."""
+    """Return swept names for labels: the last part, if it is unique."""
     last = {name: name.rpartition(".")[2] for name in variant.sweep}
     times = Counter(last.values())
     return {name: word if times[word] == 1 else name for name, word in last.items()}

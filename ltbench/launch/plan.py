@@ -217,7 +217,7 @@ def _split_problems(specs: Iterable[DatasetSpec], location: Location) -> Iterato
 def _auxiliary_problems(
     plan: Plan, registry: MethodRegistry, location: Location, data_root: Path | None
 ) -> Iterator[Problem]:
-    """Yield splits that lack auxiliary images to train with or to be tested on."""
+    """Yield splits that lack auxiliary images to train with or test on."""
 
     def needs_all_classes(job: Job) -> bool:
         declared = {stage.name: stage for stage in registry[job.method].stages}[job.stage]

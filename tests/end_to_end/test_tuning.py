@@ -37,7 +37,8 @@ def test_the_chosen_values_are_a_variant_of_other_grids(project):
     assert {"softmax (tuned)", "balanced_softmax (tuned)"} <= {label for label, _ in trained}
     page = project.folder / "board"
     project.verb("leaderboard", grid, "--to", str(page))
-    assert "Values chosen by 2 training runs, tested on 80 images" in (page / "README.md").read_text()
+    text = (page / "README.md").read_text()
+    assert "Values chosen by 2 training runs, tested on 80 images" in text
 
 
 def test_no_value_is_chosen_on_test_images(project):
