@@ -484,7 +484,7 @@ class DatasetSpec(Spec):
 
     @property
     def test_name(self) -> str:
-        """Name of the images to test on: at any ratio the same test set."""
+        """Name of the images to test on; a test set is any ratio's."""
         return self.name if self.tested_on == "test" else self.id
 
 

@@ -262,8 +262,8 @@ class _Expander:
     def default_variant(self, method: str, like: Variant | None = None) -> Variant:
         """Return the default variant of a method.
 
-        It has the recipe and init of another variant, if one is given, and is a variant of the grid without hyper-parameters, if there is one, so that both share a
-        job.
+        It has the recipe and init of another variant, if one is given, and is a variant of the
+        grid without hyper-parameters, if there is one, so that both share a job.
         """
         default = Variant(label=self.registry[method].title, method=method)
         if like is not None:

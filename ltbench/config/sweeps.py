@@ -14,7 +14,8 @@ from ltbench.config.validation import validate
 def trials_of(values: dict[str, Any], location: Location) -> list[Values]:
     """Return the trials of a variant.
 
-    There is one for each combination of swept values. The last value that is swept changes first. A trial is labeled by its variant and its values.
+    There is one for each combination of swept values. The last value that is swept changes first. A
+    trial is labeled by its variant and its values.
 
     Args:
         values: of the variant, with a `sweep`.
@@ -33,14 +34,13 @@ def trials_of(values: dict[str, Any], location: Location) -> list[Values]:
     base = joined({k: (v, location.at(k)) for k, v in values.items() if k != "sweep"}, location)
     words = _short_names(variant)
     trials: list[Values] = []
-    for chosen in product(*(range(len(each)) for each in variant.sweep.values())):
+    for chosen in product(*map(enumerate, variant.sweep.values())):
         fields: dict[str, dict[str, Values]] = {"hparams": {}, "recipe_overrides": {}}
         label = variant.label
-        for (name, each), i in zip(variant.sweep.items(), chosen, strict=True):
+        for name, (i, value) in zip(variant.sweep, chosen, strict=True):
             field = "recipe_overrides" if is_stage_field(name) else "hparams"
-            fields[field][name] = (each[i], swept.at(name, i))
-            shown = each[i] if isinstance(each[i], str) else format_value(each[i])
-            label += f", {words[name]} {shown}"
+            fields[field][name] = (value, swept.at(name, i))
+            label += f", {words[name]} {value if isinstance(value, str) else format_value(value)}"
         own = {field: joined(parts, swept) for field, parts in fields.items()}
         own |= {"label": (label, swept), "trial_of": (variant.label, swept)}
         trials.append(merge(joined(own, location), base))
