@@ -1,12 +1,12 @@
 """Expand a grid into planned runs and the jobs that they share."""
 
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, get_args
 
-from ltbench.config.errors import Location, Problem, format_value, raise_all
+from ltbench.config.errors import Location, format_value, raise_all
+from ltbench.config.grid_problems import grid_problems
 from ltbench.config.hparams import HParamResolver
 from ltbench.config.models import Auxiliary, DatasetSpec, Grid, Job, Recipe, Split, Variant
 from ltbench.config.overrides import change_recipe
@@ -15,8 +15,6 @@ from ltbench.core.types import ClassSubset, Teacher
 
 Present = Callable[[DatasetSpec], Collection[ClassSubset]]
 BASELINE = "softmax"
-MOST_RESIZED = 2
-"""Largest `resize_shorter_side`, in image sizes: of larger images a test sees but the middle."""
 HELD_OUT = "less held-out images"
 """Label suffix of an init job that leaves out the held-out images of a later job."""
 
@@ -319,99 +317,6 @@ class _Expander:
         )
 
 
-def _check_recipes(
-    grid: Grid, datasets: Sequence[DatasetSpec], recipes: Mapping[str, Recipe]
-) -> None:
-    """Refuse recipes with another network, or for another kind of images.
-
-    Raises:
-        ConfigError: naming each.
-    """
-    problems: list[Problem] = []
-    location = Location(f"grid {grid.name}")
-    for i, variant in enumerate(grid.variants):
-        here = location.at("variants", i, "recipe")
-        own = recipes[variant.recipe] if variant.recipe else None
-        for base in (recipes[name] for name in grid.recipes):
-            if own and (own.network, own.norm) != (base.network, base.norm):
-                message = (
-                    f"{format_value(own.name)} has another network than {format_value(base.name)}"
-                )
-                problems.append(here.problem("conflict", message))
-    for dataset, recipe in product(datasets, recipes.values()):
-        if dataset.any_size == (recipe.resize_shorter_side is None):
-            have = "any size and need a resize_shorter_side" if dataset.any_size else "one size"
-            message = (
-                f"{format_value(recipe.name)} is not for {dataset.id}, whose images have {have}"
-            )
-            problems.append(location.at("recipes").problem("conflict", message))
-        elif (side := recipe.resize_shorter_side) is not None and not (
-            dataset.image_size <= side <= MOST_RESIZED * dataset.image_size
-        ):
-            message = (
-                f"{format_value(recipe.name)} resizes images to a shorter side of {side}, for an "
-                f"image_size from {-(-side // MOST_RESIZED)} to {side}; that of {dataset.id} is "
-                f"{dataset.image_size}"
-            )
-            problems.append(location.at("recipes").problem("conflict", message))
-    raise_all(problems)
-
-
-def _check_datasets(grid: Grid, datasets: Sequence[DatasetSpec]) -> None:
-    """Refuse datasets with the same id.
-
-    Raises:
-        ConfigError: naming each.
-    """
-    times = Counter(dataset.id for dataset in datasets)
-    location = Location(f"grid {grid.name}").at("datasets")
-    raise_all(
-        location.problem(
-            "duplicate", f"{format_value(name)} is the name of {n} datasets with their ratios"
-        )
-        for name, n in times.items()
-        if n > 1
-    )
-
-
-def _check_pretraining(grid: Grid, registry: MethodRegistry) -> None:
-    """Refuse pre-training that no variant starts from.
-
-    Raises:
-        ConfigError: naming each.
-    """
-    location, inits = Location(f"grid {grid.name}"), {v.init_from for v in grid.variants}
-    raise_all(
-        location.at("variants", i).problem(
-            "no-effect", f"{format_value(v.label)} only pre-trains; nothing starts from it"
-        )
-        for i, v in enumerate(grid.variants)
-        if not registry[v.method].predicts and inits.isdisjoint((v.label, v.method))
-    )
-
-
-def _check_tested_on(
-    grid: Grid, datasets: Sequence[DatasetSpec], registry: MethodRegistry, resolver: HParamResolver
-) -> None:
-    """Refuse variants that learn from the images to test on.
-
-    Raises:
-        ConfigError: naming each.
-    """
-    location, problems = Location(f"grid {grid.name}"), []
-    for spec in (spec for spec in datasets if spec.tested_on == "auxiliary"):
-        for i, variant in enumerate(grid.variants):
-            hparams = resolver.resolve(variant.method, variant.hparams, spec).values
-            stages = (stage.resolve(hparams) for stage in registry[variant.method].stages)
-            if any(stage.needs_auxiliary for stage in stages):
-                message = (
-                    f"{format_value(variant.label)} uses the auxiliary images of {spec.id} "
-                    "itself, and cannot be tested on them"
-                )
-                problems.append(location.at("variants", i).problem("conflict", message))
-    raise_all(problems)
-
-
 def expand(
     grid: Grid,
     datasets: list[DatasetSpec],
@@ -440,11 +345,8 @@ def expand(
             of images, pre-training that no variant starts from, and variants that learn from the
             images that they would be tested on.
     """
-    _check_datasets(grid, datasets)
-    _check_recipes(grid, datasets, recipes)
-    _check_pretraining(grid, registry)
     resolver = resolver or HParamResolver(registry)
-    _check_tested_on(grid, datasets, registry, resolver)
+    raise_all(grid_problems(grid, datasets, recipes, registry, resolver))
     expander = _Expander(grid, registry, recipes, present, overrides, resolver)
     bases = [recipes[name] for name in grid.recipes]
     rows: list[PlannedRun] = []
