@@ -341,9 +341,7 @@ def expand(
         resolver: of hyper-parameters; by default with the rules of configs/methods.
 
     Raises:
-        ConfigError: for datasets of one id, circles of variants, recipes of another network or kind
-            of images, pre-training that no variant starts from, and variants that learn from the
-            images that they would be tested on.
+        ConfigError: naming the problems of the grid, or a circle of variants.
     """
     resolver = resolver or HParamResolver(registry)
     raise_all(grid_problems(grid, datasets, recipes, registry, resolver))
