@@ -308,20 +308,22 @@ def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequenc
 
 def _counted(
     jobs: "list[Job]", plugins: Sequence[str]
-) -> "Callable[[Job], tuple[float | None, float]]":
-    """Return a function that counts a job's operations per image."""
+) -> "Callable[[Job], tuple[float | None, float] | None]":
+    """Return a function from a job to its operations per image, None if not counted."""
     from rich.progress import Progress
 
     from ltbench.launch.cost import cost_key
     from ltbench.training.measure import count_flops
 
     kinds = {cost_key(job): job for job in jobs}
+    counts = {}
     with Progress(console=console, transient=True) as bar:
-        counts = {
-            key: count_flops(job, plugins)
-            for key, job in bar.track(kinds.items(), description="counting operations")
-        }
-    return lambda job: counts[cost_key(job)]
+        for key, job in bar.track(kinds.items(), description="counting operations"):
+            try:
+                counts[key] = count_flops(job, plugins)
+            except (RuntimeError, ValueError) as error:
+                print_text(f"{job.label} [{job.stage}] could not be counted: {error}")
+    return lambda job: counts.get(cost_key(job))
 
 
 def _sharing(plan: "Plan") -> Iterator[tuple[str, ...]]:

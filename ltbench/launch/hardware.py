@@ -78,7 +78,7 @@ def describe_cost_on(
     hardware: Hardware,
     jobs: Iterable[Job],
     loaded: Loaded,
-    count: Callable[[Job], tuple[float | None, float]],
+    count: Callable[[Job], tuple[float | None, float] | None],
     data_root: Path | None = None,
 ) -> str:
     """Describe the estimated cost of jobs on hardware, and its source.
@@ -87,7 +87,8 @@ def describe_cost_on(
         hardware: the device.
         jobs: to estimate.
         loaded: the records; those measured on such hardware come first.
-        count: returns a job's floating-point operations per image of training and test.
+        count: returns a job's floating-point operations per image of training and test, None if
+            they could not be counted.
         data_root: of images that are counted.
     """
     jobs = list(jobs)
@@ -106,7 +107,7 @@ def describe_cost_on(
             unknown += 1
     groups = [(len(seconds), f"about {duration(sum(seconds))} on one {there}, as measured there")]
     groups += [(len(of), _range(hardware, name, sum(of))) for name, of in operations.items()]
-    groups += [(unknown, "of unknown duration, as their number of images is unknown")]
+    groups += [(unknown, "of unknown duration, as their images or operations are not known")]
     return "; ".join(
         text if number == len(jobs) else f"{number} of them {text}"
         for number, text in groups
@@ -115,12 +116,15 @@ def describe_cost_on(
 
 
 def _operations(
-    job: Job, cost: CostModel, count: Callable[[Job], tuple[float | None, float]]
+    job: Job, cost: CostModel, count: Callable[[Job], tuple[float | None, float] | None]
 ) -> float | None:
     """Return a job's floating-point operations, None if unknown."""
-    train, test = count(job)
+    counted = count(job)
     images = 0 if job.stage_recipe is None else cost.images_seen(job)
-    return None if images is None else images * (train or 0.0) + cost.images_tested(job) * test
+    if counted is None or images is None:
+        return None
+    train, test = counted
+    return images * (train or 0.0) + cost.images_tested(job) * test
 
 
 def _range(hardware: Hardware, precision: Precision, operations: float) -> str:

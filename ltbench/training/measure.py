@@ -30,7 +30,7 @@ PROBE = 8
 """Images of the first batch, whose time bounds the size of the others."""
 
 COUNTED = 2
-"""Images of a batch whose operations are counted."""
+"""Images of a batch whose operations are counted; doubled for methods that need more."""
 
 SMALL = 32
 """Side of the images that statistics are computed of, as those of all classes are many."""
@@ -78,14 +78,29 @@ def count_flops(job: Job, plugins: Sequence[str] = ()) -> tuple[float | None, fl
     """
     recipe = job.recipe.model_copy(update={"precision": "fp32"})  # which needs no emulation
     train, test = _steps(job.model_copy(update={"recipe": recipe}), torch.device("cpu"), plugins)
-    return None if train is None else _flops(train), _flops(test)
+    return None if train is None else _flops(train, recipe.batch_size), _flops(test, COUNTED)
 
 
-def _flops(make_step: MakeStep) -> float:
-    step = make_step(COUNTED)
+def _flops(make_step: MakeStep, batch_size: int) -> float:
+    size, step = _smallest_step(make_step, batch_size)
     with FlopCounterMode(display=False) as counter:
         step()
-    return float(counter.get_total_flops()) / COUNTED
+    return float(counter.get_total_flops()) / size
+
+
+def _smallest_step(make_step: MakeStep, batch_size: int) -> tuple[int, Step]:
+    """Return a step on few images, and their number.
+
+    Methods that draw images in groups refuse batches without room for one.
+    """
+    size = COUNTED
+    while True:
+        try:
+            return size, make_step(size)
+        except ValueError:
+            if size >= batch_size:
+                raise
+            size = min(2 * size, batch_size)
 
 
 def _steps(

@@ -78,3 +78,9 @@ def test_unknown_numbers_of_images_are_counted(softmax):
     )
     said = described([softmax, softmax.model_copy(update={"dataset": natural})])
     assert re.findall(r"(\d+) of them", said) == ["1", "1"]
+
+
+def test_jobs_whose_operations_are_not_counted_have_an_unknown_duration(softmax):
+    said = describe_cost_on(find_hardware("h100"), [softmax], Loaded(), lambda job: None)
+    assert "unknown duration" in said
+    assert not HOURS.search(said)

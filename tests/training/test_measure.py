@@ -71,3 +71,12 @@ def test_operations_of_a_step_count_backward_passes_and_teachers(resnet32):
 
 def test_a_stage_without_training_has_no_operations_of_a_step(plan):
     assert count_flops(plan.jobs[key(plan, "NCM")])[0] is None
+
+
+@pytest.mark.parametrize("label", ["OFA", "LMLE"])
+def test_methods_that_draw_groups_of_images_are_counted_on_more_images(label):
+    only = (f"variant={label}", "split=longtailed", "seed=0")
+    plan = make_plan(Request("cifar10_lt_fast", only=only))[0]
+    trained = [j for j in plan.jobs.values() if j.label == label and j.stage_recipe is not None]
+    assert trained
+    assert all(count_flops(job)[0] > 0 for job in trained)
