@@ -18,7 +18,6 @@ from ltbench.config.errors import (
     collect_errors,
     did_you_mean,
     format_value,
-    raise_all,
 )
 from ltbench.config.located import Values, joined, merge
 from ltbench.config.models import VariantSet, VariantSetChoice
@@ -108,28 +107,30 @@ def _extended(kind: Kind, path: Path, extending: tuple[Path, ...]) -> Values:
     return merge((values, location), _extended(kind, base, extending))
 
 
-def with_variants(values: Any, location: Location) -> Values:
+def with_variants(values: Any, location: Location, problems: list[Problem]) -> Values:
     """Return the values of a grid with its variants expanded.
 
     Variant sets become their variants, and sweeps their trials.
 
-    Raises:
-        ConfigError: naming everything wrong with the sets and sweeps.
+    Args:
+        values: of the grid.
+        location: where they were written.
+        problems: to which those of sets and sweeps are added; their variants are left out.
     """
     listed = values.get("variants") if isinstance(values, dict) else None
     here = location.at("variants")
+    entries: list[Values] = []
     if isinstance(listed, str):
-        entries = _of_set(listed, here)
+        with collect_errors(problems):
+            entries = _of_set(listed, here)
     elif isinstance(listed, list):
         entries = [(item, here.at(i)) for i, item in enumerate(listed)]
     else:
         return values, location
-    problems: list[Problem] = []
     variants: list[Values] = []
     for item, place in entries:
         with collect_errors(problems):
             variants += _variants(item, place)
-    raise_all(problems)
     parts = {key: (value, location.at(key)) for key, value in values.items()}
     where = Merged.of(here, {i: place for i, (_, place) in enumerate(variants)})
     return joined(parts | {"variants": ([item for item, _ in variants], where)}, location)

@@ -184,17 +184,18 @@ def read_grid_file(
         ConfigError: naming everything wrong with the grid, its datasets, recipes and variants.
     """
     path = find_grid(name_or_path)
-    values, location = with_variants(*read_file("grids", path))
     problems: list[Problem] = []
+    of_sets: list[Problem] = []
+    values, location = with_variants(*read_file("grids", path), of_sets)
     grid, specs = _check_grid(path.stem, values, location, (), registry, problems)
-    if overrides and not problems:
+    if overrides and not (problems or of_sets):
         top, mine = COMMAND_LINE.at("grid"), [o for o in overrides if o.target == "grid"]
         where = {key: location.at(key) for key in values} | {
             key: top.at(key) for key, *_ in (o.path for o in mine)
         }
         with collect_errors(problems):
             changed = apply_overrides(values, mine, top)
-            values, location = with_variants(changed, Merged.of(top, where))
+            values, location = with_variants(changed, Merged.of(top, where), of_sets)
             grid, specs = _check_grid(path.stem, values, location, overrides, registry, problems)
     hparams = list(_hparams(values, location, registry))
     changes = [o for o in overrides if o.target == "hparams"]
@@ -205,6 +206,10 @@ def read_grid_file(
             with collect_errors(problems):
                 if variant.method in resolver.registry:
                     resolver.check(variant.method, variant.values, specs, variant.location)
+    if of_sets:  # other problems, except those that variants of the sets may solve
+        missing = ("variants", "grid.variants")
+        others = (p for p in problems if p.path not in missing and p.code != "unknown-variant")
+        problems = [*of_sets, *others]
     raise_all(sorted(problems, key=lambda p: (p.file, p.line or 0)))
     if grid is None:
         raise RuntimeError(f"grid {path.stem} is neither valid nor has problems")

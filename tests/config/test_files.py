@@ -173,6 +173,7 @@ def test_each_problem_of_a_set_is_located_in_its_file(project, registry):
     project("grids/toys.yaml", f"{HEAD}variants:\n  - {{label: A, method: crtt}}\n  - set: pair\n")
     file = "configs/variants/pair.yaml"
     assert problems(lambda: load_grid("toys", registry=registry)) == [
+        ("configs/grids/toys.yaml:5", "variants[0].method", "unknown-method"),
         (f"{file}:4", "variants[2].init_form", "unknown-key"),
     ]
     project(
@@ -202,6 +203,27 @@ def test_what_is_wrong_with_naming_sets_is_named_together(project):
     project("grids/toys.yaml", f"{HEAD}variants: empty\n")
     assert problems(lambda: load_grid("toys")) == [
         ("configs/variants/empty.yaml:1", "variants", "out-of-range")
+    ]
+
+
+def test_an_unknown_set_does_not_hide_other_problems(project, registry):
+    project(
+        "grids/toys.yaml",
+        """\
+        title: Toys
+        datasets: [toy]
+        recipes: [short]
+        variants:
+          - {set: pear}
+          - {label: A, method: ldam_drw, hparams: {betta: 2}}
+          - {label: B, method: crt, init_from: of the set}
+        """,
+    )
+    file = "configs/grids/toys.yaml"
+    assert problems(lambda: load_grid("toys", registry=registry)) == [
+        (f"{file}:2", "datasets[0].name", "unknown-dataset"),
+        (f"{file}:5", "variants[0].set", "unknown-variant-set"),
+        (f"{file}:6", "variants[1].hparams.betta", "unknown-key"),
     ]
 
 

@@ -112,7 +112,7 @@ def test_what_is_printed_is_what_was_read(kind):
         path = find_any(f"{kind}/{name}")[1]
         values, location = read_file(kind, path)
         if kind == "grids":
-            values, _ = with_variants(values, location)
+            values, _ = with_variants(values, location, [])
             loaded = read_grid_file(name, registry=load_registry())
             text = resolved_grid(loaded, (), load_registry()).partition("\n---\n")[0]
         else:
