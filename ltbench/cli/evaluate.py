@@ -116,12 +116,12 @@ def predict(
     from ltbench.data.image_paths import find_images
     from ltbench.launch.display import progress_bar
 
-    export = _read(run, plugins)
     found = find_images(paths)
     problems = found.problems
     with collect_errors(problems):
         _check_csv(to_csv)
     with collect_errors(problems):
+        export = _read(run, plugins)
         if top > len(export.class_names()):
             message = f"{top} requested, the run has {len(export.class_names())} classes"
             raise Location("--top").error("out-of-range", message)

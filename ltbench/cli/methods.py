@@ -113,6 +113,8 @@ def methods_check(
     ] = None,
 ) -> None:
     """Check the methods of a file, with a verdict per check."""
+    if not file.is_file():  # before torch is imported
+        raise Location(str(file)).error("missing-file", "no such plugin")
     from ltbench.methods.plugins import import_plugin
     from ltbench.testing.jobs import Case
     from ltbench.testing.verdicts import verdicts

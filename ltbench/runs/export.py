@@ -22,6 +22,9 @@ from ltbench.runs.store import Stored, confusion_path, read_record, with_confusi
 
 WEIGHTS, CONFIG, RECORD, CARD = "weights.safetensors", "config.yaml", "record.json", "README.md"
 
+MATCHES = 5
+"""Keys that an error shows of those that begin with a prefix."""
+
 
 class ExportConfig(Model):
     """Content of `config.yaml`: the job, and its class names if known."""
@@ -78,7 +81,8 @@ def find_run(key: str, records: Mapping[str, Stored]) -> Record:
         return with_confusion(records[matches[0]])
     location = Location("RUN")
     if matches:
-        message = f"{len(matches)} runs begin with {format_value(key)}: {', '.join(matches)}"
+        shown = [*matches[:MATCHES], "..."] if len(matches) > MATCHES else matches
+        message = f"{len(matches)} runs begin with {format_value(key)}: {', '.join(shown)}"
         raise location.error("unknown-run", message)
     message = f"no record has the key {format_value(key)}"
     raise location.error("unknown-run", message, did_you_mean(key, records))
@@ -129,6 +133,11 @@ def read_export(folder: Path) -> Export:
         ConfigError: naming every problem with its configuration.
         RecordError: if its record is invalid, or other parts do not match it.
     """
+    if not (folder / RECORD).is_file():
+        message = "is no folder" if not folder.is_dir() else f"has no {RECORD}"
+        raise Location(display(folder)).error(
+            "missing-file", f"{message}; expected a folder written by `ltbench results export`"
+        )
     try:
         record = read_record(folder / RECORD)
     except RecordError as error:

@@ -98,6 +98,12 @@ def test_invalid_and_mismatched_parts_are_refused(exported, spoil, code):
         read_export(folder)
 
 
+def test_a_folder_that_is_no_export_is_an_error(tmp_path):
+    for folder in (tmp_path / "none", tmp_path):
+        (problem,) = problems_of(lambda folder=folder: read_export(folder))
+        assert (problem.file, problem.code) == (str(folder), "missing-file")
+
+
 def test_a_configuration_runs_no_code_and_is_validated(exported):
     folder, _ = exported
     text = (folder / CONFIG).read_text()
