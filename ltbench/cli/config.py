@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ltbench.cli.options import DataRoot, OnlyRows, Plugins, Selection, Sets
-from ltbench.cli.screen import print_text
+from ltbench.cli.screen import errors, print_text
 from ltbench.cli.verbs import Needs, Verbs, unless
 from ltbench.config.errors import Location
 
@@ -19,7 +19,10 @@ JOBS = Needs("--jobs")
 def config_show(
     name: Annotated[
         str,
-        typer.Argument(help="Name of a grid, recipe, dataset or variant set, or path of a grid."),
+        typer.Argument(
+            help="Name of a grid, recipe, dataset, variant set or method, e.g. digits or "
+            "datasets/digits, or path of a grid."
+        ),
     ],
     resolved: Annotated[
         bool,
@@ -38,22 +41,29 @@ def config_show(
     """Show a configuration: its file, its resolved values, or a grid's jobs."""
     import yaml
 
-    from ltbench.config.overrides import parse_overrides
+    from ltbench.config.overrides import Target, parse_overrides
     from ltbench.config.show import find_any, resolved_file, resolved_grid
     from ltbench.config.yaml_file import read_text
     from ltbench.launch.plan import make_plan, read_grid
 
     request = Selection(data_root, plugins, sets, only).request(name)
-    kind, path = find_any(name)
+    (kind, path), *others = find_any(name)
+    for other, _ in others:
+        note = f"{name} is also in configs/{other}: `ltbench config show {other}/{name}`"
+        errors.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if jobs and kind != "grids":
+        raise Location("--jobs").error("no-effect", f"has no effect: {name} is in configs/{kind}")
     if jobs:
         plan, _ = make_plan(request)
         values = {key: job.model_dump(mode="json") for key, job in plan.jobs.items()}
         print_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
     elif resolved and kind == "grids":
-        loaded, registry, overrides = read_grid(request)
-        print_text(resolved_grid(loaded, overrides, registry))
+        loaded, registry, changes = read_grid(request)
+        print_text(resolved_grid(loaded, changes, registry))
     elif resolved:
-        print_text(resolved_file(kind, path, parse_overrides(request.sets)))
+        targets: dict[str, tuple[Target, ...]] = {"recipes": ("recipe",), "datasets": ("dataset",)}
+        overrides = parse_overrides(request.sets, targets.get(kind, ()))
+        print_text(resolved_file(kind, path, overrides))
     elif sets:
         raise Location("--set").error("no-effect", "has no effect without --resolved or --jobs")
     else:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ltbench.cli.options import DataRoot, DatasetName, Sets
+from ltbench.cli.options import DataRoot, DatasetName
 from ltbench.cli.screen import console, print_text
 from ltbench.cli.verbs import Verbs, unless
 from ltbench.data.errors import DataError, OnBad
 
 if TYPE_CHECKING:
-    from ltbench.config.models import DatasetSpec
+    from ltbench.config.models import DatasetSpec, ImageLists
     from ltbench.data.describe import DataReport
 
 FIGURES = (".png", ".svg", ".pdf")
@@ -27,14 +27,20 @@ class Dataset:
 
     name: DatasetName
     data_root: DataRoot = None
-    sets: Sets = None
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Override a setting, e.g. dataset.imbalance_ratio=50; repeatable."
+        ),
+    ] = None
 
     def spec(self) -> "DatasetSpec":
         """Load the specification of the dataset."""
         from ltbench.config.load import load_dataset
-        from ltbench.config.overrides import parse_overrides
+        from ltbench.config.overrides import Target, parse_overrides
 
-        return load_dataset(self.name, parse_overrides(self.sets or ()))
+        targets: tuple[Target, ...] = ("dataset",)
+        return load_dataset(self.name, parse_overrides(self.sets or (), targets))
 
     def report(self) -> "DataReport":
         """Check the images of the dataset."""
@@ -158,6 +164,7 @@ def data_prepare(
     from ltbench.data.sources import dataset_path, resolve_root
 
     spec = dataset.spec()
+    _official_lists(spec)
     folder = dataset_path(spec, resolve_root(dataset.data_root))
     prepared = prepare(spec, expand_home(root), expand_home(lists), folder)
     print_text(describe_preparation(prepared))
@@ -175,10 +182,20 @@ def data_check_lists(
     from ltbench.data.official_lists import check_lists
 
     spec = load_dataset(name)
+    official = _official_lists(spec)
+    checked = check_lists(spec, official, expand_home(lists))
+    print_text(describe_lists(official, checked))
+
+
+def _official_lists(spec: "DatasetSpec") -> "ImageLists":
+    """Return the official lists of a dataset.
+
+    Raises:
+        DataError: if it has none.
+    """
     if spec.official_lists is None:
         raise DataError(f"{spec.name} has no official lists", "conflict")
-    checked = check_lists(spec, spec.official_lists, expand_home(lists))
-    print_text(describe_lists(spec.official_lists, checked))
+    return spec.official_lists
 
 
 @data_app.command("cache")

@@ -12,6 +12,7 @@ from ltbench.cli.options import Folders, GridName, Inputs, OnlyRows, RecordsDir,
 from ltbench.cli.screen import print_bad, print_text
 from ltbench.cli.tables import FINDINGS, RESULTS, read_leaderboard, trained_grids, write_results
 from ltbench.cli.verbs import Verbs
+from ltbench.config.errors import Location, format_value
 from ltbench.data.errors import printable
 
 EXPORTS = Path("exports")
@@ -107,6 +108,9 @@ def results_verify(
     from ltbench.report.figure_cache import draw_figures
     from ltbench.runs.store import RecordStore
 
+    if not records.is_dir():
+        message = f"no such folder: {format_value(str(records))}"
+        raise Location("--records").error("missing-file", message)
     loaded = RecordStore(records).load()
     plans = [inputs.plan(name) for name in trained_grids(loaded)]
     methods = inputs.methods().methods

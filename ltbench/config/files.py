@@ -75,10 +75,15 @@ def find_grid(name_or_path: str | Path) -> Path:
 
     A path has a slash or ends in .yaml.
     """
-    path = Path(name_or_path)
-    if isinstance(name_or_path, Path) or path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
-        return path
+    if isinstance(name_or_path, Path) or is_path(name_or_path):
+        return Path(name_or_path)
     return find_file("grids", name_or_path)
+
+
+def is_path(name: str) -> bool:
+    """Return whether a text is the path of a file, no name."""
+    path = Path(name)
+    return path.suffix in {".yaml", ".yml"} or len(path.parts) > 1
 
 
 def read_file(kind: Kind, path: Path) -> Values:

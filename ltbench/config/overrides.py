@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, get_args
 
@@ -47,21 +47,33 @@ class Override:
     value: Any
 
 
-def parse_overrides(texts: Sequence[str]) -> tuple[Override, ...]:
+def parse_overrides(
+    texts: Sequence[str], targets: Collection[Target] = TARGETS
+) -> tuple[Override, ...]:
     """Parse `--set PATH=VALUE` options.
 
     Paths are `grid.FIELD`, `recipe.FIELD`, `dataset.FIELD` (fields of fields joined by dots) and
     `hparams.VARIANT.NAME`, where VARIANT is a label, dots and all, or a method. The `scaled_epochs`
     of a recipe's stage are its epochs with the schedule scaled to them (see `scaled_stage`).
 
+    Args:
+        texts: as typed.
+        targets: what they can change here.
+
     Raises:
-        ConfigError: naming every option that has no meaning.
+        ConfigError: naming every option that has no meaning, or no effect.
     """
     problems: list[Problem] = []
     overrides: list[Override] = []
     for text in texts:
         with collect_errors(problems):
-            overrides.append(_parse(text))
+            override = _parse(text)
+            if override.target not in targets:
+                location = COMMAND_LINE.at(override.target, *override.path)
+                others = " or ".join(f"{target}.FIELD" for target in targets)
+                hint = f"only {others} has" if others else None
+                raise location.error("no-effect", "has no effect here", hint)
+            overrides.append(override)
     raise_all(problems)
     return tuple(overrides)
 

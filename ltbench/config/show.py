@@ -6,8 +6,15 @@ from typing import Any
 
 import yaml
 
-from ltbench.config.errors import COMMAND_LINE, KeyPath, Location, Merged
-from ltbench.config.files import KINDS, Kind, files_of, find_grid, read_file
+from ltbench.config.errors import (
+    COMMAND_LINE,
+    KeyPath,
+    Location,
+    Merged,
+    did_you_mean,
+    format_value,
+)
+from ltbench.config.files import KINDS, Kind, files_of, find_file, find_grid, is_path, read_file
 from ltbench.config.hparams import HParamResolver
 from ltbench.config.load import LoadedGrid, expand_datasets, load_dataset, load_recipe
 from ltbench.config.overrides import Override, apply_overrides
@@ -17,21 +24,26 @@ WIDTH = 100
 """Characters of a line beyond which a list or mapping is written one value a line."""
 
 
-def find_any(name: str) -> tuple[Kind, Path]:
-    """Return kind and file of a configuration.
+def find_any(name: str) -> list[tuple[Kind, Path]]:
+    """Return kind and file of the configurations of a name.
 
-    It is given as NAME, as recipes/NAME or the like, or as the path of a grid. A name of several
-    kinds is the first of: grid, recipe, dataset, variant set, rules of a method.
+    It is given as NAME, as recipes/NAME or the like, or as the path of a grid. Of a name of several
+    kinds, the order is: grid, recipe, dataset, variant set, rules of a method.
 
     Raises:
         ConfigError: if there is none.
     """
     head, _, rest = name.partition("/")
-    for kind in KINDS:
-        files = files_of(kind)
-        if path := files.get(rest if head == kind else name):
-            return kind, path
-    return "grids", find_grid(name)
+    files = {kind: files_of(kind) for kind in KINDS}
+    if head in files and rest:
+        kind = KINDS[KINDS.index(head)]
+        return [(kind, find_file(kind, rest))]
+    found = [(kind, paths[name]) for kind, paths in files.items() if name in paths]
+    if found or is_path(name):
+        return found or [("grids", find_grid(name))]
+    message = f"no grid, recipe, dataset, variant set or rules of a method {format_value(name)}"
+    known = {name for paths in files.values() for name in paths}
+    raise Location("configs").error("missing-file", message, did_you_mean(name, known))
 
 
 def resolved_file(kind: Kind, path: Path, overrides: Sequence[Override] = ()) -> str:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from ltbench.cli import app
 from ltbench.cli.tables import trained_grids
 from ltbench.config.errors import ConfigError
+from ltbench.data.errors import DataError
 from ltbench.runs.store import Loaded
 
 WITHOUT_SLURM = ("--partition gpu", "--time 8:00:00", "--nodes 1", "--slurm-option mem=32G")
@@ -85,6 +86,39 @@ def test_a_run_folder_that_is_not_there_is_an_error(command, tmp_path):
     result = CliRunner().invoke(app, [*command.split(), "--run-dir", str(tmp_path / "none")])
     (problem,) = result.exception.problems
     assert (problem.file, problem.code) == ("--run-dir", "missing-file")
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("data check digits --set recipe.batch_size=64 --set dataset.classes=10", ["--set"]),
+        ("config show recipes/digits --resolved --set dataset.classes=10", ["--set"]),
+        ("config show survey --resolved --set recipe.batch_size=64", ["--set"]),
+        ("config show recipes/digits --jobs", ["--jobs"]),
+    ],
+)
+def test_settings_of_another_configuration_are_refused(command, options):
+    assert refused(command) == options
+
+
+@pytest.mark.parametrize(
+    "verb", ["prepare digits --root . --lists .", "check-lists digits --lists ."]
+)
+def test_a_dataset_without_official_lists_is_not_prepared(verb):
+    result = CliRunner().invoke(app, ["data", *verb.split()])
+    assert isinstance(result.exception, DataError), result.output
+    assert result.exception.code == "conflict"
+
+
+def test_a_configuration_of_several_kinds_names_the_others():
+    result = CliRunner().invoke(app, ["config", "show", "imagenet_lt"])
+    assert "datasets/imagenet_lt" in result.stderr
+
+
+def test_records_that_are_not_there_are_not_verified(tmp_path):
+    result = CliRunner().invoke(app, ["results", "verify", "--records", str(tmp_path / "none")])
+    (problem,) = result.exception.problems
+    assert (problem.file, problem.code) == ("--records", "missing-file")
 
 
 def test_a_comparison_without_any_records_asks_for_a_grid(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from ltbench.config.load import read_grid_file
 from ltbench.config.overrides import parse_overrides
 from ltbench.config.registry import load_registry
 from ltbench.config.show import find_any, resolved_file, resolved_grid
-from tests.support.errors import problems
+from tests.support.errors import problems, suggested
 
 
 def comments(text):
@@ -48,19 +48,25 @@ def own(project):
 
 def test_a_name_is_found_among_all_kinds(own):
     own("recipes/toys.yaml", "title: R\n")
-    assert find_any("toys")[0] == "grids"
-    assert find_any("recipes/toys")[0] == "recipes"
-    assert find_any("short")[0] == "recipes"
-    assert find_any("pair")[0] == "variants"
-    assert find_any("focal")[0] == "methods"
-    assert find_any("configs/grids/toys.yaml")[0] == "grids"
-    assert problems(lambda: find_any("tois")) == [("configs/grids", "", "unknown-grid")]
+
+    def kinds(name):
+        return [kind for kind, _ in find_any(name)]
+
+    assert kinds("toys") == ["grids", "recipes", "datasets"]
+    assert kinds("recipes/toys") == ["recipes"]
+    assert kinds("short") == ["recipes"]
+    assert kinds("pair") == ["variants"]
+    assert kinds("focal") == ["methods"]
+    assert kinds("configs/grids/toys.yaml") == ["grids"]
+    assert problems(lambda: find_any("tois")) == [("configs", "", "missing-file")]
+    assert suggested(lambda: find_any("tois")) == [["toys"]]
+    assert problems(lambda: find_any("recipes/tois")) == [("configs/recipes", "", "unknown-recipe")]
 
 
 def test_values_from_other_files_say_from_which(own):
     own("recipes/long.yaml", "extends: short\ntitle: Long\nstage1: {epochs: 40}\n")
     overrides = parse_overrides(["recipe.stage1.optimizer.lr=0.2"])
-    text = resolved_file(*find_any("long"), overrides)
+    text = resolved_file(*find_any("long")[0], overrides)
     assert comments(text) == [
         ("title", None),
         ("network", "from short.yaml"),
@@ -109,7 +115,7 @@ def test_a_grid_says_where_hyper_parameters_come_from(own):
 @pytest.mark.parametrize("kind", ["grids", "recipes", "datasets", "variants", "methods"])
 def test_what_is_printed_is_what_was_read(kind):
     for name in available(kind):
-        path = find_any(f"{kind}/{name}")[1]
+        path = find_any(f"{kind}/{name}")[0][1]
         values, location = read_file(kind, path)
         if kind == "grids":
             values, _ = with_variants(values, location, [])
