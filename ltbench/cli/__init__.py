@@ -3,6 +3,7 @@
 Verbs import torch only when they touch jobs or data.
 """
 
+import os
 import signal
 import sys
 from typing import Annotated
@@ -75,6 +76,13 @@ def _version(
         raise typer.Exit
 
 
+def _of_system(error: OSError) -> str:
+    """Return an error of the operating system in the form of all others."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{os.fsdecode(error.filename)}: {error.strerror}"
+
+
 def main() -> None:
     """Run the command line; print errors of the user without a traceback."""
     ensure_utf8()
@@ -88,6 +96,6 @@ def main() -> None:
             errors.print(f"Interrupted by {name}.", style="yellow", highlight=False)
         sys.exit(128 + error.signal)
     except (ConfigError, DataError, RecordError, OSError) as error:
-        text = str(error) if isinstance(error, OSError) else error.described()
+        text = _of_system(error) if isinstance(error, OSError) else error.described()
         errors.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -183,7 +183,7 @@ def cancel(grid: GridName, run_dir: RunDir = Folders.run_dir, *, selection: Sele
     ids = [status.job_id for status in statuses if status.state is not None]
     if ids:
         slurm.cancel(ids)
-    print_text(f"{len(ids)} jobs cancelled.")
+    print_text(f"{len(ids)} jobs canceled.")
 
 
 def _print_tables(
@@ -345,7 +345,7 @@ def _sharing(plan: "Plan") -> Iterator[tuple[str, ...]]:
         shared = [f"same as {name}" for name in others] + [f"needs {name}" for name in sources]
         own = sum(owner[key] == label for key in keys)
         title = f"{label} (for UA)" if runs[0].needed_for_ua else label
-        yield title, split, str(len(runs)), str(own), ", ".join(shared)
+        yield title, split, str(len(runs)), str(own), "; ".join(shared)
 
 
 def status(

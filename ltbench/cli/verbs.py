@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, Signature, cleandoc, signature
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
@@ -59,17 +59,39 @@ class Verbs(typer.Typer):
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Function], Function]:
         """Return a decorator that registers a verb, like Typer's."""
-        register = super().command(name, cls=Verb, **settings)
+        command = super().command
 
         def add(function: Function) -> Function:
+            register = command(name, cls=Verb, help=_unwrapped(function.__doc__ or ""), **settings)
             register(_flatten_groups(function))
             return function
 
         return add
 
 
+def _unwrapped(text: str) -> str:
+    """Return a text with one line a paragraph, for a terminal of any width."""
+    return "\n\n".join(" ".join(part.split()) for part in cleandoc(text).split("\n\n"))
+
+
 class Verb(TyperCommand):
     """A verb that checks the rules of its options first."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments.
+
+        Raises:
+            typer.BadParameter: in plain words, for the first that is wrong or missing.
+        """
+        first = args[0] if args and not args[0].startswith("-") else None
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # pydantic's
+            missing = error.param is not None and not error.message
+            if missing and first is not None and "--grid" in _names(error.param):
+                error.message = f"Did you mean `--grid {first}`?"
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         """Check the rules and run the verb.

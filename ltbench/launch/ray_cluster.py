@@ -119,7 +119,7 @@ class RayRunner(Runner):
             _run
         )
         self.tasks: dict[str, ObjectRef[int]] = {}
-        self.cancelled: set[str] = set()
+        self.canceled: set[str] = set()
         self.settings = {
             name: value for name, value in os.environ.items() if name.startswith("LTBENCH_")
         }
@@ -151,9 +151,9 @@ class RayRunner(Runner):
         """Cancel every task, which stops its job."""
         import ray
 
-        for key in self.tasks.keys() - self.cancelled:  # once: a task may be stopping its job
+        for key in self.tasks.keys() - self.canceled:  # once: a task may be stopping its job
             ray.cancel(self.tasks[key])
-            self.cancelled.add(key)
+            self.canceled.add(key)
 
     def kill(self) -> None:
         """Kill every task and its job."""
@@ -182,7 +182,7 @@ def _run(folder: str, cwd: str, settings: Mapping[str, str]) -> int:
     )
     try:
         while process.poll() is None:
-            time.sleep(POLL)  # a cancelled task is interrupted between two polls
+            time.sleep(POLL)  # a canceled task is interrupted between two polls
     except KeyboardInterrupt:
         process.terminate()
     return process.wait()

@@ -1,7 +1,7 @@
 """Slurm: submits jobs through submitit; jobs save and requeue themselves.
 
 A job has one task per device. Its tasks handle signals themselves (USR2 before the time limit, TERM
-on preemption): they save a checkpoint, and the first one requeues the job, unless it was cancelled.
+on preemption): they save a checkpoint, and the first one requeues the job, unless it was canceled.
 Whether a job is done is decided by its record, never by its state in Slurm.
 """
 
@@ -41,7 +41,7 @@ STEP = ("srun", "--kill-on-bad-exit=1", "--unbuffered")
 """Command that starts a job's tasks; if one fails, the others are killed."""
 
 REQUEUABLE = {"RUNNING", "SIGNALING", "SUSPENDED"}
-"""States of a job that is neither cancelled nor requeued yet."""
+"""States of a job that is neither canceled nor requeued yet."""
 
 
 OPTION = re.compile(r"[a-z][a-z-]*=.*")

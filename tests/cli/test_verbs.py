@@ -1,5 +1,6 @@
 """Options without effect are refused, all at once."""
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from ltbench.cli.tables import trained_grids
 from ltbench.config.errors import ConfigError
 from ltbench.data.errors import DataError
 from ltbench.runs.store import Loaded
+from tests.support import processes
 
 WITHOUT_SLURM = ("--partition gpu", "--time 8:00:00", "--nodes 1", "--slurm-option mem=32G")
 
@@ -119,6 +121,40 @@ def test_records_that_are_not_there_are_not_verified(tmp_path):
     result = CliRunner().invoke(app, ["results", "verify", "--records", str(tmp_path / "none")])
     (problem,) = result.exception.problems
     assert (problem.file, problem.code) == ("--records", "missing-file")
+
+
+def said_of(command):
+    """Return what a command says, on one line, and check that it is no traceback."""
+    result = CliRunner().invoke(app, command.split(), env={"COLUMNS": "400"})
+    assert isinstance(result.exception, SystemExit), result.exception
+    return " ".join(result.output.split())
+
+
+def test_a_grid_without_its_option_is_understood():
+    assert "`--grid quickstart`" in said_of("plan quickstart --device cpu")
+    assert "Did you mean" not in said_of("plan --device cpu")
+
+
+def test_values_that_there_are_not_are_named_without_the_words_of_a_library():
+    said = said_of("plan --grid quickstart --export files")
+    assert "'files'" in said
+    assert "error," not in said
+
+
+def test_help_has_a_line_a_paragraph():
+    result = CliRunner().invoke(app, ["worker", "--help"], env={"COLUMNS": "400"})
+    (line,) = (line for line in result.output.splitlines() if "--run-dir; jobs" in line)
+    assert line.rstrip().endswith("have failed.")
+
+
+def test_an_error_of_the_system_names_the_file(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    command = ["leaderboard", "--to", str(path), "--records", str(tmp_path), "--published-only"]
+    done = processes.run(
+        [sys.executable, "-m", "ltbench", *command], capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stderr.strip()) == (2, f"{path}: File exists")
 
 
 def test_a_comparison_without_any_records_asks_for_a_grid(tmp_path, monkeypatch):

@@ -132,12 +132,12 @@ def test_two_nodes_train_one_job_and_are_preempted(cluster, project, local):
     assert record.training.losses == pytest.approx(local[key].training.losses, rel=1e-12)
 
 
-def test_cancelled_jobs_are_not_requeued_and_resume_later(cluster, project, local):
+def test_canceled_jobs_are_not_requeued_and_resume_later(cluster, project, local):
     only = ("--only", "seed=0")
     project.run("long.yaml", *SLURM, *only)
     under_way(cluster, project)
     words = ("--grid", "long.yaml", "--run-dir", str(project.out), *only)
-    assert "2 jobs cancelled" in project.call("cancel", *words, torch=False).stdout
+    assert "2 jobs canceled" in project.call("cancel", *words, torch=False).stdout
     cluster.wait_for(lambda: not cluster.queue())
     counts, text = project.status("long.yaml", *only)
     assert counts == {"missing": 2}

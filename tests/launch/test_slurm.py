@@ -85,7 +85,7 @@ def test_the_status_is_that_of_the_queue(run_dir, programs):
     [
         (STOPPED, None, "RUNNING", True),
         (STOPPED, None, "SIGNALING", True),
-        (STOPPED, None, "COMPLETING", False),  # cancelled, or requeued by Slurm
+        (STOPPED, None, "COMPLETING", False),  # canceled, or requeued by Slurm
         (STOPPED, None, "CANCELLED", False),
         (1, ENDED, "RUNNING", True),
         (1, "RuntimeError", "RUNNING", False),
