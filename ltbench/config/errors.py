@@ -15,6 +15,12 @@ KeyPath = tuple[str | int, ...]
 LONGEST = 60
 """Characters of a value that a message shows."""
 
+SHORTEST = 3
+"""Characters of a name that is looked for within others."""
+
+MOST_NEAR = 3
+"""Names that a message lists as those that were probably meant."""
+
 MOST_CHOICES = 15
 """Names that a message lists when none is near the unknown one."""
 
@@ -195,10 +201,14 @@ def join_or(names: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choices nearest to a name, or all if few."""
+    """Return the choices that contain a name or are nearest to it, or all if few."""
     choices, name = sorted(set(choices)), name[:LONGEST].casefold()
     folded = {choice.casefold(): choice for choice in choices}
-    near = get_close_matches(name, folded, n=3)
+    near = get_close_matches(name, folded, n=MOST_NEAR)
+    longer = [choice for choice in folded if len(name) >= SHORTEST and name in choice]
+    longer = [name] if name in folded else longer
+    if 0 < len(longer) <= MOST_NEAR:
+        return f"did you mean {join_or(folded[choice] for choice in longer)}?"
     if near:
         closeness = [SequenceMatcher(None, choice, name).ratio() for choice in near]
         near = [n for n, c in zip(near, closeness, strict=True) if c > closeness[0] - 0.1]
