@@ -12,7 +12,7 @@ import typer
 from ltbench.cli.options import DataRoot, DeviceName, Plugins
 from ltbench.cli.screen import errors, print_report, print_table, print_text
 from ltbench.cli.verbs import unless
-from ltbench.config.errors import Location, collect_errors, raise_all
+from ltbench.config.errors import Location, Problem, collect_errors, raise_all
 from ltbench.data.errors import listed
 from ltbench.training.options import Device
 
@@ -59,22 +59,27 @@ def evaluate(
     from ltbench.report.model_card import TESTED, Tested
     from ltbench.report.table import build
 
-    export = _read(run, plugins)
-    _check_csv(to_csv)
-    record = export.record
+    problems: list[Problem] = []
+    with collect_errors(problems):
+        _check_csv(to_csv)
+    with collect_errors(problems):
+        if images is not None and not images.is_dir():
+            raise Location("--images").error("missing-file", f"no such folder: {images}")
+    with collect_errors(problems):
+        export = _read(run, plugins)
+        record = export.record
+        trained_on = record.job.dataset
+        spec = trained_on if dataset is None else load_dataset(dataset)
+        _check_compatible(spec, trained_on)
+    raise_all(problems)
     on = _torch_device(device)
 
     from ltbench.data.evaluation_data import images_of_folder, part_of_dataset
     from ltbench.training.inference import predict_labeled, restore
 
-    trained_on = record.job.dataset
     if images is not None:
         test_images = images_of_folder(images, trained_on, record.job.recipe, export.class_names())
     else:
-        spec = trained_on
-        if dataset is not None:
-            spec = load_dataset(dataset)
-            _check_compatible(spec, trained_on)
         test_images = part_of_dataset(
             spec, part, record.job.split, data_root, export.config.classes
         )

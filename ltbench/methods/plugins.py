@@ -176,6 +176,11 @@ def _import(path: Path) -> Plugin:
     if not isinstance(methods, dict):
         message = "needs METHODS, a dict from key to class, or METRICS, a list"
         raise location.error("plugin", message)
+    raise_all(
+        location.at(str(key)).problem("plugin", f"expected a class, got {format_value(repr(kind))}")
+        for key, kind in methods.items()
+        if not isinstance(kind, type)
+    )
     hashes = {".".join(p): hashlib.sha256(source).hexdigest() for p, source in sources.items()}
     return Plugin(methods, metrics or (), content_hash(hashes))
 

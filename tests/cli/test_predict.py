@@ -126,4 +126,9 @@ def test_problems_with_the_arguments_are_found_together_before_any_prediction(fo
         ("--csv", "", "malformed")
     ]
     assert refused("evaluate", "run", *out) == [("--csv", "", "not-writable")]
+    assert refused("evaluate", "in", "--images", "none", *out) == [
+        ("--csv", "", "not-writable"),
+        ("--images", "", "missing-file"),
+        ("in", "", "missing-file"),
+    ]
     assert (folder / "list.csv").read_text().startswith("image,path")

@@ -50,6 +50,7 @@ def test_plugin_methods_join_the_registry(tmp_path):
         ("x = 1", "plugin", "METHODS"),
         ("METHODS = {'softmax': object}", "duplicate", '"softmax"'),
         ("METHODS = {'mine': object}", "plugin", '"mine"'),
+        ("METHODS = {'mine': 3}", "plugin", "expected a class"),
     ],
 )
 def test_broken_plugins_have_a_clear_error(tmp_path, monkeypatch, text, code, fact):
