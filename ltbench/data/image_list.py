@@ -48,10 +48,11 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """The valid rows of a list; whether it has a split column."""
+    """The valid rows of a list; whether it has a split column, and could be read."""
 
     rows: tuple[Row, ...] = ()
     has_splits: bool = True
+    was_read: bool = True
 
 
 def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> FileIndex:
@@ -86,8 +87,13 @@ def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> FileInd
     files = {part: tuple(_files(folder, rows[part], label_of, seen, problems)) for part in rows}
     problems += odd
     problems += shared_files(files)
-    problems += [f"{names[part]} has no {part} images" for part in rows if not rows[part]]
-    if not odd and len(label_of) != classes:
+    problems += [
+        f"{names[part]} has no {'training' if part == 'train' else part} images"
+        for part in rows
+        if not rows[part] and tables[names[part]].was_read
+    ]
+    all_read = all(table.was_read for table in tables.values())
+    if all_read and not odd and len(label_of) != classes:
         found = f": {', '.join(label_of)}" if len(label_of) <= MOST_CHOICES else ""
         problems.append(
             f"the lists have {len(label_of)} classes, the configuration {classes}{found}"
@@ -135,7 +141,7 @@ def _read(folder: Path, name: str, problems: list[str]) -> Table:
         lines = read_lines(folder / name)
     except DataError as error:
         problems.append(str(error))
-        return Table()
+        return Table(was_read=False)
     columns: Sequence[str] = ()
     rows: list[Row] = []
     for number, cells in _cells(name, lines, problems):

@@ -324,7 +324,8 @@ def test_lists_must_have_the_configured_number_of_classes(folder):
 
 
 def test_missing_and_empty_lists(folder):
-    assert "no.csv is missing" in rejected(folder, {"train": "no.csv", "test": "own.csv"})[1]
+    _, text = rejected(folder, {"train": "no.csv", "test": "own.csv"})
+    assert text.splitlines()[1:] == ["  no.csv is missing"]
     (folder / "own.csv").write_text("\n".join(rows(("train",))))
     assert "own.csv has no test" in rejected(folder)[1]
     assert "class cow" not in rejected(folder, {"train": "no.csv", "test": "own.csv"})[1]
