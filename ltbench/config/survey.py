@@ -22,7 +22,7 @@ class SurveyEntry(Model):
     """A method or dataset of the survey.
 
     Attributes:
-        key: of the method, or name of the dataset, if it is built.
+        key: of the method, or name of the dataset, if it is implemented.
         task: that it is for, if the suite does not have it.
     """
 
@@ -40,9 +40,9 @@ class SurveyEntry(Model):
 
     @property
     def state(self) -> str:
-        """Whether it is built, planned, or of another task."""
+        """Whether it is implemented, planned, or of another task."""
         if self.key is not None:
-            return f"built ({self.key})"
+            return f"implemented ({self.key})"
         return "planned" if self.task is None else f"another task ({self.task})"
 
 

@@ -1,4 +1,4 @@
-"""What the suite was held against, in sentences.
+"""How the suite was validated, in sentences.
 
 README and page open with it.
 """
@@ -36,8 +36,8 @@ def _oracles(of: Leaderboard) -> str:
     methods = [info for info in of.methods.values() if info.family != OWN]
     held = sum(info.oracle is not None for info in methods)
     return (
-        f"{held} of {len(methods)} methods are held against numbers from their authors' code, "
-        "values and gradients in double precision."
+        f"{held} of {len(methods)} methods are checked against numbers from their authors' "
+        "code: values and gradients in double precision."
     )
 
 
@@ -49,9 +49,9 @@ def _whole_runs(of: Leaderboard) -> str:
     )
     largest = max(abs(run.difference) for run in found.runs)
     return (
-        f"trained by the authors' code, outside of this repository, and by ours ({found.recipe}, "
-        "one run each), accuracies "
-        f"differ by at most {fixed(largest, 1)} points: {pairs}."
+        "trained by the authors' code (outside of this repository) and by ours, accuracies differ "
+        f"by at most {fixed(largest, 1)} points ({found.recipe}, one run each; theirs and ours): "
+        f"{pairs}."
     )
 
 
@@ -72,9 +72,10 @@ def _order(of: Leaderboard) -> list[tuple[str, str]]:
         rho = rank_correlation([*compared.published.values()], ours)
         again = rank_correlation(*map(table.accuracies, (table.imbalance_ratio, table.ceiling)))
         text = (
-            f"on {board.title}, {board.recipe.title}, {len(ours)} methods are in the order of "
-            f"{table.title} with a rank correlation of {fixed(rho, 2)}; its own table for ratio "
-            f"{table.ceiling} is so with {fixed(again, 2)}. `ltbench agreement` has both orders."
+            f"on {board.title}, {board.recipe.title}, the order of {len(ours)} methods has a rank "
+            f"correlation of {fixed(rho, 2)} with that of {table.title}. Within that paper, ratios "
+            f"{table.imbalance_ratio} and {table.ceiling} have {fixed(again, 2)}. "
+            "`ltbench agreement` prints the orders."
         )
         return [("Order of methods", text)]
     return []
@@ -84,7 +85,7 @@ def _spread() -> str:
     method, dataset, ratio, network = CELL
     found = [*published_spread(*CELL).values()]
     return (
-        f"the accuracy of {method.lower()} on {dataset}, ratio {ratio}, {network}, runs from "
-        f"{fixed(found[0], 1)} to {fixed(found[-1], 1)} over {len(found)} sources. Only numbers "
-        "under one recipe are compared here."
+        f"the accuracy of {method.lower()} on {dataset}, ratio {ratio}, {network}, is "
+        f"between {fixed(found[0], 1)} and {fixed(found[-1], 1)} in {len(found)} sources. Only "
+        "numbers under one recipe are compared here."
     )

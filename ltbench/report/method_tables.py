@@ -83,8 +83,8 @@ def _survey_caption(of: Sequence[Named]) -> str:
     others = [section == "datasets" for section, entry in of if entry.task is not None]
     fit = [entry for section, entry in of if section != "datasets" and entry.task is None]
     return (
-        f"{sum(entry.key is not None for entry in fit)} of {len(fit)} methods are built; their "
-        f"keys are in brackets. {others.count(False)} more methods and {others.count(True)} "
+        f"{sum(entry.key is not None for entry in fit)} of {len(fit)} methods are implemented; "
+        f"their keys are in brackets. {others.count(False)} more methods and {others.count(True)} "
         "datasets are for other tasks than the classification of single labeled images."
     )
 

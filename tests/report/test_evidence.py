@@ -47,7 +47,7 @@ def test_numbers_are_those_of_the_reference_files(toy):
     }
     low, high = min(values.values()), max(values.values())
     assert (
-        f"from {float(low):.1f} to {float(high):.1f} over {len(values)}"
+        f"between {float(low):.1f} and {float(high):.1f} in {len(values)} "
         in (found["Published numbers"])
     )
 
