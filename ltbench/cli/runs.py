@@ -281,6 +281,10 @@ def plan(
     print_table(("Variant", "Split", "Runs", "Own jobs", "Shared jobs"), _sharing(planned))
     counts = f"{len(planned.rows)} runs, {len(planned.jobs)} jobs"
     print_text(f"{planned.grid.title}: {counts}; {todo}.")
+    if "balanced" in planned.grid.splits:
+        for spec in dict.fromkeys(row.dataset for row in planned.rows):
+            if not spec.has_balanced_counterpart:
+                print_text(f"{spec.id} has no balanced counterpart, and so no UA and RA.")
     for recipe in dict.fromkeys(job.recipe for job in jobs):
         if note := missing_weights(recipe, selection.data_root):
             print_text(f"{note}.")

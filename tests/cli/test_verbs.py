@@ -123,6 +123,15 @@ def test_records_that_are_not_there_are_not_verified(tmp_path):
     assert (problem.file, problem.code) == ("--records", "missing-file")
 
 
+@pytest.mark.parametrize(
+    ("splits", "noted"), [("longtailed,balanced", True), ("longtailed", False)]
+)
+def test_a_balanced_split_that_there_is_not_is_noted(splits, noted):
+    command = f"plan -g inaturalist2018 --only variant=Softmax --set grid.splits=[{splits}]"
+    result = CliRunner().invoke(app, [*command.split(), "--set", "grid.seeds=[0]"])
+    assert ("no balanced counterpart" in result.output) == noted, result.output
+
+
 def said_of(command):
     """Return what a command says, on one line, and check that it is no traceback."""
     result = CliRunner().invoke(app, command.split(), env={"COLUMNS": "400"})
