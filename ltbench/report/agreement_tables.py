@@ -3,7 +3,7 @@
 They have both orders, and how far these agree.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -44,9 +44,9 @@ class Compared:
         return {name: value for name, value in both if name in self.scores}
 
     @property
-    def enough(self) -> bool:
-        """Whether there are methods enough for an order."""
-        return len(self.scores) >= FEWEST
+    def has_order(self) -> bool:
+        """Whether our accuracies order enough methods: they do not all tie."""
+        return len(self.scores) >= FEWEST and len(set(map(mean, self.scores.values()))) > 1
 
     @property
     def agreement(self) -> Agreement:
@@ -145,8 +145,17 @@ ORDERS: TableSpec[Orders, Order] = TableSpec(
 )
 
 
+def _ordered(table: ReferenceTable, runs: Sequence[Mapping[str, Any]]) -> list[Compared]:
+    """Return our accuracies on each board whose methods have an order."""
+    compared = (
+        Compared(table, f"{dataset}, {recipe}", scores_of(table, own))
+        for (dataset, recipe), own in boards_of(table, runs).items()
+    )
+    return [each for each in compared if each.has_order]
+
+
 def agreement_tables(
-    runs: Iterable[Mapping[str, Any]], earlier: Iterable[Mapping[str, Any]] = ()
+    runs: Sequence[Mapping[str, Any]], earlier: Sequence[Mapping[str, Any]] = ()
 ) -> list[Table]:
     """Build the tables of agreement with each published table.
 
@@ -155,20 +164,11 @@ def agreement_tables(
         earlier: of boards of which the agreement alone is shown.
 
     Returns:
-        Nothing of a published table that shares too few rows with every board.
+        Nothing of a published table with whose rows no board has an order.
     """
     made: list[Table] = []
     for table in reference_tables():
-        now, before = (
-            [
-                compared
-                for (dataset, recipe), own in boards_of(table, each).items()
-                if (
-                    compared := Compared(table, f"{dataset}, {recipe}", scores_of(table, own))
-                ).enough
-            ]
-            for each in (runs, earlier)
-        )
+        now, before = (_ordered(table, each) for each in (runs, earlier))
         boards = [Order(compared.title, compared.agreement) for compared in (*now, *before)]
         if boards:
             made += [both for compared in now for both in build([BOTH], compared)]

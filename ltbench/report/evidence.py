@@ -66,7 +66,7 @@ def _order(of: Leaderboard) -> list[tuple[str, str]]:
     for table in reference_tables():
         own = boards_of(table, runs).get((board.dataset.id, board.recipe.name), [])
         compared = Compared(table, board.title, scores_of(table, own))
-        if not compared.enough:
+        if not compared.has_order:
             continue
         ours = [mean(values) for values in compared.scores.values()]
         rho = rank_correlation([*compared.published.values()], ours)

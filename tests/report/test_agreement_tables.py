@@ -42,3 +42,10 @@ def test_boards_stand_beside_the_tables_own_other_ratio():
 
 def test_two_methods_have_no_order():
     assert agreement_tables(runs("fast", 2)) == []
+
+
+def test_methods_that_all_tie_have_no_order():
+    """As after so few epochs that each predicts a single class."""
+    alike = [{**run, "acc": Fraction(10)} for run in runs("fast", 5)]
+    assert agreement_tables(alike) == []
+    assert len(agreement_tables(runs("before", 4), alike)[-1].rows) == 2
