@@ -1,5 +1,6 @@
 """Tables of methods: all, the survey's, and the summary of a board."""
 
+import ast
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -7,7 +8,7 @@ from fractions import Fraction
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.result_set import VariantResult
 from ltbench.config.planning import BASELINE
-from ltbench.config.registry import OWN, MethodInfo
+from ltbench.config.registry import OWN, REGISTRY, MethodInfo
 from ltbench.config.survey import Section, SurveyEntry
 from ltbench.report.context import LABEL, BoardContext, metric_column
 from ltbench.report.cost_table import forward_cost
@@ -42,6 +43,14 @@ class Methods:
             "our reading": info.own_reading,
         }
         return ", ".join(name for name, exists in evidence.items() if exists)
+
+
+def definition(info: MethodInfo) -> str:
+    """Return the docstring of a method's file, which is never run; empty for a plugin's."""
+    path = REGISTRY.parent / info.family / f"{info.key}.py"
+    if not path.is_file():
+        return ""
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
 def _stages(info: MethodInfo) -> str:

@@ -1,21 +1,19 @@
 """The README's summary table, and the page of the methods (docs/methods.md)."""
 
-import ast
 import textwrap
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from ltbench.config.registry import MethodInfo
+from ltbench.config.registry import OWN, MethodInfo
 from ltbench.config.survey import survey_entries
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.evidence import evidence
 from ltbench.report.formats import escape_markdown, markdown
 from ltbench.report.leaderboard import update_between_markers
-from ltbench.report.method_tables import METHODS, SUMMARY, SURVEY, Methods
+from ltbench.report.method_tables import METHODS, SUMMARY, SURVEY, Methods, definition
 from ltbench.report.table import build
 from ltbench.runs.store import Loaded
 
-PACKAGE = Path(__file__).parent.parent
 GENERATED = "Written by `make leaderboard`; never edited by hand."
 
 WIDTH = 108
@@ -56,16 +54,18 @@ def methods_page(methods: Mapping[str, MethodInfo], recorded: Collection[str] = 
     ]
     for family in dict.fromkeys(info.family for info in methods.values()):
         parts.append(f"## {family.replace('_', ' ').capitalize()}")
-        for key, info in methods.items():
-            if info.family == family:
-                path = f"ltbench/methods/{family}/{key}.py"
-                source = (PACKAGE.parent / path).read_text(encoding="utf-8")
-                docstring = ast.get_docstring(ast.parse(source)) or ""
-                parts.append(f"### {escape_markdown(info.title)}")
-                keys = ", also ".join(f"`{name}`" for name in (key, *info.aliases))
-                parts.append(f"Key {keys}, [{path}](../{path})")
-                parts.append(f"```text\n{docstring}\n```")
+        parts += [_method(info) for info in methods.values() if info.family == family]
     return "\n\n".join(parts) + "\n"
+
+
+def _method(info: MethodInfo) -> str:
+    """Return the section of a method; a plugin's has neither link nor text."""
+    keys = ", also ".join(f"`{name}`" for name in (info.key, *info.aliases))
+    path = f"ltbench/methods/{info.family}/{info.key}.py"
+    link = "" if info.family == OWN else f", [{path}](../{path})"
+    text = definition(info)
+    parts = [f"### {escape_markdown(info.title)}", f"Key {keys}{link}"]
+    return "\n\n".join([*parts, f"```text\n{text}\n```"] if text else parts)
 
 
 def published_methods(loaded: Loaded) -> set[str]:

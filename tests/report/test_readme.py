@@ -25,6 +25,12 @@ def test_the_page_of_the_methods_is_up_to_date():
     assert page.count("```text\n") == len(METHODS)
 
 
+def test_a_method_of_a_plugin_has_neither_link_nor_text():
+    own = METHODS["lws"].model_copy(update={"key": "mine", "family": "own", "title": "Mine"})
+    page = methods_page({**METHODS, "mine": own})
+    assert page.endswith("\n\n## Own\n\n### Mine\n\nKey `mine`\n")
+
+
 def test_the_page_of_the_methods_lists_the_survey():
     page = methods_page(METHODS)
     entries = list(survey_entries())

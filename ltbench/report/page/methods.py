@@ -1,6 +1,5 @@
 """Sections of methods: paper, definition, hyper-parameters, results, curves."""
 
-import ast
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ import numpy as np
 
 from ltbench.analysis.relative_to_baseline import by_frequency, class_accuracy
 from ltbench.analysis.result_set import VariantResult
-from ltbench.config.registry import REGISTRY, MethodInfo
+from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import mean
 from ltbench.report.families import FAMILIES, Family, family_of
+from ltbench.report.method_tables import definition
 from ltbench.report.page.board_views import BoardView
 from ltbench.report.page.cells import RenderedCell
 from ltbench.runs.store import Stored
@@ -117,20 +117,12 @@ def _section(
         title=info.title if info else key,
         family=family_of(key, methods),
         info=info,
-        definition=_definition(info) if info else "",
+        definition=definition(info) if info else "",
         hparams=_hparams(info) if info else (),
         rows=tuple(_row(view, entry, columns) for view, entry in used),
         command=f"ltbench run --grid {grid} --only variant={key}",
         curves=tuple(_curves(used, records)),
     )
-
-
-def _definition(info: MethodInfo) -> str:
-    """Return the docstring of the method's file, which is never run."""
-    path = REGISTRY.parent / info.family / f"{info.key}.py"
-    if not path.is_file():
-        return ""
-    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
 def _hparams(info: MethodInfo) -> tuple[HParams, ...]:
