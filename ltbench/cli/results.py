@@ -12,7 +12,7 @@ from ltbench.cli.options import Folders, GridName, Inputs, OnlyRows, RecordsDir,
 from ltbench.cli.screen import print_bad, print_text
 from ltbench.cli.tables import FINDINGS, RESULTS, read_leaderboard, trained_grids, write_results
 from ltbench.cli.verbs import Verbs
-from ltbench.config.errors import Location, format_value
+from ltbench.config.errors import Location, Problem, collect_errors, format_value, raise_all
 from ltbench.data.errors import printable
 
 EXPORTS = Path("exports")
@@ -106,11 +106,17 @@ def results_verify(
     )
     from ltbench.report.drawing import can_draw
     from ltbench.report.figure_cache import draw_figures
+    from ltbench.report.readme import check_markers
     from ltbench.runs.store import RecordStore
 
+    wrong: list[Problem] = []
     if not records.is_dir():
         message = f"no such folder: {format_value(str(records))}"
-        raise Location("--records").error("missing-file", message)
+        wrong.append(Location("--records").problem("missing-file", message))
+    if readme.exists():
+        with collect_errors(wrong):
+            check_markers(readme)
+    raise_all(wrong)
     loaded = RecordStore(records).load()
     plans = [inputs.plan(name) for name in trained_grids(loaded)]
     methods = inputs.methods().methods

@@ -66,7 +66,7 @@ def leaderboard(
     from ltbench.report.figure_cache import draw_figures, write_figures
     from ltbench.report.formats import FORMATS
     from ltbench.report.leaderboard import write_formats
-    from ltbench.report.readme import methods_page, published_methods
+    from ltbench.report.readme import check_markers, methods_page, published_methods
     from ltbench.runs.state import failed_jobs
     from ltbench.runs.store import RecordStore
 
@@ -78,6 +78,8 @@ def leaderboard(
         for name in chosen
         if name not in known
     )
+    if readme is not None:
+        check_markers(readme)
     loaded = RecordStore(folders.records).load() if published_only else folders.load()
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
     failed: set[str] = set()

@@ -76,22 +76,3 @@ def _section(plan: Plan, boards: Sequence[ResultSet], of: Leaderboard) -> dict[s
         "state": f"{state}, {failed} failed." if failed else f"{state}.",
         "tables": tables,
     }
-
-
-def update_between_markers(path: Path, marker: str, text: str) -> None:
-    """Replace the text between two markers of a file.
-
-    The markers are `<!-- marker:begin -->` and `<!-- marker:end -->`.
-
-    Raises:
-        ValueError: if the file does not have each of the two once, in this order.
-    """
-    begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
-    old = path.read_text(encoding="utf-8")
-    if old.count(begin) != 1 or old.count(end) != 1 or old.index(begin) > old.index(end):
-        raise ValueError(f"{path} needs exactly one {begin}, followed by exactly one {end}")
-    before, rest = old.split(begin)
-    after = rest.split(end)[1]
-    new = f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}"
-    if new != old:
-        write_atomically(path, new.encode(), durable=False)

@@ -3,11 +3,9 @@ import sys
 import textwrap
 from dataclasses import replace
 
-import pytest
-
 from ltbench.report.context import Leaderboard
 from ltbench.report.formats import FORMATS
-from ltbench.report.leaderboard import update_between_markers, write_formats, write_leaderboard
+from ltbench.report.leaderboard import write_formats, write_leaderboard
 from ltbench.runs.store import Loaded, RecordStore, record_path, write_record
 from tests.support import processes
 
@@ -57,35 +55,6 @@ def test_a_bad_record_is_listed_and_in_no_table(toy, tmp_path):
     assert path.name in before
     assert "missing" in after
     assert path.name not in after
-
-
-def test_markers(tmp_path):
-    path = tmp_path / "README.md"
-    path.write_text("a\n<!-- table:begin -->\nold\n<!-- table:end -->\nb <!-- other:begin -->\n")
-    update_between_markers(path, "table", "new\n\n")
-    expected = "a\n<!-- table:begin -->\n\nnew\n\n<!-- table:end -->\nb <!-- other:begin -->\n"
-    assert path.read_text() == expected
-    before = path.stat().st_mtime_ns
-    update_between_markers(path, "table", "new")
-    assert path.read_text() == expected
-    assert path.stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "<!-- t:begin -->",
-        "<!-- t:end --><!-- t:begin -->",
-        "<!-- t:begin --><!-- t:begin --><!-- t:end -->",
-    ],
-)
-def test_markers_must_be_there_once(tmp_path, text):
-    path = tmp_path / "README.md"
-    path.write_text(text)
-    with pytest.raises(ValueError, match="exactly one <!-- t:begin -->"):
-        update_between_markers(path, "t", "x")
-    assert path.read_text() == text
 
 
 def test_a_thousand_records_without_torch(toy, tmp_path):

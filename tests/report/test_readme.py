@@ -1,13 +1,22 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
 from ltbench.analysis.result_set import boards
+from ltbench.cli import app
 from ltbench.config.registry import load_registry
 from ltbench.config.survey import survey_entries
 from ltbench.report.context import Leaderboard
 from ltbench.report.method_tables import METHODS as TABLE
 from ltbench.report.method_tables import SUMMARY, Methods
-from ltbench.report.readme import methods_page, published_methods, refresh_readme
+from ltbench.report.readme import (
+    between_markers,
+    methods_page,
+    published_methods,
+    refresh_readme,
+)
 from ltbench.runs.store import Loaded, RecordStore
 from tests.support.tables import made, said, texts
 
@@ -53,8 +62,34 @@ def test_a_readme_is_refreshed_in_place_and_only_between_its_markers(tmp_path, t
     assert first.endswith("after\n")
     assert "| Softmax" in first
     assert "- **Equations**: " in first
+    before = copy.stat().st_mtime_ns
     refresh_readme(copy, of)
     assert copy.read_text() == first
+    assert copy.stat().st_mtime_ns == before
+
+
+def test_only_the_text_between_the_markers_is_replaced():
+    text = "a\n<!-- t:begin -->\nold\n<!-- t:end -->\nb <!-- other:begin -->\n"
+    assert between_markers(text, "t", "new\n\n") == text.replace("old", "\nnew\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<!-- evidence:begin -->",
+        "<!-- evidence:end --><!-- evidence:begin -->",
+        "<!-- evidence:begin --><!-- evidence:begin --><!-- evidence:end -->",
+    ],
+)
+def test_a_readme_without_its_markers_is_refused_before_anything_is_written(tmp_path, text):
+    readme, to = tmp_path / "README.md", tmp_path / "results"
+    readme.write_text(f"{text}<!-- leaderboard:end -->")
+    command = ("leaderboard", "--grid", "quickstart", "--records", tmp_path, "--published-only")
+    words = [*command, "--to", to, "--readme", readme]
+    error = CliRunner().invoke(app, [*map(str, words)]).exception
+    assert [(p.file, p.code) for p in error.problems] == [(str(readme), "malformed")] * 2
+    assert not to.exists()
 
 
 def test_the_summary_has_ten_rows_and_softmax(toy):
