@@ -135,6 +135,9 @@ class RayRunner(Runner):
 
     def poll_finished(self) -> Iterable[tuple[str, int | None]]:
         """Wait a moment for tasks to end."""
+        if not self.tasks:  # other runs hold the jobs left; `ray.wait` would return at once
+            time.sleep(POLL)
+            return
         import ray
         from ray.exceptions import RayError
 

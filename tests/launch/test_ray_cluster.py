@@ -1,8 +1,13 @@
 import sys
 
 import pytest
+from rich.console import Console
 
-from ltbench.launch.ray_cluster import JobResources, connected
+from ltbench.launch import ray_cluster as module
+from ltbench.launch.display import RunDisplay
+from ltbench.launch.ray_cluster import JobResources, RayRunner, connected
+from ltbench.launch.runner import POLL, RunnerConfig
+from ltbench.runs.run_dir import RunDirectory
 from tests.support.errors import problems_of
 from tests.support.training_jobs import options
 
@@ -24,3 +29,13 @@ def test_without_the_extra_it_is_named(monkeypatch):
     (problem,) = problems_of(lambda: connected(None, options()).__enter__())
     assert (problem.file, problem.code) == ("--launcher", "unavailable")
     assert "ltbench[ray]" in problem.message
+
+
+def test_a_runner_without_tasks_waits_for_the_jobs_of_others(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    slept = []
+    monkeypatch.setattr(module.time, "sleep", slept.append)
+    display = RunDisplay(Console(quiet=True), {}, 1)
+    config = RunnerConfig({}, {}, {}, RunDirectory(tmp_path), options(), display)
+    assert list(RayRunner(config, JobResources(1, 0)).poll_finished()) == []
+    assert slept == [POLL]
