@@ -119,10 +119,12 @@ class JobLock:
         created = self._create(number + 1)
         if created is None:
             return None
+        path, handle = created
         try:
-            return HeldLock(*created, details)
+            return HeldLock(path, handle, details)
         except OSError:  # a full disk: others have seen only that the number is in use
-            created[0].unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            os.close(handle)
             raise
 
     def holder(self) -> Holder | None:
@@ -137,8 +139,10 @@ class JobLock:
         """Free a lock whose holder is dead, unless another process has."""
         if created := self._create(holder.number + 1):
             _, handle = created
-            os.write(handle, FREE)
-            os.close(handle)
+            try:
+                os.write(handle, FREE)
+            finally:
+                os.close(handle)
 
     def _holder(self, number: int) -> Holder | None:
         try:

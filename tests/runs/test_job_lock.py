@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -199,6 +200,7 @@ def test_without_flock_heartbeats_count(lock, monkeypatch):
 
 def test_a_full_disk_leaves_no_lock_file(lock, monkeypatch):
     lock.acquire().release()
+    handles = set(Path("/proc/self/fd").iterdir())
 
     def full(handle, data):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -207,6 +209,7 @@ def test_a_full_disk_leaves_no_lock_file(lock, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         lock.acquire()
     monkeypatch.undo()
+    assert set(Path("/proc/self/fd").iterdir()) == handles
     assert lock.holder() is None
     assert lock.acquire() is not None
 
