@@ -66,13 +66,12 @@ class CostModel:
         self.training: Measurements = {}  # images per second
         self.tests: Measurements = {}  # seconds
         self.test_images: dict[str, int] = {}
-        self.sources: dict[tuple[str, str], None] = {("run", hardware): None}
-        self.sources["published", hardware] = None
+        sources: dict[tuple[str, str], None] = {}  # provenance and hardware of the records
         for stored in loaded.records.values():
             record = stored.record
             job, cost = record.job, record.cost
             source = (stored.provenance, record.environment.hardware)
-            self.sources[source] = None
+            sources[source] = None
             if record.test is not None:
                 self.test_images[job.dataset.test_name] = sum(record.test.totals)
             for similar in _similarity_keys(job):
@@ -80,6 +79,7 @@ class CostModel:
                 if cost.images_per_second is not None:
                     self.training.setdefault(key, []).append(cost.images_per_second)
                 self.tests.setdefault((*key, job.dataset.test_name), []).append(cost.test_seconds)
+        self.sources = sorted(sources, key=lambda each: (each[1] != hardware, each[0] != "run"))
 
     def estimate(self, job: Job) -> Estimate | None:
         """Estimate a job's duration; None if no similar job was measured.
@@ -126,7 +126,7 @@ class CostModel:
 
     def _from_records(self, job: Job) -> tuple[float, str, str] | None:
         """Return images per second, their hardware and source."""
-        for source in sorted(self.sources, key=lambda source: source[1] != self.hardware):
+        for source in self.sources:
             for similar in _similarity_keys(job):
                 if rates := self.training.get((*source, *similar)):
                     return median(rates), source[1], RECORDS
