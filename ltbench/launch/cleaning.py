@@ -61,12 +61,13 @@ def needed_jobs(
     keys = {key for plan in plans for key in plan.jobs}
     grids = {plan.grid.name for plan in plans}
     for path in sorted(run_dir.plans.glob("*.json")):
-        saved = read_json(path)
-        if saved is None:
-            message = "is damaged; nothing is removed, because it may name any job"
-            raise Location(str(path)).error("unreadable", message)
-        keys |= saved["jobs"].keys()
-        grids.add(saved["grid"])
+        match read_json(path):
+            case {"grid": str(grid), "jobs": dict(jobs)}:
+                keys |= jobs.keys()
+                grids.add(grid)
+            case _:
+                message = "is damaged; nothing is removed, because it may name any job"
+                raise Location(str(path)).error("unreadable", message)
     for key, stored in records.items():
         known = stored.record.grid in grids and not stored.record.job.ad_hoc
         if stored.provenance == "published" or not known:

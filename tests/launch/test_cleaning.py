@@ -1,7 +1,5 @@
 """Which job folders `clean` may remove, and which it never may."""
 
-import json
-
 import pytest
 
 from ltbench.launch.cleaning import needed_jobs, save_plan, unneeded_folders
@@ -108,8 +106,11 @@ def test_a_folder_that_is_no_run_folder_is_refused(tmp_path):
     ]
 
 
-def test_with_a_damaged_saved_plan_nothing_is_removed(run_dir, ncm):
+@pytest.mark.parametrize(
+    "text", ['{"grid": ', '{"grid": "x"}', '{"grid": "x", "jobs": ["a"]}', "[]"]
+)
+def test_with_a_damaged_saved_plan_nothing_is_removed(run_dir, ncm, text):
     save_plan(ncm, run_dir)
     (path,) = run_dir.plans.iterdir()
-    path.write_text(json.dumps({"grid": "x"})[:-3])
+    path.write_text(text)
     assert problems(lambda: removable(run_dir)) == [(str(path), "", "unreadable")]
