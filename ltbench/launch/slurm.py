@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltbench.config.errors import Location, format_value, raise_all
+from ltbench.config.errors import ConfigError, Location, format_value, raise_all
 from ltbench.config.models import Job
 from ltbench.core.files import read_json, write_json
 from ltbench.launch.ranks import STOPPED
@@ -102,7 +102,8 @@ def submit(
         Slurm's id of each job, including those that were queued before.
 
     Raises:
-        ConfigError: if Slurm or submitit is missing, or devices do not divide among the nodes.
+        ConfigError: if Slurm or submitit is missing, devices do not divide among the nodes, or
+            Slurm refuses the jobs, as for an unknown partition.
         Interruption: on a stop signal, between two arrays.
     """
     if options.devices % settings.nodes:
@@ -119,16 +120,32 @@ def submit(
         for needed_ids, group in groups.items():
             executor = _executor(run_dir, options, settings, needed_ids)
             for array in _chunks(group, MAX_ARRAY):
-                for job in array:
-                    reset_retries(run_dir.job(job.key))
-                folders = [str(write_task(job, run_dir, options)) for job in array]
-                with DeferredInterruption():  # so that each queued job's id is saved
-                    submitted = executor.map_array(_run, folders)
-                    for job, queued in zip(array, submitted, strict=True):
-                        ids[job.key] = queued.job_id
-                        write_json(run_dir.job(job.key).submission, {"slurm": queued.job_id})
-                _rename({ids[job.key]: job_name(job) for job in array})
+                ids |= _submit_array(array, executor, run_dir, options)
     return ids
+
+
+def _submit_array(
+    jobs: list[Job], executor: "SlurmExecutor", run_dir: RunDirectory, options: Options
+) -> dict[str, str]:
+    """Submit an array of jobs; return Slurm's id of each."""
+    for job in jobs:
+        reset_retries(run_dir.job(job.key))
+    folders = [str(write_task(job, run_dir, options)) for job in jobs]
+    with DeferredInterruption():  # so that each queued job's id is saved
+        try:
+            queued = executor.map_array(_run, folders)
+        except RuntimeError as error:
+            raise _refusal("sbatch", str(error)) from error
+        ids = {job.key: one.job_id for job, one in zip(jobs, queued, strict=True)}
+        for key, job_id in ids.items():
+            write_json(run_dir.job(key).submission, {"slurm": job_id})
+    _rename({ids[job.key]: job_name(job) for job in jobs})
+    return ids
+
+
+def _refusal(program: str, words: str) -> ConfigError:
+    """Return the error of a program of Slurm, with the first line of its words."""
+    return Location(program).error("unavailable", words.strip().partition("\n")[0])
 
 
 def query_statuses(keys: Iterable[str], run_dir: RunDirectory) -> dict[str, SchedulerStatus]:
@@ -141,8 +158,17 @@ def query_statuses(keys: Iterable[str], run_dir: RunDirectory) -> dict[str, Sche
 
 
 def cancel(ids: Iterable[str]) -> None:
-    """Cancel jobs by Slurm's ids."""
-    subprocess.run(["scancel", *ids], check=True)  # noqa: S603, S607 - ids from Slurm
+    """Cancel jobs by Slurm's ids.
+
+    Raises:
+        ConfigError: if Slurm refuses one.
+    """
+    command = ["scancel", *ids]
+    done = subprocess.run(  # noqa: S603 - ids from Slurm
+        command, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise _refusal("scancel", done.stderr)
 
 
 def run_and_requeue(folder: Path) -> int:

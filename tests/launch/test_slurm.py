@@ -7,7 +7,7 @@ from ltbench.launch import slurm
 from ltbench.launch.ranks import STOPPED
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import ENDED, SchedulerStatus, record_failure
-from tests.support.errors import problems
+from tests.support.errors import problems, problems_of
 from tests.support.training_jobs import job, options
 
 
@@ -67,6 +67,21 @@ def test_without_slurm_nothing_is_queued(run_dir, monkeypatch):
     assert problems(lambda: slurm.submit({one.key: one}, run_dir, options(), settings)) == [
         ("--launcher", "", "unavailable")
     ]
+
+
+def test_what_slurm_refuses_is_an_error_with_its_words(run_dir, programs):
+    pytest.importorskip("submitit")
+    refusal = 'echo "error: invalid partition specified: gpo" >&2; exit 1'
+    programs(srun="true", sbatch=refusal, scancel=refusal, squeue="true")
+    one = job()
+    for command, refused in (
+        ("sbatch", lambda: slurm.submit({one.key: one}, run_dir, options(), slurm.Settings("gpo"))),
+        ("scancel", lambda: slurm.cancel(["7"])),
+    ):
+        (problem,) = problems_of(refused)
+        assert (problem.file, problem.code) == (command, "unavailable")
+        assert problem.message == "error: invalid partition specified: gpo"
+    assert not run_dir.job(one.key).submission.exists()
 
 
 def test_the_status_is_that_of_the_queue(run_dir, programs):
