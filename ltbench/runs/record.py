@@ -75,6 +75,12 @@ class Calibration(Model):
     accuracy: tuple[float, ...]
     ece: float
 
+    @model_validator(mode="after")
+    def _one_value_a_bin(self) -> Self:
+        if not len(self.counts) == len(self.confidence) == len(self.accuracy):
+            raise ValueError("calibration needs one value a bin of each kind")
+        return self
+
     @property
     def mean_confidence(self) -> Fraction:
         """Mean confidence over all test images."""
@@ -128,6 +134,13 @@ class EvaluationResult(Counts):
     confusion_sha256: str | None = Field(default=None, pattern=HEX64)
     auroc_pairs: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     average_precision: tuple[Annotated[float, Field(gt=0, le=1)] | None, ...] | None = None
+
+    @model_validator(mode="after")
+    def _calibration_of_all_images(self) -> Self:
+        if (images := sum(self.calibration.counts)) != sum(self.totals):
+            message = f"calibration is of {images} of {sum(self.totals)} test images"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _one_prediction_an_image(self) -> Self:

@@ -59,6 +59,8 @@ def test_bits_round_trip(images):
         ("test__correct", "AAAA", "do not fit 300 test images"),
         ("test__correct", "not base64!", "base64"),
         ("test__calibration__ece", float("nan"), "finite"),
+        ("test__calibration__accuracy", [0.5, 0.5], "one value a bin"),
+        ("test__calibration__counts", [301], "calibration is of 301 of 300 test images"),
         ("split__bad_images", 3, "bad images"),
         ("training__losses", [2.0, 1.0], "2 losses for 3 epochs"),
         ("training__losses", [2.0, 1.0, float("inf")], "finite"),
