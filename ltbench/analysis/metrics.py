@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from ltbench.config.errors import Location
 from ltbench.core.exact import mean, mean_accuracy, measured, root
-from ltbench.core.groups import GROUPS, Group, class_groups
+from ltbench.core.groups import GROUPS, Group
 from ltbench.runs.record import EvaluationResult, Record
 
 TableName = Literal["main", "groups", "calibration", "more"]
@@ -292,6 +292,5 @@ def metric_values(
     test = test or record.test
     if test is None:
         return dict.fromkeys(metric.key for metric in run_metrics())
-    groups = class_groups(record.split.longtailed_counts, record.job.dataset.shot_rule)
-    run = EvaluatedRun(record, test, groups)
+    run = EvaluatedRun(record, test, record.groups)
     return {metric.key: metric.of(run) for metric in run_metrics()}

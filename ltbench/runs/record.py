@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from ltbench.config.models import Job, Model
 from ltbench.core.exact import measured
-from ltbench.core.groups import Group
+from ltbench.core.groups import Group, class_groups
 from ltbench.core.label_shift import Direction, Shift
 from ltbench.core.open_set import f_measure
 
@@ -183,6 +183,19 @@ class EvaluationResult(Counts):
                 raise ValueError("average_precision needs one value a class with test images")
         return self
 
+    @model_validator(mode="after")
+    def _bits_fit(self) -> Self:
+        images, hits = sum(self.totals), sum(self.hits)
+        packed = base64.b64decode(self.correct, validate=True)
+        if len(packed) != (images + 7) // 8:
+            raise ValueError(f"correctness bits do not fit {images} test images")
+        number = int.from_bytes(packed, "big")
+        if number % (1 << -images % 8):
+            raise ValueError("bits are set after the last test image")
+        if number.bit_count() != hits:
+            raise ValueError(f"correctness bits ({number.bit_count()}) disagree with hits ({hits})")
+        return self
+
     def confusion_matrix(self) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]] | None":
         """Return the confusion matrix [C, C], rows true; None if not loaded."""
         import numpy as np
@@ -197,19 +210,6 @@ class EvaluationResult(Counts):
     def repeats(self, other: "EvaluationResult") -> bool:
         """Return whether two tests agree in all numbers that both have."""
         return _agree(self.model_dump(), other.model_dump())
-
-    @model_validator(mode="after")
-    def _bits_fit(self) -> Self:
-        images, hits = sum(self.totals), sum(self.hits)
-        packed = base64.b64decode(self.correct, validate=True)
-        if len(packed) != (images + 7) // 8:
-            raise ValueError(f"correctness bits do not fit {images} test images")
-        number = int.from_bytes(packed, "big")
-        if number % (1 << -images % 8):
-            raise ValueError("bits are set after the last test image")
-        if number.bit_count() != hits:
-            raise ValueError(f"correctness bits ({number.bit_count()}) disagree with hits ({hits})")
-        return self
 
     def bits(self) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
         """Return one correctness value for each test image."""
@@ -435,6 +435,10 @@ class Record(Model):
             raise ValueError(f"trained {self.training.epochs} of {planned.epochs} epochs")
         if self.training is None and self.test is None:
             raise ValueError("neither trained nor tested")
+        return self
+
+    @model_validator(mode="after")
+    def _one_value_a_class(self) -> Self:
         classes = self.job.dataset.classes
         shifted = self.shifted.tests if self.shifted else ()
         for what, values in (
@@ -448,6 +452,10 @@ class Record(Model):
         ):
             if values is not None and len(values) != classes:
                 raise ValueError(f"{what} has {len(values)} values for {classes} classes")
+        return self
+
+    @model_validator(mode="after")
+    def _images_of_its_job(self) -> Self:
         bad = self.job.dataset.bad_images
         if self.split.bad_images != (bad.total if bad else 0):
             raise ValueError(f"{self.split.bad_images} bad images, its job has {bad or 'none'}")
@@ -473,6 +481,11 @@ class Record(Model):
     def accuracy(self) -> Fraction | None:
         """Top-1 accuracy on the test set; None without a test."""
         return None if self.test is None else self.test.accuracy
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The shot group of each class, [C]."""
+        return class_groups(self.split.longtailed_counts, self.job.dataset.shot_rule)
 
     def f_measures(self) -> dict[float, Fraction]:
         """Return the open-set F-measure by threshold; empty without an open set."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from ltbench.analysis.metrics import metric_values
 from ltbench.config.models import Job
-from ltbench.core.groups import Group, class_groups
 from ltbench.runs.export import RECORD
 from ltbench.runs.record import EvaluationResult, Record
 from ltbench.runs.store import confusion_path
@@ -171,10 +170,6 @@ def _job_type(job: Job) -> str:
     return "train" if job.stage_recipe else "adjust"
 
 
-def _groups(record: Record) -> tuple[Group, ...]:
-    return class_groups(record.split.longtailed_counts, record.job.dataset.shot_rule)
-
-
 def summary_metrics(record: Record) -> dict[str, float]:
     """Return the metrics of a run's summary, as fractions."""
     values = metric_values(record).items()
@@ -208,7 +203,7 @@ def _per_class(record: Record, test: EvaluationResult) -> Any:
 
     split = record.split
     rows = zip(
-        *(split.classes, split.train_counts, _groups(record), test.hits, test.totals), strict=True
+        *(split.classes, split.train_counts, record.groups, test.hits, test.totals), strict=True
     )
     return wandb.Table(
         columns=["class", "training images", "group", "hits", "test images", "accuracy"],

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ltbench.config.models import Job
-from ltbench.core.groups import class_groups, subset_classes
+from ltbench.core.groups import subset_classes
 from ltbench.data.batch_maker import batch_maker
 from ltbench.data.loaders import OrderedLoader
 from ltbench.data.raw_dataset import LabeledImages
@@ -70,9 +70,8 @@ def predict_labeled(
         torch.from_numpy(labeled.labels),
         job.recipe.test_batch_size(on_gpu=device.type == "cuda"),
     )
-    groups = class_groups(record.split.longtailed_counts, job.dataset.shot_rule)
     evaluation = Evaluation(
-        job.dataset.classes, trained_classes(record), device, groups, ranking=True
+        job.dataset.classes, trained_classes(record), device, record.groups, ranking=True
     )
     with torch.inference_mode(), predicting(method, job.recipe, loader.first_image, device):
         evaluation.add_all(method, loader)
