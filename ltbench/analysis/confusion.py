@@ -20,11 +20,8 @@ def confusion_matrix(records: Iterable[Record]) -> NDArray[np.int64] | None:
     """
     total: NDArray[np.int64] | None = None
     for record in records:
-        rows = record.test.confusion if record.test else None
-        if rows is None:
+        matrix = record.test.confusion_matrix() if record.test else None
+        if matrix is None:
             return None
-        if total is None:
-            total = np.zeros((len(rows), len(rows)), np.int64)
-        for counts, row in zip(total, rows, strict=True):
-            counts[list(row)] += list(row.values())
+        total = matrix if total is None else total + matrix
     return total

@@ -18,7 +18,7 @@ from ltbench.training.pretrained import pretrained_weights
 def build_method(
     job: Job, counts: torch.Tensor, plugins: Sequence[str] = (), data_root: str | None = None
 ) -> Method:
-    """Return a job's method, initialized with the job's generator.
+    """Return a job's method in its precision, initialized with the job's generator.
 
     Raises:
         KeyError: if neither METHODS nor a plugin has the method.
@@ -34,4 +34,5 @@ def build_method(
     kind, _ = find_method(job.method, map(Path, plugins))
     # The same for all methods, so that runs are paired.
     torch.manual_seed(derive_seed(job.seed, "init", job.stage))
-    return kind(spec, counts, validate(kind.HParams, job.hparams, HPARAMS))
+    method = kind(spec, counts, validate(kind.HParams, job.hparams, HPARAMS))
+    return method.double() if recipe.precision == "fp64" else method

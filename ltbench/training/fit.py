@@ -139,8 +139,6 @@ def prepare(job: Job, run_dir: RunDirectory, options: Options) -> tuple[DataModu
     _check_code(job, options.plugins)
     data = DataModule.of_job(job, options.data_root, local_device(options))
     method = build_method(job, data.counts, options.plugins, options.data_root)
-    if job.recipe.precision == "fp64":
-        method.double()
     states = [load_file(run_dir.job(key).weights) for key in job.depends_on]
     subsets = [data.classes_of(teacher.subset) for teacher in method.teachers]
     subsets = [classes for classes in subsets if len(classes)]  # an empty group has no teacher

@@ -36,8 +36,6 @@ def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Metho
     recipe = job.recipe.model_copy(update={"pretrained": None})  # the weights are loaded below
     try:
         method = build_method(job.model_copy(update={"recipe": recipe}), counts, plugins)
-        if recipe.precision == "fp64":
-            method.double()
         method.stage = method.stage_of(job.stage)
         method.on_stage_start(method.stage)
         missing, unexpected = method.load_state_dict(load_file(weights), strict=False)

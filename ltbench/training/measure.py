@@ -187,8 +187,6 @@ def _untrained_method(job: Job, device: torch.device, plugins: Sequence[str]) ->
     recipe = job.recipe.model_copy(update={"pretrained": None})
     counts = torch.arange(job.dataset.classes, 0, -1) * 2
     method = build_method(job.model_copy(update={"recipe": recipe}), counts, plugins)
-    if job.recipe.precision == "fp64":
-        method.double()
     teachers = []
     for teacher in method.teachers:
         kind, _ = find_method(teacher.method, map(Path, plugins))

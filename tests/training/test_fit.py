@@ -538,7 +538,7 @@ def test_tuning_uses_held_out_images(run_dir):
     assert all(torch.equal(after[name], value) for name, value in before.items())
     strength, temperature = after["strength"], after["temperature"]
     data = DataModule.of_job(second, None)
-    method = build_method(second, data.counts).double().eval()
+    method = build_method(second, data.counts).eval()
     method.load_state_dict(before | {"strength": strength, "temperature": temperature})
     with torch.inference_mode():
         (batch,) = data.auxiliary_batches()

@@ -30,7 +30,7 @@ def ready(method, split="longtailed"):
     """Return a method that has learned nothing, and its data."""
     one = job(method, split=split)
     data = DataModule.of_job(one, None)
-    built = build_method(one, data.counts).double().eval()
+    built = build_method(one, data.counts).eval()
     return built, data
 
 
