@@ -9,7 +9,7 @@ arithmetic. Passes of training, of statistics, of tuning on held-out images and 
 counted, those of tests are not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import compress
@@ -21,7 +21,7 @@ from ltbench.core.exact import mean, measured
 from ltbench.core.groups import subset_classes
 from ltbench.core.types import NetworkCost, Stage
 from ltbench.runs.record import Record
-from ltbench.runs.store import Stored
+from ltbench.runs.store import Stored, with_dependencies
 
 
 @dataclass(frozen=True)
@@ -133,27 +133,16 @@ def _job_flops(
 
 
 def _runs(entry: VariantResult, records: Mapping[str, Stored]) -> list[list[Record]]:
-    """Return the records of each seed's run and its trials.
+    """Return the records of each recorded seed and of the trials.
 
-    Empty if one is missing.
+    Empty if one of them lacks that of a dependency.
     """
-    trials = [with_dependencies(key, records) for key in entry.variant.trials]
-    runs = [with_dependencies(key, records) for key in entry.keys if key in records]
-    if not all((*trials, *runs)):
-        return []
-    tuned = [key for keys in trials for key in keys]
-    return [[records[key].record for key in dict.fromkeys((*run, *tuned))] for run in runs]
+    trials = entry.variant.trials
+    runs = [run_keys((key, *trials), records) for key in entry.keys if key in records]
+    return [[records[key].record for key in keys] for keys in runs] if all(runs) else []
 
 
-def with_dependencies(key: str, records: Mapping[str, Stored]) -> tuple[str, ...]:
-    """Return a job and its dependencies, empty if a record is missing."""
-    keys: dict[str, None] = {}
-    stack = [key]
-    while stack:
-        key = stack.pop()
-        if key not in records:
-            return ()
-        if key not in keys:
-            keys[key] = None
-            stack += records[key].record.job.depends_on
-    return tuple(keys)
+def run_keys(jobs: Iterable[str], records: Mapping[str, Stored]) -> tuple[str, ...]:
+    """Return the keys of jobs and their dependencies, empty if a record is missing."""
+    keys = with_dependencies(jobs, records)
+    return keys if all(each in records for each in keys) else ()

@@ -16,7 +16,7 @@ from ltbench.config.planning import Plan
 from ltbench.core.files import read_json, write_json
 from ltbench.launch.slurm import query_statuses
 from ltbench.runs.run_dir import JobFolder, RunDirectory
-from ltbench.runs.store import Stored
+from ltbench.runs.store import Stored, with_dependencies
 
 KEY = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
 
@@ -73,19 +73,7 @@ def needed_jobs(
         if stored.provenance == "published" or not known:
             keys.add(key)
     keys |= {path.parent.parent.name for path in run_dir.root.glob("jobs/*/checkpoints/*.pt")}
-    return with_dependencies(keys, records)
-
-
-def with_dependencies(keys: Iterable[str], records: Mapping[str, Stored]) -> set[str]:
-    """Return keys and those of all recorded jobs that they depend on."""
-    closure: set[str] = set()
-    pending = list(keys)
-    while pending:
-        key = pending.pop()
-        if key not in closure:
-            closure.add(key)
-            pending += records[key].record.job.depends_on if key in records else ()
-    return closure
+    return set(with_dependencies(keys, records))
 
 
 def unneeded_folders(

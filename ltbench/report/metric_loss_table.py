@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ltbench.analysis.result_set import Estimate, VariantResult
-from ltbench.analysis.training_cost import with_dependencies
+from ltbench.analysis.training_cost import run_keys
 from ltbench.report.context import BoardContext, over_seeds
 from ltbench.report.table import PERCENT, Column, TableSpec
 
@@ -32,7 +32,7 @@ def _metric_losses(of: BoardContext) -> Iterator[_MetricLoss]:
 
 def _shares(of: BoardContext, entry: VariantResult, key: str) -> dict[str, Fraction]:
     """Return the active share of each metric loss of a run."""
-    jobs = (of.records[each].record for each in with_dependencies(key, of.records))
+    jobs = (of.records[each].record for each in run_keys([key], of.records))
     own = (job.training for job in jobs if job.method == entry.variant.method and job.training)
     return {name: share for training in own for name, share in training.active_shares.items()}
 

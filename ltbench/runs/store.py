@@ -62,6 +62,18 @@ class Loaded:
     bad: list[BadRecord] = field(default_factory=list)
 
 
+def with_dependencies(keys: Iterable[str], records: Mapping[str, Stored]) -> tuple[str, ...]:
+    """Return keys and those of all jobs that they depend on, as far as these are recorded."""
+    found: dict[str, None] = {}
+    pending = list(keys)
+    while pending:
+        key = pending.pop()
+        if key not in found:
+            found[key] = None
+            pending += records[key].record.job.depends_on if key in records else ()
+    return tuple(found)
+
+
 def slug(text: str) -> str:
     """Return text as a safe part of a file name, not unique."""
     return re.sub(r"[^A-Za-z0-9_.+]+", "-", text).strip("-.")[:SLUG_LENGTH] or "variant"
