@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from ltbench.analysis.published import REFERENCE, published_numbers
+from ltbench.analysis.runs import Row, table_of_runs
 from ltbench.analysis.statistics import RESAMPLES, percentile_interval
 from ltbench.config.errors import Location
 from ltbench.config.models import Model, Name
@@ -29,6 +30,7 @@ from ltbench.core.exact import in_units, measured
 from ltbench.runs.store import Stored
 
 Floats = NDArray[np.float64]
+M = TypeVar("M", bound=Model)
 
 FEWEST: Final = 3
 """Methods that an order needs."""
@@ -146,16 +148,20 @@ class Agreement:
     tau_interval: tuple[Fraction, Fraction]
 
 
-@cache
-def authors_runs() -> AuthorsRuns:
-    """Return the runs of `reference/authors_runs.yaml`.
+def _read_reference(name: str, kind: type[M]) -> M:
+    """Read a file of `reference/`.
 
     Raises:
         ConfigError: for a file that is not of that form.
     """
-    path = REFERENCE / "authors_runs.yaml"
-    value, locate = read_yaml(path)
-    return validate(AuthorsRuns, value, Location(path.name, locate))
+    value, locate = read_yaml(REFERENCE / name)
+    return validate(kind, value, Location(name, locate))
+
+
+@cache
+def authors_runs() -> AuthorsRuns:
+    """Return the runs of `reference/authors_runs.yaml`."""
+    return _read_reference("authors_runs.yaml", AuthorsRuns)
 
 
 def published_spread(
@@ -173,14 +179,8 @@ def published_spread(
 
 @cache
 def reference_tables() -> tuple[ReferenceTable, ...]:
-    """Return the tables of `reference/agreement.yaml`.
-
-    Raises:
-        ConfigError: for a file that is not of that form.
-    """
-    path = REFERENCE / "agreement.yaml"
-    value, locate = read_yaml(path)
-    return validate(_Tables, value, Location(path.name, locate)).tables
+    """Return the tables of `reference/agreement.yaml`."""
+    return _read_reference("agreement.yaml", _Tables).tables
 
 
 def scores_of(
@@ -216,13 +216,13 @@ def boards_of(
     return found
 
 
-def comparable(records: Mapping[str, Stored]) -> dict[str, Stored]:
-    """Return the records that are comparable to a published table.
+def comparable_runs(records: Mapping[str, Stored]) -> tuple[Row, ...]:
+    """Return the runs that are comparable to a published table.
 
-    These are on the same dataset and split.
+    These are on the same dataset and split; rows of the table of runs, accuracies as fractions.
     """
     jobs = {key: stored.record.job for key, stored in records.items()}
-    return {
+    covered = {
         key: records[key]
         for key, job in jobs.items()
         if job.dataset.tested_on == "test"
@@ -231,6 +231,7 @@ def comparable(records: Mapping[str, Stored]) -> dict[str, Stored]:
             for table in reference_tables()
         )
     }
+    return table_of_runs(covered).exact
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

@@ -53,22 +53,22 @@ def change(pairs: Sequence[Pair], classes: Sequence[int]) -> Change | None:
     tested = [k for k in classes if pairs[0][0].totals[k]]
     if not tested:
         return None
-    accuracies = [[class_accuracy(run, tested) for run in pair] for pair in pairs]
+    accuracies = [[mean_class_accuracy(run, tested) for run in pair] for pair in pairs]
     ours, theirs = (100 * mean(of_seeds) for of_seeds in zip(*accuracies, strict=True))
     differences = [first - second for first, second in accuracies]
     deviations = [
-        root(sum((class_variance(run, tested) for run in pair), Fraction(0))) for pair in pairs
+        root(sum((variance_of_mean(run, tested) for run in pair), Fraction(0))) for pair in pairs
     ]
     return Change(ours, theirs, ours - theirs, unpaired_interval(differences, deviations))
 
 
-def class_accuracy(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
+def mean_class_accuracy(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
     """Return the mean accuracy over classes, a fraction."""
     hits, totals = ([values[k] for k in classes] for values in (run.hits, run.totals))
     return mean_accuracy(hits, totals) or Fraction(0)
 
 
-def class_variance(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
+def variance_of_mean(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
     """Return the variance of the mean accuracy over classes."""
     return mean([recall_variance(run.hits[k], run.totals[k]) for k in classes]) / len(classes)
 

@@ -13,10 +13,10 @@ from fractions import Fraction
 import numpy as np
 
 from ltbench.analysis.class_changes import (
-    class_accuracy,
-    class_variance,
+    mean_class_accuracy,
     recall_variance,
     unpaired_interval,
+    variance_of_mean,
 )
 from ltbench.analysis.significance import correctness_of, paired_test
 from ltbench.core.exact import mean, measured, root
@@ -113,7 +113,7 @@ def _accuracy(
     if run is None:
         raise ValueError("a contrast needs tested runs")
     if classes is not None:
-        return class_accuracy(run, classes), class_variance(run, classes)
+        return mean_class_accuracy(run, classes), variance_of_mean(run, classes)
     counts = [(hits, n) for hits, n in zip(run.hits, run.totals, strict=True) if n]
     weighted = sum((n**2 * recall_variance(hits, n) for hits, n in counts), Fraction(0))
     return run.accuracy, weighted / sum(run.totals) ** 2

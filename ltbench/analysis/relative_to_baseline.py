@@ -52,7 +52,7 @@ def relative_costs(
     }
 
 
-def class_accuracy(entry: VariantResult, records: Mapping[str, Stored]) -> list[Fraction]:
+def per_class_accuracy(entry: VariantResult, records: Mapping[str, Stored]) -> list[Fraction]:
     """Return the accuracy of each class in percent, [C].
 
     A mean over the existing seeds; zero for a class without a test image.

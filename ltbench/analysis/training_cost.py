@@ -133,9 +133,9 @@ def _job_flops(
 
 
 def _runs(entry: VariantResult, records: Mapping[str, Stored]) -> list[list[Record]]:
-    """Return the records of each recorded seed and of the trials.
+    """Return the records of each recorded seed, with dependencies and trials.
 
-    Empty if one of them lacks that of a dependency.
+    Empty if one of these has no record.
     """
     trials = entry.variant.trials
     runs = [run_keys((key, *trials), records) for key in entry.keys if key in records]
@@ -143,6 +143,6 @@ def _runs(entry: VariantResult, records: Mapping[str, Stored]) -> list[list[Reco
 
 
 def run_keys(jobs: Iterable[str], records: Mapping[str, Stored]) -> tuple[str, ...]:
-    """Return the keys of jobs and their dependencies, empty if a record is missing."""
+    """Return jobs and their dependencies, empty if a record is missing."""
     keys = with_dependencies(jobs, records)
     return keys if all(each in records for each in keys) else ()

@@ -22,13 +22,12 @@ def agreement(
     Prints both accuracies of the rows that a board shares with the table, and rank correlations.
     Published numbers of another recipe are read here alone; they fill no cell of a leaderboard.
     """
-    from ltbench.analysis.agreement import comparable, read_history
-    from ltbench.analysis.runs import table_of_runs
+    from ltbench.analysis.agreement import comparable_runs, read_history
     from ltbench.report.agreement_tables import agreement_tables
 
     loaded = folders.load()
     earlier = read_history(history) if history.exists() else []
-    tables = agreement_tables(table_of_runs(comparable(loaded.records)).exact, earlier)
+    tables = agreement_tables(comparable_runs(loaded.records), earlier)
     for made in tables:
         print_report(made)
     if not tables:

@@ -144,7 +144,7 @@ def _submit_array(
 
 
 def _refusal(program: str, words: str) -> ConfigError:
-    """Return the error of a program of Slurm, with the first line of its words."""
+    """Return the error of a program of Slurm that refused."""
     return Location(program).error("unavailable", words.strip().partition("\n")[0])
 
 

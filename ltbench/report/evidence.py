@@ -6,13 +6,12 @@ README and page open with it.
 from ltbench.analysis.agreement import (
     authors_runs,
     boards_of,
-    comparable,
+    comparable_runs,
     published_spread,
     rank_correlation,
     reference_tables,
     scores_of,
 )
-from ltbench.analysis.runs import table_of_runs
 from ltbench.config.registry import OWN
 from ltbench.core.exact import fixed, mean
 from ltbench.report.agreement_tables import Compared
@@ -62,7 +61,7 @@ def _order(of: Leaderboard) -> list[tuple[str, str]]:
         return []
     dataset, stored = board.dataset.id, of.loaded.records
     same = {key: each for key, each in stored.items() if each.record.job.dataset.id == dataset}
-    runs = table_of_runs(comparable(same)).exact
+    runs = comparable_runs(same)
     for table in reference_tables():
         own = boards_of(table, runs).get((board.dataset.id, board.recipe.name), [])
         compared = Compared(table, board.title, scores_of(table, own))

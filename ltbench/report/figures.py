@@ -10,7 +10,12 @@ from fractions import Fraction
 from typing import Literal
 
 from ltbench.analysis.metrics import METRICS
-from ltbench.analysis.relative_to_baseline import by_frequency, class_accuracy, gain, relative_costs
+from ltbench.analysis.relative_to_baseline import (
+    by_frequency,
+    gain,
+    per_class_accuracy,
+    relative_costs,
+)
 from ltbench.analysis.result_set import DECIMALS, ResultSet, VariantResult
 from ltbench.analysis.significance import find_baseline
 from ltbench.config.planning import BASELINE
@@ -310,7 +315,7 @@ def _curves(data: _Data) -> FigureContent:
     series = [Series("area", ranks, _numbers(n for _, n in classes), RULE)]
     for entry in (data.softmax, *data.leaders()):
         if entry is not None:
-            accuracy = class_accuracy(entry, data.records)
+            accuracy = per_class_accuracy(entry, data.records)
             is_softmax = entry is data.softmax
             color, label = data.family(entry).color, _label(entry)
             accuracies = tuple(accuracy[k] for k, _ in classes)
@@ -335,14 +340,14 @@ def _gains(data: _Data) -> FigureContent | None:
     if softmax is None or not leaders:
         return None
     order = [k for k, _ in by_frequency(softmax, data.records)]
-    theirs = class_accuracy(softmax, data.records)
+    theirs = per_class_accuracy(softmax, data.records)
     axis = data.class_axis(len(leaders))
     if not axis.names:
         axis = Axis("head to tail", "none")
     panels: list[Panel] = []
     overall = []
     for entry in leaders:
-        ours = class_accuracy(entry, data.records)
+        ours = per_class_accuracy(entry, data.records)
         gains = [(Fraction(i), ours[k] - theirs[k]) for i, k in enumerate(order)]
         signs = ((LINK, [g for g in gains if g[1] >= 0]), (LOSS, [g for g in gains if g[1] < 0]))
         bars = (Series("bars", *_columns(points), color) for color, points in signs if points)

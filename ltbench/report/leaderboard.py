@@ -4,9 +4,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from ltbench.analysis.agreement import comparable
+from ltbench.analysis.agreement import comparable_runs
 from ltbench.analysis.result_set import ResultSet
-from ltbench.analysis.runs import table_of_runs
 from ltbench.config.planning import Plan
 from ltbench.core.files import write_atomically
 from ltbench.core.garbage import gc_paused
@@ -58,7 +57,7 @@ def _agreement(of: Leaderboard) -> list[Table]:
     """Return the tables of agreement, of the records of the leaderboard's grids."""
     planned = {key for plan, _ in of.grids for key in plan.jobs}
     stored = {key: each for key, each in of.loaded.records.items() if key in planned}
-    return agreement_tables(table_of_runs(comparable(stored)).exact)
+    return agreement_tables(comparable_runs(stored))
 
 
 def _section(plan: Plan, boards: Sequence[ResultSet], of: Leaderboard) -> dict[str, Any]:

@@ -46,7 +46,10 @@ class Methods:
 
 
 def definition(info: MethodInfo) -> str:
-    """Return the docstring of a method's file, which is never run; empty for a plugin's."""
+    """Return the docstring of a method's file, empty for a plugin's.
+
+    The file is never run.
+    """
     path = REGISTRY.parent / info.family / f"{info.key}.py"
     if not path.is_file():
         return ""

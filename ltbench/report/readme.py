@@ -26,10 +26,10 @@ PARTS = ("evidence", "leaderboard")
 
 
 def check_markers(readme: Path) -> None:
-    """Check that a README has both markers of each part once, in this order.
+    """Check that a README has both markers of each generated part.
 
     Raises:
-        ConfigError: naming every part of which it has not.
+        ConfigError: naming every part whose markers are not there once, in order.
         OSError: if it cannot be read.
     """
     text, location = readme.read_text(encoding="utf-8"), Location(display(readme))
@@ -95,7 +95,7 @@ def methods_page(methods: Mapping[str, MethodInfo], recorded: Collection[str] = 
 
 
 def _method(info: MethodInfo) -> str:
-    """Return the section of a method; a plugin's has neither link nor text."""
+    """Return a method's section; a plugin's has neither link nor text."""
     keys = ", also ".join(f"`{name}`" for name in (info.key, *info.aliases))
     path = f"ltbench/methods/{info.family}/{info.key}.py"
     link = "" if info.family == OWN else f", [{path}](../{path})"

@@ -63,7 +63,7 @@ class Loaded:
 
 
 def with_dependencies(keys: Iterable[str], records: Mapping[str, Stored]) -> tuple[str, ...]:
-    """Return keys and those of all jobs that they depend on, as far as these are recorded."""
+    """Return keys and those of all recorded jobs that they depend on."""
     found: dict[str, None] = {}
     pending = list(keys)
     while pending:

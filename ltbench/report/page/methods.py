@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ltbench.analysis.relative_to_baseline import by_frequency, class_accuracy
+from ltbench.analysis.relative_to_baseline import by_frequency, per_class_accuracy
 from ltbench.analysis.result_set import VariantResult
 from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import mean
@@ -170,7 +170,7 @@ def _curve(view: BoardView, entry: VariantResult, records: Mapping[str, Stored])
     theirs = () if entry is view.summary.softmax else view.summary.softmax_classes
     ours, softmax = (
         _binned([values[k] for k in order]) if values else ()
-        for values in (class_accuracy(entry, records), theirs)
+        for values in (per_class_accuracy(entry, records), theirs)
     )
     return Curve(view, entry.variant.label, len(classes), ours, softmax, _binned_images(images))
 

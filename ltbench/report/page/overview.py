@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from ltbench.analysis.metrics import Metric, metrics_in
-from ltbench.analysis.relative_to_baseline import class_accuracy, gain
+from ltbench.analysis.relative_to_baseline import gain, per_class_accuracy
 from ltbench.analysis.result_set import Estimate, VariantResult
 from ltbench.analysis.significance import Comparison, compare_with_baseline, find_baseline
 from ltbench.config.planning import BASELINE
@@ -35,7 +35,7 @@ class BoardSummary(BoardContext):
         """Accuracies of softmax by class in percent, [C]; empty without run."""
         softmax = self.softmax
         keys = softmax.values["acc"].keys if softmax else ()
-        return class_accuracy(softmax, self.records) if softmax and keys else ()
+        return per_class_accuracy(softmax, self.records) if softmax and keys else ()
 
     @cached_property
     def over_softmax(self) -> Mapping[str, Comparison]:
