@@ -1,6 +1,7 @@
 """The LightningModule that trains and tests one stage of any method."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -186,10 +187,9 @@ class TrainingModule(pl.LightningModule):
         """
         average_batchnorm(self.method)
         self.count_cpu()
-        loss = torch.tensor(self.stepper.loss_sum(), dtype=torch.float64, device=self.device)
         return {
             "steps": self.stepper.steps,
-            "loss_sum": float(all_sum(loss)) / world_size(),
+            "loss_sum": self._rank_sum(self.stepper.loss_sum()) / world_size(),
             "active_steps": self.active_steps.counts(),
             "seconds": time.perf_counter() - self.epoch_began,
             "rng": self.method.rng.generator.get_state(),
@@ -229,13 +229,11 @@ class TrainingModule(pl.LightningModule):
             InactiveTermError: if a metric term was zero in all steps so far.
         """
         history, steps = self.history, self.stepper.steps
-        mean = self.stepper.mean_loss()
-        local = torch.tensor(mean, dtype=torch.float64, device=self.device)
-        history.losses.append(float(all_sum(local)) / world_size())
+        history.losses.append(self._rank_sum(self.stepper.mean_loss()) / world_size())
         history.steps += steps
         history.images += steps * self.job.recipe.batch_size
         history.seconds += time.perf_counter() - self.epoch_began
-        if not torch.isfinite(torch.tensor(history.losses[-1])):
+        if not math.isfinite(history.losses[-1]):
             raise DivergedError(
                 f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}: {ADVICE}"
             )
@@ -268,9 +266,12 @@ class TrainingModule(pl.LightningModule):
     def count_cpu(self) -> None:
         """Add the CPU time since the last call; all ranks call this."""
         now = cpu_seconds()
-        spent = torch.tensor(now - self.cpu_counted, dtype=torch.float64, device=self.device)
-        self.history.cpu_seconds += float(all_sum(spent))
+        self.history.cpu_seconds += self._rank_sum(now - self.cpu_counted)
         self.cpu_counted = now
+
+    def _rank_sum(self, number: float) -> float:
+        """Return the sum of a number over all ranks."""
+        return float(all_sum(torch.tensor(number, dtype=torch.float64, device=self.device)))
 
     def update_statistics(self) -> None:
         """Run the statistics pass: the training set, not augmented, in eval mode."""
