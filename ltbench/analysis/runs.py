@@ -182,7 +182,7 @@ def _over_seeds(rows: Sequence[Row], metrics: Iterable[str]) -> Row:
 def table_of_runs(records: Mapping[str, Stored]) -> Runs:
     """Return the table of runs of records.
 
-    Sorted by dataset, recipe, split, method, label, stage and seed.
+    Sorted by dataset, recipe, split, method, label, stage, configuration and seed.
     """
     dependencies = _Dependencies(records)
     rows = sorted((_row(stored, dependencies) for stored in records.values()), key=_sort_key)

@@ -4,7 +4,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ltbench.analysis.published import inconsistent_ra, published_numbers
 from ltbench.analysis.relative_accuracy import relative_accuracy
 
 HALF = [Fraction(1, 2)]
@@ -64,18 +63,3 @@ def test_runs_without_a_ratio_are_refused(runs):
 
 def test_a_seed_without_any_hit_gives_no_interval():
     assert relative_accuracy(exact(0.5, 0.0), exact(0.6, 0.0), exact(0.6, 0.0)).interval is None
-
-
-def test_survey_pairs():
-    """RA of the survey's 46 printed pairs of Acc and UA; one of them is a misprint."""
-    survey = [f for f in published_numbers() if f.source.startswith("Survey v1 Table 5")]
-    settings = {f.setting for f in survey}
-    assert len(settings) == 46
-    wrong = inconsistent_ra(survey)
-    assert [(f.method, f.epochs, f.value) for f in wrong] == [("UNO-IC", "90", Fraction("81.4"))]
-    assert next(iter(wrong.values())) == pytest.approx(79.76, abs=0.01)
-    for setting in settings:
-        found = {f.metric: f for f in survey if f.setting == setting}
-        ours = relative_accuracy([found["acc"].value], [found["ua"].value], [Fraction(0)])
-        if found["ra"] not in wrong:
-            assert 100 * ours.relative == pytest.approx(found["ra"].value, abs=0.15), setting
