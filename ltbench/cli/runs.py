@@ -25,7 +25,7 @@ from ltbench.cli.options import (
 from ltbench.cli.screen import console, errors, print_bad, print_report, print_table, print_text
 from ltbench.cli.verbs import Needs, unless
 from ltbench.data.errors import listed
-from ltbench.training.options import Device
+from ltbench.training.options import Device, Options
 
 if TYPE_CHECKING:
     from ltbench.config.models import Job
@@ -249,21 +249,13 @@ def plan(
     elsewhere = None if hardware is None else find_hardware(hardware)
     plugins = tuple(map(str, selection.plugins or ()))
     planned, _ = make_plan(selection.request(grid), None if yes else MAX_RUNS)
-    run_dir = folders.runs
+    loaded = folders.load()
+    missing = jobs_to_train(planned, loaded, folders.runs)
     if export is not None:
-        from ltbench.launch import export_scripts
-        from ltbench.launch.cleaning import save_plan
-
         monitoring = Monitoring(wandb)
         options = make_options(planned, selection, machine.device, machine.devices, monitoring)
-        keys = jobs_to_train(planned, folders.load(), run_dir)
-        save_plan(planned, run_dir)
-        write = export_scripts.commands if export == "commands" else export_scripts.sbatch_script
-        for line in write({key: planned.jobs[key] for key in keys}, run_dir, options):
-            print_text(line)
+        _print_export(export, planned, missing, folders.runs, options)
         return
-    loaded = folders.load()
-    missing = jobs_to_train(planned, loaded, run_dir)
     jobs = [planned.jobs[key] for key in missing]
     if elsewhere is not None:
         estimate = describe_cost_on(
@@ -288,6 +280,23 @@ def plan(
     for recipe in dict.fromkeys(job.recipe for job in jobs):
         if note := missing_weights(recipe, selection.data_root):
             print_text(f"{note}.")
+
+
+def _print_export(
+    form: ExportFormat,
+    plan: "Plan",
+    keys: Sequence[str],
+    run_dir: "RunDirectory",
+    options: Options,
+) -> None:
+    """Print the commands, or the script for sbatch, that train jobs of a plan."""
+    from ltbench.launch import export_scripts
+    from ltbench.launch.cleaning import save_plan
+
+    save_plan(plan, run_dir)
+    write = export_scripts.commands if form == "commands" else export_scripts.sbatch_script
+    for line in write({key: plan.jobs[key] for key in keys}, run_dir, options):
+        print_text(line)
 
 
 def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """Verbs that write and print tables of results."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,7 +13,7 @@ from ltbench.config.errors import Location, Problem, did_you_mean, format_value,
 
 if TYPE_CHECKING:
     from ltbench.analysis.pairwise import HeadToHead
-    from ltbench.config.planning import Plan
+    from ltbench.config.planning import Plan, PlannedRun
     from ltbench.config.registry import MethodInfo
     from ltbench.report.context import Leaderboard
     from ltbench.report.figure_cache import Drawn
@@ -196,25 +196,7 @@ def compare(
         message = "no grid of configs/grids or of the working directory has records; pass --grid"
         raise COMPARE.error("missing-record", message)
     rows = [(plan, row) for plan in plans for row in plan.rows if not row.needed_for_ua]
-    names: tuple[tuple[Code, str | None, set[str]], ...] = (
-        ("unknown-variant", first, {row.variant.label for _, row in rows}),
-        ("unknown-variant", second, {row.variant.label for _, row in rows}),
-        (
-            "unknown-dataset",
-            dataset,
-            {name for _, r in rows for name in (r.dataset.id, r.dataset.name)},
-        ),
-        ("unknown-recipe", recipe, {row.recipe.name for _, row in rows}),
-    )
-    raise_all(
-        COMPARE.problem(
-            code,
-            f"no {code.removeprefix('unknown-')} {format_value(name)} in {_grid_names(plans)}",
-            did_you_mean(name, known),
-        )
-        for code, name, known in names
-        if name is not None and name not in known
-    )
+    raise_all(_unknown_names(rows, (first, second), dataset, recipe))
     chosen = [
         (plan, row)
         for plan, row in rows
@@ -243,10 +225,26 @@ def compare(
         print_text(problem.described())
 
 
-def _grid_names(plans: "list[Plan]") -> str:
-    """Return the names of the plans' grids as text."""
-    names = [plan.grid.name for plan in plans]
-    return f"the grids {', '.join(names)}" if len(names) > 1 else f"the grid {', '.join(names)}"
+def _unknown_names(
+    rows: "Sequence[tuple[Plan, PlannedRun]]",
+    variants: Sequence[str],
+    dataset: str | None,
+    recipe: str | None,
+) -> Iterator[Problem]:
+    """Yield the variants, the dataset and the recipe that no run has."""
+    labels = {row.variant.label for _, row in rows}
+    datasets = {name for _, row in rows for name in (row.dataset.id, row.dataset.name)}
+    names: tuple[tuple[Code, str | None, set[str]], ...] = (
+        *(("unknown-variant", variant, labels) for variant in variants),
+        ("unknown-dataset", dataset, datasets),
+        ("unknown-recipe", recipe, {row.recipe.name for _, row in rows}),
+    )
+    grids = list(dict.fromkeys(plan.grid.name for plan, _ in rows))
+    where = f"the grid{'s' if len(grids) > 1 else ''} {', '.join(grids)}"
+    for code, name, known in names:
+        if name is not None and name not in known:
+            message = f"no {code.removeprefix('unknown-')} {format_value(name)} in {where}"
+            yield COMPARE.problem(code, message, did_you_mean(name, known))
 
 
 def _missing_results(match: "HeadToHead") -> tuple[str, str]:
