@@ -81,7 +81,7 @@ def reproduce(
     chosen = published_row(row, rows)
     plan = chosen.plan(seeds or (), balanced=ua)
     slots = machine.local_slots()
-    _announce(chosen, plan, published, Folders(run_dir, records), slots)
+    _announce(chosen, plan, published, Folders(run_dir, records), slots, inputs.data_root)
     if dry_run:
         return
     device: Device = "gpu" if any(slots[0]) else "cpu"
@@ -108,6 +108,7 @@ def _announce(
     published: "dict[str, Stored]",
     folders: Folders,
     slots: "list[Slot]",
+    data_root: Path | None,
 ) -> None:
     """Print the published numbers of a row, its jobs and their cost."""
     from ltbench.analysis.metrics import METRICS
@@ -128,7 +129,7 @@ def _announce(
     print_table(("Metric", "Published", "Source"), numbers)
     run_dir = folders.runs
     missing = jobs_to_train(plan, RecordStore(runs=run_dir.records).load(), run_dir)
-    cost = CostModel(folders.load(), hardware_of(on_gpu=any(slots[0])))
+    cost = CostModel(folders.load(), hardware_of(on_gpu=any(slots[0])), data_root)
     estimates = [cost.estimate(plan.jobs[key]) for key in missing]
     estimate = describe_cost(estimates, len(slots), cost.hardware)
     print_text(
