@@ -149,7 +149,11 @@ def _refusal(program: str, words: str) -> ConfigError:
 
 
 def query_statuses(keys: Iterable[str], run_dir: RunDirectory) -> dict[str, SchedulerStatus]:
-    """Return the status in Slurm's queue of each job that was submitted."""
+    """Return the status in Slurm's queue of each job that was submitted.
+
+    Raises:
+        ConfigError: if the queue cannot be read.
+    """
     present = run_dir.job_keys()
     submissions = {key: read_json(run_dir.job(key).submission) for key in keys if key in present}
     ids = {key: submission["slurm"] for key, submission in submissions.items() if submission}
@@ -163,12 +167,7 @@ def cancel(ids: Iterable[str]) -> None:
     Raises:
         ConfigError: if Slurm refuses one.
     """
-    command = ["scancel", *ids]
-    done = subprocess.run(  # noqa: S603 - ids from Slurm
-        command, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise _refusal("scancel", done.stderr)
+    _checked_output(["scancel", *ids])
 
 
 def run_and_requeue(folder: Path) -> int:
@@ -203,11 +202,15 @@ def _rename(names: Mapping[str, str]) -> None:
 
 
 def _queue() -> dict[str, str]:
-    """Return the states of this user's jobs by id; empty without Slurm."""
+    """Return the states of this user's jobs by id; empty without Slurm.
+
+    Raises:
+        ConfigError: if it cannot be read, as then it may hold any job.
+    """
     if shutil.which("squeue") is None:
         return {}
     command = ["squeue", "--noheader", "--array", "--user", getpass.getuser()]
-    lines = _output([*command, "--format", "%i %T %r"]).splitlines()
+    lines = _checked_output([*command, "--format", "%i %T %r"]).splitlines()
     return {
         job_id: state if reason == "None" else f"{state} ({reason})"
         for job_id, state, reason in (line.split(maxsplit=2) for line in lines)
@@ -255,8 +258,23 @@ def _chunks(jobs: list[Job], size: int) -> Iterator[list[Job]]:
 
 
 def _output(command: list[str], text: str = "") -> str:
-    """Return the output of a command; empty if it fails."""
-    done = subprocess.run(  # noqa: S603 - fixed commands
+    """Return the output of a command, whether it fails or not."""
+    return _call(command, text).stdout
+
+
+def _checked_output(command: list[str]) -> str:
+    """Return the output of a command.
+
+    Raises:
+        ConfigError: with the words of the command, if it fails.
+    """
+    done = _call(command)
+    if done.returncode != 0:
+        raise _refusal(command[0], done.stderr)
+    return done.stdout
+
+
+def _call(command: list[str], text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - programs of Slurm, ids from Slurm
         command, input=text, capture_output=True, text=True, check=False
     )
-    return done.stdout

@@ -95,6 +95,13 @@ def test_the_status_is_that_of_the_queue(run_dir, programs):
     }
 
 
+def test_a_queue_that_cannot_be_read_is_not_empty(run_dir, programs):
+    programs(squeue='echo "error: Unable to contact slurm controller" >&2; exit 1')
+    assert slurm.query_statuses(["a"], run_dir) == {}  # none was submitted
+    write_json(run_dir.job("a").submission, {"slurm": "7"})
+    assert problems(lambda: slurm.query_statuses(["a"], run_dir)) == [("squeue", "", "unavailable")]
+
+
 @pytest.mark.parametrize(
     ("code", "kind", "state", "requeued"),
     [
