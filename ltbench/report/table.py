@@ -318,7 +318,7 @@ def _mark(
             rows[i][j] = replace(rows[i][j], rank=2)
 
 
-def value_parts(value: Estimate, kind: NumberFormat = PERCENT) -> tuple[str, str, str]:
+def _value_parts(value: Estimate, kind: NumberFormat) -> tuple[str, str, str]:
     """Return an estimate's mean or state, spread, and missing seeds."""
     if value.mean is None:
         return ABSENT.get(value.state, value.state), "", ""
@@ -332,9 +332,9 @@ def value_parts(value: Estimate, kind: NumberFormat = PERCENT) -> tuple[str, str
     return kind.text(value.mean), " ".join(spread), seeds
 
 
-def value_text(value: Estimate, kind: NumberFormat = PERCENT) -> str:
-    """Return an estimate as text: mean and spread, or its state."""
-    return " ".join(filter(None, value_parts(value, kind)))
+def value_text(value: Estimate) -> str:
+    """Return an estimate in percent as text: mean and spread, or its state."""
+    return " ".join(filter(None, _value_parts(value, PERCENT)))
 
 
 def cell_parts(cell: Cell, column: Column[Any]) -> tuple[str, str, str]:
@@ -346,7 +346,7 @@ def cell_parts(cell: Cell, column: Column[Any]) -> tuple[str, str, str]:
         case str():
             return cell.content, "", ""
         case Estimate():
-            text, spread, seeds = value_parts(cell.content, kind)
+            text, spread, seeds = _value_parts(cell.content, kind)
         case Range(low=low, high=high):
             text = f"{kind.text(low)} to {kind.text(high)}"
         case number:
@@ -357,8 +357,4 @@ def cell_parts(cell: Cell, column: Column[Any]) -> tuple[str, str, str]:
 
 def cell_text(cell: Cell, column: Column[Any]) -> str:
     """Return a cell as text, without its notes."""
-    if cell.content is None:
-        return EMPTY
-    if isinstance(cell.content, str):
-        return cell.content
     return " ".join(filter(None, cell_parts(cell, column)))

@@ -59,18 +59,12 @@ def test_the_prior_is_that_of_the_training_images(run_dir, tmp_path):
     assert retest(export(record, run_dir, tmp_path)) == record.test
 
 
-def test_training_hits_equal_a_test_on_the_training_images(softmax, run_dir, tmp_path):
+def test_images_of_a_part_are_tested_as_in_the_job(softmax, run_dir, tmp_path):
     exported = export(softmax, run_dir, tmp_path)
+    assert retest(exported) == softmax.test
     again = retest(exported, "train")
     assert again.totals == softmax.split.train_counts
-    assert softmax.training.hits == again.hits
-
-
-def test_other_images_can_be_tested(softmax, run_dir, tmp_path):
-    assert retest(export(softmax, run_dir, tmp_path)) == softmax.test
-    exported = export(softmax, run_dir, tmp_path)
-    result = retest(exported, "train")
-    assert result.totals == softmax.split.train_counts
+    assert again.hits == softmax.training.hits
     with raises(DataError, "missing-data"):
         retest(exported, "val")
 
