@@ -241,27 +241,29 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         ConfigError: for a file that is not of that form.
     """
     runs = []
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
         for line, row in enumerate(csv.DictReader(file), start=2):
             try:
-                correct, images = (sum(map(int, row[name].split())) for name in COUNTED)
-                hparams = json.loads(row["hparams"])
-                runs.append(
-                    {
-                        "dataset_name": row["dataset"],
-                        "dataset": f"{row['dataset']}_r{row['imbalance_ratio']}",
-                        "imbalance_ratio": float(row["imbalance_ratio"]),
-                        "overrides": "",
-                        "seed": int(row["seed"]),
-                        "acc": Fraction(100 * correct, images),
-                        **{name: row[name] for name in COPIED},
-                        **{f"hp.{name}": value for name, value in hparams.items()},
-                    }
-                )
+                runs.append(_run(row))
             except (ValueError, KeyError, AttributeError, ZeroDivisionError) as error:
                 where = Location(f"{path}:{line}")
                 raise where.error("malformed", f"is no line of such a history: {error}") from error
     return runs
+
+
+def _run(row: Mapping[str, str]) -> dict[str, Any]:
+    """Return a line of a history as a row of the table of runs."""
+    correct, images = (sum(map(int, row[name].split())) for name in COUNTED)
+    return {
+        "dataset_name": row["dataset"],
+        "dataset": f"{row['dataset']}_r{row['imbalance_ratio']}",
+        "imbalance_ratio": float(row["imbalance_ratio"]),
+        "overrides": "",
+        "seed": int(row["seed"]),
+        "acc": Fraction(100 * correct, images),
+        **{name: row[name] for name in COPIED},
+        **{f"hp.{name}": value for name, value in json.loads(row["hparams"]).items()},
+    }
 
 
 def agreement(published: Sequence[Fraction], ours: Sequence[Sequence[Fraction]]) -> Agreement:

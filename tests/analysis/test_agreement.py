@@ -132,10 +132,12 @@ def test_the_history_gives_the_accuracies_of_its_counts():
     assert scores["Balanced Softmax"][0] == Fraction(correct, 100)
 
 
-def test_a_line_that_is_none_is_named(tmp_path):
+@pytest.mark.parametrize("spoilt", ["1000 many", "1000 \udcff"])
+def test_a_line_that_is_none_is_named(tmp_path, spoilt):
     lines = HISTORY.read_text().splitlines()
     path = tmp_path / "history.csv"
-    path.write_text("\n".join([lines[0], lines[1].replace("1000 1000", "1000 many", 1)]))
+    text = "\n".join([lines[0], lines[1].replace("1000 1000", spoilt, 1)])
+    path.write_text(text, errors="surrogateescape")
     (problem,) = problems(lambda: read_history(path))
     assert problem[0].endswith("history.csv:2")
     assert problem[-1] == "malformed"
