@@ -376,8 +376,7 @@ def _make_record(
     weights = save({k: v.contiguous().cpu() for k, v in module.method.state_dict().items()})
     if rank() == 0:
         write_atomically(folder.weights, weights)
-    history, auxiliary, bad = module.history, data.auxiliary, job.dataset.bad_images
-    device = local_device(options)
+    history, device = module.history, local_device(options)
     trained = job.stage_recipe is not None
     return Record(
         schema_version=SCHEMA_VERSION,
@@ -385,16 +384,7 @@ def _make_record(
         grid=options.grid,
         method=job.method,
         job=job,
-        split=SplitFacts(
-            train_hash=data.train_hash,
-            train_counts=data.train_counts,
-            longtailed_counts=tuple(data.longtailed_counts.tolist()),
-            test_hash=data.test_hash,
-            auxiliary_hash=data.auxiliary_hash,
-            auxiliary_counts=auxiliary.counts(job.dataset.classes) if auxiliary else None,
-            bad_images=bad.total if bad else 0,
-            class_names=data.class_names,
-        ),
+        split=_split_facts(job, data),
         training=Training(
             epochs=len(history.losses),
             steps=history.steps,
@@ -425,19 +415,37 @@ def _make_record(
             memory="gpu" if device.type == "cuda" else "host",
             cpu_seconds=round(history.cpu_seconds, 3),
         ),
-        environment=Environment(
-            ltbench=ltbench.__version__,
-            commit=options.commit,
-            python=platform.python_version(),
-            torch=str(torch.__version__),
-            lightning=version("pytorch-lightning"),
-            hardware=hardware(device),
-            threads=options.threads,
-            finished=datetime.now(UTC).replace(microsecond=0),
-            processor=processor(),
-            bf16=bfloat16_kind(device),
-            gpu_memory_mb=_gpu_memory_mb(device),
-        ),
+        environment=_environment(options, device),
+    )
+
+
+def _split_facts(job: Job, data: DataModule) -> SplitFacts:
+    auxiliary, bad = data.auxiliary, job.dataset.bad_images
+    return SplitFacts(
+        train_hash=data.train_hash,
+        train_counts=data.train_counts,
+        longtailed_counts=tuple(data.longtailed_counts.tolist()),
+        test_hash=data.test_hash,
+        auxiliary_hash=data.auxiliary_hash,
+        auxiliary_counts=auxiliary.counts(job.dataset.classes) if auxiliary else None,
+        bad_images=bad.total if bad else 0,
+        class_names=data.class_names,
+    )
+
+
+def _environment(options: Options, device: torch.device) -> Environment:
+    return Environment(
+        ltbench=ltbench.__version__,
+        commit=options.commit,
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        lightning=version("pytorch-lightning"),
+        hardware=hardware(device),
+        threads=options.threads,
+        finished=datetime.now(UTC).replace(microsecond=0),
+        processor=processor(),
+        bf16=bfloat16_kind(device),
+        gpu_memory_mb=_gpu_memory_mb(device),
     )
 
 
