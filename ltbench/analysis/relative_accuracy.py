@@ -64,8 +64,9 @@ def relative_accuracy(
     if n > 1 and all(map(max, vanilla, balanced)):
         common = lcm(*(value.denominator for values in runs for value in values))
         counts = [[int(common * value) for value in values] for values in runs]
-        exact = np.int64 if n * common < 2**53 else object  # whole in float64, so that ratios
-        sums = np.array(counts, exact) @ seed_draws(n).T  # [3, RESAMPLES]     are rounded once
+        # Sums below 2**53 are whole in float64, so that their ratios are rounded once.
+        exact = np.int64 if n * common < 2**53 else object
+        sums = np.array(counts, exact) @ seed_draws(n).T  # [3, RESAMPLES]
         ratios = (sums[0] / np.maximum(sums[1], sums[2])).astype(np.float64)
         interval = percentile_interval(ratios)
     return Relative(summarize(vanilla if a_v >= a_b else balanced), acc / max(a_v, a_b), interval)

@@ -198,16 +198,21 @@ def figures_of(
     data, key = _Data(board, methods, records, entries), f"{board.grid}, {board.id}"
     planned = len(board.seeds)
     remark = f" {seeds} of {planned} seeds." if seeds < planned else ""
-    return [
-        Figure(
-            *(key, name, title, content[0] + remark),
-            (6.4, height),
-            tuple(content[1]),
-            name == "gains",
-        )
-        for name, (title, height, make) in FIGURES.items()
-        if (content := make(data)) is not None
-    ]
+    figures = []
+    for name, (title, height, make) in FIGURES.items():
+        if (content := make(data)) is not None:
+            text, panels = content
+            figure = Figure(
+                board=key,
+                name=name,
+                title=title,
+                text=text + remark,
+                size=(6.4, height),
+                panels=tuple(panels),
+                shared=name == "gains",
+            )
+            figures.append(figure)
+    return figures
 
 
 def _cost(data: _Data) -> FigureContent | None:

@@ -288,9 +288,7 @@ def make_trainer(job: Job, device: torch.device) -> pl.Trainer:
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         num_nodes=world // int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         strategy=strategy,
-        plugins=[
-            cluster
-        ],  # explicit: Lightning would restore and requeue jobs by itself under Slurm
+        plugins=[cluster],  # by default Lightning would requeue and restore jobs under Slurm
         max_epochs=job.stage_recipe.epochs if job.stage_recipe else 0,
         logger=False,
         enable_checkpointing=False,

@@ -37,8 +37,8 @@ def schedule_factor(schedule: Schedule, epoch: int, epochs: int) -> float:
     """Return the learning rate factor of an epoch, counted from 1.
 
     Warm-up epochs use `epoch / warmup`. A step schedule multiplies by `gamma` once after each
-    milestone (in epochs above it); a cosine one is half a period over all epochs;
-    a linear one falls from 1 in the last warm-up epoch to 0 in the epoch after the last.
+    milestone, from the epoch behind it; a cosine one is half a period over all epochs; a linear one
+    falls from 1 in the last warm-up epoch to 0 in the epoch after the last.
     """
     if epoch <= schedule.warmup:
         return epoch / schedule.warmup
