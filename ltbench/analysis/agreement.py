@@ -252,7 +252,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 
 def _run(row: Mapping[str, str]) -> dict[str, Any]:
-    """Return a line of a history as a row of the table of runs."""
+    """Return a run from a line of a history."""
     correct, images = (sum(map(int, row[name].split())) for name in COUNTED)
     return {
         "dataset_name": row["dataset"],

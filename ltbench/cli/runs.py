@@ -289,7 +289,7 @@ def _print_export(
     run_dir: "RunDirectory",
     options: Options,
 ) -> None:
-    """Print the commands, or the script for sbatch, that train jobs of a plan."""
+    """Print commands or a script for sbatch that train jobs."""
     from ltbench.launch import export_scripts
     from ltbench.launch.cleaning import save_plan
 

@@ -38,17 +38,12 @@ TEST_TIME: dict[TestTime, str] = {
 
 
 def _main_columns(of: BoardContext) -> list[Column[VariantResult]]:
-    metrics = metrics_in("main")
     return [
         Column("Method", of.name, names=True),
         Column("Category", lambda e: _category(e, of)),
         Column("Year", lambda e: _year(e, of), ORDINAL),
-        *(
-            metric_column(metric, explained=metric.compute is None)
-            for metric in metrics
-            if of.board.uneven_test or not metric.uneven
-        ),
-        *published_columns(of, metrics),
+        *(metric_column(each, explained=each.compute is None) for each in of.main_metrics),
+        *published_columns(of, of.main_metrics),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Self
 
 from ltbench.analysis.findings import Finding, Result, evaluate
 from ltbench.analysis.mean_ranks import Ranks, accuracies, rank_variants
-from ltbench.analysis.metrics import METRICS, Metric
+from ltbench.analysis.metrics import METRICS, Metric, metrics_in
 from ltbench.analysis.relative_to_baseline import RelativeCost, relative_costs
 from ltbench.analysis.result_set import (
     Estimate,
@@ -79,6 +79,11 @@ class BoardContext:
     def rule(self) -> str:
         """The definition of its shot groups, for captions."""
         return f"Groups: {RULES[self.board.dataset.shot_rule]}."
+
+    @property
+    def main_metrics(self) -> list[Metric]:
+        """The metrics of its main table, uneven ones on uneven tests alone."""
+        return [m for m in metrics_in("main") if self.board.uneven_test or not m.uneven]
 
     @property
     def has_ra(self) -> bool:
@@ -189,6 +194,14 @@ class Leaderboard:
         if len(datasets) < MIN_DATASETS or len(scores) < 3:
             return None
         return datasets, rank_variants(scores)
+
+
+def by_network(boards: Iterable[ResultSet]) -> list[list[ResultSet]]:
+    """Return boards in groups of one dataset and network, in order."""
+    groups: dict[tuple[str, str], list[ResultSet]] = {}
+    for board in boards:
+        groups.setdefault((board.dataset.id, board.recipe.network), []).append(board)
+    return list(groups.values())
 
 
 def metric_column(

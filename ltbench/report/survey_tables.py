@@ -12,7 +12,7 @@ from functools import cached_property
 from ltbench.analysis.metrics import METRICS, Metric, metrics_in
 from ltbench.analysis.published import published_names
 from ltbench.analysis.result_set import EMPTY, ResultSet, State, VariantResult
-from ltbench.report.context import ACC, metric_column
+from ltbench.report.context import ACC, by_network, metric_column
 from ltbench.report.table import PERCENT, Cell, Column, Table, TableSpec, build
 
 ROWS: dict[str, tuple[str, ...]] = {
@@ -203,11 +203,9 @@ TABLE_7: TableSpec[SurveyBoards, _Loss] = TableSpec(
 
 def survey_tables(boards: Iterable[ResultSet]) -> list[tuple[str, Table]]:
     """Return each dataset and network's tables, with the dataset's name."""
-    groups: dict[tuple[str, str], list[ResultSet]] = {}
-    for board in (board for board in boards if board.dataset.tested_on == "test"):
-        groups.setdefault((board.dataset.id, board.recipe.network), []).append(board)
+    tested = [board for board in boards if board.dataset.tested_on == "test"]
     return [
-        (dataset, table)
-        for (dataset, _), group in groups.items()
+        (group[0].dataset.id, table)
+        for group in by_network(tested)
         for table in build([TABLE_5, TABLE_6, TABLE_7], SurveyBoards(group))
     ]

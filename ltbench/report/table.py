@@ -333,7 +333,7 @@ def _value_parts(value: Estimate, kind: NumberFormat) -> tuple[str, str, str]:
 
 
 def value_text(value: Estimate) -> str:
-    """Return an estimate in percent as text: mean and spread, or its state."""
+    """Return an estimate in percent: mean and spread, or its state."""
     return " ".join(filter(None, _value_parts(value, PERCENT)))
 
 

@@ -16,7 +16,7 @@ from ltbench.report.board_tables import (
     OPEN_SET,
     SHIFTED,
 )
-from ltbench.report.context import BoardContext, Leaderboard
+from ltbench.report.context import BoardContext, Leaderboard, by_network
 from ltbench.report.cost_table import COST
 from ltbench.report.metric_loss_table import METRIC_LOSSES
 from ltbench.report.paired_tables import PAIRED
@@ -64,10 +64,8 @@ def board_tables(
 
 def recipe_tables(boards: Sequence[ResultSet]) -> list[Table]:
     """Return tables of the datasets and networks with several recipes."""
-    groups: dict[tuple[str, str], list[ResultSet]] = {}
-    for board in boards:
-        groups.setdefault((board.dataset.id, board.recipe.network), []).append(board)
-    return [t for group in groups.values() if len(group) > 1 for t in build([RECIPES], group)]
+    groups = [group for group in by_network(boards) if len(group) > 1]
+    return [table for group in groups for table in build([RECIPES], group)]
 
 
 def grid_tables(

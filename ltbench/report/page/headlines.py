@@ -7,7 +7,7 @@ from ltbench.analysis.class_changes import Change, change
 from ltbench.analysis.pairwise import HeadToHead
 from ltbench.analysis.result_set import VariantResult
 from ltbench.analysis.significance import Comparison, Verdict, compare_with
-from ltbench.core.groups import class_groups
+from ltbench.core.groups import subset_classes
 from ltbench.report.page.overview import BoardSummary, accuracy
 from ltbench.report.table import PERCENT, POINTS, TIMES, value_text
 
@@ -159,6 +159,5 @@ def _change_on_few(of: BoardSummary, ours: VariantResult, theirs: VariantResult)
         planned=len(board.seeds),
     )
     counts = next(iter(runs[0].values())).split.longtailed_counts
-    groups = class_groups(counts, board.dataset.shot_rule)
-    few = [k for k, group in enumerate(groups) if group == "few"]
+    few = subset_classes("few", counts, board.dataset.shot_rule)
     return change(pairs, few) if (pairs := match.pairs()) else None

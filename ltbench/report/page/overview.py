@@ -72,7 +72,6 @@ class BoardSummary(BoardContext):
 
 
 def _columns(of: BoardSummary) -> list[Column[VariantResult]]:
-    metrics = [m for m in metrics_in("main") if of.board.uneven_test or not m.uneven]
     return [
         Column(
             "Rank",
@@ -91,7 +90,7 @@ def _columns(of: BoardSummary) -> list[Column[VariantResult]]:
             "Holm's correction for all variants of the board; not separable: chance may explain "
             "the difference. With one seed, this is about these trained networks alone.",
         ),
-        *(_without_spread(m) for m in metrics if m is not ACC),
+        *(_without_spread(m) for m in of.main_metrics if m is not ACC),
         *(_without_spread(m) for m in metrics_in("groups")),
         Column(
             "Shape",
