@@ -120,9 +120,10 @@ def write_export(
     values = ExportConfig(classes=classes, job=record.job).model_dump(mode="json")
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     write_atomically(config, text.encode())
+    confusion = confusion_path(record_file)
+    confusion.unlink(missing_ok=True)  # of a run that was exported here before
     write_record(record, record_file)
     write_atomically(readme, card.encode())
-    confusion = confusion_path(record_file)
     return [*paths, confusion] if confusion.exists() else paths
 
 

@@ -139,6 +139,9 @@ def test_separate_confusion_counts_are_exported(toy, tmp_path, monkeypatch):
     assert beside == store.confusion_path(facts)
     exported = store.Stored(read_export(tmp_path / "export").record, facts, RECORD, "run")
     assert store.with_confusion(exported) == made
+    plain = made.model_copy(update={"test": made.test.model_copy(update={"confusion": None})})
+    assert beside not in write_export(plain, folder, None, "card", tmp_path / "export")
+    assert not beside.exists()
 
 
 def test_missing_weights_cannot_be_exported(toy, tmp_path):
