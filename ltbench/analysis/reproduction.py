@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Literal
 
 from ltbench.analysis.metrics import METRICS
-from ltbench.analysis.published import OURS, PublishedNumber, comparable
+from ltbench.analysis.published import OURS, ComparableNumbers, PublishedNumber, comparable
 from ltbench.analysis.result_set import Estimate, ResultSet, VariantResult, boards
 from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.planning import Plan, PlannedRun
@@ -78,8 +78,9 @@ def published_rows(
     rows: dict[str, PublishedRow] = {}
     for plan in sorted(plans, key=lambda p: (-len(p.grid.seeds), "balanced" not in p.grid.splits)):
         for board in boards(plan, published):
+            literature = comparable(board)
             for entry in board.entries:
-                if numbers := row_numbers(board, entry):
+                if numbers := row_numbers(entry, literature):
                     name = row_name(board, entry)
                     names = (board.dataset.id, board.recipe.name, entry.variant.label)
                     rows.setdefault(name, PublishedRow(name, plan, *names, tuple(numbers)))
@@ -106,14 +107,14 @@ def row_name(board: ResultSet, entry: VariantResult) -> str:
     return f"{board.dataset.id}/{label}/{budget}"
 
 
-def row_numbers(board: ResultSet, entry: VariantResult) -> list[PublishedNumber]:
+def row_numbers(entry: VariantResult, literature: ComparableNumbers) -> list[PublishedNumber]:
     """Return the published numbers of a row.
 
     Args:
-        board: computed from published records alone.
-        entry: of the board.
+        entry: of a board, computed from published records alone.
+        literature: numbers of papers that are comparable to the board.
     """
-    literature, numbers = comparable(board), []
+    numbers = []
     for metric in METRICS.values():
         value = entry.values[metric.key]
         if metric.published and value.mean is not None:

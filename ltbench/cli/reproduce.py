@@ -112,6 +112,7 @@ def _announce(
 ) -> None:
     """Print the published numbers of a row, its jobs and their cost."""
     from ltbench.analysis.metrics import METRICS
+    from ltbench.analysis.published import comparable
     from ltbench.analysis.reproduction import row_numbers
     from ltbench.analysis.result_set import DECIMALS, boards
     from ltbench.core.exact import fixed
@@ -124,7 +125,7 @@ def _announce(
     print_text(f"{row.name}: {row.label} on {board.title}, {board.recipe.title}")
     numbers = (
         (METRICS[number.metric].title, fixed(number.value, DECIMALS), number.source)
-        for number in row_numbers(board, board.entries[0])
+        for number in row_numbers(board.entries[0], comparable(board))
     )
     print_table(("Metric", "Published", "Source"), numbers)
     run_dir = folders.runs
@@ -142,11 +143,13 @@ def _judge(
     plan: "Plan", published: "dict[str, Stored]", ours: "dict[str, Stored]", tolerance: float
 ) -> None:
     """Compare published numbers with ours; exit with 1 if any is outside."""
+    from ltbench.analysis.published import comparable
     from ltbench.analysis.reproduction import reproductions, row_numbers
     from ltbench.analysis.result_set import boards
 
     (theirs,), (mine,) = boards(plan, published), boards(plan, ours)
-    judged = reproductions(row_numbers(theirs, theirs.entries[0]), mine.entries[0], tolerance)
+    numbers = row_numbers(theirs.entries[0], comparable(theirs))
+    judged = reproductions(numbers, mine.entries[0], tolerance)
     print_table(
         ("Metric", "Published", "Ours", "Difference", "Tolerance", "Outcome", "Source"),
         map(_judged, judged),

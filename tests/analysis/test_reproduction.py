@@ -41,11 +41,12 @@ def test_a_row_is_named_by_dataset_label_and_budget(toy):
 
 def test_published_records_are_published_numbers_with_their_seeds(toy):
     made = board(toy, [(2,) * 6, (4,) * 6])
-    found = {number.metric: number for number in row_numbers(made, made.entries[0])}
+    literature = comparable(made)
+    found = {number.metric: number for number in row_numbers(made.entries[0], literature)}
     acc = made.entries[0].values["acc"]
     assert found["acc"] == PublishedNumber("acc", acc.mean, OURS, acc.std, 2)
     assert "ua" not in found
-    assert row_numbers(made, made.entries[1]) == []
+    assert row_numbers(made.entries[1], literature) == []
 
 
 @pytest.mark.parametrize(
