@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ltbench.losses.counts import or_one
+
 
 def tau_normalized(weight: Tensor, tau: float | Tensor) -> Tensor:
     """Return w_c / ||w_c||^tau, to be used without bias.
@@ -11,12 +13,12 @@ def tau_normalized(weight: Tensor, tau: float | Tensor) -> Tensor:
     Kang et al., ICLR 2020 (arXiv:1910.09217), equation 3.
 
     Args:
-        weight: [C, D].
+        weight: [C, D]; rows of zeros stay.
         tau: 0 leaves the weights unchanged, 1 gives all classes the norm 1; a tensor [] gets a
             gradient.
     """
-    norms: Tensor = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # [C, 1]
-    return weight / norms.clamp_min(torch.finfo(weight.dtype).tiny).pow(tau)
+    norms = torch.linalg.vector_norm(weight, dim=1, keepdim=True)  # [C, 1]
+    return weight / or_one(norms).pow(tau)
 
 
 class TauNormalized(nn.Linear):

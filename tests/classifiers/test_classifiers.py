@@ -91,8 +91,16 @@ def test_tau_norm_limits():
     weight = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     assert tau_normalized(weight, 0.0).equal(weight)
     torch.testing.assert_close(tau_normalized(weight, 1.0).norm(dim=1), torch.ones(5))
-    weight[2] = 0
-    assert tau_normalized(weight, 0.7).isfinite().all()
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.7, 1.0, 2.0])
+def test_tau_norm_leaves_rows_of_zeros(tau):
+    weight = torch.tensor([[3.0, 4.0], [0.0, 0.0]], requires_grad=True)
+    power = torch.tensor(tau, requires_grad=True)
+    normalized = tau_normalized(weight, power)
+    torch.testing.assert_close(normalized, weight / torch.tensor([[5.0**tau], [1.0]]))
+    gradients = torch.autograd.grad(normalized.sum(), [weight, power])
+    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 @pytest.mark.oracle("ncm", has=["logits", "pred"])
