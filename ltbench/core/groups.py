@@ -16,6 +16,14 @@ RULES: dict[Rule, str] = {
 """Each rule in words, for table captions."""
 
 
+def by_size(counts: Sequence[int]) -> list[int]:
+    """Return the classes by size, largest first.
+
+    Of equal sizes the lower class index comes first.
+    """
+    return sorted(range(len(counts)), key=lambda k: -counts[k])
+
+
 def class_groups(counts: Sequence[int], rule: Rule) -> tuple[Group, ...]:
     """Return the shot group of each class.
 
@@ -34,7 +42,7 @@ def class_groups(counts: Sequence[int], rule: Rule) -> tuple[Group, ...]:
     if rule == "shots":
         return tuple("many" if n > 100 else "few" if n < 20 else "medium" for n in counts)
     third = round(len(counts) / 3)
-    order = sorted(range(len(counts)), key=lambda k: (-counts[k], k))
+    order = by_size(counts)
     groups: list[Group] = ["medium"] * len(counts)
     for k in order[:third]:
         groups[k] = "many"

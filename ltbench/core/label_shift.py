@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ltbench.core.groups import by_size
+
 Direction = Literal["forward", "uniform", "backward"]
 
 
@@ -30,7 +32,7 @@ class Shift:
             counts: [C], training images of each class in the long-tailed split; of equal counts the
                 lower class index comes first.
         """
-        order = sorted(range(len(counts)), key=lambda k: (-counts[k], k))
+        order = by_size(counts)
         if self.direction == "backward":
             order.reverse()
         return sorted(range(len(order)), key=order.__getitem__)

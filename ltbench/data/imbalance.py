@@ -8,7 +8,7 @@ protocol, since another one may change a count by one.
 from collections.abc import Sequence
 
 from ltbench.config.models import DatasetSpec, Split
-from ltbench.core.groups import GROUPS, Group, class_groups, subset_classes
+from ltbench.core.groups import GROUPS, Group, by_size, class_groups, subset_classes
 from ltbench.core.types import ClassSubset
 
 PARETO_SHAPE = 6.0
@@ -78,8 +78,7 @@ def longtailed_counts(spec: DatasetSpec, full_counts: Sequence[int]) -> list[int
     counts = IMBALANCE_TYPES[spec.imbalance_type](spec.classes, largest, spec.imbalance_ratio)
     if spec.class_order == "index" or not full_counts:
         return counts
-    by_size = sorted(range(spec.classes), key=lambda k: -full_counts[k])
-    return [count for _, count in sorted(zip(by_size, counts, strict=True))]
+    return [count for _, count in sorted(zip(by_size(full_counts), counts, strict=True))]
 
 
 def balanced_counts(longtailed: Sequence[int]) -> list[int]:

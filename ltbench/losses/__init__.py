@@ -62,7 +62,7 @@ from ltbench.losses.paco import paco
 from ltbench.losses.prior_rebalancing import prior_rebalancing
 from ltbench.losses.quintuplet import quintuplet
 from ltbench.losses.range_loss import range_loss
-from ltbench.losses.residual_branches import branch_loss, class_groups
+from ltbench.losses.residual_branches import branch_loss, nested_groups
 from ltbench.losses.robal import robal, robal_margins
 from ltbench.losses.seesaw import seesaw
 from ltbench.losses.self_paced import curriculum_weights, ease_within_classes, expert_weight
@@ -93,7 +93,6 @@ __all__ = [
     "center_dispersion",
     "class_balanced",
     "class_bias",
-    "class_groups",
     "class_imbalance",
     "class_rectification",
     "class_temperatures",
@@ -138,6 +137,7 @@ __all__ = [
     "log_prior",
     "logit_adjustment",
     "mutual_distillation",
+    "nested_groups",
     "node_conditional",
     "node_log_softmax",
     "noise_resistant",

@@ -3,13 +3,14 @@
 Tan et al., "Equalization Loss for Long-Tailed Object Recognition", CVPR 2020 (arXiv:2003.05176).
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench.core.checks import check_labels, check_shape
-from ltbench.core.distributed import global_mean
 from ltbench.losses.binary import binary, one_vs_all_targets
 from ltbench.losses.counts import class_sizes
+from ltbench.losses.cross_entropy import cross_entropy
 
 
 def equalization(
@@ -42,8 +43,7 @@ def equalization(
     sizes = class_sizes(counts)
     tail = sizes / sizes.sum() <= threshold  # [C]
     left_out = (uniform <= gamma) & tail & ~F.one_hot(labels, len(counts)).bool()  # [B, C]
-    logits = logits.masked_fill(left_out, -float("inf"))
-    return global_mean(F.cross_entropy(logits, labels, reduction="none"))
+    return cross_entropy(logits.masked_fill(left_out, -torch.inf), labels)
 
 
 def sigmoid_equalization(

@@ -34,8 +34,8 @@ def quintuplet(
     check_shape("distances", distances, "A", 4)
     check_labels(labels, (len(distances), MOST_CLASSES))
     check_shape("known", known, *distances.shape)
-    check_value("margins", margins, "three, at least 0", holds=len(margins) == 3)
-    check_value("margins", margins, "three, at least 0", holds=min(margins) >= 0)
+    holds = len(margins) == 3 and min(margins) >= 0
+    check_value("margins", margins, "three, at least 0", holds=holds)
     distances = as_constant(distances, distances)
     same, other, farthest, negative = distances.unbind(dim=1)
     has_same, has_other, _, has_negative = known.unbind(dim=1)

@@ -8,12 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench.core.checks import check_labels, check_shape, check_value
+from ltbench.core.checks import MOST_CLASSES, check_labels, check_shape, check_value
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.finite_gradients import root
-
-ANY_CLASS = torch.iinfo(torch.int64).max
-"""Bound of labels where no number of classes is known."""
 
 
 def range_loss(
@@ -39,7 +36,7 @@ def range_loss(
         Two scalars, without their weights.
     """
     check_shape("features", features, "N", "D")
-    check_labels(labels, (len(features), ANY_CLASS))
+    check_labels(labels, (len(features), MOST_CLASSES))
     check_value("margin", margin, "at least 0", holds=margin >= 0)
     check_value("hardest", hardest, "at least 1", holds=hardest >= 1)
     features = as_constant(features, features)

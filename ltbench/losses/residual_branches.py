@@ -12,8 +12,8 @@ from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import class_sizes
 
 
-def class_groups(counts: Tensor, medium_from: float, few_from: float) -> Tensor:
-    """Return the classes of each branch: all, medium and few-shot, few-shot.
+def nested_groups(counts: Tensor, medium_from: float, few_from: float) -> Tensor:
+    """Return nested groups of classes: all, medium- and few-shot, few-shot.
 
     Args:
         counts: [C], training images per class.

@@ -1,12 +1,12 @@
 """Per-class accuracy, as exact counts."""
 
 from collections import Counter
-from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from ltbench.core.checks import check_labels
+from ltbench.core.exact import mean_accuracy
 
 
 def hits_and_totals(predictions: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -49,8 +49,7 @@ def mean_class_accuracy(predictions: Tensor, labels: Tensor, classes: int) -> fl
         classes: C.
     """
     hits, totals = (each.tolist() for each in hits_and_totals(predictions, labels, classes))
-    rates = [Fraction(right, n) for right, n in zip(hits, totals, strict=True) if n]
-    return float(sum(rates) / len(rates))  # exact: the order of classes has no effect
+    return float(mean_accuracy(hits, totals) or 0)  # exact: the order of classes has no effect
 
 
 def _check(predictions: Tensor, labels: Tensor, classes: int) -> None:

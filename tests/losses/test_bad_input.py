@@ -14,7 +14,6 @@ from ltbench.losses import (
     center_dispersion,
     class_balanced,
     class_bias,
-    class_groups,
     class_temperatures,
     cross_entropy,
     disc_centroids,
@@ -39,6 +38,7 @@ from ltbench.losses import (
     log_odds,
     log_prior,
     logit_adjustment,
+    nested_groups,
     noise_resistant,
     one_vs_all_targets,
     paco,
@@ -135,7 +135,7 @@ OF_COUNTS_ALONE = {
     "weights": effective_number_weights,
     "temperatures": lambda n: class_temperatures(n, 0.5),
     "smoothing": lambda n: label_smoothing(n, 0.3, 0.0),
-    "groups": lambda n: class_groups(n, 0.3, 0.6),
+    "groups": lambda n: nested_groups(n, 0.3, 0.6),
     "size_groups": lambda n: size_groups(n, (10, 100)),
     "robal_margins": robal_margins,
     "class_bias": lambda n: class_bias(n, COUNTS.sum()),
@@ -257,9 +257,9 @@ def test_an_empty_batch(name):
             LOGITS, LABELS, LOGITS, LABELS[:, None], LABELS, COUNTS, alpha=1.0
         ),
         "centroids": lambda: disc_centroids(LOGITS, LABELS, torch.zeros(3, 1)),
-        "medium_from": lambda: class_groups(COUNTS, -0.1, 0.6),
-        "few_from": lambda: class_groups(COUNTS, 0.6, 0.3),
-        "few_from ": lambda: class_groups(COUNTS, 0.6, 60),
+        "medium_from": lambda: nested_groups(COUNTS, -0.1, 0.6),
+        "few_from": lambda: nested_groups(COUNTS, 0.6, 0.3),
+        "few_from ": lambda: nested_groups(COUNTS, 0.6, 60),
         "weights  ": lambda: ldam(LOGITS, LABELS, COUNTS, weights=torch.ones(1)),
         "target_prior": lambda: prior_rebalancing(LOGITS, COUNTS, 1.0, torch.ones(1)),
         "target_prior ": lambda: prior_rebalancing(LOGITS, COUNTS, 1.0, torch.ones(3)),
@@ -295,7 +295,7 @@ def test_a_step_does_not_wait_for_values_on_an_accelerator():
 
 
 def test_groups_of_int32_counts():
-    assert class_groups(COUNTS.int(), 0.4, 0.7).equal(class_groups(COUNTS, 0.4, 0.7))
+    assert nested_groups(COUNTS.int(), 0.4, 0.7).equal(nested_groups(COUNTS, 0.4, 0.7))
 
 
 def test_branches_in_half_precision_have_a_finite_gradient():

@@ -6,13 +6,13 @@ import torch
 from ltbench.losses import (
     balanced_softmax,
     branch_loss,
-    class_groups,
     class_temperatures,
     cross_entropy,
     diversity,
     inverse_counts,
     inverse_softmax,
     log_prior,
+    nested_groups,
 )
 
 EXACT = {"rtol": 1e-6, "atol": 1e-9}
@@ -105,16 +105,16 @@ def test_limits_of_inverse_softmax():
 def test_branch_loss(oracle, name, classes, shares):
     logits, labels = oracle[f"{name}_logits_H_M_T"], oracle[f"{name}_labels"].long()
     counts = torch.arange(classes, 0, -1)  # the authors name classes by position, largest first
-    groups = class_groups(counts, *shares)
+    groups = nested_groups(counts, *shares)
     assert groups[:, labels].equal(oracle[f"{name}_mask_H_M_T"].bool())
     value = branch_loss(logits, labels, groups)
     torch.testing.assert_close(value, oracle[f"{name}_loss_ice"], **EXACT)
 
 
 def test_groups_go_by_size():
-    groups = class_groups(COUNTS, 0.25, 0.5)
+    groups = nested_groups(COUNTS, 0.25, 0.5)
     assert groups.tolist() == [[True] * 4, [True, False, True, True], [True, False, True, False]]
-    assert class_groups(COUNTS, 1.0, 1.0).sum(dim=1).tolist() == [4, 0, 0]
+    assert nested_groups(COUNTS, 1.0, 1.0).sum(dim=1).tolist() == [4, 0, 0]
 
 
 def test_a_lone_branch_of_all_classes_is_cross_entropy():

@@ -27,7 +27,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ltbench.losses import class_groups, complementary_experts, fused_logits
+from ltbench.losses import complementary_experts, fused_logits, nested_groups
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.multi_expert import ExpertClassifiers, build_experts
@@ -75,7 +75,7 @@ class ACE(Method):
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return experts, of which the first alone trains the trunk."""
         self.groups: Tensor
-        groups = class_groups(self.counts, self.hparams.medium_from, self.hparams.few_from)
+        groups = nested_groups(self.counts, self.hparams.medium_from, self.hparams.few_from)
         self.register_buffer("groups", groups, persistent=False)
         backbone = build_experts(spec, EXPERTS, reduced=False)
         backbone.detached = True

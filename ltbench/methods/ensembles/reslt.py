@@ -29,7 +29,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import tau_normalized
-from ltbench.losses import branch_loss, class_groups, cross_entropy
+from ltbench.losses import branch_loss, cross_entropy, nested_groups
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.residual_branches import build_residual_branches
@@ -72,7 +72,7 @@ class ResLT(Method):
         """Return three branches and their classifier."""
         hparams = self.hparams
         self.groups: Tensor
-        groups = class_groups(self.counts, hparams.medium_from, hparams.few_from)
+        groups = nested_groups(self.counts, hparams.medium_from, hparams.few_from)
         self.register_buffer("groups", groups, persistent=False)
         return build_residual_branches(spec, len(groups))
 
