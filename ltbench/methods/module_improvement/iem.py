@@ -20,11 +20,12 @@ A softmax network is trained first. A pass over the training images then fills t
 of the epochs train everything with batches of four images of a class at a time, the backbone at a
 tenth of the rate. After each step its images are written: where the memory predicts the label, the
 nearest slot of the class moves, k <- norm(0.9 k + 0.1 q); else the slot of the class with the
-fewest uses is replaced. Keys have no gradient. Attention is for networks whose features are the
-mean of their last maps.
+fewest uses is replaced. Keys have no gradient. Attention is for ResNets and FastNets, whose
+features are then the mean of the last maps (of FastNets else their maximum).
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -37,8 +38,8 @@ from ltbench.losses import cross_entropy
 from ltbench.losses.counts import as_constant
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.methods.weight_transfer import BACKBONE
-from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.networks.parts import has_maps, parts_of
+from ltbench.networks import NetworkSpec, build_backbone
+from ltbench.networks.attentive import AttentiveNetwork
 from ltbench.networks.region_attention import RegionAttention
 from ltbench.networks.slot_memory import SlotMemory
 
@@ -55,25 +56,17 @@ class IEMHParams(HParams):
     )
 
 
-class MemoryNetwork(Network):
+class MemoryNetwork(AttentiveNetwork):
     """A network with region attention that queries a memory of class keys."""
 
     def __init__(self, spec: NetworkSpec, hparams: IEMHParams) -> None:
         backbone, width = build_backbone(spec)
-        super().__init__(backbone, linear(width, spec.classes))
-        self.attention = RegionAttention(width) if has_maps(backbone) else None
+        super().__init__(backbone, linear(width, spec.classes), partial(RegionAttention, width))
         self.query = nn.Linear(width, width, bias=False)
         nn.init.eye_(self.query.weight)
         self.memory = SlotMemory(
             spec.classes, hparams.slots, width, hparams.temperature, hparams.share
         )
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return features [B, D] of images [B, C, H, W]."""
-        if self.attention is None:
-            return super().features(images)
-        attended: Tensor = self.attention(parts_of(self.backbone).maps(images))  # [B, D, H', W']
-        return attended.mean(dim=(2, 3))
 
     def queries(self, features: Tensor) -> Tensor:
         """Return queries [B, D] of features, of length 1."""

@@ -16,7 +16,8 @@ centroids, its linear classifier, if it has one, is the initial o; then everythi
 class-aware batches of four images of a class at a time. As in the authors' code 1/gamma is ten over
 the distance, features are squashed by ||v|| / (1 + ||v||) (the paper squares the norms) and
 centroids are trained by L_LM only. Backbone and centroids have a tenth of the classifier's learning
-rate. Attention is for ResNets; other backbones have none.
+rate. Attention is for ResNets and FastNets, whose features are then the mean of the last maps (of
+FastNets else their maximum); other backbones have none.
 
 On Places-LT (`freeze_backbone`) the authors fix the weights of the backbone, while its BatchNorm
 is updated; their code selects layers by name and so fixes the convolutions of the attention too,
@@ -24,6 +25,7 @@ which stays the identity. Ours is trained.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import cast
 
 from pydantic import Field
@@ -33,10 +35,10 @@ from ltbench.classifiers import MetaEmbedding
 from ltbench.losses import cross_entropy, disc_centroids
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.methods.weight_transfer import CLASSIFIER
-from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.networks import NetworkSpec, build_backbone
+from ltbench.networks.attentive import AttentiveNetwork
 from ltbench.networks.class_statistics import ClassMeans
 from ltbench.networks.modulated_attention import ModulatedAttention
-from ltbench.networks.parts import has_maps, parts_of
 
 HALLUCINATOR = f"{CLASSIFIER}hallucinator."
 
@@ -54,21 +56,6 @@ class OLTRHParams(HParams):
     )
     lr: float = Field(1.0, gt=0, description="learning rate, relative to the recipe's")
     freeze_backbone: bool = Field(False, description="whether the backbone's weights are fixed")
-
-
-class AttentiveNetwork(Network):
-    """A network with modulated attention on the backbone's last maps."""
-
-    def __init__(self, backbone: nn.Module, width: int, classes: int) -> None:
-        super().__init__(backbone, MetaEmbedding(width, classes))
-        self.attention = ModulatedAttention(width) if has_maps(backbone) else None
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return features [B, D] of images [B, C, H, W]."""
-        if self.attention is None:
-            return super().features(images)
-        attended: Tensor = self.attention(parts_of(self.backbone).maps(images))  # [B, D, H', W']
-        return attended.mean(dim=(2, 3))
 
 
 class OLTR(Method):
@@ -98,7 +85,8 @@ class OLTR(Method):
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network with attention and a memory of centroids."""
         backbone, width = build_backbone(spec)
-        return AttentiveNetwork(backbone, width, spec.classes)
+        memory = MetaEmbedding(width, spec.classes)
+        return AttentiveNetwork(backbone, memory, partial(ModulatedAttention, width))
 
     @property
     def memory(self) -> MetaEmbedding:
