@@ -28,6 +28,14 @@ LOGIT_ADJUSTMENT = Paper(
     arxiv="2007.07314",
 )
 
+BALANCED_META_SOFTMAX = Paper(
+    title="Balanced Meta-Softmax for Long-Tailed Visual Recognition",
+    authors="Jiawei Ren, Cunjun Yu, Shunan Sheng, Xiao Ma, Haiyu Zhao, Shuai Yi, Hongsheng Li",
+    venue="NeurIPS",
+    year=2020,
+    arxiv="2007.10740",
+)
+
 IMBALANCE_STUDY = Paper(
     title="A systematic study of the class imbalance problem in convolutional neural networks",
     authors="Mateusz Buda, Atsuto Maki, Maciej A. Mazurowski",

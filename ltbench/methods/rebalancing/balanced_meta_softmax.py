@@ -33,7 +33,8 @@ from ltbench.core.distributed import global_mean
 from ltbench.core.inner import Learned, virtual_step
 from ltbench.losses import balanced_softmax, cross_entropy, log_prior
 from ltbench.losses.cross_entropy import cross_entropies
-from ltbench.methods.contract import Batch, HParams, Loss, Method, Network, Paper, Stage
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Network, Stage
+from ltbench.methods.papers import BALANCED_META_SOFTMAX
 from ltbench.networks import NetworkSpec
 
 LEAST = 2**-25
@@ -89,13 +90,7 @@ class BalancedMetaSoftmax(Method):
     """A new classifier by balanced softmax and a learned sampler."""
 
     title = "BALMS"
-    paper = Paper(
-        title="Balanced Meta-Softmax for Long-Tailed Visual Recognition",
-        authors="Jiawei Ren, Cunjun Yu, Shunan Sheng, Xiao Ma, Haiyu Zhao, Shuai Yi, Hongsheng Li",
-        venue="NeurIPS",
-        year=2020,
-        arxiv="2007.10740",
-    )
+    paper = BALANCED_META_SOFTMAX
     category = "re-sampling"
     stages = (
         Stage(

@@ -13,20 +13,15 @@ same loss, and plain cross-entropy bit for bit when counts are equal.
 """
 
 from ltbench.losses import balanced_softmax
-from ltbench.methods.contract import Batch, Loss, Method, Paper
+from ltbench.methods.contract import Batch, Loss, Method
+from ltbench.methods.papers import BALANCED_META_SOFTMAX
 
 
 class BalancedSoftmax(Method):
     """Cross-entropy of logits with the log counts added."""
 
     title = "Balanced Softmax"
-    paper = Paper(
-        title="Balanced Meta-Softmax for Long-Tailed Visual Recognition",
-        authors="Jiawei Ren, Cunjun Yu, Shunan Sheng, Xiao Ma, Haiyu Zhao, Shuai Yi, Hongsheng Li",
-        venue="NeurIPS",
-        year=2020,
-        arxiv="2007.10740",
-    )
+    paper = BALANCED_META_SOFTMAX
     category = "cost-sensitive"
     reduces_to = "softmax"
     oracle = "balanced_softmax"
