@@ -427,9 +427,8 @@ class Method(nn.Module):
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Return logits [B, classes] of images [B, C, H, W].
 
-        Called with this rank's share of the test images, of which the last batch may be smaller and
-        may be empty (B = 0): a row must not depend on the other rows. Class probabilities are the
-        softmax of the result.
+        Called with this rank's share of the test images, of which the last batch may be smaller: a
+        row must not depend on the other rows. Class probabilities are the softmax of the result.
 
         Args:
             images: normalized, with the test transform.

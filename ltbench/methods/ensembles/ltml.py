@@ -33,12 +33,7 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import linear, one_vs_all
 from ltbench.core.distributed import global_mean
-from ltbench.losses import (
-    balancing_weights,
-    binary,
-    cross_entropy,
-    one_vs_all_targets,
-)
+from ltbench.losses import balancing_weights, binary, cross_entropy, one_vs_all_targets
 from ltbench.methods.contract import Batch, EpochDraw, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.multi_expert import ExpertClassifiers, build_last_stages

@@ -134,16 +134,14 @@ class UnequalTraining(Method):
             if self.stage.name == "head":
                 return cross_entropy(logits, batch.labels)
             return noise_resistant(logits, batch.labels, self.hparams.beta)
-        everything, tail = batch["instance"], batch["tail"]
-        features = self.network.features(torch.cat([everything.images, tail.images]))
-        beta = self.hparams.beta
-        labels = torch.cat([everything.labels, tail.labels])
-        logits = self.margin_logits(features, labels)
+        everything, few, beta = batch["instance"], batch["tail"], self.hparams.beta
+        features = self.network.features(torch.cat([everything.images, few.images]))
+        logits = self.margin_logits(features, torch.cat([everything.labels, few.labels]))
         count = len(everything)
         return {
             "classes": noise_resistant(logits[:count], everything.labels, beta),
-            "tail": noise_resistant(logits[count:], tail.labels, beta),
-            "centers": self.dispersion * center_dispersion(features[count:], tail.labels),
+            "tail": noise_resistant(logits[count:], few.labels, beta),
+            "centers": self.dispersion * center_dispersion(features[count:], few.labels),
         }
 
     def margin_logits(self, features: Tensor, labels: Tensor) -> Tensor:
