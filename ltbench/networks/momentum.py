@@ -1,11 +1,10 @@
-"""Momentum contrast: projection head, momentum encoder, and queue of keys.
+"""Momentum contrast: momentum encoder, and queue of keys.
 
 He, Fan, Wu, Xie, Girshick, "Momentum Contrast for Unsupervised Visual Representation Learning",
 CVPR 2020 (arXiv:1911.05722).
 """
 
 import copy
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,22 +12,6 @@ from torch import Tensor, nn
 
 from ltbench.core.distributed import gather, world_size
 from ltbench.core.rng import GlobalBatchRNG
-
-
-def projection(
-    width: int, outputs: int, norm: Literal["batch", "group", "none"] = "batch"
-) -> nn.Module:
-    """Return a projection head: a perceptron with one hidden layer.
-
-    Args:
-        width: number of features, and of hidden units.
-        outputs: dimension of the projection.
-        norm: normalization of the hidden layer.
-    """
-    layers: list[nn.Module] = [nn.Linear(width, width)]
-    if norm != "none":
-        layers.append(nn.BatchNorm1d(width) if norm == "batch" else nn.GroupNorm(4, width))
-    return nn.Sequential(*layers, nn.ReLU(inplace=True), nn.Linear(width, outputs))
 
 
 class MomentumCopy(nn.Module):
@@ -85,6 +68,13 @@ class KeyQueue(nn.Module):
         self.position: Tensor
         self.register_buffer("keys", F.normalize(torch.randn(size, width)))
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
+
+    def snapshot(self, dtype: torch.dtype) -> Tensor:
+        """Return a copy of the keys, which later pushes leave alone.
+
+        A backward pass after a push needs one.
+        """
+        return self.keys.to(dtype, copy=True)
 
     def push(self, **latest: Tensor) -> None:
         """Replace the oldest entries by the latest of all ranks.

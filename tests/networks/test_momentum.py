@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from ltbench.networks.momentum import KeyQueue, LabeledQueue, MomentumCopy, projection
+from ltbench.networks.momentum import KeyQueue, LabeledQueue, MomentumCopy
 
 
 def test_a_copy_follows_slowly_and_without_gradient():
@@ -37,8 +37,10 @@ def test_a_queue_smaller_than_a_batch_keeps_its_end():
     assert queue.position == 0
 
 
-def test_a_projection_needs_no_batch_where_the_network_needs_none():
-    for norm in ("group", "none"):
-        head = projection(8, 3, norm)
-        features = torch.randn(4, 8)
-        torch.testing.assert_close(head(features)[:1], head(features[:1]))
+def test_a_snapshot_has_the_keys_before_a_push():
+    queue = KeyQueue(2, 1)
+    before = queue.keys.clone()
+    snapshot = queue.snapshot(before.dtype)
+    queue.push(keys=torch.ones(2, 1))
+    assert snapshot.equal(before)
+    assert queue.snapshot(torch.bfloat16).dtype == torch.bfloat16

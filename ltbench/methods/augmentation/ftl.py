@@ -51,7 +51,7 @@ from ltbench.methods.contract import (
 )
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.class_statistics import ClassMeans
-from ltbench.networks.momentum import projection
+from ltbench.networks.projection import projection
 from ltbench.samplers import draw_images, repeated_passes
 
 TURNS = 3

@@ -37,7 +37,8 @@ from ltbench.core.distributed import gather
 from ltbench.losses import cross_entropy, distillation, info_nce
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.networks.momentum import LabeledQueue, MomentumCopy, projection
+from ltbench.networks.momentum import LabeledQueue, MomentumCopy
+from ltbench.networks.projection import projection
 
 
 def scales_stage(name: str) -> Stage:
@@ -176,6 +177,6 @@ class SSD(Method):
             labels: [B].
         """
         others = labels[:, None] != self.queue.labels  # [B, K]
-        negatives = self.queue.keys.to(queries.dtype, copy=True)  # the queue moves on
+        negatives = self.queue.snapshot(queries.dtype)
         temperature = self.hparams.contrast_temperature
         return info_nce(queries, keys.to(queries.dtype), negatives, temperature, others)

@@ -30,7 +30,8 @@ from ltbench.core.distributed import own_rows
 from ltbench.losses import cross_entropy, info_nce
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import NetworkSpec, build_backbone
-from ltbench.networks.momentum import KeyQueue, MomentumCopy, projection
+from ltbench.networks.momentum import KeyQueue, MomentumCopy
+from ltbench.networks.projection import projection
 
 
 class SSPHParams(HParams):
@@ -113,7 +114,7 @@ class SSP(Method):
         self.slow.follow(self.network, momentum=self.hparams.momentum)
         keys = self.slow.shuffled(second, self.rng, self.hparams.norm_groups)  # [N, D]
         positives = keys[own_rows(len(queries))]
-        negatives = self.queue.keys.to(keys.dtype, copy=True)  # changes before the backward pass
+        negatives = self.queue.snapshot(keys.dtype)
         loss = info_nce(queries, positives, negatives, self.hparams.temperature)
         self.queue.push(keys=keys)
         return loss

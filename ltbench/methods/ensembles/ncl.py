@@ -36,8 +36,9 @@ from ltbench.core.distributed import gather, own_rows
 from ltbench.losses import adjusted_logits, collaborative_loss, hard_classes, info_nce
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec
-from ltbench.networks.momentum import KeyQueue, MomentumCopy, projection
+from ltbench.networks.momentum import KeyQueue, MomentumCopy
 from ltbench.networks.multi_expert import ExpertBackbone, ExpertClassifiers, build_networks
+from ltbench.networks.projection import projection
 
 
 class NCLHParams(HParams):
@@ -82,7 +83,7 @@ class Contrast(nn.Module):
         queries = F.normalize(self.projection(features))
         keys = gather(self.copy(images))  # [N, D] of the global batch
         positives = keys[own_rows(len(queries))]
-        negatives = self.queue.keys.to(keys.dtype, copy=True)  # changes before the backward pass
+        negatives = self.queue.snapshot(keys.dtype)
         loss = info_nce(queries, positives, negatives, self.hparams.temperature)
         self.queue.push(keys=keys)
         return loss

@@ -29,7 +29,7 @@ from ltbench.core.distributed import gather, gather_with_gradient, own_positions
 from ltbench.losses import balanced_contrast, logit_adjustment
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.networks.momentum import projection
+from ltbench.networks.projection import projection
 
 SCALE = 30.0
 

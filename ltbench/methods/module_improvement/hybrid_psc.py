@@ -30,7 +30,7 @@ from ltbench.losses import cross_entropy, prototype_contrast
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Stage
 from ltbench.methods.papers import HYBRID
 from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.networks.momentum import projection
+from ltbench.networks.projection import projection
 
 
 class HybridHParams(HParams):

@@ -30,7 +30,8 @@ from ltbench.losses import cross_entropy, draw_positives, k_positive
 from ltbench.losses.k_positive import Unused
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.networks.momentum import LabeledQueue, MomentumCopy, projection
+from ltbench.networks.momentum import LabeledQueue, MomentumCopy
+from ltbench.networks.projection import projection
 
 NO_CLASS = -1
 """Label of the queue's initial keys."""
@@ -144,7 +145,7 @@ class KCL(Method):
         network.copy.follow(network.backbone, network.projection, momentum=hparams.momentum)
         keys = network.copy.shuffled(second, self.rng, hparams.norm_groups)  # [N, D]
         own = keys[own_rows(len(queries))]
-        queue = network.queue.keys.to(keys.dtype, copy=True)  # changes before the backward pass
+        queue = network.queue.snapshot(keys.dtype)
         same = labels[:, None] == network.queue.labels
         drawn = draw_positives(same, self.rng.uniform(labels, hparams.positives))
         loss = k_positive(

@@ -30,7 +30,8 @@ from ltbench.core.distributed import gather, gather_with_gradient, own_positions
 from ltbench.losses import paco
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.networks.momentum import LabeledQueue, MomentumCopy, projection
+from ltbench.networks.momentum import LabeledQueue, MomentumCopy
+from ltbench.networks.projection import projection
 
 
 class PaCoHParams(HParams):

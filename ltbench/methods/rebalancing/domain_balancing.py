@@ -34,7 +34,7 @@ from ltbench.losses.counts import as_constant
 from ltbench.losses.vector_scaling import vector_scaling
 from ltbench.methods.contract import LATER, Batch, HParams, Loss, Method, Paper
 from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.networks.momentum import projection
+from ltbench.networks.projection import projection
 
 LEAST_COMPACTNESS = 1.0
 LARGEST_INDICATOR = 3.0
