@@ -7,13 +7,6 @@ from ltbench.losses import adaptive_class_suppression, binary, one_vs_all_target
 from tests.losses.test_loss_oracles import check
 
 
-@pytest.fixture
-def batch():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(13, 7, dtype=torch.float64, generator=generator)
-    return logits, torch.randint(7, (13,), generator=generator)
-
-
 @pytest.mark.oracle("acsl", variants=["fg_thr"])
 def test_adaptive_class_suppression(oracle):
     """All but `bg`: rows of background, in which rare classes are drawn."""

@@ -7,13 +7,6 @@ import torch.nn.functional as F
 from ltbench.losses import binary, one_vs_all_targets
 
 
-@pytest.fixture
-def batch():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(13, 7, dtype=torch.float64, generator=generator)
-    return logits, torch.randint(7, (13,), generator=generator)
-
-
 def test_targets_are_of_the_label_alone():
     targets = one_vs_all_targets(torch.tensor([2, 0]), (2, 3))
     assert targets.tolist() == [[False, False, True], [True, False, False]]

@@ -39,13 +39,6 @@ LOSSES = {
 }
 
 
-@pytest.fixture
-def batch():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(13, 7, dtype=torch.float64, generator=generator)
-    return logits, torch.randint(7, (13,), generator=generator)
-
-
 @pytest.mark.oracle("focal", variants=["softmax"])
 def test_focal(oracle):
     hparams, weights = oracle.hparams, None

@@ -9,13 +9,6 @@ from tests.losses.test_loss_oracles import EXACT
 SEEN = torch.tensor([500, 200, 90, 41, 17, 6, 0])
 
 
-@pytest.fixture
-def batch():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(13, 7, dtype=torch.float64, generator=generator)
-    return logits, torch.randint(7, (13,), generator=generator)
-
-
 @pytest.mark.oracle("seesaw", has=["loss"])
 def test_seesaw(oracle):
     """Each of the consecutive calls, with the images seen after it."""

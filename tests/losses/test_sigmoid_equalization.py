@@ -10,13 +10,6 @@ COUNTS = torch.tensor([500, 200, 90, 41, 17, 6, 1])
 DRAWS = torch.full((13, 7), 0.5)
 
 
-@pytest.fixture
-def batch():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(13, 7, dtype=torch.float64, generator=generator)
-    return logits, torch.randint(7, (13,), generator=generator)
-
-
 @pytest.mark.oracle("sigmoid_eql", has=["loss"])
 def test_sigmoid_equalization(oracle):
     """Rows of background, which have no class, are plain binary cross-entropy."""

@@ -18,13 +18,6 @@ from tests.losses.test_loss_oracles import EXACT, check
 COUNTS = torch.tensor([500, 200, 90, 41, 17, 6, 1])
 
 
-@pytest.fixture
-def batch():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(13, 7, dtype=torch.float64, generator=generator)
-    return logits, torch.randint(7, (13,), generator=generator)
-
-
 @pytest.mark.oracle("vs_loss", has=["loss"])
 def test_vs_loss(oracle):
     gamma, tau, counts = oracle.hparams["gamma"], oracle.hparams["tau"], oracle["counts"]

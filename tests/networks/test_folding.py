@@ -17,7 +17,7 @@ def shaken(module):
     return module.double().eval()
 
 
-@pytest.mark.parametrize("backbone", ["resnet8", "fastnet", "resnet18"])
+@pytest.mark.parametrize("backbone", ["resnet8", "fastnet", "test_resnet"])
 @pytest.mark.parametrize("key", [key for key, m in METHODS.items() if m.stages[-1].is_evaluated])
 def test_no_prediction_moves_and_all_is_put_back(key, backbone):
     method = shaken(METHODS[key](NetworkSpec(backbone, 4), torch.tensor([40, 20, 5, 2])))

@@ -73,7 +73,7 @@ def test_any_other_backbone_is_timms():
     assert backbone(torch.randn(2, 1, 32, 32)).shape == (2, 512)
 
 
-def test_an_unknsmall_backbone_is_refused_by_name():
+def test_an_unknown_backbone_is_refused_by_name():
     with pytest.raises(ValueError, match="no backbone 'resnet9000'"):
         build_backbone(NetworkSpec("resnet9000", classes=5))
 

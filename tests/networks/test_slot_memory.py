@@ -70,8 +70,7 @@ def test_the_first_queries_of_a_class_fill_its_slots():
 
 
 def test_a_predicted_query_moves_the_nearest_slot():
-    example, query = filled(), units(1, 2, seed=2)
-    query = F.normalize(torch.tensor([[0.1, 1.0]], dtype=torch.float64))
+    example, query = filled(), F.normalize(torch.tensor([[0.1, 1.0]], dtype=torch.float64))
     before = example.keys.clone()
     example.filled[4] = False
     example.write(query, torch.tensor([0]))
