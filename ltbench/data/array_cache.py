@@ -21,7 +21,7 @@ from ltbench.data.files import (
     atomic_directory,
     cache_lock,
     cache_root,
-    read_manifest,
+    read_complete,
     reserve,
     write_manifest,
 )
@@ -61,12 +61,10 @@ def open_array_cache(spec: DatasetSpec, folder: Path, index: FileIndex) -> RawDa
 
 def _open(cache: Path, index: FileIndex) -> RawDataset | None:
     """Open a cache; return None if it is missing, incomplete or changed."""
-    content = read_manifest(cache)
+    content = read_complete(cache)
     if content is None:
         return None
     try:
-        if any((cache / name).stat().st_size != size for name, size in content["sizes"].items()):
-            return None
         arrays: dict[str, Any] = {}
         for part, files in index.parts.items():
             pixels = _load(cache, f"{part}_images", mapped=True)

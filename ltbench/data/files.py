@@ -159,3 +159,20 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return content if manifest["sha256"] == content_hash(content) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def read_complete(folder: Path) -> dict[str, Any] | None:
+    """Return a folder's manifest if its files have the sizes in it.
+
+    Returns:
+        The content, with `sizes` in bytes by file; None if the manifest or a file is missing or
+        changed.
+    """
+    content = read_manifest(folder)
+    try:
+        same = content is not None and all(
+            (folder / name).stat().st_size == size for name, size in content["sizes"].items()
+        )
+    except (OSError, KeyError):
+        return None
+    return content if same else None

@@ -21,7 +21,7 @@ from ltbench.config.keys import content_hash
 from ltbench.config.models import BadImages, DatasetSpec, Recipe
 from ltbench.data.decode import BadImageError, Pixels, decode_pixels, decoder
 from ltbench.data.errors import DataError, listed
-from ltbench.data.files import cache_root, read_manifest
+from ltbench.data.files import cache_root, read_complete, read_manifest
 from ltbench.data.images import Readers
 from ltbench.data.raw_dataset import RawDataset, exclude_images
 from ltbench.data.sources import is_there, load_raw_dataset
@@ -159,13 +159,8 @@ def open_cache(
         Its images by part and the bad ones; None if the cache is missing or incomplete.
     """
     folder = cache_folder(spec, raw, resize_shorter_side, quality)
-    content = read_manifest(folder)
+    content = read_complete(folder)
     if content is None:
-        return None
-    try:
-        if any((folder / name).stat().st_size != n for name, n in content["sizes"].items()):
-            return None
-    except OSError:
         return None
     jpeg = quality is not None
     parts = {

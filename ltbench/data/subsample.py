@@ -36,7 +36,7 @@ def subsample(
         DataError: naming all classes that have too few images or would keep none.
     """
     available = np.bincount(labels[labels >= 0], minlength=len(counts)).tolist()
-    check_counts(available, counts, range(len(counts)) if classes is None else classes)
+    _check_counts(available, counts, range(len(counts)) if classes is None else classes)
     generator = np.random.RandomState(seed)
     kept = []
     for k, count in enumerate(counts):
@@ -46,7 +46,7 @@ def subsample(
     return np.concatenate(kept).astype(np.int64)
 
 
-def check_counts(
+def _check_counts(
     available: Sequence[int], counts: Sequence[int], classes: Sequence[object]
 ) -> None:
     """Check that a training set has the images of a split.
