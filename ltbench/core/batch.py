@@ -1,5 +1,6 @@
 """The batch that every method receives."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -21,3 +22,7 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+StepInput = Batch | Mapping[str, Batch]
+"""Input of an optimization step: a batch, or a batch by stream."""

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from ltbench.config.models import DatasetSpec, Job, Recipe, Split
-from ltbench.core.batch import Batch
+from ltbench.core.batch import Batch, StepInput
 from ltbench.core.distributed import rank, world_size
 from ltbench.core.groups import subset_classes
 from ltbench.core.seeding import make_generator
@@ -24,7 +24,7 @@ from ltbench.data.augmented_view import augmented_view, local_columns
 from ltbench.data.batch_maker import BatchMaker, batch_maker
 from ltbench.data.errors import DataError, printable
 from ltbench.data.images import Images
-from ltbench.data.loaders import ChunkedEpochs, OrderedLoader, Step, rank_slice
+from ltbench.data.loaders import ChunkedEpochs, OrderedLoader, rank_slice
 from ltbench.data.open_set import load_open_set
 from ltbench.data.raw_dataset import RawDataset
 from ltbench.data.sources import load_raw_dataset
@@ -180,7 +180,7 @@ class DataModule(pl.LightningDataModule):
 
         return ChunkedEpochs(self.epoch, number, self.steps_per_epoch, done=self.steps_done)
 
-    def epoch(self, number: int, first: int = 0) -> Iterator[Step]:
+    def epoch(self, number: int, first: int = 0) -> Iterator[StepInput]:
         """Yield an epoch's training steps: one batch, or a dict by stream.
 
         Args:

@@ -8,11 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ltbench.core.batch import Batch
+from ltbench.core.batch import Batch, StepInput
 from ltbench.data.batch_maker import BatchMaker
-
-Step = Batch | dict[str, Batch]
-"""Input of an optimization step: a batch, or a batch by sampler name."""
 
 CHUNK = 16
 """Optimization steps of a Lightning step."""
@@ -37,7 +34,7 @@ class ChunkedEpochs:
 
     def __init__(
         self,
-        epoch: Callable[[int, int], Iterator[Step]],
+        epoch: Callable[[int, int], Iterator[StepInput]],
         number: Callable[[], int],
         steps: int,
         *,
@@ -50,7 +47,7 @@ class ChunkedEpochs:
     def __len__(self) -> int:
         return math.ceil(self.steps / self.chunk)
 
-    def __iter__(self) -> Iterator[Iterator[Step]]:
+    def __iter__(self) -> Iterator[Iterator[StepInput]]:
         done, self.done = self.done, 0
         steps = self.epoch(self.number(), done)
         for first in range(0, self.steps, self.chunk):

@@ -51,7 +51,7 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import linear
 from ltbench.config.models import LATER
-from ltbench.core.batch import Batch
+from ltbench.core.batch import Batch, StepInput
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.stepping import Loss
 from ltbench.core.types import Paper, Stage, Teacher, TestTime
@@ -74,6 +74,7 @@ __all__ = [
     "Paper",
     "Progress",
     "Stage",
+    "StepInput",
     "Teacher",
     "TestTime",
     "TrainedTeacher",

@@ -2,11 +2,8 @@
 
 import torch
 
-from ltbench.core.batch import Batch
+from ltbench.core.batch import Batch, StepInput
 from ltbench.methods.contract import EpochDraw, Method
-
-StepInput = Batch | dict[str, Batch]
-"""What `Method.training_loss` gets: a batch, or a batch by stream."""
 
 
 def example_draw(method: Method, batch_size: int) -> EpochDraw:

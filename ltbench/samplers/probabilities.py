@@ -17,29 +17,29 @@ def power(counts: Tensor, exponent: float) -> Tensor:
 
 
 def instance(counts: Tensor) -> Tensor:
-    """Instance-balanced sampling: `p_c = n_c / N`."""
+    """Return `p_c = n_c / N`: instance-balanced sampling."""
     return power(counts, 1)
 
 
 def square_root(counts: Tensor) -> Tensor:
-    """Square-root sampling: `p_c` proportional to `n_c^(1/2)`."""
+    """Return `p_c` proportional to `n_c^(1/2)`: square-root sampling."""
     return power(counts, 0.5)
 
 
 def class_balanced(counts: Tensor) -> Tensor:
-    """Class-balanced sampling: `p_c = 1 / C`."""
+    """Return `p_c = 1 / C`: class-balanced sampling."""
     return power(counts, 0)
 
 
 def reversed_frequency(counts: Tensor) -> Tensor:
-    """Reversed sampling (BBN, Zhou et al. 2020): `p_c` ~ `1 / n_c`."""
+    """Return `p_c` proportional to `1 / n_c` (BBN, Zhou et al. 2020)."""
     return power(counts, -1)
 
 
 def progressive(counts: Tensor, t: float) -> Tensor:
-    """Progressively-balanced sampling: `t / C + (1 - t) n_c / N`.
+    """Return the probabilities of progressively-balanced sampling.
 
-    Kang et al. 2020, equation 2.
+    `p_c = t / C + (1 - t) n_c / N`: Kang et al. 2020, equation 2.
 
     Args:
         counts: [C] training images per class.
@@ -50,9 +50,9 @@ def progressive(counts: Tensor, t: float) -> Tensor:
 
 
 def effective_number(counts: Tensor, beta: float = 0.9999) -> Tensor:
-    """Effective-number sampling: `p_c` proportional to `n_c / (1 - beta^n_c)`.
+    """Return `p_c` proportional to `n_c / (1 - beta^n_c)`: effective-number sampling.
 
-    The deferred re-sampling of LDAM (Cao et al. 2019). Nearly class-balanced if `n_c` is small
+    The re-sampling in the code of LDAM (Cao et al. 2019). Nearly class-balanced if `n_c` is small
     compared with `1 / (1 - beta)`.
     """
     check_value("beta", beta, "0 <= beta < 1", holds=0 <= beta < 1)

@@ -22,7 +22,7 @@ from ltbench.config.load import load_dataset, load_recipe
 from ltbench.config.models import Auxiliary, DatasetSpec, Grid, Job, Recipe
 from ltbench.config.planning import expand
 from ltbench.config.registry import MethodRegistry, load_registry
-from ltbench.core.batch import Batch
+from ltbench.core.batch import Batch, StepInput
 from ltbench.core.stepping import total_loss
 from ltbench.data import datamodule
 from ltbench.data.loaders import ChunkedEpochs
@@ -324,9 +324,9 @@ def average(ranks: Iterable[list[Tensor]]) -> None:
             tensor.copy_(mean)
 
 
-def shares(batch: Batch | dict[str, Batch], world: int) -> list[Any]:
+def shares(batch: StepInput, world: int) -> list[Any]:
     """Return the ranks' shares of a global batch."""
-    if isinstance(batch, dict):
+    if not isinstance(batch, Batch):
         parts = [shares(stream, world) for stream in batch.values()]
         return [dict(zip(batch, share, strict=True)) for share in zip(*parts, strict=True)]
     images = batch.images.chunk(world, dim=batch.images.ndim - 4)  # views come first

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ltbench.config.models import Job, StageRecipe
-from ltbench.core.batch import Batch
+from ltbench.core.batch import Batch, StepInput
 from ltbench.core.distributed import all_sum, world_size
 from ltbench.core.groups import class_groups
 from ltbench.core.hardware import cpu_seconds
@@ -208,7 +208,7 @@ class TrainingModule(pl.LightningModule):
             torch.cuda.set_rng_state(position["cuda"].cpu(), self.device)
         self.epoch_began -= position["seconds"]
 
-    def training_step(self, chunk: Iterable[Batch | dict[str, Batch]]) -> None:
+    def training_step(self, chunk: Iterable[StepInput]) -> None:
         """Take one optimization step for each batch of the chunk."""
         self.chunk_started(self)
         for batch in chunk:

@@ -34,7 +34,16 @@ from ltbench.core.distributed import all_sum, world_size
 from ltbench.core.tree import average_linkage, group_sizes
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.cross_entropy import cross_entropies
-from ltbench.methods.contract import Batch, EpochDraw, HParams, Loss, Method, Paper, Stage
+from ltbench.methods.contract import (
+    Batch,
+    EpochDraw,
+    HParams,
+    Loss,
+    Method,
+    Paper,
+    Stage,
+    StepInput,
+)
 from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.class_statistics import ClassMeans
 
@@ -171,7 +180,7 @@ class HFL(Method):
             streams[name] = drawn.view(draw.steps, -1)
         return streams
 
-    def training_loss(self, batch: Batch | Mapping[str, Batch]) -> Loss:
+    def training_loss(self, batch: StepInput) -> Loss:
         """Return the cross-entropy of each group's network."""
         batches = [batch] if isinstance(batch, Batch) else [*batch.values()]
         nodes, losses = self.level_nodes(self.level), {}

@@ -37,7 +37,16 @@ from torch import Tensor, nn
 from ltbench.classifiers import CosineClassifier
 from ltbench.losses import arcface_logits, center_dispersion, cross_entropy, noise_resistant
 from ltbench.losses.counts import tail
-from ltbench.methods.contract import Batch, EpochDraw, HParams, Loss, Method, Paper, Stage
+from ltbench.methods.contract import (
+    Batch,
+    EpochDraw,
+    HParams,
+    Loss,
+    Method,
+    Paper,
+    Stage,
+    StepInput,
+)
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.samplers import class_aware
 
@@ -127,7 +136,7 @@ class UnequalTraining(Method):
             hparams.last_dispersion - hparams.first_dispersion
         )
 
-    def training_loss(self, batch: Batch | Mapping[str, Batch]) -> Loss:
+    def training_loss(self, batch: StepInput) -> Loss:
         """Return ArcFace's loss, or those of all images and of the tail."""
         if isinstance(batch, Batch):
             logits = self.margin_logits(self.network.features(batch.images), batch.labels)

@@ -20,8 +20,7 @@ momentum; theirs carries that of the real steps. The backbone's BatchNorm is fix
 training mode. Steps draw B x N random numbers.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
@@ -33,7 +32,7 @@ from ltbench.core.distributed import global_mean
 from ltbench.core.inner import Learned, virtual_step
 from ltbench.losses import balanced_softmax, cross_entropy, log_prior
 from ltbench.losses.cross_entropy import cross_entropies
-from ltbench.methods.contract import Batch, HParams, Loss, Method, Network, Stage
+from ltbench.methods.contract import Batch, HParams, Loss, Method, Network, Stage, StepInput
 from ltbench.methods.papers import BALANCED_META_SOFTMAX
 from ltbench.networks import NetworkSpec
 
@@ -143,7 +142,7 @@ class BalancedMetaSoftmax(Method):
         """Note that the features are there."""
         self.is_filled = True
 
-    def training_loss(self, batch: Any) -> Loss:
+    def training_loss(self, batch: StepInput) -> Loss:
         """Return the balanced softmax of a drawn batch, after a meta step."""
         meta, features = self.meta_features(batch)
         noise = self.rng.uniform(meta.labels, len(self.labels)).double() + LEAST
@@ -151,7 +150,7 @@ class BalancedMetaSoftmax(Method):
         logits = self.network.classifier(self.features[drawn])
         return balanced_softmax(logits, self.labels[drawn], self.counts)
 
-    def meta_features(self, batch: Batch | Mapping[str, Batch]) -> tuple[Batch, Tensor]:
+    def meta_features(self, batch: StepInput) -> tuple[Batch, Tensor]:
         """Return a step's meta batch, and its features [B, D]."""
         if isinstance(batch, Batch):
             return batch, self.features[batch.index]
