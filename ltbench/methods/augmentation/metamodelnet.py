@@ -34,7 +34,7 @@ steps of a block. The paper trains with hundreds of large classes. (Of rows that
 with few images, blocks learn nothing with 12 large classes, and most with 90.)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -175,6 +175,30 @@ def _block(width: int) -> nn.Module:
     nn.init.zeros_(last.bias)
     parts = nn.BatchNorm1d(width), nn.LeakyReLU(0.01), nn.Linear(width, width)
     return nn.Sequential(*parts, nn.BatchNorm1d(width), nn.LeakyReLU(0.01), last)
+
+
+def drawn_rows(
+    shots: Tensor, heads: Sequence[Tensor], number: int, generator: torch.Generator
+) -> tuple[list[Tensor], Tensor]:
+    """Draw rows of few images that enter each block.
+
+    Args:
+        shots: [blocks, draws, C, D].
+        heads: large classes of each block, [K] int64; none of the last blocks.
+        number: of rows of a block, R.
+        generator: on the CPU.
+
+    Returns:
+        Rows [R, D] of each block with large classes, and the classes of all of them.
+    """
+    rows, classes = [], []
+    for few, large in zip(shots, heads, strict=False):
+        uniform = torch.rand(2, number, dtype=torch.float64, generator=generator)
+        uniform = uniform.to(large.device)
+        picked = large[(uniform[0] * len(large)).long()]
+        rows.append(few[(uniform[1] * len(few)).long(), picked])
+        classes.append(picked)
+    return rows, torch.cat(classes)
 
 
 def replaced_row_loss(
@@ -328,7 +352,7 @@ class MetaModelNet(Method):
         most = max(min(hparams.most_steps, MOST_WORK // work), 1)
         for first in reversed(range(blocks)):
             heads = [(counts > 2 ** (k + 1)).nonzero().flatten() for k in range(first, blocks)]
-            heads = [each for each in heads if len(each) > 0]
+            heads = [each for each in heads if len(each) > 0]  # those of the last blocks are empty
             if not heads:
                 continue
             images = (counts[labels] > 2 ** (first + 1)).nonzero().flatten()
@@ -337,18 +361,10 @@ class MetaModelNet(Method):
             used = max(min(IMAGES, MOST_NUMBERS // (each_rows * len(heads) * classes)), 1)
             optimizer = torch.optim.Adam(chain.blocks[first:].parameters(), hparams.lr)
             for _ in range(min(hparams.epochs * -(-pairs // ROWS), most)):
-                entering, chosen = [], []
-                for k, own in enumerate(heads, first):
-                    uniform = torch.rand(2, each_rows, dtype=torch.float64, generator=generator)
-                    uniform = uniform.to(own.device)
-                    picked = own[(uniform[0] * len(own)).long()]
-                    entering.append(shots[k, (uniform[1] * draws).long(), picked])
-                    chosen.append(picked)
-                entering += [whole[:0]] * (blocks - first - len(heads))
-                picked = torch.cat(chosen)
+                entering, picked = drawn_rows(shots[first:], heads, each_rows, generator)
                 drawn = torch.rand(used, dtype=torch.float64, generator=generator)
                 some = images[(drawn.to(images.device) * len(images)).long()]
-                moved = chain(*entering)
+                moved = chain(*entering, *[whole[:0]] * (blocks - first - len(heads)))
                 loss = (moved - whole[picked]).square().sum(dim=1).mean()
                 if hparams.weight > 0:
                     loss = loss + hparams.weight * replaced_row_loss(
