@@ -163,10 +163,13 @@ class VariableSizeBatches:
         """Return a batch as floats [B, C, side, side].
 
         Args:
-            index: [B] positions of the images.
+            index: [B] positions of the images; none in the share of a rank without images.
             params: of [B, ...] tensors, on the CPU; None for the center crops.
             transform: of the uint8 images [B, C, side, side], before normalization.
         """
+        if len(index) == 0:
+            shape = 0, self.mean.shape[1], self.side, self.side
+            return torch.empty(shape, dtype=self.dtype, device=self.device)
         if params is None:
             return self._images(self._crop(index, None), None, transform)
         return self._images(self._crop(index, params.crops), params.colors, transform)

@@ -19,6 +19,7 @@ from ltbench.data.cache_building import build_cache
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
 from ltbench.data.images import FileImages
+from ltbench.data.loaders import OrderedLoader, rank_slice
 from ltbench.data.variable_size import PREFETCH, VariableSizeBatches
 from tests.support.errors import raises
 from tests.support.listed_images import resized_recipe
@@ -64,6 +65,18 @@ def test_the_test_takes_center_crops(dtype, channels_last):
         middle = reference.center_crop(image_of(images, position), [SIDE, SIDE])
         expected = normalized(middle.double() / 255).to(dtype)
         torch.testing.assert_close(image, expected)
+
+
+def test_a_rank_without_images_has_an_empty_batch():
+    maker = VariableSizeBatches(Memory(3), SIDE, MEAN, STD, dtype=torch.bfloat16)
+    loaders = [
+        OrderedLoader(maker, torch.arange(3), 2, span=rank_slice(3, rank, 4)) for rank in range(4)
+    ]
+    batches = [list(loader) for loader in loaders]
+    assert [[len(batch) for batch in share] for share in batches] == [[0], [1], [1], [1]]
+    ((empty,), (one,), *_) = batches
+    assert empty.images.shape == (0, 3, SIDE, SIDE)
+    assert empty.images.dtype == one.images.dtype
 
 
 def test_an_epoch_equals_torchvisions_steps_one_by_one():
