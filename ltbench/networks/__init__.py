@@ -1,4 +1,4 @@
-"""Networks: the CIFAR ResNets, and all other backbones from timm."""
+"""Networks: CIFAR ResNets and FastNets, and all other backbones from timm."""
 
 from ltbench.networks.build import NetworkSpec, build_backbone
 from ltbench.networks.network import Network

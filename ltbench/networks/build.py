@@ -26,10 +26,10 @@ class NetworkSpec:
     """Specification of a method's network.
 
     Attributes:
-        backbone: name of a CIFAR ResNet or of a timm model.
+        backbone: name of a small backbone or of a timm model (see `build_backbone`).
         classes: number of classes.
         channels: of the images.
-        norm: normalization layers of a CIFAR ResNet.
+        norm: normalization layers of a small backbone.
         weights: pretrained weights of the backbone: a tag of timm's, or a file.
         mean: of the images by channel, in [0, 1]: an image is (pixels / 255 - mean) / std.
         std: of the images by channel; empty, as `mean`, if images are as they are.

@@ -109,7 +109,7 @@ class ExpertClassifiers(nn.ModuleList):
 def build_experts(spec: NetworkSpec, experts: int, *, reduced: bool) -> ExpertBackbone:
     """Return experts with their own later stages, as in RIDE.
 
-    They share the stem, and the first of three stages of a CIFAR ResNet, two of four of a ResNet.
+    They share the stem, and the first of a small backbone's three stages, two of four of a ResNet.
 
     Args:
         spec: the backbone.

@@ -143,7 +143,7 @@ class RareSampleGenerator(nn.Module):
 class RareSampleNetwork(Network):
     """A network with a generator before its last stage.
 
-    The last stage is the third of CIFAR ResNets, the fourth of timm's ResNets, ResNeXts and
+    The last stage is the third of small backbones, the fourth of timm's ResNets, ResNeXts and
     ConvNeXts. On other backbones the generator works on the features, as maps of one position.
 
     Args:

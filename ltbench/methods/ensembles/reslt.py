@@ -14,11 +14,12 @@ the authors L_ice is one mean over all pairs of a branch and a sample of its cla
 added inside its logarithm. Their code lists the classes of S_m and S_t by index; here they are
 shares of the classes in order of size. The classifier is shared.
 
-Network: on CIFAR ResNets a branch is a normalization before the pooling, as in the code (the paper
-draws a 1x1 convolution). Elsewhere it is a 1x1 convolution with normalization and ReLU, before the
-pooling in training and after it in the test; the classifier has no bias, and in the test its
-weights are divided by a power `gamma` of their norms, as in the authors' ImageNet code. On
-backbones other than ResNets, ResNeXts and ConvNeXts the branches follow the pooling.
+Network: on CIFAR ResNets and FastNets a branch is a normalization before the pooling, as in the
+code for CIFAR (the paper draws a 1x1 convolution). Elsewhere it is a 1x1 convolution with
+normalization and ReLU, before the pooling in training and after it in the test; the classifier has
+no bias, and in the test its weights are divided by a power `gamma` of their norms, as in the
+authors' ImageNet code. On backbones other than these, ResNets, ResNeXts and ConvNeXts the branches
+follow the pooling.
 Left out: the two branches of their iNaturalist network, and label smoothing.
 """
 

@@ -13,8 +13,8 @@ LDAM's weights and the temperatures by class are switched on together in late ep
 (`deferred_from_epoch` of the recipe; epoch 160 of 200 on CIFAR). Their code multiplies cosines by
 30 inside the network; so does `predict`, which averages the experts.
 
-Experts share the stem and first stage of a CIFAR ResNet, the stem and first two stages of timm's
-ResNets and ResNeXts; each has its own later stages, with three quarters of the channels
+Experts share the stem and first stage of CIFAR ResNets and FastNets, the stem and first two stages
+of timm's ResNets and ResNeXts; each has its own later stages, with three quarters of the channels
 (`reduced`). ConvNeXts are split after the same stage, at full width; other backbones are shared as
 a whole, and experts differ only in their classifiers. On CIFAR the authors use a weight decay of
 5e-4 and Nesterov momentum; here both are the recipe's.

@@ -12,8 +12,9 @@ Only the direction of the mean feature is used, so that it needs no factor (1 - 
 are averaged over the global batch. On CIFAR the authors' mu is fixed; elsewhere their code raises
 it from 0.9 towards 1 once the learning rate is below 0.02 (`mu_lr`).
 
-The x_k are equal parts of the features. On CIFAR ResNets each head has its own last block and all
-of that block's features: the authors' ResNet-32 there is BBN's, with two parallel last blocks.
+The x_k are equal parts of the features. On CIFAR ResNets and FastNets each head has its own last
+block and all of that block's features: the authors' ResNet-32 on CIFAR is BBN's, with two parallel
+last blocks.
 """
 
 from typing import cast
