@@ -253,13 +253,11 @@ def _verdict(
     finding: Finding, compared: Sequence[_Compared], corrected: Mapping[tuple[Part, ...], Fraction]
 ) -> tuple[Verdict, str]:
     """Return the verdict on a finding, and our numbers."""
-    signs = {
-        (each.left, each.right): each.sign
-        * separation(corrected[each.parts], each.contrast.interval)
-        for each in compared
-    }
+    signs = [
+        each.sign * separation(corrected[each.parts], each.contrast.interval) for each in compared
+    ]
     required = ceil(measured(finding.share) * len(signs))
-    hold, reversed_ = ([*signs.values()].count(sign) for sign in (1, -1))
+    hold, reversed_ = signs.count(1), signs.count(-1)
     verdict: Verdict = (
         "holds"
         if hold >= required
@@ -267,23 +265,27 @@ def _verdict(
         if len(signs) - reversed_ < required
         else "not separable"
     )
-    return verdict, _our_numbers(signs)
+    return verdict, _our_numbers(compared, signs)
 
 
-def _our_numbers(signs: Mapping[tuple[str, str], int]) -> str:
+def _our_numbers(compared: Sequence[_Compared], signs: Sequence[int]) -> str:
     """Return our numbers; of many comparisons only those that do not hold.
 
     Args:
-        signs: by both sides of a comparison: 1 if it holds, -1 if it is reversed, else 0.
+        compared: the comparisons.
+        signs: 1 for those that hold, -1 for those that are reversed, else 0.
     """
-    if len(signs) <= MAX_SHOWN:
+    if len(compared) <= MAX_SHOWN:
         remarks = {sign: f" ({text})" for sign, text in FAILS.items()}
-        numbers = (f"{', '.join(sides)}{remarks.get(sign, '')}" for sides, sign in signs.items())
-        return "; ".join(numbers)
+        numbers = (
+            f"{each.left}, {each.right}{remarks.get(sign, '')}"
+            for each, sign in zip(compared, signs, strict=True)
+        )
+        return "; ".join(dict.fromkeys(numbers))
     others: dict[tuple[int, str], list[str]] = {}
-    for (left, right), sign in signs.items():
-        others.setdefault((sign, right), []).append(left)
-    shown = [f"{[*signs.values()].count(1)} of {len(signs)} hold"]
+    for each, sign in zip(compared, signs, strict=True):
+        others.setdefault((sign, each.right), []).append(each.left)
+    shown = [f"{signs.count(1)} of {len(signs)} hold"]
     for sign, text in FAILS.items():
         for (of_sign, right), lefts in others.items():
             if of_sign == sign:

@@ -247,11 +247,14 @@ def check_data(jobs: Iterable[Job], data_root: str | None, console: Console | No
                 with collect_errors(problems, DataError):
                     files += _files_of(job, raw)
             _decode(spec.name, files, console)
-    tested = {job.dataset.open_set: job.dataset for job in jobs if job.subset == "all"}
-    for name, spec in tested.items():
+    open_sets: dict[str, RawDataset] = {}
+    for spec in dict.fromkeys(job.dataset for job in jobs if job.subset == "all"):
         with collect_errors(problems, DataError):
-            other = load_open_set(spec, data_root)
-            if name and other and isinstance(other.test_images, FileImages):
+            if (other := load_open_set(spec, data_root)) is not None:
+                open_sets[spec.open_set or ""] = other
+    for name, other in open_sets.items():
+        if isinstance(other.test_images, FileImages):
+            with collect_errors(problems, DataError):
                 _decode(name, [other.test_images], console)
     if problems:
         raise DataError.joined(problems)

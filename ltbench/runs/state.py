@@ -119,7 +119,8 @@ def describe_exit(exit_code: int | None) -> str:
     if exit_code is None:
         return "was lost with its node"
     if exit_code < 0:
-        name = signal.Signals(-exit_code).name
+        known = {each.value: each.name for each in signal.Signals}
+        name = known.get(-exit_code, f"signal {-exit_code}")
         hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
         return f"was ended by {name}{hint}"
     return f"ended with code {exit_code} and left no record"

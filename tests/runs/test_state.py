@@ -206,6 +206,7 @@ def test_a_damaged_failure_file_is_ignored(run_dir):
     [
         (-9, "was ended by SIGKILL, as the system does when memory runs out"),
         (-11, "was ended by SIGSEGV"),
+        (-35, "was ended by signal 35"),
         (3, "ended with code 3 and left no record"),
     ],
 )
