@@ -408,6 +408,7 @@ def clean(
     configs/grids and of published records. Never removes records, or jobs that run or are queued.
     """
     from ltbench.config.files import available
+    from ltbench.data.files import megabytes
     from ltbench.launch.cleaning import needed_jobs, unneeded_folders
 
     folders, runs = Folders(run_dir, records), existing(run_dir)
@@ -424,8 +425,3 @@ def clean(
         action, unneeded = "Removed", [each for each in unneeded if each.remove()]
     size = megabytes(sum(each.bytes for each in unneeded))
     print_text(f"{action} {len(unneeded)} job folders, {size}.")
-
-
-def megabytes(size: int) -> str:
-    """Format a number of bytes."""
-    return f"{size / 1e6:.1f} MB"

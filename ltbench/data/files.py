@@ -85,9 +85,9 @@ def cache_lock(folder: Path, needs: int = 0) -> Iterator[None]:
     except OSError as error:
         with suppress(OSError):
             folder.rmdir()  # if it is empty
-        space = f" (it needs {_megabytes(needs)})" if needs else ""
+        space = f" (it needs {megabytes(needs)})" if needs else ""
         with suppress(OSError):
-            space += f"; {_megabytes(shutil.disk_usage(folder.parent).free)} are free there"
+            space += f"; {megabytes(shutil.disk_usage(folder.parent).free)} are free there"
         raise DataError(
             f"the cache {folder} cannot be written{space}: {error.strerror}; set LTBENCH_CACHE to "
             "use another folder",
@@ -100,7 +100,8 @@ def _check_space(folder: Path, needs: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _megabytes(size: int) -> str:
+def megabytes(size: int) -> str:
+    """Format a number of bytes."""
     return f"{size / 1e6:,.1f} MB"
 
 
