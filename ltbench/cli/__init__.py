@@ -77,7 +77,7 @@ def _version(
 
 
 def _of_system(error: OSError) -> str:
-    """Return an error of the operating system in the form of all others."""
+    """Return an error of the operating system as text."""
     if error.filename is None or error.strerror is None:
         return str(error)
     return f"{os.fsdecode(error.filename)}: {error.strerror}"

@@ -322,7 +322,7 @@ def _measure(jobs: "list[Job]", hardware: str, *, on_gpu: bool, plugins: Sequenc
 def _counted(
     jobs: "list[Job]", plugins: Sequence[str]
 ) -> "Callable[[Job], tuple[float | None, float] | None]":
-    """Return a function from a job to its operations per image, None if not counted."""
+    """Return a function that returns a job's operations per image."""
     from rich.progress import Progress
 
     from ltbench.launch.cost import cost_key

@@ -70,7 +70,7 @@ class Verbs(typer.Typer):
 
 
 def _unwrapped(text: str) -> str:
-    """Return a text with one line a paragraph, for a terminal of any width."""
+    """Return a text with one line per paragraph."""
     return "\n\n".join(" ".join(part.split()) for part in cleandoc(text).split("\n\n"))
 
 

@@ -201,7 +201,10 @@ def join_or(names: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choices that contain a name or are nearest to it, or all if few."""
+    """Suggest names for an unknown one.
+
+    They contain it or are nearest to it; else all, if they are few.
+    """
     choices, name = sorted(set(choices)), name[:LONGEST].casefold()
     folded = {choice.casefold(): choice for choice in choices}
     near = get_close_matches(name, folded, n=MOST_NEAR)

@@ -48,7 +48,12 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """The valid rows of a list; whether it has a split column, and could be read."""
+    """The valid rows of a list.
+
+    Attributes:
+        has_splits: whether it has a split column.
+        was_read: whether the file could be read.
+    """
 
     rows: tuple[Row, ...] = ()
     has_splits: bool = True
