@@ -172,6 +172,7 @@ except SystemExit as end:
         "methods list",
         "methods show ride",
         "methods survey",
+        "config list",
         "config show quickstart --resolved",
         "plan --grid quickstart --run-dir {out} --records {out}",
         "status --grid quickstart --run-dir {out} --records {out}",

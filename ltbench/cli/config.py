@@ -1,18 +1,52 @@
-"""Verbs of `ltbench config`: show configurations and their schemas."""
+"""Verbs of `ltbench config`: list and show configurations, and print their schemas."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
 from ltbench.cli.options import DataRoot, OnlyRows, Plugins, Selection, Sets
-from ltbench.cli.screen import errors, print_text
+from ltbench.cli.screen import errors, print_table, print_text
 from ltbench.cli.verbs import Needs, Verbs, unless
-from ltbench.config.errors import Location
+from ltbench.config.errors import Location, Problem, collect_errors, raise_all
 
-config_app = Verbs(help="Show configurations and their JSON schemas.", no_args_is_help=True)
+config_app = Verbs(
+    help="List and show configurations and their JSON schemas.", no_args_is_help=True
+)
+
+Listed = Literal["grids", "recipes", "datasets", "variants"]
 
 JOBS = Needs("--jobs")
+
+
+@config_app.command("list")
+def config_list(
+    kind: Annotated[
+        Listed | None, typer.Argument(help="Kind of the configurations; default: all.")
+    ] = None,
+) -> None:
+    """List the grids, recipes, datasets and variant sets by name."""
+    from ltbench.config.files import Kind, available, find_file, read_file
+
+    kinds: tuple[Kind, ...] = get_args(Listed) if kind is None else (kind,)
+    problems: list[Problem] = []
+    rows = []
+    for each in kinds:
+        for name in available(each):
+            with collect_errors(problems):
+                values, _ = read_file(each, find_file(each, name))
+                rows.append((each, name, _title(values)))
+    print_table(("Kind", "Name", "Title"), rows)
+    raise_all(problems)
+
+
+def _title(values: Any) -> str:
+    """Return the title of a configuration, or what it holds."""
+    if not isinstance(values, dict):
+        return ""
+    variants = values.get("variants")
+    held = f"{len(variants)} variants" if isinstance(variants, list) else ""
+    return str(values.get("title", held))
 
 
 @config_app.command("show")

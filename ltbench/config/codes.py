@@ -56,7 +56,7 @@ MEANINGS: Mapping[Code, str] = {
     "malformed": "A text is not of the form that is wanted, such as NAME=VALUE.",
     "mismatch": "Two things that belong together differ, such as weights and their record.",
     "missing-data": "Images or lists of a dataset are not where they are looked for.",
-    "missing-file": "There is no such file.",
+    "missing-file": "There is no such file or folder.",
     "missing-key": "A value that is needed is not given.",
     "missing-record": "There is no record of a job that is needed.",
     "needs-confirmation": "The command goes on only when it is confirmed.",

@@ -112,6 +112,22 @@ def test_a_dataset_without_official_lists_is_not_prepared(verb):
     assert result.exception.code == "conflict"
 
 
+def test_configurations_are_listed_with_titles_and_errors(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("pets", "extends: imagenet_lt"), ("cats", "a: [")):
+        path = Path("configs/datasets", f"{name}.yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    result = CliRunner().invoke(app, ["config", "list", "datasets"])
+    rows = [line.split(maxsplit=2) for line in result.output.splitlines()[2:]]
+    assert {name: title.strip() for _, name, title in rows}["pets"] == "ImageNet-LT"
+    assert {kind for kind, _, _ in rows} == {"datasets"}
+    (problem,) = result.exception.problems
+    assert (problem.file, problem.code) == ("configs/datasets/cats.yaml", "invalid-yaml")
+    everything = CliRunner().invoke(app, ["config", "list"]).output
+    assert all(name in everything for name in ("quickstart", "cifar_200", "survey"))
+
+
 def test_a_configuration_of_several_kinds_names_the_others():
     result = CliRunner().invoke(app, ["config", "show", "imagenet_lt"])
     assert "datasets/imagenet_lt" in result.stderr
