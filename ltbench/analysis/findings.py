@@ -4,7 +4,7 @@ The predicates are data in `results/findings.yaml`; nothing in it is ever run as
 holds, or is reversed, if p is below 5 % after Holm's correction for all comparisons on the same
 dataset and recipe, and zero is outside the 95 % interval over seeds and images. A finding holds if
 enough of its comparisons do, is "not in this setting" if so many are reversed that they cannot, and
-is "not separable" otherwise.
+is "not significant" otherwise.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,12 +36,12 @@ MAX_SHOWN = 6
 TESTED = ("acc", "balanced_acc", "ua", "ra", *GROUPS)
 """Metrics with a significance test: means of accuracies, and their ratios."""
 
-FAILS = {-1: "reversed", 0: "not separable"}
+FAILS = {-1: "reversed", 0: "not significant"}
 """Results of a comparison that does not hold, by the sign of its significant difference."""
 
 NO_CAUSE = "cause not found"
 
-Verdict = Literal["holds", "not in this setting", "not separable", "not testable"]
+Verdict = Literal["holds", "not in this setting", "not significant", "not testable"]
 
 
 class Term(Model):
@@ -263,7 +263,7 @@ def _verdict(
         if hold >= required
         else "not in this setting"
         if len(signs) - reversed_ < required
-        else "not separable"
+        else "not significant"
     )
     return verdict, _our_numbers(compared, signs)
 

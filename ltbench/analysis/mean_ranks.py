@@ -45,13 +45,13 @@ class Ranks:
         names, cliques = list(self.means), list[tuple[int, int]]()
         for first in range(len(names)):
             last = first
-            while last + 1 < len(names) and self._not_separable(names[first : last + 2]):
+            while last + 1 < len(names) and self._not_significant(names[first : last + 2]):
                 last += 1
             if last > first and not any(last <= end for _, end in cliques):
                 cliques.append((first, last))
         return [tuple(names[first : last + 1]) for first, last in cliques]
 
-    def _not_separable(self, names: Sequence[str]) -> bool:
+    def _not_significant(self, names: Sequence[str]) -> bool:
         return all(self.wilcoxon[pair] >= SIGNIFICANT for pair in combinations(names, 2))
 
 

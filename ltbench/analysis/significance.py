@@ -38,12 +38,12 @@ SIGNIFICANT: Final = Fraction(5, 100)
 EXACT: Final = 200
 """Number of discordant predictions up to which McNemar's test is exact."""
 
-Verdict = Literal["better", "worse", "not separable"]
+Verdict = Literal["better", "worse", "not significant"]
 Floats = NDArray[np.float64]
 
 
 def separation(corrected: Fraction, interval: tuple[Fraction, Fraction]) -> int:
-    """Return the sign of a difference, 0 if not separable.
+    """Return the sign of a difference, 0 if not significant.
 
     Args:
         corrected: its p after Holm's correction.
@@ -82,7 +82,7 @@ class Comparison:
     @property
     def verdict(self) -> Verdict:
         """The verdict at the 5 % level."""
-        verdicts: tuple[Verdict, ...] = ("not separable", "better", "worse")
+        verdicts: tuple[Verdict, ...] = ("not significant", "better", "worse")
         return verdicts[separation(self.corrected, self.interval)]
 
 

@@ -26,12 +26,12 @@ BASELINES = ("softmax", "balanced_softmax")
 VERDICTS: dict[Verdict, str] = {
     "better": "yes",
     "worse": "no, worse",
-    "not separable": "not separable",
+    "not significant": "not significant",
 }
 PHRASES: dict[Verdict, str] = {
     "better": "is better than",
     "worse": "is worse than",
-    "not separable": "is not separable from",
+    "not significant": "is not significantly different from",
 }
 
 METHOD = (

@@ -87,15 +87,15 @@ def over(left, right, op=">"):
 
 
 @pytest.mark.parametrize(("op", "expected"), [(">", "holds"), ("<", "not in this setting")])
-def test_a_separable_difference_holds_or_is_reversed(board, op, expected):
+def test_a_significant_difference_holds_or_is_reversed(board, op, expected):
     assert verdict(board, over(term("balanced_softmax"), term("softmax"), op)) == expected
 
 
-def test_a_small_difference_is_not_separable(board):
+def test_a_small_difference_is_not_significant(board):
     comparison = over(term("crt", init_from="softmax"), term("crt", init_from="balanced_softmax"))
     [result] = board.evaluate(finding(comparison))
-    assert result.verdict == "not separable"
-    assert result.ours == "cRT 52.7, BS + cRT 51.3 (not separable)"
+    assert result.verdict == "not significant"
+    assert result.ours == "cRT 52.7, BS + cRT 51.3 (not significant)"
 
 
 def test_p_is_corrected_for_all_comparisons_on_the_board(toy):
@@ -109,7 +109,7 @@ def test_p_is_corrected_for_all_comparisons_on_the_board(toy):
         for group in ("many", "medium", "few")
     ]
     among, *_ = board.evaluate(claim, *others)
-    assert among.verdict == "not separable"  # 4 x 0.016
+    assert among.verdict == "not significant"  # 4 x 0.016
     twice, _ = board.evaluate(claim, claim)  # one test, not two
     assert twice.verdict == "holds"
 
@@ -129,7 +129,7 @@ def test_difference_of_gains(board):
     medium = term("balanced_softmax", "medium", minus=term("softmax", "medium"))  # 56 - 50 = 6
     [result] = board.evaluate(finding(over(few, medium)))
     assert result.ours.startswith("BS Few +19.0, BS Medium +6.0")
-    assert result.verdict == "not separable"  # 13 points, standard error 8.4
+    assert result.verdict == "not significant"  # 13 points, standard error 8.4
     many = term("balanced_softmax", "many", minus=term("softmax", "many"))  # 84 - 90 = -6
     assert verdict(board, over(few, many)) == "holds"
 
@@ -138,14 +138,14 @@ def test_gains_over_the_same_method_cancel(board):
     gain = term("balanced_softmax", minus=term("softmax"))
     other = term("crt", init_from="softmax", minus=term("softmax"))
     assert verdict(board, over(gain, other)) == "holds"  # as of images of the two alone
-    assert verdict(board, over(gain, gain)) == "not separable"
+    assert verdict(board, over(gain, gain)) == "not significant"
 
 
 def test_ua_is_compared_by_the_balanced_runs(toy):
     hits = {**HITS, "BS": (50, 50, 40, 40, 40, 40)}
     board = make_board(toy, splits=("longtailed", "balanced"), hits=hits)
     assert verdict(board, over(term("crt", "ua", init_from="softmax"), term("softmax", "ua"))) == (
-        "not separable"
+        "not significant"
     )
     ra = over(term("balanced_softmax", "ra"), term("softmax", "ra"))
     assert verdict(board, ra) == "holds"
@@ -400,4 +400,4 @@ def test_of_many_comparisons_those_that_fail_are_listed_by_what_they_are_compare
     board = make_board(toy, tuple(hits), [*VARIANTS, *same], hits)
     [result] = board.evaluate(finding(over(term("*"), term("softmax")), share=0.1))
     listed = ", ".join(f"{label} 48.7" for label in labels)
-    assert result.ours == f"3 of 9 hold; not separable, against Softmax 48.7: {listed}"
+    assert result.ours == f"3 of 9 hold; not significant, against Softmax 48.7: {listed}"

@@ -63,11 +63,11 @@ def test_over_seeds_signs_are_drawn_per_image():
     assert mcnemar(thrice) == pytest.approx(mcnemar(signs(9, 2)))
 
 
-def test_equal_predictions_are_not_separable():
+def test_equal_predictions_are_not_significant():
     one = runs([1, 0, 1, 1], [0, 0, 1, 1])
     same = compare(one, one)
     assert (same.difference, same.interval, same.p) == (0.0, (0.0, 0.0), 1.0)
-    assert (same.gained, same.lost, same.verdict) == (0, 0, "not separable")
+    assert (same.gained, same.lost, same.verdict) == (0, 0, "not significant")
 
 
 def test_a_comparison_counts_predictions_by_seed():
@@ -102,13 +102,13 @@ def test_the_interval_equals_resampled_seeds_and_images():
     assert found.interval == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.6)
 
 
-def test_seeds_that_disagree_are_not_separable():
+def test_seeds_that_disagree_are_not_significant():
     rng = np.random.default_rng(5)
     base = rng.random((2, 5000)) < 0.5
     ours = np.array([base[0] | (rng.random(5000) < 0.4), base[1] & (rng.random(5000) < 0.9)])
     found = compare(runs(*ours), runs(*base))
     assert found.p < 1e-6
-    assert found.verdict == "not separable"
+    assert found.verdict == "not significant"
 
 
 def test_a_bootstrap_without_any_spread_is_a_point():
@@ -153,7 +153,7 @@ def test_variants_are_compared_with_each_baseline_and_corrected(world):
     assert found["BS"].verdict == "better"
     assert found["BS"].corrected == pytest.approx(2 * found["BS"].p)
     assert found["Other"].n == 1
-    assert found["Other"].verdict == "not separable"
+    assert found["Other"].verdict == "not significant"
     balanced = compare_with_baseline(board, records, "balanced_softmax")
     assert balanced["Softmax"].verdict == "worse"
     assert balanced["Softmax"].difference == -found["BS"].difference
@@ -170,4 +170,4 @@ def test_the_verdict_uses_the_corrected_p(toy):
     assert (found.gained, found.lost) == (11, 3)
     assert found.interval[0] > 0
     assert found.p < 0.05 < found.corrected
-    assert found.verdict == "not separable"
+    assert found.verdict == "not significant"

@@ -36,7 +36,7 @@ def test_variants_that_differ_from_softmax_and_those_that_do_not_are_named(toy):
     first, second, *_ = said(toy, {"Softmax": range(100), "A": range(50, 250), "B": range(2, 103)})
     assert NONE not in first
     assert "better than softmax: A" in first
-    assert "not separable from it: B" in first
+    assert "not significantly different: B" in first
     assert "worse" not in first
     assert second.startswith("Highest accuracy: A, 66.7 ± 0.0, +33.3 points over softmax")
     assert "every other variant is less accurate" in second
@@ -44,9 +44,9 @@ def test_variants_that_differ_from_softmax_and_those_that_do_not_are_named(toy):
 
 def test_without_a_variant_better_than_softmax_this_is_stated(toy):
     first, second, *_ = said(toy, {"Softmax": range(200), "A": range(50), "B": range(1, 201)})
-    assert "nothing beats softmax; worse: A; not separable from it: B" in first
+    assert "no variant is better than softmax; worse: A; not significantly different: B" in first
     assert second.startswith("Highest accuracy: Softmax")
-    assert "not separable from it by a paired test: B." in second
+    assert "not significantly different from it by a paired test: B." in second
 
 
 def test_the_best_alone_can_differ(toy):
@@ -72,7 +72,7 @@ def test_classes_with_few_images_have_their_interval(toy):
     more = said(toy, {"Softmax": range(100), "A": range(100, 290)}, variants=(SOFTMAX, A))
     assert more[-1] == "Highest on classes with few images: A, 90.0; softmax has 0.0."
     near = {"Softmax": [*range(40), *range(200, 240)], "A": [*range(180), *range(200, 242)]}
-    assert "(not separable by its interval)" in said(toy, near, variants=(SOFTMAX, A))[-1]
+    assert "(not significant by its interval)" in said(toy, near, variants=(SOFTMAX, A))[-1]
 
 
 def test_a_lone_variant_and_none_are_not_compared(toy):

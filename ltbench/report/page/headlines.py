@@ -41,7 +41,7 @@ def headlines(of: BoardSummary) -> list[Headline]:
     if not every:
         return [("No two variants can be compared yet.",), _highest(of)]
     caveat: list[Headline] = [(ONE_SEED,)] if all(comparison.n == 1 for comparison in every) else []
-    if all(comparison.verdict == "not separable" for comparison in every):
+    if all(comparison.verdict == "not significant" for comparison in every):
         best = "the most accurate variant"
         others = f"softmax or from {best}" if with_softmax else best
         text = f"No significant differences: no variant differs from {others} by {TESTED}."
@@ -69,23 +69,27 @@ def _incomplete(of: BoardSummary) -> list[Headline]:
 
 def _versus_softmax(of: BoardSummary, comparisons: Comparisons) -> list[Headline]:
     """Return the sentence on variants that differ from softmax."""
-    better, worse, not_separable = (
-        _with(of, comparisons, verdict) for verdict in ("better", "worse", "not separable")
+    better, worse, not_significant = (
+        _with(of, comparisons, verdict) for verdict in ("better", "worse", "not significant")
     )
     parts: list[str | VariantResult] = [f"By {TESTED} on the same test images, "]
-    parts += ["better than softmax: ", *_named(better)] if better else ["nothing beats softmax"]
+    parts += (
+        ["better than softmax: ", *_named(better)]
+        if better
+        else ["no variant is better than softmax"]
+    )
     if worse:
         parts += ["; worse: ", *_named(worse)]
-    if not_separable:
-        parts += ["; not separable from it: ", *_named(not_separable)]
+    if not_significant:
+        parts += ["; not significantly different: ", *_named(not_significant)]
     return [(*parts, ".")] if comparisons else []
 
 
 def _versus_best(of: BoardSummary, comparisons: Comparisons) -> Headline:
     """Return the clause on variants that differ from the most accurate."""
-    not_separable = _with(of, comparisons, "not separable")
-    if not_separable:
-        return (f"; not separable from it by {TESTED}: ", *_named(not_separable))
+    not_significant = _with(of, comparisons, "not significant")
+    if not_significant:
+        return (f"; not significantly different from it by {TESTED}: ", *_named(not_significant))
     all_compared = len(comparisons) == len(of.ranked) - 1
     return (f"; every other variant is less accurate by {TESTED}",) if all_compared else ()
 
@@ -144,7 +148,7 @@ def _on_few(of: BoardSummary) -> list[Headline]:
     if difference is None:
         return []
     low, high = difference.interval
-    caveat = " (not separable by its interval)" if low <= 0 <= high else ""
+    caveat = " (not significant by its interval)" if low <= 0 <= high else ""
     text = f", {PERCENT.text(ours)}; softmax has {PERCENT.text(theirs)}{caveat}."
     return [("Highest on classes with few images: ", top, text)]
 

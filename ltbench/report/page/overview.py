@@ -87,7 +87,7 @@ def _columns(of: BoardSummary) -> list[Column[VariantResult]]:
             "Better?",
             of.verdict,
             help="Whether it is better than softmax, by a paired test on the same test images with "
-            "Holm's correction for all variants of the board; not separable: chance may explain "
+            "Holm's correction for all variants of the board; not significant: chance may explain "
             "the difference. With one seed, this is about these trained networks alone.",
         ),
         *(_without_spread(m) for m in of.main_metrics if m is not ACC),
