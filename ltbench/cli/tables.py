@@ -8,8 +8,16 @@ import typer
 
 from ltbench.cli.options import Folders, GridNames, Inputs
 from ltbench.cli.screen import print_bad, print_report, print_text
+from ltbench.cli.verbs import Needs
 from ltbench.config.codes import Code
-from ltbench.config.errors import Location, Problem, did_you_mean, format_value, raise_all
+from ltbench.config.errors import (
+    Location,
+    Problem,
+    collect_errors,
+    did_you_mean,
+    format_value,
+    raise_all,
+)
 
 if TYPE_CHECKING:
     from ltbench.analysis.pairwise import HeadToHead
@@ -43,6 +51,7 @@ def leaderboard(
     tables_to: Annotated[
         Path | None,
         typer.Option("--tables", help="Folder of the files of --format; default: that of --to."),
+        Needs("--format"),
     ] = None,
     findings: Annotated[Path, typer.Option(help="File of the findings to test.")] = FINDINGS,
     inputs: Inputs,
@@ -71,15 +80,23 @@ def leaderboard(
     from ltbench.runs.store import RecordStore
 
     chosen, known = list(dict.fromkeys(formats or ())), [*FORMATS, "svg"]
-    raise_all(
+    problems = [
         FORMAT.problem(
             "unknown-value", f"unknown format {format_value(name)}", did_you_mean(name, known)
         )
         for name in chosen
         if name not in known
-    )
-    if readme is not None:
-        check_markers(readme)
+    ]
+    given = {"--findings": None if findings == FINDINGS else findings, "--readme": readme}
+    problems += [
+        Location(option).problem("missing-file", f"no such file: {path}")
+        for option, path in given.items()
+        if path is not None and not path.is_file()
+    ]
+    if readme is not None and readme.is_file():
+        with collect_errors(problems):
+            check_markers(readme)
+    raise_all(problems)
     loaded = RecordStore(folders.records).load() if published_only else folders.load()
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
     failed: set[str] = set()

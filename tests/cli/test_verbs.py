@@ -51,6 +51,7 @@ def refused(command):
         ("evaluate run --images x --part val --data-root y", ["--part", "--data-root"]),
         ("evaluate run --images x --dataset digits", ["--dataset"]),
         ("leaderboard --published-only --run-dir x", ["--run-dir"]),
+        ("leaderboard --tables x", ["--tables"]),
         ("config show quickstart --only seed=0 --data-root x", ["--data-root", "--only"]),
         ("wandb sync --plugin x.py", ["--plugin"]),
         ("job folder --exit-with-parent --requeue", ["--exit-with-parent"]),
@@ -146,6 +147,23 @@ def test_a_balanced_split_that_there_is_not_is_noted(splits, noted):
     command = f"plan -g inaturalist2018 --only variant=Softmax --set grid.splits=[{splits}]"
     result = CliRunner().invoke(app, [*command.split(), "--set", "grid.seeds=[0]"])
     assert ("no balanced counterpart" in result.output) == noted, result.output
+
+
+def test_a_figure_of_another_format_is_refused():
+    result = CliRunner().invoke(app, ["data", "plot", "digits", "--figure", "classes.gif"])
+    (problem,) = result.exception.problems
+    assert (problem.file, problem.code) == ("--figure", "unknown-value")
+
+
+def test_files_that_the_leaderboard_needs_are_checked_before_it_is_written(tmp_path):
+    paths = ["--findings", "none.yaml", "--readme", "none.md", "--format", "xlsx"]
+    result = CliRunner().invoke(app, ["leaderboard", "--to", str(tmp_path / "to"), *paths])
+    assert [(problem.file, problem.code) for problem in result.exception.problems] == [
+        ("--format", "unknown-value"),
+        ("--findings", "missing-file"),
+        ("--readme", "missing-file"),
+    ]
+    assert not (tmp_path / "to").exists()
 
 
 def said_of(command):
