@@ -132,12 +132,12 @@ def data_plot(
     dataset: Dataset,
 ) -> None:
     """Plot the number of training images per class."""
+    from ltbench.config.errors import Location
     from ltbench.data.describe import histogram, write_figure
 
     if figure is not None and figure.suffix not in FIGURES:
-        raise typer.BadParameter(
-            f"expected a file name ending in {', '.join(FIGURES)}", param_hint="--figure"
-        )
+        message = f"expected a file name ending in {', '.join(FIGURES)}"
+        raise Location("--figure").error("unknown-value", message)
     report = dataset.report()
     path = figure or Path(f"{report.spec.id}.png")
     print_text(histogram(report))
