@@ -75,9 +75,9 @@ TAKEN: Final = (*DESCRIBED, *MEASURED, "provenance", "n")
 """Column names that are not available to metrics."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rows:
-    """Rows of a table, iterated over as plain dicts.
+    """Rows of a table, each a plain dict.
 
     Attributes:
         columns: names, in order.
@@ -90,9 +90,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.exact)
 
+    def __getitem__(self, position: int) -> Row:
+        return {name: _plain(self.exact[position][name]) for name in self.columns}
+
     def __iter__(self) -> Iterator[Row]:
-        for row in self.exact:
-            yield {name: _plain(row[name]) for name in self.columns}
+        return map(self.__getitem__, range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self)} rows, {len(self.columns)} columns>"
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return the rows as a pandas DataFrame.

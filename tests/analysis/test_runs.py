@@ -89,6 +89,14 @@ def test_where_takes_values_lists_and_hyper_parameters(runs):
     assert isinstance(runs.where(seed=0).where(method="crt"), Runs)
 
 
+def test_rows_are_indexed_and_shown_in_short(runs):
+    assert runs[0] == next(iter(runs))
+    assert runs[-1] == list(runs)[-1]
+    assert repr(runs.summary()) == f"<Rows: 4 rows, {len(runs.summary().columns)} columns>"
+    with pytest.raises(IndexError):
+        runs[len(runs)]
+
+
 def test_where_names_every_unknown_column(runs):
     with pytest.raises(ConfigError) as raised:
         runs.where(datset="toy", method="crt", sead=1)
