@@ -1,5 +1,6 @@
 """Groups of options that several verbs share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ltbench.cli.verbs import Needs, unless
-from ltbench.config.errors import Location, format_value
+from ltbench.config.errors import Location, Problem, format_value
 from ltbench.tracking.mode import Mode
 from ltbench.training.options import Device, Options
 
@@ -81,6 +82,15 @@ def existing(run_dir: Path) -> "RunDirectory":
         message = f"no such run folder: {format_value(str(run_dir))}"
         raise Location("--run-dir").error("missing-file", message)
     return RunDirectory(run_dir)
+
+
+def missing_files(paths: Mapping[str, Path | None], *defaults: Path) -> list[Problem]:
+    """Return the options that name a missing file; a default one may be missing."""
+    return [
+        Location(option).problem("missing-file", f"no such file: {format_value(str(path))}")
+        for option, path in paths.items()
+        if path is not None and path not in defaults and not path.is_file()
+    ]
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,19 @@ from typing import Annotated
 
 import typer
 
-from ltbench.cli.options import Folders, GridName, Inputs, OnlyRows, RecordsDir, existing
+from ltbench.cli.options import (
+    Folders,
+    GridName,
+    Inputs,
+    OnlyRows,
+    RecordsDir,
+    existing,
+    missing_files,
+)
 from ltbench.cli.screen import print_bad, print_text
 from ltbench.cli.tables import FINDINGS, RESULTS, read_leaderboard, trained_grids, write_results
 from ltbench.cli.verbs import Verbs
-from ltbench.config.errors import Location, Problem, collect_errors, format_value, raise_all
+from ltbench.config.errors import Location, collect_errors, format_value, raise_all
 from ltbench.data.errors import printable
 
 EXPORTS = Path("exports")
@@ -109,14 +117,14 @@ def results_verify(
     from ltbench.report.readme import check_markers
     from ltbench.runs.store import RecordStore
 
-    wrong: list[Problem] = []
+    problems = missing_files({"--findings": findings, "--readme": readme}, FINDINGS, README)
     if not records.is_dir():
         message = f"no such folder: {format_value(str(records))}"
-        wrong.append(Location("--records").problem("missing-file", message))
+        problems.append(Location("--records").problem("missing-file", message))
     if readme.exists():
-        with collect_errors(wrong):
+        with collect_errors(problems):
             check_markers(readme)
-    raise_all(wrong)
+    raise_all(problems)
     loaded = RecordStore(records).load()
     plans = [inputs.plan(name) for name in trained_grids(loaded)]
     methods = inputs.methods().methods

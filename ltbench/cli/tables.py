@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ltbench.cli.options import Folders, GridNames, Inputs
+from ltbench.cli.options import Folders, GridNames, Inputs, missing_files
 from ltbench.cli.screen import print_bad, print_report, print_text
 from ltbench.cli.verbs import Needs
 from ltbench.config.codes import Code
@@ -87,12 +87,7 @@ def leaderboard(
         for name in chosen
         if name not in known
     ]
-    given = {"--findings": None if findings == FINDINGS else findings, "--readme": readme}
-    problems += [
-        Location(option).problem("missing-file", f"no such file: {path}")
-        for option, path in given.items()
-        if path is not None and not path.is_file()
-    ]
+    problems += missing_files({"--findings": findings, "--readme": readme}, FINDINGS)
     if readme is not None and readme.is_file():
         with collect_errors(problems):
             check_markers(readme)

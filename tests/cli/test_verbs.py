@@ -135,9 +135,13 @@ def test_a_configuration_of_several_kinds_names_the_others():
 
 
 def test_records_that_are_not_there_are_not_verified(tmp_path):
-    result = CliRunner().invoke(app, ["results", "verify", "--records", str(tmp_path / "none")])
-    (problem,) = result.exception.problems
-    assert (problem.file, problem.code) == ("--records", "missing-file")
+    options = ("--records", "--findings", "--readme")
+    words = [word for option in options for word in (option, str(tmp_path / "none"))]
+    result = CliRunner().invoke(app, ["results", "verify", *words])
+    problems = result.exception.problems
+    assert [(problem.file, problem.code) for problem in problems] == [
+        (option, "missing-file") for option in options
+    ]
 
 
 @pytest.mark.parametrize(
