@@ -20,7 +20,7 @@ from ltbench.cli.options import (
 from ltbench.cli.screen import print_bad, print_text
 from ltbench.cli.tables import FINDINGS, RESULTS, read_leaderboard, trained_grids, write_results
 from ltbench.cli.verbs import Verbs
-from ltbench.config.errors import Location, collect_errors, format_value, raise_all
+from ltbench.config.errors import Location, Problem, collect_errors, format_value, raise_all
 from ltbench.data.errors import printable
 
 EXPORTS = Path("exports")
@@ -117,10 +117,11 @@ def results_verify(
     from ltbench.report.readme import check_markers
     from ltbench.runs.store import RecordStore
 
-    problems = missing_files({"--findings": findings, "--readme": readme}, FINDINGS, README)
+    problems: list[Problem] = []
     if not records.is_dir():
         message = f"no such folder: {format_value(str(records))}"
         problems.append(Location("--records").problem("missing-file", message))
+    problems += missing_files({"--findings": findings, "--readme": readme}, FINDINGS, README)
     if readme.exists():
         with collect_errors(problems):
             check_markers(readme)
