@@ -8,6 +8,7 @@ with normal noise.
 import torch
 from torch import Tensor
 
+from ltbench.core.autocast import no_autocast
 from ltbench.core.checks import check_labels, check_shape
 
 
@@ -32,7 +33,7 @@ def isda_logits(
     classes, width = logits.shape[1], weight.shape[-1]
     check_shape("weight", weight, classes, "D")
     check_shape("variances", variances, classes, *[width] * (variances.dim() - 1))
-    with torch.autocast(logits.device.type, enabled=False):
+    with no_autocast(logits):
         weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
         differences = weight - weight[labels].unsqueeze(1)  # [B, C, D]
         own = variances.to(weight.dtype)[labels]

@@ -5,10 +5,10 @@ Zhang, Wang, "Contrastive Learning based Hybrid Networks for Long-Tailed Image C
 2021 (arXiv:2103.14267).
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import no_autocast
 from ltbench.core.checks import check_labels, check_shape, check_value
 from ltbench.core.distributed import gather, gather_with_gradient, own_positions
 from ltbench.losses.contrast import contrast, other_samples
@@ -32,7 +32,7 @@ def supervised_contrast(embeddings: Tensor, labels: Tensor, temperature: float =
     check_shape("labels", labels, embeddings.shape[1])
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
     own = labels.repeat(len(embeddings))  # [V * B]
-    with torch.autocast(embeddings.device.type, enabled=False):
+    with no_autocast(embeddings):
         anchors = F.normalize(as_constant(embeddings, embeddings), dim=2).flatten(0, 1)
         scores = anchors @ gather_with_gradient(anchors).T / temperature  # [V * B, W * V * B]
     others, same = other_samples(scores, own, gather(own), own_positions(own))
@@ -58,7 +58,7 @@ def prototype_contrast(
     check_shape("prototypes", prototypes, "C", embeddings.shape[1])
     check_labels(labels, (len(embeddings), len(prototypes)))
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
-    with torch.autocast(embeddings.device.type, enabled=False):
+    with no_autocast(embeddings):
         embeddings, prototypes = (as_constant(each, each) for each in (embeddings, prototypes))
         scores = F.normalize(embeddings) @ F.normalize(prototypes).T / temperature  # [B, C]
     own = F.one_hot(labels, len(prototypes)).bool()

@@ -4,10 +4,10 @@ Zhong et al., "Unequal-Training for Deep Face Recognition With Long-Tailed Noisy
 in the form of the authors' code.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import no_autocast
 from ltbench.core.checks import check_shape, check_value
 from ltbench.core.distributed import gather, gather_with_gradient, global_mean
 from ltbench.losses.counts import as_constant
@@ -47,7 +47,7 @@ def center_dispersion(embeddings: Tensor, labels: Tensor) -> Tensor:
     """
     check_shape("embeddings", embeddings, "B", "D")
     check_shape("labels", labels, len(embeddings))
-    with torch.autocast(embeddings.device.type, enabled=False):
+    with no_autocast(embeddings):
         units = F.normalize(as_constant(embeddings, embeddings))
         units, labels = gather_with_gradient(units), gather(labels)
         same = (labels[:, None] == labels).to(units.dtype)  # [N, N]

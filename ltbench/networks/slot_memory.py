@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ltbench.core.autocast import no_autocast
+
 
 class SlotMemory(nn.Module):
     """Slots with keys of each class, read by softmax, written by rule.
@@ -39,7 +41,7 @@ class SlotMemory(nn.Module):
     def scores(self, queries: Tensor) -> Tensor:
         """Return scores [B, C * M]; empty slots have low ones."""
         keys = self.keys.to(queries.dtype, copy=True)  # a write comes before the backward pass
-        with torch.autocast(queries.device.type, enabled=False):
+        with no_autocast(queries):
             scores: Tensor = queries @ keys.T / self.temperature
         # Low, but finite: there are gradients while the memory is empty.
         return scores.masked_fill(~self.filled, torch.finfo(scores.dtype).min / 2)

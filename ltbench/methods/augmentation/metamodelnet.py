@@ -42,6 +42,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from ltbench.core.autocast import no_autocast
 from ltbench.core.distributed import all_sum, world_size
 from ltbench.losses.counts import or_one
 from ltbench.methods.contract import Batch, HParams, Method, Network, Paper, Stage
@@ -262,10 +263,7 @@ class MetaModelNet(Method):
         """Set the classifier."""
         classifier = cast("nn.Linear", self.network.classifier)
         weight = classifier.weight
-        with (
-            torch.inference_mode(mode=False),
-            torch.autocast(weight.device.type, enabled=False),
-        ):
+        with torch.inference_mode(mode=False), no_autocast(weight):
             features = torch.cat([each for each, _ in self.seen]).to(weight.dtype)
             labels = torch.cat([each for _, each in self.seen])
             self.seen = []

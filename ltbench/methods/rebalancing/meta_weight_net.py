@@ -27,6 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ltbench.core.autocast import no_autocast
 from ltbench.core.distributed import global_mean
 from ltbench.core.inner import Learned, functional, virtual_step
 from ltbench.losses import cross_entropy
@@ -105,7 +106,7 @@ class MetaWeightNet(Method):
         Returns:
             [B], in (0, 1).
         """
-        with torch.autocast(losses.device.type, enabled=False):
+        with no_autocast(losses):
             column = losses.detach()[:, None]
             weights: Tensor = functional_call(self.weighting.module, dict(parameters), (column,))
         return weights[:, 0]
