@@ -4,7 +4,6 @@ Liu, Miao, Zhan, Wang, Gong, Yu, "Large-Scale Long-Tailed Recognition in an Open
 (arXiv:1904.05160), and their code.
 """
 
-import torch
 from torch import Tensor
 
 from ltbench.core.checks import check_labels, check_shape
@@ -37,7 +36,7 @@ def disc_centroids(
     check_labels(labels, (len(features), classes))
     check_shape("centroids", centroids, "C", features.shape[1])
     own = centroids[labels]
-    sizes = torch.bincount(gather(labels), minlength=classes)[labels]  # [B]
+    sizes = (labels[:, None] == gather(labels)).sum(dim=1)  # [B], of each label in the batch
     attract = 0.5 * (features - own.detach()).square().sum(dim=1)  # [B]
     pull = 0.5 * (features.detach() - own).square().sum(dim=1) / (1 + sizes)
     attract = attract + pull - pull.detach()
