@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ltbench.core.autocast import no_autocast
 from ltbench.core.checks import check_choice, check_labels, check_shape
 from ltbench.losses.counts import as_constant
 from ltbench.networks.class_statistics import ClassMeans
@@ -70,7 +71,8 @@ class NearestClassMean(nn.Module):
         mean, centroids = (as_constant(each, features) for each in (self.mean, self.centroids))
         features = self._transform(as_constant(features, features), mean)
         if self.distance == "cos":
-            return features @ centroids.T / features.shape[1]
+            with no_autocast(features):
+                return features @ centroids.T / features.shape[1]
         return -torch.cdist(features, centroids).square()
 
     def _transform(self, features: Tensor, mean: Tensor) -> Tensor:

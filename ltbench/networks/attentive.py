@@ -11,8 +11,8 @@ from ltbench.networks.parts import has_maps, parts_of
 class AttentiveNetwork(Network):
     """A network with attention on the backbone's last maps.
 
-    Its features are the mean of the attended maps, also of a FastNet, whose own features are the
-    maximum. On a backbone without maps they are the backbone's.
+    Its features are the attended maps, pooled as the backbone pools. On a backbone without maps
+    they are the backbone's.
 
     Args:
         backbone: images -> features.
@@ -30,5 +30,6 @@ class AttentiveNetwork(Network):
         """Return features [B, D] of images [B, C, H, W]."""
         if self.attention is None:
             return super().features(images)
-        attended: Tensor = self.attention(parts_of(self.backbone).maps(images))
-        return attended.mean(dim=(2, 3))
+        parts = parts_of(self.backbone)
+        features: Tensor = parts.pool(self.attention(parts.maps(images)))
+        return features

@@ -38,7 +38,8 @@ class MomentumCopy(nn.Module):
 
         MoCo shuffles images over devices, so that BatchNorm's statistics do not give away which key
         is a query's. Here they are shuffled over parts of the global batch, each normalized
-        separately, under any number of ranks and on one device too.
+        separately, on one device too; the parts are the same under any number of ranks that divides
+        their number, if that divides the batch.
 
         Args:
             images: [B, C, H, W] of this rank.

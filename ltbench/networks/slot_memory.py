@@ -69,7 +69,10 @@ class SlotMemory(nn.Module):
             queries: [N, D], of length 1.
             labels: [N].
         """
-        queries = queries.to(self.keys.dtype)
+        with no_autocast(queries):
+            self._write(queries.to(self.keys.dtype), labels)
+
+    def _write(self, queries: Tensor, labels: Tensor) -> None:
         scores = self._by_class(self.scores(queries))  # [N, C, M]
         own = scores.gather(1, labels[:, None, None].expand(-1, 1, self.slots))[:, 0]  # [N, M]
         slot = labels * self.slots + own.argmax(dim=1)  # [N], the nearest of the class

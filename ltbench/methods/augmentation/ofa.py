@@ -32,6 +32,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ltbench.core.autocast import no_autocast
 from ltbench.core.checks import check_value
 from ltbench.losses import cross_entropy
 from ltbench.losses.counts import or_one, tail
@@ -61,7 +62,8 @@ def activations(maps: Tensor, weights: Tensor) -> Tensor:
     Returns:
         [B, H, W], zeros where all places are equal.
     """
-    values = torch.einsum("bd,bdhw->bhw", weights, maps)
+    with no_autocast(maps):
+        values = torch.einsum("bd,bdhw->bhw", weights, maps)
     least, most = values.amin(dim=(1, 2), keepdim=True), values.amax(dim=(1, 2), keepdim=True)
     return (values - least) / or_one(most - least)
 
@@ -115,6 +117,7 @@ class OFA(Method):
         arxiv="2008.03673",
     )
     category = "transfer"
+    version = 2
     stages = (
         Stage(
             "finetuning",

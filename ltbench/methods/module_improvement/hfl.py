@@ -27,7 +27,7 @@ paper has gains in detection with 200 classes; CIFAR-10 has no tree to speak of.
 from collections.abc import Mapping
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ltbench.core.distributed import all_sum, world_size
@@ -85,7 +85,7 @@ def group_loss(logits: Tensor, labels: Tensor, members: Tensor) -> Tensor:
 class HFLHParams(HParams):
     """Hyper-parameters of HFL."""
 
-    groups: tuple[int, int] = Field(
+    groups: tuple[PositiveInt, PositiveInt] = Field(
         (4, 10), description="groups of classes in both levels below the root"
     )
 

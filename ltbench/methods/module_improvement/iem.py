@@ -20,8 +20,7 @@ A softmax network is trained first. A pass over the training images then fills t
 of the epochs train everything with batches of four images of a class at a time, the backbone at a
 tenth of the rate. After each step its images are written: where the memory predicts the label, the
 nearest slot of the class moves, k <- norm(0.9 k + 0.1 q); else the slot of the class with the
-fewest uses is replaced. Keys have no gradient. Attention is for ResNets and FastNets, whose
-features are then the mean of the last maps (of FastNets else their maximum).
+fewest uses is replaced. Keys have no gradient. Attention is for ResNets and FastNets.
 """
 
 import math
@@ -89,6 +88,7 @@ class IEM(Method):
         year=2020,
     )
     category = "representation"
+    version = 2
     own_reading = True
     stages = (
         Stage(

@@ -41,6 +41,7 @@ class NCM(Method):
     title = "NCM"
     paper = DECOUPLING
     category = "decoupled"
+    version = 2
     stages = (Stage("means", is_trained=False, needs_statistics_pass=True, recipe_stage="stage2"),)
     init_from = "softmax"
     oracle = "ncm"

@@ -16,8 +16,7 @@ centroids, its linear classifier, if it has one, is the initial o; then everythi
 class-aware batches of four images of a class at a time. As in the authors' code 1/gamma is ten over
 the distance, features are squashed by ||v|| / (1 + ||v||) (the paper squares the norms) and
 centroids are trained by L_LM only. Backbone and centroids have a tenth of the classifier's learning
-rate. Attention is for ResNets and FastNets, whose features are then the mean of the last maps (of
-FastNets else their maximum); other backbones have none.
+rate. Attention is for ResNets and FastNets; other backbones have none.
 
 On Places-LT (`freeze_backbone`) the authors fix the weights of the backbone, while its BatchNorm
 is updated; their code selects layers by name and so fixes the convolutions of the attention too,
@@ -70,7 +69,7 @@ class OLTR(Method):
         arxiv="1904.05160",
     )
     category = "representation"
-    version = 3
+    version = 4
     stages = (
         Stage("centroids", is_trained=False, needs_statistics_pass=True),
         Stage("memory", samplers=("class_aware(per_class=4)",)),

@@ -34,6 +34,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from ltbench.core.autocast import no_autocast
 from ltbench.losses import cross_entropy
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.finite_gradients import angles, root
@@ -70,7 +71,8 @@ def deviations(weight: Tensor, variances: Tensor, labels: Tensor) -> Tensor:
         labels: [B], int64.
     """
     own = weight[labels]  # [B, D]
-    squares = variances @ weight.square().T - 2 * (variances * own) @ weight.T
+    with no_autocast(weight):
+        squares = variances @ weight.square().T - 2 * (variances * own) @ weight.T
     squares = F.relu(squares + (variances * own.square()).sum(dim=1, keepdim=True))
     return squares.scatter(1, labels[:, None], 0.0)
 
@@ -135,6 +137,7 @@ class BayesianUncertainty(Method):
         arxiv="1901.07590",
     )
     category = "re-margining"
+    version = 2
     own_reading = True
     # A statistics pass in one of five epochs of the last 40 %, less the first.
     stages = (Stage("train", needs_statistics_pass=True, forward_passes=0.06),)
