@@ -91,7 +91,10 @@ def run(
         pending = find_pending_jobs(plan, run_dir, folders.records, options, console)
         check_data(pending.jobs.values(), options.data_root, console)
         ids = slurm.submit(pending.jobs, run_dir, options, settings)
-        print_text(f"{len(ids)} jobs are queued in Slurm; `ltbench status` shows their progress.")
+        if ids:
+            print_text(
+                f"{len(ids)} jobs are queued in Slurm; `ltbench status` shows their progress."
+            )
         return
     if launcher == "ray":
         options = make_options(plan, selection, machine.device, machine.devices, monitoring)
