@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.transforms import RandAugment
 from work import data_module, noise_dataset, recipe, usual_loader
 
-from ltbench.config.models import Policy
+from ltbench.config.recipe import Policy
 
 STEPS = 60
 

@@ -19,7 +19,7 @@ from rounds import interleaved, report
 
 from ltbench.analysis.result_set import boards
 from ltbench.analysis.significance import compare_runs
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.config.planning import Plan
 from ltbench.config.registry import load_registry
 from ltbench.data.imbalance import exponential_counts

@@ -20,9 +20,11 @@ from dataclasses import asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
 
+from ltbench.config.dataset import DatasetSpec
+from ltbench.config.job import Job
 from ltbench.config.load import load_grid, load_recipe
-from ltbench.config.models import DatasetSpec, Job, Recipe
 from ltbench.config.planning import Plan, PlannedRun, expand
+from ltbench.config.recipe import Recipe
 from ltbench.config.registry import load_registry
 from ltbench.core.hardware import processor
 from ltbench.data.cache_building import build_cache

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from ltbench.config.job import Job
 from ltbench.config.load import load_dataset, load_recipe
-from ltbench.config.models import Job, Recipe, Schedule
+from ltbench.config.recipe import Recipe, Schedule
 from ltbench.core.groups import subset_classes
 from ltbench.core.types import Stage
 from ltbench.data.datamodule import DataModule

@@ -22,8 +22,8 @@ from pydantic import Field
 from ltbench.analysis.published import REFERENCE, published_numbers
 from ltbench.analysis.runs import Row, table_of_runs
 from ltbench.analysis.statistics import RESAMPLES, percentile_interval
+from ltbench.config.base import Model, Name
 from ltbench.config.errors import Location
-from ltbench.config.models import Model, Name
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import read_yaml
 from ltbench.core.exact import in_units, measured

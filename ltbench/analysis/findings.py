@@ -21,8 +21,8 @@ from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.result_set import DECIMALS, ResultSet, VariantResult
 from ltbench.analysis.significance import separation
 from ltbench.analysis.statistics import holm
+from ltbench.config.base import Model, Name, refusal
 from ltbench.config.errors import Location, did_you_mean, format_value
-from ltbench.config.models import Model, Name, refusal
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 from ltbench.core.exact import fixed, measured

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from ltbench.analysis.class_changes import Pair
 from ltbench.analysis.significance import Comparison, compare, correctness_of
-from ltbench.config.models import DatasetSpec, Recipe, Split
+from ltbench.config.dataset import DatasetSpec, Split
 from ltbench.config.planning import Plan, PlannedRun
+from ltbench.config.recipe import Recipe
 from ltbench.runs.record import Record
 from ltbench.runs.store import Stored
 

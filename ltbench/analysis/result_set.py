@@ -8,8 +8,10 @@ from typing import Literal
 from ltbench.analysis.metrics import metric_values, run_metrics
 from ltbench.analysis.relative_accuracy import Relative, relative_accuracy
 from ltbench.analysis.statistics import summarize
-from ltbench.config.models import BadImages, DatasetSpec, Recipe, Variant
+from ltbench.config.dataset import BadImages, DatasetSpec
+from ltbench.config.grid import Variant
 from ltbench.config.planning import Plan, PlannedRun, is_baseline
+from ltbench.config.recipe import Recipe
 from ltbench.core.exact import mean, percent
 from ltbench.runs.record import Record
 from ltbench.runs.state import coordinates, older_jobs

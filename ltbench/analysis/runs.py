@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ltbench.analysis.metrics import metric_values, run_metrics
 from ltbench.analysis.statistics import summarize
 from ltbench.config.errors import Location, did_you_mean, raise_all
+from ltbench.config.job import Job
 from ltbench.config.keys import KEY_LENGTH, canonical, mapping_hash
-from ltbench.config.models import Job
 from ltbench.core.exact import fixed, percent
 from ltbench.core.files import write_atomically
 from ltbench.core.garbage import gc_paused

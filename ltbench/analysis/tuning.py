@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ltbench.config.errors import Location, Problem, raise_all
+from ltbench.config.grid import Variant
+from ltbench.config.job import Job
 from ltbench.config.keys import canonical
-from ltbench.config.models import Job, Variant
 from ltbench.config.planning import Plan, PlannedRun
 from ltbench.core.exact import mean, mean_accuracy
 from ltbench.runs.record import Record

@@ -13,7 +13,7 @@ from ltbench.cli.verbs import Verbs, unless
 from ltbench.data.errors import DataError, OnBad
 
 if TYPE_CHECKING:
-    from ltbench.config.models import DatasetSpec, ImageLists
+    from ltbench.config.dataset import DatasetSpec, ImageLists
     from ltbench.data.describe import DataReport
 
 FIGURES = (".png", ".svg", ".pdf")

@@ -19,7 +19,7 @@ from ltbench.training.options import Device
 if TYPE_CHECKING:
     import torch
 
-    from ltbench.config.models import DatasetSpec
+    from ltbench.config.dataset import DatasetSpec
     from ltbench.runs.export import Export
     from ltbench.runs.record import EvaluationResult, Record
 

@@ -28,7 +28,7 @@ from ltbench.data.errors import listed
 from ltbench.training.options import Device, Options
 
 if TYPE_CHECKING:
-    from ltbench.config.models import Job
+    from ltbench.config.job import Job
     from ltbench.config.planning import Plan, PlannedRun
     from ltbench.config.registry import MethodRegistry
     from ltbench.launch.runner import Outcome

@@ -19,8 +19,8 @@ from ltbench.config.errors import (
     did_you_mean,
     format_value,
 )
+from ltbench.config.grid import VariantSet, VariantSetChoice
 from ltbench.config.located import Values, joined, merge
-from ltbench.config.models import VariantSet, VariantSetChoice
 from ltbench.config.sweeps import trials_of
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml

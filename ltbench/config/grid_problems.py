@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
+from ltbench.config.dataset import DatasetSpec
 from ltbench.config.errors import Location, Problem, format_value
+from ltbench.config.grid import Grid
 from ltbench.config.hparams import HParamResolver
-from ltbench.config.models import DatasetSpec, Grid, Recipe
+from ltbench.config.recipe import Recipe
 from ltbench.config.registry import MethodRegistry
 
 MOST_RESIZED = 2

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ltbench.config.dataset import DatasetSpec
 from ltbench.config.errors import Location, Merged, Problem, collect_errors, format_path, raise_all
 from ltbench.config.files import files_of, find_file, read_file
-from ltbench.config.models import DatasetSpec
 from ltbench.config.registry import HPARAMS, MethodInfo, MethodRegistry
 from ltbench.config.rules import MethodRules
 from ltbench.config.validation import validate

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ltbench.config.base import Model
+from ltbench.config.dataset import OWN, DatasetSpec
 from ltbench.config.errors import (
     COMMAND_LINE,
     ConfigError,
@@ -17,17 +19,8 @@ from ltbench.config.errors import (
     raise_all,
 )
 from ltbench.config.files import find_file, find_grid, read_file, with_variants
+from ltbench.config.grid import DatasetChoice, Grid, Variant, VariantSet
 from ltbench.config.hparams import HParamResolver
-from ltbench.config.models import (
-    OWN,
-    DatasetChoice,
-    DatasetSpec,
-    Grid,
-    Model,
-    Recipe,
-    Variant,
-    VariantSet,
-)
 from ltbench.config.overrides import (
     SCALED,
     Override,
@@ -37,6 +30,7 @@ from ltbench.config.overrides import (
     change_recipe,
     override_hparams,
 )
+from ltbench.config.recipe import Recipe
 from ltbench.config.registry import MethodRegistry
 from ltbench.config.rules import MethodRules
 from ltbench.config.validation import validate

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, get_args
 
+from ltbench.config.dataset import DatasetSpec, Split
 from ltbench.config.errors import (
     COMMAND_LINE,
     ConfigError,
@@ -17,7 +18,8 @@ from ltbench.config.errors import (
     format_value,
     raise_all,
 )
-from ltbench.config.models import DatasetSpec, Recipe, Split, Variant, scaled_stage
+from ltbench.config.grid import Variant
+from ltbench.config.recipe import Recipe, scaled_stage
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import parse_yaml
 

@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, get_args
 
+from ltbench.config.dataset import Auxiliary, DatasetSpec, Split
 from ltbench.config.errors import Location, format_value, raise_all
+from ltbench.config.grid import Grid, Variant
 from ltbench.config.grid_problems import grid_problems
 from ltbench.config.hparams import HParamResolver
-from ltbench.config.models import Auxiliary, DatasetSpec, Grid, Job, Recipe, Split, Variant
+from ltbench.config.job import Job
 from ltbench.config.overrides import change_recipe
+from ltbench.config.recipe import Recipe
 from ltbench.config.registry import MethodRegistry
 from ltbench.core.types import ClassSubset, Teacher
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from ltbench.config.base import Model
 from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.json_schema import model_of
-from ltbench.config.models import Model
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display
 from ltbench.core.types import NetworkCost, Paper, Stage, Teacher, TestTime

@@ -4,7 +4,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ltbench.config.models import DatasetSpec, Model, Name, Ratios, one_or_many
+from ltbench.config.base import Model, Name, one_or_many
+from ltbench.config.dataset import DatasetSpec
+from ltbench.config.grid import Ratios
 
 Names = Annotated[
     tuple[Name, ...],

@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import RootModel, model_validator
 
+from ltbench.config.base import Model
 from ltbench.config.errors import Location
-from ltbench.config.models import Model
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 

@@ -5,8 +5,8 @@ from itertools import product
 from typing import Any
 
 from ltbench.config.errors import Location, format_value, raise_all
+from ltbench.config.grid import Variant
 from ltbench.config.located import Values, joined, merge
-from ltbench.config.models import Variant
 from ltbench.config.overrides import is_stage_field
 from ltbench.config.validation import validate
 

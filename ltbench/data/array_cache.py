@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from ltbench.config.models import DatasetSpec
+from ltbench.config.dataset import DatasetSpec
 from ltbench.data.decode import BadImageError, decoder, pixels_of, read_file
 from ltbench.data.errors import DataError, listed
 from ltbench.data.file_index import FileEntry, FileIndex, fingerprints

@@ -11,7 +11,8 @@ import torch
 from torch import Generator, Tensor
 
 from ltbench.augment import DistortionEpoch, PolicyEpoch, draw_distortion, draw_policy
-from ltbench.config.models import DatasetSpec, Policy, Recipe
+from ltbench.config.dataset import DatasetSpec
+from ltbench.config.recipe import Policy, Recipe
 from ltbench.core.distributed import rank, world_size
 from ltbench.core.types import ViewKind
 from ltbench.data.batch_maker import BatchMaker

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ltbench.config.models import DatasetSpec, Recipe
+from ltbench.config.dataset import DatasetSpec
+from ltbench.config.recipe import Recipe
 from ltbench.data.fixed_size import FixedSizeBatches
 from ltbench.data.images import FileImages, Images, InMemoryImages
 from ltbench.data.variable_size import VariableSizeBatches

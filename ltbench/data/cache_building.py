@@ -13,8 +13,8 @@ from typing import Any
 
 from PIL import Image
 
+from ltbench.config.dataset import BadImages, DatasetSpec
 from ltbench.config.keys import file_hash
-from ltbench.config.models import BadImages, DatasetSpec
 from ltbench.core.files import read_json, write_json
 from ltbench.data.decode import MODES, BadImageError
 from ltbench.data.errors import DataError, OnBad, listed

@@ -14,7 +14,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Generator, Tensor
 
-from ltbench.config.models import DatasetSpec, Job, Recipe, Split
+from ltbench.config.dataset import DatasetSpec, Split
+from ltbench.config.job import Job
+from ltbench.config.recipe import Recipe
 from ltbench.core.batch import Batch, StepInput
 from ltbench.core.distributed import rank, world_size
 from ltbench.core.groups import subset_classes

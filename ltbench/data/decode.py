@@ -16,7 +16,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
-from ltbench.config.models import MAX_PIXELS
+from ltbench.config.dataset import MAX_PIXELS
 from ltbench.data.image_formats import FORMATS, is_of_read_format, other_format
 
 try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ltbench.config.models import DatasetSpec, ImageLists
+from ltbench.config.dataset import DatasetSpec, ImageLists
 from ltbench.core.groups import GROUPS, RULES, Group, class_groups
 from ltbench.data.cache_building import CacheReport
 from ltbench.data.errors import DataError, listed, printable

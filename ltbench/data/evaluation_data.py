@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from ltbench.config.models import DatasetSpec, Recipe, Split
+from ltbench.config.dataset import DatasetSpec, Split
+from ltbench.config.recipe import Recipe
 from ltbench.data.decode import BadImageError, Pixels, read_file
 from ltbench.data.errors import DataError, listed
 from ltbench.data.image_folder import list_folder

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ltbench.config.dataset import DatasetSpec
 from ltbench.config.keys import file_hash
-from ltbench.config.models import DatasetSpec
 from ltbench.data.errors import DataError, listed
 from ltbench.data.file_index import FileEntry, FileIndex, fingerprints
 from ltbench.data.files import (

@@ -17,8 +17,9 @@ from typing import Self
 
 import numpy as np
 
+from ltbench.config.dataset import BadImages, DatasetSpec
 from ltbench.config.keys import content_hash
-from ltbench.config.models import BadImages, DatasetSpec, Recipe
+from ltbench.config.recipe import Recipe
 from ltbench.data.decode import BadImageError, Pixels, decode_pixels, decoder
 from ltbench.data.errors import DataError, listed
 from ltbench.data.files import cache_root, read_complete, read_manifest

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 import numpy as np
 from PIL import Image
 
-from ltbench.config.models import MAX_PIXELS, DatasetSpec
+from ltbench.config.dataset import MAX_PIXELS, DatasetSpec
 from ltbench.data.decode import (
     BadImageError,
     Pixels,

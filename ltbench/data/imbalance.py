@@ -7,7 +7,7 @@ protocol, since another one may change a count by one.
 
 from collections.abc import Sequence
 
-from ltbench.config.models import DatasetSpec, Split
+from ltbench.config.dataset import DatasetSpec, Split
 from ltbench.core.groups import GROUPS, Group, by_size, class_groups, subset_classes
 from ltbench.core.types import ClassSubset
 

@@ -5,7 +5,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ltbench.config.models import DatasetSpec
+from ltbench.config.dataset import DatasetSpec
 from ltbench.data.errors import DataError
 from ltbench.data.images import InMemoryImages
 from ltbench.data.raw_dataset import RawDataset, channels_first, content_fingerprint

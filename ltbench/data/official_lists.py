@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from ltbench.config.dataset import DatasetSpec, ImageLists, ListFile
 from ltbench.config.keys import content_hash
-from ltbench.config.models import DatasetSpec, ImageLists, ListFile
 from ltbench.core.groups import GROUPS, class_groups
 from ltbench.data.errors import DataError, listed
 from ltbench.data.files import read_lines

@@ -3,8 +3,8 @@
 import logging
 from pathlib import Path
 
+from ltbench.config.dataset import DatasetSpec
 from ltbench.config.load import load_dataset
-from ltbench.config.models import DatasetSpec
 from ltbench.data.raw_dataset import RawDataset
 from ltbench.data.sources import is_there, load_raw_dataset
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ltbench.config.models import DatasetSpec, ImageLists, ListedPart, Split
+from ltbench.config.dataset import DatasetSpec, ImageLists, ListedPart, Split
 from ltbench.data.errors import DataError, listed
 from ltbench.data.files import atomic_directory, file_lock, read_manifest, write_manifest
 from ltbench.data.image_formats import is_image_file

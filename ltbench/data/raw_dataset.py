@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltbench.config.dataset import Split
 from ltbench.config.keys import content_hash
-from ltbench.config.models import Split
 from ltbench.data.images import FileImages, Images
 
 Labels = NDArray[np.int64]

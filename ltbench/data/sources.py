@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ltbench.config.models import OWN, DatasetSpec
+from ltbench.config.dataset import OWN, DatasetSpec
 from ltbench.data.array_cache import open_array_cache
 from ltbench.data.decode import Pixels
 from ltbench.data.errors import DataError

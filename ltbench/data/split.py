@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ltbench.config.models import DatasetSpec, Recipe, Split
+from ltbench.config.dataset import DatasetSpec, Split
+from ltbench.config.recipe import Recipe
 from ltbench.core.groups import GROUPS, Group, class_groups, subset_classes
 from ltbench.core.types import ClassSubset
 from ltbench.data.errors import DataError, listed

@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ltbench.config.dataset import DatasetSpec
+from ltbench.config.job import Job
 from ltbench.config.keys import content_hash
-from ltbench.config.models import DatasetSpec, Job
 from ltbench.core.files import read_json, write_json
 from ltbench.data.files import cache_root
 from ltbench.runs.store import Loaded

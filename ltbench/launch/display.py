@@ -16,7 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.data.errors import printable
 from ltbench.launch.cost import duration, time_left
 

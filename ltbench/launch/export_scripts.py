@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.launch.scheduling import dependency_levels
 from ltbench.launch.slurm import SAVE_SECONDS, STEP, job_name
 from ltbench.launch.task import command, write_task

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ltbench.config.base import Model
 from ltbench.config.errors import Location, did_you_mean, format_value, join_or
-from ltbench.config.models import Job, Model
+from ltbench.config.job import Job
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import read_yaml
 from ltbench.launch.cost import CostModel, duration

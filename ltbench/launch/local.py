@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.context import ForkServerProcess
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.core.types import SMALL_BACKBONES
 from ltbench.launch.devices import Slot
 from ltbench.launch.process import main

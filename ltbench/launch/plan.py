@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from ltbench.config.dataset import DatasetSpec
 from ltbench.config.errors import (
     COMMAND_LINE,
     ConfigError,
@@ -19,10 +20,12 @@ from ltbench.config.errors import (
     raise_all,
 )
 from ltbench.config.files import find_file, read_file
+from ltbench.config.grid import Grid
+from ltbench.config.job import Job
 from ltbench.config.load import LoadedGrid, expand_datasets, load_recipe, read_grid_file
-from ltbench.config.models import DatasetSpec, Grid, Job, Recipe
 from ltbench.config.overrides import Override, parse_only, parse_overrides
 from ltbench.config.planning import Plan, expand
+from ltbench.config.recipe import Recipe
 from ltbench.config.registry import MethodRegistry, load_registry
 from ltbench.config.yaml_file import display
 from ltbench.core.garbage import gc_paused

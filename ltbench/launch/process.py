@@ -16,7 +16,7 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from types import FrameType
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.launch.ranks import (
     LOCALHOST,
     STOP_SIGNALS,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkProcess
 from multiprocessing.sharedctypes import RawValue
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import record_failure
 from ltbench.training.heartbeat import Heartbeat, StoppedError

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ltbench.config.errors import Location
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.launch.runner import POLL, Runner, RunnerConfig
 from ltbench.launch.task import command, write_task
 from ltbench.training.options import Options

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from ltbench.config.errors import Location, collect_errors, raise_all
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.config.planning import Plan
 from ltbench.core.hardware import hardware_of
 from ltbench.data.errors import DataError, printable

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.core.files import read_json
 from ltbench.launch.display import RunDisplay
 from ltbench.launch.process import BUSY

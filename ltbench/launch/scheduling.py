@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 
 
 def dependency_levels(jobs: Mapping[str, Job]) -> list[dict[str, Job]]:

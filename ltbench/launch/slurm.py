@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltbench.config.errors import ConfigError, Location, format_value, raise_all
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.core.files import read_json, write_json
 from ltbench.launch.ranks import STOPPED
 from ltbench.launch.scheduling import dependency_levels

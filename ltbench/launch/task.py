@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ltbench.config.base import Model
 from ltbench.config.errors import Location
-from ltbench.config.models import Job, Model
+from ltbench.config.job import Job
 from ltbench.core.files import write_atomically
 from ltbench.launch.devices import local_slots, visible_gpus
 from ltbench.launch.process import BUSY, Attempt

@@ -50,7 +50,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
-from ltbench.config.models import LATER
+from ltbench.config.base import LATER
 from ltbench.core.batch import Batch, StepInput
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.stepping import Loss

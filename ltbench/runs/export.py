@@ -9,9 +9,10 @@ from pathlib import Path
 
 import yaml
 
+from ltbench.config.base import Model
 from ltbench.config.errors import Location, did_you_mean, format_value
+from ltbench.config.job import Job
 from ltbench.config.keys import file_hash
-from ltbench.config.models import Job, Model
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 from ltbench.core.files import write_atomically

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ltbench.config.models import Job, Model
+from ltbench.config.base import Model
+from ltbench.config.job import Job
 from ltbench.core.exact import measured
 from ltbench.core.groups import Group, class_groups
 from ltbench.core.label_shift import Direction, Shift

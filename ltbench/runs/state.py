@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.config.planning import Plan
 from ltbench.core.files import read_json, write_json
 from ltbench.data.errors import DataError, printable

@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from ltbench.config.base import SpecPool
 from ltbench.config.codes import Code
 from ltbench.config.errors import with_code
-from ltbench.config.models import Job, SpecPool
+from ltbench.config.job import Job
 from ltbench.core.files import write_atomically
 from ltbench.core.garbage import gc_paused
 from ltbench.runs.errors import RecordError

@@ -9,7 +9,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.core.stepping import total_loss
 from ltbench.data.evaluation_data import part_of_dataset
 from ltbench.methods.contract import Category, Method

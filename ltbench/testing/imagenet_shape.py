@@ -9,8 +9,9 @@ from unittest.mock import PropertyMock, patch
 import numpy as np
 from PIL import Image
 
+from ltbench.config.dataset import DatasetSpec
+from ltbench.config.job import Job
 from ltbench.config.load import load_dataset
-from ltbench.config.models import DatasetSpec, Job
 from ltbench.core.groups import GROUPS, class_groups
 from ltbench.data.datamodule import DataModule
 from ltbench.data.loaders import OrderedLoader

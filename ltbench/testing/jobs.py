@@ -18,9 +18,12 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from ltbench.config.dataset import Auxiliary, DatasetSpec
+from ltbench.config.grid import Grid
+from ltbench.config.job import Job
 from ltbench.config.load import load_dataset, load_recipe
-from ltbench.config.models import Auxiliary, DatasetSpec, Grid, Job, Recipe
 from ltbench.config.planning import expand
+from ltbench.config.recipe import Recipe
 from ltbench.config.registry import MethodRegistry, load_registry
 from ltbench.core.batch import Batch, StepInput
 from ltbench.core.stepping import total_loss

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltbench.analysis.metrics import metric_values
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.runs.export import RECORD
 from ltbench.runs.record import EvaluationResult, Record
 from ltbench.runs.store import confusion_path

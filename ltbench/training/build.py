@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.config.registry import HPARAMS
 from ltbench.config.validation import validate
 from ltbench.core.seeding import derive_seed

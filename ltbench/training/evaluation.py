@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor
 
-from ltbench.config.models import Recipe
+from ltbench.config.recipe import Recipe
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import all_sum, gather, rank, world_size
 from ltbench.core.groups import GROUPS, Group

@@ -24,8 +24,8 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Stra
 from safetensors.torch import load_file, save
 
 import ltbench
+from ltbench.config.job import Job
 from ltbench.config.keys import KEY_LENGTH, content_hash, file_hash
-from ltbench.config.models import Job
 from ltbench.core.distributed import all_sum, gather, rank, world_size
 from ltbench.core.files import read_json, write_atomically, write_json
 from ltbench.core.hardware import cpu_seconds, processor

@@ -7,7 +7,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.core.groups import subset_classes
 from ltbench.data.batch_maker import batch_maker
 from ltbench.data.loaders import OrderedLoader

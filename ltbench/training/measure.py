@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ltbench.config.models import Job, Recipe, StageRecipe
+from ltbench.config.job import Job
+from ltbench.config.recipe import Recipe, StageRecipe
 from ltbench.core.batch import Batch
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator

@@ -12,7 +12,8 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from ltbench.config.models import Job, StageRecipe
+from ltbench.config.job import Job
+from ltbench.config.recipe import StageRecipe
 from ltbench.core.batch import Batch, StepInput
 from ltbench.core.distributed import all_sum, world_size
 from ltbench.core.groups import class_groups

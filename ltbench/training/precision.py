@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ltbench.config.models import Recipe
+from ltbench.config.recipe import Recipe
 from ltbench.methods.contract import Method
 from ltbench.training.bf16_emulation import EmulatedBFloat16, bfloat16_kind
 

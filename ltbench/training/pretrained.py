@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ltbench.config.keys import file_hash
-from ltbench.config.models import Recipe
+from ltbench.config.recipe import Recipe
 from ltbench.data.errors import DataError
 from ltbench.data.files import expand_home
 from ltbench.data.sources import resolve_root

@@ -5,7 +5,7 @@ import math
 from torch import Tensor
 from torch.optim import SGD
 
-from ltbench.config.models import Optimizer, Schedule
+from ltbench.config.recipe import Optimizer, Schedule
 from ltbench.methods.contract import Method
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ltbench.cli import app
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import job_states
 from ltbench.runs.store import RecordStore, record_path

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ltbench.config.dataset import Auxiliary, DatasetSpec
 from ltbench.config.errors import Location
-from ltbench.config.models import Auxiliary, DatasetSpec
 from ltbench.config.validation import validate
 from ltbench.core.types import Stage, Teacher
 from tests.config.test_planning import DIGITS, REGISTRY, SPLITS, job, plan, row, v, with_method

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from ltbench.config.errors import ConfigError
 from ltbench.config.files import available
+from ltbench.config.grid import DatasetChoice, Grid
 from ltbench.config.hparams import HParamResolver
 from ltbench.config.load import (
     expand_dataset,
@@ -14,7 +15,6 @@ from ltbench.config.load import (
     load_recipe,
     schema,
 )
-from ltbench.config.models import DatasetChoice, Grid
 from ltbench.config.overrides import parse_overrides
 from ltbench.config.registry import MethodRegistry, load_registry
 from tests.support.errors import problems, problems_of, suggested

@@ -3,10 +3,12 @@ from dataclasses import dataclass
 import pytest
 from pydantic import ValidationError
 
+from ltbench.config.dataset import DatasetSpec
 from ltbench.config.errors import COMMAND_LINE
+from ltbench.config.grid import DatasetChoice, Variant
 from ltbench.config.load import expand_dataset, load_dataset, load_grid, load_recipe
-from ltbench.config.models import DatasetChoice, DatasetSpec, Recipe, StageRecipe, Variant
 from ltbench.config.overrides import RowFilter, apply_overrides, parse_only, parse_overrides
+from ltbench.config.recipe import Recipe, StageRecipe
 from tests.support.errors import problems, problems_of, suggested
 
 

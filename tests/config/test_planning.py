@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from ltbench.config.grid import Grid
 from ltbench.config.load import load_dataset, load_recipe
-from ltbench.config.models import Grid, Recipe
 from ltbench.config.planning import expand
+from ltbench.config.recipe import Recipe
 from ltbench.config.registry import MethodRegistry, load_registry
 from ltbench.core.types import Stage, Teacher
 from tests.support.errors import problems, problems_of

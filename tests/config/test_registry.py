@@ -3,8 +3,8 @@ import sys
 from textwrap import dedent
 
 from ltbench.config import registry as module
+from ltbench.config.base import LATER
 from ltbench.config.errors import Location
-from ltbench.config.models import LATER
 from ltbench.config.registry import MethodInfo, load_registry
 from ltbench.core.types import Paper, Stage
 from tests.support import processes

@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from ltbench.config.files import KINDS, available, find_file, read_file
+from ltbench.config.grid import VariantSet
 from ltbench.config.hparams import HParamResolver
 from ltbench.config.load import expand_dataset, load_dataset, load_grid, load_recipe
-from ltbench.config.models import Optimizer, Policy, Schedule, VariantSet
+from ltbench.config.recipe import Optimizer, Policy, Schedule
 from ltbench.config.registry import load_registry
 from ltbench.config.validation import validate
 from ltbench.methods.contract import Category

@@ -1,7 +1,9 @@
 import pytest
 
+from ltbench.config.dataset import DatasetSpec
 from ltbench.config.errors import Location
-from ltbench.config.models import DatasetSpec, Grid, Recipe
+from ltbench.config.grid import Grid
+from ltbench.config.recipe import Recipe
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import parse_yaml
 from tests.support.errors import problems_of

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
 from ltbench.testing.checks import CHECKS, equals_one_process, equals_shares_in_turn

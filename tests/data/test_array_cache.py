@@ -186,7 +186,7 @@ def test_links_to_inside_of_the_folder_are_followed(root, tmp_path, make_spec):
 
 def test_two_processes_build_one_cache(root, cache, make_spec):
     code = (
-        "import sys; from ltbench.config.models import DatasetSpec;"
+        "import sys; from ltbench.config.dataset import DatasetSpec;"
         "from ltbench.data.sources import load_raw_dataset;"
         "spec = DatasetSpec.model_validate_json(sys.argv[1]);"
         "print(load_raw_dataset(spec, sys.argv[2]).fingerprint)"

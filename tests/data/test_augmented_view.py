@@ -12,7 +12,7 @@ from torchvision.transforms import functional as reference
 import ltbench.data.augmented_view as views_of_images
 from ltbench.augment import SMALLEST, crop_boxes, draw_crops
 from ltbench.config.load import load_recipe
-from ltbench.config.models import Recipe
+from ltbench.config.recipe import Recipe
 from ltbench.core.seeding import make_generator
 from ltbench.data.cache_building import build_cache
 from ltbench.data.datamodule import DataModule

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from ltbench.config.dataset import Auxiliary
 from ltbench.config.load import load_recipe
-from ltbench.config.models import Auxiliary, Policy, Recipe
+from ltbench.config.recipe import Policy, Recipe
 from ltbench.data.datamodule import DataModule
 from ltbench.data.describe import check, describe
 from ltbench.data.errors import DataError

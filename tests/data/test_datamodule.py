@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
-from ltbench.config.models import Policy
+from ltbench.config.recipe import Policy
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError
 from ltbench.data.images import InMemoryImages

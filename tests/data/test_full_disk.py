@@ -12,7 +12,7 @@ from ltbench.data.sources import load_raw_dataset
 
 LIMITED = """\
 import resource, sys
-from ltbench.config.models import DatasetSpec
+from ltbench.config.dataset import DatasetSpec
 from ltbench.data.errors import DataError
 from ltbench.data.sources import load_raw_dataset
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

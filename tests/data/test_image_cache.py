@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ltbench.config.load import load_recipe
-from ltbench.config.models import Recipe
+from ltbench.config.recipe import Recipe
 from ltbench.data import cache_building
 from ltbench.data.cache_building import build_cache, drop_damaged
 from ltbench.data.decode import decode, resize_shorter

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from ltbench.config.load import load_recipe
-from ltbench.config.models import Recipe
+from ltbench.config.recipe import Recipe
 from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
 from ltbench.data.image_cache import open_images

@@ -13,7 +13,7 @@ from torchvision.transforms import functional as reference
 
 from ltbench.augment import crop_boxes, draw_crops, draw_jitter, jitter
 from ltbench.config.load import load_recipe
-from ltbench.config.models import Recipe
+from ltbench.config.recipe import Recipe
 from ltbench.core.seeding import make_generator
 from ltbench.data.cache_building import build_cache
 from ltbench.data.datamodule import DataModule

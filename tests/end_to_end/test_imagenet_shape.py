@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ltbench.config.job import Job
 from ltbench.config.load import load_recipe
-from ltbench.config.models import Job, Schedule
+from ltbench.config.recipe import Schedule
 from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
 from ltbench.data.imbalance import pareto_counts

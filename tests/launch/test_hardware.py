@@ -3,7 +3,7 @@ from typing import get_args
 
 import pytest
 
-from ltbench.config.models import Recipe
+from ltbench.config.recipe import Recipe
 from ltbench.launch.cost import OVERHEAD
 from ltbench.launch.hardware import describe_cost_on, find_hardware, hardware_table
 from ltbench.runs.store import Loaded, Stored

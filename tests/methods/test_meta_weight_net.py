@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ltbench.config.models import Auxiliary
+from ltbench.config.dataset import Auxiliary
 from ltbench.core.batch import Batch
 from ltbench.losses.cross_entropy import cross_entropies
 from ltbench.methods import METHODS

@@ -6,7 +6,7 @@ from torch import nn
 
 from ltbench.augment import mix
 from ltbench.classifiers import CausalNormClassifier, LearnableScale, TauNormalized
-from ltbench.config.models import Optimizer
+from ltbench.config.recipe import Optimizer
 from ltbench.core.batch import Batch
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ltbench.config.load import load_recipe
-from ltbench.config.models import Optimizer
+from ltbench.config.recipe import Optimizer
 from ltbench.core.batch import Batch
 from ltbench.losses import cross_entropy, effective_number_weights, softmax_binary
 from ltbench.methods import METHODS

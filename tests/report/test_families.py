@@ -3,7 +3,7 @@
 import pytest
 
 from ltbench.analysis.result_set import VariantResult
-from ltbench.config.models import Variant
+from ltbench.config.grid import Variant
 from ltbench.config.registry import load_registry
 from ltbench.report.families import family_of, listed_method
 

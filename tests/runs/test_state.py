@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.core.files import write_json
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import (

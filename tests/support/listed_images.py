@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from ltbench.config.models import DatasetSpec
+from ltbench.config.dataset import DatasetSpec
 from ltbench.data.official_lists import ListEntry, blob_id, canonical_text, path_formats
 
 CLASSES = ("n01", "n02-outdoor", "n03")

@@ -6,7 +6,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.methods import METHODS
 from ltbench.runs.record import EvaluationResult
 from ltbench.runs.run_dir import JobFolder, RunDirectory

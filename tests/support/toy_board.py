@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ltbench.config.dataset import DatasetSpec
 from ltbench.config.errors import Location
+from ltbench.config.grid import Grid
 from ltbench.config.hparams import HParamResolver
-from ltbench.config.models import DatasetSpec, Grid, Recipe
 from ltbench.config.planning import expand
+from ltbench.config.recipe import Recipe
 from ltbench.config.registry import MethodInfo, MethodRegistry
 from ltbench.config.rules import MethodRules
 from ltbench.core.types import NetworkCost, Paper, Stage

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.testing.jobs import DIGITS, REGISTRY, options, recipe
 
 __all__ = ["DIGITS", "REGISTRY", "job", "options", "recipe", "weights"]

@@ -15,7 +15,7 @@ import pytest
 import wandb
 from wandb.proto import wandb_internal_pb2 as proto
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.runs import record as schema
 from ltbench.runs.record import Record
 from ltbench.runs.run_dir import RunDirectory
@@ -371,7 +371,7 @@ def test_other_ranks_and_a_disabled_package_open_nothing(tmp_path, monkeypatch, 
 def test_off_imports_nothing(tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
-        "from ltbench.config.models import Job; from ltbench.tracking.wandb import open_run\n"
+        "from ltbench.config.job import Job; from ltbench.tracking.wandb import open_run\n"
         "job = Job.model_validate_json(sys.argv[1])\n"
         "assert open_run(job, 'quickstart', Path(sys.argv[2]), 'off') is None\n"
         "assert not {'wandb', 'torch', 'pytorch_lightning'} & set(sys.modules)\n"

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 import ltbench
-from ltbench.config.models import DatasetSpec
+from ltbench.config.dataset import DatasetSpec
 from ltbench.data.errors import DataError
 from ltbench.data.evaluation_data import part_of_dataset
 from ltbench.data.sources import load_raw_dataset, measure_fingerprint

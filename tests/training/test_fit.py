@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from ltbench.config.models import Auxiliary, DatasetSpec
+from ltbench.config.dataset import Auxiliary, DatasetSpec
 from ltbench.core.seeding import derive_seed
 from ltbench.data.datamodule import DataModule
 from ltbench.data.errors import DataError

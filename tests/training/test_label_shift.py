@@ -2,7 +2,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ltbench.config.models import DatasetSpec, Job
+from ltbench.config.dataset import DatasetSpec
+from ltbench.config.job import Job
 from ltbench.core.label_shift import SHIFTS, Shift
 from ltbench.data.datamodule import DataModule
 from ltbench.runs.run_dir import RunDirectory

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
 from ltbench.data.evaluation_data import part_of_dataset

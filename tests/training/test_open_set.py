@@ -3,7 +3,7 @@ import logging
 import pytest
 import torch
 
-from ltbench.config.models import Job
+from ltbench.config.job import Job
 from ltbench.data.datamodule import DataModule
 from ltbench.data.sources import load_raw_dataset
 from ltbench.runs.run_dir import RunDirectory

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 import ltbench.networks.resnet10  # noqa: F401 - timm knows it from then on
 from ltbench.config.hparams import HParamResolver
 from ltbench.config.load import load_dataset
-from ltbench.config.models import Pretrained
+from ltbench.config.recipe import Pretrained
 from ltbench.config.registry import load_registry
 from ltbench.data.errors import DataError
 from ltbench.methods import METHODS

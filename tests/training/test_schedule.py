@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ltbench.config.models import Optimizer, Schedule
+from ltbench.config.recipe import Optimizer, Schedule
 from ltbench.methods import METHODS
 from ltbench.networks import NetworkSpec
 from ltbench.training.schedule import build_optimizer, schedule_factor

@@ -1,110 +1,14 @@
-"""What of a model is part of a key."""
+"""Recipes: stages that scale, fields that go together, what is in a key."""
 
 import json
 
 import pytest
-from pydantic import Field, ValidationError
 
 from ltbench.config.errors import Location
-from ltbench.config.keys import KEY_LENGTH, content_hash
-from ltbench.config.load import load_dataset, load_recipe
-from ltbench.config.models import (
-    LATER,
-    NOTE,
-    DatasetSpec,
-    Job,
-    Model,
-    Recipe,
-    SpecPool,
-    StageRecipe,
-)
+from ltbench.config.load import load_recipe
+from ltbench.config.recipe import Recipe, StageRecipe
 from ltbench.config.validation import validate
 from tests.support.errors import problems_of
-
-BAD = {"on_bad": "skip", "train": 3, "hash": "0" * 64}
-
-
-class Inner(Model):
-    kept: int = 1
-    later: str = Field("old", json_schema_extra=LATER)
-
-
-class Outer(Model):
-    note: str = Field("words", json_schema_extra=NOTE)
-    inner: Inner = Inner()
-    later: int | None = Field(None, json_schema_extra=LATER)
-
-
-def a_job(**changes):
-    """Build a job of softmax on CIFAR-10-LT."""
-    recipe = load_recipe("cifar_200")
-    values = {
-        "label": "Softmax",
-        "recipe_name": recipe.name,
-        "dataset": load_dataset("cifar10"),
-        "split": "longtailed",
-        "method": "softmax",
-        "version": 1,
-        "stage": "train",
-        "hparams": {"b": [1.0, None], "a": "é"},
-        "recipe": recipe,
-        "stage_recipe": recipe.stage1,
-        "seed": 0,
-    }
-    return Job(**values | changes)
-
-
-def test_a_note_never_counts():
-    assert Outer(note="a").identity() == Outer(note="b").identity()
-
-
-def test_a_later_field_counts_once_it_differs_from_what_was_done_before():
-    assert Outer().identity() == {"inner": {"kept": 1}}
-    assert Outer(later=3, inner=Inner(later="new")).identity() == {
-        "inner": {"kept": 1, "later": "new"},
-        "later": 3,
-    }
-
-
-@pytest.mark.parametrize("trained", [True, False])
-def test_the_key_is_the_content_hash_of_the_settings(trained):
-    job = a_job(stage_recipe=load_recipe("cifar_200").stage1 if trained else None, subset="few")
-    for each in (job, Job.model_validate_json(job.model_dump_json(), strict=True)):
-        assert each.key == content_hash(each.settings())[:KEY_LENGTH]
-
-
-def test_a_copy_of_a_part_has_its_own_text_in_keys():
-    dataset = load_dataset("cifar10")
-    before = dataset.key_text
-    assert before == a_job(dataset=dataset).dataset.key_text
-    for deep in (False, True):
-        changed = dataset.model_copy(update={"split_seed": 1}, deep=deep)
-        assert changed.key_text == before.replace('"split_seed":0', '"split_seed":1') != before
-    assert dataset.key_text == before
-
-
-def test_a_pool_has_one_object_for_equal_parts_and_validates_others():
-    pool, job = SpecPool(), a_job()
-    text = job.model_dump_json()
-
-    def read(text, strict=True):
-        return Job.model_validate_json(text, strict=strict, context=pool)
-
-    first, second = read(text), read(text.replace('"seed":0', '"seed":1'))
-    assert first == job == read(text, strict=False)
-    assert first.dataset is second.dataset
-    assert first.recipe is second.recipe
-    assert first.stage_recipe is second.stage_recipe
-    for wrong, path in (
-        ('"channels":"3"', ("dataset", "channels")),
-        ('"channels":3.5', ("dataset", "channels")),
-        ('"channels":3,"other":1', ("dataset", "other")),
-    ):
-        for _ in range(2):
-            with pytest.raises(ValidationError) as caught:
-                read(text.replace('"channels":3', wrong))
-            assert [error["loc"] for error in caught.value.errors()] == [path]
-    assert read(text).dataset is first.dataset
 
 
 def test_a_scaled_stage_moves_its_milestones_along():
@@ -144,22 +48,6 @@ def test_resized_crops_go_with_a_short_side():
         (problem,) = problems_of(lambda w=wrong: validate(Recipe, values | w, Location("x")))
         assert (problem.path, problem.code) == ("", "conflict")
         assert field in problem.message
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"sizes": "equal"},
-        {"bad_images": BAD | {"train": 0}},
-        {"bad_images": BAD | {"test": 1}},
-        {"bad_images": BAD | {"hash": "0"}},
-    ],
-)
-def test_bad_images_are_training_images_of_any_size_or_black(changes):
-    own = load_dataset("digits").model_dump() | {"source": "image_folder", "sizes": "any"}
-    assert DatasetSpec(**own | {"bad_images": BAD}).bad_images.total == 3
-    with pytest.raises(ValidationError):
-        DatasetSpec(**own | {"bad_images": BAD} | changes)
 
 
 RESIZED = {"augment": "resized_crop", "resize_shorter_side": 256}

@@ -1,0 +1,25 @@
+"""Datasets: undecodable images."""
+
+import pytest
+from pydantic import ValidationError
+
+from ltbench.config.dataset import DatasetSpec
+from ltbench.config.load import load_dataset
+
+BAD = {"on_bad": "skip", "train": 3, "hash": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sizes": "equal"},
+        {"bad_images": BAD | {"train": 0}},
+        {"bad_images": BAD | {"test": 1}},
+        {"bad_images": BAD | {"hash": "0"}},
+    ],
+)
+def test_bad_images_are_training_images_of_any_size_or_black(changes):
+    own = load_dataset("digits").model_dump() | {"source": "image_folder", "sizes": "any"}
+    assert DatasetSpec(**own | {"bad_images": BAD}).bad_images.total == 3
+    with pytest.raises(ValidationError):
+        DatasetSpec(**own | {"bad_images": BAD} | changes)
