@@ -85,7 +85,7 @@ def existing(run_dir: Path) -> "RunDirectory":
 
 
 def missing_files(paths: Mapping[str, Path | None], *defaults: Path) -> list[Problem]:
-    """Return the options that name a missing file; a default one may be missing."""
+    """Return the options that name a missing file, unless the default."""
     return [
         Location(option).problem("missing-file", f"no such file: {format_value(str(path))}")
         for option, path in paths.items()

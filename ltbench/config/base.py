@@ -1,6 +1,6 @@
-"""Base of the configuration models: frozen, strict, and what of them is in a job's key.
+"""Base of the configuration models, and what identifies them in keys.
 
-Every model forbids unknown keys. A field marked `NOTE` describes or locates; it cannot change a
+Models are frozen and strict. Every model forbids unknown keys. A field marked `NOTE` describes or locates; it cannot change a
 number and so is left out of the job key (`identity`). A field marked `LATER` came after records
 were published: its default is what they did, and is left out, so that their keys still hold.
 """

@@ -312,5 +312,5 @@ class DatasetSpec(Spec):
 
     @property
     def test_name(self) -> str:
-        """Name of the images to test on; a test set is any ratio's."""
+        """Name of the test images, the same for all imbalance ratios."""
         return self.name if self.tested_on == "test" else self.id
