@@ -1,8 +1,9 @@
 """Base of the configuration models, and what identifies them in keys.
 
-Models are frozen and strict. Every model forbids unknown keys. A field marked `NOTE` describes or locates; it cannot change a
-number and so is left out of the job key (`identity`). A field marked `LATER` came after records
-were published: its default is what they did, and is left out, so that their keys still hold.
+Models are frozen and strict, and forbid unknown keys. A field marked `NOTE` describes or locates;
+it cannot change a number and so is left out of the job key (`identity`). A field marked `LATER`
+came after records were published: its default is what they did, and is left out, so that their keys
+still hold.
 """
 
 from collections.abc import Mapping
