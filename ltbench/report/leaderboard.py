@@ -12,7 +12,12 @@ from ltbench.core.garbage import gc_paused
 from ltbench.report.agreement_tables import agreement_tables
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.formats import FORMATS, MARKDOWN_TEMPLATES, Inert, escape_html, markdown
-from ltbench.report.summary_tables import RECORDS
+from ltbench.report.summary_tables import (
+    RECORDS,
+    boards_of,
+    findings_caption,
+    tested_findings,
+)
 from ltbench.report.table import Table, build
 from ltbench.report.tables import LEADERBOARD_TABLES, grid_tables
 
@@ -32,6 +37,9 @@ def write_leaderboard(of: Leaderboard, path: Path) -> Path:
     text = MARKDOWN_TEMPLATES.get_template("leaderboard.md").render(
         generated=GENERATED,
         legend=LEGEND,
+        findings=tested_findings(of),
+        findings_caption=findings_caption(of),
+        boards_of=boards_of,
         tables=[*build(LEADERBOARD_TABLES, of), *_agreement(of)],
         grids=[_section(plan, boards, of) for plan, boards in of.grids],
         markdown=lambda table, level: Inert(markdown(table, level)),

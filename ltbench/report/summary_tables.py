@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import chain
 
 from ltbench.analysis.findings import Result
 from ltbench.analysis.metrics import Metric, metrics_in
@@ -138,24 +139,26 @@ Results = tuple[Result, ...]
 """Results of a finding that are equal on grids under the same recipe."""
 
 
-def _tested_findings(of: Leaderboard) -> list[Results]:
-    """Return a row per finding and board; grids with equal numbers together."""
-    rows: list[Results] = []
+def tested_findings(of: Leaderboard) -> list[list[Results]]:
+    """Return the results of each tested finding by board, equal ones together."""
+    tested: list[list[Results]] = []
     for finding in of.findings:
         alike: dict[tuple[str, str, str], list[Result]] = {}
         for each in of.tested:
             if each.finding is finding:
                 alike.setdefault((each.board.id, each.ours, each.verdict), []).append(each)
-        rows += map(tuple, alike.values())
-    return rows
+        if alike:
+            tested.append([tuple(results) for results in alike.values()])
+    return tested
 
 
-def _boards_of(results: Results) -> str:
+def boards_of(results: Results) -> str:
     """Return grids, dataset and recipe of results."""
     return f"{', '.join(each.board.grid for each in results)}: {results[0].board.id}"
 
 
-def _findings_caption(of: Leaderboard) -> str:
+def findings_caption(of: Leaderboard) -> str:
+    """Return what findings are, and how many are not tested yet."""
     caption = (
         "Claims of the literature with the published numbers, our numbers, and a verdict from "
         "paired tests over seeds and images, at 5 % after Holm's correction. Fewer than three "
@@ -170,17 +173,17 @@ def _findings_caption(of: Leaderboard) -> str:
 FINDINGS: TableSpec[Leaderboard, Results] = TableSpec(
     name="findings",
     title=lambda _: "Findings",
-    caption=_findings_caption,
+    caption=findings_caption,
     columns=lambda _: [
         Column("Claim", lambda row: row[0].finding.claim, names=True),
         Column("Source", lambda row: row[0].finding.source),
         Column("Published", lambda row: row[0].finding.published),
-        Column("Board", _boards_of, names=True),
+        Column("Board", boards_of, names=True),
         Column("Ours", lambda row: row[0].ours),
         Column("Cause", lambda row: row[0].cause),
         Column("Verdict", lambda row: row[0].verdict),
     ],
-    rows=_tested_findings,
+    rows=lambda of: [*chain.from_iterable(tested_findings(of))],
 )
 """Of findings that a board can test; the caption counts the others."""
 

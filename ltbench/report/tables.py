@@ -23,7 +23,6 @@ from ltbench.report.paired_tables import PAIRED
 from ltbench.report.published_tables import PUBLISHED
 from ltbench.report.summary_tables import (
     AD_HOC,
-    FINDINGS,
     GRIDS,
     PROBLEMS,
     RANKS,
@@ -39,7 +38,7 @@ BOARD_TABLES: tuple[TableSpec[BoardContext, Any], ...] = (
 )
 """Tables of a board, in order."""
 
-LEADERBOARD_TABLES: tuple[TableSpec[Leaderboard, Any], ...] = (FINDINGS, RANKS, GRIDS, PROBLEMS)
+LEADERBOARD_TABLES: tuple[TableSpec[Leaderboard, Any], ...] = (RANKS, GRIDS, PROBLEMS)
 """Tables over all boards, in order."""
 
 
