@@ -2,17 +2,17 @@
 
 import ast
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ltbench.analysis.metrics import METRICS
-from ltbench.analysis.result_set import VariantResult
+from ltbench.analysis.result_set import Estimate, VariantResult
 from ltbench.config.planning import BASELINE
 from ltbench.config.registry import OWN, REGISTRY, MethodInfo
 from ltbench.config.survey import Section, SurveyEntry
 from ltbench.report.context import LABEL, BoardContext, metric_column
 from ltbench.report.cost_table import forward_cost
-from ltbench.report.table import COUNT, EXTRA, FINE_TIMES, ORDINAL, TIMES, Cell, Column, TableSpec
+from ltbench.report.table import EXTRA, FINE_TIMES, ORDINAL, TIMES, Cell, Column, TableSpec
 
 SUMMARIZED = 10
 """Rows of the summary of a board."""
@@ -116,6 +116,17 @@ SURVEY: TableSpec[Sequence[Named], Named] = TableSpec(
 )
 
 
+def _summary_metric(key: str) -> Column[VariantResult]:
+    """Return a metric's column, without numbers of seeds that are the accuracy's."""
+
+    def value_of(entry: VariantResult) -> Estimate:
+        value, acc = entry.values[key], entry.values["acc"]
+        same = value.state == "partial" and (value.n, value.failed) == (acc.n, acc.failed)
+        return replace(value, state="complete") if same else value
+
+    return replace(metric_column(METRICS[key], marked=False), cell=value_of)
+
+
 def _summary_columns(of: BoardContext) -> list[Column[VariantResult]]:
     def training(entry: VariantResult) -> Cell:
         cost = of.costs.get(entry.variant.label)
@@ -126,8 +137,8 @@ def _summary_columns(of: BoardContext) -> list[Column[VariantResult]]:
 
     return [
         LABEL,
-        Column("n", lambda entry: entry.values["acc"].n, COUNT),
-        *(metric_column(METRICS[key], marked=False) for key in ("acc", "few", "ra")),
+        Column("Seeds", lambda entry: f"{entry.values['acc'].n}/{entry.values['acc'].planned}"),
+        *map(_summary_metric, ("acc", "few", "ra")),
         Column("Training", training, TIMES, "lowest"),
         Column("Prediction", prediction, FINE_TIMES, "lowest"),
     ]
@@ -137,7 +148,7 @@ SUMMARY: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="summary",
     title=lambda of: f"{of.board.title}, {of.board.recipe.title}",
     caption=lambda of: (
-        f"The most accurate variants, and softmax; n: seeds. {of.rule} "
+        f"The most accurate variants, and softmax. Seeds: trained, of those planned. {of.rule} "
         "Training: FLOPs of all stages, init jobs and teachers, a pass with a gradient counted as "
         "three forward passes; prediction: FLOPs of one forward pass; both relative to softmax."
     ),
