@@ -97,8 +97,9 @@ def read_grid(request: Request) -> tuple[LoadedGrid, MethodRegistry, tuple[Overr
     """
     problems: list[Problem] = []
     overrides: tuple[Override, ...] = ()
-    with collect_errors(problems):
-        overrides = parse_overrides(request.sets)
+    for text in request.sets:  # those that have a meaning are checked with the grid
+        with collect_errors(problems):
+            overrides += parse_overrides([text])
     with collect_errors(problems):
         parse_only(request.only)
     registry = read_registry(request.plugins)

@@ -23,6 +23,12 @@ def test_all_problems_are_named_together():
         ("--only", "", "unknown-key"),
         ("configs/grids", "", "unknown-grid"),
     ]
+    sets = ("recip.batch=1", "recipe.batch_size=many", "hparams.NCMM.features=un")
+    assert problems(lambda: read_grid(Request("quickstart", sets=sets))) == [
+        ("--set", "", "unknown-key"),
+        ("--set", "recipe.batch_size", "wrong-type"),
+        ("--set", "hparams.NCMM.features", "unknown-variant"),
+    ]
 
 
 def test_a_huge_grid_is_refused_before_planning(monkeypatch):
