@@ -75,7 +75,8 @@ def connected(address: str | None, options: Options) -> Iterator[JobResources]:
     try:
         ray.init(address or "local", log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise location.error("unavailable", f"no Ray at {address}: {error}") from error
+        where = "could be started here" if address is None else f"at {address}"
+        raise location.error("unavailable", f"no Ray {where}: {error}") from error
     try:
         on_gpus = options.device == "gpu"
         if options.device == "auto":

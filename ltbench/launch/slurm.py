@@ -5,7 +5,6 @@ on preemption): they save a checkpoint, and the first one requeues the job, unle
 Whether a job is done is decided by its record, never by its state in Slurm.
 """
 
-import getpass
 import os
 import re
 import shutil
@@ -209,7 +208,7 @@ def _queue() -> dict[str, str]:
     """
     if shutil.which("squeue") is None:
         return {}
-    command = ["squeue", "--noheader", "--array", "--user", getpass.getuser()]
+    command = ["squeue", "--noheader", "--array", "--user", str(os.getuid())]
     lines = _checked_output([*command, "--format", "%i %T %r"]).splitlines()
     return {
         job_id: state if reason == "None" else f"{state} ({reason})"
