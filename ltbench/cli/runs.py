@@ -411,7 +411,7 @@ def clean(
     configs/grids and of published records. Never removes records, or jobs that run or are queued.
     """
     from ltbench.config.files import available
-    from ltbench.data.files import megabytes
+    from ltbench.data.files import format_bytes
     from ltbench.launch.cleaning import needed_jobs, unneeded_folders
 
     folders, runs = Folders(run_dir, records), existing(run_dir)
@@ -421,10 +421,10 @@ def clean(
     needed = planned if grids else needed_jobs(plans, stored, runs)
     unneeded = unneeded_folders(needed, stored, runs)
     if unneeded:
-        rows = ((each.folder.path.name, megabytes(each.bytes), each.title) for each in unneeded)
+        rows = ((each.folder.path.name, format_bytes(each.bytes), each.title) for each in unneeded)
         print_table(("Folder", "Size", "Job"), rows)
     action = "Would remove (pass --yes)"
     if yes:
         action, unneeded = "Removed", [each for each in unneeded if each.remove()]
-    size = megabytes(sum(each.bytes for each in unneeded))
+    size = format_bytes(sum(each.bytes for each in unneeded))
     print_text(f"{action} {len(unneeded)} job folders, {size}.")

@@ -13,7 +13,7 @@ from ltbench.config.dataset import DatasetSpec, ImageLists
 from ltbench.core.groups import GROUPS, RULES, Group, class_groups
 from ltbench.data.cache_building import CacheReport
 from ltbench.data.errors import DataError, listed, printable
-from ltbench.data.files import megabytes
+from ltbench.data.files import format_bytes
 from ltbench.data.images import FileImages, Images
 from ltbench.data.official_lists import pinned_fingerprint
 from ltbench.data.prepare import PreparationReport
@@ -220,7 +220,7 @@ def describe_cache(built: CacheReport) -> str:
     bad = [f"{path} {why}" for path, why in built.bad.items()]
     lines = [
         f"cache   {built.folder}",
-        f"images  {built.images:,}, {megabytes(built.bytes)}, {len(bad):,} undecodable",
+        f"images  {built.images:,}, {format_bytes(built.bytes)}, {len(bad):,} undecodable",
     ]
     if built.bad_images is not None:
         fields = ", ".join(f"{k}: {value}" for k, value in built.bad_images.model_dump().items())

@@ -85,9 +85,9 @@ def cache_lock(folder: Path, needs: int = 0) -> Iterator[None]:
     except OSError as error:
         with suppress(OSError):
             folder.rmdir()  # if it is empty
-        space = f" (it needs {megabytes(needs)})" if needs else ""
+        space = f" (it needs {format_bytes(needs)})" if needs else ""
         with suppress(OSError):
-            space += f"; {megabytes(shutil.disk_usage(folder.parent).free)} are free there"
+            space += f"; {format_bytes(shutil.disk_usage(folder.parent).free)} are free there"
         raise DataError(
             f"the cache {folder} cannot be written{space}: {error.strerror}; set LTBENCH_CACHE to "
             "use another folder",
@@ -100,9 +100,9 @@ def _check_space(folder: Path, needs: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def megabytes(size: int) -> str:
-    """Format a number of bytes."""
-    return f"{size / 1e6:,.1f} MB"
+def format_bytes(size: int) -> str:
+    """Format a number of bytes, in MB or GB."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def reserve(path: Path) -> None:
