@@ -19,9 +19,6 @@ from ltbench.core.exact import mean, mean_accuracy
 from ltbench.runs.record import Record
 from ltbench.runs.store import Stored
 
-TUNED = "tuned"
-"""Suffix of the label of a tuned variant."""
-
 
 @dataclass(frozen=True)
 class Trial:
@@ -57,10 +54,8 @@ class Tuning:
     def variant(self) -> Variant:
         """The tuned variant, with the values of the chosen trial."""
         keys = tuple(record.key for trial in self.trials for record in trial.records)
-        label = f"{self.label} ({TUNED})"
-        return self.best.variant.model_copy(
-            update={"label": label, "trial_of": None, "trials": keys}
-        )
+        update = {"label": f"{self.label} (tuned)", "trial_of": None, "trials": keys}
+        return self.best.variant.model_copy(update=update)
 
 
 def tunings(plan: Plan, records: Mapping[str, Stored]) -> list[Tuning]:
@@ -121,8 +116,11 @@ def tuning_problems(plans: Sequence[Plan], records: Mapping[str, Stored]) -> lis
     """Return the tuned variants of grids that their trials do not give."""
     problems: list[Problem] = []
     for plan in plans:
-        rows = {row.variant.label: row for row in reversed(plan.rows) if row.variant.trials}
-        for label, row in reversed(rows.items()):
+        tuned: dict[str, PlannedRun] = {}
+        for row in plan.rows:
+            if row.split == "longtailed" and row.variant.trials:
+                tuned.setdefault(row.variant.label, row)
+        for label, row in tuned.items():
             here = Location(f"grid {plan.grid.name}").at("variants", label)
             problems += _tuned_wrongly(row.variant, plan.jobs[row.key], records, here)
     return problems
@@ -138,10 +136,9 @@ def _tuned_wrongly(
     by_settings: dict[str, list[Record]] = {}
     for key in variant.trials:
         by_settings.setdefault(_settings(records[key].record.job), []).append(records[key].record)
-    best = max(by_settings, key=lambda settings: _accuracy(by_settings[settings]))
-    if best != _settings(job):
-        chosen = by_settings[best][0].job.label
-        yield here.problem("mismatch", f"has other values than its best trial, {chosen}")
+    best = max(by_settings.values(), key=_accuracy)[0].job
+    if _settings(best) != _settings(job):
+        yield here.problem("mismatch", f"has other values than its best trial, {best.label}")
 
 
 def _accuracy(records: Sequence[Record]) -> Fraction:

@@ -81,6 +81,15 @@ def test_a_tuned_variant_is_what_its_trials_give(toy, trials):
         assert (problem.file, problem.code) == ("grid toy_grid", code)
 
 
+def test_on_the_balanced_split_a_tuned_variant_is_what_its_method_reduces_to(toy):
+    swept = [{"label": "BS, tau 2", "method": "balanced_softmax", "hparams": {"tau": 2.0}}]
+    swept[0]["trial_of"] = "BS"
+    trials = toy.plan(swept, splits=("longtailed",), dataset=dataset(toy), name="tuning")
+    found = toy.stored(*(toy.record(job, (30,) * 6) for job in trials.jobs.values()))
+    tuned = tunings(trials, found)[0].variant.model_dump(exclude_defaults=True)
+    assert tuning_problems([toy.plan([tuned], splits=("balanced", "longtailed"))], found) == []
+
+
 def test_the_cost_of_trials_is_that_of_the_tuned_variant(toy, trials):
     found = records(toy, trials)
     tuned = tunings(trials, found)[0].variant.model_dump(exclude_defaults=True)
