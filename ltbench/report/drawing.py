@@ -40,9 +40,6 @@ STYLE = {
 TICKS = (0.1, 0.2, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50)
 """Ticks of a `times` axis."""
 
-LINE = 0.05
-"""Height of a name as a share of the panel's."""
-
 
 class Drawing(BaseModel):
     """A figure as SVG, and for some as PNG."""
@@ -163,23 +160,24 @@ def _set_up(axes: Any, which: str, axis: Axis, series: Sequence[Series]) -> None
 
 
 def _write_names(axes: Any, names: Sequence[Name]) -> None:
-    """Write names next to their points, without overlaps."""
+    """Write names next to their points; leave out those that overlap earlier ones."""
     if names:
         axes.margins(0.12)
     middle = sum(axes.get_xlim()) / 2
-    low, high = axes.get_ylim()
-    written: list[float] = []
+    boxes: list[Any] = []
     for name in names:
-        x, y = float(name.x), float(name.y)
-        if all(abs(y - other) > LINE * (high - low) for other in written):
-            written.append(y)
-            right = x <= middle
-            axes.annotate(
-                *(name.text, (x, y), (6 if right else -6, 5)),
-                textcoords="offset points",
-                ha="left" if right else "right",
-                fontsize=8,
-            )
+        right = name.x <= middle
+        text = axes.annotate(
+            *(name.text, (float(name.x), float(name.y)), (6 if right else -6, 5)),
+            textcoords="offset points",
+            ha="left" if right else "right",
+            fontsize=8,
+        )
+        box = text.get_window_extent()
+        if any(box.overlaps(other) for other in boxes):
+            text.remove()
+        else:
+            boxes.append(box)
 
 
 def _minified(svg: str, numbers: str) -> str:

@@ -170,15 +170,16 @@ class _Data:
         return [best[family] for family in FAMILIES.values() if family in best]
 
     def points(self, points: Sequence[tuple[Fraction, Fraction, VariantResult]]) -> list[Series]:
-        """Return points (x, y) as one series per family."""
+        """Return points (x, y) as one series per family, the baseline on top."""
         by_family: dict[Family, list[tuple[Fraction, Fraction]]] = {}
         for x, y, entry in points:
             by_family.setdefault(self.family(entry), []).append((x, y))
+        baseline, *others = FAMILIES.values()
         return [
             Series(
                 "points", *_columns(by_family[family]), family.color, family.title, family.marker
             )
-            for family in FAMILIES.values()
+            for family in (*others, baseline)
             if family in by_family
         ]
 
@@ -236,11 +237,13 @@ def _cost(data: _Data) -> FigureContent | None:
         for x, y, entry in points
         if (std := entry.values["acc"].std)
     ]
+    named = front[: -MAX_NAMED - 1 : -1]
+    named += [point for point in points if point[-1] is data.softmax and point not in named]
     panel = Panel(
         x=Axis("training FLOPs relative to softmax", "times"),
         y=Axis("Acc (%)"),
         series=(*bars, Series("steps", *_columns(steps), MUTED), *data.points(points)),
-        names=tuple(Name(_label(entry), x, y) for x, y, entry in front[: -MAX_NAMED - 1 : -1]),
+        names=tuple(Name(_label(entry), x, y) for x, y, entry in named),
     )
     text = (
         f"{_label(best)} has the highest accuracy, at {fixed(ratio, 1)} times the training FLOPs "

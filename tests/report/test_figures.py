@@ -76,6 +76,9 @@ def test_cost_is_accuracy_over_cost_by_family_and_the_front(figures):
     (front,) = series(panel, mark="steps")
     assert front.y == tuple(sorted(front.y)), "nothing dearer is less accurate"
     assert front.y[-1] == Fraction(361, 6), "of the own method: 30 of 50 but for one"
+    names = [name.text for name in panel.names]
+    assert (names[0], names[-1], names.count("Softmax")) == (NAME, "Softmax", 1)
+    assert panel.series[-1] is softmax, "which is drawn on top"
     (bar,) = [s for s in panel.series if s.spread and s.y == softmax.y]
     assert bar.spread[0] ** 2 == pytest.approx(Fraction(144 - 141, 3) ** 2 / 2, rel=1e-12)
 
@@ -186,6 +189,15 @@ def test_a_drawing_has_a_mark_for_every_point(figures):
         for part in (crowd, other)
     )
     assert many.svg.count("<use ") - few.svg.count("<use ") == len(crowd.x) - 1
+
+
+def test_of_names_that_overlap_only_the_first_is_written(figures):
+    (panel,) = figures["cost"].panels
+    named = [replace(panel.names[0], text=text) for text in ("first", "second")]
+    apart = replace(named[1], x=max(x for part in panel.series for x in part.x), text="third")
+    names = (*named, apart)
+    svg = draw(replace(figures["cost"], panels=(replace(panel, names=names),))).svg
+    assert [text in svg for text in ("first", "second", "third")] == [True, False, True]
 
 
 def test_drawings_are_verified_by_their_numbers_and_not_by_their_bytes(figures, monkeypatch):
