@@ -3,6 +3,8 @@
 README and page open with it.
 """
 
+from fractions import Fraction
+
 from ltbench.analysis.agreement import (
     authors_runs,
     boards_of,
@@ -55,29 +57,45 @@ def _whole_runs(of: Leaderboard) -> str:
 
 
 def _order(of: Leaderboard) -> list[tuple[str, str]]:
-    """Return the fullest board's rank correlation with a published table."""
+    """Return the fullest board's rank correlation with a published table.
+
+    Other recipes with the same methods on the same dataset stand beside it.
+    """
     board = of.fullest
     if board is None:
         return []
     dataset, stored = board.dataset.id, of.loaded.records
     same = {key: each for key, each in stored.items() if each.record.job.dataset.id == dataset}
+    titles = {each.record.job.recipe.name: each.record.job.recipe.title for each in same.values()}
     runs = comparable_runs(same)
     for table in reference_tables():
-        own = boards_of(table, runs).get((board.dataset.id, board.recipe.name), [])
-        compared = Compared(table, board.title, scores_of(table, own))
-        if not compared.has_order:
+        orders = {
+            recipe: Compared(table, titles[recipe], scores_of(table, own))
+            for (_, recipe), own in boards_of(table, runs).items()
+        }
+        ours = orders.pop(board.recipe.name, None)
+        if ours is None or not ours.has_order:
             continue
-        ours = [mean(values) for values in compared.scores.values()]
-        rho = rank_correlation([*compared.published.values()], ours)
+        others = "".join(
+            f"; {other.title}: {fixed(_correlation(other), 2)}"
+            for other in orders.values()
+            if other.has_order and other.scores.keys() == ours.scores.keys()
+        )
         again = rank_correlation(*map(table.accuracies, (table.imbalance_ratio, table.ceiling)))
         text = (
-            f"on {board.title}, {board.recipe.title}, the order of {len(ours)} methods has a rank "
-            f"correlation of {fixed(rho, 2)} with that of {table.title}. Within that paper, ratios "
-            f"{table.imbalance_ratio} and {table.ceiling} have {fixed(again, 2)}. "
-            "`ltbench agreement` prints the orders."
+            f"on {board.title}, {ours.title}, the order of {len(ours.scores)} methods has a rank "
+            f"correlation of {fixed(_correlation(ours), 2)} with that of {table.title}{others}. "
+            f"Within that paper, ratios {table.imbalance_ratio} and {table.ceiling} have "
+            f"{fixed(again, 2)}. `ltbench agreement` prints the orders."
         )
         return [("Order of methods", text)]
     return []
+
+
+def _correlation(compared: Compared) -> Fraction:
+    """Return the rank correlation of both orders."""
+    ours = [mean(values) for values in compared.scores.values()]
+    return rank_correlation([*compared.published.values()], ours)
 
 
 def _spread() -> str:

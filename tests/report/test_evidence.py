@@ -10,14 +10,21 @@ from ltbench.runs.store import Loaded
 METHODS = load_registry().methods
 
 
-def told(toy, dataset, methods):
-    """Return the evidence for one seed of some methods with more and more hits."""
-    variants = [{"label": each, "method": each} for each in methods]
-    plan = toy.plan(variants, seeds=(0,), splits=("longtailed",), dataset=dataset)
-    jobs = plan.jobs.values()
-    hits = {label: (10 + i,) * 6 for i, label in enumerate(methods)}
-    loaded = Loaded(toy.stored(*(toy.record(job, hits[job.label]) for job in jobs)))
-    return dict(evidence(Leaderboard.of([plan], loaded, METHODS)))
+def told(toy, dataset, methods, longer=()):
+    """Return the evidence for one seed of some methods with more and more hits.
+
+    Those of `longer` are trained by a longer recipe, too, with fewer and fewer hits.
+    """
+    plans, records = [], []
+    twice = toy.recipe(name="double", title="Twice the epochs", batch_size=64)
+    for names, how in ((methods, {}), (longer[::-1], {"recipe": twice})):
+        variants = [{"label": each, "method": each} for each in names]
+        if variants:
+            plan = toy.plan(variants, seeds=(0,), splits=("longtailed",), dataset=dataset, **how)
+            plans.append(plan)
+            hits = {label: (10 + i,) * 6 for i, label in enumerate(names)}
+            records += [toy.record(job, hits[job.label]) for job in plan.jobs.values()]
+    return dict(evidence(Leaderboard.of(plans, Loaded(toy.stored(*records)), METHODS)))
 
 
 def test_the_order_is_compared_on_a_board_of_the_tables_dataset(toy):
@@ -30,6 +37,15 @@ def test_the_order_is_compared_on_a_board_of_the_tables_dataset(toy):
     assert "rank correlation of -1.00" in again
     assert "Order of methods" not in told(toy, board, methods[:2])
     assert "Order of methods" not in told(toy, toy.dataset(), methods)
+
+
+def test_other_recipes_with_the_same_methods_stand_beside_it(toy):
+    board = toy.dataset(name="cifar10_jpeg", imbalance_ratio=100)
+    methods = ("weighted_softmax", "softmax", "mixup", "balanced_softmax")
+    text = told(toy, board, methods, methods)["Order of methods"]
+    assert "rank correlation of 1.00" in text
+    assert "; Twice the epochs: -1.00. Within" in text
+    assert "Twice the epochs" not in told(toy, board, methods, methods[1:])["Order of methods"]
 
 
 def test_numbers_are_those_of_the_reference_files(toy):
