@@ -34,6 +34,17 @@ def test_members_that_are_equal_predict_as_one():
         torch.testing.assert_close(found, one.predict(images).log_softmax(dim=1))
 
 
+def test_the_mean_under_autocast_is_in_float32():
+    ensemble = steps.finish(steps.begin(Case("softmax_ensemble")))
+    images = steps.evaluation_batch(ensemble).images
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        members = [member.predict(images) for member in ensemble.network.members]
+        found = ensemble.predict(images)
+    assert {member.dtype for member in members} == {torch.bfloat16}
+    mean = torch.stack(members).float().softmax(dim=2).mean(dim=0)
+    torch.testing.assert_close(found, mean.log())
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_no_two_ensembles_share_a_member(key):
     taught = [

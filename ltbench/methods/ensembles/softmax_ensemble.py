@@ -21,6 +21,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from ltbench.losses.counts import as_constant
 from ltbench.methods.contract import Method, NetworkSpec, Paper, Stage, Teacher, TrainedTeacher
 from ltbench.methods.rebalancing.softmax import Softmax
 
@@ -43,7 +44,8 @@ class MeanPrediction(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return log probabilities [B, classes] of images [B, C, H, W]."""
         predictions = [cast("Method", member).predict(images) for member in self.members]
-        logs = torch.stack(predictions).log_softmax(dim=2)  # [M, B, classes]
+        logits = torch.stack(predictions)  # [M, B, classes]
+        logs = as_constant(logits, logits).log_softmax(dim=2)
         return logs.logsumexp(dim=0) - math.log(len(predictions))
 
 
@@ -59,6 +61,7 @@ class SoftmaxEnsemble(Method):
         arxiv="1612.01474",
     )
     category = "ensemble"
+    version = 2
     stages = (Stage("ensemble", is_trained=False),)
     teachers = members_of("softmax")
     member: ClassVar[type[Method]] = Softmax
