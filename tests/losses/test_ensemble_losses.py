@@ -111,6 +111,17 @@ def test_branch_loss(oracle, name, classes, shares):
     torch.testing.assert_close(value, oracle[f"{name}_loss_ice"], **EXACT)
 
 
+def test_branches_of_bfloat16_logits_are_computed_in_float32():
+    logits = torch.tensor([[[7.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], dtype=torch.bfloat16)
+    labels, groups = torch.tensor([0, 1]), torch.ones(1, 3).bool()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = branch_loss(logits.requires_grad_(), labels, groups)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, branch_loss(logits.float(), labels, groups))
+    found.backward()
+    assert logits.grad.all()  # also of the first image, whose probability is 0.998
+
+
 def test_groups_go_by_size():
     groups = nested_groups(COUNTS, 0.25, 0.5)
     assert groups.tolist() == [[True] * 4, [True, False, True, True], [True, False, True, False]]

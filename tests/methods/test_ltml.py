@@ -66,6 +66,13 @@ def test_the_gradient_of_consistency_goes_through_both_branches():
     assert all(gradient.any() for gradient in gradients)
 
 
+def test_losses_under_autocast_are_in_float32():
+    method = steps.begin(Case("ltml"))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = method.training_loss(two(method))
+    assert {value.dtype for value in found.values()} == {torch.float32}
+
+
 def test_equal_branches_agree():
     method = ready()
     backbone, classifiers = method.network.backbone.experts, method.network.classifier

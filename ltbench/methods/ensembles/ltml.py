@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from ltbench.classifiers import linear, one_vs_all
 from ltbench.core.distributed import global_mean
 from ltbench.losses import balancing_weights, binary, cross_entropy, one_vs_all_targets
+from ltbench.losses.counts import as_constant
 from ltbench.methods.contract import Batch, EpochDraw, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.multi_expert import ExpertClassifiers, build_last_stages
@@ -67,7 +68,7 @@ class LTML(Method):
     category = "ensemble"
     own_reading = True
     stages = (Stage("train", samplers=("instance", "class_aware"), passes=0.5),)
-    version = 2
+    version = 3
     batch_dependence = "gathered"
     HParams = LTMLHParams
     hparams: LTMLHParams
@@ -89,6 +90,7 @@ class LTML(Method):
         """Return each branch's loss on its batch, and disagreement on both."""
         uniform, balanced = batch["instance"], batch["class_aware"]
         logits = self.network(torch.cat([uniform.images, balanced.images]))  # [2, B, C]
+        logits = as_constant(logits, logits)
         images = len(uniform)
         differences = (logits[0] - logits[1]).square().mean(dim=1)  # [B]
         apart = global_mean(differences[:images]) + global_mean(differences[images:])

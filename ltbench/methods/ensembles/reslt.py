@@ -63,6 +63,7 @@ class ResLT(Method):
         arxiv="2101.10633",
     )
     category = "ensemble"
+    version = 2
     batch_dependence = "gathered"
     oracle = "reslt"
     HParams = ResLTHParams
