@@ -1,4 +1,4 @@
-"""Trees of classes, by average linkage of their similarities.
+"""Trees of classes, by average linkage of their similarities or from a taxonomy.
 
 A tree has levels of groups, from few to many; every group is a part of one in the level above.
 Node 0 is the root, which has all classes; the groups are further nodes, level by level. Edge e
@@ -8,6 +8,7 @@ edges is that of groups and classes, whatever the groups are.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -74,8 +75,40 @@ def average_linkage(similarities: Tensor, sizes: Sequence[int]) -> Tensor:
     levels = {classes: groups}
     for step, pair in enumerate(merges):
         groups = torch.where(torch.isin(groups, pair), classes + step, groups)
-        levels[classes - 1 - step] = groups
+        left = classes - 1 - step
+        if left in sizes:
+            levels[left] = groups
     return torch.stack([_numbered(levels[size]) for size in sizes])
+
+
+def taxonomy_groups(taxonomy: Sequence[Sequence[int]], classes: int) -> Tensor:
+    """Return the groups of a taxonomy, numbered in the order of their first classes.
+
+    Args:
+        taxonomy: the group of each class, by any numbers, in each level from few to many groups.
+        classes: C.
+
+    Returns:
+        [L, C] int64, on the CPU.
+
+    Raises:
+        ValueError: naming each level that has another number of classes, or a group that is not a
+            part of one in the level above.
+    """
+    problems = [
+        f"level {number} has {len(level)} classes, not {classes}"
+        for number, level in enumerate(taxonomy)
+        if len(level) != classes
+    ]
+    problems += [
+        f"level {number} has a group with classes of several groups of level {number - 1}"
+        for number, (above, level) in enumerate(pairwise(taxonomy), start=1)
+        if len(above) == len(level) and len({*zip(above, level, strict=True)}) != len({*level})
+    ]
+    if problems:
+        raise ValueError(f"taxonomy: {'; '.join(problems)}")
+    levels = torch.tensor(taxonomy, dtype=torch.int64).view(len(taxonomy), classes)
+    return torch.stack([_numbered(level) for level in levels])
 
 
 def _numbered(groups: Tensor) -> Tensor:

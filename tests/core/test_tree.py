@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ltbench.core.tree import average_linkage, group_sizes, tree_of
+from ltbench.core.tree import average_linkage, group_sizes, taxonomy_groups, tree_of
 
 LINE = torch.tensor([0.0, 10.0, 1.0, 11.5, 30.0, 2.5], dtype=torch.float64)
 NEAR = -(LINE - LINE[:, None]).abs()
@@ -98,3 +98,14 @@ def test_empty_groups_have_no_classes():
     tree = tree_of(torch.zeros(2, 5, dtype=torch.int64), SIZES)
     assert tree.first.tolist() == [0, 0, 5, 0, 5, 5]
     assert tree.nodes[:, 0].tolist() == [0, 1, 3]
+
+
+def test_groups_of_a_taxonomy_are_numbered_by_their_first_classes():
+    found = taxonomy_groups(((7, 7, 3, 3, 7), (5, 4, 1, 0, 5)), 5)
+    assert found.tolist() == [[0, 0, 1, 1, 0], [0, 1, 2, 3, 0]]
+
+
+def test_a_taxonomy_that_does_not_fit_is_refused_with_all_faults():
+    with pytest.raises(ValueError, match="level 2 has 3 classes, not 4") as error:
+        taxonomy_groups(((0, 0, 1, 1), (0, 1, 1, 2), (0, 1, 2)), 4)
+    assert "level 1 has a group with classes of several groups of level 0" in str(error.value)

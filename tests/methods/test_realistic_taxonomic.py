@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ltbench.config.load import load_grid
 from ltbench.core.stepping import total_loss
-from ltbench.core.tree import average_linkage
+from ltbench.core.tree import average_linkage, taxonomy_groups
 from ltbench.losses import node_conditional, tree_sampling, tree_scores
 from ltbench.networks.class_statistics import ClassMeans
 from ltbench.testing import steps
@@ -39,6 +40,25 @@ def test_the_network_has_a_logit_for_each_edge_whatever_the_tree_is():
     method = steps.build(case(groups=(2,)), COUNTS)
     assert method.network.classifier.out_features == 2 + 4
     assert steps.build(case(groups=()), COUNTS).network.classifier.out_features == 4
+
+
+def test_a_taxonomy_takes_the_place_of_clustering():
+    given = case(taxonomy=((1, 0, 0, 1),))
+    first = steps.finish(steps.begin(given))
+    second = steps.begin(given, 1, weights=first.state_dict())
+    for method in (first, second):
+        assert method.groups.tolist() == [[0, 1, 1, 0]]
+        assert method.tree.decides.all()
+        assert method.network.classifier.out_features == 2 + 4
+    assert steps.loss_of(second, steps.training_batch(second)).isfinite()
+
+
+def test_the_taxonomy_of_cifar100_has_five_classes_in_each_of_20_groups():
+    variants = {variant.label: variant for variant in load_grid("cifar100_lt").variants}
+    taxonomy = variants["RTC (superclasses)"].hparams["taxonomy"]
+    groups = taxonomy_groups(taxonomy, 100)[0]
+    assert groups.bincount().tolist() == 20 * [5]
+    assert groups[[1, 32, 67, 73, 91]].unique().tolist() == [1]  # aquarium fish to trout
 
 
 def test_the_second_stage_has_the_tree_and_a_new_network():
