@@ -148,6 +148,7 @@ def test_datasets_of_a_kind_have_the_same_hyper_parameters(method, ratio):
         ("mislas", "alpha", 1.0, 0.2),
         ("causal_tde", "mu_lr", 0.0, 0.02),
         ("paco", "width", 32, 128),
+        ("glmc", "width", 128, 256),
         ("ride_router", "top", 30, 50),
         ("ssp", "task", "rotation", "moco"),
         ("ride", "diversity", -0.45, -0.2),
