@@ -53,9 +53,14 @@ class SurveyBoards:
     boards: Sequence[ResultSet]
 
     @cached_property
+    def epochs(self) -> dict[str, int]:
+        """The number of epochs of each recipe."""
+        return {board.recipe.name: board.recipe.stage1.epochs for board in self.boards}
+
+    @cached_property
     def recipes(self) -> list[str]:
-        """The names of the recipes, each once."""
-        return list(dict.fromkeys(board.recipe.name for board in self.boards))
+        """The names of the recipes, each once, the shortest training first as in the survey."""
+        return sorted(self.epochs, key=lambda name: self.epochs[name])
 
     @cached_property
     def entries(self) -> dict[tuple[str, str], VariantResult]:
@@ -93,11 +98,11 @@ class SurveyBoards:
     def caption(self, table: str) -> str:
         """Return the setting, and the survey's table whose layout it has."""
         first = self.boards[0]
-        recipes = {b.recipe.name: f"{b.recipe.stage1.epochs} epochs" for b in self.boards}
+        recipes = [f"{name}: {self.epochs[name]} epochs" for name in self.recipes]
         seeds = " or ".join(str(n) for n in sorted({len(board.seeds) for board in self.boards}))
         return (
             f"{first.dataset.id}, {first.recipe.network}. "
-            f"{', '.join(f'{name}: {epochs}' for name, epochs in recipes.items())}. Rows and "
+            f"{', '.join(recipes)}. Rows and "
             f"columns of {table}; the numbers are ours: test accuracy after the last epoch in %, "
             f"mean ± sample standard deviation over seeds (n = {seeds})."
         )

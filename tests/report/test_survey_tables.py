@@ -76,6 +76,21 @@ def test_grids_fill_the_same_table_and_recipes_stand_side_by_side(toy):
     assert softmax[5].text == EMPTY
 
 
+def test_recipes_stand_in_the_order_of_their_epochs(toy):
+    stage = toy.recipe().stage1
+    longer = toy.recipe(name="longer", stage1=stage.model_copy(update={"epochs": stage.epochs + 1}))
+    plans = [
+        toy.plan([SOFTMAX], splits=("longtailed",), recipe=recipe, name=recipe.name)
+        for recipe in (longer, toy.recipe())
+    ]
+    table = made(*plans, records={})["5"]
+    assert [title for title in table.titles if title.startswith("Acc")] == [
+        "Acc, short",
+        "Acc, longer",
+    ]
+    assert table.caption.index("short: ") < table.caption.index("longer: ")
+
+
 def test_there_is_no_table_without_a_row(toy):
     own = [SOFTMAX | {"label": "Own", "method": "mine"}]
     plan = toy.plan(own, splits=("longtailed",))
