@@ -14,10 +14,11 @@ As in the authors' code class-balanced batches have four images of a class at a 
 pass through the network as one, and both stages have the same epochs and rates.
 
 Where ours is not theirs: their displacements start at 0 and their tau at a random number, N(0, 1).
-Of equal points the first one has the gradient of a maximum, so that displacements of 0 never move,
-and a negative tau takes the farthest points: ours start at random, a tenth of the size of class
-weights, and at 10. Epochs, batch size and rates are the recipe's; the authors train 60 epochs a
-stage on ImageNet-LT, at the rate 0.1, a tenth of it after each 15, with batches of 128 and 128.
+The gradient of a maximum goes to the first of equal points, so that displacements of 0 never move;
+and with a negative tau the farthest point of a class counts. Our displacements start at random, a
+tenth as large as the class weights, and our tau starts at 10. Epochs, batch size and rates are the
+recipe's; the authors train 60 epochs a stage on ImageNet-LT, at the rate 0.1, a tenth of it after
+each 15, with batches of 128 and 128.
 """
 
 from collections.abc import Mapping

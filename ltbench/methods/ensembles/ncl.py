@@ -12,15 +12,16 @@ Li, Tan, Wan, Lei, Guo, "Nested Collaborative Learning for Long-Tailed Visual Re
     NCL++, views of an image that teach each other                           left out
 
 As in the authors' code the first network's logits z, without log n, choose the hard classes of all
-networks; of the other classes z + log n is set to 0, so that they still count as a class does whose
-logit is 0; 1e-9 is added to p_k in the logarithm of the divergence, and the gradient goes through
-both of its sides. Their code has no contrast (`contrast: 0`) on ImageNet-LT and iNaturalist.
+networks; z + log n of the other classes is set to 0, so that they stay in the softmax; 1e-9 is
+added to p_k in the logarithm of the divergence, and the gradient goes through both of its sides.
+Their code has no contrast (`contrast: 0`) on ImageNet-LT and iNaturalist.
 
 Where ours is not theirs: the momentum encoder includes the projection, as in MoCo (theirs averages
-the backbone alone, and projects keys by random weights). They shuffle the keys' images over devices
-under BatchNorm that is synchronized, which changes nothing; ours are not shuffled, and BatchNorm is
-a rank's. Their cosine classifiers have a bias, ours have none. They train for 400
-epochs with batches of 64 on CIFAR-100-LT: with fewer epochs the paper's claim is not tested.
+the backbone alone, and projects keys by random weights). They shuffle the keys' images over
+devices, which changes nothing, as their BatchNorm is synchronized; ours are not shuffled, and each
+rank has BatchNorm statistics of its own. Their cosine classifiers have a bias, ours have none. They
+train for 400 epochs with batches of 64 on CIFAR-100-LT: with fewer epochs the paper's claim is not
+tested.
 """
 
 from functools import partial

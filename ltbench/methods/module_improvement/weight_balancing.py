@@ -12,9 +12,10 @@ Alshammari, Wang, Ramanan, Kong, "Long-Tailed Recognition via Weight Balancing",
 
 As in the authors' code the class-balanced loss is the binary cross-entropy of softmax
 probabilities, divided by C, so that the weight decay is strong beside it; its gradient is torch's,
-which vanishes for labels that have lost by 1e12. MaxNorm follows each epoch, by default, not each
-step (`project`). The classifier goes on from stage 1. In stage 2 BatchNorm uses and updates batch
-statistics (`shift_bn`). The two weight decays are values: not relative to that of the recipe.
+which is nearly zero for an image whose label has a probability below 1e-12. The class weights are
+bounded after each epoch by default, not after each step (`project`). The classifier goes on from
+stage 1. In stage 2 BatchNorm uses and updates batch statistics (`shift_bn`). The two weight decays
+are values: not relative to that of the recipe.
 
 Where ours is not theirs: epochs, schedules and the rate of stage 1 are those of the recipe, while
 they train for 320 epochs from 0.01. The rate of stage 2 is a tenth of the recipe's
