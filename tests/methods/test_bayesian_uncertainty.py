@@ -7,6 +7,7 @@ import torch
 
 from ltbench.analysis.published import REFERENCE
 from ltbench.config.yaml_file import read_yaml
+from ltbench.core.batch import Batch
 from ltbench.losses import cross_entropy
 from ltbench.methods import METHODS
 from ltbench.methods.rebalancing.bayesian_uncertainty import (
@@ -79,6 +80,36 @@ def test_the_margin_of_an_image_and_its_gradient(quantile, expected, form):
     assert loss(FEATURE, WEIGHT, 2.0) > loss(FEATURE, WEIGHT, 1.0) > loss(FEATURE, WEIGHT, 0.0)
     free = FEATURE.clone().requires_grad_(), WEIGHT.clone().requires_grad_()
     assert torch.autograd.gradcheck(loss, free)
+
+
+def test_margins_are_single_precision_under_autocast():
+    generator = torch.Generator().manual_seed(0)
+    features, weight, labels = (
+        torch.rand(5, 64, generator=generator),
+        torch.randn(3, 64, generator=generator),
+        torch.arange(5) % 3,
+    )
+    variances, factors = features.square(), torch.tensor([1.0, 1.2, 1.4])
+
+    def logits():
+        return uncertain_logits(features, weight, labels, variances, factors, 1.0)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        found = logits()
+    assert found.dtype == torch.float32
+    assert found.equal(logits())
+
+
+def test_uncertainties_are_single_precision_under_autocast():
+    method = measured().float()
+    batch, found = steps.evaluation_batch(method), []
+    features = method.network.features(batch.images).detach()  # in place of images: cached ones
+    for enabled in (False, True):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            method.update_statistics(Batch(features, batch.labels, batch.index))
+            method.finalize_statistics()
+        found.append(method.uncertainties.clone())
+    assert found[1].equal(found[0])
 
 
 def test_without_margins_it_is_cross_entropy():

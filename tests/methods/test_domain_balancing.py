@@ -25,6 +25,14 @@ def test_compactness_and_the_papers_indicators():
     assert beta.tolist() == pytest.approx([0.28832330, 0.28612935, 7.87848160], abs=5e-8)
 
 
+def test_compactness_is_single_precision_under_autocast():
+    weight = WEIGHT.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = compactness(weight, 2, 16.0)
+    assert found.dtype == torch.float32
+    assert found.equal(compactness(weight, 2, 16.0))
+
+
 def test_indicators_have_mean_one_and_bounds():
     found = indicators(torch.tensor([2.0, 4.0, 4.0]))
     assert found.tolist() == pytest.approx([1.5, 0.75, 0.75])

@@ -98,7 +98,8 @@ def uncertain_logits(
         form: whether deviations are added to other logits, or half of their squares.
     """
     lengths = or_one(features.norm(dim=1) * weight[labels].norm(dim=1))  # [B]
-    logits = features @ weight.T
+    with no_autocast(features):
+        logits = features @ weight.T
     cosines = logits.gather(1, labels[:, None])[:, 0] / lengths
     of_label = lengths * large_margin(cosines, factors[labels])
     squares = deviations(weight, variances, labels)
@@ -137,7 +138,7 @@ class BayesianUncertainty(Method):
         arxiv="1901.07590",
     )
     category = "re-margining"
-    version = 2
+    version = 3
     own_reading = True
     # A statistics pass in one of five epochs of the last 40 %, less the first.
     stages = (Stage("train", needs_statistics_pass=True, forward_passes=0.06),)
@@ -175,9 +176,9 @@ class BayesianUncertainty(Method):
         features = self.network.features(batch.images)
         features = as_constant(features, features)
         weight = as_constant(self.network.get_parameter("classifier.weight"), features)
-        probabilities = torch.stack(
-            [(features * mask.to(features.dtype)) @ weight.T for mask in self.masks]
-        ).softmax(dim=2)  # [T, B, C]
+        with no_autocast(features):
+            logits = [(features * mask.to(features.dtype)) @ weight.T for mask in self.masks]
+        probabilities = torch.stack(logits).softmax(dim=2)  # [T, B, C]
         variances = probabilities.double().var(dim=0, correction=0).mean(dim=1)  # [B]
         self.means.add(variances[:, None], batch.labels)
 

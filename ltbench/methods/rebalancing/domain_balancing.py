@@ -29,6 +29,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
+from ltbench.core.autocast import no_autocast
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant
 from ltbench.losses.vector_scaling import vector_scaling
@@ -52,7 +53,8 @@ def compactness(weight: Tensor, neighbors: int, scale: float) -> Tensor:
         [C].
     """
     directions = F.normalize(as_constant(weight.detach(), weight))
-    cosines = directions @ directions.T
+    with no_autocast(directions):
+        cosines = directions @ directions.T
     itself = torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)
     nearest = cosines.masked_fill(itself, -torch.inf).topk(neighbors, dim=1).values
     return (scale * nearest).logsumexp(dim=1)
@@ -150,6 +152,7 @@ class DomainBalancing(Method):
         arxiv="2003.13791",
     )
     category = "re-margining"
+    version = 2
     HParams = DomainBalancingHParams
     hparams: DomainBalancingHParams
     network: BalancedNetwork
