@@ -11,20 +11,17 @@ MINORITY = 0.5
 """Largest share of a batch that its minority classes have together (rho)."""
 
 
-def minority_classes(drawn: Tensor, size: int, counts: Tensor | None = None) -> Tensor:
+def minority_classes(drawn: Tensor, size: int, counts: Tensor) -> Tensor:
     """Return the smallest classes of a batch, [C] bool.
 
     Args:
         drawn: [C], images per class of the batch; classes with fewer than two are none of them.
         size: of the batch.
         counts: [C], training images per class, by which classes with equally many images in the
-            batch are ordered; by default they are in the order of the classes.
+            batch are ordered.
     """
-    if counts is None:
-        order = drawn.argsort(stable=True)
-    else:
-        order = counts.argsort(stable=True)
-        order = order[drawn[order].argsort(stable=True)]
+    order = counts.argsort(stable=True)
+    order = order[drawn[order].argsort(stable=True)]
     among = drawn[order].cumsum(0) <= MINORITY * size
     return torch.zeros_like(among).scatter(0, order, among) & (drawn >= 2)
 

@@ -1,5 +1,7 @@
 """DCL: schedules, weights of a batch, and triplets with easy anchors."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -62,7 +64,8 @@ def test_triplets_weigh_less_and_less():
 
 def test_triplets_and_their_gradient():
     def loss(embeddings, margin=0.5, images=1):
-        return easy_anchor_triplets(embeddings, PROBABILITIES, LABELS, images, margin)
+        counts = torch.tensor([3, 9])
+        return easy_anchor_triplets(embeddings, PROBABILITIES, LABELS, counts, images, margin)
 
     assert float(loss(EMBEDDINGS)) == pytest.approx(0.3)
     assert float(loss(EMBEDDINGS, 0.1)) == 0
@@ -81,7 +84,8 @@ def test_triplets_and_their_gradient():
 def test_a_batch_without_triplets_has_no_loss_and_a_gradient_of_zero():
     embeddings = torch.zeros(4, 2, requires_grad=True)  # equal, and no class is a minority
     for labels in (torch.tensor([0, 0, 0, 0]), torch.tensor([0, 1, 1, 1])):
-        loss = easy_anchor_triplets(embeddings, torch.full((4, 2), 0.5), labels, 5, 0.5)
+        halves, counts = torch.full((4, 2), 0.5), torch.tensor([9, 3])
+        loss = easy_anchor_triplets(embeddings, halves, labels, counts, 5, 0.5)
         (gradient,) = torch.autograd.grad(loss, embeddings)
         assert float(loss.detach()) == 0
         assert not gradient.any()
@@ -121,5 +125,21 @@ def test_mined_triplets_are_active_in_training():
     batch = steps.evaluation_batch(method)
     steps.begin_epoch(method)
     features = F.normalize(method.embedding(method.network.features(batch.images)))
-    loss = easy_anchor_triplets(features, F.one_hot(batch.labels, 4).float(), batch.labels, 5, 0.5)
+    known = F.one_hot(batch.labels, 4).float()
+    loss = easy_anchor_triplets(features, known, batch.labels, method.counts, 5, 0.5)
     assert loss > 0
+
+
+@pytest.mark.parametrize(("counts", "minority"), [((30, 8, 5, 2), (2, 3)), ((2, 5, 8, 30), (0, 1))])
+def test_of_classes_of_one_size_in_a_batch_the_smallest_have_triplets(counts, minority):
+    labels, rows = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3]), range(8)
+    embeddings = torch.randn(8, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    known = F.one_hot(labels, 4).double()
+    found = easy_anchor_triplets(embeddings, known, labels, torch.tensor(counts), 8, 0.5)
+    distances = torch.cdist(embeddings, embeddings)
+    hinges = [
+        F.relu(0.5 + distances[a, p] - distances[a, n])
+        for a, p, n in itertools.permutations(rows, 3)
+        if int(labels[a]) in minority and labels[a] == labels[p] != labels[n]
+    ]
+    torch.testing.assert_close(found, torch.stack(hinges).mean())

@@ -16,15 +16,17 @@ The formulas were read in notes on the paper, its own text and code were not at 
 the k images of a class that are right with the largest probability of it, positives its k with the
 lowest, negatives the k of other classes with the largest. Minority classes are those of CRL (Dong
 et al., ICCV 2017): the smallest of the batch, of two images at least, which together have at most
-half of it.
+half of it. With thousands of classes a batch has one image of most, none is a minority, and the
+loss of triplets is 0.
 
 What the notes do not say is ours: with many classes a batch lacks most of them, and both D are
 relative to the smallest of the classes that are there; an image of a class with r < 1 stays with
-probability r; weights are at most 10, and the loss is divided by B; an anchor is not its own
-positive; k is 5, the margin 0.5, epsilon 0.01, the base of the concave schedule 0.99; embeddings
-are of length 1, by a linear layer beside the classifier. The concave schedule is 0.99 to the power
-of the completed epochs, not of their share: after few epochs it is still near 1. As printed f jumps
-at p L; `smooth` is the other reading, that does not.
+probability r; weights are at most 10, and the loss is divided by B; of classes that have equally
+many images in a batch, those with the fewest training images are minorities first; an anchor is not
+its own positive; k is 5, the margin 0.5, epsilon 0.01, the base of the concave schedule 0.99;
+embeddings are of length 1, by a linear layer beside the classifier. The concave schedule is 0.99 to
+the power of the completed epochs, not of their share: after few epochs it is still near 1. As
+printed f jumps at p L; `smooth` is the other reading, that does not.
 """
 
 import math
@@ -93,7 +95,12 @@ def target_ratios(counts: Tensor, drawn: Tensor, power: float) -> Tensor:
 
 
 def easy_anchor_triplets(
-    embeddings: Tensor, probabilities: Tensor, labels: Tensor, images: int, margin: float
+    embeddings: Tensor,
+    probabilities: Tensor,
+    labels: Tensor,
+    counts: Tensor,
+    images: int,
+    margin: float,
 ) -> Tensor:
     """Return the mean hinge loss of triplets of a global batch.
 
@@ -101,12 +108,13 @@ def easy_anchor_triplets(
         embeddings: [N, D].
         probabilities: [N, C].
         labels: [N], int64.
+        counts: [C], training images per class.
         images: anchors, positives and negatives of a class, at most (k).
         margin: by which a negative has to be farther than a positive.
     """
     classes = probabilities.shape[1]
     own = F.one_hot(labels, classes).bool().T  # [C, N]
-    minority = minority_classes(own.sum(dim=1), len(labels))  # [C]
+    minority = minority_classes(own.sum(dim=1), len(labels), counts)  # [C]
     scores = probabilities.T.detach()  # [C, N]
     right = own & (probabilities.argmax(dim=1) == labels)
     k = min(images, len(labels))
@@ -160,6 +168,7 @@ class DynamicCurriculum(Method):
         arxiv="1901.06783",
     )
     category = "re-sampling"
+    version = 2
     batch_dependence = "gathered"
     HParams = DynamicCurriculumHParams
     hparams: DynamicCurriculumHParams
@@ -185,6 +194,7 @@ class DynamicCurriculum(Method):
             gather_with_gradient(embeddings),
             gather(as_constant(logits, logits).softmax(dim=1)),
             gather(batch.labels),
+            self.counts,
             hparams.images,
             hparams.margin,
         )
