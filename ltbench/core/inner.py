@@ -63,7 +63,10 @@ def functional(
 
 
 def virtual_step(
-    loss: Tensor, parameters: Mapping[str, Tensor], lr: float, weight_decay: float = 0.0
+    loss: Tensor,
+    parameters: Mapping[str, Tensor],
+    lr: float | Callable[[str], float],
+    weight_decay: float = 0.0,
 ) -> dict[str, Tensor]:
     """Return parameters after a plain gradient step, with gradient, without momentum.
 
@@ -72,12 +75,13 @@ def virtual_step(
     Args:
         loss: scalar, computed with gradient.
         parameters: by name, those that the loss was computed with.
-        lr: learning rate.
+        lr: learning rate, of all parameters or by name.
         weight_decay: factor of the parameters that is added to their gradient.
     """
     gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+    rate = lr if callable(lr) else lambda _: lr
     return {
-        name: value - lr * (rank_mean(gradient) + weight_decay * value)
+        name: value - rate(name) * (rank_mean(gradient) + weight_decay * value)
         for (name, value), gradient in zip(parameters.items(), gradients, strict=True)
     }
 

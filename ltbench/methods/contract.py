@@ -115,17 +115,27 @@ class Progress:
         epochs: epochs of the stage.
         deferred: whether the recipe's `deferred_from_epoch` is reached (DRW, DRS).
         lr: the recipe's learning rate in this epoch, that of parameters with scale 1.
+        backbone_lr: the rate of the backbone, relative to `lr`.
     """
 
     epoch: int
     epochs: int
     deferred: bool
     lr: float = 0.0
+    backbone_lr: float = 1.0
 
     @property
     def fraction(self) -> float:
         """Completed share of the stage, in [0, 1)."""
         return self.epoch / self.epochs
+
+    def lr_of(self, parameter: str) -> float:
+        """Return the recipe's rate of a parameter of the network in this epoch.
+
+        Args:
+            parameter: its name in the network, such as "backbone.conv1.weight".
+        """
+        return self.lr * (self.backbone_lr if parameter.startswith("backbone.") else 1.0)
 
 
 @dataclass(frozen=True)

@@ -160,8 +160,8 @@ class TrainingModule(pl.LightningModule):
         method, settings, epoch = self.method, self.settings, self.current_epoch
         factor = schedule_factor(settings.schedule, epoch + 1, settings.epochs)
         deferred = epoch >= settings.first_deferred_epoch
-        lr = settings.optimizer.lr * factor
-        method.progress = Progress(epoch, settings.epochs, deferred, lr)
+        lr, backbone_lr = settings.optimizer.lr * factor, settings.optimizer.backbone_lr
+        method.progress = Progress(epoch, settings.epochs, deferred, lr, backbone_lr)
         method.rng = GlobalBatchRNG(make_generator(self.job.seed, "method", epoch))
         method.on_epoch_start(method.progress)
         multiplier = method.lr_multiplier()

@@ -1,6 +1,7 @@
 """Meta-Weight-Net: one iteration of the authors, the meta gradient, and what it costs."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ltbench.config.dataset import Auxiliary
+from ltbench.config.recipe import Optimizer
 from ltbench.core.batch import Batch
 from ltbench.losses.cross_entropy import cross_entropies
 from ltbench.methods import METHODS
@@ -16,6 +18,7 @@ from ltbench.methods.contract import Progress
 from ltbench.networks import NetworkSpec
 from ltbench.testing import steps
 from ltbench.testing.jobs import Case, train
+from ltbench.training.schedule import build_optimizer
 from tests.losses.test_loss_oracles import EXACT
 
 CASE = Case("meta_weight_net")
@@ -74,11 +77,12 @@ def test_one_iteration(oracle):
         close(method.network.state_dict()[name], oracle[out(f"model_{short}")])
 
 
-@pytest.mark.parametrize("norm", ["batch", "group"])
-def test_the_meta_gradient_is_that_of_finite_differences(norm):
+@pytest.mark.parametrize(("norm", "backbone_lr"), [("batch", 1.0), ("group", 1.0), ("group", 0.02)])
+def test_the_meta_gradient_is_that_of_finite_differences(norm, backbone_lr):
     """Through the whole method: a change of the weighting network, then real steps of SGD."""
     method = steps.begin(CASE, norm=norm).double()
     steps.begin_epoch(method)
+    method.progress = replace(method.progress, backbone_lr=backbone_lr)
     training = steps.training_batch(method)
     meta = Batch(training.images.flip(0), training.labels.flip(0), training.index)
     name, step = "2.weight", 1e-5
@@ -86,7 +90,8 @@ def test_the_meta_gradient_is_that_of_finite_differences(norm):
     def after_a_real_step(shift):
         other = copy.deepcopy(method)
         dict(other.weighting.module.named_parameters())[name][0, :50] += shift
-        optimizer = torch.optim.SGD(other.network.parameters(), lr=method.progress.lr)
+        settings = Optimizer(lr=method.progress.lr, backbone_lr=backbone_lr, momentum=0.0)
+        optimizer = build_optimizer(settings, other)
         losses = F.cross_entropy(other.network(training.images), training.labels, reduction="none")
         (losses * other.weights(losses, {})).mean().backward()
         optimizer.step()

@@ -1,17 +1,20 @@
 """MetaSAug: the authors' losses, meta step and covariances."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from ltbench.config.recipe import Optimizer
 from ltbench.core.batch import Batch
 from ltbench.methods import METHODS
 from ltbench.methods.contract import Progress
 from ltbench.networks import Network, NetworkSpec
 from ltbench.testing import steps
 from ltbench.testing.jobs import Case
+from ltbench.training.schedule import build_optimizer
 from tests.losses.test_loss_oracles import EXACT
 
 CASE = Case("metasaug")
@@ -97,9 +100,10 @@ def late(**hparams):
     return method
 
 
-@pytest.mark.parametrize("loss", ["ldam", "softmax"])
-def test_the_meta_gradient_is_that_of_finite_differences(loss):
+@pytest.mark.parametrize(("loss", "backbone_lr"), [("ldam", 1.0), ("softmax", 1.0), ("ldam", 0.02)])
+def test_the_meta_gradient_is_that_of_finite_differences(loss, backbone_lr):
     method, step = late(loss=loss, strength=1.0, meta_lr=1.0), 1e-4
+    method.progress = replace(method.progress, backbone_lr=backbone_lr)
     training = steps.training_batch(method)
     meta = Batch(training.images.flip(0), training.labels.flip(0), training.index)
     direction = torch.eye(method.moments.variance.shape[-1], dtype=torch.float64)
@@ -109,7 +113,8 @@ def test_the_meta_gradient_is_that_of_finite_differences(loss):
         variances = method.moments.variance + shift * direction
         weight = other.network.classifier.weight
         logits = other.network(training.images)
-        optimizer = torch.optim.SGD(other.network.parameters(), lr=method.progress.lr)
+        settings = Optimizer(lr=method.progress.lr, backbone_lr=backbone_lr, momentum=0.0)
+        optimizer = build_optimizer(settings, other)
         other.augmented_loss(logits, training.labels, weight, variances).backward()
         optimizer.step()
         return float(nn.functional.cross_entropy(other.network(meta.images), meta.labels).detach())

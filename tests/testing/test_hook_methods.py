@@ -7,7 +7,7 @@ import torch
 
 from ltbench.samplers import EpochDraw
 from ltbench.testing import parametrize_with_checks
-from ltbench.testing.jobs import Bench, after_each_epoch
+from ltbench.testing.jobs import Bench, Case, after_each_epoch
 from ltbench.testing.verdicts import case_of
 from ltbench.training import fit
 from ltbench.training.schedule import schedule_factor
@@ -49,6 +49,23 @@ def test_rates_and_weight_decay_by_epoch_and_parameter():
         assert progress_lr == pytest.approx(lr)
         decays = (0.0, recipe.weight_decay)
         assert sorted(groups) == [pytest.approx((lr * multiplier, decay)) for decay in decays]
+
+
+def test_progress_has_the_rates_of_the_optimizer_by_parameter():
+    bench, (job,), found = Bench(), Case("softmax").jobs(epochs=1), {}
+    optimizer = job.stage_recipe.optimizer.model_copy(update={"backbone_lr": 0.02})
+    settings = job.stage_recipe.model_copy(update={"optimizer": optimizer})
+
+    def look(module):
+        rates = {p: group["lr"] for group in module.optimizer.param_groups for p in group["params"]}
+        for name, parameter in module.method.network.named_parameters():
+            found[name] = rates[parameter], module.method.progress.lr_of(name)
+
+    with after_each_epoch(look):
+        fit.run_job(job.model_copy(update={"stage_recipe": settings}), bench.run_dir, bench.options)
+    assert len({rate for rate, _ in found.values()}) == 2
+    for rate, said in found.values():
+        assert said == pytest.approx(rate)
 
 
 def test_a_scaled_stage_has_fewer_epochs_and_a_lower_rate():

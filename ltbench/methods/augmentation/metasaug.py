@@ -123,7 +123,7 @@ class MetaSAug(Method):
         logits = forward(parameters, training.images)
         weight = parameters["classifier.weight"]
         loss = self.augmented_loss(logits, training.labels, weight, variances)
-        moved = virtual_step(loss, parameters, self.progress.lr)
+        moved = virtual_step(loss, parameters, self.progress.lr_of)
 
         outer = cross_entropy(forward(moved, meta.images), meta.labels)
         (gradient,) = torch.autograd.grad(outer, variances)

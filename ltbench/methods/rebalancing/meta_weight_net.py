@@ -9,7 +9,7 @@ Weighting", NeurIPS 2019 (arXiv:1902.07379), algorithm 1.
     real step on 1/n sum_i V(l_i; Theta) l_i with the new Theta, weights constant     implemented
     several inputs, or corrupted labels                                               left out
 
-As in the authors' code alpha is the recipe's rate in the epoch, weights are not normalized, meta
+As in the authors' code alpha is the rate of the real step, weights are not normalized, meta
 images are augmented as training images are, and the virtual step is one of plain gradient descent,
 without momentum and weight decay; what it does to BatchNorm's running statistics is discarded.
 
@@ -90,7 +90,7 @@ class MetaWeightNet(Method):
 
         losses = cross_entropies(forward(parameters, training.images), training.labels)
         weighted = global_mean(losses * self.weights(losses, variables))
-        moved = virtual_step(weighted, parameters, self.progress.lr)
+        moved = virtual_step(weighted, parameters, self.progress.lr_of)
 
         loss = cross_entropy(forward(moved, meta.images), meta.labels)
         self.weighting.step(loss, variables)
