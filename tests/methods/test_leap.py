@@ -5,6 +5,9 @@ import math
 import pytest
 import torch
 
+from ltbench.config.hparams import HParamResolver
+from ltbench.config.load import load_dataset
+from ltbench.config.registry import load_registry
 from ltbench.losses import cross_entropy
 from ltbench.methods.augmentation.leap import cloud_logits, cloud_variances
 from ltbench.methods.contract import Progress
@@ -107,3 +110,9 @@ def test_slow_centers_give_clouds_to_a_small_class(center_share, gets_cloud):
     method.progress = Progress(1, 2, deferred=False)
     method.on_epoch_start(method.progress)
     assert bool(method.lacking[1] > 0) == gets_cloud
+
+
+def test_hundreds_of_classes_have_a_larger_scale():
+    resolver, names = HParamResolver(load_registry()), ("cifar100", "tinyimagenet32", "imagenet_lt")
+    found = [resolver.resolve("leap", {}, load_dataset(name)).values["scale"] for name in names]
+    assert found == [16, 16, 30]

@@ -14,13 +14,15 @@ Augmentation Perspective", CVPR 2020 (arXiv:2002.10826), section 3.
 The paper prints alpha_y in all columns, and has alpha in R^(1 x C); an alpha for each column is our
 reading (a common one lowers the loss). Angles are bounded to [0, pi]. Variances are unbiased, and 0
 for classes with fewer than two stored angles; sigma^2 is computed at each epoch's start. Angles are
-those to the centers after a batch. A class with one or two images in a batch has its center near
-them: angles are near 0 with one, and half the angle between two, so that small classes can vary
-most, and get no cloud. A smaller `center_share` makes centers slower.
+those to the centers after a batch. A class with few images in a batch has its center near them: the
+angle of a single image is near 0, that of one of two half the angle between them. Small classes
+have both kinds of batches, so that their angles can vary most and they get no cloud. With a smaller
+`center_share` centers are slower.
 
 Where ours is not theirs: the paper is of faces and persons, tested by distances between images of
-unknown classes; ours predicts by the cosine classifier. P is 2, s is 16 and clouds begin after half
-of the epochs, all of which are ours; the paper has s from 16 to 64 and margins from 0.2 to 0.5.
+unknown classes; ours predicts by the cosine classifier. P is 2, s is 16 (30 with more than 200
+classes) and clouds begin after half of the epochs, all of which are ours; the paper has s from 16
+to 64 and margins from 0.2 to 0.5.
 """
 
 import math
