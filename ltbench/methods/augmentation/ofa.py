@@ -11,11 +11,12 @@ Chu, Bian, Liu, Ling, "Feature Space Augmentation for Long-Tailed Data", ECCV 20
     N_t tail images, N_t N_a fused maps, N_t (1 + N_a) head images in a step         implemented
     fine-tuning of the last block and the classifier at a small rate                 implemented
 
-The formulas were read in a port by others, which takes activations of Grad-CAM; its own text and
-code were not at hand. With pooled last maps and a linear classifier the activation at a place is
-w_y f, exactly; maps are fused there, after the last block, and then pooled. u is uniform at each
-place and gamma in each map. A fused map has the tail image's label. tau_s, tau_g and N_a are the
-port's, N_f is three.
+The formulas were read in a port by others, which takes activations of Grad-CAM; the paper's own
+text and code were not at hand. Maps are fused after the last block, and then pooled. The activation
+at a place is the logit w_y f of its features f, without the bias; the logit of an image is the mean
+of these if the backbone pools by the mean, as ResNets do, but not with FastNet's maxima. u is
+uniform at each place and gamma in each map. A fused map has the tail image's label. tau_s, tau_g
+and N_a are the port's, N_f is three.
 
 Where ours is not theirs: the tail are classes with fewer than 20 images, else the smallest third;
 without a tail (equal counts) the stage is plain fine-tuning. A step of batch size B has
