@@ -6,11 +6,36 @@ counted in the denominator and what the sum over positives is divided by: Khosla
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import no_autocast
 from ltbench.core.checks import check_shape, check_some
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant, or_one
+
+
+def unit_rows(values: Tensor) -> Tensor:
+    """Return values [..., D] divided by their length, in at least float32."""
+    return F.normalize(as_constant(values, values), dim=-1)
+
+
+def similarities(anchors: Tensor, samples: Tensor, temperature: float) -> Tensor:
+    """Return inner products over a temperature, in at least float32.
+
+    Also under autocast: bfloat16 has three digits, and a low temperature magnifies their error.
+
+    Args:
+        anchors: [A, D].
+        samples: [M, D].
+        temperature: T.
+
+    Returns:
+        [A, M].
+    """
+    anchors, samples = as_constant(anchors, anchors), as_constant(samples, samples)
+    with no_autocast(anchors):
+        return anchors @ samples.T / temperature
 
 
 def other_samples(

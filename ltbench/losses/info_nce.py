@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ltbench.core.checks import check_shape, check_value
-from ltbench.losses.contrast import contrast
+from ltbench.losses.contrast import contrast, similarities
+from ltbench.losses.counts import as_constant
 
 
 def info_nce(
@@ -31,10 +32,11 @@ def info_nce(
     """
     check_shape("positives", positives, *queries.shape)
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
-    positive = (queries * positives).sum(dim=1, keepdim=True)  # [B, 1]
-    negative = queries @ negatives.T  # [B, K]
+    products = as_constant(queries, queries) * as_constant(positives, positives)
+    positive = products.sum(dim=1, keepdim=True) / temperature  # [B, 1]
+    negative = similarities(queries, negatives, temperature)  # [B, K]
     is_positive = torch.cat([torch.ones_like(positive), torch.zeros_like(negative)], dim=1)
-    scores = torch.cat([positive, negative], dim=1) / temperature  # [B, 1 + K]
+    scores = torch.cat([positive, negative], dim=1)  # [B, 1 + K]
     if counted is None:
         return contrast(scores, is_positive)
     check_shape("counted", counted, *negative.shape)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ltbench.core.checks import check_choice, check_shape, check_value
-from ltbench.losses.contrast import contrast
+from ltbench.losses.contrast import contrast, similarities
+from ltbench.losses.counts import as_constant
 
 Unused = Literal["negative", "zero"]
 """Positives that were not drawn: counted as they are, or with similarity 0."""
@@ -70,19 +71,18 @@ def k_positive(
     check_shape("drawn", drawn, *same.shape)
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
     check_choice("unused", unused, Unused)
-    own = (queries * keys).sum(dim=1, keepdim=True)  # [B, 1]
-    others = queries @ queue.T
+    products = as_constant(queries, queries) * as_constant(keys, keys)
+    own = products.sum(dim=1, keepdim=True) / temperature  # [B, 1]
+    others = similarities(queries, queue, temperature)  # [B, K]
     if unused == "zero":
         others = others.masked_fill(same & ~drawn, 0)
     scores, positives = [own, others], [torch.ones_like(own), drawn.to(own.dtype)]
     normalizer = 1 + drawn.sum(dim=1)
     if targets is not None:
         points, positions, weight = targets
-        similarities = queries @ points.T  # [B, C]
-        scores.append(similarities)
-        is_own = torch.zeros_like(similarities).scatter(1, positions[:, None], weight)
+        to_points = similarities(queries, points, temperature)  # [B, C]
+        scores.append(to_points)
+        is_own = torch.zeros_like(to_points).scatter(1, positions[:, None], weight)
         positives.append(is_own)
         normalizer = normalizer + 1
-    return contrast(
-        torch.cat(scores, dim=1) / temperature, torch.cat(positives, dim=1), normalizer=normalizer
-    )
+    return contrast(torch.cat(scores, dim=1), torch.cat(positives, dim=1), normalizer=normalizer)

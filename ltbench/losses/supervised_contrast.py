@@ -8,11 +8,9 @@ Zhang, Wang, "Contrastive Learning based Hybrid Networks for Long-Tailed Image C
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench.core.autocast import no_autocast
 from ltbench.core.checks import check_labels, check_shape, check_value
 from ltbench.core.distributed import gather, gather_with_gradient, own_positions
-from ltbench.losses.contrast import contrast, other_samples
-from ltbench.losses.counts import as_constant
+from ltbench.losses.contrast import contrast, other_samples, similarities, unit_rows
 
 
 def supervised_contrast(embeddings: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
@@ -32,9 +30,8 @@ def supervised_contrast(embeddings: Tensor, labels: Tensor, temperature: float =
     check_shape("labels", labels, embeddings.shape[1])
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
     own = labels.repeat(len(embeddings))  # [V * B]
-    with no_autocast(embeddings):
-        anchors = F.normalize(as_constant(embeddings, embeddings), dim=2).flatten(0, 1)
-        scores = anchors @ gather_with_gradient(anchors).T / temperature  # [V * B, W * V * B]
+    anchors = unit_rows(embeddings).flatten(0, 1)
+    scores = similarities(anchors, gather_with_gradient(anchors), temperature)  # [V * B, W * V * B]
     others, same = other_samples(scores, own, gather(own), own_positions(own))
     return contrast(scores, same, others)
 
@@ -58,8 +55,6 @@ def prototype_contrast(
     check_shape("prototypes", prototypes, "C", embeddings.shape[1])
     check_labels(labels, (len(embeddings), len(prototypes)))
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
-    with no_autocast(embeddings):
-        embeddings, prototypes = (as_constant(each, each) for each in (embeddings, prototypes))
-        scores = F.normalize(embeddings) @ F.normalize(prototypes).T / temperature  # [B, C]
+    scores = similarities(unit_rows(embeddings), unit_rows(prototypes), temperature)  # [B, C]
     own = F.one_hot(labels, len(prototypes)).bool()
     return contrast(scores, own, ~own)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ltbench.core.autocast import no_autocast
 from ltbench.core.checks import check_shape, check_value
 from ltbench.core.distributed import gather, gather_with_gradient, global_mean
-from ltbench.losses.counts import as_constant
+from ltbench.losses.contrast import unit_rows
 from ltbench.losses.cross_entropy import cross_entropies
 
 
@@ -48,8 +48,7 @@ def center_dispersion(embeddings: Tensor, labels: Tensor) -> Tensor:
     check_shape("embeddings", embeddings, "B", "D")
     check_shape("labels", labels, len(embeddings))
     with no_autocast(embeddings):
-        units = F.normalize(as_constant(embeddings, embeddings))
-        units, labels = gather_with_gradient(units), gather(labels)
+        units, labels = gather_with_gradient(unit_rows(embeddings)), gather(labels)
         same = (labels[:, None] == labels).to(units.dtype)  # [N, N]
         centers = F.normalize(same @ units)  # [N, D], in each row that of its class
         weights = 1 / same.sum(dim=1)  # [N], 1 in all for each class

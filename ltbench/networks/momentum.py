@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ltbench.core.distributed import gather, world_size
 from ltbench.core.rng import GlobalBatchRNG
+from ltbench.losses.contrast import unit_rows
 
 
 class MomentumCopy(nn.Module):
@@ -30,8 +31,8 @@ class MomentumCopy(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Return keys [B, D] of images, of length 1."""
-        return F.normalize(self.encoder(images))
+        """Return unit keys [B, D] of images, in at least float32."""
+        return unit_rows(self.encoder(images))
 
     def shuffled(self, images: Tensor, rng: GlobalBatchRNG, groups: int) -> Tensor:
         """Return the keys of the global batch, normalized in random groups.

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ltbench.losses import contrast, cross_entropy
+from ltbench.losses.contrast import similarities, unit_rows
 
 CASES = {
     "plain": lambda s, p, c: contrast(s, p),
@@ -128,3 +129,16 @@ def test_shapes(name, position, shape, batch):
         contrast(batch[0][0], batch[1][0])
     with pytest.raises(ValueError, match=r"^scores: expected at least one"):
         contrast(batch[0][:0], batch[1][:0])
+
+
+def test_similarities_are_those_of_the_values_in_half_precision():
+    generator = torch.Generator().manual_seed(0)
+    anchors = torch.randn(5, 16, generator=generator).bfloat16()
+    samples = torch.randn(7, 16, generator=generator).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        units = unit_rows(anchors)
+        found = similarities(anchors, samples, 0.05)
+    exact = anchors.double() @ samples.double().T / 0.05
+    torch.testing.assert_close(found, exact.float(), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(units.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(units, torch.nn.functional.normalize(anchors.float()))

@@ -28,13 +28,13 @@ import copy
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import LearnableScale, linear
 from ltbench.core.distributed import gather
 from ltbench.losses import cross_entropy, distillation, info_nce
+from ltbench.losses.contrast import unit_rows
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.momentum import LabeledQueue, MomentumCopy
@@ -83,7 +83,7 @@ class SSD(Method):
         arxiv="2109.04075",
     )
     category = "transfer"
-    version = 2
+    version = 3
     stages = (
         Stage("contrast", views=("recipe", "distorted"), forward_passes=1),
         scales_stage("scales"),
@@ -158,7 +158,7 @@ class SSD(Method):
         hparams, network = self.hparams, self.network
         first, second = batch.images
         features = network.features(first)
-        queries = F.normalize(network.projection(features))
+        queries = unit_rows(network.projection(features))
         self.slow.follow(network.backbone, network.projection, momentum=hparams.momentum)
         keys = self.slow(second)
         losses = {

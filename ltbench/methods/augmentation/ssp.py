@@ -20,7 +20,6 @@ global batch (see `MomentumCopy.shuffled`).
 from collections import OrderedDict
 from typing import Literal
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -28,6 +27,7 @@ from ltbench.augment import TURNS, turned
 from ltbench.classifiers import linear
 from ltbench.core.distributed import own_rows
 from ltbench.losses import cross_entropy, info_nce
+from ltbench.losses.contrast import unit_rows
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import NetworkSpec, build_backbone
 from ltbench.networks.momentum import KeyQueue, MomentumCopy
@@ -110,7 +110,7 @@ class SSP(Method):
             first: [B, C, H, W], the views of the queries.
             second: [B, C, H, W], the views of the keys.
         """
-        queries = F.normalize(self.network(first))
+        queries = unit_rows(self.network(first))
         self.slow.follow(self.network, momentum=self.hparams.momentum)
         keys = self.slow.shuffled(second, self.rng, self.hparams.norm_groups)  # [N, D]
         positives = keys[own_rows(len(queries))]

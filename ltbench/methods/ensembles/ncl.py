@@ -28,13 +28,13 @@ from functools import partial
 from typing import Literal, cast
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier, linear
 from ltbench.core.distributed import gather, own_rows
 from ltbench.losses import adjusted_logits, collaborative_loss, hard_classes, info_nce
+from ltbench.losses.contrast import unit_rows
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.momentum import KeyQueue, MomentumCopy
@@ -81,7 +81,7 @@ class Contrast(nn.Module):
 
     def loss(self, features: Tensor, images: Tensor) -> Tensor:
         """Return the contrast of features [B, D] with keys; store the keys."""
-        queries = F.normalize(self.projection(features))
+        queries = unit_rows(self.projection(features))
         keys = gather(self.copy(images))  # [N, D] of the global batch
         positives = keys[own_rows(len(queries))]
         negatives = self.queue.snapshot(keys.dtype)
@@ -102,6 +102,7 @@ class NCL(Method):
         arxiv="2203.15359",
     )
     category = "ensemble"
+    version = 2
     stages = (
         Stage(
             "train",

@@ -20,13 +20,13 @@ and decay are those of the recipe. Predictions are the classifier's, without pri
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
 from ltbench.core.distributed import gather, gather_with_gradient, own_positions
 from ltbench.losses import balanced_contrast, logit_adjustment
+from ltbench.losses.contrast import similarities, unit_rows
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.projection import projection
@@ -56,7 +56,7 @@ class BCLNetwork(Network):
     def centers(self) -> Tensor:
         """Return the prototypes of the classes [C, D], of length 1."""
         weight = cast("CosineClassifier", self.classifier).weight
-        return F.normalize(self.prototypes(weight))
+        return unit_rows(self.prototypes(weight))
 
 
 class BCL(Method):
@@ -71,6 +71,7 @@ class BCL(Method):
         arxiv="2207.09052",
     )
     category = "representation"
+    version = 2
     stages = (Stage("train", views=("recipe", "distorted", "distorted"), passes=3),)
     batch_dependence = "gathered"
     oracle = "bcl"
@@ -88,7 +89,7 @@ class BCL(Method):
         features = self.network.features(batch.images.flatten(0, 1))  # [3 B, F]
         logits = self.network.classifier(features[:size])
         adjusted = logit_adjustment(logits, batch.labels, self.counts, self.hparams.tau)
-        views = F.normalize(self.network.projection(features[size:]))  # [2 B, D]
+        views = unit_rows(self.network.projection(features[size:]))  # [2 B, D]
         return {
             "classifier": self.hparams.alpha * adjusted,
             "contrast": self.hparams.beta * self.contrast(views, batch.labels),
@@ -106,7 +107,7 @@ class BCL(Method):
         samples = torch.cat([first, second, self.network.centers()])
         own = own_positions(labels)
         return balanced_contrast(
-            views @ samples.T / self.hparams.temperature,
+            similarities(views, samples, self.hparams.temperature),
             labels.repeat(2),
             torch.cat([gathered, gathered, torch.arange(classes, device=labels.device)]),
             torch.cat([own, len(gathered) + own]),

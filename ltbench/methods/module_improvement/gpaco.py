@@ -16,13 +16,13 @@ authors train for 400 epochs, with a cosine from 0.1 on CIFAR-100-LT and 0.04 on
 """
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
 from ltbench.classifiers import linear
 from ltbench.core.distributed import gather, gather_with_gradient, own_positions
 from ltbench.losses import paco
+from ltbench.losses.contrast import similarities, unit_rows
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.momentum import LabeledQueue
@@ -63,6 +63,7 @@ class GPaCo(Method):
         arxiv="2209.12400",
     )
     category = "representation"
+    version = 2
     stages = (Stage("train", views=("recipe", "distorted"), passes=2),)
     batch_dependence = "gathered"
     oracle = "gpaco"
@@ -78,14 +79,14 @@ class GPaCo(Method):
         """Return the contrastive loss of both views."""
         hparams, queue = self.hparams, self.network.queue
         features = torch.cat([self.network.features(view) for view in batch.images])
-        anchors = F.normalize(self.network.projection(features))  # [2 B, D]
+        anchors = unit_rows(self.network.projection(features))  # [2 B, D]
         first, second = map(gather_with_gradient, anchors.chunk(2))  # [N, D]
         labels, own = gather(batch.labels), own_positions(batch.labels)
         contrast = torch.cat([first, second, queue.keys.to(anchors.dtype)])
         loss = paco(
             self.network.classifier(features),
             batch.labels.repeat(2),
-            anchors @ contrast.T / hparams.temperature,
+            similarities(anchors, contrast, hparams.temperature),
             torch.cat([labels, labels, queue.labels]),
             torch.cat([own, len(labels) + own]),
             self.counts,

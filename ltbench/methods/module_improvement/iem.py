@@ -27,13 +27,13 @@ import math
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
 from ltbench.core.distributed import gather
 from ltbench.losses import cross_entropy
+from ltbench.losses.contrast import unit_rows
 from ltbench.losses.counts import as_constant
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.methods.weight_transfer import BACKBONE
@@ -69,8 +69,7 @@ class MemoryNetwork(AttentiveNetwork):
 
     def queries(self, features: Tensor) -> Tensor:
         """Return queries [B, D] of features, of length 1."""
-        queries = self.query(features)
-        return F.normalize(as_constant(queries, queries))
+        return unit_rows(self.query(features))
 
 
 class IEM(Method):

@@ -20,13 +20,13 @@ better. They train for 200 epochs with a cosine from 0.1 and decay 5e-4.
 
 from typing import ClassVar, Literal, cast
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear, reset_linear
 from ltbench.core.distributed import gather, own_rows
 from ltbench.losses import cross_entropy, draw_positives, k_positive
+from ltbench.losses.contrast import unit_rows
 from ltbench.losses.k_positive import Unused
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
@@ -102,6 +102,7 @@ class KCL(Method):
         year=2021,
     )
     category = "representation"
+    version = 2
     stages: ClassVar[tuple[Stage, ...]] = (contrast_stage("contrast"), CLASSIFIER)
     batch_dependence = "gathered"
     oracle = "kcl"
@@ -141,7 +142,7 @@ class KCL(Method):
             labels: [B].
         """
         network, hparams = self.network, self.hparams
-        queries = F.normalize(network.projection(network.features(first)))
+        queries = unit_rows(network.projection(network.features(first)))
         network.copy.follow(network.backbone, network.projection, momentum=hparams.momentum)
         keys = network.copy.shuffled(second, self.rng, hparams.norm_groups)  # [N, D]
         own = keys[own_rows(len(queries))]

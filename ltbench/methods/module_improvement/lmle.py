@@ -33,14 +33,13 @@ from collections.abc import Mapping
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import NearestCentroids
 from ltbench.core.checks import check_value
 from ltbench.losses import quintuplet
-from ltbench.losses.counts import as_constant
+from ltbench.losses.contrast import unit_rows
 from ltbench.methods.contract import (
     LATER,
     Batch,
@@ -91,8 +90,7 @@ class Embedding(Network):
 
     def features(self, images: Tensor) -> Tensor:
         """Return embeddings [B, D] of images or cached features."""
-        embedded = self.embed(super().features(images))
-        return F.normalize(as_constant(embedded, embedded), dim=-1)
+        return unit_rows(self.embed(super().features(images)))
 
 
 class LMLE(Method):

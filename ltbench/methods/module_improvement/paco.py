@@ -21,13 +21,13 @@ The learning rate is the recipe's times `lr`. The authors train for 400 epochs w
 """
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
 from ltbench.core.distributed import gather, gather_with_gradient, own_positions
 from ltbench.losses import paco
+from ltbench.losses.contrast import similarities, unit_rows
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.momentum import LabeledQueue, MomentumCopy
@@ -73,7 +73,7 @@ class PaCo(Method):
         arxiv="2107.12028",
     )
     category = "representation"
-    version = 2
+    version = 3
     stages = (Stage("train", views=("recipe", "distorted"), forward_passes=1),)
     batch_dependence = "gathered"
     oracle = "paco"
@@ -97,7 +97,7 @@ class PaCo(Method):
         """Return the contrastive loss; second views are the keys."""
         first, second = batch.images
         features = self.network.features(first)
-        queries = F.normalize(self.network.projection(features))
+        queries = unit_rows(self.network.projection(features))
         self.network.follow(self.hparams.momentum)
         keys, labels = gather(self.network.copy(second)), gather(batch.labels)
         loss = self.loss(self.network.classifier(features), batch.labels, queries, keys, labels)
@@ -123,7 +123,7 @@ class PaCo(Method):
         return paco(
             logits,
             labels,
-            queries @ contrast.T / hparams.temperature,
+            similarities(queries, contrast, hparams.temperature),
             torch.cat([key_labels, key_labels, queue.labels]),
             own_positions(labels),
             self.counts,

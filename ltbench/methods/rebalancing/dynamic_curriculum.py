@@ -39,6 +39,7 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import linear
 from ltbench.core.distributed import all_sum, gather, gather_with_gradient, global_mean
+from ltbench.losses.contrast import unit_rows
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.cross_entropy import cross_entropies
 from ltbench.losses.finite_gradients import root
@@ -189,7 +190,7 @@ class DynamicCurriculum(Method):
         weights = self.weights(batch.labels)
         losses = cross_entropies(logits, batch.labels)
         embeddings = self.embedding(features)
-        embeddings = F.normalize(as_constant(embeddings, embeddings))
+        embeddings = unit_rows(embeddings)
         triplets = easy_anchor_triplets(
             gather_with_gradient(embeddings),
             gather(as_constant(logits, logits).softmax(dim=1)),
