@@ -44,6 +44,16 @@ def test_the_second_stage_adds_the_tail_and_its_centers():
     torch.testing.assert_close(later["centers"], 5 * dispersion)
 
 
+def test_the_centers_of_a_single_tail_class_have_no_loss():
+    assert CASE.method.metric_terms == ("centers",)
+    method = steps.begin(CASE, 1, (40, 30, 25, 2))
+    steps.begin_epoch(method)
+    everything = steps.training_batch(method)
+    tail = Batch(everything.images[:3], torch.tensor([3, 3, 3]), torch.arange(3))
+    losses = method.training_loss({"instance": everything, "tail": tail})
+    assert set(losses) == {"classes", "tail"}
+
+
 def test_without_a_tail_the_second_stage_is_noise_resistance():
     method = steps.begin(CASE, 1, EQUAL).double()
     batch = steps.training_batch(method)

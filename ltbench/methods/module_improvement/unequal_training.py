@@ -1,6 +1,6 @@
 """Unequal training: a noise-resistant loss, and dispersed centers of tail classes.
 
-The loss is of all images.
+The noise-resistant loss is that of all images, the dispersion that of the tail's.
 
 Zhong, Deng, Wang, Hu, Peng, Tao, Huang, "Unequal-Training for Deep Face Recognition With
 Long-Tailed Noisy Data", CVPR 2019.
@@ -15,9 +15,10 @@ Long-Tailed Noisy Data", CVPR 2019.
 Where ours is not theirs: theirs is of faces of unknown persons. Its head loss knows head classes
 alone, and its tail classes have no logits. Here all classes are predicted, so that both losses are
 of all classes; the tail batch adds L_NR of its images. The few-shot classes are the tail; with
-equal counts there is none, and L_NR is alone. As theirs, a tail batch is as large as the other and
-has three images of a class at a time; each class has more if the tail has few classes. It then has
-most tail classes, so that the closest ones are not searched for.
+equal counts there is none, and L_NR is alone; a single tail class has no L_CD. As theirs, a tail
+batch is as large as the other and has three images of a class at a time. If the tail has few
+classes, each comes several times and its center is the mean of more than three images; the batch
+then has most tail classes, so that the closest ones are not searched for.
 
 Stages have 60 % and 40 % of the epochs, the second a tenth of the rate. The authors divide L_NR
 by twice the batch and by the number of devices; ours is a mean. They raise the weight of L_CD from
@@ -87,6 +88,7 @@ class UnequalTraining(Method):
     )
     batch_dependence = "gathered"
     oracle = "unequal_training"
+    metric_terms = ("centers",)
     HParams = UnequalTrainingHParams
     hparams: UnequalTrainingHParams
     network: Network
@@ -94,6 +96,7 @@ class UnequalTraining(Method):
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network with a cosine classifier."""
         backbone, width = build_backbone(spec)
+        self.has_centers = int(tail(self.counts).sum()) > 1
         return Network(backbone, CosineClassifier(width, spec.classes, self.hparams.scale))
 
     def on_stage_start(self, stage: Stage) -> None:
@@ -137,7 +140,10 @@ class UnequalTraining(Method):
         )
 
     def training_loss(self, batch: StepInput) -> Loss:
-        """Return ArcFace's loss, or those of all images and of the tail."""
+        """Return ArcFace's loss, or those of all images and of the tail.
+
+        A single tail class has no other center to be dispersed from.
+        """
         if isinstance(batch, Batch):
             logits = self.margin_logits(self.network.features(batch.images), batch.labels)
             if self.stage.name == "head":
@@ -147,11 +153,14 @@ class UnequalTraining(Method):
         features = self.network.features(torch.cat([everything.images, few.images]))
         logits = self.margin_logits(features, torch.cat([everything.labels, few.labels]))
         count = len(everything)
-        return {
+        losses = {
             "classes": noise_resistant(logits[:count], everything.labels, beta),
             "tail": noise_resistant(logits[count:], few.labels, beta),
-            "centers": self.dispersion * center_dispersion(features[count:], few.labels),
         }
+        if self.has_centers:
+            centers = center_dispersion(features[count:], few.labels)
+            losses["centers"] = self.dispersion * centers
+        return losses
 
     def margin_logits(self, features: Tensor, labels: Tensor) -> Tensor:
         """Return ArcFace's logits [B, classes] of features [B, D]."""
