@@ -3,6 +3,9 @@
 import torch
 import torch.nn.functional as F
 
+from ltbench.config.hparams import HParamResolver
+from ltbench.config.load import load_dataset
+from ltbench.config.registry import load_registry
 from ltbench.losses import cross_entropy
 from ltbench.methods.rebalancing.softmax import Softmax
 from ltbench.networks import NetworkSpec
@@ -77,3 +80,10 @@ def test_the_backbone_is_slower():
     slow = {name for name, scale in scales.items() if scale == 0.1}
     assert slow == {name for name in scales if name.startswith("network.backbone.")}
     assert {1.0, 0.1} == set(scales.values())
+
+
+def test_classes_of_large_images_have_more_slots():
+    resolver = HParamResolver(load_registry())
+    expected = {"cifar10": 4, "tinyimagenet": 4, "imagenet_lt": 8, "inaturalist2018": 8}
+    for name, slots in expected.items():
+        assert resolver.resolve("iem", {}, load_dataset(name)).values["slots"] == slots

@@ -11,7 +11,8 @@ Every formula and number below is ours; what is printed of it says nothing about
 compared with no number of it or of the survey.
 
     last map x + attention of its positions to the mean features of regions, then its mean f
-    query q = W f / |W f|, W the identity at first; M = 4 keys of length 1 for each class
+    query q = W f / |W f|, W the identity at first; M keys of length 1 for each class, 4, and 8
+        where images are larger than 64 pixels
     P_c = sum of softmax(q k / tau) over the slots of class c, tau = 0.1
     L = CE(z, y) - log P_y, z the logits of a linear classifier
     prediction softmax(z) + P
