@@ -129,7 +129,7 @@ def test_the_last_stage_keeps_the_student():
     method = steps.begin(CASE, 3, weights=before.state_dict())
     images = steps.evaluation_batch(method).images
     assert method.eval().predict(images).equal(before.eval().predict(images))
-    assert method.stage.samplers == ("class_aware",)
+    assert method.stage.samplers == ("class_aware(per_class=2)",)
 
 
 def test_the_teacher_stays_in_evaluation_mode():

@@ -4,7 +4,8 @@ Li, Wang, Wu, "Self Supervision to Distillation for Long-Tailed Visual Recogniti
 (arXiv:2109.04075).
 
     I: cross-entropy + InfoNCE, negatives of other classes alone                      implemented
-    II: scales of the classes on the fixed network, class-aware batches               implemented
+    II: scales of the classes on the fixed network, class-aware batches with two
+        images of a class at a time                                                   implemented
     III: a new network, CE(z, y) + T^2 KL(softmax(z_II / T) || softmax(z_soft / T))   implemented
     the new network's classifier fine-tuned, by class scales as in II                 implemented
 
@@ -15,13 +16,12 @@ before (and 55.4 for z_soft), later tables cite 56 from the paper.
 InfoNCE is that of MoCo: the positive is the momentum encoder's key of the query's image, negatives
 are the queue's keys without those of the query's class. As in the authors' code the key's view is
 strongly distorted, the query's is not; T is 0.2 for the contrast and 2 for the distillation, and a
-scale multiplies the whole logit. The queue has as many keys as there are training images: theirs
-has 115,712 on ImageNet-LT, of 115,846 images.
+scale multiplies the whole logit. The projection has 128 outputs. The queue has as many keys as
+there are training images: theirs has 115,712 on ImageNet-LT, of 115,846 images.
 
 Where ours is not theirs: keys are normalized by the statistics of a rank's batch, without MoCo's
 shuffle. While scales are trained BatchNorm keeps its statistics, and epochs and rate are those of
-the recipe's second stage; theirs are 5 epochs from 0.2, after 135 from 0.1. The projection has 128
-outputs.
+the recipe's second stage; theirs are 5 epochs from 0.2, after 135 from 0.1.
 """
 
 import copy
@@ -43,7 +43,13 @@ from ltbench.networks.projection import projection
 
 def scales_stage(name: str) -> Stage:
     """Return a stage that scales the classes of a fixed network."""
-    return Stage(name, samplers=("class_aware",), recipe_stage="stage2", passes=0, forward_passes=1)
+    return Stage(
+        name,
+        samplers=("class_aware(per_class=2)",),
+        recipe_stage="stage2",
+        passes=0,
+        forward_passes=1,
+    )
 
 
 class SSDHParams(HParams):
