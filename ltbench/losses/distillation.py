@@ -33,6 +33,7 @@ def distillation(
     check_shape("teacher_logits", teacher_logits, *logits.shape)
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
     check_value("power", power, "at least 0", holds=power >= 0)
+    logits, teacher_logits = (as_constant(each, each) for each in (logits, teacher_logits))
     log_target = (teacher_logits / temperature * power).log_softmax(dim=1)
     log_own = (logits / temperature).log_softmax(dim=1)
     return global_mean(

@@ -98,6 +98,19 @@ def test_mutual_distillation_of_large_logits_is_finite(dtype, epsilon):
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_half_precision_of_distillation_loses_no_more_than_its_own_rounding(power):
+    teacher = 5 * drawn(networks=1)[0]
+    logits = (teacher + 0.1 * drawn(networks=2)[1]).bfloat16().requires_grad_()
+    teacher = teacher.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        value = distillation(logits, teacher, 2.0, power)
+    exact = distillation(logits.double(), teacher.double(), 2.0, power)
+    torch.testing.assert_close(value, exact.float())
+    found, expected = (torch.autograd.grad(each, logits)[0] for each in (value, exact))
+    torch.testing.assert_close(found, expected)
+
+
 def test_half_precision_of_mutual_distillation_loses_no_more_than_its_own_rounding():
     logits = drawn().bfloat16()
     found = mutual_distillation(logits)

@@ -63,6 +63,7 @@ class DiVE(Method):
         arxiv="2103.15042",
     )
     category = "transfer"
+    version = 2
     teachers = (Teacher("balanced_softmax"),)
     oracle = "ssd_dive"
     HParams = DiVEHParams

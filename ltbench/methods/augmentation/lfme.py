@@ -84,7 +84,7 @@ class LFME(Method):
         arxiv="2001.01536",
     )
     category = "transfer"
-    version = 2
+    version = 3
     stages = (
         Stage(
             "train",

@@ -42,6 +42,7 @@ class RIDEDistill(RIDE):
     """RIDE that also matches the mean logits of a larger one."""
 
     title = "RIDE + distillation"
+    version = 2
     teachers = (Teacher("ride", {"experts": 6}, same=("reduced",)),)
     HParams = RIDEDistillHParams
     hparams: RIDEDistillHParams
