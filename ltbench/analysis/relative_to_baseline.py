@@ -10,6 +10,7 @@ from ltbench.analysis.significance import find_baseline
 from ltbench.analysis.training_cost import training_flops
 from ltbench.config.planning import BASELINE
 from ltbench.config.registry import MethodInfo
+from ltbench.core.exact import mean
 from ltbench.runs.store import Stored
 
 
@@ -21,15 +22,24 @@ class RelativeCost:
     known: bool
 
 
-def gain(entry: VariantResult, baseline: VariantResult | None) -> Fraction | None:
-    """Return the accuracy gain over softmax in points.
+def gain(
+    entry: VariantResult, baseline: VariantResult | None, records: Mapping[str, Stored]
+) -> tuple[Fraction, int] | None:
+    """Return the accuracy gain over softmax in points, and its number of seeds.
 
-    None for softmax itself, and if one of the two has no accuracy.
+    The mean over the seeds that both have. None for softmax itself, and without such a seed.
     """
     if baseline is None or entry is baseline:
         return None
-    ours, theirs = entry.values["acc"].mean, baseline.values["acc"].mean
-    return None if ours is None or theirs is None else ours - theirs
+    ours, theirs = (_accuracies(each, records) for each in (entry, baseline))
+    gains = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    return (100 * mean(gains), len(gains)) if gains else None
+
+
+def _accuracies(entry: VariantResult, records: Mapping[str, Stored]) -> dict[int, Fraction]:
+    """Return accuracies by seed."""
+    runs = (records[key].record for key in entry.values["acc"].keys)
+    return {run.job.seed: run.accuracy for run in runs if run.accuracy is not None}
 
 
 def relative_costs(

@@ -367,7 +367,8 @@ def _gains(data: _Data) -> FigureContent | None:
                 title=_label(entry),
             )
         )
-        overall.append(f"{_label(entry)} {_percent(gain(entry, softmax) or Fraction(0), '+')}")
+        points, _ = gain(entry, softmax, data.records) or (Fraction(0), 0)
+        overall.append(f"{_label(entry)} {_percent(points, '+')}")
     return f"Gain in overall accuracy: {', '.join(overall)} points.", panels
 
 

@@ -5,7 +5,7 @@ import pytest
 from ltbench.analysis.result_set import boards
 from ltbench.core.types import NetworkCost
 from ltbench.report.page.headlines import as_text, headlines
-from ltbench.report.page.overview import BoardSummary
+from ltbench.report.page.overview import ABSENT, BoardSummary
 
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
 A, B = ({"label": label, "method": label.lower()} for label in "AB")
@@ -89,3 +89,18 @@ def test_a_board_without_a_complete_variant_names_the_highest_so_far(toy):
     first, second = map(as_text, headlines(BoardSummary(board, toy.methods, records)))
     assert first == "Highest accuracy so far: A, 66.7 (1/2 seeds)."
     assert second.startswith("No variant has all seeds yet: ltbench run --grid ")
+
+
+def test_the_gain_in_the_overview_is_the_paired_difference(toy):
+    """A has run with seed 0 alone, with which softmax is worse than with seed 1."""
+    plan = toy.plan([SOFTMAX, A, B], seeds=(0, 1), splits=("longtailed",))
+    right = {("Softmax", 0): 100, ("Softmax", 1): 160, ("A", 0): 120}
+    made = (toy.answered(plan, label, seed, range(n)) for (label, seed), n in right.items())
+    records = toy.stored(*made)
+    (board,) = boards(plan, records)
+    of = BoardSummary(board, toy.methods, records)
+    softmax, a, b = board.entries
+    shown = of.gain(a)
+    assert (shown.mean, shown.n, shown.state) == (of.over_softmax["A"].difference, 1, "partial")
+    assert of.gain(softmax) is None
+    assert of.gain(b) is ABSENT

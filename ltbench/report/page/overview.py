@@ -7,7 +7,7 @@ from functools import cached_property
 
 from ltbench.analysis.metrics import Metric, metrics_in
 from ltbench.analysis.relative_to_baseline import gain, per_class_accuracy
-from ltbench.analysis.result_set import Estimate, VariantResult
+from ltbench.analysis.result_set import Estimate, State, VariantResult
 from ltbench.analysis.significance import Comparison, compare_with_baseline, find_baseline
 from ltbench.config.planning import BASELINE
 from ltbench.core.exact import fixed
@@ -54,11 +54,14 @@ class BoardSummary(BoardContext):
         return 1 + sum(accuracy(other) > accuracy(entry) for other in self.ranked)
 
     def gain(self, entry: VariantResult) -> Estimate | None:
-        """Return the accuracy gain over softmax in points."""
-        acc, points = entry.values["acc"], gain(entry, self.softmax)
-        if points is not None:
-            return replace(acc, mean=points, std=None)
-        return None if entry is self.softmax else ABSENT
+        """Return the accuracy gain over softmax in points, over common seeds."""
+        found = gain(entry, self.softmax, self.records)
+        if found is None:
+            return None if entry is self.softmax else ABSENT
+        points, n = found
+        acc = entry.values["acc"]
+        state: State = "complete" if n == acc.planned else "partial"
+        return replace(acc, mean=points, std=None, n=n, state=state)
 
     def verdict(self, entry: VariantResult) -> str | None:
         """Return the verdict on a variant against softmax."""
@@ -82,7 +85,13 @@ def _columns(of: BoardSummary) -> list[Column[VariantResult]]:
         ),
         Column("Method", of.name, names=True),
         metric_column(ACC),
-        Column("Gain", of.gain, POINTS, "highest", help="Accuracy gain over softmax, in points."),
+        Column(
+            "Gain",
+            of.gain,
+            POINTS,
+            "highest",
+            help="Accuracy gain over softmax, in points, over the seeds that both have.",
+        ),
         Column(
             "Better?",
             of.verdict,
