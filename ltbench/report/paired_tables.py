@@ -35,8 +35,8 @@ PHRASES: dict[Verdict, str] = {
 }
 
 METHOD = (
-    "Differences in points of accuracy, with 95 % bootstrap intervals over seeds and images. p: "
-    "McNemar's test on the same test images"
+    "Differences in points of accuracy, with 95 % bootstrap intervals over seeds and images, each "
+    "for itself. p: McNemar's test of these trained networks on the same test images"
 )
 UNPAIRED = "Intervals of groups and classes do not pair images and are conservative."
 

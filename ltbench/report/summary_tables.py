@@ -160,9 +160,11 @@ def boards_of(results: Results) -> str:
 def findings_caption(of: Leaderboard) -> str:
     """Return what findings are, and how many are not tested yet."""
     caption = (
-        "Claims of the literature with the published numbers, our numbers, and a verdict from "
-        "paired tests over seeds and images, at 5 % after Holm's correction. Fewer than three "
-        "seeds say little about other seeds."
+        "Claims of the literature with the published numbers, our numbers, and a verdict: paired "
+        "tests of the trained networks at 5 %, with Holm's correction, and 95 % intervals over "
+        "seeds and images, which are not corrected for the number of comparisons: with other seeds "
+        "a verdict that is just significant may be another. Fewer than three seeds say little "
+        "about them."
     )
     if not of.untested:
         return caption
