@@ -94,6 +94,7 @@ class Finding(Model):
             dataset.
         share: of the comparisons that must hold.
         fewest: comparisons below which the finding is not testable.
+        controls: variants that are no method of their own, which the wildcard does not stand for.
         causes: by recipe, why it does not hold there.
     """
 
@@ -106,6 +107,7 @@ class Finding(Model):
     compare: tuple[Predicate, ...] = Field(min_length=1)
     share: float = Field(1.0, gt=0, le=1)
     fewest: int = Field(1, ge=1)
+    controls: tuple[Term, ...] = ()
 
     @model_validator(mode="after")
     def _two_sides(self) -> Self:
@@ -301,15 +303,17 @@ def _sides(
 ) -> Iterator[tuple[Side, Side, Predicate]]:
     """Yield both sides of each comparison, wildcards expanded.
 
-    The wildcard stands for each variant under the board's recipe but that on the right and tuned
-    ones.
+    The wildcard stands for each variant under the board's recipe but that on the right, controls
+    and tuned ones.
     """
+    controls = [_find(control, board) for control in finding.controls]
     for comparison in finding.compare:
         left, right = comparison.left, comparison.right
         terms = [left]
         if left.method == ANY:
             excluded = None if right is None else _find(right, board)
-            others = (entry for entry in board.entries if entry is not excluded)
+            left_out = [excluded, *controls]
+            others = (e for e in board.entries if all(e is not each for each in left_out))
             terms = [_expanded(left, e) for e in others if not (e.variant.recipe or _tuned(e))]
         for term in terms:
             yield (term, board), (right or term, board if right else other), comparison

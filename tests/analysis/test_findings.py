@@ -151,6 +151,16 @@ def test_ua_is_compared_by_the_balanced_runs(toy):
     assert verdict(board, ra) == "holds"
 
 
+def test_the_wildcard_does_not_stand_for_controls(board):
+    """Of three others, cRT on softmax is left out; a control may be absent."""
+    controls = ({"method": "crt", "init_from": "softmax"}, {"method": "fasa"})
+    every = over(term("*"), term("softmax"))
+    [found] = board.evaluate(finding(every, controls=controls, fewest=2))
+    assert "BS + cRT" in found.ours
+    assert found.ours.replace("BS + cRT", "").count("cRT") == 0
+    assert verdict(board, every, controls=controls, fewest=3) == "not testable"
+
+
 def test_wildcard_and_share(board):
     any_over_bs = over(term("*"), term("balanced_softmax"))
     any_over_softmax = over(term("*"), term("softmax"))
