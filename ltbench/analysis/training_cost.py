@@ -3,10 +3,10 @@
 Both include init jobs, teachers and the trials of a tuned variant. Seconds are as measured: the
 time of a GPU, or the CPU time of all processes, as the wall time of cores that other work shares
 says little. FLOPs are counted from the records and are the same anywhere: the number of forward and
-backward passes of images, times the cost of the networks in the registry (ResNet-32, default
-hyper-parameters). A pass with a gradient counts as three forward passes, as backward is twice the
-arithmetic. Passes of training, of statistics, of tuning on held-out images and through teachers are
-counted, those of tests are not.
+backward passes of images, times the cost of the networks in the registry (with default
+hyper-parameters, and on ResNet-32 if it has none for the backbone). A pass with a gradient counts
+as three forward passes, as backward is twice the arithmetic. Passes of training, of statistics, of
+tuning on held-out images and through teachers are counted, those of tests are not.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -96,7 +96,11 @@ def training_flops(
     runs, baseline = _runs(entry, records), methods.get(BASELINE)
     if not runs or baseline is None or baseline.cost is None:
         return None
-    jobs = [_job_flops(record, methods, baseline.cost) for run in runs for record in run]
+    jobs = [
+        _job_flops(record, methods, baseline.cost_on(record.job.recipe.network) or baseline.cost)
+        for run in runs
+        for record in run
+    ]
     total = sum((megaflops for megaflops, _ in jobs), Fraction(0))
     return TrainingFlops(total / len(runs), all(known for _, known in jobs))
 
@@ -108,7 +112,7 @@ def _job_flops(
     info, job, settings = methods.get(record.method), record.job, record.job.stage_recipe
     stages = {stage.name: stage for stage in info.stages} if info else {}
     stage = (stages.get(job.stage) or Stage(job.stage)).resolve(job.hparams)
-    cost = info.cost if info and job.stage in stages else None
+    cost = info.cost_on(job.recipe.network) if info and job.stage in stages else None
     network, teachers = measured((cost or baseline).megaflops), Fraction(0)
     if info is not None:
         each = cost.teachers if cost else [baseline.megaflops] * len(info.teachers)

@@ -33,7 +33,8 @@ class MethodInfo(Model):
         validates_hparams: whether its class forbids what a JSON schema cannot say.
         load_hparams: returns the method's own model of them; else one is made from the schema.
         plugin_hash: of the source of a plugin's method.
-        cost: of its network, where it was measured; never of plugins.
+        cost: of its network on ResNet-32, where it was measured; never of plugins.
+        other_costs: the same on other backbones, by name.
     """
 
     key: str
@@ -56,6 +57,11 @@ class MethodInfo(Model):
     load_hparams: Callable[[], type[BaseModel]] | None = Field(None, exclude=True)
     plugin_hash: str | None = None
     cost: NetworkCost | None = None
+    other_costs: dict[str, NetworkCost] = Field(default_factory=dict)
+
+    def cost_on(self, backbone: str) -> NetworkCost | None:
+        """Return the cost on a backbone, on ResNet-32 if it was not measured there."""
+        return self.other_costs.get(backbone, self.cost)
 
     @cached_property
     def hparams_model(self) -> type[BaseModel]:

@@ -1,6 +1,7 @@
 """Cost of a method's network: parameters, and arithmetic of one prediction."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,22 +16,28 @@ from ltbench.methods.contract import Method
 from ltbench.networks import NetworkSpec
 
 SPEC = NetworkSpec("resnet32", classes=100)
+OTHERS = ("resnet8", "fastnet")
+"""Other networks of the boards that ship."""
 COUNTS = [int(500 * 0.01 ** (k / 99)) for k in range(100)]
 """CIFAR-100-LT, ratio 100."""
 
 
-def network_cost(kind: type[Method]) -> NetworkCost:
-    """Measure a method on ResNet-32 with the classes of CIFAR-100-LT.
+def network_cost(kind: type[Method], network: str = SPEC.backbone) -> NetworkCost:
+    """Measure a method on a small network with the classes of CIFAR-100-LT.
 
     Hyper-parameters are the defaults. Arithmetic is that of convolutions and matrix products, for
     one test image.
+
+    Args:
+        kind: the class of the method.
+        network: name of a backbone.
     """
-    method = _build(kind)
+    method = _build(kind, network)
     return NetworkCost(
         parameters=all_parameters(method),
         megaflops=_megaflops(method),
         teachers=tuple(
-            _megaflops(_build(METHODS[teacher.method], **teacher.hparams))
+            _megaflops(_build(METHODS[teacher.method], network, **teacher.hparams))
             for teacher in kind.teachers
         ),
     )
@@ -89,8 +96,10 @@ def _memory(value: Tensor) -> int:
     return value.untyped_storage().data_ptr()
 
 
-def _build(kind: type[Method], **hparams: Any) -> Method:
-    method = kind(SPEC, torch.tensor(COUNTS), kind.HParams(**hparams)).eval()
+def _build(kind: type[Method], network: str, **hparams: Any) -> Method:
+    method = kind(
+        replace(SPEC, backbone=network), torch.tensor(COUNTS), kind.HParams(**hparams)
+    ).eval()
     method.stage = method.stage_of(method.stages[-1].name)
     return method
 

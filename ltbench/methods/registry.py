@@ -13,7 +13,7 @@ from typing import Any
 from ltbench.config.registry import OWN
 from ltbench.methods import METHODS
 from ltbench.methods.contract import HParams, Method
-from ltbench.methods.cost import network_cost
+from ltbench.methods.cost import OTHERS, network_cost
 
 PATH = Path(__file__).with_name("registry.json")
 
@@ -69,7 +69,11 @@ def _has_validators(schema: Any) -> bool:
 def registry() -> str:
     """Return the content of registry.json, every method by its key."""
     methods = {
-        key: describe(method) | {"cost": asdict(network_cost(method))}
+        key: describe(method)
+        | {
+            "cost": asdict(network_cost(method)),
+            "other_costs": {name: asdict(network_cost(method, name)) for name in OTHERS},
+        }
         for key, method in METHODS.items()
     }
     return json.dumps(methods, indent=2, ensure_ascii=False) + "\n"

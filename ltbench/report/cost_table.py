@@ -99,12 +99,26 @@ class _Cost:
         return replace(acc, mean=number, std=None, n=n, state=state, keys=keys)
 
 
-def forward_cost(info: MethodInfo | None, methods: Mapping[str, MethodInfo]) -> Fraction | None:
-    """Return the registry's forward FLOPs of a method relative to softmax."""
+def forward_cost(
+    info: MethodInfo | None, methods: Mapping[str, MethodInfo], network: str = ""
+) -> Fraction | None:
+    """Return the registry's forward FLOPs of a method relative to softmax.
+
+    Args:
+        info: of the method.
+        methods: of the registry.
+        network: the backbone; ResNet-32 if the registry lacks it.
+    """
     baseline = methods.get(BASELINE)
-    if info is None or baseline is None or info.cost is None or baseline.cost is None:
-        return None
-    return forward_ratio(info.cost, baseline.cost)
+    ours, theirs = (each.cost_on(network) if each else None for each in (info, baseline))
+    return None if ours is None or theirs is None else forward_ratio(ours, theirs)
+
+
+def counted_on(of: BoardContext) -> str:
+    """Return the backbone on which the FLOPs of a board are counted."""
+    baseline, network = of.methods.get(BASELINE), of.board.recipe.network
+    known = baseline is not None and network in baseline.other_costs
+    return network if known else "resnet32"
 
 
 def _costs(of: BoardContext) -> list[_Cost]:
@@ -117,7 +131,9 @@ def _costs(of: BoardContext) -> list[_Cost]:
             time=training_time(entry, of.records),
             softmax_time=softmax_time,
             flops=of.costs.get(entry.variant.label),
-            forward=forward_cost(of.methods.get(entry.variant.method), of.methods),
+            forward=forward_cost(
+                of.methods.get(entry.variant.method), of.methods, of.board.recipe.network
+            ),
         )
         for entry in of.entries
     ]
@@ -134,7 +150,7 @@ COST: TableSpec[BoardContext, _Cost] = TableSpec(
         "Training FLOPs are counted, teachers and momentum networks included; a pass with a "
         "gradient counts as three forward passes; ~ if the registry does not know a network, "
         "which then counts as that of softmax. Forward FLOPs: of one prediction relative to "
-        "softmax, with ResNet-32 and default hyper-parameters."
+        f"softmax. Both are of {counted_on(of)} with 100 classes and default hyper-parameters."
     ),
     columns=lambda _: [
         Column("Method", lambda row: row.entry.variant.label, names=True),

@@ -11,7 +11,7 @@ from ltbench.config.planning import BASELINE
 from ltbench.config.registry import OWN, REGISTRY, MethodInfo
 from ltbench.config.survey import Section, SurveyEntry
 from ltbench.report.context import LABEL, BoardContext, metric_column
-from ltbench.report.cost_table import forward_cost
+from ltbench.report.cost_table import counted_on, forward_cost
 from ltbench.report.table import EXTRA, FINE_TIMES, ORDINAL, TIMES, Cell, Column, TableSpec
 
 SUMMARIZED = 10
@@ -133,7 +133,8 @@ def _summary_columns(of: BoardContext) -> list[Column[VariantResult]]:
         return Cell() if cost is None else Cell(cost.ratio, about=not cost.known)
 
     def prediction(entry: VariantResult) -> Fraction | None:
-        return forward_cost(of.methods.get(entry.variant.method), of.methods)
+        network = of.board.recipe.network
+        return forward_cost(of.methods.get(entry.variant.method), of.methods, network)
 
     return [
         LABEL,
@@ -150,7 +151,8 @@ SUMMARY: TableSpec[BoardContext, VariantResult] = TableSpec(
     caption=lambda of: (
         f"The most accurate variants, and softmax. Seeds: trained, of those planned. {of.rule} "
         "Training: FLOPs of all stages, init jobs and teachers, a pass with a gradient counted as "
-        "three forward passes; prediction: FLOPs of one forward pass; both relative to softmax."
+        "three forward passes; prediction: FLOPs of one forward pass; both relative to softmax, on "
+        f"{counted_on(of)} with 100 classes."
     ),
     columns=_summary_columns,
     rows=lambda of: of.leading(SUMMARIZED),

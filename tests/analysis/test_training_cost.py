@@ -92,3 +92,13 @@ def test_features_of_a_frozen_backbone_are_computed_once(toy):
 def test_an_unknown_network_counts_as_that_of_softmax_with_the_passes_it_declares(toy):
     assert of_one(toy, Stage("train", forward_passes=1.0), cost=None) == (4 * DRAWN, False)
     assert of_one(toy, Stage("train"), None, (Teacher("softmax"),)) == (4 * DRAWN, False)
+
+
+def test_flops_are_of_the_networks_on_the_backbone_of_the_recipe(toy):
+    """On the toy backbone the method's network is twice as large as softmax's."""
+    backbone = toy.recipe().network
+    larger = {backbone: replace(COST, megaflops=2 * PASS), "other": replace(COST, megaflops=9)}
+    plan = toy.plan([TOY, {"label": "A", "method": "a"}], splits=("longtailed",), seeds=(0,))
+    info = toy.methods["softmax"].model_copy(update={"other_costs": larger})
+    assert work_of(toy, plan, lambda record: record, a=info) == (6 * DRAWN, True)
+    assert info.cost_on("resnet50") == info.cost
