@@ -101,8 +101,9 @@ class Order:
 
 
 def _between(interval: tuple[Fraction, Fraction]) -> str:
+    """Return an interval to one decimal: two thousand resamples move the second."""
     low, high = interval
-    return f"{fixed(low, 2)} to {fixed(high, 2)}"
+    return f"{fixed(low, 1)} to {fixed(high, 1)}"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ def test_boards_stand_beside_the_tables_own_other_ratio():
     numbers = [[cell.content for cell in row[1:4]] for row in orders.rows]
     assert titles == ["fast", "before", ""]
     assert numbers[:2] == [[5, 1, 1], [4, 1, 1]]
+    intervals = [row[column].text for row in orders.rows for column in (4, 6)]
+    assert intervals[:4] == ["1.0 to 1.0"] * 4, "no digits that other resamples would change"
 
 
 def test_two_methods_have_no_order():
