@@ -111,6 +111,21 @@ def test_a_network_that_the_registry_lacks_counts_as_that_of_softmax(toy, costly
     assert texts(made(COST, boards(plan, records)[0], methods, records))["cRT"][2] == "~2.0x"
 
 
+def test_costs_are_of_the_backbone_of_the_board(toy, costly):
+    plan, records = costly
+    (board, *_), backbone = boards(plan, records), toy.recipe().network
+    on_board = {
+        key: toy.methods[key].model_copy(
+            update={"other_costs": {backbone: NetworkCost(1000, cost)}}
+        )
+        for key, cost in (("softmax", 50.0), ("crt", 75.0))
+    }
+    table = made(COST, board, toy.methods | on_board, records)
+    assert texts(table)["cRT"][5] == "1.50x"
+    assert f"Both are of {backbone} with" in table.caption
+    assert "Both are of resnet32 with" in made(COST, board, toy.methods, records).caption
+
+
 def test_no_cost_is_known_without_the_record_of_an_init_job(toy, costly):
     plan, records = costly
     init_job = toy.key_of(plan, "Softmax", 0)
