@@ -142,6 +142,13 @@ def test_a_sound_method_is_checked(tmp_path):
     assert [line[:2] for line in lines] == [["mine:"], ["passed", "declarations"]]
 
 
+def test_a_method_of_ones_own_needs_no_paper(tmp_path):
+    unpublished = SOUND.replace('"Mine"', '"Mine"\n    category = "re-sampling"')
+    (tmp_path / "mine.py").write_text(unpublished)
+    lines = rows(call("check", tmp_path / "mine.py", "--check", "declarations").output)
+    assert [line[:2] for line in lines] == [["mine:"], ["passed", "declarations"]]
+
+
 def test_a_broken_method_ends_with_one():
     text = call("check", BROKEN, "--check", "single_image_classes", code=1).output
     failed = [row[1] for row in rows(text) if row[0] == "failed"]
