@@ -375,10 +375,11 @@ class Method(nn.Module):
         By default a stream for each of the stage's samplers. Called after the statistics, on every
         rank; if a job resumes within an epoch, again with the saved state, and must return the
         same. So it depends only on `draw` and on buffers that change between epochs or, once an
-        epoch, here; and it draws from `draw.generator`, not from `self.rng`.
+        epoch, here; and it draws from `draw.generator("purpose")`, not from `self.rng`.
 
         Args:
-            draw: labels [N] of the training images; `draw.sampler(name)` are those of a sampler.
+            draw: labels [N] of the training images, on the CPU; steps and batch, the size of a
+                global batch; `draw.sampler(name)` are the images of a sampler.
 
         Returns:
             [steps, n] int64 positions in the training set for each name, on the CPU, of global
