@@ -91,6 +91,13 @@ def test_the_example_with_streams_passes_its_checks(tmp_path, checks):
     assert [verdict.state for verdict in found] == ["passed"] * len(checks)
 
 
+def test_the_training_script_runs():
+    namespace = {}
+    exec(blocks("docs/own-method.md", "python")[3], namespace)
+    assert 0 < namespace["loss"].item() < 2
+    assert len(namespace["batches"][0]) == 16
+
+
 def test_the_readme_example_of_a_loss_runs():
     (example,) = blocks("README.md", "python")
     processes.run([sys.executable, "-c", example], check=True)
