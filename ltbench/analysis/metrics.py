@@ -4,13 +4,16 @@ A metric is a fraction, exact and the same on any processor, that is printed in 
 add an entry to `_ENTRIES`; a plugin adds its own by a module-level `METRICS = [Metric(...)]`.
 """
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm, prod
+from pathlib import Path
 from typing import Literal, get_args
 
 from ltbench.config.errors import Location
+from ltbench.config.yaml_file import display
 from ltbench.core.exact import mean, mean_accuracy, measured, root
 from ltbench.core.groups import GROUPS, Group
 from ltbench.runs.record import EvaluationResult, Record
@@ -84,7 +87,10 @@ class Metric:
         try:
             value = self.compute(run) if self.compute else None
         except Exception as error:
-            raise location.error("plugin", f"fails: {type(error).__name__}: {error}") from error
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{display(Path(at.filename))}:{at.lineno}"
+            message = f"fails: {type(error).__name__}: {error} ({where})"
+            raise location.error("plugin", message) from error
         if not isinstance(value, Fraction | None):
             raise location.error(
                 "plugin", f"is a {type(value).__name__}; it has to be a Fraction or None"

@@ -145,8 +145,9 @@ class MethodRegistry:
             ConfigError: if there is no such method, with the nearest name.
         """
         if name not in self.names:
-            message = f"no method {format_value(name)}"
-            raise location.error("unknown-method", message, did_you_mean(name, self.names))
+            message, suggestion = f"no method {format_value(name)}", did_you_mean(name, self.names)
+            own = "one of your own needs --plugin FILE"
+            raise location.error("unknown-method", message, suggestion or own)
         return self.names[name]
 
 

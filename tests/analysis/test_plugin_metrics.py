@@ -79,6 +79,15 @@ def test_a_metric_that_is_not_a_fraction_is_refused(plugin, tmp_path, body):
     assert raised.value.problems[0].file == "metric a"
 
 
+def test_an_error_of_a_metric_is_told_with_its_line(plugin, tmp_path):
+    path = plugin(HEAD + 'def bad(run):\n    return 1 / 0\n\nMETRICS = [Metric("a", "A", "", bad)]')
+    with pytest.raises(ConfigError) as raised:
+        ltbench.load_runs(RECORDS, tmp_path, plugins=[path])
+    (problem,) = raised.value.problems
+    line = path.read_text().splitlines().index("    return 1 / 0") + 1
+    assert f"p.py:{line}" in problem.message
+
+
 def test_a_plugin_may_be_used_twice(plugin):
     path = plugin(BEST)
     read_registry([path])

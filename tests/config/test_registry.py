@@ -2,9 +2,11 @@ import json
 import sys
 from textwrap import dedent
 
+import pytest
+
 from ltbench.config import registry as module
 from ltbench.config.base import LATER
-from ltbench.config.errors import Location
+from ltbench.config.errors import ConfigError, Location
 from ltbench.config.registry import MethodInfo, load_registry
 from ltbench.core.types import Paper, Stage
 from tests.support import processes
@@ -57,6 +59,12 @@ def test_unknown_method_names_the_nearest(registry):
         ("g.yaml:12", "variants[2].method", "unknown-method")
     ]
     assert suggested(lambda: registry.get("balanced_sofmax", source)) == [["balanced_softmax"]]
+
+
+def test_an_unknown_method_may_be_one_of_a_plugin():
+    with pytest.raises(ConfigError) as raised:
+        load_registry().get("xyz_of_my_thesis")
+    assert "--plugin" in raised.value.problems[0].suggestion
 
 
 def test_defaults_are_filled_in_and_whole_numbers_become_numbers():
