@@ -94,7 +94,7 @@ def test_the_example_with_streams_passes_its_checks(tmp_path, checks):
 def test_the_training_script_runs():
     namespace = {}
     exec(blocks("docs/own-method.md", "python")[3], namespace)
-    assert 0 < namespace["loss"].item() < 2
+    assert namespace["loss"].item() > 0
     assert len(namespace["batches"][0]) == 16
 
 
