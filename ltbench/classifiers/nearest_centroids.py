@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_shape, check_value
 from ltbench.losses.counts import as_constant
 
@@ -44,7 +45,7 @@ class NearestCentroids(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return scores [B, C] of features [B, D], in at least float32."""
         check_shape("features", features, "B", self.centroids.shape[1])
-        features = as_constant(features, features)
+        features = at_least_float32(features)
         centroids = as_constant(self.centroids, features)
         squares = (features[:, None] - centroids).square().sum(dim=2)  # [B, K]
         values, order = squares.topk(self.nearest, dim=1, largest=False)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ltbench.core.autocast import no_autocast
+from ltbench.core.autocast import at_least_float32, no_autocast
 from ltbench.core.checks import check_choice, check_labels, check_shape
 from ltbench.losses.counts import as_constant
 from ltbench.networks.class_statistics import ClassMeans
@@ -69,7 +69,7 @@ class NearestClassMean(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return closeness [B, C] of features [B, D], in at least float32."""
         mean, centroids = (as_constant(each, features) for each in (self.mean, self.centroids))
-        features = self._transform(as_constant(features, features), mean)
+        features = self._transform(at_least_float32(features), mean)
         if self.distance == "cos":
             with no_autocast(features):
                 return features @ centroids.T / features.shape[1]

@@ -1,4 +1,4 @@
-"""Arithmetic that autocast leaves in the precision of its inputs."""
+"""Arithmetic in single precision under autocast."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -11,3 +11,8 @@ def no_autocast(values: Tensor) -> AbstractContextManager[object]:
     if values.is_meta:  # a device without autocast
         return nullcontext()
     return torch.autocast(values.device.type, enabled=False)
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Return values in single precision, or in their own if that is higher."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -6,8 +6,8 @@ CVPR 2021 (arXiv:2104.00885).
 
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.losses.binary import binary, one_vs_all_targets
-from ltbench.losses.counts import as_constant
 
 
 def adaptive_class_suppression(logits: Tensor, labels: Tensor, threshold: float = 0.7) -> Tensor:
@@ -22,5 +22,5 @@ def adaptive_class_suppression(logits: Tensor, labels: Tensor, threshold: float 
         threshold: of the probabilities (xi of the paper).
     """
     targets = one_vs_all_targets(labels, logits.shape)
-    mistaken = as_constant(logits, logits).detach().sigmoid() >= threshold
+    mistaken = at_least_float32(logits).detach().sigmoid() >= threshold
     return binary(logits, targets, targets | mistaken)

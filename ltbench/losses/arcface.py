@@ -9,8 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_value
-from ltbench.losses.counts import as_constant
 from ltbench.losses.finite_gradients import angles
 
 
@@ -34,7 +34,7 @@ def arcface_logits(
     """
     check_labels(labels, cosines.shape)
     check_value("margin", margin, "0 <= margin < pi", holds=0 <= margin < math.pi)
-    cosines = as_constant(cosines, cosines)
+    cosines = at_least_float32(cosines)
     if margin == 0:
         return scale * cosines
     own = cosines.gather(1, labels[:, None])  # [B, 1]

@@ -7,6 +7,7 @@ Xu, Liu, Yang, Chai, Yuan, "Learning Imbalanced Data with Vision Transformers", 
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_shape, check_value
 from ltbench.core.distributed import global_mean
 from ltbench.losses.binary import one_vs_all_targets
@@ -54,7 +55,7 @@ def balanced_binary(
     check_shape("counts", counts, logits.shape[-1])
     check_value("smoothing", smoothing, "0 to 1", holds=0 <= smoothing <= 1)
     own = one_vs_all_targets(labels, logits.shape)
-    adjusted = as_constant(logits, logits) + as_constant(log_odds(counts), logits)
+    adjusted = at_least_float32(logits) + as_constant(log_odds(counts), logits)
     targets = own.to(adjusted.dtype) * (1 - smoothing) + smoothing / logits.shape[1]
     losses = F.binary_cross_entropy_with_logits(adjusted, targets, reduction="none")
     return global_mean(losses.sum(dim=1))

@@ -7,9 +7,9 @@ CVPR 2022 (arXiv:2207.09052).
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_shape
 from ltbench.losses.contrast import contrast, other_samples
-from ltbench.losses.counts import as_constant
 
 
 def balanced_contrast(
@@ -32,7 +32,7 @@ def balanced_contrast(
     check_shape("similarities", similarities, len(labels), len(contrast_labels))
     check_shape("contrast_labels", contrast_labels, "M")
     check_labels(positions, similarities.shape, "positions")
-    similarities = as_constant(similarities, similarities)
+    similarities = at_least_float32(similarities)
     others, same = other_samples(similarities, labels, contrast_labels, positions)  # [A, M]
     sizes = F.one_hot(contrast_labels, classes).sum(dim=0)[contrast_labels]  # [M]
     return contrast(similarities, same, others / (sizes - same))

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_shape, check_some
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant
@@ -47,7 +48,7 @@ def binary(
     check_shape("logits", logits, "B", "C")
     check_shape("targets", targets, *logits.shape)
     check_some("logits", len(logits))
-    logits = as_constant(logits, logits)
+    logits = at_least_float32(logits)
     signed = torch.where(targets, logits, -logits)  # [B, C]
     terms = F.logsigmoid(signed)
     if gamma:

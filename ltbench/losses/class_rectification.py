@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_shape, check_value
-from ltbench.losses.counts import as_constant, check_counts, class_sizes, or_one
+from ltbench.losses.counts import check_counts, class_sizes, or_one
 from ltbench.losses.triplets import largest, minority_classes
 
 
@@ -59,7 +60,7 @@ def class_rectification(
     check_shape("counts", counts, classes)
     check_value("margin", margin, "at least 0", holds=margin >= 0)
     check_value("hardest", hardest, "at least 1", holds=hardest >= 1)
-    of_class = as_constant(probabilities, probabilities)[:, labels].T  # [N, N], a row per anchor
+    of_class = at_least_float32(probabilities)[:, labels].T  # [N, N], a row per anchor
     own = labels[:, None] == labels
     minority = minority_classes(F.one_hot(labels, classes).sum(dim=0), size, counts)
     others = own & ~torch.eye(size, dtype=torch.bool, device=labels.device)

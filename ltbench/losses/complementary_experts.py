@@ -6,6 +6,7 @@ ICCV 2021 (arXiv:2108.02385).
 
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_shape
 from ltbench.core.distributed import all_sum, world_size
 from ltbench.losses.counts import as_constant, or_one
@@ -28,7 +29,7 @@ def complementary_experts(logits: Tensor, labels: Tensor, groups: Tensor) -> dic
     check_shape("logits", logits, "E", "B", "C")
     check_labels(labels, logits.shape[1:])
     check_shape("groups", groups, len(logits), logits.shape[2])
-    logits = as_constant(logits, logits)
+    logits = at_least_float32(logits)
     experts = len(logits)
     own = groups[:, labels]  # [E, B]
     totals = or_one(all_sum(own.sum(dim=1)))  # [E]

@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench.core.autocast import no_autocast
+from ltbench.core.autocast import at_least_float32, no_autocast
 from ltbench.core.checks import check_shape, check_some
 from ltbench.core.distributed import global_mean
-from ltbench.losses.counts import as_constant, or_one
+from ltbench.losses.counts import or_one
 
 
 def unit_rows(values: Tensor) -> Tensor:
     """Return values [..., D] divided by their length, in at least float32."""
-    return F.normalize(as_constant(values, values), dim=-1)
+    return F.normalize(at_least_float32(values), dim=-1)
 
 
 def similarities(anchors: Tensor, samples: Tensor, temperature: float) -> Tensor:
@@ -33,7 +33,7 @@ def similarities(anchors: Tensor, samples: Tensor, temperature: float) -> Tensor
     Returns:
         [A, M].
     """
-    anchors, samples = as_constant(anchors, anchors), as_constant(samples, samples)
+    anchors, samples = at_least_float32(anchors), at_least_float32(samples)
     with no_autocast(anchors):
         return anchors @ samples.T / temperature
 
@@ -79,7 +79,7 @@ def contrast(
     check_shape("scores", scores, "A", "M")
     check_some("scores", len(scores))
     check_shape("positives", positives, *scores.shape)
-    scores = as_constant(scores, scores)
+    scores = at_least_float32(scores)
     weights, inside = positives.detach().to(scores.dtype), scores
     if counted is not None:
         check_shape("counted", counted, *scores.shape)

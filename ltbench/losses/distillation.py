@@ -9,9 +9,9 @@ Xiang, Hospedales, Lu, "Deep Mutual Learning", CVPR 2018 (arXiv:1706.00384).
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_shape, check_some, check_value
 from ltbench.core.distributed import global_mean
-from ltbench.losses.counts import as_constant
 
 
 def distillation(
@@ -33,7 +33,7 @@ def distillation(
     check_shape("teacher_logits", teacher_logits, *logits.shape)
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
     check_value("power", power, "at least 0", holds=power >= 0)
-    logits, teacher_logits = (as_constant(each, each) for each in (logits, teacher_logits))
+    logits, teacher_logits = (at_least_float32(each) for each in (logits, teacher_logits))
     log_target = (teacher_logits / temperature * power).log_softmax(dim=1)
     log_own = (logits / temperature).log_softmax(dim=1)
     return global_mean(
@@ -56,7 +56,7 @@ def mutual_distillation(logits: Tensor, epsilon: float = 0.0) -> Tensor:
     check_shape("logits", logits, "K", "B", "C")
     check_some("logits", logits.shape[1])
     check_value("epsilon", epsilon, "at least 0", holds=epsilon >= 0)
-    log_target = as_constant(logits, logits).log_softmax(dim=2)
+    log_target = at_least_float32(logits).log_softmax(dim=2)
     target = log_target.exp()
     log_own = (target + epsilon).log() if epsilon else log_target
     others = log_own.sum(dim=0) - log_own  # [K, B, C], the logarithms of the other networks

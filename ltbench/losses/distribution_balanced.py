@@ -7,6 +7,7 @@ Datasets", ECCV 2020 (arXiv:2007.09654).
 import torch
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_shape
 from ltbench.losses.binary import binary
 from ltbench.losses.counts import as_constant, class_sizes
@@ -87,7 +88,7 @@ def distribution_balanced(
     check_shape("targets", targets, *logits.shape)
     check_shape("bias", bias, logits.shape[1])
     check_shape("weights", weights, *logits.shape)
-    logits = as_constant(logits, logits)
+    logits = at_least_float32(logits)
     shifted = logits - as_constant(bias, logits)
     shifted = torch.where(targets, shifted, scale * shifted)
     weights = torch.where(targets, weights, weights / scale)

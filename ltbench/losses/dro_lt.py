@@ -7,9 +7,9 @@ Samuel, Chechik, "Distributional Robustness Loss for Long-tail Learning", ICCV 2
 import torch
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_shape, check_value
 from ltbench.core.distributed import gather, gather_with_gradient, global_mean, own_positions
-from ltbench.losses.counts import as_constant
 
 
 def dro_lt(
@@ -32,7 +32,7 @@ def dro_lt(
     check_labels(labels, (len(features), len(means)))
     check_shape("radii", radii, len(features))
     check_value("temperature", temperature, "above 0", holds=temperature > 0)
-    features = as_constant(features, features)
+    features = at_least_float32(features)
     every, radius = gather_with_gradient(features), gather_with_gradient(radii.to(features.dtype))
     same = labels[:, None] == gather(labels)  # [B, N]
     own = means.to(features.dtype)[labels]  # [B, D]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_shape, check_value
 from ltbench.core.distributed import all_sum, gather, own_rows, world_size
 from ltbench.losses.counts import as_constant, check_counts, or_one
@@ -49,7 +50,7 @@ def group_log_softmax(logits: Tensor, groups: Tensor) -> Tensor:
     """
     check_shape("logits", logits, "B", "K + C")
     check_shape("groups", groups, "C")
-    logits = as_constant(logits, logits)
+    logits = at_least_float32(logits)
     numbers = torch.arange(logits.shape[1] - len(groups), device=logits.device)  # [K]
     columns = torch.cat([numbers, groups])  # the group of each output
     outside = columns != numbers.unsqueeze(1)  # [K, K + C]

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_shape
 from ltbench.core.distributed import global_mean
-from ltbench.losses.counts import as_constant
 
 EXCLUDED = -30.0
 """Logit of the label in the experts' softmax over the other classes, as in the authors' code."""
@@ -31,7 +31,7 @@ def hardest_negative(logits: Tensor, labels: Tensor) -> Tensor:
     """
     check_shape("logits", logits, "E", "B", "C")
     check_labels(labels, logits.shape[1:])
-    logits = as_constant(logits, logits)
+    logits = at_least_float32(logits)
     classes = logits.shape[2]
     own = F.one_hot(labels, classes).bool()
     mean = logits.mean(dim=0)  # [B, C]

@@ -7,6 +7,7 @@ Park, Lim, Jeon, Choi, "Influence-Balanced Loss for Imbalanced Visual Classifica
 import torch
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_shape
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant
@@ -39,11 +40,11 @@ def influence_balanced(
         gamma: focusing exponent, at least 0.
         epsilon: added to the influence, as in the authors' code.
     """
-    losses = cross_entropies(as_constant(logits, logits), labels)  # [B]
+    losses = cross_entropies(at_least_float32(logits), labels)  # [B]
     check_shape("features", features, len(logits), "D")
     check_shape("weights", weights, logits.shape[1])
     residuals = -2 * torch.expm1(-losses)  # ||p - y||_1 = 2 (1 - p_y)
-    influences = residuals * as_constant(features, features).abs().sum(dim=1)
+    influences = residuals * at_least_float32(features).abs().sum(dim=1)
     losses = as_constant(weights, logits)[labels] * losses
     # A loss of exactly 0 would have an infinite slope to the power of gamma < 1.
     missed = torch.finfo(losses.dtype).tiny - torch.expm1(-losses)

@@ -7,9 +7,9 @@ van den Oord, Li, Vinyals, "Representation Learning with Contrastive Predictive 
 import torch
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_shape, check_value
 from ltbench.losses.contrast import contrast, similarities
-from ltbench.losses.counts import as_constant
 
 
 def info_nce(
@@ -32,7 +32,7 @@ def info_nce(
     """
     check_shape("positives", positives, *queries.shape)
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
-    products = as_constant(queries, queries) * as_constant(positives, positives)
+    products = at_least_float32(queries) * at_least_float32(positives)
     positive = products.sum(dim=1, keepdim=True) / temperature  # [B, 1]
     negative = similarities(queries, negatives, temperature)  # [B, K]
     is_positive = torch.cat([torch.ones_like(positive), torch.zeros_like(negative)], dim=1)

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_choice, check_shape, check_value
 from ltbench.losses.contrast import contrast, similarities
-from ltbench.losses.counts import as_constant
 
 Unused = Literal["negative", "zero"]
 """Positives that were not drawn: counted as they are, or with similarity 0."""
@@ -71,7 +71,7 @@ def k_positive(
     check_shape("drawn", drawn, *same.shape)
     check_value("temperature", temperature, "more than 0", holds=temperature > 0)
     check_choice("unused", unused, Unused)
-    products = as_constant(queries, queries) * as_constant(keys, keys)
+    products = at_least_float32(queries) * at_least_float32(keys)
     own = products.sum(dim=1, keepdim=True) / temperature  # [B, 1]
     others = similarities(queries, queue, temperature)  # [B, K]
     if unused == "zero":

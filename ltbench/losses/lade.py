@@ -7,6 +7,7 @@ Hong et al., "Disentangling Label Distribution for Long-tailed Visual Recognitio
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_shape
 from ltbench.core.distributed import all_sum, gather, world_size
 from ltbench.losses.counts import as_constant, class_sizes
@@ -34,7 +35,7 @@ def lader(logits: Tensor, labels: Tensor, counts: Tensor, penalty: float = 0.1) 
     """
     check_labels(labels, logits.shape)
     check_shape("counts", counts, logits.shape[1])
-    logits = as_constant(logits, logits)
+    logits = at_least_float32(logits)
     sizes = class_sizes(counts)
     prior = sizes / sizes.sum()
     weights = (1 / len(counts) + PRIOR_EPSILON) / (prior + PRIOR_EPSILON)  # [C]

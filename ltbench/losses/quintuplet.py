@@ -6,6 +6,7 @@ Huang, Li, Loy, Tang, "Learning Deep Representation for Imbalanced Classificatio
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import MOST_CLASSES, check_labels, check_shape, check_value
 from ltbench.core.distributed import gather, global_mean
 from ltbench.losses.counts import as_constant
@@ -36,7 +37,7 @@ def quintuplet(
     check_shape("known", known, *distances.shape)
     holds = len(margins) == 3 and min(margins) >= 0
     check_value("margins", margins, "three, at least 0", holds=holds)
-    distances = as_constant(distances, distances)
+    distances = at_least_float32(distances)
     same, other, farthest, negative = distances.unbind(dim=1)
     has_same, has_other, _, has_negative = known.unbind(dim=1)
     sizes = (labels[:, None] == gather(labels)).sum(dim=1)

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import MOST_CLASSES, check_labels, check_shape, check_value
-from ltbench.losses.counts import as_constant, or_one
+from ltbench.losses.counts import or_one
 from ltbench.losses.finite_gradients import root
 
 
@@ -39,7 +40,7 @@ def range_loss(
     check_labels(labels, (len(features), MOST_CLASSES))
     check_value("margin", margin, "at least 0", holds=margin >= 0)
     check_value("hardest", hardest, "at least 1", holds=hardest >= 1)
-    features = as_constant(features, features)
+    features = at_least_float32(features)
     first = (labels[:, None] == labels).long().argmax(dim=1)  # [N], of the class, as its name
     return (
         _within(features, first, hardest, squared=squared),

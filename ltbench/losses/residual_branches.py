@@ -7,9 +7,10 @@ in the form of the authors' code.
 import torch
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_shape, check_value
 from ltbench.core.distributed import global_mean
-from ltbench.losses.counts import as_constant, class_sizes
+from ltbench.losses.counts import class_sizes
 
 
 def nested_groups(counts: Tensor, medium_from: float, few_from: float) -> Tensor:
@@ -47,5 +48,5 @@ def branch_loss(logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
     check_shape("groups", groups, len(logits), logits.shape[2])
     own = groups[:, labels]  # [K, B]
     picked = labels.expand(len(logits), -1)[..., None]  # [K, B, 1]
-    likelihood = as_constant(logits, logits).softmax(dim=2).gather(2, picked).squeeze(2)
+    likelihood = at_least_float32(logits).softmax(dim=2).gather(2, picked).squeeze(2)
     return global_mean(-(likelihood + 1e-7).log().flatten(), own.flatten())

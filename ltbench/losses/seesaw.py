@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_shape
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.cross_entropy import cross_entropy
@@ -40,7 +41,7 @@ def seesaw(
     """
     check_labels(labels, logits.shape)
     check_shape("seen", seen, logits.shape[1])
-    logits = as_constant(logits, logits)
+    logits = at_least_float32(logits)
     log_seen = as_constant(or_one(seen).double().log(), logits)  # [C]
     mitigation = -F.relu(log_seen[labels].unsqueeze(1) - log_seen)  # log M / p, [B, C]
     log_scores = logits.detach().log_softmax(dim=1)

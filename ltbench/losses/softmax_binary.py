@@ -8,6 +8,7 @@ which Alshammari et al. train classifiers: "Long-Tailed Recognition via Weight B
 import torch
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_shape, check_value
 from ltbench.core.distributed import global_mean
 from ltbench.losses.binary import one_vs_all_targets
@@ -38,7 +39,7 @@ def softmax_binary(logits: Tensor, labels: Tensor, weights: Tensor, floor: float
     check_value("floor", floor, "at least 0", holds=floor >= 0)
     if logits.shape[1] < 2:
         raise ValueError("logits: expected at least two classes")
-    present, absent = _log_probabilities(as_constant(logits, logits))
+    present, absent = _log_probabilities(at_least_float32(logits))
     terms = -torch.where(own, present, absent)  # [B, C]
     if floor > 0:
         product = (present + absent).detach().exp()

@@ -9,10 +9,10 @@ loss, its logit counts nowhere, and its gate is open.
 import torch
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_shape
 from ltbench.core.distributed import global_mean
 from ltbench.core.tree import Tree
-from ltbench.losses.counts import as_constant
 
 CAP = 10.0
 """Largest score of a class in training."""
@@ -29,7 +29,7 @@ def node_log_softmax(logits: Tensor, tree: Tree) -> Tensor:
         [B, E], in at least float32.
     """
     check_shape("logits", logits, "B", len(tree.origins))
-    logits = as_constant(logits, logits)
+    logits = at_least_float32(logits)
     origins = tree.origins.expand_as(logits)
     shape = len(logits), len(tree.decides)
     least = logits.new_full(shape, -torch.inf)
@@ -67,7 +67,7 @@ def tree_scores(logits: Tensor, tree: Tree, gates: Tensor) -> Tensor:
     """
     check_shape("logits", logits, "B", len(tree.origins))
     check_shape("gates", gates, len(logits), len(tree.decides))
-    logits = as_constant(logits, logits)
+    logits = at_least_float32(logits)
     opened = (gates | ~tree.decides)[:, tree.nodes].long().cumprod(dim=1).bool()  # [B, L + 1, C]
     counted = opened & tree.decides[tree.nodes]
     return torch.where(counted, logits[:, tree.edges], 0).sum(dim=1)

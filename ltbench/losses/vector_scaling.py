@@ -7,6 +7,7 @@ class-dependent temperatures (CDT); with margins it is that of LDAM and RoBal.
 
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.checks import check_labels, check_shape
 from ltbench.losses.class_weights import inverse_weights
 from ltbench.losses.counts import as_constant
@@ -48,7 +49,7 @@ def vector_scaling(
         margins, at_label = as_constant(margins, logits), labels.unsqueeze(1)
         logits = logits.to(margins.dtype).scatter_add(1, at_label, -margins[at_label])
     if scale != 1:
-        logits = scale * as_constant(logits, logits)
+        logits = scale * at_least_float32(logits)
     if offsets is not None:
         logits = logits + as_constant(offsets, logits)
     return cross_entropy(logits, labels, weights)

@@ -36,6 +36,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.distributed import global_mean
 from ltbench.losses import cross_entropy
 from ltbench.losses.counts import as_constant, tail
@@ -90,7 +91,7 @@ def transferred(features: Tensor, source: Tensor, target: Tensor, projected: Ten
 
 def logit_penalty(logits: Tensor) -> Tensor:
     """Return the mean squared length of logits [B, C], the "m-L2" loss."""
-    return global_mean(as_constant(logits, logits).square().sum(dim=1))
+    return global_mean(at_least_float32(logits).square().sum(dim=1))
 
 
 class FilteredNetwork(Network):

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from ltbench.augment import MixedBatch, mix
 from ltbench.augment.mixing import box, paste
 from ltbench.classifiers import linear
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.batch import Batch
 from ltbench.core.distributed import global_mean
 from ltbench.losses import scaled_to_classes
@@ -92,7 +93,7 @@ def consistency(projections: tuple[Tensor, Tensor], predictions: tuple[Tensor, T
 
 def _cosines(predictions: Tensor, projections: Tensor) -> Tensor:
     """Return cosines [B] of rows, without gradient for projections."""
-    predictions, projections = (as_constant(x, x) for x in (predictions, projections.detach()))
+    predictions, projections = (at_least_float32(x) for x in (predictions, projections.detach()))
     return F.cosine_similarity(predictions, projections)
 
 

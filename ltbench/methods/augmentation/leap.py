@@ -33,6 +33,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
+from ltbench.core.autocast import at_least_float32
 from ltbench.losses import cross_entropy
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.finite_gradients import angles
@@ -138,7 +139,7 @@ class LEAP(Method):
         features = self.network.features(batch.images)
         self.keep_angles(features.detach().double(), batch.labels)
         cosines = self.network.classifier(features) / hparams.scale
-        cosines = as_constant(cosines, cosines)  # [B, C]
+        cosines = at_least_float32(cosines)  # [B, C]
         clouds = torch.zeros_like(cosines)
         if self.progress.fraction >= hparams.start:
             noise = self.rng.normal(batch.labels, self.spec.classes)

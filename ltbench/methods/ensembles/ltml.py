@@ -32,9 +32,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear, one_vs_all
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.distributed import global_mean
 from ltbench.losses import balancing_weights, binary, cross_entropy, one_vs_all_targets
-from ltbench.losses.counts import as_constant
 from ltbench.methods.contract import Batch, EpochDraw, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.multi_expert import ExpertClassifiers, build_last_stages
@@ -90,7 +90,7 @@ class LTML(Method):
         """Return each branch's loss on its batch, and disagreement on both."""
         uniform, balanced = batch["instance"], batch["class_aware"]
         logits = self.network(torch.cat([uniform.images, balanced.images]))  # [2, B, C]
-        logits = as_constant(logits, logits)
+        logits = at_least_float32(logits)
         images = len(uniform)
         differences = (logits[0] - logits[1]).square().mean(dim=1)  # [B]
         apart = global_mean(differences[:images]) + global_mean(differences[images:])

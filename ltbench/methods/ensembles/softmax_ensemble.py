@@ -21,7 +21,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from ltbench.losses.counts import as_constant
+from ltbench.core.autocast import at_least_float32
 from ltbench.methods.contract import Method, NetworkSpec, Paper, Stage, Teacher, TrainedTeacher
 from ltbench.methods.rebalancing.softmax import Softmax
 
@@ -45,7 +45,7 @@ class MeanPrediction(nn.Module):
         """Return log probabilities [B, classes] of images [B, C, H, W]."""
         predictions = [cast("Method", member).predict(images) for member in self.members]
         logits = torch.stack(predictions)  # [M, B, classes]
-        logs = as_constant(logits, logits).log_softmax(dim=2)
+        logs = at_least_float32(logits).log_softmax(dim=2)
         return logs.logsumexp(dim=0) - math.log(len(predictions))
 
 

@@ -31,9 +31,9 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import Tensor
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.distributed import gather, gather_with_gradient
 from ltbench.losses import class_imbalance, class_rectification, cross_entropy
-from ltbench.losses.counts import as_constant
 from ltbench.methods.contract import Batch, HParams, Loss, Method, NetworkSpec, Paper, Stage
 
 
@@ -85,7 +85,7 @@ class CRL(Method):
         if self.alpha == 0:
             return classes
         triplets = class_rectification(
-            gather_with_gradient(as_constant(logits, logits).softmax(dim=1)),
+            gather_with_gradient(at_least_float32(logits).softmax(dim=1)),
             gather(batch.labels),
             self.counts,
             self.hparams.margin,

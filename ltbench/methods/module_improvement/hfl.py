@@ -31,6 +31,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.distributed import all_sum, world_size
 from ltbench.core.tree import average_linkage, group_sizes
 from ltbench.losses.counts import as_constant, or_one
@@ -78,7 +79,7 @@ def group_loss(logits: Tensor, labels: Tensor, members: Tensor) -> Tensor:
     """
     inside = members[labels]
     targets = torch.where(inside, labels, members.int().argmax())
-    logits = as_constant(logits, logits).masked_fill(~members, -torch.inf)
+    logits = at_least_float32(logits).masked_fill(~members, -torch.inf)
     losses = cross_entropies(logits, targets) * inside
     return world_size() * losses.sum() / or_one(all_sum(inside.sum()))
 
@@ -196,7 +197,7 @@ class HFL(Method):
         Levels that are not trained yet leave the probabilities as they are.
         """
         logits = self.network(images)
-        found = as_constant(logits, logits).log_softmax(dim=1)
+        found = at_least_float32(logits).log_softmax(dim=1)
         if self.stage.name not in LEVELS:
             return found
         for level in range(self.level + 1):

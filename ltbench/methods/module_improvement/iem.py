@@ -32,10 +32,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.distributed import gather
 from ltbench.losses import cross_entropy
 from ltbench.losses.contrast import unit_rows
-from ltbench.losses.counts import as_constant
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.methods.weight_transfer import BACKBONE
 from ltbench.networks import NetworkSpec, build_backbone
@@ -134,6 +134,6 @@ class IEM(Method):
         """Return log-probabilities: the mean of classifier's and memory's."""
         features = self.network.features(images)
         logits = self.network.classifier(features)
-        of_classes = as_constant(logits, logits).log_softmax(dim=1)
+        of_classes = at_least_float32(logits).log_softmax(dim=1)
         of_memory = self.network.memory(self.network.queries(features))
         return torch.stack([of_classes, of_memory]).logsumexp(dim=0) - math.log(2)

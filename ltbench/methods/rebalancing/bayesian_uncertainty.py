@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from ltbench.core.autocast import no_autocast
+from ltbench.core.autocast import at_least_float32, no_autocast
 from ltbench.losses import cross_entropy
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.finite_gradients import angles, root
@@ -174,7 +174,7 @@ class BayesianUncertainty(Method):
     def update_statistics(self, batch: Batch) -> None:
         """Add the uncertainties of images."""
         features = self.network.features(batch.images)
-        features = as_constant(features, features)
+        features = at_least_float32(features)
         weight = as_constant(self.network.get_parameter("classifier.weight"), features)
         with no_autocast(features):
             logits = [(features * mask.to(features.dtype)) @ weight.T for mask in self.masks]
@@ -196,7 +196,7 @@ class BayesianUncertainty(Method):
             kept = self.dropout(self.rng.uniform(features, features.shape[1]))
             dropped = features * kept.to(features.dtype)
             return cross_entropy(self.network.classifier(dropped), batch.labels)
-        features = as_constant(features, features)
+        features = at_least_float32(features)
         weight = as_constant(self.network.get_parameter("classifier.weight"), features)
         variances = features.detach().square() * (hparams.rate / (1 - hparams.rate))
         logits = uncertain_logits(

@@ -29,7 +29,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
-from ltbench.core.autocast import no_autocast
+from ltbench.core.autocast import at_least_float32, no_autocast
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant
 from ltbench.losses.vector_scaling import vector_scaling
@@ -181,5 +181,5 @@ class DomainBalancing(Method):
         )
         if gates is None:
             return loss
-        missed = as_constant(gates, gates) - as_constant(beta[batch.labels], gates)
+        missed = at_least_float32(gates) - as_constant(beta[batch.labels], gates)
         return {"classes": loss, "gates": hparams.weight * global_mean(missed.square())}

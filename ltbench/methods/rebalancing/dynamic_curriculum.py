@@ -38,6 +38,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.distributed import all_sum, gather, gather_with_gradient, global_mean
 from ltbench.losses.contrast import unit_rows
 from ltbench.losses.counts import as_constant, or_one
@@ -193,7 +194,7 @@ class DynamicCurriculum(Method):
         embeddings = unit_rows(embeddings)
         triplets = easy_anchor_triplets(
             gather_with_gradient(embeddings),
-            gather(as_constant(logits, logits).softmax(dim=1)),
+            gather(at_least_float32(logits).softmax(dim=1)),
             gather(batch.labels),
             self.counts,
             hparams.images,
