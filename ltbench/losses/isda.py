@@ -5,10 +5,9 @@ Wang, Pan, Song, Zhang, Wu, Huang, "Implicit Semantic Data Augmentation for Deep
 with normal noise.
 """
 
-import torch
 from torch import Tensor
 
-from ltbench.core.autocast import no_autocast
+from ltbench.core.autocast import at_least_float32, no_autocast
 from ltbench.core.checks import check_labels, check_shape
 
 
@@ -34,7 +33,7 @@ def isda_logits(
     check_shape("weight", weight, classes, "D")
     check_shape("variances", variances, classes, *[width] * (variances.dim() - 1))
     with no_autocast(logits):
-        weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+        weight = at_least_float32(weight)
         differences = weight - weight[labels].unsqueeze(1)  # [B, C, D]
         own = variances.to(weight.dtype)[labels]
         spread = differences * own.unsqueeze(1) if own.dim() == 2 else differences @ own

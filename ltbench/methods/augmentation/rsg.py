@@ -28,6 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier, linear
+from ltbench.core.autocast import at_least_float32
 from ltbench.core.distributed import gather, global_mean, rank, world_size
 from ltbench.losses import BaseLoss, base_loss
 from ltbench.methods.contract import LATER, Batch, Loss, Method, Paper
@@ -92,7 +93,7 @@ class RSG(LDAMDRW):
         hparams, generator = self.hparams, self.network.generator
         lower, upper = cast("nn.Sequential", self.network.backbone)
         maps = lower(batch.images)
-        fixed = maps.detach().to(torch.promote_types(maps.dtype, torch.float32))
+        fixed = at_least_float32(maps.detach())
         all_maps, labels = gather(fixed), gather(batch.labels)  # of the global batch
         share = slice(rank(), None, world_size())  # of its pairs
 
