@@ -25,9 +25,9 @@ class RelativeCost:
 def gain(
     entry: VariantResult, baseline: VariantResult | None, records: Mapping[str, Stored]
 ) -> tuple[Fraction, int] | None:
-    """Return the accuracy gain over softmax in points, and its number of seeds.
+    """Return the accuracy gain over softmax, and its number of seeds.
 
-    The mean over the seeds that both have. None for softmax itself, and without such a seed.
+    The mean in points over the seeds that both have. None for softmax itself, and without such a seed.
     """
     if baseline is None or entry is baseline:
         return None

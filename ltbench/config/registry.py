@@ -60,7 +60,7 @@ class MethodInfo(Model):
     other_costs: dict[str, NetworkCost] = Field(default_factory=dict)
 
     def cost_on(self, backbone: str) -> NetworkCost | None:
-        """Return the cost on a backbone, on ResNet-32 if it was not measured there."""
+        """Return the cost on a backbone, by default that on ResNet-32."""
         return self.other_costs.get(backbone, self.cost)
 
     @cached_property

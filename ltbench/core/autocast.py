@@ -14,5 +14,5 @@ def no_autocast(values: Tensor) -> AbstractContextManager[object]:
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Return values in single precision, or in their own if that is higher."""
+    """Return values in at least single precision."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

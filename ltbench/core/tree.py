@@ -1,4 +1,4 @@
-"""Trees of classes, by average linkage of their similarities or from a taxonomy.
+"""Trees of classes, by average linkage or from a taxonomy.
 
 A tree has levels of groups, from few to many; every group is a part of one in the level above.
 Node 0 is the root, which has all classes; the groups are further nodes, level by level. Edge e
@@ -82,7 +82,7 @@ def average_linkage(similarities: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def taxonomy_groups(taxonomy: Sequence[Sequence[int]], classes: int) -> Tensor:
-    """Return the groups of a taxonomy, numbered in the order of their first classes.
+    """Return the groups of a taxonomy, numbered by their first classes.
 
     Args:
         taxonomy: the group of each class, by any numbers, in each level from few to many groups.

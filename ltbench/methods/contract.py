@@ -130,7 +130,7 @@ class Progress:
         return self.epoch / self.epochs
 
     def lr_of(self, parameter: str) -> float:
-        """Return the recipe's rate of a parameter of the network in this epoch.
+        """Return the learning rate of a parameter in this epoch.
 
         Args:
             parameter: its name in the network, such as "backbone.conv1.weight".

@@ -160,7 +160,7 @@ def _set_up(axes: Any, which: str, axis: Axis, series: Sequence[Series]) -> None
 
 
 def _write_names(axes: Any, names: Sequence[Name]) -> None:
-    """Write names next to their points; leave out those that overlap earlier ones."""
+    """Write names next to their points, except those that would overlap."""
     if names:
         axes.margins(0.12)
     middle = sum(axes.get_xlim()) / 2

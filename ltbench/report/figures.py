@@ -170,7 +170,7 @@ class _Data:
         return [best[family] for family in FAMILIES.values() if family in best]
 
     def points(self, points: Sequence[tuple[Fraction, Fraction, VariantResult]]) -> list[Series]:
-        """Return points (x, y) as one series per family, the baseline on top."""
+        """Return points (x, y) as series by family, the baseline last."""
         by_family: dict[Family, list[tuple[Fraction, Fraction]]] = {}
         for x, y, entry in points:
             by_family.setdefault(self.family(entry), []).append((x, y))

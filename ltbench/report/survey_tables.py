@@ -59,7 +59,7 @@ class SurveyBoards:
 
     @cached_property
     def recipes(self) -> list[str]:
-        """The names of the recipes, each once, the shortest training first as in the survey."""
+        """The names of the recipes, the shortest training first."""
         return sorted(self.epochs, key=lambda name: self.epochs[name])
 
     @cached_property
