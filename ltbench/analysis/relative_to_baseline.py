@@ -27,7 +27,8 @@ def gain(
 ) -> tuple[Fraction, int] | None:
     """Return the accuracy gain over softmax, and its number of seeds.
 
-    The mean in points over the seeds that both have. None for softmax itself, and without such a seed.
+    The mean in points over the seeds that both have. None for softmax itself, or without common
+    seeds.
     """
     if baseline is None or entry is baseline:
         return None
