@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -16,3 +17,8 @@ def no_autocast(values: Tensor) -> AbstractContextManager[object]:
 def at_least_float32(values: Tensor) -> Tensor:
     """Return values in at least single precision."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def unit_rows(values: Tensor) -> Tensor:
+    """Return values [..., D] divided by their length, in at least float32."""
+    return F.normalize(at_least_float32(values), dim=-1)

@@ -6,18 +6,12 @@ counted in the denominator and what the sum over positives is divided by: Khosla
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench.core.autocast import at_least_float32, no_autocast
 from ltbench.core.checks import check_shape, check_some
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import or_one
-
-
-def unit_rows(values: Tensor) -> Tensor:
-    """Return values [..., D] divided by their length, in at least float32."""
-    return F.normalize(at_least_float32(values), dim=-1)
 
 
 def similarities(anchors: Tensor, samples: Tensor, temperature: float) -> Tensor:

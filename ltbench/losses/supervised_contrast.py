@@ -8,9 +8,10 @@ Zhang, Wang, "Contrastive Learning based Hybrid Networks for Long-Tailed Image C
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.core.autocast import unit_rows
 from ltbench.core.checks import check_labels, check_shape, check_value
 from ltbench.core.distributed import gather, gather_with_gradient, own_positions
-from ltbench.losses.contrast import contrast, other_samples, similarities, unit_rows
+from ltbench.losses.contrast import contrast, other_samples, similarities
 
 
 def supervised_contrast(embeddings: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:

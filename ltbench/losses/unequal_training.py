@@ -7,10 +7,9 @@ in the form of the authors' code.
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench.core.autocast import no_autocast
+from ltbench.core.autocast import no_autocast, unit_rows
 from ltbench.core.checks import check_shape, check_value
 from ltbench.core.distributed import gather, gather_with_gradient, global_mean
-from ltbench.losses.contrast import unit_rows
 from ltbench.losses.cross_entropy import cross_entropies
 
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ltbench.core.autocast import unit_rows
 from ltbench.core.distributed import gather, world_size
 from ltbench.core.rng import GlobalBatchRNG
-from ltbench.losses.contrast import unit_rows
 
 
 class MomentumCopy(nn.Module):

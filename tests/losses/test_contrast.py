@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from ltbench.core.autocast import unit_rows
 from ltbench.losses import contrast, cross_entropy
-from ltbench.losses.contrast import similarities, unit_rows
+from ltbench.losses.contrast import similarities
 
 CASES = {
     "plain": lambda s, p, c: contrast(s, p),

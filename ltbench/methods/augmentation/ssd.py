@@ -32,9 +32,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import LearnableScale, linear
+from ltbench.core.autocast import unit_rows
 from ltbench.core.distributed import gather
 from ltbench.losses import cross_entropy, distillation, info_nce
-from ltbench.losses.contrast import unit_rows
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.momentum import LabeledQueue, MomentumCopy

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from ltbench.augment import TURNS, turned
 from ltbench.classifiers import linear
+from ltbench.core.autocast import unit_rows
 from ltbench.core.distributed import own_rows
 from ltbench.losses import cross_entropy, info_nce
-from ltbench.losses.contrast import unit_rows
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import NetworkSpec, build_backbone
 from ltbench.networks.momentum import KeyQueue, MomentumCopy

@@ -32,9 +32,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier, linear
+from ltbench.core.autocast import unit_rows
 from ltbench.core.distributed import gather, own_rows
 from ltbench.losses import adjusted_logits, collaborative_loss, hard_classes, info_nce
-from ltbench.losses.contrast import unit_rows
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec
 from ltbench.networks.momentum import KeyQueue, MomentumCopy

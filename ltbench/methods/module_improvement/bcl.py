@@ -24,9 +24,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
+from ltbench.core.autocast import unit_rows
 from ltbench.core.distributed import gather, gather_with_gradient, own_positions
 from ltbench.losses import balanced_contrast, logit_adjustment
-from ltbench.losses.contrast import similarities, unit_rows
+from ltbench.losses.contrast import similarities
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.projection import projection

@@ -32,10 +32,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
-from ltbench.core.autocast import at_least_float32
+from ltbench.core.autocast import at_least_float32, unit_rows
 from ltbench.core.distributed import gather
 from ltbench.losses import cross_entropy
-from ltbench.losses.contrast import unit_rows
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.methods.weight_transfer import BACKBONE
 from ltbench.networks import NetworkSpec, build_backbone

@@ -24,9 +24,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear, reset_linear
+from ltbench.core.autocast import unit_rows
 from ltbench.core.distributed import gather, own_rows
 from ltbench.losses import cross_entropy, draw_positives, k_positive
-from ltbench.losses.contrast import unit_rows
 from ltbench.losses.k_positive import Unused
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone

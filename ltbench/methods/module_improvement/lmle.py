@@ -37,9 +37,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import NearestCentroids
+from ltbench.core.autocast import unit_rows
 from ltbench.core.checks import check_value
 from ltbench.losses import quintuplet
-from ltbench.losses.contrast import unit_rows
 from ltbench.methods.contract import (
     LATER,
     Batch,

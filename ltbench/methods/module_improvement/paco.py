@@ -25,9 +25,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
+from ltbench.core.autocast import unit_rows
 from ltbench.core.distributed import gather, gather_with_gradient, own_positions
 from ltbench.losses import paco
-from ltbench.losses.contrast import similarities, unit_rows
+from ltbench.losses.contrast import similarities
 from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.momentum import LabeledQueue, MomentumCopy

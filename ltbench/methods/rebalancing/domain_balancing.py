@@ -24,12 +24,11 @@ classifier, with residual features. The margin is CosFace's 0.35.
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
-from ltbench.core.autocast import at_least_float32, no_autocast
+from ltbench.core.autocast import at_least_float32, no_autocast, unit_rows
 from ltbench.core.distributed import global_mean
 from ltbench.losses.counts import as_constant
 from ltbench.losses.vector_scaling import vector_scaling
@@ -52,7 +51,7 @@ def compactness(weight: Tensor, neighbors: int, scale: float) -> Tensor:
     Returns:
         [C].
     """
-    directions = F.normalize(as_constant(weight.detach(), weight))
+    directions = unit_rows(weight.detach())
     with no_autocast(directions):
         cosines = directions @ directions.T
     itself = torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)

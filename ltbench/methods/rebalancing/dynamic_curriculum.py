@@ -38,9 +38,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
-from ltbench.core.autocast import at_least_float32
+from ltbench.core.autocast import at_least_float32, unit_rows
 from ltbench.core.distributed import all_sum, gather, gather_with_gradient, global_mean
-from ltbench.losses.contrast import unit_rows
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.cross_entropy import cross_entropies
 from ltbench.losses.finite_gradients import root
