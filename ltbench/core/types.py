@@ -170,3 +170,7 @@ class NetworkCost:
     parameters: int
     megaflops: float
     teachers: tuple[float, ...] = ()
+
+
+COST_BACKBONE = "resnet32"
+"""Backbone on which costs are counted if they are not known on the board's own."""

@@ -10,12 +10,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from ltbench.core.types import NetworkCost
+from ltbench.core.types import COST_BACKBONE, NetworkCost
 from ltbench.methods import METHODS
 from ltbench.methods.contract import Method
 from ltbench.networks import NetworkSpec
 
-SPEC = NetworkSpec("resnet32", classes=100)
+SPEC = NetworkSpec(COST_BACKBONE, classes=100)
 OTHERS = ("resnet8", "fastnet")
 """Other networks of the boards that ship."""
 COUNTS = [int(500 * 0.01 ** (k / 99)) for k in range(100)]

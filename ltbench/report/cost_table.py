@@ -11,6 +11,7 @@ from ltbench.analysis.training_cost import TrainingTime, forward_ratio, training
 from ltbench.config.planning import BASELINE
 from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import mean, measured
+from ltbench.core.types import COST_BACKBONE
 from ltbench.report.context import BoardContext
 from ltbench.report.table import COUNT, FINE_TIMES, HOURS, TIMES, Cell, Column, TableSpec
 from ltbench.runs.record import Record
@@ -100,7 +101,7 @@ class _Cost:
 
 
 def forward_cost(
-    info: MethodInfo | None, methods: Mapping[str, MethodInfo], network: str = ""
+    info: MethodInfo | None, methods: Mapping[str, MethodInfo], network: str = COST_BACKBONE
 ) -> Fraction | None:
     """Return the registry's forward FLOPs of a method relative to softmax.
 
@@ -118,7 +119,7 @@ def counted_on(of: BoardContext) -> str:
     """Return the backbone on which the FLOPs of a board are counted."""
     baseline, network = of.methods.get(BASELINE), of.board.recipe.network
     known = baseline is not None and network in baseline.other_costs
-    return network if known else "resnet32"
+    return network if known else COST_BACKBONE
 
 
 def _costs(of: BoardContext) -> list[_Cost]:
