@@ -14,6 +14,7 @@ from ltbench.methods.augmentation.m2m import (
     seed_probabilities,
     short_noise,
 )
+from ltbench.methods.step_input import example_draw
 from ltbench.networks import Network, NetworkSpec
 from ltbench.testing import steps
 from ltbench.testing.jobs import Case
@@ -178,3 +179,15 @@ def test_small_classes_are_made_from_larger_ones_in_evaluation_mode():
     assert changed[batch.labels > 0].any()
     assert method.network.training
     assert all(value.equal(state[name]) for name, value in method.state_dict().items())
+
+
+def test_without_translations_it_is_deferred_resampling():
+    method, softmax = (
+        steps.begin(Case("m2m", {"translations": False})),
+        steps.begin(Case("softmax")),
+    )
+    softmax.network.load_state_dict(method.network.state_dict())
+    batch = steps.training_batch(method)
+    assert steps.loss_of(method, batch, epoch=1).equal(steps.loss_of(softmax, batch))
+    assert method.progress.deferred
+    assert [*method.epoch_indices(example_draw(method, 8))] == ["class_balanced"]

@@ -37,6 +37,7 @@ from ltbench.core.distributed import all_sum, gather
 from ltbench.losses import cross_entropy
 from ltbench.losses.counts import or_one
 from ltbench.methods.contract import (
+    LATER,
     Batch,
     EpochDraw,
     HParams,
@@ -141,6 +142,11 @@ class M2mHParams(HParams):
     bounds: Bounds = Field(
         "closed", description="whether pixels at 0 and 1 have a gradient (closed) or none (open)"
     )
+    translations: bool = Field(
+        True,
+        description="whether images are translated; else deferred re-sampling (DRS) alone",
+        json_schema_extra=LATER,
+    )
 
 
 class M2m(Method):
@@ -189,7 +195,8 @@ class M2m(Method):
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the cross-entropy, late of a batch with translated images."""
-        images = self.with_translations(batch) if self.progress.deferred else batch.images
+        translates = self.hparams.translations and self.progress.deferred
+        images = self.with_translations(batch) if translates else batch.images
         return cross_entropy(self.network(images), batch.labels)
 
     @torch.enable_grad()
