@@ -199,7 +199,7 @@ def _local_modules(plugin: Path, location: Location) -> dict[Parts, Path]:
             continue
         modules[parts] = file
         package = parts if file.name == "__init__.py" else parts[:-1]
-        for imported, relative in _imports(ast.parse(file.read_bytes()), package):
+        for imported, relative in _imports(ast.parse(file.read_bytes(), file.name), package):
             local = list(_files(plugin.parent, imported))
             if local and not relative:
                 _check_import(imported[0], plugin.parent, location)

@@ -204,6 +204,8 @@ def _state(
         return JobState("missing", f"Slurm job {scheduled.job_id} is over and left no record")
     if any(folder.checkpoints.glob("*.pt")):
         return JobState("missing", "interrupted, will resume")
+    if folder.log.exists():
+        return JobState("missing", "interrupted before a checkpoint, will start again")
     return JobState("missing", "never trained")
 
 

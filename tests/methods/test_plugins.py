@@ -45,7 +45,7 @@ def test_plugin_methods_join_the_registry(tmp_path):
     ("text", "code", "fact"),
     [
         (None, "missing-file", ""),
-        ("METHODS = [", "plugin", "SyntaxError: "),
+        ("METHODS = [", "plugin", "SyntaxError: '[' was never closed (p.py, line 1)"),
         ("1 / 0", "plugin", "ZeroDivisionError: division by zero"),
         ("x = 1", "plugin", "METHODS"),
         ("METHODS = {'softmax': object}", "duplicate", '"softmax"'),

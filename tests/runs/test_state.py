@@ -62,6 +62,9 @@ def test_states_from_never_trained_to_done(plan, run_dir):
     folder = run_dir.job(softmax)
     assert state(plan, run_dir, softmax) == ("missing", "never trained")
     folder.checkpoints.mkdir(parents=True)
+    folder.log.touch()
+    restarts = "interrupted before a checkpoint, will start again"
+    assert state(plan, run_dir, softmax) == ("missing", restarts)
     (folder.checkpoints / "epoch-00001-0.pt").touch()
     assert state(plan, run_dir, softmax) == ("missing", "interrupted, will resume")
     with folder.hold():
