@@ -73,17 +73,24 @@ def find_file(kind: Kind, name: str, location: Location | None = None) -> Path:
 def find_grid(name_or_path: str | Path) -> Path:
     """Return the file of a grid, given its name or path.
 
-    A path has a slash or ends in .yaml.
+    Raises:
+        ConfigError: if there is no grid of that name, with the nearest name.
     """
-    if isinstance(name_or_path, Path) or is_path(name_or_path):
-        return Path(name_or_path)
-    return find_file("grids", name_or_path)
+    if isinstance(name_or_path, Path):
+        return name_or_path
+    named = files_of("grids").get(name_or_path)
+    return named or grid_path(name_or_path) or find_file("grids", name_or_path)
 
 
-def is_path(name: str) -> bool:
-    """Return whether a text is the path of a file, no name."""
-    path = Path(name)
-    return path.suffix in {".yaml", ".yml"} or len(path.parts) > 1
+def grid_path(text: str) -> Path | None:
+    """Return the path of a grid's file, or None for a name.
+
+    A path has a slash or ends in .yaml; a name may be that of a NAME.yaml in the working directory.
+    """
+    path, nearby = Path(text), Path(f"{text}.yaml")
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+        return path
+    return nearby if nearby.is_file() else None
 
 
 def read_file(kind: Kind, path: Path) -> Values:

@@ -14,7 +14,7 @@ from ltbench.config.errors import (
     did_you_mean,
     format_value,
 )
-from ltbench.config.files import KINDS, Kind, files_of, find_file, find_grid, is_path, read_file
+from ltbench.config.files import KINDS, Kind, files_of, find_file, grid_path, read_file
 from ltbench.config.hparams import HParamResolver
 from ltbench.config.load import LoadedGrid, expand_datasets, load_dataset, load_recipe
 from ltbench.config.overrides import Override, apply_overrides
@@ -39,8 +39,10 @@ def find_any(name: str) -> list[tuple[Kind, Path]]:
         kind = KINDS[KINDS.index(head)]
         return [(kind, find_file(kind, rest))]
     found = [(kind, paths[name]) for kind, paths in files.items() if name in paths]
-    if found or is_path(name):
-        return found or [("grids", find_grid(name))]
+    if found:
+        return found
+    if path := grid_path(name):
+        return [("grids", path)]
     message = f"no grid, recipe, dataset, variant set or rules of a method {format_value(name)}"
     known = {name for paths in files.values() for name in paths}
     raise Location("configs").error("missing-file", message, did_you_mean(name, known))

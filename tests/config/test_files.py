@@ -1,8 +1,10 @@
 """Files that extend others, and grids that name variant sets."""
 
+from pathlib import Path
+
 import pytest
 
-from ltbench.config.files import read_file
+from ltbench.config.files import find_grid, read_file
 from ltbench.config.load import load_dataset, load_grid, load_recipe
 from ltbench.config.overrides import parse_overrides
 from tests.support.errors import problems, suggested
@@ -42,6 +44,15 @@ def test_grids_and_datasets_extend_others(project):
     toys, more = load_grid("toys"), load_grid("more")
     assert more.variants == toys.variants
     assert [choice.name for choice in more.datasets] == ["more"]
+
+
+def test_a_grid_of_the_working_directory_needs_no_ending(project):
+    project("grids/toys.yaml", GRID)
+    own = Path("mine.yaml")
+    own.write_text(GRID)
+    assert find_grid("mine") == find_grid("mine.yaml") == find_grid(own) == own
+    Path("toys.yaml").write_text(GRID)
+    assert find_grid("toys") != Path("toys.yaml")
 
 
 def test_each_problem_is_located_in_the_file_that_it_stands_in(project):
