@@ -134,6 +134,7 @@ def test_the_weights_for_photographs_are_torchvisions():
         ("cifar_90", "cifar_200"),
         ("cifar_fast_half", "cifar_fast"),
         ("cifar_fast", "cifar_fast_double"),
+        ("cifar_fast_double", "cifar_fast_quadruple"),
         ("cifar_fast_2k", "cifar_fast_2k_double"),
     ],
 )
