@@ -9,6 +9,7 @@ Kim, Jeong, Shin, "M2m: Imbalanced Classification via Major-to-minor Translation
     accepted with probability 1 - beta^max(n_j - n_k, 0), and if g's p_k >= gamma      implemented
     g: a network trained on the same images                                            implemented
     class-balanced batches, from the deferred epoch on; cross-entropy before           implemented
+    those batches alone, which they compare to (DRS)            implemented: `translations: false`
     LDAM as the loss, and a cosine classifier                                          left out
 
 f_j is the logit of the seed's class under the network that is trained. As in the authors' code f
