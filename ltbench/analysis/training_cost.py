@@ -117,7 +117,10 @@ def _job_flops(
     if info is not None:
         each = cost.teachers if cost else [baseline.megaflops] * len(info.teachers)
         counts, rule = record.split.longtailed_counts, job.dataset.shot_rule
-        used = [len(subset_classes(t.subset, counts, rule)) > 0 for t in info.teachers]
+        used = [
+            t.teaches(job.hparams) and len(subset_classes(t.subset, counts, rule)) > 0
+            for t in info.teachers
+        ]
         teachers = sum(map(measured, compress(each, used)), Fraction(0))
     images = sum(record.split.train_counts)
     tunings = {"never": 0, "end": 1, "epochs": settings.epochs if settings else 0}

@@ -199,7 +199,7 @@ class _Expander:
                 ),
                 self.teacher(teacher, variant, hparams.values),
             )[-1]
-            for teacher in self.teachers(variant.method, context.dataset)
+            for teacher in self.teachers(variant.method, context.dataset, hparams.values)
         ]
         tested_on_auxiliary = context.dataset.tested_on == "auxiliary"
         keys: list[str] = []
@@ -245,7 +245,7 @@ class _Expander:
     def init_job_of(self, key: str) -> str | None:
         """Return the key of the job whose weights a job starts from."""
         job = self.jobs[key]
-        teachers = self.teachers(job.method, job.dataset)
+        teachers = self.teachers(job.method, job.dataset, job.hparams)
         return job.depends_on[0] if len(job.depends_on) > len(teachers) else None  # before teachers
 
     def method_path(self, variant: Variant) -> str:
@@ -291,12 +291,15 @@ class _Expander:
             return recipe
         return recipe.model_copy(update={"batch_size": batch_size})
 
-    def teachers(self, method: str, dataset: DatasetSpec) -> list[Teacher]:
+    def teachers(
+        self, method: str, dataset: DatasetSpec, hparams: Mapping[str, Any]
+    ) -> list[Teacher]:
         """Return the teachers of a method, without those of empty groups."""
         return [
             teacher
             for teacher in self.registry[method].teachers
-            if teacher.subset == "all" or teacher.subset in self.present(dataset)
+            if teacher.teaches(hparams)
+            and (teacher.subset == "all" or teacher.subset in self.present(dataset))
         ]
 
     def teacher(self, teacher: Teacher, variant: Variant, student: Mapping[str, Any]) -> Variant:

@@ -138,6 +138,7 @@ class Teacher:
         method: its key.
         hparams: hyper-parameters that differ from the defaults.
         same: hyper-parameters that have the values of the method that it teaches.
+        unless: hyper-parameters of that method with which it has no such teacher.
         subset: the classes that it is trained on; an empty group has no teacher.
         batch_share: its batch size relative to the recipe's, for subsets with few images.
         seed_scale: its seed is that of the job times `seed_scale`, plus `seed_offset`.
@@ -147,10 +148,15 @@ class Teacher:
     method: str
     hparams: Mapping[str, Any] = field(default_factory=dict)
     same: tuple[str, ...] = ()
+    unless: Mapping[str, Any] = field(default_factory=dict)
     subset: ClassSubset = "all"
     batch_share: float = 1.0
     seed_scale: int = 1
     seed_offset: int = 0
+
+    def teaches(self, student: Mapping[str, Any]) -> bool:
+        """Return whether a method with given hyper-parameters has this teacher."""
+        return not self.unless or not self.unless.items() <= dict(student).items()
 
     def hparams_for(self, student: Mapping[str, Any]) -> dict[str, Any]:
         """Return its hyper-parameters, given those of the method that it teaches."""

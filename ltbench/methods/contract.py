@@ -251,6 +251,11 @@ class Method(nn.Module):
         """Return a stage under this method's hyper-parameters."""
         return {stage.name: stage for stage in self.stages}[name].resolve(self.hparams.model_dump())
 
+    def own_teachers(self) -> list[Teacher]:
+        """Return the teachers under this method's hyper-parameters."""
+        hparams = self.hparams.model_dump()
+        return [teacher for teacher in self.teachers if teacher.teaches(hparams)]
+
     # Build and load: on the CPU, before the optimizer is made.
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:

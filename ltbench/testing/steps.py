@@ -55,7 +55,8 @@ def begin(
         weights = finish(begin(case, stage - 1, counts, norm=norm)).state_dict()
     if weights is not None:
         method.init_from_weights(weights)
-    method.load_teachers(list(_teachers(case, counts, norm)))
+    if teachers := list(_teachers(case, counts, norm)):
+        method.load_teachers(teachers)
     start_stage(method, stage)
     return method
 
@@ -106,12 +107,12 @@ def _untrained(
 
 def _teachers(case: Case, counts: tuple[int, ...], norm: Norm) -> Iterator[TrainedTeacher]:
     """Yield untrained teachers."""
+    student = case.method.HParams(**case.hparams).model_dump()
     for teacher in case.method.teachers:
         classes = subset_classes(teacher.subset, counts, "rank_thirds")
-        if not classes:  # an empty group has no teacher
+        if not classes or not teacher.teaches(student):  # an empty group has no teacher
             continue
         own = tuple(counts[k] for k in classes)
-        student = case.method.HParams(**case.hparams).model_dump()
         hparams = teacher.hparams_for(student)
         untrained = _untrained(case, teacher.method, hparams, own, norm, len(own))
         yield TrainedTeacher(untrained.state_dict(), torch.tensor(classes))

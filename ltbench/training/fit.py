@@ -140,7 +140,7 @@ def prepare(job: Job, run_dir: RunDirectory, options: Options) -> tuple[DataModu
     data = DataModule.of_job(job, options.data_root, local_device(options))
     method = build_method(job, data.counts, options.plugins, options.data_root)
     states = [load_file(run_dir.job(key).weights) for key in job.depends_on]
-    subsets = [data.classes_of(teacher.subset) for teacher in method.teachers]
+    subsets = [data.classes_of(teacher.subset) for teacher in method.own_teachers()]
     subsets = [classes for classes in subsets if len(classes)]  # an empty group has no teacher
     first_teacher = len(states) - len(subsets)
     for state in states[:first_teacher]:
@@ -449,7 +449,7 @@ def _environment(options: Options, device: torch.device) -> Environment:
 
 def _passes(method: Method, data: DataModule) -> Passes:
     """Return the passes per training step; empty groups have no teacher."""
-    teachers = sum(len(data.classes_of(teacher.subset)) > 0 for teacher in method.teachers)
+    teachers = sum(len(data.classes_of(teacher.subset)) > 0 for teacher in method.own_teachers())
     stage = method.stage
     return Passes(gradient=stage.passes, forward=stage.forward_passes, teachers=teachers)
 

@@ -189,7 +189,7 @@ def _untrained_method(job: Job, device: torch.device, plugins: Sequence[str]) ->
     counts = torch.arange(job.dataset.classes, 0, -1) * 2
     method = build_method(job.model_copy(update={"recipe": recipe}), counts, plugins)
     teachers = []
-    for teacher in method.teachers:
+    for teacher in method.own_teachers():
         kind, _ = find_method(teacher.method, map(Path, plugins))
         state = kind(method.spec, counts, kind.HParams(**teacher.hparams)).state_dict()
         teachers.append(TrainedTeacher(state, torch.arange(len(counts))))

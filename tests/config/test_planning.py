@@ -206,6 +206,13 @@ def test_stages_are_a_chain_of_jobs():
     assert third.stage_recipe is None
 
 
+def test_a_method_has_no_teacher_under_hyper_parameters_that_need_none():
+    made = plan("m2m", v("alone", "m2m", hparams={"translations": False}))
+    taught, alone = job(made, "m2m"), job(made, "alone")
+    assert [made.jobs[key].method for key in taught.depends_on] == ["softmax"]
+    assert (alone.depends_on, alone.hparams["translations"]) == ((), False)
+
+
 def test_teachers_are_trained_under_the_same_recipe_and_come_last():
     teachers = (Teacher("softmax"), Teacher("ldam_drw", {"scale": 10.0}))
     registry = with_method("pupil", teachers=teachers, init_from="softmax")

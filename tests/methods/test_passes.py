@@ -18,6 +18,7 @@ GROUPS = {"all": [0, 1, 2, 3, 4, 5], "many": [0, 1], "medium": [2, 3], "few": [4
 CASES = {key: (key, {}) for key in METHODS} | {
     "balms-held-out": ("balanced_meta_softmax", {"meta_images": "held_out"}),
     "hfl": ("hfl", {"groups": (1, 1)}),  # a small batch has images for one network
+    "m2m-resampling": ("m2m", {"translations": False}),
     "ssp-moco": ("ssp", {"task": "moco", "queue": 40, "width": 8}),
     "kcl": ("kcl", {"queue": 40, "width": 8}),
     "tsc": ("tsc", {"queue": 40, "width": 8}),
@@ -65,15 +66,15 @@ def ready(key, hparams, name):
     method = build(key, **hparams)
     if method.init_from:
         method.init_from_weights(build(method.init_from).state_dict())
-    method.load_teachers(
-        [
-            TrainedTeacher(
-                build(teacher.method, teacher.subset, **teacher.hparams).state_dict(),
-                torch.tensor(GROUPS[teacher.subset]),
-            )
-            for teacher in method.teachers
-        ]
-    )
+    teachers = [
+        TrainedTeacher(
+            build(teacher.method, teacher.subset, **teacher.hparams).state_dict(),
+            torch.tensor(GROUPS[teacher.subset]),
+        )
+        for teacher in method.own_teachers()
+    ]
+    if teachers:
+        method.load_teachers(teachers)
     method.stage = method.stage_of(name)
     method.on_stage_start(method.stage)
     if method.stage.needs_statistics_pass:
@@ -96,14 +97,16 @@ def test_declared_passes_are_those_of_a_training_step(key, hparams, name):
     step, names = step_input(method, Batch(images, LABELS, LABELS)), stage.samplers
     forward, loss = flops(lambda: total_loss(method.training_loss(step)))
     backward, _ = flops(loss.backward)
-    if (key, name) in OTHER:
+    if (key, name) in OTHER and not hparams:
         share, method.progress = OTHER[key, name]
         method.on_epoch_start(method.progress)
         other, loss = flops(lambda: total_loss(method.training_loss(step)))
         forward += share * (other - forward)
         backward += share * (flops(loss.backward)[0] - backward)
     unit = NETWORKS.get(key, 1) * of_a_prediction(build(key, **hparams))
-    taught = sum(of_a_prediction(build(t.method, **t.hparams)) for t in method.teachers) / unit
+    taught = (
+        sum(of_a_prediction(build(t.method, **t.hparams)) for t in method.own_teachers()) / unit
+    )
     drawn = len(LABELS) * len(names) * unit
     passes = stage.passes + stage.forward_passes - STATISTICS.get((key, name), 0)
     teachers = taught / len(names)

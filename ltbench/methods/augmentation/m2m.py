@@ -163,8 +163,14 @@ class M2m(Method):
     )
     category = "transfer"
     # In the last fifth of the epochs ten times two networks, forward and back, and one verdict.
-    stages = (Stage("train", forward_passes=7.2),)
-    teachers = (Teacher("softmax"),)
+    stages = (
+        Stage(
+            "train",
+            forward_passes=7.2,
+            changes=(({"translations": False}, {"forward_passes": 0.0}),),
+        ),
+    )
+    teachers = (Teacher("softmax", unless={"translations": False}),)
     batch_dependence = "gathered"
     oracle = "m2m"
     HParams = M2mHParams
@@ -172,8 +178,9 @@ class M2m(Method):
 
     def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: Any = None) -> None:
         super().__init__(spec, counts, hparams)
-        self.teacher = Softmax(spec, counts)
-        self.freeze(self.teacher)
+        if self.hparams.translations:
+            self.teacher = Softmax(spec, counts)
+            self.freeze(self.teacher)
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return the network; register the normalization of its images."""
