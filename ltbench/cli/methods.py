@@ -10,7 +10,7 @@ import typer
 from ltbench.cli.options import Folders, Inputs, Plugins, RecordsDir
 from ltbench.cli.screen import print_report, print_table, print_text
 from ltbench.cli.verbs import Verbs
-from ltbench.config.errors import Location
+from ltbench.config.errors import Location, raise_all
 
 if TYPE_CHECKING:
     from ltbench.config.registry import MethodInfo
@@ -113,8 +113,9 @@ def methods_check(
     ] = None,
 ) -> None:
     """Check the methods of a file, with a verdict per check."""
-    if not file.is_file():  # before torch is imported
-        raise Location(str(file)).error("missing-file", "no such plugin")
+    from ltbench.config.files import missing_plugins
+
+    raise_all(missing_plugins([file]))  # before torch is imported
     from ltbench.methods.plugins import import_plugin
     from ltbench.testing.jobs import Case
     from ltbench.testing.verdicts import verdicts

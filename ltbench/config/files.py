@@ -6,7 +6,7 @@ of its kind, with its own merged over them: mappings key by key, all else replac
 a grid may name variant sets, the files of configs/variants, and sweep over values.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -91,6 +91,15 @@ def grid_path(text: str) -> Path | None:
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
         return path
     return nearby if nearby.is_file() else None
+
+
+def missing_plugins(paths: Iterable[Path]) -> list[Problem]:
+    """Return the plugins whose file is missing."""
+    return [
+        Location(display(path)).problem("missing-file", "no such plugin")
+        for path in paths
+        if not path.is_file()
+    ]
 
 
 def read_file(kind: Kind, path: Path) -> Values:

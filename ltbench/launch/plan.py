@@ -19,7 +19,7 @@ from ltbench.config.errors import (
     format_value,
     raise_all,
 )
-from ltbench.config.files import find_file, read_file
+from ltbench.config.files import find_file, find_grid, missing_plugins, read_file
 from ltbench.config.grid import Grid
 from ltbench.config.job import Job
 from ltbench.config.load import LoadedGrid, expand_datasets, load_recipe, read_grid_file
@@ -69,6 +69,7 @@ def read_registry(plugins: Sequence[Path] = ()) -> MethodRegistry:
     registry = MethodRegistry({**registry.methods, **validating})
     if not plugins:
         return registry
+    raise_all(missing_plugins(plugins))  # before torch is imported
     from ltbench.analysis.plugin_metrics import add_metrics
     from ltbench.methods.plugins import import_plugin, with_plugins
 
@@ -102,7 +103,13 @@ def read_grid(request: Request) -> tuple[LoadedGrid, MethodRegistry, tuple[Overr
             overrides += parse_overrides([text])
     with collect_errors(problems):
         parse_only(request.only)
-    registry = read_registry(request.plugins)
+    try:
+        registry = read_registry(request.plugins)
+    except ConfigError as error:  # which methods a grid may name is not known
+        problems += error.problems
+        with collect_errors(problems):
+            find_grid(request.grid)
+        raise ConfigError(problems) from None
     try:
         grid = read_grid_file(request.grid, overrides, registry)
     except ConfigError as error:

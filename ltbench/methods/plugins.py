@@ -25,6 +25,7 @@ from ltbench.config.errors import (
     format_value,
     raise_all,
 )
+from ltbench.config.files import missing_plugins
 from ltbench.config.keys import content_hash
 from ltbench.config.registry import MethodRegistry, method_info
 from ltbench.config.yaml_file import display
@@ -139,8 +140,7 @@ def import_plugin(path: Path) -> Plugin:
     Raises:
         ConfigError: if there is no such file, it fails, or it has neither METHODS nor METRICS.
     """
-    if not path.is_file():
-        raise Location(display(path)).error("missing-file", "no such plugin")
+    raise_all(missing_plugins([path]))
     return _import(path.resolve())
 
 

@@ -31,6 +31,19 @@ def test_all_problems_are_named_together():
     ]
 
 
+def test_a_plugin_that_cannot_be_used_hides_no_other_problem(tmp_path):
+    (tmp_path / "broken.py").write_text("import nothing_at_all")
+    request = Request("quickstrat", sets=("recip.batch=1",), only=("seeds=1",))
+    for name, code in (("missing.py", "missing-file"), ("broken.py", "plugin")):
+        path = tmp_path / name
+        assert problems(lambda path=path: read_grid(replace(request, plugins=(path,)))) == [
+            ("--set", "", "unknown-key"),
+            ("--only", "", "unknown-key"),
+            (str(path), "", code),
+            ("configs/grids", "", "unknown-grid"),
+        ]
+
+
 def test_a_huge_grid_is_refused_before_planning(monkeypatch):
     monkeypatch.setattr(module, "expand_datasets", None)
     (problem,) = problems_of(lambda: make_plan(Request("cifar100_lt"), max_runs=RUNS - 1))
