@@ -263,13 +263,16 @@ class _Expander:
     def default_variant(self, method: str, like: Variant | None = None) -> Variant:
         """Return the default variant of a method.
 
-        It has the recipe and init of another variant, if one is given, and is a variant of the
-        grid without hyper-parameters, if there is one, so that both share a job.
+        It has the recipe, the init and the hyper-parameters of another variant, if one is given:
+        those that the method has, too. If the grid has a variant of these settings, it is that one,
+        so that both share a job.
         """
         default = Variant(label=self.registry[method].title, method=method)
         if like is not None:
+            shared = self.registry[method].shared_hparams(like.hparams)
             own = {"recipe": like.recipe, "recipe_overrides": like.recipe_overrides}
-            default = default.model_copy(update={**own, "init_from": like.init_from})
+            own |= {"init_from": like.init_from, "hparams": shared}
+            default = default.model_copy(update=own)
         settings = default.training_settings
         return next((v for v in self.grid.variants if v.training_settings == settings), default)
 

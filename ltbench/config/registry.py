@@ -96,6 +96,11 @@ class MethodInfo(Model):
             values = checked.model_dump(mode="json", warnings=False)
         return dict(values)
 
+    def shared_hparams(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return another method's hyper-parameters that this one has, too."""
+        known = self.hparams.get("properties", {})
+        return {name: value for name, value in values.items() if name in known}
+
     def keyed(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return hyper-parameters without those marked `LATER` that have their default.
 

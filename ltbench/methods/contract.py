@@ -173,7 +173,8 @@ class Method(nn.Module):
             of gradients (see `core.inner`), which torch.compile cannot.
         batch_dependence: which rows of a batch affect a row's loss: "none", those "gathered" from
             all ranks, or those "per_rank" (the numbers then depend on the number of ranks).
-        reduces_to: method that this one equals bit for bit if all classes have equally many images.
+        reduces_to: method that this one equals bit for bit if all classes have equally many images;
+            hyper-parameters that both have keep their values.
         test_time: what predictions may know of the test set: nothing ("inductive"), its unlabeled
             images ("transductive", see `adapt`), or its class prior ("known_test_prior", see
             `predict`). The last two are also tested under shifted class frequencies.

@@ -679,7 +679,8 @@ def _require_finite_step(method: Method, epoch: int, where: str) -> dict[str, Te
 @_check(each_stage=False, excuse=_unreduced)
 def equal_counts(bench: Bench, case: Case, stage: int) -> str:
     """Check that equal counts give the method of `reduces_to` bit for bit."""
-    other = Case(str(case.method.reduces_to), plugin=case.plugin)
+    reduced = str(case.method.reduces_to)
+    other = Case(reduced, case.registry[reduced].shared_hparams(case.hparams), case.plugin)
     ours, theirs = (each.jobs(stage, split="balanced") for each in (case, other))
     record, expected = bench.train(ours), bench.train(theirs)
     require(len(set(record.split.train_counts)) == 1, "the balanced split is not balanced")

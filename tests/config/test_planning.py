@@ -296,6 +296,21 @@ def test_with_equal_counts_a_method_that_is_softmax_takes_its_run():
     assert row(made, "balanced_softmax").key != row(made, "softmax").key
 
 
+def test_with_equal_counts_hyper_parameters_that_both_methods_have_are_kept():
+    made = plan(
+        v("Remix", "remix"),
+        v("Remix, LDAM", "remix", hparams={"loss": "ldam", "alpha": 0.5, "ratio": 2.0}),
+        v("Remix, ratio 2", "remix", hparams={"ratio": 2.0}),
+        v("mixup, LDAM", "mixup", hparams={"loss": "ldam", "alpha": 0.5}),
+        splits=SPLITS,
+    )
+    assert job(made, "Remix", "balanced").method == "mixup"
+    assert row(made, "Remix, ratio 2", "balanced").key == row(made, "Remix", "balanced").key
+    ldam = row(made, "Remix, LDAM", "balanced").key
+    assert ldam == row(made, "mixup, LDAM", "balanced").key
+    assert made.jobs[ldam].hparams == {"alpha": 0.5, "loss": "ldam"}
+
+
 def test_with_equal_counts_an_adjustment_takes_the_run_of_its_init_job():
     made = plan(
         v("PH", "posthoc_logit_adjustment"),

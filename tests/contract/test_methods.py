@@ -13,6 +13,7 @@ from ltbench.testing.checks import CHECKS, equals_one_process, equals_shares_in_
 from ltbench.testing.jobs import (
     DATASET,
     Bench,
+    Case,
     largest_difference,
     train,
     train_interrupted,
@@ -50,6 +51,18 @@ def bench(tmp_path_factory):
 @pytest.mark.parametrize(("check", "case", "stage"), STAGES)
 def test_keeps_what_every_method_promises(check, case, stage, bench):
     log.info(check.run(bench, case, stage))
+
+
+@pytest.mark.parametrize(
+    ("key", "hparams"),
+    [
+        ("remix", {"loss": "ldam", "alpha": 0.5}),
+        ("vs_loss", {"gamma": 0.7, "tau": 2.0}),
+        ("equalization", {"threshold": 0.99, "gamma": 1.0}),
+    ],
+)
+def test_equal_counts_reduce_a_method_whatever_its_hyper_parameters(key, hparams, bench):
+    log.info(CHECKS["equal_counts"].run(bench, Case(key, hparams), 0))
 
 
 # One image a rank, in more steps than Lightning sees as one.
