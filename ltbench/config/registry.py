@@ -51,6 +51,7 @@ class MethodInfo(Model):
     reduces_to: str | None
     test_time: TestTime = "inductive"
     oracle: str | None
+    oracle_by_others: bool = False
     own_reading: bool = False
     hparams: dict[str, Any]
     validates_hparams: bool = False

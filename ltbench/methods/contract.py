@@ -179,6 +179,7 @@ class Method(nn.Module):
             images ("transductive", see `adapt`), or its class prior ("known_test_prior", see
             `predict`). The last two are also tested under shifted class frequencies.
         oracle: file of reference numbers in tests/oracles that a test compares the method with.
+        oracle_by_others: whether these are of other people's code, not of the authors'.
         metric_terms: names of losses of `training_loss` that compare images of a class, and are
             zero if a batch has too few of them. It is an error if one is zero in all steps of an
             epoch and was in all before; once active it may reach its margin. The record has the
@@ -215,6 +216,7 @@ class Method(nn.Module):
     reduces_to: ClassVar[str | None] = None
     test_time: ClassVar[TestTime] = "inductive"
     oracle: ClassVar[str | None] = None
+    oracle_by_others: ClassVar[bool] = False
     metric_terms: ClassVar[tuple[str, ...]] = ()
     own_reading: ClassVar[bool] = False
     HParams: ClassVar[type[HParams]] = HParams

@@ -47,6 +47,7 @@ def describe(method: type[Method]) -> dict[str, Any]:
         "reduces_to": method.reduces_to,
         "test_time": method.test_time,
         "oracle": method.oracle,
+        "oracle_by_others": method.oracle_by_others,
         "own_reading": method.own_reading,
         "hparams": hparams,
         "validates_hparams": _has_validators(method.HParams.__pydantic_core_schema__),

@@ -35,10 +35,12 @@ def evidence(of: Leaderboard) -> list[tuple[str, str]]:
 
 def _oracles(of: Leaderboard) -> str:
     methods = [info for info in of.methods.values() if info.family != OWN]
-    held = sum(info.oracle is not None for info in methods)
+    held = [info for info in methods if info.oracle is not None]
+    others = sum(info.oracle_by_others for info in held)
     return (
-        f"{held} of {len(methods)} methods are checked against numbers from their authors' "
-        "code: values and gradients in double precision."
+        f"{len(held) - others} of {len(methods)} methods are checked against numbers from their "
+        f"authors' code, {others} more against numbers from others' code: values, and gradients "
+        "of losses, in double precision."
     )
 
 

@@ -38,7 +38,8 @@ class Methods:
             return "own"
         evidence = {
             "contract": True,
-            "oracle": info.oracle,
+            "oracle": info.oracle and not info.oracle_by_others,
+            "oracle by others": info.oracle_by_others,
             "records": info.key in self.recorded,
             "our reading": info.own_reading,
         }
@@ -70,7 +71,8 @@ METHODS: TableSpec[Methods, MethodInfo] = TableSpec(
         "prediction (convolutions and matrix products) are relative to softmax, with ResNet-32, "
         "100 classes and default hyper-parameters. Oracle: the file of reference numbers in "
         "tests/oracles. Status: the evidence for a method: contract tests, an oracle, published "
-        "records; our reading: the paper's equations were not at hand."
+        "records; oracle by others: its numbers are not from the authors' code; our reading: the "
+        "paper's equations were not at hand."
     ),
     columns=lambda of: [
         Column("Key", lambda info: info.key, names=True),

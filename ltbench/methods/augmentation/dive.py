@@ -66,6 +66,7 @@ class DiVE(Method):
     version = 2
     teachers = (Teacher("balanced_softmax"),)
     oracle = "ssd_dive"
+    oracle_by_others = True
     HParams = DiVEHParams
     hparams: DiVEHParams
 

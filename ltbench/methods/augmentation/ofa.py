@@ -133,6 +133,7 @@ class OFA(Method):
     required_init_tensors = ("weight",)
     batch_dependence = "gathered"
     oracle = "ofa_unofficial"
+    oracle_by_others = True
     HParams = OFAHParams
     hparams: OFAHParams
     network: Network

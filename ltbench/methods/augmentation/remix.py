@@ -54,6 +54,7 @@ class Remix(Mixup):
         arxiv="2007.03943",
     )
     reduces_to = "mixup"
+    oracle_by_others = True
     HParams = RemixHParams
     hparams: RemixHParams
 

@@ -26,6 +26,7 @@ class HybridSC(Hybrid):
     title = "Hybrid-SC"
     batch_dependence = "gathered"
     oracle = "hybrid_sc"
+    oracle_by_others = True
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return a network with a projection."""

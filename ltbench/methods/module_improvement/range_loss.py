@@ -56,6 +56,7 @@ class RangeLoss(Method):
     stages = (Stage("train", samplers=("class_aware(per_class=4)",)),)
     batch_dependence = "gathered"
     oracle = "range_loss"
+    oracle_by_others = True
     metric_terms = ("intra", "inter")
     HParams = RangeLossHParams
     hparams: RangeLossHParams

@@ -44,6 +44,7 @@ class CDT(Method):
     category = "cost-sensitive"
     reduces_to = "softmax"
     oracle = "cdt"
+    oracle_by_others = True
     HParams = CDTHParams
     hparams: CDTHParams
 

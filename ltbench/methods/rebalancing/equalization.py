@@ -47,6 +47,7 @@ class Equalization(Method):
     category = "cost-sensitive"
     reduces_to = "softmax"
     oracle = "softmax_eql"
+    oracle_by_others = True
     HParams = EqualizationHParams
     hparams: EqualizationHParams
 

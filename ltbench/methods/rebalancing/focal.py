@@ -42,6 +42,7 @@ class Focal(Method):
     )
     category = "cost-sensitive"
     oracle = "focal"
+    oracle_by_others = True
     HParams = FocalHParams
     hparams: FocalHParams
 
