@@ -46,7 +46,7 @@ class TrainingFlops:
     """Floating-point operations of a run.
 
     Attributes:
-        megaflops: millions of multiply-adds, mean over seeds.
+        megaflops: millions of multiplications and additions, mean over seeds.
         known: whether the registry has the cost of all networks; the others count as softmax's.
     """
 
