@@ -44,7 +44,7 @@ class Estimate:
         interval: 95 % bootstrap interval, of RA and differences only.
         n, planned: number of existing seeds, and of seeds in the grid.
         state: "partial" has a mean; "stale" means a record of an older version or configuration;
-            "empty" a group without classes.
+            "empty" a group without classes, or a metric that no record has input for.
         failed: number of seeds whose job failed.
         reason: why a value is not available.
         keys: of the records that it was computed from.
@@ -276,18 +276,19 @@ class _Builder:
     def _value(self, keys: tuple[str, ...], name: str) -> Estimate:
         recorded = tuple(key for key in keys if key in self.records)
         failed = sum(key in self.failed for key in keys if key not in self.records)
-        n, planned = len(recorded), len(keys)
+        planned = len(keys)
         if not recorded:
             stale = any(coordinates(self.plan.jobs[key]) in self.older for key in keys)
             absent: State = "failed" if failed else "stale" if stale else "missing"
             return Estimate(planned=planned, state=absent, failed=failed)
-        fractions = [self._metric(key)[name] for key in recorded]
-        percentages = [percent(fraction) for fraction in fractions if fraction is not None]
-        if len(percentages) < n:
-            return Estimate(n=n, planned=planned, state="empty", keys=recorded)
-        summary = summarize(percentages)
+        values = {key: self._metric(key)[name] for key in recorded}
+        percentages = {key: percent(value) for key, value in values.items() if value is not None}
+        if not percentages:
+            return Estimate(n=len(recorded), planned=planned, state="empty", keys=recorded)
+        n, summary = len(percentages), summarize(list(percentages.values()))
         state: State = "complete" if n == planned else "partial"
-        return Estimate(summary.mean, summary.std, None, n, planned, state, failed, "", recorded)
+        keys = tuple(percentages)
+        return Estimate(summary.mean, summary.std, None, n, planned, state, failed, "", keys)
 
     def _relative(
         self, longtailed: dict[int, str], balanced: dict[int, str], vanilla: dict[int, str]

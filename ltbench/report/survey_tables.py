@@ -41,7 +41,7 @@ REASONS: dict[State, str] = {
     "missing": "Missing: not run.",
     "failed": "Failed: the last attempt failed.",
     "stale": "Stale: only a record of an older version or of another configuration exists.",
-    "empty": "A group without classes.",
+    "empty": "A group without classes, or a metric that the run has not.",
 }
 """Reasons of empty cells; a value that is not available has its own."""
 

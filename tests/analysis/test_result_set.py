@@ -108,6 +108,17 @@ def test_empty_group_is_not_zero(toy):
         assert (value.state, value.mean) == ("empty", None)
 
 
+def test_a_seed_without_a_metric_hides_no_other_seed(toy):
+    plan = toy.plan([SOFTMAX], seeds=(0, 1))
+    records = fill(toy, plan)
+    key = next(key for key, job in plan.jobs.items() if job.seed == 1)
+    records |= toy.stored(toy.record(plan.jobs[key], HITS, test=None))
+    [board] = boards(plan, records)
+    value = board.entries[0].values["acc"]
+    assert (value.mean, value.n, value.planned, value.state) == (47.0, 1, 2, "partial")
+    assert key not in value.keys
+
+
 def test_shot_groups_follow_the_rule_in_the_caption(toy):
     plan = toy.plan([SOFTMAX], dataset=toy.dataset(shot_rule="rank_thirds"))
     [board] = boards(plan, fill(toy, plan, counts=(500, 400, 300, 200, 150, 101)))
