@@ -79,7 +79,10 @@ CHOICES = (
         ),
     ),
 )
-COLUMNS = ("Trial", "Network", "Epochs", "Training accuracy", "Test accuracy", "CPU minutes")
+COLUMNS = (
+    *("Network", "Epochs", "Warm-up epochs", "Batch size", "Learning rate"),
+    *("Training accuracy", "Test accuracy", "CPU minutes"),
+)
 
 
 def main() -> None:
@@ -118,7 +121,8 @@ def table(choice: Choice, records: Iterable[Record]) -> str:
     title = trials[0].job.dataset.title if trials else choice.dataset
     hardware = {record.environment.hardware for record in trials}
     lines += [f"{title}, ratio 100, seed 0; {', '.join(sorted(hardware))}.", ""]
-    lines += [f"| {' | '.join(COLUMNS)} |", "| --- | --- | ---: | ---: | ---: | ---: |"]
+    rulers = ("---", *["---:"] * (len(COLUMNS) - 1))
+    lines += [f"| {' | '.join(cells)} |" for cells in (COLUMNS, rulers)]
     for record in sorted(trials, key=lambda each: each.cost.cpu_seconds or 0):
         lines.append(f"| {' | '.join(_cells(record))} |")
     return "\n".join(lines) + "\n"
@@ -129,10 +133,13 @@ def _cells(record: Record) -> tuple[str, ...]:
     if training is None or training.hits is None or test is None:
         raise ValueError(f"{record.key} was not trained and tested")
     fitted = 100 * sum(training.hits) / sum(record.split.train_counts)
+    recipe = record.job.recipe
     return (
-        ", ".join(record.job.overrides) or "the recipe",
-        record.job.recipe.network,
+        recipe.network,
         str(training.epochs),
+        str(recipe.stage1.schedule.warmup),
+        str(recipe.batch_size),
+        str(recipe.stage1.optimizer.lr),
         f"{fitted:.1f}",
         fixed(100 * test.accuracy, 1),
         f"{(record.cost.cpu_seconds or 0) / 60:.1f}",
