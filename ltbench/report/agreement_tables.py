@@ -93,14 +93,14 @@ class Order:
 
     def rho_range(self) -> str:
         """Return the interval of rho."""
-        return _between(self.found.rho_interval)
+        return between(self.found.rho_interval)
 
     def tau_range(self) -> str:
         """Return the interval of tau."""
-        return _between(self.found.tau_interval)
+        return between(self.found.tau_interval)
 
 
-def _between(interval: tuple[Fraction, Fraction]) -> str:
+def between(interval: tuple[Fraction, Fraction]) -> str:
     """Return an interval to one decimal: two thousand resamples move the second."""
     low, high = interval
     return f"{fixed(low, 1)} to {fixed(high, 1)}"
@@ -122,7 +122,7 @@ class Orders:
 
 
 def _noise(of: Orders) -> str:
-    return _between(noise_interval(of.table.accuracies(of.table.imbalance_ratio)))
+    return between(noise_interval(of.table.accuracies(of.table.imbalance_ratio)))
 
 
 ORDERS: TableSpec[Orders, Order] = TableSpec(

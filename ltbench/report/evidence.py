@@ -3,8 +3,6 @@
 README and page open with it.
 """
 
-from fractions import Fraction
-
 from ltbench.analysis.agreement import (
     authors_runs,
     boards_of,
@@ -15,8 +13,8 @@ from ltbench.analysis.agreement import (
     scores_of,
 )
 from ltbench.config.registry import OWN
-from ltbench.core.exact import fixed, mean
-from ltbench.report.agreement_tables import Compared
+from ltbench.core.exact import fixed
+from ltbench.report.agreement_tables import Compared, between
 from ltbench.report.context import Leaderboard
 
 CELL = ("Softmax", "CIFAR-100-LT", 100, "ResNet-32")
@@ -54,7 +52,7 @@ def _whole_runs(of: Leaderboard) -> str:
     return (
         "trained by the authors' code (outside of this repository) and by ours, accuracies differ "
         f"by at most {fixed(largest, 1)} points ({found.recipe}, one run each; theirs and ours): "
-        f"{pairs}."
+        f"{pairs}. Longer training was not compared."
     )
 
 
@@ -79,14 +77,15 @@ def _order(of: Leaderboard) -> list[tuple[str, str]]:
         if ours is None or not ours.has_order:
             continue
         others = "".join(
-            f"; {other.title}: {fixed(_correlation(other), 2)}"
+            f"; {other.title}: {_correlation(other)}"
             for other in orders.values()
             if other.has_order and other.scores.keys() == ours.scores.keys()
         )
         again = rank_correlation(*map(table.accuracies, (table.imbalance_ratio, table.ceiling)))
         text = (
             f"on {board.title}, {ours.title}, the order of {len(ours.scores)} methods has a rank "
-            f"correlation of {fixed(_correlation(ours), 2)} with that of {table.title}{others}. "
+            f"correlation of {_correlation(ours)} with that of {table.title}{others}; in brackets "
+            "95 % intervals over methods and seeds. "
             f"Within that paper, ratios {table.imbalance_ratio} and {table.ceiling} have "
             f"{fixed(again, 2)}. `ltbench agreement` prints the orders."
         )
@@ -94,10 +93,10 @@ def _order(of: Leaderboard) -> list[tuple[str, str]]:
     return []
 
 
-def _correlation(compared: Compared) -> Fraction:
-    """Return the rank correlation of both orders."""
-    ours = [mean(values) for values in compared.scores.values()]
-    return rank_correlation([*compared.published.values()], ours)
+def _correlation(compared: Compared) -> str:
+    """Return the rank correlation of both orders, with its interval."""
+    found = compared.agreement
+    return f"{fixed(found.rho, 2)} ({between(found.rho_interval)})"
 
 
 def _spread() -> str:

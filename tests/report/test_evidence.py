@@ -32,7 +32,7 @@ def test_the_order_is_compared_on_a_board_of_the_tables_dataset(toy):
     methods = ("weighted_softmax", "softmax", "mixup", "balanced_softmax")  # as published
     text = told(toy, board, methods)["Order of methods"]
     assert "4 methods" in text
-    assert "rank correlation of 1.00" in text
+    assert "rank correlation of 1.00 (1.0 to 1.0) with" in text
     again = told(toy, board, methods[::-1])["Order of methods"]
     assert "rank correlation of -1.00" in again
     assert "Order of methods" not in told(toy, board, methods[:2])
@@ -44,7 +44,7 @@ def test_other_recipes_with_the_same_methods_stand_beside_it(toy):
     methods = ("weighted_softmax", "softmax", "mixup", "balanced_softmax")
     text = told(toy, board, methods, methods)["Order of methods"]
     assert "rank correlation of 1.00" in text
-    assert "; Twice the epochs: -1.00. Within" in text
+    assert "; Twice the epochs: -1.00 (-1.0 to -1.0); in brackets" in text
     assert "Twice the epochs" not in told(toy, board, methods, methods[1:])["Order of methods"]
 
 
