@@ -1,4 +1,4 @@
-"""Verdicts on a method, one a check."""
+"""Results of the checks of a method."""
 
 import inspect
 import traceback
@@ -20,15 +20,15 @@ from ltbench.testing.ranks import quiet, ranks
 if TYPE_CHECKING:
     import pytest
 
-State = Literal["passed", "failed", "not applicable"]
+CheckState = Literal["passed", "failed", "not applicable"]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The verdict of a check: its name, and what was measured."""
+class CheckResult:
+    """The result of a check: its name, its state, what was measured."""
 
     check: str
-    state: State
+    state: CheckState
     sentence: str
 
     def __str__(self) -> str:
@@ -105,8 +105,8 @@ def case_of(method: type[Method]) -> Case:
     raise Location(display(path)).error("plugin", message)
 
 
-def verdicts(case: Case, names: Iterable[str] = ()) -> Iterator[Verdict]:
-    """Yield the verdicts of the checks as they finish.
+def verdicts(case: Case, names: Iterable[str] = ()) -> Iterator[CheckResult]:
+    """Yield the result of each check as it finishes.
 
     Args:
         case: the method.
@@ -132,19 +132,19 @@ def verdicts(case: Case, names: Iterable[str] = ()) -> Iterator[Verdict]:
         ranks(2).stop()
 
 
-def judge(check: Check, bench: Bench, case: Case) -> Verdict:
-    """Return the verdict of a check over all stages of a method."""
-    found: dict[State, dict[str, None]] = {"failed": {}, "passed": {}, "not applicable": {}}
+def judge(check: Check, bench: Bench, case: Case) -> CheckResult:
+    """Return the result of a check over all stages of a method."""
+    found: dict[CheckState, dict[str, None]] = {"failed": {}, "passed": {}, "not applicable": {}}
     names = [stage.name for stage in case.method.stages]
     for stage in check.stages(case.method):
         state, sentence = _measured(check, bench, case, stage)
         several = check.each_stage and len(names) > 1
         found[state][f"{names[stage]}: {sentence}" if several else sentence] = None
     state = next(state for state, sentences in found.items() if sentences)
-    return Verdict(check.name, state, "; ".join(found[state]))
+    return CheckResult(check.name, state, "; ".join(found[state]))
 
 
-def _measured(check: Check, bench: Bench, case: Case, stage: int) -> tuple[State, str]:
+def _measured(check: Check, bench: Bench, case: Case, stage: int) -> tuple[CheckState, str]:
     if excuse := check.excuse(case.method, stage):
         return "not applicable", excuse
     try:
