@@ -41,7 +41,7 @@ FAILS = {-1: "reversed", 0: "not significant"}
 
 NO_CAUSE = "cause not found"
 
-Verdict = Literal["holds", "not in this setting", "not significant", "not testable"]
+FindingVerdict = Literal["holds", "not in this setting", "not significant", "not testable"]
 
 
 class Term(Model):
@@ -122,7 +122,7 @@ class Result:
 
     finding: Finding
     board: ResultSet
-    verdict: Verdict
+    verdict: FindingVerdict
     ours: str
 
     @property
@@ -253,14 +253,14 @@ def _compare(
 
 def _verdict(
     finding: Finding, compared: Sequence[_Compared], corrected: Mapping[tuple[Part, ...], Fraction]
-) -> tuple[Verdict, str]:
+) -> tuple[FindingVerdict, str]:
     """Return the verdict on a finding, and our numbers."""
     signs = [
         each.sign * separation(corrected[each.parts], each.contrast.interval) for each in compared
     ]
     required = ceil(measured(finding.share) * len(signs))
     hold, reversed_ = signs.count(1), signs.count(-1)
-    verdict: Verdict = (
+    verdict: FindingVerdict = (
         "holds"
         if hold >= required
         else "not in this setting"

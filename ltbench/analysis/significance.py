@@ -38,7 +38,7 @@ SIGNIFICANT: Final = Fraction(5, 100)
 EXACT: Final = 200
 """Number of discordant predictions up to which McNemar's test is exact."""
 
-Verdict = Literal["better", "worse", "not significant"]
+ComparisonVerdict = Literal["better", "worse", "not significant"]
 Floats = NDArray[np.float64]
 
 
@@ -80,9 +80,9 @@ class Comparison:
     keys: tuple[str, ...]
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ComparisonVerdict:
         """The verdict at the 5 % level."""
-        verdicts: tuple[Verdict, ...] = ("not significant", "better", "worse")
+        verdicts: tuple[ComparisonVerdict, ...] = ("not significant", "better", "worse")
         return verdicts[separation(self.corrected, self.interval)]
 
 

@@ -11,7 +11,7 @@ from ltbench.analysis.pairwise import HeadToHead
 from ltbench.analysis.result_set import Estimate, State, VariantResult
 from ltbench.analysis.significance import (
     Comparison,
-    Verdict,
+    ComparisonVerdict,
     compare_with_baseline,
     find_baseline,
 )
@@ -23,12 +23,12 @@ from ltbench.runs.record import EvaluationResult, SplitFacts
 
 BASELINES = ("softmax", "balanced_softmax")
 
-VERDICTS: dict[Verdict, str] = {
+VERDICTS: dict[ComparisonVerdict, str] = {
     "better": "yes",
     "worse": "no, worse",
     "not significant": "not significant",
 }
-PHRASES: dict[Verdict, str] = {
+PHRASES: dict[ComparisonVerdict, str] = {
     "better": "is better than",
     "worse": "is worse than",
     "not significant": "is not significantly different from",

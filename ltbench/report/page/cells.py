@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from ltbench.analysis import findings, significance
+from ltbench.analysis.findings import FindingVerdict
 from ltbench.analysis.result_set import VariantResult
+from ltbench.analysis.significance import ComparisonVerdict
 from ltbench.report.table import Cell, Column, Table, cell_parts
 
-VERDICTS: Final = frozenset((*get_args(significance.Verdict), *get_args(findings.Verdict)))
+VERDICTS: Final = frozenset((*get_args(ComparisonVerdict), *get_args(FindingVerdict)))
 """Texts with a class in the style sheet."""
 
 LONG: Final = 7

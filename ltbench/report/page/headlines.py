@@ -6,7 +6,7 @@ from fractions import Fraction
 from ltbench.analysis.class_changes import Change, change
 from ltbench.analysis.pairwise import HeadToHead
 from ltbench.analysis.result_set import VariantResult
-from ltbench.analysis.significance import Comparison, Verdict, compare_with
+from ltbench.analysis.significance import Comparison, ComparisonVerdict, compare_with
 from ltbench.core.groups import subset_classes
 from ltbench.report.page.overview import BoardSummary, accuracy
 from ltbench.report.table import PERCENT, POINTS, TIMES, value_text
@@ -94,7 +94,9 @@ def _versus_best(of: BoardSummary, comparisons: Comparisons) -> Headline:
     return (f"; every other variant is less accurate by {TESTED}",) if all_compared else ()
 
 
-def _with(of: BoardSummary, comparisons: Comparisons, verdict: Verdict) -> list[VariantResult]:
+def _with(
+    of: BoardSummary, comparisons: Comparisons, verdict: ComparisonVerdict
+) -> list[VariantResult]:
     """Return the variants with a verdict, the most accurate first."""
     labels = {label for label, each in comparisons.items() if each.verdict == verdict}
     return [entry for entry in of.ranked if entry.variant.label in labels]
