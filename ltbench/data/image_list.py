@@ -36,7 +36,7 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 """A label that is a number; only whole ones from 0 are class indices."""
 
 
-class Row(NamedTuple):
+class ListRow(NamedTuple):
     """A line of a list, at its location `file:line`."""
 
     location: str
@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
+class ParsedList:
     """The valid rows of a list.
 
     Attributes:
@@ -55,7 +55,7 @@ class Table:
         was_read: whether the file could be read.
     """
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[ListRow, ...] = ()
     has_splits: bool = True
     was_read: bool = True
 
@@ -74,15 +74,15 @@ def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> FileInd
             images, classes without a training image.
     """
     problems: list[str] = []
-    tables = {name: _read(folder, name, problems) for name in dict.fromkeys(names.values())}
-    for name, table in tables.items():
+    parsed = {name: _read(folder, name, problems) for name in dict.fromkeys(names.values())}
+    for name, parsed_list in parsed.items():
         parts = [part for part, file in names.items() if file == name]
-        if len(parts) > 1 and not table.has_splits:
+        if len(parts) > 1 and not parsed_list.has_splits:
             problems.append(
                 f"{name} needs a column `split`: it is the list of {' and '.join(parts)}"
             )
     rows = {
-        part: [row for row in tables[name].rows if row.split in (None, part)]
+        part: [row for row in parsed[name].rows if row.split in (None, part)]
         for part, name in names.items()
     }
     every = list(dict.fromkeys(row for part in rows.values() for row in part))
@@ -95,9 +95,9 @@ def list_files(folder: Path, names: Mapping[Part, str], classes: int) -> FileInd
     problems += [
         f"{names[part]} has no {'training' if part == 'train' else part} images"
         for part in rows
-        if not rows[part] and tables[names[part]].was_read
+        if not rows[part] and parsed[names[part]].was_read
     ]
-    all_read = all(table.was_read for table in tables.values())
+    all_read = all(each.was_read for each in parsed.values())
     if all_read and not odd and len(label_of) != classes:
         found = f": {', '.join(label_of)}" if len(label_of) <= MOST_CHOICES else ""
         problems.append(
@@ -124,31 +124,31 @@ def list_unsplit(file: Path) -> tuple[FileIndex, list[str] | None]:
         DataError: with all problems; a list with a split is one.
     """
     problems: list[str] = []
-    table = _read(file.parent, file.name, problems)
-    if table.rows and table.has_splits:
+    parsed_list = _read(file.parent, file.name, problems)
+    if parsed_list.rows and parsed_list.has_splits:
         problems.append(f"{file.name} has a column `split` already")
-    if not table.rows and not problems:
+    if not parsed_list.rows and not problems:
         problems.append(f"{file.name} lists no images")
-    odd = _odd_labels(table.rows)
-    label_of = _label_of_class([row.label for row in table.rows], None)
-    files = tuple(_files(file.parent, table.rows, label_of, {}, problems))
+    odd = _odd_labels(parsed_list.rows)
+    label_of = _label_of_class([row.label for row in parsed_list.rows], None)
+    files = tuple(_files(file.parent, parsed_list.rows, label_of, {}, problems))
     problems += odd
-    problems += [f"{row.location}: has no group" for row in table.rows if row.group == ""]
+    problems += [f"{row.location}: has no group" for row in parsed_list.rows if row.group == ""]
     if problems:
         raise unusable(file.parent, problems)
-    groups = [row.group for row in table.rows if row.group is not None]
+    groups = [row.group for row in parsed_list.rows if row.group is not None]
     return FileIndex(tuple(label_of), {"train": files}), groups or None
 
 
-def _read(folder: Path, name: str, problems: list[str]) -> Table:
+def _read(folder: Path, name: str, problems: list[str]) -> ParsedList:
     """Read the valid rows of a list; add the others to `problems`."""
     try:
         lines = read_lines(folder / name)
     except DataError as error:
         problems.append(str(error))
-        return Table(was_read=False)
+        return ParsedList(was_read=False)
     columns: Sequence[str] = ()
-    rows: list[Row] = []
+    rows: list[ListRow] = []
     for number, cells in _cells(name, lines, problems):
         location = f"{name}:{number}"
         if not columns:
@@ -171,8 +171,8 @@ def _read(folder: Path, name: str, problems: list[str]) -> Table:
             problems.append(f'{location}: unknown split "{split}"' + (f"; {hint}" if hint else ""))
         else:
             label = normalize("NFC", row["label"])
-            rows.append(Row(location, row["path"], label, split, row.get("group")))
-    return Table(tuple(rows), not columns or "split" in columns)
+            rows.append(ListRow(location, row["path"], label, split, row.get("group")))
+    return ParsedList(tuple(rows), not columns or "split" in columns)
 
 
 def read_paths(file: Path, problems: list[Problem]) -> list[Path]:
@@ -263,7 +263,7 @@ def _existing(folder: Path, path: str) -> str:
     return next((form for form in forms if (folder / form).exists()), path)
 
 
-def _odd_labels(rows: Sequence[Row]) -> list[str]:
+def _odd_labels(rows: Sequence[ListRow]) -> list[str]:
     """Return the problems of labels unlike most: names or class indices."""
     numbers = [row for row in rows if NUMBER.fullmatch(row.label)]
     names = [row for row in rows if not NUMBER.fullmatch(row.label)]
@@ -291,7 +291,7 @@ def _label_of_class(labels: Sequence[str], count: int | None) -> dict[str, int]:
 
 def _files(
     folder: Path,
-    rows: Sequence[Row],
+    rows: Sequence[ListRow],
     label_of: Mapping[str, int],
     seen: dict[str, str],
     problems: list[str],
