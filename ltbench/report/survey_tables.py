@@ -112,16 +112,16 @@ def _seeds(entry: VariantResult) -> tuple[int, int]:
     return entry.values["acc"].n, entry.values["ua"].n
 
 
-Row = tuple[str, str]
+SurveyRow = tuple[str, str]
 """Type and name of a row of Tables 5 and 6."""
 
 
-def _rows(of: SurveyBoards) -> list[Row]:
+def _rows(of: SurveyBoards) -> list[SurveyRow]:
     rows = [(kind, name) for kind, names in ROWS.items() for name in names]
     return rows if of.has(*(name for _, name in rows)) else []
 
 
-def _column(of: SurveyBoards, recipe: str, metric: Metric) -> Column[Row]:
+def _column(of: SurveyBoards, recipe: str, metric: Metric) -> Column[SurveyRow]:
     like = metric_column(metric)
     return Column(
         of.titled(metric.title, recipe),
@@ -133,13 +133,13 @@ def _column(of: SurveyBoards, recipe: str, metric: Metric) -> Column[Row]:
     )
 
 
-def _metrics(of: SurveyBoards, metrics: Sequence[Metric]) -> list[Column[Row]]:
+def _metrics(of: SurveyBoards, metrics: Sequence[Metric]) -> list[Column[SurveyRow]]:
     return [_column(of, recipe, metric) for recipe in of.recipes for metric in metrics]
 
 
-TYPE: Column[Row] = Column("Type", lambda row: row[0], caption=TYPES, names=True)
+TYPE: Column[SurveyRow] = Column("Type", lambda row: row[0], caption=TYPES, names=True)
 
-TABLE_5: TableSpec[SurveyBoards, Row] = TableSpec(
+TABLE_5: TableSpec[SurveyBoards, SurveyRow] = TableSpec(
     name="survey table 5",
     title=lambda of: f"{of.boards[0].title}: Table 5 of the survey",
     caption=lambda of: of.caption("its Table 5 (4 of its second version)"),
@@ -151,7 +151,7 @@ TABLE_5: TableSpec[SurveyBoards, Row] = TableSpec(
     rows=_rows,
 )
 
-TABLE_6: TableSpec[SurveyBoards, Row] = TableSpec(
+TABLE_6: TableSpec[SurveyBoards, SurveyRow] = TableSpec(
     name="survey table 6",
     title=lambda of: f"{of.boards[0].title}: Table 6 of the survey",
     caption=lambda of: of.caption("its Table 6 (5 of its second version)"),
