@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from ltbench.data.errors import listed
 from ltbench.data.images import FileImages, Images, InMemoryImages
 
-Group = list[tuple[str, str]]
-"""Part and name of each of several equal images."""
+EqualImages = list[tuple[str, str]]
+"""Part and name of each image of a set of equal ones."""
 
 
 def equal_images(
     parts: Mapping[str, Images], file_hashes: Mapping[str, Sequence[str]]
-) -> list[Group]:
+) -> list[EqualImages]:
     """Return groups of images with equal bytes, or pixels in memory.
 
     Args:
         parts: of a dataset, in files or in memory.
         file_hashes: a hash of each file, of the parts in files.
     """
-    groups: dict[str, Group] = {}
+    groups: dict[str, EqualImages] = {}
     for part, images in parts.items():
         hashes = file_hashes[part] if part in file_hashes else _hashes(images)
         for name, digest in zip(_names(images), hashes, strict=True):
@@ -37,7 +37,7 @@ def _names(images: Images) -> Sequence[str]:
     return known or [str(position) for position in range(len(images))]
 
 
-def describe_equal(groups: Sequence[Group]) -> str:
+def describe_equal(groups: Sequence[EqualImages]) -> str:
     """Return equal images as text; those in several parts are named."""
     shared = [group for group in groups if len({part for part, _ in group}) > 1]
     repeated = len(groups) - len(shared)
