@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ltbench.config.base import LATER, NOTE, Model, Name, Spec
+from ltbench.core.groups import ShotRule
 
 PathForm = Annotated[
     str, Field(pattern=r"^([^/{}][^{}]*)?(\{(class|initial|nested|name)\}[^{}]*)+$")
@@ -204,7 +205,7 @@ class DatasetSpec(Spec):
     imbalance_type: Literal["natural", "exponential", "pareto", "step"]
     imbalance_ratio: float | None = Field(None, ge=1)
     max_per_class: int | None = Field(None, ge=1)
-    shot_rule: Literal["shots", "rank_thirds"] = "shots"
+    shot_rule: ShotRule = "shots"
     split_seed: int = Field(0, ge=0)
     fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     val_folder: str | None = Field(None, json_schema_extra=LATER)

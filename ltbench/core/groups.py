@@ -5,11 +5,12 @@ from typing import Literal
 
 from ltbench.core.types import ClassSubset
 
-Rule = Literal["shots", "rank_thirds"]
+ShotRule = Literal["shots", "rank_thirds"]
+"""Rule that divides classes into shot groups."""
 Group = Literal["many", "medium", "few"]
 GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 
-RULES: dict[Rule, str] = {
+RULES: dict[ShotRule, str] = {
     "shots": "many > 100, medium 20 to 100, few < 20 training images",
     "rank_thirds": "many, medium and few are thirds of the classes by training images",
 }
@@ -24,7 +25,7 @@ def by_size(counts: Sequence[int]) -> list[int]:
     return sorted(range(len(counts)), key=lambda k: -counts[k])
 
 
-def class_groups(counts: Sequence[int], rule: Rule) -> tuple[Group, ...]:
+def class_groups(counts: Sequence[int], rule: ShotRule) -> tuple[Group, ...]:
     """Return the shot group of each class.
 
     `shots` is the rule of the code of Kang et al., ICLR 2020 (arXiv:1910.09217), and of most later
@@ -51,7 +52,7 @@ def class_groups(counts: Sequence[int], rule: Rule) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def subset_classes(subset: ClassSubset, counts: Sequence[int], rule: Rule) -> tuple[int, ...]:
+def subset_classes(subset: ClassSubset, counts: Sequence[int], rule: ShotRule) -> tuple[int, ...]:
     """Return the classes of a subset in ascending order.
 
     Args:
