@@ -21,7 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ltbench.analysis.result_set import EMPTY, Estimate
 from ltbench.core.exact import fixed, in_decimals
 from ltbench.core.text import escape_csv, plain_text
-from ltbench.report.table import Cell, Column, Range, Table, cell_text
+from ltbench.report.table import Cell, Column, NumberRange, Table, cell_text
 
 BoardTable = tuple[str, Table]
 """A table with the name of its board."""
@@ -190,7 +190,7 @@ def _csv_number(cell: Cell) -> list[str]:
             low, high = value.interval or (None, None)
             numbers = ["" if x is None else fixed(x, 4) for x in (value.mean, value.std, low, high)]
             return [*numbers, str(value.n), str(value.planned), value.state, " ".join(value.keys)]
-        case Range(low=low, high=high):
+        case NumberRange(low=low, high=high):
             return ["", "", fixed(low, 4), fixed(high, 4), *[""] * 4]
         case int() as count:
             return [str(count), *[""] * 7]
@@ -253,7 +253,7 @@ def _json_number(cell: Cell) -> dict[str, Any]:
                 "keys": value.keys,
             }
             return {name: part for name, part in parts.items() if part is not None}
-        case Range(low=low, high=high):
+        case NumberRange(low=low, high=high):
             return {"low": _rounded(low), "high": _rounded(high)}
         case int() as count:
             return {"number": count}

@@ -17,7 +17,7 @@ from ltbench.report.table import (
     PRINTED_PERCENT,
     Cell,
     Column,
-    Range,
+    NumberRange,
     TableSpec,
 )
 
@@ -65,7 +65,7 @@ def published_cell(
         for n in numbers
         if n in inconsistent
     ]
-    return Cell(Range(low, rest[-1]) if rest else low, notes=tuple(notes))
+    return Cell(NumberRange(low, rest[-1]) if rest else low, notes=tuple(notes))
 
 
 @dataclass(frozen=True)

@@ -72,14 +72,14 @@ P_VALUE = NumberFormat("p", 3, least=Fraction(1, 1000))
 
 
 @dataclass(frozen=True)
-class Range:
+class NumberRange:
     """A range of numbers from different sources."""
 
     low: Fraction
     high: Fraction
 
 
-Content = str | Fraction | int | Range | Estimate | None
+Content = str | Fraction | int | NumberRange | Estimate | None
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Cell:
         match self.content:
             case Estimate(mean=mean):
                 return mean
-            case Range(low=low):
+            case NumberRange(low=low):
                 return low
             case Fraction() as number:
                 return number
@@ -347,7 +347,7 @@ def cell_parts(cell: Cell, column: Column[Any]) -> tuple[str, str, str]:
             return cell.content, "", ""
         case Estimate():
             text, spread, seeds = _value_parts(cell.content, kind)
-        case Range(low=low, high=high):
+        case NumberRange(low=low, high=high):
             text = f"{kind.text(low)} to {kind.text(high)}"
         case number:
             text = kind.text(Fraction(number))

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from ltbench.analysis.result_set import EMPTY, Estimate
 from ltbench.report.formats import csv_text, html, json_text, latex, markdown
-from ltbench.report.table import COUNT, PERCENT, TIMES, Cell, Column, Range, Table, value_text
+from ltbench.report.table import COUNT, PERCENT, TIMES, Cell, Column, NumberRange, Table, value_text
 
 NASTY = [
     "a|b",
@@ -279,7 +279,13 @@ def test_html_marks_and_names():
         (1234, COUNT, {}, ["1234", "", "", ""], "1,234"),
         (Fraction(9, 8), TIMES, {"about": True}, ["1.1250", "", "", ""], "~1.1x"),
         (Fraction(300), COUNT, {"unit": "GPU"}, ["300.0000", "", "", ""], "300 GPU"),
-        (Range(Fraction(42), Fraction(43)), PERCENT, {}, ["", "", "42.0000", "43.0000"], "42.0 to"),
+        (
+            NumberRange(Fraction(42), Fraction(43)),
+            PERCENT,
+            {},
+            ["", "", "42.0000", "43.0000"],
+            "42.0 to",
+        ),
         (Estimate(Fraction(-4, 100), n=1), PERCENT, {}, ["-0.0400", "", "", ""], "0.0"),
     ],
 )
