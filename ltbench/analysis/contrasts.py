@@ -25,7 +25,7 @@ from ltbench.runs.store import Stored
 
 
 @dataclass(frozen=True)
-class Part:
+class Summand:
     """A mean accuracy over seeds with its coefficient.
 
     Attributes:
@@ -48,56 +48,63 @@ class Contrast:
     p: Fraction
 
 
-def merged(parts: Sequence[Part]) -> tuple[Part, ...]:
-    """Return the parts with equal accuracies added up, without those that cancel."""
+def merged(summands: Sequence[Summand]) -> tuple[Summand, ...]:
+    """Return the summands with equal accuracies added up, without those that cancel."""
     sums: dict[tuple[tuple[str, ...], tuple[int, ...] | None], Fraction] = {}
-    for part in parts:
-        identity = (part.keys, part.classes)
-        sums[identity] = sums.get(identity, Fraction(0)) + part.coefficient
-    return tuple(Part(total, *identity) for identity, total in sums.items() if total)
+    for summand in summands:
+        identity = (summand.keys, summand.classes)
+        sums[identity] = sums.get(identity, Fraction(0)) + summand.coefficient
+    return tuple(Summand(total, *identity) for identity, total in sums.items() if total)
 
 
-def contrast(value: Fraction, parts: Sequence[Part], records: Mapping[str, Stored]) -> Contrast:
+def contrast(
+    value: Fraction, summands: Sequence[Summand], records: Mapping[str, Stored]
+) -> Contrast:
     """Return the significance of a contrast.
 
     Args:
-        value: of the contrast in points; of a ratio, whose parts are its linearization, it is not
-            their sum.
-        parts: with records of the same seeds, `merged`.
+        value: of the contrast in points; of a ratio, whose summands are its linearization, it is
+            not their sum.
+        summands: with records of the same seeds, `merged`.
         records: valid records by key.
     """
-    if not parts:
+    if not summands:
         return Contrast(value, (value, value), Fraction(1))
-    return _paired(value, parts, records) or _unpaired(value, parts, records)
+    return _paired(value, summands, records) or _unpaired(value, summands, records)
 
 
 def _paired(
-    value: Fraction, parts: Sequence[Part], records: Mapping[str, Stored]
+    value: Fraction, summands: Sequence[Summand], records: Mapping[str, Stored]
 ) -> Contrast | None:
     """Return the contrast over paired images, None if they cannot be paired."""
-    if any(part.classes is not None or part.coefficient.denominator > 1 for part in parts):
+    if any(
+        summand.classes is not None or summand.coefficient.denominator > 1 for summand in summands
+    ):
         return None
-    runs = [correctness_of(records[key].record for key in part.keys) for part in parts]
+    runs = [correctness_of(records[key].record for key in summand.keys) for summand in summands]
     hashes = {run.test_hash for of_seeds in runs for run in of_seeds.values()}
     if len(hashes) > 1 or len({frozenset(of_seeds) for of_seeds in runs}) > 1:
         return None
     differences = sum(
-        int(part.coefficient) * np.array([of_seeds[seed].unpacked() for seed in runs[0]], np.int64)
-        for part, of_seeds in zip(parts, runs, strict=True)
+        int(summand.coefficient)
+        * np.array([of_seeds[seed].unpacked() for seed in runs[0]], np.int64)
+        for summand, of_seeds in zip(summands, runs, strict=True)
     )
     p, interval = paired_test(np.asarray(differences))
     return Contrast(value, interval, p)
 
 
-def _unpaired(value: Fraction, parts: Sequence[Part], records: Mapping[str, Stored]) -> Contrast:
+def _unpaired(
+    value: Fraction, summands: Sequence[Summand], records: Mapping[str, Stored]
+) -> Contrast:
     """Return the contrast over independent images, from counts per class."""
     values, deviations = [], []
-    for keys in zip(*(part.keys for part in parts), strict=True):
+    for keys in zip(*(summand.keys for summand in summands), strict=True):
         total, variance = Fraction(0), Fraction(0)
-        for part, key in zip(parts, keys, strict=True):
-            accuracy, spread = _accuracy(records[key].record.test, part.classes)
-            total += part.coefficient * accuracy
-            variance += part.coefficient**2 * spread
+        for summand, key in zip(summands, keys, strict=True):
+            accuracy, spread = _accuracy(records[key].record.test, summand.classes)
+            total += summand.coefficient * accuracy
+            variance += summand.coefficient**2 * spread
         values.append(total)
         deviations.append(root(variance))
     low, high = unpaired_interval(values, deviations)

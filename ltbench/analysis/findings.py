@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ltbench.analysis.contrasts import Contrast, Part, contrast, merged
+from ltbench.analysis.contrasts import Contrast, Summand, contrast, merged
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.result_set import DECIMALS, ResultSet, VariantResult
 from ltbench.analysis.significance import separation
@@ -160,13 +160,13 @@ class _Compared:
     Attributes:
         left, right: its sides with their numbers; the right one has the seeds, if some lack.
         sign: 1 if the claim is that the contrast is positive, else -1.
-        parts: of the contrast, left minus right.
+        summands: of the contrast, left minus right.
     """
 
     left: str
     right: str
     sign: int
-    parts: tuple[Part, ...]
+    summands: tuple[Summand, ...]
     contrast: Contrast
 
 
@@ -196,9 +196,9 @@ def evaluate(
         compared += [
             (finding, b, _compare(finding, b, other, records, narrowed)) for b, other in pairs
         ]
-    families: dict[str, dict[tuple[Part, ...], Fraction]] = {}
+    families: dict[str, dict[tuple[Summand, ...], Fraction]] = {}
     for _, board, found in compared:
-        tests = {each.parts: each.contrast.p for each in found if isinstance(each, _Compared)}
+        tests = {each.summands: each.contrast.p for each in found if isinstance(each, _Compared)}
         families.setdefault(board.id, {}).update(tests)
     corrected = {
         board: dict(zip(tests, holm([*tests.values()]), strict=True))
@@ -235,14 +235,16 @@ def _compare(
         if len(seeds) < len(board.seeds):
             theirs += f", {len(seeds)} of {len(board.seeds)} seeds"
         sides = zip((left, right), (1, -1), strict=True)
-        parts = merged([part for side, sign in sides for part in _parts(*side, sign, records)])
+        summands = merged(
+            [summand for side, sign in sides for summand in _summands(*side, sign, records)]
+        )
         compared.append(
             _Compared(
                 ours,
                 theirs,
                 1 if comparison.op == ">" else -1,
-                parts,
-                contrast(values[0] - values[1], parts, records),
+                summands,
+                contrast(values[0] - values[1], summands, records),
             )
         )
     if missing or len(compared) < finding.fewest:
@@ -252,11 +254,14 @@ def _compare(
 
 
 def _verdict(
-    finding: Finding, compared: Sequence[_Compared], corrected: Mapping[tuple[Part, ...], Fraction]
+    finding: Finding,
+    compared: Sequence[_Compared],
+    corrected: Mapping[tuple[Summand, ...], Fraction],
 ) -> tuple[FindingVerdict, str]:
     """Return the verdict on a finding, and our numbers."""
     signs = [
-        each.sign * separation(corrected[each.parts], each.contrast.interval) for each in compared
+        each.sign * separation(corrected[each.summands], each.contrast.interval)
+        for each in compared
     ]
     required = ceil(measured(finding.share) * len(signs))
     hold, reversed_ = signs.count(1), signs.count(-1)
@@ -391,7 +396,9 @@ def _over_common_seeds(
     return [(term, narrowed(board, common)) for term, board in sides], common
 
 
-def _parts(term: Term, board: ResultSet, sign: int, records: Mapping[str, Stored]) -> list[Part]:
+def _summands(
+    term: Term, board: ResultSet, sign: int, records: Mapping[str, Stored]
+) -> list[Summand]:
     """Return the accuracies of a term, times a sign.
 
     RA = Acc / UA is linearized: (Acc - RA UA) / UA, with the means of RA and UA fixed.
@@ -401,16 +408,16 @@ def _parts(term: Term, board: ResultSet, sign: int, records: Mapping[str, Stored
         raise ValueError(f"no {term.method} on this board")
     weight, keys = Fraction(sign), entry.values["acc"].keys
     if term.metric in ("acc", "balanced_acc", *GROUPS):
-        parts = [Part(weight, keys, _classes(term.metric, records[keys[0]]))]
+        summands = [Summand(weight, keys, _classes(term.metric, records[keys[0]]))]
     elif term.metric == "ua":
-        parts = [Part(weight, entry.upper_keys)]
+        summands = [Summand(weight, entry.upper_keys)]
     else:
         upper, relative = (entry.values[name].mean or Fraction(0) for name in ("ua", "ra"))
         weight *= 100 / upper
         seeds = {records[key].record.job.seed for key in entry.upper_keys}
         keys = tuple(key for key in keys if records[key].record.job.seed in seeds)
-        parts = [Part(weight, keys), Part(-weight * relative / 100, entry.upper_keys)]
-    return parts + (_parts(term.minus, board, -sign, records) if term.minus else [])
+        summands = [Summand(weight, keys), Summand(-weight * relative / 100, entry.upper_keys)]
+    return summands + (_summands(term.minus, board, -sign, records) if term.minus else [])
 
 
 def _classes(metric: str, stored: Stored) -> tuple[int, ...] | None:

@@ -4,7 +4,7 @@ from math import erfc, sqrt
 import numpy as np
 import pytest
 
-from ltbench.analysis.contrasts import Part, contrast, merged
+from ltbench.analysis.contrasts import Summand, contrast, merged
 from ltbench.analysis.significance import compare, correctness_of
 
 VARIANTS = [
@@ -30,17 +30,17 @@ def accuracy(records, keys, classes=range(6)):
     return sum(sum(t.hits[k] for k in classes) for t in tests) / (2 * 50 * len(classes))
 
 
-def test_parts_of_one_accuracy_add_up_or_cancel():
+def test_summands_of_one_accuracy_add_up_or_cancel():
     one, other = ("a", "b"), ("c", "d")
-    parts = [Part(Fraction(1), one), Part(Fraction(-1), other), Part(Fraction(-1), one)]
-    assert merged(parts) == (Part(Fraction(-1), other),)
-    assert merged([*parts, Part(Fraction(1), other, (0,))])[1].classes == (0,)
+    summands = [Summand(Fraction(1), one), Summand(Fraction(-1), other), Summand(Fraction(-1), one)]
+    assert merged(summands) == (Summand(Fraction(-1), other),)
+    assert merged([*summands, Summand(Fraction(1), other, (0,))])[1].classes == (0,)
 
 
 def test_a_difference_of_two_accuracies_is_the_paired_comparison(runs):
     records, (softmax, ours) = runs
-    parts = merged([Part(Fraction(1), ours), Part(Fraction(-1), softmax)])
-    found = contrast(Fraction(5), parts, records)
+    summands = merged([Summand(Fraction(1), ours), Summand(Fraction(-1), softmax)])
+    found = contrast(Fraction(5), summands, records)
     known = compare(*(correctness_of(records[k].record for k in keys) for keys in (ours, softmax)))
     assert (found.p, found.interval) == (known.p, known.interval)
 
@@ -48,8 +48,8 @@ def test_a_difference_of_two_accuracies_is_the_paired_comparison(runs):
 def test_accuracies_of_classes_are_unpaired(runs):
     records, (softmax, ours) = runs
     value = 100 * (accuracy(records, ours, (4, 5)) - accuracy(records, softmax, (4, 5)))
-    parts = [Part(Fraction(1), ours, (4, 5)), Part(Fraction(-1), softmax, (4, 5))]
-    found = contrast(Fraction(value), parts, records)
+    summands = [Summand(Fraction(1), ours, (4, 5)), Summand(Fraction(-1), softmax, (4, 5))]
+    found = contrast(Fraction(value), summands, records)
     errors = []
     for pair in zip(ours, softmax, strict=True):
         variance = 0.0
@@ -66,9 +66,9 @@ def test_accuracies_of_classes_are_unpaired(runs):
 
 def test_all_images_are_unpaired_if_coefficients_are_not_whole(runs):
     records, (softmax, ours) = runs
-    half = [Part(Fraction(1, 2), ours), Part(Fraction(-1, 2), softmax)]
+    half = [Summand(Fraction(1, 2), ours), Summand(Fraction(-1, 2), softmax)]
     value = Fraction(50 * (accuracy(records, ours) - accuracy(records, softmax)))
-    paired = contrast(2 * value, [Part(2 * p.coefficient, p.keys) for p in half], records)
+    paired = contrast(2 * value, [Summand(2 * p.coefficient, p.keys) for p in half], records)
     found = contrast(value, half, records)
     assert found.p != paired.p
     assert float(found.p) == pytest.approx(float(paired.p), abs=0.02)
@@ -78,8 +78,8 @@ def test_a_ratio_is_shifted_to_its_value(runs):
     records, (softmax, ours) = runs
     ratio = accuracy(records, softmax) / accuracy(records, ours)
     weight = Fraction(1 / accuracy(records, ours))
-    parts = [Part(weight, softmax), Part(-weight * Fraction(ratio), ours)]
-    low, high = map(float, contrast(Fraction(100 * ratio), parts, records).interval)
+    summands = [Summand(weight, softmax), Summand(-weight * Fraction(ratio), ours)]
+    low, high = map(float, contrast(Fraction(100 * ratio), summands, records).interval)
     assert low < 100 * ratio < high
 
 
