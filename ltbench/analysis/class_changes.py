@@ -53,7 +53,7 @@ def change(pairs: Sequence[Pair], classes: Sequence[int]) -> Change | None:
     tested = [k for k in classes if pairs[0][0].totals[k]]
     if not tested:
         return None
-    accuracies = [[mean_class_accuracy(run, tested) for run in pair] for pair in pairs]
+    accuracies = [[mean_recall(run, tested) for run in pair] for pair in pairs]
     ours, theirs = (100 * mean(of_seeds) for of_seeds in zip(*accuracies, strict=True))
     differences = [first - second for first, second in accuracies]
     deviations = [
@@ -62,8 +62,8 @@ def change(pairs: Sequence[Pair], classes: Sequence[int]) -> Change | None:
     return Change(ours, theirs, ours - theirs, unpaired_interval(differences, deviations))
 
 
-def mean_class_accuracy(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
-    """Return the mean accuracy over classes, a fraction."""
+def mean_recall(run: EvaluationResult, classes: Sequence[int]) -> Fraction:
+    """Return the mean recall of classes, an exact fraction."""
     hits, totals = ([values[k] for k in classes] for values in (run.hits, run.totals))
     return mean_accuracy(hits, totals) or Fraction(0)
 

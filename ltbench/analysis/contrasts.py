@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from ltbench.analysis.class_changes import (
-    mean_class_accuracy,
+    mean_recall,
     recall_variance,
     unpaired_interval,
     variance_of_mean,
@@ -120,7 +120,7 @@ def _accuracy(
     if run is None:
         raise ValueError("a contrast needs tested runs")
     if classes is not None:
-        return mean_class_accuracy(run, classes), variance_of_mean(run, classes)
+        return mean_recall(run, classes), variance_of_mean(run, classes)
     counts = [(hits, n) for hits, n in zip(run.hits, run.totals, strict=True) if n]
     weighted = sum((n**2 * recall_variance(hits, n) for hits, n in counts), Fraction(0))
     return run.accuracy, weighted / sum(run.totals) ** 2
