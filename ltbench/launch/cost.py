@@ -25,7 +25,7 @@ MEASURED, RECORDS, STATED = "measured here", "from records", "from the recipe's 
 
 
 @dataclass(frozen=True)
-class Estimate:
+class DurationEstimate:
     """Estimated seconds of a job on some hardware, and their source."""
 
     seconds: float
@@ -82,7 +82,7 @@ class CostModel:
                 self.tests.setdefault((*key, job.dataset.test_name), []).append(cost.test_seconds)
         self.sources = sorted(sources, key=lambda each: (each[1] != hardware, each[0] != "run"))
 
-    def estimate(self, job: Job) -> Estimate | None:
+    def estimate(self, job: Job) -> DurationEstimate | None:
         """Estimate a job's duration; None if no similar job was measured.
 
         All tests count, label-shift and open-set tests too, if their time is known on the same
@@ -92,13 +92,13 @@ class CostModel:
         if measured is not None:
             return self._from_measurement(job, measured)
         if job.stage_recipe is None:
-            return Estimate(self._test_seconds(job, self.hardware), self.hardware, RECORDS)
+            return DurationEstimate(self._test_seconds(job, self.hardware), self.hardware, RECORDS)
         images = self.images_seen(job)
         known = self._from_records(job) or _from_recipe(job)
         if images is None or known is None:
             return None
         rate, hardware, source = known
-        return Estimate(self._test_seconds(job, hardware) + images / rate, hardware, source)
+        return DurationEstimate(self._test_seconds(job, hardware) + images / rate, hardware, source)
 
     def images_seen(self, job: Job) -> int | None:
         """Return the images seen in training; None if unknown."""
@@ -116,14 +116,16 @@ class CostModel:
         """Return the number of a job's test images; 0 if unknown."""
         return _pinned_test_images(job) or self.test_images.get(job.dataset.test_name, 0)
 
-    def _from_measurement(self, job: Job, throughput: MeasuredThroughput) -> Estimate | None:
+    def _from_measurement(
+        self, job: Job, throughput: MeasuredThroughput
+    ) -> DurationEstimate | None:
         seconds = OVERHEAD + self.images_tested(job) / throughput.test
         images = self.images_seen(job)
         if job.stage_recipe is not None:
             if images is None or throughput.train is None:
                 return None
             seconds += images / throughput.train
-        return Estimate(seconds, self.hardware, MEASURED)
+        return DurationEstimate(seconds, self.hardware, MEASURED)
 
     def _from_records(self, job: Job) -> tuple[float, str, str] | None:
         """Return images per second, their hardware and source."""
@@ -210,7 +212,7 @@ def time_left(seconds: Collection[float | None], slots: int) -> float | None:
     return max(sum(known) / slots, max(known, default=0.0))
 
 
-def describe_cost(estimates: Iterable[Estimate | None], slots: int, hardware: str) -> str:
+def describe_cost(estimates: Iterable[DurationEstimate | None], slots: int, hardware: str) -> str:
     """Describe the estimated cost of jobs in the slots of some hardware."""
     estimates = list(estimates)
     groups: dict[tuple[str, str], list[float]] = {}

@@ -17,7 +17,7 @@ from ltbench.config.planning import Plan
 from ltbench.core.hardware import hardware_of
 from ltbench.data.errors import DataError, printable
 from ltbench.launch.cleaning import save_plan
-from ltbench.launch.cost import CostModel, Estimate, duration, time_left
+from ltbench.launch.cost import CostModel, DurationEstimate, duration, time_left
 from ltbench.launch.devices import Slot
 from ltbench.launch.display import RunDisplay, progress_bar
 from ltbench.launch.local import LocalRunner, warm_up
@@ -46,7 +46,7 @@ class PendingJobs:
 
     jobs: dict[str, Job]
     old_records: dict[str, Record]
-    estimates: dict[str, Estimate | None]
+    estimates: dict[str, DurationEstimate | None]
     hardware: str
 
     @property

@@ -7,7 +7,7 @@ from ltbench.launch.cost import (
     RECORDS,
     STATED,
     CostModel,
-    Estimate,
+    DurationEstimate,
     MeasuredThroughput,
     cost_key,
     describe_cost,
@@ -110,7 +110,9 @@ def test_without_records_the_throughput_of_the_recipe_counts_for_its_hardware(pl
     softmax = job(plan, "Softmax")
     assert model().estimate(with_throughput(softmax)) is None
     one = with_throughput(softmax, {"images_per_second": 100.0})
-    assert model().estimate(one) == Estimate(pytest.approx(OVERHEAD + IMAGES / 100), OTHER, STATED)
+    assert model().estimate(one) == DurationEstimate(
+        pytest.approx(OVERHEAD + IMAGES / 100), OTHER, STATED
+    )
     assert model().estimate(one).on(HERE) is None
     again = with_throughput(
         job(plan, "Decouple-IB-CRT"),
@@ -125,7 +127,7 @@ def test_records_of_this_hardware_come_before_those_of_other(plan):
     softmax, ldam = job(plan, "Softmax"), job(plan, "LDAM-DRW")
     theirs, ours = on(OTHER, record(ldam, rate=1e6)), record(softmax, rate=500.0)
     cost = model(loaded(theirs, ours))
-    assert cost.estimate(ldam) == Estimate(
+    assert cost.estimate(ldam) == DurationEstimate(
         pytest.approx(OVERHEAD + TESTS + IMAGES / 500), HERE, RECORDS
     )
     alone = model(loaded(theirs))
@@ -140,7 +142,7 @@ def test_throughput_measured_here_comes_first_for_jobs_of_equal_cost(plan):
     cost = model(loaded(record(softmax, rate=500.0)))
     tests = softmax.dataset.test_per_class * softmax.dataset.classes
     expected = OVERHEAD + tests / 1000 + IMAGES / 200
-    assert cost.estimate(softmax) == Estimate(pytest.approx(expected), HERE, MEASURED)
+    assert cost.estimate(softmax) == DurationEstimate(pytest.approx(expected), HERE, MEASURED)
     assert cost.estimate(ldam).source == RECORDS
     assert cost_key(softmax) == cost_key(softmax.model_copy(update={"seed": 7, "label": "x"}))
     assert cost_key(softmax) != cost_key(ldam)
@@ -155,7 +157,7 @@ def test_damaged_throughput_files_are_ignored(plan):
 
 
 def test_estimates_of_other_hardware_are_not_divided_among_slots():
-    here, there = Estimate(7200.0, HERE, RECORDS), Estimate(3600.0, OTHER, STATED)
+    here, there = DurationEstimate(7200.0, HERE, RECORDS), DurationEstimate(3600.0, OTHER, STATED)
     assert f"about 2 h 00 min in 2 slots of this {HERE}" in describe_cost([here, here], 2, HERE)
     assert f"about 2 h 00 min on one {OTHER}, {STATED}" in describe_cost([there, there], 2, HERE)
     said = describe_cost([here, there, None], 2, HERE)
