@@ -19,7 +19,7 @@ from ltbench.config.planning import Plan, PlannedRun
 from ltbench.core.exact import measured, root
 from ltbench.runs.store import Stored
 
-Outcome = Literal["within", "outside", "not run"]
+ReproductionOutcome = Literal["within", "outside", "not run"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Reproduction:
         return None if self.ours.mean is None else self.ours.mean - self.published.value
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> ReproductionOutcome:
         """Whether the difference is within the tolerance."""
         if self.difference is None:
             return "not run"

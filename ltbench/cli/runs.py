@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ltbench.config.job import Job
     from ltbench.config.planning import Plan, PlannedRun
     from ltbench.config.registry import MethodRegistry
-    from ltbench.launch.runner import Outcome
+    from ltbench.launch.runner import RunOutcome
     from ltbench.runs.run_dir import RunDirectory
     from ltbench.runs.store import Loaded
 
@@ -122,7 +122,7 @@ def worker(
 
 def _run_here(
     plan: "Plan", inputs: Inputs, folders: Folders, machine: Machine, monitoring: Monitoring
-) -> "Outcome":
+) -> "RunOutcome":
     """Train the missing jobs of a plan on this machine."""
     from ltbench.launch.run import run_here
 
@@ -132,7 +132,7 @@ def _run_here(
     return run_here(plan, folders.runs, folders.records, slots, options, console)
 
 
-def exit_if_stopped(outcome: "Outcome") -> None:
+def exit_if_stopped(outcome: "RunOutcome") -> None:
     """Exit if a signal left jobs without a record, and list them."""
     if outcome.signal is not None:
         errors.print(
@@ -146,7 +146,7 @@ def exit_if_stopped(outcome: "Outcome") -> None:
         raise typer.Exit(128 + outcome.signal)
 
 
-def exit_on_failure(outcome: "Outcome") -> None:
+def exit_on_failure(outcome: "RunOutcome") -> None:
     """Exit with 1 if jobs failed."""
     if outcome.failed or outcome.blocked:
         errors.print(

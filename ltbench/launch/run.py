@@ -21,7 +21,7 @@ from ltbench.launch.cost import CostModel, DurationEstimate, duration, time_left
 from ltbench.launch.devices import Slot
 from ltbench.launch.display import RunDisplay, progress_bar
 from ltbench.launch.local import LocalRunner, warm_up
-from ltbench.launch.runner import Outcome, RunnerConfig
+from ltbench.launch.runner import RunnerConfig, RunOutcome
 from ltbench.runs.record import Record
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.state import jobs_to_train
@@ -102,7 +102,7 @@ def run_here(
     slots: Sequence[Slot],
     options: Options,
     console: Console,
-) -> Outcome:
+) -> RunOutcome:
     """Train the pending jobs of a plan on this machine.
 
     Args:
@@ -119,7 +119,7 @@ def run_here(
     """
     pending = find_pending_jobs(plan, run_dir, published, options, console)
     if not pending.jobs:
-        return Outcome()
+        return RunOutcome()
     warm_up(pending.jobs.values(), options)
     check_data(pending.jobs.values(), options.data_root, console)
     with _display(plan, pending, run_dir, options, len(slots), console) as config:
@@ -133,7 +133,7 @@ def run_on_ray(
     address: str | None,
     options: Options,
     console: Console,
-) -> Outcome:
+) -> RunOutcome:
     """Train the pending jobs of a plan on a Ray cluster.
 
     Args:
@@ -153,7 +153,7 @@ def run_on_ray(
 
     pending = find_pending_jobs(plan, run_dir, published, options, console)
     if not pending.jobs:
-        return Outcome()
+        return RunOutcome()
     check_data(pending.jobs.values(), options.data_root, console)
     with (
         connected(address, options) as resources,

@@ -38,7 +38,7 @@ POLL_OTHERS = 2.0
 
 
 @dataclass
-class Outcome:
+class RunOutcome:
     """Keys of the jobs of a run by outcome.
 
     Attributes:
@@ -94,7 +94,7 @@ class Runner(ABC):
         self.dead_holders = DeadHolderDetector()
         self.signals = StopSignals()
         self.stop_shown = False
-        self.outcome = Outcome()
+        self.outcome = RunOutcome()
         self.causes: dict[str, str] = {}  # why jobs failed or were not started, by key
         self.unusable: dict[str, str] = {}  # why jobs of a dataset are not started, by its name
         self.length = critical_path(self.jobs, config.seconds)
@@ -125,7 +125,7 @@ class Runner(ABC):
     def kill(self) -> None:
         """Kill all processes; their jobs resume from their last checkpoints."""
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         """Run every job that can be run.
 
         On a stop signal, running jobs save a checkpoint first. No process is left behind, whatever
