@@ -22,10 +22,10 @@ from ltbench.data.parallel import run_in_processes
 CHUNK = 64
 """Files that a process decodes at a time."""
 
-State = list[int]
+FileState = list[int]
 """Size and ctime of a file, in bytes and nanoseconds."""
 
-Sound = tuple[State, str]
+Sound = tuple[FileState, str]
 """State of a good file, and a hash of its bytes."""
 
 
@@ -107,7 +107,7 @@ def _check_folder(
     return good
 
 
-def _state(path: Path) -> State | None:
+def _state(path: Path) -> FileState | None:
     """Return size and ctime of a file; None if it is missing."""
     try:
         stat = path.stat()
