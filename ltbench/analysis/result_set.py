@@ -17,7 +17,9 @@ from ltbench.runs.record import Record
 from ltbench.runs.state import coordinates, older_jobs
 from ltbench.runs.store import Stored
 
-State = Literal["complete", "partial", "missing", "stale", "failed", "not available", "empty"]
+EstimateState = Literal[
+    "complete", "partial", "missing", "stale", "failed", "not available", "empty"
+]
 
 DECIMALS = 1
 """Decimals of a percentage in a table for readers."""
@@ -55,7 +57,7 @@ class Estimate:
     interval: tuple[Fraction, Fraction] | None = None
     n: int = 0
     planned: int = 0
-    state: State = "missing"
+    state: EstimateState = "missing"
     failed: int = 0
     reason: str = ""
     keys: tuple[str, ...] = ()
@@ -279,14 +281,14 @@ class _Builder:
         planned = len(keys)
         if not recorded:
             stale = any(coordinates(self.plan.jobs[key]) in self.older for key in keys)
-            absent: State = "failed" if failed else "stale" if stale else "missing"
+            absent: EstimateState = "failed" if failed else "stale" if stale else "missing"
             return Estimate(planned=planned, state=absent, failed=failed)
         values = {key: self._metric(key)[name] for key in recorded}
         percentages = {key: percent(value) for key, value in values.items() if value is not None}
         if not percentages:
             return Estimate(n=len(recorded), planned=planned, state="empty", keys=recorded)
         n, summary = len(percentages), summarize(list(percentages.values()))
-        state: State = "complete" if n == planned else "partial"
+        state: EstimateState = "complete" if n == planned else "partial"
         keys = tuple(percentages)
         return Estimate(summary.mean, summary.std, None, n, planned, state, failed, "", keys)
 
@@ -331,7 +333,7 @@ class _Builder:
             return none("UA is zero: no balanced run has a correct prediction.")
         result = relative_accuracy(accuracy, a_v, a_b)
         n = len(complete)
-        state: State = "complete" if n == planned else "partial"
+        state: EstimateState = "complete" if n == planned else "partial"
         used = tuple(dict.fromkeys(key for keys in complete.values() for key in keys))
         failed = sum(any(key in self.failed for key in keys) for keys in runs.values())
         seeds = Estimate(n=n, planned=planned, state=state, failed=failed, keys=used)

@@ -13,8 +13,8 @@ from ltbench.analysis.metrics import METRICS, Metric, metrics_in
 from ltbench.analysis.relative_to_baseline import RelativeCost, relative_costs
 from ltbench.analysis.result_set import (
     Estimate,
+    EstimateState,
     ResultSet,
-    State,
     VariantResult,
     boards,
     boards_of_seeds,
@@ -241,6 +241,6 @@ def over_seeds(acc: Estimate, fractions: Mapping[str, Fraction | None]) -> Estim
         empty = replace(acc, mean=None, std=None, state="empty")
         return empty if fractions else replace(empty, state="not available", reason=OLDER)
     n, summary = len(percentages), summarize(list(percentages.values()))
-    state: State = acc.state if n == acc.n else "partial"
+    state: EstimateState = acc.state if n == acc.n else "partial"
     keys = tuple(percentages)
     return replace(acc, mean=summary.mean, std=summary.std, n=n, state=state, keys=keys)

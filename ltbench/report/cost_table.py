@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ltbench.analysis.relative_to_baseline import RelativeCost
-from ltbench.analysis.result_set import Estimate, State, VariantResult
+from ltbench.analysis.result_set import Estimate, EstimateState, VariantResult
 from ltbench.analysis.significance import find_baseline
 from ltbench.analysis.training_cost import TrainingTime, forward_ratio, training_time
 from ltbench.config.planning import BASELINE
@@ -39,7 +39,7 @@ class _Cost:
     def hours(self) -> Estimate:
         acc = self.entry.values["acc"]
         if self.time is None:
-            state: State = "not available" if acc.keys else acc.state
+            state: EstimateState = "not available" if acc.keys else acc.state
             return Estimate(planned=acc.planned, state=state)
         return self._value(self.time.seconds / 3600, self.time.n, self.time.keys)
 
@@ -96,7 +96,7 @@ class _Cost:
 
     def _value(self, number: Fraction, n: int, keys: tuple[str, ...]) -> Estimate:
         acc = self.entry.values["acc"]
-        state: State = "complete" if n == acc.planned else "partial"
+        state: EstimateState = "complete" if n == acc.planned else "partial"
         return replace(acc, mean=number, std=None, n=n, state=state, keys=keys)
 
 

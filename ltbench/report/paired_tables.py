@@ -8,7 +8,7 @@ from functools import cached_property
 from ltbench.analysis.class_changes import Change, change
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.pairwise import HeadToHead
-from ltbench.analysis.result_set import Estimate, State, VariantResult
+from ltbench.analysis.result_set import Estimate, EstimateState, VariantResult
 from ltbench.analysis.significance import (
     Comparison,
     ComparisonVerdict,
@@ -92,7 +92,7 @@ def _paired_columns(of: BoardContext) -> list[Column[VariantResult]]:
 
 def difference(comparison: Comparison, planned: int) -> Estimate:
     """Return the difference of a comparison as an estimate."""
-    state: State = "complete" if comparison.n == planned else "partial"
+    state: EstimateState = "complete" if comparison.n == planned else "partial"
     return Estimate(
         mean=comparison.difference,
         interval=comparison.interval,

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from ltbench.analysis.metrics import METRICS, Metric, metrics_in
 from ltbench.analysis.published import published_names
-from ltbench.analysis.result_set import EMPTY, ResultSet, State, VariantResult
+from ltbench.analysis.result_set import EMPTY, EstimateState, ResultSet, VariantResult
 from ltbench.report.context import ACC, by_network, metric_column
 from ltbench.report.table import PERCENT, Cell, Column, Table, TableSpec, build
 
@@ -37,7 +37,7 @@ LOSSES = ("Softmax", "Focal", "ESQL", "Balanced Softmax")
 CLASSIFIERS = {"joint": "Joint", "NCM": "NCM", "cRT": "cRT", "LWS": "LWS"}
 """Titles of the classifiers of Table 7 by their names in `reference/names.yaml`."""
 
-REASONS: dict[State, str] = {
+REASONS: dict[EstimateState, str] = {
     "missing": "Missing: not run.",
     "failed": "Failed: the last attempt failed.",
     "stale": "Stale: only a record of an older version or of another configuration exists.",

@@ -9,13 +9,13 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
-from ltbench.analysis.result_set import DECIMALS, EMPTY, Estimate, State
+from ltbench.analysis.result_set import DECIMALS, EMPTY, Estimate, EstimateState
 from ltbench.core.exact import fixed, in_decimals, significant
 
 EXACT_DECIMALS = 6
 """Maximum number of decimals of an exact number."""
 
-ABSENT: dict[State, str] = {"not available": "n/a", "empty": EMPTY}
+ABSENT: dict[EstimateState, str] = {"not available": "n/a", "empty": EMPTY}
 """Text of a value that cannot exist; otherwise the text is the state."""
 
 

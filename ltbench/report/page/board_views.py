@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-from ltbench.analysis.result_set import ResultSet, State, VariantResult, ad_hoc_records
+from ltbench.analysis.result_set import EstimateState, ResultSet, VariantResult, ad_hoc_records
 from ltbench.config.planning import Plan
 from ltbench.config.registry import MethodInfo
 from ltbench.report.context import LABEL, BoardContext
@@ -29,7 +29,7 @@ TITLES = {
 }
 """Titles of views by table name; by default the capitalized name."""
 
-STATES: tuple[State, ...] = ("complete", "partial", "failed", "stale", "missing")
+STATES: tuple[EstimateState, ...] = ("complete", "partial", "failed", "stale", "missing")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class BoardView:
     title: str
     facets: dict[str, str]
     protocol: tuple[str, ...]
-    counts: dict[State, int]
+    counts: dict[EstimateState, int]
     headlines: tuple[Headline, ...]
     views: tuple[View, ...]
     confusion: Confusion | None

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from ltbench.analysis.metrics import Metric, metrics_in
 from ltbench.analysis.relative_to_baseline import gain, per_class_accuracy
-from ltbench.analysis.result_set import Estimate, State, VariantResult
+from ltbench.analysis.result_set import Estimate, EstimateState, VariantResult
 from ltbench.analysis.significance import Comparison, compare_with_baseline, find_baseline
 from ltbench.config.planning import BASELINE
 from ltbench.core.exact import fixed
@@ -60,7 +60,7 @@ class BoardSummary(BoardContext):
             return None if entry is self.softmax else ABSENT
         points, n = found
         acc = entry.values["acc"]
-        state: State = "complete" if n == acc.planned else "partial"
+        state: EstimateState = "complete" if n == acc.planned else "partial"
         return replace(acc, mean=points, std=None, n=n, state=state)
 
     def verdict(self, entry: VariantResult) -> str | None:
