@@ -174,7 +174,7 @@ Narrowed = Callable[[ResultSet, frozenset[int]], ResultSet]
 """Returns a board as if it had no results of other seeds."""
 
 
-def evaluate(
+def evaluate_findings(
     findings: Sequence[Finding],
     boards: Sequence[ResultSet],
     records: Mapping[str, Stored],

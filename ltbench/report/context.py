@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from itertools import chain
 from typing import Self
 
-from ltbench.analysis.findings import Finding, Result, evaluate
+from ltbench.analysis.findings import Finding, Result, evaluate_findings
 from ltbench.analysis.mean_ranks import Ranks, accuracies, rank_variants
 from ltbench.analysis.metrics import METRICS, Metric, metrics_in
 from ltbench.analysis.relative_to_baseline import RelativeCost, relative_costs
@@ -172,7 +172,7 @@ class Leaderboard:
             return {board.id: board for board in boards_of_seeds(plan, records, seeds)}
 
         tested = [boards for plan, boards in self.grids if plan.grid.findings]
-        results = evaluate(
+        results = evaluate_findings(
             self.findings,
             list(chain.from_iterable(tested)),
             records,

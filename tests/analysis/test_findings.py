@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from ltbench.analysis.findings import Finding, evaluate, load_findings
+from ltbench.analysis.findings import Finding, evaluate_findings, load_findings
 from ltbench.analysis.result_set import boards, boards_of_seeds
 from ltbench.config.files import available
 from ltbench.config.load import load_grid
@@ -46,7 +46,7 @@ class World:
         return found
 
     def evaluate(self, *findings):
-        return evaluate(findings, self.boards, self.records, self.narrowed)
+        return evaluate_findings(findings, self.boards, self.records, self.narrowed)
 
     def built(self, *findings):
         of = Leaderboard([(self.plan, self.boards)], Loaded(self.records), {}, findings)
