@@ -50,7 +50,7 @@ from ltbench.testing.steps import (
     training_batch,
 )
 from ltbench.training.build import build_method
-from ltbench.training.inference import evaluate, restore
+from ltbench.training.inference import evaluate_labeled, restore
 from ltbench.training.metric_terms import ADVICE as FEW_IMAGES
 
 RTOL = 1e-9
@@ -521,7 +521,7 @@ def evaluation(bench: Bench, case: Case, stage: int) -> str:
         batched = record.job.recipe.model_copy(update={"eval_batch_size": size})
         job = record.job.model_copy(update={"recipe": batched})
         again = record.model_copy(update={"job": job})
-        found = evaluate(method, again, images, CPU)
+        found = evaluate_labeled(method, again, images, CPU)
         hits[size] = (sum(found.hits), found.correct)
     sizes = ", ".join(f"{right} of {count} right by {size}" for size, (right, _) in hits.items())
     require(
@@ -561,7 +561,7 @@ def saved_weights(bench: Bench, case: Case, stage: int) -> str:
     jobs = case.jobs(stage)
     record, job = bench.train(jobs), jobs[-1]
     method = restore(record, bench.weights_path(job), bench.options.plugins)
-    found = evaluate(method, record, part_of_dataset(DATASET, "test", job.split), CPU)
+    found = evaluate_labeled(method, record, part_of_dataset(DATASET, "test", job.split), CPU)
     expected = _test_of(record)
     require(
         found == expected,

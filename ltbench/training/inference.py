@@ -49,7 +49,7 @@ def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Metho
     return method.eval()
 
 
-def evaluate(
+def evaluate_labeled(
     method: Method, record: Record, labeled: LabeledImages, device: torch.device
 ) -> EvaluationResult:
     """Test a restored method; on the same images the job's own result."""

@@ -13,7 +13,7 @@ from ltbench.runs.errors import RecordError
 from ltbench.runs.export import read_export, write_export
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.training.fit import run_job
-from ltbench.training.inference import evaluate, restore
+from ltbench.training.inference import evaluate_labeled, restore
 from tests.support.errors import raises
 from tests.support.training_jobs import DIGITS, job, options
 
@@ -39,7 +39,7 @@ def export(record, run_dir, folder, classes=NAMES):
 def retest(exported, part="test"):
     record = exported.record
     images = part_of_dataset(DIGITS, part, record.job.split)
-    return evaluate(restore(record, exported.weights), record, images, CPU)
+    return evaluate_labeled(restore(record, exported.weights), record, images, CPU)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_labels_of_a_folder_follow_from_class_names(softmax, run_dir, tmp_path, 
     (tmp_path / "images" / "3" / "notes.txt").write_text("no image")
     found = images_of_folder(tmp_path / "images", DIGITS, recipe, NAMES)
     assert "3/notes.txt" in caplog.text
-    result = evaluate(restore(softmax, exported.weights), softmax, found, CPU)
+    result = evaluate_labeled(restore(softmax, exported.weights), softmax, found, CPU)
     expected = [h if k in (3, 7) else 0 for k, h in enumerate(softmax.test.hits)]
     assert list(result.hits) == expected
     (tmp_path / "images" / "owl").mkdir()

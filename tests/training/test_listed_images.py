@@ -13,7 +13,7 @@ from ltbench.data.sources import load_raw_dataset, measure_fingerprint
 from ltbench.runs.run_dir import RunDirectory
 from ltbench.runs.store import read_record, record_path
 from ltbench.training import fit
-from ltbench.training.inference import evaluate, restore
+from ltbench.training.inference import evaluate_labeled, restore
 from tests.support.errors import raises
 from tests.support.listed_images import (
     listed_spec,
@@ -88,7 +88,7 @@ def test_exported_weights_are_tested_on_the_same_pixels(folder):
     record, _ = run(folder, one)
     weights = RunDirectory(folder / "runs").job(one.key).weights
     images = part_of_dataset(one.dataset, "test", one.split, folder / "data")
-    result = evaluate(restore(record, weights), record, images, torch.device("cpu"))
+    result = evaluate_labeled(restore(record, weights), record, images, torch.device("cpu"))
     assert result == record.test
 
 
