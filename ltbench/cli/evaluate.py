@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from ltbench.cli.screen import errors, print_report, print_table, print_text
 from ltbench.cli.verbs import unless
 from ltbench.config.errors import Location, Problem, collect_errors, raise_all
 from ltbench.data.errors import listed
+from ltbench.data.file_index import Part
 from ltbench.training.options import Device
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from ltbench.config.dataset import DatasetSpec
     from ltbench.runs.export import Export
     from ltbench.runs.record import EvaluationResult, Record
-
-Part = Literal["test", "train", "val"]
 
 Run = Annotated[Path, typer.Argument(help="Folder written by `ltbench results export`.")]
 

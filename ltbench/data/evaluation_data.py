@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ltbench.config.dataset import DatasetSpec, Split
 from ltbench.config.recipe import Recipe
 from ltbench.data.decode import BadImageError, Pixels, read_file
 from ltbench.data.errors import DataError, listed
+from ltbench.data.file_index import Part
 from ltbench.data.image_folder import list_folder
 from ltbench.data.images import DecodedImages, FileImages, Images, InMemoryImages
 from ltbench.data.raw_dataset import LabeledImages
@@ -20,12 +20,10 @@ from ltbench.data.split import make_split
 
 log = logging.getLogger(__name__)
 
-TestPart = Literal["test", "train", "val"]
-
 
 def part_of_dataset(
     spec: DatasetSpec,
-    part: TestPart,
+    part: Part,
     split: Split,
     data_root: str | Path | None = None,
     classes: tuple[str, ...] | None = None,

@@ -11,6 +11,7 @@ from ltbench.config.keys import content_hash
 from ltbench.data.errors import DataError, listed
 
 Part = Literal["train", "test", "val"]
+"""Part of a dataset that images belong to."""
 
 OUTSIDE = "outside of the folder"
 LINKS_HINT = """
