@@ -15,8 +15,8 @@ from multiprocessing.context import ForkServerProcess
 from ltbench.config.job import Job
 from ltbench.core.types import SMALL_BACKBONES
 from ltbench.launch.devices import Slot
-from ltbench.launch.process import main
-from ltbench.launch.runner import POLL, Runner, RunnerConfig
+from ltbench.launch.process import POLL, main
+from ltbench.launch.runner import Runner, RunnerConfig
 from ltbench.training.options import Options
 
 PRELOAD = ["ltbench.launch.preload", "ltbench.launch.process", "ltbench.cli"]

@@ -38,7 +38,7 @@ BUSY = 75
 """Exit code of a process whose job cannot start: another process holds it, or it must wait."""
 
 POLL = 0.5
-"""Seconds between polls of the ranks."""
+"""Seconds between polls of running jobs, and of their ranks."""
 
 LEADER_TIMEOUT = 300.0
 """Seconds that the followers of a job on several machines wait for its leader."""

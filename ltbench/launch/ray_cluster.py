@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from ltbench.config.errors import Location
 from ltbench.config.job import Job
-from ltbench.launch.runner import POLL, Runner, RunnerConfig
+from ltbench.launch.process import POLL
+from ltbench.launch.runner import Runner, RunnerConfig
 from ltbench.launch.task import command, write_task
 from ltbench.training.options import Options
 

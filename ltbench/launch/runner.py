@@ -30,9 +30,6 @@ from ltbench.runs.state import (
 )
 from ltbench.training.options import Options
 
-POLL = 0.5
-"""Seconds between polls of running jobs."""
-
 POLL_OTHERS = 2.0
 """Seconds between polls of jobs that other runs hold."""
 

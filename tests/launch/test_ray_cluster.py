@@ -5,8 +5,9 @@ from rich.console import Console
 
 from ltbench.launch import ray_cluster as module
 from ltbench.launch.display import RunDisplay
+from ltbench.launch.process import POLL
 from ltbench.launch.ray_cluster import JobResources, RayRunner, connected
-from ltbench.launch.runner import POLL, RunnerConfig
+from ltbench.launch.runner import RunnerConfig
 from ltbench.runs.run_dir import RunDirectory
 from tests.support.errors import problems_of
 from tests.support.training_jobs import options
