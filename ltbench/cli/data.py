@@ -88,7 +88,8 @@ def data_split(
         raise Location("--test-fraction").error("out-of-range", "must be more than 0, less than 1")
     source = expand_home(source)
     if not source.exists():
-        raise Location(str(source)).error("missing-file", "no such folder or list")
+        hint = "name a folder with a subfolder of images per class, or a list of images"
+        raise Location(str(source)).error("missing-file", "no such folder or list", hint)
     with progress_bar(console, "Decoding images") as progress:
         photographs = read_photographs(source, _cores(), progress)
     test = choose_test_images(photographs.entries, Share(test_fraction, test_per_class), seed)
@@ -194,7 +195,11 @@ def _official_lists(spec: "DatasetSpec") -> "ImageLists":
         DataError: if it has none.
     """
     if spec.official_lists is None:
-        raise DataError(f"{spec.name} has no official lists", "conflict")
+        raise DataError(
+            f"{spec.name} has no official lists, and needs no preparation: "
+            f"`ltbench data check {spec.name}` checks its images",
+            "conflict",
+        )
     return spec.official_lists
 
 

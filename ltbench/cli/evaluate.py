@@ -63,7 +63,11 @@ def evaluate(
         _check_csv(to_csv)
     with collect_errors(problems):
         if images is not None and not images.is_dir():
-            raise Location("--images").error("missing-file", f"no such folder: {images}")
+            raise Location("--images").error(
+                "missing-file",
+                f"no such folder: {images}",
+                "name a folder with one subfolder of images per class",
+            )
     with collect_errors(problems):
         export = _read(run, plugins)
         record = export.record
@@ -202,7 +206,8 @@ def _check_csv(path: Path | None) -> None:
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as file:
             if not file.readline().startswith(HEADERS):
-                raise location.error("conflict", f"{path} exists, and has no predictions")
+                message = f"{path} exists, and has no predictions"
+                raise location.error("conflict", message, "remove it, or name another file")
 
 
 @contextmanager

@@ -122,7 +122,8 @@ def methods_check(
 
     methods, failed = import_plugin(file).methods, 0
     if not methods:
-        raise Location(str(file)).error("plugin", "has no METHODS to check")
+        hint = "add METHODS, a dict from key to class"
+        raise Location(str(file)).error("plugin", "has no METHODS to check", hint)
     for key in methods:
         print_text(f"{key}:")
         for verdict in verdicts(Case(key, plugin=file), names or ()):

@@ -80,7 +80,8 @@ def existing(run_dir: Path) -> "RunDirectory":
 
     if run_dir != DEFAULT_RUN_DIR and not run_dir.is_dir():
         message = f"no such run folder: {format_value(str(run_dir))}"
-        raise Location("--run-dir").error("missing-file", message)
+        hint = "name the --run-dir of `ltbench run`, which creates it"
+        raise Location("--run-dir").error("missing-file", message, hint)
     return RunDirectory(run_dir)
 
 

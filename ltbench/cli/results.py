@@ -120,7 +120,8 @@ def results_verify(
     problems: list[Problem] = []
     if not records.is_dir():
         message = f"no such folder: {format_value(str(records))}"
-        problems.append(Location("--records").problem("missing-file", message))
+        hint = "name the --records of `ltbench results publish`, which creates it"
+        problems.append(Location("--records").problem("missing-file", message, hint))
     problems += missing_files({"--findings": findings, "--readme": readme}, FINDINGS, README)
     if readme.exists():
         with collect_errors(problems):

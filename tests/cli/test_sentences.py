@@ -151,6 +151,16 @@ def not_writable():
     return command("run -g grid.yaml --wandb off")
 
 
+def nothing_to_evaluate():
+    written("table.csv", "a,b\n")
+    return command("evaluate run --images photographs --csv table.csv")
+
+
+def nothing_to_check():
+    written("metrics.py", "METRICS = []")
+    return command("methods check metrics.py")
+
+
 def without(package, launcher):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, package, None)
@@ -181,17 +191,23 @@ ERRORS = {
     "an option without effect": lambda: command("run -g grid.yaml --partition gpu"),
     "a plugin that fails": lambda: plugin("import nothing_at_all"),
     "a plugin without methods": lambda: plugin("x = 1"),
+    "a file without methods to check": nothing_to_check,
     "no image folder": missing_folder,
+    "no images to split": lambda: command("data split photographs"),
+    "no images to evaluate on": nothing_to_evaluate,
     "a class without images": lambda: own(empty_class),
     "images that cannot be decoded": lambda: own(damage),
     "a cache that cannot be written": lambda: own(no_cache),
     "lists that were not prepared": lambda: command("data check imagenet_lt"),
+    "a dataset without official lists": lambda: command("data check-lists digits --lists ."),
     "a batch that is too large": large_batch,
+    "a run folder that is not there": lambda: command("status -g grid.yaml --run-dir gone"),
     "a run folder that cannot be written": not_writable,
     "a stale record": stale,
     "a run folder of an older version": old_protocol,
     "a file that is no record": lambda: bad_record("[]"),
     "a record of a later version": lambda: bad_record('{"schema_version": 99}'),
+    "no records to verify": lambda: command("results verify --records gone"),
     "an unknown run": lambda: command("results export zz"),
     "a comparison with itself": lambda: command("compare A A"),
     "no Slurm": without_slurm,
