@@ -10,7 +10,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
@@ -108,6 +108,23 @@ def choose_test_images(entries: Sequence[Photograph], share: Share, seed: int) -
         DataError: naming all classes that are too small, or cannot be divided by their groups.
     """
     images = Counter(entry.label for entry in entries)
+    wanted = _test_sizes(images, share)
+    sizes: dict[str, Counter[str]] = {}
+    for entry in entries:
+        sizes.setdefault(entry.group, Counter())[entry.label] += 1
+    order = sorted(sizes, key=lambda group: content_hash([seed, group]))
+    test = _TestGroups(images, {group: sizes[group] for group in order})
+    test.choose(wanted)
+    test.choose_for_empty_classes()
+    return {entry.path for entry in entries if entry.group in test.chosen}
+
+
+def _test_sizes(images: Mapping[str, int], share: Share) -> dict[str, int]:
+    """Return the wanted number of test images of each class.
+
+    Raises:
+        DataError: naming all classes that are too small.
+    """
     wanted = {label: share.of(n) for label, n in images.items()}
     problems = [
         f"class {label}: {wanted[label]} of {n} images for the test would leave none to train"
@@ -117,40 +134,62 @@ def choose_test_images(entries: Sequence[Photograph], share: Share, seed: int) -
     problems += [f"class {label} is the only one" for label in images if len(images) == 1]
     if problems:
         raise DataError(f"the images cannot be divided:\n{listed(problems)}", "split")
-    sizes: dict[str, Counter[str]] = {}
-    for entry in entries:
-        sizes.setdefault(entry.group, Counter())[entry.label] += 1
-    order = sorted(sizes, key=lambda group: content_hash([seed, group]))
-    taken: Counter[str] = Counter()
-    chosen = set()
+    return wanted
 
-    def leaves_some(size: Mapping[str, int]) -> bool:
-        return all(taken[label] + n < images[label] for label, n in size.items())
 
-    for group in order:
-        size = sizes[group]
-        gain = sum(
-            abs(wanted[label] - taken[label]) - abs(wanted[label] - taken[label] - n)
-            for label, n in size.items()
-        )
-        if gain > 0 and leaves_some(size):
-            chosen.add(group)
-            taken.update(size)
-    for label in sorted(images):
-        if taken[label]:
-            continue
-        own = [group for group in order if label in sizes[group] and leaves_some(sizes[group])]
-        if own:
-            smallest = min(own, key=lambda group: sizes[group].total())
-            chosen.add(smallest)
-            taken.update(sizes[smallest])
-        else:
-            problems.append(
-                f"class {label}: any of its groups for the test would leave none to train"
-            )
-    if problems:
-        raise DataError(f"the groups cannot be divided:\n{listed(problems)}", "split")
-    return {entry.path for entry in entries if entry.group in chosen}
+@dataclass
+class _TestGroups:
+    """Groups chosen for the test.
+
+    Attributes:
+        images: of each class.
+        sizes: images of each class in a group, by group, in the order of the choice.
+        chosen: groups.
+        taken: images of each class in the chosen groups.
+    """
+
+    images: Mapping[str, int]
+    sizes: Mapping[str, Counter[str]]
+    chosen: set[str] = field(default_factory=set)
+    taken: Counter[str] = field(default_factory=Counter)
+
+    def choose(self, wanted: Mapping[str, int]) -> None:
+        """Choose groups that bring classes nearer to the numbers wanted."""
+        for group, size in self.sizes.items():
+            missing = {label: wanted[label] - self.taken[label] for label in size}
+            gain = sum(abs(missing[label]) - abs(missing[label] - n) for label, n in size.items())
+            if gain > 0 and self._may_add(group):
+                self._add(group)
+
+    def choose_for_empty_classes(self) -> None:
+        """Choose the smallest group of each class without a test image.
+
+        Raises:
+            DataError: naming all classes without such a group.
+        """
+        problems = []
+        for label in sorted(self.images):
+            if self.taken[label]:
+                continue
+            with_label = (group for group, size in self.sizes.items() if label in size)
+            own = [group for group in with_label if self._may_add(group)]
+            if own:
+                self._add(min(own, key=lambda group: self.sizes[group].total()))
+            else:
+                problems.append(
+                    f"class {label}: any of its groups for the test would leave none to train"
+                )
+        if problems:
+            raise DataError(f"the groups cannot be divided:\n{listed(problems)}", "split")
+
+    def _may_add(self, group: str) -> bool:
+        """Return whether each class would keep a training image."""
+        size = self.sizes[group]
+        return all(self.taken[label] + n < self.images[label] for label, n in size.items())
+
+    def _add(self, group: str) -> None:
+        self.chosen.add(group)
+        self.taken.update(self.sizes[group])
 
 
 def write_split(photographs: Photographs, test: set[str], out: Path) -> None:
