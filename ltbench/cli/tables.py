@@ -34,6 +34,8 @@ COST = "cost.png"
 FINDINGS = RESULTS / "findings.yaml"
 COMPARE = Location("compare")
 FORMAT = Location("--format")
+SVG = "svg"
+"""Format of the figures; all others are of tables."""
 
 
 def leaderboard(
@@ -72,26 +74,13 @@ def leaderboard(
     from ltbench.core.files import write_atomically
     from ltbench.data.files import cache_root
     from ltbench.report.drawing import can_draw
-    from ltbench.report.figure_cache import draw_figures, write_figures
-    from ltbench.report.formats import FORMATS
-    from ltbench.report.leaderboard import write_formats
-    from ltbench.report.readme import check_markers, methods_page, published_methods
+    from ltbench.report.figure_cache import draw_figures
+    from ltbench.report.readme import methods_page, published_methods
     from ltbench.runs.state import failed_jobs
     from ltbench.runs.store import RecordStore
 
-    chosen, known = list(dict.fromkeys(formats or ())), [*FORMATS, "svg"]
-    problems = [
-        FORMAT.problem(
-            "unknown-value", f"unknown format {format_value(name)}", did_you_mean(name, known)
-        )
-        for name in chosen
-        if name not in known
-    ]
-    problems += missing_files({"--findings": findings, "--readme": readme}, FINDINGS)
-    if readme is not None and readme.is_file():
-        with collect_errors(problems):
-            check_markers(readme)
-    raise_all(problems)
+    chosen = list(dict.fromkeys(formats or ()))
+    raise_all(_option_problems(chosen, findings, readme))
     loaded = RecordStore(folders.records).load() if published_only else folders.load()
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
     failed: set[str] = set()
@@ -103,9 +92,7 @@ def leaderboard(
     if can_draw():
         drawn = draw_figures(board.boards, methods, loaded.records, cache_root() / "figures")
     written = write_results(board, to, drawn, readme)
-    written += write_formats(board, [name for name in chosen if name in FORMATS], tables_to or to)
-    if drawn is not None and "svg" in chosen:
-        written += write_figures(board.boards, drawn, tables_to or to)
+    written += _write_formats(board, chosen, tables_to or to, drawn)
     if methods_to is not None:
         page = methods_page(methods, published_methods(loaded))
         write_atomically(methods_to, page.encode(), durable=False)
@@ -115,6 +102,40 @@ def leaderboard(
     if drawn is None:
         print_text("No figures: matplotlib is missing (`pip install 'ltbench[plots]'`).")
     print_bad(loaded.bad)
+
+
+def _option_problems(formats: Sequence[str], findings: Path, readme: Path | None) -> list[Problem]:
+    """Return the problems of --format, --findings and --readme."""
+    from ltbench.report.formats import FORMATS
+    from ltbench.report.readme import check_markers
+
+    known = [*FORMATS, SVG]
+    problems = [
+        FORMAT.problem(
+            "unknown-value", f"unknown format {format_value(name)}", did_you_mean(name, known)
+        )
+        for name in formats
+        if name not in known
+    ]
+    problems += missing_files({"--findings": findings, "--readme": readme}, FINDINGS)
+    if readme is not None and readme.is_file():
+        with collect_errors(problems):
+            check_markers(readme)
+    return problems
+
+
+def _write_formats(
+    board: "Leaderboard", formats: Sequence[str], folder: Path, drawn: "Drawn | None"
+) -> list[Path]:
+    """Write tables in some formats, and svg figures; return the files."""
+    from ltbench.report.figure_cache import write_figures
+    from ltbench.report.formats import FORMATS
+    from ltbench.report.leaderboard import write_formats
+
+    written = write_formats(board, [name for name in formats if name in FORMATS], folder)
+    if drawn is not None and SVG in formats:
+        written += write_figures(board.boards, drawn, folder)
+    return written
 
 
 def read_leaderboard(
