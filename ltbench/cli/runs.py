@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ltbench.config.job import Job
     from ltbench.config.planning import Plan, PlannedRun
     from ltbench.config.registry import MethodRegistry
+    from ltbench.launch.hardware import Hardware
     from ltbench.launch.runner import RunOutcome
     from ltbench.runs.run_dir import RunDirectory
     from ltbench.runs.store import Loaded
@@ -242,15 +243,11 @@ def plan(
     yes: Confirmed = False,
 ) -> None:
     """Show the jobs of a grid, which are shared, and their cost."""
-    from ltbench.core.hardware import hardware_of
-    from ltbench.launch.cost import CostModel, describe_cost
-    from ltbench.launch.hardware import describe_cost_on, find_hardware
+    from ltbench.launch.hardware import find_hardware
     from ltbench.launch.plan import make_plan
     from ltbench.runs.state import jobs_to_train
-    from ltbench.training.pretrained import missing_weights
 
     elsewhere = None if hardware is None else find_hardware(hardware)
-    plugins = tuple(map(str, selection.plugins or ()))
     planned, _ = make_plan(selection.request(grid), None if yes else MAX_RUNS)
     loaded = folders.load()
     missing = jobs_to_train(planned, loaded, folders.runs)
@@ -260,29 +257,55 @@ def plan(
         _print_export(export, planned, missing, folders.runs, options)
         return
     jobs = [planned.jobs[key] for key in missing]
-    if elsewhere is not None:
-        estimate = describe_cost_on(
-            elsewhere, jobs, loaded, _counted(jobs, plugins), selection.data_root
-        )
+    if elsewhere is None:
+        cost = _cost_here(jobs, loaded, machine, selection, measure=measure)
     else:
-        slots = machine.local_slots()
-        on_gpu = any(slots[0])
-        here = hardware_of(on_gpu=on_gpu)
-        if measure:
-            _measure(jobs, here, on_gpu=on_gpu, plugins=plugins)
-        cost = CostModel(loaded, here, selection.data_root)
-        estimate = describe_cost(map(cost.estimate, jobs), len(slots), here)
-    todo = f"{len(missing)} to train, {estimate}" if missing else "all have records"
+        cost = _cost_elsewhere(jobs, loaded, elsewhere, selection)
+    todo = f"{len(missing)} to train, {cost}" if missing else "all have records"
     print_table(("Variant", "Split", "Runs", "Own jobs", "Shared jobs"), _sharing(planned))
     counts = f"{len(planned.rows)} runs, {len(planned.jobs)} jobs"
     print_text(f"{planned.grid.title}: {counts}; {todo}.")
-    if "balanced" in planned.grid.splits:
-        for spec in dict.fromkeys(row.dataset for row in planned.rows):
+    for note in _notes(planned, jobs, selection.data_root):
+        print_text(note)
+
+
+def _cost_here(
+    jobs: "list[Job]", loaded: "Loaded", machine: Machine, inputs: Inputs, *, measure: bool
+) -> str:
+    """Describe the estimated cost of jobs here, measured first if asked."""
+    from ltbench.core.hardware import hardware_of
+    from ltbench.launch.cost import CostModel, describe_cost
+
+    slots = machine.local_slots()
+    on_gpu = any(slots[0])
+    here = hardware_of(on_gpu=on_gpu)
+    if measure:
+        _measure(jobs, here, on_gpu=on_gpu, plugins=tuple(map(str, inputs.plugins or ())))
+    cost = CostModel(loaded, here, inputs.data_root)
+    return describe_cost(map(cost.estimate, jobs), len(slots), here)
+
+
+def _cost_elsewhere(
+    jobs: "list[Job]", loaded: "Loaded", hardware: "Hardware", inputs: Inputs
+) -> str:
+    """Describe the estimated cost of jobs on hardware that is not here."""
+    from ltbench.launch.hardware import describe_cost_on
+
+    counted = _counted(jobs, tuple(map(str, inputs.plugins or ())))
+    return describe_cost_on(hardware, jobs, loaded, counted, inputs.data_root)
+
+
+def _notes(plan: "Plan", jobs: "list[Job]", data_root: Path | None) -> Iterator[str]:
+    """Yield what a plan cannot report, and the weights that jobs lack."""
+    from ltbench.training.pretrained import missing_weights
+
+    if "balanced" in plan.grid.splits:
+        for spec in dict.fromkeys(row.dataset for row in plan.rows):
             if not spec.has_balanced_counterpart:
-                print_text(f"{spec.id} has no balanced counterpart, and so no UA and RA.")
+                yield f"{spec.id} has no balanced counterpart, and so no UA and RA."
     for recipe in dict.fromkeys(job.recipe for job in jobs):
-        if note := missing_weights(recipe, selection.data_root):
-            print_text(f"{note}.")
+        if note := missing_weights(recipe, data_root):
+            yield f"{note}."
 
 
 def _print_export(
