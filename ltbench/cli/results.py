@@ -114,8 +114,38 @@ def results_verify(
     )
     from ltbench.report.drawing import can_draw
     from ltbench.report.figure_cache import draw_figures
-    from ltbench.report.readme import check_markers
     from ltbench.runs.store import RecordStore
+
+    raise_all(_option_problems(records, findings, readme))
+    loaded = RecordStore(records).load()
+    plans = [inputs.plan(name) for name in trained_grids(loaded)]
+    methods = inputs.methods().methods
+    disagreements = record_problems(loaded, records, plans, methods)
+    disagreements += split_problems(loaded.records, inputs.data_root)
+    disagreements += tuning_problems(plans, loaded.records)
+    with TemporaryDirectory() as folder:
+        expected, copy = Path(folder, "results"), Path(folder, "readme")
+        refreshed = Path(shutil.copy(readme, copy)) if readme.exists() else None
+        board = read_leaderboard(plans, loaded, methods, findings)
+        drawn = draw_figures(board.boards, methods, loaded.records) if can_draw() else None
+        files = write_results(board, expected, drawn, refreshed)
+        disagreements += file_problems(results, expected)
+        if refreshed:
+            disagreements += differences(readme, readme.read_bytes(), refreshed.read_bytes())
+    for disagreement in disagreements:
+        print_text(printable(disagreement.described()))
+    planned = {key for plan in plans for key in plan.jobs}
+    extra = sum(key not in planned for key in loaded.records)
+    counts = f"{len(loaded.records)} records ({extra} in no grid) and {len(files)} files"
+    if disagreements:
+        print_text(f"{counts}: {len(disagreements)} disagreements.")
+        raise typer.Exit(1)
+    print_text(f"{counts} agree.")
+
+
+def _option_problems(records: Path, findings: Path, readme: Path) -> list[Problem]:
+    """Return the problems of --records, --findings and --readme."""
+    from ltbench.report.readme import check_markers
 
     problems: list[Problem] = []
     if not records.is_dir():
@@ -126,28 +156,4 @@ def results_verify(
     if readme.exists():
         with collect_errors(problems):
             check_markers(readme)
-    raise_all(problems)
-    loaded = RecordStore(records).load()
-    plans = [inputs.plan(name) for name in trained_grids(loaded)]
-    methods = inputs.methods().methods
-    problems = record_problems(loaded, records, plans, methods)
-    problems += split_problems(loaded.records, inputs.data_root)
-    problems += tuning_problems(plans, loaded.records)
-    with TemporaryDirectory() as folder:
-        expected, copy = Path(folder, "results"), Path(folder, "readme")
-        refreshed = Path(shutil.copy(readme, copy)) if readme.exists() else None
-        board = read_leaderboard(plans, loaded, methods, findings)
-        drawn = draw_figures(board.boards, methods, loaded.records) if can_draw() else None
-        files = write_results(board, expected, drawn, refreshed)
-        problems += file_problems(results, expected)
-        if refreshed:
-            problems += differences(readme, readme.read_bytes(), refreshed.read_bytes())
-    for problem in problems:
-        print_text(printable(problem.described()))
-    planned = {key for plan in plans for key in plan.jobs}
-    extra = sum(key not in planned for key in loaded.records)
-    counts = f"{len(loaded.records)} records ({extra} in no grid) and {len(files)} files"
-    if problems:
-        print_text(f"{counts}: {len(problems)} disagreements.")
-        raise typer.Exit(1)
-    print_text(f"{counts} agree.")
+    return problems
