@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ltbench.config.dataset import DatasetSpec
     from ltbench.runs.export import Export
     from ltbench.runs.record import EvaluationResult, Record
+    from ltbench.training.classifier import Classifier
+    from ltbench.training.evaluation import Evaluation
 
 Run = Annotated[Path, typer.Argument(help="Folder written by `ltbench results export`.")]
 
@@ -54,27 +56,11 @@ def evaluate(
     device: DeviceName = "auto",
 ) -> None:
     """Evaluate exported weights on a dataset or on a folder of images."""
-    from ltbench.config.load import load_dataset
     from ltbench.report.model_card import TESTED, Tested
     from ltbench.report.table import build
 
-    problems: list[Problem] = []
-    with collect_errors(problems):
-        _check_csv(to_csv)
-    with collect_errors(problems):
-        if images is not None and not images.is_dir():
-            raise Location("--images").error(
-                "missing-file",
-                f"no such folder: {images}",
-                "name a folder with one subfolder of images per class",
-            )
-    with collect_errors(problems):
-        export = _read(run, plugins)
-        record = export.record
-        trained_on = record.job.dataset
-        spec = trained_on if dataset is None else load_dataset(dataset)
-        _check_compatible(spec, trained_on)
-    raise_all(problems)
+    export, spec = _read_test(run, plugins, dataset, images, to_csv)
+    record, trained_on = export.record, export.record.job.dataset
     on = _torch_device(device)
 
     from ltbench.data.evaluation_data import images_of_folder, part_of_dataset
@@ -96,11 +82,51 @@ def evaluate(
         print_text(_comparison(result, record))
     if to_csv is not None:
         classes = export.config.classes or tuple(map(str, range(trained_on.classes)))
-        with _rows(to_csv, ("image", "true", *PREDICTION)) as write:
-            predictions = zip(test_images.names, *evaluation.predictions(), strict=True)
-            for name, predicted, confidence, label in predictions:
-                cells = _prediction(classes[predicted], confidence.float())
-                write((name, classes[label], *cells))
+        _write_test(to_csv, test_images.names, classes, evaluation)
+
+
+def _read_test(
+    run: Path,
+    plugins: Sequence[Path] | None,
+    dataset: str | None,
+    images: Path | None,
+    to_csv: Path | None,
+) -> "tuple[Export, DatasetSpec]":
+    """Read the export and the dataset of a test; check its options.
+
+    Raises:
+        ConfigError: with all problems.
+    """
+    from ltbench.config.load import load_dataset
+
+    problems: list[Problem] = []
+    with collect_errors(problems):
+        _check_csv(to_csv)
+    with collect_errors(problems):
+        if images is not None and not images.is_dir():
+            raise Location("--images").error(
+                "missing-file",
+                f"no such folder: {images}",
+                "name a folder with one subfolder of images per class",
+            )
+    with collect_errors(problems):
+        export = _read(run, plugins)
+        trained_on = export.record.job.dataset
+        spec = trained_on if dataset is None else load_dataset(dataset)
+        _check_compatible(spec, trained_on)
+    raise_all(problems)
+    return export, spec
+
+
+def _write_test(
+    to_csv: Path, names: Sequence[str], classes: Sequence[str], evaluation: "Evaluation"
+) -> None:
+    """Write the class, prediction and confidence of each test image."""
+    with _rows(to_csv, ("image", "true", *PREDICTION)) as write:
+        predictions = zip(names, *evaluation.predictions(), strict=True)
+        for name, predicted, confidence, label in predictions:
+            cells = _prediction(classes[predicted], confidence.float())
+            write((name, classes[label], *cells))
 
 
 def predict(
@@ -122,7 +148,6 @@ def predict(
     An image that cannot be read has a row with the error; the exit code is then 1.
     """
     from ltbench.data.image_paths import find_images
-    from ltbench.launch.display import progress_bar
 
     found = find_images(paths)
     problems = found.problems
@@ -144,14 +169,36 @@ def predict(
     classifier = load(export, tuple(map(str, plugins or ())))
     move(classifier.method, export.record, on)
     classifier.to(on)
+    bad = _write_predictions(to_csv, classifier, found.files, top)
+    total = len(found.files)
+    if to_csv is not None:
+        print_text(f"{total - len(bad):,} images predicted: {to_csv}")
+    if bad:
+        _warn(f"{len(bad):,} of {total:,} images cannot be read:", bad)
+        raise typer.Exit(1)
+
+
+def _write_predictions(
+    to_csv: Path | None, classifier: "Classifier", files: Sequence[Path], top: int
+) -> list[str]:
+    """Write the most probable classes of images; return the bad images.
+
+    Args:
+        to_csv: the file; None for a table.
+        classifier: on its device.
+        files: the images.
+        top: number of classes of each.
+    """
+    from ltbench.launch.display import progress_bar
+
     header = [*PREDICTION, *(f"{name}_{k}" for k in range(2, top + 1) for name in PREDICTION)]
-    total, bad = len(found.files), []
+    bad: list[str] = []
     with (
         _rows(to_csv, ("image", *header, "error")) as write,
         progress_bar(errors, "Predicting images") as progress,
     ):
-        progress(0, total)
-        predictions = zip(found.files, classifier.predict_each(found.files), strict=True)
+        progress(0, len(files))
+        predictions = zip(files, classifier.predict_each(files), strict=True)
         for done, (file, prediction) in enumerate(predictions, 1):
             if isinstance(prediction, str):
                 bad.append(f"{file}: {prediction}")
@@ -160,12 +207,8 @@ def predict(
                 best = zip(*prediction.topk(top), strict=True)
                 cells = (_prediction(classifier.classes[k], p) for p, k in best)
                 write((str(file), *chain.from_iterable(cells), ""))
-            progress(done, total)
-    if to_csv is not None:
-        print_text(f"{total - len(bad):,} images predicted: {to_csv}")
-    if bad:
-        _warn(f"{len(bad):,} of {total:,} images cannot be read:", bad)
-        raise typer.Exit(1)
+            progress(done, len(files))
+    return bad
 
 
 def _read(run: Path, plugins: Sequence[Path] | None) -> "Export":
