@@ -23,7 +23,7 @@ from ltbench.core.exact import mean, measured
 
 
 @dataclass(frozen=True)
-class Ranks:
+class MeanRanks:
     """Mean ranks of variants over datasets, with significance tests.
 
     Attributes:
@@ -55,7 +55,7 @@ class Ranks:
         return all(self.wilcoxon[pair] >= SIGNIFICANT for pair in combinations(names, 2))
 
 
-def rank_variants(scores: Mapping[str, Sequence[Fraction]]) -> Ranks:
+def rank_variants(scores: Mapping[str, Sequence[Fraction]]) -> MeanRanks:
     """Return the mean ranks of at least three variants.
 
     Args:
@@ -81,7 +81,7 @@ def rank_variants(scores: Mapping[str, Sequence[Fraction]]) -> Ranks:
     corrected = holm([_wilcoxon(scores[a], scores[b]) for a, b in pairs])
     equal = (ranks == ranks[0]).all()
     range_ = stats.studentized_range.ppf(float(1 - SIGNIFICANT), variants, np.inf)
-    return Ranks(
+    return MeanRanks(
         means={name: means[name] for name in names},
         friedman=Fraction(1) if equal else measured(stats.friedmanchisquare(*ranks).pvalue),
         critical_difference=measured(

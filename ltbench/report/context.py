@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Self
 
 from ltbench.analysis.findings import Finding, Result, evaluate_findings
-from ltbench.analysis.mean_ranks import Ranks, accuracies, rank_variants
+from ltbench.analysis.mean_ranks import MeanRanks, accuracies, rank_variants
 from ltbench.analysis.metrics import METRICS, Metric, metrics_in
 from ltbench.analysis.relative_to_baseline import RelativeCost, relative_costs
 from ltbench.analysis.result_set import (
@@ -188,7 +188,7 @@ class Leaderboard:
         )
 
     @cached_property
-    def ranks(self) -> tuple[tuple[str, ...], Ranks] | None:
+    def ranks(self) -> tuple[tuple[str, ...], MeanRanks] | None:
         """Datasets and mean ranks, None for too few datasets or variants."""
         datasets, scores = accuracies(self.boards)
         if len(datasets) < MIN_DATASETS or len(scores) < 3:

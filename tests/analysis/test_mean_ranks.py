@@ -3,7 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from ltbench.analysis.mean_ranks import Ranks, accuracies, rank_variants
+from ltbench.analysis.mean_ranks import MeanRanks, accuracies, rank_variants
 from ltbench.analysis.result_set import boards
 from ltbench.report.context import Leaderboard
 from ltbench.report.summary_tables import RANKS
@@ -45,7 +45,7 @@ def test_equal_scores_share_a_rank():
 
 def test_cliques_may_overlap():
     p = dict.fromkeys(combinations("abcd", 2), 1.0) | {("a", "c"): 0.01, ("a", "d"): 0.01}
-    ranks = Ranks(dict.fromkeys("abcd", 0.0), 0.0, 0.0, p, 9)
+    ranks = MeanRanks(dict.fromkeys("abcd", 0.0), 0.0, 0.0, p, 9)
     assert ranks.cliques() == [("a", "b"), ("b", "c", "d")]
 
 
