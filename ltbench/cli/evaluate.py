@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ltbench.training.classifier import Classifier
     from ltbench.training.evaluation import Evaluation
 
-Run = Annotated[Path, typer.Argument(help="Folder written by `ltbench results export`.")]
+ExportFolder = Annotated[Path, typer.Argument(help="Folder written by `ltbench results export`.")]
 
 PREDICTION = ("predicted", "probability")
 """Columns of a prediction in a CSV file."""
@@ -36,7 +36,7 @@ HEADERS = ("image,true,", "image,predicted,")
 
 
 def evaluate(
-    run: Run,
+    run: ExportFolder,
     dataset: Annotated[
         str | None,
         typer.Option(help="Name of a dataset in configs/datasets; default: that of the run."),
@@ -130,7 +130,7 @@ def _write_test(
 
 
 def predict(
-    run: Run,
+    run: ExportFolder,
     paths: Annotated[
         list[Path],
         typer.Argument(help="Images, folders of images, or lists of images (.csv, .tsv, .txt)."),
