@@ -65,7 +65,7 @@ SUPER = "call the method of the same name of super()"
 GLOBAL = "a mean is core.distributed.global_mean, a random number self.rng, a sum all_sum"
 SAVED = "keep what later steps, stages or predictions need in parameters or persistent buffers"
 
-Run = Callable[[Bench, Case, int], str]
+CheckFunction = Callable[[Bench, Case, int], str]
 """Measures a stage; returns a sentence, raises FailedError, or whatever the method raises."""
 Excuse = Callable[[type[Method], int], str | None]
 """Returns why a check is not applicable to a stage of a method; None where it is."""
@@ -97,7 +97,7 @@ class Check:
     """
 
     name: str
-    run: Run
+    run: CheckFunction
     each_stage: bool
     excuse: Excuse
 
@@ -115,10 +115,12 @@ def _always(_method: type[Method], _stage: int) -> None:
     """Excuse no method."""
 
 
-def _check(*, each_stage: bool = True, excuse: Excuse = _always) -> Callable[[Run], Run]:
+def _check(
+    *, each_stage: bool = True, excuse: Excuse = _always
+) -> Callable[[CheckFunction], CheckFunction]:
     """Return a decorator that registers a check under its name."""
 
-    def add(run: Run) -> Run:
+    def add(run: CheckFunction) -> CheckFunction:
         CHECKS[run.__name__] = Check(run.__name__, run, each_stage, excuse)
         return run
 
