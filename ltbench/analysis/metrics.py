@@ -128,6 +128,18 @@ def worst_class(test: EvaluationResult) -> Fraction:
     return Fraction(min(hits * (common // n) for hits, n in counts if n), common)
 
 
+def prediction_skew(test: EvaluationResult) -> Fraction | None:
+    """Return the total variation distance of predicted from test classes.
+
+    It is the share of the test images that would need another prediction for each class to be
+    predicted as often as it occurs.
+    """
+    if test.predicted is None:
+        return None
+    surplus = sum(abs(p - n) for p, n in zip(test.predicted, test.totals, strict=True))
+    return Fraction(surplus, 2 * sum(test.totals))
+
+
 def geometric_mean(test: EvaluationResult) -> Fraction:
     """Return the geometric mean of the recalls of all test classes.
 
@@ -229,6 +241,14 @@ _ENTRIES = (
         "G-mean",
         "Geometric mean of the accuracies (recalls) of all classes; 0 if one of them is 0.",
         lambda run: geometric_mean(run.test),
+    ),
+    Metric(
+        "prediction_skew",
+        "Skew",
+        "Total variation distance of the classes of predictions from those of test images: 0 if "
+        "each class is predicted as often as it occurs, more if frequent ones are favored.",
+        lambda run: prediction_skew(run.test),
+        best="lowest",
     ),
     Metric(
         "macro_precision",

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ltbench.analysis.agreement import rank_correlation
 from ltbench.analysis.label_shift_accuracy import shifted_accuracy
 from ltbench.analysis.metrics import METRICS, Metric, metrics_in
 from ltbench.analysis.result_set import Estimate, Stage1Result, VariantResult
 from ltbench.config.registry import MethodInfo
-from ltbench.core.exact import measured
+from ltbench.core.exact import fixed, measured
 from ltbench.core.groups import GROUPS, RULES, Group, class_groups
 from ltbench.core.label_shift import SHIFTS, Shift
 from ltbench.core.open_set import THRESHOLDS
@@ -26,6 +27,9 @@ MAX_CLASSES = 200
 
 CLASS_VARIANTS = 6
 """Variants in the table of single classes."""
+
+CORRELATED = 10
+"""Variants from which on metrics are correlated with accuracy."""
 
 JOINT = "Joint: the stage-1 network with the classifier it was trained with."
 
@@ -89,10 +93,23 @@ BY_GROUP: TableSpec[BoardContext, VariantResult] = TableSpec(
     brief=True,
 )
 
+
+def _correlations(of: BoardContext) -> str:
+    """Return the rank correlation of each further metric with accuracy."""
+    found = []
+    for metric in metrics_in("more"):
+        both = [(e.values[ACC.key].mean, e.values[metric.key].mean) for e in of.entries]
+        pairs = [(acc, other) for acc, other in both if acc is not None and other is not None]
+        if len(pairs) < CORRELATED or any(len(set(each)) == 1 for each in zip(*pairs, strict=True)):
+            continue
+        found.append(f"{metric.title} {fixed(rank_correlation(*zip(*pairs, strict=True)), 2)}")
+    return f" Rank correlation with Acc over variants: {', '.join(found)}." if found else ""
+
+
 MORE: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="metrics",
     title=lambda of: f"{of.board.title}: more metrics",
-    caption=lambda of: of.setting,
+    caption=lambda of: f"{of.setting}{_correlations(of)}",
     columns=lambda _: [
         LABEL,
         *(metric_column(metric, explained=True) for metric in metrics_in("more")),

@@ -111,6 +111,14 @@ def test_a_geometric_mean_is_exact_if_rational_and_zero_with_a_class_of_zero_rec
     assert value("geometric_mean", (1, 0, 1), (8, 0, 1)) == value("geometric_mean", (1, 1), (8, 1))
 
 
+@pytest.mark.parametrize(
+    ("predicted", "skew"),
+    [((5, 3, 2), 0), ((10, 0, 0), Fraction(1, 2)), ((6, 3, 1), Fraction(1, 10))],
+)
+def test_the_skew_is_the_share_of_predictions_to_change(predicted, skew):
+    assert value("prediction_skew", (0, 0, 0), (5, 3, 2), predicted=predicted) == skew
+
+
 def test_the_worst_class_has_test_images():
     assert value("worst_class", (3, 1, 0), (4, 2, 0)) == Fraction(1, 2)
 
