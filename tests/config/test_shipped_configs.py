@@ -1,5 +1,6 @@
 """Every YAML in configs/ loads, and those that stand for a paper's protocol say what it says."""
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -39,6 +40,24 @@ def test_datasets(name):
 @pytest.mark.parametrize("name", names("recipes"))
 def test_recipes(name):
     assert load_recipe(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [
+        ("imagenet_lt_90", "imagenet_lt"),
+        ("imagenet_lt_200", "imagenet_lt"),
+        ("inaturalist_200", "inaturalist2018"),
+        ("places_lt_30", "places_lt"),
+    ],
+)
+def test_the_hours_of_a_header_follow_from_the_throughput(name, dataset):
+    header = (CONFIGS / "recipes" / f"{name}.yaml").read_text()
+    (stated,) = re.findall(r"^# About ([\d.]+) h a stage 1 on an RTX 3090", header, re.MULTILINE)
+    recipe, images = load_recipe(name), load_dataset(dataset).official_lists.train.images
+    (throughput,) = recipe.throughput
+    hours = recipe.stage1.epochs * images / throughput.images_per_second / 3600
+    assert float(stated) == float(f"{hours:.2g}")
 
 
 @pytest.mark.parametrize("name", names("grids"))
