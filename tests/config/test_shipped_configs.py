@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 import yaml
 
+from ltbench import load_runs
 from ltbench.config.files import KINDS, available, find_file, read_file
 from ltbench.config.grid import VariantSet
 from ltbench.config.hparams import HParamResolver
@@ -58,6 +59,36 @@ def test_the_hours_of_a_header_follow_from_the_throughput(name, dataset):
     (throughput,) = recipe.throughput
     hours = recipe.stage1.epochs * images / throughput.images_per_second / 3600
     assert float(stated) == float(f"{hours:.2g}")
+
+
+MEASURED = re.compile(
+    r"Expected on (\w+), ratio (\d+), seeds? (\d)(?: to (\d))? \(results/records\): (.*?\d)\.$"
+)
+ROWS = {"softmax": "Softmax", "balanced softmax": "Balanced Softmax", "cRT": "Decouple-IB-CRT"}
+
+
+def test_the_scores_of_headers_are_those_of_the_records():
+    runs, compared = load_runs(CONFIGS.parent / "results" / "records"), []
+    for name in names("recipes"):
+        header = (CONFIGS / "recipes" / f"{name}.yaml").read_text().partition("\ntitle:")[0]
+        text = header.partition("\nextends:")[0].replace("\n# ", " ")
+        if "results/records" not in text:
+            continue
+        dataset, ratio, first, last, scores = MEASURED.search(text).groups()
+        seeds = range(int(first), int(last or first) + 1)
+        for method, score in re.findall(r"([a-zA-Z ]+) ([\d.]+)(?:, |$)", scores):
+            rows = runs.where(
+                recipe=name,
+                dataset=f"{dataset}_r{ratio}",
+                label=ROWS[method],
+                split="longtailed",
+                seed=seeds,
+            )
+            assert {row["seed"] for row in rows} == set(seeds)
+            mean = sum(row["acc"] for row in rows) / len(rows)
+            assert float(score) == pytest.approx(mean, abs=0.0501), (name, method)
+            compared.append(name)
+    assert len(set(compared)) >= 5
 
 
 @pytest.mark.parametrize("name", names("grids"))
