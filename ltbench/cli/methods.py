@@ -42,7 +42,8 @@ def methods_show(
     """Show a method: paper, stages, hyper-parameters, and their values by dataset."""
     from ltbench.config.hparams import read_rules
 
-    info = Inputs(plugins=plugins).methods().get(name, NAME)
+    registry = Inputs(plugins=plugins).methods()
+    info = registry.get(name, NAME)
     print_table(("Method", info.title), _facts(info))
     hparams = info.hparams.get("properties", {})
     if not hparams:
@@ -56,7 +57,7 @@ def methods_show(
             for name, field in hparams.items()
         ),
     )
-    rules = read_rules(info)[0].rules
+    rules = read_rules(info, registry)[0].rules
     if not rules:
         print_text("\nThe defaults hold for every dataset.")
         return

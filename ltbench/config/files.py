@@ -2,8 +2,9 @@
 
 A name is looked up in ./configs of the working directory, then among the configurations that come
 with the package. A dataset, recipe or grid that says `extends: OTHER` has the values of that file
-of its kind, with its own merged over them: mappings key by key, all else replaced. The variants of
-a grid may name variant sets, the files of configs/variants, and sweep over values.
+of its kind, with its own merged over them: mappings key by key, all else replaced. The rules of a
+method that extend those of another come after them. The variants of a grid may name variant sets,
+the files of configs/variants, and sweep over values.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,10 +32,13 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 UNKNOWN: dict[Kind, tuple[Code, str]] = {
     "datasets": ("unknown-dataset", "dataset"),
     "recipes": ("unknown-recipe", "recipe"),
-    "methods": ("unknown-method", "method"),
+    "methods": ("unknown-method", "rules of a method"),
     "grids": ("unknown-grid", "grid"),
     "variants": ("unknown-variant-set", "variant set"),
 }
+
+APPENDED: dict[Kind, tuple[str, ...]] = {"methods": ("rules",)}
+"""Lists that come after those of the file that is extended."""
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -116,7 +120,7 @@ def read_file(kind: Kind, path: Path) -> Values:
 def _extended(kind: Kind, path: Path, extending: tuple[Path, ...]) -> Values:
     values, locate = read_yaml(path)
     location = Location(display(path), locate)
-    if kind in ("methods", "variants") or not isinstance(values, dict) or "extends" not in values:
+    if kind == "variants" or not isinstance(values, dict) or "extends" not in values:
         return values, location
     here, name = location.at("extends"), values.pop("extends")
     if not isinstance(name, str):
@@ -125,7 +129,10 @@ def _extended(kind: Kind, path: Path, extending: tuple[Path, ...]) -> Values:
     if base.resolve() in {file.resolve() for file in extending}:
         names = ", ".join(file.stem for file in (*extending, base))
         raise here.error("cycle", f"files extend each other in a circle: {names}")
-    return merge((values, location), _extended(kind, base, extending))
+    inherited, origin = _extended(kind, base, extending)
+    if not isinstance(inherited, dict):
+        raise origin.error("wrong-type", f"expected a mapping, got {format_value(inherited)}")
+    return merge((values, location), (inherited, origin), APPENDED.get(kind, ()))
 
 
 def with_variants(values: Any, location: Location, problems: list[Problem]) -> Values:

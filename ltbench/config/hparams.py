@@ -7,20 +7,27 @@ variant, `--set`. Later ones win.
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ltbench.config.dataset import DatasetSpec
 from ltbench.config.errors import Location, Merged, Problem, collect_errors, format_path, raise_all
 from ltbench.config.files import files_of, find_file, read_file
 from ltbench.config.registry import HPARAMS, MethodInfo, MethodRegistry
-from ltbench.config.rules import MethodRules
+from ltbench.config.rules import MethodRules, Rule
 from ltbench.config.validation import validate
 
 LocatedRules = tuple[MethodRules, Location]
 
 
-def read_rules(info: MethodInfo) -> LocatedRules:
+def read_rules(info: MethodInfo, registry: MethodRegistry) -> LocatedRules:
     """Return the rules of a method, if any, and their location.
+
+    Of rules of another method, which its file may extend, those hyper-parameters count that it has.
+
+    Args:
+        info: the method.
+        registry: has the other methods.
 
     Raises:
         ConfigError: naming everything wrong with a rule, alone.
@@ -29,16 +36,26 @@ def read_rules(info: MethodInfo) -> LocatedRules:
     if path is None:
         return MethodRules(rules=()), Location(f"configs/methods/{info.key}.yaml")
     values, location = read_file("methods", path)
-    rules = validate(MethodRules, values, location)
     problems: list[Problem] = []
-    for i, rule in enumerate(rules.rules):
+    kept: list[tuple[Rule, Location]] = []
+    for i, rule in enumerate(validate(MethodRules, values, location).rules):
         here = location.at("rules", i)
         for name in rule.when.dataset or ():
             with collect_errors(problems):
                 find_file("datasets", name, here.at("when", "dataset"))
-        problems += _unfit(info, rule.hparams, here.at("hparams"))
+        own = rule.hparams
+        if here.file != location.file:
+            with collect_errors(problems):
+                owner = registry.get(Path(here.file).stem, here)
+                problems += _unfit(owner, rule.hparams, here.at("hparams"))
+            own = {name: own[name] for name in info.hparams.get("properties", {}) if name in own}
+        problems += _unfit(info, own, here.at("hparams"))
+        if own:
+            kept.append((rule.model_copy(update={"hparams": own}), here))
     raise_all(problems)
-    return rules, location
+    places = Merged.of(location.at("rules"), {i: here for i, (_, here) in enumerate(kept)})
+    rules = MethodRules(rules=tuple(rule for rule, _ in kept))
+    return rules, Merged.of(location, {"rules": places})
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,7 @@ class HParamResolver:
     """Merges and checks hyper-parameters; reads the rules of each method once."""
 
     registry: MethodRegistry
-    read_rules: Callable[[MethodInfo], LocatedRules] = read_rules
+    read_rules: Callable[[MethodInfo, MethodRegistry], LocatedRules] = read_rules
     _rules: dict[str, LocatedRules] = field(default_factory=dict)
     _resolved: dict[tuple[str, str, DatasetSpec], ResolvedHParams] = field(default_factory=dict)
 
@@ -130,7 +147,7 @@ class HParamResolver:
     def rules(self, method: str) -> LocatedRules:
         """Return the rules of a method; errors as of `read_rules`."""
         if method not in self._rules:
-            self._rules[method] = self.read_rules(self.registry[method])
+            self._rules[method] = self.read_rules(self.registry[method], self.registry)
         return self._rules[method]
 
 

@@ -345,7 +345,7 @@ def schema() -> dict[str, Any]:
     for kind in ("dataset", "recipe", "grid", "variants"):
         del schemas[kind]["properties"]["name"]
         schemas[kind]["required"].remove("name")
-    for kind in ("dataset", "recipe", "grid"):
+    for kind in ("dataset", "recipe", "grid", "method"):
         schemas[kind]["properties"]["extends"] = {"type": "string"}
         schemas[kind]["anyOf"] = [
             {"required": ["extends"]},

@@ -120,12 +120,18 @@ def test_a_file_extends_one_that_there_is_and_not_itself(project):
     assert problems(lambda: load_recipe("c")) == [(f"{RECIPES}/c.yaml:1", "extends", "wrong-type")]
 
 
-def test_rules_and_variant_sets_extend_nothing(project, registry):
+def test_variant_sets_extend_nothing(project, registry):
     project("variants/one.yaml", f"extends: other\n{SET}")
     project("grids/toys.yaml", f"{HEAD}variants: one\n")
     assert problems(lambda: load_grid("toys", registry=registry)) == [
         ("configs/variants/one.yaml:1", "extends", "unknown-key")
     ]
+
+
+def test_a_file_extends_a_mapping(project):
+    project("recipes/own.yaml", "extends: base\ntitle: Own\n")
+    project("recipes/base.yaml", "[short]\n")
+    assert problems(lambda: load_recipe("own")) == [(f"{RECIPES}/base.yaml:1", "", "wrong-type")]
 
 
 def test_overrides_win_over_all_files(project):

@@ -246,6 +246,74 @@ def test_all_problems_of_rules_at_once(project, registry):
     ]
 
 
+OWN_FILE = "configs/methods/own.yaml"
+OWN_RULE = "  - {when: {imbalance_ratio: 50}, hparams: {deferred: none}, source: own}\n"
+
+
+@pytest.fixture
+def extending(project, registry):
+    """Return the rules of a method on toys of ratio 50; methods `own` and `other` extend rules."""
+    project("methods/ldam_drw.yaml", RULES)
+    project("datasets/other.yaml", DATASET)
+    ldam = registry["ldam_drw"]
+    scale = {"properties": {"scale": ldam.hparams["properties"]["scale"]}}
+    methods = dict(registry.methods)
+    methods["own"] = ldam.model_copy(update={"key": "own"})
+    methods["other"] = ldam.model_copy(update={"key": "other", "hparams": scale})
+    (spec,) = expand_dataset(DatasetChoice(name="toys", imbalance_ratio=50))
+    return lambda method: method_rules(method, spec, MethodRegistry(methods))
+
+
+def test_rules_extend_those_of_another_method(project, extending):
+    project("methods/own.yaml", "extends: ldam_drw\n")
+    assert extending("own") == {"scale": 10, "deferred": "drs"}
+    project("methods/own.yaml", f"extends: ldam_drw\nrules:\n{OWN_RULE}")
+    assert extending("own") == {"scale": 10, "deferred": "none"}
+    project("methods/other.yaml", "extends: own\n")  # which has no `deferred`
+    assert extending("other") == {"scale": 10}
+
+
+def test_rules_are_located_in_the_file_that_they_stand_in(project, registry):
+    project("methods/ldam_drw.yaml", RULES)
+    project("methods/crt.yaml", f"extends: ldam_drw\nrules:\n{OWN_RULE}")
+    project("datasets/other.yaml", DATASET)
+    own = registry["ldam_drw"].model_copy(update={"key": "crt"})
+    resolver = HParamResolver(MethodRegistry({**registry.methods, "crt": own}))
+    (spec,) = expand_dataset(DatasetChoice(name="toys", imbalance_ratio=50))
+    resolved = resolver.resolve("crt", {}, spec)
+    lines = {
+        name: (where.file, where.locate(where.path), source)
+        for name, (where, source) in resolved.rules.items()
+    }
+    assert lines == {
+        "scale": (RULES_FILE, 4, "Table 1"),
+        "deferred": ("configs/methods/crt.yaml", 3, "own"),
+    }
+
+
+def test_problems_of_extended_rules_are_located(project, extending):
+    def found(method="own"):
+        return problems(lambda: extending(method))
+
+    project("methods/own.yaml", "extends: ldam\n")
+    assert found() == [(f"{OWN_FILE}:1", "extends", "unknown-method")]
+    assert suggested(lambda: extending("own")) == [["ldam_drw"]]
+    project("methods/own.yaml", "extends: softmax\n")  # a method without rules
+    assert found() == [(f"{OWN_FILE}:1", "extends", "unknown-method")]
+    project("methods/own.yaml", "extends: other\n")
+    project("methods/other.yaml", "extends: own\n")
+    assert found() == [("configs/methods/other.yaml:1", "extends", "cycle")]
+    project("methods/own.yaml", "extends: stray\n")
+    project("methods/stray.yaml", f"rules:\n{OWN_RULE}")
+    assert found() == [("configs/methods/stray.yaml:2", "rules[0]", "unknown-method")]
+    project("methods/own.yaml", f"extends: ldam_drw\nrules:\n{OWN_RULE.replace('none', 'no')}")
+    project("methods/ldam_drw.yaml", RULES.replace("deferred", "deffered"))
+    wrong = (f"{RULES_FILE}:4", "rules[1].hparams.deffered", "unknown-key")
+    assert found() == [wrong, (f"{OWN_FILE}:3", "rules[0].hparams.deferred", "unknown-value")]
+    project("methods/other.yaml", "extends: ldam_drw\n")  # which lacks the misspelled one, too
+    assert found("other") == [wrong]
+
+
 class Ordered(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -329,6 +397,7 @@ def test_schemas_describe_the_files():
     assert "name" not in schemas["grid"]["properties"]
     extends, required = schemas["grid"]["anyOf"]
     assert extends == {"required": ["extends"]}
+    assert schemas["method"]["anyOf"] == [extends, {"required": ["rules"]}]
     assert set(required["required"]) == {"title", "datasets", "recipes", "variants"}
     one_set, listed = schemas["grid"]["properties"]["variants"]["anyOf"]
     bare, *_ = listed["items"]["anyOf"]

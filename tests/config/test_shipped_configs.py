@@ -150,6 +150,19 @@ def test_no_file_repeats_what_it_inherits(kind):
             assert not list(repeated(own, inherited)), name
 
 
+def test_no_rule_repeats_one_that_it_inherits():
+    extending = 0
+    for name in names("methods"):
+        own = yaml.safe_load((CONFIGS / "methods" / f"{name}.yaml").read_text())
+        if base := own.get("extends"):
+            extending += 1
+            rules = read_file("methods", find_file("methods", base))[0]["rules"]
+            inherited = [rule["hparams"].items() for rule in rules]
+            for rule in own.get("rules", ()):
+                assert not any(rule["hparams"].items() <= theirs for theirs in inherited), name
+    assert extending >= 3
+
+
 def repeated(own, inherited):
     """Yield the fields that two mappings have alike, inside of fields of theirs too."""
     for field in own.keys() & inherited.keys():

@@ -96,7 +96,7 @@ def plan(
     for key, version in versions.items():
         known[key] = known[key].model_copy(update={"version": version})
     registry = MethodRegistry(known)
-    resolver = HParamResolver(registry, lambda _: (MethodRules(rules=()), Location("no rules")))
+    resolver = HParamResolver(registry, lambda *_: (MethodRules(rules=()), Location("no rules")))
     return expand(grid, [dataset], recipes, registry, overrides=overrides, resolver=resolver)
 
 
