@@ -1,6 +1,7 @@
 """Every YAML in configs/ loads, and those that stand for a paper's protocol say what it says."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -101,14 +102,35 @@ def test_grids_and_rules(name):
                 resolver.resolve(variant.method, variant.hparams, spec)
 
 
+BEFORE = {"decoupled_samplers": "survey"}
+"""Sets that start from variants of another set, which stands before them."""
+
+
+def variants_of(name):
+    values, location = read_file("variants", find_file("variants", name))
+    return validate(VariantSet, values, location, {"name": name}).variants
+
+
 @pytest.mark.parametrize("name", names("variants"))
 def test_variant_sets(name):
-    values, location = read_file("variants", find_file("variants", name))
-    variants = validate(VariantSet, values, location, {"name": name}).variants
-    registry, labels = load_registry(), {variant.label for variant in variants}
+    variants, registry = variants_of(name), load_registry()
+    before = variants_of(BEFORE[name]) if name in BEFORE else ()
+    labels = {variant.label for variant in (*before, *variants)}
     for variant in variants:
         assert variant.method in registry
         assert variant.init_from is None or variant.init_from in {*registry, *labels}
+
+
+def test_no_two_grids_list_the_same_variants():
+    seen = {}
+    for name in names("grids"):
+        listed = yaml.safe_load((CONFIGS / "grids" / f"{name}.yaml").read_text()).get("variants")
+        if isinstance(listed, list):
+            for pair in pairwise(listed):
+                if not any("set" in variant for variant in pair):
+                    other = seen.setdefault(repr(pair), name)
+                    assert other == name, f"{other} and {name} list {pair}: name a set"
+    assert seen
 
 
 def test_every_method_is_in_a_variant_set():
