@@ -18,7 +18,6 @@ logits are the plain ones. Where ours is not theirs: the teacher sees the studen
 of the step, as in that code; whether the paper's does is not known to us.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,16 +25,9 @@ from pydantic import Field
 from torch import Tensor
 
 from ltbench.losses import balanced_softmax, distillation
-from ltbench.methods.contract import (
-    Batch,
-    HParams,
-    Loss,
-    Method,
-    Paper,
-    Teacher,
-    TrainedTeacher,
-)
+from ltbench.methods.contract import Batch, HParams, Loss, Paper, Teacher
 from ltbench.methods.rebalancing.balanced_softmax import BalancedSoftmax
+from ltbench.methods.shared import OneTeacher
 from ltbench.networks import NetworkSpec
 
 
@@ -51,7 +43,7 @@ class DiVEHParams(HParams):
     )
 
 
-class DiVE(Method):
+class DiVE(OneTeacher):
     """Balanced softmax that also matches the flattened predictions of another one."""
 
     title = "DiVE"
@@ -72,13 +64,7 @@ class DiVE(Method):
 
     def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: Any = None) -> None:
         super().__init__(spec, counts, hparams)
-        self.teacher = BalancedSoftmax(spec, counts)
-        self.freeze(self.teacher)
-
-    def load_teachers(self, teachers: Sequence[TrainedTeacher]) -> None:
-        """Load the teacher's weights."""
-        (trained,) = teachers
-        self.teacher.load_state_dict(trained.weights)
+        self.add_teacher(BalancedSoftmax(spec, counts))
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the weighted losses of labels and of the teacher."""

@@ -26,7 +26,7 @@ recipe's. gamma is that of their CIFAR-10 script (0.9; the code's default is 0.9
 for each image of the batch, also for those that stay. Padding of a crop is 0 after normalization.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -37,19 +37,9 @@ from torch import Tensor, nn
 from ltbench.core.distributed import all_sum, gather
 from ltbench.losses import cross_entropy
 from ltbench.losses.counts import or_one
-from ltbench.methods.contract import (
-    LATER,
-    Batch,
-    EpochDraw,
-    HParams,
-    Loss,
-    Method,
-    Paper,
-    Stage,
-    Teacher,
-    TrainedTeacher,
-)
+from ltbench.methods.contract import LATER, Batch, EpochDraw, HParams, Loss, Paper, Stage, Teacher
 from ltbench.methods.rebalancing.softmax import Softmax
+from ltbench.methods.shared import OneTeacher
 from ltbench.networks import NetworkSpec
 from ltbench.samplers import draw_by_weight
 
@@ -150,7 +140,7 @@ class M2mHParams(HParams):
     )
 
 
-class M2m(Method):
+class M2m(OneTeacher):
     """Cross-entropy, late with images of large classes translated into small ones."""
 
     title = "M2m"
@@ -179,8 +169,7 @@ class M2m(Method):
     def __init__(self, spec: NetworkSpec, counts: Tensor, hparams: Any = None) -> None:
         super().__init__(spec, counts, hparams)
         if self.hparams.translations:
-            self.teacher = Softmax(spec, counts)
-            self.freeze(self.teacher)
+            self.add_teacher(Softmax(spec, counts))
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return the network; register the normalization of its images."""
@@ -190,11 +179,6 @@ class M2m(Method):
             channels = torch.tensor(values or [default] * spec.channels)
             self.register_buffer(name, channels[:, None, None], persistent=False)
         return super().build_network(spec)
-
-    def load_teachers(self, teachers: Sequence[TrainedTeacher]) -> None:
-        """Load the weights of g."""
-        (trained,) = teachers
-        self.teacher.load_state_dict(trained.weights)
 
     def epoch_indices(self, draw: EpochDraw) -> Mapping[str, Tensor]:
         """Return the training images of an epoch, class-balanced once deferred."""

@@ -15,7 +15,6 @@ is in evaluation mode; in the authors' code it is in training mode, and BatchNor
 statistics of the batch. The student's network is that of `ride`.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,8 +23,9 @@ from pydantic import Field
 from torch import Tensor
 
 from ltbench.losses import distillation
-from ltbench.methods.contract import Batch, Loss, Teacher, TrainedTeacher
+from ltbench.methods.contract import Batch, Loss, Teacher
 from ltbench.methods.ensembles.ride import RIDE, RIDEHParams
+from ltbench.methods.shared import OneTeacher
 from ltbench.networks import NetworkSpec
 
 
@@ -38,7 +38,7 @@ class RIDEDistillHParams(RIDEHParams):
     )
 
 
-class RIDEDistill(RIDE):
+class RIDEDistill(OneTeacher, RIDE):
     """RIDE that also matches the mean logits of a larger one."""
 
     title = "RIDE + distillation"
@@ -52,13 +52,7 @@ class RIDEDistill(RIDE):
         (declared,) = self.teachers
         untrained = replace(spec, weights=None)  # those of its job are loaded
         theirs = RIDEHParams(**declared.hparams_for(self.hparams.model_dump()))
-        self.teacher = RIDE(untrained, counts, theirs)
-        self.freeze(self.teacher)
-
-    def load_teachers(self, teachers: Sequence[TrainedTeacher]) -> None:
-        """Load the teacher's weights."""
-        (trained,) = teachers
-        self.teacher.load_state_dict(trained.weights)
+        self.add_teacher(RIDE(untrained, counts, theirs))
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return RIDE's losses and the distillation, times the number of experts."""
