@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from ltbench.methods.contract import Method, TrainedTeacher
+from ltbench.methods.contract import Batch, Method, Stage, TrainedTeacher
+from ltbench.networks import Network
+from ltbench.networks.class_statistics import ClassMeans
 
 
 class OneTeacher(Method):
@@ -19,3 +21,19 @@ class OneTeacher(Method):
         """Load the teacher's weights."""
         (trained,) = teachers
         self.teacher.load_state_dict(trained.weights)
+
+
+class FeatureMeans(Method):
+    """Base of methods with class means of features, from statistics passes."""
+
+    network: Network
+    means: ClassMeans
+
+    def on_stage_start(self, stage: Stage) -> None:
+        """Begin class means in a stage with a statistics pass."""
+        if stage.needs_statistics_pass:
+            self.means = ClassMeans(self.spec.classes)
+
+    def update_statistics(self, batch: Batch) -> None:
+        """Add a batch's features to the means of their classes."""
+        self.means.add(self.network.features(batch.images), batch.labels)

@@ -36,18 +36,9 @@ from ltbench.core.distributed import all_sum, world_size
 from ltbench.core.tree import average_linkage, group_sizes
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.cross_entropy import cross_entropies
-from ltbench.methods.contract import (
-    Batch,
-    EpochDraw,
-    HParams,
-    Loss,
-    Method,
-    Paper,
-    Stage,
-    StepInput,
-)
+from ltbench.methods.contract import Batch, EpochDraw, HParams, Loss, Paper, Stage, StepInput
+from ltbench.methods.shared import FeatureMeans
 from ltbench.networks import Network, NetworkSpec
-from ltbench.networks.class_statistics import ClassMeans
 
 LEVELS = ("level1", "level2")
 PART = 8
@@ -92,7 +83,7 @@ class HFLHParams(HParams):
     )
 
 
-class HFL(Method):
+class HFL(FeatureMeans):
     """A tree of networks for groups of similar classes."""
 
     title = "HFL"
@@ -140,10 +131,10 @@ class HFL(Method):
 
     def on_stage_start(self, stage: Stage) -> None:
         """Begin class means, or start a level's networks from their parents'."""
+        super().on_stage_start(stage)
         # Not in evaluation mode: features of the root must not be cached for other networks.
         self.requires_grad_(requires_grad=False)
         if stage.needs_statistics_pass:
-            self.means = ClassMeans(self.spec.classes)
             return
         groups = self.groups.cpu()
         of_level = groups[self.level]
@@ -156,10 +147,6 @@ class HFL(Method):
                 parent = self.level_nodes(0)[int(groups[0, member])]
             node.load_state_dict(parent.state_dict())
             node.requires_grad_(number in self.trained)
-
-    def update_statistics(self, batch: Batch) -> None:
-        """Add a batch's features to the means of their classes."""
-        self.means.add(self.network.features(batch.images), batch.labels)
 
     def finalize_statistics(self) -> None:
         """Group the classes."""

@@ -32,11 +32,11 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import MetaEmbedding
 from ltbench.losses import cross_entropy, disc_centroids
-from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
+from ltbench.methods.contract import Batch, HParams, Loss, Paper, Stage
+from ltbench.methods.shared import FeatureMeans
 from ltbench.methods.weight_transfer import CLASSIFIER
 from ltbench.networks import NetworkSpec, build_backbone
 from ltbench.networks.attentive import AttentiveNetwork
-from ltbench.networks.class_statistics import ClassMeans
 from ltbench.networks.modulated_attention import ModulatedAttention
 
 HALLUCINATOR = f"{CLASSIFIER}hallucinator."
@@ -57,7 +57,7 @@ class OLTRHParams(HParams):
     freeze_backbone: bool = Field(False, description="whether the backbone's weights are fixed")
 
 
-class OLTR(Method):
+class OLTR(FeatureMeans):
     """Meta-embeddings: centroids from class means, then training with them."""
 
     title = "OLTR"
@@ -100,14 +100,9 @@ class OLTR(Method):
 
     def on_stage_start(self, stage: Stage) -> None:
         """Begin class means, or freeze the backbone."""
-        if stage.needs_statistics_pass:
-            self.means = ClassMeans(self.spec.classes)
-        elif self.hparams.freeze_backbone:
+        super().on_stage_start(stage)
+        if not stage.needs_statistics_pass and self.hparams.freeze_backbone:
             self.freeze(self.network.backbone, update_bn=True)
-
-    def update_statistics(self, batch: Batch) -> None:
-        """Add a batch's features to the means of their classes."""
-        self.means.add(self.network.features(batch.images), batch.labels)
 
     def finalize_statistics(self) -> None:
         """Set the centroids to the class means."""

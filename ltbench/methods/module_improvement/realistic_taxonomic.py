@@ -36,9 +36,9 @@ from torch import Tensor, nn
 from ltbench.classifiers import linear
 from ltbench.core.tree import Tree, average_linkage, group_sizes, taxonomy_groups, tree_of
 from ltbench.losses import node_conditional, sure_nodes, tree_sampling, tree_scores
-from ltbench.methods.contract import LATER, Batch, HParams, Loss, Method, Paper, Stage
+from ltbench.methods.contract import LATER, Batch, HParams, Loss, Paper, Stage
+from ltbench.methods.shared import FeatureMeans
 from ltbench.networks import Network, NetworkSpec, build_backbone
-from ltbench.networks.class_statistics import ClassMeans
 
 
 class RealisticTaxonomicHParams(HParams):
@@ -63,7 +63,7 @@ class RealisticTaxonomicHParams(HParams):
     )
 
 
-class RealisticTaxonomic(Method):
+class RealisticTaxonomic(FeatureMeans):
     """A network with a classifier at each node of a class tree."""
 
     title = "RTC"
@@ -111,14 +111,9 @@ class RealisticTaxonomic(Method):
 
     def on_stage_start(self, stage: Stage) -> None:
         """Begin class means, or a new network."""
-        if stage.needs_statistics_pass:
-            self.means = ClassMeans(self.spec.classes)
-            return
-        self.network.load_state_dict(self.new_network(self.spec).state_dict())
-
-    def update_statistics(self, batch: Batch) -> None:
-        """Add a batch's features to the means of their classes."""
-        self.means.add(self.network.features(batch.images), batch.labels)
+        super().on_stage_start(stage)
+        if not stage.needs_statistics_pass:
+            self.network.load_state_dict(self.new_network(self.spec).state_dict())
 
     def finalize_statistics(self) -> None:
         """Group the classes, unless a taxonomy does."""
