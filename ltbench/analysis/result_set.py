@@ -63,6 +63,22 @@ class Estimate:
     keys: tuple[str, ...] = ()
 
 
+def estimated(seeds: Estimate, fractions: Mapping[str, Fraction | None]) -> Estimate:
+    """Return the estimate of a metric over records, in percent.
+
+    Args:
+        seeds: whose records these are: their number, state and failures.
+        fractions: the metric by record key, None where a record has no input for it.
+    """
+    percentages = {key: percent(value) for key, value in fractions.items() if value is not None}
+    if not percentages:
+        return replace(seeds, mean=None, std=None, state="empty")
+    n, summary = len(percentages), summarize(list(percentages.values()))
+    state = seeds.state if n == seeds.n else "partial"
+    keys = tuple(percentages)
+    return replace(seeds, mean=summary.mean, std=summary.std, n=n, state=state, keys=keys)
+
+
 @dataclass(frozen=True)
 class VariantResult:
     """The results of a variant on a board.
@@ -283,14 +299,10 @@ class _Builder:
             stale = any(coordinates(self.plan.jobs[key]) in self.older for key in keys)
             absent: EstimateState = "failed" if failed else "stale" if stale else "missing"
             return Estimate(planned=planned, state=absent, failed=failed)
-        values = {key: self._metric(key)[name] for key in recorded}
-        percentages = {key: percent(value) for key, value in values.items() if value is not None}
-        if not percentages:
-            return Estimate(n=len(recorded), planned=planned, state="empty", keys=recorded)
-        n, summary = len(percentages), summarize(list(percentages.values()))
+        n = len(recorded)
         state: EstimateState = "complete" if n == planned else "partial"
-        keys = tuple(percentages)
-        return Estimate(summary.mean, summary.std, None, n, planned, state, failed, "", keys)
+        seeds = Estimate(n=n, planned=planned, state=state, failed=failed, keys=recorded)
+        return estimated(seeds, {key: self._metric(key)[name] for key in recorded})
 
     def _relative(
         self, longtailed: dict[int, str], balanced: dict[int, str], vanilla: dict[int, str]

@@ -13,17 +13,15 @@ from ltbench.analysis.metrics import METRICS, Metric, metrics_in
 from ltbench.analysis.relative_to_baseline import RelativeCost, relative_costs
 from ltbench.analysis.result_set import (
     Estimate,
-    EstimateState,
     ResultSet,
     VariantResult,
     boards,
     boards_of_seeds,
+    estimated,
 )
 from ltbench.analysis.significance import find_baseline
-from ltbench.analysis.statistics import summarize
 from ltbench.config.planning import BASELINE, Plan
 from ltbench.config.registry import MethodInfo
-from ltbench.core.exact import percent
 from ltbench.core.garbage import gc_paused
 from ltbench.core.groups import RULES
 from ltbench.report.table import PERCENT, Cell, Column
@@ -236,11 +234,5 @@ def over_seeds(acc: Estimate, fractions: Mapping[str, Fraction | None]) -> Estim
     """
     if acc.mean is None:
         return acc
-    percentages = {key: percent(value) for key, value in fractions.items() if value is not None}
-    if not percentages:
-        empty = replace(acc, mean=None, std=None, state="empty")
-        return empty if fractions else replace(empty, state="not available", reason=OLDER)
-    n, summary = len(percentages), summarize(list(percentages.values()))
-    state: EstimateState = acc.state if n == acc.n else "partial"
-    keys = tuple(percentages)
-    return replace(acc, mean=summary.mean, std=summary.std, n=n, state=state, keys=keys)
+    found = estimated(acc, fractions)
+    return found if fractions else replace(found, state="not available", reason=OLDER)
