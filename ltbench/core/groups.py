@@ -7,6 +7,7 @@ from ltbench.core.types import ClassSubset
 
 ShotRule = Literal["shots", "rank_thirds"]
 """Rule that divides classes into shot groups."""
+
 Group = Literal["many", "medium", "few"]
 GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 
