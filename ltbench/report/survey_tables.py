@@ -41,7 +41,7 @@ REASONS: dict[EstimateState, str] = {
     "missing": "Missing: not run.",
     "failed": "Failed: the last attempt failed.",
     "stale": "Stale: only a record of an older version or of another configuration exists.",
-    "empty": "A group without classes, or a metric that the run has not.",
+    "empty": "A group without classes, or a metric that the run does not have.",
 }
 """Reasons of empty cells; a value that is not available has its own."""
 
