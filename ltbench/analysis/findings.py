@@ -7,8 +7,8 @@ enough of its comparisons do, is "not in this setting" if so many are reversed t
 is "not significant" otherwise.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ltbench.analysis.causes import Causes, Narrowed, explain
 from ltbench.analysis.contrasts import Contrast, Summand, contrast, merged
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.result_set import DECIMALS, ResultSet, VariantResult
@@ -38,8 +39,6 @@ TESTED = ("acc", "balanced_acc", "ua", "ra", *GROUPS)
 
 FAILS = {-1: "reversed", 0: "not significant"}
 """Results of a comparison that does not hold, by the sign of its significant difference."""
-
-NO_CAUSE = "cause not found"
 
 FindingVerdict = Literal["holds", "not in this setting", "not significant", "not testable"]
 
@@ -103,7 +102,7 @@ class Finding(Model):
     source: str
     published: str
     over: dict[Name, Name] = Field(default_factory=dict)
-    causes: dict[Name, str] = Field(default_factory=dict)
+    causes: Causes = Field(default_factory=dict)
     compare: tuple[Predicate, ...] = Field(min_length=1)
     share: float = Field(1.0, gt=0, le=1)
     fewest: int = Field(1, ge=1)
@@ -118,19 +117,18 @@ class Finding(Model):
 
 @dataclass(frozen=True)
 class Result:
-    """A finding tested on a board: our numbers, or what is missing."""
+    """A finding tested on a board.
+
+    Attributes:
+        ours: our numbers, or what is missing.
+        cause: why the finding is not so in this setting, else empty.
+    """
 
     finding: Finding
     board: ResultSet
     verdict: FindingVerdict
     ours: str
-
-    @property
-    def cause(self) -> str:
-        """Why the finding does not hold, empty if it does."""
-        if self.verdict != "not in this setting":
-            return ""
-        return self.finding.causes.get(self.board.recipe.name, NO_CAUSE)
+    cause: str = ""
 
 
 class _Findings(Model):
@@ -170,15 +168,12 @@ class _Compared:
     contrast: Contrast
 
 
-Narrowed = Callable[[ResultSet, frozenset[int]], ResultSet]
-"""Returns a board as if it had no results of other seeds."""
-
-
 def evaluate_findings(
     findings: Sequence[Finding],
     boards: Sequence[ResultSet],
     records: Mapping[str, Stored],
     narrowed: Narrowed,
+    shown: Sequence[ResultSet],
 ) -> list[Result]:
     """Test findings on boards, over the seeds that terms share.
 
@@ -189,6 +184,7 @@ def evaluate_findings(
         boards: where terms are looked up.
         records: valid records by key.
         narrowed: returns a board with results of some seeds alone.
+        shown: boards whose runs show causes.
     """
     compared: list[tuple[Finding, ResultSet, list[_Compared] | str]] = []
     for finding in findings:
@@ -204,11 +200,17 @@ def evaluate_findings(
         board: dict(zip(tests, holm([*tests.values()]), strict=True))
         for board, tests in families.items()
     }
-    return [
+    results = [
         Result(finding, board, "not testable", found)
         if isinstance(found, str)
         else Result(finding, board, *_verdict(finding, found, corrected[board.id]))
         for finding, board, found in compared
+    ]
+    return [
+        replace(each, cause=explain(each.finding.causes, each.board, shown, narrowed))
+        if each.verdict == "not in this setting"
+        else each
+        for each in results
     ]
 
 

@@ -175,6 +175,7 @@ class Leaderboard:
             list(chain.from_iterable(tested)),
             records,
             lambda board, seeds: of_seeds(board.grid, seeds)[board.id],
+            self.boards,
         )
         return [result for result in results if result.verdict != "not testable"]
 

@@ -46,7 +46,7 @@ class World:
         return found
 
     def evaluate(self, *findings):
-        return evaluate_findings(findings, self.boards, self.records, self.narrowed)
+        return evaluate_findings(findings, self.boards, self.records, self.narrowed, self.boards)
 
     def built(self, *findings):
         of = Leaderboard([(self.plan, self.boards)], Loaded(self.records), {}, findings)
