@@ -1,11 +1,14 @@
-"""Build a pydantic model from the JSON schema of another one."""
+"""Build a pydantic model from the JSON schema of another one.
+
+Beyond JSON schema, `at_least` of a number names a field of the same model that it is not below.
+"""
 
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 Schema = Mapping[str, Any]
 
@@ -50,7 +53,21 @@ class _Reader:
             for field, described in schema.get("properties", {}).items()
         }
         config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
-        return create_model(name, __config__=config, **fields)
+        lower = {
+            field: described["at_least"]
+            for field, described in schema.get("properties", {}).items()
+            if "at_least" in described
+        }
+
+        def ordered(values: BaseModel) -> BaseModel:
+            for field, other in lower.items():
+                value, least = getattr(values, field), getattr(values, other)
+                if value < least:
+                    raise ValueError(f"{field} is {value}; it has to be at least {other}, {least}")
+            return values
+
+        checks: Any = {"ordered": model_validator(mode="after")(ordered)} if lower else {}
+        return create_model(name, __config__=config, __validators__=checks, **fields)
 
     def type(self, schema: Schema) -> Any:
         plain = self._plain(schema)

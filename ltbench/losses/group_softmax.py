@@ -21,17 +21,12 @@ def size_groups(counts: Tensor, thresholds: Sequence[int]) -> Tensor:
 
     Args:
         counts: [C], training images per class.
-        thresholds: numbers of images from which on a class is in a further group.
+        thresholds: numbers of images from which on a class is in a further group, in any order.
 
     Returns:
         [C] int64, from 0 to K - 1; a group without classes has no number.
-
-    Raises:
-        ValueError: if thresholds do not ascend.
     """
     check_counts(counts, allow_empty=True)
-    ascending = sorted(set(thresholds))
-    check_value("thresholds", thresholds, "ascending numbers", holds=list(thresholds) == ascending)
     reached = counts.unsqueeze(1) >= torch.tensor(thresholds, device=counts.device)  # [C, T]
     bins = reached.sum(dim=1)
     numbers = (torch.bincount(bins) > 0).cumsum(0) - 1  # of the bins with classes

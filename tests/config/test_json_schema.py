@@ -75,3 +75,15 @@ def outcome(model, values):
 def test_a_model_of_a_schema_takes_what_the_model_takes(values):
     again = model_of("Outer", Outer.model_json_schema())
     assert outcome(again, values) == outcome(Outer, values)
+
+
+class Bounds(BaseModel):
+    first: float = Field(0.2, ge=0, le=1)
+    last: float = Field(0.7, ge=0, le=1, json_schema_extra={"at_least": "first"})
+
+
+def test_a_field_is_not_below_the_one_that_its_schema_names():
+    model = model_of("Bounds", Bounds.model_json_schema())
+    assert outcome(model, {"first": 0.7}) == {"first": 0.7, "last": 0.7}
+    with pytest.raises(ConfigError, match=r"last is 0\.1; it has to be at least first, 0\.2"):
+        validate(model, {"last": 0.1}, Location("x"))

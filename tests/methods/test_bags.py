@@ -38,10 +38,10 @@ def test_it_has_the_values_of_the_paper_and_is_a_second_stage():
     assert method.stage.recipe_stage == "stage2"
 
 
-@pytest.mark.parametrize("thresholds", [(100, 10), (10, 10, 1000)])
-def test_thresholds_that_do_not_ascend_are_refused(thresholds):
-    with pytest.raises(ValueError, match="thresholds: expected ascending"):
-        steps.build(Case("bags", {"thresholds": thresholds}), COUNTS)
+@pytest.mark.parametrize("thresholds", [(3, 8), (8, 3), (3, 8, 8)])
+def test_thresholds_count_once_in_any_order(thresholds):
+    method = steps.build(Case("bags", {"thresholds": thresholds}), (9, 8, 7, 2))
+    assert method.groups.tolist() == [2, 2, 1, 0]
 
 
 def test_empty_groups_are_dropped():

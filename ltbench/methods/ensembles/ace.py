@@ -42,7 +42,11 @@ class ACEHParams(HParams):
         1 / 3, ge=0, le=1, description="share of many-shot classes, in order of size"
     )
     few_from: float = Field(
-        2 / 3, ge=0, le=1, description="share of many- and medium-shot classes, in order of size"
+        2 / 3,
+        ge=0,
+        le=1,
+        json_schema_extra={"at_least": "medium_from"},
+        description="share of many- and medium-shot classes, in order of size",
     )
     complementary: float = Field(
         1.0, ge=0, description="weight of the squares of logits of classes that are not an expert's"

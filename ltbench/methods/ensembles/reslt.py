@@ -44,7 +44,11 @@ class ResLTHParams(HParams):
         0.35, ge=0, le=1, description="share of many-shot classes, in order of size"
     )
     few_from: float = Field(
-        0.7, ge=0, le=1, description="share of many- and medium-shot classes, in order of size"
+        0.7,
+        ge=0,
+        le=1,
+        json_schema_extra={"at_least": "medium_from"},
+        description="share of many- and medium-shot classes, in order of size",
     )
     gamma: float = Field(
         0.0, ge=0, description="power of their norms that class weights are divided by in the test"
