@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ltbench.core.autocast import no_autocast, unit_rows
+
 
 class CosineClassifier(nn.Module):
     """Scaled cosines between features and class weights.
@@ -36,3 +38,12 @@ class CosineClassifier(nn.Module):
         else:
             features = F.normalize(features)
         return self.scale * F.linear(features, F.normalize(self.weight))
+
+    def cosines(self, features: Tensor) -> Tensor:
+        """Return cosines [B, C] in at least float32, also under autocast.
+
+        For losses of angles: bfloat16 rounds the cosine of a fitted image to 1, where the angle has
+        no gradient.
+        """
+        with no_autocast(features):
+            return unit_rows(features) @ unit_rows(self.weight).T

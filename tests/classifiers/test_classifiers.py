@@ -49,6 +49,20 @@ def test_scaled_cosine(oracle):
     check(oracle, classifier, {"weight": classifier.weight})
 
 
+def test_cosines_of_fitted_images_are_exact_and_have_a_gradient_under_autocast():
+    torch.manual_seed(0)
+    classifier = CosineClassifier(128, 10, 30.0)
+    features = (classifier.weight + 0.005 * torch.randn(10, 128)).detach().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        cosines = classifier.cosines(features)
+        rounded = classifier(features) / 30
+    exact = classifier.double()(features.double()) / 30
+    torch.testing.assert_close(cosines.double(), exact, rtol=0, atol=1e-6)
+    assert (cosines.diagonal() < 1).all()
+    assert (rounded.diagonal() == 1).any()
+    assert (torch.autograd.grad(cosines.diagonal().acos().sum(), features)[0] != 0).any(dim=1).all()
+
+
 @pytest.mark.oracle("classifiers", variants=["lws"])
 def test_learnable_scale(oracle):
     classes, width = oracle["weight"].shape

@@ -26,14 +26,13 @@ to 64 and margins from 0.2 to 0.5.
 """
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from ltbench.classifiers import CosineClassifier
-from ltbench.core.autocast import at_least_float32
 from ltbench.losses import cross_entropy
 from ltbench.losses.counts import as_constant, or_one
 from ltbench.losses.finite_gradients import angles
@@ -113,6 +112,7 @@ class LEAP(Method):
         arxiv="2002.10826",
     )
     category = "transfer"
+    version = 2
     batch_dependence = "gathered"
     HParams = LEAPHParams
     hparams: LEAPHParams
@@ -138,8 +138,7 @@ class LEAP(Method):
         hparams = self.hparams
         features = self.network.features(batch.images)
         self.keep_angles(features.detach().double(), batch.labels)
-        cosines = self.network.classifier(features) / hparams.scale
-        cosines = at_least_float32(cosines)  # [B, C]
+        cosines = cast("CosineClassifier", self.network.classifier).cosines(features)  # [B, C]
         clouds = torch.zeros_like(cosines)
         if self.progress.fraction >= hparams.start:
             noise = self.rng.normal(batch.labels, self.spec.classes)

@@ -82,6 +82,7 @@ class UnequalTraining(Method):
         year=2019,
     )
     category = "representation"
+    version = 2
     stages = (
         Stage("head", epochs_scale=0.6),
         Stage("joint", epochs_scale=0.4, lr_scale=0.1, passes=2),
@@ -165,5 +166,5 @@ class UnequalTraining(Method):
     def margin_logits(self, features: Tensor, labels: Tensor) -> Tensor:
         """Return ArcFace's logits [B, classes] of features [B, D]."""
         hparams = self.hparams
-        cosines = self.network.classifier(features) / hparams.scale
+        cosines = cast("CosineClassifier", self.network.classifier).cosines(features)
         return arcface_logits(cosines, labels, hparams.scale, hparams.margin)
