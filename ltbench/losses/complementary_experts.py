@@ -33,7 +33,8 @@ def complementary_experts(logits: Tensor, labels: Tensor, groups: Tensor) -> dic
     experts = len(logits)
     own = groups[:, labels]  # [E, B]
     totals = or_one(all_sum(own.sum(dim=1)))  # [E]
-    weights = world_size() * as_constant(own / totals.unsqueeze(1), logits)  # [E, B]
+    shares = as_constant(own, logits) / totals.unsqueeze(1)
+    weights = world_size() * shares  # [E, B]
     losses = cross_entropies(logits.flatten(0, 1), labels.repeat(experts)).view(experts, -1)
     others = logits.masked_fill(groups.unsqueeze(1), 0).square().sum(dim=2)  # [E, B]
     return {"classes": (weights * losses).sum(), "complementary": (weights * others).sum()}

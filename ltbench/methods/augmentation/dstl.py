@@ -10,7 +10,7 @@ Transfer Learning", CVPR 2018 (arXiv:1806.06193).
 
 The paper's subset is a part of the validation images, which is nearly balanced; its rates and
 lengths are unknown to us. Where ours is not theirs: the subset is of the training images, at most k
-of a class, where k is the size of a small class (`quantile` of the class sizes, at least
+of a class, where k is the size of a small class (the lower `quantile` of the class sizes, at least
 `least`), and smaller classes have all of theirs; it is the same for all seeds. Fine-tuning takes a
 tenth of stage 1's epochs at a tenth of its rate, along the same schedule; an epoch has as many
 steps as one of stage 1, so that the subset is seen several times. BatchNorm is trained on.

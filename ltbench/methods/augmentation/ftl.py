@@ -23,9 +23,9 @@ deconvolutions between linear layers; axes have 95 % of the energy, theirs are 1
 have as much; alpha_reg is 0.001 as theirs on MNIST, on faces it is 0.25. Under-represented are
 classes with fewer than 20 images (theirs: at most 20), else the smallest third; without any (equal
 counts) stage 1 has ordinary batches. Such classes are drawn uniformly. "transfer" takes 0.3 of the
-epochs at a tenth of the rate; theirs alternates every 5,000 steps until convergence. Centers are
-without mirrored images, as mirrored digits are none; theirs are with them. Faces are compared by
-cosines, ours are classified by W.
+epochs at a tenth of the rate, by the recipe's optimizer; theirs alternates every 5,000 steps until
+convergence, by Adam. Centers are without mirrored images, as mirrored digits are none; theirs are
+with them. Faces are compared by cosines, ours are classified by W.
 """
 
 from collections.abc import Iterable, Mapping

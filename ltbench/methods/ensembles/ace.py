@@ -14,11 +14,12 @@ all, of medium and few-shot, and of few-shot classes; cross-entropy is over all 
 the mean of the squared lengths of the expert's own rows of weights, as its other rows are pushed to
 0; classifiers have no biases. Groups are thirds of the classes in order of size, also of classes of
 equal sizes. An expert takes the samples of its classes from the whole batch by a mask, so that
-BatchNorm sees all of them. They train for 400 epochs on CIFAR; ours is the recipe's number.
+BatchNorm sees all of them. Experts share the first stages of the backbone, as those of RIDE. Epochs
+are the recipe's.
 
 An expert never sees images of other classes, and nothing but the scale of its logits keeps few-shot
-classes from taking these images. So two of the readings above decide: with lengths over all rows,
-or with squares that are a mean over classes, many-shot classes lose most of their accuracy.
+classes from taking these images. So |W_i|^2, and the squares as a sum over classes, decide between
+classes with many and with few images.
 """
 
 from typing import cast

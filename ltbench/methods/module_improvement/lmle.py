@@ -9,7 +9,7 @@ Huang, Li, Loy, Tang, "Learning Deep Representation for Imbalanced Classificatio
     L = [g1 + D(p+) - D(p-)]_+ + [g2 + D(p-) - D(p--)]_+ + [g3 + D(p--) - D(n)]_+    implemented
     anchors weighted by 1 / (size of their class in the batch)                       implemented
     clusters of a fixed size in each class, a small class is one                     implemented
-    quintuplets from a random half of the images                                     implemented
+    other images of a quintuplet from a random half of them                          implemented
     clusters and quintuplets anew in each of four rounds                             implemented
     batches with equal numbers of the classes                                        implemented
     prediction by k = 20 nearest centroids: the class with the largest margin
@@ -20,11 +20,11 @@ A class with a single cluster has the third hinge alone, as in the paper.
 
 Where ours is not theirs: training starts from softmax at the recipe's rate (`lr` lowers it: theirs
 was not read), the four rounds are equal parts of the recipe's epochs, and a last pass computes the
-centroids of the trained network. Clusters have at most N / (10 C) images and at least 20, theirs
-200, and are found by bisections with equal sizes, not by k-means. The half is of each cluster, so
-that no class is left out. Margins are 0.1, 0.1 and 0.2: theirs are searched, the bounds are those
-of points on a circle. A step has B / 4 anchors of five images, 1.25 B images, each image augmented
-on its own; an anchor without another image of its class is compared with itself under another
+centroids of the trained network. Clusters have at most max(20, N / (10 C)) images, theirs 200, and
+are found by bisections with equal sizes, not by k-means. The half is of each cluster, so that no
+class is left out. Margins are 0.1, 0.1 and 0.2: theirs are searched, the bounds are those of points
+on a circle. A step has B / 4 anchors of five images, 1.25 B images, each image augmented on its
+own; an anchor without another image of its class is compared with itself under another
 augmentation. Classes without one of the nearest centroids follow by the distance of theirs. The
 score is a margin, and its softmax no probability.
 """

@@ -14,11 +14,13 @@ As in the authors' code s is 0.01 at first and s <- 0.9^k s + (1 - 0.9^k) m with
 in a batch, before its loss; the replayed features of a class count as one image, the mean of
 theirs; the loss is a mean over images and replayed features; predictions are those of z alone.
 
-Where ours is not theirs: the pass that fills the memory is a single update of the scores, so that
-it does not depend on the size of its batches; BatchNorm keeps its statistics; a batch of 128 images
-gets the 32 features that theirs gets for 8192 proposals. Rates are the recipe's of stage 1, its
-milestones moved along. It is a second stage on a frozen backbone, to be compared with cRT rather
-than with softmax. Saved weights hold the memory: 80 features a class.
+Where ours is not theirs: the pass that fills the memory is over all images, and a single update of
+the scores, so that it does not depend on the size of its batches; theirs is over as many images of
+each class, so that scores of classes with few images start higher than ours, for about 200 steps.
+BatchNorm keeps its statistics; a batch of 128 images gets the 32 features that theirs gets for 8192
+proposals. Rates are the recipe's of stage 1, its milestones moved along. It is a second stage on a
+frozen backbone, to be compared with cRT rather than with softmax. Saved weights hold the memory: 80
+features a class, 16 with more than 2,000 classes.
 """
 
 import torch

@@ -9,15 +9,15 @@ Long-tail Instance Segmentation", ECCV 2020 (arXiv:2007.11978), section 4.
     proposals of the images, and as many of the background                            left out
     heads of two or three new layers in place of the copy                             left out
 
-As in the authors' code classes of a batch are drawn uniformly with replacement, the backbone is in
-evaluation mode, weights do not decay, and p_c are not normalized again; in calibration errors they
-are divided by their sum.
+As in the authors' code classes of a batch, and images of a class, are drawn uniformly with
+replacement, the backbone is in evaluation mode, weights do not decay, and p_c are not normalized
+again; in calibration errors they are divided by their sum.
 
-Where ours is not theirs: a batch has its size, shared by the 16 classes, and images are drawn with
-replacement; epochs, rates and momentum are those of the stage-2 recipe, theirs has no momentum. T
-is 100 images as for LVIS; where fewer than a third of the classes are smaller, the calibrated ones
-are those smaller than the largest third: with equal counts none. Without proposals the method is
-cRT from trained weights, with two heads, and is to be compared with that.
+Where ours is not theirs: a batch has its size, shared by the 16 classes; epochs, rates and momentum
+are those of the stage-2 recipe, theirs has no momentum. T is 100 images, theirs 100 or 300 objects
+of LVIS; where fewer than a third of the classes are smaller, the calibrated ones are those smaller
+than the largest third: with equal counts from 100 on none. Without proposals the method is cRT from
+trained weights, with two heads, and is to be compared with that.
 """
 
 import torch
