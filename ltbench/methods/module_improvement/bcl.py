@@ -28,11 +28,9 @@ from ltbench.core.autocast import unit_rows
 from ltbench.core.distributed import gather, gather_with_gradient, own_positions
 from ltbench.losses import balanced_contrast, logit_adjustment
 from ltbench.losses.contrast import similarities
-from ltbench.methods.contract import Batch, HParams, Loss, Method, Paper, Stage
+from ltbench.methods.contract import LATER, Batch, HParams, Loss, Method, Paper, Stage
 from ltbench.networks import Network, NetworkSpec, build_backbone
 from ltbench.networks.projection import projection
-
-SCALE = 30.0
 
 
 class BCLHParams(HParams):
@@ -43,14 +41,15 @@ class BCLHParams(HParams):
     temperature: float = Field(0.07, gt=0, description="of the similarities")
     tau: float = Field(1.0, ge=0, description="strength of the logit adjustment")
     width: int = Field(1024, ge=1, description="dimension of the projection")
+    scale: float = Field(30.0, gt=0, json_schema_extra=LATER, description="factor of the cosines")
 
 
 class BCLNetwork(Network):
     """A cosine classifier with projections of features and of class weights."""
 
-    def __init__(self, spec: NetworkSpec, width: int) -> None:
+    def __init__(self, spec: NetworkSpec, width: int, scale: float) -> None:
         backbone, features = build_backbone(spec)
-        super().__init__(backbone, CosineClassifier(features, spec.classes, SCALE))
+        super().__init__(backbone, CosineClassifier(features, spec.classes, scale))
         self.projection = projection(features, width, spec.norm)
         self.prototypes = projection(features, width, spec.norm)
 
@@ -82,7 +81,7 @@ class BCL(Method):
 
     def build_network(self, spec: NetworkSpec) -> nn.Module:
         """Return the network with its projections."""
-        return BCLNetwork(spec, self.hparams.width)
+        return BCLNetwork(spec, self.hparams.width, self.hparams.scale)
 
     def training_loss(self, batch: Batch) -> Loss:
         """Return the cross-entropy of first views and the contrast of the others."""
