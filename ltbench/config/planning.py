@@ -273,8 +273,12 @@ class _Expander:
             own = {"recipe": like.recipe, "recipe_overrides": like.recipe_overrides}
             own |= {"init_from": like.init_from, "hparams": shared}
             default = default.model_copy(update=own)
-        settings = default.training_settings
-        return next((v for v in self.grid.variants if v.training_settings == settings), default)
+        return self.as_in_grid(default)
+
+    def as_in_grid(self, variant: Variant) -> Variant:
+        """Return the grid's variant of the same settings, else the given one."""
+        settings = variant.training_settings
+        return next((v for v in self.grid.variants if v.training_settings == settings), variant)
 
     def dataset_with(self, dataset: DatasetSpec, auxiliary: Auxiliary | None) -> DatasetSpec:
         """Return a dataset with auxiliary images, one object for all jobs."""
@@ -308,6 +312,9 @@ class _Expander:
     def teacher(self, teacher: Teacher, variant: Variant, student: Mapping[str, Any]) -> Variant:
         """Return a teacher as a variant, trained under the same recipe.
 
+        A teacher of all classes that the grid has as a variant is that one, so that both share a
+        job and its name.
+
         Args:
             teacher: as the method declares it.
             variant: that it teaches.
@@ -316,14 +323,14 @@ class _Expander:
         role = "teacher" if teacher.seed_scale == 1 else "member"
         if teacher.subset != "all":
             role = f"{teacher.subset}-shot expert"
-        label = f"{self.registry[teacher.method].title}, {role}"
-        return Variant(
-            label=label,
+        named = Variant(
+            label=f"{self.registry[teacher.method].title}, {role}",
             method=teacher.method,
             hparams=teacher.hparams_for(student),
             recipe=variant.recipe,
             recipe_overrides=variant.recipe_overrides,
         )
+        return named if teacher.subset != "all" else self.as_in_grid(named)
 
 
 def expand(

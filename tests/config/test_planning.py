@@ -243,6 +243,7 @@ def test_members_of_an_ensemble_have_seeds_of_their_own_and_are_shared_with_othe
     seeds = {seed: [made.jobs[key].seed for key in keys] for seed, keys in needed.items()}
     assert seeds == {0: [0, 1], 1: [2, 3]}
     assert needed[0] == tuple(row.key for row in own["softmax"])
+    assert {made.jobs[key].label for keys in needed.values() for key in keys} == {"softmax"}
     assert len(made.jobs) == 2 + 4
 
 
