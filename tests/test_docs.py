@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from ltbench import load_runs
 from ltbench.cli import app
 from ltbench.testing.jobs import Case
 from ltbench.testing.verdicts import verdicts
@@ -112,6 +113,80 @@ def test_the_example_of_reading_runs_prints_means_over_seeds():
     assert label
     assert int(n) >= 1
     assert 10 < float(acc) < 100
+
+
+FAST, DOUBLE, QUADRUPLE = "cifar_fast", "cifar_fast_double", "cifar_fast_quadruple"
+ADJUSTED = "Post-hoc logit adjustment"
+MIXED = "mixup + post-hoc adjustment"
+SEEDS = range(3)
+FIGURES = {
+    r"softmax has (\S+) % of its training images right, these (\S+) and (\S+) %": [
+        (FAST, label, "train_acc", SEEDS) for label in ("Softmax", "Focal", "LDAM")
+    ],
+    r"LDAM has (\S+) % of the test images right instead of (\S+) and is above": [
+        (recipe, "LDAM", "acc", [0]) for recipe in (DOUBLE, FAST)
+    ],
+    r"above softmax \((\S+) instead of (\S+)\)": [
+        (recipe, "Softmax", "acc", [0]) for recipe in (DOUBLE, FAST)
+    ],
+    r"focal loss is below it, with (\S+) instead of (\S+)\.": [
+        (recipe, "Focal", "acc", [0]) for recipe in (DOUBLE, FAST)
+    ],
+    r"Class-balanced loss has (\S+) instead of (\S+),": [
+        (recipe, "Class-balanced loss", "acc", [0]) for recipe in (DOUBLE, FAST)
+    ],
+    r"class-balanced focal loss (\S+) instead of (\S+)\.": [
+        (recipe, "Class-balanced focal", "acc", [0]) for recipe in (DOUBLE, FAST)
+    ],
+    r"it has (\S+) % of its training images right, but (\S+) % of the test images, "
+    r"softmax (\S+)\.": [
+        (QUADRUPLE, "mixup", "train_acc", [0]),
+        (QUADRUPLE, "mixup", "acc", [0]),
+        (QUADRUPLE, "Softmax", "acc", [0]),
+    ],
+    r"adjustment mixup has (\S+), softmax (\S+)\.": [
+        (QUADRUPLE, label, "acc", [0]) for label in (MIXED, ADJUSTED)
+    ],
+    r"after 20 it has (\S+), below softmax, after 80 (\S+), above it, and (\S+) with adjusted": [
+        (FAST, "CutMix", "acc", [0]),
+        (QUADRUPLE, "CutMix", "acc", [0]),
+        (QUADRUPLE, "CutMix + post-hoc adjustment", "acc", [0]),
+    ],
+}
+"""Sentences of docs/fast-board.md, with recipe, label, metric and seeds of each figure."""
+
+
+def test_the_figures_of_the_fast_board_are_those_of_the_records():
+    text = " ".join((ROOT / "docs/fast-board.md").read_text().split())
+    runs = load_runs(ROOT / "results/records")
+    for sentence, sources in FIGURES.items():
+        stated = re.search(sentence, text)
+        assert stated, sentence
+        for figure, (recipe, label, metric, seeds) in zip(stated.groups(), sources, strict=True):
+            rows = runs.where(
+                dataset="cifar10_jpeg_r100",
+                split="longtailed",
+                recipe=recipe,
+                label=label,
+                seed=seeds,
+            )
+            assert [row["seed"] for row in rows] == list(seeds)
+            mean = sum(row[metric] for row in rows) / len(rows)
+            assert float(figure) == pytest.approx(mean, abs=0.0501), (sentence, label)
+
+
+def test_the_rank_correlations_of_the_fast_board_are_those_of_the_results():
+    text = " ".join((ROOT / "docs/fast-board.md").read_text().split())
+    stated = re.search(
+        r"published order is (\S+) instead of (\S+), .*?\(intervals of (.*?) and (.*?)\)", text
+    )
+    table = (ROOT / "results/README.md").read_text().replace("\\_", "_")
+    rows = {
+        recipe: re.search(rf"\| cifar10_jpeg_r100, {recipe} *\|(.*)\|", table)[1].split("|")
+        for recipe in (DOUBLE, FAST)
+    }
+    found = [rows[recipe][column].strip() for column in (2, 3) for recipe in (DOUBLE, FAST)]
+    assert list(stated.groups()) == found
 
 
 def test_the_readme_dataset_is_checked(tmp_path):
