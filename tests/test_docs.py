@@ -139,9 +139,11 @@ FIGURES = {
     r"class-balanced focal loss (\S+) instead of (\S+)\.": [
         (recipe, "Class-balanced focal", "acc", [0]) for recipe in (DOUBLE, FAST)
     ],
-    r"LDAM has (\S+) % of the test images right after 20 epochs, above softmax, and "
-    r"RIDE (\S+) instead of (\S+)\.": [
+    r"LDAM has (\S+) % of the test images right after 20 epochs, above softmax, "
+    r"LDAM-DRW (\S+) instead of (\S+), and RIDE (\S+) instead of (\S+)\.": [
         (FAST, "LDAM, cosines times 10", "acc", [0]),
+        (FAST, "LDAM-DRW, cosines times 10", "acc", [0]),
+        (FAST, "LDAM-DRW", "acc", [0]),
         (FAST, "RIDE, cosines times 10", "acc", [0]),
         (FAST, "RIDE", "acc", [0]),
     ],
