@@ -24,6 +24,9 @@ from ltbench.analysis.runs import Row, table_of_runs
 from ltbench.analysis.statistics import RESAMPLES, percentile_interval
 from ltbench.config.base import Model, Name
 from ltbench.config.errors import Location
+from ltbench.config.hparams import HParamResolver
+from ltbench.config.job import Job
+from ltbench.config.registry import load_registry
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import read_yaml
 from ltbench.core.exact import in_units, measured
@@ -219,8 +222,18 @@ def boards_of(
 def comparable_runs(records: Mapping[str, Stored]) -> tuple[Row, ...]:
     """Return the runs that are comparable to a published table.
 
-    These are on the same dataset and split; rows of the table of runs, accuracies as fractions.
+    These are on the same dataset and split, with the hyper-parameters of a row and else those of
+    the method; rows of the table of runs, accuracies as fractions.
     """
+    registry = load_registry()
+    resolver = HParamResolver(registry)
+
+    def is_row(job: Job, row: ReferenceRow) -> bool:
+        if row.method != job.method or row.method not in registry:
+            return False
+        values = resolver.resolve(row.method, row.hparams, job.dataset).values
+        return job.hparams == registry[row.method].keyed(values)
+
     jobs = {key: stored.record.job for key, stored in records.items()}
     covered = {
         key: records[key]
@@ -231,7 +244,9 @@ def comparable_runs(records: Mapping[str, Stored]) -> tuple[Row, ...]:
             for table in reference_tables()
         )
     }
-    return table_of_runs(covered).exact
+    rows = [row for table in reference_tables() for row in table.rows]
+    runs = table_of_runs(covered).exact  # of all: what a run begins with is known by its record
+    return tuple(run for run in runs if any(is_row(jobs[run["key"]], row) for row in rows))
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

@@ -11,12 +11,14 @@ from scipy import stats
 from ltbench.analysis.agreement import (
     agreement,
     boards_of,
+    comparable_runs,
     noise_interval,
     read_history,
     reference_tables,
     scores_of,
 )
 from ltbench.analysis.runs import table_of_runs
+from ltbench.config.registry import load_registry
 from tests.support.errors import problems
 
 (TABLE,) = reference_tables()
@@ -93,6 +95,29 @@ def test_scores_of_records_are_exact_and_without_experts(toy):
     expert = type(job)(**{**job.model_dump(), "subset": "few", "label": "Softmax, few-shot expert"})
     stored = toy.stored(toy.record(job, (25, 25, 25, 25, 25, 26)), toy.record(expert, (1,) * 6))
     assert scores_of(TABLE, table_of_runs(stored).exact) == {"Softmax": [Fraction(15100, 300)]}
+
+
+def test_runs_with_other_values_or_another_beginning_are_left_out(toy):
+    variants = [
+        {"label": "Softmax", "method": "softmax"},
+        {"label": "cRT", "method": "crt", "init_from": "Softmax"},
+        {"label": "LDAM", "method": "ldam_drw", "hparams": {"deferred": "none"}},
+        {"label": "other", "method": "ldam_drw", "hparams": {"deferred": "none", "scale": 10.0}},
+        {"label": "SSP", "method": "ssp"},
+        {"label": "Softmax + SSP", "method": "softmax", "init_from": "SSP"},
+        {"label": "cRT + SSP", "method": "crt", "init_from": "Softmax + SSP"},
+    ]
+    plan = toy.plan(
+        variants,
+        seeds=(0,),
+        splits=("longtailed",),
+        dataset=toy.dataset(name="cifar10", imbalance_ratio=100),
+        methods=load_registry().methods,
+    )
+    stored = toy.stored(*(toy.record(job, (25,) * 6) for job in plan.jobs.values()))
+    runs = comparable_runs(stored)
+    found = {run["label"] for run in runs if any(row.matches(run) for row in TABLE.rows)}
+    assert found == {"Softmax", "cRT", "LDAM"}
 
 
 @pytest.mark.parametrize(
