@@ -95,7 +95,7 @@ def explain(
 
 
 def _filled(cause: Cause, boards: Sequence[ResultSet]) -> str:
-    """Return the text of a cause with its figures, from the first board that has each."""
+    """Return the text of a cause with figures from boards, in order."""
 
     def figure(match: re.Match[str]) -> str:
         label, metric = match[1], match[2] or "acc"

@@ -41,6 +41,22 @@ def model_of(name: str, schema: Schema) -> type[BaseModel]:
     return _Reader(schema.get("$defs", {})).model(name, schema)
 
 
+def check_order(values: BaseModel, lower: Mapping[str, str]) -> None:
+    """Refuse fields that are below another field.
+
+    Args:
+        values: the model.
+        lower: the name of the other field, by field.
+
+    Raises:
+        ValueError: naming the first such field.
+    """
+    for field, other in lower.items():
+        value, least = getattr(values, field), getattr(values, other)
+        if value < least:
+            raise ValueError(f"{field} is {value}; it has to be at least {other}, {least}")
+
+
 class _Reader:
     """Converts schemas with shared definitions to types."""
 
@@ -60,10 +76,7 @@ class _Reader:
         }
 
         def ordered(values: BaseModel) -> BaseModel:
-            for field, other in lower.items():
-                value, least = getattr(values, field), getattr(values, other)
-                if value < least:
-                    raise ValueError(f"{field} is {value}; it has to be at least {other}, {least}")
+            check_order(values, lower)
             return values
 
         checks: Any = {"ordered": model_validator(mode="after")(ordered)} if lower else {}

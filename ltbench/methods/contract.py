@@ -51,6 +51,7 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import linear
 from ltbench.config.base import LATER
+from ltbench.config.json_schema import check_order
 from ltbench.core.batch import Batch, StepInput
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.stepping import Loss
@@ -104,6 +105,18 @@ class HParams(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ARG002 - pydantic's signature
+        """Refuse fields below the one that they name as `at_least`."""
+        extras = {name: field.json_schema_extra for name, field in type(self).model_fields.items()}
+        check_order(
+            self,
+            {
+                name: str(extra["at_least"])
+                for name, extra in extras.items()
+                if isinstance(extra, dict) and "at_least" in extra
+            },
+        )
 
 
 @dataclass(frozen=True)

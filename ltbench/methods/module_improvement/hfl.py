@@ -18,8 +18,8 @@ composed, P_l(c) = P_(l-1)(S) p(c | S) with p of the network of the group S of c
 average linkage instead of graph degree linkage, on two levels below the root of 4 and 10 groups, at
 most half of the classes (theirs are three levels of 4, 7 and 18 groups, of 200 classes). A level
 takes a fifth of the root's epochs at a tenth of its rate; its groups share a batch in equal parts,
-rounded up to multiples of 8 images. A group of one class has nothing to learn, and its network is
-left out of training.
+rounded up to multiples of 8 images (with ten groups a quarter more than 128). A group of one class
+has nothing to learn, and its network is left out of training.
 
 A prediction takes 1 + G_1 + G_2 networks, 15 by default, which are all in the saved weights. The
 paper has gains in detection with 200 classes; CIFAR-10 has no tree to speak of.
@@ -97,12 +97,8 @@ class HFL(FeatureMeans):
     category = "representation"
     stages = (
         Stage("tree", is_trained=False, needs_statistics_pass=True),
-        # A step trains single networks, of which a prediction takes 15 by default; parts of ten
-        # groups add up to a quarter more than a batch of 64, 128 or 256.
-        *(
-            Stage(level, epochs_scale=0.2, lr_scale=0.1, passes=passes)
-            for level, passes in zip(LEVELS, (1 / 15, 1.25 / 15), strict=True)
-        ),
+        # A step trains single networks, of which a prediction takes 15 by default.
+        *(Stage(level, epochs_scale=0.2, lr_scale=0.1, passes=1 / 15) for level in LEVELS),
     )
     init_from = "softmax"
     required_init_tensors = ("weight",)
