@@ -8,7 +8,7 @@ from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 Schema = Mapping[str, Any]
 
@@ -41,20 +41,23 @@ def model_of(name: str, schema: Schema) -> type[BaseModel]:
     return _Reader(schema.get("$defs", {})).model(name, schema)
 
 
-def check_order(values: BaseModel, lower: Mapping[str, str]) -> None:
-    """Refuse fields that are below another field.
+class Ordered(BaseModel):
+    """Base of models with fields that are not below others.
 
-    Args:
-        values: the model.
-        lower: the name of the other field, by field.
-
-    Raises:
-        ValueError: naming the first such field.
+    Such a field names the other one: `json_schema_extra={"at_least": OTHER}`.
     """
-    for field, other in lower.items():
-        value, least = getattr(values, field), getattr(values, other)
-        if value < least:
-            raise ValueError(f"{field} is {value}; it has to be at least {other}, {least}")
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ARG002 - pydantic's signature
+        """Refuse fields below the one that they name."""
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and "at_least" in extra:
+                other = str(extra["at_least"])
+                value, least = getattr(self, name), getattr(self, other)
+                if value < least:
+                    raise ValueError(f"{name} is {value}; it has to be at least {other}, {least}")
 
 
 class _Reader:
@@ -65,22 +68,17 @@ class _Reader:
 
     def model(self, name: str, schema: Schema) -> type[BaseModel]:
         fields: dict[str, Any] = {
-            field: (self.type(described), described.get("default", ...))
+            field: (self.ordered(described), described.get("default", ...))
             for field, described in schema.get("properties", {}).items()
         }
-        config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
-        lower = {
-            field: described["at_least"]
-            for field, described in schema.get("properties", {}).items()
-            if "at_least" in described
-        }
+        return create_model(name, __base__=Ordered, **fields)
 
-        def ordered(values: BaseModel) -> BaseModel:
-            check_order(values, lower)
-            return values
-
-        checks: Any = {"ordered": model_validator(mode="after")(ordered)} if lower else {}
-        return create_model(name, __config__=config, __validators__=checks, **fields)
+    def ordered(self, schema: Schema) -> Any:
+        """Return the type of a field, with the field below it."""
+        plain = self.type(schema)
+        if "at_least" not in schema:
+            return plain
+        return Annotated[plain, Field(json_schema_extra={"at_least": schema["at_least"]})]
 
     def type(self, schema: Schema) -> Any:
         plain = self._plain(schema)

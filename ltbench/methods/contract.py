@@ -46,12 +46,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from ltbench.classifiers import linear
 from ltbench.config.base import LATER
-from ltbench.config.json_schema import check_order
+from ltbench.config.json_schema import Ordered
 from ltbench.core.batch import Batch, StepInput
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.stepping import Loss
@@ -96,7 +96,7 @@ Category = Literal[
 ]
 
 
-class HParams(BaseModel):
+class HParams(Ordered):
     """Base of a method's hyper-parameters.
 
     Each field has the paper's value as its default, bounds, and a one-line description. A field
@@ -105,18 +105,6 @@ class HParams(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    def model_post_init(self, context: Any, /) -> None:  # noqa: ARG002 - pydantic's signature
-        """Refuse fields below the one that they name as `at_least`."""
-        extras = {name: field.json_schema_extra for name, field in type(self).model_fields.items()}
-        check_order(
-            self,
-            {
-                name: str(extra["at_least"])
-                for name, extra in extras.items()
-                if isinstance(extra, dict) and "at_least" in extra
-            },
-        )
 
 
 @dataclass(frozen=True)
