@@ -10,10 +10,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from ltbench.analysis.metrics import METRICS
+from ltbench.analysis.metrics import check_metric
 from ltbench.analysis.result_set import DECIMALS, EMPTY, ResultSet
-from ltbench.config.base import Model, Name, refusal
-from ltbench.config.errors import did_you_mean, format_value
+from ltbench.config.base import Model, Name
 from ltbench.core.exact import fixed
 
 NO_CAUSE = "cause not found"
@@ -41,9 +40,7 @@ class Cause(Model):
     def _known_metrics(self) -> Self:
         """Refuse an unknown metric, and a recipe without a grid."""
         for _, metric in self.figures:
-            if metric not in METRICS:
-                hint = did_you_mean(metric, METRICS) or f"one of {', '.join(METRICS)}"
-                raise refusal("unknown-value", f"no metric {format_value(metric)}; {hint}")
+            check_metric(metric)
         if self.recipe is not None and self.grid is None:
             raise ValueError("`recipe` is that of a grid's board: give the `grid`, too")
         return self
@@ -51,7 +48,12 @@ class Cause(Model):
     @property
     def figures(self) -> list[tuple[str, str]]:
         """Label and metric of each figure."""
-        return [(label, metric or "acc") for label, metric in _FIGURE.findall(self.text)]
+        return [_named(match) for match in _FIGURE.finditer(self.text)]
+
+
+def _named(figure: re.Match[str]) -> tuple[str, str]:
+    """Return the label and the metric of a figure."""
+    return figure[1], figure[2] or "acc"
 
 
 def _with_text(value: Any) -> Any:
@@ -90,7 +92,8 @@ def explain(
     ]
     seeds = sorted({seed for other in shown for seed in other.seeds})
     text = _filled(cause, [*shown, narrowed(board, frozenset(seeds))])
-    numbers = f", seed{'s'[: len(seeds) > 1]} {', '.join(map(str, seeds))}" if seeds else ""
+    word = "seed" if len(seeds) == 1 else "seeds"
+    numbers = f", {word} {', '.join(map(str, seeds))}" if seeds else ""
     return f"{text} (grid {cause.grid}{numbers})"
 
 
@@ -98,7 +101,7 @@ def _filled(cause: Cause, boards: Sequence[ResultSet]) -> str:
     """Return the text of a cause with figures from boards, in order."""
 
     def figure(match: re.Match[str]) -> str:
-        label, metric = match[1], match[2] or "acc"
+        label, metric = _named(match)
         for board in boards:
             for entry in board.entries:
                 mean = entry.values[metric].mean

@@ -18,12 +18,12 @@ from pydantic import Field, field_validator, model_validator
 
 from ltbench.analysis.causes import Causes, Narrowed, explain
 from ltbench.analysis.contrasts import Contrast, Summand, contrast, merged
-from ltbench.analysis.metrics import METRICS
+from ltbench.analysis.metrics import METRICS, check_metric
 from ltbench.analysis.result_set import DECIMALS, ResultSet, VariantResult
 from ltbench.analysis.significance import separation
 from ltbench.analysis.statistics import holm
-from ltbench.config.base import Model, Name, refusal
-from ltbench.config.errors import Location, did_you_mean, format_value
+from ltbench.config.base import Model, Name
+from ltbench.config.errors import Location
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 from ltbench.core.exact import fixed, measured
@@ -59,9 +59,7 @@ class Term(Model):
     @field_validator("metric")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in TESTED:
-            hint = did_you_mean(value, TESTED) or f"one of {', '.join(TESTED)}"
-            raise refusal("unknown-value", f"no metric {format_value(value)} is tested; {hint}")
+        check_metric(value, TESTED, " is tested")
         return value
 
 

@@ -5,14 +5,15 @@ add an entry to `_ENTRIES`; a plugin adds its own by a module-level `METRICS = [
 """
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm, prod
 from pathlib import Path
 from typing import Literal, get_args
 
-from ltbench.config.errors import Location
+from ltbench.config.base import refusal
+from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.yaml_file import display
 from ltbench.core.exact import mean, mean_accuracy, measured, root
 from ltbench.core.groups import GROUPS, Group
@@ -294,6 +295,19 @@ _ENTRIES = (
 
 METRICS: dict[str, Metric] = {metric.key: metric for metric in _ENTRIES}
 """Metrics by key, in the order of columns."""
+
+
+def check_metric(name: str, known: Collection[str] = METRICS.keys(), what: str = "") -> None:
+    """Refuse the name of an unknown metric.
+
+    Args:
+        name: of the metric.
+        known: names to choose from.
+        what: continues the message, as " is tested".
+    """
+    if name not in known:
+        hint = did_you_mean(name, known) or f"one of {', '.join(known)}"
+        raise refusal("unknown-value", f"no metric {format_value(name)}{what}; {hint}")
 
 
 def metrics_in(table: TableName) -> list[Metric]:
