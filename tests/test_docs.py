@@ -140,12 +140,15 @@ FIGURES = {
         (recipe, "Class-balanced focal", "acc", [0]) for recipe in (DOUBLE, FAST)
     ],
     r"LDAM has (\S+) % of the test images right after 20 epochs, above softmax, "
-    r"LDAM-DRW (\S+) instead of (\S+), and RIDE (\S+) instead of (\S+)\.": [
+    r"LDAM-DRW (\S+) instead of (\S+), RIDE (\S+) instead of (\S+), and BCL (\S+) instead of "
+    r"(\S+), above balanced": [
         (FAST, "LDAM, cosines times 10", "acc", [0]),
         (FAST, "LDAM-DRW, cosines times 10", "acc", [0]),
         (FAST, "LDAM-DRW", "acc", [0]),
         (FAST, "RIDE, cosines times 10", "acc", [0]),
         (FAST, "RIDE", "acc", [0]),
+        (FAST, "BCL, cosines times 10", "acc", [0]),
+        (FAST, "BCL", "acc", [0]),
     ],
     r"BCL has (\S+) instead of (\S+), SHIKE (\S+) instead of (\S+), "
     r"SADE (\S+) instead of (\S+)\.": [
