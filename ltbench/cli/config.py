@@ -73,11 +73,9 @@ def config_show(
     plugins: Plugins = None,
 ) -> None:
     """Show a configuration: its file, its resolved values, or a grid's jobs."""
-    import yaml
-
     from ltbench.config.overrides import Target, parse_overrides
     from ltbench.config.show import find_any, resolved_file, resolved_grid
-    from ltbench.config.yaml_file import read_text
+    from ltbench.config.yaml_file import dump_yaml, read_text
     from ltbench.launch.plan import make_plan, read_grid
 
     request = Selection(data_root, plugins, sets, only).request(name)
@@ -90,7 +88,7 @@ def config_show(
     if jobs:
         plan, _ = make_plan(request)
         values = {key: job.model_dump(mode="json") for key, job in plan.jobs.items()}
-        print_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
+        print_text(dump_yaml(values).rstrip())
     elif resolved and kind == "grids":
         loaded, registry, changes = read_grid(request)
         print_text(resolved_grid(loaded, changes, registry))

@@ -23,9 +23,8 @@ def tune(
     The variants of the grid have a `sweep`, and its dataset `tested_on: auxiliary`. Prints the
     trials; --to writes the tuned variants as a variant set, for other grids.
     """
-    import yaml
-
     from ltbench.analysis.tuning import tunings
+    from ltbench.config.yaml_file import dump_yaml
     from ltbench.core.files import write_atomically
     from ltbench.report.table import build
     from ltbench.report.tuning_table import TRIALS
@@ -38,7 +37,7 @@ def tune(
     if to is not None:
         variants = [each.variant.model_dump(exclude_defaults=True, mode="json") for each in tuned]
         head = f"# Written by `ltbench tune --grid {plan.grid.name}`; never edited by hand.\n"
-        text = yaml.safe_dump({"variants": variants}, sort_keys=False, allow_unicode=True)
-        write_atomically(to, f"{head}{text}".encode(), durable=False)
+        text = head + dump_yaml({"variants": variants})
+        write_atomically(to, text.encode(), durable=False)
         print_text(f"{to}, for grids that have {{set: {to.stem}}} among their variants")
     print_bad(loaded.bad)

@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ltbench.config.errors import (
     COMMAND_LINE,
     KeyPath,
@@ -19,6 +17,7 @@ from ltbench.config.hparams import HParamResolver
 from ltbench.config.load import LoadedGrid, expand_datasets, load_dataset, load_recipe
 from ltbench.config.overrides import Override, apply_overrides
 from ltbench.config.registry import MethodRegistry
+from ltbench.config.yaml_file import dump_yaml
 
 WIDTH = 100
 """Characters of a line beyond which a list or mapping is written one value a line."""
@@ -153,5 +152,4 @@ def _shown(file: str, other: str) -> str:
 
 def _flow(value: Any) -> str:
     """Return a value as YAML of one line."""
-    text: str = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=10**9)
-    return text.strip()[1:-1]
+    return dump_yaml([value], in_one_line=True).strip()[1:-1]

@@ -1,10 +1,10 @@
-"""Read YAML as plain JSON values, with the line of each.
+"""Read YAML as plain JSON values, with the line of each; write it.
 
 The text is only parsed into events: no object is ever made from a tag, and anchors and tags can be
 refused, which composed nodes no longer show. Plain scalars follow JSON: `null` (or `~`, or
 nothing), `true` and `false`, decimal numbers (`1e-3` is one). All else is text: `on`, `off`, `yes`,
 `no`, dates, `0x1F`, `1_000`, `1:30`, `.inf`, and numbers with a leading zero (`010` is the text
-"010"; a field that wants a number then says so).
+"010"; a field that wants a number then says so). What is written reads back as the same values.
 """
 
 import math
@@ -94,6 +94,35 @@ def parse_yaml(text: str, file: str) -> tuple[Any, Locate]:
         return reader.lines[path]
 
     return value, locate
+
+
+class _Dumper(yaml.SafeDumper):
+    """Dumper that quotes text which `parse_yaml` would take for a number."""
+
+    def text(self, value: str) -> yaml.ScalarNode:
+        quotes = None if isinstance(_scalar(value), str) else "'"
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style=quotes)
+
+
+_Dumper.add_representer(str, _Dumper.text)
+
+
+def dump_yaml(value: Any, *, in_one_line: bool = False) -> str:
+    """Return plain JSON values as YAML.
+
+    Args:
+        value: to write.
+        in_one_line: whether lists and mappings are in brackets and braces.
+    """
+    text: str = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        default_flow_style=in_one_line,
+        width=10**9 if in_one_line else 80,
+        sort_keys=False,
+        allow_unicode=True,
+    )
+    return text
 
 
 def display(path: Path) -> str:

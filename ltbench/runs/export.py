@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from ltbench.config.base import Model
 from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.job import Job
 from ltbench.config.keys import file_hash
 from ltbench.config.validation import validate
-from ltbench.config.yaml_file import display, read_yaml
+from ltbench.config.yaml_file import display, dump_yaml, read_yaml
 from ltbench.core.files import write_atomically
 from ltbench.runs.errors import RecordError
 from ltbench.runs.record import Record
@@ -119,8 +117,7 @@ def write_export(
     weights, config, record_file, readme = paths
     write_atomically(weights, job_folder.weights.read_bytes())
     values = ExportConfig(classes=classes, job=record.job).model_dump(mode="json")
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    write_atomically(config, text.encode())
+    write_atomically(config, dump_yaml(values).encode())
     confusion = confusion_path(record_file)
     confusion.unlink(missing_ok=True)  # of a run that was exported here before
     write_record(record, record_file)

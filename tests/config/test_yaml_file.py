@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ltbench.config import yaml_file
 from ltbench.config.errors import ConfigError
-from ltbench.config.yaml_file import MAX_BYTES, parse_yaml, read_yaml
+from ltbench.config.yaml_file import MAX_BYTES, dump_yaml, parse_yaml, read_yaml
 from tests.support.errors import problems, problems_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -178,6 +178,16 @@ def test_json_reads_as_itself(document):
     read = value(json.dumps(document))
     assert read == document
     assert not isinstance(read, float) or math.isfinite(read)
+
+
+NUMERALS = st.from_regex(r"[-+]?[0-9]{0,3}\.?[0-9]{0,3}([eE][-+]?[0-9]{1,3})?", fullmatch=True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(JSON | NUMERALS | st.lists(NUMERALS), st.booleans())
+@example(["1e5", "12e4", "0e1", "1E3", "1e-3", ".5e3", "-.5", "null", "1_000"], False)
+def test_written_yaml_reads_as_itself(document, in_one_line):
+    assert value(dump_yaml(document, in_one_line=in_one_line)) == document
 
 
 def everything(value, locate, at=()):
