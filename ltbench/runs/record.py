@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ltbench.config.base import Model
+from ltbench.config.base import Model, Name
 from ltbench.config.job import Job
 from ltbench.core.exact import measured
 from ltbench.core.groups import Group, class_groups
@@ -409,7 +409,7 @@ class Record(Model):
 
     schema_version: Literal[2]
     key: str
-    grid: str
+    grid: Name
     method: str
     job: Job
     split: SplitFacts

@@ -68,6 +68,7 @@ def test_bits_round_trip(images):
         ("split__train_counts", [1, 2], "2 values for 6 classes"),
         ("training__active_steps", {"pull": [3, 2]}, "pull was active in 3 of 2 steps"),
         ("training__active_steps", {"pull": [0, 0]}, "pull was active in 0 of 0 steps"),
+        ("grid", "../../x", "pattern"),
         ("extra", 1, "Extra inputs"),
     ],
 )
