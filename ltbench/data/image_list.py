@@ -254,7 +254,7 @@ def _is_header(cells: Sequence[str]) -> bool:
 
 
 def _class_name(label: str) -> str:
-    return str(int(label)) if label.isdecimal() else label
+    return label.lstrip("0") or "0" if label.isdecimal() else label
 
 
 def _existing(folder: Path, path: str) -> str:

@@ -244,6 +244,14 @@ def test_all_problems_are_reported_with_their_lines(folder):
     assert "class cow has no" in text
 
 
+def test_a_label_of_many_digits_is_no_class_index(folder):
+    lines = [re.sub(",(ant|bee|cow)", lambda m: f",{NAMES.index(m[1])}", row) for row in rows()]
+    lines[0] = lines[0].replace(",0", f",{'9' * 5000}")
+    (folder / "own.csv").write_text("\n".join(lines))
+    problems, _ = rejected(folder)
+    assert [*problems] == ["own.csv:1"]
+
+
 def test_invalid_lines(folder):
     lines = ["file,kind,part", *rows()]
     lines[1] = "a" * 140_000 + ",ant,train"
