@@ -34,6 +34,13 @@ class Optimizer(Model):
     weight_decay: float = Field(0.0, ge=0)
     nesterov: bool = False
 
+    @field_validator("nesterov")
+    @classmethod
+    def _of_momentum(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("momentum") == 0:
+            raise refusal("conflict", "needs a momentum above 0")
+        return value
+
 
 class Schedule(Model):
     """Learning-rate factor of an epoch e in 1..epochs.

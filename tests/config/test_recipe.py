@@ -106,3 +106,10 @@ def test_milestones_and_deferral_after_the_last_epoch_are_named_together():
     (problem,) = problems_of(lambda: validate(StageRecipe, stage, Location("x")))
     assert (problem.path, problem.code) == ("", "conflict")
     assert all(fact in problem.message for fact in ("[7]", "(6)"))
+
+
+def test_nesterov_needs_momentum():
+    values = load_recipe("digits").model_dump(mode="json")
+    values["stage1"]["optimizer"] |= {"momentum": 0.0, "nesterov": True}
+    (problem,) = problems_of(lambda: validate(Recipe, values, Location("x")))
+    assert (problem.path, problem.code) == ("stage1.optimizer.nesterov", "conflict")
