@@ -206,7 +206,7 @@ class DatasetSpec(Spec):
     imbalance_ratio: float | None = Field(None, ge=1)
     max_per_class: int | None = Field(None, ge=1)
     shot_rule: ShotRule = "shots"
-    split_seed: int = Field(0, ge=0)
+    split_seed: int = Field(0, ge=0, lt=2**32)
     fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     val_folder: str | None = Field(None, json_schema_extra=LATER)
     auxiliary: Auxiliary | None = Field(None, json_schema_extra=LATER)

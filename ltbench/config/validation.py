@@ -1,7 +1,7 @@
 """Validate plain values; locate every problem and say it plainly."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -44,6 +44,9 @@ EXPECTED: dict[str, tuple[Code, str]] = {
 }
 """The code of pydantic's kinds of error, and what the field wants."""
 
+LARGEST = 2**63 - 1
+"""Largest whole number, in size, that torch and file formats can hold."""
+
 
 def validate(
     model: type[ModelT], value: Any, location: Location, given: Mapping[str, Any] | None = None
@@ -68,6 +71,10 @@ def validate(
         for name in given
         if isinstance(value, dict) and name in value
     ]
+    problems += [
+        location.at(*path).problem("out-of-range", f"expected at most {LARGEST} in size")
+        for path in _too_large(value)
+    ]
     try:
         # JSON is the one strict mode in which a list may become a tuple.
         result = model.model_validate_json(json.dumps(merged), strict=True)
@@ -78,6 +85,15 @@ def validate(
         raise ConfigError(sorted(problems, key=lambda p: p.line or 0)) from None
     raise_all(problems)
     return result
+
+
+def _too_large(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Yield the paths of whole numbers beyond `LARGEST`."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        yield path
+    items = value.items() if isinstance(value, dict) else ()
+    for key, inner in enumerate(value) if isinstance(value, list | tuple) else items:
+        yield from _too_large(inner, (*path, key))
 
 
 def _echo(error: ErrorDetails) -> bool:

@@ -1,4 +1,4 @@
-"""Datasets: undecodable images."""
+"""Datasets: undecodable images, seeds."""
 
 import pytest
 from pydantic import ValidationError
@@ -23,3 +23,10 @@ def test_bad_images_are_training_images_of_any_size_or_black(changes):
     assert DatasetSpec(**own | {"bad_images": BAD}).bad_images.total == 3
     with pytest.raises(ValidationError):
         DatasetSpec(**own | {"bad_images": BAD} | changes)
+
+
+def test_a_split_seed_is_one_of_numpys_generator():
+    digits = load_dataset("digits").model_dump()
+    assert DatasetSpec(**digits | {"split_seed": 2**32 - 1}).split_seed == 2**32 - 1
+    with pytest.raises(ValidationError):
+        DatasetSpec(**digits | {"split_seed": 2**32})

@@ -86,6 +86,10 @@ NAME = "[A-Za-z0-9][A-Za-z0-9_.+-]*"
         ("title: T", "title: T\nseeds: [1.5]", 2, "seeds[0]", "wrong-type", "got 1.5"),
         ("title: T", "title: T\nseeds: [-1]", 2, "seeds[0]", "out-of-range", "0, got -1"),
         ("title: T", "title: T\nseeds: [0, 0]", 2, "seeds", "duplicate", "seed"),
+        (
+            *("title: T", f"title: T\nseeds: [1, {2**63}]", 2, "seeds[1]", "out-of-range"),
+            str(2**63 - 1),
+        ),
         ("[d]", "[{nam: d}]", 2, "datasets[0].nam", "unknown-key", '"name"'),
         ("title: T", "title: T\nname: t", 2, "name", "unknown-key", FIELDS),
         ("title: T", "title: T\nzzz: t", 2, "zzz", "unknown-key", FIELDS),
