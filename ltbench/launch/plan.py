@@ -163,6 +163,9 @@ def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, Meth
         tuple(override.text for override in overrides),
         loaded.resolver,
     )
+    if not plan.rows:
+        message = "no dataset has a balanced counterpart: the grid has no runs"
+        raise loaded.location.at("splits").error("no-effect", message)
     only = parse_only(request.only)
     only.check(plan.rows)
     plan = plan.only(only.matches)

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -221,6 +222,14 @@ def test_images_are_resized_to_about_the_image_size():
     for size in (13, 5):
         (problem,) = problems_of(partial(sized, size))
         assert (problem.path, problem.code) == ("recipes", "conflict")
+
+
+@pytest.mark.usefixtures("own")
+def test_a_grid_without_runs_is_refused():
+    Path("own.yaml").write_text(f"{GRID}splits: [balanced]\n")
+    (problem,) = problems_of(lambda: make_plan(Request("own.yaml")))
+    found = (problem.file, problem.line, problem.path, problem.code)
+    assert found == ("own.yaml", 5, "splits", "no-effect")
 
 
 def test_ratios_that_leave_a_class_empty_are_refused_where_there_are_images(own):
