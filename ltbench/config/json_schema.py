@@ -1,6 +1,7 @@
 """Build a pydantic model from the JSON schema of another one.
 
-Beyond JSON schema, `at_least` of a number names a field of the same model that it is not below.
+Beyond JSON schema, a field may name others of the same model: `at_least` the one that it is not
+below, `only_with` those without whose values it has no effect.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,9 @@ from operator import or_
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from ltbench.config.base import refusal
+from ltbench.config.errors import format_value
 
 Schema = Mapping[str, Any]
 
@@ -35,29 +39,38 @@ CONSTRAINTS = {
 }
 """Keywords of JSON schema, as pydantic's fields call them."""
 
+RELATIONS = ("at_least", "only_with")
+"""Keywords that name other fields, see above."""
+
 
 def model_of(name: str, schema: Schema) -> type[BaseModel]:
     """Return the model of a schema; it forbids other fields."""
     return _Reader(schema.get("$defs", {})).model(name, schema)
 
 
-class Ordered(BaseModel):
-    """Base of models with fields that are not below others.
+class Related(BaseModel):
+    """Base of models with fields that depend on others.
 
-    Such a field names the other one: `json_schema_extra={"at_least": OTHER}`.
+    Such a field names them: `json_schema_extra={"at_least": OTHER}`, or
+    `json_schema_extra={"only_with": {OTHER: VALUE}}`; it has its default where the other one does
+    not have that value.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ARG002 - pydantic's signature
-        """Refuse fields below the one that they name."""
+        """Refuse fields below the one that they name, or without effect."""
         for name, field in type(self).model_fields.items():
-            extra = field.json_schema_extra
-            if isinstance(extra, dict) and "at_least" in extra:
-                other = str(extra["at_least"])
-                value, least = getattr(self, name), getattr(self, other)
-                if value < least:
-                    raise ValueError(f"{name} is {value}; it has to be at least {other}, {least}")
+            relations: Any = field.json_schema_extra
+            if not isinstance(relations, dict):
+                continue
+            value = getattr(self, name)
+            if (other := relations.get("at_least")) and value < (least := getattr(self, other)):
+                raise ValueError(f"{name} is {value}; it has to be at least {other}, {least}")
+            for other, needed in relations.get("only_with", {}).items():
+                if value != field.default and (found := getattr(self, other)) != needed:
+                    message = f"{name} has no effect with {other} {format_value(found)}"
+                    raise refusal("no-effect", f"{message}, only with {format_value(needed)}")
 
 
 class _Reader:
@@ -68,17 +81,15 @@ class _Reader:
 
     def model(self, name: str, schema: Schema) -> type[BaseModel]:
         fields: dict[str, Any] = {
-            field: (self.ordered(described), described.get("default", ...))
+            field: (self.related(described), described.get("default", ...))
             for field, described in schema.get("properties", {}).items()
         }
-        return create_model(name, __base__=Ordered, **fields)
+        return create_model(name, __base__=Related, **fields)
 
-    def ordered(self, schema: Schema) -> Any:
-        """Return the type of a field, with the field below it."""
-        plain = self.type(schema)
-        if "at_least" not in schema:
-            return plain
-        return Annotated[plain, Field(json_schema_extra={"at_least": schema["at_least"]})]
+    def related(self, schema: Schema) -> Any:
+        """Return the type of a field, with the fields that it names."""
+        relations = {key: schema[key] for key in RELATIONS if key in schema}
+        return Annotated[self.type(schema), Field(json_schema_extra=relations)]
 
     def type(self, schema: Schema) -> Any:
         plain = self._plain(schema)

@@ -1,10 +1,11 @@
-"""Read YAML as plain JSON values, with the line of each; write it.
+"""Read and write YAML as plain JSON values.
 
-The text is only parsed into events: no object is ever made from a tag, and anchors and tags can be
-refused, which composed nodes no longer show. Plain scalars follow JSON: `null` (or `~`, or
-nothing), `true` and `false`, decimal numbers (`1e-3` is one). All else is text: `on`, `off`, `yes`,
-`no`, dates, `0x1F`, `1_000`, `1:30`, `.inf`, and numbers with a leading zero (`010` is the text
-"010"; a field that wants a number then says so). What is written reads back as the same values.
+The line of each value that is read is known. The text is only parsed into events: no object is ever
+made from a tag, and anchors and tags can be refused, which composed nodes no longer show. Plain
+scalars follow JSON: `null` (or `~`, or nothing), `true` and `false`, decimal numbers (`1e-3` is
+one). All else is text: `on`, `off`, `yes`, `no`, dates, `0x1F`, `1_000`, `1:30`, `.inf`, and
+numbers with a leading zero (`010` is the text "010"; a field that wants a number then says so).
+What is written reads back as the same values.
 """
 
 import math

@@ -51,7 +51,7 @@ from torch import Tensor, nn
 
 from ltbench.classifiers import linear
 from ltbench.config.base import LATER
-from ltbench.config.json_schema import Ordered
+from ltbench.config.json_schema import Related
 from ltbench.core.batch import Batch, StepInput
 from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.stepping import Loss
@@ -96,7 +96,7 @@ Category = Literal[
 ]
 
 
-class HParams(Ordered):
+class HParams(Related):
     """Base of a method's hyper-parameters.
 
     Each field has the paper's value as its default, bounds, and a one-line description. A field

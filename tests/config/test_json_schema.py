@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ltbench.config.errors import ConfigError, Location
 from ltbench.config.json_schema import model_of
 from ltbench.config.validation import validate
+from tests.support.errors import problems_of
 
 
 class Kind(Enum):
@@ -80,6 +81,20 @@ def test_a_model_of_a_schema_takes_what_the_model_takes(values):
 class Bounds(BaseModel):
     first: float = Field(0.2, ge=0, le=1)
     last: float = Field(0.7, ge=0, le=1, json_schema_extra={"at_least": "first"})
+
+
+class Forms(BaseModel):
+    form: Literal["softmax", "focal"] = "softmax"
+    gamma: float = Field(1.0, json_schema_extra={"only_with": {"form": "focal"}})
+
+
+def test_a_field_has_its_default_where_it_has_no_effect():
+    model = model_of("Forms", Forms.model_json_schema())
+    for values in ({"gamma": 1.0}, {"form": "focal", "gamma": 2.0}):
+        assert outcome(model, values) == Forms(**values).model_dump()
+    (problem,) = problems_of(lambda: validate(model, {"gamma": 2.0}, Location("x")))
+    assert problem.code == "no-effect"
+    assert 'gamma has no effect with form "softmax", only with "focal"' in problem.message
 
 
 def test_a_field_is_not_below_the_one_that_its_schema_names():

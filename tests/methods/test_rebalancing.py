@@ -45,7 +45,9 @@ def test_focal(oracle):
 @pytest.mark.oracle("class_balanced", variants=["tf", "port_focal"])
 def test_class_balanced(oracle):
     hparams = oracle.hparams
-    hparams = {"form": hparams["loss_type"], "beta": hparams["beta"], "gamma": hparams["gamma"]}
+    form, gamma = hparams["loss_type"], hparams["gamma"]
+    focusing = {"gamma": gamma} if form == "focal" else {}
+    hparams = {"form": form, "beta": hparams["beta"], **focusing}
     method = build("class_balanced", oracle, **hparams)
     check(method, oracle)
 

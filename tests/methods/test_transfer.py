@@ -233,7 +233,8 @@ def unlabeled(task, size=16):
 
 
 def ssp(task, norm="batch", **hparams):
-    method = build("ssp", norm=norm, task=task, queue=12, width=8, **hparams)
+    sizes = {"queue": 12, "width": 8} if task == "moco" else {}
+    method = build("ssp", norm=norm, task=task, **sizes, **hparams)
     method.on_stage_start(method.stage)
     method.rng = GlobalBatchRNG(make_generator(0, "method", 0))
     return method.train()
@@ -313,7 +314,8 @@ def test_ssp_transfers_only_its_backbone():
 @pytest.mark.parametrize("task", ["rotation", "moco"])
 @pytest.mark.parametrize("backbone", KINDS)
 def test_ssp_trains_every_kind_of_backbone(backbone, task):
-    method = build("ssp", backbone=backbone, task=task, queue=12, width=8, norm_groups=2)
+    sizes = {"queue": 12, "width": 8, "norm_groups": 2} if task == "moco" else {}
+    method = build("ssp", backbone=backbone, task=task, **sizes)
     method.on_stage_start(method.stage)
     method.rng = GlobalBatchRNG(make_generator(0, "method", 0))
     size = KINDS[backbone]

@@ -54,7 +54,12 @@ class MetaSAugHParams(HParams):
         0.25, ge=0, description="factor of the covariances after the last epoch (lambda)"
     )
     meta_lr: float = Field(0.1, ge=0, description="step size of the covariances (mu)")
-    max_margin: float = Field(0.5, ge=0, description="margin of the smallest class, with LDAM")
+    max_margin: float = Field(
+        0.5,
+        ge=0,
+        description="margin of the smallest class, with LDAM",
+        json_schema_extra={"only_with": {"loss": "ldam"}},
+    )
     beta: float = Field(0.9999, ge=0, lt=1, description="of effective-number class weights")
 
 

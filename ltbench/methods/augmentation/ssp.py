@@ -33,18 +33,31 @@ from ltbench.networks import NetworkSpec, build_backbone
 from ltbench.networks.momentum import KeyQueue, MomentumCopy
 from ltbench.networks.projection import projection
 
+OF_MOCO = {"only_with": {"task": "moco"}}
+
 
 class SSPHParams(HParams):
     """Hyper-parameters of SSP; all but the first two are MoCo's."""
 
     task: Literal["rotation", "moco"] = Field("rotation", description="self-supervised task")
     lr: float = Field(1.0, gt=0, description="learning rate, relative to the recipe's")
-    temperature: float = Field(0.2, gt=0, description="of the similarities")
-    queue: int = Field(65536, ge=1, description="number of keys in the queue")
-    width: int = Field(128, ge=1, description="dimension of the projection")
-    momentum: float = Field(0.999, ge=0, lt=1, description="of the momentum encoder")
+    temperature: float = Field(
+        0.2, gt=0, description="of the similarities", json_schema_extra=OF_MOCO
+    )
+    queue: int = Field(
+        65536, ge=1, description="number of keys in the queue", json_schema_extra=OF_MOCO
+    )
+    width: int = Field(
+        128, ge=1, description="dimension of the projection", json_schema_extra=OF_MOCO
+    )
+    momentum: float = Field(
+        0.999, ge=0, lt=1, description="of the momentum encoder", json_schema_extra=OF_MOCO
+    )
     norm_groups: int = Field(
-        8, ge=1, description="parts of a batch of keys that BatchNorm normalizes separately"
+        8,
+        ge=1,
+        description="parts of a batch of keys that BatchNorm normalizes separately",
+        json_schema_extra=OF_MOCO,
     )
 
 

@@ -50,7 +50,9 @@ class LTMLHParams(HParams):
         "binary", description="softmax: cross-entropy, without weights"
     )
     reduction: Literal["sum", "mean"] = Field(
-        "sum", description="over classes, of binary losses; the paper has the mean"
+        "sum",
+        description="over classes, of binary losses; the paper has the mean",
+        json_schema_extra={"only_with": {"loss": "binary"}},
     )
 
 

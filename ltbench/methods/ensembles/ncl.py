@@ -60,7 +60,12 @@ class NCLHParams(HParams):
     width: int = Field(64, ge=1, description="dimension of the projections")
     momentum: float = Field(0.999, ge=0, lt=1, description="of the momentum encoders")
     classifier: Literal["linear", "cosine"] = Field("linear", description="kind of classifiers")
-    scale: float = Field(16.0, gt=0, description="factor of the cosines")
+    scale: float = Field(
+        16.0,
+        gt=0,
+        description="factor of the cosines",
+        json_schema_extra={"only_with": {"classifier": "cosine"}},
+    )
 
 
 class Contrast(nn.Module):

@@ -37,7 +37,12 @@ class ClassBalancedHParams(HParams):
     beta: float = Field(
         0.9999, ge=0, lt=1, description="0: no weights; towards 1: inverse class frequency"
     )
-    gamma: float = Field(1.0, ge=0, description="focusing exponent of the focal form")
+    gamma: float = Field(
+        1.0,
+        ge=0,
+        description="focusing exponent of the focal form",
+        json_schema_extra={"only_with": {"form": "focal"}},
+    )
     decay_bias: bool = Field(
         True,
         description="whether the classifier's bias has weight decay; not in one-vs-all forms of "

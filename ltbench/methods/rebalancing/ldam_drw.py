@@ -33,7 +33,11 @@ class LDAMDRWHParams(HParams):
     max_margin: float = Field(0.5, ge=0, description="margin of the smallest class, on cosines")
     scale: float = Field(30.0, gt=0, description="factor of the cosines (s)")
     beta: float = Field(
-        0.9999, ge=0, lt=1, description="of effective-number weights, from the deferred epoch on"
+        0.9999,
+        ge=0,
+        lt=1,
+        description="of effective-number weights, from the deferred epoch on",
+        json_schema_extra={"only_with": {"deferred": "drw"}},
     )
     deferred: Literal["none", "drw", "drs"] = Field(
         "drw",

@@ -42,7 +42,12 @@ class SeesawHParams(HParams):
     classifier: Literal["linear", "cosine"] = Field(
         "linear", description="linear, or scaled cosines as in the paper's tables"
     )
-    scale: float = Field(20.0, gt=0, description="factor of the cosines (tau)")
+    scale: float = Field(
+        20.0,
+        gt=0,
+        description="factor of the cosines (tau)",
+        json_schema_extra={"only_with": {"classifier": "cosine"}},
+    )
 
 
 class Seesaw(Method):
