@@ -1,4 +1,8 @@
-"""Checkpoints: content hash in the name, last two kept, loaded with `weights_only`."""
+"""Checkpoints: content hash in the name, last two kept, loaded with `weights_only`.
+
+Those of later epochs than the one just written are left alone: this attempt could not use them, as
+they are damaged or of another training.
+"""
 
 import hashlib
 import io
@@ -25,7 +29,7 @@ def _newest_first(folder: Path) -> list[tuple[int, int, str, Path]]:
 
 
 def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any], step: int = 0) -> None:
-    """Write a checkpoint and remove all but the last two.
+    """Write a checkpoint; remove all but the last two up to it.
 
     Args:
         folder: of the job's checkpoints.
@@ -38,19 +42,34 @@ def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any], step: int =
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()[:16]
     within = f"-step-{step:07d}" if step else ""
-    write_atomically(folder / f"epoch-{epoch:05d}{within}-{digest}.pt", data)
-    for *_, path in _newest_first(folder)[KEPT:]:
+    written = folder / f"epoch-{epoch:05d}{within}-{digest}.pt"
+    write_atomically(written, data)
+    found = _newest_first(folder)
+    earlier = [path for e, s, _, path in found if (e, s) <= (epoch, step) and path != written]
+    for path in earlier[KEPT - 1 :]:
         path.unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """Load the newest valid checkpoint, None without one.
+def load_checkpoint(folder: Path, device: torch.device, training: str) -> dict[str, Any] | None:
+    """Load the newest valid checkpoint of a training, None without one.
 
     Damaged checkpoints are skipped with a warning.
+
+    Args:
+        folder: of the job's checkpoints.
+        device: of the tensors.
+        training: key of the training, the state's `training`; others are skipped.
+
+    Raises:
+        torch.OutOfMemoryError: if the device has no room for it.
     """
     for epoch, step, digest, path in _newest_first(folder):
         try:
-            return _read(path, digest, device)
+            state = _read(path, digest, device)
+            if state.get("training") == training:
+                return state
+        except torch.OutOfMemoryError:  # the checkpoint is not damaged
+            raise
         except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
             reason = str(error).partition("\n")[0]
             where = f"epoch {epoch}" + (f", step {step}" if step else "")

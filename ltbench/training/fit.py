@@ -334,8 +334,10 @@ def _resume(
     """
     own, pattern = run_dir.job(job.key), trained_mark(run_dir.job("*"), training)
     finished = (path.parent for path in run_dir.root.glob(str(pattern.relative_to(run_dir.root))))
-    states = (load_checkpoint(folder, device) for folder in (own.checkpoints, *finished))
-    state = next((s for s in states if s is not None and s.get("training") == training), None)
+    folders = (own.checkpoints, *finished)
+    states = (load_checkpoint(folder, device, training) for folder in folders)
+    state = next((each for each in states if each is not None), None)
+    _check_same_on_all_ranks(state, device)
     if state is None:
         return
     if state["key"] != job.key:
@@ -353,10 +355,29 @@ def _resume(
     trainer.fit_loop.epoch_progress.current.load_state_dict(counters)
 
 
+def _check_same_on_all_ranks(state: dict[str, Any] | None, device: torch.device) -> None:
+    """Check that all ranks resume from the same place.
+
+    Args:
+        state: of this rank's checkpoint, None to train from the start.
+        device: of this rank.
+
+    Raises:
+        RuntimeError: if not: some could not read the newest checkpoint.
+    """
+    found = (-1, 0)
+    if state is not None:
+        found = (len(state["history"]["losses"]), (state.get("position") or {}).get("steps", 0))
+    if len({*map(tuple, gather(torch.tensor([found], device=device)).tolist())}) > 1:
+        raise RuntimeError(
+            "the ranks found different checkpoints: is the run folder the same on all machines?"
+        )
+
+
 def _count_attempt(folder: JobFolder) -> int:
     path = folder.path / "attempts.json"
     attempts = int(read_json(path) or 0) + 1
-    if os.environ.get("RANK", "0") == "0":  # the process group does not exist yet
+    if rank() == 0:
         write_json(path, attempts)
     return attempts
 

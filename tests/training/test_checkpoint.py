@@ -10,8 +10,8 @@ from ltbench.training.checkpoint import load_checkpoint, save_checkpoint
 CPU = torch.device("cpu")
 
 
-def state(epoch):
-    return {"epoch": epoch, "weights": torch.full((50,), float(epoch))}
+def state(epoch, training="own"):
+    return {"epoch": epoch, "training": training, "weights": torch.full((50,), float(epoch))}
 
 
 def newest(folder):
@@ -19,7 +19,7 @@ def newest(folder):
 
 
 def load(folder):
-    state = load_checkpoint(folder, CPU)
+    state = load_checkpoint(folder, CPU, "own")
     return None if state is None else state["epoch"]
 
 
@@ -35,6 +35,29 @@ def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path):
         save_checkpoint(tmp_path, epoch, state(epoch))
     assert len(list(tmp_path.iterdir())) == 2
     assert load(tmp_path) == 10
+
+
+@pytest.mark.parametrize("unusable", ["damaged", "of another training"])
+def test_unusable_checkpoints_of_later_epochs_do_not_displace_new_ones(tmp_path, unusable):
+    for epoch in (49, 50):
+        save_checkpoint(tmp_path, epoch, state(epoch, "other"))
+        if unusable == "damaged":
+            newest(tmp_path).write_bytes(b"")
+    for epoch in (1, 2, 3):
+        save_checkpoint(tmp_path, epoch, state(epoch))
+        assert load(tmp_path) == epoch
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_full_device_is_no_damage(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, 1, state(1))
+
+    def full(*args, **options):
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        load(tmp_path)
 
 
 def test_steps_of_the_next_epoch_count(tmp_path):
