@@ -15,7 +15,8 @@ def commands(jobs: Mapping[str, Job], run_dir: RunDirectory, options: Options) -
     """Write task files; yield one command per job, grouped by dependency level.
 
     Each may be run on any machine and any number of times. It exits with 0 if the job has its
-    record, and with 75 at once if another process runs the job or its initial weights are missing.
+    record, and with 75 if another process runs the job or its initial weights are missing: at once,
+    or after a heartbeat of a process on another machine.
     """
     for number, level in enumerate(dependency_levels(jobs)):
         yield f"# step {number + 1}" + (", after all jobs above have ended" if number else "")
@@ -38,7 +39,9 @@ def sbatch_script(
     yield f'submit() {{ sbatch --parsable {shlex.join(flags)} "$@"; }}'
     for job in jobs.values():
         folder = write_task(job, run_dir, options)
-        run = shlex.join([*STEP, *command(folder), "--requeue"])
+        # srun does not inherit it from sbatch
+        cores = '--cpus-per-task="${SLURM_CPUS_PER_TASK:-1}"'
+        run = f"{STEP[0]} {cores} {shlex.join([*STEP[1:], *command(folder), '--requeue'])}"
         needed = [f"$job_{key}" for key in job.depends_on if key in jobs]
         wait = f" --dependency=afterok:{':'.join(needed)}" if needed else ""
         output = shlex.quote(f"--output={folder / 'slurm.txt'}")

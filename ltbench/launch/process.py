@@ -63,12 +63,7 @@ def main(job_text: str, root: str, options: Options, slot: Sequence[str]) -> Non
         raise RuntimeError("a job runs in a process of its own")
     job, run_dir = Job.model_validate_json(job_text), RunDirectory(Path(root))
     attempt = Attempt(job, run_dir, options, RankLayout.of_one_machine(len(slot)), parent.sentinel)
-    try:
-        code = attempt.run()
-    except OSError as error:  # in the job's folder, e.g. a full disk
-        record_failure(attempt.folder, type(error).__name__, str(error))
-        sys.stderr.write(f"{job.title}: {error}\n")
-        code = 1
+    code = attempt.run()
     if code != 0 and attempt.ranks:  # their child processes may live on
         os.killpg(0, signal.SIGKILL)
     sys.exit(code)
@@ -108,7 +103,12 @@ class Attempt:
 
     def run(self) -> int:
         """Run the ranks of this process; return its exit code."""
-        return self._run_follower() if self.layout.first > 0 else self._run_leader()
+        try:
+            return self._run_follower() if self.layout.first > 0 else self._run_leader()
+        except OSError as error:  # in the job's folder, e.g. a full disk
+            record_failure(self.folder, type(error).__name__, str(error))
+            sys.stderr.write(f"{self.job.title}: {error}\n")
+            return 1
 
     def _run_leader(self) -> int:
         """Hold the job's lock and run the first ranks."""
@@ -120,12 +120,13 @@ class Attempt:
     def _run_locked(self, server: socket.socket, address: str) -> int:
         """Run the job under its lock; all ranks rendezvous at the server."""
         store: object = None
+        self.folder.lock.free_from_dead()
         with self.folder.hold(launch=self.layout.launch, address=address) as held:
             if held is None:
                 return BUSY
             if finished(self.job, self.run_dir):
                 return 0  # another runner finished it meanwhile
-            for stale in (self.folder.progress, self.folder.failure):  # of an earlier attempt
+            for stale in self.folder.leftovers():  # of an earlier attempt
                 stale.unlink(missing_ok=True)
             redirect(self.folder.log)
             log.info("%s, process %d", self.job.title, os.getpid())

@@ -27,6 +27,9 @@ HEARTBEAT_TIMEOUT = 60.0
 """Seconds without a heartbeat after which a holder on another machine counts as dead; more than
 the seconds for which NFS may show an old time."""
 
+POLL = 0.5
+"""Seconds between looks at the heartbeat of a holder on another machine."""
+
 FREE = b"free\n"
 NUMBER = re.compile(r"\d{5}")
 
@@ -95,10 +98,15 @@ class HeldLock:
             raise LockLostError("another process took the job over")
 
     def release(self) -> None:
-        """Release the lock."""
-        os.ftruncate(self.handle, 0)
-        os.pwrite(self.handle, FREE, 0)
-        os.close(self.handle)
+        """Release the lock.
+
+        The bytes are overwritten before they are cut: a full disk has room for them.
+        """
+        try:
+            os.pwrite(self.handle, FREE, 0)
+            os.ftruncate(self.handle, len(FREE))
+        finally:
+            os.close(self.handle)
 
 
 class JobLock:
@@ -126,6 +134,20 @@ class JobLock:
             path.unlink(missing_ok=True)
             os.close(handle)
             raise
+
+    def free_from_dead(self) -> None:
+        """Free the lock if its holder, on another machine, is dead.
+
+        It waits for the holder's next heartbeat, at most `HEARTBEAT_TIMEOUT` seconds.
+        """
+        detector, first = DeadHolderDetector(), self.holder()
+        holder = first
+        while holder is not None and holder == first and not holder.here:
+            if detector.is_dead(self, holder):
+                self.break_lock(holder)
+                return
+            time.sleep(POLL)
+            holder = self.holder()
 
     def holder(self) -> Holder | None:
         """Return the holder, or None.

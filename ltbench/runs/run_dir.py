@@ -58,6 +58,15 @@ class JobFolder:
         """Lock that at most one process holds while it runs the job."""
         return JobLock(self.path / "lock")
 
+    def leftovers(self) -> Iterator[Path]:
+        """Yield the files of an earlier attempt that are of no use.
+
+        Half-written weights and checkpoints of a killed process are among them.
+        """
+        yield from (self.progress, self.failure)
+        yield from self.path.glob(f".{self.weights.name}.*")
+        yield from self.checkpoints.glob(".*")
+
     def has_weights(self, sha256: str) -> bool:
         """Return whether the weights have the hash that a record gives."""
         return self.weights.exists() and file_hash(self.weights) == sha256

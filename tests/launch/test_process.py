@@ -100,6 +100,17 @@ def test_sigterm_saves_within_the_epoch_and_stops(run_dir, start, ranks):
     assert "stopped, and saved" in run_dir.job(one.key).log.read_text()
 
 
+def test_half_written_files_of_a_killed_attempt_are_removed(run_dir, start):
+    one = job()
+    folder = run_dir.job(one.key)
+    half = [folder.path / ".weights.safetensors.x1", folder.checkpoints / ".epoch-00001.pt.x2"]
+    for path in half:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    ended(start(one), 0)
+    assert not any(path.exists() for path in half)
+
+
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_rank_ends_the_job_at_once_and_is_named(run_dir, start, victim):
     one = job(epochs=LONG)

@@ -12,7 +12,7 @@ from ltbench.launch.process import BUSY
 from ltbench.launch.ranks import STOPPED, RankLayout
 from ltbench.launch.scheduling import dependency_levels
 from ltbench.runs.run_dir import RunDirectory
-from ltbench.runs.state import finished
+from ltbench.runs.state import finished, read_failure
 from ltbench.training import fit
 from tests.support import processes
 from tests.support.errors import problems
@@ -77,6 +77,14 @@ def test_a_command_runs_its_job_once(run_dir):
     assert finished(one, run_dir).cost.attempts == 1
     assert ended(start(folders[0])) == 0  # it has its record
     assert finished(one, run_dir).cost.attempts == 1
+
+
+def test_a_command_that_cannot_write_leaves_its_failure(run_dir):
+    one = job()
+    folder = task.write_task(one, run_dir, options())
+    (folder / "log.txt").mkdir()
+    assert ended(start(folder)) == 1
+    assert read_failure(run_dir.job(one.key)).startswith("IsADirectoryError: ")
 
 
 def test_a_command_saves_and_stops(run_dir):

@@ -138,6 +138,43 @@ def test_a_holder_on_another_machine_lives_by_its_heartbeats(lock, clock):
     assert detector.is_dead(lock, lock.holder())
 
 
+@pytest.fixture
+def slept(clock, monkeypatch):
+    """Let sleeping move the clock; return what is called after each sleep."""
+    calls = []
+
+    def sleep(seconds):
+        clock[0] += seconds
+        for call in calls:
+            call()
+
+    monkeypatch.setattr(module.time, "sleep", sleep)
+    return calls
+
+
+def test_the_lock_of_a_dead_holder_elsewhere_is_freed(lock, clock, slept):
+    lock.free_from_dead()  # nobody holds it
+    held = lock.acquire()
+    lock.free_from_dead()  # the holder lives here
+    assert clock[0] == 1000
+    move_to_other_machine(lock)
+    lock.free_from_dead()
+    assert HEARTBEAT_TIMEOUT < clock[0] - 1000 < HEARTBEAT_TIMEOUT + 2
+    assert lock.holder() is None
+    assert lock.acquire() is not None
+    held.release()
+
+
+def test_a_heartbeat_ends_the_wait_for_a_holder_elsewhere(lock, clock, slept):
+    held = lock.acquire()
+    move_to_other_machine(lock)
+    slept.append(lambda: clock[0] >= 1003 and os.utime(last_file(lock), ns=(7, 7)))
+    lock.free_from_dead()
+    assert clock[0] == 1003
+    assert lock.acquire() is None
+    held.release()
+
+
 def test_clocks_do_not_matter(lock, clock):
     lock.acquire()
     detector = DeadHolderDetector()
@@ -212,6 +249,21 @@ def test_a_full_disk_leaves_no_lock_file(lock, monkeypatch):
     assert set(Path("/proc/self/fd").iterdir()) == handles
     assert lock.holder() is None
     assert lock.acquire() is not None
+
+
+def test_a_full_disk_does_not_keep_the_lock(lock, monkeypatch):
+    held = lock.acquire()
+
+    def cut(handle, length):
+        assert length == len(b"free\n")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "ftruncate", cut)
+    with pytest.raises(OSError, match="No space"):
+        held.release()
+    assert last_file(lock).read_bytes().startswith(b"free\n")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(held.handle)
 
 
 def test_a_removed_folder_is_noticed(lock):
