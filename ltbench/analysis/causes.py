@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ltbench.analysis.metrics import check_metric
 from ltbench.analysis.result_set import DECIMALS, EMPTY, ResultSet
@@ -24,7 +24,7 @@ Narrowed = Callable[[ResultSet, frozenset[int]], ResultSet]
 
 
 class Cause(Model):
-    """Why a claim does not hold under a recipe.
+    """Why a claim does not hold on a board.
 
     Attributes:
         text: the cause, with figures of variants by label.
@@ -62,9 +62,10 @@ def _with_text(value: Any) -> Any:
 
 
 Causes = dict[
-    Name, Annotated[Cause, BeforeValidator(_with_text, json_schema_input_type=str | Cause)]
+    Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")],
+    Annotated[Cause, BeforeValidator(_with_text, json_schema_input_type=str | Cause)],
 ]
-"""Causes by recipe."""
+"""Causes by board: id of its dataset, a slash, its recipe."""
 
 
 def explain(
@@ -75,12 +76,12 @@ def explain(
     A figure without a result is a dash.
 
     Args:
-        causes: of the claim, by recipe.
+        causes: of the claim, by board.
         board: of the claim.
         boards: of all grids.
         narrowed: returns a board with results of some seeds alone.
     """
-    cause = causes.get(board.recipe.name)
+    cause = causes.get(f"{board.dataset.id}/{board.recipe.name}")
     if cause is None:
         return NO_CAUSE
     if cause.grid is None:
