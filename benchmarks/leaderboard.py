@@ -6,7 +6,6 @@ on the machine adds less to the CPU time than to the wall time.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from ltbench.analysis.significance import compare_runs
 from ltbench.config.job import Job
 from ltbench.config.planning import Plan
 from ltbench.config.registry import load_registry
+from ltbench.core.hardware import cpu_seconds
 from ltbench.data.imbalance import exponential_counts
 from ltbench.launch.plan import Request, make_plan
 from ltbench.report.context import Leaderboard
@@ -151,15 +151,6 @@ def milliseconds(work: Callable[[], object]) -> float:
     began = cpu_seconds()
     work()
     return 1000 * (cpu_seconds() - began)
-
-
-def cpu_seconds() -> float:
-    """Return the CPU seconds of this process and its ended children.
-
-    CPU time is user and system time.
-    """
-    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def main() -> None:

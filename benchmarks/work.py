@@ -84,10 +84,11 @@ def ready(
     """Return a method at the start of a stage, with random weights."""
     spec, counts = NetworkSpec(settings.network, 10), torch.tensor(COUNTS)
     method, teachers = kind(spec, counts), []
-    for teacher in kind.teachers:
+    for teacher in method.own_teachers():
         classes = torch.tensor(subset_classes(teacher.subset, COUNTS, SPEC.shot_rule))
+        hparams = teacher.hparams_for(method.hparams.model_dump())
         subset, cls = replace(spec, classes=len(classes)), METHODS[teacher.method]
-        state = cls(subset, counts[classes], cls.HParams(**teacher.hparams)).state_dict()
+        state = cls(subset, counts[classes], cls.HParams(**hparams)).state_dict()
         teachers.append(TrainedTeacher(state, classes))
     if teachers:
         method.load_teachers(teachers)

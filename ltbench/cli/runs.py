@@ -281,7 +281,7 @@ def _cost_here(
     here = hardware_of(on_gpu=on_gpu)
     if measure:
         _measure(jobs, here, on_gpu=on_gpu, plugins=tuple(map(str, inputs.plugins or ())))
-    cost = CostModel(loaded, here, inputs.data_root)
+    cost = CostModel(loaded, here, inputs.data_root, machine.devices)
     return describe_cost(map(cost.estimate, jobs), len(slots), here)
 
 

@@ -59,10 +59,17 @@ class CostModel:
         loaded: the records.
         hardware: hardware of this machine's slots.
         data_root: of images that are counted, where a split depends on them.
+        devices: of a job; throughput under another number of them says nothing.
     """
 
-    def __init__(self, loaded: Loaded, hardware: str, data_root: str | Path | None = None) -> None:
-        self.hardware, self.data_root = hardware, data_root
+    def __init__(
+        self,
+        loaded: Loaded,
+        hardware: str,
+        data_root: str | Path | None = None,
+        devices: int = 1,
+    ) -> None:
+        self.hardware, self.data_root, self.devices = hardware, data_root, devices
         self.split_sizes: dict[tuple[DatasetSpec, str, str], int | None] = {}
         self.training: Measurements = {}  # images per second
         self.tests: Measurements = {}  # seconds
@@ -75,7 +82,7 @@ class CostModel:
             sources[source] = None
             if record.test is not None:
                 self.test_images[job.dataset.test_name] = sum(record.test.totals)
-            for similar in _similarity_keys(job):
+            for similar in _similarity_keys(job, cost.devices):
                 key = (*source, *similar)
                 if cost.images_per_second is not None:
                     self.training.setdefault(key, []).append(cost.images_per_second)
@@ -88,7 +95,7 @@ class CostModel:
         All tests count, label-shift and open-set tests too, if their time is known on the same
         hardware.
         """
-        measured = read_throughput(job, self.hardware)
+        measured = read_throughput(job, self.hardware) if self.devices == 1 else None
         if measured is not None:
             return self._from_measurement(job, measured)
         if job.stage_recipe is None:
@@ -130,7 +137,7 @@ class CostModel:
     def _from_records(self, job: Job) -> tuple[float, str, str] | None:
         """Return images per second, their hardware and source."""
         for source in self.sources:
-            for similar in _similarity_keys(job):
+            for similar in _similarity_keys(job, self.devices):
                 if rates := self.training.get((*source, *similar)):
                     return median(rates), source[1], RECORDS
         return None
@@ -138,7 +145,7 @@ class CostModel:
     def _test_seconds(self, job: Job, hardware: str) -> float:
         """Return the seconds of tests and overhead."""
         for source in self.sources:
-            for similar in _similarity_keys(job):
+            for similar in _similarity_keys(job, self.devices):
                 seconds = self.tests.get((*source, *similar, job.dataset.test_name))
                 if source[1] == hardware and seconds:
                     return OVERHEAD + median(seconds)
@@ -161,13 +168,13 @@ def _pinned_test_images(job: Job) -> int | None:
     return None if spec.test_per_class is None else spec.test_per_class * spec.classes
 
 
-def _similarity_keys(job: Job) -> list[tuple[object, ...]]:
+def _similarity_keys(job: Job, devices: int) -> list[tuple[object, ...]]:
     """Return keys that similar jobs share, the most specific first.
 
-    Network, image size and precision always count.
+    Network, image size, precision and number of devices always count.
     """
-    recipe = job.recipe
-    base = (recipe.network, job.dataset.image_size, recipe.precision, recipe.channels_last)
+    recipe, size = job.recipe, job.dataset.image_size
+    base = (devices, recipe.network, size, recipe.precision, recipe.channels_last)
     return [(*base, job.method, job.stage), (*base, job.stage)]
 
 
@@ -224,7 +231,7 @@ def describe_cost(estimates: Iterable[DurationEstimate | None], slots: int, hard
     for (group, source), seconds in groups.items():
         share = "" if len(seconds) == len(estimates) else f"{len(seconds)} of them "
         if group == hardware:
-            total = max(sum(seconds) / slots, *seconds)
+            total = time_left(seconds, slots) or 0.0
             parts.append(f"{share}about {duration(total)} in {slots} slots of this {group}")
         else:
             parts.append(f"{share}about {duration(sum(seconds))} on one {group}, {source}")

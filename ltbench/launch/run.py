@@ -89,7 +89,7 @@ def find_pending_jobs(
         return PendingJobs({}, {}, {}, "")
     check_batch_sizes(jobs.values(), options.devices)
     hardware = hardware_of(on_gpu=options.device != "cpu")
-    cost = CostModel(loaded, hardware, options.data_root)
+    cost = CostModel(loaded, hardware, options.data_root, options.devices)
     old_records = {key: loaded.records[key].record for key in jobs if key in loaded.records}
     estimates = {key: cost.estimate(job) for key, job in jobs.items()}
     return PendingJobs(jobs, old_records, estimates, hardware)

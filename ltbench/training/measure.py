@@ -191,7 +191,8 @@ def _untrained_method(job: Job, device: torch.device, plugins: Sequence[str]) ->
     teachers = []
     for teacher in method.own_teachers():
         kind, _ = find_method(teacher.method, map(Path, plugins))
-        state = kind(method.spec, counts, kind.HParams(**teacher.hparams)).state_dict()
+        hparams = teacher.hparams_for(method.hparams.model_dump())
+        state = kind(method.spec, counts, kind.HParams(**hparams)).state_dict()
         teachers.append(TrainedTeacher(state, torch.arange(len(counts))))
     if teachers:
         method.load_teachers(teachers)

@@ -106,6 +106,18 @@ def test_the_same_method_comes_before_others_and_runs_before_published(plan):
     assert middle == pytest.approx(OVERHEAD + TESTS + IMAGES / 375)
 
 
+def test_records_of_another_number_of_devices_do_not_count(plan):
+    one = record(job(plan, "Softmax"), rate=500.0)
+    shared = one.model_copy(update={"cost": one.cost.model_copy(update={"devices": 4})})
+    softmax = job(plan, "Softmax")
+    for made, devices in ((one, 4), (shared, 1)):
+        assert CostModel(loaded(made), HERE, devices=devices).estimate(softmax) is None
+    found = CostModel(loaded(shared), HERE, devices=4).estimate(softmax).seconds
+    assert found == seconds(model(loaded(one)), softmax)
+    save_throughput(softmax, HERE, MeasuredThroughput(200.0, 1000.0))  # of one device
+    assert CostModel(Loaded(), HERE, devices=4).estimate(softmax) is None
+
+
 def test_without_records_the_throughput_of_the_recipe_counts_for_its_hardware(plan):
     softmax = job(plan, "Softmax")
     assert model().estimate(with_throughput(softmax)) is None

@@ -69,6 +69,14 @@ def test_operations_of_a_step_count_backward_passes_and_teachers(resnet32):
     assert step("Decouple-IB-CRT") < 1.01
 
 
+def test_teachers_have_the_hyper_parameters_of_the_student():
+    only = ("variant=RIDE + distillation", "dataset=cifar100_r100", "seed=0,split=longtailed")
+    sets = ("hparams.RIDE + distillation.reduced=false",)
+    plan = make_plan(Request("cifar100_lt", only=only, sets=sets))[0]
+    (student,) = (job for job in plan.jobs.values() if job.method == "ride_distill")
+    assert count_flops(student)[0] > 0
+
+
 def test_a_stage_without_training_has_no_operations_of_a_step(plan):
     assert count_flops(plan.jobs[key(plan, "NCM")])[0] is None
 
