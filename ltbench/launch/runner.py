@@ -22,6 +22,7 @@ from ltbench.runs.state import (
     describe_exit,
     finished,
     first_line,
+    kind_of,
     read_failure,
     record_failure,
     register_retry,
@@ -244,7 +245,7 @@ class Runner(ABC):
             message = f"the process {describe_exit(exit_code)}"
             problem = record_failure(folder, ENDED, message)
             reason = f"{ENDED}: {message}" + (f"; {problem}" if problem else "")
-        if reason.startswith(ENDED) and register_retry(folder):
+        if kind_of(reason) == ENDED and register_retry(folder):
             self.waiting[job.key] = job
             self.display.retrying(job, reason)
         else:
@@ -255,7 +256,7 @@ class Runner(ABC):
         reason = read_failure(self.run_dir.job(job.key))
         if self._done(job):
             return
-        if reason is None or reason.startswith(ENDED):
+        if reason is None or kind_of(reason) == ENDED:
             self.waiting[job.key] = job
         else:
             self._fail(job, reason)
@@ -273,6 +274,6 @@ class Runner(ABC):
         folder, name = self.run_dir.job(job.key), job.dataset.name
         self.outcome.failed.append(job.key)
         self.causes[job.key] = f"{job.title} failed: {first_line(reason)}"
-        if reason.startswith(UNUSABLE):  # by any job
+        if kind_of(reason) == UNUSABLE:  # by any job
             self.unusable[name] = f"the images of {name} cannot be used"
-        self.display.failed(job, reason, "" if reason.startswith(EXPLAINED) else tail(folder.log))
+        self.display.failed(job, reason, "" if kind_of(reason) in EXPLAINED else tail(folder.log))

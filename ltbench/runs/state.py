@@ -63,6 +63,11 @@ def read_failure(folder: JobFolder) -> str | None:
     return None if failure is None else f"{failure['kind']}: {failure['message']}"
 
 
+def kind_of(reason: str) -> str:
+    """Return the kind of a failure, as `read_failure` writes it."""
+    return reason.partition(":")[0]
+
+
 def first_line(reason: str) -> str:
     """Return the first line of a reason."""
     return reason.partition("\n")[0]

@@ -12,6 +12,7 @@ from ltbench.runs.state import (
     finished,
     job_states,
     jobs_to_train,
+    kind_of,
     read_failure,
     register_retry,
     reset_retries,
@@ -200,6 +201,7 @@ def test_a_damaged_failure_file_is_ignored(run_dir):
     assert read_failure(folder) is None
     write_json(folder.failure, FAILURE)
     assert read_failure(folder) == "DivergedError: the loss is nan"
+    assert kind_of(read_failure(folder)) == "DivergedError"
     folder.failure.write_text(json.dumps(FAILURE)[:9])
     assert read_failure(folder) is None
 
