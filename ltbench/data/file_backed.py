@@ -62,9 +62,12 @@ def _fingerprints(spec: DatasetSpec, folder: Path, index: FileIndex) -> dict[str
     cache = cache_root() / f"{spec.name}-files-{index.signature()}"
     content = read_manifest(cache)
     if content is None:
-        with cache_lock(cache), atomic_directory(cache) as temporary:
-            content = _hash_files(folder, index)
-            write_manifest(temporary, content)
+        with cache_lock(cache):
+            content = read_manifest(cache)  # another process may have hashed them meanwhile
+            if content is None:
+                content = _hash_files(folder, index)
+                with atomic_directory(cache) as temporary:
+                    write_manifest(temporary, content)
     return content
 
 
