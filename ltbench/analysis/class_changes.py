@@ -1,9 +1,10 @@
 """Accuracy differences between two variants on single classes and on shot groups.
 
 Computed from counts per class: records do not say which image is of which class, so images are not
-paired. Intervals treat the two runs, and the same images under different seeds, as independent and
-are therefore conservative. Counts of each class get one more hit and one more miss (Agresti and
-Caffo, The American Statistician 2000), so that classes with few images have an interval too.
+paired. Intervals treat the two runs as independent, and errors on the same images under different
+seeds as equal; both make them wider than need be. Counts of each class get one more hit and one
+more miss (Agresti and Caffo, The American Statistician 2000), so that classes with few images have
+an interval too.
 """
 
 from collections.abc import Sequence

@@ -31,7 +31,6 @@ LATER_FIELDS = frozenset(
         *("confusion", "confusion_sha256", "auroc_pairs", "average_precision"),
         *("hits", "passes", "trained", "read"),
         "active_steps",
-        *("cpu_seconds", "processor", "bf16", "gpu_memory_mb"),
     )
 )
 """Fields that a record may lack: they were added after the first records were written."""

@@ -173,15 +173,16 @@ BROKEN = {
     "written",
     [
         lambda text: text.replace('": ', '" :\t'),
-        lambda text: text.replace('"grid": "', '"grid": ":'),
-        lambda text: text.replace('"grid": "', '"grid": "\\u00e9'),
+        lambda text: text.replace('"label": "', '"label": ":'),
+        lambda text: text.replace('"label": "', '"label": "\\u00e9'),
         lambda text: json.dumps(json.loads(text)),
     ],
 )
 def test_a_record_may_be_written_in_any_way(written, record, roots):
     path = put(record, roots[0])
     path.write_text(text := written(path.read_text()))
-    expected = record.model_copy(update={"grid": json.loads(text)["grid"]})
+    job = record.job.model_copy(update={"label": json.loads(text)["job"]["label"]})
+    expected = record.model_copy(update={"job": job})
     assert read_record(path) == expected
 
 

@@ -18,7 +18,7 @@ global batch (see `MomentumCopy.shuffled`).
 """
 
 from collections import OrderedDict
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ from ltbench.networks import NetworkSpec, build_backbone
 from ltbench.networks.momentum import KeyQueue, MomentumCopy
 from ltbench.networks.projection import projection
 
-OF_MOCO = {"only_with": {"task": "moco"}}
+OF_MOCO: dict[str, Any] = {"only_with": {"task": "moco"}}
 
 
 class SSPHParams(HParams):
