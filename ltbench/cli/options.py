@@ -186,8 +186,8 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Monitoring:
-    """Checkpoints, heartbeat and tracking of jobs."""
+class JobOptions:
+    """Tracking, checkpoints, heartbeat and threads of jobs."""
 
     wandb: Tracking = "auto"
     checkpoint_every: Annotated[
@@ -196,10 +196,13 @@ class Monitoring:
     heartbeat_timeout: Annotated[
         float, typer.Option(min=1, help="Seconds without progress before a job is restarted.")
     ] = Options.heartbeat_timeout
+    threads: Annotated[
+        int, typer.Option(min=1, help="CPU threads of each process, which also read its images.")
+    ] = Options.threads
 
 
 def make_options(
-    plan: "Plan", inputs: Inputs, device: Device, devices: int, monitoring: Monitoring
+    plan: "Plan", inputs: Inputs, device: Device, devices: int, of_jobs: JobOptions
 ) -> Options:
     """Return the options of a run."""
     from ltbench.launch.run import code_commit
@@ -210,9 +213,10 @@ def make_options(
         data_root=None if root is None else str(root.absolute()),
         device=device,
         devices=devices,
-        tracking=monitoring.wandb,
+        tracking=of_jobs.wandb,
         commit=code_commit(),
-        checkpoint_every=monitoring.checkpoint_every,
-        heartbeat_timeout=monitoring.heartbeat_timeout,
+        checkpoint_every=of_jobs.checkpoint_every,
+        heartbeat_timeout=of_jobs.heartbeat_timeout,
+        threads=of_jobs.threads,
         plugins=tuple(str(path.absolute()) for path in inputs.plugins or ()),
     )

@@ -9,8 +9,8 @@ from ltbench.cli.options import (
     Folders,
     GridNames,
     Inputs,
+    JobOptions,
     Machine,
-    Monitoring,
     RecordsDir,
     RunDir,
     make_options,
@@ -85,7 +85,7 @@ def reproduce(
     if dry_run:
         return
     device: Device = "gpu" if any(slots[0]) else "cpu"
-    options = make_options(plan, inputs, device, machine.devices, Monitoring("off"))
+    options = make_options(plan, inputs, device, machine.devices, JobOptions("off"))
     directory = RunDirectory(run_dir)
     outcome = run_here(plan, directory, None, slots, options, console)
     exit_if_stopped(outcome)

@@ -13,8 +13,8 @@ from ltbench.cli.options import (
     Folders,
     GridName,
     Inputs,
+    JobOptions,
     Machine,
-    Monitoring,
     RecordsDir,
     RunDir,
     Selection,
@@ -50,7 +50,7 @@ def run(
     folders: Folders,
     selection: Selection,
     machine: Machine,
-    monitoring: Monitoring,
+    of_jobs: JobOptions,
     launcher: Annotated[Launcher, typer.Option(help="Where jobs run.")] = "local",
     partition: Annotated[str | None, typer.Option(help="Slurm: partition."), SLURM] = None,
     time: Annotated[
@@ -87,7 +87,7 @@ def run(
         from ltbench.launch.run import check_data, find_pending_jobs
 
         device: Device = "cpu" if machine.device == "cpu" else "gpu"
-        options = make_options(plan, selection, device, machine.devices, monitoring)
+        options = make_options(plan, selection, device, machine.devices, of_jobs)
         settings = slurm.Settings(partition, time, nodes, slurm.parse_options(slurm_option or ()))
         pending = find_pending_jobs(plan, run_dir, folders.records, options, console)
         check_data(pending.jobs.values(), options.data_root, console)
@@ -98,10 +98,10 @@ def run(
             )
         return
     if launcher == "ray":
-        options = make_options(plan, selection, machine.device, machine.devices, monitoring)
+        options = make_options(plan, selection, machine.device, machine.devices, of_jobs)
         outcome = run_on_ray(plan, run_dir, folders.records, address, options, console)
     else:
-        outcome = _run_here(plan, selection, folders, machine, monitoring)
+        outcome = _run_here(plan, selection, folders, machine, of_jobs)
     exit_if_stopped(outcome)
     _print_tables(plan, registry, folders.load(), run_dir)
     print_text(f"\nRecords: {run_dir.records}   logs and weights: {run_dir.root / 'jobs'}")
@@ -109,27 +109,27 @@ def run(
 
 
 def worker(
-    grid: GridName, folders: Folders, selection: Selection, machine: Machine, monitoring: Monitoring
+    grid: GridName, folders: Folders, selection: Selection, machine: Machine, of_jobs: JobOptions
 ) -> None:
     """Run one worker on the missing jobs of a grid.
 
     Start any number on machines that share --run-dir; jobs of crashed workers are picked up. Exits
     when all jobs of the grid are done or have failed.
     """
-    outcome = _run_here(selection.plan(grid), selection, folders, machine, monitoring)
+    outcome = _run_here(selection.plan(grid), selection, folders, machine, of_jobs)
     exit_if_stopped(outcome)
     exit_on_failure(outcome)
 
 
 def _run_here(
-    plan: "Plan", inputs: Inputs, folders: Folders, machine: Machine, monitoring: Monitoring
+    plan: "Plan", inputs: Inputs, folders: Folders, machine: Machine, of_jobs: JobOptions
 ) -> "RunOutcome":
     """Train the missing jobs of a plan on this machine."""
     from ltbench.launch.run import run_here
 
     slots = machine.local_slots()
     device: Device = "gpu" if any(slots[0]) else "cpu"
-    options = make_options(plan, inputs, device, machine.devices, monitoring)
+    options = make_options(plan, inputs, device, machine.devices, of_jobs)
     return run_here(plan, folders.runs, folders.records, slots, options, console)
 
 
@@ -252,8 +252,8 @@ def plan(
     loaded = folders.load()
     missing = jobs_to_train(planned, loaded, folders.runs)
     if export is not None:
-        monitoring = Monitoring(wandb)
-        options = make_options(planned, selection, machine.device, machine.devices, monitoring)
+        of_jobs = JobOptions(wandb)
+        options = make_options(planned, selection, machine.device, machine.devices, of_jobs)
         _print_export(export, planned, missing, folders.runs, options)
         return
     jobs = [planned.jobs[key] for key in missing]

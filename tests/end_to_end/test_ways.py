@@ -37,9 +37,10 @@ def test_other_settings_make_records_stale(copied):
 
 def test_own_images_train_as_they_are(project):
     grid = images(project, counts=(70, 40, 30))
-    said = project.run(grid, "--set", "recipe.batch_size=32").stdout
+    said = project.run(grid, "--set", "recipe.batch_size=32", "--threads", "2").stdout
     assert "1 jobs, 1 to train" in said
     (record,) = project.records().values()
+    assert record.environment.threads == 2
     assert record.split.train_counts == (70, 40, 30)
     assert record.test.totals == (4, 4, 4)
     assert "Nothing to train" in project.run(grid, "--set", "recipe.batch_size=32").stdout
