@@ -1,6 +1,7 @@
 """The verbs that use exported weights: evaluate, predict."""
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -31,8 +32,10 @@ ExportFolder = Annotated[Path, typer.Argument(help="Folder written by `ltbench r
 PREDICTION = ("predicted", "probability")
 """Columns of a prediction in a CSV file."""
 
-HEADERS = ("image,true,", "image,predicted,")
-"""Beginnings of CSV files of predictions."""
+HEADER = re.compile(
+    r"image,(true,)?predicted,probability(,predicted_\d+,probability_\d+)*(,error)?"
+)
+"""First line of a CSV file of predictions."""
 
 
 def evaluate(
@@ -248,7 +251,7 @@ def _check_csv(path: Path | None) -> None:
         raise location.error("not-writable", f"{path}: there is no folder {path.parent}")
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as file:
-            if not file.readline().startswith(HEADERS):
+            if not HEADER.fullmatch(file.readline().rstrip("\n")):
                 message = f"{path} exists, and has no predictions"
                 raise location.error("conflict", message, "remove it, or name another file")
 

@@ -69,6 +69,9 @@ DatasetName = Annotated[str, typer.Argument(help="Name of a dataset in configs/d
 
 DEFAULT_RUN_DIR = Path("runs")
 
+BEGINNING = 10_000
+"""Bytes of a file in which ltbench marks it as its own."""
+
 
 def existing(run_dir: Path) -> "RunDirectory":
     """Return an existing run folder; the default one may be missing.
@@ -92,6 +95,26 @@ def missing_files(paths: Mapping[str, Path | None], *defaults: Path) -> list[Pro
         for option, path in paths.items()
         if path is not None and path not in defaults and not path.is_file()
     ]
+
+
+def foreign_files(option: str, marks: Mapping[Path, str]) -> list[Problem]:
+    """Return the files to write that exist and were not written by ltbench.
+
+    Args:
+        option: that names them.
+        marks: text near the beginning of each file if ltbench has written it.
+    """
+    problems = []
+    for path, mark in marks.items():
+        if not path.is_file():
+            continue
+        with path.open("rb") as file:
+            beginning = file.read(BEGINNING)
+        if mark.encode() not in beginning:
+            message = f"{path} exists, and was not written by this command"
+            hint = "remove it, or name another"
+            problems.append(Location(option).problem("conflict", message, hint))
+    return problems
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def results_export(
         require_onnx()
     from ltbench.data.sources import is_there, load_raw_dataset
     from ltbench.report.model_card import model_card
-    from ltbench.runs.export import find_run, write_export
+    from ltbench.runs.export import ONNX, find_run, write_export
 
     record = find_run(run, folders.load().records)
     card = model_card(record, inputs.methods().get(record.method))
@@ -83,7 +83,7 @@ def results_export(
     if onnx:
         import ltbench
 
-        path = folder / "model.onnx"
+        path = folder / ONNX
         write_onnx(ltbench.load(folder, inputs.plugins or ()), path)
         print_text(str(path))
 

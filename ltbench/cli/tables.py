@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ltbench.cli.options import Folders, GridNames, Inputs, missing_files
+from ltbench.cli.options import Folders, GridNames, Inputs, foreign_files, missing_files
 from ltbench.cli.screen import print_bad, print_report, print_text
 from ltbench.cli.verbs import Needs
 from ltbench.config.codes import Code
@@ -80,7 +80,7 @@ def leaderboard(
     from ltbench.runs.store import RecordStore
 
     chosen = list(dict.fromkeys(formats or ()))
-    raise_all(_option_problems(chosen, findings, readme))
+    raise_all(_option_problems(chosen, findings, readme) + _target_problems(to, methods_to))
     loaded = RecordStore(folders.records).load() if published_only else folders.load()
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
     failed: set[str] = set()
@@ -122,6 +122,19 @@ def _option_problems(formats: Sequence[str], findings: Path, readme: Path | None
         with collect_errors(problems):
             check_markers(readme)
     return problems
+
+
+def _target_problems(to: Path, methods_to: Path | None) -> list[Problem]:
+    """Return the files of --to and --methods that are the user's own."""
+    from ltbench.report import leaderboard, readme
+
+    marks = {
+        to / "README.md": leaderboard.GENERATED,
+        to / "runs.csv": "key,config,grid,",
+        to / "leaderboard" / "index.html": "<title>ltbench leaderboard</title>",
+    }
+    methods = {} if methods_to is None else {methods_to: readme.GENERATED}
+    return foreign_files("--to", marks) + foreign_files("--methods", methods)
 
 
 def _write_formats(

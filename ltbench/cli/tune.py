@@ -5,8 +5,11 @@ from typing import Annotated
 
 import typer
 
-from ltbench.cli.options import Folders, GridName, Inputs
+from ltbench.cli.options import Folders, GridName, Inputs, foreign_files
 from ltbench.cli.screen import print_bad, print_report, print_text
+from ltbench.config.errors import raise_all
+
+HEAD = "# Written by `ltbench tune"
 
 
 def tune(
@@ -29,6 +32,7 @@ def tune(
     from ltbench.report.table import build
     from ltbench.report.tuning_table import TRIALS
 
+    raise_all(foreign_files("--to", {} if to is None else {to: HEAD}))
     loaded = folders.load()
     plan = inputs.plan(grid)
     tuned = tunings(plan, loaded.records)
@@ -36,7 +40,7 @@ def tune(
         print_report(table)
     if to is not None:
         variants = [each.variant.model_dump(exclude_defaults=True, mode="json") for each in tuned]
-        head = f"# Written by `ltbench tune --grid {plan.grid.name}`; never edited by hand.\n"
+        head = f"{HEAD} --grid {plan.grid.name}`; never edited by hand.\n"
         text = head + dump_yaml({"variants": variants})
         write_atomically(to, text.encode(), durable=False)
         print_text(f"{to}, for grids that have {{set: {to.stem}}} among their variants")

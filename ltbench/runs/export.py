@@ -20,6 +20,7 @@ from ltbench.runs.run_dir import JobFolder
 from ltbench.runs.store import Stored, confusion_path, read_record, with_confusion, write_record
 
 WEIGHTS, CONFIG, RECORD, CARD = "weights.safetensors", "config.yaml", "record.json", "README.md"
+ONNX = "model.onnx"
 
 MATCHES = 5
 """Keys that an error shows of those that begin with a prefix."""
@@ -107,22 +108,38 @@ def write_export(
         The files written.
 
     Raises:
+        ConfigError: if the folder has such files of something else.
         RecordError: if the weights of the record are missing.
     """
+    _check_target(folder, record.key)
     if not job_folder.has_weights(record.weights.sha256):
         raise RecordError(
             f"{job_folder.weights} is missing, or not the weights of the record", "mismatch"
         )
     paths = [folder / name for name in (WEIGHTS, CONFIG, RECORD, CARD)]
     weights, config, record_file, readme = paths
+    confusion = confusion_path(record_file)
+    confusion.unlink(missing_ok=True)  # of an earlier export
+    write_record(record, record_file)  # first: an interrupted export can be repeated
     write_atomically(weights, job_folder.weights.read_bytes())
     values = ExportConfig(classes=classes, job=record.job).model_dump(mode="json")
     write_atomically(config, dump_yaml(values).encode())
-    confusion = confusion_path(record_file)
-    confusion.unlink(missing_ok=True)  # of a run that was exported here before
-    write_record(record, record_file)
     write_atomically(readme, card.encode())
     return [*paths, confusion] if confusion.exists() else paths
+
+
+def _check_target(folder: Path, key: str) -> None:
+    """Refuse a folder with such files of something else."""
+    present = [name for name in (WEIGHTS, CONFIG, RECORD, CARD, ONNX) if (folder / name).exists()]
+    if not present:
+        return
+    try:
+        same = read_record(folder / RECORD).key == key
+    except RecordError:
+        same = False
+    if not same:
+        message = f"has {' and '.join(present)} of something else than an export of {key}"
+        raise Location(display(folder)).error("conflict", message, "name another folder by --to")
 
 
 def read_export(folder: Path) -> Export:

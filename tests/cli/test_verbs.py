@@ -170,6 +170,29 @@ def test_files_that_the_leaderboard_needs_are_checked_before_it_is_written(tmp_p
     assert not (tmp_path / "to").exists()
 
 
+def test_files_of_the_user_are_not_overwritten(tmp_path):
+    names = ("README.md", "runs.csv", "leaderboard/index.html", "methods.md", "tuned.yaml")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    to = f"--to {tmp_path} --methods {tmp_path}/methods.md"
+    for command, options in (
+        (f"leaderboard --published-only {to}", ["--to", "--to", "--to", "--methods"]),
+        (f"tune --grid tuning_fast --to {tmp_path}/tuned.yaml", ["--to"]),
+    ):
+        problems = CliRunner().invoke(app, command.split()).exception.problems
+        assert [problem.file for problem in problems] == options
+        assert {problem.code for problem in problems} == {"conflict"}
+    assert {(tmp_path / name).read_text() for name in names} == {"mine"}
+
+
+def test_files_of_ltbench_are_written_again(tmp_path):
+    command = f"leaderboard --published-only --records {tmp_path} --to {tmp_path}/board"
+    for _ in range(2):
+        words = [*command.split(), "--methods", str(tmp_path / "methods.md")]
+        assert CliRunner().invoke(app, words).exit_code == 0
+
+
 def said_of(command):
     """Return what a command says, on one line, and check that it is no traceback."""
     result = CliRunner().invoke(app, command.split(), env={"COLUMNS": "400"})

@@ -144,6 +144,20 @@ def test_separate_confusion_counts_are_exported(toy, tmp_path, monkeypatch):
     assert not beside.exists()
 
 
+def test_files_of_something_else_are_not_overwritten(exported, tmp_path):
+    folder, record = exported
+    run = RunDirectory(tmp_path).job(record.key)
+    write_export(record, run, NAMES, "again", folder)  # its own export
+    assert (folder / CARD).read_text() == "again"
+    other = record.model_copy(update={"key": "0" * 16})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / CARD).write_text("mine")
+    for made, to in ((other, folder), (record, tmp_path / "mine")):
+        found = problems(lambda made=made, to=to: write_export(made, run, None, "card", to))
+        assert found == [(str(to), "", "conflict")]
+        assert (to / CARD).read_text() in ("again", "mine")
+
+
 def test_missing_weights_cannot_be_exported(toy, tmp_path):
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}], splits=("longtailed",))
     record = toy.record(next(iter(plan.jobs.values())), (1,) * 6)
