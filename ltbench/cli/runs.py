@@ -104,7 +104,7 @@ def run(
         outcome = _run_here(plan, selection, folders, machine, of_jobs)
     exit_if_stopped(outcome)
     _print_tables(plan, registry, folders.load(), run_dir)
-    print_text(f"\nRecords: {run_dir.records}   logs and weights: {run_dir.root / 'jobs'}")
+    print_text(f"\nRecords: {run_dir.records}   logs and weights: {run_dir.jobs}")
     exit_on_failure(outcome)
 
 

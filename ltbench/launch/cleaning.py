@@ -86,14 +86,14 @@ def unneeded_folders(
     Raises:
         ConfigError: if the folder is not a run folder.
     """
-    if not (run_dir.root / "jobs").is_dir():
+    if not run_dir.jobs.is_dir():
         raise Location("--run-dir").error(
             "missing-file", f"{run_dir.root} is not a run folder: it has no folder `jobs`"
         )
     needed = set(needed)
     paths = {
         path.name: path
-        for path in sorted((run_dir.root / "jobs").iterdir())
+        for path in sorted(run_dir.jobs.iterdir())
         if KEY.fullmatch(path.name) and path.name not in needed
         if path.is_dir() and not path.is_symlink()
     }

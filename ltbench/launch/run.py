@@ -80,7 +80,8 @@ def find_pending_jobs(
     Raises:
         ConfigError: if the run folder is not writable, or a batch does not divide among devices.
     """
-    check_writable(run_dir.root)
+    for folder in (run_dir.root, run_dir.records, run_dir.jobs, run_dir.plans):
+        check_writable(folder)
     loaded = _load_and_quarantine(RecordStore(published, run_dir.records), console)
     save_plan(plan, run_dir)
     jobs = {key: plan.jobs[key] for key in jobs_to_train(plan, loaded, run_dir)}

@@ -102,13 +102,18 @@ class RunDirectory:
         """Jobs of the grids trained here, a file per edition."""
         return self.root / "plans"
 
+    @property
+    def jobs(self) -> Path:
+        """Folders of the jobs."""
+        return self.root / "jobs"
+
     def job(self, key: str) -> JobFolder:
         """Return the folder of a job."""
-        return JobFolder(self.root / "jobs" / key)
+        return JobFolder(self.jobs / key)
 
     def job_keys(self) -> set[str]:
         """Return the keys of the jobs that have a folder."""
         try:
-            return {path.name for path in (self.root / "jobs").iterdir()}
+            return {path.name for path in self.jobs.iterdir()}
         except FileNotFoundError:
             return set()

@@ -16,7 +16,7 @@ def unsynced_runs(run_dir: RunDirectory, keys: Iterable[str] | None = None) -> l
         run_dir: the run folder.
         keys: of the jobs; None for all of the run folder.
     """
-    jobs = run_dir.root / "jobs"
+    jobs = run_dir.jobs
     names = sorted(path.name for path in jobs.glob("*/")) if keys is None else keys
     return [
         run

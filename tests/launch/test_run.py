@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 import ltbench
 from ltbench.config.load import load_recipe
@@ -13,7 +14,15 @@ from ltbench.data.errors import DataError
 from ltbench.data.prepare import prepare
 from ltbench.data.sources import load_raw_dataset
 from ltbench.launch import run
-from ltbench.launch.run import check_batch_sizes, check_data, check_writable, code_commit
+from ltbench.launch.run import (
+    check_batch_sizes,
+    check_data,
+    check_writable,
+    code_commit,
+    find_pending_jobs,
+)
+from ltbench.runs.run_dir import RunDirectory
+from ltbench.training.options import Options
 from tests.support import processes
 from tests.support.errors import problems_of, raises
 from tests.support.listed_images import (
@@ -92,6 +101,16 @@ def test_a_folder_is_created_and_left_empty(tmp_path):
     assert (problem.file, problem.code) == ("--run-dir", "not-writable")
     assert str(tmp_path / "file" / "runs") in problem.message
     assert os.strerror(errno.ENOTDIR) in problem.message
+
+
+@pytest.mark.parametrize("name", ["records", "jobs", "plans"])
+def test_a_file_in_place_of_a_folder_is_found_before_training(name, tmp_path):
+    plan, run_dir = quickstart("seed=0", "variant=Softmax"), RunDirectory(tmp_path)
+    options = Options("quickstart")
+    (tmp_path / name).touch()
+    (problem,) = problems_of(lambda: find_pending_jobs(plan, run_dir, None, options, Console()))
+    assert (problem.file, problem.code) == ("--run-dir", "not-writable")
+    assert str(tmp_path / name) in problem.message
 
 
 def test_the_commit_is_that_of_the_code():
