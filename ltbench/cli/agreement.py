@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from ltbench.cli.options import Folders
+from ltbench.cli.options import Folders, missing_files
 from ltbench.cli.screen import print_bad, print_report, print_text
+from ltbench.config.errors import raise_all
 
 HISTORY = Path("benchmarks/results/resnet8_12_epochs.csv")
 
@@ -25,7 +26,8 @@ def agreement(
     from ltbench.analysis.agreement import comparable_runs, read_history
     from ltbench.report.agreement_tables import agreement_tables
 
-    loaded = folders.load()
+    raise_all(missing_files({"--history": history}, HISTORY))
+    loaded = folders.read()
     earlier = read_history(history) if history.exists() else []
     tables = agreement_tables(comparable_runs(loaded.records), earlier)
     for made in tables:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ltbench.cli.verbs import Needs, unless
-from ltbench.config.errors import Location, Problem, format_value
+from ltbench.config.errors import Location, Problem, collect_errors, format_value, raise_all
 from ltbench.tracking.mode import Mode
 from ltbench.training.options import Device, Options
 
@@ -51,12 +51,26 @@ Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", help="Python file with custom methods or metrics; repeatable."),
 ]
+
+
+def _folder(text: str) -> Path:
+    """Return the path of a folder; refuse an empty one."""
+    if not str(text):
+        raise typer.BadParameter("is empty; . is the working directory")
+    return Path(text)
+
+
 RunDir = Annotated[
     Path,
-    typer.Option(help="Run folder: records, weights and logs of your runs."),
+    typer.Option(
+        help="Run folder: records, weights and logs of your runs.", parser=_folder, metavar="<path>"
+    ),
     unless("--published-only"),
 ]
-RecordsDir = Annotated[Path, typer.Option(help="Folder of the published records.")]
+RecordsDir = Annotated[
+    Path,
+    typer.Option(help="Folder of the published records.", parser=_folder, metavar="<path>"),
+]
 DeviceName = Annotated[
     Device, typer.Option("--device", help="Device; auto: a GPU if there is one.")
 ]
@@ -68,6 +82,7 @@ DatasetName = Annotated[str, typer.Argument(help="Name of a dataset in configs/d
 
 
 DEFAULT_RUN_DIR = Path("runs")
+DEFAULT_RECORDS = Path("results/records")
 
 BEGINNING = 10_000
 """Bytes of a file in which ltbench marks it as its own."""
@@ -88,6 +103,15 @@ def existing(run_dir: Path) -> "RunDirectory":
     return RunDirectory(run_dir)
 
 
+def missing_records(records: Path) -> list[Problem]:
+    """Return the problem of a folder of published records that is missing."""
+    if records.is_dir():
+        return []
+    message = f"no such folder: {format_value(str(records))}"
+    hint = "name the --records of `ltbench results publish`, which creates it"
+    return [Location("--records").problem("missing-file", message, hint)]
+
+
 def missing_files(paths: Mapping[str, Path | None], *defaults: Path) -> list[Problem]:
     """Return the options that name a missing file, unless the default."""
     return [
@@ -98,7 +122,7 @@ def missing_files(paths: Mapping[str, Path | None], *defaults: Path) -> list[Pro
 
 
 def foreign_files(option: str, marks: Mapping[Path, str]) -> list[Problem]:
-    """Return the files to write that exist and were not written by ltbench.
+    """Return the files to write that are the user's own.
 
     Args:
         option: that names them.
@@ -122,7 +146,7 @@ class Folders:
     """Folders of runs and records."""
 
     run_dir: RunDir = DEFAULT_RUN_DIR
-    records: RecordsDir = Path("results/records")
+    records: RecordsDir = DEFAULT_RECORDS
 
     @property
     def runs(self) -> "RunDirectory":
@@ -136,6 +160,25 @@ class Folders:
         from ltbench.runs.store import RecordStore
 
         return RecordStore(self.records, self.runs.records).load()
+
+    def read(self, *, published_only: bool = False) -> "Loaded":
+        """Load the records for a verb that trains nothing.
+
+        The default folders may be missing, and --records beside a run folder, as in `run`.
+
+        Raises:
+            ConfigError: if a folder is missing.
+        """
+        from ltbench.runs.store import RecordStore
+
+        problems: list[Problem] = []
+        if not published_only:
+            with collect_errors(problems):
+                existing(self.run_dir)
+        if self.records != DEFAULT_RECORDS and (published_only or not self.run_dir.is_dir()):
+            problems += missing_records(self.records)
+        raise_all(problems)
+        return RecordStore(self.records).load() if published_only else self.load()
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from ltbench.cli.options import (
     RecordsDir,
     existing,
     missing_files,
+    missing_records,
 )
 from ltbench.cli.screen import print_bad, print_text
 from ltbench.cli.tables import FINDINGS, RESULTS, read_leaderboard, trained_grids, write_results
 from ltbench.cli.verbs import Verbs
-from ltbench.config.errors import Location, Problem, collect_errors, format_value, raise_all
+from ltbench.config.errors import Problem, collect_errors, raise_all
 from ltbench.data.errors import printable
 
 EXPORTS = Path("exports")
@@ -71,7 +72,7 @@ def results_export(
     from ltbench.report.model_card import model_card
     from ltbench.runs.export import ONNX, find_run, write_export
 
-    record = find_run(run, folders.load().records)
+    record = find_run(run, folders.read().records)
     card = model_card(record, inputs.methods().get(record.method))
     spec, classes = record.job.dataset, None
     if is_there(spec, inputs.data_root):
@@ -147,11 +148,7 @@ def _option_problems(records: Path, findings: Path, readme: Path) -> list[Proble
     """Return the problems of --records, --findings and --readme."""
     from ltbench.report.readme import check_markers
 
-    problems: list[Problem] = []
-    if not records.is_dir():
-        message = f"no such folder: {format_value(str(records))}"
-        hint = "name the --records of `ltbench results publish`, which creates it"
-        problems.append(Location("--records").problem("missing-file", message, hint))
+    problems = missing_records(records)
     problems += missing_files({"--findings": findings, "--readme": readme}, FINDINGS, README)
     if readme.exists():
         with collect_errors(problems):

@@ -397,7 +397,7 @@ def status(
     from ltbench.launch import slurm
     from ltbench.runs.state import job_states, tail
 
-    run_dir, plan, loaded = existing(folders.run_dir), selection.plan(grid), folders.load()
+    loaded, run_dir, plan = folders.read(), folders.runs, selection.plan(grid)
     states = job_states(plan, loaded, run_dir, slurm.query_statuses(plan.jobs, run_dir))
     rows = [
         (state.status, key, plan.jobs[key].title, state.reason)
@@ -438,7 +438,7 @@ def clean(
     from ltbench.launch.cleaning import needed_jobs, unneeded_folders
 
     folders, runs = Folders(run_dir, records), existing(run_dir)
-    stored = folders.load().records
+    stored = folders.read().records
     plans = [inputs.plan(name) for name in grids or available("grids")]
     planned = {key for plan in plans for key in plan.jobs}
     needed = planned if grids else needed_jobs(plans, stored, runs)

@@ -38,7 +38,7 @@ def survey(
     if to is not None and form not in FORMATS:
         message = f"unknown format {format_value(form)}"
         raise TO.error("unknown-value", message, did_you_mean(form, FORMATS))
-    loaded = folders.load()
+    loaded = folders.read()
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
     tables = survey_tables(
         board

@@ -77,11 +77,10 @@ def leaderboard(
     from ltbench.report.figure_cache import draw_figures
     from ltbench.report.readme import methods_page, published_methods
     from ltbench.runs.state import failed_jobs
-    from ltbench.runs.store import RecordStore
 
     chosen = list(dict.fromkeys(formats or ()))
     raise_all(_option_problems(chosen, findings, readme) + _target_problems(to, methods_to))
-    loaded = RecordStore(folders.records).load() if published_only else folders.load()
+    loaded = folders.read(published_only=published_only)
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
     failed: set[str] = set()
     if not published_only:
@@ -236,7 +235,7 @@ def compare(
         raise COMPARE.error(
             "no-effect", f"expected two different variants, got {format_value(first)} twice"
         )
-    loaded = folders.load()
+    loaded = folders.read()
     plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
     if not plans:
         message = "no grid of configs/grids or of the working directory has records; pass --grid"

@@ -33,7 +33,7 @@ def tune(
     from ltbench.report.tuning_table import TRIALS
 
     raise_all(foreign_files("--to", {} if to is None else {to: HEAD}))
-    loaded = folders.load()
+    loaded = folders.read()
     plan = inputs.plan(grid)
     tuned = tunings(plan, loaded.records)
     for table in build([TRIALS], tuned):

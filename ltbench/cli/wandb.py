@@ -49,7 +49,7 @@ def wandb_pull(
     from ltbench.tracking.pull import disagreements, pull_runs
 
     plan = inputs.plan(grid)
-    loaded = folders.load().records
+    loaded = folders.read().records
     records = {key: loaded[key].record for key in plan.jobs if key in loaded}
     runs = pull_runs(plan.grid.name, entity)
     differences = disagreements(runs, records)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from ltbench.config.base import SpecPool
 from ltbench.config.codes import Code
-from ltbench.config.errors import with_code
+from ltbench.config.errors import Location, with_code
 from ltbench.config.job import Job
 from ltbench.core.files import write_atomically
 from ltbench.core.garbage import gc_paused
@@ -205,12 +205,16 @@ class RecordStore:
         second is a bad file, unless it is the run that the published record was copied from.
 
         Raises:
+            ConfigError: if a record folder is a file.
             RecordError: naming every record folder of an older ltbench, whose keys and fields had
                 other names.
         """
         loaded, pool = Loaded(), SpecPool()
         outdated: list[RecordError] = []
         for provenance, root in self.roots.items():
+            if root.exists() and not root.is_dir():
+                location = Location(FOLDER_OPTIONS[provenance])
+                raise location.error("missing-file", f"{root} is not a folder")
             for name in _record_files(root):
                 path = root / name
                 try:

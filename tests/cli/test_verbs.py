@@ -91,6 +91,42 @@ def test_a_run_folder_that_is_not_there_is_an_error(command, tmp_path):
     assert (problem.file, problem.code) == ("--run-dir", "missing-file")
 
 
+READING = ("leaderboard", "agreement", "survey", "compare A B", "results export 0", "clean")
+
+
+@pytest.mark.parametrize("command", READING)
+def test_folders_that_are_not_there_are_not_read_as_empty(command, tmp_path):
+    folders = ["--run-dir", str(tmp_path / "none"), "--records", str(tmp_path / "none")]
+    problems = CliRunner().invoke(app, [*command.split(), *folders]).exception.problems
+    assert {problem.code for problem in problems} == {"missing-file"}
+    assert problems[0].file == "--run-dir"
+
+
+def test_published_records_that_are_not_there_are_not_read_as_empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    for command in (
+        "leaderboard --published-only --records none",
+        "agreement --records none",
+        "plan -g quickstart --records file",
+    ):
+        (problem,) = CliRunner().invoke(app, command.split()).exception.problems
+        assert (problem.file, problem.code) == ("--records", "missing-file")
+
+
+def test_a_history_that_is_not_there_is_an_error():
+    result = CliRunner().invoke(app, ["agreement", "--history", "none.csv"])
+    (problem,) = result.exception.problems
+    assert (problem.file, problem.code) == ("--history", "missing-file")
+
+
+@pytest.mark.parametrize("words", [("--run-dir", ""), ("--run-dir=",), ("--records", "")])
+def test_an_empty_name_of_a_folder_is_refused(words):
+    result = CliRunner().invoke(app, ["plan", "-g", "quickstart", *words])
+    assert result.exit_code == 2
+    assert "empty" in result.output
+
+
 @pytest.mark.parametrize(
     ("command", "options"),
     [
