@@ -21,7 +21,7 @@ from ltbench.cli.options import (
 from ltbench.cli.screen import print_bad, print_text
 from ltbench.cli.tables import FINDINGS, RESULTS, read_leaderboard, trained_grids, write_results
 from ltbench.cli.verbs import Verbs
-from ltbench.config.errors import Problem, collect_errors, raise_all
+from ltbench.config.errors import Location, Problem, collect_errors, raise_all
 from ltbench.data.errors import printable
 
 EXPORTS = Path("exports")
@@ -46,6 +46,11 @@ def results_publish(
     loaded = RecordStore(runs=records).load()
     print_bad(loaded.bad)
     keys = [key for key in plan.jobs if key in loaded.records]
+    if not keys:
+        ad_hoc = sum(stored.record.job.ad_hoc for stored in loaded.records.values())
+        hint = f"the {ad_hoc} of runs with --set are never published" if ad_hoc else None
+        message = f"{records} has no record of the grid {plan.grid.name}"
+        raise Location("publish").error("missing-record", message, hint)
     written = publish(records, keys, folders.records)
     print_text(f"{len(written)} records published to {folders.records}")
 
