@@ -73,13 +73,15 @@ def find_run(key: str, records: Mapping[str, Stored]) -> Record:
     """Return the record whose key begins with a prefix.
 
     Raises:
-        ConfigError: if there is none, or more than one.
+        ConfigError: if the prefix is empty, or there is none, or more than one.
         RecordError: if its file of confusion counts is missing, or is not its own.
     """
+    location = Location("RUN")
+    if not key:
+        raise location.error("unknown-run", "is empty; name a key", did_you_mean(key, records))
     matches = sorted(name for name in records if name.startswith(key))
     if len(matches) == 1:
         return with_confusion(records[matches[0]])
-    location = Location("RUN")
     if matches:
         shown = [*matches[:MATCHES], "..."] if len(matches) > MATCHES else matches
         message = f"{len(matches)} runs begin with {format_value(key)}: {', '.join(shown)}"

@@ -117,10 +117,12 @@ def test_a_run_is_found_by_a_prefix_of_its_key(toy):
     records = toy.stored(*(toy.record(job, (1,) * 6) for job in plan.jobs.values()))
     first, *_ = records
     assert find_run(first[:6], records).key == first
-    for key in ("", "zz"):
-        assert problems(lambda key=key: find_run(key, records)) == [("RUN", "", "unknown-run")]
-    (both,) = problems_of(lambda: find_run("", records))
-    assert all(key in both.message for key in records)
+    for key, of in (("", records), ("", {first: records[first]}), ("zz", records)):
+        found = problems(lambda key=key, of=of: find_run(key, of))
+        assert found == [("RUN", "", "unknown-run")]
+    two = {"ab1": records[first], "ab2": records[first]}
+    (both,) = problems_of(lambda: find_run("ab", two))
+    assert all(key in both.message for key in two)
 
 
 def test_separate_confusion_counts_are_exported(toy, tmp_path, monkeypatch):
