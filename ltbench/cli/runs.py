@@ -243,12 +243,13 @@ def plan(
     yes: Confirmed = False,
 ) -> None:
     """Show the jobs of a grid, which are shared, and their cost."""
+    from ltbench.config.hparams import unused_rules
     from ltbench.launch.hardware import find_hardware
     from ltbench.launch.plan import make_plan
     from ltbench.runs.state import jobs_to_train
 
     elsewhere = None if hardware is None else find_hardware(hardware)
-    planned, _ = make_plan(selection.request(grid), None if yes else MAX_RUNS)
+    planned, registry = make_plan(selection.request(grid), None if yes else MAX_RUNS)
     loaded = folders.load()
     missing = jobs_to_train(planned, loaded, folders.runs)
     if export is not None:
@@ -267,6 +268,8 @@ def plan(
     print_text(f"{planned.grid.title}: {counts}; {todo}.")
     for note in _notes(planned, jobs, selection.data_root):
         print_text(note)
+    for problem in unused_rules(registry):
+        print_text(problem.described())
 
 
 def _cost_here(

@@ -5,17 +5,27 @@ variant, `--set`. Later ones win.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ltbench.config.dataset import DatasetSpec
-from ltbench.config.errors import Location, Merged, Problem, collect_errors, format_path, raise_all
+from ltbench.config.errors import (
+    Location,
+    Merged,
+    Problem,
+    collect_errors,
+    did_you_mean,
+    format_path,
+    format_value,
+    raise_all,
+)
 from ltbench.config.files import files_of, find_file, read_file
 from ltbench.config.registry import HPARAMS, MethodInfo, MethodRegistry
 from ltbench.config.rules import MethodRules, Rule
 from ltbench.config.validation import validate
+from ltbench.config.yaml_file import display
 
 LocatedRules = tuple[MethodRules, Location]
 
@@ -56,6 +66,18 @@ def read_rules(info: MethodInfo, registry: MethodRegistry) -> LocatedRules:
     places = Merged.of(location.at("rules"), {i: here for i, (_, here) in enumerate(kept)})
     rules = MethodRules(rules=tuple(rule for rule, _ in kept))
     return rules, Merged.of(location, {"rules": places})
+
+
+def unused_rules(registry: MethodRegistry) -> Iterator[Problem]:
+    """Yield the files of rules that are of no method.
+
+    They may be of a plugin that is not given.
+    """
+    for name, path in files_of("methods").items():
+        if name not in registry.methods:
+            message = f"is not read: no method has the key {format_value(name)}"
+            hint = did_you_mean(name, registry.methods)
+            yield Location(display(path)).problem("unknown-method", message, hint)
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,17 @@ def test_a_balanced_split_that_there_is_not_is_noted(splits, noted):
     assert ("no balanced counterpart" in result.output) == noted, result.output
 
 
+def test_rules_of_no_method_are_noted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("configs/methods").mkdir(parents=True)
+    Path("configs/methods/sesaw.yaml").write_text("rules: []")
+    command = "plan -g quickstart --only variant=Softmax"
+    result = CliRunner().invoke(app, command.split())
+    (line,) = (line for line in result.output.splitlines() if "sesaw" in line)
+    assert line.startswith("configs/methods/sesaw.yaml: ")
+    assert line.endswith('did you mean "seesaw"? [unknown-method]')
+
+
 def test_a_figure_of_another_format_is_refused():
     result = CliRunner().invoke(app, ["data", "plot", "digits", "--figure", "classes.gif"])
     (problem,) = result.exception.problems
