@@ -164,7 +164,7 @@ def _import(path: Path) -> Plugin:
         spec.loader.exec_module(module)
     except ConfigError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # as of a script's sys.exit
         sys.modules.pop(name, None)
         reason = " ".join(str(error).split())
         message = f"fails on import: {type(error).__name__}: {reason}"
@@ -173,7 +173,7 @@ def _import(path: Path) -> Plugin:
         sys.dont_write_bytecode = keep
     metrics = getattr(module, "METRICS", None)
     methods = getattr(module, "METHODS", None if metrics is None else {})
-    if not isinstance(methods, dict):
+    if not isinstance(methods, dict) or (not methods and metrics is None):
         message = "needs METHODS, a dict from key to class, or METRICS, a list"
         raise location.error("plugin", message)
     raise_all(
