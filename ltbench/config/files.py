@@ -100,7 +100,10 @@ def grid_path(text: str) -> Path | None:
 def missing_plugins(paths: Iterable[Path]) -> list[Problem]:
     """Return the plugins whose file is missing."""
     return [
-        Location(display(path)).problem("missing-file", "no such plugin")
+        Location(display(path)).problem(
+            "missing-file",
+            "is a folder: name a Python file in it" if path.is_dir() else "no such plugin",
+        )
         for path in paths
         if not path.is_file()
     ]

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -168,7 +169,9 @@ def _import(path: Path) -> Plugin:
         sys.modules.pop(name, None)
         reason = " ".join(str(error).split())
         message = f"fails on import: {type(error).__name__}: {reason}"
-        raise location.error("plugin", message) from error
+        line = _line_of_error(error, path)
+        located = replace(location, locate=lambda _: line)
+        raise located.error("plugin", message) from error
     finally:
         sys.dont_write_bytecode = keep
     metrics = getattr(module, "METRICS", None)
@@ -183,6 +186,14 @@ def _import(path: Path) -> Plugin:
     )
     hashes = {".".join(p): hashlib.sha256(source).hexdigest() for p, source in sources.items()}
     return Plugin(methods, metrics or (), content_hash(hashes))
+
+
+def _line_of_error(error: BaseException, path: Path) -> int | None:
+    """Return the last line of an error in a file, or None."""
+    if isinstance(error, SyntaxError) and error.filename in (path.name, str(path)):
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f.lineno for f in reversed(frames) if f.filename == str(path)), None)
 
 
 def _local_modules(plugin: Path, location: Location) -> dict[Parts, Path]:

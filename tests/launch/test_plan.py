@@ -35,12 +35,12 @@ def test_all_problems_are_named_together():
 def test_a_plugin_that_cannot_be_used_hides_no_other_problem(tmp_path):
     (tmp_path / "broken.py").write_text("import nothing_at_all")
     request = Request("quickstrat", sets=("recip.batch=1",), only=("seeds=1",))
-    for name, code in (("missing.py", "missing-file"), ("broken.py", "plugin")):
+    for name, line, code in (("missing.py", "", "missing-file"), ("broken.py", ":1", "plugin")):
         path = tmp_path / name
         assert problems(lambda path=path: read_grid(replace(request, plugins=(path,)))) == [
             ("--set", "", "unknown-key"),
             ("--only", "", "unknown-key"),
-            (str(path), "", code),
+            (f"{path}{line}", "", code),
             ("configs/grids", "", "unknown-grid"),
         ]
 

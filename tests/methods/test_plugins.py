@@ -64,6 +64,29 @@ def test_broken_plugins_have_a_clear_error(tmp_path, monkeypatch, text, code, fa
     assert fact in problem.message
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("METHODS = {\n\n\n  'a' 3}", 4),
+        ("import os\n\ndef f():\n    return 1 / 0\n\nf()", 4),
+        ("import json\njson.loads('[')", 2),
+        ("import beside_e", 1),
+    ],
+)
+def test_an_error_on_import_has_its_line_in_the_plugin(tmp_path, text, line):
+    (tmp_path / "beside_e.py").write_text("\n\n1 / 0")
+    (tmp_path / "p.py").write_text(text)
+    (problem,) = problems_of(lambda: import_plugin(tmp_path / "p.py"))
+    assert (problem.line, problem.code) == (line, "plugin")
+    forget([tmp_path])
+
+
+def test_a_folder_is_no_plugin(tmp_path):
+    (problem,) = problems_of(lambda: import_plugin(tmp_path))
+    assert problem.code == "missing-file"
+    assert "folder" in problem.message
+
+
 HYPER_TYPES = """
 from enum import Enum
 from typing import Literal
