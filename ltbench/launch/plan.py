@@ -69,11 +69,12 @@ def read_registry(plugins: Sequence[Path] = ()) -> MethodRegistry:
     registry = MethodRegistry({**registry.methods, **validating})
     if not plugins:
         return registry
-    raise_all(missing_plugins(plugins))  # before torch is imported
+    problems = missing_plugins(plugins)
+    if len(problems) == len(plugins):  # before torch is imported
+        raise_all(problems)
     from ltbench.analysis.plugin_metrics import add_metrics
     from ltbench.methods.plugins import import_plugin, with_plugins
 
-    problems: list[Problem] = []
     for path in plugins:
         with collect_errors(problems):
             add_metrics(import_plugin(path).metrics, Location(display(path)))

@@ -22,13 +22,15 @@ from pydantic.errors import PydanticUserError
 from ltbench.config.errors import (
     ConfigError,
     Location,
+    Problem,
+    collect_errors,
     did_you_mean,
     format_value,
     raise_all,
 )
 from ltbench.config.files import missing_plugins
 from ltbench.config.keys import content_hash
-from ltbench.config.registry import MethodRegistry, method_info
+from ltbench.config.registry import MethodInfo, MethodRegistry, method_info
 from ltbench.config.yaml_file import display
 from ltbench.methods import METHODS
 from ltbench.methods.contract import Method
@@ -70,28 +72,42 @@ def with_plugins(registry: MethodRegistry, paths: Iterable[Path]) -> MethodRegis
     """Return a registry extended by the methods of plugins.
 
     Raises:
-        ConfigError: if a plugin cannot be used, or a key exists already.
+        ConfigError: naming every plugin that cannot be used and every key that exists already.
     """
     methods = dict(registry.methods)
+    problems: list[Problem] = []
     for path in paths:
         location = Location(display(path))
-        plugin = import_plugin(path)
-        for key, method in plugin.methods.items():
-            if key in methods:
-                message = f"a method {format_value(key)} exists already: choose another key"
-                raise location.error("duplicate", message)
-            try:
-                described = describe(method)
-                own = {
-                    "load_hparams": partial(getattr, method, "HParams"),
-                    "plugin_hash": plugin.hash_of(key),
-                }
-            except (AttributeError, TypeError, ValueError, PydanticUserError) as error:
-                message = f"{format_value(key)} is not a method: {error}"
-                raise location.error("plugin", message) from error
-            _check_samplers(method, location.at(key))
-            methods[key] = method_info(key, described, location).model_copy(update=own)
+        with collect_errors(problems):
+            plugin = import_plugin(path)
+            for key in plugin.methods:
+                with collect_errors(problems):
+                    if key in methods:
+                        message = f"a method {format_value(key)} exists already: choose another key"
+                        raise location.error("duplicate", message)
+                    methods[key] = _method_info(plugin, key, location)
+    raise_all(problems)
     return MethodRegistry(methods)
+
+
+def _method_info(plugin: Plugin, key: str, location: Location) -> MethodInfo:
+    """Return the registry's entry of a plugin's method.
+
+    Raises:
+        ConfigError: if it is no valid method.
+    """
+    method = plugin.methods[key]
+    try:
+        described = describe(method)
+        own = {
+            "load_hparams": partial(getattr, method, "HParams"),
+            "plugin_hash": plugin.hash_of(key),
+        }
+    except (AttributeError, TypeError, ValueError, PydanticUserError) as error:
+        message = f"{format_value(key)} is not a method: {error}"
+        raise location.error("plugin", message) from error
+    _check_samplers(method, location.at(key))
+    return method_info(key, described, location).model_copy(update=own)
 
 
 def _check_samplers(method: type[Method], location: Location) -> None:

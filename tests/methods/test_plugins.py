@@ -1,11 +1,13 @@
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from ltbench.config.errors import ConfigError
 from ltbench.config.registry import HPARAMS, load_registry
 from ltbench.config.validation import validate
+from ltbench.launch.plan import read_registry
 from ltbench.methods.plugins import find_method, import_plugin, with_plugins
 from ltbench.methods.rebalancing.ldam_drw import LDAMDRW
 from tests.support.errors import problems, problems_of
@@ -62,6 +64,21 @@ def test_broken_plugins_have_a_clear_error(tmp_path, monkeypatch, text, code, fa
     (problem,) = problems_of(lambda: with_plugins(load_registry(), [tmp_path / "p.py"]))
     assert (problem.file, problem.code) == ("p.py", code)
     assert fact in problem.message
+
+
+def test_all_problems_of_all_plugins_are_named_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.py").write_text("METHODS = {'softmax': object, 'one': object, 'two': object}")
+    Path("b.py").write_text("1 / 0")
+    plugins = [Path("a.py"), Path("none.py"), Path("b.py")]
+    expected = [
+        ("none.py", "", "missing-file"),
+        ("b.py:1", "", "plugin"),
+        ("a.py", "", "duplicate"),
+        ("a.py", "", "plugin"),
+        ("a.py", "", "plugin"),
+    ]
+    assert problems(lambda: read_registry(plugins)) == expected
 
 
 @pytest.mark.parametrize(
