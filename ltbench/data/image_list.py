@@ -2,7 +2,8 @@
 
 Columns are separated by tabs, commas or semicolons; in a list without these by the last space of a
 line. Cells are those of CSV: in quotes they may have delimiters and line ends. A header line with
-`path` and `label` gives the order of the columns; columns other than these and `split` are ignored.
+`path` and `label` gives the order of the columns; columns other than these, `split` and `group` are
+ignored, unless they are nearly named `split` or `group`.
 Lines before it that begin with `# ` are comments. Labels are class indices from 0, or names, and
 then classes are numbered in the order of their names. A split is train, test or val.
 """
@@ -11,6 +12,7 @@ import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, get_args
@@ -32,6 +34,8 @@ from ltbench.data.files import read_lines
 COLUMNS = ("path", "label", "split")
 DELIMITERS = "\t,;"
 COMMENT = re.compile(r"#\s")
+ALIKE = 0.8
+"""Similarity of a column's name to that of another which is taken for a misspelling."""
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 """A label that is a number; only whole ones from 0 are class indices."""
 
@@ -157,6 +161,7 @@ def _read(folder: Path, name: str, problems: list[str]) -> ParsedList:
                 columns = header
                 twice = [column for column in COLUMNS if header.count(column) > 1]
                 problems += [f"{location}: two columns are named {column}" for column in twice]
+                problems += [f"{location}: {message}" for message in _misspelt(header)]
                 continue
             columns = COLUMNS[: max(2, len(cells))]
         if len(cells) != len(columns):
@@ -251,6 +256,14 @@ def _delimiter(lines: Sequence[str]) -> str | None:
 
 def _is_header(cells: Sequence[str]) -> bool:
     return {"path", "label"} <= set(cells)
+
+
+def _misspelt(header: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with columns nearly named as optional ones."""
+    for wanted in ("split", "group"):
+        near = get_close_matches(wanted, header, cutoff=ALIKE)
+        for column in near if wanted not in header else ():
+            yield f'column "{column}" has no meaning; did you mean "{wanted}"?'
 
 
 def _class_name(label: str) -> str:

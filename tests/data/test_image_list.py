@@ -206,6 +206,21 @@ def test_odd_cells_are_located(folder):
     assert "path" in rejected(folder)[0]["own.csv:1"]
 
 
+def test_columns_that_are_nearly_split_or_group_are_errors(folder):
+    for header, column in (
+        ("path,label,split,gruop", "gruop"),
+        ("path,label,Splits,x", "splits"),
+        ("path,label,split,groups", "groups"),
+    ):
+        (folder / "own.csv").write_text("\n".join([header, *(f"{row},a" for row in rows())]))
+        with raises(DataError, "bad-layout", f'own.csv:1: column "{column}"'):
+            list_files(folder, BOTH, 3)
+    (folder / "own.csv").write_text(
+        "\n".join(["path,label,split,group_id", *(f"{row},a" for row in rows())])
+    )
+    assert list_files(folder, BOTH, 3).classes == NAMES
+
+
 def test_separate_lists_need_no_split_column(folder):
     plain = list_files(folder, BOTH, 3)
     for part in BOTH:
