@@ -11,6 +11,7 @@ from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -49,6 +50,17 @@ Listed = Annotated[
 def refusal(code: Code, message: str) -> PydanticCustomError:
     """Return a validator's error with a code other than `conflict`."""
     return PydanticCustomError("refusal", "{message}", {"code": code, "message": message})
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise refusal("malformed", "must be printable, without space around it")
+    return value
+
+
+PRINTABLE = AfterValidator(_printable)
+Title = Annotated[str, Field(min_length=1), PRINTABLE]
+"""A text of one line that is printed as it is."""
 
 
 class Model(BaseModel):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ltbench.config.base import LATER, NOTE, Model, Name, Spec
+from ltbench.config.base import LATER, NOTE, Model, Name, Spec, Title
 from ltbench.core.groups import ShotRule
 
 PathForm = Annotated[
@@ -192,7 +192,7 @@ class DatasetSpec(Spec):
     """
 
     name: Name
-    title: str = Field(json_schema_extra=NOTE)
+    title: Title = Field(json_schema_extra=NOTE)
     source: Source
     folder: str | None = Field(None, json_schema_extra=NOTE)
     train_folder: str = "train"

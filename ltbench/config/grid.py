@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
-from ltbench.config.base import Listed, Model, Name, one_or_many, refusal
+from ltbench.config.base import PRINTABLE, Listed, Model, Name, Title, one_or_many, refusal
 from ltbench.config.dataset import Split, TestedOn
 
 Ratio = Annotated[float, Field(ge=1)]
@@ -29,7 +29,7 @@ class Variant(Model):
         trials: keys of the trials by which the values of a tuned variant were chosen.
     """
 
-    label: str = Field(min_length=1, max_length=80)
+    label: Annotated[str, Field(min_length=1, max_length=80), PRINTABLE]
     method: Name
     hparams: dict[str, Any] = Field(default_factory=dict)
     init_from: str | None = None
@@ -49,13 +49,6 @@ class Variant(Model):
         """What its jobs depend on: all but the label and its origin."""
         own = (self.hparams, self.recipe, self.recipe_overrides)
         return (self.method, self.init_from, *own)
-
-    @field_validator("label")
-    @classmethod
-    def _printable(cls, value: str) -> str:
-        if not value.isprintable() or value != value.strip():
-            raise refusal("malformed", "must be printable, without space around it")
-        return value
 
 
 def _bare_methods(value: Any) -> Any:
@@ -114,7 +107,7 @@ class Grid(Model):
     """
 
     name: Name
-    title: str
+    title: Title
     headline: bool = False
     findings: bool = True
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1)

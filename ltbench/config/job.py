@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from ltbench.config.base import LATER, NOTE, Model, Name, Pooled, Spec, identity_of
+from ltbench.config.base import LATER, NOTE, Model, Name, Pooled, Spec, Title, identity_of
 from ltbench.config.dataset import DatasetSpec, Split
 from ltbench.config.keys import KEY_LENGTH, PROTOCOL, canonical, mapping_hash
 from ltbench.config.recipe import Recipe, StageRecipe
@@ -27,7 +27,7 @@ class Job(Model):
     SPECS: ClassVar[set[str]] = {"dataset", "recipe", "stage_recipe"}
     """The parts that many jobs share."""
 
-    label: str = Field(json_schema_extra=NOTE)
+    label: Title = Field(json_schema_extra=NOTE)
     recipe_name: str = Field(json_schema_extra=NOTE)
     dataset: Annotated[DatasetSpec, Pooled()]
     split: Split

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ltbench.config.base import LATER, NOTE, Model, Name, Spec, refusal
+from ltbench.config.base import LATER, NOTE, Model, Name, Spec, Title, refusal
 
 Augment = Literal["none", "flip", "crop", "crop_flip", "resized_crop", "resized_crop_flip"]
 
@@ -219,7 +219,7 @@ class Recipe(Spec):
     NOT_KEYED: ClassVar[set[str]] = {"stage1", "stage2"}  # a key has those of the job's own stage
 
     name: Name = Field(json_schema_extra=NOTE)
-    title: str = Field(json_schema_extra=NOTE)
+    title: Title = Field(json_schema_extra=NOTE)
     network: Name
     pretrained: Pretrained | None = Field(None, json_schema_extra=LATER)
     norm: Literal["batch", "group"] = "batch"
