@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, get_args
 
@@ -241,16 +241,16 @@ class RowFilter:
         for row in rows:
             for field, names in _names(row).items():
                 known[field] |= names
-        raise_all(
-            ONLY.at(field).problem(
-                "unknown-value",
-                f"the grid has no {field} {format_value(value)}",
-                did_you_mean(value, names),
-            )
-            for field, names in known.items()
-            for value in getattr(self, field)
-            if value not in names
-        )
+        raise_all(self.unknown(known))
+
+    def unknown(self, known: Mapping[str, Iterable[str]]) -> Iterator[Problem]:
+        """Yield the values that are no known name of their field."""
+        for field, names in known.items():
+            for value in getattr(self, field):
+                if value not in names:
+                    message = f"the grid has no {field} {format_value(value)}"
+                    hint = did_you_mean(value, names)
+                    yield ONLY.at(field).problem("unknown-value", message, hint)
 
 
 def _names(row: Run) -> dict[str, set[str]]:

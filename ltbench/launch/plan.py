@@ -1,6 +1,7 @@
 """Plans of grids, from the arguments of the command line."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -23,8 +24,8 @@ from ltbench.config.files import find_file, find_grid, missing_plugins, read_fil
 from ltbench.config.grid import Grid
 from ltbench.config.job import Job
 from ltbench.config.load import LoadedGrid, expand_datasets, load_recipe, read_grid_file
-from ltbench.config.overrides import Override, parse_only, parse_overrides
-from ltbench.config.planning import Plan, expand
+from ltbench.config.overrides import Override, RowFilter, parse_only, parse_overrides
+from ltbench.config.planning import BASELINE, Plan, expand
 from ltbench.config.recipe import Recipe
 from ltbench.config.registry import MethodRegistry, load_registry
 from ltbench.config.yaml_file import display
@@ -102,8 +103,9 @@ def read_grid(request: Request) -> tuple[LoadedGrid, MethodRegistry, tuple[Overr
     for text in request.sets:  # those that have a meaning are checked with the grid
         with collect_errors(problems):
             overrides += parse_overrides([text])
+    only = RowFilter()
     with collect_errors(problems):
-        parse_only(request.only)
+        only = parse_only(request.only)
     try:
         registry = read_registry(request.plugins)
     except ConfigError as error:  # which methods a grid may name is not known
@@ -114,9 +116,35 @@ def read_grid(request: Request) -> tuple[LoadedGrid, MethodRegistry, tuple[Overr
     try:
         grid = read_grid_file(request.grid, overrides, registry)
     except ConfigError as error:
-        raise ConfigError([*problems, *error.problems]) from None
+        problems += error.problems
+        naming = [override for override in overrides if override.target in ("grid", "dataset")]
+        with suppress(ConfigError):  # what the grid has is known if others are wrong
+            grid = read_grid_file(request.grid, naming, registry)
+            problems += _unknown_names(only, grid.grid, registry, naming)
+        raise ConfigError(problems) from None
+    if only != RowFilter():
+        problems += _unknown_names(only, grid.grid, registry, overrides)
     raise_all(problems)
     return grid, registry, overrides
+
+
+def _unknown_names(
+    only: RowFilter, grid: Grid, registry: MethodRegistry, overrides: Sequence[Override]
+) -> Iterator[Problem]:
+    """Yield values of a filter that no run can have."""
+    specs = expand_datasets(grid, overrides)
+    needed_for_ua = (BASELINE, registry[BASELINE].title)
+    known: dict[str, Iterable[str]] = {
+        "variant": {
+            *(name for v in grid.variants for name in (v.label, v.method, v.trial_of or v.label)),
+            *(needed_for_ua if "balanced" in grid.splits else ()),
+        },
+        "dataset": {name for spec in specs for name in (spec.name, spec.id)},
+        "recipe": {*grid.recipes, *(v.recipe for v in grid.variants if v.recipe)},
+        "split": set(grid.splits),
+        "seed": set(map(str, grid.seeds)),
+    }
+    yield from only.unknown(known)
 
 
 @gc_paused()

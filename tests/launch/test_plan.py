@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,43 @@ def test_all_problems_are_named_together():
         ("--set", "recipe.batch_size", "wrong-type"),
         ("--set", "hparams.NCMM.features", "unknown-variant"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ("hparams.LDAM-DRW.scal=1", "hparams.LDAM-DRW.scal"),
+        ("recipe.batch_size=many", "recipe.batch_size"),
+        ("recip.batch=1", ""),
+    ],
+)
+def test_wrong_overrides_hide_no_unknown_value_of_a_filter(wrong, place):
+    right = ("grid.seeds=[5]", "dataset.imbalance_ratio=10")
+    only = ("variant=LDAM-DRWW", "seed=5,6", "dataset=digits_r10,digit", "split=balanced")
+    found = problems_of(lambda: read_grid(Request("quickstart", (*right, wrong), only)))
+    assert [(p.file, p.path) for p in found] == [
+        ("--set", place),
+        ("--only", "variant"),
+        ("--only", "dataset"),
+        ("--only", "seed"),
+    ]
+    named = [re.findall('"(.*?)"', problem.message) for problem in found[1:]]
+    assert named == [["LDAM-DRWW"], ["digit"], ["6"]]
+
+
+def test_a_filter_may_name_what_ua_needs(tmp_path):
+    (tmp_path / "grid.yaml").write_text(BALANCED)
+    plan, _ = make_plan(Request(str(tmp_path / "grid.yaml"), only=("variant=Softmax",)))
+    assert [row.variant.label for row in plan.rows] == ["Softmax"]
+
+
+BALANCED = """\
+title: Without softmax
+datasets: [digits]
+recipes: [digits]
+splits: [longtailed, balanced]
+variants: [balanced_softmax]
+"""
 
 
 def test_a_plugin_that_cannot_be_used_hides_no_other_problem(tmp_path):
