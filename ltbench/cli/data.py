@@ -10,6 +10,7 @@ import typer
 from ltbench.cli.options import DataRoot, DatasetName
 from ltbench.cli.screen import console, print_text
 from ltbench.cli.verbs import Verbs, unless
+from ltbench.config.errors import Location, Problem, collect_errors, raise_all
 from ltbench.data.errors import DataError, OnBad
 
 if TYPE_CHECKING:
@@ -35,12 +36,23 @@ class Dataset:
     ] = None
 
     def spec(self) -> "DatasetSpec":
-        """Load the specification of the dataset."""
+        """Load the specification of the dataset.
+
+        Raises:
+            ConfigError: with all problems of its file and of --set.
+        """
         from ltbench.config.load import load_dataset
-        from ltbench.config.overrides import Target, parse_overrides
+        from ltbench.config.overrides import Override, Target, parse_overrides
 
         targets: tuple[Target, ...] = ("dataset",)
-        return load_dataset(self.name, parse_overrides(self.sets or (), targets))
+        problems: list[Problem] = []
+        overrides: tuple[Override, ...] = ()
+        with collect_errors(problems):
+            overrides = parse_overrides(self.sets or (), targets)
+        with collect_errors(problems):
+            spec = load_dataset(self.name, overrides)
+        raise_all(problems)
+        return spec
 
     def report(self) -> "DataReport":
         """Check the images of the dataset."""
@@ -72,7 +84,6 @@ def data_split(
     Every image file is decoded. Images of equal bytes stay together, and those of a list that have
     the same `group`.
     """
-    from ltbench.config.errors import Location
     from ltbench.data.files import expand_home
     from ltbench.data.train_test_split import (
         SPLIT_LIST,
@@ -133,7 +144,6 @@ def data_plot(
     dataset: Dataset,
 ) -> None:
     """Plot the number of training images per class."""
-    from ltbench.config.errors import Location
     from ltbench.data.describe import histogram, write_figure
 
     if figure is not None and figure.suffix not in FIGURES:

@@ -1,6 +1,6 @@
 """Verbs with groups of options and rules between options."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, cleandoc, signature
@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import typer
 from typer.core import TyperArgument, TyperCommand
 
-from ltbench.config.errors import Location, Problem, raise_all
+from ltbench.config.errors import Location, Problem, collect_errors, raise_all
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -97,9 +97,13 @@ class Verb(TyperCommand):
         """Check the rules and run the verb.
 
         Raises:
-            ConfigError: naming every option that has no effect.
+            ConfigError: naming every option that has no effect, and problems of the grid.
         """
-        raise_all(self._problems(ctx))
+        problems = list(self._problems(ctx))
+        if problems and isinstance(ctx.params.get("grid"), str):
+            with collect_errors(problems):
+                _check_grid(ctx.params)
+        raise_all(problems)
         return super().invoke(ctx)
 
     def _problems(self, ctx: Any) -> Iterator[Problem]:
@@ -116,6 +120,15 @@ class Verb(TyperCommand):
                 problem = rule.problem(_names(parameter)[0], value_of)
                 if problem is not None:
                     yield problem
+
+
+def _check_grid(values: Mapping[str, Any]) -> None:
+    """Read the grid that options name; errors as of `read_grid`."""
+    from ltbench.cli.options import Selection
+    from ltbench.launch.plan import read_grid
+
+    chosen = Selection(**{field.name: values.get(field.name) for field in fields(Selection)})
+    read_grid(chosen.request(values["grid"]))
 
 
 def _flatten_groups(function: Callable[..., None]) -> Callable[..., None]:

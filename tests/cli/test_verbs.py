@@ -62,6 +62,32 @@ def test_options_without_effect_are_refused(command, options):
 
 
 @pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        (
+            "run -g quickstrt --set foo=1 --partition x",
+            [
+                ("--partition", "no-effect"),
+                ("--set", "unknown-key"),
+                ("configs/grids", "unknown-grid"),
+            ],
+        ),
+        (
+            "plan -g none.yaml --wandb off",
+            [("--wandb", "no-effect"), ("none.yaml", "missing-file")],
+        ),
+        (
+            "data plot digts --set recipe.x=1",
+            [("--set", "no-effect"), ("configs/datasets", "unknown-dataset")],
+        ),
+    ],
+)
+def test_problems_of_options_hide_no_others(command, found):
+    problems = CliRunner().invoke(app, command.split()).exception.problems
+    assert [(problem.file, problem.code) for problem in problems] == found
+
+
+@pytest.mark.parametrize(
     "command",
     [
         "plan -g quickstart --max-parallel 1",
