@@ -209,5 +209,5 @@ def _print_block(
 def print_bad(bad: "Iterable[BadRecord]") -> None:
     """Warn of bad records, with the reason."""
     for record in bad:
-        message = printable(f"Record {record.name} is ignored: {record.described()}")
+        message = printable(f"Record {record.path} is ignored: {record.described()}")
         errors.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)

@@ -79,12 +79,24 @@ def validate(
         # JSON is the one strict mode in which a list may become a tuple.
         result = model.model_validate_json(json.dumps(merged), strict=True)
     except ValidationError as failure:
-        errors = [error for error in failure.errors(include_url=False) if not _echo(error)]
-        for path, alike in _by_path(errors, merged):
-            problems.append(_problem(model, path, alike, location, given))
+        problems += problems_of(model, failure, merged, location, given)
         raise ConfigError(sorted(problems, key=lambda p: p.line or 0)) from None
     raise_all(problems)
     return result
+
+
+def problems_of(
+    model: type[BaseModel],
+    failure: ValidationError,
+    value: Any,
+    location: Location,
+    given: Iterable[str] = (),
+) -> list[Problem]:
+    """Return the problems of a failed validation; other arguments as of `validate`."""
+    errors = [error for error in failure.errors(include_url=False) if not _echo(error)]
+    return [
+        _problem(model, path, alike, location, given) for path, alike in _by_path(errors, value)
+    ]
 
 
 def _too_large(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:

@@ -329,7 +329,7 @@ def _load_and_quarantine(store: RecordStore, console: Console) -> Loaded:
     for bad in loaded.bad:
         target = store.quarantine(bad)
         action = f"was moved to {target}" if target else "is ignored"
-        message = printable(f"Record {bad.name} {action}: {bad.described()}")
+        message = printable(f"Record {bad.path} {action}: {bad.described()}")
         console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
         moved = moved or target is not None
     return store.load() if moved else loaded

@@ -18,6 +18,7 @@ from ltbench.config.base import SpecPool
 from ltbench.config.codes import Code
 from ltbench.config.errors import Location, with_code
 from ltbench.config.job import Job
+from ltbench.config.validation import problems_of
 from ltbench.core.files import write_atomically
 from ltbench.core.garbage import gc_paused
 from ltbench.runs.errors import RecordError
@@ -180,11 +181,8 @@ def read_record(path: Path, pool: SpecPool | None = None) -> Record:
     try:
         return Record.model_validate_json(text, strict=True, context=pool)
     except ValidationError as error:
-        problems = (
-            ".".join(map(str, problem["loc"])) + ": " + problem["msg"]
-            for problem in error.errors(include_url=False, include_context=False)
-        )
-        raise RecordError("; ".join(problems)) from error
+        problems = problems_of(Record, error, values, Location(""))
+        raise RecordError("; ".join(map(str, problems))) from error
 
 
 class RecordStore:

@@ -6,9 +6,12 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from ltbench.cli.screen import print_bad
+from ltbench.runs.store import BadRecord
 from tests.support import processes
 
 LOCALES = {
@@ -150,3 +153,10 @@ def test_on_a_terminal_best_is_bold_and_second_underlined():
     for style in ("1", "4"):
         assert re.search(rf"\x1b\[{style}m *10\.0\x1b\[0m", text)
     assert "\x1b[2J" not in text
+
+
+def test_a_bad_record_is_named_with_its_folder(capsys):
+    bad = BadRecord(Path("runs/records/a.json"), "a.json", "run", "is empty")
+    print_bad([bad])
+    said = capsys.readouterr().err
+    assert said == "Record runs/records/a.json is ignored: is empty [invalid-record]\n"

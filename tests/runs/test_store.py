@@ -162,10 +162,14 @@ BROKEN = {
     "infinite": (lambda t: t.replace('"ece": 0.0', '"ece": 1e999'), "invalid-record", "finite"),
     "text number": (
         lambda t: t.replace('"threads": 1', '"threads": "1"'),
-        *("invalid-record", "environment.threads"),
+        *("invalid-record", 'environment.threads: expected a whole number, got "1"'),
     ),
-    "moved seed": (lambda t: t.replace('"seed": 0', '"seed": 3'), "invalid-record", "key"),
-    "missing": (lambda t: t.replace('"steps": 3, ', ""), "invalid-record", "training.steps"),
+    "moved seed": (lambda t: t.replace('"seed": 0', '"seed": 3'), "invalid-record", "not the key"),
+    "missing": (
+        lambda t: t.replace('"steps": 3, ', ""),
+        "invalid-record",
+        "training.steps: is missing",
+    ),
 }
 
 
