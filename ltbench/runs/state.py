@@ -207,11 +207,19 @@ def _state(
         return JobState("stale", f"its record is of {_difference(old, job)} ({old.key})")
     if scheduled is not None:
         return JobState("missing", f"Slurm job {scheduled.job_id} is over and left no record")
+    return JobState("missing", _progress_left(job, run_dir))
+
+
+def _progress_left(job: Job, run_dir: RunDirectory) -> str:
+    """Describe what earlier attempts of a job left."""
+    folder = run_dir.job(job.key)
+    if record_path(run_dir.records, job).exists():
+        return "its record is invalid, will start again"
     if any(folder.checkpoints.glob("*.pt")):
-        return JobState("missing", "interrupted, will resume")
+        return "interrupted, will resume"
     if folder.log.exists():
-        return JobState("missing", "interrupted before a checkpoint, will start again")
-    return JobState("missing", "never trained")
+        return "interrupted before a checkpoint, will start again"
+    return "never trained"
 
 
 def _difference(old: Job, job: Job) -> str:

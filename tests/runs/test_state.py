@@ -81,6 +81,15 @@ def test_states_from_never_trained_to_done(plan, run_dir):
     assert state(plan, run_dir, softmax) == ("done", "run record")
 
 
+def test_an_invalid_record_is_named(plan, run_dir):
+    job = plan.jobs[key(plan, "Softmax")]
+    finish(run_dir, job)
+    run_dir.job(job.key).log.touch()
+    record_path(run_dir.records, job).write_text("{")
+    expected = ("missing", "its record is invalid, will start again")
+    assert state(plan, run_dir, job.key) == expected
+
+
 def test_a_job_that_runs_on_another_machine_names_it(plan, run_dir):
     softmax = key(plan, "Softmax")
     with run_dir.job(softmax).hold() as held:
