@@ -24,6 +24,9 @@ from ltbench.data.split import make_split
 BAR = 40
 """Characters of the longest bar of the histogram."""
 
+NATURAL = "none, as of any natural imbalance: no UA and RA"
+"""Why a dataset has no balanced split."""
+
 COLORS = {"many": "#4477aa", "medium": "#ccbb44", "few": "#ee6677"}
 
 
@@ -81,11 +84,12 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
     raw = load_raw_dataset(spec, data_root)
     plain = spec.model_copy(update={"auxiliary": None})
     longtailed = make_split(plain, raw, "longtailed")
-    balanced, reason = None, None
-    try:
-        balanced = make_split(plain, raw, "balanced")
-    except DataError as error:
-        reason = str(error)
+    balanced, reason = None, None if spec.has_balanced_counterpart else NATURAL
+    if spec.has_balanced_counterpart:
+        try:
+            balanced = make_split(plain, raw, "balanced")
+        except DataError as error:
+            reason = str(error)
     return DataReport(
         spec=spec,
         root=resolve_root(data_root).absolute(),

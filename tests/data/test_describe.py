@@ -62,11 +62,24 @@ def test_gini_is_half_the_relative_mean_difference():
 
 
 def test_a_missing_balanced_split_has_a_reason(root, make_spec):
-    report = check(make_spec(), root)
+    spec = make_spec(imbalance_type="exponential", imbalance_ratio=6, max_per_class=6)
+    report = check(spec, root)
     assert report.balanced_per_class is None
     assert "class c has 2 images" in report.no_balanced_counterpart
     assert report.no_balanced_counterpart in describe(report)
     assert "(not pinned)" in describe(report)
+
+
+@pytest.mark.parametrize("sizes", ["equal", "unequal"])
+def test_natural_imbalance_has_no_balanced_split(sizes, root, make_spec):
+    if sizes == "equal":
+        for path in (*root.glob("toy/train/a/[2-5].png"), *root.glob("toy/train/b/[23].png")):
+            path.unlink()
+    report = check(make_spec(), root)
+    assert (report.balanced_per_class, report.balanced_hash) == (None, None)
+    (line,) = (line for line in describe(report).splitlines() if line.startswith("balanced split"))
+    assert "natural" in line
+    assert "class" not in line
 
 
 def test_histogram_is_to_scale_and_printable(root, make_spec):
