@@ -15,6 +15,7 @@ from typing import Any
 
 from ltbench.config.keys import content_hash
 from ltbench.data.errors import DataError
+from ltbench.data.image_formats import SUFFIXES
 
 MANIFEST = "manifest.json"
 
@@ -52,6 +53,8 @@ def read_lines(path: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"{path.name} cannot be read: {error.strerror}", "unreadable") from None
     except UnicodeDecodeError as error:
+        if path.suffix.lower() in SUFFIXES:
+            raise DataError(f"{path.name} is an image, not a list", "unreadable") from None
         line = data.count(b"\n", 0, error.start) + 1
         message = f"{path.name}:{line}: is not text in UTF-8: save the file as UTF-8"
         raise DataError(message, "unreadable") from None

@@ -173,7 +173,8 @@ def _read(folder: Path, name: str, problems: list[str]) -> ParsedList:
             problems.append(f"{location}: has no path or no label")
         elif split is not None and split not in get_args(Part):
             hint = did_you_mean(split, get_args(Part))
-            problems.append(f'{location}: unknown split "{split}"' + (f"; {hint}" if hint else ""))
+            hint = f"; {hint}" if hint else ""
+            problems.append(f'{location}: unknown split "{split}"{hint}{_header_hint(location)}')
         else:
             label = normalize("NFC", row["label"])
             rows.append(ListRow(location, row["path"], label, split, row.get("group")))
@@ -322,6 +323,8 @@ def _files(
                 problems.append(f"{location}: {path} is {OUTSIDE}")
             elif problem := leads_outside(file, root):
                 problems.append(f"{location}: {path} {problem}")
+            elif file.is_dir():
+                problems.append(f"{location}: {path} is a folder, not an image")
             elif not file.is_file():
                 problems.append(f"{location}: file {path} is missing{_hint(path, location)}")
             elif seen.setdefault(inside := str(real.relative_to(root)), location) != location:
@@ -337,4 +340,9 @@ def _hint(path: str, location: str) -> str:
     """Return what may be wrong with the path of a missing file."""
     if "\\" in path:
         return " (folders are separated by /)"
+    return _header_hint(location)
+
+
+def _header_hint(location: str) -> str:
+    """Return what a header needs, for the first line."""
     return f" (a header line needs {' and '.join(COLUMNS[:2])})" if location.endswith(":1") else ""

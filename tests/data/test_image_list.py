@@ -10,7 +10,7 @@ from ltbench.config.recipe import Recipe
 from ltbench.data.cache_building import build_cache
 from ltbench.data.errors import DataError
 from ltbench.data.image_cache import open_images
-from ltbench.data.image_list import list_files
+from ltbench.data.image_list import list_files, list_unsplit
 from ltbench.data.sources import load_raw_dataset, measure_fingerprint
 from ltbench.data.split import make_split
 from tests.support.errors import raises
@@ -274,12 +274,24 @@ def test_invalid_lines(folder):
     (folder / "own.csv").write_text("\n".join(lines))
     lines, _ = rejected(folder)
     assert '"part"' in lines["own.csv:1"]
+    assert "header" in lines["own.csv:1"]
     assert "field limit" in lines["own.csv:2"]
     assert "no path" in lines["own.csv:3"]
     (folder / "own.csv").write_text("\n".join(["file,kind", "images/ant/train 0.jpg,ant"]))
     _, text = rejected(folder, {"train": "own.csv", "test": "other.csv"})
     assert "file file is missing" in text
     assert "header" in text
+
+
+def test_folders_in_a_list_are_no_missing_files(folder):
+    (folder / "own.csv").write_text("\n".join([*rows(), "images/cow,cow,train"]))
+    lines, _ = rejected(folder)
+    assert "folder" in lines[f"own.csv:{len(rows()) + 1}"]
+
+
+def test_an_image_is_no_list(folder):
+    with raises(DataError, "bad-layout", "train 0.jpg is an image"):
+        list_unsplit(folder / "images/ant/train 0.jpg")
 
 
 def test_all_missing_files_are_named(folder):
