@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ltbench.config.base import Model
-from ltbench.config.errors import Location, did_you_mean, format_value, join_or
+from ltbench.config.errors import Location, did_you_mean, format_value
 from ltbench.config.job import Job
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import read_yaml
@@ -70,7 +70,7 @@ def find_hardware(name: str) -> Hardware:
     """
     known = {each.name: each for each in hardware_table().hardware}
     if name not in known:
-        message = f"{format_value(name)} is unknown, known are {join_or(known)}"
+        message = f"unknown hardware {format_value(name)}"
         raise Location("--hardware").error("unknown-value", message, did_you_mean(name, known))
     return known[name]
 
