@@ -273,6 +273,12 @@ class DatasetSpec(Spec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _digits(self) -> Self:
+        if (self.source == "digits") != (self.test_per_class is not None):
+            raise ValueError('test_per_class and the source "digits" need each other')
+        return self
+
     @property
     def has_validation_images(self) -> bool:
         """Whether the dataset comes with validation images."""

@@ -55,11 +55,6 @@ def load_raw_dataset(
             classes, or not the pinned fingerprint.
     """
     root = resolve_root(data_root)
-    if (spec.source == "digits") != (spec.test_per_class is not None):
-        raise DataError(
-            f"{spec.name}: test_per_class is required for digits and for no other source",
-            "conflict",
-        )
     if spec.test_per_class is not None:
         raw = _digits(spec.test_per_class)
     elif spec.source in INDEXED:

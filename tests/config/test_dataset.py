@@ -19,10 +19,17 @@ BAD = {"on_bad": "skip", "train": 3, "hash": "0" * 64}
     ],
 )
 def test_bad_images_are_training_images_of_any_size_or_black(changes):
-    own = load_dataset("digits").model_dump() | {"source": "image_folder", "sizes": "any"}
+    changed = {"source": "image_folder", "sizes": "any", "test_per_class": None}
+    own = load_dataset("digits").model_dump() | changed
     assert DatasetSpec(**own | {"bad_images": BAD}).bad_images.total == 3
     with pytest.raises(ValidationError):
         DatasetSpec(**own | {"bad_images": BAD} | changes)
+
+
+@pytest.mark.parametrize("changes", [{"test_per_class": None}, {"source": "image_folder"}])
+def test_digits_alone_have_test_images_per_class(changes):
+    with pytest.raises(ValidationError):
+        DatasetSpec(**load_dataset("digits").model_dump() | changes)
 
 
 def test_a_split_seed_is_one_of_numpys_generator():

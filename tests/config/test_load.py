@@ -465,7 +465,7 @@ def test_an_open_set_has_images_of_the_same_shape(project):
                 assert load(file.stem).open_set == name
             else:
                 found = problems(lambda load=load, file=file: load(file.stem))
-                assert found == [(f"configs/{path}:9", "open_set", code)]
+                assert found == [(f"configs/{path}:10", "open_set", code)]
 
 
 def test_an_open_set_moves_no_key(project):

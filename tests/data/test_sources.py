@@ -45,13 +45,6 @@ def test_all_differences_from_the_configuration_are_reported(digits):
         load_raw_dataset(wrong)
 
 
-def test_test_per_class_is_for_digits(digits, make_spec):
-    with raises(DataError, "conflict", "test_per_class"):
-        load_raw_dataset(digits.model_copy(update={"test_per_class": None}))
-    with raises(DataError, "conflict", "test_per_class"):
-        load_raw_dataset(make_spec(test_per_class=5))
-
-
 @pytest.mark.parametrize("name", ["cifar10", "fashion_mnist", "cifar10_jpeg"])
 def test_a_missing_root_is_one_clear_error(name, tmp_path):
     spec = load_dataset(name).model_copy(update={"fingerprint": None})

@@ -156,7 +156,7 @@ def test_records_of_other_settings_and_versions_are_stale(plan, run_dir):
     assert edited.key in reason
     record_path(run_dir.records, edited).unlink()
     bad = {"on_bad": "skip", "train": 3, "hash": "0" * 64}
-    files = {"source": "image_folder", "sizes": "any", "bad_images": bad}
+    files = {"source": "image_folder", "sizes": "any", "test_per_class": None, "bad_images": bad}
     fewer = changed(job, dataset=job.dataset.model_dump() | files)
     finish(run_dir, fewer)
     status, reason = state(plan, run_dir, softmax)

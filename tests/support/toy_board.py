@@ -40,8 +40,11 @@ def dataset(**changes):
         "imbalance_type": "exponential",
         "imbalance_ratio": 40,
         "shot_rule": "shots",
+        **changes,
     }
-    return DatasetSpec(**{**values, **changes})
+    if values["source"] == "digits":
+        values.setdefault("test_per_class", 8)
+    return DatasetSpec(**values)
 
 
 def recipe(**changes):

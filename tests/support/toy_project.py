@@ -47,6 +47,7 @@ channels: 1
 normalization: {mean: [0.3], std: [0.4]}
 imbalance_type: exponential
 imbalance_ratio: 20
+test_per_class: 8
 """
 
 RECIPE = """\
