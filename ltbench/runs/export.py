@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltbench.config.base import Model
-from ltbench.config.errors import Location, did_you_mean, format_value
+from ltbench.config.errors import (
+    Location,
+    Problem,
+    collect_errors,
+    did_you_mean,
+    format_value,
+    raise_all,
+)
 from ltbench.config.job import Job
 from ltbench.config.keys import file_hash
 from ltbench.config.validation import validate
@@ -148,31 +155,42 @@ def read_export(folder: Path) -> Export:
     """Read an exported run and check that its parts match.
 
     Raises:
-        ConfigError: naming every problem with its configuration.
-        RecordError: if its record is invalid, or other parts do not match it.
+        ConfigError: naming every problem with its configuration, if that alone is invalid.
+        RecordError: naming everything that is wrong with its parts.
     """
     if not (folder / RECORD).is_file():
         message = "is no folder" if not folder.is_dir() else f"has no {RECORD}"
         raise Location(display(folder)).error(
             "missing-file", f"{message}; expected a folder written by `ltbench results export`"
         )
+    bad: list[RecordError] = []
     try:
         record = read_record(folder / RECORD)
     except RecordError as error:
-        raise RecordError(f"{folder / RECORD}: {error}", error.code) from error
-    value, locate = read_yaml(folder / CONFIG)
-    config = validate(ExportConfig, value, Location(display(folder / CONFIG), locate))
-    if config.job.key != record.key:
-        raise RecordError(
-            f"{folder / CONFIG} is of job {config.job.key}, its record {record.key}", "mismatch"
-        )
-    if config.classes is not None and len(config.classes) != record.job.dataset.classes:
-        raise RecordError(
-            f"{folder / CONFIG} names {len(config.classes)} classes, the dataset has "
-            f"{record.job.dataset.classes}",
-            "mismatch",
-        )
+        bad.append(RecordError(f"{folder / RECORD}: {error}", error.code))
     weights = folder / WEIGHTS
-    if not weights.is_file() or file_hash(weights) != record.weights.sha256:
-        raise RecordError(f"{weights} is missing, or not the weights of the record", "mismatch")
+    if not weights.is_file() or (not bad and file_hash(weights) != record.weights.sha256):
+        message = f"{weights} is missing, or not the weights of the record"
+        bad.append(RecordError(message, "mismatch"))
+    problems: list[Problem] = []
+    with collect_errors(problems):
+        value, locate = read_yaml(folder / CONFIG)
+        config = validate(ExportConfig, value, Location(display(folder / CONFIG), locate))
+    if bad:
+        raise RecordError.joined([*bad, *(RecordError(str(p), p.code) for p in problems)])
+    raise_all(problems)
+    _check_config(folder / CONFIG, config, record)
     return Export(config, record, weights)
+
+
+def _check_config(path: Path, config: ExportConfig, record: Record) -> None:
+    """Check that a configuration is that of a record."""
+    bad: list[RecordError] = []
+    if config.job.key != record.key:
+        message = f"{path} is of job {config.job.key}, its record {record.key}"
+        bad.append(RecordError(message, "mismatch"))
+    if config.classes is not None and len(config.classes) != record.job.dataset.classes:
+        message = f"{path} names {len(config.classes)} classes, the dataset has "
+        bad.append(RecordError(f"{message}{record.job.dataset.classes}", "mismatch"))
+    if bad:
+        raise RecordError.joined(bad)

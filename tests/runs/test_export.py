@@ -98,6 +98,24 @@ def test_invalid_and_mismatched_parts_are_refused(exported, spoil, code):
         read_export(folder)
 
 
+def test_all_damaged_parts_are_named_at_once(exported):
+    folder, _ = exported
+    (folder / RECORD).write_text("[]")
+    (folder / WEIGHTS).unlink()
+    text = (folder / CONFIG).read_text()
+    (folder / CONFIG).write_text(f"{text}other: 1\n")
+    with raises(RecordError, "several", RECORD, WEIGHTS, CONFIG):
+        read_export(folder)
+
+
+def test_a_configuration_of_another_job_and_classes_is_named_once(exported):
+    folder, _ = exported
+    text = (folder / CONFIG).read_text()
+    (folder / CONFIG).write_text(text.replace("seed: 0", "seed: 5").replace("- f\n", ""))
+    with raises(RecordError, "mismatch", "job", "5 classes"):
+        read_export(folder)
+
+
 def test_a_folder_that_is_no_export_is_an_error(tmp_path):
     for folder in (tmp_path / "none", tmp_path):
         (problem,) = problems_of(lambda folder=folder: read_export(folder))
