@@ -15,13 +15,19 @@ from ltbench.cli.options import (
     OnlyRows,
     RecordsDir,
     existing,
-    missing_files,
     missing_records,
 )
 from ltbench.cli.screen import print_bad, print_text
-from ltbench.cli.tables import FINDINGS, RESULTS, read_leaderboard, trained_grids, write_results
+from ltbench.cli.tables import (
+    FINDINGS,
+    RESULTS,
+    read_leaderboard,
+    source_problems,
+    trained_grids,
+    write_results,
+)
 from ltbench.cli.verbs import Verbs
-from ltbench.config.errors import Location, Problem, collect_errors, raise_all
+from ltbench.config.errors import Location, raise_all
 from ltbench.data.errors import printable
 
 EXPORTS = Path("exports")
@@ -122,7 +128,7 @@ def results_verify(
     from ltbench.report.figure_cache import draw_figures
     from ltbench.runs.store import RecordStore
 
-    raise_all(_option_problems(records, findings, readme))
+    raise_all(missing_records(records) + source_problems(findings, readme, FINDINGS, README))
     loaded = RecordStore(records).load()
     plans = [inputs.plan(name) for name in trained_grids(loaded)]
     methods = inputs.methods().methods
@@ -147,15 +153,3 @@ def results_verify(
         print_text(f"{counts}: {len(disagreements)} disagreements.")
         raise typer.Exit(1)
     print_text(f"{counts} agree.")
-
-
-def _option_problems(records: Path, findings: Path, readme: Path) -> list[Problem]:
-    """Return the problems of --records, --findings and --readme."""
-    from ltbench.report.readme import check_markers
-
-    problems = missing_records(records)
-    problems += missing_files({"--findings": findings, "--readme": readme}, FINDINGS, README)
-    if readme.exists():
-        with collect_errors(problems):
-            check_markers(readme)
-    return problems

@@ -106,7 +106,6 @@ def leaderboard(
 def _option_problems(formats: Sequence[str], findings: Path, readme: Path | None) -> list[Problem]:
     """Return the problems of --format, --findings and --readme."""
     from ltbench.report.formats import FORMATS
-    from ltbench.report.readme import check_markers
 
     known = [*FORMATS, SVG]
     problems = [
@@ -116,7 +115,18 @@ def _option_problems(formats: Sequence[str], findings: Path, readme: Path | None
         for name in formats
         if name not in known
     ]
-    problems += missing_files({"--findings": findings, "--readme": readme}, FINDINGS)
+    return problems + source_problems(findings, readme, FINDINGS)
+
+
+def source_problems(findings: Path, readme: Path | None, *defaults: Path) -> list[Problem]:
+    """Return the problems of --findings and --readme; defaults may be missing."""
+    from ltbench.analysis.findings import load_findings
+    from ltbench.report.readme import check_markers
+
+    problems = missing_files({"--findings": findings, "--readme": readme}, *defaults)
+    if findings.is_file():
+        with collect_errors(problems):
+            load_findings(findings)
     if readme is not None and readme.is_file():
         with collect_errors(problems):
             check_markers(readme)

@@ -207,6 +207,18 @@ def test_records_that_are_not_there_are_not_verified(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "command", ["results verify --records .", "leaderboard --published-only --to board"]
+)
+def test_problems_of_findings_and_readme_are_named_together(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("findings.yaml").write_text("findigs: []")
+    Path("own.md").write_text("without markers")
+    words = ["--findings", "findings.yaml", "--readme", "own.md"]
+    result = CliRunner().invoke(app, [*command.split(), *words])
+    assert {problem.file for problem in result.exception.problems} == {"findings.yaml", "own.md"}
+
+
+@pytest.mark.parametrize(
     ("splits", "noted"), [("longtailed,balanced", True), ("longtailed", False)]
 )
 def test_a_balanced_split_that_there_is_not_is_noted(splits, noted):
