@@ -21,6 +21,7 @@ def grid_problems(
     recipes: Mapping[str, Recipe],
     registry: MethodRegistry,
     resolver: HParamResolver,
+    location: Location,
 ) -> Iterator[Problem]:
     """Yield what in a grid does not go together.
 
@@ -28,7 +29,6 @@ def grid_problems(
     kind of images, pre-training that no variant starts from, and variants that learn from the
     images to test on.
     """
-    location = Location(f"grid {grid.name}")
     yield from _same_ids(datasets, location.at("datasets"))
     yield from _other_networks(grid, recipes, location.at("variants"))
     for dataset, recipe in product(datasets, recipes.values()):

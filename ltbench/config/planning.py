@@ -125,6 +125,7 @@ class _Expander:
         present: Present,
         overrides: tuple[str, ...],
         resolver: HParamResolver,
+        location: Location,
     ) -> None:
         self.grid = grid
         self.registry = registry
@@ -132,6 +133,7 @@ class _Expander:
         self.resolver = resolver
         self.present = present
         self.overrides = overrides
+        self.location = location
         self.jobs: dict[str, Job] = {}
         self.stages: dict[tuple[_Context, str], tuple[str, ...] | None] = {}  # None: in progress
         self.datasets: dict[tuple[str, Auxiliary | None], DatasetSpec] = {}
@@ -165,8 +167,8 @@ class _Expander:
         keys = self.stages.get(memo, ())
         if keys is None:
             circle = ", ".join(map(format_value, [*self.in_progress, variant.label]))
-            location = Location(f"grid {self.grid.name}").at("variants")
-            raise location.error("cycle", f"variants start from each other: {circle}")
+            message = f"variants start from each other: {circle}"
+            raise self.location.at("variants").error("cycle", message)
         if not keys:
             self.stages[memo] = None
             self.in_progress.append(variant.label)
@@ -291,7 +293,7 @@ class _Expander:
         """Return the recipe of a variant in a context."""
         recipe = self.recipes[variant.recipe] if variant.recipe else context.recipe
         if variant.recipe_overrides:
-            here = Location(f"grid {self.grid.name}").at("variants", variant.label)
+            here = self.location.at("variants", variant.label)
             recipe = change_recipe(recipe, variant.recipe_overrides, here)
         batch_size = max(int(recipe.batch_size * context.batch_share), 1)
         if batch_size == recipe.batch_size:
@@ -341,6 +343,7 @@ def expand(
     present: Present = lambda _dataset: get_args(ClassSubset),
     overrides: tuple[str, ...] = (),
     resolver: HParamResolver | None = None,
+    location: Location | None = None,
 ) -> Plan:
     """Return the planned runs and jobs of a grid.
 
@@ -355,13 +358,15 @@ def expand(
         present: groups of a dataset that have classes.
         overrides: what the command line changed, for the record.
         resolver: of hyper-parameters; by default with the rules of configs/methods.
+        location: where the grid was written, for messages; by default its name.
 
     Raises:
         ConfigError: naming the problems of the grid, or a circle of variants.
     """
     resolver = resolver or HParamResolver(registry)
-    raise_all(grid_problems(grid, datasets, recipes, registry, resolver))
-    expander = _Expander(grid, registry, recipes, present, overrides, resolver)
+    location = location or Location(f"grid {grid.name}")
+    raise_all(grid_problems(grid, datasets, recipes, registry, resolver, location))
+    expander = _Expander(grid, registry, recipes, present, overrides, resolver, location)
     bases = [recipes[name] for name in grid.recipes]
     rows: list[PlannedRun] = []
     for dataset, recipe, split, seed in product(datasets, bases, grid.splits, grid.seeds):

@@ -191,6 +191,7 @@ def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, Meth
         present,
         tuple(override.text for override in overrides),
         loaded.resolver,
+        loaded.location,
     )
     if not plan.rows:
         message = "no dataset has a balanced counterpart: the grid has no runs"

@@ -48,7 +48,7 @@ def test_starts_in_a_circle(project):
         "{label: A, method: crt, init_from: B}", "{label: B, method: lws, init_from: A}"
     )
     said = refused(project, grid)
-    assert printed(said) == [("grid grid", "variants", "cycle")]
+    assert printed(said) == [("grid.yaml:4", "variants", "cycle")]
     assert '"A", "B", "A"' in said
 
 
@@ -56,7 +56,8 @@ def test_a_recipe_with_another_network(project):
     recipe = (project.folder / "configs/recipes/tiny.yaml").read_text()
     project.write("configs/recipes/large.yaml", recipe.replace("resnet8", "resnet20"))
     grid = project.grid("softmax", "{label: cRT, method: crt, recipe: large}")
-    assert printed(refused(project, grid)) == [("grid grid", "variants[1].recipe", "conflict")]
+    found = [("grid.yaml:6", "variants[1].recipe", "conflict")]
+    assert printed(refused(project, grid)) == found
 
 
 def test_a_batch_larger_than_the_split(project):

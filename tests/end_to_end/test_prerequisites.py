@@ -88,7 +88,7 @@ def test_they_are_published_with_the_jobs_that_depend_on_them(project):
 def test_unused_pretraining_is_refused(project):
     alone = project.grid("softmax", VARIANTS[3], name="alone")
     said = project.verb("plan", alone, code=2, torch=False).stderr
-    assert printed(said) == [("grid alone", "variants[1]", "no-effect")]
+    assert printed(said) == [("alone.yaml:6", "variants[1]", "no-effect")]
 
 
 def test_an_override_leaves_it_out_of_the_tables_too(project):

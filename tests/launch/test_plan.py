@@ -263,6 +263,17 @@ def test_images_are_resized_to_about_the_image_size():
 
 
 @pytest.mark.usefixtures("own")
+def test_what_does_not_go_together_is_located_in_the_grid():
+    head = GRID[: GRID.index("variants:")] + "variants:\n  - softmax\n  - "
+    for variant, found in (
+        ("ssp", ("own.yaml:6", "variants[1]", "no-effect")),
+        ("{label: A, method: crt, init_from: A}", ("own.yaml:4", "variants", "cycle")),
+    ):
+        Path("own.yaml").write_text(f"{head}{variant}\n")
+        assert problems(lambda: make_plan(Request("own.yaml"))) == [found]
+
+
+@pytest.mark.usefixtures("own")
 def test_a_grid_without_runs_is_refused():
     Path("own.yaml").write_text(f"{GRID}splits: [balanced]\n")
     (problem,) = problems_of(lambda: make_plan(Request("own.yaml")))
