@@ -35,7 +35,9 @@ class Variant(Model):
     init_from: str | None = None
     recipe: Name | None = None
     recipe_overrides: dict[str, Any] = Field(default_factory=dict)
-    sweep: dict[str, Annotated[Listed[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    sweep: dict[str, Annotated[Listed[Any], Field(min_length=1)]] = Field(
+        default_factory=dict, min_length=1
+    )
     trial_of: str | None = None
     trials: Listed[str] = ()
 

@@ -26,15 +26,21 @@ def grid_problems(
     """Yield what in a grid does not go together.
 
     These are datasets of one id, variants with another network than the grid, recipes for another
-    kind of images, pre-training that no variant starts from, and variants that learn from the
-    images to test on.
+    kind of images, pre-training that no variant starts from, trials on test images, and variants
+    that learn from the images to test on.
     """
     yield from _same_ids(datasets, location.at("datasets"))
     yield from _other_networks(grid, recipes, location.at("variants"))
     for dataset, recipe in product(datasets, recipes.values()):
         yield from _image_sizes(dataset, recipe, location.at("recipes"))
     yield from _unused_pretraining(grid, registry, location.at("variants"))
+    trials = any(variant.trial_of for variant in grid.variants)
     for dataset in datasets:
+        if trials and dataset.tested_on == "test":
+            message = (
+                f"{dataset.id} needs `tested_on: auxiliary` for trials: no value is chosen on "
+            )
+            yield location.at("datasets").problem("conflict", f"{message}test images")
         if dataset.tested_on == "auxiliary":
             yield from _trained_on_tested(
                 grid, dataset, registry, resolver, location.at("variants")

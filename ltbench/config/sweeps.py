@@ -22,7 +22,7 @@ def trials_of(values: dict[str, Any], location: Location) -> list[Values]:
         location: where they were written.
 
     Raises:
-        ConfigError: naming what is wrong with the variant, or values that are given besides.
+        ConfigError: naming what is wrong with the variant, and values given besides or twice.
     """
     variant = validate(Variant, values, location)
     given, swept = {**variant.hparams, **variant.recipe_overrides}, location.at("sweep")
@@ -30,6 +30,12 @@ def trials_of(values: dict[str, Any], location: Location) -> list[Values]:
         swept.at(name).problem("conflict", f"is also given as {format_value(given[name])}")
         for name in variant.sweep
         if name in given
+    )
+    raise_all(
+        swept.at(name, i).problem("duplicate", f"is given twice: {format_value(value)}")
+        for name, tried in variant.sweep.items()
+        for i, value in enumerate(tried)
+        if value in tried[:i]
     )
     base = joined({k: (v, location.at(k)) for k, v in values.items() if k != "sweep"}, location)
     words = _short_names(variant)

@@ -107,16 +107,14 @@ def test_the_cost_of_trials_is_that_of_the_tuned_variant(toy, trials):
 
 
 @pytest.mark.parametrize(
-    ("change", "path", "code"),
+    ("listed", "path", "code"),
     [
-        ({"variants": [{"label": "A", "method": "softmax"}]}, "", "no-effect"),
-        ({"dataset": {"tested_on": "test"}}, "datasets", "conflict"),
-        ({"variants": [*variants(), *variants(("margin 0.4",), "B")]}, "variants", "conflict"),
+        ([{"label": "A", "method": "softmax"}], "", "no-effect"),
+        ([*variants(), *variants(("margin 0.4",), "B")], "variants", "conflict"),
     ],
 )
-def test_grids_that_no_values_can_be_chosen_by_are_refused(toy, change, path, code):
-    spec = toy.dataset(**{"tested_on": "auxiliary", **change.get("dataset", {})})
-    plan = toy.plan(change.get("variants", variants()), splits=("longtailed",), dataset=spec)
+def test_grids_that_no_values_can_be_chosen_by_are_refused(toy, listed, path, code):
+    plan = toy.plan(listed, splits=("longtailed",), dataset=dataset(toy))
     found = toy.stored(*(toy.record(job, (1,) * 6) for job in plan.jobs.values()))
     assert problems(lambda: tunings(plan, found)) == [("grid toy_grid", path, code)]
 

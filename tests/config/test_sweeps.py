@@ -4,7 +4,7 @@ import pytest
 
 from ltbench.config.load import load_grid
 from ltbench.config.overrides import parse_only
-from tests.config.test_planning import plan
+from tests.config.test_planning import DIGITS, plan
 from tests.support.errors import problems
 from tests.support.toy_project import GRID
 
@@ -56,6 +56,8 @@ def test_a_variant_set_may_sweep(project):
         ("sweep: {deferred: []}", "sweep.deferred", "out-of-range"),
         ("sweep: {deferred: drw}", "sweep.deferred", "wrong-type"),
         ("sweep: [drw]", "sweep", "wrong-type"),
+        ("sweep: {}", "sweep", "out-of-range"),
+        ("sweep: {scale: [1, 2, 1.0]}", "sweep.scale[2]", "duplicate"),
         ("hparams: {deferred: drw}, sweep: {deferred: [none]}", "sweep.deferred", "conflict"),
         ("recipe_overrides: {epochs: 3}", "recipe_overrides.epochs", "malformed"),
         ("recipe_overrides: {stage1.epoch: 3}", "recipe_overrides.stage1.epoch", "unknown-key"),
@@ -81,9 +83,15 @@ def test_values_of_a_sweep_are_checked_by_the_method(project, registry):
     assert found[0][0] == f"configs/grids/swept.yaml:{LINE}"
 
 
+def test_no_trial_is_tested_on_test_images():
+    found = problems(lambda: plan({"label": "A, 1", "method": "softmax", "trial_of": "A"}))
+    assert found == [("grid toy", "datasets", "conflict")]
+
+
 def test_the_name_of_a_variant_is_that_of_its_trials():
     swept = [{"label": label, "method": "softmax", "trial_of": "A"} for label in ("A, 1", "A, 2")]
-    made = plan(*swept, {"label": "B", "method": "softmax"})
+    held_out = DIGITS.model_copy(update={"tested_on": "auxiliary"})
+    made = plan(*swept, {"label": "B", "method": "softmax"}, dataset=held_out)
     assert [row.variant.label for row in made.only(parse_only(["variant=A"]).matches).rows] == [
         "A, 1",
         "A, 2",

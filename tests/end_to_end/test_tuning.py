@@ -43,5 +43,6 @@ def test_the_chosen_values_are_a_variant_of_other_grids(project):
 
 def test_no_value_is_chosen_on_test_images(project):
     grid = project.grid(f"{{label: A, method: softmax, {SWEEP}}}", name="tested")
-    done = project.verb("tune", grid, code=2)
-    assert ("grid tested", "datasets", "conflict") in printed(done.stderr)
+    for verb in ("plan", "tune"):
+        done = project.verb(verb, grid, code=2)
+        assert printed(done.stderr) == [("tested.yaml:2", "datasets", "conflict")]
