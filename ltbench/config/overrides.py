@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, get_args
@@ -63,7 +64,7 @@ def parse_overrides(
         targets: what they can change here.
 
     Raises:
-        ConfigError: naming every option that has no meaning, or no effect.
+        ConfigError: naming every option that has no meaning or no effect, or is given twice.
     """
     problems: list[Problem] = []
     overrides: list[Override] = []
@@ -76,8 +77,16 @@ def parse_overrides(
                 hint = f"only {others} has" if others else None
                 raise location.error("no-effect", "has no effect here", hint)
             overrides.append(override)
-    raise_all(problems)
+    raise_all([*problems, *repeated(overrides)])
     return tuple(overrides)
+
+
+def repeated(overrides: Sequence[Override]) -> Iterator[Problem]:
+    """Yield the problems of fields that are set twice."""
+    times = Counter((override.target, *override.path) for override in overrides)
+    for path, number in times.items():
+        if number > 1:
+            yield COMMAND_LINE.at(*path).problem("duplicate", f"is set {number} times")
 
 
 def _parse(text: str) -> Override:

@@ -24,7 +24,13 @@ from ltbench.config.files import find_file, find_grid, missing_plugins, read_fil
 from ltbench.config.grid import Grid
 from ltbench.config.job import Job
 from ltbench.config.load import LoadedGrid, expand_datasets, load_recipe, read_grid_file
-from ltbench.config.overrides import Override, RowFilter, parse_only, parse_overrides
+from ltbench.config.overrides import (
+    Override,
+    RowFilter,
+    parse_only,
+    parse_overrides,
+    repeated,
+)
 from ltbench.config.planning import BASELINE, Plan, expand
 from ltbench.config.recipe import Recipe
 from ltbench.config.registry import MethodRegistry, load_registry
@@ -103,6 +109,7 @@ def read_grid(request: Request) -> tuple[LoadedGrid, MethodRegistry, tuple[Overr
     for text in request.sets:  # those that have a meaning are checked with the grid
         with collect_errors(problems):
             overrides += parse_overrides([text])
+    problems += repeated(overrides)
     only = RowFilter()
     with collect_errors(problems):
         only = parse_only(request.only)

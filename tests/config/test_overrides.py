@@ -111,6 +111,12 @@ def test_a_label_may_hold_dots_and_spaces():
     assert override.text == "hparams.ResNet v1.5 [a].tau=null"
 
 
+def test_a_field_is_set_once():
+    texts = ["recipe.batch_size=64", "hparams.A.B.tau=1", "recipe.batch_size=32", "hparams.A.tau=1"]
+    found = problems(lambda: parse_overrides(texts))
+    assert found == [("--set", "recipe.batch_size", "duplicate")]
+
+
 def test_every_option_without_meaning_is_named():
     texts = [
         "recpie.batch_size=1",

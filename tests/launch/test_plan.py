@@ -25,6 +25,11 @@ def test_all_problems_are_named_together():
         ("--only", "", "unknown-key"),
         ("configs/grids", "", "unknown-grid"),
     ]
+    sets = ("recipe.batch_size=2", "recipe.batch_size=4", "recip.batch=1")
+    assert problems(lambda: read_grid(Request("quickstart", sets=sets))) == [
+        ("--set", "", "unknown-key"),
+        ("--set", "recipe.batch_size", "duplicate"),
+    ]
     sets = ("recip.batch=1", "recipe.batch_size=many", "hparams.NCMM.features=un")
     assert problems(lambda: read_grid(Request("quickstart", sets=sets))) == [
         ("--set", "", "unknown-key"),
