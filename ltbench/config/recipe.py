@@ -60,6 +60,13 @@ class Schedule(Model):
     def _of_steps(cls, value: Any, info: ValidationInfo) -> Any:
         return _only_with("step", cls, value, info)
 
+    @field_validator("milestones")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if list(value) != sorted(value):
+            raise refusal("conflict", "must be in ascending order")
+        return value
+
 
 DEFERRED = "deferred_from_epoch"
 

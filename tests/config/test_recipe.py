@@ -6,9 +6,9 @@ import pytest
 
 from ltbench.config.errors import Location
 from ltbench.config.load import load_recipe
-from ltbench.config.recipe import Recipe, StageRecipe
+from ltbench.config.recipe import Recipe, Schedule, StageRecipe
 from ltbench.config.validation import validate
-from tests.support.errors import problems_of
+from tests.support.errors import problems, problems_of
 
 
 def test_a_scaled_stage_moves_its_milestones_along():
@@ -106,6 +106,14 @@ def test_milestones_and_deferral_after_the_last_epoch_are_named_together():
     (problem,) = problems_of(lambda: validate(StageRecipe, stage, Location("x")))
     assert (problem.path, problem.code) == ("", "conflict")
     assert all(fact in problem.message for fact in ("[7]", "(6)"))
+
+
+def test_milestones_are_in_ascending_order():
+    values = {"kind": "step", "milestones": [36, 32, 36]}
+    found = problems(lambda: validate(Schedule, values, Location("x")))
+    assert found == [("x", "milestones", "conflict")]
+    again = values | {"milestones": [2, 2]}  # as of a schedule that is scaled to few epochs
+    assert validate(Schedule, again, Location("x")).milestones == (2, 2)
 
 
 def test_nesterov_needs_momentum():
