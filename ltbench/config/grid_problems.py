@@ -81,6 +81,12 @@ def _image_sizes(dataset: DatasetSpec, recipe: Recipe, location: Location) -> It
             f"{dataset.image_size}"
         )
         yield location.problem("conflict", message)
+    if recipe.padding >= dataset.image_size:
+        message = (
+            f"{format_value(recipe.name)} has a crop_padding of {recipe.padding}; that of "
+            f"{dataset.id} is below its image_size, {dataset.image_size}"
+        )
+        yield location.problem("conflict", message)
 
 
 def _unused_pretraining(

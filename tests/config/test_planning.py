@@ -446,6 +446,17 @@ def test_recipes_fit_the_images():
         assert f'"{name}"' in problem.message
 
 
+def test_crops_are_padded_by_less_than_an_image():
+    def padded(pixels, augment="crop"):
+        padded = recipe("digits", crop_padding=pixels, augment=augment)
+        return plan("softmax", known={"digits": padded})
+
+    assert padded(DIGITS.image_size - 1).rows
+    assert padded(DIGITS.image_size, "none").rows
+    found = problems(lambda: padded(DIGITS.image_size))
+    assert found == [("grid toy", "recipes", "conflict")]
+
+
 def test_official_lists_have_a_balanced_counterpart_if_drawn_from_more_images():
     resized = {
         name: Recipe(
