@@ -1,7 +1,7 @@
 """Hyper-parameters of a variant on a dataset, merged and checked.
 
 In order: the defaults of the method, the rules of configs/methods that match the dataset, the
-variant, `--set`. Later ones win.
+variant, `--set`. Later ones win. A rule's value that has no effect beside the others is left out.
 """
 
 import json
@@ -137,6 +137,8 @@ class HParamResolver:
             if name not in given
         }
         values = {name: value for name, (_, value) in matching.items()} | dict(given)
+        for name in ruled.keys() & info.without_effect(values):
+            del values[name], ruled[name]
         locations = {name: where for name, (where, _) in ruled.items()}
         locations |= {name: location.at(name) for name in given}
         return ResolvedHParams(info.validate_hparams(values, Merged.of(location, locations)), ruled)

@@ -4,12 +4,14 @@ Beyond JSON schema, a field may name others of the same model: `at_least` the on
 below, `only_with` those without whose values it has no effect.
 """
 
-from collections.abc import Mapping
-from functools import reduce
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial, reduce
 from operator import or_
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic_core import to_jsonable_python as plain
 
 from ltbench.config.base import refusal
 from ltbench.config.errors import format_value
@@ -60,6 +62,7 @@ class Related(BaseModel):
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ARG002 - pydantic's signature
         """Refuse fields below the one that they name, or without effect."""
+        unused: list[str] = []
         for name, field in type(self).model_fields.items():
             relations: Any = field.json_schema_extra
             if not isinstance(relations, dict):
@@ -67,10 +70,28 @@ class Related(BaseModel):
             value = getattr(self, name)
             if (other := relations.get("at_least")) and value < (least := getattr(self, other)):
                 raise ValueError(f"{name} is {value}; it has to be at least {other}, {least}")
-            for other, needed in relations.get("only_with", {}).items():
-                if value != field.default and (found := getattr(self, other)) != needed:
-                    message = f"{name} has no effect with {other} {format_value(found)}"
-                    raise refusal("no-effect", f"{message}, only with {format_value(needed)}")
+            if "only_with" in relations and plain(value) != plain(field.default):
+                unused += [
+                    f"{name} has no effect with {other} {format_value(getattr(self, other))}, "
+                    f"only with {json.dumps(needed)}"
+                    for other, needed in unmet(relations, partial(getattr, self))
+                ]
+        if unused:
+            raise refusal("no-effect", "; ".join(unused))
+
+
+def unmet(
+    relations: Mapping[str, Any], value_of: Callable[[str], Any]
+) -> Iterator[tuple[str, Any]]:
+    """Yield the fields, with the values needed, without which one has no effect.
+
+    Args:
+        relations: of the field, see above.
+        value_of: returns the value of another field.
+    """
+    for other, needed in relations.get("only_with", {}).items():
+        if plain(value_of(other)) != needed:
+            yield other, needed
 
 
 class _Reader:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from ltbench.config.base import Model
 from ltbench.config.errors import Location, did_you_mean, format_value
-from ltbench.config.json_schema import model_of
+from ltbench.config.json_schema import model_of, unmet
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display
 from ltbench.core.types import NetworkCost, Paper, Stage, Teacher, TestTime
@@ -96,6 +96,15 @@ class MethodInfo(Model):
             checked = validate(self.hparams_model, dict(values), location)
             values = checked.model_dump(mode="json", warnings=False)
         return dict(values)
+
+    def without_effect(self, values: Mapping[str, Any]) -> set[str]:
+        """Return the hyper-parameters that have no effect beside others."""
+        described = self.hparams.get("properties", {})
+
+        def value_of(name: str) -> Any:
+            return values.get(name, described[name].get("default"))
+
+        return {name for name, field in described.items() if any(unmet(field, value_of))}
 
     def shared_hparams(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return another method's hyper-parameters that this one has, too."""

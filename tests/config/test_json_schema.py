@@ -5,9 +5,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from ltbench.config.errors import ConfigError, Location
-from ltbench.config.json_schema import model_of
+from ltbench.config.json_schema import Related, model_of
 from ltbench.config.validation import validate
-from tests.support.errors import problems_of
+from tests.support.errors import problems, problems_of
 
 
 class Kind(Enum):
@@ -86,6 +86,12 @@ class Bounds(BaseModel):
 class Forms(BaseModel):
     form: Literal["softmax", "focal"] = "softmax"
     gamma: float = Field(1.0, json_schema_extra={"only_with": {"form": "focal"}})
+    power: float = Field(1.0, json_schema_extra={"only_with": {"form": "focal"}})
+
+
+class Levels(Related):
+    groups: int = Field(2, json_schema_extra={"only_with": {"levels": []}})
+    levels: tuple[int, ...] = ()
 
 
 def test_a_field_has_its_default_where_it_has_no_effect():
@@ -95,6 +101,20 @@ def test_a_field_has_its_default_where_it_has_no_effect():
     (problem,) = problems_of(lambda: validate(model, {"gamma": 2.0}, Location("x")))
     assert problem.code == "no-effect"
     assert 'gamma has no effect with form "softmax", only with "focal"' in problem.message
+    (problem,) = problems_of(lambda: validate(model, {"gamma": 2.0, "power": 2.0}, Location("x")))
+    assert "gamma" in problem.message
+    assert "power" in problem.message
+
+
+def test_a_field_may_need_another_one_to_be_empty():
+    model = model_of("Levels", Levels.model_json_schema())
+    for each in (model, Levels):
+        for values in ({"groups": 3}, {"levels": [1]}):
+            validate(each, values, Location("x"))
+        found = problems(
+            lambda each=each: validate(each, {"groups": 3, "levels": [1]}, Location("x"))
+        )
+        assert found == [("x", "", "no-effect")]
 
 
 def test_a_field_is_not_below_the_one_that_its_schema_names():

@@ -378,6 +378,23 @@ rules:
     ]
 
 
+def test_values_of_rules_are_left_out_where_they_have_no_effect(project, registry):
+    scale = registry.methods["ldam_drw"].hparams["properties"]["scale"]
+    scale["only_with"] = {"deferred": "drw"}
+    project("methods/ldam_drw.yaml", "rules:\n  - {when: {}, hparams: {scale: 3}, source: all}\n")
+    resolver = HParamResolver(registry)
+    toys = load_dataset("toys")
+
+    def resolved(given):
+        found = resolver.resolve("ldam_drw", given, toys)
+        return found.values["scale"], set(found.rules)
+
+    assert resolved({}) == (3, {"scale"})
+    assert resolved({"deferred": "none"}) == (30, set())
+    found = problems(lambda: resolved({"deferred": "none", "scale": 3}))
+    assert found == [("hparams", "", "no-effect")]
+
+
 def test_overridden_hyper_parameters_are_checked_with_all_others(project, ordered):
     project("methods/ldam_drw.yaml", "rules:\n  - {when: {}, hparams: {scale: 3}, source: all}\n")
 

@@ -56,6 +56,27 @@ def test_every_method_has_what_planning_needs():
             assert {"default", "description"} <= field.keys()
 
 
+@pytest.mark.parametrize(
+    ("method", "values"),
+    [
+        ("seesaw", {"scale": 5.0}),
+        ("class_balanced", {"gamma": 7.0}),
+        ("ldam_drw", {"deferred": "none", "beta": 0.5}),
+        ("realistic_taxonomic", {"groups": [3], "taxonomy": [[0, 1]]}),
+        ("rsg", {"loss": "softmax", "max_margin": 0.2}),
+        ("rsg", {"deferred": "drs", "beta": 0.5}),
+        ("ncl", {"scale": 5.0}),
+        ("m2m", {"translations": False, "steps": 5}),
+        ("mislas", {"power": 2.0}),
+        ("domain_balancing", {"residual": False, "weight": 1.0}),
+    ],
+)
+def test_hyper_parameters_without_effect_are_refused_with_and_without_torch(method, values):
+    for model in (load_registry()[method].hparams_model, METHODS[method].HParams):
+        found = problems(lambda model=model: validate(model, values, Location("x")))
+        assert found == [("x", "", "no-effect")]
+
+
 def accepts(model, values):
     try:
         return validate(model, values, Location("hparams")).model_dump(mode="json")

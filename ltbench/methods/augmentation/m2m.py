@@ -118,20 +118,45 @@ def descend(
     return pixels
 
 
+OF_TRANSLATIONS: dict[str, Any] = {"only_with": {"translations": True}}
+
+
 class M2mHParams(HParams):
     """Hyper-parameters of M2m."""
 
     beta: float = Field(
-        0.999, ge=0, lt=1, description="of the probabilities of seeds: larger, fewer are accepted"
+        0.999,
+        ge=0,
+        lt=1,
+        description="of the probabilities of seeds: larger, fewer are accepted",
+        json_schema_extra=OF_TRANSLATIONS,
     )
-    weight: float = Field(0.5, ge=0, description="of the logit of the seed's class (lambda)")
+    weight: float = Field(
+        0.5,
+        ge=0,
+        description="of the logit of the seed's class (lambda)",
+        json_schema_extra=OF_TRANSLATIONS,
+    )
     confidence: float = Field(
-        0.9, ge=0, le=1, description="least probability of the target under the teacher (gamma)"
+        0.9,
+        ge=0,
+        le=1,
+        description="least probability of the target under the teacher (gamma)",
+        json_schema_extra=OF_TRANSLATIONS,
     )
-    steps: int = Field(10, ge=1, description="steps of a translation")
-    step_size: float = Field(0.1, gt=0, description="length of a step, of pixels in [0, 1]")
+    steps: int = Field(
+        10, ge=1, description="steps of a translation", json_schema_extra=OF_TRANSLATIONS
+    )
+    step_size: float = Field(
+        0.1,
+        gt=0,
+        description="length of a step, of pixels in [0, 1]",
+        json_schema_extra=OF_TRANSLATIONS,
+    )
     bounds: Bounds = Field(
-        "closed", description="whether pixels at 0 and 1 have a gradient (closed) or none (open)"
+        "closed",
+        description="whether pixels at 0 and 1 have a gradient (closed) or none (open)",
+        json_schema_extra=OF_TRANSLATIONS,
     )
     translations: bool = Field(
         True,

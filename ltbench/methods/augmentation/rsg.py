@@ -20,7 +20,7 @@ Other losses as L_cls (`loss`), with a linear classifier, are ours.
 Pairs are of the global batch, and each rank has its share of them. The test is that of LDAM.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -36,10 +36,25 @@ from ltbench.methods.rebalancing.ldam_drw import LDAMDRW, LDAMDRWHParams
 from ltbench.networks import NetworkSpec
 from ltbench.networks.rare_samples import RareSampleNetwork, pair_heads_with_tails
 
+OF_LDAM: dict[str, Any] = {"only_with": {"loss": "ldam"}}
+
 
 class RSGHParams(LDAMDRWHParams):
     """Hyper-parameters of RSG and of LDAM-DRW."""
 
+    max_margin: float = Field(
+        0.5, ge=0, description="margin of the smallest class, on cosines", json_schema_extra=OF_LDAM
+    )
+    scale: float = Field(
+        30.0, gt=0, description="factor of the cosines (s)", json_schema_extra=OF_LDAM
+    )
+    beta: float = Field(
+        0.9999,
+        ge=0,
+        lt=1,
+        description="of effective-number weights, from the deferred epoch on",
+        json_schema_extra={"only_with": {"loss": "ldam", "deferred": "drw"}},
+    )
     centers: int = Field(15, ge=1, description="centers of each class (K)")
     contrast_width: int = Field(
         256, ge=1, description="width of the pair classifier's hidden layers"

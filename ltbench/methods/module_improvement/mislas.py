@@ -39,7 +39,10 @@ class MiSLASHParams(HParams):
     smooth_tail: float = Field(0.0, ge=0, le=1, description="smoothing of the smallest class")
     shape: Shape = Field("concave", description="shape of the smoothing between the two")
     power: float = Field(
-        1.0, gt=0, description="exponent of the shape exp", json_schema_extra=LATER
+        1.0,
+        gt=0,
+        description="exponent of the shape exp",
+        json_schema_extra=LATER | {"only_with": {"shape": "exp"}},
     )
     shift_bn: bool = Field(
         True, description="whether BatchNorm uses and updates batch statistics in stage 2"

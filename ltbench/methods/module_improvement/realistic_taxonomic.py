@@ -45,7 +45,9 @@ class RealisticTaxonomicHParams(HParams):
     """Hyper-parameters of RTC."""
 
     groups: tuple[PositiveInt, ...] = Field(
-        (4, 10), description="groups of classes in each level of the tree, below its root"
+        (4, 10),
+        description="groups of classes in each level of the tree, below its root",
+        json_schema_extra={"only_with": {"taxonomy": []}},
     )
     taxonomy: tuple[tuple[int, ...], ...] = Field(
         (),

@@ -135,7 +135,12 @@ class DomainBalancingHParams(HParams):
         description="whether features have gated residuals; else margins alone",
         json_schema_extra=LATER,
     )
-    weight: float = Field(0.01, ge=0, description="of the loss of the gate (lambda)")
+    weight: float = Field(
+        0.01,
+        ge=0,
+        description="of the loss of the gate (lambda)",
+        json_schema_extra={"only_with": {"residual": True}},
+    )
     warm_up: float = Field(0.1, ge=0, le=1, description="share of the epochs with equal margins")
 
 
