@@ -71,17 +71,13 @@ def validate(
         for name in given
         if isinstance(value, dict) and name in value
     ]
-    problems += [
-        location.at(*path).problem("out-of-range", f"expected at most {LARGEST} in size")
-        for path in _too_large(value)
-    ]
     try:
         # JSON is the one strict mode in which a list may become a tuple.
         result = model.model_validate_json(json.dumps(merged), strict=True)
     except ValidationError as failure:
         problems += problems_of(model, failure, merged, location, given)
         raise ConfigError(sorted(problems, key=lambda p: p.line or 0)) from None
-    raise_all(problems)
+    raise_all([*problems, *_too_large(value, location)])
     return result
 
 
@@ -94,18 +90,21 @@ def problems_of(
 ) -> list[Problem]:
     """Return the problems of a failed validation; other arguments as of `validate`."""
     errors = [error for error in failure.errors(include_url=False) if not _echo(error)]
-    return [
+    found = [
         _problem(model, path, alike, location, given) for path, alike in _by_path(errors, value)
     ]
+    large = list(_too_large(value, location))
+    named = {(problem.file, problem.path) for problem in large}
+    return large + [each for each in found if (each.file, each.path) not in named]
 
 
-def _too_large(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
-    """Yield the paths of whole numbers beyond `LARGEST`."""
+def _too_large(value: Any, location: Location) -> Iterator[Problem]:
+    """Yield the problems of whole numbers beyond `LARGEST`."""
     if isinstance(value, int) and abs(value) > LARGEST:
-        yield path
+        yield location.problem("out-of-range", f"expected at most {LARGEST} in size")
     items = value.items() if isinstance(value, dict) else ()
     for key, inner in enumerate(value) if isinstance(value, list | tuple) else items:
-        yield from _too_large(inner, (*path, key))
+        yield from _too_large(inner, location.at(key))
 
 
 def _echo(error: ErrorDetails) -> bool:
