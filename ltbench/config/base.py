@@ -6,7 +6,7 @@ came after records were published: its default is what they did, and is left out
 still hold.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
@@ -61,6 +61,27 @@ def _printable(value: str) -> str:
 PRINTABLE = AfterValidator(_printable)
 Title = Annotated[str, Field(min_length=1), PRINTABLE]
 """A text of one line that is printed as it is."""
+
+Refused = tuple[str, Code, str]
+"""A field that does not go with others, code and message."""
+
+
+class RefusedError(ValueError):
+    """Error of fields that do not go together.
+
+    Attributes:
+        fields: all of them.
+    """
+
+    def __init__(self, fields: Sequence[Refused]) -> None:
+        super().__init__("; ".join(f"{field} {message}" for field, _, message in fields))
+        self.fields = fields
+
+
+def refuse_all(fields: Iterable[Refused]) -> None:
+    """Refuse fields from a model's validator, if any."""
+    if refused := tuple(fields):
+        raise RefusedError(refused)
 
 
 class Model(BaseModel):

@@ -1,10 +1,11 @@
 """A dataset, and the long-tailed split that is sampled from it."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ltbench.config.base import LATER, NOTE, Model, Name, Spec, Title
+from ltbench.config.base import LATER, NOTE, Model, Name, Refused, Spec, Title, refuse_all
 from ltbench.core.groups import ShotRule
 
 PathForm = Annotated[
@@ -230,54 +231,66 @@ class DatasetSpec(Spec):
         return "index" if info.data.get("imbalance_type") == "natural" else value
 
     @model_validator(mode="after")
-    def _own_validation_images(self) -> Self:
+    def _fields_go_together(self) -> Self:
+        refuse_all(
+            [
+                *self._refused_folders(),
+                *self._refused_lists(),
+                *self._refused_images(),
+                *self._refused_imbalance(),
+            ]
+        )
+        return self
+
+    def _refused_folders(self) -> Iterator[Refused]:
+        """Yield what is wrong with folders and validation images."""
         if self.val_folder in (self.train_folder, self.test_folder):
-            raise ValueError("val_folder must differ from train_folder and test_folder")
+            yield "val_folder", "conflict", "must differ from train_folder and test_folder"
+        if self.source != "image_folder":
+            for name in ("train_folder", "test_folder", "val_folder"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    yield name, "no-effect", f'has no effect with the source "{self.source}"'
         official = self.auxiliary is not None and self.auxiliary.source == "official_val"
         if official and not self.has_validation_images:
-            raise ValueError(
-                "official_val needs validation images: give a val_folder or a val_list"
-            )
-        return self
+            message = "official_val needs validation images: give a val_folder or a val_list"
+            yield "auxiliary", "conflict", message
 
-    @model_validator(mode="after")
-    def _lists(self) -> Self:
-        if (self.source == "official_lists") != (self.official_lists is not None):
-            raise ValueError('official_lists and the source "official_lists" need each other')
-        if self.official_lists is not None and self.imbalance_type != "natural":
-            raise ValueError("official_lists need imbalance_type natural")
-        if self.official_lists is None and self.full_train_images is not None:
-            raise ValueError('full_train_images needs the source "official_lists"')
-        return self
-
-    @model_validator(mode="after")
-    def _own_images(self) -> Self:
-        if (self.source == "image_list") != (self.train_list is not None):
-            raise ValueError('train_list and the source "image_list" need each other')
-        if self.train_list is None and (self.test_list or self.val_list):
-            raise ValueError('test_list and val_list need the source "image_list"')
+    def _refused_images(self) -> Iterator[Refused]:
+        """Yield what is wrong with sizes and channels of images."""
         if self.sizes == "any" and self.source not in OWN:
-            raise ValueError('sizes any needs the source "image_folder" or "image_list"')
+            yield "sizes", "conflict", 'any needs the source "image_folder" or "image_list"'
         if self.bad_images is not None and not self.any_size:
-            raise ValueError("bad_images needs images of any size; all others must be readable")
-        return self
+            message = "needs images of any size; all others must be readable"
+            yield "bad_images", "conflict", message
+        if (values := len(self.normalization.mean)) != self.channels:
+            message = f"has {values} values for {self.channels} channels"
+            yield "normalization", "conflict", message
 
-    @model_validator(mode="after")
-    def _profile_and_ratio(self) -> Self:
-        if (self.imbalance_type == "natural") != (self.imbalance_ratio is None):
-            raise ValueError("imbalance_type natural has no imbalance_ratio, all others need one")
-        if len(self.normalization.mean) != self.channels:
-            raise ValueError(
-                f"normalization has {len(self.normalization.mean)} values for "
-                f"{self.channels} channels"
-            )
-        return self
+    def _refused_imbalance(self) -> Iterator[Refused]:
+        """Yield what is wrong with imbalance type, ratio and largest class."""
+        natural = self.imbalance_type == "natural"
+        if natural and self.imbalance_ratio is not None:
+            yield "imbalance_ratio", "conflict", "imbalance_type natural has none"
+        if not natural and self.imbalance_ratio is None:
+            yield "imbalance_type", "conflict", f"{self.imbalance_type} needs an imbalance_ratio"
+        if natural and self.max_per_class is not None:
+            yield "max_per_class", "no-effect", "has no effect with imbalance_type natural"
 
-    @model_validator(mode="after")
-    def _digits(self) -> Self:
-        if (self.source == "digits") != (self.test_per_class is not None):
-            raise ValueError('test_per_class and the source "digits" need each other')
-        return self
+    def _refused_lists(self) -> Iterator[Refused]:
+        """Yield what is wrong with lists of images."""
+        sources = {"train_list": "image_list", "test_per_class": "digits"}
+        for field, source in ({"official_lists": "official_lists"} | sources).items():
+            given = getattr(self, field) is not None
+            if given != (self.source == source):
+                message = f'{field} and the source "{source}" need each other'
+                yield field if given else "source", "conflict", message
+        if self.official_lists is not None and self.imbalance_type != "natural":
+            yield "imbalance_type", "conflict", "must be natural with official_lists"
+        if self.official_lists is None and self.full_train_images is not None:
+            yield "full_train_images", "conflict", 'needs the source "official_lists"'
+        for name in ("test_list", "val_list"):
+            if self.train_list is None and getattr(self, name):
+                yield name, "conflict", 'needs the source "image_list"'
 
     @property
     def has_validation_images(self) -> bool:

@@ -84,7 +84,8 @@ def expand_dataset(
 ) -> list[DatasetSpec]:
     """Return the datasets of a grid's choice: one for each imbalance ratio.
 
-    The natural imbalance type drops the ratio of the dataset's file. Overrides win over the choice.
+    The natural imbalance type drops ratio and size of the dataset's file. Overrides win over the
+    choice.
 
     Args:
         choice: name, and what to impose.
@@ -100,7 +101,7 @@ def expand_dataset(
     if choice.imbalance_type is not None:
         imposed["imbalance_type"] = choice.imbalance_type
     if choice.imbalance_type == "natural":
-        imposed["imbalance_ratio"] = None
+        imposed |= {"imbalance_ratio": None, "max_per_class": None}
     if choice.tested_on is not None:
         imposed["tested_on"] = choice.tested_on
     specs = [

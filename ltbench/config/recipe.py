@@ -1,11 +1,11 @@
 """A recipe: network, augmentation and precision, and how each stage is optimized."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ltbench.config.base import LATER, NOTE, Model, Name, Spec, Title, refusal
+from ltbench.config.base import LATER, NOTE, Model, Name, Refused, Spec, Title, refusal, refuse_all
 
 Augment = Literal["none", "flip", "crop", "crop_flip", "resized_crop", "resized_crop_flip"]
 
@@ -248,13 +248,19 @@ class Recipe(Spec):
     throughput: tuple[Throughput, ...] = Field((), json_schema_extra=NOTE)
 
     @model_validator(mode="after")
-    def _of_any_size(self) -> Self:
+    def _fields_go_together(self) -> Self:
+        refuse_all(self._refused())
+        return self
+
+    def _refused(self) -> Iterator[Refused]:
+        """Yield what does not go together."""
         resized = self.resize_shorter_side is not None
         if resized != self.augment.startswith("resized_crop"):
-            raise ValueError("resize_shorter_side and augment resized_crop need each other")
-        if (self.color_jitter or self.jpeg_quality) and not resized:
-            raise ValueError("color_jitter and jpeg_quality need a resize_shorter_side")
-        return self
+            message = "resize_shorter_side and augment resized_crop need each other"
+            yield "resize_shorter_side" if resized else "augment", "conflict", message
+        for name in ("color_jitter", "jpeg_quality"):
+            if getattr(self, name) and not resized:
+                yield name, "conflict", "needs a resize_shorter_side"
 
     def test_batch_size(self, *, on_gpu: bool) -> int:
         """Return the batch size of a test on a kind of device."""

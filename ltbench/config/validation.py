@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ltbench.config.base import RefusedError
 from ltbench.config.codes import Code
 from ltbench.config.errors import (
     ConfigError,
@@ -91,7 +92,9 @@ def problems_of(
     """Return the problems of a failed validation; other arguments as of `validate`."""
     errors = [error for error in failure.errors(include_url=False) if not _echo(error)]
     found = [
-        _problem(model, path, alike, location, given) for path, alike in _by_path(errors, value)
+        problem
+        for path, alike in _by_path(errors, value)
+        for problem in _problems(model, path, alike, location, given)
     ]
     large = list(_too_large(value, location))
     named = {(problem.file, problem.path) for problem in large}
@@ -148,6 +151,21 @@ def _path(error: ErrorDetails, value: Any) -> tuple[KeyPath, KeyPath | None]:
             continue
         path = (*path, part)
     return path, union
+
+
+def _problems(
+    model: type[BaseModel],
+    path: KeyPath,
+    errors: Sequence[ErrorDetails],
+    location: Location,
+    given: Iterable[str],
+) -> list[Problem]:
+    """Return the problems of a value: one, or those of its fields that do not go together."""
+    refusal = errors[0].get("ctx", {}).get("error")
+    if isinstance(refusal, RefusedError):
+        here = location.at(*path)
+        return [here.at(field).problem(code, text) for field, code, text in refusal.fields]
+    return [_problem(model, path, errors, location, given)]
 
 
 def _problem(

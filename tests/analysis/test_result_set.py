@@ -421,7 +421,7 @@ def test_remarks(toy):
 def test_held_out_images_are_a_footnote_of_the_variants_that_use_them(toy, auxiliary, words):
     plan = toy.plan([SOFTMAX, PLUGIN], seeds=(0,))
     key = toy.key_of(plan, "Mine")
-    apart = toy.dataset(val_folder="val", auxiliary=auxiliary)
+    apart = toy.dataset(source="image_folder", val_folder="val", auxiliary=auxiliary)
     changed = plan.jobs[key].model_copy(update={"dataset": apart})
     plan = Plan(plan.grid, plan.rows, plan.jobs | {key: changed})
     table = made(MAIN, boards(plan, {})[0], toy.methods)

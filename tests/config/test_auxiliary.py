@@ -10,8 +10,9 @@ from tests.config.test_planning import DIGITS, REGISTRY, SPLITS, job, plan, row,
 from tests.support.errors import problems
 
 
-def apart(source, per_class=0, **changes):
+def apart(source, per_class=0):
     auxiliary = Auxiliary(source=source, per_class=per_class)
+    changes = {"source": "medmnist"} if source == "official_val" else {}
     return DIGITS.model_copy(update={"auxiliary": auxiliary, **changes})
 
 
@@ -26,7 +27,7 @@ def test_images_are_held_out_where_a_dataset_has_no_validation_images():
     assert job(plan("uno_ic"), "uno_ic").dataset.auxiliary == Auxiliary(
         source="train_holdout", per_class=10
     )
-    official = DIGITS.model_copy(update={"val_folder": "val"})
+    official = DIGITS.model_copy(update={"source": "medmnist"})
     auxiliary = job(plan("uno_ic", dataset=official), "uno_ic").dataset.auxiliary
     assert auxiliary == Auxiliary(source="official_val")
 
@@ -49,7 +50,7 @@ def test_auxiliary_images_are_in_the_key_of_what_chooses_on_them():
         apart("train_holdout", 5),
         apart("train_holdout", 6),
         apart("unused_pool", 5),
-        apart("official_val", val_folder="val"),
+        apart("official_val"),
     )
     assert len({row(plan("uno_ic", dataset=each), "uno_ic").key for each in sources}) == 4
     default, same = plan("uno_ic"), plan("uno_ic", dataset=apart("train_holdout", 10))
@@ -132,8 +133,8 @@ def test_the_registry_says_which_methods_need_held_out_images():
             {"auxiliary": {"source": "train_holdout", "per_class": 1, "k": 3}},
             *("auxiliary.k", "unknown-key"),
         ),
-        ({"auxiliary": {"source": "official_val"}}, "", "conflict"),
-        ({"val_folder": "test"}, "", "conflict"),
+        ({"auxiliary": {"source": "official_val"}}, "auxiliary", "conflict"),
+        ({"source": "image_folder", "val_folder": "test"}, "val_folder", "conflict"),
     ],
 )
 def test_bad_auxiliary_data_is_refused(changes, path, code):

@@ -106,7 +106,7 @@ def test_all_problems_of_a_grid_at_once(project, registry):
         (1, "title", "missing-key", None),
         (1, "titel", "unknown-key", 'did you mean "title"?'),
         (2, "datasets[0].name", "unknown-dataset", 'did you mean "toys"?'),
-        (2, "datasets[1]", "conflict", None),
+        (2, "datasets[1].imbalance_ratio", "conflict", None),
         (3, "recipes[0]", "unknown-recipe", 'did you mean "short"?'),
         (4, "seeds[1]", "wrong-type", None),
         (7, "variants[1].method", "unknown-method", 'did you mean "balanced_softmax"?'),

@@ -155,7 +155,9 @@ def test_values_go_through_the_same_models(project, registry):
     ]
     assert grid("recipe.stage1.epochs=5") == [("--set", "recipe.stage1", "conflict")]
     assert grid("recipe.batch_size.size=5") == [("--set", "recipe.batch_size", "wrong-type")]
-    assert grid("dataset.imbalance_type=natural") == [("--set", "dataset", "conflict")]
+    assert grid("dataset.imbalance_type=natural") == [
+        ("--set", "dataset.imbalance_ratio", "conflict")
+    ]
     assert grid("grid.seeds=[x]", "grid.recipes=[long]") == [
         ("--set", "grid.recipes[0]", "unknown-recipe"),
         ("--set", "grid.seeds[0]", "wrong-type"),

@@ -16,6 +16,7 @@ REGISTRY = load_registry()
 DIGITS = load_dataset("digits")
 BASE = load_recipe("digits")
 SPLITS = ("longtailed", "balanced")
+NATURAL = {"imbalance_type": "natural", "imbalance_ratio": None, "max_per_class": None}
 
 
 def recipe(name, **changes):
@@ -353,7 +354,7 @@ def test_the_balanced_split_brings_softmax_with_it():
 
 
 def test_a_natural_dataset_has_no_balanced_counterpart():
-    natural = DIGITS.model_copy(update={"imbalance_type": "natural", "imbalance_ratio": None})
+    natural = DIGITS.model_copy(update=NATURAL)
     made = plan("ldam_drw", splits=SPLITS, dataset=natural)
     assert [r.split for r in made.rows] == ["longtailed"]
 

@@ -120,7 +120,7 @@ stage1:
 stage2:
   epochs: 10
   optimizer: {lr: -1e-3, weigth_decay: 1}
-  schedule: {kind: step, milestones: [10, 3]}
+  schedule: {kind: step, milestones: [3, 10]}
 """
 
 
@@ -158,7 +158,7 @@ def test_scientific_numbers_and_whole_numbers_are_numbers():
     text = (
         text.replace("polynomial", "constant")
         .replace("-1e-3, weigth", "1, weight")
-        .replace("10, 3", "9")
+        .replace("3, 10", "9")
     )
     value, locate = parse_yaml(text, "x.yaml")
     recipe = validate(Recipe, value, Location("x.yaml", locate), {"name": "r"})
