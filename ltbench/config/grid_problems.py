@@ -26,14 +26,16 @@ def grid_problems(
     """Yield what in a grid does not go together.
 
     These are datasets of one id, variants with another network than the grid, recipes for another
-    kind of images, pre-training that no variant starts from, trials on test images, and variants
-    that learn from the images to test on.
+    kind of images, pre-training that no variant starts from, changes to a stage of the recipe that
+    a variant does not train, trials on test images, and variants that learn from the images to test
+    on.
     """
     yield from _same_ids(datasets, location.at("datasets"))
     yield from _other_networks(grid, recipes, location.at("variants"))
     for dataset, recipe in product(datasets, recipes.values()):
         yield from _image_sizes(dataset, recipe, location.at("recipes"))
     yield from _unused_pretraining(grid, registry, location.at("variants"))
+    yield from _unused_changes(grid, registry, location.at("variants"))
     trials = any(variant.trial_of for variant in grid.variants)
     for dataset in datasets:
         if trials and dataset.tested_on == "test":
@@ -99,6 +101,23 @@ def _unused_pretraining(
         ):
             message = f"{format_value(variant.label)} only pre-trains; nothing starts from it"
             yield location.at(i).problem("no-effect", message)
+
+
+def _unused_changes(grid: Grid, registry: MethodRegistry, location: Location) -> Iterator[Problem]:
+    for i, variant in enumerate(grid.variants):
+        trained = _trained_stages(variant.method, registry)
+        for path in variant.recipe_overrides:
+            stage, _, _ = path.partition(".")
+            if stage not in trained:
+                message = f"has no effect: {format_value(variant.method)} itself trains no {stage}"
+                yield location.at(i, "recipe_overrides", path).problem("no-effect", message)
+
+
+def _trained_stages(method: str, registry: MethodRegistry) -> set[str]:
+    """Return the stages of a recipe that a method and its teachers train by."""
+    methods = [method, *(teacher.method for teacher in registry[method].teachers)]
+    stages = (stage for name in methods for stage in registry[name].stages)
+    return {stage.recipe_stage for stage in stages if stage.is_trained}
 
 
 def _trained_on_tested(

@@ -494,6 +494,17 @@ def test_changes_of_a_variant_are_those_of_its_own_stages():
     assert (balanced.method, balanced.stage_recipe.optimizer.lr) == ("softmax", 0.5)
 
 
+def test_changes_of_stages_that_a_variant_does_not_train_are_refused():
+    both = {"stage1.epochs": 3, "stage2.epochs": 3}
+    methods = ("softmax", "crt", "mislas", "lfme")
+    variants = [v(method, method, recipe_overrides=both) for method in methods]
+    assert problems(lambda: plan(*variants)) == [
+        ("grid toy", 'variants[0].recipe_overrides["stage2.epochs"]', "no-effect"),
+        ("grid toy", 'variants[1].recipe_overrides["stage1.epochs"]', "no-effect"),
+        ("grid toy", 'variants[3].recipe_overrides["stage2.epochs"]', "no-effect"),
+    ]
+
+
 def test_a_change_to_the_same_value_is_the_same_job():
     same = {"stage1.optimizer.lr": BASE.stage1.optimizer.lr}
     made = plan("softmax", v("Same", "softmax", recipe_overrides=same))
