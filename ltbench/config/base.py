@@ -24,7 +24,15 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema, to_json
 from ltbench.config.codes import Code
 from ltbench.config.keys import canonical
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
+NAME, HEX40, HEX64 = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", r"^[0-9a-f]{40}$", r"^[0-9a-f]{64}$"
+FORMS = {
+    NAME: "letters, digits and _ . + -, a letter or digit first",
+    HEX40: "40 hexadecimal digits, in lower case",
+    HEX64: "64 hexadecimal digits, in lower case",
+}
+"""Patterns in words, for messages."""
+
+Name = Annotated[str, Field(pattern=NAME, max_length=80)]
 NOTE: dict[str, Any] = {"note": True}
 LATER: dict[str, Any] = {"later": True}
 """Marks of fields, see above."""

@@ -5,7 +5,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ltbench.config.base import LATER, NOTE, Model, Name, Refused, Spec, Title, refuse_all
+from ltbench.config.base import (
+    HEX40,
+    HEX64,
+    LATER,
+    NOTE,
+    Model,
+    Name,
+    Refused,
+    Spec,
+    Title,
+    refuse_all,
+)
 from ltbench.core.groups import ShotRule
 
 PathForm = Annotated[
@@ -85,7 +96,7 @@ class ListFile(Model):
 
     file: str = Field(min_length=1)
     images: int = Field(ge=1)
-    blob: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    blob: str | None = Field(None, pattern=HEX40)
 
 
 class ListedPart(ListFile):
@@ -142,7 +153,7 @@ class BadImages(Model):
     on_bad: Literal["skip", "report"]
     train: int = Field(ge=0)
     test: int = Field(0, ge=0)
-    hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    hash: str = Field(pattern=HEX64)
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -208,7 +219,7 @@ class DatasetSpec(Spec):
     max_per_class: int | None = Field(None, ge=1)
     shot_rule: ShotRule = "shots"
     split_seed: int = Field(0, ge=0, lt=2**32)
-    fingerprint: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    fingerprint: str | None = Field(None, pattern=HEX64)
     val_folder: str | None = Field(None, json_schema_extra=LATER)
     auxiliary: Auxiliary | None = Field(None, json_schema_extra=LATER)
     bad_images: BadImages | None = Field(None, json_schema_extra=LATER)

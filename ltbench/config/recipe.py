@@ -5,7 +5,18 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ltbench.config.base import LATER, NOTE, Model, Name, Refused, Spec, Title, refusal, refuse_all
+from ltbench.config.base import (
+    HEX64,
+    LATER,
+    NOTE,
+    Model,
+    Name,
+    Refused,
+    Spec,
+    Title,
+    refusal,
+    refuse_all,
+)
 
 Augment = Literal["none", "flip", "crop", "crop_flip", "resized_crop", "resized_crop_flip"]
 
@@ -187,7 +198,7 @@ class Pretrained(Model):
 
     tag: Name | None = None
     file: str | None = Field(None, json_schema_extra=NOTE)
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    sha256: str | None = Field(None, pattern=HEX64)
 
     @model_validator(mode="after")
     def _tag_or_file(self) -> Self:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ltbench.config.base import RefusedError
+from ltbench.config.base import FORMS, RefusedError
 from ltbench.config.codes import Code
 from ltbench.config.errors import (
     ConfigError,
@@ -39,7 +39,7 @@ EXPECTED: dict[str, tuple[Code, str]] = {
     "multiple_of": ("out-of-range", "a multiple of {multiple_of:g}"),
     "string_too_short": ("out-of-range", "text of at least {min_length} characters"),
     "string_too_long": ("out-of-range", "text of at most {max_length} characters"),
-    "string_pattern_mismatch": ("malformed", "text of the form {pattern}"),
+    "string_pattern_mismatch": ("malformed", "{form}"),
     "literal_error": ("unknown-value", "{expected}"),
     "enum": ("unknown-value", "{expected}"),
 }
@@ -182,6 +182,9 @@ def _problem(
     error, here = errors[0], location.at(*path)
     kind, context = error["type"], error.get("ctx", {})
     got = format_value(error["input"])
+    if path == ("name",) and "name" in given:  # that of the file
+        message = f"rename the file: expected {_wanted(error)}, got {got}"
+        return location.problem("malformed", message)
     match kind:
         case "missing":
             return here.problem("missing-key", "is missing")
@@ -213,6 +216,9 @@ def _wanted(error: ErrorDetails) -> str | None:
     context = error.get("ctx", {})
     if "expected" in context:
         context = {"expected": context["expected"].replace("'", '"')}
+    if "pattern" in context:
+        pattern = context["pattern"]
+        context = {"form": FORMS.get(pattern, f"text of the form {pattern}")}
     return EXPECTED[error["type"]][1].format(**context)
 
 
