@@ -7,7 +7,7 @@ method that extend those of another come after them. The variants of a grid may 
 the files of configs/variants, and sweep over values.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -138,7 +138,9 @@ def _extended(kind: Kind, path: Path, extending: tuple[Path, ...]) -> Values:
     return merge((values, location), (inherited, origin), APPENDED.get(kind, ()))
 
 
-def with_variants(values: Any, location: Location, problems: list[Problem]) -> Values:
+def with_variants(
+    values: Any, location: Location, problems: list[Problem], methods: Container[str] = ()
+) -> Values:
     """Return the values of a grid with its variants expanded.
 
     Variant sets become their variants, and sweeps their trials.
@@ -147,12 +149,17 @@ def with_variants(values: Any, location: Location, problems: list[Problem]) -> V
         values: of the grid.
         location: where they were written.
         problems: to which those of sets and sweeps are added; their variants are left out.
+        methods: names that a lone variant may have been meant by.
     """
     listed = values.get("variants") if isinstance(values, dict) else None
     here = location.at("variants")
     entries: list[Values] = []
     if isinstance(listed, str):
         with collect_errors(problems):
+            if listed in methods and listed not in files_of("variants"):
+                code, noun = UNKNOWN["variants"]
+                hint = f"a method is in a list: variants: [{listed}]"
+                raise here.error(code, f"no {noun} {format_value(listed)}", hint)
             entries = _of_set(listed, here)
     elif isinstance(listed, list):
         entries = [(item, here.at(i)) for i, item in enumerate(listed)]

@@ -181,7 +181,8 @@ def read_grid_file(
     path = find_grid(name_or_path)
     problems: list[Problem] = []
     of_sets: list[Problem] = []
-    values, location = with_variants(*read_file("grids", path), of_sets)
+    methods = () if registry is None else registry
+    values, location = with_variants(*read_file("grids", path), of_sets, methods)
     grid, specs = _check_grid(path.stem, values, location, (), registry, problems)
     if overrides and not (problems or of_sets):
         top, mine = COMMAND_LINE.at("grid"), [o for o in overrides if o.target == "grid"]
@@ -190,7 +191,7 @@ def read_grid_file(
         }
         with collect_errors(problems):
             changed = apply_overrides(values, mine, top)
-            values, location = with_variants(changed, Merged.of(top, where), of_sets)
+            values, location = with_variants(changed, Merged.of(top, where), of_sets, methods)
             grid, specs = _check_grid(path.stem, values, location, overrides, registry, problems)
     hparams = list(_hparams(values, location, registry))
     changes = [o for o in overrides if o.target == "hparams"]

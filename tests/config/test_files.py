@@ -7,7 +7,7 @@ import pytest
 from ltbench.config.files import find_grid, read_file
 from ltbench.config.load import load_dataset, load_grid, load_recipe
 from ltbench.config.overrides import parse_overrides
-from tests.support.errors import problems, suggested
+from tests.support.errors import problems, problems_of, suggested
 from tests.support.toy_project import GRID
 
 RECIPES = "configs/recipes"
@@ -221,6 +221,13 @@ def test_what_is_wrong_with_naming_sets_is_named_together(project):
     assert problems(lambda: load_grid("toys")) == [
         ("configs/variants/empty.yaml:1", "variants", "out-of-range")
     ]
+
+
+def test_a_lone_method_is_asked_for_in_a_list(project, registry):
+    project("grids/toys.yaml", f"{HEAD}variants: softmax\n")
+    (problem,) = problems_of(lambda: load_grid("toys", registry=registry))
+    assert (problem.line, problem.path, problem.code) == (4, "variants", "unknown-variant-set")
+    assert problem.suggestion == "a method is in a list: variants: [softmax]"
 
 
 def test_an_unknown_set_does_not_hide_other_problems(project, registry):
