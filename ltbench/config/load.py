@@ -54,7 +54,7 @@ def load_dataset(
     """
     value, file, stem = _read_dataset(name, location)
     spec = _overridden(DatasetSpec, value, file, overrides, "dataset", stem)
-    _check_open_set(spec, file)
+    _check_open_set(spec, file, overrides)
     return spec
 
 
@@ -111,7 +111,7 @@ def expand_dataset(
         for ratio in [{"imbalance_ratio": r} for r in choice.imbalance_ratio or ()] or [{}]
     ]
     for spec in specs:
-        _check_open_set(spec, location or file)
+        _check_open_set(spec, location or file, overrides)
     return list(dict.fromkeys(specs))
 
 
@@ -120,10 +120,12 @@ def expand_datasets(grid: Grid, overrides: Sequence[Override] = ()) -> list[Data
     return [spec for choice in grid.datasets for spec in expand_dataset(choice, overrides)]
 
 
-def _check_open_set(spec: DatasetSpec, location: Location) -> None:
+def _check_open_set(spec: DatasetSpec, location: Location, overrides: Sequence[Override]) -> None:
     """Refuse an open set that is unknown, or not comparable."""
     if spec.open_set is None:
         return
+    if any((o.target, o.path) == ("dataset", ("open_set",)) for o in overrides):
+        location = COMMAND_LINE.at("dataset")
     location = location.at("open_set")
     value, file, name = _read_dataset(spec.open_set, location)
     other = validate(DatasetSpec, value, file, {"name": name})

@@ -178,7 +178,7 @@ def make_plan(request: Request, max_runs: int | None = None) -> tuple[Plan, Meth
     problems: list[Problem] = []
     for recipe in recipes.values():
         problems += _network_problems(recipe, specs, _recipe_location(recipe.name, overrides))
-    problems += _split_problems(specs, loaded.location.at("datasets"))
+    problems += _split_problems(specs, _counts_location(loaded, overrides))
     raise_all(problems)
     datasets = [_with_measurements(spec, recipes.values(), request.data_root) for spec in specs]
 
@@ -222,6 +222,15 @@ def _recipe_location(name: str, overrides: Sequence[Override]) -> Location:
     _, file = read_file("recipes", find_file("recipes", name))
     fields = {o.path[0] for o in overrides if o.target == "recipe"}
     return Merged.of(file, {field: COMMAND_LINE.at("recipe", field) for field in fields})
+
+
+def _counts_location(loaded: LoadedGrid, overrides: Sequence[Override]) -> Location:
+    """Return where the class counts of the datasets of a grid were written."""
+    fields = ("classes", "imbalance_type", "imbalance_ratio", "max_per_class")
+    changed = [o.path for o in overrides if o.target == "dataset" and o.path[0] in fields]
+    if changed:
+        return COMMAND_LINE.at("dataset", *changed[-1])
+    return loaded.location.at("datasets")
 
 
 def _network_problems(

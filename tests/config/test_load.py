@@ -483,6 +483,12 @@ def test_an_open_set_has_images_of_the_same_shape(project):
             else:
                 found = problems(lambda load=load, file=file: load(file.stem))
                 assert found == [(f"configs/{path}:10", "open_set", code)]
+    typed = parse_overrides(["dataset.open_set=large"])
+    for load in (
+        lambda: load_dataset("toys", typed),
+        lambda: expand_dataset(DatasetChoice(name="toys"), typed),
+    ):
+        assert problems(load) == [("--set", "dataset.open_set", "conflict")]
 
 
 def test_an_open_set_moves_no_key(project):

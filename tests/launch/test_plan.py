@@ -133,12 +133,12 @@ def test_overrides_reach_jobs_and_mark_them_ad_hoc():
         (["recipe.network=vit_tiny_patch16_224"], "recipe.network", "conflict", None),
         (["recipe.pretrained={tag: a}"], "recipe.pretrained", "conflict", None),
         (["recipe.network=resnet18", "recipe.norm=group"], "recipe.norm", "conflict", None),
-        (["dataset.imbalance_ratio=1000"], "datasets", "split", None),
+        (["dataset.imbalance_ratio=1000"], "dataset.imbalance_ratio", "split", None),
     ],
 )
 def test_what_no_job_could_do_is_refused(sets, path, code, near):
     (problem,) = problems_of(lambda: make_plan(Request("quickstart", sets=tuple(sets))))
-    assert (problem.path, problem.code) == (path, code)
+    assert (problem.file, problem.path, problem.code) == ("--set", path, code)
     assert near is None or f'"{near}"' in problem.suggestion
 
 
