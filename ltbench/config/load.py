@@ -96,7 +96,7 @@ def expand_dataset(
         ConfigError: naming what is wrong with the dataset, or with what is imposed on it.
     """
     value, file, name = _read_dataset(choice.name, location and location.at("name"))
-    validate(DatasetSpec, value, file, {"name": name})
+    _overridden(DatasetSpec, value, file, (), "dataset", name)
     imposed: dict[str, Any] = {}
     if choice.imbalance_type is not None:
         imposed["imbalance_type"] = choice.imbalance_type
@@ -370,7 +370,10 @@ def _overridden(
 
     The file is checked first: problems that come with overrides are located at `--set`.
     """
-    result = validate(model, value, location, {"name": name})
+    try:
+        result = validate(model, value, location, {"name": name})
+    except ConfigError as error:
+        raise ConfigError([_with_extending(p, location.file) for p in error.problems]) from None
     if mine := [o for o in overrides if o.target == target]:
         location = COMMAND_LINE.at(target)
         changed = apply_overrides(value, mine, location)
@@ -379,6 +382,13 @@ def _overridden(
         except ConfigError as error:
             raise ConfigError([_with_scaling(problem) for problem in error.problems]) from None
     return result
+
+
+def _with_extending(problem: Problem, file: str) -> Problem:
+    """Return a problem, with the file that extends that of the problem."""
+    if problem.file == file or problem.suggestion:
+        return problem
+    return replace(problem, suggestion=f"{file} extends this file")
 
 
 def _with_scaling(problem: Problem) -> Problem:

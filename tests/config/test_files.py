@@ -94,6 +94,8 @@ def test_an_inherited_field_that_is_no_longer_used_is_a_problem(project):
         (f"{RECIPES}/short.yaml:7", "stage1.schedule.milestones", "no-effect"),
         (f"{RECIPES}/short.yaml:7", "stage1.schedule.gamma", "no-effect"),
     ]
+    for problem in problems_of(lambda: load_recipe("cosine")):
+        assert problem.suggestion == "configs/recipes/cosine.yaml extends this file"
     schedule = "{kind: cosine, milestones: [], gamma: 0.1}"
     project("recipes/cosine.yaml", f"extends: short\nstage1: {{schedule: {schedule}}}\n")
     assert load_recipe("cosine").stage1.schedule.milestones == ()
