@@ -114,7 +114,7 @@ def _unused_changes(grid: Grid, registry: MethodRegistry, location: Location) ->
 
 
 def _trained_stages(method: str, registry: MethodRegistry) -> set[str]:
-    """Return the stages of a recipe that a method and its teachers train by."""
+    """Return the recipe's stages by which a method or its teachers train."""
     methods = [method, *(teacher.method for teacher in registry[method].teachers)]
     stages = (stage for name in methods for stage in registry[name].stages)
     return {stage.recipe_stage for stage in stages if stage.is_trained}

@@ -83,7 +83,7 @@ class Related(BaseModel):
 def unmet(
     relations: Mapping[str, Any], value_of: Callable[[str], Any]
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the fields, with the values needed, without which one has no effect.
+    """Yield the fields and values without which one has no effect.
 
     Args:
         relations: of the field, see above.

@@ -160,7 +160,7 @@ def _problems(
     location: Location,
     given: Iterable[str],
 ) -> list[Problem]:
-    """Return the problems of a value: one, or those of its fields that do not go together."""
+    """Return the problems of a value, or of its fields."""
     refusal = errors[0].get("ctx", {}).get("error")
     if isinstance(refusal, RefusedError):
         here = location.at(*path)

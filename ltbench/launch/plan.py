@@ -225,7 +225,7 @@ def _recipe_location(name: str, overrides: Sequence[Override]) -> Location:
 
 
 def _counts_location(loaded: LoadedGrid, overrides: Sequence[Override]) -> Location:
-    """Return where the class counts of the datasets of a grid were written."""
+    """Return where the class counts of a grid's datasets were written."""
     fields = ("classes", "imbalance_type", "imbalance_ratio", "max_per_class")
     changed = [o.path for o in overrides if o.target == "dataset" and o.path[0] in fields]
     if changed:
