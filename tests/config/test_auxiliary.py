@@ -9,10 +9,13 @@ from ltbench.core.types import Stage, Teacher
 from tests.config.test_planning import DIGITS, REGISTRY, SPLITS, job, plan, row, v, with_method
 from tests.support.errors import problems
 
+VALIDATED = {"source": "medmnist", "test_per_class": None}
+"""A source with validation images."""
+
 
 def apart(source, per_class=0):
     auxiliary = Auxiliary(source=source, per_class=per_class)
-    changes = {"source": "medmnist"} if source == "official_val" else {}
+    changes = VALIDATED if source == "official_val" else {}
     return DIGITS.model_copy(update={"auxiliary": auxiliary, **changes})
 
 
@@ -27,7 +30,7 @@ def test_images_are_held_out_where_a_dataset_has_no_validation_images():
     assert job(plan("uno_ic"), "uno_ic").dataset.auxiliary == Auxiliary(
         source="train_holdout", per_class=10
     )
-    official = DIGITS.model_copy(update={"source": "medmnist"})
+    official = DIGITS.model_copy(update=VALIDATED)
     auxiliary = job(plan("uno_ic", dataset=official), "uno_ic").dataset.auxiliary
     assert auxiliary == Auxiliary(source="official_val")
 
@@ -134,7 +137,10 @@ def test_the_registry_says_which_methods_need_held_out_images():
             *("auxiliary.k", "unknown-key"),
         ),
         ({"auxiliary": {"source": "official_val"}}, "auxiliary", "conflict"),
-        ({"source": "image_folder", "val_folder": "test"}, "val_folder", "conflict"),
+        (
+            {"source": "image_folder", "test_per_class": None, "val_folder": "test"},
+            *("val_folder", "conflict"),
+        ),
     ],
 )
 def test_bad_auxiliary_data_is_refused(changes, path, code):
