@@ -293,8 +293,10 @@ class DatasetSpec(Spec):
         for field, source in ({"official_lists": "official_lists"} | sources).items():
             given = getattr(self, field) is not None
             if given != (self.source == source):
-                message = f'{field} and the source "{source}" need each other'
-                yield field if given else "source", "conflict", message
+                if given:
+                    yield field, "conflict", f'needs the source "{source}"'
+                else:
+                    yield "source", "conflict", f'"{source}" needs {field}'
         if self.official_lists is not None and self.imbalance_type != "natural":
             yield "imbalance_type", "conflict", "must be natural with official_lists"
         if self.official_lists is None and self.full_train_images is not None:

@@ -98,10 +98,11 @@ def parse_yaml(text: str, file: str) -> tuple[Any, Locate]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Dumper that quotes text which `parse_yaml` would take for a number."""
+    """Dumper that quotes text which `parse_yaml` would read as something else."""
 
     def text(self, value: str) -> yaml.ScalarNode:
-        quotes = None if isinstance(_scalar(value), str) else "'"
+        plain = isinstance(_scalar(value), str) and value.isprintable()
+        quotes = None if plain else '"'
         return self.represent_scalar("tag:yaml.org,2002:str", value, style=quotes)
 
 

@@ -50,7 +50,9 @@ def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any], step: int =
         path.unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path, device: torch.device, training: str) -> dict[str, Any] | None:
+def load_checkpoint(
+    folder: Path, device: torch.device, training: str | None = None
+) -> dict[str, Any] | None:
     """Load the newest valid checkpoint of a training, None without one.
 
     Damaged checkpoints are skipped with a warning.
@@ -58,7 +60,7 @@ def load_checkpoint(folder: Path, device: torch.device, training: str) -> dict[s
     Args:
         folder: of the job's checkpoints.
         device: of the tensors.
-        training: key of the training, the state's `training`; others are skipped.
+        training: key of the training, the state's `training`; None for any.
 
     Raises:
         torch.OutOfMemoryError: if the device has no room for it.
@@ -66,7 +68,7 @@ def load_checkpoint(folder: Path, device: torch.device, training: str) -> dict[s
     for epoch, step, digest, path in _newest_first(folder):
         try:
             state = _read(path, digest, device)
-            if state.get("training") == training:
+            if training in (None, state.get("training")):
                 return state
         except torch.OutOfMemoryError:  # the checkpoint is not damaged
             raise

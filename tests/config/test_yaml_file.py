@@ -186,6 +186,7 @@ NUMERALS = st.from_regex(r"[-+]?[0-9]{0,3}\.?[0-9]{0,3}([eE][-+]?[0-9]{1,3})?", 
 @settings(max_examples=300, deadline=None)
 @given(JSON | NUMERALS | st.lists(NUMERALS), st.booleans())
 @example(["1e5", "12e4", "0e1", "1E3", "1e-3", ".5e3", "-.5", "null", "1_000"], False)
+@example(["\x85", "a\u2028b", "\ufeffa", "a\nb", "\t"], False)
 def test_written_yaml_reads_as_itself(document, in_one_line):
     assert value(dump_yaml(document, in_one_line=in_one_line)) == document
 

@@ -37,6 +37,7 @@ JOB = {
         "name": "digits",
         "title": "Digits",
         "source": "digits",
+        "test_per_class": 30,
         "classes": 4,
         "image_size": 8,
         "channels": 1,
