@@ -175,6 +175,14 @@ class BadImages(Model):
         return f"{self.total} image{'' if self.total == 1 else 's'} {what}{of_test}"
 
 
+NEEDED_BY = {
+    "official_lists": "official_lists",
+    "image_list": "train_list",
+    "digits": "test_per_class",
+}
+"""The field that a source needs, and no other source has."""
+
+
 class DatasetSpec(Spec):
     """A dataset, and the long-tailed split that is sampled from it.
 
@@ -289,8 +297,7 @@ class DatasetSpec(Spec):
 
     def _refused_lists(self) -> Iterator[Refused]:
         """Yield what is wrong with lists of images."""
-        sources = {"train_list": "image_list", "test_per_class": "digits"}
-        for field, source in ({"official_lists": "official_lists"} | sources).items():
+        for source, field in NEEDED_BY.items():
             given = getattr(self, field) is not None
             if given != (self.source == source):
                 if given:
