@@ -314,6 +314,27 @@ def rank_correlation(published: Sequence[Fraction], ours: Sequence[Fraction]) ->
     return measured(_coefficients(x, y)[0].item())
 
 
+def without_one(
+    published: Mapping[str, Fraction], ours: Mapping[str, Fraction]
+) -> tuple[str, Fraction] | None:
+    """Return the method without which the orders agree best, and Spearman's rho then.
+
+    Args:
+        published: accuracy of each method.
+        ours: the same, of the same methods.
+
+    Returns:
+        None if the other methods are too few for an order.
+    """
+    found: dict[str, Fraction] = {}
+    for left_out in published:
+        names = [name for name in published if name != left_out]
+        theirs, own = ([values[name] for name in names] for values in (published, ours))
+        if len(names) >= FEWEST and len({*theirs}) > 1 and len({*own}) > 1:
+            found[left_out] = rank_correlation(theirs, own)
+    return max(found.items(), key=lambda pair: pair[1], default=None)
+
+
 def noise_interval(published: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
     """Return the interval of rho under noise of `NOISE` points."""
     values = np.array([float(value) for value in published])

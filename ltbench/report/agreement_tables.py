@@ -17,6 +17,7 @@ from ltbench.analysis.agreement import (
     noise_interval,
     reference_tables,
     scores_of,
+    without_one,
 )
 from ltbench.analysis.statistics import summarize
 from ltbench.core.exact import fixed, mean
@@ -53,6 +54,12 @@ class Compared:
         """How far the orders agree."""
         return agreement([*self.published.values()], [*self.scores.values()])
 
+    @property
+    def order(self) -> "Order":
+        """The line of the table of agreements."""
+        ours = {name: mean(each) for name, each in self.scores.items()}
+        return Order(self.title, self.agreement, without_one(self.published, ours))
+
 
 def _gain(of_one: Fraction, baseline: Fraction | None) -> Fraction | None:
     return None if baseline is None else of_one - baseline
@@ -86,10 +93,15 @@ BOTH: TableSpec[Compared, str] = TableSpec(
 
 @dataclass(frozen=True)
 class Order:
-    """A line of the table of agreements."""
+    """A line of the table of agreements.
+
+    Attributes:
+        without: the method without which the orders agree best, and rho then.
+    """
 
     title: str
     found: Agreement
+    without: tuple[str, Fraction] | None = None
 
     def rho_range(self) -> str:
         """Return the interval of rho."""
@@ -118,7 +130,10 @@ class Orders:
         table = self.table
         theirs, again = map(table.accuracies, (table.imbalance_ratio, table.ceiling))
         repeated = agreement(theirs, [[value] for value in again])
-        return [*self.boards, Order(f"the table's own ratio {table.ceiling}", repeated)]
+        names = [row.published for row in table.rows]
+        both = (dict(zip(names, each, strict=True)) for each in (theirs, again))
+        title = f"the table's own ratio {table.ceiling}"
+        return [*self.boards, Order(title, repeated, without_one(*both))]
 
 
 def _noise(of: Orders) -> str:
@@ -131,7 +146,7 @@ ORDERS: TableSpec[Orders, Order] = TableSpec(
     caption=lambda of: (
         "Spearman's rho and Kendall's tau-b with the published order; 95 % bootstrap intervals "
         "over methods and seeds. A noise of one point on the published accuracies leaves rho at "
-        f"{_noise(of)}."
+        f"{_noise(of)}. Without: the method whose omission raises rho most, and rho then."
     ),
     columns=lambda _: [
         Column("Order", lambda order: order.title, names=True),
@@ -141,6 +156,8 @@ ORDERS: TableSpec[Orders, Order] = TableSpec(
         Column("95 %", lambda order: order.rho_range()),
         Column("tau", lambda order: order.found.tau, RANK),
         Column("95 % of tau", lambda order: order.tau_range()),
+        Column("Without", lambda order: order.without and order.without[0]),
+        Column("rho then", lambda order: order.without and order.without[1], RANK),
     ],
     rows=Orders.lines,
 )
@@ -170,7 +187,7 @@ def agreement_tables(
     made: list[Table] = []
     for table in reference_tables():
         now, before = (_ordered(table, each) for each in (runs, earlier))
-        boards = [Order(compared.title, compared.agreement) for compared in (*now, *before)]
+        boards = [compared.order for compared in (*now, *before)]
         if boards:
             made += [both for compared in now for both in build([BOTH], compared)]
             made += build([ORDERS], Orders(table, boards))

@@ -13,9 +13,11 @@ from ltbench.analysis.agreement import (
     boards_of,
     comparable_runs,
     noise_interval,
+    rank_correlation,
     read_history,
     reference_tables,
     scores_of,
+    without_one,
 )
 from ltbench.analysis.runs import table_of_runs
 from ltbench.config.registry import load_registry
@@ -79,6 +81,19 @@ def test_the_ceiling_is_what_the_table_says_of_itself():
 def test_an_order_needs_three_methods():
     with pytest.raises(ValueError, match="at least 3"):
         agreement(PUBLISHED[:2], [[value] for value in PUBLISHED[:2]])
+
+
+def test_the_method_that_is_furthest_off_is_found():
+    published = {name: Fraction(value) for value, name in enumerate("abcd")}
+    ours = published | {"b": Fraction(9)}
+    assert without_one(published, ours) == ("b", 1)
+    assert rank_correlation([*published.values()], [*ours.values()]) < 1
+    three = {name: published[name] for name in "abc"}
+    assert without_one(three, three) is None
+    tied = dict.fromkeys("acd", Fraction(5)) | {"b": Fraction(9)}
+    name, rho = without_one(published, tied)
+    assert name != "b"
+    assert rho < 1
 
 
 def test_scores_are_of_the_seeds_that_all_rows_have():

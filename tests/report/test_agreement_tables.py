@@ -40,6 +40,7 @@ def test_boards_stand_beside_the_tables_own_other_ratio():
     assert numbers[:2] == [[5, 1, 1], [4, 1, 1]]
     intervals = [row[column].text for row in orders.rows for column in (4, 6)]
     assert intervals[:4] == ["1.0 to 1.0"] * 4, "no digits that other resamples would change"
+    assert (orders.rows[0][7].text, orders.rows[0][8].content) == (TABLE.rows[0].published, 1)
 
 
 def test_two_methods_have_no_order():
