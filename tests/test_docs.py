@@ -202,10 +202,19 @@ def test_the_rank_correlations_of_the_fast_board_are_those_of_the_results():
     table = (ROOT / "results/README.md").read_text().replace("\\_", "_")
     rows = {
         recipe: re.search(rf"\| cifar10_jpeg_r100, {recipe} *\|(.*)\|", table)[1].split("|")
-        for recipe in (DOUBLE, FAST)
+        for recipe in (DOUBLE, FAST, QUADRUPLE)
     }
     found = [rows[recipe][column].strip() for column in (2, 3) for recipe in (DOUBLE, FAST)]
     assert list(stated.groups()) == found
+    (longest,) = re.search(r"after 80 the correlation is (\S+)\. The", text).groups()
+    assert longest == rows[QUADRUPLE][2].strip()
+    without = re.search(
+        r"is mixup: without it the correlation is (\S+) after 20 epochs, (\S+) after 40 and (\S+) "
+        r"after 80\.",
+        text,
+    )
+    for recipe, figure in zip((FAST, DOUBLE, QUADRUPLE), without.groups(), strict=True):
+        assert [cell.strip() for cell in rows[recipe][6:8]] == ["Mixup", figure]
 
 
 def test_the_readme_dataset_is_checked(tmp_path):

@@ -317,14 +317,14 @@ def rank_correlation(published: Sequence[Fraction], ours: Sequence[Fraction]) ->
 def without_one(
     published: Mapping[str, Fraction], ours: Mapping[str, Fraction]
 ) -> tuple[str, Fraction] | None:
-    """Return the method without which the orders agree best, and Spearman's rho then.
+    """Return the method furthest off, and Spearman's rho without it.
 
     Args:
         published: accuracy of each method.
         ours: the same, of the same methods.
 
     Returns:
-        None if the other methods are too few for an order.
+        None if the other methods are too few for an order. Without the method rho is highest.
     """
     found: dict[str, Fraction] = {}
     for left_out in published:
