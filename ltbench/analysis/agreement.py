@@ -319,12 +319,14 @@ def without_one(
 ) -> tuple[str, Fraction] | None:
     """Return the method furthest off, and Spearman's rho without it.
 
+    It is the one without which rho is highest.
+
     Args:
         published: accuracy of each method.
         ours: the same, of the same methods.
 
     Returns:
-        None if the other methods are too few for an order. Without the method rho is highest.
+        None if the other methods are too few for an order.
     """
     found: dict[str, Fraction] = {}
     for left_out in published:
