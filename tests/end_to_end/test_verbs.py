@@ -190,13 +190,13 @@ def test_a_closed_pipe_is_no_error(project):
     assert done.stderr == b""
 
 
-def test_only_brings_what_ua_needs(finished):
-    said = finished.verb("plan", "tiny.yaml", "--only", "variant=LWS", torch=False).stdout
+def test_only_brings_what_ua_needs(copied):
+    said = copied.verb("plan", "tiny.yaml", "--only", "variant=LWS", torch=False).stdout
     assert "Softmax (for UA)" in said
     assert "3 runs, 4 jobs" in said
-    said = finished.run("tiny.yaml", "--only", "variant=LWS", torch=False).stdout
+    said = copied.run("tiny.yaml", "--only", "variant=LWS", torch=False).stdout
     row = next(line for line in said.splitlines() if line.startswith("LWS "))
-    tables = (finished.folder / "said").read_text()
+    tables = (copied.folder / "said").read_text()
     whole = next(line for line in tables.splitlines() if line.startswith("LWS "))
     numbers = r"\d+\.\d"
     assert len(re.findall(numbers, row)) == 3
