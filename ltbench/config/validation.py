@@ -78,7 +78,7 @@ def validate(
     except ValidationError as failure:
         problems += problems_of(model, failure, merged, location, given)
         raise ConfigError(sorted(problems, key=lambda p: p.line or 0)) from None
-    raise_all([*problems, *_too_large(value, location)])
+    raise_all([*problems, *_large_problems(value, location)])
     return result
 
 
@@ -96,18 +96,25 @@ def problems_of(
         for path, alike in _by_path(errors, value)
         for problem in _problems(model, path, alike, location, given)
     ]
-    large = list(_too_large(value, location))
+    large = _large_problems(value, location)
     named = {(problem.file, problem.path) for problem in large}
     return large + [each for each in found if (each.file, each.path) not in named]
 
 
-def _too_large(value: Any, location: Location) -> Iterator[Problem]:
-    """Yield the problems of whole numbers beyond `LARGEST`."""
-    if isinstance(value, int) and abs(value) > LARGEST:
-        yield location.problem("out-of-range", f"expected at most {LARGEST} in size")
-    items = value.items() if isinstance(value, dict) else ()
-    for key, inner in enumerate(value) if isinstance(value, list | tuple) else items:
-        yield from _too_large(inner, location.at(key))
+def _large_problems(value: Any, location: Location) -> list[Problem]:
+    """Return the problems of whole numbers beyond `LARGEST`."""
+    message = f"expected at most {LARGEST} in size"
+    return [location.at(*path).problem("out-of-range", message) for path in _too_large(value)]
+
+
+def _too_large(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Yield the paths of whole numbers beyond `LARGEST`."""
+    if isinstance(value, int):
+        if abs(value) > LARGEST:
+            yield path
+    elif isinstance(value, dict | list | tuple):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _too_large(inner, (*path, key))
 
 
 def _echo(error: ErrorDetails) -> bool:
