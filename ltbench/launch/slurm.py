@@ -23,7 +23,14 @@ from ltbench.launch.scheduling import dependency_levels
 from ltbench.launch.signals import DeferredInterruption
 from ltbench.launch.task import run_task, write_task
 from ltbench.runs.run_dir import JobFolder, RunDirectory
-from ltbench.runs.state import ENDED, SchedulerStatus, register_retry, reset_retries
+from ltbench.runs.state import (
+    ENDED,
+    SchedulerStatus,
+    kind_of,
+    read_failure,
+    register_retry,
+    reset_retries,
+)
 from ltbench.runs.store import slug
 from ltbench.training.options import Options
 
@@ -177,8 +184,8 @@ def run_and_requeue(folder: Path) -> int:
     """
     code = run_task(folder)
     job_folder = JobFolder(folder)
-    failure = read_json(job_folder.failure)
-    ended = code != 0 and failure is not None and failure["kind"] == ENDED
+    failure = read_failure(job_folder)
+    ended = code != 0 and failure is not None and kind_of(failure) == ENDED
     if code == STOPPED or (ended and register_retry(job_folder)):
         _requeue(os.environ["SLURM_JOB_ID"])
     return code

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ltbench.config.base import Model, Name
+from ltbench.config.base import HEX64, Model, Name
 from ltbench.config.job import Job
 from ltbench.core.exact import measured
 from ltbench.core.groups import Group, class_groups
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 SCHEMA_VERSION: Final = 2
-HEX64 = r"^[0-9a-f]{64}$"
 
 LATER_FIELDS = frozenset(
     (
