@@ -8,7 +8,7 @@ they fill no cell.
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -308,6 +308,11 @@ def agreement(published: Sequence[Fraction], ours: Sequence[Sequence[Fraction]])
     return Agreement(methods, seeds, measured(rho), measured(tau), *intervals)
 
 
+def is_order(accuracies: Collection[Fraction]) -> bool:
+    """Return whether accuracies order enough methods: they do not all tie."""
+    return len(accuracies) >= FEWEST and len(set(accuracies)) > 1
+
+
 def rank_correlation(published: Sequence[Fraction], ours: Sequence[Fraction]) -> Fraction:
     """Return Spearman's rho of two orders of methods."""
     x, y = (np.array(in_units(each)[0])[None] for each in (published, ours))
@@ -332,7 +337,7 @@ def without_one(
     for left_out in published:
         names = [name for name in published if name != left_out]
         theirs, own = ([values[name] for name in names] for values in (published, ours))
-        if len(names) >= FEWEST and len({*theirs}) > 1 and len({*own}) > 1:
+        if is_order(theirs) and is_order(own):
             found[left_out] = rank_correlation(theirs, own)
     return max(found.items(), key=lambda pair: pair[1], default=None)
 

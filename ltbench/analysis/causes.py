@@ -62,10 +62,10 @@ def _with_text(value: Any) -> Any:
 
 
 Causes = dict[
-    Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")],
+    Annotated[str, Field(pattern=r"^[^,]+, [^,]+$")],
     Annotated[Cause, BeforeValidator(_with_text, json_schema_input_type=str | Cause)],
 ]
-"""Causes by board: id of its dataset, a slash, its recipe."""
+"""Causes by the id of a board: that of its dataset, a comma, its recipe."""
 
 
 def explain(
@@ -81,7 +81,7 @@ def explain(
         boards: of all grids.
         narrowed: returns a board with results of some seeds alone.
     """
-    cause = causes.get(f"{board.dataset.id}/{board.recipe.name}")
+    cause = causes.get(board.id)
     if cause is None:
         return NO_CAUSE
     if cause.grid is None:

@@ -9,11 +9,11 @@ from fractions import Fraction
 from typing import Any
 
 from ltbench.analysis.agreement import (
-    FEWEST,
     Agreement,
     ReferenceTable,
     agreement,
     boards_of,
+    is_order,
     noise_interval,
     reference_tables,
     scores_of,
@@ -45,9 +45,14 @@ class Compared:
         return {name: value for name, value in both if name in self.scores}
 
     @property
+    def means(self) -> dict[str, Fraction]:
+        """Our accuracies, means over seeds."""
+        return {name: mean(each) for name, each in self.scores.items()}
+
+    @property
     def has_order(self) -> bool:
-        """Whether our accuracies order enough methods: they do not all tie."""
-        return len(self.scores) >= FEWEST and len(set(map(mean, self.scores.values()))) > 1
+        """Whether our accuracies order enough methods."""
+        return is_order(self.means.values())
 
     @property
     def agreement(self) -> Agreement:
@@ -57,8 +62,7 @@ class Compared:
     @property
     def order(self) -> "Order":
         """The line of the table of agreements."""
-        ours = {name: mean(each) for name, each in self.scores.items()}
-        return Order(self.title, self.agreement, without_one(self.published, ours))
+        return Order(self.title, self.agreement, without_one(self.published, self.means))
 
 
 def _gain(of_one: Fraction, baseline: Fraction | None) -> Fraction | None:
@@ -67,7 +71,7 @@ def _gain(of_one: Fraction, baseline: Fraction | None) -> Fraction | None:
 
 def _columns(of: Compared) -> list[Column[str]]:
     baseline = of.table.rows[0].published
-    theirs, ours = of.published, {name: mean(each) for name, each in of.scores.items()}
+    theirs, ours = of.published, of.means
     return [
         Column("Method", lambda name: name, names=True),
         Column("Published", lambda name: theirs[name], PERCENT),
@@ -101,7 +105,7 @@ class Order:
 
     title: str
     found: Agreement
-    without: tuple[str, Fraction] | None = None
+    without: tuple[str, Fraction] | None
 
     def rho_range(self) -> str:
         """Return the interval of rho."""
@@ -127,13 +131,10 @@ class Orders:
 
     def lines(self) -> list[Order]:
         """Return the boards' orders, and that of the table under another ratio."""
-        table = self.table
-        theirs, again = map(table.accuracies, (table.imbalance_ratio, table.ceiling))
-        repeated = agreement(theirs, [[value] for value in again])
-        names = [row.published for row in table.rows]
-        both = (dict(zip(names, each, strict=True)) for each in (theirs, again))
-        title = f"the table's own ratio {table.ceiling}"
-        return [*self.boards, Order(title, repeated, without_one(*both))]
+        table, title = self.table, f"the table's own ratio {self.table.ceiling}"
+        again = zip(table.rows, table.accuracies(table.ceiling), strict=True)
+        repeated = Compared(table, title, {row.published: [value] for row, value in again})
+        return [*self.boards, repeated.order]
 
 
 def _noise(of: Orders) -> str:

@@ -37,7 +37,7 @@ def explained(world, cause):
         assert found.id == board.id
         return found
 
-    causes = {} if cause is None else {f"{own.dataset.id}/short": cause}
+    causes = {} if cause is None else {own.id: cause}
     return explain(causes, own, [own, *others], narrowed)
 
 
@@ -78,7 +78,7 @@ def test_causes_of_other_boards_are_not_found(world):
     assert explained(world, None) == "cause not found"
     plans, records = world
     own, shows = (board for plan in plans for board in boards(plan, records))
-    for place in (f"{own.dataset.id}/long", "other/short"):
+    for place in (f"{own.dataset.id}, long", "other, short"):
         causes = {place: Cause(text="{Softmax}", grid="trials")}
         assert explain(causes, own, [own, shows], lambda board, _: board) == "cause not found"
 
@@ -99,7 +99,7 @@ def test_wrong_causes_are_refused(cause, message):
                 "claim": "c",
                 "source": "s",
                 "published": "p",
-                "causes": {"toy_r40/short": cause},
+                "causes": {"toy_r40, short": cause},
                 "compare": [{"left": {"method": "a"}, "op": ">", "right": {"method": "b"}}],
             }
         )
@@ -115,7 +115,7 @@ def test_shipped_causes_name_variants_of_grids_and_have_all_figures():
         for recipe in grid.recipes:
             by_recipe.setdefault(recipe, set()).update(labels)
     causes = [
-        (finding.id, board.partition("/")[2], cause)
+        (finding.id, board.partition(", ")[2], cause)
         for finding in load_findings(REPOSITORY / "results" / "findings.yaml")
         for board, cause in finding.causes.items()
     ]

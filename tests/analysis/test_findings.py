@@ -180,7 +180,7 @@ def test_a_claim_about_all_methods_needs_a_minimum_of_comparisons(board):
 
 def test_a_finding_that_does_not_hold_has_its_cause(board):
     reversed_ = over(term("softmax"), term("balanced_softmax"))
-    [known] = board.evaluate(finding(reversed_, causes={"toy_r40/short": "Because."}))
+    [known] = board.evaluate(finding(reversed_, causes={"toy_r40, short": "Because."}))
     [unknown] = board.evaluate(finding(reversed_))
     assert (known.cause, unknown.cause) == ("Because.", "cause not found")
     [holds] = board.evaluate(finding(over(term("balanced_softmax"), term("softmax"))))
