@@ -6,7 +6,6 @@ contiguous, fed by PIL and DataLoader, and reads loss and top-k accuracy back in
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,8 +26,9 @@ from ltbench.data.images import Images, InMemoryImages
 from ltbench.data.imbalance import exponential_counts
 from ltbench.data.raw_dataset import RawDataset
 from ltbench.methods import METHODS
-from ltbench.methods.contract import Method, TrainedTeacher
+from ltbench.methods.contract import Method
 from ltbench.networks import Network, NetworkSpec, build_backbone
+from ltbench.training.build import untrained_teacher
 from ltbench.training.fit import make_trainer
 from ltbench.training.module import TrainingModule
 
@@ -86,10 +86,7 @@ def ready(
     method, teachers = kind(spec, counts), []
     for teacher in method.own_teachers():
         classes = torch.tensor(subset_classes(teacher.subset, COUNTS, SPEC.shot_rule))
-        hparams = teacher.hparams_for(method.hparams.model_dump())
-        subset, cls = replace(spec, classes=len(classes)), METHODS[teacher.method]
-        state = cls(subset, counts[classes], cls.HParams(**hparams)).state_dict()
-        teachers.append(TrainedTeacher(state, classes))
+        teachers.append(untrained_teacher(method, teacher, METHODS[teacher.method], classes))
     if teachers:
         method.load_teachers(teachers)
     method.stage = stage or method.stages[0]

@@ -16,6 +16,7 @@ from ltbench.methods.contract import Method, Progress, TrainedTeacher
 from ltbench.methods.step_input import step_input
 from ltbench.networks import NetworkSpec
 from ltbench.testing.jobs import Case, shares
+from ltbench.training.build import untrained_teacher
 
 CLASSES, CHANNELS = 4, 3
 COUNTS = (40, 12, 5, 2)
@@ -55,7 +56,7 @@ def begin(
         weights = finish(begin(case, stage - 1, counts, norm=norm)).state_dict()
     if weights is not None:
         method.init_from_weights(weights)
-    if teachers := list(_teachers(case, counts, norm)):
+    if teachers := list(_teachers(case, method, counts)):
         method.load_teachers(teachers)
     start_stage(method, stage)
     return method
@@ -93,29 +94,19 @@ def finish(method: Method) -> Method:
 
 
 def _untrained(
-    case: Case,
-    key: str,
-    hparams: Mapping[str, object],
-    counts: tuple[int, ...],
-    norm: Norm,
-    classes: int = CLASSES,
+    case: Case, key: str, hparams: Mapping[str, object], counts: tuple[int, ...], norm: Norm
 ) -> Method:
     kind = case.find(key)
-    spec = NetworkSpec("resnet8", classes, CHANNELS, norm)
+    spec = NetworkSpec("resnet8", CLASSES, CHANNELS, norm)
     return kind(spec, torch.tensor(counts), kind.HParams(**hparams))
 
 
-def _teachers(case: Case, counts: tuple[int, ...], norm: Norm) -> Iterator[TrainedTeacher]:
+def _teachers(case: Case, student: Method, counts: tuple[int, ...]) -> Iterator[TrainedTeacher]:
     """Yield untrained teachers."""
-    student = case.method.HParams(**case.hparams).model_dump()
-    for teacher in case.method.teachers:
-        classes = subset_classes(teacher.subset, counts, "rank_thirds")
-        if not classes or not teacher.teaches(student):  # an empty group has no teacher
-            continue
-        own = tuple(counts[k] for k in classes)
-        hparams = teacher.hparams_for(student)
-        untrained = _untrained(case, teacher.method, hparams, own, norm, len(own))
-        yield TrainedTeacher(untrained.state_dict(), torch.tensor(classes))
+    for teacher in student.own_teachers():
+        if classes := subset_classes(teacher.subset, counts, "rank_thirds"):  # else it has none
+            kind = case.find(teacher.method)
+            yield untrained_teacher(student, teacher, kind, torch.tensor(classes))
 
 
 def training_batch(method: Method) -> Batch:

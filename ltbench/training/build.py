@@ -1,6 +1,7 @@
 """Build a job's method; imports no Lightning, so that predictions need none."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,7 +10,8 @@ from ltbench.config.job import Job
 from ltbench.config.registry import HPARAMS
 from ltbench.config.validation import validate
 from ltbench.core.seeding import derive_seed
-from ltbench.methods.contract import Method
+from ltbench.core.types import Teacher
+from ltbench.methods.contract import Method, TrainedTeacher
 from ltbench.methods.plugins import find_method
 from ltbench.networks import NetworkSpec
 from ltbench.training.pretrained import pretrained_weights
@@ -36,3 +38,19 @@ def build_method(
     torch.manual_seed(derive_seed(job.seed, "init", job.stage))
     method = kind(spec, counts, validate(kind.HParams, job.hparams, HPARAMS))
     return method.double() if recipe.precision == "fp64" else method
+
+
+def untrained_teacher(
+    student: Method, teacher: Teacher, kind: type[Method], classes: torch.Tensor
+) -> TrainedTeacher:
+    """Return a teacher of a method with random weights.
+
+    Args:
+        student: the method that it teaches.
+        teacher: as the method declares it.
+        kind: the teacher's method.
+        classes: that it knows.
+    """
+    spec = replace(student.spec, classes=len(classes))
+    hparams = kind.HParams(**teacher.hparams_for(student.hparams.model_dump()))
+    return TrainedTeacher(kind(spec, student.counts[classes], hparams).state_dict(), classes)

@@ -16,10 +16,10 @@ from ltbench.core.rng import GlobalBatchRNG
 from ltbench.core.seeding import make_generator
 from ltbench.core.stepping import Stepper
 from ltbench.data.batch_maker import DTYPES
-from ltbench.methods.contract import Method, Progress, TrainedTeacher
+from ltbench.methods.contract import Method, Progress
 from ltbench.methods.plugins import find_method
 from ltbench.methods.step_input import step_input
-from ltbench.training.build import build_method
+from ltbench.training.build import build_method, untrained_teacher
 from ltbench.training.module import frozen_backbone
 from ltbench.training.precision import autocast, set_precision
 from ltbench.training.schedule import build_optimizer
@@ -186,14 +186,13 @@ def _test_steps(
 def _untrained_method(job: Job, device: torch.device, plugins: Sequence[str]) -> Method:
     """Return a job's method, and its teachers, untrained."""
     recipe = job.recipe.model_copy(update={"pretrained": None})
-    counts = torch.arange(job.dataset.classes, 0, -1) * 2
+    classes, paths = torch.arange(job.dataset.classes), [*map(Path, plugins)]
+    counts = 2 * (len(classes) - classes)
     method = build_method(job.model_copy(update={"recipe": recipe}), counts, plugins)
-    teachers = []
-    for teacher in method.own_teachers():
-        kind, _ = find_method(teacher.method, map(Path, plugins))
-        hparams = teacher.hparams_for(method.hparams.model_dump())
-        state = kind(method.spec, counts, kind.HParams(**hparams)).state_dict()
-        teachers.append(TrainedTeacher(state, torch.arange(len(counts))))
+    teachers = [
+        untrained_teacher(method, teacher, find_method(teacher.method, paths)[0], classes)
+        for teacher in method.own_teachers()
+    ]
     if teachers:
         method.load_teachers(teachers)
     method.stage = method.stage_of(job.stage)
