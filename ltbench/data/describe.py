@@ -84,10 +84,11 @@ def check(spec: DatasetSpec, data_root: str | Path | None = None) -> DataReport:
     raw = load_raw_dataset(spec, data_root)
     plain = spec.model_copy(update={"auxiliary": None})
     longtailed = make_split(plain, raw, "longtailed")
-    balanced, reason = None, None if spec.has_balanced_counterpart else NATURAL
+    balanced = None
+    reason: str | None = NATURAL
     if spec.has_balanced_counterpart:
         try:
-            balanced = make_split(plain, raw, "balanced")
+            balanced, reason = make_split(plain, raw, "balanced"), None
         except DataError as error:
             reason = str(error)
     return DataReport(
