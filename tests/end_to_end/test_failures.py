@@ -85,7 +85,7 @@ def test_a_broken_plugin_is_refused(project):
     plugin = project.folder / "mine.py"
     plugin.write_text("import nothing_at_all")
     said = project.run("tiny.yaml", "--plugin", str(plugin), code=2).stderr
-    assert [(where, code) for where, _, code in printed(said)] == [("mine.py", "plugin")]
+    assert [(where, code) for where, _, code in printed(said)] == [("mine.py:1", "plugin")]
     assert "ModuleNotFoundError" in said
 
 
