@@ -161,10 +161,14 @@ class Folders:
 
         return RecordStore(self.records, self.runs.records).load()
 
-    def read(self, *, published_only: bool = False) -> "Loaded":
+    def read(self, *, published_only: bool = False, with_published: bool = False) -> "Loaded":
         """Load the records for a verb that trains nothing.
 
         The default folders may be missing, and --records beside a run folder, as in `run`.
+
+        Args:
+            published_only: read no run folder.
+            with_published: --records may not be missing beside a run folder either.
 
         Raises:
             ConfigError: if a folder is missing.
@@ -175,7 +179,8 @@ class Folders:
         if not published_only:
             with collect_errors(problems):
                 existing(self.run_dir)
-        if self.records != DEFAULT_RECORDS and (published_only or not self.run_dir.is_dir()):
+        needed = with_published or published_only or not self.run_dir.is_dir()
+        if needed and self.records != DEFAULT_RECORDS:
             problems += missing_records(self.records)
         raise_all(problems)
         return RecordStore(self.records).load() if published_only else self.load()

@@ -440,8 +440,8 @@ def clean(
     from ltbench.data.files import format_bytes
     from ltbench.launch.cleaning import needed_jobs, unneeded_folders
 
-    folders, runs = Folders(run_dir, records), existing(run_dir)
-    stored = folders.read().records
+    folders = Folders(run_dir, records)
+    runs, stored = folders.runs, folders.read(with_published=not grids).records
     plans = [inputs.plan(name) for name in grids or available("grids")]
     planned = {key for plan in plans for key in plan.jobs}
     needed = planned if grids else needed_jobs(plans, stored, runs)

@@ -140,6 +140,16 @@ def test_published_records_that_are_not_there_are_not_read_as_empty(tmp_path, mo
         assert (problem.file, problem.code) == ("--records", "missing-file")
 
 
+def test_clean_removes_nothing_without_the_published_records(tmp_path):
+    weights = tmp_path / "jobs" / "0123456789abcdef" / "weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    command = ["clean", "--yes", "--run-dir", str(tmp_path), "--records", str(tmp_path / "none")]
+    (problem,) = CliRunner().invoke(app, command).exception.problems
+    assert (problem.file, problem.code) == ("--records", "missing-file")
+    assert weights.exists()
+
+
 def test_a_history_that_is_not_there_is_an_error():
     result = CliRunner().invoke(app, ["agreement", "--history", "none.csv"])
     (problem,) = result.exception.problems

@@ -120,6 +120,7 @@ def test_published_records_replace_the_run_folder(copied):
 
 @pytest.mark.slow  # each command plans all grids
 def test_clean_keeps_the_jobs_of_grids_that_were_run_here(copied):
+    (copied.folder / "published").mkdir()
     said = copied.call("clean", *copied.stores, "--yes", torch=False).stdout
     assert said.startswith("Removed 0 job folders")
     (copied.folder / "tiny.yaml").unlink()
