@@ -6,7 +6,7 @@ mean over ranks is that of the global batch.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from ltbench.core.distributed import all_sum, world_size
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
+MOMENTUM = 0.9
+
+InnerOptimizer = Literal["adam", "sgd"]
 
 
 class _RankMean(torch.autograd.Function):
@@ -87,26 +90,34 @@ def virtual_step(
 
 
 class Learned(nn.Module):
-    """A module whose parameters a method moves itself, by Adam.
+    """A module whose parameters a method moves itself.
 
     They require no gradient: the recipe's optimizer does not see them, and DDP does not wait for
-    theirs. Parameters and Adam's moments are part of checkpoints.
+    theirs. Parameters and the optimizer's state are part of checkpoints.
 
     Args:
         module: with its initial parameters.
         lr: learning rate.
         weight_decay: factor of the parameters that is added to their gradient.
+        optimizer: Adam, or SGD with Nesterov's momentum of 0.9.
     """
 
-    def __init__(self, module: nn.Module, lr: float, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        lr: float,
+        weight_decay: float = 0.0,
+        optimizer: InnerOptimizer = "adam",
+    ) -> None:
         super().__init__()
         self.module = module.requires_grad_(requires_grad=False)
-        self.lr, self.weight_decay = lr, weight_decay
+        self.lr, self.weight_decay, self.optimizer = lr, weight_decay, optimizer
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         for number, value in enumerate(module.parameters()):
             self.register_buffer(f"mean{number}", torch.zeros_like(value))
-            self.register_buffer(f"square{number}", torch.zeros_like(value))
+            if optimizer == "adam":
+                self.register_buffer(f"square{number}", torch.zeros_like(value))
 
     def variables(self) -> dict[str, Tensor]:
         """Return the parameters by name as new leaves with gradients."""
@@ -114,7 +125,7 @@ class Learned(nn.Module):
         return {name: value.detach().clone().requires_grad_() for name, value in named}
 
     def step(self, loss: Tensor, variables: Mapping[str, Tensor]) -> None:
-        """Take a step of Adam.
+        """Take a step of the optimizer.
 
         Args:
             loss: scalar, a function of the variables.
@@ -122,12 +133,20 @@ class Learned(nn.Module):
         """
         gradients = torch.autograd.grad(loss, list(variables.values()))
         self.steps += 1
-        unbiased = [1 - beta ** self.steps.double() for beta in BETAS]
+        move = self._move_by_adam if self.optimizer == "adam" else self._move_by_sgd
         pairs = zip(self.module.parameters(), gradients, strict=True)
         for number, (value, own) in enumerate(pairs):
-            mean, square = self.get_buffer(f"mean{number}"), self.get_buffer(f"square{number}")
-            gradient = rank_mean(own) + self.weight_decay * value
-            mean.lerp_(gradient, 1 - BETAS[0])
-            square.lerp_(gradient.square(), 1 - BETAS[1])
-            root = (square / unbiased[1]).sqrt() + EPSILON
-            value.sub_(self.lr * (mean / unbiased[0]) / root)
+            move(number, value, rank_mean(own) + self.weight_decay * value)
+
+    def _move_by_adam(self, number: int, value: Tensor, gradient: Tensor) -> None:
+        mean, square = self.get_buffer(f"mean{number}"), self.get_buffer(f"square{number}")
+        unbiased = [1 - beta ** self.steps.double() for beta in BETAS]
+        mean.lerp_(gradient, 1 - BETAS[0])
+        square.lerp_(gradient.square(), 1 - BETAS[1])
+        root = (square / unbiased[1]).sqrt() + EPSILON
+        value.sub_(self.lr * (mean / unbiased[0]) / root)
+
+    def _move_by_sgd(self, number: int, value: Tensor, gradient: Tensor) -> None:
+        velocity = self.get_buffer(f"mean{number}")
+        velocity.mul_(MOMENTUM).add_(gradient)
+        value.sub_(self.lr * (gradient + MOMENTUM * velocity))

@@ -1,6 +1,7 @@
 """Virtual steps and learned parameters: exact gradients, on any number of ranks."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -77,13 +78,17 @@ def test_the_mean_of_one_rank_is_its_value():
     assert rank_mean(value) is value
 
 
+SGD = partial(torch.optim.SGD, momentum=0.9, nesterov=True)
+
+
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])
-def test_learned_parameters_move_as_by_adam(weight_decay):
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("sgd", SGD)])
+def test_learned_parameters_move_as_by_an_optimizer(name, kind, weight_decay):
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1)).double()
     reference, inputs = copy.deepcopy(module), torch.randn(5, 7, 3, dtype=torch.float64)
-    optimizer = torch.optim.Adam(reference.parameters(), 0.01, weight_decay=weight_decay)
-    learned = Learned(module, 0.01, weight_decay)
+    optimizer = kind(reference.parameters(), 0.01, weight_decay=weight_decay)
+    learned = Learned(module, 0.01, weight_decay, name)
     assert not any(parameter.requires_grad for parameter in learned.parameters())
     for step, rows in enumerate(inputs):
         variables = learned.variables()
@@ -96,7 +101,8 @@ def test_learned_parameters_move_as_by_adam(weight_decay):
         assert int(learned.steps) == step + 1
 
 
-def test_learned_parameters_go_on_from_their_state():
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_learned_parameters_go_on_from_their_state(optimizer):
     def moved(learned, times):
         for _ in range(times):
             variables = learned.variables()
@@ -104,7 +110,8 @@ def test_learned_parameters_go_on_from_their_state():
         return learned
 
     def new():
-        return Learned(nn.ParameterDict({"value": torch.tensor([1.0, -2.0])}), lr=0.1)
+        module = nn.ParameterDict({"value": torch.tensor([1.0, -2.0])})
+        return Learned(module, lr=0.1, optimizer=optimizer)
 
     whole, resumed = moved(new(), 5), new()
     resumed.load_state_dict(moved(new(), 2).state_dict())
