@@ -85,13 +85,13 @@ def test_weight_decays_are_the_authors_under_any_recipe(stage, decay, recipe):
 
 
 def test_rates_of_the_stages():
-    """The authors train classifiers from 0.01."""
+    """The authors train both from 0.01."""
     settings = load_recipe("cifar_200").stage2.optimizer
     rates = {}
     for stage in ("features", "classifier"):
         (group,) = build_optimizer(settings, build(stage)).param_groups
         rates[stage] = group["lr"]
-    assert rates == pytest.approx({"features": 0.1, "classifier": 0.01})
+    assert rates == pytest.approx({"features": 0.01, "classifier": 0.01})
 
 
 def test_all_parameters_train_in_stage_1_and_the_classifier_in_stage_2():

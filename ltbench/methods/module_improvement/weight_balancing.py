@@ -17,12 +17,13 @@ bounded after each epoch by default, not after each step (`project`). The classi
 stage 1. In stage 2 BatchNorm uses and updates batch statistics (`shift_bn`). The two weight decays
 are values: not relative to that of the recipe.
 
-Where ours is not theirs: epochs, schedules and the rate of stage 1 are those of the recipe, while
-they train for 320 epochs from 0.01. The rate of stage 2 is a tenth of the recipe's
-(`classifier_lr`): 0.01, as theirs, where that is 0.1. At ten times that rate their weight decay
-costs small classes their accuracy, probably because the classifier then is a mean over its last
-few steps. Their schedule is a step ahead, so that the rate of the last epoch is 0; they have a
-ResNet-34, test images with their mirror images, and take the best epoch of the test.
+Where ours is not theirs: epochs and schedules are those of the recipe, while they train for 320
+epochs. The rate of both stages is a tenth of the recipe's (`lr`, `classifier_lr`): 0.01, as
+theirs, where that is 0.1. Their weight decays are for that rate: at ten times the rate that of
+stage 1 costs the smallest classes all their accuracy, and that of stage 2, too, probably because
+the classifier then is a mean over its last few steps. Their schedule is a step ahead, so that the
+rate of the last epoch is 0; they have a ResNet-34, test images with their mirror images, and take
+the best epoch of the test.
 """
 
 from typing import Literal, cast
@@ -41,6 +42,7 @@ class WeightBalancingHParams(HParams):
     """Hyper-parameters of weight balancing."""
 
     weight_decay: float = Field(5e-3, ge=0, description="of all parameters in stage 1, its value")
+    lr: float = Field(0.1, gt=0, description="learning rate of stage 1, relative to the recipe's")
     classifier_decay: float = Field(
         0.1, ge=0, description="weight decay of the classifier in stage 2, its value"
     )
@@ -69,6 +71,7 @@ class WeightBalancing(Method):
         arxiv="2203.14197",
     )
     category = "decoupled"
+    version = 2
     stages = (
         Stage("features"),
         Stage("classifier", recipe_stage="stage2", passes=0, forward_passes=1),
@@ -97,7 +100,8 @@ class WeightBalancing(Method):
 
     def lr_scale(self, parameter: str) -> float:  # noqa: ARG002
         """Return the learning rate of the stage, relative to the recipe's."""
-        return 1.0 if self.stage.name == "features" else self.hparams.classifier_lr
+        hparams = self.hparams
+        return hparams.lr if self.stage.name == "features" else hparams.classifier_lr
 
     def weight_decay(self, parameter: str, recipe: float) -> float:  # noqa: ARG002
         """Return the weight decay of the stage."""
