@@ -8,7 +8,7 @@ from ltbench.core.stepping import total_loss
 from ltbench.losses import cross_entropy
 from ltbench.methods import METHODS
 from ltbench.methods.augmentation.ftl import axes_projection, logit_penalty, transferred
-from ltbench.methods.contract import NetworkSpec
+from ltbench.methods.contract import NetworkSpec, Progress
 from ltbench.methods.step_input import example_draw
 from ltbench.testing import steps
 from ltbench.testing.jobs import Case
@@ -159,6 +159,17 @@ def test_each_epoch_leaves_one_part_as_it_is(norm):
         after = method.state_dict()
         kept = {name for name in before if after[name].equal(before[name])} - {"turn"}
         assert kept == {name for name in before if name.startswith(fixed)}, epoch
+
+
+@pytest.mark.parametrize("epochs", [6, 7])
+def test_the_last_epoch_trains_on_all_images(epochs):
+    method = steps.begin(CASE, stage=1)
+    fixed = []
+    for epoch in range(epochs):
+        method.progress = Progress(epoch, epochs, deferred=False)
+        fixed.append(method.fixes_encoder)
+    assert fixed == [left % 2 == 0 for left in range(epochs, 0, -1)]
+    assert not fixed[-1]
 
 
 def test_a_fixed_classifier_gets_no_gradient():
