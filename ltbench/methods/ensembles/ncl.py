@@ -17,11 +17,12 @@ added to p_k in the logarithm of the divergence, and the gradient goes through b
 Their code has no contrast (`contrast: 0`) on ImageNet-LT and iNaturalist.
 
 Where ours is not theirs: the momentum encoder includes the projection, as in MoCo (theirs averages
-the backbone alone, and projects keys by random weights). They shuffle the keys' images over
-devices, which changes nothing, as their BatchNorm is synchronized; ours are not shuffled, and each
-rank has BatchNorm statistics of its own. Their cosine classifiers have a bias, ours have none. They
-train for 400 epochs with batches of 64 on CIFAR-100-LT: with fewer epochs the paper's claim is not
-tested.
+the backbone alone, and projects keys by random weights), and starts as a copy (theirs starts at
+random). Keys of images up to 64 pixels are not blurred; theirs are, with probability 0.5. They
+shuffle the keys' images over devices, which changes nothing, as their BatchNorm is synchronized;
+ours are not shuffled, and each rank has BatchNorm statistics of its own. Their cosine classifiers
+have a bias, ours have none. They train for 400 epochs with batches of 64 on CIFAR-100-LT: with
+fewer epochs the paper's claim is not tested.
 """
 
 from functools import partial

@@ -19,8 +19,8 @@ Where ours is not theirs: their code adds epsilon in the order of the batch to d
 order of the classes, so that images get the epsilon of other classes; here each has its own. Their
 means are those of augmented, class-aware batches; ours are those of the training images, each once,
 with the test's transform. Their code keeps the features of the epoch that is best on the test
-images, which is not offered here: features are those of the last epoch. AutoAugment and Cutout are
-left to the recipe.
+images, which is not offered here: features are those of the last epoch. Their rates are constant,
+ours follow the recipe's schedule. AutoAugment and Cutout are left to the recipe.
 """
 
 import torch

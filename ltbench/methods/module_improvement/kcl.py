@@ -15,7 +15,9 @@ Where ours is not theirs: positives are drawn at random, as in the paper; the co
 The queue begins with random keys without class, which are negatives; the authors fill it before
 training. Both views are distorted on small images; the authors' command for ImageNet-LT has the
 recipe's transform for both. Distorted views of 8x8 digits are too strong: there `views: recipe` is
-better. They train for 200 epochs with a cosine from 0.1 and decay 5e-4.
+better. They train for 200 epochs with a cosine from 0.1 and decay 5e-4, and the classifier for 100
+from a rate of 30 without decay; ours has the recipe's second stage, as features of other networks
+have other lengths. Their command draws images for the classifier uniformly.
 """
 
 from typing import ClassVar, Literal, cast

@@ -14,10 +14,11 @@ move with every batch.
 
 Where ours is not theirs: a step uses the assignment after the step before, so that the loss does
 not wait for the CPU, or that of the epoch's start (`assign`), as the Hungarian method takes seconds
-for thousands of classes; the classifier is trained on class-balanced batches, as KCL's. Up to D + 1
-classes the targets are a regular simplex, more are found by Adam at each start of the second stage.
-Targets are not repeated. On ImageNet-LT the authors train for 400 epochs, and KCL for 200: their
-half with KCL's loss is as long as all of KCL, ours is half as long. The rest is KCL's.
+for thousands of classes; the classifier is trained as KCL's, theirs from a rate of 10 without
+decay, with BatchNorm in training mode, on batches with four images of a class. Up to D + 1 classes
+the targets are a regular simplex, more are found by Adam at each start of the second stage. Targets
+are not repeated. On ImageNet-LT the authors train for 400 epochs, and KCL for 200: their half with
+KCL's loss is as long as all of KCL, ours is half as long. The rest is KCL's.
 """
 
 from typing import Literal

@@ -17,7 +17,8 @@ are in proportion to n^-power, and the rates of a step draw the next one's batch
 Where ours is not theirs: features of training images are those without augmentation, held in
 memory (N x D); their sampler draws augmented images. The virtual step has weight decay, but no
 momentum; theirs carries that of the real steps. The backbone's BatchNorm is fixed, theirs is in
-training mode. Steps draw B x N random numbers.
+training mode. Steps draw B x N random numbers. They take 2,000 steps of 512 images; in fewer steps
+rates move less, as a step of Adam moves a logit by about its rate.
 """
 
 from typing import Literal, cast
