@@ -15,7 +15,9 @@ of the class-aware batch. Formulas are those of reproductions by others; the pap
 
 Where ours is not theirs: images have one label, rho is the class's share of the images, and we
 average logits, not probabilities. Each batch is half of the recipe's, and BatchNorm sees both
-together. `reduction: sum` multiplies L by C, as all other sigmoid losses of the suite do.
+together. `reduction: sum` multiplies L_cls by C, as all other sigmoid losses of the suite do, but
+not the squared differences, which are means over classes: with C times the weight training
+diverges.
 
 Compensation is left out because where sigma and mu come from was not at hand, and what was tried
 defeats training: they are chosen by the label, so that they can do the network's work. Learned ones
@@ -70,7 +72,7 @@ class LTML(Method):
     category = "ensemble"
     own_reading = True
     stages = (Stage("train", samplers=("instance", "class_aware"), passes=0.5),)
-    version = 3
+    version = 4
     batch_dependence = "gathered"
     HParams = LTMLHParams
     hparams: LTMLHParams
@@ -96,14 +98,11 @@ class LTML(Method):
         images = len(uniform)
         differences = (logits[0] - logits[1]).square().mean(dim=1)  # [B]
         apart = global_mean(differences[:images]) + global_mean(differences[images:])
-        losses = {
+        return {
             "uniform": self.branch_loss(logits[0, :images], uniform.labels),
             "balanced": self.branch_loss(logits[1, images:], balanced.labels),
             "consistency": self.hparams.consistency * apart,
         }
-        binary_sum = self.hparams.loss == "binary" and self.hparams.reduction == "sum"
-        factor = self.spec.classes if binary_sum else 1
-        return {name: factor * value for name, value in losses.items()}
 
     def branch_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return a branch's mean loss of logits [B, C]."""
@@ -111,7 +110,8 @@ class LTML(Method):
             return cross_entropy(logits, labels)
         targets = one_vs_all_targets(labels, logits.shape)
         weights = balancing_weights(targets, self.counts)
-        return binary(logits, targets, weights) / self.spec.classes
+        parts = self.spec.classes if self.hparams.reduction == "mean" else 1
+        return binary(logits, targets, weights) / parts
 
     def predict(self, images: Tensor, target_prior: Tensor | None = None) -> Tensor:
         """Return the mean of the branches' logits [B, classes]."""
