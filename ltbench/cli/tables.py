@@ -67,7 +67,7 @@ def leaderboard(
         Path | None, typer.Option("--methods", help="Also write the methods page to this file.")
     ] = None,
 ) -> None:
-    """Write the leaderboard: README.md, web page and runs.csv.
+    """Write the leaderboard: README.md, a file per grid, web page and runs.csv.
 
     Without --grid, it has all grids with records.
     """
@@ -139,6 +139,7 @@ def _target_problems(to: Path, methods_to: Path | None) -> list[Problem]:
 
     marks = {
         to / "README.md": leaderboard.GENERATED,
+        **dict.fromkeys((to / leaderboard.GRIDS).glob("*.md"), leaderboard.GENERATED),
         to / "runs.csv": "key,config,grid,",
         to / "leaderboard" / "index.html": "<title>ltbench leaderboard</title>",
     }
@@ -194,7 +195,7 @@ def write_results(
 
     page = to / "leaderboard"
     written = [
-        write_leaderboard(board, to / "README.md"),
+        *write_leaderboard(board, to / "README.md"),
         write_runs(board.loaded.records, to / "runs.csv"),
         write_page(board, page, drawn),
     ]

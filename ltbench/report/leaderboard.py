@@ -10,8 +10,9 @@ from ltbench.config.planning import Plan
 from ltbench.core.files import write_atomically
 from ltbench.core.garbage import gc_paused
 from ltbench.report.agreement_tables import agreement_tables
+from ltbench.report.board_tables import MAIN
 from ltbench.report.context import BoardContext, Leaderboard
-from ltbench.report.formats import FORMATS, MARKDOWN_TEMPLATES, Inert, escape_html, markdown
+from ltbench.report.formats import FORMATS, MARKDOWN_TEMPLATES, Inert, markdown
 from ltbench.report.summary_tables import (
     RECORDS,
     boards_of,
@@ -31,21 +32,37 @@ LEGEND = Inert(
 )
 
 
+GRIDS = "grids"
+"""Folder of the grids' files, beside the leaderboard."""
+
+
 @gc_paused()
-def write_leaderboard(of: Leaderboard, path: Path) -> Path:
-    """Write the leaderboard as one markdown file; equal records, equal bytes."""
-    text = MARKDOWN_TEMPLATES.get_template("leaderboard.md").render(
+def write_leaderboard(of: Leaderboard, path: Path) -> list[Path]:
+    """Write the leaderboard and a file per grid in markdown; return the paths.
+
+    Equal records make equal bytes.
+    """
+    grids = [_section(plan, boards, of) for plan, boards in of.grids]
+    written = [path, *(path.parent / grid["file"] for grid in grids)]
+    texts = [_rendered("leaderboard.md", of, grids=grids)]
+    texts += [_rendered("grid.md", of, grid=grid) for grid in grids]
+    for each, text in zip(written, texts, strict=True):
+        write_atomically(each, f"{text.strip()}\n".encode(), durable=False)
+    return written
+
+
+def _rendered(template: str, of: Leaderboard, **values: Any) -> str:
+    return MARKDOWN_TEMPLATES.get_template(template).render(
         generated=GENERATED,
         legend=LEGEND,
+        headline=_headline(of),
         findings=tested_findings(of),
         findings_caption=findings_caption(of),
         boards_of=boards_of,
         tables=[*build(LEADERBOARD_TABLES, of), *_agreement(of)],
-        grids=[_section(plan, boards, of) for plan, boards in of.grids],
         markdown=lambda table, level: Inert(markdown(table, level)),
+        **values,
     )
-    write_atomically(path, f"{text.strip()}\n".encode(), durable=False)
-    return path
 
 
 @gc_paused()
@@ -61,6 +78,13 @@ def write_formats(of: Leaderboard, formats: Collection[str], folder: Path) -> li
     return written
 
 
+def _headline(of: Leaderboard) -> list[Table]:
+    """Return the main table of the board with most results, if there is one."""
+    if of.fullest is None:
+        return []
+    return build([MAIN], BoardContext(of.fullest, of.methods, of.loaded.records))
+
+
 def _agreement(of: Leaderboard) -> list[Table]:
     """Return the tables of agreement, of the records of the leaderboard's grids."""
     planned = {key for plan, _ in of.grids for key in plan.jobs}
@@ -69,7 +93,7 @@ def _agreement(of: Leaderboard) -> list[Table]:
 
 
 def _section(plan: Plan, boards: Sequence[ResultSet], of: Leaderboard) -> dict[str, Any]:
-    """Return the template's variables of a grid."""
+    """Return the templates' variables of a grid."""
     records = of.loaded.records
     tables = [table for _, table in grid_tables(plan, boards, of.methods, records)]
     for board in boards:
@@ -78,7 +102,7 @@ def _section(plan: Plan, boards: Sequence[ResultSet], of: Leaderboard) -> dict[s
     failed = sum(key in of.failed for key in plan.jobs if key not in records)
     state = f"{done} of {len(plan.jobs)} jobs are done"
     return {
-        "anchor": Inert(escape_html(plan.grid.name)),
+        "file": Inert(f"{GRIDS}/{plan.grid.name}.md"),
         "title": plan.grid.title,
         "state": f"{state}, {failed} failed." if failed else f"{state}.",
         "tables": tables,

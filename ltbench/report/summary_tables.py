@@ -7,10 +7,9 @@ from itertools import chain
 from ltbench.analysis.findings import Result
 from ltbench.analysis.metrics import Metric, metrics_in
 from ltbench.analysis.result_set import Estimate, ResultSet, VariantResult, bad_images_note
-from ltbench.config.planning import Plan
 from ltbench.core.exact import fixed, significant
 from ltbench.report.context import BoardContext, Leaderboard, metric_column
-from ltbench.report.table import COUNT, PERCENT, RANK, Cell, Column, TableSpec
+from ltbench.report.table import PERCENT, RANK, Cell, Column, TableSpec
 from ltbench.runs.record import Record
 from ltbench.runs.store import BadRecord, Stored
 
@@ -225,21 +224,6 @@ RANKS: TableSpec[Leaderboard, tuple[str, Fraction, str]] = TableSpec(
         Column("Groups", lambda row: row[2]),
     ],
     rows=_ranked,
-)
-
-GRIDS: TableSpec[Leaderboard, tuple[Plan, int]] = TableSpec(
-    name="grids",
-    title=lambda _: "Grids",
-    caption=lambda _: "",
-    columns=lambda _: [
-        Column("Grid", lambda row: row[0].grid.title, names=True),
-        Column("Jobs done", lambda row: row[1], COUNT),
-        Column("Jobs", lambda row: len(row[0].jobs), COUNT),
-        Column("Seeds", lambda row: len(row[0].grid.seeds), COUNT),
-    ],
-    rows=lambda of: [
-        (plan, sum(k in of.loaded.records for k in plan.jobs)) for plan, _ in of.grids
-    ],
 )
 
 PROBLEMS: TableSpec[Leaderboard, BadRecord] = TableSpec(

@@ -23,7 +23,6 @@ from ltbench.report.paired_tables import PAIRED
 from ltbench.report.published_tables import PUBLISHED
 from ltbench.report.summary_tables import (
     AD_HOC,
-    GRIDS,
     PROBLEMS,
     RANKS,
     RECIPES,
@@ -38,7 +37,7 @@ BOARD_TABLES: tuple[TableSpec[BoardContext, Any], ...] = (
 )
 """Tables of a board, in order."""
 
-LEADERBOARD_TABLES: tuple[TableSpec[Leaderboard, Any], ...] = (RANKS, GRIDS, PROBLEMS)
+LEADERBOARD_TABLES: tuple[TableSpec[Leaderboard, Any], ...] = (RANKS, PROBLEMS)
 """Tables over all boards, in order."""
 
 

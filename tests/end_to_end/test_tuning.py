@@ -37,7 +37,7 @@ def test_the_chosen_values_are_a_variant_of_other_grids(project):
     assert {"softmax (tuned)", "balanced_softmax (tuned)"} <= {label for label, _ in trained}
     page = project.folder / "board"
     project.verb("leaderboard", grid, "--to", str(page))
-    text = (page / "README.md").read_text()
+    text = (page / "grids" / "chosen.md").read_text()
     assert "Values chosen by 2 training runs, tested on 80 images" in text
 
 

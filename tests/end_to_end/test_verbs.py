@@ -92,7 +92,13 @@ def test_status_counts_done_jobs(finished):
 def test_leaderboard_writes_the_results_and_other_formats_on_demand(finished, tmp_path):
     words = ("--to", str(tmp_path / "results"))
     said = finished.verb("leaderboard", "tiny.yaml", *words, torch=False).stdout
-    files = ["README.md", "runs.csv", "leaderboard/index.html", "leaderboard/cost.png"]
+    files = [
+        "README.md",
+        "grids/tiny.md",
+        "runs.csv",
+        "leaderboard/index.html",
+        "leaderboard/cost.png",
+    ]
     assert said.split() == [str(tmp_path / "results" / name) for name in files]
     assert "12 of 12 jobs are done" in (tmp_path / "results" / "README.md").read_text()
     words += ("--tables", str(tmp_path / "tables"), "--format", "csv", "--format", "svg")

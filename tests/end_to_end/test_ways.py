@@ -20,7 +20,7 @@ def test_results_with_overrides_are_shown_and_never_ranked(copied):
 
     results = copied.folder / "board"
     copied.verb("leaderboard", "tiny.yaml", "--to", str(results))
-    text = (results / "README.md").read_text()
+    text = (results / "grids" / "tiny.md").read_text()
     main, _, ad_hoc = text.partition("Ad hoc")
     assert "recipe.stage1.optimizer.lr=0.05" in ad_hoc
     assert "recipe.stage1.optimizer.lr=0.05" not in main

@@ -72,16 +72,18 @@ def written(tmp_path_factory, toy):
     folder = tmp_path_factory.mktemp("leaderboard")
     loaded = Loaded(toy.stored(*records), [bad])
     of = Leaderboard.of([plan], loaded, toy.methods, load_findings(FINDINGS), failed)
-    paths = [write_leaderboard(of, folder / "README.md"), *write_formats(of, FORMATS, folder)]
+    write_leaderboard(of, folder / "README.md")
+    write_formats(of, FORMATS, folder)
     texts = {}
-    for path in paths:
-        texts[path.name] = path.read_text()
+    for path in folder.rglob("*.*"):
+        text = path.read_text()
         for key, name in names.items():  # keys move with the configuration's models
-            texts[path.name] = texts[path.name].replace(key, name)
+            text = text.replace(key, name)
+        texts[path.relative_to(folder).as_posix()] = text
     return texts
 
 
-NAMES = ["README.md", *(f"toy_grid.{form}" for form in FORMATS)]
+NAMES = ["README.md", "grids/toy_grid.md", *(f"toy_grid.{form}" for form in FORMATS)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,4 +96,5 @@ def test_leaderboard_is_byte_for_byte(written, name):
 
 
 def test_no_other_files(written):
-    assert sorted(written) == sorted(path.name for path in GOLDEN.iterdir())
+    golden = (path for path in GOLDEN.rglob("*") if path.is_file())
+    assert sorted(written) == sorted(path.relative_to(GOLDEN).as_posix() for path in golden)

@@ -17,9 +17,9 @@ VARIANTS = [
 
 
 def written(plans, loaded, toy, folder):
-    """Return the leaderboard of plans."""
+    """Return the leaderboard of plans, then the files of their grids."""
     of = Leaderboard.of(plans, loaded, toy.methods)
-    return write_leaderboard(of, folder / "README.md").read_text()
+    return [path.read_text() for path in write_leaderboard(of, folder / "README.md")]
 
 
 def test_order_of_records_and_path_of_the_store_do_not_matter(toy, tmp_path):
@@ -31,16 +31,22 @@ def test_order_of_records_and_path_of_the_store_do_not_matter(toy, tmp_path):
             write_record(record, record_path(tmp_path / name / "records", record.job))
         loaded = RecordStore(tmp_path / name / "records").load()
         of, folder = Leaderboard.of([plan], loaded, toy.methods), tmp_path / name / "results"
-        paths = [write_leaderboard(of, folder / "README.md"), *write_formats(of, FORMATS, folder)]
-        assert [path.suffix for path in paths] == [".md", *(f".{ending}" for ending in FORMATS)]
+        paths = [*write_leaderboard(of, folder / "README.md"), *write_formats(of, FORMATS, folder)]
+        endings = ["md", "md", *FORMATS]
+        assert [path.suffix for path in paths] == [f".{ending}" for ending in endings]
         texts.append([path.read_bytes() for path in paths])
     assert texts[0] == texts[1]
     assert str(tmp_path).encode() not in b"".join(texts[0])
 
 
 def test_no_records_and_no_plans_still_make_an_index(toy, tmp_path):
-    assert written([], Loaded(), toy, tmp_path).startswith("# Leaderboard")
-    assert "0 of 4 jobs are done" in written([toy.plan([SOFTMAX])], Loaded(), toy, tmp_path)
+    (index,) = written([], Loaded(), toy, tmp_path)
+    assert index.startswith("# Leaderboard")
+    index, grid = written([toy.plan([SOFTMAX])], Loaded(), toy, tmp_path)
+    assert "[A toy grid](grids/toy_grid.md): 0 of 4 jobs are done." in index
+    assert grid.startswith("# A toy grid")
+    assert "0 of 4 jobs are done." in grid
+    assert (tmp_path / "grids/toy_grid.md").read_text() == grid
 
 
 def test_a_bad_record_is_listed_and_in_no_table(toy, tmp_path):
@@ -50,11 +56,11 @@ def test_a_bad_record_is_listed_and_in_no_table(toy, tmp_path):
     write_record(toy.record(job, (40, 40, 30, 20, 5, 1)), path)
     path.write_text(path.read_text().replace('"hits": [40', '"hits": [50'))
     loaded = RecordStore(runs=tmp_path / "records").load()
-    before, after = written([plan], loaded, toy, tmp_path).split("## A toy grid")
-    assert "disagree with hits" in before
-    assert path.name in before
-    assert "missing" in after
-    assert path.name not in after
+    index, grid = written([plan], loaded, toy, tmp_path)
+    assert "disagree with hits" in index
+    assert path.name in index
+    assert "| missing" in grid
+    assert path.name not in grid
 
 
 def test_a_thousand_records_without_torch(toy, tmp_path):
