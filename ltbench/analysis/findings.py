@@ -4,7 +4,8 @@ The predicates are data in `results/findings.yaml`; nothing in it is ever run as
 holds, or is reversed, if p is below 5 % after Holm's correction for all comparisons on the same
 dataset and recipe, and zero is outside the 95 % interval over seeds and images. A finding holds if
 enough of its comparisons do, is "not in this setting" if so many are reversed that they cannot, and
-is "not significant" otherwise.
+is "not significant" otherwise. Variants without results that a wildcard stands for are left out and
+counted; any other missing result leaves a finding untested.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -184,7 +185,7 @@ def evaluate_findings(
         narrowed: returns a board with results of some seeds alone.
         shown: boards whose runs show causes.
     """
-    compared: list[tuple[Finding, ResultSet, list[_Compared] | str]] = []
+    compared: list[tuple[Finding, ResultSet, tuple[list[_Compared], int] | str]] = []
     for finding in findings:
         pairs = pairs_of(finding, boards) if finding.over else [(board, board) for board in boards]
         compared += [
@@ -192,8 +193,8 @@ def evaluate_findings(
         ]
     families: dict[str, dict[tuple[Summand, ...], Fraction]] = {}
     for _, board, found in compared:
-        tests = {each.summands: each.contrast.p for each in found if isinstance(each, _Compared)}
-        families.setdefault(board.id, {}).update(tests)
+        made = () if isinstance(found, str) else found[0]
+        families.setdefault(board.id, {}).update({each.summands: each.contrast.p for each in made})
     corrected = {
         board: dict(zip(tests, holm([*tests.values()]), strict=True))
         for board, tests in families.items()
@@ -201,7 +202,7 @@ def evaluate_findings(
     results = [
         Result(finding, board, "not testable", found)
         if isinstance(found, str)
-        else Result(finding, board, *_verdict(finding, found, corrected[board.id]))
+        else Result(finding, board, *_verdict(finding, *found, corrected[board.id]))
         for finding, board, found in compared
     ]
     return [
@@ -218,16 +219,18 @@ def _compare(
     other: ResultSet,
     records: Mapping[str, Stored],
     narrowed: Narrowed,
-) -> list[_Compared] | str:
-    """Return the comparisons of a finding, or what is missing."""
+) -> tuple[list[_Compared], int] | str:
+    """Return comparisons and how many are left out, or what is missing."""
     compared: list[_Compared] = []
     missing: list[str] = []
+    left_out = 0
     for *named, comparison in _sides(finding, board, other):
         try:
             (left, right), seeds = _over_common_seeds(named, records, narrowed)
             values = [_value(*side) for side in (left, right)]
         except _MissingError as error:
             missing.append(str(error))
+            left_out += comparison.left.method == ANY
             continue
         ours, theirs = (_text(*s, value) for s, value in zip((left, right), values, strict=True))
         if named[0][1] is not named[1][1]:
@@ -247,15 +250,16 @@ def _compare(
                 contrast(values[0] - values[1], summands, records),
             )
         )
-    if missing or len(compared) < finding.fewest:
+    if len(missing) > left_out or len(compared) < finding.fewest:
         too_few = f"too few to compare: {len(compared)} of {finding.fewest}"
         return "; ".join(dict.fromkeys(missing)) or too_few
-    return compared
+    return compared, left_out
 
 
 def _verdict(
     finding: Finding,
     compared: Sequence[_Compared],
+    left_out: int,
     corrected: Mapping[tuple[Summand, ...], Fraction],
 ) -> tuple[FindingVerdict, str]:
     """Return the verdict on a finding, and our numbers."""
@@ -272,7 +276,10 @@ def _verdict(
         if len(signs) - reversed_ < required
         else "not significant"
     )
-    return verdict, _our_numbers(compared, signs)
+    numbers = _our_numbers(compared, signs)
+    if left_out:
+        numbers += f"; {left_out} of {len(signs) + left_out} without results"
+    return verdict, numbers
 
 
 def _our_numbers(compared: Sequence[_Compared], signs: Sequence[int]) -> str:

@@ -178,6 +178,20 @@ def test_a_claim_about_all_methods_needs_a_minimum_of_comparisons(board):
     assert (result.verdict, result.ours) == ("not testable", "too few to compare: 3 of 4")
 
 
+def test_a_wildcard_leaves_out_variants_without_results(toy):
+    board = make_board(toy, ["Softmax", "BS", "cRT"])
+    every = over(term("*"), term("softmax"))
+    [result] = board.evaluate(finding(every, fewest=2))
+    assert (result.verdict, result.ours) == (
+        "holds",
+        "BS 55.0, Softmax 48.7; cRT 52.7, Softmax 48.7; 1 of 3 without results",
+    )
+    from_bs = term("crt", init_from="balanced_softmax")
+    for claim in (finding(every, fewest=3), finding(every, over(from_bs, term("softmax")))):
+        [result] = board.evaluate(claim)
+        assert (result.verdict, result.ours) == ("not testable", "BS + cRT Acc is missing")
+
+
 def test_a_finding_that_does_not_hold_has_its_cause(board):
     reversed_ = over(term("softmax"), term("balanced_softmax"))
     [known] = board.evaluate(finding(reversed_, causes={"toy_r40, short": "Because."}))
