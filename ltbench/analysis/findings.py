@@ -176,7 +176,8 @@ def evaluate_findings(
 ) -> list[Result]:
     """Test findings on boards, over the seeds that terms share.
 
-    A claim about recipes is tested on boards of these recipes.
+    A claim about recipes is tested on boards of these recipes, any other on boards whose runs are
+    not all on another board, too.
 
     Args:
         findings: the claims.
@@ -186,8 +187,9 @@ def evaluate_findings(
         shown: boards whose runs show causes.
     """
     compared: list[tuple[Finding, ResultSet, tuple[list[_Compared], int] | str]] = []
+    distinct = [(board, board) for board in without_repeated(boards)]
     for finding in findings:
-        pairs = pairs_of(finding, boards) if finding.over else [(board, board) for board in boards]
+        pairs = pairs_of(finding, boards) if finding.over else distinct
         compared += [
             (finding, b, _compare(finding, b, other, records, narrowed)) for b, other in pairs
         ]
@@ -451,3 +453,16 @@ def pairs_of(finding: Finding, boards: Sequence[ResultSet]) -> list[tuple[Result
     by_id = {(b.grid, b.dataset.id, b.recipe.name): b for b in boards}
     others = [(b, (b.grid, b.dataset.id, finding.over.get(b.recipe.name, ""))) for b in boards]
     return [(board, by_id[other]) for board, other in others if other in by_id]
+
+
+def without_repeated(boards: Sequence[ResultSet]) -> list[ResultSet]:
+    """Return boards but those whose runs are all on another, the first of equals."""
+    keys = [
+        frozenset(key for entry in board.entries for key in (*entry.keys, *entry.upper_keys))
+        for board in boards
+    ]
+    return [
+        board
+        for i, (board, own) in enumerate(zip(boards, keys, strict=True))
+        if not any(own < other or (own == other and j < i) for j, other in enumerate(keys))
+    ]

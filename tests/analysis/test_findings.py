@@ -201,14 +201,27 @@ def test_a_finding_that_does_not_hold_has_its_cause(board):
     assert holds.cause == ""
 
 
-def test_grids_with_the_same_numbers_share_a_row(toy, board):
-    other = make_board(toy, name="other_grid")
-    fewer = make_board(toy, labels=["Softmax", "BS"], variants=VARIANTS[:2], name="small_grid")
-    rows = (board + other + fewer).table(finding(over(term("*"), term("softmax"))))
-    assert [row[3] for row in rows] == [
-        "toy_grid, other_grid: toy_r40, short",
-        "small_grid: toy_r40, short",
+def test_grids_with_the_same_numbers_share_a_row(toy):
+    first = make_board(toy, variants=VARIANTS[:3])
+    other = make_board(toy, variants=[*VARIANTS[:2], VARIANTS[3]], name="other_grid")
+    claim = finding(over(term("balanced_softmax"), term("softmax")))
+    rows = (first + other).table(claim)
+    assert [row[3] for row in rows] == ["toy_grid, other_grid: toy_r40, short"]
+
+
+def test_a_board_whose_runs_are_all_on_another_is_not_tested_again(toy, board):
+    copy = make_board(toy, name="copied_grid")
+    fewer = make_board(toy, variants=VARIANTS[:2], name="small_grid")
+    longer = make_board(toy, recipe=toy.recipe(name="longer", batch_size=64), name="small_grid")
+    claim = finding(over(term("*"), term("softmax")))
+    tested = (fewer + board + copy + longer).evaluate(claim)
+    assert [(each.board.grid, each.board.recipe.name) for each in tested] == [
+        ("toy_grid", "short"),
+        ("small_grid", "longer"),
     ]
+    recipes = finding({"left": term("*"), "op": ">"}, over={"longer": "short"})
+    [result] = (fewer + board + longer).evaluate(recipes)
+    assert result.board.grid == "small_grid"
 
 
 def test_not_testable_names_the_missing_values(toy):
