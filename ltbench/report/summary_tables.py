@@ -151,6 +151,14 @@ def tested_findings(of: Leaderboard) -> list[list[Results]]:
     return tested
 
 
+def findings_tally(of: Leaderboard) -> tuple[int, int, int]:
+    """Return how many tested claims hold on all, some and no boards."""
+    verdicts = [{results[0].verdict for results in boards} for boards in tested_findings(of)]
+    everywhere = sum(found == {"holds"} for found in verdicts)
+    nowhere = sum("holds" not in found for found in verdicts)
+    return everywhere, len(verdicts) - everywhere - nowhere, nowhere
+
+
 def boards_of(results: Results) -> str:
     """Return grids, dataset and recipe of results."""
     return f"{', '.join(each.board.grid for each in results)}: {results[0].board.id}"

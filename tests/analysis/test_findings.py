@@ -10,7 +10,7 @@ from ltbench.config.files import available
 from ltbench.config.load import load_grid
 from ltbench.config.registry import load_registry
 from ltbench.report.context import Leaderboard
-from ltbench.report.summary_tables import FINDINGS
+from ltbench.report.summary_tables import FINDINGS, findings_tally
 from ltbench.runs.store import Loaded
 from tests.support.errors import problems
 
@@ -51,6 +51,11 @@ class World:
     def built(self, *findings):
         of = Leaderboard([(self.plan, self.boards)], Loaded(self.records), {}, findings)
         return FINDINGS.build(of)
+
+    def tally(self, *findings):
+        return findings_tally(
+            Leaderboard([(self.plan, self.boards)], Loaded(self.records), {}, findings)
+        )
 
     def table(self, *findings):
         return [[cell.text for cell in row] for row in self.built(*findings).rows]
@@ -273,6 +278,16 @@ def test_table_has_a_row_per_board_that_can_test_and_counts_other_claims(toy, bo
     assert caption.endswith("Not tested yet, for lack of results here: 2 of 3 claims.")
     assert "Not tested" not in board.built(testable).caption
     assert board.built(*untested) is None
+
+
+def test_the_tally_counts_claims_by_where_they_hold(toy, board):
+    equal = dict.fromkeys(HITS, HITS["Softmax"])
+    other = make_board(toy, recipe=toy.recipe(name="other", batch_size=64), hits=equal)
+    everywhere = finding(over(term("balanced_softmax"), term("softmax")))
+    nowhere = finding(over(term("softmax"), term("balanced_softmax")), id="nowhere")
+    untested = finding(over(term("ncm", init_from="softmax"), term("softmax")), id="untested")
+    assert board.tally(everywhere, nowhere, untested) == (1, 0, 1)
+    assert (board + other).tally(everywhere, nowhere, untested) == (0, 1, 1)
 
 
 def test_a_claim_about_recipes_compares_a_row_to_itself(toy, board):

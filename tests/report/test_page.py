@@ -258,6 +258,8 @@ def test_findings_without_results_are_counted_and_have_no_row(world, tmp_path):
     text = write_page(of, tmp_path).read_text()
     assert "balanced_softmax does better." in text
     assert '<span class="not-tested">2 not tested yet</span>' in text
+    tested = Counter(re.findall(r'<span class="[a-z-]+">(\d+ hold on [a-z ]+)</span>', text))
+    assert sum(int(each.split()[0]) for each in tested) == 1
     assert "ncl does better." not in text
     assert "not tested yet" not in world.page.read_text()
 

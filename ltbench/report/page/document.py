@@ -7,7 +7,6 @@ by their hashes and allows nothing else to run or load; without scripts the page
 import hashlib
 import math
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cache, lru_cache
@@ -29,7 +28,7 @@ from ltbench.report.page.board_views import board_view
 from ltbench.report.page.cells import view_of
 from ltbench.report.page.methods import COLUMNS, method_sections
 from ltbench.report.page.overview import shape
-from ltbench.report.summary_tables import FINDINGS, PROBLEMS, RANKS
+from ltbench.report.summary_tables import FINDINGS, PROBLEMS, RANKS, findings_tally
 from ltbench.report.table import PERCENT, build
 from ltbench.report.tables import recipe_tables
 
@@ -73,7 +72,7 @@ def write_page(
             boards=boards,
             default=next((view for view in boards if view.board is of.fullest), None),
             findings=[view_of(table, table.title) for table in findings],
-            verdicts=Counter(row[-1].text for table in findings for row in table.rows),
+            tally=findings_tally(of),
             untested=of.untested,
             across=[view_of(table, table.title) for table in across],
             problems=[view_of(table, table.title) for table in build([PROBLEMS], of)],
