@@ -24,8 +24,10 @@ from ltbench.analysis.runs import HPARAMS, Row, table_of_runs
 from ltbench.analysis.statistics import RESAMPLES, percentile_interval
 from ltbench.config.base import Model, Name
 from ltbench.config.errors import Location
+from ltbench.config.files import available
 from ltbench.config.hparams import HParamResolver
 from ltbench.config.job import Job
+from ltbench.config.load import load_recipe
 from ltbench.config.registry import load_registry
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import read_yaml
@@ -223,10 +225,17 @@ def comparable_runs(records: Mapping[str, Stored]) -> tuple[Row, ...]:
     """Return the runs that are comparable to a published table.
 
     These are on the same dataset and split, with the hyper-parameters of a row and else those of
-    the method; rows of the table of runs, accuracies as fractions.
+    the method, and with the stages of the recipe of that name, if there is one; rows of the table
+    of runs, accuracies as fractions.
     """
     registry = load_registry()
     resolver = HParamResolver(registry)
+    used = {stored.record.job.recipe_name for stored in records.values()}
+    recipes = {name: load_recipe(name) for name in used.intersection(available("recipes"))}
+
+    def is_tuned(job: Job) -> bool:
+        ours, planned = job.recipe, recipes.get(job.recipe_name, job.recipe)
+        return (ours.stage1, ours.stage2) != (planned.stage1, planned.stage2)
 
     def is_row(job: Job, row: ReferenceRow) -> bool:
         if row.method != job.method or row.method not in registry:
@@ -239,6 +248,7 @@ def comparable_runs(records: Mapping[str, Stored]) -> tuple[Row, ...]:
         key: records[key]
         for key, job in jobs.items()
         if job.dataset.tested_on == "test"
+        and not is_tuned(job)
         and any(
             table.covers(job.dataset.name, job.dataset.imbalance_ratio, job.split)
             for table in reference_tables()

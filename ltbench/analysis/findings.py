@@ -328,7 +328,9 @@ def _sides(
             excluded = None if right is None else _find(right, board)
             left_out = [excluded, *controls]
             others = (e for e in board.entries if all(e is not each for each in left_out))
-            terms = [_expanded(left, e) for e in others if not (e.variant.recipe or _tuned(e))]
+            terms = [
+                _expanded(left, e) for e in others if not (e.variant.recipe or e.variant.is_tuned)
+            ]
         for term in terms:
             yield (term, board), (right or term, board if right else other), comparison
 
@@ -340,17 +342,12 @@ def _expanded(term: Term, entry: VariantResult) -> Term:
     return term.model_copy(update=names)
 
 
-def _tuned(entry: VariantResult) -> bool:
-    """Return whether a variant has values that no claim is about."""
-    return bool(entry.variant.trials or entry.variant.recipe_overrides)
-
-
 def _find(term: Term, board: ResultSet) -> VariantResult | None:
     """Return the variant that a term names, None if absent or tuned."""
     identity = (term.method, term.hparams, term.init_from, term.recipe)
     for entry in board.entries:
         variant = entry.variant
-        if _tuned(entry):
+        if variant.is_tuned:
             continue
         if identity == (variant.method, variant.hparams, entry.init_method, variant.recipe):
             return entry
@@ -456,7 +453,7 @@ def pairs_of(finding: Finding, boards: Sequence[ResultSet]) -> list[tuple[Result
 
 
 def without_repeated(boards: Sequence[ResultSet]) -> list[ResultSet]:
-    """Return boards but those whose runs are all on another, the first of equals."""
+    """Return boards with runs that no other has, the first of equals."""
     keys = [
         frozenset(key for entry in board.entries for key in (*entry.keys, *entry.upper_keys))
         for board in boards

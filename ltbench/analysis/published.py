@@ -165,9 +165,9 @@ def comparable(board: ResultSet) -> ComparableNumbers:
 
 
 def published_names(entry: VariantResult) -> frozenset[str]:
-    """Return a variant's names in papers, none if its settings differ."""
+    """Return a variant's names in papers, none for other settings."""
     variant = entry.variant
-    if variant.recipe is not None:
+    if variant.recipe is not None or variant.is_tuned:
         return frozenset()
     identity = _identity(variant.method, variant.hparams, entry.init_method)
     return _names_of_variants().get(identity, frozenset())

@@ -47,6 +47,11 @@ class Variant(Model):
         return not (self.hparams or self.recipe or self.recipe_overrides)
 
     @property
+    def is_tuned(self) -> bool:
+        """Whether trials chose its values, or it changes its recipe's fields."""
+        return bool(self.trials or self.recipe_overrides)
+
+    @property
     def training_settings(self) -> tuple[Any, ...]:
         """What its jobs depend on: all but the label and its origin."""
         own = (self.hparams, self.recipe, self.recipe_overrides)

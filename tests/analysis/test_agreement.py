@@ -20,6 +20,7 @@ from ltbench.analysis.agreement import (
     without_one,
 )
 from ltbench.analysis.runs import table_of_runs
+from ltbench.config.load import load_recipe
 from ltbench.config.registry import load_registry
 from tests.support.errors import problems
 
@@ -133,6 +134,20 @@ def test_runs_with_other_values_or_another_beginning_are_left_out(toy):
     runs = comparable_runs(stored)
     found = {run["label"] for run in runs if any(row.matches(run) for row in TABLE.rows)}
     assert found == {"Softmax", "cRT", "LDAM"}
+
+
+def test_runs_under_a_changed_recipe_are_left_out(toy):
+    changed = {"label": "lr", "method": "softmax", "recipe_overrides": {"stage1.optimizer.lr": 0.5}}
+    cifar = toy.dataset(name="cifar10", imbalance_ratio=100)
+
+    def labels(recipe):
+        variants = [{"label": "Softmax", "method": "softmax"}, changed]
+        plan = toy.plan(variants, seeds=(0,), splits=("longtailed",), dataset=cifar, recipe=recipe)
+        stored = toy.stored(*(toy.record(job, (25,) * 6) for job in plan.jobs.values()))
+        return {run["label"] for run in comparable_runs(stored)}
+
+    assert labels(load_recipe("cifar_fast")) == {"Softmax"}
+    assert labels(toy.recipe(name="unknown")) == {"Softmax", "lr"}
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,19 @@ def test_numbers_of_papers_for_cifar(toy):
     assert not any("copied" in note or "re-run" in note for note in table.notes)
 
 
+def test_tuned_variants_have_no_published_numbers(toy):
+    tuned = [
+        {"label": "lr", "method": "softmax", "recipe_overrides": {"stage1.optimizer.lr": 0.5}},
+        {"label": "Softmax (tuned)", "method": "softmax", "trials": ["a" * 16]},
+    ]
+    here = board(toy, IMAGENET, "resnext50_32x4d", variants=[VARIANTS[0], *tuned])
+    assert texts(made(MAIN, here, toy.methods), "Survey Acc") == {
+        "Softmax": "46.8",
+        "lr": EMPTY,
+        "Softmax (tuned)": EMPTY,
+    }
+
+
 def test_numbers_of_the_same_augmentation_only(toy):
     variants = [{"label": m, "method": m} for m in ("softmax", "balanced_softmax", "sade")]
     plain, altered, other = (
