@@ -99,9 +99,17 @@ class BoardContext:
         return [self.records[key].record for key in entry.values["acc"].keys]
 
     def leading(self, n: int) -> list[VariantResult]:
-        """Return softmax and the most accurate variants, n in all."""
+        """Return softmax and the most accurate variants, n in all.
+
+        Those with all seeds come first, as only they are ranked.
+        """
         measured = [entry for entry in self.entries if entry.values["acc"].mean is not None]
-        measured.sort(key=lambda entry: entry.values["acc"].mean or 0, reverse=True)
+
+        def standing(entry: VariantResult) -> tuple[bool, Fraction]:
+            acc = entry.values["acc"]
+            return acc.state == "complete", acc.mean or Fraction(0)
+
+        measured.sort(key=standing, reverse=True)
         softmax = find_baseline(self.board, BASELINE)
         others = [entry for entry in measured if entry is not softmax]
         kept = others[: n - (softmax in measured)]

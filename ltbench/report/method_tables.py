@@ -151,7 +151,8 @@ SUMMARY: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="summary",
     title=lambda of: f"{of.board.title}, {of.board.recipe.title}",
     caption=lambda of: (
-        f"The most accurate variants, and softmax. Seeds: trained, of those planned. {of.rule} "
+        "The most accurate variants, those with all seeds first, and softmax. Seeds: trained, of "
+        f"those planned. {of.rule} "
         "Training: FLOPs of all stages, init jobs and teachers, a pass with a gradient counted as "
         "three forward passes; prediction: FLOPs of one forward pass; both relative to softmax, on "
         f"{counted_on(of)} with 100 classes."

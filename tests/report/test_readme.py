@@ -8,7 +8,7 @@ from ltbench.analysis.result_set import boards
 from ltbench.cli import app
 from ltbench.config.registry import load_registry
 from ltbench.config.survey import survey_entries
-from ltbench.report.context import Leaderboard
+from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.method_tables import METHODS as TABLE
 from ltbench.report.method_tables import SUMMARY, Methods
 from ltbench.report.readme import (
@@ -126,6 +126,19 @@ def test_the_summary_is_sorted_by_accuracy_with_the_cost_of_all_stages(toy):
         ["1.3x", "1.00x"],  # a forward-only stage costs a third
         ["1.0x", "1.00x"],
     ]
+
+
+def test_variants_without_all_seeds_are_below_those_that_have_them(toy):
+    labels = {"Softmax": "softmax", "RIDE": "ride", "SADE": "sade"}
+    variants = [{"label": label, "method": method} for label, method in labels.items()]
+    plan = toy.plan(variants, splits=("longtailed",))
+    hits = {"Softmax": (10,) * 6, "RIDE": (20,) * 6, "SADE": (30,) * 6}
+    jobs = [job for job in plan.jobs.values() if (job.label, job.seed) != ("SADE", 1)]
+    records = toy.stored(*(toy.record(job, hits[job.label]) for job in jobs))
+    (board,) = boards(plan, records)
+    assert [*texts(made(SUMMARY, board, METHODS, records))] == ["RIDE", "Softmax", "SADE"]
+    leading = BoardContext(board, METHODS, records).leading(2)
+    assert [entry.variant.label for entry in leading] == ["RIDE", "Softmax"]
 
 
 def cells(table, key):
