@@ -31,7 +31,7 @@ from ltbench.config.load import load_recipe
 from ltbench.config.registry import load_registry
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import read_yaml
-from ltbench.core.exact import in_units, measured
+from ltbench.core.exact import in_units, mean, measured
 from ltbench.runs.store import Stored
 
 Floats = NDArray[np.float64]
@@ -112,16 +112,17 @@ class ReferenceTable(Model):
 
 
 class AuthorsRun(Model):
-    """Test accuracies of the authors' code and of ours, in percent."""
+    """Test accuracies of runs of the authors' code and of ours, in percent."""
 
     method: Name
-    theirs: float
-    ours: float
+    theirs: tuple[float, ...] = Field(min_length=1)
+    ours: tuple[float, ...] = Field(min_length=1)
 
     @property
-    def difference(self) -> Fraction:
-        """Ours minus theirs, in points."""
-        return measured(self.ours) - measured(self.theirs)
+    def means(self) -> tuple[Fraction, Fraction]:
+        """The mean of theirs and of ours, in percent."""
+        theirs, ours = (mean([*map(measured, runs)]) for runs in (self.theirs, self.ours))
+        return theirs, ours
 
 
 class AuthorsRuns(Model):

@@ -13,7 +13,7 @@ from ltbench.analysis.agreement import (
     scores_of,
 )
 from ltbench.config.registry import OWN
-from ltbench.core.exact import fixed
+from ltbench.core.exact import fixed, measured
 from ltbench.report.agreement_tables import Compared, between
 from ltbench.report.context import Leaderboard
 
@@ -45,14 +45,20 @@ def _oracles(of: Leaderboard) -> str:
 def _whole_runs(of: Leaderboard) -> str:
     found = authors_runs()
     titles = {key: info.title for key, info in of.methods.items()}
-    pairs = ", ".join(
-        f"{titles.get(run.method, run.method)} {run.theirs} and {run.ours}" for run in found.runs
-    )
-    largest = max(abs(run.difference) for run in found.runs)
+    pairs = []
+    for run in found.runs:
+        numbers = (
+            f"{fixed(mean, 1)} ({len(runs)})"
+            for mean, runs in zip(run.means, (run.theirs, run.ours), strict=True)
+        )
+        pairs.append(f"{titles.get(run.method, run.method)} {' and '.join(numbers)}")
+    largest = max(abs(theirs - ours) for theirs, ours in (run.means for run in found.runs))
+    spread = max(measured(max(run.ours)) - measured(min(run.ours)) for run in found.runs)
     return (
-        "trained by the authors' code (outside of this repository) and by ours, accuracies differ "
-        f"by at most {fixed(largest, 1)} points ({found.recipe}, one run each; theirs and ours): "
-        f"{pairs}. Longer training was not compared."
+        "trained by the authors' code (outside of this repository) and by ours, mean accuracies "
+        f"differ by at most {fixed(largest, 1)} points ({found.recipe}; theirs and ours, in "
+        f"brackets the number of runs): {', '.join(pairs)}. Ours of one method differ by up to "
+        f"{fixed(spread, 1)} points between seeds. Longer training was not compared."
     )
 
 
