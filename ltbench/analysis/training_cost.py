@@ -1,12 +1,14 @@
 """Training time and training FLOPs of a variant.
 
-Both include init jobs, teachers and the trials of a tuned variant. Seconds are as measured: the
-time of a GPU, or the CPU time of all processes, as the wall time of cores that other work shares
-says little. FLOPs are counted from the records and are the same anywhere: the number of forward and
-backward passes of images, times the cost of the networks in the registry (with default
-hyper-parameters, and on ResNet-32 if it has none for the backbone). A pass with a gradient counts
-as three forward passes, as backward is twice the arithmetic. Passes of training, of statistics, of
-tuning on held-out images and through teachers are counted, those of tests are not.
+Both include init jobs, teachers and the trials of a tuned variant, neither includes tests. Seconds
+are as measured: the time of a GPU, or the CPU time of all processes, as the wall time of cores that
+other work shares says little. A record has the CPU time of training and tests together, of which
+training has its share of the wall time. FLOPs are counted from the records and are the same
+anywhere: the number of forward and backward passes of images, times the cost of the networks in the
+registry (with default hyper-parameters, and on ResNet-32 if it has none for the backbone). A pass
+with a gradient counts as three forward passes, as backward is twice the arithmetic. Passes of
+training, of statistics, of tuning on held-out images and through teachers are counted, those of
+tests are not.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +22,7 @@ from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import mean, measured
 from ltbench.core.groups import subset_classes
 from ltbench.core.types import NetworkCost, Stage
-from ltbench.runs.record import Record
+from ltbench.runs.record import Cost, Record
 from ltbench.runs.store import Stored, with_dependencies
 
 
@@ -68,14 +70,15 @@ def training_time(entry: VariantResult, records: Mapping[str, Stored]) -> Traini
 
 
 def _device_seconds(run: Sequence[Record]) -> Fraction:
-    """Return GPU-seconds, or CPU-seconds of all processes where the record has them."""
-    seconds = (
-        measured(cost.train_seconds) * cost.devices
-        if cost.memory == "gpu" or cost.cpu_seconds is None
-        else measured(cost.cpu_seconds)
-        for cost in (record.cost for record in run)
-    )
-    return sum(seconds, Fraction(0))
+    """Return GPU-seconds, or CPU-seconds where the record has them, of training alone."""
+    return sum((_training_seconds(record.cost) for record in run), Fraction(0))
+
+
+def _training_seconds(cost: Cost) -> Fraction:
+    train, test = measured(cost.train_seconds), measured(cost.test_seconds)
+    if cost.memory == "gpu" or cost.cpu_seconds is None:
+        return train * cost.devices
+    return measured(cost.cpu_seconds) * train / (train + test) if train else train
 
 
 def forward_ratio(cost: NetworkCost, baseline: NetworkCost) -> Fraction:

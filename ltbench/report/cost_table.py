@@ -145,8 +145,9 @@ COST: TableSpec[BoardContext, _Cost] = TableSpec(
     title=lambda of: f"{of.board.title}: cost",
     caption=lambda of: (
         f"{of.setting} Device-hours: of a GPU, or CPU time of all processes, to train a variant "
-        "with its init jobs and teachers, mean over seeds; CPU time has their tests, too; ~ if "
-        "softmax ran on other hardware. "
+        "with its init jobs and teachers, without tests, mean over seeds; CPU time is that of "
+        "whole jobs times the share of training in their wall time; ~ if softmax ran on other "
+        "hardware. "
         "Images per second, of GPUs alone, and the peak memory of the largest process are those "
         "of the last stage. "
         "Training FLOPs are counted, teachers and momentum networks included; a pass with a "

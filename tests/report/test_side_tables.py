@@ -157,14 +157,21 @@ def test_memory_of_a_gpu_is_marked_and_never_averaged_with_a_hosts(toy, costly):
         assert cells["Images per second"] == ("455 (1/2 seeds)" if seed == 0 else "455")
 
 
-def test_the_time_of_a_cpu_is_that_of_its_processes(toy, costly):
+@pytest.mark.parametrize(
+    ("train", "test", "hours"),
+    [(7200.0, 2400.0, ["1.3", "1.3x"]), (0.0, 2400.0, ["1", "1.0x"]), (0.0, 0.0, ["1", "1.0x"])],
+)
+def test_the_time_of_a_cpu_is_the_share_of_training_in_that_of_its_processes(
+    toy, costly, train, test, hours
+):
     plan, records = costly
+    measured = {"cpu_seconds": 1440.0, "train_seconds": train, "test_seconds": test}
     for seed in (0, 1):
         key = toy.key_of(plan, "cRT", seed)
-        cost = records[key].record.cost.model_copy(update={"cpu_seconds": 360.0})
+        cost = records[key].record.cost.model_copy(update=measured)
         records |= toy.stored(records[key].record.model_copy(update={"cost": cost}))
     row = texts(made(COST, boards(plan, records)[0], toy.methods, records))["cRT"]
-    assert row[:2] == ["1.1", "1.1x"]
+    assert row[:2] == hours
 
 
 def test_recipes_stand_side_by_side(toy):
