@@ -23,11 +23,6 @@ from ltbench.runs.record import EvaluationResult, SplitFacts
 
 BASELINES = ("softmax", "balanced_softmax")
 
-VERDICTS: dict[ComparisonVerdict, str] = {
-    "better": "yes",
-    "worse": "no, worse",
-    "not significant": "not significant",
-}
 PHRASES: dict[ComparisonVerdict, str] = {
     "better": "is better than",
     "worse": "is worse than",
@@ -63,7 +58,7 @@ class _Comparisons:
     def verdict(self, entry: VariantResult) -> str | None:
         """Return the verdict on a variant."""
         comparison = self.by_label.get(entry.variant.label)
-        return None if comparison is None else VERDICTS[comparison.verdict]
+        return None if comparison is None else comparison.verdict
 
     def p(self, entry: VariantResult) -> Fraction | None:
         """Return the corrected p-value of a variant."""
@@ -111,8 +106,8 @@ PAIRED: TableSpec[BoardContext, VariantResult] = TableSpec(
     ),
     caption=lambda of: (
         f"{of.setting} {METHOD}, with Holm's correction for all variants that are compared with "
-        'the same baseline. "Yes" and "worse" need p below 0.05 and an interval without zero; with '
-        "one seed they are about these trained networks alone."
+        'the same baseline. "Better" and "worse" need p below 0.05 and an interval without zero; '
+        "with one seed they are about these trained networks alone."
     ),
     columns=_paired_columns,
     rows=lambda of: of.entries if _baselines(of) else (),
