@@ -34,17 +34,19 @@ def _recipe_column(board: ResultSet, metric: Metric) -> Column[str]:
         column.kind,
         column.best,
         column.marked,
+        caption=f"{board.recipe.name}: {board.recipe.stage1.epochs} epochs.",
     )
 
 
 RECIPES: TableSpec[Sequence[ResultSet], str] = TableSpec(
     name="recipes",
-    title=lambda boards: f"{boards[0].title}: recipes side by side",
+    title=lambda boards: (
+        f"{boards[0].title}, {boards[0].recipe.network}: recipes side by side "
+        f"(grid {boards[0].grid})"
+    ),
     caption=lambda boards: (
-        f"{boards[0].dataset.id}, {boards[0].recipe.network}. "
-        f"{', '.join(f'{b.recipe.name}: {b.recipe.stage1.epochs} epochs' for b in boards)}. Each "
-        "column is one recipe and ranked separately; for values that are n/a, the recipe's own "
-        "table has the reason."
+        f"{boards[0].dataset.id}. Each column is one recipe and ranked separately; for values that "
+        "are n/a, the recipe's own table has the reason."
     ),
     columns=_recipe_columns,
     rows=lambda boards: dict.fromkeys(e.variant.label for board in boards for e in board.entries),

@@ -186,10 +186,15 @@ def test_recipes_stand_side_by_side(toy):
     found += [toy.record(job, (40,) * 6) for job in two.jobs.values()]
     (table,) = recipe_tables(boards(both, toy.stored(*found)))
     assert table.titles == ("Method", "Acc, short", "Acc, long")  # UA and RA need balanced runs
+    network, epochs = one.rows[0].recipe.network, one.rows[0].recipe.stage1.epochs
+    assert table.title.endswith(f", {network}: recipes side by side (grid {one.grid.name})")
+    assert table.caption.endswith(f"short: {epochs} epochs. long: {epochs} epochs.")
     assert texts(table) == {
         "Softmax": ["47.0 ± 0.0", "80.0 ± 0.0"],
         "Other": ["missing", "80.0 ± 0.0"],
     }
+    (table,) = recipe_tables(boards(both, toy.stored(*found[:2])))
+    assert "long" not in table.caption  # nor has it a column
     assert recipe_tables(boards(one, {})) == []
 
 
