@@ -396,7 +396,7 @@ def _split(data: _Data) -> FigureContent:
 FIGURES: dict[str, tuple[str, float, Callable[[_Data], FigureContent | None]]] = {
     "cost": ("Accuracy against training cost", 4.0, _cost),
     "trade-off": ("Head against tail", 4.0, _trade_off),
-    "by-year": ("Accuracy and relative accuracy by year", 4.0, _by_year),
+    "by-year": ("Accuracy by year", 4.0, _by_year),
     "curves": ("Accuracy by class frequency", 4.0, _curves),
     "gains": ("Gain over softmax by class", 3.0, _gains),
     "split": ("Training images", 3.0, _split),
