@@ -19,9 +19,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ltbench.analysis.result_set import EMPTY, Estimate
-from ltbench.core.exact import fixed, in_decimals
+from ltbench.core.exact import fixed, in_decimals, significant
 from ltbench.core.text import escape_csv, plain_text
-from ltbench.report.table import Cell, Column, NumberRange, Table, cell_text
+from ltbench.report.table import P_VALUE, Cell, Column, NumberRange, Table, cell_text
 
 BoardTable = tuple[str, Table]
 """A table with the name of its board."""
@@ -54,6 +54,8 @@ CSV_COLUMNS = (
     *("text", "note"),
 )
 JSON_DECIMALS = 6
+P_DIGITS = 4
+"""Significant digits of p-values, which decimals would round to zero."""
 
 
 class Inert(str):
@@ -167,8 +169,9 @@ def html(table: Table) -> str:
 def csv_text(tables: Sequence[BoardTable]) -> str:
     """Return tables as long-form CSV, one line per cell.
 
-    Values have four decimals, counts none, in percent or in the unit that the column names; `text`
-    holds cells that are not numbers, and marks of single numbers such as `~` or a unit.
+    Values have four decimals, p-values four digits and counts no decimals, in percent or in the
+    unit that the column names; `text` holds cells that are not numbers, and marks of single numbers
+    such as `~` or a unit.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -180,11 +183,12 @@ def csv_text(tables: Sequence[BoardTable]) -> str:
                 names = (escape_csv(text) for text in (board, table.name, name, column.title))
                 text = cell.text or " ".join(filter(None, ("~" * cell.about, cell.unit)))
                 note = " ".join(cell.footnotes)
-                writer.writerow([*names, *_csv_number(cell), escape_csv(text), escape_csv(note)])
+                numbers = _csv_number(cell, column)
+                writer.writerow([*names, *numbers, escape_csv(text), escape_csv(note)])
     return out.getvalue()
 
 
-def _csv_number(cell: Cell) -> list[str]:
+def _csv_number(cell: Cell, column: Column[Any]) -> list[str]:
     match cell.content:
         case Estimate() as value:
             low, high = value.interval or (None, None)
@@ -194,6 +198,8 @@ def _csv_number(cell: Cell) -> list[str]:
             return ["", "", fixed(low, 4), fixed(high, 4), *[""] * 4]
         case int() as count:
             return [str(count), *[""] * 7]
+        case Fraction() as p if column.kind is P_VALUE:
+            return [significant(p, P_DIGITS), *[""] * 7]
         case Fraction() as number:
             return [fixed(number, 4), *[""] * 7]
     return [""] * 8
@@ -234,10 +240,10 @@ def _json_column(column: Column[Any]) -> dict[str, Any]:
 def _json_cell(table: Table, cell: Cell, column: Column[Any]) -> dict[str, Any]:
     text = cell.content if isinstance(cell.content, str) else cell_text(cell, column)
     marks = {"text": text, "rank": cell.rank, "notes": table.marks(cell)}
-    return {name: mark for name, mark in marks.items() if mark} | _json_number(cell)
+    return {name: mark for name, mark in marks.items() if mark} | _json_number(cell, column)
 
 
-def _json_number(cell: Cell) -> dict[str, Any]:
+def _json_number(cell: Cell, column: Column[Any]) -> dict[str, Any]:
     match cell.content:
         case Estimate() as value:
             interval = None if value.interval is None else [*map(_rounded, value.interval)]
@@ -257,6 +263,8 @@ def _json_number(cell: Cell) -> dict[str, Any]:
             return {"low": _rounded(low), "high": _rounded(high)}
         case int() as count:
             return {"number": count}
+        case Fraction() as p if column.kind is P_VALUE:
+            return {"number": float(significant(p, P_DIGITS))}
         case Fraction() as number:
             return {"number": _rounded(number)}
     return {}

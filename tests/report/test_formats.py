@@ -12,7 +12,17 @@ from markdown_it import MarkdownIt
 
 from ltbench.analysis.result_set import EMPTY, Estimate
 from ltbench.report.formats import csv_text, html, json_text, latex, markdown
-from ltbench.report.table import COUNT, PERCENT, TIMES, Cell, Column, NumberRange, Table, value_text
+from ltbench.report.table import (
+    COUNT,
+    P_VALUE,
+    PERCENT,
+    TIMES,
+    Cell,
+    Column,
+    NumberRange,
+    Table,
+    value_text,
+)
 
 NASTY = [
     "a|b",
@@ -254,6 +264,11 @@ def test_json_has_all_of_a_value():
     ]
 
 
+def test_json_keeps_small_p_values():
+    source = json_text([("b", one(Fraction(4, 3 * 10**9), Column("p", kind=P_VALUE)))])
+    assert json.loads(source)["tables"][0]["rows"][0][-1]["number"] == 1.333e-09
+
+
 def test_json_keeps_zeros_and_omits_absent_fields():
     value = Estimate(Fraction(0), None, None, 1, 1, "complete", keys=("k",))
     source = json_text([("b", one(value))])
@@ -287,6 +302,8 @@ def test_html_marks_and_names():
             "42.0 to",
         ),
         (Estimate(Fraction(-4, 100), n=1), PERCENT, {}, ["-0.0400", "", "", ""], "0.0"),
+        (Fraction(4, 3 * 10**9), P_VALUE, {}, ["1.333e-09", "", "", ""], "&lt; 0.001"),
+        (Fraction(1), P_VALUE, {}, ["1", "", "", ""], "1.000"),
     ],
 )
 def test_numbers_are_exact_for_programs_and_rounded_for_people(content, kind, marks, fields, text):
