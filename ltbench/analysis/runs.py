@@ -37,6 +37,11 @@ DECIMALS: Final = 4
 HPARAMS: Final = "hp."
 """Prefix of the column of a hyper-parameter."""
 
+STAGE_FIELDS: Final = "recipe."
+"""Prefix of the column of a field of a recipe's stages, if runs under one recipe differ in it."""
+
+STAGES: Final = {"stage1", "stage2"}
+
 Row = dict[str, Any]
 
 SETTINGS: dict[str, Callable[[Record], object]] = {
@@ -164,8 +169,8 @@ class Runs(Rows):
         for row in self.exact:
             groups.setdefault(row["config"], []).append(row)
         metrics = [metric.key for metric in run_metrics() if metric.key in self.columns]
-        hparams = [name for name in self.columns if name.startswith(HPARAMS)]
-        shared = ["config", *SETTINGS, "init_from", *hparams]
+        changed = [name for name in self.columns if name.startswith((STAGE_FIELDS, HPARAMS))]
+        shared = ["config", *SETTINGS, "init_from", *changed]
         statistics = [name for key in metrics for name in (key, f"{key}_std")]
         rows = (
             {name: rows[0][name] for name in shared} | {"n": len(rows)} | _over_seeds(rows, metrics)
@@ -193,8 +198,29 @@ def table_of_runs(records: Mapping[str, Stored]) -> Runs:
     rows = sorted((_row(stored, dependencies) for stored in records.values()), key=_sort_key)
     hparams = sorted({name for row in rows for name in row if name.startswith(HPARAMS)})
     metrics = [metric.key for metric in run_metrics()]
-    columns = (*DESCRIBED, *metrics, *hparams, *MEASURED, "provenance")
+    columns = (*DESCRIBED, *metrics, *_changed_fields(rows), *hparams, *MEASURED, "provenance")
     return Runs(columns, tuple({name: row.get(name) for name in columns} for row in rows))
+
+
+def _changed_fields(rows: Iterable[Row]) -> list[str]:
+    """Return the columns of stages in which runs under the same recipe differ."""
+    values: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name.startswith(STAGE_FIELDS):
+                values.setdefault((row["recipe"], name), set()).add(repr(value))
+    return sorted({name for (_, name), found in values.items() if len(found) > 1})
+
+
+def _stage_fields(
+    fields: Mapping[str, Any], prefix: str = STAGE_FIELDS
+) -> Iterator[tuple[str, Any]]:
+    """Yield column and value of each field of a recipe's stages."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from _stage_fields(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _row(stored: Stored, dependencies: "_Dependencies") -> Row:
@@ -207,6 +233,7 @@ def _row(stored: Stored, dependencies: "_Dependencies") -> Row:
         "init_from": dependencies.init_from(record.job),
         "seed": record.job.seed,
         **{key: None if value is None else percent(value) for key, value in values},
+        **dict(_stage_fields(record.job.recipe.model_dump(mode="json", include=STAGES))),
         **{f"{HPARAMS}{name}": value for name, value in record.job.hparams.items()},
         **{name: of(record) for name, of in MEASURED.items()},
         "provenance": stored.provenance,

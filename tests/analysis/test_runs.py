@@ -20,6 +20,7 @@ VARIANTS = [
     {**LDAM, "label": "LDAM 2", "hparams": {"max_margin": 1.5}},
     {"label": "cRT", "method": "crt", "init_from": "Softmax"},
 ]
+FIELD = "recipe.stage1.optimizer.lr"
 
 
 @pytest.fixture
@@ -124,6 +125,20 @@ def test_runs_of_another_configuration_are_summarized_separately(toy):
     jobs = [job for plan in plans for job in plan.jobs.values()]
     runs = table_of_runs(toy.stored(*(toy.record(job, HITS[job.seed]) for job in jobs)))
     assert [row["n"] for row in runs.summary()] == [2, 2]
+
+
+def test_fields_in_which_runs_of_a_recipe_differ_have_columns(toy, runs):
+    assert not [name for name in runs.columns if name.startswith("recipe.")]
+    slower = {"recipe_overrides": {"stage1.optimizer.lr": 0.05}}
+    variants = [VARIANTS[0], {**VARIANTS[0], "label": "Slower", **slower}]
+    plan = toy.plan(variants, splits=("longtailed",))
+    runs = table_of_runs(
+        toy.stored(*(toy.record(job, HITS[job.seed]) for job in plan.jobs.values()))
+    )
+    assert [name for name in runs.columns if name.startswith("recipe.")] == [FIELD]
+    rates = {row["label"]: row[FIELD] for row in runs.summary()}
+    assert rates == {"Softmax": toy.recipe().stage1.optimizer.lr, "Slower": 0.05}
+    assert {row["label"] for row in runs.where(**{FIELD: 0.05})} == {"Slower"}
 
 
 def test_a_metric_that_a_run_lacks_has_no_mean(toy, records):
