@@ -40,6 +40,14 @@ class MeanRanks:
     wilcoxon: dict[tuple[str, str], Fraction]
     datasets: int
 
+    @property
+    def separable(self) -> bool:
+        """Whether a variant that wins on all datasets would be significantly better.
+
+        The smallest p of Wilcoxon's test is 2 / 2^n on n datasets, times all pairs by Holm.
+        """
+        return len(self.wilcoxon) * Fraction(2, 2**self.datasets) < SIGNIFICANT
+
     def cliques(self) -> list[tuple[str, ...]]:
         """Return the maximal groups of adjacent ranks without significant differences."""
         names, cliques = list(self.means), list[tuple[int, int]]()

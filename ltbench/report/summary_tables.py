@@ -205,7 +205,7 @@ def _ranked(of: Leaderboard) -> list[tuple[str, Fraction, str]]:
         return []
     _, ranks = of.ranks
     cliques: dict[str, list[str]] = {}
-    for number, names in enumerate(ranks.cliques(), start=1):
+    for number, names in enumerate(ranks.cliques() if ranks.separable else (), start=1):
         for name in names:
             cliques.setdefault(name, []).append(str(number))
     return [(name, rank, " ".join(cliques.get(name, []))) for name, rank in ranks.means.items()]
@@ -215,12 +215,18 @@ def _ranks_caption(of: Leaderboard) -> str:
     if of.ranks is None:
         return ""
     datasets, ranks = of.ranks
+    groups = (
+        "Variants that share a group are not significantly different (Wilcoxon's signed-rank test "
+        "on each pair, Holm's correction, 5 %)."
+        if ranks.separable
+        else "On so few datasets Wilcoxon's signed-rank test with Holm's correction separates no "
+        "pair, so there are no groups."
+    )
     return (
         f"Mean rank by accuracy on {', '.join(datasets)}, of the variants that are complete on all "
         f"of them. Friedman test: p = {significant(ranks.friedman, 3)}; Nemenyi's critical "
-        f"difference at 5 %: {fixed(ranks.critical_difference, 2)}. Variants that share a group "
-        "are not significantly different (Wilcoxon's signed-rank test on each pair, Holm's "
-        "correction, 5 %). Ranks depend on which variants are compared."
+        f"difference at 5 %: {fixed(ranks.critical_difference, 2)}. {groups} Ranks depend on which "
+        "variants are compared."
     )
 
 

@@ -57,7 +57,10 @@ def test_two_variants_have_no_ranks():
 VARIANTS = [{"label": name, "method": name} for name in ("softmax", "b", "c", "late")]
 
 
-def world(toy, datasets, recipes=("short",)):
+HITS = {"softmax": 10, "b": 30, "c": 20, "late": 40}
+
+
+def world(toy, datasets, recipes=("short",), hits=HITS):
     """Boards on which b is best, then c; "late" lacks a record on one dataset."""
     found = []
     for name in datasets:
@@ -65,7 +68,6 @@ def world(toy, datasets, recipes=("short",)):
             dataset = toy.dataset(name=name)
             recipe_ = toy.recipe(name=recipe)
             plan = toy.plan(VARIANTS, dataset=dataset, recipe=recipe_, splits=("longtailed",))
-            hits = {"softmax": 10, "b": 30, "c": 20, "late": 40}
             records = toy.stored(
                 *(
                     toy.record(job, (hits[job.label] + job.seed,) * 6)
@@ -88,8 +90,17 @@ def test_the_table_needs_five_datasets_and_counts_each_once(toy):
     assert [said(table, row)[:2] for row in table.rows] == [
         *(["b", "1.00"], ["c", "2.00"], ["softmax", "3.00"])
     ]
-    assert [row[2].text for row in table.rows] == ["1", "1", "1"]  # five datasets separate nothing
     assert "on one, two, three, four, five" in table.caption
+
+
+def test_groups_need_datasets_on_which_a_pair_can_be_separated(toy):
+    few, enough = [f"d{i}" for i in range(6)], [f"d{i}" for i in range(7)]
+    assert [6 / 2 ** len(names) < 0.05 for names in (few, enough)] == [False, True]
+    assert ranks_table(world(toy, few)).titles == ("Method", "Mean rank")
+    assert "there are no groups" in ranks_table(world(toy, few)).caption
+    even = world(toy, enough, hits={"softmax": 20, "b": 20, "c": 20, "late": 40})
+    assert [row[2].text for row in ranks_table(even).rows] == ["1", "1", "1"]
+    assert "Variants that share a group" in ranks_table(even).caption
 
 
 def test_without_boards_there_are_no_accuracies():
