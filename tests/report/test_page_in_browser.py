@@ -189,6 +189,17 @@ def test_a_link_to_a_method_opens_it_and_its_family(tab):
     assert tab.run("document.querySelector('#m-ldam_drw').checkVisibility()") is True
 
 
+def test_a_link_to_a_board_shows_it(tab):
+    link = "#m-softmax a[href*=third_grid]"
+    tab.run("document.querySelector('#m-softmax').closest('details').open = true")
+    tab.run(f"document.querySelector({link!r}).scrollIntoView()")
+    click(tab, link)
+    tab.run("new Promise(done => setTimeout(done, 100))")
+    board = "document.querySelector('.board.current')"
+    assert tab.run(f"{board}.dataset.board") == "third_grid/toy_r40/slow"
+    assert 0 <= tab.run(f"{board}.getBoundingClientRect().top") < 400
+
+
 def test_by_keyboard_alone(tab):
     seen = []
     for _ in range(60):
