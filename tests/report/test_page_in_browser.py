@@ -233,6 +233,26 @@ def test_digits_of_a_column_stand_below_each_other(tab):
     assert max(rights) - min(rights) <= 1
 
 
+def test_heads_stand_above_the_numbers_of_their_columns(tab):
+    tab.size(900, 800)
+    for view in ("overview", "cost", "shifts"):
+        click(tab, f".board.current [data-view={view}]")
+        pairs = tab.run(
+            """(() => { const table = document.querySelector('.board.current .view.current table');
+            const range = document.createRange();
+            const right = (node) => {
+                range.selectNode(node); return range.getBoundingClientRect().right; };
+            return [...table.tHead.rows[0].cells].map((head, i) => {
+                const cell = table.tBodies[0].rows[0].cells[i];
+                const space = cell.firstChild.data?.endsWith(' ') ? 4 : 0;
+                return head.matches('.num') && cell.dataset.v &&
+                    [right(head.querySelector('.sort').firstChild), right(cell.firstChild) - space];
+            }).filter(Boolean); })()"""
+        )
+        assert len(pairs) > 3
+        assert all(abs(head - number) <= 2 for head, number in pairs), (view, pairs)
+
+
 CONTRAST = """(() => {
     const channels = (text) => text.match(/[\\d.]+/g)
         .map((part, i) => Number(part) * (text.startsWith('color(') && i < 3 ? 255 : 1));
