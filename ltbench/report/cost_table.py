@@ -164,7 +164,7 @@ COST: TableSpec[BoardContext, _Cost] = TableSpec(
         Column("Peak memory, MB", lambda row: row.memory, COUNT, "lowest"),
         Column("Parameters", lambda row: row.parameters, COUNT, "lowest"),
         Column("Forward FLOPs", lambda row: row.forward, FINE_TIMES, "lowest"),
-        Column("Hardware", lambda row: row.hardware),
+        Column("Hardware", lambda row: row.hardware, if_constant="Hardware: {}."),
     ],
     rows=_costs,
 )

@@ -160,6 +160,8 @@ class Column(Generic[R]):
         marked: whether best and second are marked.
         help: its definition, for the page.
         caption: sentence that it adds to the table's caption.
+        if_constant: sentence that replaces the column if all texts in it are equal; `{}` is the
+            text.
         names: whether it identifies rows; such columns come first and are always kept.
         always: whether it is kept if no row has a value.
     """
@@ -171,6 +173,7 @@ class Column(Generic[R]):
     marked: bool = False
     help: str = ""
     caption: str = ""
+    if_constant: str = ""
     names: bool = False
     always: bool = False
 
@@ -248,9 +251,15 @@ class TableSpec(Generic[S, R]):
         sources = list(self.rows(source))
         every = tuple(self.columns(source)) if sources else ()
         cells = [[as_cell(column.cell(row)) for column in every] for row in sources]
+        replaced = {
+            i: column.if_constant.format(text)
+            for i, column in enumerate(every)
+            if column.if_constant and (text := _constant_text([row[i] for row in cells]))
+        }
         kept = [
             i
             for i, column in enumerate(every)
+            if i not in replaced
             if column.names or column.always or not all(row[i].is_empty for row in cells)
         ]
         if all(every[i].names for i in kept):
@@ -265,7 +274,8 @@ class TableSpec(Generic[S, R]):
         else:
             for j in marked:
                 _mark(rows, [(i, j) for i in compared], columns)
-        captions = (self.caption(source), *(column.caption for column in columns))
+        captions = [self.caption(source), *(column.caption for column in columns)]
+        captions += replaced.values()
         return Table(
             name=self.name,
             title=self.title(source),
@@ -283,6 +293,12 @@ def build(specs: Iterable[TableSpec[S, Any]], source: S) -> list[Table]:
 def as_cell(content: "Cell | Content") -> Cell:
     """Return content as a cell."""
     return content if isinstance(content, Cell) else Cell(content)
+
+
+def _constant_text(cells: Iterable[Cell]) -> str:
+    """Return the text of all cells that have one, empty if it differs."""
+    texts = {cell.text for cell in cells if not cell.is_empty}
+    return texts.pop() if len(texts) == 1 else ""
 
 
 def _mark(

@@ -92,14 +92,15 @@ def test_cost_includes_init_jobs_and_all_devices(toy, costly):
     table = made(COST, boards(plan, records)[0], methods, records)
     partial = "{} (1/2 seeds)".format
     assert texts(table) == {
-        "Softmax": ["1", "1.0x", "1.0x", "300", "1,000", "1.00x", "CPU"],
-        "cRT": ["1.5", "1.5x", "2.2x", "300", "1,000", "1.20x", "CPU"],
+        "Softmax": ["1", "1.0x", "1.0x", "300", "1,000", "1.00x"],
+        "cRT": ["1.5", "1.5x", "2.2x", "300", "1,000", "1.20x"],
         "tau-norm": [
             *map(partial, ("1", "1.0x", "1.0x")),
-            *(partial("300"), partial("1,000"), EMPTY, "CPU"),
+            *(partial("300"), partial("1,000"), EMPTY),
         ],
-        "Other": ["missing", *[EMPTY] * 6],
+        "Other": ["missing", *[EMPTY] * 5],
     }
+    assert table.caption.endswith(" Hardware: CPU.")
     keys = set(table.rows[1][1].value.keys)
     assert keys == {job.key for job in plan.jobs.values() if job.label in ("Softmax", "cRT")}
 

@@ -48,6 +48,17 @@ def test_empty_columns_are_dropped_with_captions_and_notes():
     assert (table.caption, table.notes) == ("C. Said.", ("why",))
 
 
+def test_a_constant_text_may_stand_in_the_caption():
+    def table(*texts):
+        where = Column("Where", texts.__getitem__, if_constant="All on {}.")
+        return spec(NAME, numbers("Acc", 1, 2, 3), where).build(None)
+
+    assert table("a", None, "a").titles == ("Name", "Acc")
+    assert table("a", None, "a").caption == "C. All on a."
+    assert table("a", None, "b").titles == ("Name", "Acc", "Where")
+    assert table("a", None, "b").caption == "C."
+
+
 def test_there_is_no_table_without_rows_or_with_names_alone():
     assert build([spec(NAME, rows=()), spec(NAME, numbers("A", None, None, None))], None) == []
 

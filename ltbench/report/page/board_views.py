@@ -170,7 +170,11 @@ EVIDENCE = TableSpec[BoardContext, tuple[VariantResult, Stored]](
         ),
         Column("Version", lambda run: f"v{run[1].record.job.version}"),
         Column("Date", lambda run: run[1].record.environment.finished.date().isoformat()),
-        Column("Hardware", lambda run: run[1].record.environment.hardware),
+        Column(
+            "Hardware",
+            lambda run: run[1].record.environment.hardware,
+            if_constant="Hardware: {}.",
+        ),
         Column("Split", lambda run: run[1].record.split.train_hash[:6]),
         Column("Store", lambda run: run[1].provenance),
         Column("Record", lambda run: run[1].record.key),
