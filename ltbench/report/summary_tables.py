@@ -1,10 +1,11 @@
-"""Tables over boards: recipes, ad hoc runs, records, findings, ranks, grids, problems."""
+"""Tables over boards: recipes, ad hoc runs, records, findings, ranks, problems."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 
-from ltbench.analysis.findings import Result
+from ltbench.analysis.findings import FindingVerdict, Result
 from ltbench.analysis.metrics import Metric, metrics_in
 from ltbench.analysis.result_set import Estimate, ResultSet, VariantResult, bad_images_note
 from ltbench.core.exact import fixed, significant
@@ -153,12 +154,27 @@ def tested_findings(of: Leaderboard) -> list[list[Results]]:
     return tested
 
 
-def findings_tally(of: Leaderboard) -> tuple[int, int, int]:
-    """Return how many tested claims hold on all, some and no boards."""
-    verdicts = [{results[0].verdict for results in boards} for boards in tested_findings(of)]
-    everywhere = sum(found == {"holds"} for found in verdicts)
-    nowhere = sum("holds" not in found for found in verdicts)
-    return everywhere, len(verdicts) - everywhere - nowhere, nowhere
+TALLY: Mapping[str, FindingVerdict] = {
+    "hold on every board": "holds",
+    "hold on some boards": "not significant",
+    "hold on none, and are not reversed": "not significant",
+    "hold on none, and are reversed on some": "not in this setting",
+    "not tested yet": "not testable",
+}
+"""What claims do over their boards, and the verdict whose style it has."""
+
+
+def findings_tally(of: Leaderboard) -> Counter[str]:
+    """Count the claims by what they do over their boards (`TALLY`)."""
+    everywhere, somewhere, nowhere, reversed_, untested = TALLY
+    tally = Counter({untested: of.untested})
+    for boards in tested_findings(of):
+        verdicts = {results[0].verdict for results in boards}
+        if "holds" in verdicts:
+            tally[everywhere if len(verdicts) == 1 else somewhere] += 1
+        else:
+            tally[reversed_ if "not in this setting" in verdicts else nowhere] += 1
+    return tally
 
 
 def boards_of(results: Results) -> str:

@@ -28,7 +28,7 @@ from ltbench.report.page.board_views import board_view
 from ltbench.report.page.cells import view_of
 from ltbench.report.page.methods import COLUMNS, method_sections
 from ltbench.report.page.overview import shape
-from ltbench.report.summary_tables import FINDINGS, PROBLEMS, RANKS, findings_tally
+from ltbench.report.summary_tables import FINDINGS, PROBLEMS, RANKS, TALLY, findings_tally
 from ltbench.report.table import PERCENT, build
 from ltbench.report.tables import recipe_tables
 
@@ -73,7 +73,7 @@ def write_page(
             default=next((view for view in boards if view.board is of.fullest), None),
             findings=[view_of(table, table.title) for table in findings],
             tally=findings_tally(of),
-            untested=of.untested,
+            tally_styles=TALLY,
             across=[view_of(table, table.title) for table in across],
             problems=[view_of(table, table.title) for table in build([PROBLEMS], of)],
             families=FAMILIES.values(),
