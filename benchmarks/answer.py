@@ -122,17 +122,8 @@ def records_of(plan: Plan, store: RecordStore) -> list[Record]:
 
 
 def core_minutes(records: Iterable[Record]) -> float:
-    """Return the CPU minutes of jobs.
-
-    Raises:
-        ValueError: for a record that does not have them.
-    """
-    seconds = 0.0
-    for record in records:
-        if record.cost.cpu_seconds is None:
-            raise ValueError(f"the record of {record.job.title} has no CPU seconds")
-        seconds += record.cost.cpu_seconds
-    return seconds / 60
+    """Return the CPU minutes of jobs."""
+    return sum(record.cost.cpu_seconds for record in records) / 60
 
 
 def described(records: list[Record]) -> str:

@@ -123,7 +123,7 @@ def table(choice: Choice, records: Iterable[Record]) -> str:
     lines += [f"{title}, ratio 100, seed 0; {', '.join(sorted(hardware))}.", ""]
     rulers = ("---", *["---:"] * (len(COLUMNS) - 1))
     lines += [f"| {' | '.join(cells)} |" for cells in (COLUMNS, rulers)]
-    for record in sorted(trials, key=lambda each: each.cost.cpu_seconds or 0):
+    for record in sorted(trials, key=lambda each: each.cost.cpu_seconds):
         lines.append(f"| {' | '.join(_cells(record))} |")
     return "\n".join(lines) + "\n"
 
@@ -142,7 +142,7 @@ def _cells(record: Record) -> tuple[str, ...]:
         str(recipe.stage1.optimizer.lr),
         f"{fitted:.1f}",
         fixed(100 * test.accuracy, 1),
-        f"{(record.cost.cpu_seconds or 0) / 60:.1f}",
+        f"{record.cost.cpu_seconds / 60:.1f}",
     )
 
 

@@ -183,7 +183,7 @@ def rehearse(plan: Plan, run: PlannedRun, ranks: int, place: Path) -> Rehearsal:
                 run_job(plan.jobs[key], 1, place)
         for key in run.jobs:
             record = run_job(plan.jobs[key], ranks, place)
-            seconds += record.cost.cpu_seconds or 0.0
+            seconds += record.cost.cpu_seconds
             memory = max(memory, record.cost.peak_memory_mb)
     except RankError as error:
         result = str(error)

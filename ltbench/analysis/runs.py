@@ -66,9 +66,9 @@ SETTINGS: dict[str, Callable[[Record], object]] = {
 """Columns that are equal for runs that differ in their seed alone."""
 
 MEASURED: dict[str, Callable[[Record], object]] = {
-    "train_seconds": lambda record: _rounded(record.cost.train_seconds),
-    "test_seconds": lambda record: _rounded(record.cost.test_seconds),
-    "cpu_seconds": lambda record: _rounded(record.cost.cpu_seconds),
+    "train_seconds": lambda record: round(record.cost.train_seconds, 3),
+    "test_seconds": lambda record: round(record.cost.test_seconds, 3),
+    "cpu_seconds": lambda record: round(record.cost.cpu_seconds, 3),
     "parameters": lambda record: record.weights.parameters,
     "parameters_trained": lambda record: record.weights.trained,
     "parameters_read": lambda record: record.weights.read,
@@ -300,10 +300,6 @@ def write_runs(records: Mapping[str, Stored], path: Path) -> Path:
     """Write the table of runs as CSV; return its path."""
     write_atomically(path, table_of_runs(records).csv().encode(), durable=False)
     return path
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)
 
 
 def _plain(value: object) -> object:

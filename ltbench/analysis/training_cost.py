@@ -70,13 +70,13 @@ def training_time(entry: VariantResult, records: Mapping[str, Stored]) -> Traini
 
 
 def _device_seconds(run: Sequence[Record]) -> Fraction:
-    """Return GPU-seconds, or CPU-seconds where the record has them, of training alone."""
+    """Return GPU-seconds or CPU-seconds of training alone."""
     return sum((_training_seconds(record.cost) for record in run), Fraction(0))
 
 
 def _training_seconds(cost: Cost) -> Fraction:
     train, test = measured(cost.train_seconds), measured(cost.test_seconds)
-    if cost.memory == "gpu" or cost.cpu_seconds is None:
+    if cost.memory == "gpu":
         return train * cost.devices
     return measured(cost.cpu_seconds) * train / (train + test) if train else train
 
@@ -132,11 +132,9 @@ def _job_flops(
     total = stage.needs_statistics_pass * images * (teachers or network) + tuned_on * network
     if record.training is not None and settings is not None:
         counted = record.training.passes
-        gradient = counted.gradient if counted else stage.passes
-        forward = counted.forward if counted else stage.forward_passes
-        passes = 3 * measured(gradient) + measured(forward)
+        passes = 3 * measured(counted.gradient) + measured(counted.forward)
         drawn = record.training.steps * job.recipe.batch_size * len(stage.samplers)
-        if settings.cached_features and not gradient:
+        if settings.cached_features and not counted.gradient:
             drawn = images  # features of a frozen backbone, computed once
         total += drawn * (passes * network + teachers)
     return total, cost is not None or not total

@@ -28,8 +28,7 @@ LATER_FIELDS = frozenset(
     (
         *("shifted", "open_set", "predicted", "class_names", "group_calibration"),
         *("confusion", "confusion_sha256", "auroc_pairs", "average_precision"),
-        *("hits", "passes", "trained", "read"),
-        "active_steps",
+        *("hits", "trained", "read", "active_steps"),
     )
 )
 """Fields that a record may lack: they were added after the first records were written."""
@@ -317,7 +316,7 @@ class Training(Model):
     losses: tuple[float, ...]
     curve: tuple[CurvePoint, ...] = ()
     hits: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    passes: Passes | None = None
+    passes: Passes
     active_steps: dict[str, tuple[int, int]] | None = None
 
     @property
@@ -354,7 +353,7 @@ class Cost(Model):
     devices: int
     attempts: int
     memory: Literal["host", "gpu"] = "host"
-    cpu_seconds: float | None = Field(default=None, ge=0)
+    cpu_seconds: float = Field(ge=0)
 
 
 class Environment(Model):

@@ -22,8 +22,18 @@ def work_of(toy, plan, changed, **methods):
     return work.megaflops / PASS, work.known
 
 
-def of_one(toy, stage, cost=COST, teachers=(), recipe=None, **changes):
-    """Return the FLOPs of a method with its own stage, in passes of the toy network."""
+def of_one(toy, stage, cost=COST, teachers=(), recipe=None, passes=(1.0, 0.0), **changes):
+    """Return the FLOPs of a method with its own stage, in passes of the toy network.
+
+    Each training step has `passes` with a gradient and forward-only ones.
+    """
+    gradient, forward = passes
+    training = Training(
+        epochs=3,
+        steps=3,
+        losses=(1.0,) * 3,
+        passes=Passes(gradient=gradient, forward=forward, teachers=len(teachers)),
+    )
     recipe = recipe or toy.recipe()
     plan = toy.plan(
         [{"label": "Mine", "method": "mine", "hparams": {"kind": "b"}}],
@@ -33,30 +43,38 @@ def of_one(toy, stage, cost=COST, teachers=(), recipe=None, **changes):
     )
     update = {"stages": (stage,), "cost": cost, "teachers": teachers}
     info = toy.methods["softmax"].model_copy(update=update)
+    changes["training"] = training
     return work_of(toy, plan, lambda record: record.model_copy(update=changes), mine=info)
 
 
 @pytest.mark.parametrize(
-    ("fields", "passes"),
+    ("passes", "total"),
     [
-        ({}, 3 * DRAWN),
-        ({"views": ("recipe", "recipe")}, 3 * DRAWN),
-        ({"forward_passes": 1.0}, 4 * DRAWN),
-        ({"passes": 0.0, "forward_passes": 1.0}, DRAWN),
-        ({"passes": 0.94, "samplers": ("instance", "reversed")}, 2 * 3 * Fraction("0.94") * DRAWN),
-        ({"needs_statistics_pass": True}, 3 * DRAWN + IMAGES),
-        ({"changes": (({"kind": "b"}, {"forward_passes": 2.0}),)}, 5 * DRAWN),
-        ({"changes": (({"kind": "a"}, {"forward_passes": 2.0}),)}, 3 * DRAWN),
+        ((1.0, 0.0), 3 * DRAWN),
+        ((1.0, 1.0), 4 * DRAWN),
+        ((0.0, 1.0), DRAWN),
+        ((2.0, 0.5), Fraction("6.5") * DRAWN),
     ],
 )
-def test_passes_are_those_of_the_stage(toy, fields, passes):
-    assert of_one(toy, Stage("train", **fields)) == (passes, True)
+def test_passes_are_those_of_the_record(toy, passes, total):
+    assert of_one(toy, Stage("train"), passes=passes) == (total, True)
 
 
-def test_passes_come_from_the_record_if_it_has_them(toy):
-    passes = Passes(gradient=2.0, forward=0.5, teachers=0)
-    training = Training(epochs=3, steps=3, losses=(1.0,) * 3, passes=passes)
-    assert of_one(toy, Stage("train"), training=training)[0] == Fraction("6.5") * DRAWN
+STATISTICS = {"needs_statistics_pass": True}
+
+
+@pytest.mark.parametrize(
+    ("fields", "total"),
+    [
+        ({"views": ("recipe", "recipe")}, 3 * DRAWN),
+        ({"samplers": ("instance", "reversed")}, 2 * 3 * DRAWN),
+        (STATISTICS, 3 * DRAWN + IMAGES),
+        ({"changes": (({"kind": "b"}, STATISTICS),)}, 3 * DRAWN + IMAGES),
+        ({"changes": (({"kind": "a"}, STATISTICS),)}, 3 * DRAWN),
+    ],
+)
+def test_samplers_and_statistics_are_those_of_the_stage(toy, fields, total):
+    assert of_one(toy, Stage("train", **fields)) == (total, True)
 
 
 def test_forward_passes_of_teachers_of_non_empty_groups_are_counted(toy):
@@ -84,13 +102,12 @@ def test_tuning_on_held_out_images_counts_forward_passes(toy):
 
 def test_features_of_a_frozen_backbone_are_computed_once(toy):
     kept = toy.recipe(stage1=toy.recipe().stage1.model_copy(update={"cached_features": True}))
-    frozen = Stage("train", passes=0.0, forward_passes=1.0)
-    assert of_one(toy, frozen, recipe=kept)[0] == IMAGES
-    assert of_one(toy, replace(frozen, passes=1.0), recipe=kept)[0] == 4 * DRAWN
+    assert of_one(toy, Stage("train"), recipe=kept, passes=(0.0, 1.0))[0] == IMAGES
+    assert of_one(toy, Stage("train"), recipe=kept, passes=(1.0, 1.0))[0] == 4 * DRAWN
 
 
-def test_an_unknown_network_counts_as_that_of_softmax_with_the_passes_it_declares(toy):
-    assert of_one(toy, Stage("train", forward_passes=1.0), cost=None) == (4 * DRAWN, False)
+def test_an_unknown_network_counts_as_that_of_softmax_with_its_own_passes(toy):
+    assert of_one(toy, Stage("train"), cost=None, passes=(1.0, 1.0)) == (4 * DRAWN, False)
     assert of_one(toy, Stage("train"), None, (Teacher("softmax"),)) == (4 * DRAWN, False)
 
 

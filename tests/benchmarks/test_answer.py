@@ -52,12 +52,6 @@ def test_a_shared_job_costs_once(answer):
     assert answer.core_minutes(records) == 7
 
 
-def test_a_record_without_cpu_seconds_is_an_error(answer):
-    (job, *_) = answer.planned("quickstart").jobs.values()
-    with pytest.raises(ValueError, match=job.label):
-        answer.core_minutes([recorded(job, None)])
-
-
 @pytest.mark.slow
 def test_a_trial_trains_both_and_reads_the_records_of_the_rows(tmp_path, benchmarks):
     project = Project(tmp_path)

@@ -65,7 +65,7 @@ def test_a_reading_of_ours_says_so(toy):
 def costly(toy):
     """Softmax takes an hour, cRT half an hour more; tau-norm lacks seed 1."""
     plan = toy.plan([SOFTMAX, CRT, TAU, OTHER], splits=("longtailed",))
-    seconds = {"Softmax": 3600.0, "cRT": 900.0, "tau-norm": 0.0}
+    seconds = {"Softmax": 3600.0, "cRT": 1800.0, "tau-norm": 0.0}
     found = []
     for job in plan.jobs.values():
         if job.label in seconds and (job.label, job.seed) != ("tau-norm", 1):
@@ -74,7 +74,8 @@ def costly(toy):
             cost = record.cost.model_copy(
                 update={
                     "train_seconds": seconds[job.label],
-                    "devices": 2 if job.label == "cRT" else 1,
+                    "test_seconds": 0.0,
+                    "cpu_seconds": seconds[job.label],
                     "images_per_second": 455.0 if trained else None,
                 }
             )
@@ -82,7 +83,7 @@ def costly(toy):
     return plan, toy.stored(*found)
 
 
-def test_cost_includes_init_jobs_and_all_devices(toy, costly):
+def test_cost_includes_init_jobs(toy, costly):
     plan, records = costly
     methods = toy.methods | {
         "crt": toy.methods["crt"].model_copy(update={"cost": NetworkCost(1000, 84.0)}),
@@ -173,6 +174,15 @@ def test_the_time_of_a_cpu_is_the_share_of_training_in_that_of_its_processes(
         records |= toy.stored(records[key].record.model_copy(update={"cost": cost}))
     row = texts(made(COST, boards(plan, records)[0], toy.methods, records))["cRT"]
     assert row[:2] == hours
+
+
+def test_the_time_of_gpus_is_that_of_all_devices(toy, costly):
+    plan, records = costly
+    for seed in (0, 1):
+        key = toy.key_of(plan, "cRT", seed)
+        cost = records[key].record.cost.model_copy(update={"memory": "gpu", "devices": 2})
+        records |= toy.stored(records[key].record.model_copy(update={"cost": cost}))
+    assert texts(made(COST, boards(plan, records)[0], toy.methods, records))["cRT"][0] == "2"
 
 
 def test_recipes_stand_side_by_side(toy):

@@ -12,6 +12,7 @@ from ltbench.runs import record as schema
 from ltbench.runs.record import Record
 
 HITS = (45, 40, 30, 20, 5, 1)
+PASSES = {"gradient": 0.94, "forward": 1.0, "teachers": 2}
 
 
 @pytest.fixture
@@ -47,6 +48,15 @@ def test_bits_round_trip(images):
     assert (result.bits() == bits).all()
 
 
+@pytest.mark.parametrize("path", ["training__passes", "cost__cpu_seconds"])
+def test_refuses_a_record_without(record, path):
+    part, field = path.split("__")
+    data = record.model_dump(mode="json")
+    del data[part][field]
+    with pytest.raises(ValidationError, match=f"{part}.{field}\n  Field required"):
+        Record.model_validate(data)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -64,7 +74,11 @@ def test_bits_round_trip(images):
         ("split__bad_images", 3, "bad images"),
         ("training__losses", [2.0, 1.0], "2 losses for 3 epochs"),
         ("training__losses", [2.0, 1.0, float("inf")], "finite"),
-        ("training", {"epochs": 2, "steps": 30, "losses": [2.0, 1.0]}, "trained 2 of 3 epochs"),
+        (
+            "training",
+            {"epochs": 2, "steps": 30, "losses": [2.0, 1.0], "passes": PASSES},
+            "trained 2 of 3 epochs",
+        ),
         ("split__train_counts", [1, 2], "2 values for 6 classes"),
         ("training__active_steps", {"pull": [3, 2]}, "pull was active in 3 of 2 steps"),
         ("training__active_steps", {"pull": [0, 0]}, "pull was active in 0 of 0 steps"),
@@ -111,11 +125,9 @@ COMPLETE = {
     "test__auroc_pairs": [25000, 24999, 12500, 1, 0, 7],
     "test__average_precision": [1.0, 0.5, 0.25, 0.75, 0.125, 0.1],
     "training__hits": [9, 8, 7, 6, 5, 0],
-    "training__passes": {"gradient": 0.94, "forward": 1.0, "teachers": 2},
     "training__active_steps": {"pull": [1, 2], "push": [2, 2]},
     "weights__trained": 0,
     "weights__read": 1000,
-    "cost__cpu_seconds": 1.5,
     "environment__processor": "CPU (2 cores)",
     "environment__bf16": "emulated",
     "environment__gpu_memory_mb": 81559.0,

@@ -9,17 +9,22 @@ from ltbench.runs.record import (
     Cost,
     Environment,
     EvaluationResult,
+    Passes,
     Record,
     SplitFacts,
     Training,
     Weights,
 )
 
+PASSES = Passes(gradient=1.0, forward=0.0, teachers=0)
+
 
 def training(job, loss=1.0):
     """Build the training of a job's record; None for untrained stages."""
     epochs = job.stage_recipe.epochs if job.stage_recipe else 0
-    return Training(epochs=epochs, steps=epochs, losses=(loss,) * epochs) if epochs else None
+    if not epochs:
+        return None
+    return Training(epochs=epochs, steps=epochs, losses=(loss,) * epochs, passes=PASSES)
 
 
 def record(job, hits, *, counts, totals=None, grid="toy_grid", rate=1000.0, **changes):
@@ -59,6 +64,7 @@ def record(job, hits, *, counts, totals=None, grid="toy_grid", rate=1000.0, **ch
             peak_memory_mb=300.0,
             devices=1,
             attempts=1,
+            cpu_seconds=1.1,
         ),
         "environment": Environment(
             ltbench="0.1.0",

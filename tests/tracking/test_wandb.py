@@ -84,7 +84,12 @@ def make_record(job):
                 "test_hash": "b" * 64,
                 "class_names": ("ant", "bee", "cow", "dog"),
             },
-            "training": {"epochs": 3, "steps": 9, "losses": (3.0, 2.0, 1.0)},
+            "training": {
+                "epochs": 3,
+                "steps": 9,
+                "losses": (3.0, 2.0, 1.0),
+                "passes": {"gradient": 1.0, "forward": 0.0, "teachers": 0},
+            },
             "test": {
                 "hits": hits,
                 "totals": totals,
@@ -105,6 +110,7 @@ def make_record(job):
                 "peak_memory_mb": 300.0,
                 "devices": 1,
                 "attempts": 1,
+                "cpu_seconds": 1.75,
             },
             "environment": {
                 "ltbench": "0.1.0",
