@@ -77,7 +77,7 @@ def random_record(job: Job, noise: np.random.Generator) -> Record:
     hits, totals = tuple(right.sum(axis=1).tolist()), (right.shape[1],) * classes
     bins = Calibration(counts=(10000,), confidence=(0.6,), accuracy=(sum(hits) / 1e4,), ece=0.1)
     correct = EvaluationResult.pack(right.ravel())
-    test = EvaluationResult(hits=hits, totals=totals, correct=correct, calibration=bins)
+    test = made_records.evaluation_result(hits, totals, correct=correct, calibration=bins)
     counts = tuple(exponential_counts(classes, 50_000 // classes, job.dataset.imbalance_ratio))
     record: Record = made_records.record(job, hits, counts=counts, totals=totals, test=test)
     return record

@@ -99,25 +99,21 @@ class Metric:
         return value
 
 
-def macro_f1(test: EvaluationResult) -> Fraction | None:
+def macro_f1(test: EvaluationResult) -> Fraction:
     """Return the macro F1 over the classes of the test set.
 
     F1 of a class is the harmonic mean of recall, hits / totals, and precision, hits / predicted:
     2 hits / (totals + predicted).
     """
-    if test.predicted is None:
-        return None
     counts = zip(test.hits, test.totals, test.predicted, strict=True)
     return mean([Fraction(2 * hits, n + predicted) for hits, n, predicted in counts if n])
 
 
-def macro_precision(test: EvaluationResult) -> Fraction | None:
+def macro_precision(test: EvaluationResult) -> Fraction:
     """Return the macro precision over the classes of the test set.
 
     Precision of a class is hits / predicted, and 0 if it is never predicted.
     """
-    if test.predicted is None:
-        return None
     counts = zip(test.hits, test.totals, test.predicted, strict=True)
     return mean([Fraction(hits, max(predicted, 1)) for hits, n, predicted in counts if n])
 
@@ -129,14 +125,12 @@ def worst_class(test: EvaluationResult) -> Fraction:
     return Fraction(min(hits * (common // n) for hits, n in counts if n), common)
 
 
-def prediction_skew(test: EvaluationResult) -> Fraction | None:
+def prediction_skew(test: EvaluationResult) -> Fraction:
     """Return the total variation distance of predicted from test classes.
 
     It is the share of the test images that would need another prediction for each class to be
     predicted as often as it occurs.
     """
-    if test.predicted is None:
-        return None
     surplus = sum(abs(p - n) for p, n in zip(test.predicted, test.totals, strict=True))
     return Fraction(surplus, 2 * sum(test.totals))
 
@@ -157,16 +151,12 @@ def macro_auroc(test: EvaluationResult) -> Fraction | None:
 
     Classes with no test image, or with all of them, are ignored.
     """
-    if test.auroc_pairs is None:
-        return None
     images = sum(test.totals)
     return mean_accuracy(test.auroc_pairs, [2 * n * (images - n) for n in test.totals])
 
 
-def macro_auprc(test: EvaluationResult) -> Fraction | None:
+def macro_auprc(test: EvaluationResult) -> Fraction:
     """Return the mean average precision over the classes of the test set."""
-    if test.average_precision is None:
-        return None
     return mean([measured(each) for each in test.average_precision if each is not None])
 
 

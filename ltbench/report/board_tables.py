@@ -223,7 +223,6 @@ def _group_error(of: BoardContext, group: Group) -> Column[VariantResult]:
         errors = {
             key: measured(by_group[group].ece) if group in by_group else None
             for key, by_group in calibrations.items()
-            if by_group is not None
         }
         return over_seeds(entry.values["acc"], errors)
 

@@ -1,7 +1,7 @@
 """Sources of tables (a board, a leaderboard) and columns shared by tables."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, cached_property
 from itertools import chain
@@ -30,8 +30,6 @@ from ltbench.runs.store import Loaded, Stored
 
 MIN_DATASETS = 5
 """Datasets below which there is no table of mean ranks."""
-
-OLDER = "Not in older records."
 
 ACC = METRICS["acc"]
 
@@ -241,7 +239,4 @@ def over_seeds(acc: Estimate, fractions: Mapping[str, Fraction | None]) -> Estim
         fractions: the metric by record key, None for an empty group; records without the metric
             are absent.
     """
-    if acc.mean is None:
-        return acc
-    found = estimated(acc, fractions)
-    return found if fractions else replace(found, state="not available", reason=OLDER)
+    return acc if acc.mean is None else estimated(acc, fractions)

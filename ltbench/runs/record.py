@@ -26,8 +26,7 @@ SCHEMA_VERSION: Final = 2
 
 LATER_FIELDS = frozenset(
     (
-        *("shifted", "open_set", "predicted", "class_names", "group_calibration"),
-        *("confusion", "confusion_sha256", "auroc_pairs", "average_precision"),
+        *("shifted", "open_set", "class_names", "confusion", "confusion_sha256"),
         *("hits", "trained", "read", "active_steps"),
     )
 )
@@ -126,12 +125,12 @@ class EvaluationResult(Counts):
     correct: str
     calibration: Calibration
     selection: Literal["last_epoch"] = "last_epoch"
-    predicted: tuple[int, ...] | None = None
-    group_calibration: dict[Group, Calibration] | None = None
+    predicted: tuple[int, ...]
+    group_calibration: dict[Group, Calibration]
     confusion: tuple[dict[int, Annotated[int, Field(ge=1)]], ...] | None = None
     confusion_sha256: str | None = Field(default=None, pattern=HEX64)
-    auroc_pairs: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    average_precision: tuple[Annotated[float, Field(gt=0, le=1)] | None, ...] | None = None
+    auroc_pairs: tuple[Annotated[int, Field(ge=0)], ...]
+    average_precision: tuple[Annotated[float, Field(gt=0, le=1)] | None, ...]
 
     @model_validator(mode="after")
     def _calibration_of_all_images(self) -> Self:
@@ -142,11 +141,10 @@ class EvaluationResult(Counts):
 
     @model_validator(mode="after")
     def _one_prediction_an_image(self) -> Self:
-        if self.predicted is not None:
-            if sum(self.predicted) != sum(self.totals) or len(self.predicted) != len(self.totals):
-                raise ValueError("predicted needs one value a class, of all test images")
-            if any(map(gt, self.hits, self.predicted)):
-                raise ValueError("hits of a class are more than its predictions")
+        if sum(self.predicted) != sum(self.totals) or len(self.predicted) != len(self.totals):
+            raise ValueError("predicted needs one value a class, of all test images")
+        if any(map(gt, self.hits, self.predicted)):
+            raise ValueError("hits of a class are more than its predictions")
         return self
 
     @model_validator(mode="after")
@@ -164,21 +162,19 @@ class EvaluationResult(Counts):
             taken.update(row)
         if not taken.keys() <= set(range(len(self.totals))):
             raise ValueError("confusion has a predicted class that does not exist")
-        if self.predicted not in (None, tuple(taken[k] for k in range(len(self.totals)))):
+        if self.predicted != tuple(taken[k] for k in range(len(self.totals))):
             raise ValueError("confusion counts disagree with predicted")
         return self
 
     @model_validator(mode="after")
     def _ranked_within_bounds(self) -> Self:
         images = sum(self.totals)
-        if self.auroc_pairs is not None:
-            most = [2 * total * (images - total) for total in self.totals]
-            if len(self.auroc_pairs) != len(most) or any(map(gt, self.auroc_pairs, most)):
-                raise ValueError("auroc_pairs needs one value a class, of all pairs at most")
-        if self.average_precision is not None:
-            defined = [value is not None for value in self.average_precision]
-            if defined != [total > 0 for total in self.totals]:
-                raise ValueError("average_precision needs one value a class with test images")
+        most = [2 * total * (images - total) for total in self.totals]
+        if len(self.auroc_pairs) != len(most) or any(map(gt, self.auroc_pairs, most)):
+            raise ValueError("auroc_pairs needs one value a class, of all pairs at most")
+        defined = [value is not None for value in self.average_precision]
+        if defined != [total > 0 for total in self.totals]:
+            raise ValueError("average_precision needs one value a class with test images")
         return self
 
     @model_validator(mode="after")

@@ -68,9 +68,8 @@ class Evaluation:
         classes: C, number of classes of the test set.
         known: [K] classes of the logits; images of other classes count as wrong.
         device: of logits and labels.
-        groups: [C] shot group of each class, for calibration by group; empty for none.
-        ranking: whether to keep the scores, for AUROC and average precision of each class: four
-            bytes of host memory per image and class.
+        groups: [C] shot group of each class, which `result` needs; with them the scores are kept,
+            four bytes of host memory per image and class.
     """
 
     def __init__(
@@ -79,13 +78,11 @@ class Evaluation:
         known: Tensor,
         device: torch.device,
         groups: Sequence[Group] = (),
-        *,
-        ranking: bool = False,
     ) -> None:
         self.classes, self.known, self.groups = classes, known.to(device), groups
         empty = torch.empty(0, dtype=torch.int64, device=device)
         self.parts: list[tuple[Tensor, Tensor, Tensor]] = [(empty, empty.double(), empty)]
-        self.scores = [torch.empty(0, classes)] if ranking else []
+        self.scores = [torch.empty(0, classes)] if groups else []
 
     def add_all(self, method: Method, batches: Iterable[Batch], *prior: Tensor | None) -> None:
         """Predict batches and add the predictions.
@@ -144,21 +141,21 @@ class Evaluation:
     def result(self) -> EvaluationResult:
         """Return the test result over all ranks, in test set order.
 
+        It needs shot groups.
+
         Raises:
             DivergedError: if a prediction is not finite.
         """
         prediction, confidence, labels = self._gathered("test images")
         correct = prediction == labels
         hits, totals = hits_and_totals(prediction, labels, self.classes)
-        rankings = self._rankings(labels) if self.scores else None
+        rankings = self._rankings(labels)
         return EvaluationResult(
             hits=tuple(hits.tolist()),
             totals=tuple(totals.tolist()),
             confusion=tuple(confusion_rows(prediction, labels, self.classes)),
-            auroc_pairs=tuple(each.pairs for each in rankings) if rankings else None,
-            average_precision=tuple(each.average_precision for each in rankings)
-            if rankings
-            else None,
+            auroc_pairs=tuple(each.pairs for each in rankings),
+            average_precision=tuple(each.average_precision for each in rankings),
             predicted=tuple(torch.bincount(prediction, minlength=self.classes).tolist()),
             selection="last_epoch",
             correct=EvaluationResult.pack(correct.numpy()),
@@ -167,9 +164,7 @@ class Evaluation:
                 group: _calibration(confidence[within], correct[within])
                 for group in GROUPS
                 if (within := self._of_group(labels, group)).any()
-            }
-            if self.groups
-            else None,
+            },
         )
 
     def _rankings(self, labels: Tensor) -> list[ClassRanking]:

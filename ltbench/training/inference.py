@@ -68,9 +68,7 @@ def predict_labeled(
         torch.from_numpy(labeled.labels),
         job.recipe.test_batch_size(on_gpu=device.type == "cuda"),
     )
-    evaluation = Evaluation(
-        job.dataset.classes, trained_classes(record), device, record.groups, ranking=True
-    )
+    evaluation = Evaluation(job.dataset.classes, trained_classes(record), device, record.groups)
     with torch.inference_mode(), predicting(method, job.recipe, loader.first_image, device):
         evaluation.add_all(method, loader)
     return evaluation

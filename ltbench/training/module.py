@@ -335,9 +335,7 @@ class TrainingModule(pl.LightningModule):
             self.training_hits = self._hits(self.data.training_batches(), "training images")
         spec, counts = self.job.dataset, self.data.longtailed_counts.tolist()
         groups = class_groups(counts, spec.shot_rule)
-        self.evaluation = Evaluation(
-            spec.classes, self.data.classes, self.device, groups, ranking=True
-        )
+        self.evaluation = Evaluation(spec.classes, self.data.classes, self.device, groups)
 
     def test_step(self, batch: Batch) -> None:
         """Predict one batch, which is empty on a rank without images."""

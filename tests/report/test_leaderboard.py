@@ -54,7 +54,7 @@ def test_a_bad_record_is_listed_and_in_no_table(toy, tmp_path):
     [job] = plan.jobs.values()
     path = record_path(tmp_path / "records", job)
     write_record(toy.record(job, (40, 40, 30, 20, 5, 1)), path)
-    path.write_text(path.read_text().replace('"hits": [40', '"hits": [50'))
+    path.write_text(path.read_text().replace('"hits": [40', '"hits": [39'))
     loaded = RecordStore(runs=tmp_path / "records").load()
     index, grid = written([plan], loaded, toy, tmp_path)
     assert "disagree with hits" in index

@@ -30,6 +30,7 @@ from ltbench.runs.record import (
     ShiftedTests,
 )
 from ltbench.runs.store import Loaded
+from tests.support.made_records import evaluation_result
 
 ROOT = Path(__file__).parents[2]
 TOTALS = (50, 40, 30, 20, 10, 7)
@@ -58,10 +59,9 @@ def answered(rng):
     bits = np.concatenate(
         [rng.permutation(np.arange(n) < h) for h, n in zip(hits, TOTALS, strict=True)]
     )
-    return EvaluationResult(
-        hits=hits,
-        totals=TOTALS,
-        predicted=(*hits[:-1], sum(TOTALS) - sum(hits[:-1])),
+    return evaluation_result(
+        hits,
+        TOTALS,
         correct=EvaluationResult.pack(bits),
         calibration=calibration(rng, sum(TOTALS)),
         group_calibration={name: calibration(rng, 30) for name in ("many", "medium", "few")},

@@ -10,15 +10,18 @@ from ltbench.core.label_shift import Shift
 from ltbench.core.types import Stage
 from ltbench.runs import record as schema
 from ltbench.runs.record import Record
+from tests.support.made_records import evaluation_result
 
 HITS = (45, 40, 30, 20, 5, 1)
+PREDICTED = (149, 40, 60, 40, 5, 6)
 PASSES = {"gradient": 0.94, "forward": 1.0, "teachers": 2}
 
 
 @pytest.fixture
 def record(toy):
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}])
-    return toy.record(plan.jobs[toy.key_of(plan, "Softmax")], HITS)
+    test = evaluation_result(HITS, (50,) * 6, predicted=PREDICTED)
+    return toy.record(plan.jobs[toy.key_of(plan, "Softmax")], HITS, test=test)
 
 
 def change(record, **values):
@@ -41,14 +44,17 @@ def test_round_trip(record):
 def test_bits_round_trip(images):
     bits = np.random.default_rng(images).random(images) < 0.5
     packed = schema.EvaluationResult.pack(bits)
-    calibration = {"counts": [images], "confidence": [0.5], "accuracy": [0.5], "ece": 0.0}
-    result = schema.EvaluationResult(
-        hits=(int(bits.sum()),), totals=(images,), correct=packed, calibration=calibration
-    )
+    result = evaluation_result((int(bits.sum()),), (images,), correct=packed)
     assert (result.bits() == bits).all()
 
 
-@pytest.mark.parametrize("path", ["training__passes", "cost__cpu_seconds"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("training__passes", "cost__cpu_seconds", "test__predicted", "test__auroc_pairs"),
+        *("test__average_precision", "test__group_calibration"),
+    ],
+)
 def test_refuses_a_record_without(record, path):
     part, field = path.split("__")
     data = record.model_dump(mode="json")
@@ -92,13 +98,19 @@ def test_refuses(record, path, value, message):
 
 
 def test_optional_fields_are_compared_if_both_records_have_them(record):
-    predicted = list(record.test.totals)
-    data = change(record, test__predicted=predicted, split__class_names=list("abcdef"))
-    read = Record.model_validate_json(json.dumps(data), strict=True)
-    assert read.repeats(record)
-    assert record.repeats(read)
-    other = [predicted[0] + 1, predicted[1] - 1, *predicted[2:]]
-    assert not read.repeats(Record.model_validate(change(read, test__predicted=other)))
+    named, other = (
+        Record.model_validate_json(json.dumps(change(record, split__class_names=list(names))))
+        for names in ("abcdef", "abcdeg")
+    )
+    assert named.repeats(record)
+    assert record.repeats(named)
+    assert not named.repeats(other)
+
+
+def test_predictions_are_of_all_test_images(record):
+    predicted = list(record.test.predicted)
+    other = [predicted[0] + 1, *predicted[1:-1], predicted[-1] - 1]
+    assert not record.repeats(Record.model_validate(change(record, test__predicted=other)))
     for wrong, message in ((predicted[1:], "one value a class"), ([0] * 6, "of all test images")):
         with pytest.raises(ValidationError, match=message):
             Record.model_validate(change(record, test__predicted=wrong))
@@ -117,13 +129,8 @@ CONFUSION = [
 ]
 """Of HITS of 50 images a class."""
 
-PREDICTED = [149, 40, 60, 40, 5, 6]
-
 COMPLETE = {
-    "test__predicted": PREDICTED,
     "test__confusion": CONFUSION,
-    "test__auroc_pairs": [25000, 24999, 12500, 1, 0, 7],
-    "test__average_precision": [1.0, 0.5, 0.25, 0.75, 0.125, 0.1],
     "training__hits": [9, 8, 7, 6, 5, 0],
     "training__active_steps": {"pull": [1, 2], "push": [2, 2]},
     "weights__trained": 0,
@@ -144,7 +151,7 @@ def test_a_complete_record_agrees_with_one_without_optional_fields(record, compl
     assert complete.repeats(record)
     assert record.repeats(complete)
     others = {
-        "test__auroc_pairs": [24999, *COMPLETE["test__auroc_pairs"][1:]],
+        "test__auroc_pairs": [0, *complete.test.auroc_pairs[1:]],
         "test__confusion": [
             {"0": 45, "3": 5},
             CONFUSION[1],

@@ -128,7 +128,7 @@ def evaluated(sizes) -> list[EvaluationResult]:
         labels = torch.randint(CLASSES, (size,), generator=generator)
         groups = ["many"] * (CLASSES - 1) + ["few"]
         device = torch.device("cpu")
-        evaluation = Evaluation(CLASSES, torch.arange(CLASSES), device, groups, ranking=True)
+        evaluation = Evaluation(CLASSES, torch.arange(CLASSES), device, groups)
         share = rank_slice(size, rank(), world_size())
         for first in share[::3]:
             batch = slice(first, min(first + 3, share.stop))

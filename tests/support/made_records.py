@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ltbench.runs.record import (
-    Calibration,
     Cost,
     Environment,
     EvaluationResult,
@@ -27,13 +26,28 @@ def training(job, loss=1.0):
     return Training(epochs=epochs, steps=epochs, losses=(loss,) * epochs, passes=PASSES)
 
 
+def evaluation_result(hits, totals, **changes):
+    """Build a test whose misses are predicted as the last class, by scores without information."""
+    images = sum(totals)
+    values = {
+        "hits": tuple(hits),
+        "totals": tuple(totals),
+        "predicted": (*hits[:-1], images - sum(hits[:-1])),
+        "correct": EvaluationResult.pack(np.arange(images) < sum(hits)),
+        "calibration": {"counts": (images,), "confidence": (0.5,), "accuracy": (0.5,), "ece": 0.0},
+        "group_calibration": {},
+        "auroc_pairs": tuple(n * (images - n) for n in totals),
+        "average_precision": tuple(0.5 if n else None for n in totals),
+    }
+    return EvaluationResult.model_validate({**values, **changes})
+
+
 def record(job, hits, *, counts, totals=None, grid="toy_grid", rate=1000.0, **changes):
     """Build a job's record with the hits of each class.
 
     Classes have 50 test images unless `totals` are given.
     """
     totals = tuple(totals or (50,) * len(hits))
-    images = sum(totals)
     values = {
         "schema_version": 2,
         "key": job.key,
@@ -50,12 +64,7 @@ def record(job, hits, *, counts, totals=None, grid="toy_grid", rate=1000.0, **ch
             bad_images=job.dataset.bad_images.total if job.dataset.bad_images else 0,
         ),
         "training": training(job),
-        "test": EvaluationResult(
-            hits=tuple(hits),
-            totals=totals,
-            correct=EvaluationResult.pack(np.arange(images) < sum(hits)),
-            calibration=Calibration(counts=(images,), confidence=(0.5,), accuracy=(0.5,), ece=0.0),
-        ),
+        "test": evaluation_result(hits, totals),
         "weights": Weights(sha256="c" * 64, parameters=1000),
         "cost": Cost(
             train_seconds=1.0,
@@ -88,9 +97,10 @@ def with_confusion(record, names=None):
         {j: n for j, n in ((k, hits), ((k + 1) % classes, total - hits)) if n}
         for k, (hits, total) in enumerate(zip(test.hits, test.totals, strict=True))
     )
+    predicted = tuple(sum(row.get(k, 0) for row in confusion) for k in range(classes))
     return record.model_copy(
         update={
-            "test": test.model_copy(update={"confusion": confusion}),
+            "test": test.model_copy(update={"confusion": confusion, "predicted": predicted}),
             "split": split.model_copy(update={"class_names": names}),
         }
     )

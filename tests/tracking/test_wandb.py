@@ -26,6 +26,7 @@ from ltbench.tracking.wandb import log_epoch, open_run
 from ltbench.training.fit import run_job
 from ltbench.training.heartbeat import Heartbeat, StoppedError
 from tests.support import processes
+from tests.support.made_records import evaluation_result
 from tests.support.training_jobs import job, options
 
 HOSTILE = "<script>alert(1)</script> | ../../etc \"'$(id) {{x}} %s \N{SNOWMAN}"
@@ -90,18 +91,19 @@ def make_record(job):
                 "losses": (3.0, 2.0, 1.0),
                 "passes": {"gradient": 1.0, "forward": 0.0, "teachers": 0},
             },
-            "test": {
-                "hits": hits,
-                "totals": totals,
-                "correct": schema.EvaluationResult.pack(bits),
-                "confusion": ({0: 10}, {0: 2, 1: 8}, {0: 4, 2: 5, 3: 1}, {}),
-                "calibration": {
+            "test": evaluation_result(
+                hits,
+                totals,
+                correct=schema.EvaluationResult.pack(bits),
+                predicted=(16, 8, 5, 1),
+                confusion=({0: 10}, {0: 2, 1: 8}, {0: 4, 2: 5, 3: 1}, {}),
+                calibration={
                     "counts": (sum(totals),),
                     "confidence": (0.5,),
                     "accuracy": (0.5,),
                     "ece": 0.125,
                 },
-            },
+            ),
             "weights": {"sha256": "c" * 64, "parameters": 10},
             "cost": {
                 "train_seconds": 1.5,
