@@ -28,7 +28,7 @@ from ltbench.config.errors import Location
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 from ltbench.core.exact import fixed, measured
-from ltbench.core.groups import GROUPS, class_groups
+from ltbench.core.groups import GROUPS
 from ltbench.runs.store import Stored
 
 ANY = "*"
@@ -431,9 +431,8 @@ def _classes(metric: str, stored: Stored) -> tuple[int, ...] | None:
     record = stored.record
     if metric == "acc" or record.test is None:
         return None
-    groups = class_groups(record.split.longtailed_counts, record.job.dataset.shot_rule)
-    tested = [k for k, images in enumerate(record.test.totals) if images]
-    return tuple(k for k in tested if metric in ("balanced_acc", groups[k]))
+    pairs = zip(record.groups, record.test.totals, strict=True)
+    return tuple(k for k, (group, n) in enumerate(pairs) if n and metric in ("balanced_acc", group))
 
 
 def _text(term: Term, board: ResultSet, value: Fraction) -> str:

@@ -12,7 +12,7 @@ from ltbench.analysis.metrics import METRICS, Metric, metrics_in
 from ltbench.analysis.result_set import Estimate, Stage1Result, VariantResult
 from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import fixed, measured
-from ltbench.core.groups import GROUPS, RULES, Group, class_groups
+from ltbench.core.groups import GROUPS, RULES, Group
 from ltbench.core.label_shift import SHIFTS, Shift
 from ltbench.core.open_set import THRESHOLDS
 from ltbench.core.types import TestTime
@@ -380,11 +380,11 @@ def _single_classes(of: BoardContext) -> list[_Class]:
     if of.board.dataset.classes > MAX_CLASSES:
         return []
     records = (record for entry in of.entries for record in of.records_of(entry))
-    for split, test in ((record.split, record.test) for record in records):
-        if test is not None:
+    for record in records:
+        if record.test is not None:
+            split, totals = record.split, record.test.totals
             counts = split.longtailed_counts
-            groups = class_groups(counts, of.board.dataset.shot_rule)
-            facts = zip(split.classes, groups, counts, test.totals, strict=True)
+            facts = zip(split.classes, record.groups, counts, totals, strict=True)
             rows = [_Class(k, *each) for k, each in enumerate(facts)]
             return sorted(rows, key=lambda row: -row.trained_on)
     return []

@@ -16,10 +16,10 @@ from ltbench.analysis.significance import (
     find_baseline,
 )
 from ltbench.core.exact import mean
-from ltbench.core.groups import GROUPS, RULES, Group, class_groups
+from ltbench.core.groups import GROUPS, RULES, Group
 from ltbench.report.context import LABEL, BoardContext
 from ltbench.report.table import COUNT, P_VALUE, PERCENT, POINTS, Column, TableSpec
-from ltbench.runs.record import EvaluationResult, SplitFacts
+from ltbench.runs.record import EvaluationResult, Record, SplitFacts
 
 BASELINES = ("softmax", "balanced_softmax")
 
@@ -137,15 +137,19 @@ class Match:
     comparison: Comparison
     max_classes: int
 
-    @cached_property
+    @property
+    def _record(self) -> Record:
+        return next(iter(self.match.runs[0].values()))
+
+    @property
     def split(self) -> SplitFacts:
         """The split of both, with names and training images of the classes."""
-        return next(iter(self.match.runs[0].values())).split
+        return self._record.split
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The shot group of each class, [C]."""
-        return class_groups(self.split.longtailed_counts, self.match.dataset.shot_rule)
+        return self._record.groups
 
     def overall(self) -> list[_Change]:
         """Return rows of all classes and of each shot group."""
