@@ -1,4 +1,4 @@
-"""Variants relative to the softmax baseline: gain, training cost, per-class accuracy."""
+"""Variants relative to the softmax baseline: training cost, per-class accuracy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from ltbench.analysis.significance import find_baseline
 from ltbench.analysis.training_cost import training_flops
 from ltbench.config.planning import BASELINE
 from ltbench.config.registry import MethodInfo
-from ltbench.core.exact import mean
 from ltbench.runs.store import Stored
 
 
@@ -20,27 +19,6 @@ class RelativeCost:
 
     ratio: Fraction
     known: bool
-
-
-def gain(
-    entry: VariantResult, baseline: VariantResult | None, records: Mapping[str, Stored]
-) -> tuple[Fraction, int] | None:
-    """Return the accuracy gain over softmax, and its number of seeds.
-
-    The mean in points over the seeds that both have. None for softmax itself, or without common
-    seeds.
-    """
-    if baseline is None or entry is baseline:
-        return None
-    ours, theirs = (_accuracies(each, records) for each in (entry, baseline))
-    gains = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
-    return (100 * mean(gains), len(gains)) if gains else None
-
-
-def _accuracies(entry: VariantResult, records: Mapping[str, Stored]) -> dict[int, Fraction]:
-    """Return accuracies by seed."""
-    runs = (records[key].record for key in entry.values["acc"].keys)
-    return {run.job.seed: run.accuracy for run in runs if run.accuracy is not None}
 
 
 def relative_costs(

@@ -12,12 +12,11 @@ from typing import Literal
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.relative_to_baseline import (
     by_frequency,
-    gain,
     per_class_accuracy,
     relative_costs,
 )
 from ltbench.analysis.result_set import DECIMALS, ResultSet, VariantResult
-from ltbench.analysis.significance import find_baseline
+from ltbench.analysis.significance import compare_with_baseline, find_baseline
 from ltbench.config.planning import BASELINE
 from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import fixed
@@ -353,7 +352,6 @@ def _gains(data: _Data) -> FigureContent | None:
     if not axis.names:
         axis = Axis("head to tail", "none")
     panels: list[Panel] = []
-    overall = []
     for entry in leaders:
         ours = per_class_accuracy(entry, data.records)
         gains = [(Fraction(i), ours[k] - theirs[k]) for i, k in enumerate(order)]
@@ -367,8 +365,14 @@ def _gains(data: _Data) -> FigureContent | None:
                 title=_label(entry),
             )
         )
-        points, _ = gain(entry, softmax, data.records) or (Fraction(0), 0)
-        overall.append(f"{_label(entry)} {_percent(points, '+')}")
+    over_softmax = compare_with_baseline(data.board, data.records)
+    overall = [
+        f"{_label(entry)} {_percent(over_softmax[entry.variant.label].difference, '+')}"
+        for entry in leaders
+        if entry.variant.label in over_softmax
+    ]
+    if not overall:
+        return "No variant has a seed in common with softmax.", panels
     return f"Gain in overall accuracy: {', '.join(overall)} points.", panels
 
 

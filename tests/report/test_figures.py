@@ -94,6 +94,17 @@ def test_a_board_without_a_complete_variant_shows_those_with_the_most_seeds(toy)
     assert figures_of(boards(plan, {})[0], toy.methods, {}) == []
 
 
+def test_there_is_no_overall_gain_without_a_common_seed(toy):
+    variants = [{"label": name, "method": name} for name in ("softmax", "balanced_softmax")]
+    plan = toy.plan(variants, splits=("longtailed",))
+    seeds = {"softmax": 0, "balanced_softmax": 1}
+    jobs = [job for job in plan.jobs.values() if job.seed == seeds[job.method]]
+    records = toy.stored(*(toy.record(job, (20 + job.seed,) * 6) for job in jobs))
+    (board,) = boards(plan, records)
+    gains = next(f for f in figures_of(board, toy.methods, records) if f.name == "gains")
+    assert gains.text == "No variant has a seed in common with softmax. 1 of 2 seeds."
+
+
 def test_trade_off_is_few_over_many(figures):
     (panel,) = figures["trade-off"].panels
     many, few = accuracy("Softmax", [0, 1]), accuracy("Softmax", [4, 5])

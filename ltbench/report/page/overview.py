@@ -6,14 +6,15 @@ from fractions import Fraction
 from functools import cached_property
 
 from ltbench.analysis.metrics import Metric, metrics_in
-from ltbench.analysis.relative_to_baseline import gain, per_class_accuracy
-from ltbench.analysis.result_set import Estimate, EstimateState, VariantResult
+from ltbench.analysis.relative_to_baseline import per_class_accuracy
+from ltbench.analysis.result_set import Estimate, VariantResult
 from ltbench.analysis.significance import Comparison, compare_with_baseline, find_baseline
 from ltbench.config.planning import BASELINE
 from ltbench.core.exact import fixed
 from ltbench.core.groups import GROUPS
 from ltbench.report.context import ACC, BoardContext, metric_column
 from ltbench.report.page.cells import is_ranked
+from ltbench.report.paired_tables import difference
 from ltbench.report.table import COUNT, ORDINAL, POINTS, TIMES, Cell, Column, TableSpec
 
 HEIGHT = 12
@@ -55,13 +56,10 @@ class BoardSummary(BoardContext):
 
     def gain(self, entry: VariantResult) -> Estimate | None:
         """Return the accuracy gain over softmax in points, over common seeds."""
-        found = gain(entry, self.softmax, self.records)
-        if found is None:
+        comparison = self.over_softmax.get(entry.variant.label)
+        if comparison is None:
             return None if entry is self.softmax else ABSENT
-        points, n = found
-        acc = entry.values["acc"]
-        state: EstimateState = "complete" if n == acc.planned else "partial"
-        return replace(acc, mean=points, std=None, n=n, state=state)
+        return replace(difference(comparison, len(self.board.seeds)), interval=None)
 
     def verdict(self, entry: VariantResult) -> str | None:
         """Return the verdict on a variant against softmax."""
