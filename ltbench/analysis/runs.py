@@ -203,7 +203,7 @@ def table_of_runs(records: Mapping[str, Stored]) -> Runs:
 
 
 def _changed_fields(rows: Iterable[Row]) -> list[str]:
-    """Return the columns of stages in which runs under the same recipe differ."""
+    """Return the stage fields in which runs under a recipe differ."""
     values: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         for name, value in row.items():
