@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -16,7 +17,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ltbench import load_runs
+from ltbench.analysis.agreement import boards_of, comparable_runs, reference_tables, scores_of
 from ltbench.cli import app
+from ltbench.core.exact import fixed
+from ltbench.runs.store import RecordStore
 from ltbench.testing.jobs import Case
 from ltbench.testing.verdicts import verdicts
 from tests.support import processes
@@ -215,6 +219,46 @@ def test_the_rank_correlations_of_the_fast_board_are_those_of_the_results():
     )
     for recipe, figure in zip((FAST, DOUBLE, QUADRUPLE), without.groups(), strict=True):
         assert [cell.strip() for cell in rows[recipe][6:8]] == ["Mixup", figure]
+
+
+def test_the_methods_that_gain_less_than_published_are_named():
+    text = " ".join((ROOT / "docs/fast-board.md").read_text().split())
+    (table,) = reference_tables()
+    published = dict(zip((row.published for row in table.rows), table.accuracies(100), strict=True))
+    records = RecordStore(ROOT / "results/records").load().records
+    runs = boards_of(table, comparable_runs(records))["cifar10_jpeg_r100", FAST]
+    ours = {name: mean(seeds) for name, seeds in scores_of(table, runs).items()}
+    gains = {
+        name: (published[name] - published["Softmax"], ours[name] - ours["Softmax"])
+        for name in published
+    }
+    less = {name for name, (theirs, own) in gains.items() if own < theirs}
+    assert less == {"Mixup", "LDAM", "Focal", "CB-Focal", "Class-balanced sampling"}
+    assert "Five methods gain less over softmax than published: mixup and LDAM" in text
+    for name, pattern in {
+        "CB-Focal": r"focal loss gains (\S+) points instead of ([\d.]+\d)",
+        "Class-balanced sampling": r"class-balanced sampling (\S+) instead of ([\d.]+\d)",
+    }.items():
+        stated = re.search(pattern, text)
+        assert [fixed(gain, 1) for gain in gains[name][::-1]] == list(stated.groups())
+    more = sorted(gains, key=lambda name: gains[name][1] - gains[name][0], reverse=True)
+    assert more[:4] == ["Weighted Softmax (CS_CE)", "LWS", "cRT", "Balanced Softmax"]
+
+
+def test_what_accuracy_measures_is_that_of_the_captions():
+    text = " ".join((ROOT / "docs/fast-board.md").read_text().split())
+    stated = re.search(
+        r"it is (\S+) after 20 epochs, (\S+) after 40 and (\S+) after 80, while that with skew is "
+        r"(\S+), (\S+) and (\S+)\.",
+        text,
+    )
+    captions = (ROOT / "results/grids/epochs_fast.md").read_text()
+    found = []
+    for metric in ("AUROC", "Skew"):
+        of_boards = re.findall(rf"Rank correlation with Acc.*?{metric} (\S+),", captions)
+        assert len(of_boards) == 3
+        found += of_boards
+    assert list(stated.groups()) == found
 
 
 def test_the_readme_dataset_is_checked(tmp_path):

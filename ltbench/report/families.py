@@ -37,10 +37,14 @@ FAMILIES = {
 def listed_method(entry: VariantResult, methods: Mapping[str, MethodInfo]) -> str:
     """Return the method that a variant is listed under.
 
-    Softmax that is initialized from another method, such as SSP, is listed under that one.
+    Softmax that is initialized from another method is listed under that one, and any variant under
+    the method that pre-trains it, such as SSP, which has no row of its own.
     """
     method, init = entry.variant.method, (entry.init_method or "").split("+")
     stages = [method, *filter(None, reversed(init))]
+    for key in stages:
+        if key in methods and not methods[key].predicts:
+            return key
     return next((key for key in stages if family_of(key, methods).key != "baseline"), method)
 
 

@@ -16,12 +16,13 @@ METHODS = load_registry().methods
         ("softmax", None, "softmax", "baseline"),
         ("softmax", "ssp", "ssp", "augmentation"),
         ("softmax", "ssp+softmax", "ssp", "augmentation"),
-        ("crt", "ssp+softmax", "crt", "module_improvement"),
+        ("crt", "ssp+softmax", "ssp", "augmentation"),
+        ("crt", "mixup+softmax", "crt", "module_improvement"),
         ("softmax", "mine", "mine", "own"),
         ("mine", None, "mine", "own"),
     ],
 )
-def test_softmax_is_listed_under_the_method_it_begins_with(method, init, listed, family):
+def test_softmax_is_listed_under_its_init_and_all_under_pre_training(method, init, listed, family):
     entry = VariantResult(Variant(label="X", method=method), (), (), init, {}, (), ())
     assert listed_method(entry, METHODS) == listed
     assert family_of(listed, METHODS).key == family

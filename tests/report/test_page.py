@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections import Counter
 from dataclasses import replace
 from html import unescape
@@ -13,6 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 from ltbench.analysis.findings import Finding
+from ltbench.config.overrides import parse_only
+from ltbench.config.registry import load_registry
 from ltbench.report import summary_tables
 from ltbench.report.board_tables import MAIN
 from ltbench.report.context import BoardContext, Leaderboard
@@ -222,6 +225,27 @@ def test_a_method_has_its_paper_definition_and_curve(world):
     assert "larger margins for smaller classes" in section, "from the method's own file"
     assert "<polyline" in text[text.index('id="m-balanced_softmax"') :]
     assert "ltbench run --grid toy_grid --only variant=ldam_drw" in section
+
+
+def test_pre_training_has_a_section_of_the_variants_that_start_from_it(toy, tmp_path):
+    methods = load_registry().methods
+    chosen = {key: methods[key] for key in ("softmax", "ssp", "crt")}
+    variants = [
+        {"label": "Softmax", "method": "softmax"},
+        {"label": "SSP, alone", "method": "softmax", "init_from": "ssp"},
+        {"label": "SSP", "method": "crt", "init_from": "SSP, alone"},
+    ]
+    plan = toy.plan(variants, seeds=(0,), splits=("longtailed",), methods=chosen)
+    records = [toy.record(job, (30,) * 6) for job in plan.jobs.values()]
+    path = write_page(Leaderboard.of([plan], Loaded(toy.stored(*records)), chosen), tmp_path)
+    assert Counter(read(path).links)["#m-ssp"] >= 2
+    text = path.read_text()
+    section = unescape(text[text.index('id="m-ssp"') :])
+    section = section[: section.index("</details>")]
+    assert "from SSP, alone" in section
+    command = re.search("ltbench run .* --only (.*)</code>", section)[1]
+    assert parse_only(shlex.split(command)).variant == ("SSP, alone", "SSP")
+    assert 'id="m-crt"' not in text
 
 
 def test_families_of_many_methods_are_folded(world, monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """Sections of methods: paper, definition, hyper-parameters, results, curves."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +13,7 @@ from ltbench.analysis.relative_to_baseline import by_frequency, per_class_accura
 from ltbench.analysis.result_set import VariantResult
 from ltbench.config.registry import MethodInfo
 from ltbench.core.exact import mean
-from ltbench.report.families import FAMILIES, Family, family_of
+from ltbench.report.families import FAMILIES, Family, family_of, listed_method
 from ltbench.report.method_tables import definition
 from ltbench.report.page.board_views import BoardView
 from ltbench.report.page.cells import RenderedCell
@@ -97,7 +98,7 @@ def method_sections(
     used: dict[str, list[tuple[BoardView, VariantResult]]] = {}
     for view in views:
         for entry in view.board.entries:
-            used.setdefault(entry.variant.method, []).append((view, entry))
+            used.setdefault(listed_method(entry, methods), []).append((view, entry))
     order = [*(key for key in methods if key in used), *(key for key in used if key not in methods)]
     sections = [_section(key, used[key], methods, records, columns) for key in order]
     families = list(FAMILIES.values())
@@ -111,7 +112,7 @@ def _section(
     records: Mapping[str, Stored],
     columns: Sequence[str],
 ) -> MethodSection:
-    info, grid = methods.get(key), used[0][0].board.grid
+    info = methods.get(key)
     return MethodSection(
         key=key,
         title=info.title if info else key,
@@ -120,9 +121,20 @@ def _section(
         definition=definition(info) if info else "",
         hparams=_hparams(info) if info else (),
         rows=tuple(_row(view, entry, columns) for view, entry in used),
-        command=f"ltbench run --grid {grid} --only variant={key}",
+        command=_command(key, used),
         curves=tuple(_curves(used, records)),
     )
+
+
+def _command(key: str, used: Sequence[tuple[BoardView, VariantResult]]) -> str:
+    """Return the command that trains the method's variants of its first grid."""
+    grid = used[0][0].board.grid
+    variants = [entry.variant for view, entry in used if view.board.grid == grid]
+    names = key
+    if all(variant.method != key for variant in variants):
+        labels = dict.fromkeys(variant.label.replace('"', '""') for variant in variants)
+        names = ",".join(f'"{label}"' for label in labels)
+    return f"ltbench run --grid {grid} --only {shlex.quote(f'variant={names}')}"
 
 
 def _hparams(info: MethodInfo) -> tuple[HParams, ...]:
