@@ -95,7 +95,7 @@ def explain(
     text = _filled(cause, [*shown, narrowed(board, frozenset(seeds))])
     word = "seed" if len(seeds) == 1 else "seeds"
     numbers = f", {word} {', '.join(map(str, seeds))}" if seeds else ""
-    return f"{text} (grid {cause.grid}{numbers})"
+    return f"{text}. Shown by grid {cause.grid}{numbers}"
 
 
 def _filled(cause: Cause, boards: Sequence[ResultSet]) -> str:

@@ -29,10 +29,8 @@ EMPTY = "\N{EN DASH}"
 
 AUXILIARY = {
     "official_val": "the dataset's own validation images",
-    "train_holdout": "so many images per class, at most half of them, held out from its training "
-    "and from that of its init job",
-    "unused_pool": "so many images per class that are in neither the long-tailed nor the balanced "
-    "split",
+    "train_holdout": "training images of each class, at most half, held out from all stages",
+    "unused_pool": "images of each class in neither the long-tailed nor the balanced split",
 }
 """Descriptions of auxiliary images by source, for footnotes."""
 

@@ -30,8 +30,9 @@ PHRASES: dict[ComparisonVerdict, str] = {
 }
 
 METHOD = (
-    "Differences in points of accuracy, with 95 % bootstrap intervals over seeds and images, each "
-    "for itself. p: McNemar's test of these trained networks on the same test images"
+    "Differences in points of accuracy, with 95 % bootstrap intervals over seeds and images, not "
+    "corrected for multiple comparisons. p: McNemar's test of these trained networks on the same "
+    "test images"
 )
 UNPAIRED = "Intervals of groups and classes do not pair images and are conservative."
 

@@ -187,9 +187,8 @@ def findings_caption(of: Leaderboard) -> str:
     caption = (
         "Claims of the literature with the published numbers, our numbers, and a verdict: paired "
         "tests of the trained networks at 5 %, with Holm's correction, and 95 % intervals over "
-        "seeds and images, which are not corrected for the number of comparisons: with other seeds "
-        "a verdict that is just significant may be another. Fewer than three seeds say little "
-        "about them."
+        "seeds and images, which are not corrected for the number of comparisons. Borderline "
+        "verdicts may change with other seeds, of which fewer than three say little."
     )
     if not of.untested:
         return caption

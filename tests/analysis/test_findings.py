@@ -286,8 +286,14 @@ def test_the_tally_counts_claims_by_where_they_hold(toy, board):
     everywhere = finding(over(term("balanced_softmax"), term("softmax")))
     nowhere = finding(over(term("softmax"), term("balanced_softmax")), id="nowhere")
     untested = finding(over(term("ncm", init_from="softmax"), term("softmax")), id="untested")
-    assert board.tally(everywhere, nowhere, untested) == (1, 0, 1)
-    assert (board + other).tally(everywhere, nowhere, untested) == (0, 1, 1)
+    claims = (everywhere, nowhere, untested)
+    rest = {"hold on none, and are reversed on some": 1, "not tested yet": 1}
+    assert +board.tally(*claims) == {"hold on every board": 1, **rest}
+    assert +(board + other).tally(*claims) == {"hold on some boards": 1, **rest}
+    assert +other.tally(*claims) == {
+        "hold on none, and are not reversed": 2,
+        "not tested yet": 1,
+    }
 
 
 def test_a_claim_about_recipes_compares_a_row_to_itself(toy, board):

@@ -16,7 +16,6 @@ import pytest
 from ltbench.analysis.findings import Finding
 from ltbench.config.overrides import parse_only
 from ltbench.config.registry import load_registry
-from ltbench.report import summary_tables
 from ltbench.report.board_tables import MAIN
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.page import document
@@ -285,30 +284,6 @@ def test_findings_without_results_are_counted_and_have_no_row(world, tmp_path):
     assert sum(int(each.split()[0]) for each in tested) == 1
     assert "ncl does better." not in text
     assert "not tested yet" not in world.page.read_text()
-
-
-def test_claims_that_are_reversed_are_counted_apart(world):
-    softmax, balanced = {"method": "softmax"}, {"method": "balanced_softmax"}
-    claims = [
-        Finding(
-            id=name,
-            claim="Balanced softmax beside softmax.",
-            source="s",
-            published="p",
-            compare=[{"left": balanced, "op": op, "right": softmax}],
-        )
-        for name, op in (("worse", "<"), ("better", ">"))
-    ]
-    of = Leaderboard.of(world.plans, world.loaded, world.toy.methods, claims, world.failed)
-    verdicts = {
-        boards[0][0].finding.id: {results[0].verdict for results in boards}
-        for boards in summary_tables.tested_findings(of)
-    }
-    assert verdicts == {"worse": {"not in this setting"}, "better": {"holds"}}
-    assert +summary_tables.findings_tally(of) == {
-        "hold on every board": 1,
-        "hold on none, and are reversed on some": 1,
-    }
 
 
 def test_no_finding_is_tested_on_a_grid_that_forbids_it(world):

@@ -113,6 +113,8 @@ def test_sorting(tab):
     click(tab, header("few"))
     assert tab.run(LABELS) == first
     assert tab.run("document.querySelectorAll('[aria-sort]').length") == 0
+    click(tab, header("method"))
+    assert "Sorted by Method, A to Z." in tab.run(LIVE)
 
 
 def test_cost_sorts_the_cheapest_first(tab):

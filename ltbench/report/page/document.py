@@ -109,6 +109,7 @@ def _environment(of: Leaderboard) -> Environment:
         area=curve_area,
         inline=inline,
         percent=PERCENT.text,
+        fixed=fixed,
         method_info=of.methods.get,
         family_key=lambda key: family_of(key, of.methods).key,
         listed_method=lambda entry: listed_method(entry, of.methods),

@@ -146,7 +146,9 @@
     sortRows(table, key, descending);
     const [shown, all] = filterRows(table);
     const head = $("th[aria-sort] .sort", table);
-    const order = head ? `Sorted by ${head.textContent}, ${descending ? "highest" : "lowest"} first. ` : "";
+    const numeric = head && head.closest("th").classList.contains("num");
+    const first = numeric ? (descending ? "highest first" : "lowest first") : descending ? "Z to A" : "A to Z";
+    const order = head ? `Sorted by ${head.textContent}, ${first}. ` : "";
     live.textContent = `${order}${shown} of ${all} rows${shown < all ? `, ${all - shown} hidden` : ""}.`;
     if (!shown) {
       const others = boardsWithMatches().map((section) => `${section.dataset.dataset} (${section.dataset.grid})`);
