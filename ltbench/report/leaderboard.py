@@ -38,7 +38,7 @@ GRIDS = "grids"
 
 @gc_paused()
 def write_leaderboard(of: Leaderboard, path: Path) -> list[Path]:
-    """Write the leaderboard and a file per grid in markdown; return the paths.
+    """Write the leaderboard and a markdown file per grid; return the paths.
 
     Equal records make equal bytes.
     """
@@ -79,7 +79,7 @@ def write_formats(of: Leaderboard, formats: Collection[str], folder: Path) -> li
 
 
 def _headline(of: Leaderboard) -> list[Table]:
-    """Return the main table of the board with most results, if there is one."""
+    """Return the main table of the board with most results, if any."""
     if of.fullest is None:
         return []
     return build([MAIN], BoardContext(of.fullest, of.methods, of.loaded.records))

@@ -40,7 +40,7 @@ def test_a_metric_of_a_plugin_is_in_tables_and_runs(plugin, tmp_path):
     assert done.exit_code == 0, done.output
     with (tmp_path / "out" / "runs.csv").open(newline="") as file:
         rows = {row["key"]: row for row in csv.DictReader(file)}
-    tables = (tmp_path / "out" / "README.md").read_text()
+    tables = (tmp_path / "out" / "grids" / "quickstart.md").read_text()
     assert "Best class" in tables
     runs = ltbench.load_runs(RECORDS, tmp_path, plugins=[tmp_path / "p.py"])
     assert len(rows) == len(runs) > 0
