@@ -112,7 +112,7 @@ class ReferenceTable(Model):
 
 
 class AuthorsRun(Model):
-    """Test accuracies of runs of the authors' code and of ours, in percent."""
+    """Test accuracies of the authors' runs and ours, in percent."""
 
     method: Name
     theirs: tuple[float, ...] = Field(min_length=1)

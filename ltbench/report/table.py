@@ -296,7 +296,7 @@ def as_cell(content: "Cell | Content") -> Cell:
 
 
 def _constant_text(cells: Iterable[Cell]) -> str:
-    """Return the text of all cells that have one, empty if it differs."""
+    """Return the text that all cells share, else an empty one."""
     texts = {cell.text for cell in cells if not cell.is_empty}
     return texts.pop() if len(texts) == 1 else ""
 

@@ -412,8 +412,8 @@ def test_remarks(toy):
 @pytest.mark.parametrize(
     ("auxiliary", "words"),
     [
-        ({"source": "train_holdout", "per_class": 5}, "Uses train_holdout(5): so many"),
-        ({"source": "unused_pool", "per_class": 2}, "Uses unused_pool(2): so many"),
+        ({"source": "train_holdout", "per_class": 5}, "Uses train_holdout(5): training images"),
+        ({"source": "unused_pool", "per_class": 2}, "Uses unused_pool(2): images of each"),
         ({"source": "official_val"}, "Uses official_val: the dataset's own"),
     ],
 )
