@@ -154,10 +154,9 @@ FIGURES = {
         (FAST, "BCL, cosines times 10", "acc", [0]),
         (FAST, "BCL", "acc", [0]),
     ],
-    r"BCL has (\S+) instead of (\S+), SHIKE (\S+) instead of (\S+), "
-    r"SADE (\S+) instead of (\S+)\.": [
+    r"RIDE has (\S+) instead of (\S+), SHIKE (\S+) instead of (\S+)\.": [
         (FAST_2K, f"{label}{changed}", "acc", [0])
-        for label in ("BCL", "SHIKE", "SADE")
+        for label in ("RIDE", "SHIKE")
         for changed in (", cosines times 10", "")
     ],
     r"it has (\S+) % of its training images right, but (\S+) % of the test images, "
