@@ -13,6 +13,7 @@ The authors have two programs. That for class imbalance, the default, divides th
 by their sum, lets the gradient of the virtual step pass through the losses that V reads, and moves
 Theta by SGD with a rate of 1e-5 and decay of 5e-4. That for noisy labels (`form: noise`) does
 neither and takes Adam, with 1e-3 and 1e-4; without the division weights below 1 make steps smaller.
+The numbers of the authors' code that it is checked against are of that one.
 In both alpha is the rate of the real step, meta images are augmented as training images are, and
 the virtual step is one of plain gradient descent, without momentum and weight decay; what it does
 to BatchNorm's running statistics is discarded.
