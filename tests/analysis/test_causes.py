@@ -57,7 +57,7 @@ def test_the_grid_that_shows_a_cause_is_named_and_its_rows_come_first(world):
     one = shown(world, 1)
     assert one != shown(world, 0)
     found = explained(world, Cause(text="{Softmax}, {BS, other loss}", grid="trials"))
-    assert found == f"{one}, {one} (grid trials, seed 0)"
+    assert found == f"{one}, {one}. Shown by grid trials, seed 0"
 
 
 def test_rows_of_the_board_itself_are_shown_at_the_seeds_of_the_grid(toy, world):
@@ -66,12 +66,12 @@ def test_rows_of_the_board_itself_are_shown_at_the_seeds_of_the_grid(toy, world)
     jobs = [*plans[0].jobs.values(), *alone.jobs.values()]
     both = [plans[0], alone], toy.stored(*(toy.record(job, HITS[job.seed]) for job in jobs))
     found = explained(both, Cause(text="{Softmax}", grid="trials"))
-    assert found == f"{shown(world, 1)} (grid trials, seed 0)"
+    assert found == f"{shown(world, 1)}. Shown by grid trials, seed 0"
 
 
 def test_figures_without_results_are_dashes(world):
     assert explained(world, Cause(text="{None}, {Softmax | ra}")) == f"{EMPTY}, {EMPTY}"
-    assert explained(world, Cause(text="{None}", grid="absent")) == f"{EMPTY} (grid absent)"
+    assert explained(world, Cause(text="{None}", grid="absent")) == f"{EMPTY}. Shown by grid absent"
 
 
 def test_causes_of_other_boards_are_not_found(world):
