@@ -43,23 +43,26 @@ def write_leaderboard(of: Leaderboard, path: Path) -> list[Path]:
     Equal records make equal bytes.
     """
     grids = [_section(plan, boards, of) for plan, boards in of.grids]
-    written = [path, *(path.parent / grid["file"] for grid in grids)]
-    texts = [_rendered("leaderboard.md", of, grids=grids)]
-    texts += [_rendered("grid.md", of, grid=grid) for grid in grids]
-    for each, text in zip(written, texts, strict=True):
-        write_atomically(each, f"{text.strip()}\n".encode(), durable=False)
-    return written
-
-
-def _rendered(template: str, of: Leaderboard, **values: Any) -> str:
-    return MARKDOWN_TEMPLATES.get_template(template).render(
-        generated=GENERATED,
-        legend=LEGEND,
+    index = _rendered(
+        "leaderboard.md",
+        grids=grids,
         headline=_headline(of),
         findings=tested_findings(of),
         findings_caption=findings_caption(of),
         boards_of=boards_of,
         tables=[*build(LEADERBOARD_TABLES, of), *_agreement(of)],
+    )
+    texts = {path: index}
+    texts |= {path.parent / grid["file"]: _rendered("grid.md", grid=grid) for grid in grids}
+    for each, text in texts.items():
+        write_atomically(each, f"{text.strip()}\n".encode(), durable=False)
+    return list(texts)
+
+
+def _rendered(template: str, **values: Any) -> str:
+    return MARKDOWN_TEMPLATES.get_template(template).render(
+        generated=GENERATED,
+        legend=LEGEND,
         markdown=lambda table, level: Inert(markdown(table, level)),
         **values,
     )
