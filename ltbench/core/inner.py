@@ -133,20 +133,17 @@ class Learned(nn.Module):
         """
         gradients = torch.autograd.grad(loss, list(variables.values()))
         self.steps += 1
-        move = self._move_by_adam if self.optimizer == "adam" else self._move_by_sgd
+        unbiased = [1 - beta ** self.steps.double() for beta in BETAS]
         pairs = zip(self.module.parameters(), gradients, strict=True)
         for number, (value, own) in enumerate(pairs):
-            move(number, value, rank_mean(own) + self.weight_decay * value)
-
-    def _move_by_adam(self, number: int, value: Tensor, gradient: Tensor) -> None:
-        mean, square = self.get_buffer(f"mean{number}"), self.get_buffer(f"square{number}")
-        unbiased = [1 - beta ** self.steps.double() for beta in BETAS]
-        mean.lerp_(gradient, 1 - BETAS[0])
-        square.lerp_(gradient.square(), 1 - BETAS[1])
-        root = (square / unbiased[1]).sqrt() + EPSILON
-        value.sub_(self.lr * (mean / unbiased[0]) / root)
-
-    def _move_by_sgd(self, number: int, value: Tensor, gradient: Tensor) -> None:
-        velocity = self.get_buffer(f"mean{number}")
-        velocity.mul_(MOMENTUM).add_(gradient)
-        value.sub_(self.lr * (gradient + MOMENTUM * velocity))
+            gradient = rank_mean(own) + self.weight_decay * value
+            mean = self.get_buffer(f"mean{number}")
+            if self.optimizer == "sgd":
+                mean.mul_(MOMENTUM).add_(gradient)
+                value.sub_(self.lr * (gradient + MOMENTUM * mean))
+                continue
+            square = self.get_buffer(f"square{number}")
+            mean.lerp_(gradient, 1 - BETAS[0])
+            square.lerp_(gradient.square(), 1 - BETAS[1])
+            root = (square / unbiased[1]).sqrt() + EPSILON
+            value.sub_(self.lr * (mean / unbiased[0]) / root)
