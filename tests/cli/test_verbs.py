@@ -266,13 +266,14 @@ def test_files_that_the_leaderboard_needs_are_checked_before_it_is_written(tmp_p
 
 
 def test_files_of_the_user_are_not_overwritten(tmp_path):
-    names = ("README.md", "runs.csv", "leaderboard/index.html", "methods.md", "tuned.yaml")
+    results = ("README.md", "grids/quickstart.md", "runs.csv", "leaderboard/index.html")
+    names = (*results, "methods.md", "tuned.yaml")
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
     to = f"--to {tmp_path} --methods {tmp_path}/methods.md"
     for command, options in (
-        (f"leaderboard --published-only {to}", ["--to", "--to", "--to", "--methods"]),
+        (f"leaderboard --published-only {to}", [*["--to"] * 4, "--methods"]),
         (f"tune --grid tuning_fast --to {tmp_path}/tuned.yaml", ["--to"]),
     ):
         problems = CliRunner().invoke(app, command.split()).exception.problems
