@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ltbench.analysis.published import REFERENCE, published_numbers
-from ltbench.analysis.runs import HPARAMS, Row, table_of_runs
+from ltbench.analysis.runs import HPARAM_PREFIX, Row, table_of_runs
 from ltbench.analysis.statistics import RESAMPLES, percentile_interval
 from ltbench.config.base import Model, Name
 from ltbench.config.errors import Location
@@ -66,7 +66,7 @@ class ReferenceRow(Model):
 
     def matches(self, run: Mapping[str, Any]) -> bool:
         """Return whether a run is of this variant, on all images."""
-        hparams = {name: run.get(f"{HPARAMS}{name}") for name in self.hparams}
+        hparams = {name: run.get(f"{HPARAM_PREFIX}{name}") for name in self.hparams}
         whole = (run["subset"], run["auxiliary"], run["overrides"]) == ("all", "", "")
         return whole and self.names(run["method"], run["init_from"], hparams)
 
@@ -288,7 +288,7 @@ def _run(row: Mapping[str, str]) -> dict[str, Any]:
         "seed": int(row["seed"]),
         "acc": Fraction(100 * correct, images),
         **{name: row[name] for name in COPIED},
-        **{f"{HPARAMS}{name}": value for name, value in json.loads(row["hparams"]).items()},
+        **{f"{HPARAM_PREFIX}{name}": value for name, value in json.loads(row["hparams"]).items()},
     }
 
 

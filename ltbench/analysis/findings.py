@@ -35,7 +35,7 @@ ANY = "*"
 MAX_SHOWN = 6
 """Comparisons up to which a table shows each with its numbers."""
 
-TESTED = ("acc", "balanced_acc", "ua", "ra", *GROUPS)
+TESTED_METRICS = ("acc", "balanced_acc", "ua", "ra", *GROUPS)
 """Metrics with a significance test: means of accuracies, and their ratios."""
 
 FAILS = {-1: "reversed", 0: "not significant"}
@@ -60,7 +60,7 @@ class Term(Model):
     @field_validator("metric")
     @classmethod
     def _known(cls, value: str) -> str:
-        check_metric(value, TESTED, " is tested")
+        check_metric(value, TESTED_METRICS, " is tested")
         return value
 
 

@@ -31,10 +31,10 @@ from ltbench.runs.store import RecordStore, Stored
 if TYPE_CHECKING:
     import pandas as pd
 
-DECIMALS: Final = 4
+CSV_DECIMALS: Final = 4
 """Decimals of a percentage in `runs.csv`: finer than one test image."""
 
-HPARAMS: Final = "hp."
+HPARAM_PREFIX: Final = "hp."
 """Prefix of the column of a hyper-parameter."""
 
 STAGE_FIELDS: Final = "recipe."
@@ -169,7 +169,7 @@ class Runs(Rows):
         for row in self.exact:
             groups.setdefault(row["config"], []).append(row)
         metrics = [metric.key for metric in run_metrics() if metric.key in self.columns]
-        changed = [name for name in self.columns if name.startswith((STAGE_FIELDS, HPARAMS))]
+        changed = [name for name in self.columns if name.startswith((STAGE_FIELDS, HPARAM_PREFIX))]
         shared = ["config", *SETTINGS, "init_from", *changed]
         statistics = [name for key in metrics for name in (key, f"{key}_std")]
         rows = (
@@ -196,7 +196,7 @@ def table_of_runs(records: Mapping[str, Stored]) -> Runs:
     """
     dependencies = _Dependencies(records)
     rows = sorted((_row(stored, dependencies) for stored in records.values()), key=_sort_key)
-    hparams = sorted({name for row in rows for name in row if name.startswith(HPARAMS)})
+    hparams = sorted({name for row in rows for name in row if name.startswith(HPARAM_PREFIX)})
     metrics = [metric.key for metric in run_metrics()]
     columns = (*DESCRIBED, *metrics, *_changed_fields(rows), *hparams, *MEASURED, "provenance")
     return Runs(columns, tuple({name: row.get(name) for name in columns} for row in rows))
@@ -234,7 +234,7 @@ def _row(stored: Stored, dependencies: "_Dependencies") -> Row:
         "seed": record.job.seed,
         **{key: None if value is None else percent(value) for key, value in values},
         **dict(_stage_fields(record.job.recipe.model_dump(mode="json", include=STAGES))),
-        **{f"{HPARAMS}{name}": value for name, value in record.job.hparams.items()},
+        **{f"{HPARAM_PREFIX}{name}": value for name, value in record.job.hparams.items()},
         **{name: of(record) for name, of in MEASURED.items()},
         "provenance": stored.provenance,
     }
@@ -311,7 +311,7 @@ def _written(value: object) -> str:
         case None:
             return ""
         case Fraction():
-            return fixed(value, DECIMALS)
+            return fixed(value, CSV_DECIMALS)
         case str():
             return escape_csv(value)
         case _:

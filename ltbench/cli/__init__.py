@@ -56,14 +56,14 @@ VERBS = (
 for verb in VERBS:
     app.command()(verb)
 app.command(hidden=True)(job)
-GROUPS = {
+COMMAND_GROUPS = {
     "methods": methods_app,
     "config": config_app,
     "data": data_app,
     "results": results_app,
     "wandb": wandb_app,
 }
-for name, group in GROUPS.items():
+for name, group in COMMAND_GROUPS.items():
     app.add_typer(group, name=name)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ltbench.config.dataset import DatasetSpec, ImageLists
     from ltbench.data.describe import DataReport
 
-FIGURES = (".png", ".svg", ".pdf")
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 data_app = Verbs(help="Split, check, plot, prepare and cache datasets.", no_args_is_help=True)
 
@@ -146,8 +146,8 @@ def data_plot(
     """Plot the number of training images per class."""
     from ltbench.data.describe import histogram, write_figure
 
-    if figure is not None and figure.suffix not in FIGURES:
-        message = f"expected a file name ending in {', '.join(FIGURES)}"
+    if figure is not None and figure.suffix not in FIGURE_SUFFIXES:
+        message = f"expected a file name ending in {', '.join(FIGURE_SUFFIXES)}"
         raise Location("--figure").error("unknown-value", message)
     report = dataset.report()
     path = figure or Path(f"{report.spec.id}.png")

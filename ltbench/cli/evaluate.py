@@ -59,7 +59,7 @@ def evaluate(
     device: DeviceName = "auto",
 ) -> None:
     """Evaluate exported weights on a dataset or on a folder of images."""
-    from ltbench.report.model_card import TESTED, Tested
+    from ltbench.report.model_card import TESTED_TABLE, Tested
     from ltbench.report.table import build
 
     export, spec = _read_test(run, plugins, dataset, images, to_csv)
@@ -79,7 +79,9 @@ def evaluate(
     evaluation = predict_labeled(method, record, test_images, on)
     result = evaluation.result()
     tested_on = str(images) if images else f"{dataset or trained_on.id}, {part} images"
-    for table in build([TESTED], Tested(result, record, f"{record.job.label} on {tested_on}")):
+    for table in build(
+        [TESTED_TABLE], Tested(result, record, f"{record.job.label} on {tested_on}")
+    ):
         print_report(table)
     if dataset is None and images is None and part == "test":
         print_text(_comparison(result, record))

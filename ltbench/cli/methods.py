@@ -24,14 +24,14 @@ NAME = Location("NAME")
 @methods_app.command("list")
 def methods_list(plugins: Plugins = None, records: RecordsDir = Folders.records) -> None:
     """List the methods with their papers, costs and checks."""
-    from ltbench.report.method_tables import METHODS, Methods
+    from ltbench.report.method_tables import METHODS_TABLE, Methods
     from ltbench.report.readme import published_methods
     from ltbench.report.table import build
     from ltbench.runs.store import RecordStore
 
     infos = Inputs(plugins=plugins).methods().methods
     recorded = published_methods(RecordStore(records).load())
-    for table in build([METHODS], Methods(infos, recorded)):
+    for table in build([METHODS_TABLE], Methods(infos, recorded)):
         print_report(table)
 
 
@@ -139,9 +139,9 @@ def methods_check(
 def methods_survey() -> None:
     """List the methods and datasets of the survey with their states."""
     from ltbench.config.survey import survey_entries
-    from ltbench.report.method_tables import SURVEY
+    from ltbench.report.method_tables import SURVEY_TABLE
     from ltbench.report.table import build, cell_text
 
-    for table in build([SURVEY], list(survey_entries())):
+    for table in build([SURVEY_TABLE], list(survey_entries())):
         print_table(table.titles, (map(cell_text, row, table.columns) for row in table.rows))
         print_text(f"\n{table.caption}")

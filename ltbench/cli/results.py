@@ -19,7 +19,7 @@ from ltbench.cli.options import (
 )
 from ltbench.cli.screen import print_bad, print_text
 from ltbench.cli.tables import (
-    FINDINGS,
+    FINDINGS_FILE,
     RESULTS,
     read_leaderboard,
     source_problems,
@@ -104,7 +104,9 @@ def results_export(
 def results_verify(
     records: RecordsDir = Folders.records,
     results: Annotated[Path, typer.Option(help="Folder of the leaderboard to check.")] = RESULTS,
-    findings: Annotated[Path, typer.Option(help="File of the findings that it tests.")] = FINDINGS,
+    findings: Annotated[
+        Path, typer.Option(help="File of the findings that it tests.")
+    ] = FINDINGS_FILE,
     readme: Annotated[
         Path, typer.Option(help="README whose table to check, if it exists.")
     ] = README,
@@ -128,7 +130,7 @@ def results_verify(
     from ltbench.report.figure_cache import draw_figures
     from ltbench.runs.store import RecordStore
 
-    raise_all(missing_records(records) + source_problems(findings, readme, FINDINGS, README))
+    raise_all(missing_records(records) + source_problems(findings, readme, FINDINGS_FILE, README))
     loaded = RecordStore(records).load()
     plans = [inputs.plan(name) for name in trained_grids(loaded)]
     methods = inputs.methods().methods

@@ -197,7 +197,7 @@ def _print_tables(
     from ltbench.analysis.result_set import boards
     from ltbench.report.page.headlines import as_text, headlines
     from ltbench.report.page.overview import BoardSummary
-    from ltbench.report.summary_tables import AD_HOC
+    from ltbench.report.summary_tables import AD_HOC_TABLE
     from ltbench.report.table import build
     from ltbench.report.tables import board_tables
     from ltbench.runs.state import failed_jobs
@@ -205,7 +205,7 @@ def _print_tables(
     if any(job.ad_hoc for job in plan.jobs.values()):
         keys = dict.fromkeys(row.key for row in plan.rows if row.key in loaded.records)
         records = [loaded.records[key].record for key in keys]
-        for table in build([AD_HOC], [record for record in records if record.job.ad_hoc]):
+        for table in build([AD_HOC_TABLE], [record for record in records if record.job.ad_hoc]):
             print_report(table)
         return
     for board in boards(plan, loaded.records, failed_jobs(plan, run_dir)):

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 
 RESULTS = Path("results")
-COST = "cost.png"
+COST_FIGURE = "cost.png"
 """Figure of the README: accuracy against cost on the board with most variants."""
-FINDINGS = RESULTS / "findings.yaml"
+FINDINGS_FILE = RESULTS / "findings.yaml"
 COMPARE = Location("compare")
 FORMAT = Location("--format")
 SVG = "svg"
@@ -55,7 +55,7 @@ def leaderboard(
         typer.Option("--tables", help="Folder of the files of --format; default: that of --to."),
         Needs("--format"),
     ] = None,
-    findings: Annotated[Path, typer.Option(help="File of the findings to test.")] = FINDINGS,
+    findings: Annotated[Path, typer.Option(help="File of the findings to test.")] = FINDINGS_FILE,
     inputs: Inputs,
     published_only: Annotated[
         bool, typer.Option("--published-only", help="Leave out unpublished runs.")
@@ -115,7 +115,7 @@ def _option_problems(formats: Sequence[str], findings: Path, readme: Path | None
         for name in formats
         if name not in known
     ]
-    return problems + source_problems(findings, readme, FINDINGS)
+    return problems + source_problems(findings, readme, FINDINGS_FILE)
 
 
 def source_problems(findings: Path, readme: Path | None, *defaults: Path) -> list[Problem]:
@@ -165,7 +165,7 @@ def read_leaderboard(
     plans: "Sequence[Plan]",
     loaded: "Loaded",
     methods: "Mapping[str, MethodInfo]",
-    findings: Path = FINDINGS,
+    findings: Path = FINDINGS_FILE,
     failed: Collection[str] = frozenset(),
 ) -> "Leaderboard":
     """Return the leaderboard of plans, with the findings of a file."""
@@ -202,8 +202,8 @@ def write_results(
     if drawn is not None and board.fullest is not None:
         for _, figure in drawn[board.fullest.grid, board.fullest.id]:
             if figure.png is not None:
-                write_atomically(page / COST, figure.png, durable=False)
-                written.append(page / COST)
+                write_atomically(page / COST_FIGURE, figure.png, durable=False)
+                written.append(page / COST_FIGURE)
     if readme is not None:
         refresh_readme(readme, board)
         written.append(readme)

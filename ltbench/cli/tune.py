@@ -30,13 +30,13 @@ def tune(
     from ltbench.config.yaml_file import dump_yaml
     from ltbench.core.files import write_atomically
     from ltbench.report.table import build
-    from ltbench.report.tuning_table import TRIALS
+    from ltbench.report.tuning_table import TRIALS_TABLE
 
     raise_all(foreign_files("--to", {} if to is None else {to: HEAD}))
     loaded = folders.read()
     plan = inputs.plan(grid)
     tuned = tunings(plan, loaded.records)
-    for table in build([TRIALS], tuned):
+    for table in build([TRIALS_TABLE], tuned):
         print_report(table)
     if to is not None:
         variants = [each.variant.model_dump(exclude_defaults=True, mode="json") for each in tuned]

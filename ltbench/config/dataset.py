@@ -41,7 +41,7 @@ Source = Literal[
 ]
 IN_FILES = ("official_lists", "food101", "fgvc_aircraft", "inaturalist2021_mini")
 """Sources whose images have any size."""
-OWN = ("image_folder", "image_list")
+OWN_SOURCES = ("image_folder", "image_list")
 """Sources of the user's own images."""
 MAX_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded unless a dataset allows more: PIL's limit."""
@@ -202,8 +202,8 @@ class DatasetSpec(Spec):
         sizes: `any` reads images from their files, for recipes that resize them; `equal` images
             have the `image_size` and are kept in memory.
         exif: whether photographs with an Exif orientation are turned upright, or kept as stored.
-            Files of descriptions default to `upright` for the sources of `OWN`; the benchmarks of
-            the field were all read as stored.
+            Files of descriptions default to `upright` for `image_folder` and `image_list`; the
+            benchmarks of the field were all read as stored.
         max_pixels: of the largest image that is decoded.
         class_order: the classes from most to fewest images of a split that an imbalance type makes:
             in order of their indices, as in the field's benchmarks, or of their images, the first
@@ -276,7 +276,7 @@ class DatasetSpec(Spec):
 
     def _refused_images(self) -> Iterator[Refused]:
         """Yield what is wrong with sizes and channels of images."""
-        if self.sizes == "any" and self.source not in OWN:
+        if self.sizes == "any" and self.source not in OWN_SOURCES:
             yield "sizes", "conflict", 'any needs the source "image_folder" or "image_list"'
         if self.bad_images is not None and not self.any_size:
             message = "needs images of any size; all others must be readable"

@@ -22,7 +22,7 @@ from ltbench.config.errors import (
     raise_all,
 )
 from ltbench.config.files import files_of, find_file, read_file
-from ltbench.config.registry import HPARAMS, MethodInfo, MethodRegistry
+from ltbench.config.registry import HPARAMS_FIELD, MethodInfo, MethodRegistry
 from ltbench.config.rules import MethodRules, Rule
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display
@@ -107,7 +107,7 @@ class HParamResolver:
         method: str,
         given: Mapping[str, Any],
         spec: DatasetSpec,
-        location: Location = HPARAMS,
+        location: Location = HPARAMS_FIELD,
     ) -> ResolvedHParams:
         """Return the hyper-parameters of a variant on a dataset.
 

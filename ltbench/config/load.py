@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ltbench.config.base import Model
-from ltbench.config.dataset import OWN, DatasetSpec
+from ltbench.config.dataset import OWN_SOURCES, DatasetSpec
 from ltbench.config.errors import (
     COMMAND_LINE,
     ConfigError,
@@ -66,7 +66,7 @@ def _read_dataset(name: str, location: Location | None) -> tuple[dict[str, Any],
     """
     path = find_file("datasets", name, location)
     value, file = read_file("datasets", path)
-    if value.get("source") in OWN:
+    if value.get("source") in OWN_SOURCES:
         value = {"exif": "upright", "class_order": "size"} | value
     return value, file, path.stem
 

@@ -16,13 +16,13 @@ from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display
 from ltbench.core.types import NetworkCost, Paper, Stage, Teacher, TestTime
 
-OWN = "own"
+OWN_FAMILY = "own"
 """Family of methods from plugins."""
 
-REGISTRY = Path(__file__).parent.parent / "methods" / "registry.json"
+REGISTRY_FILE = Path(__file__).parent.parent / "methods" / "registry.json"
 
-METHODS = Location("methods")
-HPARAMS = Location("hparams")
+METHODS_FIELD = Location("methods")
+HPARAMS_FIELD = Location("hparams")
 
 
 class MethodInfo(Model):
@@ -80,7 +80,7 @@ class MethodInfo(Model):
         return self.category == "decoupled" and self.init_from is not None
 
     def validate_hparams(
-        self, values: Mapping[str, Any], location: Location = HPARAMS
+        self, values: Mapping[str, Any], location: Location = HPARAMS_FIELD
     ) -> dict[str, Any]:
         """Return hyper-parameters with defaults, as plain JSON values.
 
@@ -149,7 +149,7 @@ class MethodRegistry:
     def __len__(self) -> int:
         return len(self.methods)
 
-    def get(self, name: str, location: Location = METHODS) -> MethodInfo:
+    def get(self, name: str, location: Location = METHODS_FIELD) -> MethodInfo:
         """Return a method.
 
         Args:
@@ -172,9 +172,9 @@ def load_registry() -> MethodRegistry:
     Raises:
         ConfigError: if the registry cannot be read.
     """
-    location = Location(display(REGISTRY))
+    location = Location(display(REGISTRY_FILE))
     try:
-        entries = json.loads(REGISTRY.read_bytes())
+        entries = json.loads(REGISTRY_FILE.read_bytes())
     except (OSError, ValueError) as error:
         message = f"cannot be read, `make registry` writes it anew: {error}"
         raise location.error("unreadable", message) from error

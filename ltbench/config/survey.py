@@ -11,7 +11,7 @@ from ltbench.config.errors import Location
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display, read_yaml
 
-SURVEY = Path(__file__).parent.parent / "methods" / "survey.yaml"
+SURVEY_FILE = Path(__file__).parent.parent / "methods" / "survey.yaml"
 
 Section = Literal[
     "re-balancing", "information augmentation", "module improvement", "ensembles", "datasets"
@@ -56,6 +56,8 @@ def survey_entries() -> Iterator[tuple[Section, SurveyEntry]]:
     Raises:
         ConfigError: if the file cannot be read, or naming everything wrong with it.
     """
-    value, locate = read_yaml(SURVEY)
-    for section, entries in validate(Survey, value, Location(display(SURVEY), locate)).root.items():
+    value, locate = read_yaml(SURVEY_FILE)
+    for section, entries in validate(
+        Survey, value, Location(display(SURVEY_FILE), locate)
+    ).root.items():
         yield from ((section, entry) for entry in entries)

@@ -45,7 +45,7 @@ EXPECTED: dict[str, tuple[Code, str]] = {
 }
 """The code of pydantic's kinds of error, and what the field wants."""
 
-LARGEST = 2**63 - 1
+LARGEST_INTEGER = 2**63 - 1
 """Largest whole number, in size, that torch and file formats can hold."""
 
 
@@ -102,15 +102,15 @@ def problems_of(
 
 
 def _large_problems(value: Any, location: Location) -> list[Problem]:
-    """Return the problems of whole numbers beyond `LARGEST`."""
-    message = f"expected at most {LARGEST} in size"
+    """Return the problems of whole numbers beyond `LARGEST_INTEGER`."""
+    message = f"expected at most {LARGEST_INTEGER} in size"
     return [location.at(*path).problem("out-of-range", message) for path in _too_large(value)]
 
 
 def _too_large(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
-    """Yield the paths of whole numbers beyond `LARGEST`."""
+    """Yield the paths of whole numbers beyond `LARGEST_INTEGER`."""
     if isinstance(value, int):
-        if abs(value) > LARGEST:
+        if abs(value) > LARGEST_INTEGER:
             yield path
     elif isinstance(value, dict | list | tuple):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):

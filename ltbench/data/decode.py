@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
 from ltbench.config.dataset import MAX_PIXELS
-from ltbench.data.image_formats import FORMATS, is_of_read_format, other_format
+from ltbench.data.image_formats import IMAGE_FORMATS, is_of_read_format, other_format
 
 try:
     import simplejpeg
@@ -104,7 +104,7 @@ def decode(
     if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = max_pixels
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             _check(image, size, max_pixels)
             image.load()  # a TIFF is turned, and loses its orientation
             converted = image.convert(MODES[channels])
@@ -152,7 +152,7 @@ def _reason(error: Exception, data: bytes, max_pixels: int) -> str:
     if is_of_read_format(data):
         return "is damaged: its header cannot be read"
     form = other_format(data)
-    return f"is {form}, not {', '.join(FORMATS)}" if form else "is not an image"
+    return f"is {form}, not {', '.join(IMAGE_FORMATS)}" if form else "is not an image"
 
 
 def _jpeg_orientation(data: bytes) -> int:

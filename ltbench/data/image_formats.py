@@ -6,7 +6,7 @@ Imports no PIL.
 import re
 from pathlib import Path
 
-FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "WEBP", "TIFF")
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "WEBP", "TIFF")
 """Formats that PIL may decode: those that start no other program and have 8 bits a channel."""
 
 READ = rb"\xff\xd8\xff|\x89PNG|BM.{4}\0{4}|P[1-6]\s+[\d#]|GIF8|RIFF.{4}WEBP|II\*\0|MM\0\*"

@@ -31,7 +31,7 @@ from ltbench.data.file_index import (
 )
 from ltbench.data.files import read_lines
 
-COLUMNS = ("path", "label", "split")
+LIST_COLUMNS = ("path", "label", "split")
 DELIMITERS = "\t,;"
 COMMENT = re.compile(r"#\s")
 ALIKE = 0.8
@@ -159,11 +159,11 @@ def _read(folder: Path, name: str, problems: list[str]) -> ParsedList:
             header = [cell.lower() for cell in cells]
             if _is_header(header):
                 columns = header
-                twice = [column for column in COLUMNS if header.count(column) > 1]
+                twice = [column for column in LIST_COLUMNS if header.count(column) > 1]
                 problems += [f"{location}: two columns are named {column}" for column in twice]
                 problems += [f"{location}: {message}" for message in _misspelt(header)]
                 continue
-            columns = COLUMNS[: max(2, len(cells))]
+            columns = LIST_COLUMNS[: max(2, len(cells))]
         if len(cells) != len(columns):
             problems.append(f"{location}: has {len(cells)} columns, expected {len(columns)}")
             continue
@@ -345,4 +345,8 @@ def _hint(path: str, location: str) -> str:
 
 def _header_hint(location: str) -> str:
     """Return what a header needs, for the first line."""
-    return f" (a header line needs {' and '.join(COLUMNS[:2])})" if location.endswith(":1") else ""
+    return (
+        f" (a header line needs {' and '.join(LIST_COLUMNS[:2])})"
+        if location.endswith(":1")
+        else ""
+    )

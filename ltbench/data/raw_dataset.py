@@ -14,7 +14,7 @@ from ltbench.data.images import FileImages, Images
 
 Labels = NDArray[np.int64]
 
-EXCLUDED = -1
+EXCLUDED_LABEL = -1
 """Label of a training image that is excluded from all splits."""
 
 
@@ -58,7 +58,7 @@ class RawDataset:
 
     Attributes:
         train_images, test_images: in memory or in files; possibly cached after `open_images`.
-        train_labels, test_labels: [N]; `EXCLUDED` for excluded training images.
+        train_labels, test_labels: [N]; `EXCLUDED_LABEL` for excluded training images.
         class_names: of the source.
         fingerprint: SHA-256 of images and labels; of the files' bytes for the user's own images, of
             the lists for official ones.
@@ -101,7 +101,7 @@ def exclude_images(raw: RawDataset, positions: Labels) -> RawDataset:
         return raw
     if not raw.predefined:
         labels = raw.train_labels.copy()
-        labels[positions] = EXCLUDED
+        labels[positions] = EXCLUDED_LABEL
         return replace(raw, train_labels=labels)
     predefined: dict[Split, PredefinedSplit] = {}
     for split, full in raw.predefined.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ltbench.config.dataset import OWN, DatasetSpec
+from ltbench.config.dataset import OWN_SOURCES, DatasetSpec
 from ltbench.data.array_cache import open_array_cache
 from ltbench.data.decode import Pixels
 from ltbench.data.errors import DataError
@@ -28,7 +28,7 @@ from ltbench.data.raw_dataset import Labels, RawDataset, channels_first, content
 from ltbench.data.tiny_imagenet import list_tiny_imagenet
 from ltbench.data.torchvision_readers import AS_FILES, TORCHVISION, list_dataset
 
-INDEXED = (*OWN, "tiny_imagenet")
+INDEXED = (*OWN_SOURCES, "tiny_imagenet")
 """Sources with a file index of ours."""
 
 UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, AssertionError)
@@ -225,7 +225,7 @@ def _part_names(spec: DatasetSpec) -> dict[Part, str]:
 def dataset_path(spec: DatasetSpec, root: Path) -> Path:
     """Return the folder or file of a dataset's images."""
     own = expand_home(spec.folder) if spec.folder else None
-    if spec.source in (*OWN, "official_lists"):
+    if spec.source in (*OWN_SOURCES, "official_lists"):
         return root / (own or spec.name)
     if spec.source == "tiny_imagenet":
         return root / (own or "tiny-imagenet-200")

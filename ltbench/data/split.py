@@ -20,7 +20,7 @@ from ltbench.data.imbalance import (
     split_counts,
     split_size,
 )
-from ltbench.data.raw_dataset import EXCLUDED, LabeledImages, RawDataset
+from ltbench.data.raw_dataset import EXCLUDED_LABEL, LabeledImages, RawDataset
 from ltbench.data.sources import is_there, load_raw_dataset
 from ltbench.data.subsample import Indices, split_hash, subsample
 
@@ -139,7 +139,7 @@ def _longtailed_counts(spec: DatasetSpec, raw: RawDataset) -> list[int]:
     labels = raw.train_labels
     if raw.predefined:
         labels = labels[raw.predefined["longtailed"].train]
-    counts = np.bincount(labels[labels != EXCLUDED], minlength=spec.classes).tolist()
+    counts = np.bincount(labels[labels != EXCLUDED_LABEL], minlength=spec.classes).tolist()
     return counts if raw.predefined else longtailed_counts(spec, counts)
 
 

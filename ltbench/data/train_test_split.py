@@ -18,7 +18,7 @@ from ltbench.config.keys import content_hash
 from ltbench.core.files import write_atomically
 from ltbench.data.errors import DataError, listed
 from ltbench.data.image_folder import list_folder
-from ltbench.data.image_list import COLUMNS, NUMBER, list_unsplit
+from ltbench.data.image_list import LIST_COLUMNS, NUMBER, list_unsplit
 from ltbench.data.images import FileImages
 from ltbench.data.soundness import check_images
 
@@ -215,7 +215,7 @@ def write_split(photographs: Photographs, test: set[str], out: Path) -> None:
         raise DataError(f"{out} is a folder: name the list in it, {out / SPLIT_LIST}", "conflict")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(LIST_COLUMNS)
     rows = [
         (str(folder.relative_to(above) / path), label, "test" if path in test else "train")
         for path, label in ((entry.path, entry.label) for entry in photographs.entries)

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ltbench.config.registry import OWN
+from ltbench.config.registry import OWN_FAMILY
 from ltbench.methods import METHODS
 from ltbench.methods.contract import HParams, Method
 from ltbench.methods.cost import OTHERS, network_cost
@@ -21,7 +21,7 @@ PATH = Path(__file__).with_name("registry.json")
 def describe(method: type[Method]) -> dict[str, Any]:
     """Return a method's entry in the registry, as JSON values.
 
-    `family` is the folder of its file, and `OWN` for plugins.
+    `family` is the folder of its file, and `OWN_FAMILY` for plugins.
 
     Raises:
         TypeError: if `HParams` is not a subclass of the contract's, or has a set, whose order and
@@ -35,7 +35,9 @@ def describe(method: type[Method]) -> dict[str, Any]:
     package = method.__module__.rpartition(".")[0]
     described = {
         "title": method.title,
-        "family": package.rpartition(".")[2] if package.startswith("ltbench.methods.") else OWN,
+        "family": package.rpartition(".")[2]
+        if package.startswith("ltbench.methods.")
+        else OWN_FAMILY,
         "category": method.category,
         "aliases": list(method.aliases),
         "paper": None if method.paper is None else asdict(method.paper),

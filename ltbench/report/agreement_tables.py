@@ -82,7 +82,7 @@ def _columns(of: Compared) -> list[Column[str]]:
     ]
 
 
-BOTH: TableSpec[Compared, str] = TableSpec(
+BOTH_TABLE: TableSpec[Compared, str] = TableSpec(
     name="agreement",
     title=lambda of: f"{of.title} beside {of.table.title}",
     caption=lambda of: (
@@ -141,7 +141,7 @@ def _noise(of: Orders) -> str:
     return between(noise_interval(of.table.accuracies(of.table.imbalance_ratio)))
 
 
-ORDERS: TableSpec[Orders, Order] = TableSpec(
+ORDERS_TABLE: TableSpec[Orders, Order] = TableSpec(
     name="agreements",
     title=lambda of: f"Agreement with the order of {of.table.title}",
     caption=lambda of: (
@@ -190,6 +190,6 @@ def agreement_tables(
         now, before = (_ordered(table, each) for each in (runs, earlier))
         boards = [compared.order for compared in (*now, *before)]
         if boards:
-            made += [both for compared in now for both in build([BOTH], compared)]
-            made += build([ORDERS], Orders(table, boards))
+            made += [both for compared in now for both in build([BOTH_TABLE], compared)]
+            made += build([ORDERS_TABLE], Orders(table, boards))
     return made

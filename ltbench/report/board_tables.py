@@ -65,7 +65,7 @@ def _year(entry: VariantResult, of: BoardContext) -> int | None:
     return None if info is None or info.paper is None else info.paper.year
 
 
-MAIN: TableSpec[BoardContext, VariantResult] = TableSpec(
+MAIN_TABLE: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="main",
     title=lambda of: (
         f"{of.board.title}: accuracy"
@@ -77,7 +77,7 @@ MAIN: TableSpec[BoardContext, VariantResult] = TableSpec(
     brief=True,
 )
 
-BY_GROUP: TableSpec[BoardContext, VariantResult] = TableSpec(
+BY_GROUP_TABLE: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="groups",
     title=lambda of: f"{of.board.title}: many, medium and few",
     caption=lambda of: (
@@ -106,7 +106,7 @@ def _correlations(of: BoardContext) -> str:
     return f" Rank correlation with Acc over variants: {', '.join(found)}." if found else ""
 
 
-MORE: TableSpec[BoardContext, VariantResult] = TableSpec(
+MORE_TABLE: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="metrics",
     title=lambda of: f"{of.board.title}: more metrics",
     caption=lambda of: f"{of.setting}{_correlations(of)}",
@@ -183,7 +183,7 @@ def _settings(entry: VariantResult, of: BoardContext) -> str:
     return f"{title} ({hparams})" if hparams else title
 
 
-DECOUPLING: TableSpec[BoardContext, _Network] = TableSpec(
+DECOUPLING_TABLE: TableSpec[BoardContext, _Network] = TableSpec(
     name="decoupling",
     title=lambda of: f"{of.board.title}: classifiers on decoupled representations",
     caption=lambda of: (
@@ -230,7 +230,7 @@ def _group_error(of: BoardContext, group: Group) -> Column[VariantResult]:
     return ranked(f"ECE {METRICS[group].title}", error, "lowest", caption=by)
 
 
-CALIBRATION: TableSpec[BoardContext, VariantResult] = TableSpec(
+CALIBRATION_TABLE: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="calibration",
     title=lambda of: f"{of.board.title}: calibration",
     caption=lambda of: (
@@ -281,7 +281,7 @@ def _under(shift: Shift) -> Column[_Shifted]:
     return ranked(shift.title, lambda row: row.values[shift])
 
 
-SHIFTED: TableSpec[BoardContext, _Shifted] = TableSpec(
+SHIFTED_TABLE: TableSpec[BoardContext, _Shifted] = TableSpec(
     name="shifts",
     title=lambda of: f"{of.board.title}: label shift",
     caption=lambda of: (
@@ -344,7 +344,7 @@ def _at(threshold: float) -> Column[_OpenSet]:
     return ranked(f"F at {threshold}", lambda row: row.values[threshold])
 
 
-OPEN_SET: TableSpec[BoardContext, _OpenSet] = TableSpec(
+OPEN_SET_TABLE: TableSpec[BoardContext, _OpenSet] = TableSpec(
     name="open set",
     title=lambda of: f"{of.board.title}: open set {of.board.dataset.open_set}",
     caption=lambda of: (
@@ -408,7 +408,7 @@ def _variant_column(entry: VariantResult, of: BoardContext) -> Column[_Class]:
     return ranked(entry.variant.label, accuracy)
 
 
-CLASSES: TableSpec[BoardContext, _Class] = TableSpec(
+CLASSES_TABLE: TableSpec[BoardContext, _Class] = TableSpec(
     name="classes",
     title=lambda of: f"{of.board.title}: each class",
     caption=lambda of: (

@@ -140,7 +140,7 @@ def _costs(of: BoardContext) -> list[_Cost]:
     ]
 
 
-COST: TableSpec[BoardContext, _Cost] = TableSpec(
+COST_TABLE: TableSpec[BoardContext, _Cost] = TableSpec(
     name="cost",
     title=lambda of: f"{of.board.title}: cost",
     caption=lambda of: (

@@ -12,7 +12,7 @@ from ltbench.analysis.agreement import (
     reference_tables,
     scores_of,
 )
-from ltbench.config.registry import OWN
+from ltbench.config.registry import OWN_FAMILY
 from ltbench.core.exact import fixed, measured
 from ltbench.report.agreement_tables import Compared, between
 from ltbench.report.context import Leaderboard
@@ -32,7 +32,7 @@ def evidence(of: Leaderboard) -> list[tuple[str, str]]:
 
 
 def _oracles(of: Leaderboard) -> str:
-    methods = [info for info in of.methods.values() if info.family != OWN]
+    methods = [info for info in of.methods.values() if info.family != OWN_FAMILY]
     held = [info for info in methods if info.oracle is not None]
     others = sum(info.oracle_by_others for info in held)
     return (

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ltbench.analysis.result_set import VariantResult
-from ltbench.config.registry import OWN, MethodInfo
+from ltbench.config.registry import OWN_FAMILY, MethodInfo
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ FAMILIES = {
         Family("augmentation", "Information augmentation", "^", "#b85000"),
         Family("module_improvement", "Module improvement", "D", "#0b8068"),
         Family("ensembles", "Ensembles", "P", "#8e2f77"),
-        Family(OWN, "Own", "v", "#57606b"),
+        Family(OWN_FAMILY, "Own", "v", "#57606b"),
     )
 }
 """Families by key. The survey counts ensembles among module improvement."""
@@ -49,9 +49,9 @@ def listed_method(entry: VariantResult, methods: Mapping[str, MethodInfo]) -> st
 
 
 def family_of(method: str, methods: Mapping[str, MethodInfo]) -> Family:
-    """Return the family of a method, `OWN` if it is a plugin's."""
+    """Return the family of a method, `OWN_FAMILY` if it is a plugin's."""
     info = methods.get(method)
     if info is None:
-        return FAMILIES[OWN]
+        return FAMILIES[OWN_FAMILY]
     key = "baseline" if info.category == "baseline" else info.family
-    return FAMILIES.get(key, FAMILIES[OWN])
+    return FAMILIES.get(key, FAMILIES[OWN_FAMILY])

@@ -10,12 +10,12 @@ from ltbench.config.planning import Plan
 from ltbench.core.files import write_atomically
 from ltbench.core.garbage import gc_paused
 from ltbench.report.agreement_tables import agreement_tables
-from ltbench.report.board_tables import MAIN
+from ltbench.report.board_tables import MAIN_TABLE
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.formats import FORMATS, MARKDOWN_TEMPLATES, Inert, markdown
 from ltbench.report.summary_tables import (
-    RECORDS,
-    boards_of,
+    RECORDS_TABLE,
+    board_names,
     findings_caption,
     tested_findings,
 )
@@ -49,7 +49,7 @@ def write_leaderboard(of: Leaderboard, path: Path) -> list[Path]:
         headline=_headline(of),
         findings=tested_findings(of),
         findings_caption=findings_caption(of),
-        boards_of=boards_of,
+        board_names=board_names,
         tables=[*build(LEADERBOARD_TABLES, of), *_agreement(of)],
     )
     texts = {path: index}
@@ -85,7 +85,7 @@ def _headline(of: Leaderboard) -> list[Table]:
     """Return the main table of the board with most results, if any."""
     if of.fullest is None:
         return []
-    return build([MAIN], BoardContext(of.fullest, of.methods, of.loaded.records))
+    return build([MAIN_TABLE], BoardContext(of.fullest, of.methods, of.loaded.records))
 
 
 def _agreement(of: Leaderboard) -> list[Table]:
@@ -100,7 +100,7 @@ def _section(plan: Plan, boards: Sequence[ResultSet], of: Leaderboard) -> dict[s
     records = of.loaded.records
     tables = [table for _, table in grid_tables(plan, boards, of.methods, records)]
     for board in boards:
-        tables += build([RECORDS], BoardContext(board, of.methods, records))
+        tables += build([RECORDS_TABLE], BoardContext(board, of.methods, records))
     done = sum(key in records for key in plan.jobs)
     failed = sum(key in of.failed for key in plan.jobs if key not in records)
     state = f"{done} of {len(plan.jobs)} jobs are done"

@@ -8,7 +8,7 @@ from fractions import Fraction
 from ltbench.analysis.metrics import METRICS
 from ltbench.analysis.result_set import Estimate, VariantResult
 from ltbench.config.planning import BASELINE
-from ltbench.config.registry import OWN, REGISTRY, MethodInfo
+from ltbench.config.registry import OWN_FAMILY, REGISTRY_FILE, MethodInfo
 from ltbench.config.survey import Section, SurveyEntry
 from ltbench.report.context import LABEL, BoardContext, metric_column
 from ltbench.report.cost_table import counted_on, forward_cost
@@ -34,7 +34,7 @@ class Methods:
 
     def status(self, info: MethodInfo) -> str:
         """Return the evidence for a method's implementation."""
-        if info.family == OWN:
+        if info.family == OWN_FAMILY:
             return "own"
         evidence = {
             "contract": True,
@@ -51,7 +51,7 @@ def definition(info: MethodInfo) -> str:
 
     The file is never run.
     """
-    path = REGISTRY.parent / info.family / f"{info.key}.py"
+    path = REGISTRY_FILE.parent / info.family / f"{info.key}.py"
     if not path.is_file():
         return ""
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
@@ -62,7 +62,7 @@ def _stages(info: MethodInfo) -> str:
     return " → ".join([*init_from, *(stage.name for stage in info.stages)])
 
 
-METHODS: TableSpec[Methods, MethodInfo] = TableSpec(
+METHODS_TABLE: TableSpec[Methods, MethodInfo] = TableSpec(
     name="methods",
     title=lambda _: "Methods",
     caption=lambda _: (
@@ -103,7 +103,7 @@ def _survey_caption(of: Sequence[Named]) -> str:
     )
 
 
-SURVEY: TableSpec[Sequence[Named], Named] = TableSpec(
+SURVEY_TABLE: TableSpec[Sequence[Named], Named] = TableSpec(
     name="survey",
     title=lambda _: "Methods and datasets of the survey",
     caption=_survey_caption,
@@ -147,7 +147,7 @@ def _summary_columns(of: BoardContext) -> list[Column[VariantResult]]:
     ]
 
 
-SUMMARY: TableSpec[BoardContext, VariantResult] = TableSpec(
+SUMMARY_TABLE: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="summary",
     title=lambda of: f"{of.board.title}, {of.board.recipe.title}",
     caption=lambda of: (

@@ -37,7 +37,7 @@ def _shares(of: BoardContext, entry: VariantResult, key: str) -> dict[str, Fract
     return {name: share for training in own for name, share in training.active_shares.items()}
 
 
-METRIC_LOSSES: TableSpec[BoardContext, _MetricLoss] = TableSpec(
+METRIC_LOSSES_TABLE: TableSpec[BoardContext, _MetricLoss] = TableSpec(
     name="metric losses",
     title=lambda of: f"{of.board.title}: metric losses",
     caption=lambda of: (

@@ -31,7 +31,7 @@ def _column(key: str) -> Column[dict[str, Fraction | None]]:
     return Column(METRICS[key].title, lambda metrics: metrics[key], PERCENT, METRICS[key].best)
 
 
-TESTED: TableSpec[Tested, dict[str, Fraction | None]] = TableSpec(
+TESTED_TABLE: TableSpec[Tested, dict[str, Fraction | None]] = TableSpec(
     name="test",
     title=lambda of: of.title,
     caption=lambda of: f"In %. Groups: {RULES[of.record.job.dataset.shot_rule]}.",
@@ -69,7 +69,7 @@ An image classifier, trained on the {job.split} split of {job.dataset.id} with l
     parts = [facts]
     if record.test is not None:
         tested = Tested(record.test, record, "Test, last epoch")
-        parts += [markdown(table, level=2) for table in build([TESTED], tested)]
+        parts += [markdown(table, level=2) for table in build([TESTED_TABLE], tested)]
         parts.append(_use(record))
     return "\n".join(parts)
 

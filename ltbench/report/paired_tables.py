@@ -99,7 +99,7 @@ def difference(comparison: Comparison, planned: int) -> Estimate:
     )
 
 
-PAIRED: TableSpec[BoardContext, VariantResult] = TableSpec(
+PAIRED_TABLE: TableSpec[BoardContext, VariantResult] = TableSpec(
     name="paired",
     title=lambda of: (
         f"{of.board.title}: better than "
@@ -219,7 +219,7 @@ def p_text(p: Fraction) -> str:
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
-OVERALL: TableSpec[Match, _Change] = TableSpec(
+OVERALL_TABLE: TableSpec[Match, _Change] = TableSpec(
     name="comparison",
     title=lambda of: f"{of.match.setting}: {' against '.join(of.match.labels)}",
     caption=lambda of: (
@@ -233,7 +233,7 @@ OVERALL: TableSpec[Match, _Change] = TableSpec(
     rows=Match.overall,
 )
 
-BY_CLASS: TableSpec[Match, _Change] = TableSpec(
+BY_CLASS_TABLE: TableSpec[Match, _Change] = TableSpec(
     name="classes",
     title=lambda _: "Classes that changed most",
     caption=lambda of: (
@@ -249,5 +249,5 @@ BY_CLASS: TableSpec[Match, _Change] = TableSpec(
     rows=lambda of: of.classes[: of.max_classes],
 )
 
-HEAD_TO_HEAD = (OVERALL, BY_CLASS)
+HEAD_TO_HEAD = (OVERALL_TABLE, BY_CLASS_TABLE)
 """Tables of a head-to-head comparison, in order."""

@@ -110,7 +110,7 @@ def _rows(of: BoardContext) -> list[_Row]:
     ]
 
 
-PUBLISHED: TableSpec[BoardContext, _Row] = TableSpec(
+PUBLISHED_TABLE: TableSpec[BoardContext, _Row] = TableSpec(
     name="published",
     title=lambda of: f"{of.board.title}: published numbers",
     caption=lambda of: (

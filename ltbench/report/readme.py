@@ -5,14 +5,20 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ltbench.config.errors import Location, raise_all
-from ltbench.config.registry import OWN, MethodInfo
+from ltbench.config.registry import OWN_FAMILY, MethodInfo
 from ltbench.config.survey import survey_entries
 from ltbench.config.yaml_file import display
 from ltbench.core.files import write_atomically
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.evidence import evidence
 from ltbench.report.formats import escape_markdown, markdown
-from ltbench.report.method_tables import METHODS, SUMMARY, SURVEY, Methods, definition
+from ltbench.report.method_tables import (
+    METHODS_TABLE,
+    SUMMARY_TABLE,
+    SURVEY_TABLE,
+    Methods,
+    definition,
+)
 from ltbench.report.table import build
 from ltbench.runs.store import Loaded
 
@@ -53,7 +59,7 @@ def refresh_readme(readme: Path, of: Leaderboard) -> None:
     check_markers(readme)
     boards = [] if of.fullest is None else [of.fullest]
     sources = [BoardContext(board, of.methods, of.loaded.records) for board in boards]
-    tables = [table for source in sources for table in build([SUMMARY], source)]
+    tables = [table for source in sources for table in build([SUMMARY_TABLE], source)]
     lines = (f"- **{title}**: {text}" for title, text in evidence(of))
     held = [textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines]
     old = new = readme.read_text(encoding="utf-8")
@@ -79,8 +85,8 @@ def methods_page(methods: Mapping[str, MethodInfo], recorded: Collection[str] = 
         recorded: keys of the methods with published records.
     """
     tables = [
-        *build([METHODS], Methods(methods, recorded)),
-        *build([SURVEY], list(survey_entries())),
+        *build([METHODS_TABLE], Methods(methods, recorded)),
+        *build([SURVEY_TABLE], list(survey_entries())),
     ]
     parts = [
         "# Methods",
@@ -98,7 +104,7 @@ def _method(info: MethodInfo) -> str:
     """Return a method's section; a plugin's has neither link nor text."""
     keys = ", also ".join(f"`{name}`" for name in (info.key, *info.aliases))
     path = f"ltbench/methods/{info.family}/{info.key}.py"
-    link = "" if info.family == OWN else f", [{path}](../{path})"
+    link = "" if info.family == OWN_FAMILY else f", [{path}](../{path})"
     text = definition(info)
     parts = [f"### {escape_markdown(info.title)}", f"Key {keys}{link}"]
     return "\n\n".join([*parts, f"```text\n{text}\n```"] if text else parts)

@@ -39,7 +39,7 @@ def _recipe_column(board: ResultSet, metric: Metric) -> Column[str]:
     )
 
 
-RECIPES: TableSpec[Sequence[ResultSet], str] = TableSpec(
+RECIPES_TABLE: TableSpec[Sequence[ResultSet], str] = TableSpec(
     name="recipes",
     title=lambda boards: (
         f"{boards[0].title}, {boards[0].recipe.network}: recipes side by side "
@@ -55,7 +55,7 @@ RECIPES: TableSpec[Sequence[ResultSet], str] = TableSpec(
 """Of boards with the same dataset and network under different recipes."""
 
 
-SETTINGS: dict[str, Callable[[Record], str]] = {
+RUN_SETTINGS: dict[str, Callable[[Record], str]] = {
     "Stage": lambda record: record.job.stage,
     "Dataset": lambda record: record.job.dataset.id,
     "Recipe": lambda record: record.job.recipe_name,
@@ -67,7 +67,7 @@ SETTINGS: dict[str, Callable[[Record], str]] = {
 
 def _shared(records: Sequence[Record]) -> dict[str, str]:
     """Return the settings that are the same in all records."""
-    values = {title: {of(record) for record in records} for title, of in SETTINGS.items()}
+    values = {title: {of(record) for record in records} for title, of in RUN_SETTINGS.items()}
     return {title: texts.pop() for title, texts in values.items() if len(texts) == 1}
 
 
@@ -81,7 +81,11 @@ def _ad_hoc_columns(records: Sequence[Record]) -> list[Column[Record]]:
     shared = _shared(records)
     return [
         Column("Method", _ad_hoc_label, names=True),
-        *(Column(title, of, names=True) for title, of in SETTINGS.items() if title not in shared),
+        *(
+            Column(title, of, names=True)
+            for title, of in RUN_SETTINGS.items()
+            if title not in shared
+        ),
         Column("Seed", lambda record: str(record.job.seed), names=True),
         Column("Acc", _accuracy, PERCENT, "highest", always=True),
     ]
@@ -98,7 +102,7 @@ def _accuracy(record: Record) -> Estimate:
     return Estimate(100 * record.accuracy, n=1, planned=1, state="complete", keys=(record.key,))
 
 
-AD_HOC: TableSpec[Sequence[Record], Record] = TableSpec(
+AD_HOC_TABLE: TableSpec[Sequence[Record], Record] = TableSpec(
     name="ad hoc",
     title=lambda _: "Ad hoc",
     caption=_ad_hoc_caption,
@@ -120,7 +124,7 @@ def _variant_records(of: BoardContext) -> list[tuple[VariantResult, Stored]]:
     ]
 
 
-RECORDS: TableSpec[BoardContext, tuple[VariantResult, Stored]] = TableSpec(
+RECORDS_TABLE: TableSpec[BoardContext, tuple[VariantResult, Stored]] = TableSpec(
     name="records",
     title=lambda of: f"{of.board.title}: records",
     caption=lambda _: (
@@ -177,7 +181,7 @@ def findings_tally(of: Leaderboard) -> Counter[str]:
     return tally
 
 
-def boards_of(results: Results) -> str:
+def board_names(results: Results) -> str:
     """Return grids, dataset and recipe of results."""
     return f"{', '.join(each.board.grid for each in results)}: {results[0].board.id}"
 
@@ -196,7 +200,7 @@ def findings_caption(of: Leaderboard) -> str:
     return f"{caption} Not tested yet, for lack of results here: {untested}."
 
 
-FINDINGS: TableSpec[Leaderboard, Results] = TableSpec(
+FINDINGS_TABLE: TableSpec[Leaderboard, Results] = TableSpec(
     name="findings",
     title=lambda _: "Findings",
     caption=findings_caption,
@@ -204,7 +208,7 @@ FINDINGS: TableSpec[Leaderboard, Results] = TableSpec(
         Column("Claim", lambda row: row[0].finding.claim, names=True),
         Column("Source", lambda row: row[0].finding.source),
         Column("Published", lambda row: row[0].finding.published),
-        Column("Board", boards_of, names=True),
+        Column("Board", board_names, names=True),
         Column("Ours", lambda row: row[0].ours),
         Column("Cause", lambda row: row[0].cause),
         Column("Verdict", lambda row: row[0].verdict),
@@ -245,7 +249,7 @@ def _ranks_caption(of: Leaderboard) -> str:
     )
 
 
-RANKS: TableSpec[Leaderboard, tuple[str, Fraction, str]] = TableSpec(
+RANKS_TABLE: TableSpec[Leaderboard, tuple[str, Fraction, str]] = TableSpec(
     name="ranks",
     title=lambda of: f"Mean ranks over {len(of.ranks[0]) if of.ranks else 0} datasets",
     caption=_ranks_caption,
@@ -257,7 +261,7 @@ RANKS: TableSpec[Leaderboard, tuple[str, Fraction, str]] = TableSpec(
     rows=_ranked,
 )
 
-PROBLEMS: TableSpec[Leaderboard, BadRecord] = TableSpec(
+PROBLEMS_TABLE: TableSpec[Leaderboard, BadRecord] = TableSpec(
     name="problems",
     title=lambda _: "Invalid records",
     caption=lambda _: "Files in the record folders that no table uses.",

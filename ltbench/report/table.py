@@ -15,7 +15,7 @@ from ltbench.core.exact import fixed, in_decimals, significant
 EXACT_DECIMALS = 6
 """Maximum number of decimals of an exact number."""
 
-ABSENT: dict[EstimateState, str] = {"not available": "n/a", "empty": EMPTY}
+WORDS_OF_STATES: dict[EstimateState, str] = {"not available": "n/a", "empty": EMPTY}
 """Text of a value that cannot exist; otherwise the text is the state."""
 
 
@@ -337,7 +337,7 @@ def _mark(
 def _value_parts(value: Estimate, kind: NumberFormat) -> tuple[str, str, str]:
     """Return an estimate's mean or state, spread, and missing seeds."""
     if value.mean is None:
-        return ABSENT.get(value.state, value.state), "", ""
+        return WORDS_OF_STATES.get(value.state, value.state), "", ""
     spread = []
     if value.std is not None:
         spread.append(f"± {kind.unsigned.text(value.std)}")

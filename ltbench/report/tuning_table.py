@@ -26,7 +26,7 @@ def _images(tunings: Sequence[Tuning]) -> int:
     return 0 if test is None else sum(test.totals)
 
 
-TRIALS: TableSpec[Sequence[Tuning], _Row] = TableSpec(
+TRIALS_TABLE: TableSpec[Sequence[Tuning], _Row] = TableSpec(
     name="trials",
     title=lambda _: "Trials",
     caption=lambda of: (

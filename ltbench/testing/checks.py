@@ -51,7 +51,7 @@ from ltbench.testing.steps import (
 )
 from ltbench.training.build import build_method
 from ltbench.training.inference import evaluate_labeled, restore
-from ltbench.training.metric_terms import ADVICE as FEW_IMAGES
+from ltbench.training.metric_terms import FEW_IMAGES_ADVICE
 
 RTOL = 1e-9
 """Relative difference, in float64, that the order of a sum may make."""
@@ -397,7 +397,7 @@ def metric_terms(bench: Bench, case: Case, stage: int) -> str:  # noqa: ARG001
         "names of metric_terms",
     )
     shares = ", ".join(f"{term} in {a} of {n} steps" for term, (a, n) in counts.items())
-    require(all(2 * a >= n for a, n in counts.values()), f"active: {shares}; {FEW_IMAGES}")
+    require(all(2 * a >= n for a, n in counts.values()), f"active: {shares}; {FEW_IMAGES_ADVICE}")
     return f"active: {shares}"
 
 

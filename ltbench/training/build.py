@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ltbench.config.job import Job
-from ltbench.config.registry import HPARAMS
+from ltbench.config.registry import HPARAMS_FIELD
 from ltbench.config.validation import validate
 from ltbench.core.seeding import derive_seed
 from ltbench.core.types import Teacher
@@ -36,7 +36,7 @@ def build_method(
     kind, _ = find_method(job.method, map(Path, plugins))
     # The same for all methods, so that runs are paired.
     torch.manual_seed(derive_seed(job.seed, "init", job.stage))
-    method = kind(spec, counts, validate(kind.HParams, job.hparams, HPARAMS))
+    method = kind(spec, counts, validate(kind.HParams, job.hparams, HPARAMS_FIELD))
     return method.double() if recipe.precision == "fp64" else method
 
 

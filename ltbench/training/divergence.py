@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from ltbench.core.distributed import all_sum
 
-ADVICE = "try a smaller learning rate or a longer warm-up"
+LEARNING_RATE_ADVICE = "try a smaller learning rate or a longer warm-up"
 
 
 class DivergedError(RuntimeError):
@@ -19,7 +19,9 @@ def check_weights(module: nn.Module) -> None:
     """
     for name, parameter in module.named_parameters():
         if not parameter.isfinite().all():
-            raise DivergedError(f"the weights {name} are not finite after training: {ADVICE}")
+            raise DivergedError(
+                f"the weights {name} are not finite after training: {LEARNING_RATE_ADVICE}"
+            )
 
 
 def check_confidence(confidence: Tensor, what: str) -> None:
@@ -34,4 +36,6 @@ def check_confidence(confidence: Tensor, what: str) -> None:
     """
     count = int(all_sum((~confidence.isfinite()).sum()))
     if count:
-        raise DivergedError(f"the predictions of {count:,} {what} are not finite: {ADVICE}")
+        raise DivergedError(
+            f"the predictions of {count:,} {what} are not finite: {LEARNING_RATE_ADVICE}"
+        )

@@ -22,7 +22,7 @@ from ltbench.runs.record import Calibration, Counts, EvaluationResult
 from ltbench.training.divergence import check_confidence
 from ltbench.training.precision import autocast, eager
 
-COLUMNS = 256
+CLASSES_AT_ONCE = 256
 """Classes whose scores are gathered from the ranks at a time."""
 
 
@@ -177,8 +177,8 @@ class Evaluation:
         """
         pairs = torch.zeros(self.classes, dtype=torch.int64, device=self.known.device)
         precision = torch.zeros(self.classes, dtype=torch.float64, device=self.known.device)
-        for first in range(0, self.classes, COLUMNS):
-            parts = [part[:, first : first + COLUMNS] for part in self.scores]
+        for first in range(0, self.classes, CLASSES_AT_ONCE):
+            parts = [part[:, first : first + CLASSES_AT_ONCE] for part in self.scores]
             scores = gather(torch.cat(parts).to(pairs.device)).cpu().T.contiguous()
             for k, column in enumerate(scores, first):
                 if k % world_size() == rank():

@@ -6,7 +6,7 @@ hinge that was active and is zero later has reached its margin, which is no faul
 
 from collections.abc import Mapping, Sequence
 
-ADVICE = (
+FEW_IMAGES_ADVICE = (
     "take several images of a class in each batch, by a stage with samplers "
     "('class_aware(per_class=4)',), a larger batch_size, or a larger margin of the loss"
 )
@@ -42,5 +42,5 @@ def check_terms(
         steps = max(total for _, total in counts.values())
         raise InactiveTermError(
             f"the loss {' and '.join(idle)} of {method} was zero in all {steps} steps of epoch "
-            f"{epoch}: {ADVICE}"
+            f"{epoch}: {FEW_IMAGES_ADVICE}"
         )

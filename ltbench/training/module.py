@@ -26,7 +26,7 @@ from ltbench.data.loaders import OrderedLoader
 from ltbench.methods.contract import Method, Progress, no_beat
 from ltbench.methods.cost import read_parameters
 from ltbench.runs.record import EvaluationResult, OpenSetTest, ShiftedTests
-from ltbench.training.divergence import ADVICE, DivergedError, check_weights
+from ltbench.training.divergence import LEARNING_RATE_ADVICE, DivergedError, check_weights
 from ltbench.training.evaluation import Evaluation, predicting
 from ltbench.training.label_shift import shifted_tests
 from ltbench.training.metric_terms import check_terms
@@ -235,9 +235,8 @@ class TrainingModule(pl.LightningModule):
         history.images += steps * self.job.recipe.batch_size
         history.seconds += time.perf_counter() - self.epoch_began
         if not math.isfinite(history.losses[-1]):
-            raise DivergedError(
-                f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}: {ADVICE}"
-            )
+            what = f"the loss of epoch {self.current_epoch + 1} is {history.losses[-1]}"
+            raise DivergedError(f"{what}: {LEARNING_RATE_ADVICE}")
         self._count_active_steps()
         average_batchnorm(self.method)
         with torch.no_grad():

@@ -10,7 +10,7 @@ from ltbench.config.files import available
 from ltbench.config.load import load_grid
 from ltbench.config.registry import load_registry
 from ltbench.report.context import Leaderboard
-from ltbench.report.summary_tables import FINDINGS, findings_tally
+from ltbench.report.summary_tables import FINDINGS_TABLE, findings_tally
 from ltbench.runs.store import Loaded
 from tests.support.errors import problems
 
@@ -50,7 +50,7 @@ class World:
 
     def built(self, *findings):
         of = Leaderboard([(self.plan, self.boards)], Loaded(self.records), {}, findings)
-        return FINDINGS.build(of)
+        return FINDINGS_TABLE.build(of)
 
     def tally(self, *findings):
         return findings_tally(

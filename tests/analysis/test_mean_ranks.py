@@ -6,7 +6,7 @@ import pytest
 from ltbench.analysis.mean_ranks import MeanRanks, accuracies, rank_variants
 from ltbench.analysis.result_set import boards
 from ltbench.report.context import Leaderboard
-from ltbench.report.summary_tables import RANKS
+from ltbench.report.summary_tables import RANKS_TABLE
 from ltbench.runs.store import Loaded
 from tests.support.tables import said
 
@@ -80,7 +80,7 @@ def world(toy, datasets, recipes=("short",), hits=HITS):
 
 
 def ranks_table(boards):
-    return RANKS.build(Leaderboard([(None, boards)], Loaded(), {}))
+    return RANKS_TABLE.build(Leaderboard([(None, boards)], Loaded(), {}))
 
 
 def test_the_table_needs_five_datasets_and_counts_each_once(toy):

@@ -11,8 +11,8 @@ from ltbench.analysis.published import (
 from ltbench.analysis.relative_accuracy import relative_accuracy
 from ltbench.analysis.result_set import EMPTY, boards
 from ltbench.config.yaml_file import read_yaml
-from ltbench.report.board_tables import BY_GROUP, MAIN
-from ltbench.report.published_tables import PUBLISHED, published_cell
+from ltbench.report.board_tables import BY_GROUP_TABLE, MAIN_TABLE
+from ltbench.report.published_tables import PUBLISHED_TABLE, published_cell
 from ltbench.report.table import PRINTED_PERCENT, Column, cell_text
 from tests.support.tables import made, said
 
@@ -55,7 +55,7 @@ def test_all_published_numbers_are_read():
 
 def test_survey_numbers_of_the_same_setting(toy):
     here = board(toy, IMAGENET, "resnext50_32x4d")
-    table = made(MAIN, here, toy.methods)
+    table = made(MAIN_TABLE, here, toy.methods)
     assert table.titles[4:] == ("Survey Acc", "Survey UA", "Survey RA")
     assert texts(table, "Survey Acc") == {
         "Softmax": "46.8",
@@ -68,7 +68,7 @@ def test_survey_numbers_of_the_same_setting(toy):
         "Longer": EMPTY,
     }
     assert texts(table, "Survey RA")["LDAM-DRW"] == "88.4"
-    groups = made(BY_GROUP, here)
+    groups = made(BY_GROUP_TABLE, here)
     assert texts(groups, "Survey Few")["CB-CRT"] == "13.5"
     assert "Survey v1 Table 5 / v2 Table 4." in table.notes
     assert "Survey v1 Table 7 / v2 Table 10: 50.2." in table.notes
@@ -76,7 +76,7 @@ def test_survey_numbers_of_the_same_setting(toy):
 
 
 def test_numbers_of_papers_for_cifar(toy):
-    table = made(MAIN, board(toy, CIFAR, "resnet32"), toy.methods)
+    table = made(MAIN_TABLE, board(toy, CIFAR, "resnet32"), toy.methods)
     assert not any(name.startswith("Survey") for name in table.titles)
     papers = texts(table, "Papers Acc")
     assert papers["LDAM-DRW"] == "42.0 to 42.47"
@@ -90,7 +90,7 @@ def test_tuned_variants_have_no_published_numbers(toy):
         {"label": "Softmax (tuned)", "method": "softmax", "trials": ["a" * 16]},
     ]
     here = board(toy, IMAGENET, "resnext50_32x4d", variants=[VARIANTS[0], *tuned])
-    assert texts(made(MAIN, here, toy.methods), "Survey Acc") == {
+    assert texts(made(MAIN_TABLE, here, toy.methods), "Survey Acc") == {
         "Softmax": "46.8",
         "lr": EMPTY,
         "Softmax (tuned)": EMPTY,
@@ -104,8 +104,8 @@ def test_numbers_of_the_same_augmentation_only(toy):
         for policy in ({}, {"kind": "randaugment"}, {"kind": "randaugment", "cutout": 16})
     )
     survey = {"softmax": EMPTY, "balanced_softmax": "53.2", "sade": "61.2"}
-    assert texts(made(MAIN, plain, toy.methods), "Survey Acc")["balanced_softmax"] == "51.2"
-    assert texts(made(MAIN, altered, toy.methods), "Survey Acc") == survey
+    assert texts(made(MAIN_TABLE, plain, toy.methods), "Survey Acc")["balanced_softmax"] == "51.2"
+    assert texts(made(MAIN_TABLE, altered, toy.methods), "Survey Acc") == survey
     assert comparable(other).numbers == ()
 
 
@@ -123,7 +123,7 @@ def test_numbers_of_the_same_augmentation_only(toy):
 def test_no_numbers_for_another_setting(toy, changes, network, epochs):
     here = board(toy, {**CIFAR, **changes}, network, epochs)
     assert comparable(here).numbers == ()
-    assert made(MAIN, here, toy.methods).titles[-1] == "Acc"
+    assert made(MAIN_TABLE, here, toy.methods).titles[-1] == "Acc"
 
 
 def test_the_jpeg_copy_is_not_compared_to_cifar10(toy):
@@ -177,7 +177,7 @@ def test_each_published_number_has_ours_source_and_difference(toy):
     job = plan.jobs[toy.key_of(plan, "UNO")]
     records = toy.stored(toy.record(job, (40, 30, 20, 20, 10, 10)))
     [here] = boards(plan, records)
-    table = made(PUBLISHED, here)
+    table = made(PUBLISHED_TABLE, here)
     rows = {tuple(c.text for c in row[:3]): row for row in table.rows}
     source = "Survey v1 Table 5 / v2 Table 4"
     acc = rows["UNO", "Acc", source]
@@ -187,4 +187,4 @@ def test_each_published_number_has_ours_source_and_difference(toy):
     assert said(table, ratio)[3:] == ["n/a", "81.4", EMPTY]
     assert ratio[4].notes == ("As printed; Acc / UA is 79.8.",)
     assert said(table, rows["S", "Acc", source])[3:] == ["missing", "45.5", EMPTY]
-    assert made(PUBLISHED, board(toy, CIFAR, "resnet20")) is None
+    assert made(PUBLISHED_TABLE, board(toy, CIFAR, "resnet20")) is None

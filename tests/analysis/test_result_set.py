@@ -5,8 +5,15 @@ from ltbench.config.planning import Plan
 from ltbench.config.registry import load_registry
 from ltbench.core.label_shift import SHIFTS
 from ltbench.core.types import Stage
-from ltbench.report.board_tables import BY_GROUP, CLASSES, DECOUPLING, MAIN, MORE, SHIFTED
-from ltbench.report.summary_tables import AD_HOC, RECORDS
+from ltbench.report.board_tables import (
+    BY_GROUP_TABLE,
+    CLASSES_TABLE,
+    DECOUPLING_TABLE,
+    MAIN_TABLE,
+    MORE_TABLE,
+    SHIFTED_TABLE,
+)
+from ltbench.report.summary_tables import AD_HOC_TABLE, RECORDS_TABLE
 from ltbench.report.table import value_text
 from ltbench.runs.record import ShiftedTest, ShiftedTests
 from tests.support.made_records import with_confusion
@@ -32,7 +39,7 @@ def test_one_seed_has_no_bar_and_no_interval(toy):
     assert (value.mean, value.std, value.n, value.state) == (47.0, None, 1, "complete")
     assert board.entries[0].values["ra"].mean == 100.0
     assert board.entries[0].values["ra"].interval is None
-    assert "n = 1 seed." in made(MAIN, board, toy.methods).caption
+    assert "n = 1 seed." in made(MAIN_TABLE, board, toy.methods).caption
 
 
 def test_ua_needs_both_balanced_runs_of_a_seed(toy):
@@ -85,7 +92,7 @@ def test_softmax_of_another_recipe_is_not_a_v(toy):
 def test_without_a_balanced_counterpart_ua_is_not_available_with_a_note(toy):
     plan = toy.plan([SOFTMAX], splits=("longtailed",))
     [board] = boards(plan, fill(toy, plan))
-    table = made(MAIN, board, toy.methods)
+    table = made(MAIN_TABLE, board, toy.methods)
     assert not {"UA", "RA"} & set(table.titles)
     reason = board.entries[0].values["ra"].reason
     assert reason == "UA needs runs on the balanced split, which this grid does not have here."
@@ -100,7 +107,7 @@ def test_zero_ua_has_no_ra(toy):
 def test_empty_group_is_not_zero(toy):
     plan = toy.plan([SOFTMAX])
     [board] = boards(plan, fill(toy, plan, counts=(500, 400, 300, 200, 150, 101)))
-    table = made(BY_GROUP, board)
+    table = made(BY_GROUP_TABLE, board)
     assert column(table, "Many")[0].value.mean == 47.0
     assert table.titles == ("Method", "Acc", "Many")
     for group in ("medium", "few"):
@@ -122,7 +129,7 @@ def test_a_seed_without_a_metric_hides_no_other_seed(toy):
 def test_shot_groups_follow_the_rule_in_the_caption(toy):
     plan = toy.plan([SOFTMAX], dataset=toy.dataset(shot_rule="rank_thirds"))
     [board] = boards(plan, fill(toy, plan, counts=(500, 400, 300, 200, 150, 101)))
-    table = made(BY_GROUP, board)
+    table = made(BY_GROUP_TABLE, board)
     assert "thirds of the classes" in table.caption
     means = [column(table, name)[0].value.mean for name in ("Many", "Medium", "Few")]
     assert means == pytest.approx([85, 50, 6])
@@ -142,11 +149,11 @@ def test_uneven_test_set_shows_balanced_accuracy(toy):
     plan = toy.plan([SOFTMAX, PLUGIN], seeds=(0,))
     records = fill(toy, plan, totals=(100, 50, 50, 50, 50, 10), hits=(90, 40, 30, 20, 5, 1))
     [board] = boards(plan, records)
-    table = made(MAIN, board, toy.methods)
+    table = made(MAIN_TABLE, board, toy.methods)
     assert column(table, "Acc")[0].value.mean == pytest.approx(100 * 186 / 310)
     balanced = (0.9 + 0.8 + 0.6 + 0.4 + 0.1 + 0.1) / 6
     assert column(table, "Balanced acc")[0].value.mean == pytest.approx(100 * balanced)
-    even = made(MAIN, boards(plan, fill(toy, plan))[0], toy.methods)
+    even = made(MAIN_TABLE, boards(plan, fill(toy, plan))[0], toy.methods)
     assert "Balanced acc" not in even.titles
 
 
@@ -173,7 +180,7 @@ def uneven(toy, classes=6):
 
 def test_macro_f1_of_an_uneven_test_set_is_over_tested_classes(toy):
     board, _ = uneven(toy)
-    _, mine = column(made(MORE, board, toy.methods), "Macro F1")
+    _, mine = column(made(MORE_TABLE, board, toy.methods), "Macro F1")
     pairs = ((90, 220), (40, 110), (30, 90), (20, 80), (5, 90))
     assert mine.value.mean == pytest.approx(100 * sum(2 * h / n for h, n in pairs) / 5)
 
@@ -181,7 +188,7 @@ def test_macro_f1_of_an_uneven_test_set_is_over_tested_classes(toy):
 def test_each_class_has_a_row(toy):
     """Uneven tests have their sizes; there is no table without records, or of many classes."""
     board, records = uneven(toy)
-    table = made(CLASSES, board, {}, records)
+    table = made(CLASSES_TABLE, board, {}, records)
     assert table.titles == ("Class", "Group", "Training images", "Test images", "Softmax", "Mine")
     assert said(table, table.rows[0])[:4] == ["0", "many", "200", "100"]
     assert [row[4].value.mean for row in table.rows[:5]] == pytest.approx([90, 80, 60, 40, 10])
@@ -190,12 +197,12 @@ def test_each_class_has_a_row(toy):
     names = ("ant", "bee", "cow", "dog", "eel", "fox")
     found = [with_confusion(toy.record(job, HITS), names) for job in plan.jobs.values()]
     even = toy.stored(*found)
-    table = made(CLASSES, boards(plan, even)[0], {}, even)
+    table = made(CLASSES_TABLE, boards(plan, even)[0], {}, even)
     assert table.titles == ("Class", "Group", "Training images", "Softmax")
     assert said(table, table.rows[5]) == ["fox", "few", "5", "2.0"]
-    assert made(CLASSES, boards(plan, {})[0]) is None
+    assert made(CLASSES_TABLE, boards(plan, {})[0]) is None
     many, records = uneven(toy, classes=201)
-    assert made(CLASSES, many, {}, records) is None
+    assert made(CLASSES_TABLE, many, {}, records) is None
 
 
 def test_classes_have_the_accuracies_of_softmax_and_the_best(toy):
@@ -204,7 +211,7 @@ def test_classes_have_the_accuracies_of_softmax_and_the_best(toy):
     rights = dict.fromkeys(["Softmax"], 1) | {f"M{i}": 20 + i for i in range(8)}
     found = [toy.record(job, (rights[job.label],) * 6) for job in plan.jobs.values()]
     records = toy.stored(*found)
-    table = made(CLASSES, boards(plan, records)[0], {}, records)
+    table = made(CLASSES_TABLE, boards(plan, records)[0], {}, records)
     assert table.titles[3:] == ("M7", "M6", "M5", "M4", "M3", "Softmax")
 
 
@@ -222,7 +229,7 @@ def test_states_without_a_record(toy):
     values = [entry.values["acc"] for entry in board.entries]
     assert [value.state for value in values] == ["stale", "failed", "missing"]
     assert all(value.mean is None for value in values)
-    assert not any(cell.rank for row in made(MAIN, board, toy.methods).rows for cell in row)
+    assert not any(cell.rank for row in made(MAIN_TABLE, board, toy.methods).rows for cell in row)
 
 
 def test_ad_hoc_and_foreign_records_change_no_table(toy):
@@ -243,11 +250,11 @@ def test_ad_hoc_table_is_unranked_and_of_its_grid(toy):
     )
     mine = fill(toy, ad_hoc)
     other = fill(toy, ad_hoc, grid="other")
-    table = AD_HOC.build(ad_hoc_records(plan, mine))
+    table = AD_HOC_TABLE.build(ad_hoc_records(plan, mine))
     assert table.titles == ("Method", "Split", "Seed", "Acc")
     assert "dataset toy_r40; recipe short; settings recipe.batch_size=64." in table.caption
     assert not any(cell.rank for cell in column(table, "Acc"))
-    assert AD_HOC.build(ad_hoc_records(plan, other)) is None
+    assert AD_HOC_TABLE.build(ad_hoc_records(plan, other)) is None
     planned = toy.plan([SOFTMAX], recipe=toy.recipe(batch_size=64))
     assert ad_hoc_records(planned, mine) == []  # the grid has come to ask for just this
 
@@ -258,7 +265,7 @@ def test_ties_are_both_best_and_then_there_is_no_second(toy):
     for label, first in (("Softmax", 40), ("Mine", 40), ("Third", 30)):
         job = plan.jobs[toy.key_of(plan, label)]
         records |= toy.stored(toy.record(job, (first, 40, 30, 20, 5, 1)))
-    table = made(MAIN, boards(plan, records)[0], toy.methods)
+    table = made(MAIN_TABLE, boards(plan, records)[0], toy.methods)
     assert [cell.rank for cell in column(table, "Acc")] == [1, 1, 0]
 
 
@@ -269,7 +276,7 @@ def test_numbers_that_print_alike_tie(toy):
         job = plan.jobs[toy.key_of(plan, label)]
         hits = (first, *[470] * 5)
         records |= toy.stored(toy.record(job, hits, totals=(1000,) * 6))
-    table = made(MAIN, boards(plan, records)[0], toy.methods)
+    table = made(MAIN_TABLE, boards(plan, records)[0], toy.methods)
     assert [value_text(cell.value) for cell in column(table, "Acc")] == ["47.0", "47.0", "46.7"]
     assert [cell.rank for cell in column(table, "Acc")] == [1, 1, 0]
 
@@ -291,7 +298,7 @@ def test_incomplete_values_are_not_ranked(toy):
     records |= toy.stored(toy.record(job, (50,) * 6))
     job = plan.jobs[toy.key_of(plan, "Third")]
     records |= toy.stored(toy.record(job, (40, 40, 30, 20, 5, 1)))
-    table = made(MAIN, boards(plan, records)[0], toy.methods)
+    table = made(MAIN_TABLE, boards(plan, records)[0], toy.methods)
     assert [cell.rank for cell in column(table, "Acc")] == [0, 1, 2]
 
 
@@ -305,11 +312,11 @@ def test_decoupling_has_a_row_for_each_stage1_network(toy):
         ]
     )
     [board] = boards(plan, fill(toy, plan))
-    table = made(DECOUPLING, board, toy.methods)
+    table = made(DECOUPLING_TABLE, board, toy.methods)
     assert table.titles == ("Stage 1", "Classes", "Joint", "cRT", "tau-norm", "tau-norm (tau 2)")
     assert [row[0].text for row in table.rows] == ["Softmax"] * 4
     assert [cell.value.mean for cell in column(table, "Joint")] == pytest.approx([47, 85, 50, 6])
-    assert made(DECOUPLING, boards(toy.plan([SOFTMAX]), {})[0], toy.methods) is None
+    assert made(DECOUPLING_TABLE, boards(toy.plan([SOFTMAX]), {})[0], toy.methods) is None
 
 
 def test_decoupled_classifiers_are_those_of_the_registry(toy):
@@ -322,9 +329,9 @@ def test_decoupled_classifiers_are_those_of_the_registry(toy):
         ]
     )
     [board] = boards(plan, fill(toy, plan))
-    assert made(DECOUPLING, board, toy.methods) is None
+    assert made(DECOUPLING_TABLE, board, toy.methods) is None
     own = toy.methods["crt"].model_copy(update={"key": "own_classifier", "title": "Own"})
-    table = made(DECOUPLING, board, {**toy.methods, "own_classifier": own})
+    table = made(DECOUPLING_TABLE, board, {**toy.methods, "own_classifier": own})
     assert table.titles[2:] == ("Joint", "Own")
 
 
@@ -349,11 +356,11 @@ def test_pretraining_has_no_accuracy_anywhere(toy):
         records |= toy.stored(toy.record(job, HITS, **changes))
     [board] = boards(plan, records)
     assert [entry.variant.label for entry in board.entries] == ["cRT"]
-    assert made(DECOUPLING, board, toy.methods).titles == ("Stage 1", "Classes", "cRT")
+    assert made(DECOUPLING_TABLE, board, toy.methods).titles == ("Stage 1", "Classes", "cRT")
     joint = board.stage1_results[0].joint.values()
     assert {(value.state, value.mean) for value in joint} == {("empty", None)}
     assert not board.uneven_test
-    assert len(made(RECORDS, board, {}, records).rows) == 4
+    assert len(made(RECORDS_TABLE, board, {}, records).rows) == 4
 
 
 def test_a_variant_without_a_test_has_no_number(toy):
@@ -365,7 +372,7 @@ def test_a_variant_without_a_test_has_no_number(toy):
     mine = board.entries[1].values
     assert (mine["acc"].state, mine["many"].state) == ("empty", "empty")
     assert mine["ra"].reason == "Missing for UA and RA: its long-tailed run."
-    assert [cell.value.state for cell in made(SHIFTED, board, {}, records).rows[1][2:]] == [
+    assert [cell.value.state for cell in made(SHIFTED_TABLE, board, {}, records).rows[1][2:]] == [
         "empty"
     ] * 11
 
@@ -391,7 +398,7 @@ def test_every_number_leads_to_its_records(toy):
     variants = [SOFTMAX, {"label": "cRT", "method": "crt", "init_from": "Softmax"}]
     plan = toy.plan(variants, seeds=(0,))
     records = fill(toy, plan)
-    table = made(RECORDS, boards(plan, records)[0], {}, records)
+    table = made(RECORDS_TABLE, boards(plan, records)[0], {}, records)
     of_crt = {cell.text for row in table.rows for cell in row[-1:] if row[0].text == "cRT"}
     assert of_crt == {stored.name for stored in records.values()}
 
@@ -423,7 +430,7 @@ def test_held_out_images_are_a_footnote_of_the_variants_that_use_them(toy, auxil
     apart = toy.dataset(source="image_folder", val_folder="val", auxiliary=auxiliary)
     changed = plan.jobs[key].model_copy(update={"dataset": apart})
     plan = Plan(plan.grid, plan.rows, plan.jobs | {key: changed})
-    table = made(MAIN, boards(plan, {})[0], toy.methods)
+    table = made(MAIN_TABLE, boards(plan, {})[0], toy.methods)
     softmax, mine = column(table, "Method")
     assert softmax.notes == ()
     (note,) = mine.notes
@@ -443,7 +450,7 @@ def test_bad_images_are_a_footnote_of_the_variants_without_them(toy, bad, words)
     bad = {"hash": "0" * 64} | bad
     missing = toy.dataset(source="image_folder", sizes="any", bad_images=bad)
     jobs = {k: j.model_copy(update={"dataset": missing}) for k, j in plan.jobs.items()}
-    table = made(MAIN, boards(Plan(plan.grid, plan.rows, jobs), {})[0], toy.methods)
+    table = made(MAIN_TABLE, boards(Plan(plan.grid, plan.rows, jobs), {})[0], toy.methods)
     for cell in column(table, "Method"):
         assert any(note.startswith(words) for note in cell.notes)
 
@@ -463,7 +470,7 @@ def test_transductive_results_have_a_row_of_their_own(toy):
         record = toy.record(job, HITS, shifted=shifted("transductive", hits))
         records |= toy.stored(record)
     [board] = boards(plan, records)
-    table = made(SHIFTED, board, {}, records)
+    table = made(SHIFTED_TABLE, board, {}, records)
     assert table.names == 2
     assert [(row[0].text, row[1].text) for row in table.rows] == [
         ("Softmax", "nothing"),
@@ -485,7 +492,7 @@ def test_seeds_without_shifted_tests_are_missing(toy):
     tests = shifted("known_test_prior", (5, 1, 1, 1, 1, 1))
     records |= toy.stored(toy.record(plan.jobs[key], HITS, shifted=tests))
     [board] = boards(plan, records)
-    _, told = made(SHIFTED, board, {}, records).rows
+    _, told = made(SHIFTED_TABLE, board, {}, records).rows
     assert told[1].text == "class frequencies"
     value = told[2].value
     assert (value.mean, value.std, value.n, value.planned) == (50.0, None, 1, 2)

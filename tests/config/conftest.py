@@ -12,7 +12,7 @@ from tests.support.toy_project import DATASET, GRID, METHODS, RECIPE
 def registry(tmp_path, monkeypatch):
     path = tmp_path / "registry.json"
     path.write_text(json.dumps(METHODS))
-    monkeypatch.setattr(registry_module, "REGISTRY", path)
+    monkeypatch.setattr(registry_module, "REGISTRY_FILE", path)
     return registry_module.load_registry()
 
 

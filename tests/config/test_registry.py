@@ -109,7 +109,7 @@ def test_a_hyper_parameter_without_default_has_to_be_given():
 
 def test_missing_or_broken_registry(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "REGISTRY", tmp_path / "c.json")
+    monkeypatch.setattr(module, "REGISTRY_FILE", tmp_path / "c.json")
     assert problems(load_registry) == [("c.json", "", "unreadable")]
     (tmp_path / "c.json").write_text("{")
     assert problems(load_registry) == [("c.json", "", "unreadable")]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ltbench.config.errors import ConfigError
-from ltbench.config.registry import HPARAMS, load_registry
+from ltbench.config.registry import HPARAMS_FIELD, load_registry
 from ltbench.config.validation import validate
 from ltbench.launch.plan import read_registry
 from ltbench.methods.plugins import find_method, import_plugin, with_plugins
@@ -191,7 +191,7 @@ def test_hyper_parameters_of_all_types_are_filled_in_and_make_the_class(mine, va
     }
     assert json.loads(json.dumps(filled)) == filled
     assert info.validate_hparams(filled) == filled
-    made = validate(kind.HParams, filled, HPARAMS)
+    made = validate(kind.HParams, filled, HPARAMS_FIELD)
     assert isinstance(made, kind.HParams)
     assert made.model_dump(mode="json") == filled
 

@@ -7,7 +7,7 @@ import pytest
 from ltbench.analysis.result_set import boards
 from ltbench.core.types import NetworkCost
 from ltbench.report.page.headlines import as_text, headlines
-from ltbench.report.page.overview import ABSENT, BoardSummary
+from ltbench.report.page.overview import NOT_AVAILABLE, BoardSummary
 
 SOFTMAX = {"label": "Softmax", "method": "softmax"}
 A, B = ({"label": label, "method": label.lower()} for label in "AB")
@@ -106,4 +106,4 @@ def test_the_gain_in_the_overview_is_the_paired_difference(toy):
     assert (shown.mean, shown.n, shown.state) == (Fraction(20, 3), 1, "partial")
     assert shown.keys == of.over_softmax["A"].keys
     assert of.gain(softmax) is None
-    assert of.gain(b) is ABSENT
+    assert of.gain(b) is NOT_AVAILABLE

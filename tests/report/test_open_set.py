@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from ltbench.analysis.result_set import boards
 from ltbench.core.open_set import THRESHOLDS, f_measure
-from ltbench.report.board_tables import OPEN_SET
+from ltbench.report.board_tables import OPEN_SET_TABLE
 from ltbench.runs.record import OpenSetTest, Record
 from tests.support.tables import made
 
@@ -66,7 +66,7 @@ def test_a_table_where_records_have_one(toy, plan):
         record(toy, plan, "Mine", 1, None),
     )
     [board] = boards(plan, records)
-    table = made(OPEN_SET, board, toy.methods, records)
+    table = made(OPEN_SET_TABLE, board, toy.methods, records)
     assert table.titles == ("Method", "F at 0.1", "F at 0.3", "F at 0.5", "F at 0.7", "F at 0.9")
     softmax, mine = table.rows
     assert softmax[2].value.mean == pytest.approx(100 * f_measure(120, 300, 100))
@@ -83,7 +83,7 @@ def test_runs_on_other_images_of_the_same_name_are_never_averaged(toy, plan):
         record(toy, plan, "Mine", 0, open_set(right)),
     )
     [board] = boards(plan, records)
-    softmax, mine = made(OPEN_SET, board, toy.methods, records).rows
+    softmax, mine = made(OPEN_SET_TABLE, board, toy.methods, records).rows
     assert softmax[2].value.mean == mine[2].value.mean == 100 * f_measure(120, 300, 100)
     assert (softmax[2].value.n, softmax[2].value.state) == (1, "partial")
 
@@ -92,7 +92,7 @@ def test_no_table_without_records_of_this_open_set(toy, plan):
     for test in (None, open_set((1,) * 5, dataset="former")):
         records = toy.stored(record(toy, plan, "Softmax", 0, test))
         [board] = boards(plan, records)
-        assert made(OPEN_SET, board, toy.methods, records) is None
+        assert made(OPEN_SET_TABLE, board, toy.methods, records) is None
 
 
 def test_older_records_of_a_job_repeat_newer_ones(toy, plan):

@@ -16,7 +16,7 @@ import pytest
 from ltbench.analysis.findings import Finding
 from ltbench.config.overrides import parse_only
 from ltbench.config.registry import load_registry
-from ltbench.report.board_tables import MAIN
+from ltbench.report.board_tables import MAIN_TABLE
 from ltbench.report.context import BoardContext, Leaderboard
 from ltbench.report.page import document
 from ltbench.report.page.document import visible, write_page
@@ -402,7 +402,7 @@ def test_a_natural_profile_has_no_ua_and_ra(toy, tmp_path):
     assert titles.isdisjoint({"UA", "RA"})
     assert "Acc, UA, RA" not in page.read_text()
     assert "relative accuracy" not in " ".join(
-        MAIN.title(BoardContext(b, {}, {})) for b in of.boards
+        MAIN_TABLE.title(BoardContext(b, {}, {})) for b in of.boards
     )
 
 

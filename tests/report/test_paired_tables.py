@@ -5,7 +5,7 @@ import pytest
 from ltbench.analysis.pairwise import head_to_heads
 from ltbench.analysis.result_set import EMPTY, boards
 from ltbench.report.formats import csv_text, markdown
-from ltbench.report.paired_tables import BY_CLASS, PAIRED, Match, p_text
+from ltbench.report.paired_tables import BY_CLASS_TABLE, PAIRED_TABLE, Match, p_text
 from tests.support.made_records import with_confusion
 from tests.support.tables import made, texts
 
@@ -31,7 +31,7 @@ def board_of(toy, variants, hits):
 def test_each_variant_is_compared_with_both_baselines(toy):
     hits = {"Softmax": HITS, "BS": (40,) * 6, "Tuned": (41,) * 6}
     board, records = board_of(toy, [SOFTMAX, BALANCED, TUNED, LATER], hits)
-    table = made(PAIRED, board, toy.methods, records)
+    table = made(PAIRED_TABLE, board, toy.methods, records)
     assert table.titles == (
         *("Method", "Over Softmax", "Better than Softmax?", "p over Softmax"),
         *("Over BS", "Better than BS?", "p over BS"),
@@ -47,7 +47,7 @@ def test_each_variant_is_compared_with_both_baselines(toy):
 
 def test_a_difference_can_be_traced_to_both_variants_records(toy):
     board, records = board_of(toy, [SOFTMAX, LATER], {"Softmax": HITS, "Later": (40,) * 6})
-    table = made(PAIRED, board, toy.methods, records)
+    table = made(PAIRED_TABLE, board, toy.methods, records)
     value = table.rows[1][1].value
     assert value.keys == (*board.entries[1].keys, *board.entries[0].keys)
     assert (value.n, value.planned, value.state) == (2, 2, "complete")
@@ -61,12 +61,12 @@ def test_other_test_images_are_not_comparable(toy):
         moved = records[key].record.split.model_copy(update={"test_hash": "d" * 64})
         changed = records[key].record.model_copy(update={"split": moved})
         records |= toy.stored(changed)
-    assert texts(made(PAIRED, board, toy.methods, records))["Later"][0] == "not comparable"
+    assert texts(made(PAIRED_TABLE, board, toy.methods, records))["Later"][0] == "not comparable"
 
 
 def test_no_baseline_no_table(toy):
     board, records = board_of(toy, [TUNED, LATER], {})
-    assert made(PAIRED, board, toy.methods, records) is None
+    assert made(PAIRED_TABLE, board, toy.methods, records) is None
 
 
 def test_p_values_for_people():
@@ -83,7 +83,7 @@ def test_classes_of_a_comparison_have_their_names(toy, names):
     found = [with_confusion(toy.record(j, hits[j.label]), names) for j in plan.jobs.values()]
     rows = [(plan, row) for row in plan.rows]
     (match,) = head_to_heads(rows, toy.stored(*found), ("Later", "Softmax"))
-    table = BY_CLASS.build(Match(match, match.compare(), 3))
+    table = BY_CLASS_TABLE.build(Match(match, match.compare(), 3))
     classes = [row[0].text for row in table.rows]
     assert classes == (["eel", "fox", "ant"] if names else ["4", "5", "0"])
     assert [row[2].number for row in table.rows] == [10, 5, 200]

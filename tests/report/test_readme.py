@@ -9,8 +9,8 @@ from ltbench.cli import app
 from ltbench.config.registry import load_registry
 from ltbench.config.survey import survey_entries
 from ltbench.report.context import BoardContext, Leaderboard
-from ltbench.report.method_tables import METHODS as TABLE
-from ltbench.report.method_tables import SUMMARY, Methods
+from ltbench.report.method_tables import METHODS_TABLE as TABLE
+from ltbench.report.method_tables import SUMMARY_TABLE, Methods
 from ltbench.report.readme import (
     between_markers,
     methods_page,
@@ -21,7 +21,7 @@ from ltbench.runs.record import Passes
 from ltbench.runs.store import Loaded, RecordStore
 from tests.support.tables import made, said, texts
 
-METHODS = load_registry().methods
+METHODS_TABLE = load_registry().methods
 MARKERS = "".join(
     f"<!-- {name}:{end} -->\n" for name in ("evidence", "leaderboard") for end in ("begin", "end")
 )
@@ -30,19 +30,19 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_page_of_the_methods_is_up_to_date():
     recorded = published_methods(RecordStore(ROOT / "results" / "records").load())
-    page = methods_page(METHODS, recorded)
+    page = methods_page(METHODS_TABLE, recorded)
     assert (ROOT / "docs" / "methods.md").read_text() == page
-    assert page.count("```text\n") == len(METHODS)
+    assert page.count("```text\n") == len(METHODS_TABLE)
 
 
 def test_a_method_of_a_plugin_has_neither_link_nor_text():
-    own = METHODS["lws"].model_copy(update={"key": "mine", "family": "own", "title": "Mine"})
-    page = methods_page({**METHODS, "mine": own})
+    own = METHODS_TABLE["lws"].model_copy(update={"key": "mine", "family": "own", "title": "Mine"})
+    page = methods_page({**METHODS_TABLE, "mine": own})
     assert page.endswith("\n\n## Own\n\n### Mine\n\nKey `mine`\n")
 
 
 def test_the_page_of_the_methods_lists_the_survey():
-    page = methods_page(METHODS)
+    page = methods_page(METHODS_TABLE)
     entries = list(survey_entries())
     lines = [line.split("|") for line in page.splitlines() if line.startswith("|")]
     listed = [[cell.strip().replace("\\", "") for cell in line] for line in lines[-len(entries) :]]
@@ -56,7 +56,7 @@ def test_a_readme_is_refreshed_in_place_and_only_between_its_markers(tmp_path, t
     copy.write_text(f"before\n{MARKERS}after\n")
     plan = toy.plan([{"label": "Softmax", "method": "softmax"}])
     loaded = Loaded(toy.stored(*(toy.record(job, (1,) * 6) for job in plan.jobs.values())))
-    of = Leaderboard.of([plan], loaded, METHODS)
+    of = Leaderboard.of([plan], loaded, METHODS_TABLE)
     refresh_readme(copy, of)
     first = copy.read_text()
     assert first.startswith("before\n")
@@ -104,7 +104,7 @@ def test_the_summary_has_ten_rows_and_softmax(toy):
     jobs = plan.jobs.values()
     records = toy.stored(*(toy.record(job, hits[job.label]) for job in jobs))
     (board,) = boards(plan, records)
-    rows = list(texts(made(SUMMARY, board, METHODS, records)))
+    rows = list(texts(made(SUMMARY_TABLE, board, METHODS_TABLE, records)))
     assert rows == [*labels[:2:-1], "Softmax"]
 
 
@@ -129,7 +129,7 @@ def test_the_summary_is_sorted_by_accuracy_with_the_cost_of_all_stages(toy):
         found.append(record)
     records = toy.stored(*found)
     (board,) = boards(plan, records)
-    table = made(SUMMARY, board, METHODS, records)
+    table = made(SUMMARY_TABLE, board, METHODS_TABLE, records)
     assert list(texts(table)) == ["cRT", "Softmax"]
     assert [row[-2:] for row in texts(table).values()] == [
         ["1.3x", "1.00x"],  # a forward-only stage costs a third
@@ -145,8 +145,12 @@ def test_variants_without_all_seeds_are_below_those_that_have_them(toy):
     jobs = [job for job in plan.jobs.values() if (job.label, job.seed) != ("SADE", 1)]
     records = toy.stored(*(toy.record(job, hits[job.label]) for job in jobs))
     (board,) = boards(plan, records)
-    assert [*texts(made(SUMMARY, board, METHODS, records))] == ["RIDE", "Softmax", "SADE"]
-    leading = BoardContext(board, METHODS, records).leading(2)
+    assert [*texts(made(SUMMARY_TABLE, board, METHODS_TABLE, records))] == [
+        "RIDE",
+        "Softmax",
+        "SADE",
+    ]
+    leading = BoardContext(board, METHODS_TABLE, records).leading(2)
     assert [entry.variant.label for entry in leading] == ["RIDE", "Softmax"]
 
 
@@ -156,8 +160,8 @@ def cells(table, key):
 
 
 def test_the_table_of_methods_has_cost_paper_stages_and_status():
-    own = METHODS["lws"].model_copy(update={"key": "mine", "family": "own", "cost": None})
-    table = TABLE.build(Methods({**METHODS, "mine": own}, recorded={"sade", "mine"}))
+    own = METHODS_TABLE["lws"].model_copy(update={"key": "mine", "family": "own", "cost": None})
+    table = TABLE.build(Methods({**METHODS_TABLE, "mine": own}, recorded={"sade", "mine"}))
     softmax, sade, mine = (cells(table, key) for key in ("softmax", "sade", "mine"))
     assert (softmax["Extra parameters"], softmax["Forward FLOPs"]) == ("0", "1.00x")
     assert (softmax["Paper"], softmax["Venue"], softmax["Year"]) == ("\N{EN DASH}",) * 3

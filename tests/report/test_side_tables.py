@@ -6,11 +6,11 @@ from ltbench.analysis.result_set import EMPTY, boards
 from ltbench.analysis.training_cost import training_time
 from ltbench.config.planning import Plan
 from ltbench.core.types import NetworkCost, Stage
-from ltbench.report.board_tables import CALIBRATION, MAIN
+from ltbench.report.board_tables import CALIBRATION_TABLE, MAIN_TABLE
 from ltbench.report.context import OWN_READING
-from ltbench.report.cost_table import COST
+from ltbench.report.cost_table import COST_TABLE
 from ltbench.report.method_tables import Methods
-from ltbench.report.metric_loss_table import METRIC_LOSSES
+from ltbench.report.metric_loss_table import METRIC_LOSSES_TABLE
 from ltbench.report.tables import recipe_tables
 from ltbench.runs.record import Calibration
 from tests.support.tables import made, said, texts
@@ -40,7 +40,7 @@ def test_calibration_is_the_records_and_the_lowest_error_is_best(toy):
             test = record.test.model_copy(update=found)
             stored.append(record.model_copy(update={"test": test}))
     records = toy.stored(*stored)
-    table = made(CALIBRATION, boards(plan, records)[0], toy.methods, records)
+    table = made(CALIBRATION_TABLE, boards(plan, records)[0], toy.methods, records)
     assert texts(table) == {
         "Softmax": ["47.0 ± 0.0", "25.0 ± 0.0", "70.0 ± 0.0", EMPTY, EMPTY],
         "cRT": ["47.0 ± 0.0", "12.5 ± 0.0", "50.0 ± 0.0", "12.5 ± 0.0", "25.0 ± 0.0"],
@@ -53,8 +53,8 @@ def test_calibration_is_the_records_and_the_lowest_error_is_best(toy):
 def test_a_reading_of_ours_says_so(toy):
     board = boards(toy.plan([SOFTMAX, CRT], splits=("longtailed",)), {})[0]
     reading = toy.methods["crt"].model_copy(update={"own_reading": True})
-    assert OWN_READING not in made(MAIN, board, toy.methods).notes
-    table = made(MAIN, board, {**toy.methods, "crt": reading})
+    assert OWN_READING not in made(MAIN_TABLE, board, toy.methods).notes
+    table = made(MAIN_TABLE, board, {**toy.methods, "crt": reading})
     assert [OWN_READING in row[0].footnotes for row in table.rows] == [False, True]
     status = Methods(toy.methods).status
     assert status(reading) == f"{status(toy.methods['crt'])}, our reading"
@@ -89,7 +89,7 @@ def test_cost_includes_init_jobs(toy, costly):
         # nothing there trains
         "tau_norm": toy.methods["tau_norm"].model_copy(update={"cost": None}),
     }
-    table = made(COST, boards(plan, records)[0], methods, records)
+    table = made(COST_TABLE, boards(plan, records)[0], methods, records)
     partial = "{} (1/2 seeds)".format
     assert texts(table) == {
         "Softmax": ["1", "1.0x", "1.0x", "300", "1,000", "1.00x"],
@@ -109,7 +109,7 @@ def test_cost_includes_init_jobs(toy, costly):
 def test_a_network_that_the_registry_lacks_counts_as_that_of_softmax(toy, costly, unknown):
     plan, records = costly
     methods = toy.methods | {"crt": toy.methods["crt"].model_copy(update=unknown)}
-    assert texts(made(COST, boards(plan, records)[0], methods, records))["cRT"][2] == "~2.0x"
+    assert texts(made(COST_TABLE, boards(plan, records)[0], methods, records))["cRT"][2] == "~2.0x"
 
 
 def test_costs_are_of_the_backbone_of_the_board(toy, costly):
@@ -121,10 +121,10 @@ def test_costs_are_of_the_backbone_of_the_board(toy, costly):
         )
         for key, cost in (("softmax", 50.0), ("crt", 75.0))
     }
-    table = made(COST, board, toy.methods | on_board, records)
+    table = made(COST_TABLE, board, toy.methods | on_board, records)
     assert texts(table)["cRT"][5] == "1.50x"
     assert f"Both are of {backbone} with" in table.caption
-    assert "Both are of resnet32 with" in made(COST, board, toy.methods, records).caption
+    assert "Both are of resnet32 with" in made(COST_TABLE, board, toy.methods, records).caption
 
 
 def test_no_cost_is_known_without_the_record_of_an_init_job(toy, costly):
@@ -134,7 +134,7 @@ def test_no_cost_is_known_without_the_record_of_an_init_job(toy, costly):
     assert training_time(board.entries[1], records) is not None
     lacking = {key: found for key, found in records.items() if key != init_job}
     assert training_time(board.entries[1], lacking) is None
-    assert texts(made(COST, board, toy.methods, lacking))["cRT"][:2] == ["n/a", EMPTY]
+    assert texts(made(COST_TABLE, board, toy.methods, lacking))["cRT"][:2] == ["n/a", EMPTY]
 
 
 def test_other_hardware_is_marked(toy, costly):
@@ -142,7 +142,7 @@ def test_other_hardware_is_marked(toy, costly):
     key = toy.key_of(plan, "cRT", 0)
     where = records[key].record.environment.model_copy(update={"hardware": "GPU"})
     records |= toy.stored(records[key].record.model_copy(update={"environment": where}))
-    row = texts(made(COST, boards(plan, records)[0], toy.methods, records))["cRT"]
+    row = texts(made(COST_TABLE, boards(plan, records)[0], toy.methods, records))["cRT"]
     assert (row[1], row[-1]) == ("~1.5x", "CPU; GPU")
 
 
@@ -152,7 +152,7 @@ def test_memory_of_a_gpu_is_marked_and_never_averaged_with_a_hosts(toy, costly):
         key = toy.key_of(plan, "Softmax", seed)
         cost = records[key].record.cost.model_copy(update={"memory": "gpu"})
         records |= toy.stored(records[key].record.model_copy(update={"cost": cost}))
-        table = made(COST, boards(plan, records)[0], toy.methods, records)
+        table = made(COST_TABLE, boards(plan, records)[0], toy.methods, records)
         cells = dict(zip(table.titles[1:], texts(table)["Softmax"], strict=True))
         assert cells["Peak memory, MB"] == shown
         assert cells["Images per second"] == ("455 (1/2 seeds)" if seed == 0 else "455")
@@ -171,7 +171,7 @@ def test_the_time_of_a_cpu_is_the_share_of_training_in_that_of_its_processes(
         key = toy.key_of(plan, "cRT", seed)
         cost = records[key].record.cost.model_copy(update=measured)
         records |= toy.stored(records[key].record.model_copy(update={"cost": cost}))
-    row = texts(made(COST, boards(plan, records)[0], toy.methods, records))["cRT"]
+    row = texts(made(COST_TABLE, boards(plan, records)[0], toy.methods, records))["cRT"]
     assert row[:2] == hours
 
 
@@ -181,7 +181,7 @@ def test_the_time_of_gpus_is_that_of_all_devices(toy, costly):
         key = toy.key_of(plan, "cRT", seed)
         cost = records[key].record.cost.model_copy(update={"memory": "gpu", "devices": 2})
         records |= toy.stored(records[key].record.model_copy(update={"cost": cost}))
-    assert texts(made(COST, boards(plan, records)[0], toy.methods, records))["cRT"][0] == "2"
+    assert texts(made(COST_TABLE, boards(plan, records)[0], toy.methods, records))["cRT"][0] == "2"
 
 
 def test_recipes_stand_side_by_side(toy):
@@ -221,7 +221,7 @@ def test_metric_losses_are_those_of_all_own_jobs(toy):
             record = record.model_copy(update={"training": active})
         stored.append(record)
     records = toy.stored(*stored)
-    table = made(METRIC_LOSSES, boards(plan, records)[0], toy.methods, records)
+    table = made(METRIC_LOSSES_TABLE, boards(plan, records)[0], toy.methods, records)
     assert [said(table, row) for row in table.rows] == [
         ["Softmax", "intra", "25.0 ± 0.0"],
         ["cRT", "intra", "75.0 (1/2 seeds)"],
@@ -233,4 +233,4 @@ def test_metric_losses_are_those_of_all_own_jobs(toy):
 def test_there_is_no_table_of_metric_losses_without_one(toy):
     plan = toy.plan([SOFTMAX], splits=("longtailed",))
     records = toy.stored(*(toy.record(job, HITS) for job in plan.jobs.values()))
-    assert made(METRIC_LOSSES, boards(plan, records)[0], toy.methods, records) is None
+    assert made(METRIC_LOSSES_TABLE, boards(plan, records)[0], toy.methods, records) is None

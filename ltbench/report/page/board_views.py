@@ -13,8 +13,8 @@ from ltbench.report.context import LABEL, BoardContext
 from ltbench.report.page.cells import View, view_of
 from ltbench.report.page.confusion import Confusion, confusion_of
 from ltbench.report.page.headlines import Headline, headlines
-from ltbench.report.page.overview import OVERVIEW, BoardSummary
-from ltbench.report.summary_tables import AD_HOC
+from ltbench.report.page.overview import OVERVIEW_TABLE, BoardSummary
+from ltbench.report.summary_tables import AD_HOC_TABLE
 from ltbench.report.table import ORDINAL, PERCENT, Column, Table, TableSpec, build
 from ltbench.report.tables import BOARD_TABLES
 from ltbench.runs.store import Stored
@@ -121,9 +121,13 @@ def _views(of: BoardSummary, plan: Plan) -> list[View]:
         for record in ad_hoc_records(plan, of.records)
         if (record.job.dataset.id, record.job.recipe_name) == names
     ]
-    tables = [*build([OVERVIEW], of), *build(BOARD_TABLES, of), *build([AD_HOC], ad_hoc)]
+    tables = [
+        *build([OVERVIEW_TABLE], of),
+        *build(BOARD_TABLES, of),
+        *build([AD_HOC_TABLE], ad_hoc),
+    ]
     views = [_view(table, of) for table in tables]
-    return [*views, *(_view(t, of, _links(of.records)) for t in build([EVIDENCE], of))]
+    return [*views, *(_view(t, of, _links(of.records)) for t in build([EVIDENCE_TABLE], of))]
 
 
 def _view(table: Table, of: BoardSummary, links: Mapping[str, str] | None = None) -> View:
@@ -156,7 +160,7 @@ def _runs(of: BoardContext) -> list[tuple[VariantResult, Stored]]:
     return [(e, of.records[key]) for e in of.entries for key in e.values["acc"].keys]
 
 
-EVIDENCE = TableSpec[BoardContext, tuple[VariantResult, Stored]](
+EVIDENCE_TABLE = TableSpec[BoardContext, tuple[VariantResult, Stored]](
     name="evidence",
     title=lambda of: f"{of.board.title}: evidence",
     caption=lambda _: (

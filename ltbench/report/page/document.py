@@ -26,9 +26,15 @@ from ltbench.report.families import FAMILIES, family_of, listed_method
 from ltbench.report.figures import Figure
 from ltbench.report.page.board_views import board_view
 from ltbench.report.page.cells import view_of
-from ltbench.report.page.methods import COLUMNS, method_sections
+from ltbench.report.page.methods import REPEATED_COLUMNS, method_sections
 from ltbench.report.page.overview import shape
-from ltbench.report.summary_tables import FINDINGS, PROBLEMS, RANKS, TALLY, findings_tally
+from ltbench.report.summary_tables import (
+    FINDINGS_TABLE,
+    PROBLEMS_TABLE,
+    RANKS_TABLE,
+    TALLY,
+    findings_tally,
+)
 from ltbench.report.table import PERCENT, build
 from ltbench.report.tables import recipe_tables
 
@@ -55,11 +61,14 @@ def write_page(
     """
     records = of.loaded.records
     boards = [board_view(b, plan, of.methods, records) for plan, found in of.grids for b in found]
-    findings = build([FINDINGS], of)
-    across = [*build([RANKS], of), *(t for _, found in of.grids for t in recipe_tables(found))]
+    findings = build([FINDINGS_TABLE], of)
+    across = [
+        *build([RANKS_TABLE], of),
+        *(t for _, found in of.grids for t in recipe_tables(found)),
+    ]
     finished = [stored.record.environment.finished for stored in records.values()]
     titles = {title for board in boards for title in board.overview.table.titles}
-    columns = [title for title in COLUMNS if title in titles]
+    columns = [title for title in REPEATED_COLUMNS if title in titles]
     html = (
         _environment(of)
         .get_template("index.html")
@@ -75,7 +84,7 @@ def write_page(
             tally=findings_tally(of),
             tally_styles=TALLY,
             across=[view_of(table, table.title) for table in across],
-            problems=[view_of(table, table.title) for table in build([PROBLEMS], of)],
+            problems=[view_of(table, table.title) for table in build([PROBLEMS_TABLE], of)],
             families=FAMILIES.values(),
             columns=columns,
             unfolded=UNFOLDED,

@@ -19,7 +19,7 @@ Comparisons = Mapping[str, Comparison]
 MAX_NAMED = 3
 """Variants that a sentence names."""
 
-TESTED = "a paired test"
+PAIRED_TEST = "a paired test"
 ONE_SEED = "With one seed, these tests are about these trained networks alone."
 
 
@@ -44,7 +44,7 @@ def headlines(of: BoardSummary) -> list[Headline]:
     if all(comparison.verdict == "not significant" for comparison in every):
         best = "the most accurate variant"
         others = f"softmax or from {best}" if with_softmax else best
-        text = f"No significant differences: no variant differs from {others} by {TESTED}."
+        text = f"No significant differences: no variant differs from {others} by {PAIRED_TEST}."
         return [(text,), *caveat, _highest(of)]
     highest = _highest(of, *_versus_best(of, with_best))
     return [
@@ -72,7 +72,7 @@ def _versus_softmax(of: BoardSummary, comparisons: Comparisons) -> list[Headline
     better, worse, not_significant = (
         _with(of, comparisons, verdict) for verdict in ("better", "worse", "not significant")
     )
-    parts: list[str | VariantResult] = [f"By {TESTED} on the same test images, "]
+    parts: list[str | VariantResult] = [f"By {PAIRED_TEST} on the same test images, "]
     parts += (
         ["better than softmax: ", *_named(better)]
         if better
@@ -89,9 +89,12 @@ def _versus_best(of: BoardSummary, comparisons: Comparisons) -> Headline:
     """Return the clause on variants that differ from the most accurate."""
     not_significant = _with(of, comparisons, "not significant")
     if not_significant:
-        return (f"; not significantly different from it by {TESTED}: ", *_named(not_significant))
+        return (
+            f"; not significantly different from it by {PAIRED_TEST}: ",
+            *_named(not_significant),
+        )
     all_compared = len(comparisons) == len(of.ranked) - 1
-    return (f"; every other variant is less accurate by {TESTED}",) if all_compared else ()
+    return (f"; every other variant is less accurate by {PAIRED_TEST}",) if all_compared else ()
 
 
 def _with(

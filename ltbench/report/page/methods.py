@@ -22,12 +22,12 @@ from ltbench.runs.store import Stored
 CURVE_POINTS = 60
 """Points of a curve; with more classes, neighbors in frequency are averaged."""
 
-COLUMNS = ("Acc", "Gain", "RA", "Many", "Medium", "Few")
+REPEATED_COLUMNS = ("Acc", "Gain", "RA", "Many", "Medium", "Few")
 """Columns of the overview that a method's section repeats, if a board has them."""
 
 
 @dataclass(frozen=True)
-class HParams:
+class ShownHParam:
     """A hyper-parameter of a method."""
 
     name: str
@@ -75,7 +75,7 @@ class MethodSection:
     family: Family
     info: MethodInfo | None
     definition: str
-    hparams: tuple[HParams, ...]
+    hparams: tuple[ShownHParam, ...]
     rows: tuple[MethodRow, ...]
     command: str
     curves: tuple[Curve, ...]
@@ -137,10 +137,10 @@ def _command(key: str, used: Sequence[tuple[BoardView, VariantResult]]) -> str:
     return f"ltbench run --grid {grid} --only {shlex.quote(f'variant={names}')}"
 
 
-def _hparams(info: MethodInfo) -> tuple[HParams, ...]:
+def _hparams(info: MethodInfo) -> tuple[ShownHParam, ...]:
     schemas: dict[str, dict[str, object]] = info.hparams.get("properties", {})
     return tuple(
-        HParams(
+        ShownHParam(
             name=name,
             default=json.dumps(schema["default"]) if "default" in schema else "",
             meaning=str(schema.get("description", "")),

@@ -20,7 +20,7 @@ from ltbench.report.table import COUNT, ORDINAL, POINTS, TIMES, Cell, Column, Ta
 HEIGHT = 12
 """Height of a shape, from 0 to 100 %."""
 
-ABSENT = Estimate(state="not available")
+NOT_AVAILABLE = Estimate(state="not available")
 
 
 class BoardSummary(BoardContext):
@@ -58,7 +58,7 @@ class BoardSummary(BoardContext):
         """Return the accuracy gain over softmax in points, over common seeds."""
         comparison = self.over_softmax.get(entry.variant.label)
         if comparison is None:
-            return None if entry is self.softmax else ABSENT
+            return None if entry is self.softmax else NOT_AVAILABLE
         return replace(difference(comparison, len(self.board.seeds)), interval=None)
 
     def verdict(self, entry: VariantResult) -> str | None:
@@ -69,7 +69,7 @@ class BoardSummary(BoardContext):
     def cost(self, entry: VariantResult) -> Cell:
         """Return the training FLOPs of a variant relative to softmax."""
         cost = self.costs.get(entry.variant.label)
-        return Cell(ABSENT) if cost is None else Cell(cost.ratio, about=not cost.known)
+        return Cell(NOT_AVAILABLE) if cost is None else Cell(cost.ratio, about=not cost.known)
 
 
 def _columns(of: BoardSummary) -> list[Column[VariantResult]]:
@@ -124,7 +124,7 @@ def _columns(of: BoardSummary) -> list[Column[VariantResult]]:
     ]
 
 
-OVERVIEW = TableSpec(
+OVERVIEW_TABLE = TableSpec(
     name="overview",
     title=lambda of: of.board.title,
     caption=lambda of: of.rule,
