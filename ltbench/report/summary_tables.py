@@ -10,7 +10,7 @@ from ltbench.analysis.metrics import Metric, metrics_in
 from ltbench.analysis.result_set import Estimate, ResultSet, VariantResult, bad_images_note
 from ltbench.core.exact import fixed, significant
 from ltbench.report.context import BoardContext, Leaderboard, metric_column
-from ltbench.report.table import PERCENT, RANK, Cell, Column, TableSpec
+from ltbench.report.table import ORDINAL, PERCENT, RANK, Cell, Column, TableSpec
 from ltbench.runs.record import Record
 from ltbench.runs.store import BadRecord, Stored
 
@@ -128,12 +128,21 @@ RECORDS_TABLE: TableSpec[BoardContext, tuple[VariantResult, Stored]] = TableSpec
     name="records",
     title=lambda of: f"{of.board.title}: records",
     caption=lambda _: (
-        "The record files behind the numbers, in the folder of published records or of runs."
+        "The records behind the numbers, in the folder of published records or of runs; the end of "
+        "a name is the job's key, a hash of all settings that can change its numbers."
     ),
     columns=lambda _: [
         Column("Method", lambda row: row[0].variant.label, names=True),
         Column("Split", lambda row: row[1].record.job.split, names=True),
-        Column("Seed", lambda row: str(row[1].record.job.seed), names=True),
+        Column("Seed", lambda row: row[1].record.job.seed, ORDINAL, "lowest"),
+        Column("Acc", lambda row: _accuracy(row[1].record), PERCENT, "highest"),
+        Column("Version", lambda row: f"v{row[1].record.job.version}"),
+        Column("Date", lambda row: row[1].record.environment.finished.date().isoformat()),
+        Column(
+            "Hardware",
+            lambda row: row[1].record.environment.hardware,
+            if_constant="Hardware: {}.",
+        ),
         Column("Store", lambda row: row[1].provenance),
         Column("Record", lambda row: row[1].name),
     ],

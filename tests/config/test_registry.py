@@ -133,7 +133,7 @@ def test_planning_imports_no_torch():
 
 def test_every_method_of_the_package_has_a_usable_schema():
     registry = load_registry()
-    entries = json.loads(module.REGISTRY.read_text())
+    entries = json.loads(module.REGISTRY_FILE.read_text())
     assert list(registry) == list(entries)
     for info in registry.methods.values():
         checked = info.validate_hparams({})

@@ -3,19 +3,17 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 
-from ltbench.analysis.result_set import EstimateState, ResultSet, VariantResult, ad_hoc_records
+from ltbench.analysis.result_set import EstimateState, ResultSet, ad_hoc_records
 from ltbench.config.planning import Plan
 from ltbench.config.registry import MethodInfo
-from ltbench.report.context import LABEL, BoardContext
 from ltbench.report.page.cells import View, view_of
 from ltbench.report.page.confusion import Confusion, confusion_of
 from ltbench.report.page.headlines import Headline, headlines
 from ltbench.report.page.overview import OVERVIEW_TABLE, BoardSummary
-from ltbench.report.summary_tables import AD_HOC_TABLE
-from ltbench.report.table import ORDINAL, PERCENT, Column, Table, TableSpec, build
+from ltbench.report.summary_tables import AD_HOC_TABLE, RECORDS_TABLE
+from ltbench.report.table import Table, build
 from ltbench.report.tables import BOARD_TABLES
 from ltbench.runs.store import Stored
 
@@ -127,7 +125,7 @@ def _views(of: BoardSummary, plan: Plan) -> list[View]:
         *build([AD_HOC_TABLE], ad_hoc),
     ]
     views = [_view(table, of) for table in tables]
-    return [*views, *(_view(t, of, _links(of.records)) for t in build([EVIDENCE_TABLE], of))]
+    return [*views, *(_view(t, of, _links(of.records)) for t in build([RECORDS_TABLE], of))]
 
 
 def _view(table: Table, of: BoardSummary, links: Mapping[str, str] | None = None) -> View:
@@ -155,42 +153,10 @@ def _protocol(board: ResultSet, records: Mapping[str, Stored]) -> tuple[str, ...
     return tuple(settings)
 
 
-def _runs(of: BoardContext) -> list[tuple[VariantResult, Stored]]:
-    """Return the records behind the accuracies."""
-    return [(e, of.records[key]) for e in of.entries for key in e.values["acc"].keys]
-
-
-EVIDENCE_TABLE = TableSpec[BoardContext, tuple[VariantResult, Stored]](
-    name="evidence",
-    title=lambda of: f"{of.board.title}: evidence",
-    caption=lambda _: (
-        "The record of every run. Its key is a hash of all settings that can change the number."
-    ),
-    columns=lambda _: [
-        Column(LABEL.title, lambda run: run[0].variant.label, names=True),
-        Column("Seed", lambda run: run[1].record.job.seed, ORDINAL, "lowest"),
-        Column(
-            "Acc", lambda run: 100 * (run[1].record.accuracy or Fraction(0)), PERCENT, "highest"
-        ),
-        Column("Version", lambda run: f"v{run[1].record.job.version}"),
-        Column("Date", lambda run: run[1].record.environment.finished.date().isoformat()),
-        Column(
-            "Hardware",
-            lambda run: run[1].record.environment.hardware,
-            if_constant="Hardware: {}.",
-        ),
-        Column("Split", lambda run: run[1].record.split.train_hash[:6]),
-        Column("Store", lambda run: run[1].provenance),
-        Column("Record", lambda run: run[1].record.key),
-    ],
-    rows=_runs,
-)
-
-
 def _links(records: Mapping[str, Stored]) -> dict[str, str]:
-    """Return URLs of published records by key, relative to `results/leaderboard`."""
+    """Return URLs of published records by name, relative to `results/leaderboard`."""
     return {
-        key: f"../records/{stored.name}"
-        for key, stored in records.items()
+        stored.name: f"../records/{stored.name}"
+        for stored in records.values()
         if stored.provenance == "published"
     }
