@@ -289,9 +289,13 @@ class _Builder:
             self._metrics[key] = metric_values(self.records[key].record)
         return self._metrics[key]
 
+    def _has_failed(self, key: str) -> bool:
+        """Return whether a job's last attempt failed and it has no record."""
+        return key in self.failed and key not in self.records
+
     def _value(self, keys: tuple[str, ...], name: str) -> Estimate:
         recorded = tuple(key for key in keys if key in self.records)
-        failed = sum(key in self.failed for key in keys if key not in self.records)
+        failed = sum(map(self._has_failed, keys))
         planned = len(keys)
         if not recorded:
             stale = any(coordinates(self.plan.jobs[key]) in self.older for key in keys)
@@ -345,7 +349,7 @@ class _Builder:
         n = len(complete)
         state: EstimateState = "complete" if n == planned else "partial"
         used = tuple(dict.fromkeys(key for keys in complete.values() for key in keys))
-        failed = sum(any(key in self.failed for key in keys) for keys in runs.values())
+        failed = sum(any(map(self._has_failed, keys)) for keys in runs.values())
         seeds = Estimate(n=n, planned=planned, state=state, failed=failed, keys=used)
         upper = 1 if mean(a_v) >= mean(a_b) else 2
         return *_in_percent(result, seeds), tuple(keys[upper] for keys in complete.values())

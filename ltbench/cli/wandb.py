@@ -51,7 +51,7 @@ def wandb_pull(
     plan = inputs.plan(grid)
     loaded = folders.read().records
     records = {key: loaded[key].record for key in plan.jobs if key in loaded}
-    runs = pull_runs(plan.grid.name, entity)
+    runs = pull_runs(plan.jobs, entity)
     differences = disagreements(runs, records)
     both = sum(run.key in records for run in runs)
     print_text(f"{len(runs)} runs on the server, {len(records)} records here, {both} in both.")

@@ -1,7 +1,7 @@
 """Comparison of the server's runs with the records."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,7 @@ from ltbench.tracking.wandb import data_hashes, logged_in, project, summary_metr
 TIMEOUT = 20
 """Seconds to wait for the server."""
 
-PAGE_SIZE = 200
-"""Runs per request."""
+RUNS_PER_REQUEST = 200
 
 
 @dataclass(frozen=True)
@@ -25,11 +24,13 @@ class MirroredRun:
     summary: Mapping[str, Any]
 
 
-def pull_runs(group: str, entity: str | None = None, timeout: int = TIMEOUT) -> list[MirroredRun]:
-    """Return the runs of a group, without their histories.
+def pull_runs(
+    keys: Iterable[str], entity: str | None = None, timeout: int = TIMEOUT
+) -> list[MirroredRun]:
+    """Return the runs of jobs, without their histories.
 
     Args:
-        group: name of the grid.
+        keys: of the jobs, whichever grid trained them.
         entity: user or team that owns the project; None for the user's default.
         timeout: seconds to wait for the server.
 
@@ -42,13 +43,21 @@ def pull_runs(group: str, entity: str | None = None, timeout: int = TIMEOUT) -> 
     if not logged_in():
         raise PermissionError("not logged in to Weights & Biases (`wandb login`)")
     path = project() if entity is None else f"{entity}/{project()}"
+    ids = list(keys)
+    firsts = range(0, len(ids), RUNS_PER_REQUEST)
     try:
         api = wandb.Api(timeout=timeout)
-        runs = api.runs(path, filters={"group": group}, per_page=PAGE_SIZE)
-        return [MirroredRun(r.id, r.state, dict(r.config), dict(r.summary)) for r in runs]
+        batches = (ids[first : first + RUNS_PER_REQUEST] for first in firsts)
+        return [run for batch in batches for run in _runs(api, path, batch)]
     except Exception as error:  # the package's errors have no common base class
         reason = f"{type(error).__name__}: {error}"
         raise ConnectionError(f"Weights & Biases, reading {path}: {reason}") from error
+
+
+def _runs(api: Any, path: str, ids: Sequence[str]) -> list[MirroredRun]:
+    """Return the runs of a project with these ids; filters call the id `name`."""
+    runs = api.runs(path, filters={"name": {"$in": ids}}, per_page=RUNS_PER_REQUEST)
+    return [MirroredRun(run.id, run.state, dict(run.config), dict(run.summary)) for run in runs]
 
 
 def disagreements(
@@ -57,7 +66,7 @@ def disagreements(
     """Return the disagreements of runs and records, by key.
 
     Args:
-        runs: of a group.
+        runs: of the jobs of a grid.
         records: of the same grid by key.
     """
     differences = {run.key: _compare(run, records.get(run.key)) for run in runs}

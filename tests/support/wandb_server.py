@@ -89,8 +89,9 @@ class Handler(BaseHTTPRequestHandler):
         elif "query ArtifactType" in query:
             data["project"] = {"artifact": None}
         elif "project(" in query:
-            group = json.loads(variables.get("filters") or "{}").get("group")
-            found = [run for run in self.server.runs if run["group"] == group]
+            filters = json.loads(variables.get("filters") or "{}")
+            ids = filters.get("name", {}).get("$in", [])
+            found = [run for run in self.server.runs if run["name"] in ids]
             edges = [{"node": self._node(run), "cursor": run["name"]} for run in found]
             page = {"endCursor": None, "hasNextPage": False}
             runs = {"edges": edges, "pageInfo": page, "totalCount": len(found)}

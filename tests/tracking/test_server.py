@@ -6,6 +6,7 @@ import pytest
 import wandb
 
 from ltbench.runs.run_dir import RunDirectory
+from ltbench.tracking import pull
 from ltbench.tracking import wandb as tracking
 from ltbench.tracking.offline import sync, unsynced_runs
 from ltbench.tracking.pull import MirroredRun, disagreements, pull_runs
@@ -34,16 +35,22 @@ def mirrored(record, **changes):
     return values | changes
 
 
-def test_runs_of_a_group_are_read_back(monkeypatch):
-    record, other = make_record(make_job()), make_record(make_job(seed=2))
-    runs = [mirrored(record), mirrored(other, group="another")]
+def test_runs_of_jobs_are_read_back_whichever_grid_trained_them(monkeypatch):
+    records = [make_record(make_job(seed=seed)) for seed in (1, 2, 3)]
+    here, other, unknown = records
+    runs = [mirrored(here), mirrored(other, group="another"), mirrored(unknown)]
+    monkeypatch.setattr(pull, "RUNS_PER_REQUEST", 1)
     with serving(runs) as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        (run,) = pull_runs("quickstart", timeout=10)
-        assert pull_runs("nothing", "team", timeout=10) == []
-    assert (run.key, run.state) == (record.key, "finished")
-    assert disagreements([run], {record.key: record, other.key: other}) == {}
+        found = pull_runs([here.key, other.key], timeout=10)
+        assert pull_runs(["nothing"], "team", timeout=10) == []
+    assert [(run.key, run.state) for run in found] == [
+        (here.key, "finished"),
+        (other.key, "finished"),
+    ]
+    assert disagreements(found, {record.key: record for record in records}) == {}
     assert [asked["entity"] for query, asked in server.asked if "Runs" in query] == [
+        "someone",
         "someone",
         "team",
     ]
@@ -56,7 +63,7 @@ def test_a_server_that_does_not_answer_is_an_error_soon(monkeypatch, fault, at):
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         began = time.monotonic()
         with pytest.raises(ConnectionError, match="Weights & Biases, reading ltbench"):
-            pull_runs("quickstart", timeout=1)
+            pull_runs(["key"], timeout=1)
         assert time.monotonic() - began < 60
 
 
@@ -65,7 +72,7 @@ def test_without_an_account_no_request_is_sent(monkeypatch):
     with serving() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         with pytest.raises(PermissionError, match="not logged in"):
-            pull_runs("quickstart")
+            pull_runs(["key"])
     assert server.asked == []
 
 
