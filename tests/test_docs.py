@@ -154,9 +154,10 @@ FIGURES = {
         (FAST, "BCL, cosines times 10", "acc", [0]),
         (FAST, "BCL", "acc", [0]),
     ],
-    r"RIDE has (\S+) instead of (\S+), SHIKE (\S+) instead of (\S+)\.": [
+    r"SADE has (\S+) instead of (\S+), RIDE (\S+) instead of (\S+), BCL (\S+) instead of (\S+) "
+    r"and SHIKE (\S+) instead of (\S+)\.": [
         (FAST_2K, f"{label}{changed}", "acc", [0])
-        for label in ("RIDE", "SHIKE")
+        for label in ("SADE", "RIDE", "BCL", "SHIKE")
         for changed in (", cosines times 10", "")
     ],
     r"it has (\S+) % of its training images right, but (\S+) % of the test images, "
