@@ -59,6 +59,8 @@ class RunDisplay:
         self.failures = 0
         self.first_start: float | None = None
         self.last_line: dict[str, float] = {}
+        self.last_epoch: dict[str, float] = {}
+        self.measured_from: dict[str, tuple[float, float]] = {}  # epoch and time, by key
         self.live = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -85,14 +87,17 @@ class RunDisplay:
         epochs = job.stage_recipe.epochs if job.stage_recipe else None
         self.tasks[job.key] = self.live.add_task(escape(job.title), total=epochs, note="")
         self.last_line[job.key] = time.monotonic()
+        self.last_epoch.pop(job.key, None)
+        self.measured_from.pop(job.key, None)
         self._event("start", job)
 
     def progress(self, job: Job, state: Mapping[str, float]) -> None:
         """Show the epoch, epochs and images_per_second of a job."""
         epoch, epochs = state["epoch"], state["epochs"]
         note = "testing" if epoch == epochs else f"{state['images_per_second']:,.0f} images/s"
-        whole = self.seconds[job.key]
-        self.left[job.key] = None if whole is None else whole * (1 - epoch / epochs)
+        if self.last_epoch.get(job.key) != epoch:
+            self.last_epoch[job.key] = epoch
+            self.left[job.key] = self._seconds_of(job, epoch, epochs)
         self.live.update(self.tasks[job.key], completed=epoch, note=note)
         self._overall()
         if time.monotonic() - self.last_line[job.key] >= LINE_EVERY:
@@ -167,6 +172,15 @@ class RunDisplay:
         if estimate is None and ended and self.first_start is not None:
             return (time.monotonic() - self.first_start) / ended * len(self.left)
         return estimate
+
+    def _seconds_of(self, job: Job, epoch: float, epochs: float) -> float | None:
+        """Return the time that a job has left: measured after an epoch, before estimated."""
+        now = time.monotonic()
+        first, since = self.measured_from.setdefault(job.key, (epoch, now))
+        if epoch > first:
+            return (now - since) / (epoch - first) * (epochs - epoch)
+        whole = self.seconds[job.key]
+        return None if whole is None else whole * (1 - epoch / epochs)
 
     def _event(self, event: str, job: Job, details: str = "") -> None:
         """Print a line unless the live table shows the same."""

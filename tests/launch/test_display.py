@@ -70,6 +70,20 @@ def test_time_left_takes_progress_and_slots_into_account(jobs, clock):
     assert lines()[-1].endswith(": 3/3, 0 s left")
 
 
+def test_time_left_of_a_running_job_is_measured_by_its_epochs(jobs, clock):
+    display, lines = shown(jobs[:1], (40.0,))
+    display.started(jobs[0])
+    for clock[0], epoch in ((20.0, 0), (140.0, 1), (200.0, 1)):
+        display.progress(jobs[0], state(epoch))
+    assert lines()[-1].endswith("epoch 1/40, 1,234 images/s; 0/1, 78 min left")
+    display.retrying(jobs[0], "Ended")
+    display.started(jobs[0])
+    display.progress(jobs[0], state(30))  # after a resume, nothing is measured yet
+    clock[0] += 120.0
+    display.progress(jobs[0], state(31))
+    assert lines()[-1].endswith("0/1, 18 min left")
+
+
 def test_without_an_estimate_the_mean_duration_so_far_counts(jobs, clock):
     display, lines = shown(jobs, (None, None, 1.0))
     clock[0] = 100.0  # a slow start is not a job's time
