@@ -13,7 +13,10 @@ PACKAGE = Path(ltbench.__file__).parent
 TOOLBOX = {"losses", "samplers", "classifiers", "augment", "networks", "metrics"}
 LIGHT = {
     f"core.{name}"
-    for name in ("exact", "files", "garbage", "groups", "label_shift", "open_set", "text", "types")
+    for name in (
+        *("exact", "files", "garbage", "groups", "label_shift", "open_set", "taxonomy", "text"),
+        "types",
+    )
 }
 """The modules of core that need no torch."""
 

@@ -26,6 +26,7 @@ from ltbench.config.registry import HPARAMS_FIELD, MethodInfo, MethodRegistry
 from ltbench.config.rules import MethodRules, Rule
 from ltbench.config.validation import validate
 from ltbench.config.yaml_file import display
+from ltbench.core.taxonomy import taxonomy_problems
 
 LocatedRules = tuple[MethodRules, Location]
 
@@ -141,7 +142,10 @@ class HParamResolver:
             del values[name], ruled[name]
         locations = {name: where for name, (where, _) in ruled.items()}
         locations |= {name: location.at(name) for name in given}
-        return ResolvedHParams(info.validate_hparams(values, Merged.of(location, locations)), ruled)
+        located = Merged.of(location, locations)
+        checked = info.validate_hparams(values, located)
+        raise_all(_unfit_taxonomies(info, checked, spec, located))
+        return ResolvedHParams(checked, ruled)
 
     def check(
         self,
@@ -173,6 +177,19 @@ class HParamResolver:
         if method not in self._rules:
             self._rules[method] = self.read_rules(self.registry[method], self.registry)
         return self._rules[method]
+
+
+def _unfit_taxonomies(
+    info: MethodInfo, values: Mapping[str, Any], spec: DatasetSpec, location: Location
+) -> Iterator[Problem]:
+    """Yield the problems of taxonomies on a dataset.
+
+    A field of a method is one with `json_schema_extra={"taxonomy": True}`.
+    """
+    for name, described in info.hparams.get("properties", {}).items():
+        if "taxonomy" in described:
+            for problem in taxonomy_problems(values[name], spec.classes):
+                yield location.at(name).problem("conflict", f"{problem}, on {spec.id}")
 
 
 def _unfit(info: MethodInfo, hparams: Mapping[str, Any], location: Location) -> list[Problem]:

@@ -8,12 +8,12 @@ edges is that of groups and classes, whatever the groups are.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ltbench.core.checks import check_shape, check_value
+from ltbench.core.taxonomy import taxonomy_problems
 
 
 @dataclass(frozen=True)
@@ -92,20 +92,9 @@ def taxonomy_groups(taxonomy: Sequence[Sequence[int]], classes: int) -> Tensor:
         [L, C] int64, on the CPU.
 
     Raises:
-        ValueError: naming each level that has another number of classes, or a group that is not a
-            part of one in the level above.
+        ValueError: naming each of `taxonomy_problems`.
     """
-    problems = [
-        f"level {number} has {len(level)} classes, not {classes}"
-        for number, level in enumerate(taxonomy)
-        if len(level) != classes
-    ]
-    problems += [
-        f"level {number} has a group with classes of several groups of level {number - 1}"
-        for number, (above, level) in enumerate(pairwise(taxonomy), start=1)
-        if len(above) == len(level) and len({*zip(above, level, strict=True)}) != len({*level})
-    ]
-    if problems:
+    if problems := taxonomy_problems(taxonomy, classes):
         raise ValueError(f"taxonomy: {'; '.join(problems)}")
     levels = torch.tensor(taxonomy, dtype=torch.int64).view(len(taxonomy), classes)
     return torch.stack([_numbered(level) for level in levels])

@@ -8,6 +8,8 @@ import pytest
 from pydantic import AfterValidator, Field, model_validator
 
 from ltbench.config.errors import ConfigError, Location
+from ltbench.config.hparams import HParamResolver
+from ltbench.config.load import load_dataset
 from ltbench.config.registry import MethodRegistry, load_registry
 from ltbench.config.validation import validate
 from ltbench.launch import plan
@@ -75,6 +77,17 @@ def test_hyper_parameters_without_effect_are_refused_with_and_without_torch(meth
     for model in (load_registry()[method].hparams_model, METHODS[method].HParams):
         found = problems(lambda model=model: validate(model, values, Location("x")))
         assert found == [("x", "", "no-effect")]
+
+
+def test_a_taxonomy_that_does_not_fit_the_dataset_is_refused_without_torch():
+    taxonomy = [[0] * 10, [0, 1] * 5, [0] * 10, [0]]
+    spec, resolver = load_dataset("cifar10"), HParamResolver(load_registry())
+
+    def resolve(levels):
+        return resolver.resolve("realistic_taxonomic", {"taxonomy": levels}, spec)
+
+    assert problems(lambda: resolve(taxonomy)) == [("hparams", "taxonomy", "conflict")] * 2
+    assert resolve(taxonomy[:2]).values["taxonomy"] == taxonomy[:2]
 
 
 def accepts(model, values):

@@ -51,7 +51,7 @@ class RealisticTaxonomicHParams(HParams):
     )
     taxonomy: tuple[tuple[int, ...], ...] = Field(
         (),
-        json_schema_extra=LATER,
+        json_schema_extra=LATER | {"taxonomy": True},
         description="the group of each class in each level, from few to many; in place of groups",
     )
     closed: float = Field(
