@@ -55,7 +55,7 @@ def pull_runs(
 
 
 def _runs(api: Any, path: str, ids: Sequence[str]) -> list[MirroredRun]:
-    """Return the runs of a project with these ids; filters call the id `name`."""
+    """Return the runs with these ids, which filters call `name`."""
     runs = api.runs(path, filters={"name": {"$in": ids}}, per_page=RUNS_PER_REQUEST)
     return [MirroredRun(run.id, run.state, dict(run.config), dict(run.summary)) for run in runs]
 
