@@ -128,8 +128,9 @@ RECORDS_TABLE: TableSpec[BoardContext, tuple[VariantResult, Stored]] = TableSpec
     name="records",
     title=lambda of: f"{of.board.title}: records",
     caption=lambda _: (
-        "The records behind the numbers, in the folder of published records or of runs; the end of "
-        "a name is the job's key, a hash of all settings that can change its numbers."
+        "The records behind the numbers, also of balanced runs and of the jobs that a method "
+        "starts from, with their own accuracies. The end of a record's name is the job's key, a "
+        "hash of all settings that can change its numbers."
     ),
     columns=lambda _: [
         Column("Method", lambda row: row[0].variant.label, names=True),
