@@ -79,9 +79,8 @@ def evaluate(
     evaluation = predict_labeled(method, record, test_images, on)
     result = evaluation.result()
     tested_on = str(images) if images else f"{dataset or trained_on.id}, {part} images"
-    for table in build(
-        [TESTED_TABLE], Tested(result, record, f"{record.job.label} on {tested_on}")
-    ):
+    tested = Tested(result, record, f"{record.job.label} on {tested_on}")
+    for table in build([TESTED_TABLE], tested):
         print_report(table)
     if dataset is None and images is None and part == "test":
         print_text(_comparison(result, record))

@@ -184,7 +184,7 @@ def _unfit_taxonomies(
 ) -> Iterator[Problem]:
     """Yield the problems of taxonomies on a dataset.
 
-    A field of a method is one with `json_schema_extra={"taxonomy": True}`.
+    A hyper-parameter is one if its field has `json_schema_extra={"taxonomy": True}`.
     """
     for name, described in info.hparams.get("properties", {}).items():
         if "taxonomy" in described:

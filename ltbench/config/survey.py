@@ -57,7 +57,6 @@ def survey_entries() -> Iterator[tuple[Section, SurveyEntry]]:
         ConfigError: if the file cannot be read, or naming everything wrong with it.
     """
     value, locate = read_yaml(SURVEY_FILE)
-    for section, entries in validate(
-        Survey, value, Location(display(SURVEY_FILE), locate)
-    ).root.items():
+    survey = validate(Survey, value, Location(display(SURVEY_FILE), locate))
+    for section, entries in survey.root.items():
         yield from ((section, entry) for entry in entries)

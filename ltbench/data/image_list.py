@@ -345,8 +345,5 @@ def _hint(path: str, location: str) -> str:
 
 def _header_hint(location: str) -> str:
     """Return what a header needs, for the first line."""
-    return (
-        f" (a header line needs {' and '.join(LIST_COLUMNS[:2])})"
-        if location.endswith(":1")
-        else ""
-    )
+    needed = " and ".join(LIST_COLUMNS[:2])
+    return f" (a header line needs {needed})" if location.endswith(":1") else ""

@@ -174,7 +174,7 @@ class RunDisplay:
         return estimate
 
     def _seconds_of(self, job: Job, epoch: float, epochs: float) -> float | None:
-        """Return the time left of a job, measured after an epoch."""
+        """Return the time left of a job, measured by its epochs."""
         now = time.monotonic()
         first, since = self.measured_from.setdefault(job.key, (epoch, now))
         if epoch > first:

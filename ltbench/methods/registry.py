@@ -33,11 +33,10 @@ def describe(method: type[Method]) -> dict[str, Any]:
     if '"uniqueItems": true' in json.dumps(hparams):
         raise TypeError("a hyper-parameter is a set, which has no order: use a tuple")
     package = method.__module__.rpartition(".")[0]
+    shipped = package.startswith("ltbench.methods.")
     described = {
         "title": method.title,
-        "family": package.rpartition(".")[2]
-        if package.startswith("ltbench.methods.")
-        else OWN_FAMILY,
+        "family": package.rpartition(".")[2] if shipped else OWN_FAMILY,
         "category": method.category,
         "aliases": list(method.aliases),
         "paper": None if method.paper is None else asdict(method.paper),
