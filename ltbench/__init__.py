@@ -11,21 +11,25 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+PUBLISHED = "results/records"
+RUNS = "runs"
+
 
 def load_runs(
-    published: "str | PathLike[str]" = "results/records",
-    runs: "str | PathLike[str]" = "runs",
+    published: "str | PathLike[str]" = PUBLISHED,
+    runs: "str | PathLike[str]" = RUNS,
     plugins: "Iterable[str | PathLike[str]]" = (),
 ) -> "Runs":
     """Return the table of all runs, one row per record.
 
     Args:
-        published: folder of the published records.
+        published: folder of the published records; one of both folders may be missing.
         runs: run folder; the published record counts if a job is in both.
         plugins: Python files with metrics of your own; they are executed.
 
     Raises:
-        FileNotFoundError: if neither folder exists.
+        FileNotFoundError: if neither folder exists, or none of those that are named.
+        ValueError: if `published` is a run folder.
         ConfigError: if a plugin cannot be used.
     """
     from pathlib import Path
@@ -33,6 +37,9 @@ def load_runs(
     from ltbench.analysis.runs import read_runs
     from ltbench.launch.plan import read_registry
 
+    named = [str(folder) for folder in (published, runs) if folder not in (PUBLISHED, RUNS)]
+    if named and not any(Path(folder).is_dir() for folder in named):
+        raise FileNotFoundError(f"no records: no folder {' or '.join(named)}")
     read_registry([Path(path) for path in plugins])
     return read_runs(Path(published), Path(runs))
 

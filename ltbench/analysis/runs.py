@@ -282,9 +282,12 @@ def read_runs(published: Path, runs: Path) -> Runs:
 
     Raises:
         FileNotFoundError: if neither folder exists.
+        ValueError: if the first one is a run folder.
     """
     if not published.is_dir() and not runs.is_dir():
         raise FileNotFoundError(f"no records: neither folder exists, {published} nor {runs}")
+    if RunDirectory(published).records.is_dir():
+        raise ValueError(f"{published} is a run folder: pass it as runs={str(published)!r}")
     loaded = RecordStore(published, RunDirectory(runs).records).load()
     if loaded.bad:
         first = loaded.bad[0]

@@ -7,7 +7,7 @@ import typer
 
 from ltbench.cli.options import Folders, GridNames, Inputs
 from ltbench.cli.screen import print_bad, print_report, print_text
-from ltbench.cli.tables import trained_grids
+from ltbench.cli.tables import plans_of
 from ltbench.config.errors import Location, did_you_mean, format_value
 
 TO = Location("--to")
@@ -39,7 +39,7 @@ def survey(
         message = f"unknown format {format_value(form)}"
         raise TO.error("unknown-value", message, did_you_mean(form, FORMATS))
     loaded = folders.read()
-    plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
+    plans = plans_of(grids, loaded, inputs)
     tables = survey_tables(
         board
         for plan in plans

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ltbench.cli.options import Folders, GridNames, Inputs, foreign_files, missing_files
-from ltbench.cli.screen import print_bad, print_report, print_text
+from ltbench.cli.screen import errors, print_bad, print_report, print_text
 from ltbench.cli.verbs import Needs
 from ltbench.config.codes import Code
 from ltbench.config.errors import (
+    ConfigError,
     Location,
     Problem,
     collect_errors,
@@ -81,7 +82,7 @@ def leaderboard(
     chosen = list(dict.fromkeys(formats or ()))
     raise_all(_option_problems(chosen, findings, readme) + _target_problems(to, methods_to))
     loaded = folders.read(published_only=published_only)
-    plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
+    plans = plans_of(grids, loaded, inputs)
     failed: set[str] = set()
     if not published_only:
         failed = set().union(*(failed_jobs(plan, folders.runs) for plan in plans))
@@ -210,6 +211,37 @@ def write_results(
     return written
 
 
+def plans_of(grids: Sequence[str] | None, loaded: "Loaded", inputs: Inputs) -> list["Plan"]:
+    """Return the plans of grids, by default of all that have records.
+
+    A grid that is not named and cannot be planned is left out with a warning: its file may be gone
+    or in another folder, or its plugin not given. If none can be planned, that is an error.
+    """
+    if grids:
+        return [inputs.plan(name) for name in grids]
+    inputs.methods()  # a plugin that cannot be used is an error of all grids
+    plans: list[Plan] = []
+    problems: list[Problem] = []
+    names = trained_grids(loaded)
+    for name in names:
+        try:
+            plans.append(inputs.plan(name))
+        except ConfigError as error:
+            problems += error.problems
+            _left_out(name, f"{error.problems[0]}; all errors: `ltbench plan --grid {name}`")
+    if not plans:
+        raise_all(problems)
+    planned = {key for plan in plans for key in plan.jobs}
+    others = {s.record.grid for key, s in loaded.records.items() if key not in planned}
+    for name in sorted(others.difference(names, (Path(name).stem for name in names))):
+        _left_out(name, f"there is no {name}.yaml here; name its file with --grid")
+    return plans
+
+
+def _left_out(grid: str, reason: str) -> None:
+    errors.print(f"Left out: grid {grid}: {reason}", style="yellow", markup=False)
+
+
 def trained_grids(loaded: "Loaded") -> list[str]:
     """Return the grids with records, shipped ones first."""
     from ltbench.config.files import available
@@ -247,7 +279,7 @@ def compare(
             "no-effect", f"expected two different variants, got {format_value(first)} twice"
         )
     loaded = folders.read()
-    plans = [inputs.plan(name) for name in grids or trained_grids(loaded)]
+    plans = plans_of(grids, loaded, inputs)
     if not plans:
         message = "no grid of configs/grids or of the working directory has records; pass --grid"
         raise COMPARE.error("missing-record", message)

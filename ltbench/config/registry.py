@@ -161,8 +161,9 @@ class MethodRegistry:
         """
         if name not in self.names:
             message, suggestion = f"no method {format_value(name)}", did_you_mean(name, self.names)
-            own = "one of your own needs --plugin FILE"
-            raise location.error("unknown-method", message, suggestion or own)
+            own = "--plugin FILE adds methods of your own"
+            hint = f"{suggestion} {own}" if suggestion else own
+            raise location.error("unknown-method", message, hint)
         return self.names[name]
 
 

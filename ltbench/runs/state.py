@@ -203,7 +203,7 @@ def _state(
         return JobState("failed", failure)
     if failed := failed_dependency(job, plan, run_dir):
         return JobState("missing", f"waits for {failed}")
-    if old := older.get(coordinates(job)):
+    if (old := older.get(coordinates(job))) and not folder.log.exists():
         return JobState("stale", f"its record is of {_difference(old, job)} ({old.key})")
     if scheduled is not None:
         return JobState("missing", f"Slurm job {scheduled.job_id} is over and left no record")

@@ -4,7 +4,10 @@ from torch import Tensor, nn
 
 from ltbench.core.distributed import all_sum
 
-LEARNING_RATE_ADVICE = "try a smaller learning rate or a longer warm-up"
+LEARNING_RATE_ADVICE = (
+    "try a smaller learning rate or a longer warm-up; in a loss of your own, bound what roots, "
+    "powers and logarithms are taken of"
+)
 
 
 class DivergedError(RuntimeError):

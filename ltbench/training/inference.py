@@ -39,7 +39,10 @@ def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Metho
         method.stage = method.stage_of(job.stage)
         method.on_stage_start(method.stage)
         missing, unexpected = method.load_state_dict(load_file(weights), strict=False)
-    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
+    except KeyError:
+        message = f"no method {job.method}: pass the plugin that has it, as when it was trained"
+        raise RecordError(message, "mismatch") from None
+    except (ValueError, RuntimeError, SafetensorError) as error:
         raise RecordError(f"{weights} does not fit {job.method}: {error}", "mismatch") from error
     if missing or (unexpected and not method.teachers):  # teachers are not needed to predict
         names = ", ".join([*missing, *unexpected])

@@ -188,6 +188,17 @@ def test_without_a_folder_there_are_no_runs(tmp_path):
         ltbench.load_runs(tmp_path / "published", tmp_path / "runs")
 
 
+def test_a_folder_that_is_not_one_of_records_is_an_error(records, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for stored in records.values():
+        write_record(stored.record, tmp_path / "runs" / "records" / stored.name)
+    assert len(ltbench.load_runs()) == len(records)
+    with pytest.raises(FileNotFoundError, match="nope"):
+        ltbench.load_runs("nope")
+    with pytest.raises(ValueError, match=r"run folder: pass it as runs='runs'"):
+        ltbench.load_runs("runs")
+
+
 def test_without_pandas_there_is_no_frame(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="pandas"):

@@ -1,5 +1,6 @@
 """Options without effect are refused, all at once."""
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ltbench.cli import app
-from ltbench.cli.tables import trained_grids
+from ltbench.cli.options import Inputs
+from ltbench.cli.tables import plans_of, trained_grids
 from ltbench.config.errors import ConfigError
 from ltbench.data.errors import DataError
 from ltbench.runs.store import Loaded
@@ -339,3 +341,28 @@ def test_grids_with_records_are_found_in_the_working_directory(tmp_path, monkeyp
         for name in ("pets", "quickstart", "elsewhere")
     }
     assert trained_grids(Loaded(records, [])) == ["quickstart", "pets.yaml"]
+
+
+def test_a_grid_that_cannot_be_planned_is_left_out_unless_it_is_named(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("pets.yaml").write_text("recipes: [gone]")
+    names = ("pets", "quickstart", "elsewhere")
+    records = {name: SimpleNamespace(record=SimpleNamespace(grid=name)) for name in names}
+    loaded = Loaded(records, [])
+    (plan,) = plans_of(None, loaded, Inputs())
+    assert plan.grid.name == "quickstart"
+    left_out = re.findall(r"Left out: grid (\S+):", capsys.readouterr().err)
+    assert left_out == ["pets.yaml", "elsewhere"]
+    with pytest.raises(ConfigError):
+        plans_of(["pets.yaml"], loaded, Inputs())
+    del records["quickstart"]
+    with pytest.raises(ConfigError):
+        plans_of(None, loaded, Inputs())
+
+
+def test_a_plugin_that_cannot_be_used_leaves_no_grid_out(tmp_path):
+    (tmp_path / "bad.py").write_text("METHODS = [")
+    with pytest.raises(ConfigError):
+        plans_of(None, Loaded({}, []), Inputs(plugins=[tmp_path / "bad.py"]))

@@ -109,7 +109,12 @@ def test_all_problems_of_a_grid_at_once(project, registry):
         (2, "datasets[1].imbalance_ratio", "conflict", None),
         (3, "recipes[0]", "unknown-recipe", 'did you mean "short"?'),
         (4, "seeds[1]", "wrong-type", None),
-        (7, "variants[1].method", "unknown-method", 'did you mean "balanced_softmax"?'),
+        (
+            7,
+            "variants[1].method",
+            "unknown-method",
+            'did you mean "balanced_softmax"? --plugin FILE adds methods of your own',
+        ),
         (8, "variants[2].hparams.deferred", "unknown-value", None),
         (8, "variants[2].hparams.scael", "unknown-key", 'did you mean "scale"?'),
         (

@@ -134,6 +134,20 @@ def test_a_job_that_waits_for_a_failed_dependency_names_it(plan, run_dir):
     assert state(plan, run_dir, key(plan, "LDAM-DRW")) == ("missing", "never trained")
 
 
+def test_a_job_that_was_interrupted_is_not_stale_for_an_older_record(plan, run_dir):
+    softmax = key(plan, "Softmax")
+    finish(run_dir, changed(plan.jobs[softmax], version=7))
+    folder = run_dir.job(softmax)
+    folder.checkpoints.mkdir(parents=True)
+    folder.log.touch()
+    assert state(plan, run_dir, softmax) == (
+        "missing",
+        "interrupted before a checkpoint, will start again",
+    )
+    (folder.checkpoints / "1.pt").touch()
+    assert state(plan, run_dir, softmax) == ("missing", "interrupted, will resume")
+
+
 def test_records_of_other_settings_and_versions_are_stale(plan, run_dir):
     softmax = key(plan, "Softmax")
     job = plan.jobs[softmax]

@@ -101,6 +101,9 @@ def test_weights_of_another_shape_are_rejected(softmax, run_dir, tmp_path):
     save_file(state, exported.weights)
     with raises(RecordError, "mismatch", exported.weights, "softmax"):
         restore(softmax, exported.weights)
+    job = softmax.job.model_copy(update={"method": "mine"})
+    with raises(RecordError, "mismatch", "mine", "plugin"):
+        restore(softmax.model_copy(update={"job": job}), exported.weights)
     exported.weights.write_bytes(b"\x80\x04no pickle is read")
     with raises(RecordError, "mismatch", exported.weights, "softmax"):
         restore(softmax, exported.weights)
