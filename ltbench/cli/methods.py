@@ -1,7 +1,7 @@
 """Verbs of `ltbench methods`."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 methods_app = Verbs(help="Look at methods, and check one of your own.", no_args_is_help=True)
 
 NAME = Location("NAME")
+BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+"""Signs of the bounds of JSON schema."""
+
+TYPES = {"array": "list", "object": "mapping", "null": "none"}
+"""Types of JSON schema that YAML calls otherwise."""
 
 
 @methods_app.command("list")
@@ -51,9 +56,9 @@ def methods_show(
         return
     print_text("")
     print_table(
-        ("Hyper-parameter", "Default", "Meaning"),
+        ("Hyper-parameter", "Default", "Values", "Meaning"),
         (
-            (name, _plain(field.get("default")), field.get("description", ""))
+            (name, _plain(field.get("default")), _allowed(field), field.get("description", ""))
             for name, field in hparams.items()
         ),
     )
@@ -66,6 +71,19 @@ def methods_show(
         ("Data", "Values", "Source"),
         ((_data(rule.when), _values(rule.hparams), rule.source) for rule in rules),
     )
+
+
+def _allowed(field: Mapping[str, Any]) -> str:
+    """Describe the allowed values: words, or a type with bounds."""
+    if "anyOf" in field:
+        return " or ".join(map(_allowed, field["anyOf"]))
+    if "enum" in field:
+        return ", ".join(map(str, field["enum"]))
+    if "const" in field:
+        return str(field["const"])
+    bounds = [f"{sign} {field[key]:g}" for key, sign in BOUNDS.items() if key in field]
+    kind = field.get("type", "mapping")
+    return " ".join([TYPES.get(kind, kind), ", ".join(bounds)]).strip()
 
 
 def _facts(info: "MethodInfo") -> Iterator[tuple[str, str]]:

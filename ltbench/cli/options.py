@@ -31,8 +31,8 @@ Sets = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Override a setting, e.g. recipe.batch_size=64, or recipe.stage1.scaled_epochs=5 "
-        "for epochs with the schedule; repeatable.",
+        help="Override a setting, e.g. recipe.batch_size=64, hparams.LDAM-DRW.max_margin=0.3, or "
+        "recipe.stage1.scaled_epochs=5 for epochs with the schedule; repeatable.",
     ),
 ]
 OnlyRows = Annotated[

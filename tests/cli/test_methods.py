@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from ltbench.cli import app
+from ltbench.cli.methods import _allowed
 from ltbench.config.errors import ConfigError
 from ltbench.config.files import available
 from ltbench.config.registry import load_registry
@@ -50,7 +51,7 @@ def test_every_method_is_listed():
 def test_every_hyper_parameter_is_shown_with_its_default(key):
     shown = rows(call("show", key).output)
     assert ["Method", METHODS[key].title] in shown
-    defaults = {row[0]: row[1] for row in shown if len(row) == 3}
+    defaults = {row[0]: row[1] for row in shown if len(row) == 4}
     for name, field in METHODS[key].hparams.get("properties", {}).items():
         default = "null" if field["default"] is None else str(field["default"])
         assert defaults[name].strip('"').lower() == default.lower()
@@ -160,3 +161,16 @@ def test_a_file_without_methods_is_refused(tmp_path):
     (tmp_path / "metrics.py").write_text("METRICS = []\n")
     error = CliRunner().invoke(app, ["methods", "check", str(tmp_path / "metrics.py")]).exception
     assert [problem.code for problem in error.problems] == ["plugin"]
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ({"enum": ["none", "drw"]}, "none, drw"),
+        ({"type": "number", "minimum": 0, "exclusiveMaximum": 1}, "number >= 0, < 1"),
+        ({"anyOf": [{"type": "integer"}, {"const": "auto"}]}, "integer or auto"),
+        ({"type": "array"}, "list"),
+    ],
+)
+def test_allowed_values_of_a_hyper_parameter_are_described(field, text):
+    assert _allowed(field) == text
