@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 import typer
 
 from ltbench.cli.options import DataRoot, OnlyRows, Plugins, Selection, Sets
-from ltbench.cli.screen import errors, print_table, print_text
+from ltbench.cli.screen import print_table, print_text, print_warning
 from ltbench.cli.verbs import Needs, Verbs, unless
 from ltbench.config.errors import Location, Problem, collect_errors, raise_all
 
@@ -82,7 +82,7 @@ def config_show(
     (kind, path), *others = find_any(name)
     for other, _ in others:
         note = f"{name} is also in configs/{other}: `ltbench config show {other}/{name}`"
-        errors.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        print_warning(note)
     if jobs and kind != "grids":
         raise Location("--jobs").error("no-effect", f"has no effect: {name} is in configs/{kind}")
     if jobs:

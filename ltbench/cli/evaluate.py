@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ltbench.cli.options import DataRoot, DeviceName, Plugins
-from ltbench.cli.screen import errors, print_report, print_table, print_text
+from ltbench.cli.screen import errors, print_report, print_table, print_text, print_warning
 from ltbench.cli.verbs import unless
 from ltbench.config.errors import Location, Problem, collect_errors, raise_all
 from ltbench.data.errors import listed
@@ -281,8 +281,7 @@ def _prediction(name: str, probability: "torch.Tensor") -> tuple[str, str]:
 
 
 def _warn(title: str, items: Iterable[object]) -> None:
-    text = f"{title}\n{listed([str(item) for item in items])}"
-    errors.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    print_warning(f"{title}\n{listed([str(item) for item in items])}")
 
 
 def _check_compatible(spec: "DatasetSpec", trained_on: "DatasetSpec") -> None:

@@ -22,7 +22,15 @@ from ltbench.cli.options import (
     existing,
     make_options,
 )
-from ltbench.cli.screen import console, errors, print_bad, print_report, print_table, print_text
+from ltbench.cli.screen import (
+    console,
+    errors,
+    print_bad,
+    print_report,
+    print_table,
+    print_text,
+    print_warning,
+)
 from ltbench.cli.verbs import Needs, unless
 from ltbench.data.errors import listed
 from ltbench.training.options import Device, Options
@@ -136,13 +144,9 @@ def _run_here(
 def exit_if_stopped(outcome: "RunOutcome") -> None:
     """Exit if a signal left jobs without a record, and list them."""
     if outcome.signal is not None:
-        errors.print(
+        print_warning(
             f"Interrupted, {len(outcome.unfinished)} jobs have no record yet:\n"
-            f"{listed(outcome.unfinished)}\nThe same command resumes.",
-            style="yellow",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+            f"{listed(outcome.unfinished)}\nThe same command resumes."
         )
         raise typer.Exit(128 + outcome.signal)
 

@@ -209,5 +209,9 @@ def _print_block(
 def print_bad(bad: "Iterable[BadRecord]") -> None:
     """Warn of bad records, with the reason."""
     for record in bad:
-        message = printable(f"Record {record.path} is ignored: {record.described()}")
-        errors.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        print_warning(printable(f"Record {record.path} is ignored: {record.described()}"))
+
+
+def print_warning(text: str) -> None:
+    """Print a warning to stderr, as it is."""
+    errors.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)

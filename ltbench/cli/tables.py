@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ltbench.cli.options import Folders, GridNames, Inputs, foreign_files, missing_files
-from ltbench.cli.screen import errors, print_bad, print_report, print_text
+from ltbench.cli.screen import print_bad, print_report, print_text, print_warning
 from ltbench.cli.verbs import Needs
 from ltbench.config.codes import Code
 from ltbench.config.errors import (
@@ -19,6 +19,7 @@ from ltbench.config.errors import (
     format_value,
     raise_all,
 )
+from ltbench.data.errors import printable
 
 if TYPE_CHECKING:
     from ltbench.analysis.pairwise import HeadToHead
@@ -233,13 +234,13 @@ def plans_of(grids: Sequence[str] | None, loaded: "Loaded", inputs: Inputs) -> l
         raise_all(problems)
     planned = {key for plan in plans for key in plan.jobs}
     others = {s.record.grid for key, s in loaded.records.items() if key not in planned}
-    for name in sorted(others.difference(names, (Path(name).stem for name in names))):
+    for name in sorted(others.difference(name.removesuffix(".yaml") for name in names)):
         _left_out(name, f"there is no {name}.yaml here; name its file with --grid")
     return plans
 
 
 def _left_out(grid: str, reason: str) -> None:
-    errors.print(f"Left out: grid {grid}: {reason}", style="yellow", markup=False)
+    print_warning(printable(f"Left out: grid {grid}: {reason}"))
 
 
 def trained_grids(loaded: "Loaded") -> list[str]:
