@@ -59,8 +59,7 @@ class RunDisplay:
         self.failures = 0
         self.first_start: float | None = None
         self.last_line: dict[str, float] = {}
-        self.last_epoch: dict[str, float] = {}
-        self.measured_from: dict[str, tuple[float, float]] = {}  # epoch and time, by key
+        self.first_seen: dict[str, dict[float, float]] = {}  # time of each epoch, by key
         self.live = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -87,17 +86,14 @@ class RunDisplay:
         epochs = job.stage_recipe.epochs if job.stage_recipe else None
         self.tasks[job.key] = self.live.add_task(escape(job.title), total=epochs, note="")
         self.last_line[job.key] = time.monotonic()
-        self.last_epoch.pop(job.key, None)
-        self.measured_from.pop(job.key, None)
+        self.first_seen.pop(job.key, None)
         self._event("start", job)
 
     def progress(self, job: Job, state: Mapping[str, float]) -> None:
         """Show the epoch, epochs and images_per_second of a job."""
         epoch, epochs = state["epoch"], state["epochs"]
         note = "testing" if epoch == epochs else f"{state['images_per_second']:,.0f} images/s"
-        if self.last_epoch.get(job.key) != epoch:
-            self.last_epoch[job.key] = epoch
-            self.left[job.key] = self._seconds_of(job, epoch, epochs)
+        self.left[job.key] = self._seconds_of(job, epoch, epochs)
         self.live.update(self.tasks[job.key], completed=epoch, note=note)
         self._overall()
         if time.monotonic() - self.last_line[job.key] >= LINE_EVERY:
@@ -175,8 +171,9 @@ class RunDisplay:
 
     def _seconds_of(self, job: Job, epoch: float, epochs: float) -> float | None:
         """Return the time left of a job, measured by its epochs."""
-        now = time.monotonic()
-        first, since = self.measured_from.setdefault(job.key, (epoch, now))
+        seen = self.first_seen.setdefault(job.key, {})
+        now = seen.setdefault(epoch, time.monotonic())
+        first, since = next(iter(seen.items()))
         if epoch > first:
             return (now - since) / (epoch - first) * (epochs - epoch)
         whole = self.seconds[job.key]
