@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 PUBLISHED = "results/records"
+"""Folder of the published records, by default."""
+
 RUNS = "runs"
+"""Run folder, by default."""
 
 
 def load_runs(
@@ -37,9 +40,10 @@ def load_runs(
     from ltbench.analysis.runs import read_runs
     from ltbench.launch.plan import read_registry
 
-    named = [str(folder) for folder in (published, runs) if folder not in (PUBLISHED, RUNS)]
-    if named and not any(Path(folder).is_dir() for folder in named):
-        raise FileNotFoundError(f"no records: no folder {' or '.join(named)}")
+    defaults = (PUBLISHED, RUNS)
+    named = [str(folder) for folder in (published, runs) if folder not in defaults]
+    if not any(Path(folder).is_dir() for folder in named or defaults):
+        raise FileNotFoundError(f"no records: no folder {' or '.join(named or defaults)}")
     read_registry([Path(path) for path in plugins])
     return read_runs(Path(published), Path(runs))
 

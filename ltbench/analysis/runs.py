@@ -281,11 +281,8 @@ def read_runs(published: Path, runs: Path) -> Runs:
     """Return the table of published and run records; warn of bad files.
 
     Raises:
-        FileNotFoundError: if neither folder exists.
         ValueError: if the first one is a run folder.
     """
-    if not published.is_dir() and not runs.is_dir():
-        raise FileNotFoundError(f"no records: neither folder exists, {published} nor {runs}")
     if RunDirectory(published).records.is_dir():
         raise ValueError(f"{published} is a run folder: pass it as runs={str(published)!r}")
     loaded = RecordStore(published, RunDirectory(runs).records).load()

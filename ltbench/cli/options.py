@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import ltbench
 from ltbench.cli.verbs import Needs, unless
 from ltbench.config.errors import Location, Problem, collect_errors, format_value, raise_all
 from ltbench.tracking.mode import Mode
@@ -81,8 +82,8 @@ Confirmed = Annotated[bool, typer.Option("--yes", help="Skip the confirmation fo
 DatasetName = Annotated[str, typer.Argument(help="Name of a dataset in configs/datasets.")]
 
 
-DEFAULT_RUN_DIR = Path("runs")
-DEFAULT_RECORDS = Path("results/records")
+DEFAULT_RUN_DIR = Path(ltbench.RUNS)
+DEFAULT_RECORDS = Path(ltbench.PUBLISHED)
 
 BEGINNING = 10_000
 """Bytes of a file in which ltbench marks it as its own."""
