@@ -13,6 +13,7 @@ from ltbench.data.batch_maker import batch_maker
 from ltbench.data.loaders import OrderedLoader
 from ltbench.data.raw_dataset import LabeledImages
 from ltbench.methods.contract import Method
+from ltbench.methods.plugins import find_method
 from ltbench.runs.errors import RecordError
 from ltbench.runs.record import EvaluationResult, Record
 from ltbench.training.build import build_method
@@ -29,9 +30,14 @@ def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Metho
         plugins: Python files with the user's own methods.
 
     Raises:
-        RecordError: if the weights do not fit the method.
+        RecordError: if no plugin has the method, or the weights do not fit it.
     """
     job = record.job
+    try:
+        find_method(job.method, map(Path, plugins))
+    except KeyError:
+        message = f"no method {job.method}: pass the plugin that has it, as when it was trained"
+        raise RecordError(message, "mismatch") from None
     counts = torch.tensor(record.split.train_counts)[trained_classes(record)]
     recipe = job.recipe.model_copy(update={"pretrained": None})  # the weights are loaded below
     try:
@@ -39,10 +45,7 @@ def restore(record: Record, weights: Path, plugins: Sequence[str] = ()) -> Metho
         method.stage = method.stage_of(job.stage)
         method.on_stage_start(method.stage)
         missing, unexpected = method.load_state_dict(load_file(weights), strict=False)
-    except KeyError:
-        message = f"no method {job.method}: pass the plugin that has it, as when it was trained"
-        raise RecordError(message, "mismatch") from None
-    except (ValueError, RuntimeError, SafetensorError) as error:
+    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise RecordError(f"{weights} does not fit {job.method}: {error}", "mismatch") from error
     if missing or (unexpected and not method.teachers):  # teachers are not needed to predict
         names = ", ".join([*missing, *unexpected])
